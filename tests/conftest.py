@@ -1,0 +1,62 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+_TESTS = Path(__file__).parent
+
+# The same examples in every run: a failure in one place is a failure everywhere.
+hypothesis.settings.register_profile("tracec", deadline=None, derandomize=True, max_examples=50, database=None)
+hypothesis.settings.load_profile("tracec")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files under tests/golden")
+
+
+class Golden(str):
+    """The text of a golden file. Comparing rewrites the file under ``--update-golden``.
+
+    Calling it gives another file of the same test: ``golden("cuda")``.
+    """
+
+    path: Path
+    update: bool
+
+    def __new__(cls, path: Path, update: bool) -> Golden:
+        text = path.read_text(encoding="utf-8").removesuffix("\n") if path.exists() else f"no file {path.name} yet"
+        self = super().__new__(cls, text)
+        self.path, self.update = path, update
+        return self
+
+    def __call__(self, suffix: str) -> Golden:
+        return Golden(self.path.with_name(f"{self.path.stem}.{suffix}.txt"), self.update)
+
+    def __eq__(self, other: object) -> bool:
+        if self.update and isinstance(other, str) and not str.__eq__(self, other):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(f"{other}\n", encoding="utf-8")
+            return True
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Any:
+    """``assert str(x) == golden`` compares with tests/golden/<folder>/<module>/<test>.txt.
+
+    ``pytest --update-golden`` rewrites the files; review the diff.
+    """
+    folder = request.path.relative_to(_TESTS).with_suffix("")
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    return Golden(_TESTS / "golden" / folder / f"{name}.txt", request.config.getoption("--update-golden"))

@@ -1,0 +1,60 @@
+"""What flows through the compiler: graphs, kernels and plans, their text, verifier and rewrite rules."""
+
+from tracec.ir.dtype import DType
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.ir.kernel import Kernel
+from tracec.ir.node import Node, constant, input_node, is_constant, is_input, made_from
+from tracec.ir.operator import OPERATORS, Operator
+from tracec.ir.parser import parse, parse_graph
+from tracec.ir.passes import Pass, PassRecord, Pipeline, PipelineResult
+from tracec.ir.plan import Plan
+from tracec.ir.rewrite import C, D, Rule, X, Y, Z, apply_rules, named, rule
+from tracec.ir.source import Source
+from tracec.ir.types import TensorType
+from tracec.ir.verify import verify
+from tracec.ir.verify_kernel import verify_kernel
+from tracec.ir.verify_plan import verify_plan
+
+__all__ = [
+    # values and graphs
+    "DType",
+    "TensorType",
+    "Source",
+    "Node",
+    "Graph",
+    "constant",
+    "input_node",
+    "is_constant",
+    "is_input",
+    "made_from",
+    # operators
+    "Operator",
+    "OPERATORS",
+    # what graphs become
+    "Kernel",
+    "Plan",
+    # text
+    "parse",
+    "parse_graph",
+    # checks
+    "verify",
+    "verify_kernel",
+    "verify_plan",
+    # passes
+    "Pass",
+    "PassRecord",
+    "Pipeline",
+    "PipelineResult",
+    "Rule",
+    "rule",
+    "named",
+    "apply_rules",
+    "X",
+    "Y",
+    "Z",
+    "C",
+    "D",
+    # running
+    "evaluate",
+]

@@ -1,0 +1,210 @@
+"""Index arithmetic: sums in normal form, divisions that ranges make go away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tracec.ir import dtype as dt
+from tracec.ir.kernel import Call, Const, Div, Expr, Linear, Mod, Var
+from tracec.ir.types import Shape, contiguous_strides
+
+TRUE = Const(True, dt.bool_)
+_UNIT = Const(1)
+
+
+def _terms(e: Expr) -> tuple[dict[Expr, int], int]:
+    match e:
+        case Const(value, _):
+            return {}, int(value)
+        case Linear(terms, offset):
+            return dict(terms), offset
+        case _:
+            return {e: 1}, 0
+
+
+def _recombine(terms: dict[Expr, int]) -> dict[Expr, int]:
+    """``c * by * (e // by) + c * (e % by)`` is ``c * e``."""
+    for t, c in list(terms.items()):
+        if isinstance(t, Mod) and terms.get(quotient := Div(t.value, t.by)) == c * t.by and c:
+            del terms[t], terms[quotient]
+            inner, offset = _terms(t.value)
+            for u, d in inner.items():
+                terms[u] = terms.get(u, 0) + c * d
+            if offset:
+                terms[_UNIT] = terms.get(_UNIT, 0) + c * offset
+    return terms
+
+
+def _make(terms: dict[Expr, int], offset: int) -> Expr:
+    if any(isinstance(t, Mod) for t in terms):
+        terms = _recombine(terms)
+        offset += terms.pop(_UNIT, 0)
+    kept = tuple((t, c) for t, c in terms.items() if c)
+    if not kept:
+        return Const(offset)
+    if len(kept) == 1 and kept[0][1] == 1 and offset == 0:
+        return kept[0][0]
+    return Linear(tuple(sorted(kept, key=lambda tc: -abs(tc[1]))), offset)
+
+
+def add(a: Expr, b: Expr | int) -> Expr:
+    """``a + b``."""
+    terms, offset = _terms(a)
+    more, plus = _terms(b) if not isinstance(b, int) else ({}, b)
+    terms = dict(terms)
+    for t, c in more.items():
+        terms[t] = terms.get(t, 0) + c
+    return _make(terms, offset + plus)
+
+
+def mul(a: Expr, by: int) -> Expr:
+    """``a * by``."""
+    terms, offset = _terms(a)
+    return _make({t: c * by for t, c in terms.items()}, offset * by)
+
+
+def sub(a: Expr, b: Expr | int) -> Expr:
+    """``a - b``."""
+    return add(a, -b if isinstance(b, int) else mul(b, -1))
+
+
+def bounds(e: Expr) -> tuple[int, int] | None:
+    """Smallest and largest value, where the loops tell; None for values read from memory."""
+    match e:
+        case Const(value, _):
+            return int(value), int(value)
+        case Var(_, extent):
+            return 0, max(extent - 1, 0)
+        case Mod(value, by):
+            inner = bounds(value)
+            return inner if inner and 0 <= inner[0] and inner[1] < by else (0, by - 1)
+        case Div(value, by):
+            inner = bounds(value)
+            return (inner[0] // by, inner[1] // by) if inner else None
+        case Linear(terms, offset):
+            low = high = offset
+            for t, c in terms:
+                inner = bounds(t)
+                if inner is None:
+                    return None
+                low += c * (inner[0] if c > 0 else inner[1])
+                high += c * (inner[1] if c > 0 else inner[0])
+            return low, high
+        case _:
+            return None
+
+
+def _whole(e: Expr, by: int) -> tuple[Expr, Expr]:
+    """``e = by * q + r`` where q takes the terms that ``by`` divides."""
+    terms, offset = _terms(e)
+    q = _make({t: c // by for t, c in terms.items() if c % by == 0}, offset // by)
+    return q, _make({t: c for t, c in terms.items() if c % by}, offset % by)
+
+
+def _split(e: Expr, by: int) -> tuple[Expr, Expr] | None:
+    """``e = by * q + r`` with 0 <= r < by, where that can be read off the terms."""
+    q, r = _whole(e, by)
+    inner = bounds(r)
+    return (q, r) if inner and 0 <= inner[0] and inner[1] < by else None
+
+
+def _coarse(e: Expr, by: int) -> tuple[int, Expr, Expr] | None:
+    """``e = step * q + r`` with 0 <= r < step and step a divisor of ``by``: division need only look at q."""
+    terms, _ = _terms(e)
+    for step in sorted({math.gcd(c, by) for c in terms.values()} - {1}, reverse=True):
+        split = _split(e, step)
+        if split:
+            return step, *split
+    return None
+
+
+def div(e: Expr, by: int) -> Expr:
+    """``e // by``, rounded down, for a positive ``by``."""
+    if by == 1:
+        return e
+    split = _split(e, by)
+    if split:
+        return split[0]
+    if isinstance(e, Div):
+        return div(e.value, e.by * by)
+    coarse = _coarse(e, by)
+    if coarse:
+        step, q, _ = coarse
+        return div(q, by // step)
+    whole, rest = _whole(e, by)
+    return add(whole, Div(rest, by)) if whole != Const(0) else Div(rest, by)
+
+
+def mod(e: Expr, by: int) -> Expr:
+    """``e % by``, never negative, for a positive ``by``."""
+    if by == 1:
+        return Const(0)
+    split = _split(e, by)
+    if split:
+        return split[1]
+    coarse = _coarse(e, by)
+    if coarse:
+        step, q, r = coarse
+        return add(mul(mod(q, by // step), step), r)
+    return Mod(_whole(e, by)[1], by)
+
+
+def flatten(index: Sequence[Expr], shape: Shape) -> Expr:
+    """The row-major position of a multi-index."""
+    flat: Expr = Const(0)
+    for i, stride in zip(index, contiguous_strides(shape), strict=True):
+        flat = add(flat, mul(i, stride))
+    return flat
+
+
+def unflatten(flat: Expr, shape: Shape) -> tuple[Expr, ...]:
+    """The multi-index of a row-major position."""
+    if 0 in shape:
+        return (Const(0),) * len(shape)
+    index: list[Expr] = []
+    if 0 in shape:  # no element has a position
+        return tuple(Const(0) for _ in shape)
+    for size, stride in zip(shape, contiguous_strides(shape), strict=True):
+        if size == 1:
+            index.append(Const(0))
+            continue
+        outer = stride * size
+        inner = bounds(flat)
+        within = flat if inner and 0 <= inner[0] and inner[1] < outer else mod(flat, outer)
+        index.append(div(within, stride))
+    return tuple(index)
+
+
+def reshape(index: Sequence[Expr], shape: Shape, target: Shape) -> tuple[Expr, ...]:
+    """A multi-index of ``shape`` as one of ``target``, which holds the same elements in the same order."""
+    if shape == target:
+        return tuple(index)
+    return unflatten(flatten(index, shape), target)
+
+
+def in_range(e: Expr, low: int, high: int) -> Expr:
+    """The condition ``low <= e < high``, with the parts left out that always hold."""
+    inner = bounds(e)
+    tests = []
+    if inner is None or inner[0] < low:
+        tests.append(Call("ge", (e, Const(low)), dt.bool_))
+    if inner is None or inner[1] >= high:
+        tests.append(Call("lt", (e, Const(high)), dt.bool_))
+    return all_of(tests)
+
+
+def all_of(conditions: Sequence[Expr]) -> Expr:
+    """The conjunction; ``TRUE`` where nothing is left to test."""
+    left = [c for c in conditions if c != TRUE]
+    if not left:
+        return TRUE
+    result = left[0]
+    for c in left[1:]:
+        result = Call("bitwise_and", (result, c), dt.bool_)
+    return result
+
+
+def select(condition: Expr, then: Expr, other: Expr) -> Expr:
+    """``condition ? then : other``."""
+    return then if condition == TRUE else Call("select", (condition, then, other), then.dtype)

@@ -1,0 +1,169 @@
+"""A node of the graph: an operator applied to nodes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tracec.errors import TracecError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.operator import OPERATORS, Operator, Params, building
+from tracec.ir.source import Source, caller
+from tracec.ir.types import Shape, TensorType
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Node:
+    """An immutable value of the graph. Two nodes are equal when they are the same object; `cse` merges equals.
+
+    Attributes:
+        op: The operator; ``input`` and ``constant`` are operators too.
+        inputs: Operands.
+        params: Parameters, in the operator's order.
+        type: dtype, shape and device of the result.
+        source: The user's line that made it.
+        origin: What made it, where that is not the user: ``vjp of sin``, ``rule double_negation``.
+    """
+
+    op: Operator
+    inputs: tuple[Node, ...]
+    params: Params
+    type: TensorType
+    source: Source | None = None
+    origin: str = ""
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def device(self) -> str:
+        return self.type.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def param(self, name: str) -> Any:
+        """The parameter of that name."""
+        for key, value in self.params:
+            if key == name:
+                return value
+        raise KeyError(f"{self.op.name} has no parameter {name}")
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        """The same node over other operands of the same types."""
+        return self if all(a is b for a, b in zip(inputs, self.inputs, strict=True)) else replace(self, inputs=inputs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name}: {self.type}>"
+
+    @staticmethod
+    def _apply_operator(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Node:
+        return apply(op, inputs, params)
+
+    # Arithmetic on nodes, so that rules read as maths.
+    def __add__(self, other: Any) -> Any:
+        return OPERATORS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return OPERATORS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return OPERATORS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return OPERATORS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return OPERATORS["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return OPERATORS["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return OPERATORS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return OPERATORS["div"](other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return OPERATORS["pow"](self, other)
+
+    def __neg__(self) -> Any:
+        return OPERATORS["neg"](self)
+
+
+class _Context(threading.local):
+    source: Source | None = None
+    origin: str = ""
+
+
+_context = _Context()
+
+
+@contextmanager
+def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
+    """Within, new nodes carry this source line and origin, and operand-free operators build nodes."""
+    before = (_context.source, _context.origin)
+    _context.source, _context.origin = source, origin
+    try:
+        with building(apply):
+            yield
+    finally:
+        _context.source, _context.origin = before
+
+
+def current_source() -> Source | None:
+    """The line that new nodes carry: that of `made_from`, else the user's innermost one."""
+    return _context.source or caller()
+
+
+def current_origin() -> str:
+    return _context.origin
+
+
+def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Node:
+    """Build a node. A Python scalar among the operands becomes a constant of the first node's dtype."""
+    if op.name == "constant":
+        return constant(params["value"], op.infer((), op.bind(params)))
+    like = next((x for x in inputs if isinstance(x, Node) and x.dtype is not dt.bool_), None)
+    like = like or next((x for x in inputs if isinstance(x, Node)), None)
+    nodes = tuple(x if isinstance(x, Node) else constant(x, like.type if like else None) for x in inputs)
+    bound = op.bind(params)
+    try:
+        type_ = op.infer(tuple(n.type for n in nodes), bound)
+    except TracecError as error:
+        if error.where is None and (line := current_source()) is not None:
+            error.where = f"{op.name}({', '.join(str(n.type) for n in nodes)})    at {line}"
+        raise
+    return Node(op, nodes, bound, type_, current_source(), _context.origin)
+
+
+def constant(value: bool | int | float, like: TensorType | DType | None = None) -> Node:
+    """A scalar known when the graph is made, shape ``()``, printed in place as ``f32(2.0)``."""
+    dtype = like.dtype if isinstance(like, TensorType) else like or dt.of_scalar(value)
+    device = like.device if isinstance(like, TensorType) else "cpu"
+    cast = float if dtype.kind == "f" else bool if dtype.kind == "b" else int
+    return Node(OPERATORS["constant"], (), (("value", cast(value)),), TensorType(dtype, (), device))
+
+
+def input_node(type_: TensorType, name: str = "", source: Source | None = None) -> Node:
+    """A value that is given from outside."""
+    return Node(OPERATORS["input"], (), (("name", name),), type_, source)
+
+
+def is_constant(node: Node) -> bool:
+    return node.op.name == "constant"
+
+
+def is_input(node: Node) -> bool:
+    return node.op.name == "input"

@@ -1,0 +1,201 @@
+"""The record of a primitive operator, and the table of all of them.
+
+An operator is called like a function. What it does depends on what it is given: a `Node` builds a
+node, a Tensor computes (and records), a pattern makes a bigger pattern. Types that take part offer a
+static method ``_apply_operator(op, inputs, params)``. A call with no such argument (``iota(...)``)
+goes to the innermost builder: nodes inside of `building`, tensors elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tracec.errors import ArgumentTypeError, DeviceError, TracecError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.types import TensorType
+
+Params = tuple[tuple[str, Any], ...]
+Apply = Callable[["Operator", tuple[Any, ...], Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotDifferentiable:
+    """Stands where a derivative rule would: there is none, and this is why."""
+
+    reason: str
+
+
+def not_differentiable(reason: str) -> NotDifferentiable:
+    """The explicit absence of a derivative rule."""
+    return NotDifferentiable(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """How to draw one operand of a sample.
+
+    Attributes:
+        shape: Shape of the operand.
+        dtype: Element type.
+        low: Smallest value.
+        high: Largest value (exclusive for integers).
+        distinct: Draw values that keep a distance from each other, so that order does not hang on rounding.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DType = dt.float32
+    low: float = -2.0
+    high: float = 2.0
+    distinct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Inputs that the table test drives an operator with.
+
+    Attributes:
+        args: The operands.
+        params: The parameters.
+    """
+
+    args: tuple[Arg, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operator:
+    """A primitive and all of its rules.
+
+    Attributes:
+        name: Name in IR text.
+        family: ``elementwise``, ``reduction``, ``view``, ``contraction``, …
+        type_rule: ``(*types, **params) -> TensorType``; raises a tracec error for operands that do not fit.
+        eager: ``(xp, *arrays, **params) -> array`` where xp is numpy or cupy.
+        vjp: ``(ct, out, *inputs, **params) -> one Node or None per input``, or `NotDifferentiable`.
+        jvp: ``(tangents, out, *inputs, **params) -> Node``; a tangent is None where it is zero.
+            None here means that it is derived from vjp, which is linear in ct, by transposing it.
+        batch: ``(inputs, batched, size, **params) -> Node``; batched inputs carry the batch at axis 0, and so
+            does the result.
+        lower: How kernels compute it: one of the records of `tracec.ir.lower`.
+        promotion: How Tensor operands of mixed dtypes meet: ``same`` (a common type), ``float`` (a common
+            floating type), ``none`` (taken as they are).
+        samples: Inputs for the table test.
+        arity: Number of operands; None for any number.
+    """
+
+    name: str
+    family: str
+    type_rule: Callable[..., TensorType]
+    eager: Callable[..., Any]
+    vjp: Callable[..., tuple[Any, ...]] | NotDifferentiable
+    jvp: Callable[..., Any] | NotDifferentiable | None
+    batch: Callable[..., Any]
+    lower: Any
+    promotion: str
+    samples: tuple[Sample, ...]
+    arity: int | None
+    doc: str = ""
+    defaults: Params = ()
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        for x in inputs:
+            apply: Apply | None = getattr(type(x), "_apply_operator", None)
+            if apply is not None:
+                return apply(self, inputs, params)
+        return _state.builder(self, inputs, params)
+
+    def bind(self, params: Mapping[str, Any]) -> Params:
+        """The parameters in declared order, defaults filled in.
+
+        Raises:
+            ArgumentTypeError: a parameter is missing or unknown.
+        """
+        if len(params) > len(self.defaults) or not params.keys() <= {k for k, _ in self.defaults}:
+            known = ", ".join(k for k, _ in self.defaults) or "none"
+            unknown = ", ".join(sorted(params.keys() - {k for k, _ in self.defaults}))
+            raise ArgumentTypeError(f"{self.name}: no parameter named {unknown}", hint=f"its parameters: {known}")
+        bound = tuple((k, params.get(k, default)) for k, default in self.defaults)
+        for k, value in bound:
+            if value is inspect.Parameter.empty:
+                raise ArgumentTypeError(f"{self.name}: parameter {k} is missing")
+        return bound
+
+    def infer(self, types: tuple[TensorType, ...], params: Params) -> TensorType:
+        """The type of the result; errors of the type rule come out with the operator's name in front."""
+        if self.arity is not None and len(types) != self.arity:
+            raise ArgumentTypeError(f"{self.name}: takes {self.arity} operands, {len(types)} given")
+        for t in types:
+            if t.device != types[0].device:
+                devices = f"{types[0].device} and {t.device}"
+                raise DeviceError(f"{self.name}: operands live on {devices}", hint="move them to one with .to(...)")
+        try:
+            return self.type_rule(*types, **dict(params))
+        except TracecError as error:
+            if not error.message.startswith(self.name + ":"):
+                error.message = f"{self.name}: {error.message}"
+            raise
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OPERATORS.__getitem__, (self.name,)
+
+    def __deepcopy__(self, memo: Any) -> Operator:
+        return self
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def register(op: Operator) -> Operator:
+    """Enter an operator in the table, its parameters' defaults read off its type rule."""
+    signature = inspect.signature(op.type_rule)
+    defaults = tuple(
+        (p.name, p.default) for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+    object.__setattr__(op, "defaults", defaults)
+    if op.name in OPERATORS:
+        raise ValueError(f"operator {op.name} is defined twice")
+    OPERATORS[op.name] = op
+    return op
+
+
+def _no_builder(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
+    given = ", ".join(type(x).__name__ for x in inputs) or "nothing"
+    raise ArgumentTypeError(f"{op.name}: takes tensors, {given} given", hint="make one with tracec.tensor(...)")
+
+
+class _State(threading.local):
+    builder: Apply = staticmethod(_no_builder)
+
+
+_state = _State()
+
+
+def set_default_builder(apply: Apply) -> None:
+    """What an operator call with no tensor among its operands builds, outside of `building`."""
+    _State.builder = staticmethod(apply)
+
+
+@contextmanager
+def building(apply: Apply) -> Iterator[None]:
+    """Within, operator calls with no tensor among their operands go to ``apply``."""
+    before = _state.__dict__.get("builder")
+    _state.builder = apply
+    try:
+        yield
+    finally:
+        if before is None:
+            del _state.builder
+        else:
+            _state.builder = before

@@ -1,0 +1,89 @@
+"""Plans as text, for readers: where every value lives, what runs, what was not fused and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+# By module: plan.py imports this file for its __str__, and either may be imported first.
+from tracec.ir import plan as p
+from tracec.ir.text import align_comments, format_value
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def format_plan(plan: p.Plan) -> str:
+    """The plan as text; its kernels by name and shape, their bodies print by themselves."""
+    names = _names(plan)
+    sections = [
+        ("memory", _memory(plan.memory)),
+        ("values", align_comments((_value(names[i], v), _about(v)) for i, v in enumerate(plan.values))),
+        ("kernels", [f"{k.name}: {k.shape}({', '.join(k.ops)})" for k in plan.kernels]),
+        ("steps", align_comments(_steps(plan, names))),
+        ("refused", [str(r) for r in plan.refused]),
+    ]
+    inputs, outputs = (", ".join(names[i] for i in ids) for ids in (plan.inputs, plan.outputs))
+    lines = [f"plan({inputs}) -> ({outputs}) {{"]
+    for title, rows in sections:
+        if rows:
+            lines += [f"  {title}", *(f"    {row}" for row in rows)]
+    return "\n".join([*lines, "}"])
+
+
+def format_bytes(count: int) -> str:
+    """``1.5 KiB``; whole bytes below a kibibyte."""
+    size, unit = float(count), 0
+    while size >= 1024 and unit + 1 < len(_UNITS):
+        size, unit = size / 1024, unit + 1
+    return f"{count} bytes" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def _names(plan: p.Plan) -> list[str]:
+    """Each value's name; the position is added where two values share one."""
+    names = [v.name for v in plan.values]
+    return [name if names.count(name) == 1 else f"{name}.{i}" for i, name in enumerate(names)]
+
+
+def _memory(memory: p.Memory) -> list[str]:
+    return [
+        f"peak        {format_bytes(memory.peak_bytes)}",
+        f"unplanned   {format_bytes(memory.unplanned_bytes)}",
+        f"lower bound {format_bytes(memory.lower_bound_bytes)}",
+    ]
+
+
+def _value(name: str, value: p.Value) -> str:
+    match value.place:
+        case "arena":
+            place = f"arena +{value.offset}, {format_bytes(value.type.nbytes)}"
+        case "input" | "output":
+            place = f"{value.place} {value.index}"
+        case _:
+            place = value.place
+    return f"{name}: {value.type} {place}"
+
+
+def _about(value: p.Value) -> str:
+    alive = f"steps {'-' if value.first < 0 else value.first}..{'-' if value.last < 0 else value.last}"
+    return f"{alive} {value.source}" if value.source else alive
+
+
+def _steps(plan: p.Plan, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+    for number, step in enumerate(plan.steps):
+        if isinstance(step, p.LibraryCall):
+            params = [f"{key}={format_value(value)}" for key, value in step.params]
+            call = f"{step.routine}({', '.join([*(names[i] for i in step.inputs), *params])})"
+            yield f"{number}: {names[step.output]} = {call}", str(step.source or "")
+        else:
+            yield from _launch(plan, number, step, names)
+
+
+def _launch(plan: p.Plan, number: int, step: p.Launch, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+    kernel = plan.kernels[step.kernel]
+    sources = ", ".join(map(str, kernel.sources))
+    for run, args in enumerate(step.args):
+        bound = list(zip(kernel.buffers, args, strict=True))
+        writes = ", ".join(names[i] for b, i in bound if b.role != "in")
+        reads = ", ".join(names[i] for b, i in bound if b.role != "out")
+        size = f" over {step.sizes[run]}" if step.sizes else ""
+        head = f"{number}:" if run == 0 else " " * len(f"{number}:")
+        yield f"{head} {writes} = {kernel.name}({reads}){size}", sources if run == 0 else ""

@@ -1,0 +1,59 @@
+"""Where in the user's program a value was made."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+from types import FrameType
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_INTERNAL: dict[str, bool] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the user's program.
+
+    Attributes:
+        file: Full path.
+        line: Line number, from 1.
+    """
+
+    file: str
+    line: int
+
+    @property
+    def text(self) -> str:
+        """The line itself, stripped; empty where the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+_KNOWN: dict[tuple[str, int], Source] = {}
+
+
+def is_internal(file: str) -> bool:
+    """Whether a file belongs to tracec and not to the user."""
+    known = _INTERNAL.get(file)
+    if known is None:
+        known = _INTERNAL[file] = file.startswith(_PACKAGE) or file.startswith("<frozen ")
+    return known
+
+
+def caller() -> Source | None:
+    """The innermost line on the stack that is not tracec's own; None where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not is_internal(file):
+            key = (file, frame.f_lineno)
+            source = _KNOWN.get(key)
+            if source is None:
+                source = _KNOWN[key] = Source(file, frame.f_lineno)
+            return source
+        frame = frame.f_back
+    return None
