@@ -1,0 +1,100 @@
+"""What the table cannot tell of reductions: zeros, ties, NaN, precision and messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.ops.harness import build, gradients, inputs, run, typed
+from tracec import ops
+from tracec.errors import AxisError, DTypeError, ShapeError
+from tracec.ir import dtype as dt
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.plan.prepare import decompose
+
+NAN = np.nan
+
+
+def slope(op, value, **params):
+    (x,) = inputs(value)
+    out = build(op, x, **params)
+    return run(gradients(out, build(ops.ones_like, out), [x]), {x: value})[0]
+
+
+@pytest.mark.parametrize("axes", [(1,), (0, 1), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("zeros", [0, 1, 2, 5])
+def test_the_gradient_of_a_product_is_the_product_of_the_others(axes, zeros):
+    rng = np.random.default_rng(zeros)
+    value = rng.uniform(0.5, 2, (2, 3, 4))
+    value.reshape(-1)[rng.permutation(value.size)[:zeros]] = 0
+    expected = np.empty_like(value)
+    for at in np.ndindex(*value.shape):
+        others = value.copy()
+        others[at] = 1
+        expected[at] = others.prod(axis=axes, keepdims=True)[tuple(0 if a in axes else i for a, i in enumerate(at))]
+    np.testing.assert_allclose(slope(ops.prod, value, axes=axes), expected)
+
+
+@pytest.mark.parametrize("op", [ops.max, ops.min])
+def test_equal_ones_share_the_gradient(op):
+    sign = 1 if op is ops.max else -1
+    value = sign * np.array([[1.0, 3.0, 3.0], [2.0, 1.0, 0.0]])
+    assert slope(op, value, axes=(1,)).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, dt.bfloat16.numpy])
+def test_the_first_extreme_is_found_and_nan_before_all(name, dtype):
+    op, sign = getattr(ops, name), 1 if name == "argmax" else -1
+    value = (sign * np.array([[1.0, 3, 3, 0], [NAN, 9, 9, NAN], [1, NAN, 9, NAN], [2, 2, 2, 2]])).astype(dtype)
+    expected = [1, 0, 1, 0]
+    assert op.eager(np, value, axis=1, keepdims=False).tolist() == expected
+    (x,) = inputs(value)
+    (written_out,) = evaluate(decompose(Graph((x,), (build(op, x, axis=1),))), [value])
+    assert written_out.tolist() == expected
+
+
+@pytest.mark.parametrize("op", [ops.max, ops.min])
+def test_extremes_carry_nan(op):
+    assert np.isnan(op.eager(np, np.array([1.0, NAN, 2.0]), axes=(0,), keepdims=False))
+
+
+def test_narrow_floats_are_summed_in_float32():
+    for dtype in (dt.float16, dt.bfloat16):
+        found = ops.sum.eager(np, np.ones(3000, dtype.numpy), axes=(0,), keepdims=False)
+        # In the type itself the sum would stick at 2048 or 256.
+        assert found.dtype == dtype.numpy and abs(float(found) - 3000) <= 8
+
+
+def test_nothing_sums_to_zero_and_multiplies_to_one():
+    empty = np.zeros((2, 0))
+    assert ops.sum.eager(np, empty, axes=(1,), keepdims=False).tolist() == [0, 0]
+    assert ops.prod.eager(np, empty, axes=(1,), keepdims=True).tolist() == [[1], [1]]
+
+
+def message(error, op, *types, **params):
+    with pytest.raises(error) as caught:
+        op.infer(types, op.bind(params))
+    return str(caught.value)
+
+
+def test_messages():
+    assert message(ShapeError, ops.max, typed(3, 0), axes=(1,)) == (
+        "max: shape (3, 0) has nothing to reduce (axis 1 has size 0)\n  hint: there is no identity to give"
+    )
+    assert message(ShapeError, ops.argmin, typed(0), axis=0) == (
+        "argmin: shape (0,) has nothing to reduce (axis 0 has size 0)\n  hint: there is no identity to give"
+    )
+    assert message(AxisError, ops.sum, typed(3, 4), axes=(-1,)) == (
+        "sum: axis -1 is out of range for shape (3, 4)\n  hint: count axes from the front, from 0 to 1"
+    )
+    assert message(AxisError, ops.sum, typed(3, 4), axes=(1, 0)) == (
+        "sum: axes (1, 0) are not distinct and in order\n  hint: name each axis once, in order"
+    )
+    assert message(DTypeError, ops.sum, typed(3, dtype=dt.bool_), axes=(0,)) == (
+        "sum: takes numbers, bool given\n  hint: cast it to a number type first"
+    )
+    assert message(AxisError, ops.argmax, typed(), axis=0) == (
+        "argmax: axis 0 is out of range for shape ()\n  hint: a scalar has no axes: reshape it to (1,)"
+    )

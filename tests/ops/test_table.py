@@ -1,0 +1,239 @@
+"""One test for all operators: every rule of every operator, on every sample, against another way to the same values.
+
+    type rule       against what the eager rule gives
+    vjp             against central differences, in float64
+    jvp             against vjp: the product of the Jacobian with a vector on either side
+    jvp of vjp      against central differences of the gradient
+    batching rule   against a loop over the batch, for every choice of operands that carry one
+    every dtype     taken and computed as well as float64 rounded, or refused with advice
+    lowering        there, and what RUNNERS make of it against eager
+
+An operator with no sample fails.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+import tracec.ops  # noqa: F401 (enters every operator in the table)
+from tracec.errors import TracecError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.ir.kernel import SCALAR_OPS
+from tracec.ir.lower import Elementwise
+from tracec.ir.node import input_node, made_from
+from tracec.ir.operator import OPERATORS, NotDifferentiable
+from tracec.ir.types import TensorType
+from tracec.plan.prepare import decompose
+from tracec.transform import jvp, vjp, vmap
+
+#: Ways of running a graph that have to agree with the eager rules: name → (graph, arrays) -> arrays.
+#: A target joins them here: compiled against eager, for every operator.
+RUNNERS = {
+    "decomposed": lambda graph, arrays: evaluate(decompose(graph), arrays),
+}
+
+NAMED = [op for op in OPERATORS.values() if op.name != "input"]
+CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in NAMED for i, sample in enumerate(op.samples)]
+
+
+def is_smooth(op, sample):
+    """Whether there is a derivative to check: floating in, floating out, and not float16 and float32 alike again."""
+    if isinstance(op.vjp, NotDifferentiable) or not any(a.dtype is dt.float64 for a in sample.args):
+        return False
+    return graph_of(op, sample).outputs[0].dtype.is_floating_point
+
+
+# Samples ----------------------------------------------------------------------------------------------
+
+
+def draw(sample, name, dtypes=None, which=0):
+    """The operands of a sample; the same ones for the same name and number."""
+    rng = np.random.default_rng([crc32(name.encode()), which])
+    arrays = []
+    for arg, dtype in zip(sample.args, dtypes or [a.dtype for a in sample.args], strict=True):
+        if arg.distinct:
+            count = int(np.prod(arg.shape))
+            values = rng.permutation(np.linspace(arg.low, arg.high, count)).reshape(arg.shape)
+        elif arg.dtype.kind == "f":
+            values = rng.uniform(arg.low, arg.high, arg.shape)
+        elif arg.dtype.kind == "b":
+            values = rng.random(arg.shape) < 0.5
+        else:
+            values = rng.integers(int(arg.low), int(arg.high), arg.shape)
+        arrays.append(np.asarray(values).astype(dtype.numpy))
+    return arrays
+
+
+def graph_of(op, sample, dtypes=None):
+    dtypes = dtypes or [a.dtype for a in sample.args]
+    inputs = tuple(input_node(TensorType(d, a.shape)) for a, d in zip(sample.args, dtypes, strict=True))
+    with made_from(None):
+        return Graph(inputs, (op(*inputs, **sample.params),))
+
+
+def eager(op, sample, arrays):
+    return np.asarray(op.eager(np, *arrays, **dict(op.bind(sample.params))))
+
+
+def type_of(array):
+    return TensorType(dt.of_numpy(array.dtype), array.shape)
+
+
+def close(found, expected, rtol=0.0, atol=0.0):
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    if dt.of_numpy(found.dtype).kind == "f":
+        found, expected = found.astype(np.float64), expected.astype(np.float64)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+
+
+def epsilon(dtype: DType) -> float:
+    """The distance of 1 to the next larger number."""
+    return {dt.float16: 2.0**-10, dt.bfloat16: 2.0**-7, dt.float32: 2.0**-23, dt.float64: 2.0**-52}.get(dtype, 0.0)
+
+
+# The table --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", NAMED, ids=str)
+def test_has_samples_and_a_lowering(op):
+    assert op.samples, f"{op.name} has no sample to test it with"
+    assert op.doc, f"{op.name} does not say what it does"
+    assert op.lower is not None or op.name == "constant"
+    if isinstance(op.lower, Elementwise):
+        assert SCALAR_OPS[op.lower.scalar] == op.arity
+
+
+@pytest.mark.parametrize("op, sample", CASES)
+def test_type_rule_tells_what_eager_gives(op, sample):
+    found = eager(op, sample, draw(sample, op.name))
+    assert type_of(found) == graph_of(op, sample).outputs[0].type
+
+
+SMOOTH = [case for case in CASES if is_smooth(*case.values)]
+STEP = 1e-6
+
+
+def central_difference(f, arrays, i, direction):
+    """How much the arrays that f gives change for a step of an operand, per unit of it."""
+    up, down = (f([a + sign * STEP * direction if k == i else a for k, a in enumerate(arrays)]) for sign in (1, -1))
+    return [np.where(np.isfinite(u), (u - d) / (2 * STEP), 0.0) if u.size else u for u, d in zip(up, down, strict=True)]
+
+
+def directions(shape, rng, most=60):
+    """Every unit vector; for large shapes some random vectors."""
+    size = int(np.prod(shape))
+    if size <= most:
+        yield from np.eye(size).reshape(size, *shape)
+    else:
+        yield from rng.uniform(-1, 1, (10, *shape))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in subtract")
+@pytest.mark.parametrize("op, sample", SMOOTH)
+def test_vjp_is_the_slope(op, sample):
+    arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(1)
+    ct = rng.uniform(0.5, 1.5, graph.outputs[0].shape).astype(graph.outputs[0].dtype.numpy)
+    wrt = [i for i, a in enumerate(sample.args) if a.dtype is dt.float64]
+    if graph.outputs[0].dtype is not dt.float64:
+        pytest.skip("the result is too coarse for differences")
+    out, *grads = evaluate(vjp(graph, wrt), [*arrays, ct])
+    close(out, eager(op, sample, arrays), 1e-12, 1e-12)
+    for i, grad in zip(wrt, grads, strict=True):
+        assert grad.shape == arrays[i].shape
+        for direction in directions(arrays[i].shape, rng):
+            (slope,) = central_difference(lambda xs: [eager(op, sample, xs)], arrays, i, direction)
+            np.testing.assert_allclose((grad * direction).sum(), (ct * slope).sum(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("op, sample", SMOOTH)
+def test_jvp_is_the_transpose_of_vjp(op, sample):
+    arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(2)
+    out = graph.outputs[0]
+    ct = rng.uniform(0.5, 1.5, out.shape).astype(out.dtype.numpy)
+    floating = [i for i, a in enumerate(sample.args) if a.dtype.is_floating_point]
+    gradients = evaluate(vjp(graph, floating), [*arrays, ct])[1:]
+    # Each operand moves alone, then all together.
+    for wrt in [[i] for i in floating] + [floating]:
+        moves = [rng.uniform(-1, 1, arrays[i].shape).astype(arrays[i].dtype) for i in wrt]
+        moved = evaluate(jvp(graph, wrt), [*arrays, *moves])[1]
+        assert type_of(moved) == out.type
+        forward = (ct.astype(np.float64) * moved).sum()
+        reverse = sum((gradients[floating.index(i)] * move).sum() for i, move in zip(wrt, moves, strict=True))
+        coarse = out.dtype is not dt.float64
+        np.testing.assert_allclose(forward, reverse, rtol=0.05 if coarse else 1e-9, atol=0.05 if coarse else 1e-11)
+
+
+@pytest.mark.parametrize("op, sample", SMOOTH)
+def test_the_gradient_has_a_gradient(op, sample):
+    arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(3)
+    out = graph.outputs[0]
+    wrt = [i for i, a in enumerate(sample.args) if a.dtype is dt.float64]
+    if out.dtype is not dt.float64:
+        pytest.skip("the result is too coarse for differences")
+    gradient = vjp(graph, wrt)
+    gradient = Graph(gradient.inputs, gradient.outputs[1:])
+    given = [*arrays, rng.uniform(0.5, 1.5, out.shape)]
+    for i in wrt:
+        direction = rng.uniform(-1, 1, arrays[i].shape)
+        moved = evaluate(jvp(gradient, [i]), [*given, direction])[len(wrt) :]
+        slopes = central_difference(lambda xs: evaluate(gradient, xs), given, i, direction)
+        for found, expected in zip(moved, slopes, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("op, sample", [case for case in CASES if case.values[1].args])
+def test_batching_is_a_loop(op, sample):
+    graph, size = graph_of(op, sample), 3
+    many = [draw(sample, op.name, which=which) for which in range(size)]
+    tolerance = 4 * epsilon(graph.outputs[0].dtype)
+    n = len(sample.args)
+    choices = product((False, True), repeat=n) if n <= 3 else [(True,) * n, *(tuple(np.eye(n, dtype=bool)[0]),)]
+    for batched in (tuple(map(bool, c)) for c in choices if any(c)):
+        given = [np.stack([m[i] for m in many]) if b else many[0][i] for i, b in enumerate(batched)]
+        (found,) = evaluate(vmap(graph, batched, size), given)
+        ones = [[m[i] if b else many[0][i] for i, b in enumerate(batched)] for m in many]
+        close(found, np.stack([eager(op, sample, one) for one in ones]), tolerance, tolerance)
+
+
+@pytest.mark.parametrize("dtype", dt.ALL, ids=str)
+@pytest.mark.parametrize("op", [op for op in NAMED if op.arity != 0], ids=str)
+def test_every_dtype_is_computed_or_refused(op, dtype):
+    """Operands of the first sample in another dtype, 16-bit floats against float64 rounded."""
+    sample = op.samples[0]
+    # Positions, conditions and states keep their dtype.
+    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind == "f" for a in sample.args]
+    if op.name == "where":
+        changes[0] = False
+    if sample.args[0].dtype.kind != "f" and op.family != "elementwise":
+        pytest.skip("the operator's operands have a dtype of their own")
+    dtypes = [dtype if c else a.dtype for c, a in zip(changes, sample.args, strict=True)]
+    arrays = draw(sample, op.name, dtypes)
+    try:
+        type_ = graph_of(op, sample, dtypes).outputs[0].type
+    except TracecError as error:
+        assert error.message.startswith(f"{op.name}: ") and error.hint
+        return
+    found = eager(op, sample, arrays)
+    assert type_of(found) == type_
+    if dtype.kind == "f":
+        wide = [a.astype(np.float64) if c else a for a, c in zip(arrays, changes, strict=True)]
+        expected = eager(op, sample, wide)
+        rounded = expected.astype(found.dtype)
+        scale = float(np.abs(expected.astype(np.float64)).max()) if expected.size else 0.0
+        close(found, rounded, rtol=4 * epsilon(dtype), atol=2 * epsilon(dtype) * min(scale, 1e3))
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("op, sample", CASES)
+def test_lowered_is_eager(op, sample, runner):
+    arrays, graph = draw(sample, op.name), graph_of(op, sample)
+    (found,) = RUNNERS[runner](graph, arrays)
+    tolerance = 4 * epsilon(graph.outputs[0].dtype)
+    close(np.asarray(found), eager(op, sample, arrays), tolerance, tolerance)

@@ -1,0 +1,83 @@
+"""Every primitive operator, each in one place with all of its rules.
+
+An operator is a function: of Tensors it computes, of nodes it builds a node, of patterns a bigger pattern. What each
+does is in its ``doc``; `tracec.ir.operator.OPERATORS` is the table of all of them.
+"""
+
+from tracec.ir.operator import OPERATORS
+from tracec.ops.arithmetic import add, atan2, div, floor_div, maximum, minimum, mul, pow, remainder, sub
+from tracec.ops.contraction import dot
+from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
+from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
+from tracec.ops.elementwise import (
+    abs,
+    acos,
+    asin,
+    atan,
+    cast,
+    ceil,
+    cos,
+    cosh,
+    erf,
+    exp,
+    expm1,
+    floor,
+    log,
+    log1p,
+    neg,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+    trunc,
+)
+from tracec.ops.indexing import index, index_put, iota
+from tracec.ops.logic import (
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    eq,
+    ge,
+    gt,
+    isnan,
+    le,
+    logical_not,
+    lt,
+    ne,
+    shift_left,
+    shift_right,
+    where,
+)
+from tracec.ops.random import random_bits
+from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
+from tracec.ops.scan import argsort, cumsum
+from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
+from tracec.ops.window import fold, windows
+
+__all__ = [
+    "OPERATORS",
+    # core
+    "constant", "full", "full_like", "input", "ones_like", "unbroadcast", "zeros_like",
+    # elementwise
+    "abs", "acos", "asin", "atan", "cast", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p",
+    "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    # arithmetic
+    "add", "atan2", "div", "floor_div", "maximum", "minimum", "mul", "pow", "remainder", "sub",
+    # logic
+    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "eq", "ge", "gt", "isnan", "le", "logical_not", "lt",
+    "ne", "shift_left", "shift_right", "where",
+    # reductions
+    "argmax", "argmin", "max", "min", "prod", "sum",
+    # views
+    "concatenate", "expand", "flip", "fold", "pad", "reshape", "slice", "transpose", "windows",
+    # contractions
+    "conv", "conv_input_grad", "conv_weight_grad", "dot",
+    # indexing, scans, random numbers
+    "argsort", "cumsum", "index", "index_put", "iota", "random_bits",
+]  # fmt: skip

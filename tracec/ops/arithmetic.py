@@ -1,0 +1,161 @@
+"""Functions of two numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracec.ir import dtype as dt
+from tracec.ir.node import is_constant
+from tracec.ir.operator import Arg, Sample
+from tracec.ops import arrays
+from tracec.ops.core import zeros_like
+from tracec.ops.elementwise import log
+from tracec.ops.families import elementwise
+from tracec.ops.logic import bitwise_and, eq, ge, gt, lt, where
+
+# Sum and product --------------------------------------------------------------------------------------
+
+add = elementwise(
+    "add",
+    eager=lambda xp, x, y: xp.add(x, y),
+    derivative=(lambda t, out, x, y: t, lambda t, out, x, y: t),
+    takes="anything",
+    doc="``x + y``; logical or on bools.",
+)
+sub = elementwise(
+    "sub",
+    eager=lambda xp, x, y: xp.subtract(x, y),
+    derivative=(lambda t, out, x, y: t, lambda t, out, x, y: -t),
+    takes="numbers",
+    doc="``x - y``.",
+)
+mul = elementwise(
+    "mul",
+    eager=lambda xp, x, y: xp.multiply(x, y),
+    derivative=(lambda t, out, x, y: t * y, lambda t, out, x, y: t * x),
+    takes="anything",
+    doc="``x * y``; logical and on bools.",
+)
+div = elementwise(
+    "div",
+    eager=lambda xp, x, y: xp.true_divide(x, y),
+    derivative=(lambda t, out, x, y: t / y, lambda t, out, x, y: -(t * (out / y))),
+    domain=((-2.0, 2.0), (0.3, 2.0)),
+    doc="``x / y``; dividing by 0 gives an infinity or NaN.",
+)
+
+# Power ------------------------------------------------------------------------------------------------
+
+
+def _power(xp: Any, x: Any, y: Any) -> Any:
+    return arrays.integer_power(xp, x, y) if x.dtype.kind in "iu" else xp.power(x, y)
+
+
+def _power_in_base(t: Any, out: Any, x: Any, y: Any) -> Any:
+    """``y * x ** (y - 1)``, and 0 for the power 0, also of 0, as ``x ** 0`` is 1 everywhere."""
+    if is_constant(y):
+        power = y.param("value")
+        return t * (power * x ** (power - 1.0)) if power else zeros_like(t)
+    return t * where(eq(y, 0.0), 0.0, y * x ** (y - 1.0))
+
+
+def _power_in_exponent(t: Any, out: Any, x: Any, y: Any) -> Any:
+    """``out * log(x)``, and 0 for the base 0, where the power is constant on the side of y that it is finite on."""
+    return t * where(bitwise_and(eq(x, 0.0), ge(y, 0.0)), 0.0, out * log(x))
+
+
+pow = elementwise(
+    "pow",
+    eager=_power,
+    derivative=(_power_in_base, _power_in_exponent),
+    takes="numbers",
+    domain=((0.2, 2.0), (-2.0, 2.0)),
+    samples=(
+        Sample((Arg((9,), dt.int64, -9, 9), Arg((9,), dt.int64, 0, 5))),
+        Sample((Arg((40,), dt.int32, -2, 3), Arg((40,), dt.int32, -4, 5))),
+        Sample((Arg((9,), dt.float32, 0.0, 0.0), Arg((9,), dt.float32, -2.0, 3.0))),
+    ),
+    doc="``x ** y``; a negative power of integers is rounded towards zero.",
+)
+
+# The larger and the smaller ---------------------------------------------------------------------------
+
+
+def _winner_takes(t: Any, tie: Any, loses: Any) -> Any:
+    """All of t for the operand that is chosen, half of it for each of two that are equal."""
+    return where(tie, t * 0.5, where(loses, 0.0, t))
+
+
+maximum = elementwise(
+    "maximum",
+    eager=lambda xp, x, y: xp.maximum(x, y),
+    derivative=(
+        lambda t, out, x, y: _winner_takes(t, eq(x, y), lt(x, y)),
+        lambda t, out, x, y: _winner_takes(t, eq(x, y), gt(x, y)),
+    ),
+    takes="anything",
+    doc="The larger of two; NaN where either is. Equal ones share the gradient.",
+)
+minimum = elementwise(
+    "minimum",
+    eager=lambda xp, x, y: xp.minimum(x, y),
+    derivative=(
+        lambda t, out, x, y: _winner_takes(t, eq(x, y), gt(x, y)),
+        lambda t, out, x, y: _winner_takes(t, eq(x, y), lt(x, y)),
+    ),
+    takes="anything",
+    doc="The smaller of two; NaN where either is. Equal ones share the gradient.",
+)
+
+# Angle ------------------------------------------------------------------------------------------------
+
+
+def _turn(t: Any, y: Any, x: Any, side: Any) -> Any:
+    """t times a side over the squared distance from the origin, where the angle does not turn at all."""
+    distance = x * x + y * y
+    return where(eq(distance, 0.0), 0.0, t * (side / distance))
+
+
+atan2 = elementwise(
+    "atan2",
+    eager=lambda xp, y, x: xp.arctan2(y, x),
+    derivative=(
+        lambda t, out, y, x: _turn(t, y, x, x),
+        lambda t, out, y, x: -_turn(t, y, x, y),
+    ),
+    domain=((0.3, 2.0), (-2.0, 2.0)),
+    doc="The angle of the point (second operand, first operand), from -pi to pi.",
+)
+
+# Division with remainder ------------------------------------------------------------------------------
+
+
+def _flat(t: Any, out: Any, x: Any, y: Any) -> Any:
+    """The derivative of a function made of steps."""
+    return zeros_like(t)
+
+
+_DIVISION_SAMPLES = (
+    Sample((Arg((50,), dt.int32, -9, 10), Arg((50,), dt.int32, -4, 5))),
+    Sample((Arg((50,), dt.float32, -9.0, 9.0), Arg((50,), dt.float32, -2.0, 2.0))),
+    Sample((Arg((50,), dt.float16, -9.0, 9.0), Arg((50,), dt.float16, -2.0, 2.0))),
+)
+
+floor_div = elementwise(
+    "floor_div",
+    eager=lambda xp, x, y: xp.floor_divide(x, y),
+    derivative=(_flat, _flat),
+    takes="numbers",
+    domain=((-2.0, 2.0), (0.3, 2.0)),
+    samples=_DIVISION_SAMPLES,
+    doc="``x / y``, rounded down; 0 where integers are divided by 0.",
+)
+remainder = elementwise(
+    "remainder",
+    eager=lambda xp, x, y: xp.remainder(x, y),
+    derivative=(lambda t, out, x, y: t, lambda t, out, x, y: -(t * floor_div(x, y))),
+    takes="numbers",
+    domain=((-2.0, 2.0), (0.3, 2.0)),
+    samples=_DIVISION_SAMPLES,
+    doc="``x - y * floor_div(x, y)``, with the sign of y; 0 where integers are divided by 0.",
+)

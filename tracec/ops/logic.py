@@ -1,0 +1,151 @@
+"""Comparisons, choices and bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tracec.errors import DTypeError
+from tracec.ir import dtype as dt
+from tracec.ir.lower import Elementwise
+from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
+from tracec.ir.types import TensorType, broadcast_shapes
+from tracec.ops.base import primitive
+from tracec.ops.families import aligned, check_same_dtype, diagonal, elementwise
+
+# Comparisons ------------------------------------------------------------------------------------------
+
+
+def _comparison(name: str, eager: Callable[..., Any], doc: str) -> Operator:
+    return elementwise(
+        name,
+        eager=eager,
+        derivative=not_differentiable("its result is bool"),
+        takes="anything",
+        gives=dt.bool_,
+        samples=tuple(Sample((Arg((9,), d, 0, 2), Arg((9,), d, 0, 2))) for d in (dt.int8, dt.bool_)),
+        doc=doc,
+    )
+
+
+eq = _comparison("eq", lambda xp, x, y: xp.equal(x, y), "``x == y``; false where either is NaN.")
+ne = _comparison("ne", lambda xp, x, y: xp.not_equal(x, y), "``x != y``; true where either is NaN.")
+lt = _comparison("lt", lambda xp, x, y: xp.less(x, y), "``x < y``; false where either is NaN.")
+le = _comparison("le", lambda xp, x, y: xp.less_equal(x, y), "``x <= y``; false where either is NaN.")
+gt = _comparison("gt", lambda xp, x, y: xp.greater(x, y), "``x > y``; false where either is NaN.")
+ge = _comparison("ge", lambda xp, x, y: xp.greater_equal(x, y), "``x >= y``; false where either is NaN.")
+
+isnan = elementwise(
+    "isnan",
+    eager=lambda xp, x: xp.isnan(x),
+    derivative=not_differentiable("its result is bool"),
+    takes="anything",
+    gives=dt.bool_,
+    doc="Whether the element is NaN.",
+)
+
+logical_not = elementwise(
+    "logical_not",
+    eager=lambda xp, x: xp.logical_not(x),
+    derivative=not_differentiable("its result is bool"),
+    takes="anything",
+    gives=dt.bool_,
+    samples=(Sample((Arg((9,), dt.int8, 0, 2),)),),
+    doc="Whether the element is zero or False.",
+)
+
+# Choices ----------------------------------------------------------------------------------------------
+
+
+def _where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
+    if condition.dtype is not dt.bool_:
+        raise DTypeError(
+            f"the condition has dtype {condition.dtype.short}", hint="compare it with something, e.g. x != 0"
+        )
+    check_same_dtype((x, y))
+    return TensorType(x.dtype, broadcast_shapes(condition.shape, x.shape, y.shape), x.device)
+
+
+def _where_sample(condition: tuple[int, ...], x: tuple[int, ...], y: tuple[int, ...], d: dt.DType) -> Sample:
+    low = 0 if d.kind == "u" else -5
+    return Sample((Arg(condition, dt.bool_), Arg(x, d, low, 5), Arg(y, d, low, 5)))
+
+
+_where_vjp, _where_jvp = diagonal(
+    (None, lambda t, out, c, x, y: where(c, t, 0.0), lambda t, out, c, x, y: where(c, 0.0, t))
+)
+
+where: Operator = primitive(
+    "where",
+    family="elementwise",
+    type_rule=_where_type,
+    eager=lambda xp, condition, x, y: xp.where(condition, x, y),
+    vjp=_where_vjp,
+    jvp=_where_jvp,
+    batch=lambda inputs, batched, size: where(*aligned(inputs, batched)),
+    lower=Elementwise("select"),
+    samples=(
+        _where_sample((7,), (7,), (7,), dt.float64),
+        _where_sample((3, 1), (2, 1, 4), (), dt.float64),
+        _where_sample((), (), (5,), dt.float64),
+        _where_sample((), (), (), dt.float64),
+        _where_sample((0, 3), (3,), (1, 1), dt.float32),
+        _where_sample((4,), (4,), (4,), dt.float16),
+        _where_sample((4,), (4,), (4,), dt.bfloat16),
+        _where_sample((4,), (4,), (4,), dt.int64),
+        _where_sample((4,), (4,), (4,), dt.uint8),
+        _where_sample((4,), (4,), (4,), dt.bool_),
+    ),
+    arity=3,
+    doc="x where the condition holds, else y; what is not chosen leaves no trace, not even a NaN.",
+)
+
+# Bits -------------------------------------------------------------------------------------------------
+
+_DISCRETE = not_differentiable("its operands are integers or bools")
+_SHIFTS = ((-5.0, 9.0), (0.0, 2.0))
+
+bitwise_not = elementwise(
+    "bitwise_not",
+    eager=lambda xp, x: xp.invert(x),
+    derivative=_DISCRETE,
+    takes="bits",
+    doc="Every bit turned over; logical not on bools.",
+)
+bitwise_and = elementwise(
+    "bitwise_and",
+    eager=lambda xp, x, y: xp.bitwise_and(x, y),
+    derivative=_DISCRETE,
+    takes="bits",
+    doc="Bits that are set in both; logical and on bools.",
+)
+bitwise_or = elementwise(
+    "bitwise_or",
+    eager=lambda xp, x, y: xp.bitwise_or(x, y),
+    derivative=_DISCRETE,
+    takes="bits",
+    doc="Bits that are set in either; logical or on bools.",
+)
+bitwise_xor = elementwise(
+    "bitwise_xor",
+    eager=lambda xp, x, y: xp.bitwise_xor(x, y),
+    derivative=_DISCRETE,
+    takes="bits",
+    doc="Bits that are set in one alone; logical exclusive or on bools.",
+)
+shift_left = elementwise(
+    "shift_left",
+    eager=lambda xp, x, y: xp.left_shift(x, y),
+    derivative=_DISCRETE,
+    takes="integers",
+    domain=_SHIFTS,
+    doc="x times 2**y, without the bits that leave the type.",
+)
+shift_right = elementwise(
+    "shift_right",
+    eager=lambda xp, x, y: xp.right_shift(x, y),
+    derivative=_DISCRETE,
+    takes="integers",
+    domain=_SHIFTS,
+    doc="x divided by 2**y, rounded down.",
+)

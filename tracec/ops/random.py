@@ -1,0 +1,145 @@
+"""Random bits as a function of a counter, and what is made of them.
+
+`random_bits` of a state (seed, draw) gives element i, in row-major order, the word i % 4 of
+
+    Philox4x32-10(counter = (i // 4 low, i // 4 high, draw low, draw high), key = (seed low, seed high))
+
+where low and high are the halves of a 64-bit integer. A round takes (c0, c1, c2, c3) and (k0, k1) to
+
+    (hi(M1·c2) ^ c1 ^ k0, lo(M1·c2), hi(M0·c0) ^ c3 ^ k1, lo(M0·c0)),    M0 = 0xD2511F53, M1 = 0xCD9E8D57
+
+hi and lo being the halves of the 64-bit product, and after each round but the tenth the key grows by
+(0x9E3779B9, 0xBB67AE85), modulo 2**32. That is the whole definition of the scalar operation
+``philox(seed, draw, element)`` of kernels. Known answers, the four words in hexadecimal:
+
+    counter                              key                 words
+    00000000 00000000 00000000 00000000  00000000 00000000   6627e8d5 e169c58d bc57ac4c 9b00dbd8
+    ffffffff ffffffff ffffffff ffffffff  ffffffff ffffffff   408f276d 41c83b0e a20bc7c6 6d5451fd
+    243f6a88 85a308d3 13198a2e 03707344  a4093822 299f31d0   d16cfe09 94fdcceb 5001e420 24126ea1
+
+Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011; the known
+answers are those of the authors' Random123 library.
+"""
+
+from __future__ import annotations
+
+from math import pi
+from typing import Any
+
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.ir import dtype as dt
+from tracec.ir import index as ix
+from tracec.ir.dtype import DType
+from tracec.ir.kernel import Call, Const, Expr
+from tracec.ir.lower import Index, LoadElement, Pull
+from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
+from tracec.ir.types import Shape, TensorType, numel
+from tracec.ops.base import primitive
+from tracec.ops.elementwise import cast, cos, log, sqrt
+from tracec.ops.logic import shift_right
+from tracec.ops.view import concatenate, reshape, slice
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_LOW = 0xFFFFFFFF
+
+# Counters computed at once: their ten rounds stay in the cache.
+_BLOCK = 1 << 14
+
+
+def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
+    """Ten rounds of Philox4x32 over arrays of uint64 that hold 32-bit words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    low, half = xp.uint64(_LOW), xp.uint64(32)
+    m0, m1 = (xp.uint64(m) for m in _MULTIPLIERS)
+    step0, step1 = (xp.uint64(s) for s in _KEY_STEPS)
+    for _ in range(10):
+        p0, p1 = c0 * m0, c2 * m1
+        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low, (p0 >> half) ^ c3 ^ k1, p0 & low
+        k0, k1 = (k0 + step0) & low, (k1 + step1) & low
+    return c0, c1, c2, c3
+
+
+def _bits_type(state: TensorType, *, shape: Shape) -> TensorType:
+    if state.dtype is not dt.int64:
+        raise DTypeError(f"the state has dtype {state.dtype.short}", hint="it is an int64 tensor (seed, draw)")
+    if state.shape != (2,):
+        raise ShapeError(f"the state has shape {state.shape}, not (2,)", hint="it is an int64 tensor (seed, draw)")
+    if any(size < 0 for size in shape):
+        raise ArgumentError(f"shape {tuple(shape)} has a negative size", hint="sizes are 0 or more")
+    return TensorType(dt.uint32, tuple(shape), state.device)
+
+
+def _bits_eager(xp: Any, state: Any, *, shape: Shape) -> Any:
+    words = xp.ascontiguousarray(state).view(xp.uint64)
+    low, half = xp.uint64(_LOW), xp.uint64(32)
+    key = (words[:1] & low, words[:1] >> half)
+    draw = (words[1:] & low, words[1:] >> half)
+    size = numel(shape)
+    counters = -(-size // 4)
+    out = xp.empty((counters, 4), xp.uint32)
+    block = _BLOCK if xp.__name__ == "numpy" else max(counters, 1)
+    for start in range(0, counters, block):
+        count = xp.arange(start, min(start + block, counters), dtype=xp.uint64)
+        for lane, word in enumerate(philox(xp, (count & low, count >> half, *draw), key)):
+            out[start : start + block, lane] = word
+    return out.reshape(-1)[:size].reshape(shape)
+
+
+def _bits_element(
+    load: LoadElement, index: Index, out: TensorType, inputs: tuple[TensorType, ...], *, shape: Shape
+) -> Expr:
+    element = ix.flatten(index, out.shape)
+    return Call("philox", (load(0, (Const(0),)), load(0, (Const(1),)), element), dt.uint32)
+
+
+def _bits_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, shape: Shape) -> Any:
+    (states,) = inputs
+    rows = [slice(states, starts=(i, 0), stops=(i + 1, 2), steps=(1, 1)) for i in range(size)]
+    return concatenate(
+        *(reshape(random_bits(reshape(row, shape=(2,)), shape=shape), shape=(1, *shape)) for row in rows), axis=0
+    )
+
+
+random_bits: Operator = primitive(
+    "random_bits",
+    family="random",
+    type_rule=_bits_type,
+    eager=_bits_eager,
+    vjp=not_differentiable("random bits are integers"),
+    jvp=not_differentiable("random bits are integers"),
+    batch=_bits_batch,
+    lower=Pull(_bits_element),
+    arity=1,
+    promotion="none",
+    doc="32 uniform random bits for each element, a function of the state (seed, draw) and the element's position.",
+    samples=(
+        Sample((Arg((2,), dt.int64, 0, 1000),), {"shape": (7,)}),
+        Sample((Arg((2,), dt.int64, 0, 1000),), {"shape": (3, 5, 2)}),
+        Sample((Arg((2,), dt.int64, 0, 1000),), {"shape": (0, 3)}),
+        Sample((Arg((2,), dt.int64, -(2**40), 2**40),), {"shape": ()}),
+    ),
+)
+
+
+def uniform_from_bits(bits: Any, dtype: DType = dt.float32) -> Any:
+    """Numbers uniform in [0, 1), from the upper bits of random u32 words.
+
+    As many bits are used as the dtype's significand holds (24 at most), so that nothing rounds up to 1.
+    """
+    used = {dt.float16: 11, dt.bfloat16: 8}.get(dtype, 24)
+    return cast(shift_right(bits, 32 - used), dtype=dtype) * 2.0**-used
+
+
+def normal_from_bits(bits_a: Any, bits_b: Any, dtype: DType = dt.float32) -> Any:
+    """Standard normal numbers from two independent random u32 words each.
+
+    The radius takes 32 bits, half a step above 0, so that the logarithm is finite and the tails reach 6.7.
+
+    Source: Box, Muller, "A Note on the Generation of Random Normal Deviates", 1958.
+    """
+    compute = dtype.compute
+    distance = cast(bits_a, dtype=compute) * 2.0**-32 + 2.0**-33
+    angle = uniform_from_bits(bits_b, compute) * (2.0 * pi)
+    return cast(sqrt(log(distance) * -2.0) * cos(angle), dtype=dtype)
