@@ -1,0 +1,7 @@
+"""Graphs with a new meaning: reverse mode, forward mode, batching."""
+
+from tracec.transform.batch import vmap as vmap
+from tracec.transform.jvp import jvp as jvp
+from tracec.transform.jvp import tangents as tangents
+from tracec.transform.vjp import gradients as gradients
+from tracec.transform.vjp import vjp as vjp
