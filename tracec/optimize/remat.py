@@ -1,0 +1,140 @@
+"""Rematerialisation: which forward values the backward part keeps, and which it computes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import networkx as nx
+
+from tracec.ir.graph import Graph, topological_until
+from tracec.ir.node import Node, is_constant, is_input
+
+#: Families that may be computed again: they fuse into the kernel that reads them.
+_CHEAP = frozenset({"elementwise", "view"})
+#: Cheap by name, whatever their family.
+_CHEAP_OPERATORS = frozenset({"iota", "cast"})
+#: Elementwise operators that cost many instructions.
+_COSTLY = frozenset(
+    {"exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"}
+    | {"erf", "sigmoid", "pow", "floor_div", "remainder"}
+)
+#: The longest chain that is computed again. Every so often a value of a longer one is kept, or else the
+#: backward part would run the whole forward part again and keep its values instead.
+_LONGEST_CHAIN = 16
+#: Capacities are integers, in 1/64 byte.
+_PER_BYTE = 64
+#: Computing an element again costs as much as keeping this many 64ths of it.
+_EASY, _HARD = 2, 16
+#: A node more costs this many bytes, so that small values are not chased.
+_NODE_BYTES = 256
+
+
+def remat(graph: Graph) -> Graph:
+    """Keep the fewest bytes for the backward part, where elementwise nodes and views are computed again instead.
+
+    The backward part is every node whose origin starts with ``vjp`` and what depends on one. Kept are the
+    values of a minimum cut between what cannot be computed again (inputs, contractions, reductions, sorts,
+    random numbers) and what the backward part reads; of several the one closest to the backward part.
+    Graph inputs and outputs live through it anyway and cost nothing. Copies have the origin ``remat``.
+    """
+    backward = _backward(graph)
+    needed = {i for n in backward for i in n.inputs if i not in backward and _is_value(i)}
+    again = _computed_again(graph, needed)
+    if not again:
+        return graph
+    return _copy(graph, backward, again)
+
+
+def _is_value(node: Node) -> bool:
+    return not is_input(node) and not is_constant(node)
+
+
+def _backward(graph: Graph) -> set[Node]:
+    found: set[Node] = set()
+    for node in graph.nodes:
+        if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
+            found.add(node)
+    return found
+
+
+def _is_cheap(node: Node) -> bool:
+    return node.op.family in _CHEAP or node.op.name in _CHEAP_OPERATORS
+
+
+def _computed_again(graph: Graph, needed: set[Node]) -> set[Node]:
+    """The nodes to copy into the backward part."""
+    order = [n for n in topological_until(needed, ()) if not is_constant(n)]
+    fixed = _fixed(order)
+    again: set[Node] = set()
+    for part in _components(order, needed, fixed):
+        again |= _cut(part, needed, fixed, set(graph.outputs))
+    return again
+
+
+def _fixed(order: Iterable[Node]) -> set[Node]:
+    """Nodes that are never computed again."""
+    fixed: set[Node] = set()
+    length: dict[Node, int] = {}
+    for node in order:
+        length[node] = 1 + max((length[i] for i in node.inputs if i in length), default=0)
+        if is_input(node) or not _is_cheap(node) or length[node] > _LONGEST_CHAIN:
+            fixed.add(node)
+            length[node] = 0
+    return fixed
+
+
+def _components(order: list[Node], needed: set[Node], fixed: set[Node]) -> list[list[Node]]:
+    """The nodes between fixed ones and needed ones, split where no edge joins them; each can be cut by itself."""
+    wanted = set(needed)
+    edges: Any = nx.Graph()
+    for node in reversed(order):
+        if node not in wanted or node in fixed:
+            continue
+        edges.add_node(node)
+        for i in node.inputs:
+            if not is_constant(i):
+                wanted.add(i)
+                edges.add_edge(node, i)
+    position = {n: p for p, n in enumerate(order)}
+    return [sorted(part, key=position.__getitem__) for part in nx.connected_components(edges)]
+
+
+def _cut(part: list[Node], needed: set[Node], fixed: set[Node], outputs: set[Node]) -> set[Node]:
+    """The nodes of one component that are computed again."""
+    flow: Any = nx.DiGraph()
+    for node in part:
+        kept = 0 if is_input(node) or node in outputs else _PER_BYTE * node.type.nbytes
+        flow.add_edge((node, "in"), (node, "out"), capacity=kept)
+        if node in fixed:
+            flow.add_edge("source", (node, "in"))
+        else:
+            flow.add_edge("source", (node, "in"), capacity=_price(node))
+            for i in node.inputs:
+                if not is_constant(i):
+                    flow.add_edge((i, "out"), (node, "in"))
+        if node in needed:
+            flow.add_edge((node, "out"), "sink")
+    # The side of the sink holds only what can still reach it: of all minimum cuts the one closest to it.
+    _, (_, sink_side) = nx.minimum_cut(flow, "source", "sink")
+    return {node for node in part if (node, "in") in sink_side and node not in fixed}
+
+
+def _price(node: Node) -> int:
+    per_byte = _HARD if node.op.name in _COSTLY else 0 if node.op.family == "view" else _EASY
+    return per_byte * node.type.nbytes + _PER_BYTE * _NODE_BYTES
+
+
+def _copy(graph: Graph, backward: set[Node], again: set[Node]) -> Graph:
+    """Let the backward part read copies of these nodes."""
+    copies: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node in again:
+            inputs = tuple(copies.get(i, i) for i in node.inputs)
+            copies[node] = replace(node, inputs=inputs, origin="remat")
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node in backward:
+            new[node] = node.with_inputs(tuple(new.get(i) or copies.get(i, i) for i in node.inputs))
+    return graph.with_outputs(tuple(new.get(o, o) for o in graph.outputs))
