@@ -1,0 +1,262 @@
+"""Plans compute what their graph says: kernels run by the interpreter against the operators run one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tracec import ops
+from tracec.ir import dtype as dt
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.ir.node import Node, input_node, made_from
+from tracec.ir.plan import Launch, LibraryCall
+from tracec.ir.types import TensorType, numel
+from tracec.ir.verify_kernel import verify_kernel
+from tracec.ir.verify_plan import verify_plan
+from tracec.plan import TARGETS, make_plan
+from tracec.runtime.interpreter import run_plan
+
+OFF = [frozenset(), frozenset({"fuse"}), frozenset({"horizontal", "order", "memory"})]
+
+
+def check(graph: Graph, *, donate: dict[int, int] | None = None, tolerance: float = 1e-9) -> None:
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(n.shape).astype(n.dtype.numpy) for n in graph.inputs]
+    expected = [np.array(x) for x in evaluate(graph, inputs)]
+    for target in TARGETS.values():
+        for off in OFF:
+            plan = make_plan(graph, target, donate, off)
+            verify_plan(plan)
+            for kernel in plan.kernels:
+                verify_kernel(kernel)
+            given_inputs = [x.copy() for x in inputs]
+            found = run_plan(plan, given_inputs)
+            for k, (f, e) in enumerate(zip(found, expected, strict=True)):
+                np.testing.assert_allclose(f, e, rtol=tolerance, atol=tolerance, err_msg=f"{graph}\n{plan}\noutput {k}")
+            for out, inp in (donate or {}).items():
+                np.testing.assert_allclose(given_inputs[inp], expected[out], rtol=tolerance, atol=tolerance)
+
+
+def inputs(*shapes: tuple[int, ...], dtype: dt.DType = dt.float64) -> list[Node]:
+    return [input_node(TensorType(dtype, s)) for s in shapes]
+
+
+def kernels(graph: Graph, target: str = "cpu") -> list[str]:
+    plan = make_plan(graph, TARGETS[target])
+    names = []
+    for step in plan.steps:
+        names.append(plan.kernels[step.kernel].shape if isinstance(step, Launch) else step.routine)
+    return names
+
+
+def softmax(x: Node, axis: int = -1) -> Node:
+    axis %= x.ndim
+    e = ops.exp(x - ops.max(x, axes=(axis,), keepdims=True))
+    return e / ops.sum(e, axes=(axis,), keepdims=True)
+
+
+def layer_norm(x: Node) -> Node:
+    n = float(x.shape[-1])
+    axes = (x.ndim - 1,)
+    centred = x - ops.sum(x, axes=axes, keepdims=True) / n
+    variance = ops.sum(centred * centred, axes=axes, keepdims=True) / n
+    return centred * ops.rsqrt(variance + 1e-5)
+
+
+def test_an_elementwise_chain_is_one_kernel() -> None:
+    x, y = inputs((5, 7), (7,))
+    graph = Graph((x, y), (ops.sin(x) * 2.0 + y,))
+    assert kernels(graph) == ["map"]
+    check(graph)
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (3, 5, 33), (1, 8), (6, 1), (2, 100)])
+def test_softmax_is_one_kernel(shape: tuple[int, ...]) -> None:
+    (x,) = inputs(shape)
+    graph = Graph((x,), (softmax(x),))
+    if shape[-1] > 1:
+        assert kernels(graph) in (["row"], ["column"], ["full"])
+    check(graph)
+
+
+def test_layer_norm_with_residual_is_one_kernel() -> None:
+    x, r, w, b = inputs((4, 6, 40), (4, 6, 40), (40,), (40,))
+    s = x + r
+    graph = Graph((x, r, w, b), (layer_norm(s) * w + b, s))
+    assert kernels(graph) == ["row"]
+    check(graph)
+
+
+def test_batch_norm_statistics_and_what_follows_are_one_kernel() -> None:
+    (x,) = inputs((6, 5, 4, 3))
+    n = float(numel(x.shape) // 5)
+    mean = ops.sum(x, axes=(0, 2, 3), keepdims=True) / n
+    centred = x - mean
+    var = ops.sum(centred * centred, axes=(0, 2, 3), keepdims=True) / n
+    out = ops.maximum(centred * ops.rsqrt(var + 1e-5), 0.0)
+    graph = Graph((x,), (out, ops.reshape(mean, shape=(5,)), ops.reshape(var, shape=(5,))))
+    assert kernels(graph) == ["row"]
+    check(graph)
+
+
+def test_pooling_windows_reduce_without_being_stored() -> None:
+    (x,) = inputs((2, 3, 8, 6))
+    w = ops.windows(ops.maximum(x, 0.0), size=(2, 2), stride=(2, 2), dilation=(1, 1))
+    graph = Graph((x,), (ops.max(w, axes=(4, 5), keepdims=False),))
+    assert kernels(graph) == ["column"]
+    check(graph)
+
+
+def test_products_read_transposed_operands_in_place() -> None:
+    a, b = inputs((2, 16, 24), (2, 20, 24))
+    graph = Graph((a, b), (ops.dot(a, ops.transpose(b, perm=(0, 2, 1))),))
+    assert kernels(graph) == ["gemm"]
+    check(graph)
+
+
+def test_heads_of_attention_are_read_in_place() -> None:
+    (x,) = inputs((2, 16, 96))
+    q, k, v = (
+        ops.transpose(
+            ops.reshape(ops.slice(x, starts=(0, 0, s), stops=(2, 16, s + 32), steps=(1, 1, 1)), shape=(2, 16, 4, 8)),
+            perm=(0, 2, 1, 3),
+        )
+        for s in (0, 32, 64)
+    )
+    scores = softmax(ops.dot(q, ops.transpose(k, perm=(0, 1, 3, 2))) * 0.5)
+    out = ops.reshape(ops.transpose(ops.dot(scores, v), perm=(0, 2, 1, 3)), shape=(2, 16, 32))
+    graph = Graph((x,), (out,))
+    assert kernels(graph)[:1] == ["gemm"]
+    check(graph)
+
+
+def test_an_update_is_written_in_place_after_the_old_value_is_read() -> None:
+    p, x = inputs((16, 16), (16, 16))
+    loss = ops.sum(ops.dot(x, p), axes=(0, 1), keepdims=False)
+    new = p - 0.1 * ops.dot(ops.transpose(x, perm=(1, 0)), x)
+    check(Graph((p, x), (loss, new)), donate={1: 0})
+
+
+def test_an_update_that_moves_elements_is_copied() -> None:
+    (p,) = inputs((4, 4))
+    graph = Graph((p,), (ops.transpose(p, perm=(1, 0)),))
+    check(graph, donate={0: 0})
+    plan = make_plan(graph, TARGETS["cpu"], {0: 0})
+    assert any(r.what == "in place" for r in plan.refused)
+
+
+def test_two_inputs_can_change_places() -> None:
+    a, b = inputs((5,), (5,))
+    check(Graph((a, b), (b + 0.0, a + 0.0)), donate={0: 0, 1: 1})
+
+
+def test_updates_of_all_parameters_are_one_launch() -> None:
+    given = inputs(*[(3, 4), (4,), (7, 5)] * 2)
+    new = tuple(p - 0.1 * g for p, g in zip(given[:3], given[3:], strict=True))
+    graph = Graph(tuple(given), new)
+    plan = make_plan(graph, TARGETS["cpu"], {0: 0, 1: 1, 2: 2})
+    (step,) = plan.steps
+    assert isinstance(step, Launch)
+    assert step.sizes == (12, 4, 35)
+    check(graph, donate={0: 0, 1: 1, 2: 2})
+
+
+def test_refusals_say_why() -> None:
+    (x,) = inputs((8, 16))
+    rows = ops.sum(ops.exp(x), axes=(1,), keepdims=True)
+    columns = ops.sum(ops.exp(x) * rows, axes=(0,), keepdims=False)
+    plan = make_plan(Graph((x,), (columns,)), TARGETS["cpu"])
+    assert any("axes" in r.reason for r in plan.refused), [str(r) for r in plan.refused]
+    check(Graph((x,), (columns,)))
+
+
+def test_a_large_full_reduction_is_split() -> None:
+    (x,) = inputs((70001,))
+    graph = Graph((x,), (ops.sum(x * x, axes=(0,), keepdims=False),))
+    assert len(kernels(graph)) == 2
+    check(graph, tolerance=1e-7)
+
+
+def test_argmax_gather_scatter_scan_and_sort() -> None:
+    (x,) = inputs((6, 9))
+    best = ops.argmax(x, axis=1, keepdims=False)
+    with made_from(None):
+        row = ops.iota(shape=(6,), axis=0, dtype=dt.int64)
+    picked = ops.index(x, row, best, axes=(0, 1))
+    running = ops.cumsum(x * 2.0, axis=1, reverse=True)
+    scattered = ops.index_put(x * 0.5, picked, row, best, axes=(0, 1), add=True)
+    order = ops.argsort(ops.sin(x), axis=1, descending=False)
+    graph = Graph((x,), (best, picked, running, scattered, order))
+    plan = make_plan(graph, TARGETS["cpu"])
+    assert any(isinstance(s, LibraryCall) and s.routine == "argsort" for s in plan.steps)
+    check(graph)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_and_their_gradients(groups: int) -> None:
+    x, w = inputs((2, 4, 7, 6), (6, 4 // groups, 3, 3))
+    kind = {"stride": (2, 1), "padding": ((1, 1), (1, 0)), "dilation": (1, 1), "groups": groups}
+    y = ops.conv(x, w, **kind)
+    z = ops.maximum(y, 0.0) + 1.0
+    dx = ops.conv_input_grad(z, w, shape=x.shape, **kind)
+    dw = ops.conv_weight_grad(x, z, shape=w.shape, **kind)
+    check(Graph((x, w), (z, dx, dw)), tolerance=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (1,), (), (1, 1)])
+def test_empty_and_single_elements(shape: tuple[int, ...]) -> None:
+    (x,) = inputs(shape)
+    total = ops.sum(ops.exp(x), axes=tuple(range(len(shape))), keepdims=False)
+    check(Graph((x,), (x * 2.0, total)))
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Graph:
+    """Random graphs of a few matrices, with views, reductions and broadcasts between."""
+    rows, columns = draw(st.sampled_from([(3, 4), (8, 5), (2, 40), (33, 3)]))
+    given_nodes = inputs((rows, columns), (rows, columns), (columns,))
+    values = list(given_nodes)
+    shape = (rows, columns)
+    for _ in range(draw(st.integers(1, 14))):
+        x, y = draw(st.sampled_from(values)), draw(st.sampled_from(values))
+        kind = draw(st.integers(0, 11))
+        full = x if x.shape == shape else ops.expand(x, shape=shape)
+        if kind == 0:
+            values.append(x + y)
+        elif kind == 1:
+            values.append(ops.tanh(x) * y)
+        elif kind == 2:
+            values.append(ops.sum(full, axes=(1,), keepdims=True) * 0.1)
+        elif kind == 3:
+            values.append(ops.sum(full, axes=(0,), keepdims=False) * 0.1)
+        elif kind == 4:
+            values.append(softmax(full, draw(st.sampled_from((0, 1)))))
+        elif kind == 5:
+            turned = ops.reshape(ops.transpose(full, perm=(1, 0)), shape=shape)
+            values.append(ops.sin(turned))
+        elif kind == 6:
+            values.append(ops.flip(full, axes=(draw(st.sampled_from((0, 1))),)))
+        elif kind == 7:
+            part = ops.slice(full, starts=(0, 1), stops=shape, steps=(1, 1))
+            values.append(ops.pad(part, low=(0, 1), high=(0, 0), value=0.5))
+        elif kind == 8:
+            half = ops.slice(full, starts=(0, 0), stops=(1, columns), steps=(1, 1))
+            rest = ops.slice(full, starts=(1, 0), stops=shape, steps=(1, 1))
+            values.append(ops.concatenate(rest, half, axis=0))
+        elif kind == 9:
+            values.append(ops.where(ops.lt(full, 0.0), full * 0.1, full))
+        elif kind == 10:
+            values.append(ops.max(full, axes=(0, 1), keepdims=True))
+        else:
+            values.append(ops.dot(ops.dot(full, ops.transpose(full, perm=(1, 0))), full) * 0.01)
+    chosen = draw(st.lists(st.sampled_from(values[3:]), min_size=1, max_size=3))
+    return Graph(tuple(given_nodes), (*chosen, values[-1]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs())
+def test_random_programs(graph: Graph) -> None:
+    check(graph, tolerance=1e-7)

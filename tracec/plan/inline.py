@@ -1,0 +1,95 @@
+"""Which nodes get no memory of their own: views, generators, and arithmetic cheaper to repeat than to store."""
+
+from __future__ import annotations
+
+from tracec.ir.graph import Graph
+from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction
+from tracec.ir.node import Node, is_constant
+
+#: Cost of one element in simple vector operations.
+_COSTS = {
+    **dict.fromkeys(("div", "sqrt", "rsqrt", "floor_div", "remainder"), 4),
+    **dict.fromkeys(("exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"), 12),
+    **dict.fromkeys(("sinh", "cosh", "tanh", "erf", "sigmoid", "pow"), 12),
+}
+#: An element of a value in memory costs about this many simple operations to write and read back.
+STORE_COST = 8
+#: Repeated work that loops hoist out of their innermost level may cost this much.
+HOISTED_COST = 40
+
+
+def operation_cost(node: Node) -> int:
+    """What one element of the node costs by itself, in simple vector operations."""
+    lower = node.op.lower
+    if isinstance(lower, Pull):
+        return 0 if lower.view else 12 if node.op.name == "random_bits" else 2
+    return _COSTS.get(lower.scalar, 1) if isinstance(lower, Elementwise) else 1
+
+
+def is_pointwise(node: Node) -> bool:
+    return isinstance(node.op.lower, (Elementwise, Pull))
+
+
+def is_view(node: Node) -> bool:
+    return isinstance(node.op.lower, Pull) and (node.op.lower.view or not node.inputs)
+
+
+def inline_nodes(graph: Graph) -> dict[Node, int]:
+    """Nodes whose readers compute them anew, with the cost of one element.
+
+    Views always; arithmetic where readers that walk it in another order (through a view, or broadcast)
+    repeat so little of it that a trip through memory would cost more.
+    """
+    readers = _readers(graph)
+    outputs = set(graph.outputs)
+    inlined: dict[Node, int] = {}
+    for node in graph.nodes:
+        if not is_pointwise(node):
+            continue
+        cost = operation_cost(node) + sum(inlined.get(i, 0) for i in set(node.inputs))
+        if is_view(node) or ((node not in outputs or node.type.size == 1) and _is_cheap(node, cost, readers[node])):
+            inlined[node] = cost
+    return inlined
+
+
+def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
+    if node.type.size == 1:
+        return cost <= HOISTED_COST
+    apart = [reader for reader, aligned in readers if not aligned]
+    if not apart or any(isinstance(r.op.lower, (ContractionSpec, Library)) for r in apart):
+        return False
+    size = max(node.type.size, 1)
+    repeats = sum(_points(r) for r in apart) / size
+    hoisted = node.ndim > 0 and node.shape[-1] == 1
+    limit = HOISTED_COST if repeats <= 1 or hoisted else STORE_COST / repeats
+    return cost <= limit
+
+
+def _points(reader: Node) -> int:
+    """How often a reader asks for an element of its operand."""
+    if isinstance(reader.op.lower, Reduction):
+        return max(reader.inputs[0].type.size, reader.type.size)
+    return reader.type.size
+
+
+def _readers(graph: Graph) -> dict[Node, list[tuple[Node, bool]]]:
+    """Node → (node that reads it, through views or not; whether it walks the elements in the same order)."""
+    found: dict[Node, list[tuple[Node, bool]]] = {n: [] for n in (*graph.inputs, *graph.nodes)}
+    for node in reversed(graph.nodes):
+        for operand in node.inputs:
+            if is_constant(operand):
+                continue
+            if node.op.name == "reshape":
+                found[operand].extend(found[node])
+            elif is_view(node):
+                # windows and expand ask for more elements than there are: the view itself counts as the reader
+                wider = node.type.size > operand.type.size
+                through = [(node, False)] if wider else [(r, False) for r, _ in found[node]]
+                found[operand].extend(through or [(node, False)])
+            elif isinstance(node.op.lower, Elementwise):
+                found[operand].append((node, operand.shape == node.shape))
+            elif isinstance(node.op.lower, Reduction):
+                found[operand].append((node, node.op.lower.axes is not None))
+            else:
+                found[operand].append((node, False))
+    return found

@@ -1,0 +1,438 @@
+"""A group of nodes as a kernel: loops, named scalars, stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tracec.ir import index as ix
+from tracec.ir.kernel import (
+    Acc,
+    Buffer,
+    Call,
+    Const,
+    Contraction,
+    Expr,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Ref,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    subexpressions,
+)  # fmt: skip
+from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
+from tracec.ir.node import Node, is_constant
+from tracec.ir.types import numel
+from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
+from tracec.plan.inline import operation_cost
+from tracec.plan.partition import FULL, ROW, Group, reduced_shape, reduction_index
+from tracec.plan.space import Space, of_shape
+
+#: A row is kept on chip up to this many elements; a longer one is computed again from memory.
+MAX_SCRATCH = 8192
+#: Worth keeping: what costs more than reading it back.
+SCRATCH_COST = 10
+#: Rows this short are unrolled while the loop over rows is vectorised.
+SHORT_ROW = 32
+
+
+class Emitter(Access):
+    """Writes one group's kernel body.
+
+    Two scopes hold named values: that of a row (or of a point, where nothing is reduced), and that of the
+    loop over a row's elements, which is dropped when the loop ends.
+    """
+
+    def __init__(self, group: Group, inlined: dict[Node, int], stored: set[Node], keep_rows: bool) -> None:
+        self.group = group
+        self.inlined = inlined
+        self.stored = stored
+        self.keep_rows = keep_rows
+        self.buffers: dict[Node, Buffer] = {}
+        self.sizes: dict[str, int] = {}
+        self.outer: list[Stmt] = []
+        self.inner: list[Stmt] | None = None
+        self._names = 0
+        self._outer_memo: dict[Expr, Ref] = {}
+        self._inner_memo: dict[Expr, Ref] = {}
+        self._inner_names: set[str] = set()
+        self._inlined_memo: dict[tuple[Node, Index], Expr] = {}
+        self.row_value: dict[Node, Expr] = {}
+        self.full_value: dict[Node, Expr] = {}
+        self._loop_vars: frozenset[str] = frozenset()
+        self._scratch: set[str] = set()
+        self.naming = True
+
+    # -- buffers and names ---------------------------------------------------------------------------------
+
+    def buffer(self, node: Node, role: str) -> Buffer:
+        known = self.buffers.get(node)
+        if known is None:
+            prefix = "x" if role == "in" else "y"
+            number = sum(b.role == role for b in self.buffers.values())
+            known = self.buffers[node] = Buffer(f"{prefix}{number}", node.dtype, node.shape, role)
+            self.sizes[known.name] = known.size
+        return known
+
+    def _fresh(self) -> str:
+        self._names += 1
+        return f"v{self._names - 1}"
+
+    def bind(self, expr: Expr) -> Expr:
+        if not self.naming or not isinstance(expr, (Load, Call)) or is_bare(expr, self.sizes):
+            return expr
+        inner = self.inner is not None and self._is_inner(expr)
+        memo = self._inner_memo if inner else self._outer_memo
+        known = memo.get(expr)
+        if known is None:
+            known = memo[expr] = Ref(self._fresh(), expr.dtype)
+            if inner:
+                assert self.inner is not None
+                self._inner_names.add(known.name)
+                self.inner.append(Let(known.name, expr))
+            else:
+                self.outer.append(Let(known.name, expr))
+        return known
+
+    def _is_inner(self, expr: Expr) -> bool:
+        for e in subexpressions(expr):
+            if (isinstance(e, Var) and e.name in self._loop_vars) or (
+                isinstance(e, Ref) and e.name in self._inner_names
+            ):
+                return True
+            if isinstance(e, Load) and e.buffer.startswith("s"):
+                return True
+        return False
+
+    def guard(self, expr: Expr) -> Expr:
+        return self.bind(guard_loads(expr, self.sizes)) if is_bare(expr, self.sizes) else expr
+
+    def read(self, node: Node, index: Index) -> Expr:
+        if node in self.row_value:
+            return self.row_value[node]
+        if node in self.full_value:
+            return self.full_value[node]
+        if node in self.inlined:
+            key = (node, index)
+            known = self._inlined_memo.get(key)
+            if known is None:
+                known = self._inlined_memo[key] = self.element(node, index)
+            return known
+        name = self.buffer(node, "in").name
+        loaded = load_element(name, node, index)
+        return self.bind(loaded)
+
+    def store(self, node: Node, index: Index, value: Expr) -> Store:
+        buffer = self.buffer(node, "out")
+        return Store(buffer.name, ix.flatten(index, node.shape), self.guard(value))
+
+    def keep(self, name: str, size: int) -> None:
+        """Note a scratch array."""
+        self._scratch.add(name)
+        self.sizes[name] = size
+
+    def open_loop(self, variables: Sequence[Var]) -> None:
+        self.inner = []
+        self._loop_vars = frozenset(v.name for v in variables)
+        self._inner_memo.clear()
+        self._inner_names.clear()
+        self._inlined_memo.clear()
+        self.full_value.clear()
+
+    def close_loop(self, variables: Sequence[Var], kind: str) -> None:
+        assert self.inner is not None
+        body = tuple(self.inner)
+        self.inner = None
+        self._inlined_memo.clear()
+        self.full_value.clear()
+        if body:
+            self.outer.extend(nested(variables, body, kind))
+
+
+def nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:
+    """Perfectly nested loops of one kind around a body; the bare body where there is no variable."""
+    for v in reversed(variables):
+        body = (Loop(v, body, kind),)
+    return body
+
+
+def lower_group(
+    group: Group, inlined: dict[Node, int], stored: set[Node], keep_rows: bool
+) -> tuple[Kernel, list[Node]]:
+    """The kernel of a group, and for each of its buffers the node that it holds.
+
+    Args:
+        group: What to lower; not a library routine.
+        inlined: Nodes that readers compute anew.
+        stored: Members that others read, or that are outputs.
+        keep_rows: Keep values that several loops over a row read in scratch, loads included.
+    """
+    e = Emitter(group, inlined, stored, keep_rows)
+    write: dict[str, Callable[[Emitter], Kernel]] = {
+        "map": _map, "reduce": _reduce, "contraction": _contraction, "scan": _scan, "scatter": _scatter,
+    }  # fmt: skip
+    kernel = write[group.kind](e)
+    return kernel, list(e.buffers)
+
+
+def _kernel(e: Emitter, shape: str, body: tuple[Stmt, ...], contraction: Contraction | None = None) -> Kernel:
+    ops = tuple(n.op.name for n in e.group.nodes)
+    sources = tuple(dict.fromkeys(n.source for n in e.group.nodes if n.source is not None))
+    return Kernel("kernel", shape, tuple(e.buffers.values()), body, contraction, sources, ops)
+
+
+def _space(group: Group) -> Space:
+    """The group's loops, split so that members index by whole loops."""
+    if group.kind == "reduce":
+        full = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == FULL)
+        operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if isinstance(n.op.lower, Reduction))
+        rows = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == ROW)
+        return group.space.refine([*operands, *full]).refine(rows, rows=True)
+    shapes = sorted(dict.fromkeys(n.shape for n in group.nodes), key=lambda s: (-len(s), s))
+    return of_shape(shapes[0]).refine(shapes[1:])
+
+
+def _map(e: Emitter) -> Kernel:
+    space = _space(e.group)
+    for node in e.group.nodes:
+        index = ix.unflatten(space.flat, node.shape)
+        e.full_value[node] = e.bind(e.guard(_point(e, node, index)))
+        if node in e.stored:
+            e.outer.append(e.store(node, index, e.full_value[node]))
+    return _kernel(e, "map", nested(space.vars, tuple(e.outer), "parallel"))
+
+
+def _point(e: Emitter, node: Node, index: Index) -> Expr:
+    """A node's element; a reduction over single elements is that element."""
+    lower = node.op.lower
+    if isinstance(lower, Reduction):
+        zeros = tuple(Const(0) for _ in lower.extents(input_types(node), **dict(node.params)))
+        return e.reduced_element(node, index, zeros)
+    return e.element(node, index)
+
+
+# -- reductions ---------------------------------------------------------------------------------------------
+
+
+def _stages(group: Group) -> dict[Node, int]:
+    """Member → how many loops over the row must have ended before its element can be computed."""
+    stage: dict[Node, int] = {}
+    for node in group.nodes:
+        needed = max((stage[r] for r in group.reads[node] if r in stage), default=0)
+        stage[node] = needed + 1 if isinstance(node.op.lower, Reduction) else needed
+    return stage
+
+
+def _reduce(e: Emitter) -> Kernel:
+    space, group = _space(e.group), e.group
+    stage = _stages(group)
+    last = max(stage[n] for n in group.nodes if isinstance(n.op.lower, Reduction))
+    full = [n for n in group.nodes if group.level[n] == FULL]
+    kept = _kept_on_chip(e, space, stage, full)
+    scratch: dict[Node, str] = {}
+    written: set[Node] = set()
+    _row_values(e, space, stage, 0)
+    for k in range(1, last + 2):
+        reductions = [n for n in group.nodes if isinstance(n.op.lower, Reduction) and stage[n] == k]
+        stores = [n for n in full if n in e.stored and n not in written and stage[n] < k]
+        if not reductions and not stores:
+            continue
+        for node in reductions:
+            acc = f"a{len(e.row_value)}_{k}"
+            lower = node.op.lower
+            assert isinstance(lower, Reduction)
+            e.outer.append(Acc(acc, lower.combine, node.dtype.compute))
+            e.row_value[node] = Ref(acc, node.dtype.compute)
+        held = {n: e.row_value.pop(n) for n in reductions}
+        e.open_loop(space.reduced_vars)
+        for node in _needed(group, [*reductions, *stores], full):
+            if node in scratch:
+                at = Load(scratch[node], space.within_flat, node.dtype.compute)
+                e.full_value[node] = e.bind(at)
+                continue
+            index = ix.unflatten(space.flat, node.shape)
+            e.full_value[node] = e.bind(e.guard(e.element(node, index)))
+            if node in kept:
+                scratch[node] = f"s{len(scratch)}"
+                assert e.inner is not None
+                e.inner.append(Store(scratch[node], space.within_flat, e.full_value[node]))
+                e.keep(scratch[node], space.row)
+        for node in stores:
+            assert e.inner is not None
+            e.inner.append(e.store(node, ix.unflatten(space.flat, node.shape), e.full_value[node]))
+        written.update(stores)
+        for node in reductions:
+            index, reduced = reduction_index(node, space)
+            value = e.bind(e.guard(e.reduced_element(node, index, reduced)))
+            assert e.inner is not None
+            e.inner.append(Update(held[node].name, value))  # type: ignore[union-attr]
+        e.close_loop(space.reduced_vars, "reduce" if reductions else "each")
+        e.row_value.update(held)
+        _row_values(e, space, stage, k)
+    for node in group.nodes:
+        if group.level[node] == ROW and node in e.stored:
+            e.outer.append(e.store(node, ix.unflatten(space.row_flat, node.shape), e.row_value[node]))
+    declared = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in scratch.items())
+    body = (*declared, *e.outer)
+    return _kernel(e, _reduction_shape(e, space), nested(space.kept_vars, body, "parallel"))
+
+
+def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> None:
+    """Name the row-level values that are known once k loops over the row have ended."""
+    for node in e.group.nodes:
+        if e.group.level[node] == ROW and stage[node] == k and not isinstance(node.op.lower, Reduction):
+            e.row_value[node] = e.bind(e.guard(e.element(node, ix.unflatten(space.row_flat, node.shape))))
+
+
+def _needed(group: Group, wanted: list[Node], full: list[Node]) -> list[Node]:
+    """The full-level members that the wanted ones take, themselves included, operands first."""
+    members, found, stack = set(full), set(), list(wanted)
+    while stack:
+        node = stack.pop()
+        if node in found:
+            continue
+        if node in members:
+            found.add(node)
+        stack.extend(r for r in group.reads[node] if r in members)
+    return [n for n in full if n in found]
+
+
+def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[Node]) -> set[Node]:
+    """Full-level members worth a scratch row: costly, and needed by more than one loop."""
+    if space.row > MAX_SCRATCH or space.row <= SHORT_ROW:
+        return set()
+    group = e.group
+    cost: dict[Node, int] = {}
+    for node in full:
+        reads = group.reads[node]
+        cost[node] = operation_cost(node) + sum(cost.get(r, 0) for r in reads)
+        if e.keep_rows:
+            cost[node] += SCRATCH_COST * sum(r.type.size >= space.total for r in reads if r not in cost)
+    loops: dict[Node, set[int]] = {n: set() for n in full}
+    for node in group.nodes:
+        if isinstance(node.op.lower, Reduction):
+            used_in = {stage[node]}
+        elif node in e.stored and group.level[node] == FULL:
+            used_in = {stage[node] + 1}
+        else:
+            continue
+        for n in _needed(group, [node], full):
+            loops[n] |= used_in
+    kept: set[Node] = set()
+    for node in reversed(full):
+        if len(loops[node]) > 1 and cost[node] >= SCRATCH_COST:
+            kept.add(node)
+            for below in _needed(group, [node], full):  # what it was made from is needed only where it is made
+                if below is not node:
+                    loops[below] = {min(loops[below], default=1)} | _direct_uses(group, below, kept, stage)
+    return kept
+
+
+def _direct_uses(group: Group, node: Node, kept: set[Node], stage: dict[Node, int]) -> set[int]:
+    """Loops in which members outside of ``kept`` read the node directly."""
+    return {
+        stage[u] + (not isinstance(u.op.lower, Reduction))
+        for u in group.nodes
+        if node in group.reads[u] and u not in kept
+    }
+
+
+def _reduction_shape(e: Emitter, space: Space) -> str:
+    if not any(not r for r in space.reduced):
+        return "full"
+    if space.row <= SHORT_ROW and space.kept > space.row:
+        return "column"
+    return "row" if space.reduced[-1] else "column"
+
+
+# -- the others ---------------------------------------------------------------------------------------------
+
+
+def _contraction(e: Emitter) -> Kernel:
+    node = e.group.nodes[0]
+    lower = node.op.lower
+    assert isinstance(lower, ContractionSpec)
+    types, params = input_types(node), dict(node.params)
+    outer = [Var(f"i{k}", s) for k, s in enumerate(node.shape)]
+    index: Index = tuple(Const(0) if v.extent == 1 else v for v in outer)
+    extents = lower.extents(types, **params)
+    inner = [Var(f"r{k}", s) for k, s in enumerate(extents)]
+    e.naming = False
+    a, b = e.factors(node, index, tuple(Const(0) if v.extent == 1 else v for v in inner))
+    e.naming = True
+    wide = node.dtype.compute
+    acc = Ref("acc", wide)
+    loops = nested([v for v in inner if v.extent != 1], (Update("acc", Call("mul", (a, b), wide)),), "reduce")
+    e.outer += [Acc("acc", "add", wide), *loops]
+    e.full_value[node] = acc
+    flat = ix.flatten(index, node.shape)
+    for member in e.group.nodes:
+        at = ix.unflatten(flat, member.shape)
+        if member is not node:
+            e.full_value[member] = e.bind(e.guard(e.element(member, at)))
+        if member in e.stored:
+            e.outer.append(e.store(member, at, e.full_value[member]))
+    groups = lower.groups(types, node.type, **params)
+    batch, m, n = (tuple(outer[k].name for k in axes if outer[k].extent != 1) for axes in groups)
+    k = tuple(v.name for v in inner if v.extent != 1)
+    mark = Contraction(batch, m, n, k, a, b, "acc", node.op.name)
+    body = nested([v for v in outer if v.extent != 1], tuple(e.outer), "parallel")
+    return _kernel(e, "contraction", body, mark)
+
+
+def _scan(e: Emitter) -> Kernel:
+    (node,) = e.group.nodes
+    lower = node.op.lower
+    assert isinstance(lower, Scan)
+    axis = node.param("axis")
+    outer = [Var(f"i{k}", s) for k, s in enumerate(node.shape)]
+    along = Var("r0", node.shape[axis] if node.shape else 1)
+    position: Expr = along
+    if dict(node.params).get("reverse"):
+        position = ix.sub(Const(along.extent - 1), along)
+    index = tuple(position if k == axis else Const(0) if v.extent == 1 else v for k, v in enumerate(outer))
+    wide = node.dtype.compute
+    e.outer.append(Acc("acc", lower.combine, wide))
+    e.open_loop([along])
+    operand = node.inputs[0]
+    value = literal(operand) if is_constant(operand) else e.bind(e.guard(e.read(operand, index)))
+    assert e.inner is not None
+    e.inner += [Update("acc", value), e.store(node, index, Ref("acc", wide))]
+    e.close_loop([along], "serial")
+    kept = [v for k, v in enumerate(outer) if k != axis and v.extent != 1]
+    return _kernel(e, "scan", nested(kept, tuple(e.outer), "parallel"))
+
+
+def _scatter(e: Emitter) -> Kernel:
+    (node,) = e.group.nodes
+    lower = node.op.lower
+    assert isinstance(lower, Scatter)
+    base, value = node.inputs[0], node.inputs[1]
+    flat = Var("i0", numel(node.shape))
+    start = literal(base) if is_constant(base) else e.guard(e.read(base, ix.unflatten(flat, node.shape)))
+    e.outer.append(e.store(node, ix.unflatten(flat, node.shape), start))
+    copy = nested([flat], tuple(e.outer), "parallel")
+    e.outer = []
+    e._outer_memo.clear()
+    e._inlined_memo.clear()
+    free = len(node.shape) - len(node.param("axes"))
+    index = tuple(Const(0) if s == 1 else Var(f"j{k}", s) for k, s in enumerate(value.shape))
+    serial = [i for i in index[: len(index) - free] if isinstance(i, Var)]
+    parallel = [i for i in index[len(index) - free :] if isinstance(i, Var)]
+    types = input_types(node)
+
+    def load(k: int, at: Index) -> Expr:
+        operand = node.inputs[k]
+        return literal(operand) if is_constant(operand) else e.bind(e.guard(e.read(operand, at)))
+
+    params = dict(node.params)
+    position = lower.position(load, index, types, **params)
+    written = load(1, index)
+    buffer = e.buffer(node, "out")
+    e.outer.append(Store(buffer.name, ix.flatten(position, node.shape), written, lower.add(**params)))
+    loops = nested(parallel, nested(serial, tuple(e.outer), "serial"), "parallel")
+    return _kernel(e, "scatter", (*copy, *loops))

@@ -1,0 +1,91 @@
+"""One arena for all intermediate values: offsets chosen so that values alive together do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Offsets are multiples of this: a cache line, and the widest vector load.
+ALIGN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of memory and the steps during which it holds something.
+
+    Attributes:
+        size: Bytes.
+        first: Step that writes it.
+        last: Last step that reads it.
+    """
+
+    size: int
+    first: int
+    last: int
+
+
+def aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
+
+
+def lower_bound(spans: Sequence[Span]) -> int:
+    """The most bytes alive during any one step; no arena can be smaller."""
+    change: dict[int, int] = {}
+    for s in spans:
+        change[s.first] = change.get(s.first, 0) + aligned(s.size)
+        change[s.last + 1] = change.get(s.last + 1, 0) - aligned(s.size)
+    alive = peak = 0
+    for step in sorted(change):
+        alive += change[step]
+        peak = max(peak, alive)
+    return peak
+
+
+def assign(spans: Sequence[Span]) -> tuple[list[int], int]:
+    """Offsets and the arena's size: the best of a few first-fit orders.
+
+    Placing the largest first lets small values fill the gaps; placing by area or by time is better for
+    some lifetimes. All are tried, since each takes little time. Dynamic storage allocation is NP-hard
+    (Garey and Johnson, 1979, SR2); first fit by size is within a few percent for networks.
+    """
+    bound = lower_bound(spans)
+    orders = (
+        lambda k: (-spans[k].size, spans[k].first),
+        lambda k: (-spans[k].size * (spans[k].last - spans[k].first + 1), spans[k].first),
+        lambda k: (spans[k].first, -spans[k].size),
+        lambda k: (-(spans[k].last - spans[k].first), -spans[k].size),
+        lambda k: (-spans[k].last, -spans[k].size),
+    )
+    best: tuple[list[int], int] | None = None
+    for key in orders:
+        offsets, size = _first_fit(spans, sorted(range(len(spans)), key=key))
+        if best is None or size < best[1]:
+            best = offsets, size
+        if best[1] <= bound:
+            break
+    assert best is not None
+    return best
+
+
+def _first_fit(spans: Sequence[Span], order: Sequence[int]) -> tuple[list[int], int]:
+    """Give each span the lowest offset that is free during all of its steps."""
+    offsets = [0] * len(spans)
+    placed: list[int] = []
+    total = 0
+    for k in order:
+        s = spans[k]
+        size = aligned(s.size)
+        busy = sorted(
+            (offsets[j], offsets[j] + aligned(spans[j].size))
+            for j in placed
+            if spans[j].first <= s.last and s.first <= spans[j].last
+        )
+        offset = 0
+        for low, high in busy:
+            if low - offset >= size:
+                break
+            offset = max(offset, high)
+        offsets[k] = offset
+        placed.append(k)
+        total = max(total, offset + size)
+    return offsets, total

@@ -1,0 +1,313 @@
+"""Fusion as a partition of the graph: which nodes share a kernel, and why others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tracec.ir import index as ix
+from tracec.ir.graph import Graph
+from tracec.ir.kernel import Const, Expr
+from tracec.ir.lower import ContractionSpec, Index, Library, Reduction, Scan, Scatter, input_types
+from tracec.ir.node import Node, is_constant, is_input
+from tracec.ir.plan import Refused
+from tracec.ir.types import Shape, numel
+from tracec.plan.access import Access
+from tracec.plan.inline import is_pointwise
+from tracec.plan.space import Space, of_shape
+
+FULL, ROW = "full", "row"
+
+#: A kernel with more nodes gains nothing more from fusion, and C compilers take more than linear time.
+MAX_NODES = 160
+MAX_BUFFERS = 96
+#: Fewer rows than this leave cores idle when whole rows are walked by one core each.
+MIN_ROWS = 4
+SMALL = 1 << 15
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes that one kernel computes.
+
+    Attributes:
+        kind: ``map``, ``reduce``, ``contraction``, ``scan``, ``scatter`` or ``library``.
+        nodes: Members, operands first.
+        space: The loops, in normal form for ``reduce``; for ``map`` only the total counts.
+        level: Member → whether it has an element for each point of the space or one a row.
+        rank: Position of the first member in the graph.
+    """
+
+    kind: str
+    nodes: list[Node]
+    space: Space
+    level: dict[Node, str]
+    rank: int
+    reads: dict[Node, set[Node]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return "+".join(n.op.name for n in self.nodes[:4]) + ("+…" if len(self.nodes) > 4 else "")
+
+    @cached_property
+    def operands(self) -> frozenset[Node]:
+        """Values from outside that the members read."""
+        return frozenset().union(*self.reads.values()).difference(self.nodes)
+
+
+class Reader(Access):
+    """Follows a node's operands through inlined nodes to values in memory, and at which index."""
+
+    def __init__(self, inlined: dict[Node, int]) -> None:
+        self.inlined = inlined
+        self.found: list[tuple[Node, Index]] = []
+        self._memo: set[tuple[Node, Index]] = set()
+
+    def read(self, node: Node, index: Index) -> Expr:
+        key = (node, index)
+        if node in self.inlined:
+            if key not in self._memo:
+                self._memo.add(key)
+                self.element(node, index)
+        elif key not in self._memo:
+            self._memo.add(key)
+            self.found.append(key)
+        return Const(0, node.dtype.compute)
+
+
+def reduced_shape(node: Node) -> tuple[Shape, Shape]:
+    """A reduction's full iteration shape and its reduced axes."""
+    lower = node.op.lower
+    assert isinstance(lower, Reduction)
+    types, params = input_types(node), dict(node.params)
+    if lower.axes is not None:
+        return types[0].shape, lower.axes(types, **params)
+    extents = lower.extents(types, **params)
+    return (*node.shape, *extents), tuple(range(node.ndim, node.ndim + len(extents)))
+
+
+class Partition:
+    """Greedy fusion: each node, operands first, joins the groups of its producers where the rules allow."""
+
+    def __init__(self, graph: Graph, inlined: dict[Node, int], routines: Container[Node], *, fuse: bool = True) -> None:
+        """Partition a graph.
+
+        Args:
+            graph: What to partition; its operators have a lowering other than `Decompose`.
+            inlined: Nodes that readers compute anew, with the cost of an element.
+            routines: Nodes that the target runs as a library routine.
+            fuse: Whether to merge at all.
+        """
+        self.graph = graph
+        self.fuse = fuse
+        self.routines = routines
+        self.inlined = inlined
+        self.roots = self._roots()
+        self.rank = {n: k for k, n in enumerate(graph.nodes)}
+        self.group_of: dict[Node, Group] = {}
+        self.refused: list[Refused] = []
+        for node in self.roots:
+            self._add(node)
+        if fuse:
+            self._join_siblings()
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups, by their last member."""
+        found = dict.fromkeys(self.group_of[n] for n in self.roots)
+        return sorted(found, key=lambda g: self.rank[g.nodes[-1]])
+
+    def _roots(self) -> list[Node]:
+        """Nodes that are computed once: those that are not inlined, and outputs."""
+        wanted = {o for o in self.graph.outputs if not is_input(o) and not is_constant(o)}
+        return [n for n in self.graph.nodes if n in wanted or n not in self.inlined]
+
+    def _add(self, node: Node) -> None:
+        group = self._single(node)
+        self.group_of[node] = group
+        if not self.fuse:
+            return
+        producers = {r for r in group.reads[node] if r in self.group_of}
+        for producer in sorted(producers, key=lambda p: (-p.type.nbytes, self.rank[p])):
+            a, b = self.group_of[producer], self.group_of[node]
+            if a is not b:
+                self._try(a, b, producer)
+
+    def _single(self, node: Node) -> Group:
+        lower = node.op.lower
+        reduced: Shape = ()
+        shape, level, kind = node.shape, FULL, "map"
+        if isinstance(lower, Reduction):
+            shape, reduced = reduced_shape(node)
+            level, kind = ROW, "reduce"
+        elif node in self.routines:
+            kind = "library"
+        elif isinstance(lower, ContractionSpec):
+            kind = "contraction"
+        elif isinstance(lower, (Scan, Scatter, Library)):
+            kind = type(lower).__name__.lower()
+        space = of_shape(shape, reduced).normal()
+        if kind == "reduce" and not space.has_reduction:
+            kind, level = "map", FULL
+        group = Group(kind, [node], space, {node: level}, self.rank[node])
+        group.reads[node] = self._reached(node)
+        return group
+
+    def _reached(self, node: Node) -> set[Node]:
+        """Stored values that a node reads, through inlined nodes."""
+        found: set[Node] = set()
+        stack, seen = list(node.inputs), set()
+        while stack:
+            n = stack.pop()
+            if n in seen or is_constant(n):
+                continue
+            seen.add(n)
+            if n in self.inlined:
+                stack.extend(n.inputs)
+            else:
+                found.add(n)
+        return found
+
+    # -- merging ------------------------------------------------------------------------------------------
+
+    def _try(self, a: Group, b: Group, producer: Node) -> None:
+        reason = self._merge(a, b)
+        if reason:
+            bytes_saved = 2 * producer.type.nbytes
+            self.refused.append(Refused("fuse", a.name, b.name, reason, bytes_saved))
+
+    def _merge(self, a: Group, b: Group) -> str | None:
+        """Join two groups; else the reason why not."""
+        if a.kind in ("scan", "scatter", "library") or b.kind in ("scan", "scatter", "library", "contraction"):
+            return f"a {a.kind} feeds a {b.kind}"
+        if len(a.nodes) + len(b.nodes) > MAX_NODES:
+            return f"more than {MAX_NODES} nodes in a kernel"
+        merged = self._common(a, b)
+        if isinstance(merged, str):
+            return merged
+        if len(merged.operands) > MAX_BUFFERS:
+            return f"more than {MAX_BUFFERS} buffers in a kernel"
+        reason = self._misaligned(merged, a, b)
+        if reason:
+            return reason
+        if self._path_outside(a, b):
+            return "a node between them is in another kernel"
+        for node in merged.nodes:
+            self.group_of[node] = merged
+        return None
+
+    def _common(self, a: Group, b: Group) -> Group | str:
+        """The two groups over one space, or why there is none."""
+        kind, space = a.kind, a.space
+        if a.kind == b.kind == "reduce":
+            if a.space != b.space:
+                return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
+            return self._joined(a, b, "reduce", a.space, None, None)
+        if a.kind == "contraction":
+            if b.kind != "map" or b.space.total != a.space.total:
+                return "only an epilogue over the same elements fuses into a contraction"
+        elif "reduce" in (a.kind, b.kind):
+            reduce, other = (a, b) if a.kind == "reduce" else (b, a)
+            kind, space = "reduce", reduce.space
+            level = FULL if other.space.total == space.total else ROW
+            if level == ROW and other.space.total != space.kept:
+                return f"{other.space.total} elements are neither the points nor the rows of {_describe(space)}"
+            if level == FULL and space.kept < MIN_ROWS and space.total > SMALL:
+                return f"{space.kept} rows of {space.row} elements would leave cores idle"
+            return self._joined(a, b, kind, space, level if other is a else None, level if other is b else None)
+        elif a.space.total != b.space.total:
+            return f"different iteration spaces: {a.space.total} and {b.space.total} elements"
+        return self._joined(a, b, kind, space, None, None)
+
+    def _joined(self, a: Group, b: Group, kind: str, space: Space, at_a: str | None, at_b: str | None) -> Group:
+        nodes = sorted((*a.nodes, *b.nodes), key=self.rank.__getitem__)
+        level = {n: at_a or own for n, own in a.level.items()} | {n: at_b or own for n, own in b.level.items()}
+        return Group(kind, nodes, space, level, min(a.rank, b.rank), {**a.reads, **b.reads})
+
+    def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
+        """A read across the two groups that is not at the reader's own point; None if there is none."""
+        in_a, in_b = set(a.nodes), set(b.nodes)
+        shapes = [n.shape for n in merged.nodes if merged.level[n] == FULL]
+        rows = [n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n)]
+        space = merged.space.refine(shapes).refine(rows, rows=True)
+        for node in merged.nodes:
+            others = in_b if node in in_a else in_a
+            if not (merged.reads[node] & others):
+                continue
+            for read, at in self.reads_in(node, space, merged.level[node]):
+                if read not in others:
+                    continue
+                position = ix.flatten(at, read.shape)
+                own = space.flat if merged.level[read] == FULL else space.row_flat
+                if merged.level[node] == ROW and not isinstance(node.op.lower, Reduction):
+                    own = space.row_flat
+                    if merged.level[read] == FULL:
+                        return f"{node.op.name} needs {read.op.name} before its rows are complete"
+                if position != own:
+                    return f"{node.op.name} reads {read.op.name} at other elements than its own"
+        return None
+
+    def reads_in(self, node: Node, space: Space, level: str) -> list[tuple[Node, Index]]:
+        """Values that a node reads, with multi-indices in a space's loop variables."""
+        reader = Reader(self.inlined)
+        if isinstance(node.op.lower, Reduction) and space.has_reduction:
+            index, reduced = reduction_index(node, space)
+            reader.reduced_element(node, index, reduced)
+        elif isinstance(node.op.lower, Reduction):
+            reader.reduced_element(node, ix.unflatten(space.flat, node.shape), _zeros(node))
+        else:
+            flat = space.flat if level == FULL else space.row_flat
+            reader.element(node, ix.unflatten(flat, node.shape))
+        return reader.found
+
+    def _join_siblings(self) -> None:
+        """Join reductions over the same space that read the same large value, though neither reads the other."""
+        first: dict[tuple[Space, Node], Node] = {}
+        for group in self.groups:
+            if group.kind != "reduce":
+                continue
+            for operand in sorted(group.operands, key=lambda n: -n.type.nbytes):
+                if operand.type.size < group.space.total:
+                    break
+                other = self.group_of.get(first.setdefault((group.space, operand), group.nodes[0]))
+                mine = self.group_of[group.nodes[0]]
+                if other is not None and other is not mine and other.kind == mine.kind == "reduce":
+                    self._try(other, mine, operand)
+
+    def _path_outside(self, a: Group, b: Group) -> bool:
+        """Whether a reaches b through a third group, so that merging them would make a cycle."""
+        for start, end in ((a, b), (b, a)):
+            stack = [self.group_of[r] for r in end.operands if r in self.group_of]
+            stack = [g for g in stack if g is not start and g is not end]
+            seen: set[int] = set()
+            while stack:
+                g = stack.pop()
+                if id(g) in seen or self.rank[g.nodes[-1]] < start.rank:
+                    continue
+                seen.add(id(g))
+                if g is start:
+                    return True
+                stack.extend(self.group_of[r] for r in g.operands if r in self.group_of)
+        return False
+
+
+def _zeros(node: Node) -> Index:
+    lower = node.op.lower
+    assert isinstance(lower, Reduction)
+    return tuple(Const(0) for _ in lower.extents(input_types(node), **dict(node.params)))
+
+
+def reduction_index(node: Node, space: Space) -> tuple[Index, Index]:
+    """A reduction's output index and reduced index in a space's loop variables."""
+    shape, axes = reduced_shape(node)
+    kept_shape = tuple(s for i, s in enumerate(shape) if i not in axes)
+    red_shape = tuple(s for i, s in enumerate(shape) if i in axes)
+    assert numel(kept_shape) == space.kept
+    assert numel(red_shape) == space.row
+    kept = ix.unflatten(space.row_flat, kept_shape)
+    return ix.reshape(kept, kept_shape, node.shape), ix.unflatten(space.within_flat, red_shape)
+
+
+def _describe(space: Space) -> str:
+    return "×".join(f"{e}{'r' if r else ''}" for e, r in zip(space.extents, space.reduced, strict=True)) or "1"

@@ -1,0 +1,130 @@
+"""A graph made ready for kernels: composite operators written out, reductions split, products turned."""
+
+from __future__ import annotations
+
+from tracec.ir.graph import Graph
+from tracec.ir.kernel import identity
+from tracec.ir.lower import ContractionSpec, Decompose, Reduction
+from tracec.ir.node import Node, constant, is_constant, made_from
+from tracec.ir.operator import OPERATORS
+from tracec.ir.types import numel
+
+#: A reduction to fewer rows than this is split, so that its parts can run side by side.
+FEW_ROWS = 8
+LARGE = 1 << 16
+#: Number of parts: fixed, so that the result does not hang on how many cores there are.
+PARTS = 256
+
+
+def prepare(graph: Graph) -> Graph:
+    """The same values from operators that have a lowering of their own."""
+    graph = decompose(graph)
+    graph = turn_products(graph)
+    graph = graph.map(_without_empty)
+    graph = split_reductions(graph)
+    return _materialise_constants(graph)
+
+
+def decompose(graph: Graph) -> Graph:
+    """Write out operators whose lowering is other operators."""
+    while any(isinstance(n.op.lower, Decompose) for n in graph.nodes):
+        graph = graph.map(_decomposed)
+    return graph
+
+
+def _decomposed(node: Node) -> Node:
+    lower = node.op.lower
+    if not isinstance(lower, Decompose):
+        return node
+    with made_from(node.source, f"decompose {node.op.name}"):
+        built: Node = lower.build(*node.inputs, **dict(node.params))
+    return built
+
+
+def _without_empty(node: Node) -> Node:
+    """A reduction or product over no elements is the value that it starts from."""
+    lower = node.op.lower
+    if not isinstance(lower, (Reduction, ContractionSpec)) or all(i.type.size for i in node.inputs):
+        return node
+    start = identity(lower.combine if isinstance(lower, Reduction) else "add", node.dtype)
+    with made_from(node.source, "empty reduction"):
+        result: Node = OPERATORS["expand"](constant(start, node.type), shape=node.shape)
+    return result
+
+
+def split_reductions(graph: Graph) -> Graph:
+    """Reduce many elements to few in two steps: parts, which run side by side, then the parts' results."""
+    return graph.map(_split)
+
+
+def _split(node: Node) -> Node:
+    lower = node.op.lower
+    if not isinstance(lower, Reduction) or lower.axes is None or node.op.name not in ("sum", "max", "min", "prod"):
+        return node
+    operand, axes = node.inputs[0], node.param("axes")
+    row = numel(operand.shape[a] for a in axes)
+    if row < LARGE or node.type.size >= FEW_ROWS or is_constant(operand):
+        return node
+    lead = operand.ndim - len(axes)
+    if tuple(sorted(axes)) != tuple(range(lead, operand.ndim)):
+        return node
+    kept, part = operand.shape[:lead], -(-row // PARTS)
+    with made_from(node.source, "split reduction"):
+        rows: Node = OPERATORS["reshape"](operand, shape=(*kept, row))
+        if row % PARTS:
+            short = PARTS * part - row
+            fill = identity(lower.combine, node.dtype)
+            rows = OPERATORS["pad"](rows, low=(0,) * (lead + 1), high=(*(0 for _ in kept), short), value=fill)
+        parts = OPERATORS["reshape"](rows, shape=(*kept, PARTS, part))
+        first = node.op(parts, axes=(lead + 1,), keepdims=False)
+        whole = node.op(first, axes=(lead,), keepdims=False)
+        result: Node = OPERATORS["reshape"](whole, shape=node.shape)
+    return result if node.param("keepdims") else whole
+
+
+def turn_products(graph: Graph) -> Graph:
+    """``(a b)ᵀ`` is ``bᵀ aᵀ``, which a product can write directly."""
+    users = graph.users()
+    outputs = set(graph.outputs)
+    sole = {n for n in graph.nodes if n.op.name == "dot" and len(users[n]) == 1 and n not in outputs}
+    turned = {id(users[n][0]) for n in sole if _swaps_last(users[n][0])}
+    if not turned:
+        return graph
+    chosen = {n.inputs[0]: n for n in graph.nodes if id(n) in turned}
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        operands = tuple(new.get(i, i) for i in node.inputs)
+        if node in chosen.values():
+            product = new.get(node.inputs[0], node.inputs[0])
+            a, b = product.inputs
+            with made_from(node.source, "turn product"):
+                new[node] = product.op(_turn(b), _turn(a))
+        else:
+            new[node] = node.with_inputs(operands)
+    return graph.with_outputs(tuple(new.get(o, o) for o in graph.outputs))
+
+
+def _turn(node: Node) -> Node:
+    perm = (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2)
+    result: Node = OPERATORS["transpose"](node, perm=perm)
+    return result
+
+
+def _swaps_last(node: Node) -> bool:
+    if node.op.name != "transpose":
+        return False
+    n = node.ndim
+    return n >= 2 and tuple(node.param("perm")) == (*range(n - 2), n - 1, n - 2)
+
+
+def _materialise_constants(graph: Graph) -> Graph:
+    """Outputs that are literals become values that a kernel writes."""
+
+    def stored(node: Node) -> Node:
+        if not is_constant(node):
+            return node
+        with made_from(node.source, "materialise"):
+            one: Node = OPERATORS["expand"](node, shape=node.shape)
+        return one
+
+    return graph.with_outputs(tuple(stored(o) for o in graph.outputs))

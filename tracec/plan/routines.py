@@ -1,0 +1,137 @@
+"""Nodes that a target runs as library routines, and how their operands lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tracec.ir import dtype as dt
+from tracec.ir import index as ix
+from tracec.ir.graph import Graph
+from tracec.ir.kernel import Const, Expr, Linear, Var
+from tracec.ir.lower import ContractionSpec, Library
+from tracec.ir.node import Node, is_constant, is_input
+from tracec.ir.types import numel
+from tracec.plan.inline import is_view
+from tracec.plan.partition import Reader
+
+#: Multiplications below which a call costs more than the loops.
+MIN_GEMM = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A routine's name, the nodes whose memory it reads, and its parameters."""
+
+    name: str
+    operands: tuple[Node, ...]
+    params: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """A matrix in memory: which node, whether its rows are the stored columns, and its strides in elements."""
+
+    node: Node
+    transposed: bool
+    leading: int
+    batch: tuple[int, ...]
+    offset: int
+
+
+def find_routines(graph: Graph, inlined: dict[Node, int], *, gemm: bool) -> dict[Node, Routine]:
+    """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``."""
+    found: dict[Node, Routine] = {}
+    for node in graph.nodes:
+        if isinstance(node.op.lower, Library):
+            for operand in node.inputs:
+                inlined.pop(operand, None)
+            found[node] = Routine(node.op.lower.routine, node.inputs, node.params)
+        elif gemm and node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
+            routine = _gemm(node, inlined)
+            if routine is not None:
+                found[node] = routine
+    return found
+
+
+def _gemm(node: Node, inlined: dict[Node, int]) -> Routine | None:
+    a, b = node.inputs
+    if node.dtype not in (dt.float32, dt.float64) or is_constant(a) or is_constant(b):
+        return None
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    if numel(node.shape) * k < MIN_GEMM or 0 in node.shape or k == 0:
+        return None
+    batch = node.shape[:-2]
+    left = _matrix(a, inlined) or _stored(a, inlined)
+    right = _matrix(b, inlined) or _stored(b, inlined)
+    params: tuple[tuple[str, Any], ...] = (
+        ("batch", batch), ("m", m), ("n", n), ("k", k), ("a_batch", left.batch), ("b_batch", right.batch),
+        ("trans_a", left.transposed), ("trans_b", right.transposed), ("lda", left.leading), ("ldb", right.leading),
+        ("a_offset", left.offset), ("b_offset", right.offset), ("dtype", node.dtype),
+    )  # fmt: skip
+    return Routine("gemm", (left.node, right.node), params)
+
+
+def _stored(node: Node, inlined: dict[Node, int]) -> _Matrix:
+    """The operand written to memory first."""
+    inlined.pop(node, None)
+    found = _matrix(node, inlined)
+    assert found is not None
+    return found
+
+
+def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
+    """How a matrix lies in the memory of the value that it is a view of; None where it does not lie in one."""
+    if not _pure_view(node, inlined):
+        return None
+    axes = [Var(f"i{k}", s) for k, s in enumerate(node.shape)]
+    at = tuple(Const(0) if v.extent == 1 else v for v in axes)
+    reader = Reader(inlined)
+    reader.read(node, at)
+    if len(reader.found) != 1:
+        return None
+    source, index = reader.found[0]
+    flat = ix.flatten(index, source.shape)
+    factors = _factors(flat, axes)
+    if factors is None:
+        return None
+    *batch, row, column = factors
+    rows, columns = axes[-2].extent, axes[-1].extent
+    offset = flat.offset if isinstance(flat, Linear) else int(flat.value) if isinstance(flat, Const) else 0
+    if (column == 1 or columns == 1) and (row >= columns or rows == 1):
+        return _Matrix(source, False, max(row, columns, 1), tuple(batch), offset)
+    if (row == 1 or rows == 1) and (column >= rows or columns == 1):
+        return _Matrix(source, True, max(column, rows, 1), tuple(batch), offset)
+    return None
+
+
+def _pure_view(node: Node, inlined: dict[Node, int]) -> bool:
+    while node in inlined:
+        if not is_view(node) or node.op.name not in ("reshape", "transpose", "expand", "slice"):
+            return False
+        (node,) = node.inputs
+        if is_constant(node):
+            return False
+    return True
+
+
+def _factors(flat: Expr, axes: Iterable[Var]) -> list[int] | None:
+    """The stride of each axis; None where the position is not linear in them."""
+    if isinstance(flat, Const):
+        terms: dict[Expr, int] = {}
+    elif isinstance(flat, Linear):
+        terms = dict(flat.terms)
+    else:
+        terms = {flat: 1}
+    if any(not isinstance(t, Var) or c < 0 for t, c in terms.items()):
+        return None
+    return [terms.get(v, 0) for v in axes]
+
+
+def alias_of(node: Node, routines: dict[Node, Routine]) -> Node:
+    """The node whose memory a reshape of a routine's result can share; the node itself where there is none."""
+    source = node
+    while source.op.name == "reshape" and not is_input(source.inputs[0]) and not is_constant(source.inputs[0]):
+        source = source.inputs[0]
+    return source if source in routines else node

@@ -1,0 +1,136 @@
+"""Iteration spaces: the loops that a group of nodes shares, and which of them are reduced."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from tracec.ir import index
+from tracec.ir.kernel import Expr, Var
+from tracec.ir.types import Shape, numel
+
+
+@dataclass(frozen=True)
+class Space:
+    """Loops in row-major order of the values that the group works on.
+
+    Attributes:
+        extents: Sizes of the loops; none is 1.
+        reduced: Whether each loop is reduced.
+    """
+
+    extents: Shape
+    reduced: tuple[bool, ...]
+
+    @property
+    def total(self) -> int:
+        return numel(self.extents)
+
+    @property
+    def kept(self) -> int:
+        """Number of rows: elements that are left after the reduction."""
+        return numel(e for e, r in zip(self.extents, self.reduced, strict=True) if not r)
+
+    @property
+    def row(self) -> int:
+        """Number of elements that one row reduces."""
+        return numel(e for e, r in zip(self.extents, self.reduced, strict=True) if r)
+
+    @property
+    def has_reduction(self) -> bool:
+        return any(self.reduced)
+
+    @cached_property
+    def vars(self) -> tuple[Var, ...]:
+        """A loop variable for each loop: ``i…`` kept, ``r…`` reduced."""
+        names: list[Var] = []
+        count = {False: 0, True: 0}
+        for extent, reduced in zip(self.extents, self.reduced, strict=True):
+            names.append(Var(f"{'r' if reduced else 'i'}{count[reduced]}", extent))
+            count[reduced] += 1
+        return tuple(names)
+
+    @cached_property
+    def flat(self) -> Expr:
+        """Position among all elements."""
+        return index.flatten(self.vars, self.extents)
+
+    @cached_property
+    def kept_vars(self) -> tuple[Var, ...]:
+        return tuple(v for v, r in zip(self.vars, self.reduced, strict=True) if not r)
+
+    @cached_property
+    def reduced_vars(self) -> tuple[Var, ...]:
+        return tuple(v for v, r in zip(self.vars, self.reduced, strict=True) if r)
+
+    @cached_property
+    def row_flat(self) -> Expr:
+        """Position of the row among the kept elements."""
+        return index.flatten(self.kept_vars, tuple(v.extent for v in self.kept_vars))
+
+    @cached_property
+    def within_flat(self) -> Expr:
+        """Position within the row."""
+        return index.flatten(self.reduced_vars, tuple(v.extent for v in self.reduced_vars))
+
+    def normal(self) -> Space:
+        """Adjacent loops of one class merged: equal normal forms walk the same rows."""
+        extents: list[int] = []
+        reduced: list[bool] = []
+        for e, r in zip(self.extents, self.reduced, strict=True):
+            if extents and reduced[-1] == r:
+                extents[-1] *= e
+            else:
+                extents.append(e)
+                reduced.append(r)
+        return Space(tuple(extents), tuple(reduced))
+
+    def refine(self, shapes: Iterable[Shape], *, rows: bool = False) -> Space:
+        """Loops split so that each of ``shapes`` indexes by whole loops, where the sizes allow it.
+
+        Args:
+            shapes: Shapes of values over the whole space, or over its rows.
+            rows: Whether the shapes are of one element a row.
+        """
+        if self.total == 0:
+            return self
+        chosen = [i for i, r in enumerate(self.reduced) if not (rows and r)]
+        sizes = [self.extents[i] for i in chosen]
+        cuts = _suffix_products(sizes)
+        for shape in shapes:
+            more = sorted({*cuts, *_suffix_products(shape)})
+            if all(b % a == 0 for a, b in itertools.pairwise(more)):
+                cuts = more
+        extents: list[int] = []
+        reduced: list[bool] = []
+        inner = numel(sizes)
+        position = {i: k for k, i in enumerate(chosen)}
+        for i, (e, r) in enumerate(zip(self.extents, self.reduced, strict=True)):
+            if i not in position:
+                extents.append(e)
+                reduced.append(r)
+                continue
+            outer, inner = inner, inner // max(e, 1)
+            within = [c for c in cuts if inner <= c <= outer]
+            parts = [b // a for a, b in itertools.pairwise(within)] if len(within) > 1 else [e]
+            extents.extend(reversed(parts))
+            reduced.extend([r] * len(parts))
+        return Space(tuple(extents), tuple(reduced))
+
+
+def _suffix_products(shape: Iterable[int]) -> list[int]:
+    products, step = [1], 1
+    for size in reversed(tuple(shape)):
+        if size != 1:
+            step *= size
+            products.append(step)
+    return products
+
+
+def of_shape(shape: Shape, reduced: Iterable[int] = ()) -> Space:
+    """The space of a value's elements with some axes reduced."""
+    axes = set(reduced)
+    kept = [(e, i in axes) for i, e in enumerate(shape) if e != 1]
+    return Space(tuple(e for e, _ in kept), tuple(r for _, r in kept))
