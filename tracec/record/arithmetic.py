@@ -1,0 +1,186 @@
+"""Python's operators on tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.ir.operator import Operator
+from tracec.record.cell import Cell, new_tensor
+from tracec.record.write import assign, check_writable
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+_OPERANDS = (Cell, int, float, bool, np.generic, np.ndarray)
+
+
+def _apply(op: Operator, a: Any, b: Any) -> Any:
+    # Another type may know what to do with a tensor.
+    if not isinstance(a, _OPERANDS) or not isinstance(b, _OPERANDS):
+        return NotImplemented
+    return op(a, b)
+
+
+def _into(op: Operator, a: Any, b: Any, name: str) -> Any:
+    check_writable(a, name)
+    value = _apply(op, a, b)
+    return value if value is NotImplemented else assign(a, value, name)
+
+
+class Arithmetic(Cell):
+    """Operators of tensors, element by element, broadcasting."""
+
+    # NumPy leaves `array + tensor` to the tensor.
+    __array_ufunc__ = None
+
+    def __add__(self, other: Any) -> Tensor:
+        return _apply(ops.add, self, other)  # type: ignore[no-any-return]
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _apply(ops.add, other, self)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _apply(ops.sub, self, other)  # type: ignore[no-any-return]
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _apply(ops.sub, other, self)  # type: ignore[no-any-return]
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _apply(ops.mul, self, other)  # type: ignore[no-any-return]
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _apply(ops.mul, other, self)  # type: ignore[no-any-return]
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _apply(ops.div, self, other)  # type: ignore[no-any-return]
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _apply(ops.div, other, self)  # type: ignore[no-any-return]
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _apply(ops.floor_div, self, other)  # type: ignore[no-any-return]
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _apply(ops.floor_div, other, self)  # type: ignore[no-any-return]
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _apply(ops.remainder, self, other)  # type: ignore[no-any-return]
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _apply(ops.remainder, other, self)  # type: ignore[no-any-return]
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _apply(ops.pow, self, other)  # type: ignore[no-any-return]
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _apply(ops.pow, other, self)  # type: ignore[no-any-return]
+
+    def __and__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_and, self, other)  # type: ignore[no-any-return]
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_and, other, self)  # type: ignore[no-any-return]
+
+    def __or__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_or, self, other)  # type: ignore[no-any-return]
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_or, other, self)  # type: ignore[no-any-return]
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_xor, self, other)  # type: ignore[no-any-return]
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _apply(ops.bitwise_xor, other, self)  # type: ignore[no-any-return]
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _apply(ops.shift_left, self, other)  # type: ignore[no-any-return]
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return _apply(ops.shift_left, other, self)  # type: ignore[no-any-return]
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _apply(ops.shift_right, self, other)  # type: ignore[no-any-return]
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return _apply(ops.shift_right, other, self)  # type: ignore[no-any-return]
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return _into(ops.add, self, other, "add_")  # type: ignore[no-any-return]
+
+    def __isub__(self, other: Any) -> Tensor:
+        return _into(ops.sub, self, other, "sub_")  # type: ignore[no-any-return]
+
+    def __imul__(self, other: Any) -> Tensor:
+        return _into(ops.mul, self, other, "mul_")  # type: ignore[no-any-return]
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return _into(ops.div, self, other, "div_")  # type: ignore[no-any-return]
+
+    def __ifloordiv__(self, other: Any) -> Tensor:
+        return _into(ops.floor_div, self, other, "floor_divide_")  # type: ignore[no-any-return]
+
+    def __imod__(self, other: Any) -> Tensor:
+        return _into(ops.remainder, self, other, "remainder_")  # type: ignore[no-any-return]
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return _into(ops.pow, self, other, "pow_")  # type: ignore[no-any-return]
+
+    def __iand__(self, other: Any) -> Tensor:
+        return _into(ops.bitwise_and, self, other, "and_")  # type: ignore[no-any-return]
+
+    def __ior__(self, other: Any) -> Tensor:
+        return _into(ops.bitwise_or, self, other, "or_")  # type: ignore[no-any-return]
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return _into(ops.bitwise_xor, self, other, "xor_")  # type: ignore[no-any-return]
+
+    def __ilshift__(self, other: Any) -> Tensor:
+        return _into(ops.shift_left, self, other, "lshift_")  # type: ignore[no-any-return]
+
+    def __irshift__(self, other: Any) -> Tensor:
+        return _into(ops.shift_right, self, other, "rshift_")  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _apply(ops.eq, self, other)  # type: ignore[no-any-return]
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _apply(ops.ne, self, other)  # type: ignore[no-any-return]
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _apply(ops.lt, self, other)  # type: ignore[no-any-return]
+
+    def __le__(self, other: Any) -> Tensor:
+        return _apply(ops.le, self, other)  # type: ignore[no-any-return]
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _apply(ops.gt, self, other)  # type: ignore[no-any-return]
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _apply(ops.ge, self, other)  # type: ignore[no-any-return]
+
+    # Tensors are keys by identity; == compares elements.
+    __hash__ = object.__hash__
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)  # type: ignore[no-any-return]
+
+    def __pos__(self) -> Tensor:
+        return self  # type: ignore[return-value]
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)  # type: ignore[no-any-return]
+
+    def __invert__(self) -> Tensor:
+        return ops.bitwise_not(self)  # type: ignore[no-any-return]
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self.matmul(other) if isinstance(other, (Cell, np.ndarray)) else NotImplemented  # type: ignore[attr-defined, no-any-return]
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        if not isinstance(other, np.ndarray):
+            return NotImplemented
+        return new_tensor(other) @ self

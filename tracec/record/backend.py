@@ -1,0 +1,125 @@
+"""Arrays: NumPy's on the CPU, CuPy's on a CUDA device. CuPy is imported when a CUDA device is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import ArgumentTypeError, DeviceError
+
+_HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
+
+
+class Device(str):
+    """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
+
+    Attributes:
+        type: ``cpu`` or ``cuda``.
+        index: Number of the CUDA device; None for the CPU.
+    """
+
+    type: str
+    index: int | None  # type: ignore[assignment]
+
+    def __new__(cls, device: str | Device, index: int | None = None) -> Device:
+        if isinstance(device, Device) and index is None:
+            return device
+        if not isinstance(device, str):
+            raise ArgumentTypeError(f"device: takes a name, {type(device).__name__} given", hint="'cpu' or 'cuda:0'")
+        kind, _, number = device.partition(":")
+        number = str(index) if index is not None else number
+        if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
+            raise DeviceError(f"device: there is no device {device!r}", hint="use 'cpu', 'cuda' or 'cuda:N'")
+        number = number or "0"
+        made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number}")
+        made.type, made.index = kind, None if kind == "cpu" else int(number)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        # "cuda" names the first CUDA device.
+        return str.__eq__(self, "cuda:0" if other == "cuda" else other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r}" + (f", index={self.index})" if self.index is not None else ")")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Device, (str(self),)
+
+
+CPU = Device("cpu")
+
+
+def module(device: str) -> Any:
+    """The array module of a device: numpy, or cupy.
+
+    Raises:
+        DeviceError: CuPy is not installed, or sees no such device.
+    """
+    if device == "cpu":
+        return np
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(f"device {device}: CuPy is not installed ({error})", hint=_HINT) from None
+    index = Device(device).index or 0
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise DeviceError(
+            f"device {device}: no CUDA device can be reached ({reason})",
+            hint="check the NVIDIA driver with nvidia-smi; the CPU is device 'cpu'",
+        ) from None
+    if index >= count:
+        raise DeviceError(f"device {device}: this machine has {count} CUDA devices", hint="devices count from cuda:0")
+    return cupy
+
+
+def is_available() -> bool:
+    """Whether CUDA tensors can be made on this machine."""
+    try:
+        module("cuda:0")
+    except DeviceError:
+        return False
+    return True
+
+
+def on(device: str) -> AbstractContextManager[Any]:
+    """Within, new CuPy arrays live on that device."""
+    if device == "cpu":
+        return nullcontext()
+    found: AbstractContextManager[Any] = module(device).cuda.Device(Device(device).index)
+    return found
+
+
+def device_of(array: Any) -> Device:
+    """The device that an array lives on."""
+    return CPU if isinstance(array, np.ndarray) else Device(f"cuda:{array.device.id}")
+
+
+def to_device(array: Any, device: str) -> Any:
+    """The array on a device: itself where it is there already, else a copy."""
+    if device_of(array) == device:
+        return array
+    if device == "cpu":
+        return array.get()
+    xp = module(device)
+    with on(device):
+        return xp.asarray(array)
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays may have bytes in common."""
+    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
+        return False
+    if isinstance(a, np.ndarray):
+        return np.may_share_memory(a, b)
+    return bool(module(device_of(a)).may_share_memory(a, b))

@@ -1,0 +1,382 @@
+"""Gradients of operations that ran: from results back to leaves, each operation once.
+
+Every operation knows its pullback, a graph derived once for its operands' types by
+`tracec.transform.vjp.gradients` and kept. Going back runs these graphs on the saved values; with
+``create_graph``, or while a recorder is at work, it runs them through the operators, so that what they do is
+remembered and recorded in turn, at the forward operation's source line.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.errors import GradientError, RecordError, ShapeError
+from tracec.ir import node as nodes
+from tracec.ir.operator import OPERATORS
+from tracec.ir.source import caller
+from tracec.record.backend import module, on, to_device
+from tracec.record.call import find_call
+from tracec.record.cell import new_tensor
+from tracec.record.dispatch import apply, finish
+from tracec.record.state import STATE
+from tracec.record.tape import Moved, Operation, edge_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _at() -> str | None:
+    line = caller()
+    return f"at {line}" if line else None
+
+
+def backward(
+    roots: Sequence[Tensor],
+    seeds: Sequence[Tensor | None],
+    targets: Sequence[Tensor] | None,
+    retain: bool,
+    create: bool,
+    gather: bool,
+) -> list[Tensor | None]:
+    """Go back from some tensors.
+
+    Args:
+        roots: What is differentiated.
+        seeds: The gradient of each; None stands for 1, for tensors of one element.
+        targets: What to differentiate by; None means every leaf.
+        retain: Keep the saved values for another time.
+        create: Remember how the gradients are computed.
+        gather: Add what is found to ``grad`` of leaves.
+
+    Returns:
+        One gradient for each of ``targets``; None where there is none. Empty where ``gather`` is set.
+
+    Raises:
+        GradientError: there is nothing to go back from, or the values have been freed.
+    """
+    before = STATE.grad
+    recorded = create or STATE.recorder is not None
+    run: _Walk = _Recorded(create) if recorded else _Plain()
+    try:
+        STATE.grad = create
+        return run.go(roots, seeds, targets, retain, gather)
+    finally:
+        STATE.grad = before
+
+
+class _Walk:
+    """One way back. What a gradient is, an array or a tensor, is up to the subclasses."""
+
+    def __init__(self) -> None:
+        self.flow: dict[Any, Any] = {}
+        self.results: dict[Any, Any] = {}
+
+    def go(
+        self, roots: Sequence[Any], seeds: Sequence[Any], targets: Sequence[Any] | None, retain: bool, gather: bool
+    ) -> list[Any]:
+        starts = [edge_of(r) for r in roots]
+        for root, start, seed in zip(roots, starts, seeds, strict=True):
+            self._check_root(root, start)
+            self._add(start, self.seed(root, seed))
+        order = _order(starts)
+        wanted = None if targets is None else [edge_of(t) for t in targets]
+        path = _leading_to(order, wanted) if wanted is not None else None
+        wanted_set = set(wanted or ())
+        while order:
+            operation = order.pop()
+            g = self.flow.pop(operation, None)
+            if g is None:
+                continue
+            g = self._observe(operation, g)
+            if operation in wanted_set:
+                self.results[operation] = g
+            if path is None or operation in path:
+                self._through(operation, g, path, wanted_set)
+                if not retain:
+                    operation.saved = None
+        for leaf, g in self.flow.items():
+            self.results[leaf] = self._hooked(leaf._hooks, g)
+        if gather:
+            for t in targets if targets is not None else list(self.flow):
+                g = self.results.get(edge_of(t))
+                if g is not None:
+                    self.gather(t, g)
+            return []
+        return [None if w not in self.results else self.give(self.results[w]) for w in wanted or ()]
+
+    def _check_root(self, root: Any, start: Any) -> None:
+        if start is None:
+            raise GradientError(
+                "backward: element 0 of tensors does not require grad and does not have a grad_fn",
+                hint="set requires_grad=True on a tensor that it is computed from, outside of tracec.no_grad()",
+                where=_at(),
+            )
+
+    def _through(self, operation: Operation, g: Any, path: Any, wanted: Any) -> None:
+        """Hand an operation's gradient to its operands."""
+        pullback = operation.pullback
+        if operation.freed:
+            raise GradientError(
+                "backward: trying to go backward through the graph a second time, but the saved intermediate values "
+                "of the graph have already been freed",
+                hint="specify retain_graph=True in the first call",
+                where=_through_line(operation),
+            )
+        if pullback.error is not None:
+            error = pullback.error
+            raise GradientError(error.message, hint=error.hint, where=_through_line(operation))
+        found = self.pull(operation, g)
+        for edge, position in zip(operation.edges, pullback.gives, strict=True):
+            if edge is not None and position is not None and (path is None or edge in path or edge in wanted):
+                self._add(edge, found[position])
+
+    def _add(self, edge: Any, g: Any) -> None:
+        before = self.flow.get(edge)
+        self.flow[edge] = g if before is None else self.add(before, g)
+
+    def _observe(self, operation: Operation, g: Any) -> Any:
+        if operation.hooks:
+            g = self._hooked(operation.hooks, g)
+        keeper = operation.keeps() if operation.keeps is not None else None
+        if keeper is not None:
+            keeper._grad = self.give(g)
+        return g
+
+    def _hooked(self, hooks: Any, g: Any) -> Any:
+        for hook in list((hooks or {}).values()):
+            given = self.give(g)
+            changed = hook(given)
+            g = self.take(given if changed is None else changed)
+        return g
+
+    def seed(self, root: Any, seed: Any) -> Any:
+        """The gradient to start with."""
+        if seed is None:
+            if root._array.size != 1:
+                raise GradientError(
+                    f"backward: grad can be implicitly created only for scalar outputs, this one has shape "
+                    f"{tuple(root._array.shape)}",
+                    hint="give a gradient, or take the sum or mean first",
+                    where=_at(),
+                )
+            return self.ones(root)
+        if seed._array.shape != root._array.shape:
+            raise ShapeError(
+                f"backward: the gradient has shape {tuple(seed._array.shape)}, the output {tuple(root._array.shape)}",
+                hint="a gradient has the shape of its output",
+                where=_at(),
+            )
+        if seed._array.dtype != root._array.dtype:
+            seed = apply(OPERATORS["cast"], (seed,), {"dtype": root.dtype})
+        return self.take(seed)
+
+    def ones(self, root: Any) -> Any:
+        """A gradient of ones."""
+        raise NotImplementedError
+
+    def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
+        raise NotImplementedError
+
+    def add(self, a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+    def give(self, g: Any) -> Tensor:
+        """The gradient as a tensor with memory of its own."""
+        raise NotImplementedError
+
+    def take(self, g: Tensor) -> Any:
+        """What a tensor is as a gradient here."""
+        raise NotImplementedError
+
+    def gather(self, leaf: Any, g: Any) -> None:
+        """Add to a leaf's ``grad``."""
+        raise NotImplementedError
+
+
+class _Plain(_Walk):
+    """Gradients are arrays; nothing is remembered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: set[int] = set()
+        self._alive: list[Any] = []
+
+    def ones(self, root: Any) -> Any:
+        return module(root._device).ones_like(root._array)
+
+    def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
+        pullback = operation.pullback
+        if isinstance(pullback, Moved):
+            return [to_device(g, pullback.device)]
+        if pullback.run is not None:
+            return pullback.run([*(operation.saved or ()), np.ascontiguousarray(g)])
+        device = operation.call.type.device
+        xp = module(device)
+        with on(device):
+            values = [*(operation.saved or ()), g]
+            values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
+            for op, at, keywords, _ in pullback.program:
+                out = op.eager(xp, *[values[i] for i in at], **keywords)
+                values.append(out if isinstance(out, xp.ndarray) else xp.asarray(out))
+        return [values[i] for i in pullback.outputs]
+
+    def add(self, a: Any, b: Any) -> Any:
+        xp = np if isinstance(a, np.ndarray) else module("cuda")
+        return xp.asarray(ops.add.eager(xp, a, b))
+
+    def give(self, g: Any) -> Tensor:
+        # Gradients share memory with each other and with saved values; tensors that users see must not.
+        if g.base is not None or id(g) in self._given:
+            g = g.copy()
+        self._given.add(id(g))
+        self._alive.append(g)
+        return new_tensor(g)
+
+    def take(self, g: Tensor) -> Any:
+        self._given.add(id(g._array))
+        self._alive.append(g._array)
+        return g._array
+
+    def gather(self, leaf: Any, g: Any) -> None:
+        if leaf._grad is None:
+            leaf._grad = self.give(g)
+        else:
+            storage, array = leaf._grad._storage, leaf._grad._array
+            storage.about_to_change()
+            array[...] = self.add(array, g)
+
+
+class _Recorded(_Walk):
+    """Gradients are tensors, computed through the operators."""
+
+    def __init__(self, create: bool) -> None:
+        super().__init__()
+        self.create = create
+        self._given: set[int] = set()
+
+    def ones(self, root: Any) -> Any:
+        return ops.full(1, root._array.shape, root.dtype, str(root._device))
+
+    def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
+        recorder = STATE.recorder
+        if recorder is not None and operation.recorder is not recorder:
+            raise RecordError(
+                f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
+                hint="compute the whole of what is differentiated inside of the compiled function",
+                where=_through_line(operation),
+            )
+        pullback = operation.pullback
+        if isinstance(pullback, Moved):
+            return [g.to(pullback.device)]
+        if pullback.run is not None:
+            raise GradientError(
+                "backward: gradients of gradients do not go through a compiled function",
+                hint="compile the function that takes the gradient, or call this one before it is compiled",
+                where=_through_line(operation),
+            )
+        values = [self._saved(operation, k) for k in range(len(pullback.needs))]
+        values.append(g)
+        for node in pullback.constants:
+            values.append(_constant(node))
+        for op, at, keywords, node in pullback.program:
+            with nodes.made_from(operation.source, node.origin):
+                values.append(apply(op, tuple([values[i] for i in at]), keywords))
+        return [values[i] for i in pullback.outputs]
+
+    def _saved(self, operation: Operation, k: int) -> Tensor:
+        """A saved value as a tensor: with its node for the recorder, and its history."""
+        assert operation.saved is not None
+        made = new_tensor(operation.saved[k])
+        made._storage.readers = operation.readers[k]
+        if operation.nodes is not None and operation.recorder is STATE.recorder:
+            made._storage.node, made._storage.recorder = operation.nodes[k], operation.recorder
+        if self.create:
+            i = operation.pullback.needs[k]
+            made._history = operation.edges[i] if i < len(operation.edges) else operation
+        return made
+
+    def add(self, a: Any, b: Any) -> Any:
+        return apply(OPERATORS["add"], (a, b), {})
+
+    def give(self, g: Any) -> Tensor:
+        if g._steps or id(g._storage) in self._given:
+            g = own(g)
+        self._given.add(id(g._storage))
+        self.results.setdefault(("alive", id(g._storage)), g)
+        return g  # type: ignore[no-any-return]
+
+    def take(self, g: Tensor) -> Any:
+        self._given.add(id(g._storage))
+        self.results.setdefault(("alive", id(g._storage)), g)
+        return g
+
+    def gather(self, leaf: Any, g: Any) -> None:
+        before = leaf.grad
+        if before is None:
+            leaf.grad = self.give(g)
+        elif self.create:
+            leaf.grad = before + g
+        else:
+            before.add_(g)
+
+
+def own(x: Any) -> Tensor:
+    """The same value in memory of its own."""
+    call = find_call(OPERATORS["reshape"], (x,), {"shape": x._array.shape})
+    return finish(call, (x,), [x._array], x._array.copy())
+
+
+def _constant(node: nodes.Node) -> Any:
+    made = new_tensor(module(node.device).asarray(node.param("value"), node.dtype.numpy))
+    made._is_constant = True
+    if STATE.recorder is not None:
+        made._storage.node, made._storage.recorder = node, STATE.recorder
+    return made
+
+
+def _through_line(operation: Operation) -> str:
+    through = f"through {operation.call.op.name}"
+    made = f", made at {operation.source}" if operation.source else ""
+    return f"{through}{made}; {_at() or ''}".rstrip("; ")
+
+
+def _order(starts: Iterable[Any]) -> list[Operation]:
+    """Every operation that leads to the starts, operands first."""
+    order: list[Operation] = []
+    seen: set[Any] = set()
+    for start in starts:
+        if not isinstance(start, Operation) or start in seen:
+            continue
+        seen.add(start)
+        stack = [(start, iter(start.edges))]
+        while stack:
+            operation, edges = stack[-1]
+            for edge in edges:
+                if isinstance(edge, Operation) and edge not in seen:
+                    seen.add(edge)
+                    stack.append((edge, iter(edge.edges)))
+                    break
+            else:
+                order.append(operation)
+                stack.pop()
+    return order
+
+
+def _leading_to(order: Sequence[Operation], wanted: Sequence[Any]) -> set[Operation]:
+    """The operations whose operands' gradients lead to one of the wanted edges."""
+    goal = set(wanted)
+    found: set[Operation] = set()
+    for operation in order:
+        if any(e is not None and (e in goal or e in found) for e in operation.edges):
+            found.add(operation)
+    return found
+
+
+def keep(operation: Operation, x: Any) -> None:
+    """Hand the gradient that reaches an operation to the tensor that it made."""
+    operation.keeps = weakref.ref(x)

@@ -1,0 +1,266 @@
+"""An operator applied to operands of given types: all that does not hang on values, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tracec.errors import ArgumentTypeError, DeviceError, GradientError, TracecError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.graph import Graph, topological
+from tracec.ir.node import Node, input_node
+from tracec.ir.operator import OPERATORS, Operator, Params
+from tracec.ir.source import caller
+from tracec.ir.types import TensorType
+from tracec.record.cell import Cell
+from tracec.record.promote import Operand, promote
+from tracec.transform.vjp import gradients
+
+#: Operators whose results look at their operand's memory.
+VIEWS = frozenset({"reshape", "transpose", "expand", "slice"})
+
+_LIMIT = 20_000
+
+
+class Call:
+    """An operator with operands of certain types and certain parameters.
+
+    Attributes:
+        op: The operator, which promotion may have exchanged.
+        params: Its parameters.
+        keywords: The same as a dictionary.
+        types: Types of the operands, after promotion.
+        casts: For each operand the element type to cast it to first, or None; None where nothing is cast.
+        type: Type of the result.
+        floating: The result is floating, so that gradients may flow.
+        is_view: The result looks at the operand's memory.
+        pullbacks: By which operands need gradients: how to compute them.
+    """
+
+    __slots__ = ("casts", "floating", "is_view", "keywords", "op", "params", "pullbacks", "type", "types")
+
+    def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
+        self.op, self.params, self.keywords = op, params, dict(params)
+        self.types, self.type = types, type_
+        self.casts: tuple[DType | None, ...] | None = None
+        self.floating = type_.dtype.kind == "f"
+        self.is_view = op.name in VIEWS
+        self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
+
+    def pullback(self, mask: tuple[bool, ...]) -> Pullback:
+        """How the gradients of the operands in ``mask`` are computed."""
+        found = self.pullbacks.get(mask)
+        if found is None:
+            found = self.pullbacks[mask] = Pullback(self, mask)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<call {self.op.name}({', '.join(map(str, self.types))}) -> {self.type}>"
+
+
+class Pullback:
+    """The gradients of one call, as a graph.
+
+    Attributes:
+        graph: From the values that `needs` names and, last, the result's cotangent, to the gradients of the operands
+            in the mask, in order, leaving out those that are zero.
+        needs: Positions of the values to save: of operands, and the number of operands for the result.
+        gives: For each operand the graph's output that is its gradient, or None.
+        program: The graph's nodes as (operator, positions of operands, keywords, node): the values are the
+            graph's inputs, then its constants, then the nodes' results.
+        constants: The graph's constants.
+        outputs: Positions of the outputs among the values.
+        error: Why there is no gradient; raised when it is asked for.
+        run: A compiled program from the saved values and the cotangent to the outputs, where there is one.
+    """
+
+    __slots__ = ("constants", "error", "gives", "graph", "needs", "outputs", "program", "run")
+
+    def __init__(self, call: Call, mask: tuple[bool, ...]) -> None:
+        self.error: GradientError | None = None
+        self.run: Callable[[list[Any]], list[Any]] | None = None
+        self.needs: tuple[int, ...] = ()
+        inputs = [input_node(t, f"x{i}") for i, t in enumerate(call.types)]
+        out = Node(call.op, tuple(inputs), call.params, call.type)
+        cotangent = input_node(call.type, "ct")
+        try:
+            found = gradients([out], [cotangent], [x for x, wanted in zip(inputs, mask, strict=True) if wanted])
+        except GradientError as error:
+            self.error, found = error, [None] * sum(mask)
+        self._build(call, mask, inputs, out, cotangent, found)
+
+    def _build(
+        self, call: Call, mask: tuple[bool, ...], inputs: list[Node], out: Node, cotangent: Node, found: list[Any]
+    ) -> None:
+        grads = iter(found)
+        by_operand = [next(grads) if wanted else None for wanted in mask]
+        # The result's own value is given, not computed again.
+        result = input_node(call.type, "out")
+        outputs, position = [], 0
+        gives: list[int | None] = []
+        for g in by_operand:
+            gives.append(None if g is None else position)
+            if g is not None:
+                outputs.append(g)
+                position += 1
+        self.gives = tuple(gives)
+        cut = _replace(outputs, out, result)
+        used = set(topological(cut))
+        values = [*inputs, result]
+        self.needs = tuple(i for i, v in enumerate(values) if v in used)
+        self.graph = Graph((*(values[i] for i in self.needs), cotangent), tuple(cut), f"vjp_{call.op.name}")
+        self._linearise()
+
+    def _linearise(self) -> None:
+        graph = self.graph
+        at: dict[Node, int] = {n: i for i, n in enumerate(graph.inputs)}
+        order = topological(graph.outputs)
+        self.constants = tuple(n for n in order if n.op.name == "constant")
+        for n in (*self.constants, *graph.nodes):
+            at[n] = len(at)
+        self.program = tuple((n.op, tuple(at[i] for i in n.inputs), dict(n.params), n) for n in graph.nodes)
+        self.outputs = tuple(at[o] for o in graph.outputs)
+
+
+class ProgramPullback(Pullback):
+    """The gradients of a compiled function, as a program.
+
+    Args:
+        needs: Numbers of the saved values.
+        gives: For each operand the program's output that is its gradient, or None.
+        run: From the saved values and, last, the cotangent, to the gradients.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, needs: tuple[int, ...], gives: tuple[int | None, ...], run: Callable[[list[Any]], list[Any]]
+    ) -> None:
+        self.error, self.needs, self.gives, self.run = None, needs, gives, run
+
+
+def _replace(outputs: list[Node], old: Node, new: Node) -> list[Node]:
+    made: dict[Node, Node] = {old: new}
+    for node in topological(outputs):
+        if node not in made:
+            made[node] = node.with_inputs(tuple(made[i] for i in node.inputs))
+    return [made[o] for o in outputs]
+
+
+_CALLS: dict[Any, Call] = {}
+
+
+def find_call(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
+    """The call for these operands: tensors, or Python scalars.
+
+    Raises:
+        TracecError: the operands do not fit; with the user's line.
+    """
+    key: list[Any] = [op]
+    for x in inputs:
+        if isinstance(x, Cell):
+            array = x._array
+            key.append(array.dtype)
+            key.append(array.shape)
+            key.append(x._device)
+        else:
+            key.append(type(x))
+    if params:
+        for name, value in params.items():
+            key.append(name)
+            key.append(value)
+            # Equal keys, different parameters: 0.0 and -0.0, 1 and True.
+            if type(value) is not tuple:
+                key.append(type(value))
+                if value == 0.0:
+                    key.append(repr(value))
+    try:
+        call = _CALLS.get(known := tuple(key))
+    except TypeError:
+        return find_call(op, inputs, {k: _hashable(v) for k, v in params.items()})
+    if call is None:
+        call = _make(op, inputs, params)
+        if len(_CALLS) >= _LIMIT:
+            _CALLS.clear()
+        _CALLS[known] = call
+    return call
+
+
+def forget_calls() -> None:
+    """Work every call out again: what promotion goes by has changed."""
+    _CALLS.clear()
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(v) for v in value)
+    hash(value)
+    return value
+
+
+def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
+    where = None
+    try:
+        operands = [_operand(op, x) for x in inputs]
+        device = _device(op, inputs)
+        where = ", ".join(_describe(x) for x in inputs)
+        chosen, dtypes = promote(op, operands)
+        types = tuple(
+            TensorType(d, x._array.shape if isinstance(x, Cell) else (), device)
+            for d, x in zip(dtypes, inputs, strict=True)
+        )
+        bound = chosen.bind({k: _hashable(v) for k, v in params.items()})
+        call = Call(chosen, bound, types, chosen.infer(types, bound))
+    except TracecError as error:
+        if not error.message.startswith(op.name + ":"):
+            error.message = f"{op.name}: {error.message}"
+        line = caller()
+        if error.where is None and line is not None:
+            error.where = f"{op.name}({where})    at {line}" if where is not None else f"at {line}"
+        raise
+    casts = tuple(
+        d if isinstance(x, Cell) and x._array.dtype != d.numpy else None for d, x in zip(dtypes, inputs, strict=True)
+    )
+    call.casts = casts if any(casts) else None
+    return call
+
+
+def _describe(x: Any) -> str:
+    return str(x._type) if isinstance(x, Cell) else repr(x)
+
+
+def _operand(op: Operator, x: Any) -> Operand:
+    if isinstance(x, Cell):
+        return Operand(dt.of_numpy(x._array.dtype), x._array.ndim)
+    if type(x) in (bool, int, float):
+        return Operand(None, scalar=type(x))
+    raise ArgumentTypeError(
+        f"{op.name}: takes tensors and numbers, {type(x).__name__} given", hint="make a tensor with tracec.tensor(...)"
+    )
+
+
+def _device(op: Operator, inputs: tuple[Any, ...]) -> str:
+    """The device to compute on; a tensor of no dimensions on the CPU goes along."""
+    found: str | None = None
+    for x in inputs:
+        if isinstance(x, Cell) and (x._array.ndim or x._device != "cpu"):
+            if found is not None and x._device != found:
+                raise DeviceError(
+                    f"{op.name}: expected all tensors to be on the same device, found {found} and {x._device}",
+                    hint="move one with .to(device)",
+                )
+            found = str(x._device)
+    return found or "cpu"
+
+
+def view_call(name: str, type_: TensorType, **params: Any) -> Call:
+    """The call of a view operator on a value of that type."""
+    op = OPERATORS[name]
+    bound = op.bind(params)
+    return Call(op, bound, (type_,), op.infer((type_,), bound))
+
+
+def call_node(call: Call, inputs: tuple[Node, ...], source: Any, origin: str) -> Node:
+    """The call as a node."""
+    return Node(call.op, inputs, call.params, call.type, source, origin)

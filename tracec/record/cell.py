@@ -1,0 +1,155 @@
+"""The data of a tensor: memory that several tensors may look at, and one tensor's look at it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tracec.ir import dtype as dt
+from tracec.ir.node import Node
+from tracec.ir.types import TensorType
+from tracec.record.backend import CPU, Device, device_of, share_memory
+
+if TYPE_CHECKING:
+    from tracec.record.call import Call
+    from tracec.record.recorder import Recorder
+    from tracec.record.tape import Operation
+    from tracec.record.tensor import Tensor
+
+T = TypeVar("T", bound="Cell")
+
+
+class Storage:
+    """Memory that tensors share.
+
+    Attributes:
+        array: The array whose elements all tensors of this storage see, as it is or through view steps.
+        version: Number of writes so far.
+        recorder: The recorder that `node` belongs to.
+        node: The present value in the graph of that recorder.
+        readers: Recorded operations that keep a look at this memory for their gradients.
+    """
+
+    __slots__ = ("__weakref__", "array", "node", "readers", "recorder", "version")
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.version = 0
+        self.recorder: Recorder | None = None
+        self.node: Node | None = None
+        self.readers: list[weakref.ref[Operation]] = []
+
+    @property
+    def type(self) -> TensorType:
+        """Type of the whole."""
+        return type_of(self.array)
+
+    def about_to_change(self) -> None:
+        """Give operations that still need the present values a copy of their own, and count the write."""
+        self.version += 1
+        if not self.readers:
+            return
+        # In place: other looks at this memory may share the list.
+        readers = self.readers[:]
+        self.readers.clear()
+        copies: dict[int, Any] = {}
+        for reader in readers:
+            operation = reader()
+            if operation is None or operation.saved is None:
+                continue
+            for i, array in enumerate(operation.saved):
+                if array is not None and share_memory(array, self.array):
+                    copy = copies.get(id(array))
+                    if copy is None:
+                        copy = copies[id(array)] = array.copy()
+                        copies[id(copy)] = copy
+                    operation.saved[i] = copy
+
+    def write(self, array: Any) -> None:
+        """Replace the values; tensors that look at this memory see them."""
+        self.about_to_change()
+        if array is not self.array:
+            self.array[...] = array
+
+
+def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Operation]) -> None:
+    """Enter an operation in a storage's list of readers."""
+    readers.append(operation)
+    count = len(readers)
+    # At each power of two from 64 on: the dead ones go, at a constant price for each reader.
+    if count >= 64 and not count & (count - 1):
+        readers[:] = [r for r in readers if r() is not None]
+
+
+class Cell:
+    """The data of a tensor; `tracec.record.tensor.Tensor` adds what users call.
+
+    A tensor is a look at a storage through view steps. A view that gradients flow through knows its base,
+    the tensor whose history it follows; detached tensors and views made with gradients off have none.
+
+    Attributes:
+        _storage: The memory.
+        _array: The elements that this tensor sees, an array over the same memory.
+        _steps: The views that lead from the storage's array to this tensor's.
+        _base: The tensor that this is a differentiable view of, which may be a view itself.
+        _requires_grad: Set by the user on a leaf.
+        _history: Where gradients of this value go on to: the operation that made it, or a leaf that it stands for.
+        _seen: For a view: where the base's gradients went when `_history` was made.
+        _grad: The gradient that `backward` gathered.
+        _keeps_grad: `retain_grad` was called.
+        _hooks: Functions to call with the gradient, by number.
+        _is_constant: Made by the operator ``constant``: what is spread over a shape from it gets its own memory.
+        _node: This view's node, made from `_node_of`.
+        _node_of: The storage's node that `_node` was made from.
+    """
+
+    _storage: Storage
+    _array: Any
+    _device: Device = CPU
+    _steps: tuple[Call, ...] = ()
+    _base: Cell | None = None
+    _requires_grad: bool = False
+    _history: Operation | Cell | None = None
+    _seen: Operation | Cell | None = None
+    _grad: Tensor | None = None
+    _keeps_grad: bool = False
+    _hooks: dict[int, Any] | None = None
+    _is_constant: bool = False
+    _node: Node | None = None
+    _node_of: Node | None = None
+
+    @property
+    def _type(self) -> TensorType:
+        return type_of(self._array)
+
+
+def type_of(array: Any) -> TensorType:
+    """Element type, shape and device of an array."""
+    return TensorType(dt.of_numpy(array.dtype), array.shape, str(device_of(array)))
+
+
+class _Classes:
+    tensor: type[Tensor]
+
+
+def set_tensor_class(cls: type[Tensor]) -> None:
+    """What `new_tensor` makes."""
+    _Classes.tensor = cls
+
+
+def new_tensor(array: Any) -> Tensor:
+    """A tensor over an array, whose memory it shares."""
+    made = object.__new__(_Classes.tensor)
+    made._storage = Storage(array)
+    made._array = array
+    if type(array).__module__ != "numpy":
+        made._device = device_of(array)
+    return made
+
+
+def alias(of: Cell, cls: type[T] | None = None) -> T:
+    """A tensor that sees the same elements, and that no gradient flows through."""
+    made: Any = object.__new__(cls or _Classes.tensor)
+    made._storage, made._array, made._steps = of._storage, of._array, of._steps
+    made._device = of._device
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,33 @@
+"""Tensors made of what is not a tensor, so that a recorder at work learns of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tracec.record.cell import new_tensor
+from tracec.record.state import STATE
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def of_numbers(array: Any) -> Tensor:
+    """A tensor over an array that was just made of Python's numbers.
+
+    In a recorded function the numbers are as they were when it was recorded.
+    """
+    made = new_tensor(array)
+    if STATE.recorder is not None:
+        STATE.recorder.adopt(made, from_array=False)
+    return made
+
+
+def of_array(array: Any) -> Tensor:
+    """A tensor over the memory of an array that came from outside.
+
+    In a recorded function it may be another one at the next call: its values count as asked for.
+    """
+    made = new_tensor(array)
+    if STATE.recorder is not None:
+        STATE.recorder.adopt(made, from_array=True)
+    return made

@@ -1,0 +1,155 @@
+"""What an operator does when it is called on tensors: compute at once, and write down what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.ir.dtype import DType
+from tracec.ir.node import current_source
+from tracec.ir.operator import OPERATORS, Operator
+from tracec.record.backend import module, on, share_memory, to_device
+from tracec.record.call import Call, find_call
+from tracec.record.cell import Cell, alias, new_tensor
+from tracec.record.create import of_array
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, edge_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+_PLAIN = (int, float, bool)
+
+
+def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
+    """Compute an operator of tensors and Python scalars.
+
+    Raises:
+        TracecError: the operands do not fit the operator; with the user's line.
+    """
+    for x in inputs:
+        if not isinstance(x, Cell) and type(x) not in _PLAIN:
+            inputs = tuple(_operand(op, x) for x in inputs)
+            break
+    call = find_call(op, inputs, params)
+    if call.casts is not None:
+        inputs = tuple(x if d is None else cast(x, d) for x, d in zip(inputs, call.casts, strict=True))
+    device = call.type.device
+    if device == "cpu":
+        xp: Any = np
+        arrays = [
+            x._array if isinstance(x, Cell) else _scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
+        ]
+        out = call.op.eager(np, *arrays, **call.keywords)
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+    else:
+        xp = module(device)
+        with on(device):
+            arrays = [
+                to_device(x._array if isinstance(x, Cell) else _scalar(x, t.dtype), device)
+                for x, t in zip(inputs, call.types, strict=True)
+            ]
+            out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
+    if call.is_view:
+        return _view(call, inputs[0], out)
+    result = finish(call, inputs, arrays, _own(xp, out, arrays))
+    if call.op.name == "constant":
+        result._is_constant = True
+    return result
+
+
+def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
+    """A tensor for a computed result, written down for gradients and for the recorder."""
+    result = new_tensor(out)
+    operation = _remember(call, inputs) if STATE.grad and call.floating else None
+    if operation is not None:
+        operation.save(inputs, arrays, result)
+        result._history = operation
+    recorder = STATE.recorder
+    if recorder is not None:
+        recorder.record(call, inputs, result, operation)
+    return result
+
+
+def cast(x: Any, dtype: DType) -> Tensor:
+    """The tensor in another element type."""
+    return apply(OPERATORS["cast"], (x,), {"dtype": dtype})
+
+
+def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
+    """The operation, where an operand's gradient is wanted."""
+    wanted = False
+    edges: list[Any] = []
+    for x in inputs:
+        edge = None
+        if isinstance(x, Cell) and (x._history is not None or x._requires_grad or x._base is not None):
+            edge = edge_of(x)
+            wanted = wanted or edge is not None
+        edges.append(edge)
+    if not wanted:
+        return None
+    pullback = call.pullback(tuple([e is not None for e in edges]))
+    return Operation(call, tuple(edges), pullback, current_source())
+
+
+def _view(call: Call, x: Tensor, out: Any) -> Tensor:
+    """A result that looks at its operand's memory, unless NumPy had to copy."""
+    if x._is_constant or not share_memory(out, x._array):
+        if not out.flags.writeable:
+            out = out.copy()
+        return finish(call, (x,), [x._array], out)
+    recorder = STATE.recorder
+    if recorder is not None:
+        recorder.node_of(x)
+    view: Tensor = alias(x)
+    view._array, view._steps = out, (*x._steps, call)
+    if STATE.grad:
+        view._base = x
+    if recorder is not None:
+        recorder.node_of(view)
+    return view
+
+
+def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
+    """The result in memory of its own: eager rules may give an operand back, or a look at one."""
+    if out.base is None:
+        for a in arrays:
+            if a is out:
+                return out.copy()
+        return out
+    if (xp is np and not out.flags.writeable) or any(share_memory(out, a) for a in arrays):
+        return out.copy()
+    return out
+
+
+def _scalar(value: Any, dtype: DType) -> Any:
+    """A Python scalar as an array of no dimensions."""
+    if dtype.kind in "ui" and type(value) is int:
+        try:
+            # Wraps around where the type is narrower, as PyTorch does.
+            return np.array(value).astype(dtype.numpy)
+        except OverflowError:
+            raise ArgumentError(f"the number {value} does not fit in {dtype.name}", hint="use a float") from None
+    return np.array(value, dtype.numpy)
+
+
+def _operand(op: Operator, x: Any) -> Any:
+    """What is not a tensor or a Python scalar, made one."""
+    if isinstance(x, Cell) or type(x) in _PLAIN:
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray) or hasattr(x, "__cuda_array_interface__"):
+        return of_array(x)
+    for plain in _PLAIN:
+        if isinstance(x, plain):
+            return plain(x)
+    raise ArgumentTypeError(
+        f"{op.name}: takes tensors and numbers, {type(x).__name__} given",
+        hint="make a tensor with tracec.tensor(...)",
+        where=f"at {current_source()}",
+    )

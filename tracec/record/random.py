@@ -1,0 +1,122 @@
+"""Random state: a counter-based generator whose state is an ordinary tensor.
+
+The numbers are a function of seed, number of the draw and element. A draw advances the state in place like
+any other write, so that a compiled function carries it on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.ir import dtype as dt
+from tracec.record.backend import CPU, Device, to_device
+from tracec.record.cell import new_tensor
+from tracec.record.tape import no_grad
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+_MASK = (1 << 64) - 1
+
+
+class Generator:
+    """A source of random bits.
+
+    Args:
+        device: Where the bits are made; the same bits everywhere.
+        seed: Where to start; by default 0.
+
+    Attributes:
+        state: The seed and the number of draws so far, int64, shape ``(2,)``.
+    """
+
+    def __init__(self, device: str | Device = "cpu", seed: int = 0) -> None:
+        self.device = Device(device)
+        self.state: Tensor = new_tensor(to_device(_state(seed, 0), self.device))
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from a seed."""
+        with no_grad():
+            self.state.copy_(_tensor(_state(seed, 0), self.device))
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed that the operating system draws; the seed."""
+        drawn = secrets.randbits(63)
+        self.manual_seed(drawn)
+        return drawn
+
+    def initial_seed(self) -> int:
+        """The seed that was last set."""
+        return int(to_device(self.state._array, "cpu")[0]) & _MASK
+
+    def get_state(self) -> Tensor:
+        """A copy of the state."""
+        return self.state.clone()
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Go on from a state that `get_state` gave."""
+        with no_grad():
+            self.state.copy_(state)
+        return self
+
+    def next_bits(self, shape: tuple[int, ...]) -> Tensor:
+        """Fresh uniform bits, uint32."""
+        with no_grad():
+            bits = ops.random_bits(self.state, shape=tuple(shape))
+            self.state.copy_(ops.add(self.state, ops.iota(shape=(2,), axis=0, dtype=dt.int64, device=str(self.device))))
+        return bits  # type: ignore[no-any-return]
+
+
+def _state(seed: int, draw: int) -> Any:
+    return np.array([seed & _MASK, draw], np.uint64).view(np.int64)
+
+
+def _tensor(array: Any, device: str) -> Any:
+    return new_tensor(to_device(array, device))
+
+
+_DEFAULT: dict[str, Generator] = {}
+
+
+def default_generator(device: str | Device = "cpu") -> Generator:
+    """The generator that is used where none is given; one for each device, all with one seed."""
+    name = str(Device(device))
+    found = _DEFAULT.get(name)
+    if found is None:
+        seed = _DEFAULT[CPU].initial_seed() if str(CPU) in _DEFAULT else 0
+        found = _DEFAULT[name] = Generator(name, seed)
+    return found
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default generators again from a seed."""
+    for generator in _DEFAULT.values():
+        generator.manual_seed(int(seed))
+    return default_generator().manual_seed(int(seed))
+
+
+def initial_seed() -> int:
+    """The seed of the default generator."""
+    return default_generator().initial_seed()
+
+
+def seed() -> int:
+    """Start the default generators again from a seed that the operating system draws; the seed."""
+    drawn = secrets.randbits(63)
+    manual_seed(drawn)
+    return drawn
+
+
+def get_rng_state() -> Tensor:
+    """A copy of the default generator's state."""
+    return default_generator().get_state()
+
+
+def set_rng_state(state: Tensor) -> None:
+    """Go on with the default generator from a state that `get_rng_state` gave."""
+    default_generator().set_state(state)

@@ -1,0 +1,308 @@
+"""Recording: a Python run as one graph, with what it read and wrote.
+
+While a recorder is active in a thread every operation runs at once and also becomes a node. A tensor from
+outside is lifted: its memory becomes an input of the graph. What is written into memory from outside is an
+output, and so is every gradient that a tensor from outside was given.
+
+A tensor from outside that is a view is lifted by itself, so that a slice of a large data set does not
+bring the whole of it along. When its memory is written, all of the memory has to be the input, and the
+view's node is replaced by the view steps over it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec.errors import RecordError
+from tracec.ir.graph import Graph, substitute
+from tracec.ir.node import Node, constant, current_origin, current_source, input_node
+from tracec.record.call import Call, call_node, view_call
+from tracec.record.cell import Cell, Storage, type_of
+from tracec.record.recording import Decision, Lifted, Recording, Result, find_tensors
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, edge_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+class Recorder:
+    """Writes down every operation that runs in this thread while it is active.
+
+    Args:
+        arguments: Tensors that the recorded function is given: inputs that are found by position.
+        name: Name of the graph.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor] = (), name: str = "graph") -> None:
+        self.arguments = tuple(arguments)
+        self.name = name
+        self.decisions: list[Decision] = []
+        self._lifted: list[Lifted] = []
+        self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
+        self._whole: dict[Node, Node] = {}
+        self._written: dict[Storage, Any] = {}
+        self._grads: dict[Tensor, Tensor | None] = {}
+        self._flags: dict[Tensor, bool] = {}
+        self._grad_reads: dict[Tensor, bool] = {}
+        self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
+        self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+        self._outer: Recorder | None = None
+
+    @staticmethod
+    def active() -> Recorder | None:
+        """The recorder at work in this thread."""
+        return STATE.recorder
+
+    def __enter__(self) -> Recorder:
+        if STATE.recorder is not None:
+            raise RecordError("record: another recording is under way", hint="call the function as it is inside of it")
+        STATE.recorder = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        STATE.recorder = None
+
+    # What ran -----------------------------------------------------------------------------------------
+
+    def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
+        """Write down an operation that ran, and the nodes of the values that its gradients need."""
+        if call.op.name == "constant":
+            node = constant(call.keywords["value"], call.type)
+        else:
+            operands = tuple(self._operand(x, t) for x, t in zip(inputs, call.types, strict=True))
+            node = call_node(call, operands, current_source(), current_origin())
+        storage = result._storage
+        storage.node, storage.recorder = node, self
+        self._inside.add(storage)
+        if operation is not None:
+            operation.recorder = self
+            values = (*node.inputs, node)
+            operation.nodes = [values[i] for i in operation.pullback.needs]
+
+    def _operand(self, x: Any, type_: Any) -> Node:
+        if not isinstance(x, Cell):
+            return constant(x, type_)
+        return self.node_of(x)
+
+    def node_of(self, x: Cell) -> Node:
+        """The node of a tensor's present value; a tensor from outside is lifted."""
+        storage = x._storage
+        if storage.recorder is not self:
+            if x._steps:
+                return self._view_from_outside(x)
+            self._lift(storage)
+        assert storage.node is not None
+        if not x._steps:
+            return storage.node
+        if x._node_of is not storage.node:
+            x._node, x._node_of = _through(storage.node, x._steps), storage.node
+        assert x._node is not None
+        return x._node
+
+    def _view_from_outside(self, x: Cell) -> Node:
+        known = self._views.setdefault(x._storage, {})
+        for length in range(len(x._steps), -1, -1):
+            start = known.get(x._steps[:length])
+            if start is not None:
+                return _through(start, x._steps[length:])
+        lifted = self._add(x._storage, x, whole=False)
+        known[x._steps] = lifted.node
+        return lifted.node
+
+    def _lift(self, storage: Storage) -> None:
+        """Make memory from outside an input."""
+        lifted = self._add(storage, None, whole=True)
+        storage.node, storage.recorder = lifted.node, self
+        for steps, node in self._views.pop(storage, {}).items():
+            self._whole[node] = _through(lifted.node, steps)
+        self._lifted = [v for v in self._lifted if v.node not in self._whole]
+
+    def _add(self, storage: Storage, x: Cell | None, whole: bool) -> Lifted:
+        """Note an input and how it is found again: as an argument, as a gradient, or by its memory."""
+        position = next(
+            (k for k, a in enumerate(self.arguments) if a._storage is storage and (whole or a._steps == x._steps)),  # type: ignore[union-attr]
+            None,
+        )
+        owner = self._grad_owner.get(storage)
+        array = storage.array if x is None else x._array
+        name = "" if position is None else f"arg{position}"
+        node = input_node(type_of(array), name, current_source())
+        lifted = Lifted(node, storage, array, position, None if owner is None else owner(), whole)
+        self._lifted.append(lifted)
+        return lifted
+
+    def is_inside(self, x: Cell) -> bool:
+        """Whether a tensor's memory was made by the recorded function."""
+        return x._storage in self._inside
+
+    def adopt(self, x: Cell, from_array: bool) -> None:
+        """Take in a tensor that the function makes of Python's numbers, or of an array.
+
+        Numbers are as they were when the function was recorded. An array may be another one next time, so that
+        it counts as a value that was asked for.
+        """
+        storage = x._storage
+        values = storage.array
+        if values.size and not from_array and (values == values.reshape(-1)[0]).all():
+            first = constant(values.reshape(-1)[0].item(), type_of(values))
+            storage.node = first if not values.ndim else _spread(first, values.shape)
+        else:
+            kept = Storage(values.copy())
+            storage.node = self._add(kept, None, whole=True).node
+        storage.recorder = self
+        self._inside.add(storage)
+        if from_array:
+            self.decisions.append(Decision(storage.node, values.copy(), "array"))
+
+    # What was written ---------------------------------------------------------------------------------
+
+    def about_to_write(self, storage: Storage) -> None:
+        """Keep the values that memory from outside had before."""
+        if storage in self._inside:
+            return
+        if storage.recorder is not self:
+            self._lift(storage)
+        if storage not in self._written:
+            self._written[storage] = storage.array.copy()
+
+    def change_grad(self, x: Tensor) -> None:
+        """Note that ``grad`` of a tensor is about to be assigned."""
+        if not self.is_inside(x):
+            self._grads.setdefault(x, x._grad)
+
+    def read_grad(self, x: Tensor) -> None:
+        """Note that ``grad`` of a tensor from outside is looked at."""
+        if self.is_inside(x) or x in self._grads:
+            return
+        self._grad_reads.setdefault(x, x._grad is not None)
+        if x._grad is not None:
+            self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
+
+    def change_flag(self, x: Tensor) -> None:
+        """Note that ``requires_grad`` of a tensor is about to be changed."""
+        if not self.is_inside(x):
+            self._flags.setdefault(x, x._requires_grad)
+
+    def decide(self, x: Any, array: Any, how: str) -> None:
+        """Note that the function asked for a tensor's values."""
+        self.decisions.append(Decision(self.node_of(x), np.array(array), how))
+
+    # What came out ------------------------------------------------------------------------------------
+
+    def finish(self, out: Any) -> Recording:
+        """The recording, given what the function returned.
+
+        Args:
+            out: Tensors, nested in lists, tuples and dictionaries; other values are kept as they are.
+        """
+        before = STATE.recorder
+        STATE.recorder = self
+        try:
+            return self._finish(out)
+        finally:
+            STATE.recorder = before
+            # Tensors live on; they need not keep the graph alive.
+            for storage in (*(v.storage for v in self._lifted), *self._inside):
+                storage.node = storage.recorder = None
+
+    def _finish(self, out: Any) -> Recording:
+        outputs: list[Node] = []
+
+        def emit(node: Node) -> int:
+            outputs.append(node)
+            return len(outputs) - 1
+
+        results = [self._result(t, emit) for t in find_tensors(out)]
+        writes = []
+        for storage in self._written:
+            assert storage.node is not None
+            writes.append((storage, emit(storage.node)))
+        grads = []
+        for x, before in self._grads.items():
+            if x._grad is not before or x._grad is not None:
+                grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
+        decided = [d.node for d in self.decisions]
+        replaced = substitute((*outputs, *decided), self._whole)
+        graph = Graph(tuple(v.node for v in self._lifted), replaced[: len(outputs)], self.name)
+        decisions = [Decision(n, d.value, d.how) for n, d in zip(replaced[len(outputs) :], self.decisions, strict=True)]
+        return Recording(
+            graph=graph,
+            inputs=tuple(self._lifted),
+            out=out,
+            results=tuple(results),
+            writes=tuple(writes),
+            grads=tuple(grads),
+            grad_reads=dict(self._grad_reads),
+            decisions=decisions,
+        )
+
+    def _result(self, x: Tensor, emit: Any) -> Result:
+        """How a returned tensor is made again: from an output, or as a look at memory from outside."""
+        inside = self.is_inside(x)
+        known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}
+        index = emit(self.node_of(x))
+        edge = edge_of(x)
+        return Result(
+            tensor=x,
+            output=index,
+            lifted=None if inside else known.get(x._storage),
+            outside=not inside,
+            steps=x._steps,
+            requires_grad=edge is not None and edge is not x,
+        )
+
+    def rollback(self) -> None:
+        """Give memory and gradients from outside the values that they had before the recording."""
+        for storage, array in self._written.items():
+            storage.about_to_change()
+            storage.array[...] = array
+        for x, grad in self._grads.items():
+            x._grad = grad
+        for x, flag in self._flags.items():
+            x._requires_grad = flag
+        self._written.clear()
+        self._grads.clear()
+        self._flags.clear()
+
+
+def _spread(node: Node, shape: Any) -> Node:
+    call = view_call("expand", node.type, shape=tuple(shape))
+    return call_node(call, (node,), current_source(), current_origin())
+
+
+def _through(node: Node, steps: tuple[Call, ...]) -> Node:
+    for call in steps:
+        node = call_node(call, (node,), current_source(), current_origin())
+    return node
+
+
+def trace(fn: Any, *args: Any, **kwargs: Any) -> Graph:
+    """The graph of one run of a function. (Of a matrix: the sum of its diagonal, as PyTorch's `trace`.)
+
+    Args:
+        fn: A function of tensors.
+        *args: Its arguments, tensors among them possibly nested in lists, tuples and dictionaries.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        The graph: inputs are the tensor arguments that the function reads, in the order in which it reads them, and
+        the tensors from outside that it reads; outputs are its results, then what it writes. Tensors are left
+        as they were.
+    """
+    if isinstance(fn, Cell):
+        return fn.trace()  # type: ignore[attr-defined, no-any-return]
+    recorder = Recorder(find_tensors((args, kwargs)), name=getattr(fn, "__name__", "graph").strip("<>"))
+    try:
+        with recorder:
+            out = fn(*args, **kwargs)
+        return recorder.finish(out).graph
+    finally:
+        recorder.rollback()
+
+
+__all__ = ["Decision", "Lifted", "Recorder", "Recording", "Result", "trace"]

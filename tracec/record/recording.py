@@ -1,0 +1,137 @@
+"""What a recorder leaves: a graph, and what its inputs and outputs stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tracec.ir.graph import Graph
+from tracec.ir.node import Node
+from tracec.record.call import Call
+from tracec.record.cell import Cell, Storage
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+class Decision(NamedTuple):
+    """A value that the function asked for.
+
+    Attributes:
+        node: The node that was asked for.
+        value: What it was, as an array.
+        how: ``item``, ``bool``, ``numpy``, ``print``, ``nonzero``, …
+    """
+
+    node: Node
+    value: Any
+    how: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lifted:
+    """An input of the graph: memory from outside of the function.
+
+    Attributes:
+        node: The input.
+        storage: The memory.
+        array: What of it is the input.
+        argument: Position of the argument that it is, if it is one.
+        grad_of: The tensor whose ``grad`` it is, if the function found it there.
+        whole: All of the memory is the input; otherwise one view of it.
+    """
+
+    node: Node
+    storage: Storage
+    array: Any
+    argument: int | None
+    grad_of: Tensor | None
+    whole: bool
+
+    def find(self, arguments: Any) -> Any:
+        """The array to give for this input in a call with other arguments."""
+        if self.argument is not None:
+            x = arguments[self.argument]
+            return x._storage.array if self.whole else x._array
+        if self.grad_of is not None and self.grad_of._grad is not None:
+            x = self.grad_of._grad
+            return x._storage.array if self.whole else x._array
+        return self.storage.array if self.whole else self.array
+
+    def find_storage(self, arguments: Any) -> Storage:
+        """The memory that this input is in a call with other arguments."""
+        if self.argument is not None:
+            return arguments[self.argument]._storage  # type: ignore[no-any-return]
+        if self.grad_of is not None and self.grad_of._grad is not None:
+            return self.grad_of._grad._storage
+        return self.storage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A tensor that the function returned.
+
+    Attributes:
+        tensor: The tensor.
+        output: The graph's output that holds its value.
+        lifted: The input whose memory it looks at, where that is memory from outside which was lifted whole.
+        outside: It looks at memory from outside.
+        steps: Its view steps over its memory.
+        requires_grad: It was computed from tensors that require grad.
+    """
+
+    tensor: Tensor
+    output: int
+    lifted: int | None
+    outside: bool
+    steps: tuple[Call, ...]
+    requires_grad: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One run of a function.
+
+    Attributes:
+        graph: Inputs are the lifted memory; outputs are the results' values, then the final values of memory that
+            was written, then new gradients.
+        inputs: What each input is.
+        out: What the function returned.
+        results: The tensors in it.
+        writes: Memory from outside that was written, with the output that holds its final value; each is
+            among the inputs.
+        grads: Tensors from outside whose ``grad`` was assigned, with the output, or None for set to None.
+        grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and whether there was one.
+        decisions: Values that the function asked for, in order.
+    """
+
+    graph: Graph
+    inputs: tuple[Lifted, ...]
+    out: Any
+    results: tuple[Result, ...]
+    writes: tuple[tuple[Storage, int], ...]
+    grads: tuple[tuple[Tensor, int | None], ...]
+    grad_reads: dict[Tensor, bool] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def donations(self) -> dict[int, int]:
+        """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""
+        position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
+        return {output: position[storage] for storage, output in self.writes if storage in position}
+
+
+def find_tensors(value: Any) -> list[Any]:
+    """The tensors in nested lists, tuples and dictionaries, in order."""
+    return list(_tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[Any]:
+    if isinstance(value, Cell):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _tensors(v)
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from _tensors(v)

@@ -1,0 +1,224 @@
+"""What gradients need to know of operations that ran: a graph from results back to leaves."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tracec.ir.node import Node, current_source
+from tracec.ir.source import Source
+from tracec.record.call import Call, Pullback
+from tracec.record.cell import Cell, add_reader
+from tracec.record.state import STATE
+
+if TYPE_CHECKING:
+    from tracec.record.recorder import Recorder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Moved:
+    """The pullback of a copy to another device, which no operator makes: a copy back.
+
+    Attributes:
+        device: Where the original is.
+    """
+
+    needs: tuple[int, ...] = ()
+    gives: tuple[int | None, ...] = (0,)
+    error = None
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+
+class Operation:
+    """An operation that gradients flow through.
+
+    Attributes:
+        call: What it was.
+        edges: For each operand where its gradient goes on to; None where none is wanted.
+        pullback: How its gradients are computed.
+        saved: The values that takes; None once they have been freed.
+        readers: For each saved value the list of readers of its memory.
+        nodes: For each saved value its node, where a recorder was at work.
+        recorder: That recorder.
+        source: The user's line.
+        hooks: What the user wants done with the gradient of the result, by number.
+        keeps: The tensor whose ``grad`` is to hold the gradient of the result.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "call",
+        "edges",
+        "hooks",
+        "keeps",
+        "nodes",
+        "pullback",
+        "readers",
+        "recorder",
+        "saved",
+        "source",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Moved, source: Source | None) -> None:
+        self.call = call
+        self.edges = edges
+        self.pullback = pullback
+        self.saved: list[Any] | None = None
+        self.readers: list[Any] = []
+        self.nodes: list[Node] | None = None
+        self.recorder: Recorder | None = None
+        self.source = source
+        self.hooks: dict[int, Callable[[Any], Any]] | None = None
+        self.keeps: weakref.ref[Any] | None = None
+
+    def save(self, inputs: tuple[Any, ...], arrays: list[Any], result: Cell | None) -> None:
+        """Keep the values that the gradients need."""
+        needs = self.pullback.needs
+        self.saved = saved = []
+        if not needs:
+            return
+        me = weakref.ref(self)
+        for i in needs:
+            if i < len(arrays):
+                saved.append(arrays[i])
+                owner = inputs[i]
+            else:
+                assert result is not None
+                saved.append(result._array)
+                owner = result
+            if isinstance(owner, Cell):
+                add_reader(owner._storage.readers, me)
+                self.readers.append(owner._storage.readers)
+            else:
+                self.readers.append([])
+
+    @property
+    def freed(self) -> bool:
+        return self.saved is None and bool(self.pullback.needs)
+
+    def name(self) -> str:
+        """Its name as PyTorch would put it, ``MulBackward0``."""
+        return "".join(part.capitalize() for part in self.call.op.name.split("_")) + "Backward0"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """Where gradients of the operands go on to."""
+        return tuple((e, 0) for e in self.edges)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>" if self.source is None else f"<{self.name()} at {self.source}>"
+
+
+def edge_of(x: Cell) -> Any:
+    """Where gradients of a tensor's present value go on to: an operation, a leaf, or None for nowhere.
+
+    A view follows its base: when the base has been given a new value, the view's operations are made anew.
+    """
+    if x._base is None:
+        return x._history if x._history is not None else (x if x._requires_grad else None)
+    chain = [x]
+    while (base := chain[-1]._base) is not None:
+        chain.append(base)
+    root = chain.pop()
+    edge: Any = root._history if root._history is not None else (root if root._requires_grad else None)
+    for view in reversed(chain):
+        if edge is None:
+            view._history = view._seen = None
+        elif view._seen is not edge:
+            view._seen = edge
+            call = view._steps[-1]
+            view._history = operation = Operation(call, (edge,), call.pullback((True,)), current_source())
+            operation.saved = []
+        edge = view._history
+    return edge
+
+
+def root_of(x: Cell) -> Cell:
+    """The tensor that a differentiable view is a view of in the end."""
+    while x._base is not None:
+        x = x._base
+    return x
+
+
+class _Mode:
+    """Gradients on or off: a context manager and a decorator."""
+
+    _value = True
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(STATE.grad)
+        STATE.grad = self._value
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        STATE.grad = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        make = self._again
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with make():
+                return function(*args, **kwargs)
+
+        return run  # type: ignore[return-value]
+
+    def _again(self) -> _Mode:
+        return type(self)()
+
+
+class no_grad(_Mode):
+    """Within, or in a function decorated with it, operations are not remembered for gradients."""
+
+    _value = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        # @no_grad without parentheses.
+        made = super().__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+
+class inference_mode(no_grad):
+    """The same as `no_grad`."""
+
+
+class enable_grad(_Mode):
+    """Within, or in a function decorated with it, operations are remembered for gradients again."""
+
+
+class set_grad_enabled(_Mode):
+    """Gradients on or off from here on, or within, or in a function decorated with it."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._mode = bool(mode)
+        self._outer = STATE.grad
+        STATE.grad = self._mode
+
+    def __enter__(self) -> None:
+        self._before.append(self._outer)
+        STATE.grad = self._mode
+
+    def __call__(self, function: F) -> F:
+        # As a decorator it has no effect on what is around.
+        STATE.grad = self._outer
+        return super().__call__(function)
+
+    def _again(self) -> _Mode:
+        return set_grad_enabled(self._mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are remembered for gradients."""
+    return STATE.grad

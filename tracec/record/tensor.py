@@ -1,0 +1,456 @@
+"""Tensor: PyTorch's names over arrays that compute at once and remember what they did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, NameMissingError, RecordError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.operator import set_default_builder
+from tracec.ir.source import caller
+from tracec.record import backward as going_back
+from tracec.record import promote
+from tracec.record.arithmetic import Arithmetic
+from tracec.record.backend import Device
+from tracec.record.call import forget_calls
+from tracec.record.cell import Storage, alias, new_tensor, set_tensor_class
+from tracec.record.conversion import Conversion
+from tracec.record.dispatch import apply
+from tracec.record.indexing import Indexing
+from tracec.record.printing import format_tensor
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, edge_of
+from tracec.record.write import copy_into
+
+
+def _at() -> str | None:
+    line = caller()
+    return f"at {line}" if line else None
+
+
+class Size(tuple[int, ...]):
+    """A shape; a tuple that prints as PyTorch's."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return Size(found) if isinstance(key, slice) else found
+
+    def __repr__(self) -> str:
+        return f"Size({list(self)})"
+
+
+class Handle:
+    """What `register_hook` gives back."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Call the hook no more."""
+        self._hooks.pop(self._key, None)
+
+
+class Tensor(Arithmetic, Indexing, Conversion):
+    """An n-dimensional array of one element type.
+
+    ``Tensor(data)`` makes float32 tensors of nested lists; `tracec.tensor` keeps the element type of the data.
+    Functions of `tracec` that take a tensor first are methods too.
+    """
+
+    def __init__(self, data: Any = (), *, requires_grad: bool = False) -> None:
+        array = np.array(data.detach() if isinstance(data, Tensor) else data, promote.DEFAULT_FLOAT.numpy)
+        self._storage, self._array = Storage(array), array
+        self._requires_grad = requires_grad
+        if STATE.recorder is not None:
+            STATE.recorder.adopt(self, isinstance(data, np.ndarray))
+
+    _apply_operator = staticmethod(apply)
+
+    @staticmethod
+    def _make_subclass(cls: type[Any], data: Any, requires_grad: bool = False) -> Any:
+        """A tensor of a subclass over the memory of another, a leaf of its own."""
+        made = alias(data, cls)
+        made._requires_grad = requires_grad
+        return made
+
+    # What it is ---------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """Size of each axis."""
+        return Size(self._array.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return dt.of_numpy(self._array.dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        return self._device
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return int(self._array.size)
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return int(self._array.itemsize)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return int(self._array.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return int(self._array.nbytes)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each axis, in elements."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        return bool(self._array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floats."""
+        return self.dtype.is_floating_point
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        array = self._array
+        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+
+    @property
+    def storage(self) -> Storage:
+        """The memory that this tensor looks at."""
+        return self._storage
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are on a CUDA device."""
+        return self._device != "cpu"
+
+    def __len__(self) -> int:
+        if not self._array.ndim:
+            raise ArgumentTypeError("len: len() of a 0-d tensor", hint="a tensor of no dimensions has no length")
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._array.ndim:
+            raise ArgumentTypeError("iter: iteration over a 0-d tensor", hint="use item()")
+        return iter([self[i] for i in range(len(self._array))])
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
+    def __repr__(self) -> str:
+        return format_tensor(self)
+
+    # Views --------------------------------------------------------------------------------------------
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return ops.transpose(self, perm=tuple(reversed(range(self.ndim))))  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise ArgumentError(f"mT: a matrix has 2 axes or more, shape is {tuple(self.shape)}", where=_at())
+        return ops.transpose(self, perm=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))  # type: ignore[no-any-return]
+
+    def detach(self) -> Tensor:
+        """The same memory, with no gradients flowing through."""
+        recorder = STATE.recorder
+        if recorder is not None:
+            recorder.node_of(self)
+        return alias(self)
+
+    def detach_(self) -> Tensor:
+        """Forget how this tensor was computed."""
+        self._base = self._history = self._seen = None
+        self._requires_grad = False
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, with no gradients flowing through; assign to look at another tensor's memory."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if STATE.recorder is not None:
+            if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
+                raise RecordError("data: cannot change shape or dtype of a tensor in a compiled function", where=_at())
+            copy_into(self.detach(), value.detach(), "data")
+            return
+        self._storage, self._array, self._steps = value._storage, value._array, value._steps
+        self._device = value._device
+        self._base = self._node = self._node_of = None
+
+    def clone(self, *, memory_format: Any = None) -> Tensor:
+        """A copy in memory of its own; gradients flow through."""
+        return going_back.own(self)
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """Itself where the elements lie in row-major order, else a copy that does."""
+        return self if self._array.flags.c_contiguous else going_back.own(self)
+
+    # Writing ------------------------------------------------------------------------------------------
+
+    def copy_(self, source: Any, non_blocking: bool = False) -> Tensor:
+        """Write another tensor's elements, broadcast, cast and moved as needed."""
+        return copy_into(self, source)
+
+    def fill_(self, value: Any) -> Tensor:
+        """Write one value everywhere."""
+        return copy_into(self, value, "fill_")
+
+    def zero_(self) -> Tensor:
+        """Write zeros."""
+        return copy_into(self, 0, "zero_")
+
+    # Gradients ----------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for this tensor."""
+        return edge_of(self) is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether this leaf is to get gradients.
+
+        Raises:
+            GradientError: the tensor is not a leaf, or not floating.
+        """
+        if requires_grad and not self.dtype.is_floating_point:
+            raise GradientError(
+                "requires_grad: only Tensors of floating point dtype can require gradients, this one is "
+                f"{self.dtype.name}",
+                hint="cast it with .float() first",
+                where=_at(),
+            )
+        edge = edge_of(self)
+        if edge is not None and edge is not self:
+            if not requires_grad:
+                raise GradientError(
+                    "requires_grad: you can only change requires_grad flags of leaf variables.",
+                    hint="use detach() to cut a tensor off its history",
+                    where=_at(),
+                )
+            return self
+        if STATE.recorder is not None:
+            STATE.recorder.change_flag(self)
+        if requires_grad:
+            # A leaf of its own from here on.
+            self._base = self._seen = None
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed from tensors that require grad."""
+        edge = edge_of(self)
+        return edge is None or edge is self
+
+    @property
+    def grad_fn(self) -> Operation | None:
+        """The operation that computed it, where gradients flow through."""
+        edge = edge_of(self)
+        return None if edge is self else edge
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` gathered, or None."""
+        if STATE.recorder is not None:
+            STATE.recorder.read_grad(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise ArgumentTypeError(f"grad: takes a tensor or None, {type(value).__name__} given", where=_at())
+            if value._array.shape != self._array.shape:
+                raise ArgumentError(
+                    f"grad: assigned grad has data of shape {tuple(value.shape)}, the tensor {tuple(self.shape)}",
+                    hint="a gradient has the shape of its tensor",
+                    where=_at(),
+                )
+        if STATE.recorder is not None:
+            STATE.recorder.change_grad(self)
+        self._grad = value
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor too, which is not a leaf, in ``grad``."""
+        edge = edge_of(self)
+        if edge is None:
+            raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", where=_at())
+        if edge is not self:
+            going_back.keep(edge, self)
+            self._keeps_grad = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called."""
+        return self._keeps_grad
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call a function with the gradient whenever it is computed; what it returns takes the gradient's place."""
+        edge = edge_of(self)
+        if edge is None:
+            raise GradientError(
+                "register_hook: cannot register a hook on a tensor that doesn't require gradient", where=_at()
+            )
+        owner, name = (self, "_hooks") if edge is self else (edge, "hooks")
+        hooks = getattr(owner, name)
+        if hooks is None:
+            hooks = {}
+            setattr(owner, name, hooks)
+        key = max(hooks, default=-1) + 1
+        hooks[key] = hook
+        return Handle(hooks, key)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Compute gradients of the leaves that this tensor was computed from, and add them to their ``grad``.
+
+        Args:
+            gradient: Gradient of this tensor; not needed for tensors of one element.
+            retain_graph: Keep what is needed to go back another time; by default what ``create_graph`` says.
+            create_graph: Remember how gradients are computed, so that they can be differentiated.
+            inputs: Gather for these tensors alone.
+
+        Raises:
+            GradientError: there is nothing to differentiate, or it was differentiated before.
+        """
+        targets = None if inputs is None else [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        retain = create_graph if retain_graph is None else retain_graph
+        going_back.backward([self], [gradient], targets, retain, create_graph, gather=True)
+
+    # Python's protocols -------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        if not self.is_leaf:
+            raise GradientError(
+                "deepcopy: only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol",
+                hint="copy a detach()ed tensor",
+                where=_at(),
+            )
+        made = self._remade(self._array.copy())
+        memo[id(self)] = made
+        if self._grad is not None:
+            made._grad = self._grad.__deepcopy__(memo)
+        return made
+
+    def _remade(self, array: Any) -> Tensor:
+        made = new_tensor(array)
+        if type(self) is not Tensor:
+            made.__class__ = type(self)
+            own = {k: v for k, v in self.__dict__.items() if not hasattr(Tensor, k) and k not in made.__dict__}
+            made.__dict__.update(own)
+        made._requires_grad = self._requires_grad
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        array = self._array if isinstance(self._array, np.ndarray) else self._array.get()
+        flat = np.ascontiguousarray(array)
+        return _rebuild, (type(self), flat.tobytes(), self.dtype, array.shape, str(self._device), self.requires_grad)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    else:
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise NameMissingError(f"Tensor has no attribute {name!r}", hint="see dir(tracec.Tensor)")
+
+
+def _rebuild(cls: type[Tensor], data: bytes, dtype: DType, shape: Any, device: str, requires_grad: bool) -> Tensor:
+    array = np.frombuffer(data, dtype.numpy).reshape(shape).copy()
+    made = new_tensor(array)
+    if device != "cpu":
+        made = made.to(device)
+    if cls is not Tensor:
+        made.__class__ = cls
+    made._requires_grad = requires_grad
+    return made
+
+
+set_tensor_class(Tensor)
+set_default_builder(apply)
+
+
+def get_default_dtype() -> DType:
+    """The floating element type of new tensors."""
+    return promote.DEFAULT_FLOAT
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Make another floating element type that of new tensors.
+
+    Raises:
+        ArgumentTypeError: the type is not floating.
+    """
+    if not isinstance(dtype, DType) or not dtype.is_floating_point:
+        raise ArgumentTypeError(
+            f"set_default_dtype: only floating-point types are supported as the default type, {dtype} given",
+            where=_at(),
+        )
+    promote.set_default_float(dtype)
+    forget_calls()
+
+
+__all__ = ["Handle", "Size", "Tensor", "get_default_dtype", "set_default_dtype"]

@@ -1,0 +1,244 @@
+"""Writing into tensors: memory is changed at once, the graph stays functional.
+
+A write through a view gives the base a new value: the view steps are undone one by one, and where a step
+leaves elements out, the old ones are kept. The base's history and node move on to the new value, and its
+views, which follow the base, see it too.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from tracec.ir import dtype as dt
+from tracec.ir.source import caller
+from tracec.record.backend import to_device
+from tracec.record.call import Call
+from tracec.record.cell import Cell, alias, new_tensor
+from tracec.record.dispatch import apply, cast
+from tracec.record.state import STATE
+from tracec.record.tape import edge_of, no_grad, root_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _at() -> str | None:
+    line = caller()
+    return f"at {line}" if line else None
+
+
+def check_writable(x: Cell, name: str) -> None:
+    """Refuse to write where PyTorch refuses.
+
+    Raises:
+        GradientError: the tensor is a leaf that requires grad, or a view of one, and gradients are on.
+        ArgumentError: several elements share their memory, or the memory is read-only.
+    """
+    if STATE.grad:
+        root = root_of(x)
+        if root._requires_grad and root._history is None:
+            what = "a leaf Variable" if root is x else "a view of a leaf Variable"
+            raise GradientError(
+                f"{name}: {what} that requires grad is being used in an in-place operation.",
+                hint="write under tracec.no_grad(), or into a clone",
+                where=_at(),
+            )
+    array = x._array
+    if any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
+        raise ArgumentError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
+            "memory location.",
+            hint="clone() the expanded tensor before the operation",
+            where=_at(),
+        )
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone", where=_at())
+
+
+def assign(x: Tensor, value: Any, name: str) -> Tensor:
+    """Write the result of an operation into a tensor.
+
+    Raises:
+        ShapeError: the result has another shape.
+        DTypeError: the result is of a higher category (bool < integer < float) than the tensor.
+    """
+    check_writable(x, name)
+    given, own = value._array, x._array
+    if given.shape != own.shape:
+        raise ShapeError(
+            f"{name}: output with shape {list(own.shape)} doesn't match the broadcast shape {list(given.shape)}",
+            hint="use the operation that makes a new tensor",
+            where=_at(),
+        )
+    if given.dtype != own.dtype:
+        was, is_ = dt.of_numpy(given.dtype), dt.of_numpy(own.dtype)
+        rank = "buif"
+        if max(rank.index(was.kind), 1) > max(rank.index(is_.kind), 1) or (is_.kind == "b") != (was.kind == "b"):
+            raise DTypeError(
+                f"{name}: result type {was.name} can't be cast to the desired output type {is_.name}",
+                hint=f"cast the tensor with .to(tracec.{was.name}) first, or use the operation that makes a new one",
+                where=_at(),
+            )
+        value = cast(value, is_)
+    write(x, value)
+    return x
+
+
+def write(x: Cell, value: Cell) -> None:
+    """Give a tensor new elements; ``value`` has its shape, dtype and device."""
+    root = root_of(x)
+    recorder = STATE.recorder
+    tracked = STATE.grad and (edge_of(value) is not None or edge_of(root) is not None)
+    storage = x._storage
+    if tracked or recorder is not None:
+        steps = x._steps[len(root._steps) :]
+        composed = _composed(root, steps, value) if steps else value
+        history = edge_of(composed) if tracked else None
+        node = None
+        if recorder is not None:
+            with no_grad():
+                whole = whole_of(root)
+                node = recorder.node_of(_composed(whole, root._steps, composed) if root._steps else composed)
+            recorder.about_to_write(storage)
+        _replace(storage, x._array, value._array)
+        if tracked:
+            root._history = history
+        if recorder is not None:
+            storage.node, storage.recorder = node, recorder
+    else:
+        _replace(storage, x._array, value._array)
+
+
+def _replace(storage: Any, into: Any, array: Any) -> None:
+    storage.about_to_change()
+    into[...] = array
+
+
+def whole_of(x: Cell) -> Tensor:
+    """All of the memory that a tensor looks at, as a tensor."""
+    if not x._steps:
+        return alias(x)
+    whole: Tensor = alias(x)
+    whole._array, whole._steps = x._storage.array, ()
+    return whole
+
+
+def _composed(root: Any, steps: tuple[Call, ...], value: Any) -> Any:
+    """The root's new value when the view at the end of the steps is given a value."""
+    olds = [root]
+    for step in steps[:-1]:
+        olds.append(apply(step.op, (olds[-1],), step.keywords))
+    for old, step in zip(reversed(olds), reversed(steps), strict=True):
+        value = _UNDO[step.op.name](step, old, value)
+    return value
+
+
+def _undo_reshape(step: Call, old: Any, value: Any) -> Any:
+    return ops.reshape(value, shape=step.types[0].shape)
+
+
+def _undo_transpose(step: Call, old: Any, value: Any) -> Any:
+    perm = step.keywords["perm"]
+    return ops.transpose(value, perm=tuple(perm.index(i) for i in range(len(perm))))
+
+
+def _undo_expand(step: Call, old: Any, value: Any) -> Any:
+    # Only expansions that repeat nothing can be written through.
+    return ops.reshape(value, shape=step.types[0].shape)
+
+
+def _undo_slice(step: Call, old: Any, value: Any) -> Any:
+    shape = step.types[0].shape
+    starts, steps = step.keywords["starts"], step.keywords["steps"]
+    if step.type.shape == shape:
+        return value
+    if not step.type.size:
+        return old
+    chosen = [a for a, (size, kept) in enumerate(zip(shape, step.type.shape, strict=True)) if size != kept or starts[a]]
+    if all(steps[a] == 1 or step.type.shape[a] == 1 for a in chosen):
+        sizes = step.type.shape
+        low = tuple(starts)
+        high = tuple(n - s - k for n, s, k in zip(shape, starts, sizes, strict=True))
+        inside = ops.pad(ops.full(True, sizes, dt.bool_, step.type.device), low=low, high=high, value=False)
+        zero = 0.0 if step.type.dtype.kind == "f" else False if step.type.dtype.kind == "b" else 0
+        return ops.where(inside, ops.pad(value, low=low, high=high, value=zero), old)
+    positions = []
+    for k, a in enumerate(chosen):
+        count = step.type.shape[a]
+        along = ops.iota(shape=(count,), axis=0, dtype=dt.int64, device=step.type.device) * steps[a] + starts[a]
+        positions.append(ops.reshape(along, shape=(count, *(1,) * (len(chosen) - 1 - k))))
+    front = (*chosen, *(a for a in range(len(shape)) if a not in chosen))
+    return ops.index_put(old, ops.transpose(value, perm=front), *positions, axes=tuple(chosen))
+
+
+_UNDO: dict[str, Callable[[Call, Any, Any], Any]] = {
+    "reshape": _undo_reshape,
+    "transpose": _undo_transpose,
+    "expand": _undo_expand,
+    "slice": _undo_slice,
+}
+
+
+def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
+    """Write another tensor's elements, broadcast, cast and moved as needed.
+
+    Raises:
+        ShapeError: the source does not broadcast to the tensor's shape.
+    """
+    check_writable(x, name)
+    if not isinstance(source, Cell):
+        source = _scalar_like(x, source)
+    shape = x._array.shape
+    if source._array.shape != shape:
+        given = source._array.shape
+        while len(given) > len(shape) and given[0] == 1:
+            given = given[1:]
+        lead = len(shape) - len(given)
+        if lead < 0 or any(s not in (1, n) for s, n in zip(given, shape[lead:], strict=True)):
+            raise ShapeError(
+                f"{name}: a value of shape {tuple(source._array.shape)} does not broadcast to shape {tuple(shape)}",
+                hint="reshape or slice the value",
+                where=_at(),
+            )
+    if STATE.recorder is None and not (STATE.grad and (edge_of(source) is not None or edge_of(root_of(x)) is not None)):
+        array = to_device(source._array, x._device)
+        if array.dtype != x._array.dtype:
+            array = cast(new_tensor(array), dt.of_numpy(x._array.dtype))._array
+        _replace(x._storage, x._array, array)
+        return x
+    value = source
+    if value._device != x._device:
+        value = value.to(x._device)
+    if value._array.dtype != x._array.dtype:
+        value = cast(value, dt.of_numpy(x._array.dtype))
+    if value._array.shape != shape:
+        if value._array.ndim > len(shape):
+            value = ops.reshape(value, shape=given)
+        value = ops.expand(value, shape=shape)
+    write(x, value)
+    return x
+
+
+def _scalar_like(x: Cell, value: Any) -> Tensor:
+    dtype = dt.of_numpy(x._array.dtype)
+    kind = bool if dtype.kind == "b" else float if dtype.kind == "f" else int
+    return ops.constant(value=kind(value), dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]
+
+
+def writes_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method ``name_``: computes with the function and writes the result into the tensor."""
+
+    @functools.wraps(function)
+    def run(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self, name + "_")
+        return assign(self, function(self, *args, **kwargs), name + "_")
+
+    run.__name__ = run.__qualname__ = name + "_"
+    run.__doc__ = f"`{name}` whose result is written into the tensor itself."
+    return run
