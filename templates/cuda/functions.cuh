@@ -1,0 +1,141 @@
+// What kernels call; a source holds the definitions that it uses, which blank lines keep apart.
+
+// N neighbouring elements, read or written by one instruction.
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T at[N];
+};
+
+template <int N, typename T>
+__device__ __forceinline__ Pack<T, N> load_pack(const T *first) {
+  return *reinterpret_cast<const Pack<T, N> *>(first);
+}
+
+template <int N, typename T>
+__device__ __forceinline__ void store_pack(T *first, const Pack<T, N> &pack) {
+  *reinterpret_cast<Pack<T, N> *>(first) = pack;
+}
+
+__device__ __forceinline__ float infinity_f32() { return __int_as_float(0x7f800000); }
+
+__device__ __forceinline__ double infinity_f64() { return __longlong_as_double(0x7ff0000000000000LL); }
+
+__device__ __forceinline__ float nan_f32() { return __int_as_float(0x7fc00000); }
+
+__device__ __forceinline__ double nan_f64() { return __longlong_as_double(0x7ff8000000000000LL); }
+
+// NaN wins.
+template <typename T>
+__device__ __forceinline__ T maximum(T a, T b) {
+  return a > b || a != a ? a : b;
+}
+
+template <typename T>
+__device__ __forceinline__ T minimum(T a, T b) {
+  return a < b || a != a ? a : b;
+}
+
+template <typename T>
+__device__ __forceinline__ T magnitude(T x) {
+  return x < 0 ? -x : x;
+}
+
+template <typename T>
+__device__ __forceinline__ bool is_nan(T x) {
+  return x != x;
+}
+
+// NaN stays NaN.
+template <typename T>
+__device__ __forceinline__ T sign(T x) {
+  return x > 0 ? T(1) : x < 0 ? T(-1) : x != x ? x : T(0);
+}
+
+__device__ __forceinline__ float sigmoid_f32(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ double sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+// Rounds down; dividing an integer by zero gives zero, and by -1 wraps around.
+template <typename T>
+__device__ __forceinline__ T floor_div(T a, T b) {
+  if (b == 0) return 0;
+  if (T(-1) < 0 && b == T(-1)) return -a;
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+// The remainder has the sign of the divisor.
+template <typename T>
+__device__ __forceinline__ T floor_mod(T a, T b) {
+  if (b == 0 || (T(-1) < 0 && b == T(-1))) return 0;
+  const T r = a % b;
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+__device__ __forceinline__ float floor_mod_f32(float a, float b) {
+  const float r = fmodf(a, b);
+  return r == 0 ? copysignf(0.0f, b) : (r < 0) != (b < 0) ? r + b : r;
+}
+
+__device__ __forceinline__ double floor_mod_f64(double a, double b) {
+  const double r = fmod(a, b);
+  return r == 0 ? copysign(0.0, b) : (r < 0) != (b < 0) ? r + b : r;
+}
+
+__device__ __forceinline__ float floor_div_f32(float a, float b) {
+  if (b == 0) return a / b;
+  const float r = fmodf(a, b);
+  float q = (a - r) / b;
+  if (r != 0 && (r < 0) != (b < 0)) q -= 1;
+  const float whole = floorf(q);
+  return q == 0 ? copysignf(0.0f, a / b) : q - whole > 0.5f ? whole + 1 : whole;
+}
+
+__device__ __forceinline__ double floor_div_f64(double a, double b) {
+  if (b == 0) return a / b;
+  const double r = fmod(a, b);
+  double q = (a - r) / b;
+  if (r != 0 && (r < 0) != (b < 0)) q -= 1;
+  const double whole = floor(q);
+  return q == 0 ? copysign(0.0, a / b) : q - whole > 0.5 ? whole + 1 : whole;
+}
+
+// Powers of integers wrap around; negative exponents round toward zero.
+template <typename T>
+__device__ __forceinline__ T int_pow(T x, T n) {
+  if (n < 0) return x == 1 ? T(1) : x == T(-1) ? (n & 1 ? x : T(1)) : T(0);
+  T y = 1;
+  for (; n; n >>= 1, x *= x) {
+    if (n & 1) y *= x;
+  }
+  return y;
+}
+
+template <typename T>
+__device__ __forceinline__ T shift_left(T x, T n) {
+  return (unsigned long long)n < 8 * sizeof(T) ? T(x << n) : T(0);
+}
+
+template <typename T>
+__device__ __forceinline__ T shift_right(T x, T n) {
+  return (unsigned long long)n < 8 * sizeof(T) ? T(x >> n) : x < 0 ? T(-1) : T(0);
+}
+
+// Philox-4x32-10: word element % 4 of counter (element / 4, draw) under key seed.
+__device__ __forceinline__ unsigned philox(long long seed, long long draw, long long element) {
+  const unsigned long long block = (unsigned long long)element / 4;
+  unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32);
+  unsigned c2 = (unsigned)draw, c3 = (unsigned)((unsigned long long)draw >> 32);
+  unsigned k0 = (unsigned)seed, k1 = (unsigned)((unsigned long long)seed >> 32);
+#pragma unroll
+  for (int round = 0; round < 10; ++round) {
+    const unsigned low0 = 0xD2511F53u * c0, high0 = __umulhi(0xD2511F53u, c0);
+    const unsigned low1 = 0xCD9E8D57u * c2, high1 = __umulhi(0xCD9E8D57u, c2);
+    c0 = high1 ^ c1 ^ k0;
+    c2 = high0 ^ c3 ^ k1;
+    c1 = low1;
+    c3 = low0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return element & 2 ? (element & 1 ? c3 : c2) : (element & 1 ? c1 : c0);
+}

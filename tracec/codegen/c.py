@@ -1,0 +1,148 @@
+"""A plan as C: one function a kernel, and one entry that runs the steps in order.
+
+The entry is ``void tracec_run(void *const *io, char *arena, const struct tracec_lib *lib)``: io holds the
+pointers of the plan's inputs, then of its outputs; arena is memory for intermediate values, aligned to 64
+bytes; lib holds the routines that the runtime found (see ``templates/c/lib.j2``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tracec.codegen import c_fused, c_library
+from tracec.codegen.c_contraction import render_contraction
+from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
+from tracec.codegen.c_prelude import prelude
+from tracec.codegen.c_source import Function, comments, parameters
+from tracec.codegen.c_tiles import TileWriter
+from tracec.codegen.c_transpose import TransposeWriter
+from tracec.codegen.c_unroll import unroll_short_loops
+from tracec.codegen.render import render_template
+from tracec.ir.kernel import Kernel, Loop
+from tracec.ir.plan import Launch, LibraryCall, Plan
+
+ENTRY = "tracec_run"
+#: Source longer than this (characters of kernels) is split in two, so that two cores compile it.
+SPLIT_AT = 24_000
+#: Shapes whose loops are cut into tiles or blocks; the others are plain nests.
+_WRITERS: dict[str, type[LoopWriter]] = {
+    **dict.fromkeys(("column", "scan", "scatter", "contraction"), TileWriter),
+    **dict.fromkeys(("map", "transpose"), TransposeWriter),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CProgram:
+    """C source of a plan.
+
+    Attributes:
+        units: Translation units, to be compiled each by itself and linked; the first holds the entry.
+        entry: The entry's symbol.
+        kernels: Function name → its source, for readers.
+    """
+
+    units: tuple[str, ...]
+    entry: str
+    kernels: dict[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join(self.units)
+
+
+def render(plan: Plan) -> CProgram:
+    """The C source of a plan."""
+    overlapping = _overlapping(plan)
+    functions = {
+        n: render_kernel(kernel, restrict=n not in overlapping)
+        for n, kernel in enumerate(plan.kernels)
+        if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
+    }
+    routines: dict[str, Function] = {}
+    steps: list[str] = []
+    for step in plan.steps:
+        if isinstance(step, LibraryCall):
+            function = c_library.routine(plan, step)
+            known = routines.setdefault(function.name, function)
+            steps.append(c_library.call(plan, step, known.name))
+        elif step.sizes:
+            steps.append(c_fused.call(plan, step))
+        else:
+            steps += (c_fused.direct_call(plan, step.kernel, args) for args in step.args)
+    entry = render_template("c/entry.j2", steps=steps, blas=any("(lib, " in s for s in steps))
+    kernels = [*functions.values(), *routines.values()]
+    return CProgram(_units(kernels, entry), ENTRY, {f.name: f.source for f in kernels})
+
+
+def render_kernel(kernel: Kernel, *, restrict: bool = True) -> Function:
+    """One kernel's C function.
+
+    Args:
+        kernel: The kernel; its buffers become pointers in call order.
+        restrict: Whether no buffer that it writes overlaps another one of its buffers.
+    """
+    outermost = kernel.body[0]
+    if isinstance(outermost, Loop) and outermost.var.extent == -1:
+        return c_fused.render_sized(kernel, restrict=restrict)
+    if kernel.contraction is not None:
+        blocked = render_contraction(kernel, restrict=restrict)
+        if blocked is not None:
+            return blocked
+    kernel = unroll_short_loops(kernel)
+    kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
+    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel)
+    body = writer.nests(kernel.body)
+    params = parameters(kernel, restrict=restrict)
+    source = render_template("c/nest.j2", k=Function(kernel.name, params, "", comments(kernel)), body=body)
+    return Function(kernel.name, params, source)
+
+
+def _overlapping(plan: Plan) -> set[int]:
+    """Kernels that some launch gives overlapping memory, of which it writes a part."""
+    found: set[int] = set()
+    for step in plan.steps:
+        if isinstance(step, Launch) and step.kernel not in found:
+            buffers = plan.kernels[step.kernel].buffers
+            for args in step.args:
+                written = [a for a, b in zip(args, buffers, strict=True) if b.role != "in"]
+                if (
+                    any(_overlap(plan, a, b) for a in written for b in args if a is not b)
+                    or len(set(written)) < len(written)
+                    or any(args.count(a) > 1 for a in written)
+                ):
+                    found.add(step.kernel)
+    return found
+
+
+def _overlap(plan: Plan, a: int, b: int) -> bool:
+    one, other = plan.values[a], plan.values[b]
+    if a == b or one.place != other.place:
+        return False
+    if one.place in ("input", "output"):
+        return one.index == other.index
+    return one.offset < other.offset + other.type.nbytes and other.offset < one.offset + one.type.nbytes
+
+
+def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:
+    """One or two translation units; the entry is in the first."""
+    functions = list(functions)
+    parts: tuple[list[Function], ...] = ([], [])
+    sizes = [len(entry), 0]
+    if sum(len(f.source) for f in functions) < SPLIT_AT:
+        parts = (functions,)
+    else:
+        for f in sorted(functions, key=lambda f: -len(f.source)):
+            smaller = sizes.index(min(sizes))
+            parts[smaller].append(f)
+            sizes[smaller] += len(f.source)
+    units = []
+    for n, part in enumerate(parts):
+        elsewhere = [f.declaration for other in parts if other is not part for f in other] if n == 0 else []
+        units.append(_unit(part, elsewhere, entry if n == 0 else ""))
+    return tuple(units)
+
+
+def _unit(functions: list[Function], declarations: list[str], entry: str) -> str:
+    kernels = [f.source for f in functions]
+    needed = prelude("\n".join([*kernels, *declarations, entry]))
+    return render_template("c/unit.j2", prelude=needed, declarations=declarations, kernels=kernels, entry=entry)

@@ -1,0 +1,349 @@
+"""Contractions as blocked products: both factors are packed into panels, a small kernel multiplies panels.
+
+The result is a matrix: its lanes are the loops along which the result is contiguous, its rows the loops that
+only the other factor depends on. A panel holds the factor's values for a block of the reduced loops, so
+padding, strides and whatever was fused into the factors cost one evaluation an element, and the innermost
+loops multiply what lies side by side in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracec.codegen.c_dialect import C
+from tracec.codegen.c_loops import LoopWriter, chain
+from tracec.codegen.c_source import Function, comments, parameters
+from tracec.codegen.expressions import ExpressionWriter
+from tracec.codegen.render import render_template
+from tracec.codegen.tree import Tree
+from tracec.ir import dtype as dt
+from tracec.ir import index as ix
+from tracec.ir.kernel import (
+    Acc,
+    Call,
+    Const,
+    Div,
+    Expr,
+    Kernel,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Mod,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    subexpressions,
+)  # fmt: skip
+from tracec.ir.types import contiguous_strides, numel
+
+#: Multiplications below which packing does not pay.
+MIN_WORK = 1 << 14
+#: Multiplications from which threads share the work.
+MIN_PARALLEL = 1 << 18
+#: Reduced elements in a block: a panel of lanes stays in the first-level cache.
+BLOCK = 256
+#: Lanes that loops are merged up to at least.
+MIN_LANES = 48
+#: Rows that one unit of work computes at most; its results stay in the second-level cache.
+MAX_ROWS = 480
+#: Units that the work is cut into at least, where it is split along the reduced loops.
+PARTS = 16
+#: Bytes of partial results at most.
+MAX_PARTIAL = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """A loop variable as a digit of a flat position."""
+
+    name: str
+    stride: int
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counting loop."""
+
+    var: str
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A contraction, ready to be laid out.
+
+    Attributes:
+        name: The kernel's function.
+        params: Its parameters.
+        comments: Lines above it.
+        type: C's type of the accumulator, ``float`` or ``double``.
+        short: ``f32`` or ``f64``.
+        batch: Loops that both factors depend on.
+        outer: Loops of the lanes' factor that stay loops.
+        lanes: How many flat lanes there are.
+        lane_digits: Loop variables that must be read off a lane's position.
+        rows: How many rows there are.
+        row_digits: Loop variables that are read off a row's position.
+        row_chunk: Rows that one unit computes; a multiple of 24, so of every tile height.
+        k_outer: Reduced loops around blocks.
+        k_loop: The reduced loop that is cut into blocks.
+        k_chunk: Its iterations in a block.
+        k_inner: Reduced loops within a block.
+        k_unit: Reduced elements in an iteration of ``k_loop``.
+        k_total: Reduced elements in all.
+        lane_value: The lanes' factor at lane ``p`` (its number within the panel is ``t``).
+        row_value: The rows' factor at row ``s``.
+        epilogue: What is done with each result.
+        parts: Parts that the outermost reduced loop is split into; 1 where units are panels of lanes.
+        shared: Whether threads share the units.
+        collapse: Loops that are shared as one.
+    """
+
+    name: str
+    params: tuple[str, ...]
+    comments: tuple[str, ...]
+    type: str
+    short: str
+    batch: tuple[Counter, ...]
+    outer: tuple[Counter, ...]
+    lanes: int
+    lane_digits: tuple[Digit, ...]
+    rows: int
+    row_digits: tuple[Digit, ...]
+    row_chunk: int
+    k_outer: tuple[Counter, ...]
+    k_loop: Counter
+    k_chunk: int
+    k_inner: tuple[Counter, ...]
+    k_unit: int
+    k_total: int
+    lane_value: str
+    row_value: str
+    epilogue: tuple[Tree, ...]
+    parts: int
+    shared: bool
+    collapse: int
+
+
+def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
+    """The kernel as a blocked product; None where plain loops are better."""
+    parts = _take_apart(kernel)
+    if parts is None:
+        return None
+    product = _plan(kernel, *parts, restrict=restrict)
+    if product is None:
+        return None
+    template = "c/contraction_split.j2" if product.parts > 1 else "c/contraction.j2"
+    source = render_template(template, k=product)
+    return Function(kernel.name, product.params, source)
+
+
+def _take_apart(kernel: Kernel) -> tuple[list[Var], list[Var], tuple[Stmt, ...]] | None:
+    """Parallel loops, reduced loops and epilogue of a body that is what its mark says."""
+    c = kernel.contraction
+    if c is None or len(kernel.body) != 1 or not isinstance(kernel.body[0], Loop):
+        return None
+    loops, body = chain(kernel.body[0])
+    if len(body) < 2 or not isinstance(body[0], Acc) or not isinstance(body[1], Loop) or body[0].name != c.acc:
+        return None
+    if body[0].combine != "add" or body[0].dtype not in (dt.float32, dt.float64):
+        return None
+    reduced: list[Var] = []
+    inner: Stmt = body[1]
+    while isinstance(inner, Loop) and len(inner.body) == 1:
+        reduced.append(inner.var)
+        inner = inner.body[0]
+    epilogue = body[2:]
+    plain = isinstance(inner, Update) and all(isinstance(s, (Let, Store)) for s in epilogue)
+    return ([s.var for s in loops], reduced, epilogue) if plain else None
+
+
+def _plan(
+    kernel: Kernel, loops: list[Var], reduced: list[Var], epilogue: tuple[Stmt, ...], *, restrict: bool
+) -> Product | None:
+    c = kernel.contraction
+    assert c is not None
+    by_name = {v.name: v for v in loops}
+    m, n, batch = ([v for v in loops if v.name in group] for group in (c.m, c.n, c.batch))
+    total = numel(v.extent for v in (*loops, *reduced))
+    if not m or not n or not reduced or total < MIN_WORK or len(m) + len(n) + len(batch) != len(by_name):
+        return None
+    lanes_first = _contiguous(epilogue, m, n)
+    wide, narrow, a, b = (m, n, c.a, c.b) if lanes_first else (n, m, c.b, c.a)
+    rows, lanes_all = numel(v.extent for v in narrow), numel(v.extent for v in wide)
+    if rows < 3 or lanes_all < 8:
+        return None
+    split = _split_reduction(rows, lanes_all, reduced, total)
+    flat = len(wide) if split > 1 else _flat_loops(wide, a)
+    outer, inside = wide[: len(wide) - flat], wide[len(wide) - flat :]
+    p, s = Var("p", numel(v.extent for v in inside)), Var("s", rows)
+    k_outer, k_loop, k_inner = _blocks(reduced, split)
+    unit = numel(v.extent for v in k_inner)
+    dtype = _acc_dtype(kernel, c.acc)
+    chunk = _row_chunk(rows, numel(v.extent for v in outer) * -(-p.extent // 32), split)
+    units = numel(v.extent for v in outer) * -(-p.extent // 32) * -(-rows // chunk)
+    writer = _Writer(kernel, inside, p, narrow, s)
+    return Product(
+        name=kernel.name, params=parameters(kernel, restrict=restrict), comments=comments(kernel),
+        type=C.types[dtype], short=dtype.short, batch=_counters(batch), outer=_counters(outer),
+        lanes=p.extent, lane_digits=writer.digits(inside), rows=rows, row_digits=writer.digits(narrow),
+        row_chunk=chunk, k_outer=_counters(k_outer), k_loop=_counters([k_loop])[0],
+        k_chunk=max(1, min(BLOCK // unit, k_loop.extent)), k_inner=_counters(k_inner), k_unit=unit,
+        k_total=numel(v.extent for v in reduced), lane_value=writer.lane(a), row_value=writer.row(b),
+        epilogue=writer.epilogue(epilogue, c.acc), parts=split,
+        shared=total >= MIN_PARALLEL and (split > 1 or units > 1), collapse=len(outer) + 2,
+    )  # fmt: skip
+
+
+def _acc_dtype(kernel: Kernel, name: str) -> dt.DType:
+    assert isinstance(kernel.body[0], Loop)
+    _, body = chain(kernel.body[0])
+    return next(s.dtype for s in body if isinstance(s, Acc) and s.name == name)
+
+
+def _counters(variables: list[Var]) -> tuple[Counter, ...]:
+    return tuple(Counter(C.identifier(v.name), v.extent) for v in variables)
+
+
+def _contiguous(epilogue: tuple[Stmt, ...], m: list[Var], n: list[Var]) -> bool:
+    """Whether the result is contiguous along the loops of m."""
+    for s in epilogue:
+        if isinstance(s, Store):
+            terms = s.index.terms if isinstance(s.index, Linear) else ((s.index, 1),)
+            units = {t.name for t, c in terms if c == 1 and isinstance(t, Var)}
+            if not units.isdisjoint(v.name for v in m):
+                return True
+            if not units.isdisjoint(v.name for v in n):
+                return False
+    return numel(v.extent for v in m) >= numel(v.extent for v in n)
+
+
+def _split_reduction(rows: int, lanes: int, reduced: list[Var], total: int) -> int:
+    """Into how many parts to cut the reduction: a small result of long sums, as a weight's gradient is."""
+    k = numel(v.extent for v in reduced)
+    if k < 4 * max(rows, lanes) or rows * lanes > 1 << 18 or total < MIN_PARALLEL:
+        return 1
+    return max(1, min(PARTS, reduced[0].extent, MAX_PARTIAL // (rows * lanes * 8)))
+
+
+def _flat_loops(wide: list[Var], value: Expr) -> int:
+    """How many of the innermost loops become the lanes: enough to fill panels, more where memory goes on."""
+    count = 1
+    while count < len(wide):
+        inside = wide[-count:]
+        more = wide[-count - 1 :]
+        if numel(v.extent for v in inside) >= MIN_LANES and not _linear(value, more):
+            break
+        count += 1
+    return count
+
+
+def _linear(value: Expr, loops: list[Var]) -> bool:
+    """Whether every load moves evenly along the loops taken as one."""
+    strides = contiguous_strides(tuple(v.extent for v in loops))
+    for e in subexpressions(value):
+        if isinstance(e, Load):
+            terms = dict(e.index.terms) if isinstance(e.index, Linear) else {e.index: 1}
+            step = terms.get(loops[-1], 0)
+            if any(terms.get(v, 0) != step * s for v, s in zip(loops, strides, strict=True)):
+                return False
+            if any(not isinstance(t, Var) and _mentions(t, loops) for t in terms):
+                return False
+    return True
+
+
+def _mentions(e: Expr, loops: list[Var]) -> bool:
+    return any(x in loops for x in subexpressions(e))
+
+
+def _blocks(reduced: list[Var], split: int) -> tuple[list[Var], Var, list[Var]]:
+    """The reduced loops around blocks, the one that is cut, and those within a block."""
+    first = 1 if split > 1 and len(reduced) > 1 else 0
+    at, inner = len(reduced) - 1, 1
+    while at > first and inner * reduced[at].extent < BLOCK:
+        inner *= reduced[at].extent
+        at -= 1
+    return reduced[:at], reduced[at], reduced[at + 1 :]
+
+
+def _row_chunk(rows: int, panels: int, split: int) -> int:
+    """Rows of one unit: all of them, unless their results would not stay in cache or threads would idle."""
+    padded = -(-rows // 24) * 24
+    if split > 1:
+        return padded
+    chunks = max(-(-padded // MAX_ROWS), min(-(-16 // panels), padded // 24))
+    return -(-padded // chunks // 24) * 24
+
+
+class _Writer:
+    """Writes the factors and the epilogue in terms of lanes and rows."""
+
+    def __init__(self, kernel: Kernel, inside: list[Var], p: Var, narrow: list[Var], s: Var) -> None:
+        self.kernel = kernel
+        self.inside, self.p = inside, p
+        self.narrow, self.s = narrow, s
+        self.used: set[str] = set()
+
+    def lane(self, value: Expr) -> str:
+        text = ExpressionWriter(C, self._lane_names())
+        return text.write(self._flat(value))
+
+    def row(self, value: Expr) -> str:
+        return ExpressionWriter(C).write(self._flat(value))
+
+    def epilogue(self, body: tuple[Stmt, ...], acc: str) -> tuple[Tree, ...]:
+        writer = LoopWriter(self.kernel)
+        writer.text.names.update(self._lane_names())
+        writer.text.names[acc] = "result"
+        return tuple(writer.statement(self._statement(s)) for s in body)
+
+    def digits(self, loops: list[Var]) -> tuple[Digit, ...]:
+        strides = contiguous_strides(tuple(v.extent for v in loops))
+        return tuple(Digit(C.identifier(v.name), s, v.extent) for v, s in zip(loops, strides, strict=True))
+
+    def _lane_names(self) -> dict[str, str]:
+        return {v.name: f"{C.identifier(v.name)}_of[t]" for v in self.inside}
+
+    def _statement(self, s: Stmt) -> Stmt:
+        match s:
+            case Let(name, value):
+                return Let(name, self._flat(value))
+            case Store(buffer, index, value, add):
+                return Store(buffer, self._flat(index), self._flat(value), add)
+        return s
+
+    def _flat(self, e: Expr) -> Expr:
+        """Positions that move evenly along the flat lanes (or rows) written with the flat variable."""
+        match e:
+            case Var() | Linear():
+                for loops, flat in ((self.inside, self.p), (self.narrow, self.s)):
+                    e = _flattened(e, loops, flat)
+                if isinstance(e, Linear):
+                    return Linear(tuple((t if isinstance(t, Var) else self._flat(t), c) for t, c in e.terms), e.offset)
+                return e
+            case Div(value, by):
+                return Div(self._flat(value), by)
+            case Mod(value, by):
+                return Mod(self._flat(value), by)
+            case Load(buffer, index, dtype):
+                return Load(buffer, self._flat(index), dtype)
+            case Call(op, args, dtype):
+                return Call(op, tuple(self._flat(x) for x in args), dtype)
+            case _:
+                return e
+
+
+def _flattened(e: Expr, loops: list[Var], flat: Var) -> Expr:
+    terms = dict(e.terms) if isinstance(e, Linear) else {e: 1}
+    step = terms.get(loops[-1], 0)
+    strides = contiguous_strides(tuple(v.extent for v in loops))
+    if step == 0 or any(terms.get(v, 0) != step * s for v, s in zip(loops, strides, strict=True)):
+        return e
+    rest: Expr = Const(e.offset if isinstance(e, Linear) else 0)
+    for t, c in terms.items():
+        if t not in loops:
+            rest = ix.add(rest, ix.mul(t, c))
+    return ix.add(rest, ix.mul(flat, step))

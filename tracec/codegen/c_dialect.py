@@ -1,0 +1,106 @@
+"""C's tables: types, operations, casts. What they call is defined in ``templates/c/prelude.j2``."""
+
+from __future__ import annotations
+
+from tracec.codegen.expressions import (
+    ATOM,
+    FLOATS,
+    INTS,
+    PRODUCT,
+    UNARY,
+    Dialect,
+    Operation,
+    Table,
+    c_like_operations,
+    function,
+    table,
+)  # fmt: skip
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+
+TYPES: dict[DType, str] = {
+    dt.bool_: "_Bool",
+    dt.uint8: "unsigned char",
+    dt.int8: "signed char",
+    dt.int16: "short",
+    dt.int32: "int",
+    dt.int64: "long",
+    dt.uint16: "unsigned short",
+    dt.uint32: "unsigned",
+    dt.uint64: "unsigned long",
+    dt.float16: "f16",
+    dt.bfloat16: "bf16",
+    dt.float32: "float",
+    dt.float64: "double",
+}
+
+#: Functions of math.h, for which a vector version may exist; ``exp_f32`` calls expf, ``exp_f64`` exp.
+UNARY_MATH = "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf"
+BINARY_MATH = "pow atan2"
+
+_ANY_UNARY = "abs sign"
+_ANY_BINARY = "maximum minimum floor_div remainder"
+_KEYWORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "io arena lib f16 bf16"
+)
+
+
+def _operations() -> Table:
+    def unary(name: str, dtype: DType) -> Operation:
+        return function(f"{name}_{dtype.short}")
+
+    def binary(name: str, dtype: DType) -> Operation:
+        return function(f"{name}_{dtype.short}", 2)
+
+    def builtin(name: str, dtype: DType) -> Operation:
+        return function(f"__builtin_{name}{'f' if dtype is dt.float32 else ''}")
+
+    found = c_like_operations(TYPES)
+    found |= table(UNARY_MATH + " sigmoid " + _ANY_UNARY, FLOATS, unary)
+    found |= table(BINARY_MATH + " " + _ANY_BINARY, FLOATS, binary)
+    found |= table(_ANY_UNARY, INTS, unary)
+    found |= table(_ANY_BINARY + " pow shift_left shift_right", INTS, binary)
+    found |= table("sqrt floor ceil trunc", FLOATS, builtin)
+    found |= table("round", FLOATS, lambda _, d: builtin("rint", d))
+    found |= table("isnan", FLOATS, lambda _, d: function("__builtin_isnan"))
+    found |= {("isnan", d): Operation("((void){0}, 0)") for d in (*INTS, dt.bool_)}
+    found |= {("rsqrt", d): Operation(f"{_one(d)} / {found['sqrt', d].text}", PRODUCT) for d in FLOATS}
+    found["mulhi", dt.uint32] = function("mulhi_u32", 2)
+    found["philox", dt.int64] = function("philox", 3)
+    found["abs", dt.bool_] = Operation("{0}", ATOM, (ATOM,))
+    return found
+
+
+def _one(dtype: DType) -> str:
+    return "1.0f" if dtype is dt.float32 else "1.0"
+
+
+def _casts() -> dict[tuple[DType, DType], Operation]:
+    """The 16-bit floats go through float; everything else is C's own conversion."""
+    found: dict[tuple[DType, DType], Operation] = {}
+    for half in (dt.float16, dt.bfloat16):
+        widen, narrow = f"f32_from_{half.short}({{0}})", f"{half.short}_from_f32({{0}})"
+        for d in dt.ALL:
+            if d is half:
+                continue
+            if d.itemsize == 2 and d.kind == "f":
+                found[half, d] = Operation(f"{d.short}_from_f32({widen})")
+            else:
+                found[half, d] = Operation(widen if d is dt.float32 else f"({TYPES[d]}){widen}", UNARY)
+                found[d, half] = Operation(narrow)
+    return found
+
+
+C = Dialect(
+    name="c",
+    types=TYPES,
+    index="long",
+    operations=_operations(),
+    casts=_casts(),
+    suffixes={dt.float32: "f", dt.int64: "L", dt.uint32: "U", dt.uint64: "UL"},
+    infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
+    nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},
+    reserved=frozenset(_KEYWORDS.split()),
+)

@@ -1,0 +1,184 @@
+"""Library calls: matrix products through BLAS, stable sorting."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from tracec.codegen.c_dialect import TYPES
+from tracec.codegen.c_source import Function, value
+from tracec.codegen.render import render_template
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.plan import LibraryCall, Plan
+from tracec.ir.types import contiguous_strides, numel
+
+#: Multiplications from which a product is shared among threads.
+MIN_PARALLEL = 500_000
+#: Multiplications that a tile should have; a product has at most `MAX_TILES` of them.
+TILE = 4_000_000
+MAX_TILES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLoop:
+    """A loop over an axis of matrices: its extent, and how far each operand moves."""
+
+    var: str
+    extent: int
+    a: int
+    b: int
+    c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A batch of matrix products, cut into tiles that do not depend on the number of threads.
+
+    Attributes:
+        name: The function's name.
+        type: C's element type.
+        routine: Member of ``struct tracec_lib``.
+        batch: Loops over matrices.
+        m, n, k: Sizes.
+        tile_m, tile_n: Sizes of a tile.
+        trans_a, trans_b: CBLAS's words, 111 or 112.
+        lda, ldb: Leading dimensions.
+        a, b: Offsets of the first elements.
+        a_step, b_step: How far the operands move from one row (column) of the result to the next.
+        collapse: Loops to share among threads; 0 for none.
+    """
+
+    name: str
+    type: str
+    routine: str
+    batch: tuple[BatchLoop, ...]
+    m: int
+    n: int
+    k: int
+    tile_m: int
+    tile_n: int
+    trans_a: int
+    trans_b: int
+    lda: int
+    ldb: int
+    a: int
+    b: int
+    a_step: int
+    b_step: int
+    collapse: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """A stable sort of lines of ``n`` elements; NaN counts as the largest.
+
+    Attributes:
+        name: The function's name.
+        type: C's element type.
+        key: The key of an element ``x``, in a type that compares.
+        key_type: That type.
+        before: Whether key ``a`` must come before key ``b``.
+        outer, n, inner: Sizes before, along and after the axis.
+        shared: Whether lines are shared among threads.
+    """
+
+    name: str
+    type: str
+    key: str
+    key_type: str
+    before: str
+    outer: int
+    n: int
+    inner: int
+    shared: bool
+
+
+def routine(plan: Plan, step: LibraryCall) -> Function:
+    """The C function that runs a library call of these parameters.
+
+    Raises:
+        KeyError: the routine is not one that this target has.
+    """
+    params = dict(step.params)
+    if step.routine == "gemm":
+        return _gemm(params)
+    if step.routine == "argsort":
+        source = plan.values[step.inputs[0]].type
+        return _argsort(source.shape, source.dtype, params["axis"], params["descending"])
+    raise KeyError(f"the C target has no routine {step.routine}")
+
+
+def call(plan: Plan, step: LibraryCall, name: str) -> str:
+    """The call in the entry."""
+    values = ", ".join(value(plan, v) for v in (*step.inputs, step.output))
+    return f"{name}({'lib, ' if step.routine == 'gemm' else ''}{values});"
+
+
+def tiles(m: int, n: int, k: int) -> tuple[int, int]:
+    """The size of a tile: rows are halved first, since cutting columns packs the wider operand again."""
+    tile_m, tile_n, count = m, n, 1
+    target = min(TILE, m * n * k // 4)
+    while tile_m * tile_n * k > target and count < MAX_TILES:
+        if tile_m >= 64 and tile_m * 8 >= tile_n:
+            tile_m = _half(tile_m)
+        elif tile_n >= 64:
+            tile_n = _half(tile_n)
+        else:
+            break
+        count *= 2
+    return tile_m, tile_n
+
+
+def _half(size: int) -> int:
+    return (size // 2 + 15) // 16 * 16
+
+
+def _gemm(params: dict[str, Any]) -> Function:
+    batch, m, n, k = params["batch"], params["m"], params["n"], params["k"]
+    dtype: DType = params["dtype"]
+    strides = contiguous_strides((*batch, m * n))[:-1]
+    loops = tuple(
+        BatchLoop(f"q{i}", extent, a, b, c)
+        for i, (extent, a, b, c) in enumerate(zip(batch, params["a_batch"], params["b_batch"], strides, strict=True))
+        if extent != 1
+    )
+    shared = numel(batch) * m * n * k >= MIN_PARALLEL
+    whole = not shared or numel(batch) >= 16
+    tile_m, tile_n = (m, n) if whole else tiles(m, n, k)
+    trans_a, trans_b = bool(params["trans_a"]), bool(params["trans_b"])
+    name = "gemm_" + _digest(*sorted(params.items(), key=lambda p: p[0]))
+    product = Product(
+        name, TYPES[dtype], "sgemm" if dtype is dt.float32 else "dgemm", loops, m, n, k, tile_m, tile_n,
+        112 if trans_a else 111, 112 if trans_b else 111, params["lda"], params["ldb"],
+        params["a_offset"], params["b_offset"],
+        1 if trans_a else params["lda"], params["ldb"] if trans_b else 1,
+        len(loops) + 2 if shared else 0,
+    )  # fmt: skip
+    source = render_template("c/gemm.j2", g=product)
+    pointer = f"{TYPES[dtype]} *"
+    return Function(
+        name, ("const struct tracec_lib *lib", f"const {pointer}a", f"const {pointer}b", f"{pointer}c"), source
+    )
+
+
+def _argsort(shape: tuple[int, ...], dtype: DType, axis: int, descending: bool) -> Function:
+    outer, n, inner = numel(shape[:axis]), shape[axis] if shape else 1, numel(shape[axis + 1 :])
+    half = dtype.kind == "f" and dtype.itemsize == 2
+    floating, sign = dtype.kind == "f", ">" if descending else "<"
+    before = f"a {sign} b"
+    if floating:
+        before += " || (a != a && b == b)" if descending else " || (b != b && a == a)"
+    key_type = TYPES[dtype.compute]
+    name = f"argsort_{_digest(dtype.short, outer, n, inner, descending)}"
+    sort = Sort(
+        name, TYPES[dtype], f"f32_from_{dtype.short}(x)" if half else "x", key_type, before, outer, n, inner,
+        outer * inner > 1 and outer * n * inner >= 1 << 12,
+    )  # fmt: skip
+    source = render_template("c/argsort.j2", s=sort)
+    return Function(name, (f"const {TYPES[dtype]} *x", "long *y"), source)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

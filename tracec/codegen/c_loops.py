@@ -1,0 +1,239 @@
+"""Kernel bodies as C loops: the statements that all kernel shapes share, and plain nests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from tracec.codegen.c_cost import Sharing, nest_units, share
+from tracec.codegen.c_dialect import C
+from tracec.codegen.expressions import ExpressionWriter
+from tracec.codegen.tree import Block, Line, Tree, loop
+from tracec.ir import dtype as dt
+from tracec.ir.kernel import (
+    Acc,
+    Call,
+    Expr,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Ref,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    expressions,
+    identity,
+    subexpressions,
+    walk,
+)  # fmt: skip
+
+#: Loops shorter than this are left to the compiler to unroll.
+MIN_SIMD = 4
+
+_REDUCTIONS = {"add": "+", "mul": "*"}
+
+
+def without_empty_loops(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """The body with loops of no iterations left out."""
+    return tuple(
+        replace(s, body=without_empty_loops(s.body)) if isinstance(s, Loop) else s
+        for s in body
+        if not (isinstance(s, Loop) and s.var.extent == 0)
+    )
+
+
+def names_in(stmt: Stmt) -> Iterator[str]:
+    """Loop variables, scalars and arrays that a statement's own expressions mention."""
+    for root in expressions(stmt):
+        for e in subexpressions(root):
+            if isinstance(e, (Var, Ref)):
+                yield e.name
+            elif isinstance(e, Load):
+                yield e.buffer
+
+
+def written_names(body: Iterable[Stmt]) -> frozenset[str]:
+    """Arrays and accumulators that a body writes, anywhere in it."""
+    found = set()
+    for s in walk(tuple(body)):
+        if isinstance(s, Store):
+            found.add(s.buffer)
+        elif isinstance(s, (Update, Acc, Scratch)):
+            found.add(s.name)
+    return frozenset(found)
+
+
+def hoist(body: tuple[Stmt, ...], written: frozenset[str]) -> tuple[Stmt, ...]:
+    """Move scalars that a loop does not change in front of it.
+
+    The compiler may not do so itself, as it cannot know that stores leave the loaded buffers alone.
+
+    Args:
+        body: Statements; loops in it have at least one iteration.
+        written: Names whose values change somewhere in the kernel; what reads them stays.
+    """
+    result: list[Stmt] = []
+    defined = {s.name for s in body if isinstance(s, (Let, Acc))}
+    for stmt in body:
+        if not isinstance(stmt, Loop):
+            result.append(stmt)
+            continue
+        inner = hoist(stmt.body, written)
+        changing = {stmt.var.name} | written
+        kept: list[Stmt] = []
+        for s in inner:
+            if isinstance(s, Let) and s.name not in defined and changing.isdisjoint(names_in(s)):
+                result.append(s)
+                defined.add(s.name)
+            else:
+                kept.append(s)
+                if isinstance(s, (Let, Acc, Scratch)):
+                    changing.add(s.name)
+        result.append(replace(stmt, body=tuple(kept)))
+    return tuple(result)
+
+
+def chain(stmt: Loop) -> tuple[list[Loop], tuple[Stmt, ...]]:
+    """The perfectly nested parallel loops that start here, and the body of the last."""
+    loops = [stmt]
+    while len(loops[-1].body) == 1:
+        (inner,) = loops[-1].body
+        if not (isinstance(inner, Loop) and inner.kind == "parallel"):
+            break
+        loops.append(inner)
+    return loops, loops[-1].body
+
+
+class LoopWriter:
+    """Writes the statements of one kernel.
+
+    Args:
+        kernel: The kernel, for the dtypes of its buffers and accumulators.
+        serial: Keep every loop on one thread.
+    """
+
+    def __init__(self, kernel: Kernel, *, serial: bool = False) -> None:
+        self.kernel = kernel
+        self.serial = serial
+        self.dtypes = {b.name: b.dtype for b in kernel.buffers}
+        self.accs: dict[str, Acc] = {}
+        for s in walk(kernel.body):
+            if isinstance(s, Scratch):
+                self.dtypes[s.name] = s.dtype
+            elif isinstance(s, Acc):
+                self.accs[s.name] = s
+        self.text = ExpressionWriter(C)
+
+    # -- statements ------------------------------------------------------------------------------------------
+
+    def statement(self, stmt: Stmt) -> Tree:
+        """A statement that is no loop."""
+        match stmt:
+            case Let(name, value):
+                return Line(f"{C.types[value.dtype]} {self.text.name(name)} = {self.initial(stmt)};")
+            case Acc(name, _, dtype):
+                return Line(f"{C.types[dtype]} {self.text.name(name)} = {self.initial(stmt)};")
+            case Update(name, value):
+                return Line(self.update(name, self.text.name(name), value))
+            case Scratch(name, dtype, size):
+                return Line(f"{C.types[dtype]} {self.text.name(name)}[{size}] __attribute__((aligned(64)));")
+            case Store(buffer, index, value, add):
+                return Line(self.store(f"{self.text.name(buffer)}[{self.text.write(index)}]", buffer, value, add))
+            case Loop():
+                raise TypeError("a loop is not a plain statement")
+
+    def initial(self, stmt: Let | Acc) -> str:
+        """What a scalar starts from."""
+        if isinstance(stmt, Let):
+            return self.text.write(stmt.value)
+        return C.literal(identity(stmt.combine, stmt.dtype), stmt.dtype)
+
+    def update(self, name: str, place: str, value: Expr) -> str:
+        """``place = combine(place, value)``, as a statement."""
+        acc = self.accs[name]
+        if acc.dtype.kind != "b" and acc.combine in _REDUCTIONS:
+            if acc.dtype.itemsize >= 4:
+                return f"{place} {_REDUCTIONS[acc.combine]}= {self.text.write(value)};"
+        combined = Call(acc.combine, (Ref(name, acc.dtype), value), acc.dtype)
+        return f"{place} = {self.text.write(combined)};"
+
+    def store(self, element: str, buffer: str, value: Expr, add: bool) -> str:
+        """``element = value`` or ``element += value``, converted to the buffer's dtype."""
+        dtype = self.dtypes[buffer]
+        if not add:
+            return f"{element} = {self.text.convert(value, dtype)};"
+        wide = dtype.compute
+        if wide is dtype and dtype.kind != "b" and dtype.itemsize >= 4:
+            return f"{element} += {self.text.convert(value, dtype)};"
+        old = Call("cast", (Ref("old", dtype),), wide) if wide is not dtype else Ref("old", dtype)
+        new = Call("cast", (value,), wide) if value.dtype is not wide else value
+        total = ExpressionWriter(C, {**self.text.names, "old": element})
+        return f"{element} = {total.convert(Call('add', (old, new), wide), dtype)};"
+
+    # -- loops -----------------------------------------------------------------------------------------------
+
+    def body(self, body: Iterable[Stmt]) -> tuple[Tree, ...]:
+        """Statements and the loops among them, on one thread."""
+        return tuple(self.loop(s) if isinstance(s, Loop) else self.statement(s) for s in body)
+
+    def loop(self, stmt: Loop, pragmas: tuple[str, ...] = ()) -> Block:
+        """A loop on one thread; vectorised where it is innermost and its iterations allow it."""
+        if not pragmas and is_vectorisable(stmt):
+            pragmas = (self.simd(stmt.body),)
+        return loop(C.index, self.text.name(stmt.var.name), stmt.var.extent, self.body(stmt.body), pragmas=pragmas)
+
+    def simd(self, body: Iterable[Stmt], words: str = "omp simd") -> str:
+        """The pragma of a vectorised loop with these statements, reductions named."""
+        body = tuple(body)
+        own = {s.name for s in body if isinstance(s, Acc)}
+        updated = dict.fromkeys(s.name for s in body if isinstance(s, Update) and s.name not in own)
+        return "".join([words, *(f" {self._clause(self.accs[name])}" for name in updated)])
+
+    def _clause(self, acc: Acc) -> str:
+        sign = _REDUCTIONS.get(acc.combine)
+        if acc.dtype is dt.bool_:
+            sign = {"add": "|", "maximum": "|", "mul": "&", "minimum": "&"}[acc.combine]
+        elif sign is None:
+            short = {"maximum": "max", "minimum": "min"}[acc.combine]
+            sign = f"{acc.combine}_{acc.dtype.short}" if acc.dtype.kind == "f" else short
+        return f"reduction({sign} : {self.text.name(acc.name)})"
+
+    def nest(self, stmt: Loop) -> Tree:
+        """A nest of parallel loops, shared among threads if that pays."""
+        loops, body = chain(stmt)
+        vector = is_vectorisable(loops[-1])
+        extents = tuple(s.var.extent for s in loops)
+        shared = Sharing() if self.serial else share(extents, nest_units((stmt,)), inner_shared=vector)
+        return self._nest(loops, body, shared, vector)
+
+    def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
+        inner = self.body(body)
+        for level in reversed(range(len(loops))):
+            last = vector and level == len(loops) - 1
+            pragma = self.simd(body) if last else ""
+            if shared.collapse and level == shared.skip:
+                words = "omp parallel for simd" if last else "omp parallel for"
+                depth = f" collapse({shared.collapse})" if shared.collapse > 1 else ""
+                pragma = f"{words}{depth} schedule(static)"
+            var = loops[level].var
+            inner = (loop(C.index, self.text.name(var.name), var.extent, inner, pragmas=(pragma,) if pragma else ()),)
+        return inner[0]
+
+    def nests(self, body: Iterable[Stmt]) -> tuple[Tree, ...]:
+        """A kernel's body: nests of parallel loops, and whatever stands between them."""
+        return tuple(
+            (self.nest(s) if s.kind == "parallel" else self.loop(s)) if isinstance(s, Loop) else self.statement(s)
+            for s in body
+        )
+
+
+def is_vectorisable(stmt: Loop) -> bool:
+    """Whether a loop is innermost, its iterations are independent or feed accumulators, and it is long enough."""
+    return (
+        stmt.kind != "serial"
+        and not any(isinstance(s, (Loop, Scratch)) for s in stmt.body)
+        and (stmt.var.extent >= MIN_SIMD or stmt.var.extent < 0)
+    )

@@ -1,0 +1,112 @@
+"""Which helpers a translation unit needs, read off the identifiers in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tracec.codegen.c_dialect import BINARY_MATH, TYPES, UNARY_MATH
+from tracec.codegen.expressions import INTS
+from tracec.codegen.render import render_template
+from tracec.ir import dtype as dt
+
+_WORD = re.compile(r"\b[A-Za-z_]\w*\b")
+#: Vector functions that glibc has had since 2.22; the others came with 2.35.
+_EARLY = frozenset(["exp", "log", "sin", "cos", "pow"])
+#: Functions with a polynomial of our own (``templates/c/math_*.j2``), operands first.
+_FALLBACKS = {"exp_f32": (), "log_f32": (), "tanh_f32": ("exp_f32",), "erf_f32": ("exp_f32",)}
+
+
+@dataclass(frozen=True, slots=True)
+class MathFunction:
+    """A function of libm under the name that kernels call it by.
+
+    Attributes:
+        name: ``exp_f32``.
+        symbol: ``expf``.
+        type: ``float``.
+        params: ``float x``.
+        args: ``x``.
+        level: From which level of ``TRACEC_VECTOR_MATH`` on the C library has a vector version.
+        fallback: Whether a polynomial takes its place below that level.
+    """
+
+    name: str
+    symbol: str
+    type: str
+    params: str
+    args: str
+    level: int
+    fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FloatHelpers:
+    """A floating type whose helpers are needed."""
+
+    type: str
+    short: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerHelpers:
+    """An integer type whose helpers are needed."""
+
+    type: str
+    short: str
+    signed: bool
+    bits: int
+
+
+def prelude(source: str) -> str:
+    """The definitions that ``source`` needs in front of it."""
+    uses = set(_WORD.findall(source))
+    for half in ("f16", "bf16"):
+        if f"f32_from_{half}" in uses or f"{half}_from_f32" in uses:
+            uses.add(half)
+    for short in ("f32", "f64"):
+        if f"sigmoid_{short}" in uses:
+            uses.add(f"exp_{short}")
+    for name, below in _FALLBACKS.items():
+        if name in uses:
+            uses.update(below)
+    math = _math(uses)
+    halves = not uses.isdisjoint(("f16", "bf16"))
+    return render_template(
+        "c/prelude.j2",
+        uses=uses,
+        math=math,
+        words=halves or any(f.fallback for f in math),
+        floats=[
+            FloatHelpers(TYPES[d], d.short, "f" if d is dt.float32 else "")
+            for d in (dt.float32, dt.float64)
+            if any(u.endswith(f"_{d.short}") for u in uses)
+        ],
+        integers=[
+            IntegerHelpers(TYPES[d], d.short, d.is_signed, 8 * d.itemsize)
+            for d in INTS
+            if any(u.endswith(f"_{d.short}") for u in uses)
+        ],
+        floats16=halves,
+        products=[
+            FloatHelpers(TYPES[d], d.short, "") for d in (dt.float32, dt.float64) if f"multiply_{d.short}" in uses
+        ],
+    )
+
+
+def _math(uses: set[str]) -> list[MathFunction]:
+    found = []
+    for names, arity in ((UNARY_MATH, 1), (BINARY_MATH, 2)):
+        for op in names.split():
+            for d in (dt.float32, dt.float64):
+                name = f"{op}_{d.short}"
+                if name in uses:
+                    args = ("x", "y")[:arity]
+                    params = ", ".join(f"{TYPES[d]} {a}" for a in args)
+                    symbol = op + ("f" if d is dt.float32 else "")
+                    level = 1 if op in _EARLY else 2
+                    found.append(
+                        MathFunction(name, symbol, TYPES[d], params, ", ".join(args), level, name in _FALLBACKS)
+                    )
+    return found

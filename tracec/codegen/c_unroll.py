@@ -1,0 +1,134 @@
+"""Short inner loops written out, so that the loop around them can be vectorised.
+
+Rows of ten elements leave most of a vector empty; ten statements over a vector of rows do not. What several
+loops over the row compute alike is then also seen, and computed once, by the compiler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tracec.codegen.c_loops import chain
+from tracec.ir import dtype as dt
+from tracec.ir import index as ix
+from tracec.ir.kernel import (
+    Call,
+    Const,
+    Div,
+    Expr,
+    Kernel,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Mod,
+    Ref,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    walk,
+)  # fmt: skip
+
+#: Statements that the loops may grow to.
+MAX_STATEMENTS = 160
+#: Iterations that one loop may have.
+MAX_EXTENT = 32
+#: Rows that there must be, for vectors of rows.
+MIN_ROWS = 32
+
+Values = dict[str, Expr]
+
+
+def unroll_short_loops(kernel: Kernel) -> Kernel:
+    """The kernel with short reduce and each loops written out; the same kernel where that does not pay."""
+    if len(kernel.body) != 1 or not isinstance(kernel.body[0], Loop) or kernel.body[0].kind != "parallel":
+        return kernel
+    loops, body = chain(kernel.body[0])
+    inner = [s for s in walk(body) if isinstance(s, Loop)]
+    fits = inner and all(s.kind in ("reduce", "each") and s.var.extent <= MAX_EXTENT for s in inner)
+    if not fits or loops[-1].var.extent < MIN_ROWS or any(isinstance(s, Scratch) for s in walk(body)):
+        return kernel
+    if _statements(body) > MAX_STATEMENTS or not _stores_evenly(body, loops[-1].var):
+        return kernel
+    result = _unrolled(body, {}, "")
+    for outer in reversed(loops):
+        result = (replace(outer, body=result),)
+    return replace(kernel, body=result)
+
+
+def _stores_evenly(body: tuple[Stmt, ...], lane: Var) -> bool:
+    """Whether neighbouring rows are stored side by side; vectors of rows are scattered with great pains."""
+    stores = [s.index for s in walk(body) if isinstance(s, Store)]
+    return all(i == lane or (isinstance(i, Linear) and dict(i.terms).get(lane) == 1) for i in stores)
+
+
+def _statements(body: tuple[Stmt, ...]) -> int:
+    return sum(s.var.extent * _statements(s.body) if isinstance(s, Loop) else 1 for s in body)
+
+
+def _unrolled(body: tuple[Stmt, ...], values: Values, suffix: str) -> tuple[Stmt, ...]:
+    """The body with loops written out, for these values of loop variables and new names of scalars."""
+    result: list[Stmt] = []
+    values = dict(values)
+    for s in body:
+        match s:
+            case Loop(var, inner, _):
+                for i in range(var.extent):
+                    result += _unrolled(inner, {**values, var.name: Const(i)}, f"{suffix}_{i}")
+            case Let(name, value):
+                result.append(Let(name + suffix, put_in(value, values)))
+                if suffix:
+                    values[name] = Ref(name + suffix, value.dtype)
+            case Update(name, value):
+                result.append(Update(name, put_in(value, values)))
+            case Store(buffer, index, value, add):
+                result.append(Store(buffer, put_in(index, values), put_in(value, values), add))
+            case _:
+                result.append(s)
+    return tuple(result)
+
+
+def put_in(e: Expr, values: Values) -> Expr:
+    """The expression with variables and scalars replaced."""
+    match e:
+        case Linear(terms, offset):
+            total: Expr = Const(offset)
+            for t, c in terms:
+                total = ix.add(total, ix.mul(put_in(t, values), c))
+            return total
+        case Div(value, by):
+            return ix.div(put_in(value, values), by)
+        case Mod(value, by):
+            return ix.mod(put_in(value, values), by)
+        case Load(buffer, index, dtype):
+            return Load(buffer, put_in(index, values), dtype)
+        case Call("select", (condition, then, other), dtype):
+            chosen = put_in(condition, values)
+            if isinstance(chosen, Const):
+                return put_in(then if chosen.value else other, values)
+            return Call("select", (chosen, put_in(then, values), put_in(other, values)), dtype)
+        case Call(op, args, dtype):
+            return _decided(Call(op, tuple(put_in(a, values) for a in args), dtype))
+        case Const():
+            return e
+        case _:
+            return values.get(e.name, e)
+
+
+def _decided(e: Call) -> Expr:
+    """Comparisons of indices that their ranges decide, and conjunctions with such."""
+    if e.op == "bitwise_and" and e.dtype is dt.bool_:
+        constant = [a for a in e.args if isinstance(a, Const)]
+        if constant:
+            other = next((a for a in e.args if a is not constant[0]), constant[0])
+            return other if constant[0].value else constant[0]
+    if e.op in ("ge", "lt") and all(a.dtype is dt.int64 for a in e.args):
+        low, high = ix.bounds(e.args[0]), ix.bounds(e.args[1])
+        if low is not None and high is not None:
+            if low[0] >= high[1]:
+                return Const(e.op == "ge", dt.bool_)
+            if low[1] < high[0]:
+                return Const(e.op == "lt", dt.bool_)
+    return e

@@ -1,0 +1,142 @@
+"""How the accesses of a loop body walk memory, and which of them can be packs of neighbouring elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tracec.ir.dtype import DType
+from tracec.ir.kernel import (
+    Call,
+    Expr,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Ref,
+    Stmt,
+    Store,
+    Var,
+    expressions,
+    parts,
+    subexpressions,
+)  # fmt: skip
+
+#: Bytes of the widest access of a thread.
+WIDEST = 16
+#: Elements of a pack: more would only take registers.
+MOST_ELEMENTS = 8
+
+
+def peel(body: Sequence[Stmt], kind: str = "parallel") -> tuple[tuple[Var, ...], tuple[Stmt, ...]]:
+    """The loops of one kind that are perfectly nested around a body, outermost first, and that body."""
+    variables: list[Var] = []
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == kind:
+        variables.append(body[0].var)
+        body = body[0].body
+    return tuple(variables), tuple(body)
+
+
+def extent(variables: Iterable[Var]) -> int:
+    """The number of points that loops run over."""
+    return math.prod(v.extent for v in variables)
+
+
+def stride(index: Expr, var: Var) -> int | None:
+    """By how much an index moves with a loop variable; None where that is not the same everywhere."""
+    if index == var:
+        return 1
+    if not isinstance(index, Linear):
+        return None if _mentions(index, var) else 0
+    step = 0
+    for term, coefficient in index.terms:
+        if term == var:
+            step = coefficient
+        elif _mentions(term, var):
+            return None
+    return step
+
+
+def _mentions(expr: Expr, var: Var) -> bool:
+    return any(part == var for part in subexpressions(expr))
+
+
+def alignment(index: Expr, var: Var) -> int:
+    """What divides the index wherever ``var`` is a multiple of it; 0 stands for everything."""
+    if not isinstance(index, Linear):
+        return 0 if index == var else 1
+    divisor = index.offset
+    for term, coefficient in index.terms:
+        if term != var:
+            divisor = math.gcd(divisor, coefficient)
+    return divisor
+
+
+def certain_loads(body: Iterable[Stmt]) -> Iterator[Load]:
+    """Loads that every iteration does: those that no ``select`` guards. A load's own index counts too."""
+    for stmt in body:
+        stack = list(expressions(stmt))
+        while stack:
+            expr = stack.pop()
+            if isinstance(expr, Load):
+                yield expr
+            if isinstance(expr, Call) and expr.op == "select":
+                stack.append(expr.args[0])
+            else:
+                stack.extend(parts(expr))
+
+
+@dataclass(frozen=True, slots=True)
+class Packs:
+    """Accesses of a loop body that become packs.
+
+    Attributes:
+        width: Elements of a pack; 1 where nothing is packed.
+        loads: (buffer, index) of each packed load.
+        stores: The same of stores.
+    """
+
+    width: int = 1
+    loads: tuple[tuple[str, Expr], ...] = ()
+    stores: tuple[tuple[str, Expr], ...] = ()
+
+
+def _steady(index: Expr, names: set[str]) -> bool:
+    """Whether none of these names is in an index."""
+    return not any(isinstance(part, Ref) and part.name in names for part in subexpressions(index))
+
+
+def find_packs(body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], only: int | None = None) -> Packs:
+    """What to access in packs when a thread takes neighbouring iterations of ``last``, the innermost loop.
+
+    Args:
+        body: Statements inside of the loop, with no loops among them.
+        last: The loop's variable.
+        buffers: Buffers in memory.
+        only: The width, where it is settled; the accesses that it suits are found.
+    """
+    if any(isinstance(s, Loop) for s in body):
+        return Packs()
+    loads = {(x.buffer, x.index): None for x in certain_loads(body) if x.buffer in buffers}
+    written = {s.buffer for s in body if isinstance(s, Store)}
+    added = {s.buffer for s in body if isinstance(s, Store) and s.add}
+    stores = {(s.buffer, s.index): None for s in body if isinstance(s, Store) and s.buffer in buffers}
+    # A buffer that is both read and written is read late, element by element, unless at the same places.
+    named = {s.name for s in body if isinstance(s, Let)}
+    walks = [
+        (access, is_store)
+        for group, is_store in ((loads, False), (stores, True))
+        for access in group
+        if stride(access[1], last) == 1 and access[0] not in added and _steady(access[1], named)
+        if is_store or access[0] not in written or access in stores
+    ]
+    if only == 1 or (only is None and not walks):
+        return Packs()
+    width = only or min(WIDEST // max(buffers[buffer].itemsize for (buffer, _), _ in walks), MOST_ELEMENTS)
+    while width > 1:
+        fit = [(a, s) for a, s in walks if last.extent % width == 0 and alignment(a[1], last) % width == 0]
+        if fit or only:
+            return Packs(width, tuple(a for a, s in fit if not s), tuple(a for a, s in fit if s))
+        width //= 2
+    return Packs()

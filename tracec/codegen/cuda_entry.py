@@ -1,0 +1,137 @@
+"""What a shape's module hands over: one ``__global__`` function and how it is launched."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tracec.codegen.cuda_access import Packs
+from tracec.codegen.cuda_writer import Writer
+from tracec.ir.kernel import Kernel
+
+Grid = tuple[int, int, int]
+
+#: Bytes of parameters that every launch can pass.
+PARAMETER_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The parameter of a launch that runs one body over many tuples of buffers.
+
+    It is a struct, in this order: the number of runs, the first block of each run and the end, the size of
+    each run, then for each buffer the pointers of all runs.
+
+    Attributes:
+        capacity: The most runs of one launch.
+        buffers: Pointers of each run.
+        block_elements: Elements that one block computes.
+    """
+
+    capacity: int
+    buffers: int
+    block_elements: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the struct."""
+        return struct.calcsize(self._format)
+
+    @property
+    def _format(self) -> str:
+        words = 2 + 2 * self.capacity
+        return f"<{words + words % 2}I{self.capacity * self.buffers}Q"
+
+    def starts(self, sizes: Iterable[int]) -> tuple[int, ...]:
+        """The first block of each run, and the number of blocks."""
+        return tuple(itertools.accumulate((-(-s // self.block_elements) for s in sizes), initial=0))
+
+    def pack(self, sizes: Sequence[int], pointers: Sequence[Sequence[int]]) -> bytes:
+        """The struct's bytes.
+
+        Args:
+            sizes: Elements of each run.
+            pointers: For each run, the address of each buffer.
+        """
+        spare = self.capacity - len(sizes)
+        starts = self.starts(sizes)
+        words = [len(sizes), *starts, *[starts[-1]] * spare, *sizes, *[0] * spare]
+        words += [0] * (len(words) % 2)
+        columns = [p for column in zip(*pointers, strict=True) for p in (*column, *[0] * spare)]
+        return struct.pack(self._format, *words, *columns)
+
+
+def table_capacity(buffers: int) -> int:
+    """The most runs whose pointers and sizes fit one launch's parameters."""
+    return (PARAMETER_BYTES - 8) // (8 * buffers + 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ``__global__`` function. Its parameters are the kernel's buffers in order, or one `Table`.
+
+    Attributes:
+        name: The function's name.
+        text: Its source.
+        grid: Blocks along x, y, z; a grid with no blocks is not launched. With a table, x hangs on the sizes.
+        block: Threads along x, y, z.
+        shared_bytes: Dynamic shared memory.
+        alignment: The bytes that each buffer's address must be a multiple of.
+        table: How several runs are passed, where one launch does several.
+        schedule: How the loops map to threads, for readers.
+    """
+
+    name: str
+    text: str
+    grid: Grid
+    block: Grid
+    shared_bytes: int = 0
+    alignment: tuple[int, ...] = ()
+    table: Table | None = None
+    schedule: str = ""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        x, y, z = self.block
+        return x * y * z
+
+
+def alignments(kernel: Kernel, packs: Iterable[Packs]) -> tuple[int, ...]:
+    """The bytes that each buffer's address must be a multiple of, for the packs that are read and written."""
+    needed = {b.name: b.dtype.itemsize for b in kernel.buffers}
+    sizes = dict(needed)
+    for found in packs:
+        for buffer, _ in (*found.loads, *found.stores):
+            needed[buffer] = max(needed[buffer], found.width * sizes[buffer])
+    return tuple(needed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of a function, as templates write it.
+
+    Attributes:
+        name: The function's name.
+        parameters: Declarations.
+        bounds: The most threads of a block; with ``, 1`` the compiler may take all registers of a block that is
+            alone on its multiprocessor, where it would else spill some to make room for more blocks.
+        counter: Type of counters.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    bounds: str
+    counter: str
+
+
+def head(writer: Writer, name: str, threads: int, *, keeps: bool = False) -> Head:
+    """The beginning of a kernel's function; ``keeps``: much of a thread's work is in registers."""
+    return Head(name, writer.parameters(), f"{threads}, 1" if keeps else f"{threads}", writer.flat)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """``a / b``, rounded up."""
+    return -(-a // b)

@@ -1,0 +1,266 @@
+"""Statements of kernels as CUDA C++: what one thread computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tracec.codegen.cuda_dialect import CUDA, CUDA_WIDE, HEADERS, memory_type
+from tracec.codegen.expressions import ATOM, ExpressionWriter, Written, conversion
+from tracec.codegen.tree import Block, Line, Tree
+from tracec.ir import dtype as dt
+from tracec.ir import index as ix
+from tracec.ir.dtype import DType
+from tracec.ir.kernel import (
+    Acc,
+    Call,
+    Const,
+    Div,
+    Expr,
+    Kernel,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Mod,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    expressions,
+    identity,
+    subexpressions,
+    walk,
+)  # fmt: skip
+
+_COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
+_LIMIT = 2**31
+
+
+def is_wide(kernel: Kernel) -> bool:
+    """Whether positions need 64 bits: a buffer, the whole of the loops or an index passes 2³¹."""
+    for stmt in walk(kernel.body):
+        if any(_reach(part) >= _LIMIT for e in expressions(stmt) for part in subexpressions(e)):
+            return True
+    return _points(kernel.body) >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
+
+
+def _points(body: Iterable[Stmt]) -> int:
+    """Iterations of the innermost loop that runs most often."""
+    return max((max(s.var.extent, 1) * _points(s.body) for s in body if isinstance(s, Loop)), default=1)
+
+
+def _reach(expr: Expr) -> int:
+    """The largest size of any partial sum of an index; 0 for values of other kinds."""
+    if not isinstance(expr, Linear):
+        return 0
+    reach = abs(expr.offset)
+    for term, coefficient in expr.terms:
+        inner = ix.bounds(term)
+        reach += abs(coefficient) * (max(map(abs, inner)) if inner else 1)
+    return reach
+
+
+def is_position(expr: Expr) -> bool:
+    """Whether an i64 expression is made of loop variables, and so has the dialect's index type in the source."""
+    return isinstance(expr, (Var, Linear, Div, Mod))
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """An accumulator, as templates combine it across threads.
+
+    Attributes:
+        name: Its identifier.
+        type: Its type.
+        identity: What it starts from.
+        combine: The statement that combines ``other`` into it.
+    """
+
+    name: str
+    type: str
+    identity: str
+    combine: str
+
+
+class Writer(ExpressionWriter):
+    """Writes expressions and statements of one kernel.
+
+    Attributes:
+        wide: Positions are 64 bits.
+        packs: (buffer, index) → the element of a pack that stands for that access.
+        arrays: Scratch → the subscript of this thread's element.
+        store_guard: Condition under which stores to memory happen; empty for always.
+    """
+
+    def __init__(self, kernel: Kernel, names: Mapping[str, str] | None = None, *, wide: bool | None = None) -> None:
+        self.kernel = kernel
+        self.wide = is_wide(kernel) if wide is None else wide
+        super().__init__(CUDA_WIDE if self.wide else CUDA, names)
+        self.packs: dict[tuple[str, Expr], str] = {}
+        self.arrays: dict[str, str] = {}
+        self.store_guard = ""
+        self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
+        self.buffers |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, Scratch)}
+        self.combines: dict[str, tuple[str, DType]] = {
+            s.name: (s.combine, s.dtype) for s in walk(kernel.body) if isinstance(s, Acc)
+        }
+
+    @property
+    def index(self) -> str:
+        """The type of positions that may be negative."""
+        return self.dialect.index
+
+    @property
+    def flat(self) -> str:
+        """The type of counters, never negative: divisions by constants are cheaper."""
+        return "unsigned long long" if self.wide else "unsigned"
+
+    def count(self, value: int) -> str:
+        """A literal of the counters' type."""
+        return f"{value}{'ULL' if self.wide else 'u'}"
+
+    def derive(self, names: Mapping[str, str]) -> Writer:
+        """The same writer with other texts for some loop variables."""
+        other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
+        other.packs, other.arrays = dict(self.packs), dict(self.arrays)
+        other.store_guard = self.store_guard
+        return other
+
+    # -- expressions ---------------------------------------------------------------------------------------
+
+    def _one(self, expr: Expr, operands: tuple[Written, ...]) -> Written:
+        match expr:
+            case Load(buffer, index, _):
+                pack = self.packs.get((buffer, index))
+                if pack is not None:
+                    return pack, ATOM
+                if buffer in self.arrays:
+                    return f"{self.name(buffer)}[{self.arrays[buffer]}]", ATOM
+                return f"{self.name(buffer)}[{_position(index, operands[0])}]", ATOM
+            case Call(op, args, _) if op in _COMPARISONS and all(is_position(a) or _is_small(a) for a in args):
+                operands = tuple(
+                    (str(a.value), operand[1]) if isinstance(a, Const) else operand
+                    for a, operand in zip(args, operands, strict=True)
+                )
+            case Call(op, args, _) if op not in ("cast", "select") and not self.wide:
+                # Values are 64-bit integers even where positions fit 32 bits.
+                operands = tuple(
+                    _widened(operand) if is_position(a) else operand for a, operand in zip(args, operands, strict=True)
+                )
+        return super()._one(expr, operands)
+
+    def _divide(self, quotient: bool, value: Expr, by: int, operand: Written) -> Written:
+        known = ix.bounds(value)
+        if known is not None and known[0] >= 0:
+            return super()._divide(quotient, value, by, operand)
+        name = "floor_div" if quotient else "remainder"
+        dtype = dt.int64 if known is None or self.wide else dt.int32
+        entry = self.dialect.operation(name, dtype)
+        return entry.text.format(operand[0], self.dialect.literal(by, dtype)), entry.level
+
+    # -- statements ----------------------------------------------------------------------------------------
+
+    def accumulator(self, name: str) -> Accumulator:
+        """How templates combine an accumulator of the kernel."""
+        combine, dtype = self.combines[name]
+        start = self.dialect.literal(identity(combine, dtype), dtype)
+        identifier = self.name(name)
+        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM))
+
+    def update(self, name: str, value: str, level: int) -> str:
+        """``name = combine(name, value)``."""
+        combine, dtype = self.combines[name]
+        entry = self.dialect.operation(combine, dtype)
+        needed = entry.operands[1] if len(entry.operands) > 1 else 0
+        value = f"({value})" if level < needed else value
+        identifier = self.name(name)
+        if entry.text == "{0} + {1}":
+            return f"{identifier} += {value};"
+        return f"{identifier} = {entry.text.format(identifier, value)};"
+
+    def statements(self, body: Iterable[Stmt]) -> tuple[Tree, ...]:
+        """What one thread does; loops run in the thread."""
+        return tuple(tree for stmt in body for tree in self.statement(stmt))
+
+    def statement(self, stmt: Stmt) -> tuple[Tree, ...]:
+        match stmt:
+            case Let(name, value):
+                return (Line(f"const {self.dialect.types[value.dtype]} {self.name(name)} = {self.write(value)};"),)
+            case Acc(name, _, _):
+                acc = self.accumulator(name)
+                return (Line(f"{acc.type} {acc.name} = {acc.identity};"),)
+            case Update(name, value):
+                text, level = self._written(value)
+                return (Line(self.update(name, text, level)),)
+            case Scratch(name, dtype, size):
+                return (Line(f"{self.dialect.types[dtype]} {self.name(name)}[{max(size, 1)}];"),)
+            case Store():
+                guarded = self.store_guard and stmt.buffer not in self.arrays
+                return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
+            case Loop(var, body, _):
+                unroll = ("unroll",) if 0 < var.extent <= 32 else ()
+                name = self.name(var.name)
+                head = f"for ({self.index} {name} = 0; {name} < {var.extent}; ++{name})"
+                return (Block(head, self.statements(body), unroll),)
+
+    def store(self, stmt: Store) -> str:
+        """The assignment of a store."""
+        dtype = self.buffers[stmt.buffer]
+        target = self.packs.get((stmt.buffer, stmt.index)) or self.element(stmt.buffer, stmt.index)
+        if not stmt.add:
+            return f"{target} = {self.convert(stmt.value, dtype)};"
+        wide = dtype.compute
+        entry = self.dialect.operation("add", wide)
+        before = self.dialect.cast(dtype, wide).text.format(target)
+        total = entry.text.format(before, self.convert(stmt.value, wide, ATOM))
+        return f"{target} = {self.dialect.cast(wide, dtype).text.format(total)};"
+
+    def element(self, buffer: str, index: Expr) -> str:
+        """An element as something to assign to."""
+        if buffer in self.arrays:
+            return f"{self.name(buffer)}[{self.arrays[buffer]}]"
+        return f"{self.name(buffer)}[{_position(index, self._written(index))}]"
+
+    def unflatten(self, flat: str, variables: Sequence[Var]) -> tuple[Tree, ...]:
+        """Loop variables, outermost first, from an unsigned counter over all of their extents."""
+        lines: list[Tree] = []
+        stride = 1
+        for position, var in reversed(list(enumerate(variables))):
+            extent = max(var.extent, 1)
+            value = flat if stride == 1 else f"{flat} / {self.count(stride)}"
+            if position:
+                value = f"{value} % {self.count(extent)}"
+            value = "0" if extent == 1 else f"({self.index}){value if value == flat else f'({value})'}"
+            lines.append(Line(f"const {self.index} {self.name(var.name)} = {value};"))
+            stride *= extent
+        return tuple(reversed(lines))
+
+    # -- declarations --------------------------------------------------------------------------------------
+
+    def parameters(self) -> tuple[str, ...]:
+        """The kernel's parameters. No two name the same memory: what is written in place is one buffer."""
+        return tuple(
+            f"{'const ' if b.role == 'in' else ''}{memory_type(b.dtype)} *__restrict__ {self.name(b.name)}"
+            for b in self.kernel.buffers
+        )
+
+
+def headers(text: str) -> tuple[str, ...]:
+    """The headers that a source needs."""
+    return tuple(sorted({file for name, file in HEADERS.items() if name in text}))
+
+
+def _position(index: Expr, written: Written) -> str:
+    return str(index.value) if isinstance(index, Const) else written[0]
+
+
+def _is_small(expr: Expr) -> bool:
+    return isinstance(expr, Const) and expr.dtype is dt.int64 and -_LIMIT <= expr.value < _LIMIT
+
+
+def _widened(operand: Written) -> Written:
+    text, level = operand
+    cast = conversion("long long")
+    return cast.text.format(f"({text})" if level < ATOM else text), cast.level

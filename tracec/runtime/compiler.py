@@ -1,0 +1,193 @@
+"""The host's C compiler: found, probed once for what it and the C library can do, run with care."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tracec.errors import CompileError, CompilerMissing
+from tracec.runtime.cache import DiskCache, default_cache, key
+
+#: Contraction is allowed, reassociation is not; integers wrap around. Never -ffast-math: it breaks NaN tests,
+#: and loading such an object flushes denormals in the whole process.
+_SAFE_MATHS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+BASE_FLAGS = ("-O3", "-std=gnu11", "-fPIC", *_SAFE_MATHS, "-fwrapv", "-w")
+_ARCHITECTURES = (("-march=native",), ("-mcpu=native",), ())
+_THREADS = (("-fopenmp",), ("-fopenmp-simd",), ())
+
+_PROBE = """
+#pragma omp declare simd notinbranch
+extern float expf(float) __attribute__((const, nothrow));
+#pragma omp declare simd notinbranch
+extern float tanhf(float) __attribute__((const, nothrow));
+void tracec_exp(const float *restrict x, float *restrict y, long n) {
+#pragma omp simd
+  for (long i = 0; i < n; i++) y[i] = expf(x[i]);
+}
+void tracec_tanh(const float *restrict x, float *restrict y, long n) {
+#pragma omp simd
+  for (long i = 0; i < n; i++) y[i] = tanhf(x[i]);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A C compiler and the flags that suit it and this machine.
+
+    Attributes:
+        command: The program and arguments of its own, such as ``zig cc``.
+        flags: What every compilation is given.
+        identity: Changes when the compiler or the processor does.
+    """
+
+    command: tuple[str, ...]
+    flags: tuple[str, ...]
+    identity: str
+
+    def shared_object(self, units: Sequence[str], cache: DiskCache | None = None) -> Path:
+        """Compile and link translation units, or find the result in the cache.
+
+        Raises:
+            CompileError: the compiler rejects the source; its log and a copy of the source are named.
+        """
+        cache = cache or default_cache()
+        name = key(self.identity, " ".join(self.flags), *units)
+        found = cache.fetch(name, "so")
+        if found is None:
+            found = cache.store(name, "so", self._build(units))
+        return found
+
+    def _build(self, units: Sequence[str]) -> bytes:
+        with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
+            folder = Path(temporary)
+            sources = [folder / f"unit{n}.c" for n in range(len(units))]
+            for path, text in zip(sources, units, strict=True):
+                path.write_text(text)
+            output = folder / "plan.so"
+            if len(units) == 1:
+                self._run([[*self.flags, "-shared", str(sources[0]), "-o", str(output), "-lm"]], sources)
+            else:
+                objects = [s.with_suffix(".o") for s in sources]
+                jobs = [[*self.flags, "-c", str(s), "-o", str(o)] for s, o in zip(sources, objects, strict=True)]
+                self._run(jobs, sources)
+                self._run([[*self.flags, "-shared", *map(str, objects), "-o", str(output), "-lm"]], sources)
+            return output.read_bytes()
+
+    def _run(self, jobs: list[list[str]], sources: list[Path]) -> None:
+        """Run the compiler on every list of arguments, at the same time."""
+        running = [
+            subprocess.Popen(
+                [*self.command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+            for arguments in jobs
+        ]
+        logs = [process.communicate()[0].decode(errors="replace") for process in running]
+        for process, log, arguments in zip(running, logs, jobs, strict=True):
+            if process.returncode:
+                kept = Path(tempfile.mkdtemp(prefix="tracec-failed-"))
+                for s in sources:
+                    shutil.copy(s, kept)
+                raise CompileError(
+                    f"{self.command[0]} rejects generated C (exit code {process.returncode}); the source is in {kept}",
+                    where=" ".join([*self.command, *arguments]) + "\n" + log.strip()[:4000],
+                    hint="please report this with the source; TRACEC_CC chooses another compiler",
+                )
+
+
+def find_compiler() -> Compiler:
+    """The C compiler that ``TRACEC_CC`` names, else the first of gcc, cc and clang on the path.
+
+    Raises:
+        CompilerMissing: there is none, or it cannot make shared objects.
+    """
+    return _find(os.environ.get("TRACEC_CC"), os.environ.get("PATH", ""))
+
+
+@cache
+def _find(chosen: str | None, path: str) -> Compiler:
+    candidates = [chosen] if chosen else ["gcc", "cc", "clang"]
+    for candidate in candidates:
+        program, *arguments = candidate.split() or [""]
+        found = shutil.which(program, path=path)
+        if found:
+            return _probe((found, *arguments))
+    what = f"TRACEC_CC={chosen} is not there" if chosen else "no C compiler (gcc, cc, clang) is on the path"
+    raise CompilerMissing(what, hint="install gcc, or set TRACEC_CC to a C compiler")
+
+
+def _probe(command: tuple[str, ...]) -> Compiler:
+    identity = f"{_program_identity(command)} {_processor()}"
+    cache, name = default_cache(), key("probe 1", identity, _PROBE, " ".join(BASE_FLAGS))
+    known = cache.read(name, "json")
+    if known is None:
+        known = json.dumps(_best_flags(command)).encode()
+        cache.store(name, "json", known)
+    return Compiler(command, tuple(json.loads(known)), identity)
+
+
+def _program_identity(command: tuple[str, ...]) -> str:
+    """Path, size and time of the program: asking it for its version would cost each start some milliseconds."""
+    real = os.path.realpath(command[0])
+    state = os.stat(real)
+    return f"{real} {state.st_size} {state.st_mtime_ns} {' '.join(command[1:])}"
+
+
+@cache
+def _processor() -> str:
+    """What -march=native depends on."""
+    words = [platform.machine(), platform.libc_ver()[1]]
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if not line.strip():
+                    break
+                if line.split(":")[0].strip() in ("model name", "flags", "Features", "CPU part", "CPU implementer"):
+                    words.append(line.split(":", 1)[1].strip())
+    except OSError:
+        words.append(platform.processor())
+    return " ".join(words)
+
+
+def _best_flags(command: tuple[str, ...]) -> list[str]:
+    """The first combination that compiles and loads, and the level of vector maths that it reaches."""
+    log = ""
+    with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
+        source, output = Path(temporary, "probe.c"), Path(temporary, "probe.so")
+        source.write_text(_PROBE)
+        for threads in _THREADS:
+            for architecture in _ARCHITECTURES:
+                flags = [*BASE_FLAGS, *architecture, *threads]
+                done = subprocess.run(
+                    [*command, *flags, "-shared", str(source), "-o", str(output), "-lm"],
+                    capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                )  # fmt: skip
+                log = log or done.stderr
+                if done.returncode == 0 and _loads(output):
+                    symbols = output.read_bytes()
+                    level = int(b"_ZGV" in symbols and b"_expf" in symbols)
+                    level += level and b"v_tanhf" in symbols
+                    return [*flags, f"-DTRACEC_VECTOR_MATH={level}"]
+    raise CompilerMissing(
+        f"{command[0]} cannot build a shared object: {log.strip()[:500]}",
+        hint="install gcc and the C library's development files, or set TRACEC_CC to another compiler",
+    )
+
+
+def _loads(path: Path) -> bool:
+    """Whether a fresh process can load a shared object."""
+    try:
+        ctypes.CDLL(str(path))
+    except OSError:
+        return False
+    return sys.platform != "win32"

@@ -1,0 +1,79 @@
+"""Rendered C, compiled, cached and loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from tracec.ir.plan import Plan
+from tracec.runtime.compiler import Compiler, find_compiler
+from tracec.runtime.executable import Executable, Host
+
+
+class Program(Protocol):
+    """What `tracec.codegen.c` renders."""
+
+    @property
+    def units(self) -> tuple[str, ...]: ...
+
+    @property
+    def entry(self) -> str: ...
+
+
+def load(plan: Plan, program: Program) -> Executable:
+    """Compile a rendered plan (or find it in the disk cache) and load it.
+
+    Raises:
+        CompilerMissing: there is no C compiler that works.
+        CompileError: the compiler rejects the source.
+    """
+    compiler = find_compiler()
+    _load_threads()
+    path = compiler.shared_object(program.units)
+    library = ctypes.CDLL(str(path))
+    if not _set_threads and hasattr(library, "omp_set_num_threads"):
+        _set_threads.append(library.omp_set_num_threads)
+    return Executable(plan, library, program.entry, _host(compiler).invoke)
+
+
+@cache
+def _host(compiler: Compiler) -> Host:
+    package = Path(__file__).resolve().parent.parent
+    folders = (package / "templates", package.parent / "templates")
+    source = next(p for p in (f / "c" / "host.c" for f in folders) if p.exists())
+    return Host(str(compiler.shared_object([source.read_text()])))
+
+
+#: Rounds that an idle thread spins before it sleeps, some hundred microseconds. The default is several times
+#: that, and on a busy machine a thread that spins keeps the one it waits for from running.
+_SPIN = "50000"
+
+
+@cache
+def _load_threads() -> None:
+    """Load OpenMP's runtime, which reads its settings at that moment, unless the user has chosen them."""
+    if os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+        return
+    os.environ["GOMP_SPINCOUNT"] = _SPIN
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        pass
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+_set_threads: list[Callable[[int], object]] = []
+
+
+def _leave_threads_behind() -> None:
+    """A forked child has none of its parent's threads, and waiting for them would never end."""
+    for set_threads in _set_threads:
+        set_threads(1)
+
+
+os.register_at_fork(after_in_child=_leave_threads_behind)

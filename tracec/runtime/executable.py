@@ -1,0 +1,138 @@
+"""A loaded plan, called with arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from tracec.ir.plan import Plan
+from tracec.runtime.blas import lib_table
+from tracec.runtime.pool import MIN_POOLED, POOL, Array
+
+Invoke = Callable[[int, list[Array], list[Array], int], None]
+
+
+class Executable:
+    """Runs a plan on the CPU. Safe to call from several threads at once: each call has an arena of its own.
+
+    Args:
+        plan: The plan.
+        library: The shared object made of it; kept loaded as long as this object lives.
+        entry: The symbol to call.
+        invoke: Calls an entry's address with inputs, outputs and arena; see `Host`.
+    """
+
+    def __init__(self, plan: Plan, library: ctypes.CDLL, entry: str, invoke: Invoke) -> None:
+        self.plan = plan
+        self._library = library
+        self._entry = ctypes.cast(getattr(library, entry), ctypes.c_void_p).value or 0
+        self._invoke = invoke
+        self._arena_bytes = plan.memory.peak_bytes
+        self._arenas: list[Array] = []
+        makers: list[Callable[[], Array] | None] = []
+        results: list[tuple[bool, int]] = []
+        for position, v in enumerate(plan.outputs):
+            value = plan.values[v]
+            own = value.place == "output" and value.index == position
+            makers.append(_maker(value.type.shape, value.type.dtype.numpy, value.type.nbytes) if own else None)
+            results.append((value.place == "input", value.index))
+        self._makers = makers
+        self._results = results
+        self._plain = all(makers) and all(not given and i == n for n, (given, i) in enumerate(results))
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the plan.
+
+        Args:
+            inputs: C-contiguous arrays of the plan's input types. Those that the plan donates are written to.
+
+        Returns:
+            The outputs; one that is written in place of an input is that very array.
+        """
+        if type(inputs) is not list:
+            inputs = list(inputs)
+        if self._plain:
+            outputs = [make() for make in self._makers]  # type: ignore[misc]
+        else:
+            outputs = [make() if make else _NOTHING for make in self._makers]
+        if self._arena_bytes:
+            try:
+                arena = self._arenas.pop()
+            except IndexError:
+                arena = POOL.empty((self._arena_bytes + 64,), _BYTE, max(self._arena_bytes + 64, MIN_POOLED))
+            base = arena.__array_interface__["data"][0]
+            self._invoke(self._entry, inputs, outputs, base)
+            self._arenas.append(arena)
+        else:
+            self._invoke(self._entry, inputs, outputs, 0)
+        if self._plain:
+            return outputs
+        return [inputs[i] if given else outputs[i] for given, i in self._results]
+
+
+_BYTE = np.dtype(np.uint8)
+_NOTHING = np.empty(0, np.uint8)
+
+
+def _maker(shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> Callable[[], Array]:
+    if nbytes < MIN_POOLED:
+        return partial(np.empty, shape, dtype)
+    return partial(POOL.empty, shape, dtype, nbytes)
+
+
+@cache
+def data_offset() -> int:
+    """Where NumPy's array objects keep their data pointer; -1 where it cannot be told."""
+    probe = np.empty(1)
+    address, word = probe.ctypes.data, ctypes.sizeof(ctypes.c_void_p)
+    offset = object.__basicsize__
+    try:
+        found = ctypes.c_void_p.from_address(id(probe) + offset).value
+    except (ValueError, OSError):
+        return -1
+    return offset if word == 8 and found == address else -1
+
+
+class Host:
+    """The compiled helper of ``templates/c/host.c``, and the routines that every plan is handed.
+
+    Args:
+        path: Its shared object.
+    """
+
+    def __init__(self, path: str) -> None:
+        library = ctypes.PyDLL(path)
+        self._table = lib_table(library)
+        self._lib = ctypes.addressof(self._table)
+        self._call = library.tracec_call
+        self._call.restype = None
+        self._call.argtypes = [
+            ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long,
+        ]  # fmt: skip
+
+    @property
+    def invoke(self) -> Invoke:
+        """How entries are called on this interpreter."""
+        return self._plainly if data_offset() < 0 else self._directly()
+
+    def _directly(self) -> Invoke:
+        """The helper reads the pointers: about half a microsecond, and without Python's lock."""
+        call, lib, offset = self._call, self._lib, data_offset()
+
+        def invoke(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+            call(entry, inputs, outputs, arena, lib, offset)
+
+        return invoke
+
+    def _plainly(self, entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+        """NumPy is asked for the pointers, where its array objects are laid out otherwise."""
+        pointers = [a.ctypes.data for a in (*inputs, *outputs)]
+        table = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
+        _ENTRY(entry)(table, arena, self._lib)
+
+
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

@@ -1,0 +1,279 @@
+"""CUDA C++ to machine code with NVRTC, which needs neither a GPU nor a driver.
+
+Several sources are compiled as few programs, since starting the compiler costs more than a kernel; what
+comes out is kept on disk by source, and a source that is known is never compiled again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tracec.errors import CompileError
+from tracec.runtime.cache import default_cache, key
+
+#: IEEE arithmetic: subnormals are kept, division and square root are rounded correctly. Fused multiply-adds
+#: round once instead of twice.
+OPTIONS = (
+    "--std=c++17",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    "--fmad=true",
+    "--ptxas-options=-v",
+)
+#: Programs that a batch is compiled as, each on a thread of its own.
+PROGRAMS = 2
+
+_INSTALL = 'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime)'
+_ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
+_COMMENTS = re.compile(r"\A(?://[^\n]*\n)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a function takes, as the assembler reports it.
+
+    Attributes:
+        registers: Of each thread.
+        spill_bytes: Registers written to memory for want of room, stores and loads together, each thread.
+        shared_bytes: Static shared memory of each block.
+        stack_bytes: Local memory of each thread: arrays that are indexed at run time, and spills.
+    """
+
+    registers: int
+    spill_bytes: int
+    shared_bytes: int
+    stack_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cubin:
+    """Machine code of one source.
+
+    Attributes:
+        image: An ELF file; sources that were compiled together share it.
+        functions: Resources of each of the source's ``__global__`` functions.
+        log: What the compiler said; empty where the code came from the cache.
+    """
+
+    image: bytes = field(repr=False)
+    functions: Mapping[str, Resources]
+    log: str = field(default="", repr=False)
+
+    @property
+    def resources(self) -> Resources:
+        """The most that any of the functions takes."""
+        every = [asdict(r) for r in self.functions.values()]
+        return Resources(**{name: max(r[name] for r in every) for name in every[0]})
+
+
+def compile_cuda(source: str, arch: str) -> Cubin:
+    """Compile one source.
+
+    Args:
+        source: CUDA C++ with at least one ``extern "C" __global__`` function.
+        arch: GPU architecture, ``sm_90``.
+
+    Raises:
+        CompileError: the source is wrong, the architecture is unknown, or CuPy or NVRTC is missing.
+    """
+    (cubin,) = compile_sources([source], arch)
+    return cubin
+
+
+def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
+    """Compile sources whose functions have different names, together.
+
+    Args:
+        sources: CUDA C++, each complete by itself.
+        arch: GPU architecture, ``sm_90``.
+
+    Raises:
+        CompileError: a source is wrong, the architecture is unknown, or CuPy or NVRTC is missing.
+    """
+    keys = [_key(s, arch) for s in sources]
+    found: dict[str, Cubin] = {}
+    for k in dict.fromkeys(keys):
+        kept = _read(k)
+        if kept is not None:
+            found[k] = kept
+    missing = {k: s for k, s in zip(keys, sources, strict=True) if k not in found}
+    if missing:
+        check_arch(arch)
+        groups = [g for g in (list(missing.items())[i::PROGRAMS] for i in range(PROGRAMS)) if g]
+        if len(groups) == 1:
+            found |= _compile_group(groups[0], arch)
+        else:
+            with ThreadPoolExecutor(PROGRAMS, "tracec-nvrtc") as pool:
+                for made in pool.map(_compile_group, groups, [arch] * len(groups)):
+                    found |= made
+    return tuple(found[k] for k in keys)
+
+
+def check_arch(arch: str) -> None:
+    """Refuse an architecture that this NVRTC cannot compile for.
+
+    Raises:
+        CompileError: lists those that it can.
+    """
+    known = [f"sm_{n}" for n in _nvrtc().getSupportedArchs()]
+    match = re.fullmatch(r"(sm_\d+)[af]?", arch)
+    if match is None or match[1] not in known:
+        raise CompileError(
+            f"nvrtc: architecture {arch!r} is unknown to NVRTC {'.'.join(map(str, _version()))}",
+            hint=f"use one of {', '.join(known)}",
+        )
+
+
+def merge(sources: Sequence[str]) -> str:
+    """One program of several: headers first, then each source in a namespace of its own."""
+    if len(sources) == 1:
+        return sources[0]
+    headers: dict[str, None] = {}
+    parts: list[str] = []
+    for number, source in enumerate(sources):
+        lines = source.splitlines()
+        headers.update(dict.fromkeys(line for line in lines if line.startswith("#include")))
+        rest = "\n".join(line for line in lines if not line.startswith("#include"))
+        parts.append(f"namespace source{number} {{\n{rest}\n}}")
+    return "\n".join((*headers, *parts)) + "\n"
+
+
+def entry_names(source: str) -> tuple[str, ...]:
+    """The ``__global__`` functions of a source."""
+    return tuple(_ENTRY.findall(source))
+
+
+def parse_log(log: str) -> dict[str, Resources]:
+    """Function → resources, from what ``--ptxas-options=-v`` prints."""
+    found: dict[str, Resources] = {}
+    name, spill, stack = "", 0, 0
+    for line in log.splitlines():
+        if match := re.search(r"Compiling entry function '(\w+)'", line):
+            name, spill, stack = match[1], 0, 0
+        elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            # Functions that were not inlined follow under the entry's name.
+            stack, spill = max(stack, int(match[1])), spill + int(match[2]) + int(match[3])
+        elif match := re.search(r"Used (\d+) registers", line):
+            shared = re.search(r"(\d+) bytes smem", line)
+            found[name] = Resources(int(match[1]), spill, int(shared[1]) if shared else 0, stack)
+    return found
+
+
+# -- the compiler ------------------------------------------------------------------------------------------
+
+
+@cache
+def _nvrtc() -> Any:
+    """CuPy's module for NVRTC, once it is known to work."""
+    try:
+        from cupy.cuda import nvrtc
+    except ImportError as error:
+        raise CompileError(f"nvrtc: CuPy cannot be imported ({error})", hint=_INSTALL) from error
+    try:
+        nvrtc.getVersion()
+    except Exception as error:  # CuPy raises what the loader raised
+        raise CompileError(f"nvrtc: NVRTC cannot be loaded ({error})", hint=_INSTALL) from error
+    return nvrtc
+
+
+@cache
+def _version() -> tuple[int, ...]:
+    return tuple(_nvrtc().getVersion())
+
+
+@cache
+def include_folders() -> tuple[str, ...]:
+    """Where cuda_fp16.h and its like lie: in NVIDIA's wheels, else in a toolkit."""
+    spec = importlib.util.find_spec("nvidia")
+    roots = [Path(p) for p in spec.submodule_search_locations or ()] if spec else []
+    folders = [f for root in roots for f in sorted(root.glob("*/include"))]
+    folders += [Path(os.environ[name], "include") for name in ("CUDA_PATH", "CUDA_HOME") if name in os.environ]
+    return tuple(str(f) for f in folders if (f / "cuda_fp16.h").exists())[:1]
+
+
+def _compile_group(group: Sequence[tuple[str, str]], arch: str) -> dict[str, Cubin]:
+    """Compile sources as one program and keep the results; where that fails, say which source it was."""
+    sources = [s for _, s in group]
+    try:
+        image, log = _compile(merge(sources), arch)
+    except CompileError:
+        if len(group) == 1:
+            raise
+        return {k: c for one in group for k, c in _compile_group([one], arch).items()}
+    resources = parse_log(log)
+    module = key(*(k for k, _ in group))
+    default_cache().store(module, "cubin", image)
+    found: dict[str, Cubin] = {}
+    for k, source in group:
+        functions = {name: resources[name] for name in entry_names(source)}
+        described = {"module": module, "functions": {n: asdict(r) for n, r in functions.items()}}
+        default_cache().store(k, "json", json.dumps(described).encode())
+        found[k] = Cubin(image, functions, log)
+    return found
+
+
+def _compile(source: str, arch: str) -> tuple[bytes, str]:
+    nvrtc = _nvrtc()
+    options = (f"--gpu-architecture={arch}", *OPTIONS, *(f"--include-path={f}" for f in include_folders()))
+    program = nvrtc.createProgram(source, "kernel.cu", [], [])
+    try:
+        try:
+            nvrtc.compileProgram(program, options)
+        except nvrtc.NVRTCError as error:
+            log = nvrtc.getProgramLog(program).strip("\0\n ")
+            raise _failure(source, arch, log or str(error)) from None
+        image = bytes(nvrtc.getCUBIN(program))
+        # CuPy drops the last byte, without which disassemblers refuse the image.
+        return image + b"\0", nvrtc.getProgramLog(program).strip("\0\n ")
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def _failure(source: str, arch: str, log: str) -> CompileError:
+    """The compiler's words, and the numbered lines of the source around the first error."""
+    name = (*entry_names(source), "kernel")[0]
+    match = re.search(r"kernel\.cu\((\d+)\): (?:catastrophic )?error", log)
+    where = None
+    if match:
+        at = int(match[1])
+        lines = source.splitlines()
+        first = max(at - 4, 1)
+        where = "\n  ".join(
+            f"{'>' if number == at else ' '} {number:4} | {line}"
+            for number, line in enumerate(lines[first - 1 : at + 3], first)
+        )
+    return CompileError(
+        f"nvrtc: {name} does not compile for {arch}\n  " + log.replace("\n", "\n  "),
+        where=where,
+        hint="this is a bug in tracec unless you wrote the source; please report it with the lines above",
+    )
+
+
+# -- the cache ---------------------------------------------------------------------------------------------
+
+
+def _key(source: str, arch: str) -> str:
+    """What the machine code hangs on; not the comments above it, which name the user's lines."""
+    return key("cuda", ".".join(map(str, _version())), arch, " ".join(OPTIONS), _COMMENTS.sub("", source))
+
+
+def _read(name: str) -> Cubin | None:
+    cache = default_cache()
+    described = cache.read(name, "json")
+    if described is None:
+        return None
+    values = json.loads(described)
+    image = cache.read(values["module"], "cubin")
+    if image is None:
+        return None
+    return Cubin(image, {n: Resources(**r) for n, r in values["functions"].items()})
