@@ -93,7 +93,7 @@ def test_messages():
         "sum: axes (1, 0) are not distinct and in order\n  hint: name each axis once, in order"
     )
     assert message(DTypeError, ops.sum, typed(3, dtype=dt.bool_), axes=(0,)) == (
-        "sum: takes numbers, bool given\n  hint: cast it to a number type first"
+        "sum: takes numbers, bool given\n  hint: cast it to a number type"
     )
     assert message(AxisError, ops.argmax, typed(), axis=0) == (
         "argmax: axis 0 is out of range for shape ()\n  hint: a scalar has no axes: reshape it to (1,)"

@@ -1,0 +1,64 @@
+"""Every operator on every target: all samples of one in a graph, against its eager rule.
+
+    interpreted     planned for a target, its kernels run by the NumPy interpreter
+    cpu             generated C, compiled and run; skipped where there is no C compiler
+    cuda            generated CUDA compiled to a cubin by NVRTC, which spills nothing; nothing is launched
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.ops.test_table import NAMED, close, draw, eager, epsilon, graph_of
+from tracec.codegen import c as c_codegen
+from tracec.ir import dtype as dt
+from tracec.ir.graph import Graph
+from tracec.ir.verify_plan import verify_plan
+from tracec.plan import TARGETS, make_plan
+from tracec.runtime import cpu
+from tracec.runtime.compiler import CompilerMissing
+from tracec.runtime.interpreter import run_plan
+
+OPERATORS = [op for op in NAMED if op.name != "constant"]
+
+
+def table(op):
+    """All samples of an operator as one graph, with operands and expected results."""
+    inputs, outputs, arrays, expected = [], [], [], []
+    for sample in op.samples:
+        graph = graph_of(op, sample)
+        operands = draw(sample, op.name)
+        inputs += graph.inputs
+        outputs += graph.outputs
+        arrays += operands
+        expected.append(eager(op, sample, operands))
+    return Graph(tuple(inputs), tuple(outputs), op.name), arrays, expected
+
+
+def compare(found, expected, op):
+    for f, e in zip(found, expected, strict=True):
+        # Vector mathematics is good to a few units in the last place; sums of products add up more.
+        scale = max(1.0, float(np.abs(e.astype(np.float64)).max(initial=0, where=np.isfinite(e.astype(np.float64)))))
+        eps = epsilon(dt.of_numpy(e.dtype))
+        close(np.asarray(f), e, rtol=16 * eps, atol=8 * eps * scale)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("op", OPERATORS, ids=str)
+def test_interpreted_is_eager(op, target):
+    graph, arrays, expected = table(op)
+    plan = make_plan(graph, TARGETS[target])
+    verify_plan(plan)
+    compare(run_plan(plan, arrays), expected, op)
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=str)
+def test_compiled_is_eager(op):
+    graph, arrays, expected = table(op)
+    plan = make_plan(graph, TARGETS["cpu"])
+    try:
+        program = cpu.load(plan, c_codegen.render(plan))
+    except CompilerMissing as missing:
+        pytest.skip(str(missing))
+    compare(program(arrays), expected, op)

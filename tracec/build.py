@@ -1,0 +1,148 @@
+"""From a graph to something that runs: optimise, plan, generate, load; every stage kept for reading."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracec import optimize
+from tracec.codegen import c as c_codegen
+from tracec.codegen import cuda as cuda_codegen
+from tracec.errors import ArgumentError
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.ir.plan import Plan
+from tracec.plan import TARGETS, make_plan
+from tracec.runtime import cpu as cpu_runtime
+from tracec.runtime.compiler import CompilerMissing
+
+#: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
+Runner = Callable[[Sequence[Any]], list[Any]]
+
+PLANNING = ("fuse", "horizontal", "order", "memory")
+
+
+class Stages(Mapping[str, str]):
+    """Name → text of each stage, in order; a text is made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], str]]) -> None:
+        self._makers = dict(makers)
+
+    def __getitem__(self, name: str) -> str:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __repr__(self) -> str:
+        return f"<stages: {', '.join(self)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A graph's way through the compiler.
+
+    Attributes:
+        graph: The optimised graph.
+        plan: Its kernels, order and memory.
+        program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
+        donate: Output position → input position whose memory it takes over.
+        stages: Text of every stage.
+    """
+
+    graph: Graph
+    plan: Plan
+    program: Any
+    donate: Mapping[int, int]
+    stages: Stages
+
+
+def check_names(disabled: frozenset[str]) -> None:
+    """Refuse names of optimisations that there are not.
+
+    Raises:
+        ArgumentError: a name is unknown; the message lists those that exist.
+    """
+    known = (*(p.name for p in optimize.PIPELINE.passes), *PLANNING)
+    unknown = sorted(disabled - set(known))
+    if unknown:
+        raise ArgumentError(
+            f"compile: no optimisation is named {', '.join(unknown)}", hint=f"those that exist: {', '.join(known)}"
+        )
+
+
+def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> Built:
+    """Optimise, plan and generate source for a target."""
+    passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
+    plan = make_plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING))
+    program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
+    makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
+    for record in passes.records:
+        makers[record.name] = record.__str__
+    makers["plan"] = plan.__str__
+    makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
+    makers["source"] = program.__str__
+    built = Built(passes.graph, plan, program, donate, Stages(makers))
+    folder = os.environ.get("TRACEC_DUMP")
+    if folder:
+        dump(built, Path(folder), graph.name)
+    return built
+
+
+_dumps = itertools.count()
+
+
+def dump(built: Built, folder: Path, name: str) -> None:
+    """Write every stage as a file of its own."""
+    suffixes = {"source": ".cu" if hasattr(built.program, "arch") else ".c"}
+    clean = re.sub(r"\W+", "_", name)
+    place = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_dumps):03d}-{clean}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for number, (stage, text) in enumerate(built.stages.items()):
+            (place / f"{number:02d}-{stage}{suffixes.get(stage, '.txt')}").write_text(text + "\n")
+    except OSError as error:
+        warnings.warn(f"TRACEC_DUMP: cannot write to {folder}: {error}", stacklevel=2)
+
+
+_warned_fallback = False
+
+
+def load(built: Built) -> Runner:
+    """Something that runs the built program on the CPU.
+
+    With no C compiler on the machine the graph is run operator by operator; one warning says what to install.
+    """
+    try:
+        runner: Runner = cpu_runtime.load(built.plan, built.program)
+        return runner
+    except CompilerMissing as missing:
+        global _warned_fallback
+        if not _warned_fallback:
+            _warned_fallback = True
+            warnings.warn(f"{missing}", RuntimeWarning, stacklevel=2)
+        return interpreted(built.graph, built.donate)
+
+
+def interpreted(graph: Graph, donate: Mapping[int, int]) -> Runner:
+    """The graph run by the operators' eager rules, with the same effects on donated inputs."""
+
+    def run(arrays: Sequence[Any]) -> list[Any]:
+        # Copies: results may be views of inputs that are about to be written.
+        results = [r.copy() for r in evaluate(graph, arrays)]
+        for out, inp in donate.items():
+            arrays[inp][...] = results[out]
+            results[out] = arrays[inp]
+        return results
+
+    return run

@@ -1,0 +1,121 @@
+"""A recorded function as programs: one for what it computes, one for the gradients of each of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracec import optimize
+from tracec.build import PLANNING, Built, build, load
+from tracec.record.recorder import Recorder
+from tracec.record.recording import Recording, find_tensors
+from tracec.record.tensor import Tensor
+from tracec.replay import Backward, Derivative, Replay, record_derivatives
+from tracec.transform.split import Later, split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """One run of a function.
+
+    Attributes:
+        recording: The graph: results, gradients of results, then state; the last inputs may be cotangents.
+        out: What the function returned.
+        arguments: The tensors it was given.
+        derivatives: How gradients go back from its results.
+    """
+
+    recording: Recording
+    out: Any
+    arguments: tuple[Tensor, ...]
+    derivatives: tuple[Derivative, ...]
+
+
+def record(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor], keep: bool
+) -> Recorded:
+    """Run a function and write down what it does.
+
+    Args:
+        fn: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        arguments: The tensors among them.
+        keep: Whether what it does to tensors lasts; otherwise they are left as they were.
+
+    Raises:
+        RecordError: what it does cannot be recorded.
+    """
+    recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"))
+    try:
+        with recorder:
+            out = fn(*args, **kwargs)
+            derivatives = record_derivatives(recorder, out, arguments)
+        grads = [g for d in derivatives for g in d.grads if g is not None]
+        recording = recorder.finish((out, grads))
+    finally:
+        if not keep:
+            recorder.rollback()
+    return Recorded(recording, out, tuple(arguments), tuple(derivatives))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A recorded function, built.
+
+    Attributes:
+        recorded: What it was built from.
+        forward: What the function computes, and the values that gradients need.
+        backward: For each derivative its program and where its inputs come from.
+        inputs: For each input of ``forward`` its position among the recording's.
+    """
+
+    recorded: Recorded
+    forward: Built
+    backward: tuple[tuple[Derivative, Built, Later], ...]
+    inputs: tuple[int, ...]
+
+    def load(self) -> Replay:
+        """Compile or find the programs and make them callable."""
+        backwards = []
+        for derivative, built, later in self.backward:
+            gives, position = [], 0
+            for g in derivative.grads:
+                gives.append(None if g is None else position)
+                position += g is not None
+            backwards.append(Backward(derivative, load(built), later.residuals, tuple(gives)))
+        recorded = self.recorded
+        return Replay(recorded.recording, load(self.forward), recorded.out, recorded.arguments, backwards, self.inputs)
+
+
+def build_program(recorded: Recorded, target: str, arch: str, disabled: frozenset[str]) -> Program:
+    """Optimise, split, plan and generate source."""
+    recording = recorded.recording
+    graph = recording.graph
+    if not recorded.derivatives:
+        built = build(graph, target, arch, recording.donations(), disabled)
+        return Program(recorded, built, (), tuple(range(len(graph.inputs))))
+    joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
+    count = len(find_tensors(recorded.out))
+    later, at = [], count
+    for d in recorded.derivatives:
+        size = sum(g is not None for g in d.grads)
+        later.append(list(range(at, at + size)))
+        at += size
+    first = [i for i in range(len(graph.outputs)) if not count <= i < at]
+    cotangents = [_input_of(recording, d.cotangent) for d in recorded.derivatives]
+    inputs = tuple(i for i in range(len(graph.inputs)) if i not in cotangents)
+    donations = recording.donations()
+    forward, parts = split(joint, first, later, [[c] for c in cotangents], frozenset(donations.values()))
+    donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
+    built = build(forward, target, arch, donate, disabled)
+    backward = tuple(
+        (d, build(part.graph, target, arch, {}, disabled), part)
+        for d, part in zip(recorded.derivatives, parts, strict=True)
+    )
+    return Program(recorded, built, backward, inputs)
+
+
+def _input_of(recording: Recording, tensor: Tensor) -> int:
+    return next(i for i, v in enumerate(recording.inputs) if v.storage is tensor._storage)
