@@ -1,0 +1,144 @@
+"""Twenty steps of every optimiser give what PyTorch's give."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec import optim
+
+torch = pytest.importorskip("torch")
+
+SHAPES = [(3, 4), (5,), ()]
+STEPS = 20
+
+SGD = [
+    {},
+    {"weight_decay": 0.1, "maximize": True},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.05},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05},
+]
+ADAM = [
+    {},
+    {"weight_decay": 0.1},
+    {"amsgrad": True, "betas": (0.5, 0.9)},
+    {"maximize": True, "eps": 1e-3},
+    {"betas": (0.0, 0.99)},
+]
+RMSPROP = [
+    {},
+    {"alpha": 0.9, "eps": 1e-4, "weight_decay": 0.1},
+    {"momentum": 0.8, "maximize": True},
+    {"centered": True, "momentum": 0.5},
+]
+CASES = [
+    *(("SGD", {"lr": 0.05, **o}) for o in SGD),
+    *(("Adam", {"lr": 0.02, **o}) for o in ADAM),
+    *(("AdamW", {"lr": 0.02, **o}) for o in ADAM),
+    *(("RMSprop", {"lr": 0.01, **o}) for o in RMSPROP),
+]
+
+
+class Pair:
+    """The same parameters in both libraries."""
+
+    def __init__(self, name, options, dtype="float32", seed=0):
+        self.rng = np.random.default_rng(seed)
+        values = [np.asarray(self.rng.normal(size=s), dtype) for s in SHAPES]
+        self.ours = [tracec.from_numpy(v.copy()).requires_grad_() for v in values]
+        self.theirs = [torch.from_numpy(v.copy()).requires_grad_() for v in values]
+        self.optimizer = getattr(optim, name)(self.ours, **options)
+        self.reference = getattr(torch.optim, name)(self.theirs, **options)
+
+    def gradients(self, skip=()):
+        for k, (p, q) in enumerate(zip(self.ours, self.theirs, strict=True)):
+            g = np.asarray(self.rng.normal(size=tuple(q.shape)), q.detach().numpy().dtype)
+            p.grad = None if k in skip else tracec.from_numpy(g.copy())
+            q.grad = None if k in skip else torch.from_numpy(g.copy())
+
+    def step(self, skip=()):
+        self.gradients(skip)
+        self.optimizer.step()
+        self.reference.step()
+
+    def check(self, rtol=2e-5, atol=2e-6):
+        for p, q in zip(self.ours, self.theirs, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=lambda v: str(v) if isinstance(v, dict) else v)
+def test_trajectory(name, options):
+    pair = Pair(name, options)
+    for _ in range(STEPS):
+        pair.step()
+        pair.check()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+def test_trajectory_in_float64_has_its_precision(name):
+    pair = Pair(name, {"lr": 0.05}, "float64")
+    for _ in range(STEPS):
+        pair.step()
+    pair.check(rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name, options", [("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}), ("AdamW", {}), ("RMSprop", {})]
+)
+def test_parameters_without_gradient_are_skipped_and_their_first_step_comes_later(name, options):
+    pair = Pair(name, options)
+    before = pair.ours[0].detach().numpy().copy()
+    pair.step(skip=(0,))
+    assert np.array_equal(pair.ours[0].detach().numpy(), before)
+    for _ in range(5):
+        pair.step(skip=(1,))
+        pair.check()
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=lambda v: str(v) if isinstance(v, dict) else v)
+def test_state_of_pytorch_is_taken_over(name, options):
+    pair = Pair(name, options)
+    for _ in range(3):
+        pair.gradients()
+        pair.reference.step()
+    for p, q in zip(pair.ours, pair.theirs, strict=True):
+        with tracec.no_grad():
+            p.copy_(tracec.from_numpy(q.detach().numpy().copy()))
+    pair.optimizer.load_state_dict(copy.deepcopy(pair.reference.state_dict()))
+    for _ in range(3):
+        pair.step()
+        pair.check()
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=lambda v: str(v) if isinstance(v, dict) else v)
+def test_state_dict_has_the_form_of_pytorch(name, options):
+    pair = Pair(name, options)
+    pair.step()
+    ours, theirs = pair.optimizer.state_dict(), pair.reference.state_dict()
+    assert [set(g) for g in ours["param_groups"]] == [set(g) for g in theirs["param_groups"]]
+    assert [g["params"] for g in ours["param_groups"]] == [g["params"] for g in theirs["param_groups"]]
+    for k, state in theirs["state"].items():
+        wanted = {key: value for key, value in state.items() if value is not None}
+        own = ours["state"].get(k, {})
+        # The count of steps stands for PyTorch's missing first direction.
+        assert set(own) - {"step"} == set(wanted) - {"step"}
+        for key, value in wanted.items():
+            np.testing.assert_allclose(own[key].numpy(), value.numpy(), rtol=1e-5, atol=1e-7)
+            assert own[key].dtype.name == str(value.dtype).removeprefix("torch.")
+
+
+def test_two_groups_with_options_of_their_own():
+    pair = Pair("SGD", {"lr": 0.1})
+    ours, theirs = pair.ours, pair.theirs
+    pair.optimizer = optim.SGD([{"params": ours[:1]}, {"params": ours[1:], "lr": 0.01, "momentum": 0.9}], lr=0.1)
+    pair.reference = torch.optim.SGD(
+        [{"params": theirs[:1]}, {"params": theirs[1:], "lr": 0.01, "momentum": 0.9}], lr=0.1
+    )
+    for _ in range(5):
+        pair.step()
+    pair.optimizer.param_groups[0]["momentum"] = pair.reference.param_groups[0]["momentum"] = 0.5
+    for _ in range(5):
+        pair.step()
+        pair.check()

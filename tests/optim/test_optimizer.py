@@ -1,0 +1,142 @@
+"""Groups, state and errors of the optimisers."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec import optim
+from tracec.errors import ArgumentError, ArgumentTypeError
+
+
+def leaf(*values):
+    return tracec.tensor([float(v) for v in values], requires_grad=True)
+
+
+def test_state_is_there_before_the_first_step():
+    p = leaf(1, 2)
+    state = optim.AdamW([p], amsgrad=True).state[p]
+    assert set(state) == {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
+    assert state["step"].shape == () and state["step"].dtype is tracec.float32 and state["step"].item() == 0
+    assert not state["exp_avg"].requires_grad
+
+
+def test_state_tensors_stay_the_same_from_step_to_step():
+    p = leaf(1, 2)
+    optimizer = optim.Adam([p])
+    before = dict(optimizer.state[p])
+    p.grad = tracec.ones_like(p)
+    optimizer.step()
+    assert all(optimizer.state[p][key] is value for key, value in before.items())
+    assert before["step"].item() == 1
+
+
+def test_state_dict_round_trip_continues_the_same_way():
+    start = np.linspace(-1, 1, 6, dtype=np.float32)
+    p, q = (tracec.from_numpy(start.copy()).requires_grad_() for _ in range(2))
+    first, second = optim.Adam([p], lr=0.1), optim.Adam([q], lr=0.5)
+    p.grad = tracec.from_numpy(start * 2)
+    first.step()
+    with tracec.no_grad():
+        q.copy_(p)
+    second.load_state_dict(first.state_dict())
+    assert second.param_groups[0]["lr"] == 0.1
+    assert second.state[q]["exp_avg"] is not first.state[p]["exp_avg"]
+    p.grad = q.grad = tracec.from_numpy(start + 1)
+    first.step()
+    second.step()
+    assert np.array_equal(p.detach().numpy(), q.detach().numpy())
+
+
+def test_zero_grad():
+    p = leaf(1, 2)
+    optimizer = optim.SGD([p], lr=0.1)
+    p.grad = g = tracec.ones_like(p)
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad is g and g.tolist() == [0.0, 0.0]
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+def test_repr_and_copy():
+    p = leaf(1, 2)
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
+    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n    dampening: 0.0\n")
+    other = copy.deepcopy(optimizer)
+    (q,) = other.param_groups[0]["params"]
+    assert q is not p and set(other.state[q]) == {"momentum_buffer"}
+
+
+def test_closure_is_called_with_gradients_on_and_its_value_comes_back():
+    p = leaf(1, 2)
+    optimizer = optim.SGD([p], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with tracec.no_grad():
+        assert optimizer.step(closure).item() == 5.0
+    assert p.tolist() == [0.0, 0.0]
+
+
+def test_learning_rate_as_a_tensor():
+    p = leaf(1, 2)
+    optimizer = optim.SGD([p], lr=tracec.tensor(0.5))
+    p.grad = tracec.ones_like(p)
+    optimizer.step()
+    optimizer.param_groups[0]["lr"].fill_(1.0)
+    optimizer.step()
+    assert p.tolist() == [-0.5, 0.5]
+
+
+def test_step_of_a_subclass_in_the_style_of_pytorch():
+    class SignDescent(optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        @tracec.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    self.state[p]["steps"] = self.state[p].get("steps", 0) + 1
+                    p.copy_(p - p.grad.sign() * group["lr"])
+
+    p = leaf(1, 2)
+    optimizer = SignDescent([p], lr=0.5)
+    p.grad = tracec.tensor([3.0, -2.0])
+    optimizer.step()
+    assert p.tolist() == [0.5, 2.5]
+    assert optimizer.state_dict()["state"] == {0: {"steps": 1}}
+    again = SignDescent([leaf(1, 2)], lr=0.1)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.state_dict()["state"] == {0: {"steps": 1}}
+
+
+@pytest.mark.parametrize(
+    "make, error, text",
+    [
+        (lambda: optim.SGD([], lr=0.1), ArgumentError, "SGD: optimizer got an empty parameter list"),
+        (lambda: optim.SGD([leaf(1)], lr=-0.1), ArgumentError, "SGD: invalid lr: -0.1"),
+        (lambda: optim.SGD([leaf(1)], lr=0.1, nesterov=True), ArgumentError, "SGD: nesterov momentum with momentum=0"),
+        (lambda: optim.SGD(leaf(1), lr=0.1), ArgumentTypeError, "SGD: params must be an iterable"),
+        (lambda: optim.SGD([1.0], lr=0.1), ArgumentTypeError, "SGD: optimizer can only optimize tensors, float"),
+        (lambda: optim.SGD([leaf(1) * 2], lr=0.1), ArgumentError, r"SGD: can't optimize a non-leaf tensor of shape"),
+        (lambda: optim.SGD([leaf(1)] * 2, lr=0.1), ArgumentError, r"SGD: a parameter of shape \(1,\) is given twice"),
+        (lambda: optim.Adam([leaf(1)], betas=(1.0, 0.9)), ArgumentError, r"Adam: invalid betas\[0\]: 1"),
+        (lambda: optim.AdamW([leaf(1)], eps=-1), ArgumentError, "AdamW: invalid eps: -1"),
+        (lambda: optim.RMSprop([leaf(1)], momentum=-1), ArgumentError, "RMSprop: invalid momentum: -1"),
+        (lambda: optim.Adam([leaf(1)], differentiable=True), ArgumentError, "Adam: differentiable=True"),
+        (
+            lambda: optim.Adam([leaf(1)]).load_state_dict(optim.Adam([leaf(1), leaf(2)]).state_dict()),
+            ArgumentError,
+            "Adam: loaded state dict has 2 parameters in group 0, the optimizer 1",
+        ),
+    ],
+)
+def test_errors(make, error, text):
+    with pytest.raises(error, match=text):
+        make()

@@ -1,0 +1,76 @@
+"""The order of samples."""
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec.errors import ArgumentError
+from tracec.utils.data import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+
+def twice(make):
+    tracec.manual_seed(11)
+    sampler = make()
+    first, second = list(sampler), list(sampler)
+    tracec.manual_seed(11)
+    assert list(make()) == first
+    assert len(sampler) == len(first)
+    return first, second
+
+
+def test_random_orders_follow_the_seed_and_differ_from_pass_to_pass():
+    first, second = twice(lambda: RandomSampler(range(50)))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+
+
+def test_random_sampler_with_replacement_and_counts():
+    first, _ = twice(lambda: RandomSampler(range(5), replacement=True, num_samples=40))
+    assert set(first) <= set(range(5)) and len(first) == 40
+    more, _ = twice(lambda: RandomSampler(range(5), num_samples=12))
+    assert sorted(more[:5]) == sorted(more[5:10]) == list(range(5)) and len(more) == 12
+    assert list(RandomSampler([])) == []
+
+
+def test_own_generator():
+    a, b = tracec.Generator(), tracec.Generator()
+    a.manual_seed(1)
+    b.manual_seed(1)
+    first = list(RandomSampler(range(20), generator=a))
+    tracec.rand(3)  # another generator
+    assert list(RandomSampler(range(20), generator=b)) == first
+
+
+def test_subset_and_weighted():
+    first, _ = twice(lambda: SubsetRandomSampler([3, 5, 8, 13]))
+    assert sorted(first) == [3, 5, 8, 13]
+    drawn, _ = twice(lambda: WeightedRandomSampler([0.0, 1.0, 3.0], 4000))
+    assert 0 not in drawn
+    assert np.mean(np.array(drawn) == 2) == pytest.approx(0.75, abs=0.03)
+    assert sorted(WeightedRandomSampler([1.0, 2.0, 3.0], 3, replacement=False)) == [0, 1, 2]
+
+
+def test_batches():
+    assert list(BatchSampler(SequentialSampler(range(5)), 2, False)) == [[0, 1], [2, 3], [4]]
+    assert list(BatchSampler(SequentialSampler(range(5)), 2, True)) == [[0, 1], [2, 3]]
+    assert len(BatchSampler(SequentialSampler(range(5)), 2, False)) == 3
+
+
+@pytest.mark.parametrize(
+    "make, text",
+    [
+        (lambda: BatchSampler(range(3), 0, False), "BatchSampler: batch_size is 0"),
+        (lambda: RandomSampler(range(3), num_samples=-1), "RandomSampler: num_samples is -1"),
+        (lambda: WeightedRandomSampler([-1.0, 2.0], 1), "WeightedRandomSampler: weights are not finite"),
+        (lambda: WeightedRandomSampler([0.0, 2.0], 2, False), "2 samples without replacement from 1 of positive"),
+    ],
+)
+def test_errors(make, text):
+    with pytest.raises(ArgumentError, match=text):
+        make()

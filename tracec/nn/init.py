@@ -1,0 +1,285 @@
+"""First values of parameters, written in place; gradients do not see it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import ArgumentError
+from tracec.functions import clamp, erf, exp, from_numpy, log1p, rand, randn, sqrt, where
+from tracec.record.tape import no_grad
+from tracec.record.tensor import Tensor
+
+_GAINS = {
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), 1.0),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid"), 1.0),
+    "tanh": 5.0 / 3.0,
+    "relu": math.sqrt(2.0),
+    "selu": 3.0 / 4.0,
+}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """How much a nonlinearity shrinks the spread of its input, to make up for in the weights before it.
+
+    Args:
+        nonlinearity: ``linear``, ``conv1d`` … ``conv_transpose3d``, ``sigmoid``, ``tanh``, ``relu``,
+            ``leaky_relu`` or ``selu``.
+        param: Negative slope of ``leaky_relu``; 0.01 if None.
+
+    Raises:
+        ArgumentError: the nonlinearity is unknown, or the slope not a number.
+    """
+    if nonlinearity == "leaky_relu":
+        if isinstance(param, bool) or not isinstance(param, (int, float, type(None))):
+            raise ArgumentError(f"calculate_gain: negative_slope {param!r} not a valid number", hint="give a float")
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        raise ArgumentError(
+            f"calculate_gain: unsupported nonlinearity {nonlinearity!r}",
+            hint=f"use one of {', '.join([*_GAINS, 'leaky_relu'])}",
+        )
+    return _GAINS[nonlinearity]
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs each output of a weight sums up, and how many outputs each input goes to.
+
+    Args:
+        tensor: Shape ``(out, in, *kernel)``.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ArgumentError(
+            f"init: fan in and fan out can not be computed for shape {shape}",
+            hint="the tensor needs 2 dimensions or more: (out, in, *kernel)",
+        )
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    mode = mode.lower()
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f"init: mode {mode!r} is not supported", hint="use 'fan_in' or 'fan_out'")
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    return fan_in if mode == "fan_in" else fan_out
+
+
+def _uniform(tensor: Tensor, generator: Any) -> Tensor:
+    """Numbers from 0 to 1 in the tensor's shape, at least float32."""
+    return rand(*tensor.shape, dtype=_wide(tensor), device=tensor.device, generator=generator)
+
+
+def _normal(tensor: Tensor, generator: Any) -> Tensor:
+    return randn(*tensor.shape, dtype=_wide(tensor), device=tensor.device, generator=generator)
+
+
+def _write(tensor: Tensor, values: Tensor | float) -> Tensor:
+    with no_grad():
+        return tensor.copy_(values)
+
+
+def _wide(tensor: Tensor) -> Any:
+    return tensor.dtype.compute
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Fill with numbers uniform from a to b."""
+    return _write(tensor, _uniform(tensor, generator) * (b - a) + a)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+    """Fill with normal numbers of a mean and a standard deviation."""
+    return _write(tensor, _normal(tensor, generator) * std + mean)
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+) -> Tensor:
+    """Fill with normal numbers of which those outside of a … b are left out.
+
+    Args:
+        tensor: What to fill.
+        mean: Mean before truncation.
+        std: Standard deviation before truncation.
+        a: Smallest number.
+        b: Largest number.
+        generator: Where the numbers come from; the default generator if None.
+
+    Source: inversion of the distribution function.
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "trunc_normal_: mean is more than 2 std from [a, b]; the distribution of values may be incorrect",
+            stacklevel=3,
+        )
+    low, high = (math.erf((bound - mean) / std / math.sqrt(2.0)) for bound in (a, b))
+    spread = _inverse_erf(_uniform(tensor, generator) * (high - low) + low)
+    # Rounding may lead out of the bounds, and the inverse at ±1 to infinity.
+    return _write(tensor, clamp(spread * (std * math.sqrt(2.0)) + mean, a, b))
+
+
+def _inverse_erf(y: Tensor) -> Tensor:
+    """The inverse of erf: Giles's two polynomials, then a step of Newton's method.
+
+    Source: Giles, "Approximating the erfinv function", 2010, single precision.
+    """
+    w = -log1p(-y * y)
+    near, far = w - 2.5, sqrt(w) - 3.0
+    centre = (
+        *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 2.1858087e-04),
+        *(-1.25372503e-03, -4.17768164e-03, 2.46640727e-01, 1.50140941e00),
+    )
+    tail = (
+        *(-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03, 5.73950773e-03),
+        *(-7.6224613e-03, 9.43887047e-03, 1.00167406e00, 2.83297682e00),
+    )
+    x = where(w < 5.0, _polynomial(centre, near), _polynomial(tail, far)) * y
+    newton = x - (erf(x) - y) * exp(x * x) * (math.sqrt(math.pi) / 2.0)
+    return where(w < 5.0, newton, x)
+
+
+def _polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
+    value = x * 0.0
+    for c in coefficients:
+        value = value * x + c
+    return value
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with one value."""
+    return _write(tensor, val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with ones."""
+    return _write(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with zeros."""
+    return _write(tensor, 0.0)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fill a matrix with the identity.
+
+    Raises:
+        ArgumentError: it is no matrix.
+    """
+    if tensor.ndim != 2:
+        raise ArgumentError(f"eye_: shape {tuple(tensor.shape)}", hint="only tensors with 2 dimensions are supported")
+    return _write(tensor, from_numpy(np.eye(*tensor.shape, dtype=np.float32)))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill a convolution's weight so that it hands on as many channels as there can be.
+
+    Args:
+        tensor: Shape ``(out, in, *kernel)``, with one to three kernel axes.
+        groups: Groups of the convolution.
+
+    Raises:
+        ArgumentError: it has another number of dimensions, or the groups do not divide the channels.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) not in (3, 4, 5):
+        raise ArgumentError(f"dirac_: shape {shape}", hint="only tensors with 3, 4, or 5 dimensions are supported")
+    if shape[0] % groups:
+        raise ArgumentError(
+            f"dirac_: {shape[0]} channels are not divisible by {groups} groups",
+            hint="dim 0 must be divisible by groups",
+        )
+    out = shape[0] // groups
+    values = np.zeros(shape, np.float32)
+    centre = tuple(n // 2 for n in shape[2:])
+    for g in range(groups):
+        for d in range(min(out, shape[1])):
+            values[(g * out + d, d, *centre)] = 1.0
+    return _write(tensor, from_numpy(values))
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Fill a weight with uniform numbers of the standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
+
+    Source: Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
+    """
+    std = gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    bound = math.sqrt(3.0) * std
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Fill a weight with normal numbers of the standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
+
+    Source: Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Fill a weight with uniform numbers of the standard deviation ``gain / sqrt(fan)``.
+
+    Args:
+        tensor: Shape ``(out, in, *kernel)``.
+        a: Negative slope of the ``leaky_relu`` that follows.
+        mode: ``fan_in`` keeps the spread of values going forward, ``fan_out`` that of gradients going back.
+        nonlinearity: What follows; see `calculate_gain`.
+        generator: Where the numbers come from; the default generator if None.
+
+    Source: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, eq. 10 and 14.
+    """
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Fill a weight with normal numbers of the standard deviation ``gain / sqrt(fan)``; see `kaiming_uniform_`.
+
+    Source: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, eq. 10 and 14.
+    """
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    fan = _calculate_correct_fan(tensor, mode)
+    # Nothing to fill where there is no input.
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Fill with a matrix whose rows, or whose columns where they are fewer, are orthogonal to each other.
+
+    Args:
+        tensor: Shape ``(rows, *columns)``, at least 2 dimensions.
+        gain: Length of those rows or columns.
+        generator: Where the numbers come from; the default generator if None.
+
+    Raises:
+        ArgumentError: it has fewer dimensions.
+
+    Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks", 2013; signs as in Mezzadri, "How to generate random matrices from the classical compact
+    groups", 2006.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ArgumentError(f"orthogonal_: shape {shape}", hint="only tensors with 2 or more dimensions are supported")
+    if not tensor.numel():
+        return tensor
+    flat = _normal(tensor, generator).cpu().numpy().reshape(shape[0], -1)
+    wide = flat.shape[0] < flat.shape[1]
+    q, r = np.linalg.qr(flat.T if wide else flat)
+    q = q * np.sign(np.diag(r))
+    values = np.ascontiguousarray(q.T if wide else q).reshape(shape) * gain
+    return _write(tensor, from_numpy(values.astype(flat.dtype)))

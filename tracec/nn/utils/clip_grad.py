@@ -1,0 +1,101 @@
+"""Gradients kept within bounds, in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from tracec.errors import ArgumentError
+from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
+from tracec.record.tape import no_grad
+from tracec.record.tensor import Tensor
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """The norm of tensors, as of one vector of all their elements.
+
+    Args:
+        tensors: Floating tensors of one device; one or several.
+        norm_type: The p of the p-norm; ``inf`` for the largest absolute value.
+        error_if_nonfinite: Whether a norm that is infinite or NaN is an error.
+
+    Returns:
+        The norm, shape ``()``.
+
+    Raises:
+        ArgumentError: the norm is not finite and that is an error.
+    """
+    found = [t.detach() for t in ([tensors] if isinstance(tensors, Tensor) else tensors)]
+    p = float(norm_type)
+    if not found:
+        return tensor(0.0)
+    if p == math.inf:
+        total = amax(stack([amax(abs(t)) for t in found if t.numel()] or [tensor(0.0)]))
+    elif p == -math.inf:
+        total = amin(stack([amin(abs(t)) for t in found if t.numel()] or [tensor(0.0)]))
+    elif p == 2.0:
+        total = sqrt(sum(stack([sum(t * t) for t in found])))
+    elif p == 1.0:
+        total = sum(stack([sum(abs(t)) for t in found]))
+    else:
+        total = pow(sum(stack([sum(pow(abs(t), p)) for t in found])), 1.0 / p)
+    if error_if_nonfinite and not bool(isfinite(total)):
+        raise ArgumentError(
+            f"get_total_norm: the norm of order {p:g} is {total.item()}", hint="error_if_nonfinite=False lets it pass"
+        )
+    return total
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale gradients so that their norm, taken over all of them together, is at most ``max_norm``.
+
+    Args:
+        parameters: Tensors whose ``grad`` is scaled in place; those without one are skipped.
+        max_norm: The largest norm.
+        norm_type: The p of the p-norm; ``inf`` for the largest absolute value.
+        error_if_nonfinite: Whether a norm that is infinite or NaN is an error.
+        foreach: Taken as in PyTorch, with no effect.
+
+    Returns:
+        The norm before scaling, shape ``()``.
+
+    Raises:
+        ArgumentError: the norm is not finite and that is an error.
+
+    Source: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2012, algorithm 1.
+    """
+    grads = _gradients(parameters)
+    with no_grad():
+        total = get_total_norm(grads, norm_type, error_if_nonfinite)
+        # A little below 1 at the bound, as in PyTorch; never a question to the norm's value, so that it compiles.
+        scale = clamp(float(max_norm) / (total + 1e-6), max=1.0)
+        for g in grads:
+            g.copy_(g * scale)
+    return total
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """Keep each element of the gradients from ``-clip_value`` to ``clip_value``.
+
+    Args:
+        parameters: Tensors whose ``grad`` is changed in place; those without one are skipped.
+        clip_value: The largest absolute value.
+        foreach: Taken as in PyTorch, with no effect.
+    """
+    bound = float(clip_value)
+    with no_grad():
+        for g in _gradients(parameters):
+            g.copy_(clamp(g, min=-bound, max=bound))
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [g for g in (p.grad for p in given) if g is not None]

@@ -1,0 +1,302 @@
+"""What all optimisers share: groups of parameters with options, and state for each parameter.
+
+State is made with the optimiser, not at the first step: the first step that is compiled then reads and
+writes what all later ones do. No Python number changes from step to step, for the same reason; steps
+are counted in tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.functions import tensor, zeros_like
+from tracec.record.tape import enable_grad, no_grad
+from tracec.record.tensor import Tensor
+
+#: ``params`` (a list of tensors) and the options that hold for them.
+Group = dict[str, Any]
+#: What an optimiser remembers of one parameter, by name.
+State = dict[str, Any]
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    A subclass gives `init_state` and `update`, or overrides `step` as a whole.
+
+    Args:
+        params: Tensors to optimise, or dictionaries with ``params`` and options that differ from the defaults.
+        defaults: Options for groups that do not set them.
+
+    Attributes:
+        param_groups: A dictionary for each group: ``params`` and the options. Options may be changed at any time.
+        state: Parameter → what is remembered of it, by name.
+        defaults: Options for groups that do not set them.
+
+    Raises:
+        ArgumentError: there is no parameter, or one is given twice.
+        ArgumentTypeError: something is not a tensor.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        name = type(self).__name__
+        if isinstance(params, Tensor):
+            raise ArgumentTypeError(
+                f"{name}: params must be an iterable of tensors or dictionaries, a tensor given",
+                hint="put it into a list",
+            )
+        self.defaults = defaults
+        self.state: dict[Tensor, State] = {}
+        self.param_groups: list[Group] = []
+        given = list(params)
+        if not given:
+            raise ArgumentError(
+                f"{name}: optimizer got an empty parameter list", hint="an iterator gives its parameters only once"
+            )
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for k, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {k}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Optimise more tensors.
+
+        Args:
+            param_group: ``params`` (a tensor or several) and options that differ from the defaults.
+
+        Raises:
+            ArgumentError: a parameter is not a leaf, or is given twice.
+            ArgumentTypeError: something is not a tensor, or the group not a dictionary.
+        """
+        name = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise ArgumentTypeError(
+                f"{name}: param_group must be a dict, {type(param_group).__name__} given",
+                hint='{"params": tensors, "lr": 0.1}',
+            )
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise ArgumentTypeError(
+                f"{name}: parameters need an order, and a set has none", hint="give a list of tensors"
+            )
+        params = [params] if isinstance(params, Tensor) else list(params)
+        self._check_params(name, params)
+        group = {**self.defaults, **param_group, "params": params}
+        self.param_groups.append(group)
+        for p in params:
+            with no_grad():
+                self.state[p] = self.init_state(p, group)
+
+    def _check_params(self, name: str, params: Sequence[Any]) -> None:
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise ArgumentTypeError(
+                    f"{name}: optimizer can only optimize tensors, {type(p).__name__} given",
+                    hint="give module.parameters()",
+                )
+            if not p.is_leaf:
+                raise ArgumentError(
+                    f"{name}: can't optimize a non-leaf tensor of shape {tuple(p.shape)}",
+                    hint="detach() it and let the result require grad",
+                )
+            if id(p) in known:
+                raise ArgumentError(
+                    f"{name}: a parameter of shape {tuple(p.shape)} is given twice",
+                    hint="name each parameter in one group, once",
+                )
+            known.add(id(p))
+
+    def init_state(self, p: Tensor, group: Group) -> State:
+        """What to remember of a parameter before the first step.
+
+        Args:
+            p: A parameter.
+            group: Its group.
+        """
+        return {}
+
+    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+        """Change parameters by their gradients; gradients are not recorded meanwhile.
+
+        Args:
+            group: Options.
+            params: Each parameter of the group that has a gradient, its gradient and its state.
+        """
+        raise NotImplementedError
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient.
+
+        Args:
+            closure: Computes the loss and its gradients anew; called before the change.
+
+        Returns:
+            What the closure gave; None without one.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                found = [(p, p.grad, self._state_of(p, group)) for p in group["params"] if p.grad is not None]
+                if found:
+                    self.update(group, found)
+        return loss
+
+    def _state_of(self, p: Tensor, group: Group) -> State:
+        """The state of a parameter, completed where options were changed and moved to where the parameter is."""
+        state = self.state[p]
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.device != p.device:
+                state[key] = value.to(p.device)
+        for key in self.needed(group):
+            if key not in state:
+                return self._completed(p, group)
+        return state
+
+    def _completed(self, p: Tensor, group: Group) -> State:
+        state = self.state[p]
+        for key, value in self.init_state(p, group).items():
+            state.setdefault(key, value)
+        return state
+
+    def needed(self, group: Group) -> Sequence[str]:
+        """Names in the state that `update` reads with these options."""
+        return ()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Args:
+            set_to_none: Whether ``grad`` becomes None; otherwise it is filled with zeros.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None and p.grad.requires_grad:  # it has a history, which stays as it is
+                    p.grad = zeros_like(p.grad)
+                elif p.grad is not None:
+                    p.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the options, in PyTorch's form.
+
+        Returns:
+            ``state``, number of a parameter → its state, and ``param_groups``, options with numbers for parameters.
+            The tensors are those of the optimiser, not copies.
+        """
+        number = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
+        # Options first, as in PyTorch.
+        groups = [{**{k: v for k, v in g.items() if k != "params"}, "params": g["params"]} for g in groups]
+        state = {number[p]: dict(s) for p, s in self.state.items() if s}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, from this library or from PyTorch.
+
+        Values are copied into the state's own tensors, so that compiled steps go on with them.
+
+        Args:
+            state_dict: ``state`` and ``param_groups``; tensors may be arrays or PyTorch's.
+
+        Raises:
+            ArgumentError: it has other groups, or a group of another size.
+        """
+        name = type(self).__name__
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ArgumentError(
+                f"{name}: loaded state dict has {len(saved)} parameter groups, the optimizer {len(self.param_groups)}",
+                hint="load into an optimizer that was made the same way",
+            )
+        for k, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
+            if len(theirs["params"]) != len(ours["params"]):
+                raise ArgumentError(
+                    f"{name}: loaded state dict has {len(theirs['params'])} parameters in group {k}, "
+                    f"the optimizer {len(ours['params'])}",
+                    hint="load into an optimizer that was made the same way",
+                )
+        for theirs, ours in zip(saved, self.param_groups, strict=True):
+            ours.update({k: v for k, v in theirs.items() if k != "params"})
+            for key, p in zip(theirs["params"], ours["params"], strict=True):
+                with no_grad():
+                    self._load(p, ours, state_dict["state"].get(key, {}))
+
+    def _load(self, p: Tensor, group: Group, values: Mapping[str, Any]) -> None:
+        state = self.state[p]
+        for key, value in {**self.init_state(p, group), **values}.items():
+            if value is None:
+                continue
+            if not hasattr(value, "__array__") and not isinstance(value, (int, float)):
+                state[key] = value
+                continue
+            own = state.get(key)
+            if not isinstance(own, Tensor) or own.shape != np.shape(value):
+                like = _scalar(p) if key == "step" else p
+                own = state[key] = zeros_like(like if like.shape == np.shape(value) else _as_tensor(value))
+            own.copy_(_as_tensor(value))
+
+
+def _as_tensor(value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return tensor(float(value) if isinstance(value, (int, float)) else np.asarray(value))
+
+
+def _scalar(p: Tensor) -> Tensor:
+    return tensor(0.0, device=p.device)
+
+
+def step_count(p: Tensor) -> Tensor:
+    """The number of steps of a parameter: 0, a float32 tensor with no dimensions, on the parameter's device."""
+    return _scalar(p)
+
+
+def gradient(p: Tensor, g: Tensor, group: Group, *, decay: bool = True) -> Tensor:
+    """The gradient to follow: turned where the goal is a maximum, plus the weight decay as an L2 penalty."""
+    g = -g if group.get("maximize") else g
+    weight_decay = group["weight_decay"]
+    return g + p * weight_decay if decay and _is_set(weight_decay) else g
+
+
+def _is_set(option: Any) -> bool:
+    return isinstance(option, Tensor) or option != 0
+
+
+def check_option(name: str, what: str, value: Any, *, below: float | None = None) -> None:
+    """Refuse options out of range.
+
+    Raises:
+        ArgumentError: the value is negative, or not below the bound.
+    """
+    number = float(value)
+    if number >= 0.0 and (below is None or number < below):
+        return
+    allowed = "0 or more" if below is None else f"at least 0 and below {below:g}"
+    raise ArgumentError(f"{name}: invalid {what}: {number:g}", hint=f"{what} is {allowed}")
+
+
+def check_no_differentiable(name: str, differentiable: bool) -> None:
+    """Refuse PyTorch's steps that gradients flow through.
+
+    Raises:
+        ArgumentError: they are asked for.
+    """
+    if differentiable:
+        raise ArgumentError(
+            f"{name}: differentiable=True is not supported", hint="write the update with tensor operations"
+        )

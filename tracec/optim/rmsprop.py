@@ -1,0 +1,114 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tracec.functions import sqrt, zeros_like
+from tracec.optim.optimizer import (
+    Group,
+    Optimizer,
+    State,
+    check_no_differentiable,
+    check_option,
+    gradient,
+    step_count,
+)
+from tracec.record.tensor import Tensor
+
+
+class RMSprop(Optimizer):
+    """Steps scaled by a running root mean square of the gradient.
+
+    With gradient g: ``v = α v + (1 - α) g²``, ``p = p - lr g / (sqrt(v) + eps)``. Centred, the square of the
+    running mean is taken off v; with momentum μ, ``b = μ b + g / (sqrt(v) + eps)`` and ``p = p - lr b``.
+
+    Args:
+        params: Tensors to optimise, or dictionaries of groups.
+        lr: Learning rate, a number or a tensor with no dimensions.
+        alpha: Weight of the former mean square.
+        eps: Added to the denominator.
+        weight_decay: Factor of an L2 penalty.
+        momentum: Factor of the former direction.
+        centered: Whether to scale by the deviation from the mean.
+        capturable: Taken as in PyTorch, with no effect: steps are always counted in tensors.
+        foreach: Taken as in PyTorch, with no effect.
+        maximize: Whether to go up instead of down.
+        differentiable: Only False is supported.
+
+    Raises:
+        ArgumentError: an option is negative.
+
+    Source: Tieleman, Hinton, "Neural Networks for Machine Learning", lecture 6.5, 2012; centred: Graves,
+    "Generating Sequences With Recurrent Neural Networks", 2013, eq. 38-45.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
+        for what, value in options.items():
+            check_option("RMSprop", what, value)
+        check_no_differentiable("RMSprop", differentiable)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "alpha": alpha,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def needed(self, group: Group) -> Sequence[str]:
+        """The count of steps, the mean square, and what momentum and centring take."""
+        names = ["step", "square_avg"]
+        if group["momentum"] > 0:
+            names.append("momentum_buffer")
+        if group["centered"]:
+            names.append("grad_avg")
+        return names
+
+    def init_state(self, p: Tensor, group: Group) -> State:
+        """No steps, averages of zeros."""
+        return {key: step_count(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
+
+    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+        """One step for each parameter."""
+        for _, _, state in params:
+            state["step"].copy_(state["step"] + 1)
+        for p, g, state in params:
+            self._update_one(group, p, gradient(p, g, group), state)
+
+    def _update_one(self, group: Group, p: Tensor, g: Tensor, state: State) -> None:
+        lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
+        square = state["square_avg"] * alpha + g * g * (1.0 - alpha)
+        variance = square
+        if group["centered"]:
+            mean = state["grad_avg"] + (g - state["grad_avg"]) * (1.0 - alpha)
+            variance = square - mean * mean
+        direction = g / (sqrt(variance) + group["eps"])
+        if momentum > 0:
+            direction = state["momentum_buffer"] * momentum + direction
+        p.copy_(p - direction * lr)
+        state["square_avg"].copy_(square)
+        if group["centered"]:
+            state["grad_avg"].copy_(mean)
+        if momentum > 0:
+            state["momentum_buffer"].copy_(direction)

@@ -1,0 +1,33 @@
+"""Data sets, the order they are read in, and batches of them."""
+
+from tracec.utils.data.collate import default_collate
+from tracec.utils.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from tracec.utils.data.loader import DataLoader
+from tracec.utils.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from tracec.utils.data.worker import WorkerInfo, get_worker_info
+
+__all__ = [
+    "Dataset",
+    "IterableDataset",
+    "TensorDataset",
+    "ConcatDataset",
+    "Subset",
+    "random_split",
+    "Sampler",
+    "SequentialSampler",
+    "RandomSampler",
+    "SubsetRandomSampler",
+    "WeightedRandomSampler",
+    "BatchSampler",
+    "DataLoader",
+    "default_collate",
+    "WorkerInfo",
+    "get_worker_info",
+]
