@@ -1,0 +1,89 @@
+# ruff: noqa: F401 (this module is a list of names for users)
+"""A deep-learning library with PyTorch's names, whose eager runs record a graph that compiles to C and CUDA."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from tracec import autograd, errors, functions
+from tracec.functions import *  # noqa: F403
+from tracec.ir.dtype import (
+    DType,
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from tracec.ir.dtype import bool_ as bool
+from tracec.record.backend import Device
+from tracec.record.backend import Device as device
+from tracec.record.promote import result_type_of as result_type
+from tracec.record.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
+from tracec.record.recorder import trace  # type: ignore[assignment]
+from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
+
+if TYPE_CHECKING:
+    from tracec import ir, nn, optim, transform, utils
+    from tracec.compile import compile as compile
+
+__version__ = "0.1.0"
+
+dtype = DType
+half, float, double = float16, float32, float64
+short, int, long = int16, int32, int64
+
+#: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
+_LATER = {
+    "compile": ("tracec.compile", "compile"),
+    "ir": ("tracec.ir", ""),
+    "nn": ("tracec.nn", ""),
+    "optim": ("tracec.optim", ""),
+    "transform": ("tracec.transform", ""),
+    "utils": ("tracec.utils", ""),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tracec' has no attribute {name!r}")
+    path, inner = _LATER[name]
+    found = importlib.import_module(path)
+    value = getattr(found, inner) if inner else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
+class _Package(types.ModuleType):
+    """This package; ``tracec.compile`` stays the function when the module of that name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "compile" and isinstance(value, types.ModuleType):
+            value = value.compile
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -15,13 +15,12 @@ from typing import Any
 from tracec import optimize
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, CompilerMissing
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cpu as cpu_runtime
-from tracec.runtime.compiler import CompilerMissing
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
@@ -130,7 +129,8 @@ def load(built: Built) -> Runner:
         global _warned_fallback
         if not _warned_fallback:
             _warned_fallback = True
-            warnings.warn(f"{missing}", RuntimeWarning, stacklevel=2)
+            text = f"{missing.message}: compiled functions run operator by operator in NumPy; {missing.hint}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         return interpreted(built.graph, built.donate)
 
 

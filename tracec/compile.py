@@ -198,7 +198,11 @@ def _target_of(recording: Recording) -> str:
 
 
 def compile(
-    fn: Callable[..., Any] | None = None, *, target: str | None = None, disable: tuple[str, ...] | list[str] = (), **_: Any
+    fn: Callable[..., Any] | None = None,
+    *,
+    target: str | None = None,
+    disable: tuple[str, ...] | list[str] = (),
+    **_: Any,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
 

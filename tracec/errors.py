@@ -79,5 +79,9 @@ class RecordError(TracecError, RuntimeError):
     """A function cannot be recorded as asked."""
 
 
+class StateError(TracecError, RuntimeError):
+    """A saved state does not fit what it is loaded into."""
+
+
 class NameMissingError(TracecError, AttributeError):
     """PyTorch has this name and tracec does not."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from tracec.build import Built, Stages
+from tracec.errors import CompileError
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
@@ -22,26 +23,25 @@ class LoweredKernel:
         name: Its symbol in the source.
         source: The source that compiles it alone.
         ir: Its loops, independent of the target.
-        arch: GPU architecture; empty on the CPU.
     """
 
     name: str
     source: str
     ir: Kernel
-    arch: str = ""
-
-    @cached_property
-    def _compiled(self) -> nvrtc.Cubin:
-        return nvrtc.compile_cuda(self.source, self.arch)
+    _compile: Callable[[], nvrtc.Cubin] = field(repr=False)
 
     def cubin(self) -> bytes:
-        """The GPU's machine code, made by NVRTC; needs no GPU."""
-        return self._compiled.image
+        """The GPU's machine code, made by NVRTC; needs no GPU.
+
+        Raises:
+            CompileError: the kernel is for the CPU, or NVRTC rejects the source.
+        """
+        return self._compile().image
 
     @property
     def resources(self) -> nvrtc.Resources:
         """Registers, spilled bytes and shared memory, as the assembler reports them."""
-        return self._compiled.resources
+        return self._compile().resources
 
     def __str__(self) -> str:
         return self.source
@@ -86,9 +86,27 @@ class Lowered:
     @cached_property
     def kernels(self) -> list[LoweredKernel]:
         """The generated kernels, in the order of their first launch."""
-        arch = self.arch if self.target == "cuda" else ""
-        sources = {k.name: k.source for k in self.built.program.kernels}
-        return [LoweredKernel(k.name, sources[k.name], k, arch) for k in self.built.plan.kernels]
+        program = self.built.program
+        if self.target == "cpu":
+            sources = [(k.name, program.kernels[k.name]) for k in self.plan.kernels]
+        else:
+            sources = [(k.name, k.source) for k in program.kernels]
+        return [
+            LoweredKernel(name, source, ir, partial(self._cubin, number))
+            for number, ((name, source), ir) in enumerate(zip(sources, self.plan.kernels, strict=True))
+        ]
+
+    @cached_property
+    def _cubins(self) -> tuple[nvrtc.Cubin, ...]:
+        # All at once: one program of many kernels compiles in a fraction of the time of many programs.
+        return nvrtc.compile_sources([k.source for k in self.kernels], self.arch)
+
+    def _cubin(self, number: int) -> nvrtc.Cubin:
+        if self.target != "cuda":
+            raise CompileError(
+                f"kernel {self.kernels[number].name} is C for the CPU", hint="lower with target='cuda' for a cubin"
+            )
+        return self._cubins[number]
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the call would have done, updates of parameters and other state included.

@@ -81,7 +81,7 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> list
             found[e] = by_edge[e]
         elif isinstance(e, Cell):
             found[e] = e  # type: ignore[assignment]
-        elif e.recorder is not recorder:
+        elif e.recorder is not recorder and e.pullback.needs:
             raise RecordError("compile: a tensor from outside that the function closes over carries gradients")
         elif e.freed:
             return None
@@ -125,6 +125,7 @@ class Replay:
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
+        self._holds = recording.holds
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
         self._shared = tuple(id(t._storage) in self._storages for t in arguments)
         self.grad_reads = [(weakref.ref(t), present) for t, present in recording.grad_reads.items()]
@@ -142,6 +143,8 @@ class Replay:
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
+        if not self._holds():
+            return False
         for reference, present in self.grad_reads:
             tensor = reference()
             if tensor is not None and (tensor._grad is not None) != present:
@@ -268,5 +271,3 @@ def _rebuilder(out: Any) -> Callable[[Any], Any]:
         items = [(k, _rebuilder(v)) for k, v in out.items()]
         return lambda tensors: {k: p(tensors) for k, p in items}
     return lambda tensors: out
-
-

@@ -64,4 +64,6 @@ def assert_same(found: Array, expected: Array) -> None:
         np.testing.assert_array_equal(found, expected)
         return
     tolerance = {2: 2e-2, 4: 2e-5, 8: 1e-11}[expected.dtype.itemsize]
-    np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=tolerance, atol=tolerance)
+    wide = expected.astype(float)
+    largest = max(1.0, np.abs(wide).max(initial=0.0))
+    np.testing.assert_allclose(found.astype(float), wide, rtol=tolerance, atol=tolerance * largest)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.plans import Array, arrays_for, assert_same, plan_of
+from tracec.codegen import c_stream
 from tracec.codegen.c import render
 from tracec.ir.kernel import Kernel
 from tracec.runtime.cpu import load
@@ -128,8 +129,13 @@ def test_half_floats_round_as_numpy_does() -> None:
       }}
     }}"""
     bits = np.random.default_rng(1).integers(0, 2**32, 4000, dtype=np.uint32)
-    special = np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x477FEFFF, 0x477FF000, 0x33000000, 0x33000001,
-                        0x387FE000, 0x387FF000, 0x38800000, 0x3F801000, 0x3F803000, 1, 0x7F7FFFFF], np.uint32)  # fmt: skip
+    special = np.array(
+        [
+            0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x477FEFFF, 0x477FF000, 0x33000000, 0x33000001,
+            0x387FE000, 0x387FF000, 0x38800000, 0x3F801000, 0x3F803000, 1, 0x7F7FFFFF,
+        ],
+        np.uint32,
+    )  # fmt: skip
     ordinary = np.random.default_rng(2).normal(size=4000).astype(np.float32)
     x = np.concatenate([bits.view(np.float32), special.view(np.float32), ordinary, ordinary * np.float32(1e-6)])
     for dtype in ("f16", "bf16"):
@@ -140,3 +146,24 @@ def test_half_floats_round_as_numpy_does() -> None:
             expected = x.astype(y.dtype)
         np.testing.assert_array_equal(y.astype(np.float32), expected.astype(np.float32))
         np.testing.assert_array_equal(z, expected.astype(np.float32))
+
+
+def test_results_written_past_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_stream, "MIN_BYTES", 1)
+    kernels = [
+        k.chain(300), k.gelu(256), k.gelu(1001, "f16"), k.broadcast(40, 272), k.broadcast(40, 300),
+        k.softmax(9, 512), k.reread(5, 1040), k.chain(5000, "f64"), k.chain(70_003),
+    ]  # fmt: skip
+    plan = plan_of(kernels)
+    program = render(plan)
+    assert "write_past_cache(" in program.kernels["k0_chain"]
+    assert "write_past_cache(" not in program.kernels["k4_broadcast"]  # its rows do not begin at cache lines
+    given = [arrays_for(kernel) for kernel in kernels]
+    pairs = [p for case, kernel in zip(given, kernels, strict=True) for p in zip(case, kernel.buffers, strict=True)]
+    flat = [a for a, b in pairs if b.role == "in"]
+    outputs = iter(load(plan, program)(flat))
+    for arrays, kernel in zip(given, kernels, strict=True):
+        run_kernel(kernel, arrays)
+        for array, buffer in zip(arrays, kernel.buffers, strict=True):
+            if buffer.role == "out":
+                assert_same(next(outputs), array)

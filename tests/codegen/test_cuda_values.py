@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.codegen import emulate
 from tests.codegen import kernels as k
+from tracec.codegen import cuda_writer
 from tracec.codegen.cuda import CudaKernel, render_kernel
 from tracec.ir.kernel import Kernel
 from tracec.runtime.interpreter import run_kernel
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+ORDERS = (emulate.ASCENDING, emulate.DESCENDING, emulate.SHUFFLED)
 
 CASES: dict[str, Kernel] = {
     "chain": k.chain(1024),
@@ -37,13 +42,18 @@ CASES: dict[str, Kernel] = {
     "integers 32": k.integers(100, "i32"),
     "integers 64": k.integers(100, "i64"),
     "rows, warp": k.row_sum(17, 33),
-    "rows, warp, packs": k.row_sum(5, 1000, "f16"),
+    "rows, warp, packs": k.row_sum(513, 264, "f16"),
+    "rows, lanes": k.row_sum(37, 12),
+    "rows, lanes, odd": k.row_sum(7, 5),
     "rows, block": k.row_sum(2, 5000),
     "rows, looped": k.row_sum(2, 20001, "f64"),
     "rows, one element": k.row_sum(3, 1),
-    "rows, thread": k.row_sum(40, 8, shape="column"),
+    "rows, thread": k.row_sum(40, 7, shape="column"),
+    "rows apart": k.row_sum(40, 24, shape="column"),
     "softmax, warp": k.softmax(9, 33),
-    "softmax, warp, packs": k.softmax(5, 1000),
+    "softmax, warp, packs": k.softmax(513, 260),
+    "softmax, lanes": k.softmax(50, 12),
+    "softmax, small block": k.softmax(5, 1000),
     "softmax, block": k.softmax(2, 1025),
     "softmax, block, packs": k.softmax(2, 4096, "bf16"),
     "softmax, shared": k.softmax(1, 20000, "f64"),
@@ -114,21 +124,65 @@ def arguments(kernel: Kernel, seed: int = 0) -> list[np.ndarray]:  # type: ignor
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_source_computes_what_the_loops_say(compiled: tuple[ctypes.CDLL, dict[str, CudaKernel]], name: str) -> None:
-    library, rendered = compiled
-    kernel = CASES[name]
+def check(library: ctypes.CDLL, rendered: CudaKernel, kernel: Kernel, orders: Sequence[int] = ORDERS) -> None:
+    """Run a kernel in several thread orders and compare with the interpreter."""
     given = arguments(kernel)
     expected = [a.copy() for a in given]
     run_kernel(kernel, expected)
-    for order in (emulate.ASCENDING, emulate.DESCENDING, emulate.SHUFFLED):
-        found = emulate.run(library, rendered[name], given, order)
+    for order in orders:
+        found = emulate.run(library, rendered, given, order)
         for buffer, want, have in zip(kernel.buffers, expected, found, strict=True):
             if buffer.dtype.kind == "f":
                 bits = {2: 7 if buffer.dtype.short == "bf16" else 10, 4: 20, 8: 44}[buffer.dtype.itemsize]
-                scale = max(float(np.abs(want.astype(np.float64)).max(initial=0)), 1.0)
+                wide = want.astype(np.float64)
+                scale = max(float(np.abs(wide).max(initial=0)), 1.0)
                 np.testing.assert_allclose(
-                    have.astype(np.float64), want.astype(np.float64), rtol=2.0**-bits, atol=scale * 2.0**-bits
+                    have.astype(np.float64), wide, rtol=2.0**-bits, atol=scale * 2.0**-bits, err_msg=str(kernel)
                 )
             else:
-                np.testing.assert_array_equal(have, want)
+                np.testing.assert_array_equal(have, want, err_msg=str(kernel))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_source_computes_what_the_loops_say(compiled: tuple[ctypes.CDLL, dict[str, CudaKernel]], name: str) -> None:
+    library, rendered = compiled
+    check(library, rendered[name], CASES[name])
+
+
+def test_wide_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels past 2³¹ elements are too large to run; the same code with 64-bit positions on small ones is not."""
+    monkeypatch.setattr(cuda_writer, "_LIMIT", 1)
+    kernels = list(CASES.values())[::3]
+    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(kernels)]
+    assert all("unsigned long long" in r.source for r in rendered)
+    library = emulate.build(rendered, tmp_path)
+    for kernel, one in zip(kernels, rendered, strict=True):
+        check(library, one, kernel, [emulate.ASCENDING])
+
+
+SIZES = (1, 2, 3, 7, 8, 31, 32, 33, 64, 127, 128, 129)
+SWEEPS: dict[str, list[Kernel]] = {
+    "chain": [k.chain(n, d) for n in (*SIZES, 255, 256, 1025) for d in ("f32", "f16", "f64")],
+    "broadcast": [k.broadcast(m, n) for m in (1, 3, 8, 33) for n in SIZES],
+    "padded": [k.padded(m, n) for m in (1, 2, 5) for n in (1, 2, 3, 8, 17)],
+    "rows": [k.row_sum(m, n) for m in (1, 3, 33) for n in (*SIZES, 257, 1000, 1023, 1025, 2500)],
+    "softmax": [k.softmax(m, n, d) for m in (1, 5) for n in (*SIZES, 513, 1000) for d in ("f32", "bf16")],
+    "columns": [k.column_sum(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 2, 5, 31, 32, 33, 64)],
+    "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 32, 33)],
+    "transpose": [k.transpose(b, m, n) for b in (1, 3) for m in (1, 8, 31, 32, 33, 65) for n in (1, 9, 32, 40, 64)],
+    "scan": [k.scan(m, n, columns=c) for m in (1, 3) for n in (1, 2, 64, 65, 96, 511, 513, 1025) for c in (1, 3)],
+    "scatter": [k.scatter(n, r, c) for n in (1, 7) for r in (5, 6) for c in (1, 3, 4)],
+    "dot": [k.dot(b, m, n, q) for b in (1, 3) for m in (1, 3, 16, 17) for n in (1, 3, 17, 33) for q in (1, 5, 16, 33)],
+    "dot, large": [k.dot(b, m, n, 9) for b, m, n in ((40, 129, 129), (40, 65, 20), (40, 20, 65), (9, 129, 31), (30, 30, 30))],
+    "conv": [k.conv(i, c, o, s) for i in (1, 2) for c in (1, 3) for o in (3, 17) for s in (1, 4, 7)],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SWEEPS)
+def test_sweep(family: str, tmp_path: Path) -> None:
+    kernels = SWEEPS[family]
+    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(kernels)]
+    library = emulate.build(rendered, tmp_path)
+    for kernel, one in zip(kernels, rendered, strict=True):
+        check(library, one, kernel, [emulate.DESCENDING])

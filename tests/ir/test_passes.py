@@ -76,7 +76,7 @@ def test_the_pass_that_breaks_the_graph_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TRACEC_VERIFY", "1")
     with pytest.raises(VerifyError, match=r"^after pass spoil: %3 = add has type f32\[5\]"):
         Pipeline(nothing, spoil, halve).run(parse_graph(TEXT))
-    with pytest.raises(VerifyError, match="^after recording: "):
+    with pytest.raises(VerifyError, match=r"^after recording: "):
         Pipeline(nothing).run(spoil(parse_graph(TEXT)))
 
 

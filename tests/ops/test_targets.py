@@ -1,8 +1,8 @@
 """Every operator on every target: all samples of one in a graph, against its eager rule.
 
-    interpreted     planned for a target, its kernels run by the NumPy interpreter
-    cpu             generated C, compiled and run; skipped where there is no C compiler
-    cuda            generated CUDA compiled to a cubin by NVRTC, which spills nothing; nothing is launched
+interpreted     planned for a target, its kernels run by the NumPy interpreter
+cpu             generated C, compiled and run; skipped where there is no C compiler
+cuda            generated CUDA compiled to a cubin by NVRTC, which spills nothing; nothing is launched
 """
 
 from __future__ import annotations

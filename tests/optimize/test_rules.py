@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +29,12 @@ EXAMPLES = {
     "div_both_negated": "graph(%0: f32[4], %1: f32[4]) { %2 = neg(%0)\n %3 = neg(%1)\n %4 = div(%2, %3)\n return %4 }",
     "negate_factor": "graph(%0: f32[4]) { %1 = mul(%0, f32(3.0))\n %2 = neg(%1)\n return %2 }",
     "negate_factor wraps": "graph(%0: i8[4]) { %1 = neg(%0)\n %2 = mul(%1, i8(-128))\n return %2 }",
-    "neg_out_of_mul": "graph(%0: f32[4], %1: f32[4]) { %2 = neg(%0)\n %3 = mul(%1, %2)\n %4 = add(%3, %0)\n return %4 }",
-    "neg_out_of_div": "graph(%0: f32[4], %1: f32[4]) { %2 = neg(%0)\n %3 = div(%1, %2)\n %4 = sub(%0, %3)\n return %4 }",
+    "neg_out_of_mul": (
+        "graph(%0: f32[4], %1: f32[4]) { %2 = neg(%0)\n %3 = mul(%1, %2)\n %4 = add(%3, %0)\n return %4 }"
+    ),
+    "neg_out_of_div": (
+        "graph(%0: f32[4], %1: f32[4]) { %2 = neg(%0)\n %3 = div(%1, %2)\n %4 = sub(%0, %3)\n return %4 }"
+    ),
     "integer_add_constants": "graph(%0: i8[4]) { %1 = add(%0, i8(100))\n %2 = add(%1, i8(100))\n return %2 }",
     "integer_mul_constants": "graph(%0: u8[4]) { %1 = mul(%0, u8(20))\n %2 = mul(%1, u8(20))\n return %2 }",
     "div_by_power_of_two": "graph(%0: f32[4]) { %1 = div(%0, f32(-4.0))\n return %1 }",
@@ -39,7 +42,9 @@ EXAMPLES = {
     "square": "graph(%0: f32[4]) { %1 = pow(%0, f32(2.0))\n return %1 }",
     "cube": "graph(%0: f32[4]) { %1 = pow(%0, f32(3.0))\n return %1 }",
     "power_minus_one": "graph(%0: f32[4]) { %1 = pow(%0, f32(-1.0))\n return %1 }",
-    "power_one_half": "graph(%0: f32[4]) { %1 = mul(%0, %0)\n %2 = add(%1, f32(1e-5))\n %3 = pow(%2, f32(0.5))\n return %3 }",
+    "power_one_half": (
+        "graph(%0: f32[4]) { %1 = mul(%0, %0)\n %2 = add(%1, f32(1e-5))\n %3 = pow(%2, f32(0.5))\n return %3 }"
+    ),
     "power_minus_one_half": "graph(%0: f32[4]) { %1 = abs(%0)\n %2 = pow(%1, f32(-0.5))\n return %2 }",
     "both_the_same": "graph(%0: f32[4]) { %1 = maximum(%0, %0)\n return %1 }",
     "where_both_the_same": "graph(%0: bool[2,4], %1: f32[4]) { %2 = where(%0, %1, %1)\n return %2 }",
@@ -52,9 +57,13 @@ EXAMPLES = {
     "abs_twice": "graph(%0: f32[4]) { %1 = abs(%0)\n %2 = abs(%1)\n return %2 }",
     "cast_to_same": "graph(%0: f32[4]) { %1 = cast(%0, dtype=f32)\n return %1 }",
     "cast_through_wider": "graph(%0: f16[4]) { %1 = cast(%0, dtype=f32)\n %2 = cast(%1, dtype=bf16)\n return %2 }",
-    "expand_last": "graph(%0: f32[4]) { %1 = expand(%0, shape=(2, 4))\n %2 = mul(%1, f32(3.0))\n %3 = sin(%2)\n return %3 }",
+    "expand_last": (
+        "graph(%0: f32[4]) { %1 = expand(%0, shape=(2, 4))\n %2 = mul(%1, f32(3.0))\n %3 = sin(%2)\n return %3 }"
+    ),
     "same_shape": "graph(%0: f32[4]) { %1 = reshape(%0, shape=(4,))\n %2 = expand(%1, shape=(4,))\n return %2 }",
-    "reshape_twice": "graph(%0: f32[2,2]) { %1 = reshape(%0, shape=(4,))\n %2 = reshape(%1, shape=(1, 4))\n return %2 }",
+    "reshape_twice": (
+        "graph(%0: f32[2,2]) { %1 = reshape(%0, shape=(4,))\n %2 = reshape(%1, shape=(1, 4))\n return %2 }"
+    ),
     "expand_twice": "graph(%0: f32[4]) { %1 = expand(%0, shape=(1, 4))\n %2 = expand(%1, shape=(3, 4))\n return %2 }",
     "expand_adds_leading_ones": (
         "graph(%0: f32[4]) { %1 = reshape(%0, shape=(1, 1, 4))\n %2 = expand(%1, shape=(2, 3, 4))\n return %2 }"
@@ -82,7 +91,8 @@ EXAMPLES = {
         " %2 = sum(%1, axes=(1,), keepdims=True)\n return %2 }"
     ),
     "reduce_expanded": (
-        "graph(%0: f32[3,1]) { %1 = expand(%0, shape=(2, 3, 4))\n %2 = sum(%1, axes=(1, 2), keepdims=False)\n return %2 }"
+        "graph(%0: f32[3,1]) { %1 = expand(%0, shape=(2, 3, 4))\n %2 = sum(%1, axes=(1, 2), keepdims=False)"
+        "\n return %2 }"
     ),
     "concatenate_empty": "graph(%0: f32[4], %1: f32[0]) { %2 = concatenate(%0, %1, %0, axis=0)\n return %2 }",
     "slice_of_some_operands": (
@@ -95,7 +105,8 @@ EXAMPLES = {
     ),
     "index_put_covers": (
         "graph(%0: f32[4], %1: f32[2], %2: f32[2], %3: i64[2]) {"
-        " %4 = index_put(%0, %1, %3, axes=(0,), add=False)\n %5 = index_put(%4, %2, %3, axes=(0,), add=False)\n return %5 }"
+        " %4 = index_put(%0, %1, %3, axes=(0,), add=False)\n %5 = index_put(%4, %2, %3, axes=(0,), add=False)"
+        "\n return %5 }"
     ),
 }
 
@@ -103,7 +114,7 @@ ALL: tuple[Rule, ...] = (*arithmetic.RULES, *views.RULES, *reductions.RULES, *vi
 
 
 @pytest.fixture
-def fired(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def fired(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the rules that were applied."""
     names: list[str] = []
     first = rewriting._first
@@ -116,7 +127,7 @@ def fired(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return first(node, rules)
 
     monkeypatch.setattr(rewriting, "_first", noted)
-    yield names
+    return names
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

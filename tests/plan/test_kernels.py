@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.plan.test_planner import inputs, layer_norm, softmax
 from tracec import ops
 from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.node import input_node
 from tracec.ir.types import TensorType
 from tracec.plan import TARGETS, make_plan
-from tests.plan.test_planner import inputs, layer_norm, softmax
 
 
 def text(graph: Graph, target: str = "cpu", donate: dict[int, int] | None = None) -> str:

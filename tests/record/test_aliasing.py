@@ -78,8 +78,18 @@ def test_views_see_a_write_to_the_base(view):
     same(*found)
 
 
-@pytest.mark.parametrize("make", [lambda x: x + 0, lambda x: x.clone(), lambda x: x[[0, 2]], lambda x: x[x > 3],
-                                  lambda x: x.T.reshape(12), lambda x: x.T.contiguous(), lambda x: x.to(tracec.float64)])  # fmt: skip
+COPIES = [
+    lambda x: x + 0,
+    lambda x: x.clone(),
+    lambda x: x[[0, 2]],
+    lambda x: x[x > 3],
+    lambda x: x.T.reshape(12),
+    lambda x: x.T.contiguous(),
+    lambda x: x.to(tracec.float64),
+]
+
+
+@pytest.mark.parametrize("make", COPIES)
 def test_copies_do_not_share(make):
     x = start(tracec)
     y = make(x)

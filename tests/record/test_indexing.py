@@ -35,8 +35,7 @@ def test_read(key):
     x, y = pair()
     if key == [0, 2]:
         key = [0, 1]
-    if key == (None, [0, 1]) or key == [-1, 0, -1] or True:
-        ours, theirs = x[convert(key, tracec)], y[convert(key, torch)]
+    ours, theirs = x[convert(key, tracec)], y[convert(key, torch)]
     assert tuple(ours.shape) == tuple(theirs.shape)
     assert (ours.numpy() == theirs.numpy()).all()
 
@@ -58,7 +57,9 @@ def test_write(key, how):
     assert (results[0].numpy() == results[1].numpy()).all()
 
 
-@pytest.mark.parametrize("make", [lambda x: x > 5, lambda x: x[:, :, 0] > 3, lambda x: x[:, 0, 0] >= 0], ids=["3", "2", "1"])
+@pytest.mark.parametrize(
+    "make", [lambda x: x > 5, lambda x: x[:, :, 0] > 3, lambda x: x[:, 0, 0] >= 0], ids=["3", "2", "1"]
+)
 def test_masks(make):
     results = []
     for _, x in zip((tracec, torch), pair(), strict=True):
@@ -94,9 +95,7 @@ def test_arrays_lists_and_zero_dimensional_tensors():
     assert (x[i, i].numpy() == x.numpy()[[0, 1], [0, 1]]).all()
 
 
-@pytest.mark.parametrize(
-    "key", [5, (0, -4), (0, 0, 0, 0), [0, 2], "a", 1.5, (Ellipsis, Ellipsis)], ids=str
-)
+@pytest.mark.parametrize("key", [5, (0, -4), (0, 0, 0, 0), [0, 2], "a", 1.5, (Ellipsis, Ellipsis)], ids=str)
 def test_errors(key, golden):
     x, _ = pair()
     with pytest.raises((IndexError, TypeError)) as error:

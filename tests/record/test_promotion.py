@@ -70,7 +70,7 @@ def test_powers(scalar):
             continue
         x, theirs = tracec.ones(3, dtype=by_name(a)), torch.ones(3, dtype=getattr(torch, a))
         assert name((x**scalar).dtype) == name((theirs**scalar).dtype)
-        assert name((2 ** x).dtype) == name((2**theirs).dtype)
+        assert name((2**x).dtype) == name((2**theirs).dtype)
 
 
 def test_where():

@@ -90,7 +90,7 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True) -> Function:
             return blocked
     kernel = unroll_short_loops(kernel)
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
-    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel)
+    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, stream=restrict)
     body = writer.nests(kernel.body)
     params = parameters(kernel, restrict=restrict)
     source = render_template("c/nest.j2", k=Function(kernel.name, params, "", comments(kernel)), body=body)

@@ -52,6 +52,9 @@ MAX_ROWS = 480
 PARTS = 16
 #: Bytes of partial results at most.
 MAX_PARTIAL = 16 << 20
+# No name of a kernel: what the templates call the flat position among the lanes, and among the rows.
+_LANE, _ROW = "#lane", "#row"
+_FLAT = {_LANE: "p", _ROW: "s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def _plan(
     split = _split_reduction(rows, lanes_all, reduced, total)
     flat = len(wide) if split > 1 else _flat_loops(wide, a)
     outer, inside = wide[: len(wide) - flat], wide[len(wide) - flat :]
-    p, s = Var("p", numel(v.extent for v in inside)), Var("s", rows)
+    p, s = Var(_LANE, numel(v.extent for v in inside)), Var(_ROW, rows)
     k_outer, k_loop, k_inner = _blocks(reduced, split)
     unit = numel(v.extent for v in k_inner)
     dtype = _acc_dtype(kernel, c.acc)
@@ -285,18 +288,16 @@ class _Writer:
         self.kernel = kernel
         self.inside, self.p = inside, p
         self.narrow, self.s = narrow, s
-        self.used: set[str] = set()
 
     def lane(self, value: Expr) -> str:
-        text = ExpressionWriter(C, self._lane_names())
-        return text.write(self._flat(value))
+        return ExpressionWriter(C, self._names()).write(self._flat(value))
 
     def row(self, value: Expr) -> str:
-        return ExpressionWriter(C).write(self._flat(value))
+        return ExpressionWriter(C, _FLAT).write(self._flat(value))
 
     def epilogue(self, body: tuple[Stmt, ...], acc: str) -> tuple[Tree, ...]:
         writer = LoopWriter(self.kernel)
-        writer.text.names.update(self._lane_names())
+        writer.text.names.update(self._names())
         writer.text.names[acc] = "result"
         return tuple(writer.statement(self._statement(s)) for s in body)
 
@@ -304,8 +305,8 @@ class _Writer:
         strides = contiguous_strides(tuple(v.extent for v in loops))
         return tuple(Digit(C.identifier(v.name), s, v.extent) for v, s in zip(loops, strides, strict=True))
 
-    def _lane_names(self) -> dict[str, str]:
-        return {v.name: f"{C.identifier(v.name)}_of[t]" for v in self.inside}
+    def _names(self) -> dict[str, str]:
+        return {**_FLAT, **{v.name: f"{C.identifier(v.name)}_of[t]" for v in self.inside}}
 
     def _statement(self, s: Stmt) -> Stmt:
         match s:

@@ -43,7 +43,10 @@ _ANY_BINARY = "maximum minimum floor_div remainder"
 _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "io arena lib f16 bf16"
+    "io arena lib f16 bf16 "
+    # Variables of the templates.
+    "p s t r result panel sums packed start stop used first first_row last_row from to depth done next part total "
+    "left right begin end digits at line0 LANES ROWS CHUNK WIDTH DEPTH args block0 block1 block2 block3"
 )
 
 
@@ -99,7 +102,7 @@ C = Dialect(
     index="long",
     operations=_operations(),
     casts=_casts(),
-    suffixes={dt.float32: "f", dt.int64: "L", dt.uint32: "U", dt.uint64: "UL"},
+    suffixes={dt.float32: "f", dt.uint32: "U", dt.uint64: "UL"},
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},
     reserved=frozenset(_KEYWORDS.split()),

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from tracec.codegen.c_cost import Sharing, nest_units, share
 from tracec.codegen.c_dialect import C
+from tracec.codegen.c_stream import STRIP, at_strip, streamed_stores
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.tree import Block, Line, Tree, loop
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import (
     Acc,
+    Buffer,
     Call,
     Expr,
     Kernel,
@@ -113,11 +115,13 @@ class LoopWriter:
     Args:
         kernel: The kernel, for the dtypes of its buffers and accumulators.
         serial: Keep every loop on one thread.
+        stream: Let large results be written past the cache; they must not overlap what the kernel reads.
     """
 
-    def __init__(self, kernel: Kernel, *, serial: bool = False) -> None:
+    def __init__(self, kernel: Kernel, *, serial: bool = False, stream: bool = False) -> None:
         self.kernel = kernel
         self.serial = serial
+        self.stream = stream
         self.dtypes = {b.name: b.dtype for b in kernel.buffers}
         self.accs: dict[str, Acc] = {}
         for s in walk(kernel.body):
@@ -179,11 +183,37 @@ class LoopWriter:
         """Statements and the loops among them, on one thread."""
         return tuple(self.loop(s) if isinstance(s, Loop) else self.statement(s) for s in body)
 
-    def loop(self, stmt: Loop, pragmas: tuple[str, ...] = ()) -> Block:
+    def loop(self, stmt: Loop) -> Block:
         """A loop on one thread; vectorised where it is innermost and its iterations allow it."""
-        if not pragmas and is_vectorisable(stmt):
-            pragmas = (self.simd(stmt.body),)
+        vector = is_vectorisable(stmt)
+        if vector and self.stream and (stores := streamed_stores(self.kernel, stmt)):
+            return self._strips(stmt, stores, ())
+        pragmas = (self.simd(stmt.body),) if vector else ()
         return loop(C.index, self.text.name(stmt.var.name), stmt.var.extent, self.body(stmt.body), pragmas=pragmas)
+
+    def _strips(self, stmt: Loop, stores: dict[Store, Buffer], pragmas: tuple[str, ...]) -> Block:
+        """An innermost loop in strips, whose streamed stores go through lines of their own."""
+        var = stmt.var
+        name = self.text.name(var.name)
+        start, stop = f"{name}_start", f"{name}_stop"
+        lines: list[Tree] = [
+            Line(f"long {stop} = {var.extent} - {start} < {STRIP} ? {var.extent} : {start} + {STRIP};")
+        ]
+        inner: list[Tree] = []
+        writes: list[Tree] = []
+        for n, s in enumerate(stmt.body):
+            if not (isinstance(s, Store) and s in stores):
+                inner.append(self.statement(s))
+                continue
+            element, buffer = C.types[stores[s].dtype], self.text.name(s.buffer)
+            lines.append(Line(f"{element} line{n}[{STRIP}] __attribute__((aligned(64)));"))
+            inner.append(Line(self.store(f"line{n}[{name} - {start}]", s.buffer, s.value, False)))
+            place = self.text.write(at_strip(s.index, var, Var(start, var.extent)))
+            writes.append(
+                Line(f"write_past_cache(&{buffer}[{place}], line{n}, ({stop} - {start}) * sizeof *{buffer});")
+            )
+        strip = loop(C.index, name, stop, tuple(inner), start=start, pragmas=(self.simd(stmt.body),))
+        return loop(C.index, start, var.extent, (*lines, strip, *writes), step=STRIP, pragmas=pragmas)
 
     def simd(self, body: Iterable[Stmt], words: str = "omp simd") -> str:
         """The pragma of a vectorised loop with these statements, reductions named."""
@@ -210,16 +240,21 @@ class LoopWriter:
         return self._nest(loops, body, shared, vector)
 
     def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
-        inner = self.body(body)
+        stores = streamed_stores(self.kernel, loops[-1]) if vector and self.stream else {}
+        inner: tuple[Tree, ...] = () if stores else self.body(body)
         for level in reversed(range(len(loops))):
-            last = vector and level == len(loops) - 1
+            last = vector and level == len(loops) - 1 and not stores
             pragma = self.simd(body) if last else ""
             if shared.collapse and level == shared.skip:
                 words = "omp parallel for simd" if last else "omp parallel for"
                 depth = f" collapse({shared.collapse})" if shared.collapse > 1 else ""
                 pragma = f"{words}{depth} schedule(static)"
+            pragmas = (pragma,) if pragma else ()
+            if stores and level == len(loops) - 1:
+                inner = (self._strips(loops[level], stores, pragmas),)
+                continue
             var = loops[level].var
-            inner = (loop(C.index, self.text.name(var.name), var.extent, inner, pragmas=(pragma,) if pragma else ()),)
+            inner = (loop(C.index, self.text.name(var.name), var.extent, inner, pragmas=pragmas),)
         return inner[0]
 
     def nests(self, body: Iterable[Stmt]) -> tuple[Tree, ...]:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import extent, peel, stride
-from tracec.codegen.cuda_entry import Entry, Head, ceil_div, head
+from tracec.codegen.cuda_entry import Entry, Head, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Line, Tree
+from tracec.codegen.tree import Line
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
     Acc,
@@ -102,7 +102,7 @@ class OperandView:
     parts: int
     extent: str
     along_k: bool
-    body: tuple[Tree, ...]
+    body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,10 @@ class ContractionView:
     m_tiles: str
     n_tiles: str
     batch_tiles: str
-    batch: tuple[Tree, ...]
+    batch: tuple[str, ...]
     multiply_add: str
     acc: str
-    epilogue: tuple[Tree, ...]
+    epilogue: tuple[str, ...]
 
 
 def contraction_entry(kernel: Kernel, name: str) -> Entry:
@@ -168,10 +168,10 @@ def contraction_entry(kernel: Kernel, name: str) -> Entry:
         m_tiles=writer.count(max(m_tiles, 1)),
         n_tiles=writer.count(max(n_tiles, 1)),
         batch_tiles=writer.count(max(m_tiles * n_tiles, 1)),
-        batch=writer.unflatten("batch", batch),
+        batch=lines(writer.unflatten("batch", batch)),
         multiply_add=_multiply_add(writer, mark, acc.dtype),
         acc=writer.name(acc.name),
-        epilogue=(*writer.unflatten("m", m), *writer.unflatten("n", n), *writer.statements(after)),
+        epilogue=lines((*writer.unflatten("m", m), *writer.unflatten("n", n), *writer.statements(after))),
     )
     text = render_template("cuda/contraction.j2", k=view)
     schedule = f"tiles of {tile.m} by {tile.n} by {tile.depth}, {tile.m_each} by {tile.n_each} a thread"
@@ -185,7 +185,7 @@ def _operand(
     along_k = _reads_along(value, k) and not _reads_along(value, along)
     body = (*writer.unflatten(axis, along), *writer.unflatten("k", k), Line(f"value = {writer.write(value)};"))
     parts = size * tile.depth // tile.threads
-    return OperandView(name, axis, size, parts, writer.count(extent(along)), along_k, body)
+    return OperandView(name, axis, size, parts, writer.count(extent(along)), along_k, lines(body))
 
 
 def _reads_along(value: Expr, variables: Sequence[Var]) -> bool:

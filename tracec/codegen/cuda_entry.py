@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
 
 Grid = tuple[int, int, int]
@@ -130,6 +131,18 @@ class Head:
 def head(writer: Writer, name: str, threads: int, *, keeps: bool = False) -> Head:
     """The beginning of a kernel's function; ``keeps``: much of a thread's work is in registers."""
     return Head(name, writer.parameters(), f"{threads}, 1" if keeps else f"{threads}", writer.flat)
+
+
+def lines(trees: Iterable[Tree]) -> tuple[str, ...]:
+    """Statements as lines, indented among themselves, for a template to place."""
+    found: list[str] = []
+    for tree in trees:
+        if isinstance(tree, Line):
+            found.append(tree.text)
+            continue
+        found += [f"#pragma {p}" for p in tree.pragmas]
+        found += [f"{tree.head} {{", *(f"  {line}" for line in lines(tree.body)), "}"]
+    return tuple(found)
 
 
 def ceil_div(a: int, b: int) -> int:

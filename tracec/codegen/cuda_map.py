@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import mentions, write_chunk
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head
+from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Tree
 from tracec.ir.kernel import Kernel, Loop, Stmt
 
 THREADS = 256
@@ -24,7 +23,7 @@ class MapView:
     """What ``map.j2`` needs: literals and statements, finished."""
 
     head: Head
-    body: tuple[Tree, ...]
+    body: tuple[str, ...]
     parts: int
     share: str
     block_chunks: str
@@ -52,7 +51,7 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -
     statements = write_chunk(writer, variables, inner, packs)
     view = MapView(
         head(writer, name, share),
-        statements,
+        lines(statements),
         parts,
         writer.count(share),
         writer.count(block_chunks),

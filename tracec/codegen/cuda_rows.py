@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import write_chunk
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head
+from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
@@ -28,8 +28,11 @@ from tracec.ir.kernel import (
     walk,
 )  # fmt: skip
 
-#: A warp takes a row of up to this many elements.
+#: A warp takes a row of up to this many elements,
 WARP_ROW = 1024
+#: and of no more than this many where there are too few rows to fill a GPU with warps.
+WARP_ROW_OF_FEW = 256
+FEW_ROWS = 512
 WARPS_OF_BLOCK = 4
 #: Threads of a block → 32-bit words of a row that each may keep in registers.
 KEPT_WORDS = {128: 32, 256: 32, 512: 24}
@@ -54,7 +57,7 @@ class Stage:
     """
 
     is_loop: bool
-    body: tuple[Tree, ...]
+    body: tuple[str, ...]
     accs: tuple[Accumulator, ...] = ()
 
 
@@ -78,7 +81,7 @@ class RowView:
     """What ``row.j2`` needs."""
 
     head: Head
-    start: tuple[Tree, ...]
+    start: tuple[str, ...]
     stages: tuple[Stage, ...]
     parts: int
     share: str
@@ -86,6 +89,8 @@ class RowView:
     guarded: bool
     warps_share: bool
     warps: int
+    first_step: int
+    ragged: bool
     rows: str
     block_rows: str
 
@@ -95,7 +100,7 @@ class ColumnView:
     """What ``column.j2`` needs."""
 
     head: Head
-    start: tuple[Tree, ...]
+    start: tuple[str, ...]
     stages: tuple[Stage, ...]
     parts: int
     share: str
@@ -157,18 +162,21 @@ def _stages(writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot:
         once: Condition under which a thread stores the row's own results.
     """
     stages: list[Stage] = []
+    results: list[Stmt] = []
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
-            stages.append(Stage(True, chunk, tuple(writer.accumulator(a) for a in accs)))
+            stages.append(Stage(True, lines(chunk), tuple(writer.accumulator(a) for a in accs)))
         elif isinstance(stmt, Store):
-            plain = writer.derive({})
-            plain.store_guard = ""
-            stages.append(Stage(False, (Block(f"if ({once})", plain.statement(stmt)),)))
+            results.append(stmt)
         elif not isinstance(stmt, Scratch):
-            stages.append(Stage(False, writer.statement(stmt)))
+            stages.append(Stage(False, lines(writer.statement(stmt))))
+    if results:  # nothing reads them in the kernel, so that one branch at the end serves all
+        plain = writer.derive({})
+        plain.store_guard = ""
+        stages.append(Stage(False, lines([Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
 
 
@@ -200,11 +208,12 @@ def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> 
     return tuple(lines), offset
 
 
-def _row_share(row: int, width: int, words: int) -> Share:
-    """Threads for a row of so many elements, each keeping ``words`` registers an element."""
+def _row_share(rows: int, row: int, width: int, words: int) -> Share:
+    """Threads for each of so many rows of so many elements, which keep ``words`` registers an element."""
     chunks = row // width
-    if row * max(words, 1) <= WARP_ROW:
-        return Share(32, max(ceil_div(chunks, 32), 1))
+    if row * max(words, 1) <= (WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW):
+        lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
+        return Share(lanes, max(ceil_div(chunks, lanes), 1))
     for threads, most in KEPT_WORDS.items():
         each = ceil_div(chunks, threads) * width
         if words and each * words <= most:
@@ -223,22 +232,23 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     packs = _row_packs(writer, body, words > 0)
     width = max((p.width for p in packs.values()), default=1)
     rows, row = extent(variables), extent(space)
-    share = _row_share(row, width, words)
+    share = _row_share(rows, row, width, words)
     shared = share.threads > 32
     declared, shared_bytes = _scratch(body, writer, share, width)
     if shared_bytes > SHARED_BYTES:
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
-    start = (*writer.unflatten("row", variables), *declared)
+    start = lines((*writer.unflatten("row", variables), *declared))
     stages = _stages(writer, body, packs, "part" if not share.in_shared else "chunk", "thread == 0")
     chunks = row // width
-    per_block = 1 if shared else WARPS_OF_BLOCK
+    per_block = 1 if shared else max(min(32 * WARPS_OF_BLOCK // share.threads, rows), 1)
     threads = share.threads * per_block
     view = RowView(
         head(writer, name, threads, keeps=True), start, stages, share.parts, writer.count(share.threads),
         writer.count(chunks), share.parts * share.threads != chunks, shared, share.threads // 32,
+        min(share.threads, 32) // 2, rows % per_block != 0,
         writer.count(rows), writer.count(per_block),
     )  # fmt: skip
-    who = f"a block of {threads}" if shared else "a warp"
+    who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"
     kept = " in shared memory" if share.in_shared else f", {share.parts} unrolled" if share.parts else ", looped"
     schedule = f"{who} a row of {row}{kept}" + (f", packs of {width}" if width > 1 else "")
     return Entry(
@@ -247,11 +257,25 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     )  # fmt: skip
 
 
+def _rows_lie_apart(body: Sequence[Stmt], variables: Sequence[Var], row: int) -> bool:
+    """Whether rows are contiguous and do not overlap: lanes should then go along them, short as they are."""
+    loads = [
+        (inner, v[-1])
+        for v, nest in (loop_nest(s) for s in body if isinstance(s, Loop))
+        for inner in certain_loads(nest)
+        if v
+    ]
+    apart = [x for x, last in loads if stride(x.index, last) == 1 and (stride(x.index, variables[-1]) or 0) >= row]
+    return row >= 8 and bool(apart) if variables else False
+
+
 def column_entry(kernel: Kernel, name: str) -> Entry:
     """A function that reduces strided elements: neighbouring threads take neighbouring columns."""
     variables, body = peel(kernel.body)
     space = row_space(body, kernel)
     columns, row = extent(variables), extent(space)
+    if _rows_lie_apart(body, variables, row):
+        return row_entry(kernel, name)
     if row <= SHORT:
         return map_entry(kernel, name)
     width = min(32, 1 << max(columns - 1, 0).bit_length())
@@ -268,8 +292,9 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     declared, _ = _scratch(body, writer, Share(height, parts), 1)
     packs = {place: Packs() for place, s in enumerate(body) if isinstance(s, Loop)}
     stages = _stages(writer, body, packs, "part", "thread == 0 && live" if ragged else "thread == 0")
+    start = lines((*writer.unflatten("column", variables), *declared))
     view = ColumnView(
-        head(writer, name, width * height, keeps=True), (*writer.unflatten("column", variables), *declared), stages,
+        head(writer, name, width * height, keeps=True), start, stages,
         parts, writer.count(height), writer.count(row), parts * height != row, ragged, width, height,
         writer.count(columns), writer.count(max(columns - 1, 0)), writer.count(width),
     )  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, Table, table_capacity
+from tracec.codegen.cuda_entry import Entry, Head, Table, lines, table_capacity
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Line, Tree
+from tracec.codegen.tree import Line
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel, Loop
 
@@ -35,7 +35,7 @@ class RunsView:
     block_elements: int
     parts: int
     threads: int
-    body: tuple[Tree, ...]
+    body: tuple[str, ...]
 
 
 def is_sized(kernel: Kernel) -> bool:
@@ -65,7 +65,7 @@ def runs_entry(kernel: Kernel, name: str, most: int) -> Entry:
     view = RunsView(
         Head(name, (f"const __grid_constant__ {name}_runs runs",), f"{THREADS}", writer.flat), capacity,
         1 << max(capacity - 1, 1).bit_length() - 1, buffers, table.block_elements, PARTS, THREADS,
-        (position, *writer.statements(loop.body)),
+        lines((position, *writer.statements(loop.body))),
     )  # fmt: skip
     alignment = tuple(b.dtype.itemsize for b in kernel.buffers)
     return Entry(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import extent, peel, stride
 from tracec.codegen.cuda_chunk import mentions
-from tracec.codegen.cuda_entry import Entry, Head, head
+from tracec.codegen.cuda_entry import Entry, Head, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Tree
 from tracec.ir.kernel import Acc, Kernel, Let, Loop, Stmt, Store, Update
 
 #: Shorter scans run in one thread.
@@ -27,11 +26,11 @@ class ScanView:
     """What ``scan.j2`` needs: the statements before and after a running combination."""
 
     head: Head
-    start: tuple[Tree, ...]
+    start: tuple[str, ...]
     acc: Accumulator
     carry_combine: str
-    before: tuple[Tree, ...]
-    after: tuple[Tree, ...]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
     length: str
     threads: str
     warps: int
@@ -61,10 +60,11 @@ def scan_entry(kernel: Kernel, name: str) -> Entry:
     names = [writer.name(s.name) for s in loop.body[:place] if isinstance(s, Let)]
     if any(mentions(after, n) for n in names):
         after = (*before, *after)
+    start = lines((*writer.unflatten("row", variables), *writer.statements(outer)))
     view = ScanView(
-        head(writer, name, threads, keeps=True), (*writer.unflatten("row", variables), *writer.statements(outer)), acc,
+        head(writer, name, threads, keeps=True), start, acc,
         writer.derive({update.name: "carry"}).update(update.name, "other", ATOM),
-        (*position, *before, *writer.statements([update])), (*position, *after),
+        lines((*position, *before, *writer.statements([update]))), lines((*position, *after)),
         writer.count(loop.var.extent), writer.count(threads), threads // 32,
     )  # fmt: skip
     schedule = f"a block of {threads} a row of {loop.var.extent}, tile by tile"

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import certain_loads, extent, peel, stride
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, ceil_div, head
+from tracec.codegen.cuda_entry import Entry, Head, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Tree
 from tracec.ir.kernel import Kernel, Load, Loop, Ref, Stmt, Store, Var, subexpressions
 
 TILE = 32
@@ -44,8 +43,8 @@ class TransposeView:
     reading_tiles: str
     writing_tiles: str
     tiles_each: str
-    outer: tuple[Tree, ...]
-    body: tuple[Tree, ...]
+    outer: tuple[str, ...]
+    body: tuple[str, ...]
 
 
 def transpose_entry(kernel: Kernel, name: str) -> Entry:
@@ -70,7 +69,7 @@ def transpose_entry(kernel: Kernel, name: str) -> Entry:
         head(writer, name, TILE * ROWS), writer.index, tuple(tiles),
         writer.name(reading.name), writer.name(writing.name), reading.extent, writing.extent,
         writer.count(reading_tiles), writer.count(writing_tiles), writer.count(reading_tiles * writing_tiles),
-        writer.unflatten("rest", outer), inner.statements(body),
+        lines(writer.unflatten("rest", outer)), lines(inner.statements(body)),
     )  # fmt: skip
     blocks = extent(outer) * reading_tiles * writing_tiles
     alignment = tuple(b.dtype.itemsize for b in kernel.buffers)

@@ -1,20 +1,45 @@
 """What flows through the compiler: graphs, kernels and plans, their text, verifier and rewrite rules."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tracec.ir.dtype import DType
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
-from tracec.ir.kernel import Kernel
 from tracec.ir.node import Node, constant, input_node, is_constant, is_input, made_from
 from tracec.ir.operator import OPERATORS, Operator
-from tracec.ir.parser import parse, parse_graph
-from tracec.ir.passes import Pass, PassRecord, Pipeline, PipelineResult
-from tracec.ir.plan import Plan
-from tracec.ir.rewrite import C, D, Rule, X, Y, Z, apply_rules, named, rule
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
 from tracec.ir.verify import verify
 from tracec.ir.verify_kernel import verify_kernel
 from tracec.ir.verify_plan import verify_plan
+
+if TYPE_CHECKING:
+    from tracec.ir.kernel import Kernel
+    from tracec.ir.parser import parse, parse_graph
+    from tracec.ir.passes import Pass, PassRecord, Pipeline, PipelineResult
+    from tracec.ir.plan import Plan
+    from tracec.ir.rewrite import C, D, Rule, X, Y, Z, apply_rules, named, rule
+
+#: Name → module that has it, imported when first asked for: eager programs need none of them.
+_LATER = {
+    "Kernel": "kernel",
+    **dict.fromkeys(("parse", "parse_graph"), "parser"),
+    **dict.fromkeys(("Pass", "PassRecord", "Pipeline", "PipelineResult"), "passes"),
+    "Plan": "plan",
+    **dict.fromkeys(("C", "D", "Rule", "X", "Y", "Z", "apply_rules", "named", "rule"), "rewrite"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tracec.ir' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"tracec.ir.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
 
 __all__ = [
     # values and graphs
@@ -41,6 +66,8 @@ __all__ = [
     "verify",
     "verify_kernel",
     "verify_plan",
+    # running
+    "evaluate",
     # passes
     "Pass",
     "PassRecord",
@@ -55,6 +82,4 @@ __all__ = [
     "Z",
     "C",
     "D",
-    # running
-    "evaluate",
 ]

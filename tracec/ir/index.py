@@ -78,7 +78,7 @@ def bounds(e: Expr) -> tuple[int, int] | None:
             return 0, max(extent - 1, 0)
         case Mod(value, by):
             inner = bounds(value)
-            return inner if inner and 0 <= inner[0] and inner[1] < by else (0, by - 1)
+            return inner if inner and inner[0] >= 0 and inner[1] < by else (0, by - 1)
         case Div(value, by):
             inner = bounds(value)
             return (inner[0] // by, inner[1] // by) if inner else None
@@ -106,7 +106,7 @@ def _split(e: Expr, by: int) -> tuple[Expr, Expr] | None:
     """``e = by * q + r`` with 0 <= r < by, where that can be read off the terms."""
     q, r = _whole(e, by)
     inner = bounds(r)
-    return (q, r) if inner and 0 <= inner[0] and inner[1] < by else None
+    return (q, r) if inner and inner[0] >= 0 and inner[1] < by else None
 
 
 def _coarse(e: Expr, by: int) -> tuple[int, Expr, Expr] | None:
@@ -171,7 +171,7 @@ def unflatten(flat: Expr, shape: Shape) -> tuple[Expr, ...]:
             continue
         outer = stride * size
         inner = bounds(flat)
-        within = flat if inner and 0 <= inner[0] and inner[1] < outer else mod(flat, outer)
+        within = flat if inner and inner[0] >= 0 and inner[1] < outer else mod(flat, outer)
         index.append(div(within, stride))
     return tuple(index)
 

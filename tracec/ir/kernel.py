@@ -115,20 +115,12 @@ Expr = Const | Var | Ref | Linear | Div | Mod | Load | Call
 #: ``select`` is a lazy ``where``, ``mulhi`` the upper half of a 32×32-bit product, ``philox(seed, draw,
 #: element)`` of i64 the u32 random bits of an element, a function of the target that `tracec.ops.random` defines.
 SCALAR_OPS: dict[str, int] = {
-    **dict.fromkeys(
-        (
-            "neg abs sign exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf sqrt rsqrt sigmoid "
-            "floor ceil round trunc isnan logical_not bitwise_not cast"
-        ).split(),
-        1,
-    ),
-    **dict.fromkeys(
-        (
-            "add sub mul div pow maximum minimum atan2 floor_div remainder eq ne lt le gt ge "
-            "bitwise_and bitwise_or bitwise_xor shift_left shift_right mulhi"
-        ).split(),
-        2,
-    ),
+    **dict.fromkeys(("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan"), 1),
+    **dict.fromkeys(("asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "sqrt", "rsqrt", "sigmoid"), 1),
+    **dict.fromkeys(("floor", "ceil", "round", "trunc", "isnan", "logical_not", "bitwise_not", "cast"), 1),
+    **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"), 2),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor"), 2),
+    **dict.fromkeys(("shift_left", "shift_right", "mulhi"), 2),
     "select": 3,
     "philox": 3,
 }

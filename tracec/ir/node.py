@@ -103,6 +103,7 @@ class Node:
 
 
 class _Context(threading.local):
+    inside: bool = False
     source: Source | None = None
     origin: str = ""
 
@@ -113,18 +114,18 @@ _context = _Context()
 @contextmanager
 def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
     """Within, new nodes carry this source line and origin, and operand-free operators build nodes."""
-    before = (_context.source, _context.origin)
-    _context.source, _context.origin = source, origin
+    before = (_context.inside, _context.source, _context.origin)
+    _context.inside, _context.source, _context.origin = True, source, origin
     try:
         with building(apply):
             yield
     finally:
-        _context.source, _context.origin = before
+        _context.inside, _context.source, _context.origin = before
 
 
 def current_source() -> Source | None:
     """The line that new nodes carry: that of `made_from`, else the user's innermost one."""
-    return _context.source or caller()
+    return _context.source if _context.inside else caller()
 
 
 def current_origin() -> str:

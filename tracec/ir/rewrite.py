@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -192,12 +192,17 @@ class Rule:
         patterns: Left sides; any of them may match.
         body: The right side.
         doc: Why it holds, where that is not plain.
+        needs: For each pattern, operators that must be among the node's operands: most patterns fail here.
     """
 
     name: str
     patterns: tuple[Pattern, ...]
     body: Body
     doc: str = ""
+    needs: tuple[frozenset[str], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", tuple(map(_needs, self.patterns)))
 
     def roots(self) -> tuple[str, ...]:
         """Names of the operators that it rewrites."""
@@ -209,7 +214,10 @@ class Rule:
         Raises:
             VerifyError: the rule gave a node of another type.
         """
-        for pattern in self.patterns:
+        operands = {i.op.name for i in node.inputs}
+        for pattern, needs in zip(self.patterns, self.needs, strict=True):
+            if not needs <= operands or _root(pattern).op != node.op.name:
+                continue
             for bound in match(pattern, node):
                 with made_from(node.source, origin_after(node.origin, f"rule {self.name}")):
                     result = self.body(**_wanted(self.body, {**bound, "node": node}))
@@ -303,6 +311,19 @@ def _root(pattern: Pattern) -> Applied:
     if not isinstance(pattern, Applied):
         raise TypeError(f"a rule's pattern is an operator over patterns, not {pattern!r}")
     return pattern
+
+
+def _needs(pattern: Pattern) -> frozenset[str]:
+    found = set()
+    for operand in _root(pattern).inputs or ():
+        while isinstance(operand, Named):
+            operand = operand.pattern
+        match operand:
+            case Applied(op, _, _):
+                found.add(op)
+            case Literal() | Variable(_, True):
+                found.add("constant")
+    return frozenset(found)
 
 
 def _names(pattern: Pattern) -> set[str]:

@@ -40,7 +40,7 @@ def is_internal(file: str) -> bool:
     """Whether a file belongs to tracec and not to the user."""
     known = _INTERNAL.get(file)
     if known is None:
-        known = _INTERNAL[file] = file.startswith(_PACKAGE) or file.startswith("<frozen ")
+        known = _INTERNAL[file] = file.startswith((_PACKAGE, "<frozen "))
     return known
 
 

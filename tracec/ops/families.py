@@ -23,7 +23,12 @@ Rule = Callable[..., Any]
 #: What operands may be: kinds of dtypes, their name in messages, dtypes to test with, and what to do about others.
 _TAKES: dict[str, tuple[str, str, tuple[DType, ...], str]] = {
     "floats": ("f", "floats", (dt.float32, dt.float16, dt.bfloat16), "cast it to a floating dtype first"),
-    "numbers": ("uif", "numbers", (dt.float32, dt.bfloat16, dt.int32, dt.int8, dt.uint8), "cast it to a number type"),
+    "numbers": (
+        "uif",
+        "numbers",
+        (dt.float32, dt.bfloat16, dt.int32, dt.int8, dt.uint8),
+        "cast it to a number type",
+    ),
     "integers": ("ui", "integers", (dt.int64, dt.int8, dt.uint32), "cast it to an integer dtype first"),
     "bits": ("bui", "integers and bools", (dt.int64, dt.uint8, dt.bool_), "cast it to an integer dtype first"),
     "anything": ("buif", "anything", (dt.float32, dt.float16, dt.int64, dt.uint8, dt.bool_), ""),

@@ -40,7 +40,7 @@ def fold(graph: Graph) -> Graph:
 def full(like: Node, value: bool | int | float) -> Node:
     """A node of the same type whose elements are all that value."""
     scalar = constant(value, like.type)
-    return scalar if like.shape == () else ops.expand(scalar, shape=like.shape)  # type: ignore[no-any-return]
+    return scalar if like.shape == () else ops.expand(scalar, shape=like.shape)
 
 
 def _is_full(node: Node) -> bool:

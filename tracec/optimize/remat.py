@@ -42,6 +42,7 @@ def remat(graph: Graph) -> Graph:
     backward = _backward(graph)
     needed = {i for n in backward for i in n.inputs if i not in backward and _is_value(i)}
     again = _computed_again(graph, needed)
+    again -= _stored_anyway(graph, backward)
     if not again:
         return graph
     return _copy(graph, backward, again)
@@ -71,6 +72,19 @@ def _computed_again(graph: Graph, needed: set[Node]) -> set[Node]:
     for part in _components(order, needed, fixed):
         again |= _cut(part, needed, fixed, set(graph.outputs))
     return again
+
+
+def _stored_anyway(graph: Graph, backward: set[Node]) -> set[Node]:
+    """Values that contractions of both parts read: they are in memory, and would be written there twice."""
+    forward_reads, backward_reads = set[Node](), set[Node]()
+    for node in graph.nodes:
+        if node.op.family == "contraction":
+            reads = backward_reads if node in backward else forward_reads
+            for operand in node.inputs:
+                while operand.op.family == "view" and len(operand.inputs) == 1:
+                    operand = operand.inputs[0]
+                reads.add(operand)
+    return forward_reads & backward_reads
 
 
 def _fixed(order: Iterable[Node]) -> set[Node]:

@@ -183,4 +183,7 @@ def index_put_covers(node: Node) -> Any:
     return node.op(inner.inputs[0], *node.inputs[1:], **dict(node.params))
 
 
-DEAD_RULES = (concatenate_empty, slice_of_some_operands, slice_of_unpadded, index_put_covers)
+#: The last two, of `simplify`, tidy up after the others.
+DEAD_RULES = (
+    concatenate_empty, slice_of_some_operands, slice_of_unpadded, index_put_covers, slice_everything, slice_twice,
+)  # fmt: skip

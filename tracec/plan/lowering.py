@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tracec.ir import index as ix
 from tracec.ir.kernel import (
@@ -249,7 +249,7 @@ def _reduce(e: Emitter) -> Kernel:
             e.row_value[node] = Ref(acc, node.dtype.compute)
         held = {n: e.row_value.pop(n) for n in reductions}
         e.open_loop(space.reduced_vars)
-        for node in _needed(group, [*reductions, *stores], full):
+        for node in _needed(group, [*reductions, *stores], full, scratch):
             if node in scratch:
                 at = Load(scratch[node], space.within_flat, node.dtype.compute)
                 e.full_value[node] = e.bind(at)
@@ -288,8 +288,11 @@ def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> Non
             e.row_value[node] = e.bind(e.guard(e.element(node, ix.unflatten(space.row_flat, node.shape))))
 
 
-def _needed(group: Group, wanted: list[Node], full: list[Node]) -> list[Node]:
-    """The full-level members that the wanted ones take, themselves included, operands first."""
+def _needed(group: Group, wanted: list[Node], full: list[Node], known: Collection[Node] = ()) -> list[Node]:
+    """The full-level members that the wanted ones take, themselves included, operands first.
+
+    What only the ``known`` ones take is left out.
+    """
     members, found, stack = set(full), set(), list(wanted)
     while stack:
         node = stack.pop()
@@ -297,6 +300,8 @@ def _needed(group: Group, wanted: list[Node], full: list[Node]) -> list[Node]:
             continue
         if node in members:
             found.add(node)
+            if node in known:
+                continue
         stack.extend(r for r in group.reads[node] if r in members)
     return [n for n in full if n in found]
 
@@ -353,7 +358,7 @@ def _reduction_shape(e: Emitter, space: Space) -> str:
 
 
 def _contraction(e: Emitter) -> Kernel:
-    node = e.group.nodes[0]
+    node = next(n for n in e.group.nodes if isinstance(n.op.lower, ContractionSpec))
     lower = node.op.lower
     assert isinstance(lower, ContractionSpec)
     types, params = input_types(node), dict(node.params)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 #: Offsets are multiples of this: a cache line, and the widest vector load.
 ALIGN = 64
+_STRETCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,16 @@ def assign(spans: Sequence[Span]) -> tuple[list[int], int]:
 def _first_fit(spans: Sequence[Span], order: Sequence[int]) -> tuple[list[int], int]:
     """Give each span the lowest offset that is free during all of its steps."""
     offsets = [0] * len(spans)
-    placed: list[int] = []
+    placed: dict[int, list[int]] = {}  # by stretch of steps, so that only neighbours in time are looked at
     total = 0
     for k in order:
         s = spans[k]
         size = aligned(s.size)
+        stretches = range(s.first // _STRETCH, s.last // _STRETCH + 1)
+        near = {j for stretch in stretches for j in placed.get(stretch, ())}
         busy = sorted(
             (offsets[j], offsets[j] + aligned(spans[j].size))
-            for j in placed
+            for j in near
             if spans[j].first <= s.last and s.first <= spans[j].last
         )
         offset = 0
@@ -86,6 +89,7 @@ def _first_fit(spans: Sequence[Span], order: Sequence[int]) -> tuple[list[int], 
                 break
             offset = max(offset, high)
         offsets[k] = offset
-        placed.append(k)
+        for stretch in stretches:
+            placed.setdefault(stretch, []).append(k)
         total = max(total, offset + size)
     return offsets, total

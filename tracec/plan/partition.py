@@ -104,6 +104,7 @@ class Partition:
         self.routines = routines
         self.inlined = inlined
         self.roots = self._roots()
+        self.backward = _backward(graph)
         self.rank = {n: k for k, n in enumerate(graph.nodes)}
         self.group_of: dict[Node, Group] = {}
         self.refused: list[Refused] = []
@@ -181,6 +182,8 @@ class Partition:
         """Join two groups; else the reason why not."""
         if a.kind in ("scan", "scatter", "library") or b.kind in ("scan", "scatter", "library", "contraction"):
             return f"a {a.kind} feeds a {b.kind}"
+        if _is_remat(a) != _is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
+            return "a value computed again for the backward part is computed when that part needs it"
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
             return f"more than {MAX_NODES} nodes in a kernel"
         merged = self._common(a, b)
@@ -209,6 +212,8 @@ class Partition:
                 return "only an epilogue over the same elements fuses into a contraction"
         elif "reduce" in (a.kind, b.kind):
             reduce, other = (a, b) if a.kind == "reduce" else (b, a)
+            if any(isinstance(n.op.lower, Reduction) for n in other.nodes):  # of rows of one element
+                return "a reduction of single elements has no place among rows of more"
             kind, space = "reduce", reduce.space
             level = FULL if other.space.total == space.total else ROW
             if level == ROW and other.space.total != space.kept:
@@ -290,6 +295,19 @@ class Partition:
                     return True
                 stack.extend(self.group_of[r] for r in g.operands if r in self.group_of)
         return False
+
+
+def _is_remat(group: Group) -> bool:
+    return any(n.origin.startswith("remat") for n in group.nodes)
+
+
+def _backward(graph: Graph) -> set[Node]:
+    """What differentiation made, copies made for it, and what depends on either."""
+    found: set[Node] = set()
+    for node in graph.nodes:
+        if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
+            found.add(node)
+    return found
 
 
 def _zeros(node: Node) -> Index:

@@ -28,14 +28,21 @@ class Target:
         name: ``cpu`` or ``cuda``.
         gemm: Whether matrix products run as library routines.
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
+        in_place: Kernel shapes that may write over what they read. On CUDA all threads of a row read the
+            values of the row while one writes the result: there only kernels with a thread for each element.
     """
 
     name: str
     gemm: bool
     keep_rows: bool
+    in_place: frozenset[str]
 
 
-TARGETS = {"cpu": Target("cpu", gemm=True, keep_rows=False), "cuda": Target("cuda", gemm=False, keep_rows=True)}
+_ELEMENTS = frozenset({"map", "contraction"})
+TARGETS = {
+    "cpu": Target("cpu", gemm=True, keep_rows=False, in_place=_ELEMENTS | {"row", "column", "full"}),
+    "cuda": Target("cuda", gemm=False, keep_rows=True, in_place=_ELEMENTS),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,7 @@ def make_plan(
     if "horizontal" not in disabled:
         works, more = join_alike(works)  # type: ignore[assignment]
         refused += more
-    return _Placement(graph, works, routines, dict(donate or {}), refused, disabled).plan()
+    return _Placement(graph, works, routines, dict(donate or {}), refused, disabled, target).plan()
 
 
 def _works(graph: Graph, partition: Partition, routines: dict[Node, Routine], target: Target) -> list[Work | Call]:
@@ -138,7 +145,9 @@ class _Placement:
         donate: dict[int, int],
         refused: list[Refused],
         disabled: frozenset[str],
+        target: Target,
     ) -> None:
+        self.target = target
         self.graph = graph
         self.works = list(works)
         self.refused = refused
@@ -180,6 +189,8 @@ class _Placement:
         """Whether the work may write ``node`` over ``place``: same type, and each element read only just before."""
         work = self.works[k]
         if not isinstance(work, Work) or node.type != place.type or node.type.size == 0:
+            return False
+        if work.kernel.shape not in self.target.in_place and any(place in row for row in work.rows):
             return False
         own = next(row for row in work.rows if node in row)
         if any(place in row for row in work.rows if row is not own):
@@ -225,7 +236,8 @@ class _Placement:
                 first.setdefault(n, k)
             for n in (*w.reads(), *w.writes()):
                 last[n] = k
-        arena = [n for n in first if n in self._intermediate()]
+        intermediate = self._intermediate()
+        arena = [n for n in first if n in intermediate]
         shared = {} if "memory" in self.disabled else self._share(arena, first, last)
         spans, members = self._spans(arena, shared, first, last)
         if "memory" in self.disabled:
@@ -250,7 +262,7 @@ class _Placement:
         """Intermediate → the intermediate that dies where it is written, and whose memory it takes over."""
         inside, shared, taken = set(arena), {}, set()
         for k, work in enumerate(self.works):
-            if not isinstance(work, Work) or len(work.rows) != 1:
+            if not isinstance(work, Work) or len(work.rows) != 1 or work.kernel.shape not in self.target.in_place:
                 continue
             row = work.rows[0]
             for j, n in enumerate(row):
@@ -350,21 +362,31 @@ def _one_after_another(spans: Sequence[memory.Span]) -> tuple[list[int], int]:
 
 
 def element_by_element(kernel: Kernel, read: int, written: int) -> bool:
-    """Whether a map kernel reads a buffer only at the element that it is about to write to another."""
-    if kernel.shape not in ("map",):
-        return False
+    """Whether a kernel reads one buffer only at the element that it is about to write to another.
+
+    Then both may be the same memory. Rows and points are independent, so what matters is the order within
+    one: no load may come after the store.
+    """
     source, target = kernel.buffers[read], kernel.buffers[written]
     if source.dtype is not target.dtype:
         return False
-    stores = [s.index for s in walk(kernel.body) if isinstance(s, Store) and s.buffer == target.name]
-    loads = {
-        part.index
-        for s in walk(kernel.body)
-        for e in expressions(s)
-        for part in subexpressions(e)
-        if isinstance(part, Load) and part.buffer == source.name
-    }
-    return len(stores) == 1 and loads <= set(stores)
+    stored: Expr | None = None
+    loads: set[Expr] = set()
+    for stmt in walk(kernel.body):
+        found = {
+            part.index
+            for e in expressions(stmt)
+            for part in subexpressions(e)
+            if isinstance(part, Load) and part.buffer == source.name
+        }
+        if found and stored is not None:
+            return False
+        loads |= found
+        if isinstance(stmt, Store) and stmt.buffer == target.name:
+            if stored is not None:
+                return False
+            stored = stmt.index
+    return stored is not None and loads <= {stored}
 
 
 def copy_kernel(node: Node) -> Kernel:

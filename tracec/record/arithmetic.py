@@ -178,7 +178,7 @@ class Arithmetic(Cell):
         return ops.bitwise_not(self)  # type: ignore[no-any-return]
 
     def __matmul__(self, other: Any) -> Tensor:
-        return self.matmul(other) if isinstance(other, (Cell, np.ndarray)) else NotImplemented  # type: ignore[attr-defined, no-any-return]
+        return self.matmul(other) if isinstance(other, (Cell, np.ndarray)) else NotImplemented  # type: ignore[attr-defined]
 
     def __rmatmul__(self, other: Any) -> Tensor:
         if not isinstance(other, np.ndarray):

@@ -19,12 +19,12 @@ from tracec.errors import GradientError, RecordError, ShapeError
 from tracec.ir import node as nodes
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
-from tracec.record.backend import module, on, to_device
+from tracec.record.backend import module, on
 from tracec.record.call import find_call
 from tracec.record.cell import new_tensor
 from tracec.record.dispatch import apply, finish
 from tracec.record.state import STATE
-from tracec.record.tape import Moved, Operation, edge_of
+from tracec.record.tape import Operation, Passage, edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -211,8 +211,8 @@ class _Plain(_Walk):
 
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         pullback = operation.pullback
-        if isinstance(pullback, Moved):
-            return [to_device(g, pullback.device)]
+        if isinstance(pullback, Passage):
+            return [pullback.of_array(g)]
         if pullback.run is not None:
             return pullback.run([*(operation.saved or ()), np.ascontiguousarray(g)])
         device = operation.call.type.device
@@ -264,15 +264,16 @@ class _Recorded(_Walk):
 
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         recorder = STATE.recorder
-        if recorder is not None and operation.recorder is not recorder:
+        # Operations that need no values, views among them, go back anywhere.
+        if recorder is not None and operation.recorder is not recorder and operation.pullback.needs:
             raise RecordError(
                 f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
                 where=_through_line(operation),
             )
         pullback = operation.pullback
-        if isinstance(pullback, Moved):
-            return [g.to(pullback.device)]
+        if isinstance(pullback, Passage):
+            return [pullback.of_tensor(g)]
         if pullback.run is not None:
             raise GradientError(
                 "backward: gradients of gradients do not go through a compiled function",

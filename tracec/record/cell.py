@@ -81,6 +81,16 @@ def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Ope
         readers[:] = [r for r in readers if r() is not None]
 
 
+class Changes:
+    """Counts what compiled functions do not see in memory: tensors given other memory or other flags.
+
+    Attributes:
+        count: Number of such changes so far.
+    """
+
+    count = 0
+
+
 class Cell:
     """The data of a tensor; `tracec.record.tensor.Tensor` adds what users call.
 

@@ -11,13 +11,11 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.node import current_source
 from tracec.ir.source import caller
 from tracec.record.backend import Device, to_device
-from tracec.record.call import view_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.state import STATE
-from tracec.record.tape import Moved, Operation, edge_of
+from tracec.record.tape import Moved, edge_of, pass_through
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -142,7 +140,8 @@ class Conversion(Cell):
             result = move(self, device)
         if dtype is not None and result._array.dtype != dtype.numpy:
             result = ops.cast(result, dtype=dtype)
-        return result.clone() if copy and result is self else result  # type: ignore[no-any-return]
+        unchanged = result is self
+        return result.clone() if copy and unchanged else result  # type: ignore[no-any-return]
 
     def type(self, dtype: DType | None = None) -> Any:
         """The tensor in another element type; without one, the name of its own."""
@@ -236,7 +235,5 @@ def move(x: Any, device: Device) -> Any:
         )
     edge = edge_of(x) if STATE.grad else None
     if edge is not None:
-        call = view_call("reshape", made._type, shape=x._array.shape)
-        made._history = Operation(call, (edge,), Moved(str(x._device)), current_source())
-        made._history.saved = []
+        made._history = pass_through(made, edge, Moved(str(x._device)))
     return made

@@ -105,6 +105,9 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
+    if not out.flags.writeable and x._array.flags.writeable and out.size == x._array.size:
+        # NumPy's broadcast arrays are read-only even where nothing is repeated.
+        out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
     view._array, view._steps = out, (*x._steps, call)
     if STATE.grad:

@@ -26,11 +26,14 @@ class _Form:
         self.text = "{}"
         values = shown.reshape(-1)
         if self.kind == "f":
-            self._choose(values.astype(np.float64))
+            values = values.astype(np.float64)
+            # Zeros, infinities and NaN have no say in the width.
+            values = values[np.isfinite(values) & (values != 0)]
+            self._choose(values)
         self.width = max((len(self(v)) for v in values), default=0)
 
     def _choose(self, values: Any) -> None:
-        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+        sizes = np.abs(values)
         self.text = "{:.4f}"
         if not sizes.size:
             self.text = "{:.0f}."

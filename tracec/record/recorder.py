@@ -22,7 +22,7 @@ from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Storage, type_of
-from tracec.record.recording import Decision, Lifted, Recording, Result, find_tensors
+from tracec.record.recording import Decision, Lifted, Recording, Result, Seen, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -43,6 +43,7 @@ class Recorder:
         self.name = name
         self.decisions: list[Decision] = []
         self._lifted: list[Lifted] = []
+        self._seen: dict[int, Seen] = {}
         self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
         self._whole: dict[Node, Node] = {}
         self._written: dict[Storage, Any] = {}
@@ -92,6 +93,8 @@ class Recorder:
     def node_of(self, x: Cell) -> Node:
         """The node of a tensor's present value; a tensor from outside is lifted."""
         storage = x._storage
+        if id(x) not in self._seen and storage not in self._inside and not any(x is a for a in self.arguments):
+            self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None)
         if storage.recorder is not self:
             if x._steps:
                 return self._view_from_outside(x)
@@ -170,12 +173,12 @@ class Recorder:
         if storage not in self._written:
             self._written[storage] = storage.array.copy()
 
-    def change_grad(self, x: Tensor) -> None:
+    def change_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor is about to be assigned."""
         if not self.is_inside(x):
             self._grads.setdefault(x, x._grad)
 
-    def read_grad(self, x: Tensor) -> None:
+    def read_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor from outside is looked at."""
         if self.is_inside(x) or x in self._grads:
             return
@@ -183,7 +186,7 @@ class Recorder:
         if x._grad is not None:
             self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
 
-    def change_flag(self, x: Tensor) -> None:
+    def change_flag(self, x: Any) -> None:
         """Note that ``requires_grad`` of a tensor is about to be changed."""
         if not self.is_inside(x):
             self._flags.setdefault(x, x._requires_grad)
@@ -239,6 +242,7 @@ class Recorder:
             grads=tuple(grads),
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
+            seen=tuple(s for s in self._seen.values() if s.tensor() is not None),
         )
 
     def _result(self, x: Tensor, emit: Any) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
 from tracec.record.call import Call
-from tracec.record.cell import Cell, Storage
+from tracec.record.cell import Cell, Changes, Storage
+from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -69,6 +71,26 @@ class Lifted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A tensor from outside that the function used.
+
+    Attributes:
+        tensor: The tensor.
+        storage: The memory that it looked at.
+        requires_grad: Whether it required grad.
+    """
+
+    tensor: weakref.ref[Any]
+    storage: Storage
+    requires_grad: bool
+
+    def holds(self) -> bool:
+        """Whether it is as it was."""
+        x = self.tensor()
+        return x is None or (x._storage is self.storage and (edge_of(x) is not None) == self.requires_grad)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """A tensor that the function returned.
 
@@ -104,6 +126,7 @@ class Recording:
         grads: Tensors from outside whose ``grad`` was assigned, with the output, or None for set to None.
         grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and whether there was one.
         decisions: Values that the function asked for, in order.
+        seen: The tensors from outside that it used.
     """
 
     graph: Graph
@@ -114,6 +137,21 @@ class Recording:
     grads: tuple[tuple[Tensor, int | None], ...]
     grad_reads: dict[Tensor, bool] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    seen: tuple[Seen, ...] = ()
+    _checked: list[int] = field(default_factory=lambda: [Changes.count])
+
+    def holds(self) -> bool:
+        """Whether the tensors from outside look at the memory, and carry the flags, that they did.
+
+        Arguments are not looked at: those of another call are other tensors.
+        """
+        if self._checked[0] == Changes.count:
+            return True
+        count = Changes.count
+        if not all(s.holds() for s in self.seen):
+            return False
+        self._checked[0] = count
+        return True
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

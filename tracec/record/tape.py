@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracec.ir.node import Node, current_source
 from tracec.ir.source import Source
-from tracec.record.call import Call, Pullback
+from tracec.record.backend import to_device
+from tracec.record.call import Call, Pullback, view_call
 from tracec.record.cell import Cell, add_reader
 from tracec.record.state import STATE
 
@@ -20,19 +21,47 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Moved:
-    """The pullback of a copy to another device, which no operator makes: a copy back.
-
-    Attributes:
-        device: Where the original is.
-    """
+class Passage:
+    """The pullback of something that happened to a tensor and that no operator did."""
 
     needs: tuple[int, ...] = ()
     gives: tuple[int | None, ...] = (0,)
     error = None
 
+    def of_array(self, g: Any) -> Any:
+        """The gradient of what was there before, given that of what is there now."""
+        raise NotImplementedError
+
+    def of_tensor(self, g: Any) -> Any:
+        """The same where gradients are tensors."""
+        raise NotImplementedError
+
+
+class Moved(Passage):
+    """A copy to another device: the gradient is moved back.
+
+    Args:
+        device: Where the original is.
+    """
+
     def __init__(self, device: str) -> None:
         self.device = device
+
+    def of_array(self, g: Any) -> Any:
+        return to_device(g, self.device)
+
+    def of_tensor(self, g: Any) -> Any:
+        return g.to(self.device)
+
+
+class Overwritten(Passage):
+    """A value of which a write left nothing: it still requires grad, as in PyTorch, and its gradient is zero."""
+
+    def of_array(self, g: Any) -> Any:
+        return g * 0
+
+    def of_tensor(self, g: Any) -> Any:
+        return g * 0
 
 
 class Operation:
@@ -65,7 +94,7 @@ class Operation:
         "source",
     )  # fmt: skip
 
-    def __init__(self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Moved, source: Source | None) -> None:
+    def __init__(self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Passage, source: Source | None) -> None:
         self.call = call
         self.edges = edges
         self.pullback = pullback
@@ -137,6 +166,14 @@ def edge_of(x: Cell) -> Any:
             operation.saved = []
         edge = view._history
     return edge
+
+
+def pass_through(x: Cell, edge: Any, passage: Passage) -> Operation:
+    """The operation that stands between a tensor and where its gradients went on to before."""
+    call = view_call("reshape", x._type, shape=x._array.shape)
+    operation = Operation(call, (edge,), passage, current_source())
+    operation.saved = []
+    return operation
 
 
 def root_of(x: Cell) -> Cell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,13 @@ from tracec.record import promote
 from tracec.record.arithmetic import Arithmetic
 from tracec.record.backend import Device
 from tracec.record.call import forget_calls
-from tracec.record.cell import Storage, alias, new_tensor, set_tensor_class
+from tracec.record.cell import Changes, Storage, alias, new_tensor, set_tensor_class
 from tracec.record.conversion import Conversion
+from tracec.record.differentiation import Differentiation
 from tracec.record.dispatch import apply
 from tracec.record.indexing import Indexing
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, edge_of
 from tracec.record.write import copy_into
 
 
@@ -51,18 +51,7 @@ class Size(tuple[int, ...]):
         return f"Size({list(self)})"
 
 
-class Handle:
-    """What `register_hook` gives back."""
-
-    def __init__(self, hooks: dict[int, Any], key: int) -> None:
-        self._hooks, self._key = hooks, key
-
-    def remove(self) -> None:
-        """Call the hook no more."""
-        self._hooks.pop(self._key, None)
-
-
-class Tensor(Arithmetic, Indexing, Conversion):
+class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
     """An n-dimensional array of one element type.
 
     ``Tensor(data)`` makes float32 tensors of nested lists; `tracec.tensor` keeps the element type of the data.
@@ -218,6 +207,7 @@ class Tensor(Arithmetic, Indexing, Conversion):
                 raise RecordError("data: cannot change shape or dtype of a tensor in a compiled function", where=_at())
             copy_into(self.detach(), value.detach(), "data")
             return
+        Changes.count += 1
         self._storage, self._array, self._steps = value._storage, value._array, value._steps
         self._device = value._device
         self._base = self._node = self._node_of = None
@@ -243,137 +233,6 @@ class Tensor(Arithmetic, Indexing, Conversion):
     def zero_(self) -> Tensor:
         """Write zeros."""
         return copy_into(self, 0, "zero_")
-
-    # Gradients ----------------------------------------------------------------------------------------
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether gradients are computed for this tensor."""
-        return edge_of(self) is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether this leaf is to get gradients.
-
-        Raises:
-            GradientError: the tensor is not a leaf, or not floating.
-        """
-        if requires_grad and not self.dtype.is_floating_point:
-            raise GradientError(
-                "requires_grad: only Tensors of floating point dtype can require gradients, this one is "
-                f"{self.dtype.name}",
-                hint="cast it with .float() first",
-                where=_at(),
-            )
-        edge = edge_of(self)
-        if edge is not None and edge is not self:
-            if not requires_grad:
-                raise GradientError(
-                    "requires_grad: you can only change requires_grad flags of leaf variables.",
-                    hint="use detach() to cut a tensor off its history",
-                    where=_at(),
-                )
-            return self
-        if STATE.recorder is not None:
-            STATE.recorder.change_flag(self)
-        if requires_grad:
-            # A leaf of its own from here on.
-            self._base = self._seen = None
-        self._requires_grad = bool(requires_grad)
-        return self
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it was not computed from tensors that require grad."""
-        edge = edge_of(self)
-        return edge is None or edge is self
-
-    @property
-    def grad_fn(self) -> Operation | None:
-        """The operation that computed it, where gradients flow through."""
-        edge = edge_of(self)
-        return None if edge is self else edge
-
-    @property
-    def _version(self) -> int:
-        return self._storage.version
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient that `backward` gathered, or None."""
-        if STATE.recorder is not None:
-            STATE.recorder.read_grad(self)
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise ArgumentTypeError(f"grad: takes a tensor or None, {type(value).__name__} given", where=_at())
-            if value._array.shape != self._array.shape:
-                raise ArgumentError(
-                    f"grad: assigned grad has data of shape {tuple(value.shape)}, the tensor {tuple(self.shape)}",
-                    hint="a gradient has the shape of its tensor",
-                    where=_at(),
-                )
-        if STATE.recorder is not None:
-            STATE.recorder.change_grad(self)
-        self._grad = value
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this tensor too, which is not a leaf, in ``grad``."""
-        edge = edge_of(self)
-        if edge is None:
-            raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", where=_at())
-        if edge is not self:
-            going_back.keep(edge, self)
-            self._keeps_grad = True
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether `retain_grad` was called."""
-        return self._keeps_grad
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
-        """Call a function with the gradient whenever it is computed; what it returns takes the gradient's place."""
-        edge = edge_of(self)
-        if edge is None:
-            raise GradientError(
-                "register_hook: cannot register a hook on a tensor that doesn't require gradient", where=_at()
-            )
-        owner, name = (self, "_hooks") if edge is self else (edge, "hooks")
-        hooks = getattr(owner, name)
-        if hooks is None:
-            hooks = {}
-            setattr(owner, name, hooks)
-        key = max(hooks, default=-1) + 1
-        hooks[key] = hook
-        return Handle(hooks, key)
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Compute gradients of the leaves that this tensor was computed from, and add them to their ``grad``.
-
-        Args:
-            gradient: Gradient of this tensor; not needed for tensors of one element.
-            retain_graph: Keep what is needed to go back another time; by default what ``create_graph`` says.
-            create_graph: Remember how gradients are computed, so that they can be differentiated.
-            inputs: Gather for these tensors alone.
-
-        Raises:
-            GradientError: there is nothing to differentiate, or it was differentiated before.
-        """
-        targets = None if inputs is None else [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        retain = create_graph if retain_graph is None else retain_graph
-        going_back.backward([self], [gradient], targets, retain, create_graph, gather=True)
 
     # Python's protocols -------------------------------------------------------------------------------
 
@@ -453,4 +312,4 @@ def set_default_dtype(dtype: DType) -> None:
     forget_calls()
 
 
-__all__ = ["Handle", "Size", "Tensor", "get_default_dtype", "set_default_dtype"]
+__all__ = ["Size", "Tensor", "get_default_dtype", "set_default_dtype"]

@@ -22,7 +22,7 @@ from tracec.record.call import Call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.dispatch import apply, cast
 from tracec.record.state import STATE
-from tracec.record.tape import edge_of, no_grad, root_of
+from tracec.record.tape import Overwritten, edge_of, no_grad, pass_through, root_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -100,6 +100,8 @@ def write(x: Cell, value: Cell) -> None:
         steps = x._steps[len(root._steps) :]
         composed = _composed(root, steps, value) if steps else value
         history = edge_of(composed) if tracked else None
+        if tracked and history is None:
+            history = pass_through(root, edge_of(root), Overwritten())
         node = None
         if recorder is not None:
             with no_grad():

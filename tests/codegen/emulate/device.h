@@ -71,13 +71,17 @@ inline void prepare(Fiber &fiber, char *stack) {
   makecontext(&fiber.context, start, 0);
 }
 
-// Lets the threads of [first, last) go on if each waits in `state`.
+// Lets the threads of [first, last) go on if each that has not ended waits in `state`; whether there is one.
 inline bool release(int first, int last, State state) {
+  int waiting = 0;
   for (int t = first; t < last; ++t) {
-    if (fibers[t].state != state) return false;
+    if (fibers[t].state != state && fibers[t].state != DONE) return false;
+    waiting += fibers[t].state == state;
   }
-  for (int t = first; t < last; ++t) fibers[t].state = READY;
-  return true;
+  for (int t = first; t < last; ++t) {
+    if (fibers[t].state == state) fibers[t].state = READY;
+  }
+  return waiting > 0;
 }
 
 // Runs every ready thread of [first, first + count) once, in the order chosen; whether there was one.

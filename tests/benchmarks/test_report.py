@@ -1,0 +1,69 @@
+"""Tables and closing line of a benchmark run, from made-up measurements."""
+
+import pytest
+
+from benchmarks import report
+from benchmarks.timing import ratio
+
+
+def engine(*milliseconds, **more):
+    return {"median_ms": sorted(milliseconds)[len(milliseconds) // 2], "rounds_ms": list(milliseconds), **more}
+
+
+@pytest.fixture
+def result():
+    fast = {
+        "tracec": engine(1, 2, 1, error=1e-7, correct=True),
+        "torch.compile": engine(2, 4, 2),
+        "jax": engine(9, 9, 9),
+    }
+    slow = {"tracec": engine(4, 4, 4, error=1e-7, correct=True), "jax": engine(2, 2, 2), "torch": engine(1, 1, 1)}
+    step = {"tracec": engine(1, 1, 1, error=1e-2, correct=False), "torch.compile": {"failed": "ValueError: no"}}
+    about = {"date": "2026-01-01", "cpu": "a CPU", "threads": 2, "copy_gb_per_s": 20.0, "versions": {"tracec": "0"}}
+    workloads = {
+        "fast": {"title": "a fast one", "kind": "forward", "engines": fast, "floor_ms": 0.5},
+        "slow": {"title": "a slow one", "kind": "forward", "engines": slow, "floor_ms": 0.5},
+        "step": {"title": "a step", "kind": "train", "engines": step},
+    }
+    return {
+        "machine": about,
+        "rounds": 3,
+        "set_up": {"jax": {"first_call_s": 2.0, "cached_call_s": 1}},
+        "workloads": workloads,
+    }
+
+
+def test_ratio_is_the_median_within_rounds():
+    assert ratio([2, 30, 2], [1, 10, 4]) == 2
+
+
+def test_advantage_compares_with_the_better_rival_and_not_with_eager(result):
+    assert [report.advantage(row) for row in result["workloads"].values()] == [2, 0.5, None]
+
+
+def test_summary_is_the_geometric_mean_over_forward_workloads(result):
+    assert report.summary(result) == (
+        "geometric mean over 2 forward workloads: tracec is 1.00x as fast as the better of torch.compile and jax "
+        "(least 0.50x)"
+    )
+
+
+def test_summary_without_tracec_says_what_is_missing(result):
+    for row in result["workloads"].values():
+        del row["engines"]["tracec"]
+    assert "nothing to compare" in report.summary(result)
+    assert report.wrong(result) == []
+
+
+def test_wrong_results_and_failures_show(result):
+    assert report.wrong(result) == ["step"]
+    lines = report.time_table(result).splitlines()
+    assert lines[-1] == "| a step | 1.00 (wrong) | failed | – | – | – | – |"
+    assert "| one-time set-up (x + 1) | 2.00 / 1.00 |" in report.markdown(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00981, "0.00981"), (1.314, "1.31"), (345.2, "345"), (0, "0"), (None, "–")]
+)
+def test_numbers_show_three_digits(value, text):
+    assert report.number(value) == text

@@ -1,0 +1,50 @@
+"""The text of generated C, a kernel shape each: it should read as if written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.codegen import kernels as k
+from tests.codegen.plans import plan_of
+from tests.codegen.test_c_plans import library_plan
+from tracec.codegen.c import render, render_kernel
+from tracec.ir import dtype as dt
+from tracec.ir.kernel import Kernel
+from tracec.ir.types import TensorType
+
+SHAPES: dict[str, Kernel] = {
+    "map": k.broadcast(1000, 257),
+    "row": k.softmax(128, 1000),
+    "short_rows": k.row_sum(4096, 3, shape="column"),
+    "column": k.column_softmax(300, 1000),
+    "full": k.full_sum(1000, "f32", "maximum"),
+    "transpose": k.transpose(2, 512, 256),
+    "scan": k.scan(2, 70, columns=50),
+    "scatter": k.scatter(300, 70, 1000),
+    "contraction": k.conv(8, 16, 32, 8),
+    "split_contraction": k.dot(1, 16, 40, 20_000),
+    "sized": k.sized(),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kernel(golden: str, shape: str) -> None:
+    assert render_kernel(SHAPES[shape]).source.strip() == golden
+
+
+def test_whole_unit(golden: str) -> None:
+    a = np.empty((200, 200), np.float32)
+    plan = library_plan(
+        "gemm", [a, a], TensorType(dt.float32, (200, 200)),
+        batch=(), m=200, n=200, k=200, a_batch=(), b_batch=(), trans_a=False, trans_b=True,
+        lda=200, ldb=200, a_offset=0, b_offset=0, dtype=dt.float32,
+    )  # fmt: skip
+    assert str(render(plan)).strip() == golden
+
+
+def test_only_what_is_used_is_defined() -> None:
+    source = str(render(plan_of([k.chain(10)])))
+    assert "maximum_f32" in source
+    for name in ("philox", "f32_from_f16", "expf", "multiply_f32", "write_past_cache", "remainder_f32"):
+        assert name not in source

@@ -1,0 +1,127 @@
+"""Random functions: distribution, reproducibility, and arguments that make no sense."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec import functions as F
+from tracec.errors import ArgumentError, DTypeError
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    tracec.manual_seed(0)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    first = [F.rand(5), F.randn(5), F.randint(0, 10, (5,)), F.randperm(5)]
+    again = F.rand(5)
+    tracec.manual_seed(0)
+    second = [F.rand(5), F.randn(5), F.randint(0, 10, (5,)), F.randperm(5)]
+    for a, b in zip(first, second, strict=True):
+        assert a.equal(b)
+    assert not again.equal(first[0])
+
+
+def test_a_generator_of_ones_own():
+    a, b = tracec.Generator(seed=3), tracec.Generator(seed=3)
+    assert F.randn(4, generator=a).equal(F.randn(4, generator=b))
+    assert not F.randn(4, generator=a).equal(F.randn(4))
+
+
+@pytest.mark.parametrize("dtype", [tracec.float32, tracec.float64, tracec.float16, tracec.bfloat16])
+def test_uniform_numbers(dtype):
+    x = F.rand(20_000, dtype=dtype).to(tracec.float64)
+    assert float(x.min()) >= 0 and float(x.max()) < 1
+    assert float(x.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(x.var()) == pytest.approx(1 / 12, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", [tracec.float32, tracec.float64])
+def test_normal_numbers(dtype):
+    x = F.randn(100, 200, dtype=dtype)
+    assert x.dtype is dtype and tuple(x.shape) == (100, 200)
+    x = x.numpy()
+    assert x.mean() == pytest.approx(0, abs=0.02) and x.var() == pytest.approx(1, abs=0.03)
+    assert (np.abs(x) < 1).mean() == pytest.approx(math.erf(math.sqrt(0.5)), abs=0.01)
+    assert abs(np.corrcoef(x[0], x[1])[0, 1]) < 0.2
+
+
+def test_normal_of_tensors():
+    x = F.normal(F.tensor([0.0, 100.0]), F.tensor([1.0, 0.0]))
+    assert float(x[1]) == 100.0
+    assert tuple(F.normal(2.0, 3.0, (4, 5)).shape) == (4, 5)
+    with pytest.raises(ArgumentError, match="normal: std=-1"):
+        F.normal(0.0, -1.0, (2,))
+
+
+def test_integers_cover_their_range_evenly():
+    counts = F.randint(-2, 3, (10_000,)).add(2).bincount(minlength=5).numpy()
+    assert counts.sum() == 10_000 and len(counts) == 5
+    assert counts.min() > 1800
+    wide = F.randint(0, 2**40, (1000,)).numpy()
+    assert wide.min() >= 0 and 2**39 < wide.max() < 2**40
+    with pytest.raises(ArgumentError, match="randint: from 3 to 3 there is nothing to draw"):
+        F.randint(3, 3, (2,))
+
+
+def test_permutations():
+    x = F.randperm(100)
+    assert x.dtype is tracec.int64
+    assert sorted(x.tolist()) == list(range(100)) != x.tolist()
+
+
+def test_bernoulli():
+    p = F.tensor([0.0, 1.0, 0.25]).expand(4000, 3)
+    drawn = p.bernoulli().mean(0).tolist()
+    assert drawn[:2] == [0.0, 1.0] and drawn[2] == pytest.approx(0.25, abs=0.03)
+
+
+def test_multinomial():
+    weights = F.tensor([0.0, 1.0, 3.0])
+    drawn = F.multinomial(weights, 4000, replacement=True).bincount(minlength=3).numpy()
+    assert drawn[0] == 0 and drawn[2] / drawn[1] == pytest.approx(3, rel=0.15)
+    firsts = F.multinomial(weights.expand(2000, 3), 2)
+    assert sorted(set(firsts.flatten().tolist())) == [1, 2]
+    assert float((firsts[:, 0] == 2).float().mean()) == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(ArgumentError, match="multinomial: cannot draw 4 of 3 without replacement"):
+        F.multinomial(weights, 4)
+
+
+def test_dropout_keeps_the_mean():
+    x = F.ones(100, 100)
+    y = F.dropout(x, 0.25)
+    assert set(np.unique(y.numpy())) == {np.float32(0.0), np.float32(1 / 0.75)}
+    assert float(y.mean()) == pytest.approx(1, abs=0.03)
+    assert F.dropout(x, 0.25, training=False) is x
+    assert float(F.dropout(x, 1.0).sum()) == 0
+    channels = F.dropout2d(F.ones(4, 50, 3, 3), 0.5).numpy()
+    assert all(len(np.unique(c)) == 1 for c in channels.reshape(200, 9))
+    with pytest.raises(ArgumentError, match=r"dropout: p=1.5 is not a probability"):
+        F.dropout(x, 1.5)
+
+
+def test_the_gradient_of_dropout_is_zero_where_it_dropped():
+    x = F.ones(50, requires_grad=True)
+    y = F.dropout(x, 0.5)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
+
+
+def test_writing_random_numbers():
+    x = F.zeros(1000)
+    assert x.uniform_(-1, 3) is x
+    assert -1 <= float(x.min()) < -0.9 and 2.9 < float(x.max()) < 3
+    assert float(x.normal_(5.0, 0.1).mean()) == pytest.approx(5, abs=0.05)
+    assert set(x.bernoulli_(0.5).tolist()) == {0.0, 1.0}
+    assert float(x.exponential_(2.0).mean()) == pytest.approx(0.5, abs=0.06)
+    assert set(x.random_(3).tolist()) == {0.0, 1.0, 2.0}
+
+
+def test_integers_have_no_uniform_numbers():
+    with pytest.raises(DTypeError, match="rand: dtype int64 is not floating"):
+        F.rand(3, dtype=tracec.int64)

@@ -1,0 +1,149 @@
+"""Calling loaded plans: outputs, donated inputs, threads, forks, BLAS."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.codegen import kernels as k
+from tests.codegen.plans import arrays_for, plan_of
+from tests.codegen.test_c_plans import library_plan
+from tracec.codegen.c import render
+from tracec.ir import dtype as dt
+from tracec.ir.plan import Launch, Memory, Plan, Value
+from tracec.ir.types import TensorType
+from tracec.runtime import executable
+from tracec.runtime.blas import Blas, find_blas
+from tracec.runtime.compiler import find_compiler
+from tracec.runtime.cpu import _host, load
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+
+def loaded(plan: Plan) -> executable.Executable:
+    return load(plan, render(plan))
+
+
+def test_each_call_gives_fresh_outputs() -> None:
+    run = loaded(plan_of([k.chain(20_000)]))
+    x, z = (np.full(20_000, v, np.float32) for v in (1, 2))
+    (first,) = run([x, z])
+    (second,) = run([z, x])
+    assert (first == 5).all() and (second == 7).all()
+
+
+def test_a_donated_input_is_the_output() -> None:
+    run = loaded(plan_of([k.in_place(100)]))
+    w, g, rate = np.ones(100, np.float32), np.ones(100, np.float32), np.array(0.5, np.float32)
+    (found,) = run([w, g, rate])
+    assert found is w and (w == 0.5).all()
+
+
+def test_an_output_may_be_given_twice() -> None:
+    plan = plan_of([k.chain(50)])
+    x = np.ones(50, np.float32)
+    a, b = loaded(replace(plan, outputs=plan.outputs * 2))([x, x])
+    assert (a == 4).all() and (b == 4).all()
+
+
+def test_sixteen_bit_outputs_have_their_dtype() -> None:
+    for dtype in (dt.float16, dt.bfloat16):
+        kernel = k.chain(40_000, dtype.short)
+        (y,) = loaded(plan_of([kernel]))(arrays_for(kernel)[:2])
+        assert y.dtype == dtype.numpy
+
+
+def _two_steps(n: int) -> Plan:
+    """x → arena → y."""
+    t = TensorType(dt.float32, (n,))
+    values = (Value("%0", t, "input", 0), Value("%1", t, "arena", -1, 0, 0, 1), Value("%2", t, "output", 0))
+    steps = (Launch(0, ((0, 0, 1),)), Launch(0, ((1, 1, 2),)))
+    return Plan((k.chain(n),), steps, values, (0,), (2,), Memory(4 * n, 4 * n, 4 * n))
+
+
+def test_calls_from_many_threads_at_once() -> None:
+    run = loaded(_two_steps(5000))
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        x = np.full(5000, number, np.float32)
+        for _ in range(100):
+            if not (run([x])[0] == 16 * number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def _in_child(queue: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    run = loaded(plan_of([k.chain(100_001)]))
+    x = np.ones(100_001, np.float32)
+    queue.put(float(run([x, x])[0].sum()))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_threads_that_it_lacks() -> None:
+    run = loaded(plan_of([k.chain(100_001)]))
+    x = np.ones(100_001, np.float32)
+    run([x, x])
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == 400_004.0
+    child.join(timeout=60)
+    assert child.exitcode == 0
+
+
+def test_pointers_asked_from_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executable, "data_offset", lambda: -1)
+    _host.cache_clear()
+    x = np.ones(100, np.float32)
+    try:
+        assert (loaded(plan_of([k.chain(100)]))([x, x])[0] == 4).all()
+    finally:
+        _host.cache_clear()
+
+
+def _product(m: int) -> Plan:
+    a = np.empty((m, m), np.float32)
+    return library_plan(
+        "gemm", [a, a], TensorType(dt.float32, (m, m)),
+        batch=(), m=m, n=m, k=m, a_batch=(), b_batch=(), trans_a=False, trans_b=True,
+        lda=m, ldb=m, a_offset=0, b_offset=0, dtype=dt.float32,
+    )  # fmt: skip
+
+
+def test_products_without_a_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracec.runtime import blas
+
+    monkeypatch.setattr(blas, "find_blas", Blas)
+    _host.cache_clear()
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(150, 150)).astype(np.float32) for _ in range(2))
+    try:
+        np.testing.assert_allclose(loaded(_product(150))([a, b])[0], a @ b.T, rtol=1e-4, atol=1e-4)
+    finally:
+        _host.cache_clear()
+
+
+@pytest.mark.skipif(not find_blas().get_threads, reason="needs numpy's OpenBLAS")
+def test_the_number_of_blas_threads_is_restored() -> None:
+    import ctypes
+
+    get = ctypes.CFUNCTYPE(ctypes.c_int)(find_blas().get_threads)
+    before = get()
+    a = np.ones((200, 200), np.float32)
+    (found,) = loaded(_product(200))([a, a])
+    assert (found == 200).all()
+    assert get() == before
+    assert find_compiler().flags

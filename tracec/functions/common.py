@@ -1,0 +1,141 @@
+"""What the functions share: checks of arguments, whose errors name the function and the user's line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from tracec import ops
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError, TracecError
+from tracec.ir import types
+from tracec.ir.dtype import DType
+from tracec.ir.source import caller
+from tracec.ir.types import Shape
+from tracec.record.tensor import Tensor
+
+Scalar = bool | int | float
+
+
+def fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
+    """Raise an error that points at the user's line."""
+    line = caller()
+    raise error(message, hint=hint, where=f"at {line}" if line else None)
+
+
+def check_tensor(name: str, x: Any, what: str = "input") -> None:
+    """Refuse what is not a tensor."""
+    if not isinstance(x, Tensor):
+        fail(
+            ArgumentTypeError,
+            f"{name}: {what} must be a tensor, {type(x).__name__} given",
+            "make one with tracec.tensor(...)",
+        )
+
+
+def check_floating(name: str, x: Tensor, what: str = "input") -> None:
+    """Refuse tensors whose elements are not floats."""
+    check_tensor(name, x, what)
+    if not x.dtype.is_floating_point:
+        fail(DTypeError, f"{name}: takes floats, {what} is {x.dtype.name}", "cast it with .float() first")
+
+
+def check_ndim(name: str, x: Tensor, allowed: Sequence[int], layout: str, what: str = "input") -> None:
+    """Refuse tensors that have another number of dimensions."""
+    check_tensor(name, x, what)
+    if x.ndim not in allowed:
+        dims = " or ".join(map(str, allowed))
+        fail(
+            ShapeError,
+            f"{name}: {what} of shape {tuple(x.shape)} has {x.ndim} dimensions, not {dims}",
+            f"the {what} is {layout}",
+        )
+
+
+def one_axis(name: str, dim: Any, ndim: int) -> int:
+    """An axis counted from the front."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        fail(ArgumentTypeError, f"{name}: dim must be an integer, {type(dim).__name__} given", "name an axis by number")
+    try:
+        return types.normalize_axis(dim.__index__(), ndim)
+    except TracecError as error:
+        fail(AxisError, f"{name}: {error.message}", error.hint or "")
+
+
+def many_axes(name: str, dim: int | Iterable[int] | None, ndim: int) -> Shape:
+    """Sorted, distinct axes counted from the front; None and () mean all of them."""
+    if dim is None:
+        return tuple(range(ndim))
+    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    if not given:
+        return tuple(range(ndim))
+    found = [one_axis(name, d, ndim) for d in given]
+    if len(set(found)) != len(found):
+        fail(ShapeError, f"{name}: dim={given} names an axis twice", "name each axis once")
+    return tuple(sorted(found)) if ndim else ()
+
+
+def sizes_of(name: str, size: Sequence[Any]) -> Shape:
+    """Sizes given one by one or as one sequence, as a tuple of non-negative integers."""
+    given = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else tuple(size)
+    found = integers(name, given, "size")
+    if any(s < 0 for s in found):
+        fail(ShapeError, f"{name}: size {found} has a negative size", "sizes are 0 or more")
+    return found
+
+
+def integers(name: str, values: Iterable[Any], what: str) -> Shape:
+    """The values as Python integers."""
+    found = []
+    for v in values:
+        if not hasattr(v, "__index__"):
+            fail(ArgumentTypeError, f"{name}: {what} must be integers, {type(v).__name__} given", f"give {what} as int")
+        found.append(v.__index__())
+    return tuple(found)
+
+
+def per_axis(name: str, value: Any, n: int, what: str) -> Shape:
+    """A window's parameter: one integer for all spatial axes, or one for each."""
+    given = (value,) * n if isinstance(value, int) else integers(name, value, what)
+    if len(given) == 1 and n > 1:
+        given *= n
+    if len(given) != n:
+        fail(ArgumentError, f"{name}: {what}={value} does not fit {n} spatial axes", f"give one integer or {n}")
+    return given
+
+
+def check_choice(name: str, what: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a word that is not one of the choices."""
+    if value not in choices:
+        known = ", ".join(repr(c) for c in choices)
+        fail(ArgumentError, f"{name}: {what}={value!r} is not known", f"use one of {known}")
+
+
+def check_probability(name: str, p: float) -> None:
+    """Refuse what is no probability."""
+    if not 0.0 <= p <= 1.0:
+        fail(ArgumentError, f"{name}: p={p} is not a probability", "give a number from 0 to 1")
+
+
+def cast(x: Tensor, dtype: DType | None) -> Tensor:
+    """The tensor in that dtype; itself where it has it already, or where none is named."""
+    return x if dtype is None or x.dtype is dtype else ops.cast(x, dtype=dtype)
+
+
+def reshaped(x: Tensor, shape: Shape) -> Tensor:
+    """The tensor in that shape; itself where it has it already."""
+    return x if tuple(x.shape) == shape else ops.reshape(x, shape=shape)
+
+
+def expanded(x: Tensor, shape: Shape) -> Tensor:
+    """The tensor broadcast to that shape; itself where it has it already."""
+    return x if tuple(x.shape) == shape else ops.expand(x, shape=shape)
+
+
+def iota(shape: Shape, axis: int, dtype: DType, like: Tensor) -> Tensor:
+    """Coordinates along an axis, on the device of ``like``."""
+    return ops.iota(shape=shape, axis=axis, dtype=dtype, device=str(like.device))
+
+
+def filled(value: Scalar, like: Tensor, shape: Shape | None = None, dtype: DType | None = None) -> Tensor:
+    """One value everywhere, in the shape and dtype of ``like`` where not told otherwise."""
+    return ops.full(value, tuple(like.shape) if shape is None else shape, dtype or like.dtype, str(like.device))

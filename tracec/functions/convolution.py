@@ -1,0 +1,233 @@
+"""Linear layers and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracec import ops
+from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
+from tracec.functions.common import check_ndim, check_tensor, fail, per_axis, reshaped
+from tracec.functions.linalg import matmul
+from tracec.functions.shape import t
+from tracec.record.tensor import Tensor
+
+Sizes = int | Sequence[int]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Args:
+        input: Shape ``(..., in)``.
+        weight: Shape ``(out, in)``.
+        bias: Shape ``(out,)``.
+
+    Returns:
+        Shape ``(..., out)``.
+
+    Raises:
+        ShapeError: the last sizes of input and weight differ.
+    """
+    check_tensor("linear", input)
+    check_ndim("linear", weight, (1, 2), "(out, in)", "weight")
+    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+        fail(
+            ShapeError,
+            f"linear: input of shape {tuple(input.shape)} for weight of shape {tuple(weight.shape)}",
+            f"the input's last size must be {weight.shape[-1]}",
+        )
+    if input.dtype is not weight.dtype:
+        fail(DTypeError, f"linear: input is {input.dtype.name}, weight {weight.dtype.name}", "cast one of them")
+    product = matmul(input, t(weight))
+    return product if bias is None else ops.add(product, bias)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input1 @ weight[o] @ input2`` for each output o, plus bias."""
+    lead = tuple(input1.shape[:-1])
+    a, b = reshaped(input1, (-1, input1.shape[-1])), reshaped(input2, (-1, input2.shape[-1]))
+    out, n, m = tuple(weight.shape)
+    # (rows, n) · (n, out · m), then each row against its own second input.
+    left = matmul(a, reshaped(ops.transpose(weight, perm=(1, 0, 2)), (n, out * m)))
+    result = reshaped(matmul(reshaped(left, (a.shape[0], out, m)), reshaped(b, (b.shape[0], m, 1))), (*lead, out))
+    return result if bias is None else ops.add(result, bias)
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution over one axis; arguments as in `conv2d`."""
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution over two axes (a cross-correlation, as in all of deep learning).
+
+    Args:
+        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``.
+        weight: Shape ``(O, C / groups, KH, KW)``.
+        bias: Shape ``(O,)``.
+        stride: Steps between windows.
+        padding: Zeros on both sides, or ``"same"`` (so many that the sizes stay) or ``"valid"`` (none).
+        dilation: Steps between the elements of a window.
+        groups: Blocks of channels that do not mix.
+
+    Returns:
+        Shape ``(N, O, H', W')``.
+
+    Raises:
+        ShapeError: channels or sizes do not fit.
+    """
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution over three axes; arguments as in `conv2d`."""
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv(
+    name: str,
+    n: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> Tensor:
+    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
+    check_ndim(name, weight, (n + 2,), f"(O, C / groups, …) with {n} spatial axes", "weight")
+    _check_bias(name, bias, weight.shape[0])
+    steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
+    pads = _padding(name, padding, n, tuple(weight.shape[2:]), steps, spread)
+    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+    try:
+        y = ops.conv(batched, weight, stride=steps, padding=pads, dilation=spread, groups=groups)
+    except TracecError as error:
+        error.message = error.message.replace("conv:", f"{name}:", 1)
+        raise
+    if bias is not None:
+        y = ops.add(y, reshaped(bias, (1, weight.shape[0]) + (1,) * n))
+    return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))
+
+
+def _check_bias(name: str, bias: Tensor | None, channels: int) -> None:
+    if bias is not None and tuple(bias.shape) != (channels,):
+        fail(
+            ShapeError, f"{name}: bias has shape {tuple(bias.shape)}, not ({channels},)", "one for each output channel"
+        )
+
+
+def _padding(
+    name: str, padding: Sizes | str, n: int, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    if padding == "valid":
+        return ((0, 0),) * n
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            fail(ArgumentError, f"{name}: padding='same' does not go with stride {stride}", "pad by numbers instead")
+        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((p // 2, p - p // 2) for p in total)
+    if isinstance(padding, str):
+        fail(ArgumentError, f"{name}: padding={padding!r} is not known", "use integers, 'same' or 'valid'")
+    return tuple((p, p) for p in per_axis(name, padding, n, "padding"))
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution over one axis; arguments as in `conv_transpose2d`."""
+    return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The gradient of `conv2d` with respect to its input, as an operator of its own.
+
+    Args:
+        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``.
+        weight: Shape ``(C, O / groups, KH, KW)``.
+        bias: Shape ``(O,)``.
+        stride: Steps between windows of that convolution.
+        padding: Its padding: so much is cut off from the result.
+        output_padding: Added to one side of the result, to choose among the sizes that convolve to the input's.
+        groups: Blocks of channels that do not mix.
+        dilation: Steps between the elements of a window.
+    """
+    return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _transposed(
+    name: str,
+    n: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    groups: int,
+    dilation: Sizes,
+) -> Tensor:
+    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
+    check_ndim(name, weight, (n + 2,), f"(C, O / groups, …) with {n} spatial axes", "weight")
+    channels = weight.shape[1] * groups
+    _check_bias(name, bias, channels)
+    steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
+    cut, extra = per_axis(name, padding, n, "padding"), per_axis(name, output_padding, n, "output_padding")
+    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+    sizes = tuple(
+        (batched.shape[2 + i] - 1) * steps[i] - 2 * cut[i] + spread[i] * (weight.shape[2 + i] - 1) + extra[i] + 1
+        for i in range(n)
+    )
+    y = ops.conv_input_grad(
+        batched,
+        weight,
+        shape=(batched.shape[0], channels, *sizes),
+        stride=steps,
+        padding=tuple((c, c) for c in cut),
+        dilation=spread,
+        groups=groups,
+    )
+    if bias is not None:
+        y = ops.add(y, reshaped(bias, (1, channels) + (1,) * n))
+    return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))

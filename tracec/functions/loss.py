@@ -1,0 +1,279 @@
+"""Losses."""
+
+from __future__ import annotations
+
+import math
+
+from tracec import ops
+from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from tracec.functions.activation import log_softmax
+from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
+from tracec.functions.reduction import pick_along
+from tracec.ir import dtype as dt
+from tracec.record.tensor import Tensor
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def _reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
+    check_choice(name, "reduction", reduction, _REDUCTIONS)
+    if reduction == "none":
+        return loss
+    total = ops.sum(loss, axes=tuple(range(loss.ndim)))
+    return total if reduction == "sum" else ops.div(total, loss.numel())
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross entropy of classes given as logits.
+
+    Args:
+        input: Logits, shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``, floating.
+        target: Classes, integers of shape ``()``, ``(N,)`` or ``(N, d1, ...)``; or probabilities, of input's shape.
+        weight: Weight of each class, shape ``(C,)``.
+        ignore_index: A class that adds nothing.
+        reduction: ``mean`` (by the weights of those not ignored), ``sum`` or ``none``.
+        label_smoothing: Share of the target that is spread over all classes, from 0 to 1.
+
+    Returns:
+        A scalar, or the loss of each example. A class outside of ``0 .. C - 1`` that is not ignored makes NaN.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        DTypeError: classes are not integers, or logits not floating.
+    """
+    check_floating("cross_entropy", input)
+    check_tensor("cross_entropy", target, "target")
+    check_choice("cross_entropy", "reduction", reduction, _REDUCTIONS)
+    if not 0.0 <= label_smoothing <= 1.0:
+        fail(ArgumentError, f"cross_entropy: label_smoothing={label_smoothing} is not from 0 to 1", "use 0.1, say")
+    _check_weight("cross_entropy", input, weight)
+    logp = log_softmax(input, _class_axis(input))
+    if target.dtype.is_floating_point:
+        return _against_probabilities(logp, target, weight, reduction, label_smoothing)
+    return _against_classes("cross_entropy", logp, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def nll_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """The negative log likelihood of classes given as log probabilities; arguments as in `cross_entropy`."""
+    check_floating("nll_loss", input)
+    check_tensor("nll_loss", target, "target")
+    check_choice("nll_loss", "reduction", reduction, _REDUCTIONS)
+    _check_weight("nll_loss", input, weight)
+    return _against_classes("nll_loss", input, target, weight, ignore_index, reduction, 0.0)
+
+
+def _class_axis(x: Tensor) -> int:
+    return 0 if x.ndim == 1 else 1
+
+
+def _along_classes(weight: Tensor, x: Tensor) -> Tensor:
+    return weight if x.ndim <= 2 else reshaped(weight, (weight.shape[0],) + (1,) * (x.ndim - 2))
+
+
+def _check_weight(name: str, x: Tensor, weight: Tensor | None) -> None:
+    if not x.ndim:
+        fail(ShapeError, f"{name}: input is a scalar, it has no classes", "give logits of shape (N, C)")
+    classes = x.shape[_class_axis(x)]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        fail(ShapeError, f"{name}: weight has shape {tuple(weight.shape)}, not ({classes},)", "one for each class")
+
+
+def _against_classes(
+    name: str,
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    axis = _class_axis(logp)
+    shape = tuple(logp.shape)
+    wanted = shape[:axis] + shape[axis + 1 :]
+    if tuple(target.shape) != wanted:
+        fail(
+            ShapeError,
+            f"{name}: target of shape {tuple(target.shape)} for input of shape {shape}",
+            f"classes of this input have shape {wanted}",
+        )
+    if target.dtype.kind not in "iu":
+        fail(DTypeError, f"{name}: target is {target.dtype.name}, classes are integers", "cast it with .long()")
+    classes = shape[axis]
+    _check_classes(name, target, classes, ignore_index)
+    at = reshaped(ops.cast(target, dtype=dt.int64), shape[:axis] + (1,) + shape[axis + 1 :])
+    counts = ops.ne(at, ignore_index)
+    known = ops.bitwise_and(ops.ge(at, 0), ops.lt(at, classes))
+    if weight is not None:
+        logp = ops.mul(logp, _along_classes(weight, logp))
+    # Summing over classes where the class is the target: a gather that fuses into the softmax before it.
+    picked = ops.sum(pick_along(logp, at, axis), axes=(axis,), keepdims=True)
+    if smoothing:
+        spread = ops.sum(logp, axes=(axis,), keepdims=True)
+        picked = ops.add(ops.mul(picked, 1.0 - smoothing), ops.mul(spread, smoothing / classes))
+    loss = ops.where(counts, ops.where(known, ops.neg(picked), math.nan), 0.0)
+    if reduction == "none":
+        return reshaped(loss, wanted)
+    every = tuple(range(loss.ndim))
+    total = ops.sum(loss, axes=every)
+    if reduction == "sum":
+        return total
+    if weight is None:
+        share = ops.where(counts, filled(1.0, logp, ()), 0.0)
+    else:
+        spread_weight = _along_classes(weight, logp)
+        chosen = ops.sum(pick_along(_expand_like(spread_weight, logp), at, axis), axes=(axis,), keepdims=True)
+        share = ops.where(counts, chosen, 0.0)
+    return ops.div(total, ops.sum(share, axes=every))
+
+
+def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> None:
+    array = target._array
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= classes):
+        for bad in array[((array < 0) | (array >= classes)) & (array != ignored)].reshape(-1)[:1]:
+            fail(
+                AxisError,
+                f"{name}: class {int(bad)} is out of bounds for {classes} classes",
+                f"classes go from 0 to {classes - 1}; {ignored} is ignored",
+            )
+
+
+def _expand_like(x: Tensor, like: Tensor) -> Tensor:
+    return x if tuple(x.shape) == tuple(like.shape) else ops.expand(x, shape=tuple(like.shape))
+
+
+def _against_probabilities(
+    logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    axis = _class_axis(logp)
+    if tuple(target.shape) != tuple(logp.shape):
+        fail(
+            ShapeError,
+            f"cross_entropy: target of shape {tuple(target.shape)} for input of shape {tuple(logp.shape)}",
+            "probabilities have the input's shape; classes are integers",
+        )
+    if smoothing:
+        target = ops.add(ops.mul(target, 1.0 - smoothing), smoothing / logp.shape[axis])
+    if weight is not None:
+        logp = ops.mul(logp, _along_classes(weight, logp))
+    loss = ops.neg(ops.sum(ops.mul(logp, target), axes=(axis,)))
+    if reduction == "none":
+        return loss
+    total = ops.sum(loss, axes=tuple(range(loss.ndim)))
+    return total if reduction == "sum" else ops.div(total, max(loss.numel(), 1))
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """``(input - target)²``."""
+    off = _difference("mse_loss", input, target)
+    return _reduced("mse_loss", ops.mul(off, off), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """``|input - target|``."""
+    return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``."""
+    if beta < 0:
+        fail(ArgumentError, f"smooth_l1_loss: beta={beta} is negative", "give 0 or more")
+    off = ops.abs(_difference("smooth_l1_loss", input, target))
+    if beta == 0:
+        return _reduced("smooth_l1_loss", off, reduction)
+    near = ops.mul(ops.mul(off, off), 0.5 / beta)
+    return _reduced("smooth_l1_loss", ops.where(ops.lt(off, beta), near, ops.sub(off, 0.5 * beta)), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """``0.5 d²`` where d = |input - target| is at most delta, else ``delta (d - 0.5 delta)``."""
+    off = ops.abs(_difference("huber_loss", input, target))
+    far = ops.mul(ops.sub(off, 0.5 * delta), delta)
+    return _reduced("huber_loss", ops.where(ops.le(off, delta), ops.mul(ops.mul(off, off), 0.5), far), reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """The cross entropy of two classes given as probabilities; logarithms are not taken below -100."""
+    _difference("binary_cross_entropy", input, target)
+    yes = ops.maximum(ops.log(input), -100.0)
+    no = ops.maximum(ops.log1p(ops.neg(input)), -100.0)
+    loss = ops.neg(ops.add(ops.mul(target, yes), ops.mul(ops.sub(1.0, target), no)))
+    return _reduced("binary_cross_entropy", loss if weight is None else ops.mul(loss, weight), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """The cross entropy of two classes given as logits, without overflow.
+
+    Args:
+        input: Logits, floating.
+        target: Probabilities, of input's shape.
+        weight: Weight of each element; broadcasts.
+        reduction: ``mean``, ``sum`` or ``none``.
+        pos_weight: Weight of the positive class; broadcasts.
+    """
+    name = "binary_cross_entropy_with_logits"
+    if tuple(input.shape) != tuple(target.shape):
+        fail(
+            ShapeError,
+            f"{name}: target of shape {tuple(target.shape)} for input of shape {tuple(input.shape)}",
+            "the shapes must be the same",
+        )
+    tail = ops.add(ops.log1p(ops.exp(ops.neg(ops.abs(input)))), ops.maximum(ops.neg(input), 0.0))
+    if pos_weight is not None:
+        tail = ops.mul(tail, ops.add(ops.mul(ops.sub(pos_weight, 1.0), target), 1.0))
+    loss = ops.add(ops.mul(ops.sub(1.0, target), input), tail)
+    return _reduced(name, loss if weight is None else ops.mul(loss, weight), reduction)
+
+
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """The Kullback-Leibler divergence of log probabilities from a target; ``batchmean`` divides by axis 0 alone."""
+    if log_target:
+        loss = ops.mul(ops.exp(target), ops.sub(target, input))
+    else:
+        positive = ops.gt(target, 0)
+        logs = ops.log(ops.where(positive, target, 1.0))
+        loss = ops.mul(target, ops.sub(logs, input))
+    if reduction == "batchmean":
+        return ops.div(ops.sum(loss, axes=tuple(range(loss.ndim))), input.shape[0])
+    return _reduced("kl_div", loss, reduction)
+
+
+def _difference(name: str, input: Tensor, target: Tensor) -> Tensor:
+    check_tensor(name, input)
+    check_tensor(name, target, "target")
+    if tuple(input.shape) != tuple(target.shape):
+        # Broadcasting here is nearly always a mistake: (N, 1) against (N,) gives N × N differences.
+        fail(
+            ShapeError,
+            f"{name}: target of shape {tuple(target.shape)} for input of shape {tuple(input.shape)}",
+            "the shapes must be the same; reshape or expand one of them",
+        )
+    return ops.sub(input, target)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """A new last axis with 1 at the element's class and 0 elsewhere, int64."""
+    check_tensor("one_hot", tensor)
+    if tensor.dtype.kind not in "iu":
+        fail(DTypeError, f"one_hot: takes integers, {tensor.dtype.name} given", "cast it with .long()")
+    if num_classes < 0:
+        num_classes = int(ops.max(tensor, axes=tuple(range(tensor.ndim)))) + 1 if tensor.numel() else 0
+    shape = (*tuple(tensor.shape), num_classes)
+    here = ops.eq(iota(shape, tensor.ndim, dt.int64, tensor), reshaped(tensor, (*shape[:-1], 1)))
+    return ops.cast(here, dtype=dt.int64)

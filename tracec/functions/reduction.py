@@ -1,0 +1,307 @@
+"""Reductions: what many elements come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tracec import ops
+from tracec.errors import DTypeError, ShapeError
+from tracec.functions.arithmetic import Operand
+from tracec.functions.common import cast, check_floating, check_tensor, fail, iota, many_axes, one_axis, reshaped
+from tracec.functions.comparison import truth
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.record.method import tensor_method
+from tracec.record.tensor import Tensor
+
+Axes = int | Sequence[int] | None
+
+
+class ValuesIndices(NamedTuple):
+    """Elements, and where they stand along the reduced axis."""
+
+    values: Tensor
+    indices: Tensor
+
+
+@tensor_method
+def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The sum over some axes, or all of them; bools and integers give int64."""
+    check_tensor("sum", input)
+    return ops.sum(cast(input, dtype), axes=many_axes("sum", dim, input.ndim), keepdims=keepdim)
+
+
+@tensor_method
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The product over an axis, or all of them; bools and integers give int64."""
+    check_tensor("prod", input)
+    return ops.prod(cast(input, dtype), axes=many_axes("prod", dim, input.ndim), keepdims=keepdim)
+
+
+@tensor_method
+def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The mean over some axes, or all of them; NaN of nothing."""
+    check_tensor("mean", input)
+    x = cast(input, dtype)
+    check_floating("mean", x)
+    axes = many_axes("mean", dim, x.ndim)
+    return ops.div(ops.sum(x, axes=axes, keepdims=keepdim), count_of(x, axes))
+
+
+@tensor_method
+def nansum(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """The sum, NaN counting as 0."""
+    return sum(ops.where(ops.isnan(input), 0.0, input), dim, keepdim)
+
+
+@tensor_method
+def nanmean(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """The mean of the elements that are not NaN."""
+    held = ops.logical_not(ops.isnan(input))
+    return ops.div(nansum(input, dim, keepdim), sum(cast(held, input.dtype), dim, keepdim))
+
+
+@tensor_method
+def var(
+    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    """The variance over some axes, or all of them.
+
+    It is computed in two passes, the mean first, so that nothing cancels.
+
+    Args:
+        input: Floating.
+        dim: Axes.
+        unbiased: Divide by the count less 1; an older name of ``correction=1``.
+        keepdim: Keep the axes, with size 1.
+        correction: What the count is lessened by before dividing.
+    """
+    return _var_mean("var", input, dim, unbiased, keepdim, correction)[0]
+
+
+@tensor_method
+def std(
+    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    """The standard deviation: the square root of `var`, whose arguments it takes."""
+    return ops.sqrt(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])
+
+
+def var_mean(
+    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """The variance and the mean."""
+    return _var_mean("var_mean", input, dim, unbiased, keepdim, correction)
+
+
+def std_mean(
+    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean."""
+    variance, middle = _var_mean("std_mean", input, dim, unbiased, keepdim, correction)
+    return ops.sqrt(variance), middle
+
+
+def _var_mean(
+    name: str, input: Tensor, dim: Axes | bool, unbiased: bool, keepdim: bool, correction: float | None
+) -> tuple[Tensor, Tensor]:
+    check_floating(name, input)
+    over, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
+    axes = many_axes(name, over, input.ndim)
+    count = count_of(input, axes)
+    middle = ops.div(ops.sum(input, axes=axes, keepdims=True), count)
+    off = ops.sub(input, middle)
+    squares = ops.sum(ops.mul(off, off), axes=axes, keepdims=keepdim)
+    lessened = count - (correction if correction is not None else float(unbiased))
+    variance = ops.div(squares, max_(lessened, 0.0))
+    return variance, middle if keepdim else reshaped(middle, tuple(variance.shape))
+
+
+@tensor_method
+def amax(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """The largest element over some axes; equal ones share the gradient."""
+    check_tensor("amax", input)
+    return ops.max(input, axes=many_axes("amax", dim, input.ndim), keepdims=keepdim)
+
+
+@tensor_method
+def amin(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """The smallest element over some axes; equal ones share the gradient."""
+    check_tensor("amin", input)
+    return ops.min(input, axes=many_axes("amin", dim, input.ndim), keepdims=keepdim)
+
+
+@tensor_method
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest element."""
+    return amin(input, dim, keepdim), amax(input, dim, keepdim)
+
+
+@tensor_method
+def max(input: Tensor, dim: Operand | None = None, keepdim: bool = False) -> Tensor | ValuesIndices:
+    """The largest element; with an axis, also where it stands; with a second tensor, the larger of two elements."""
+    check_tensor("max", input)
+    if isinstance(dim, Tensor):
+        return ops.maximum(input, dim)
+    return _extreme("max", input, dim, keepdim)
+
+
+@tensor_method
+def min(input: Tensor, dim: Operand | None = None, keepdim: bool = False) -> Tensor | ValuesIndices:
+    """The smallest element; with an axis, also where it stands; with a second tensor, the smaller of two elements."""
+    check_tensor("min", input)
+    if isinstance(dim, Tensor):
+        return ops.minimum(input, dim)
+    return _extreme("min", input, dim, keepdim)
+
+
+def _extreme(name: str, x: Tensor, dim: Operand | None, keepdim: bool) -> Tensor | ValuesIndices:
+    op, where = (ops.max, ops.argmax) if name == "max" else (ops.min, ops.argmin)
+    if dim is None:
+        return op(x, axes=tuple(range(x.ndim)))
+    axis = one_axis(name, dim, x.ndim)
+    if not x.ndim:
+        return ValuesIndices(op(x, axes=()), cast(ops.mul(x.detach(), 0), dt.int64))
+    _check_not_empty(name, x, axis)
+    at = where(x, axis=axis, keepdims=True)
+    if x.requires_grad:
+        # The gradient goes to the first of equal elements.
+        values = ops.sum(pick_along(x, at, axis), axes=(axis,), keepdims=keepdim)
+    else:
+        values = op(x, axes=(axis,), keepdims=keepdim)
+    return ValuesIndices(values, at if keepdim else reshaped(at, tuple(values.shape)))
+
+
+def pick_along(x: Tensor, at: Tensor, axis: int) -> Tensor:
+    """The elements at one position of each line along an axis, and 0 at all others.
+
+    Summed over the axis, it is a gather that fuses, in both directions, with what is around it.
+    """
+    here = ops.eq(iota(tuple(x.shape), axis, dt.int64, x), at)
+    return ops.where(here, x, 0.0 if x.dtype.is_floating_point else False if x.dtype.kind == "b" else 0)
+
+
+@tensor_method
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the largest element stands: the first one along an axis, or in row-major order."""
+    return _arg("argmax", input, dim, keepdim)
+
+
+@tensor_method
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the smallest element stands: the first one along an axis, or in row-major order."""
+    return _arg("argmin", input, dim, keepdim)
+
+
+def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    check_tensor(name, x)
+    op = ops.argmax if name == "argmax" else ops.argmin
+    if dim is None or not x.ndim:
+        flat = reshaped(x, (x.numel(),))
+        _check_not_empty(name, flat, 0)
+        return reshaped(op(flat, axis=0, keepdims=False), (1,) * x.ndim if keepdim else ())
+    axis = one_axis(name, dim, x.ndim)
+    _check_not_empty(name, x, axis)
+    return op(x, axis=axis, keepdims=keepdim)
+
+
+def _check_not_empty(name: str, x: Tensor, axis: int) -> None:
+    if not x.shape[axis]:
+        fail(
+            ShapeError,
+            f"{name}: shape {tuple(x.shape)} has nothing to choose from (axis {axis} has size 0)",
+            "there is no such element",
+        )
+
+
+@tensor_method
+def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """Whether an element is nonzero."""
+    check_tensor("any", input)
+    axes = many_axes("any", dim, input.ndim)
+    return ops.gt(ops.sum(cast(truth(input), dt.int64), axes=axes, keepdims=keepdim), 0)
+
+
+@tensor_method
+def all(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+    """Whether every element is nonzero."""
+    check_tensor("all", input)
+    axes = many_axes("all", dim, input.ndim)
+    return ops.eq(ops.sum(cast(ops.logical_not(truth(input)), dt.int64), axes=axes, keepdims=keepdim), 0)
+
+
+@tensor_method
+def count_nonzero(input: Tensor, dim: Axes = None) -> Tensor:
+    """How many elements are nonzero."""
+    return sum(truth(input), dim)
+
+
+@tensor_method
+def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(input)))`` without overflow."""
+    check_floating("logsumexp", input)
+    axes = many_axes("logsumexp", dim, input.ndim)
+    largest = ops.max(input.detach(), axes=axes, keepdims=True)
+    # Where the largest is infinite, it is the answer already.
+    shift = ops.where(ops.eq(ops.abs(largest), math.inf), 0.0, largest)
+    total = ops.sum(ops.exp(ops.sub(input, shift)), axes=axes, keepdims=True)
+    result = ops.add(ops.log(total), shift)
+    return result if keepdim else reshaped(result, tuple(s for a, s in enumerate(input.shape) if a not in axes))
+
+
+@tensor_method
+def norm(
+    input: Tensor, p: float | str | None = "fro", dim: Axes = None, keepdim: bool = False, dtype: DType | None = None
+) -> Tensor:
+    """The p-norm over some axes, or all of them.
+
+    Args:
+        input: Floating.
+        p: Power; ``inf`` for the largest absolute value, 0 for the number of nonzero elements, ``"fro"`` for 2.
+        dim: Axes.
+        keepdim: Keep the axes, with size 1.
+        dtype: Cast to this first.
+    """
+    x = cast(input, dtype)
+    check_floating("norm", x)
+    axes = many_axes("norm", dim, x.ndim)
+    if p in ("fro", None, 2):
+        return ops.sqrt(ops.sum(ops.mul(x, x), axes=axes, keepdims=keepdim))
+    if isinstance(p, str):
+        fail(DTypeError, f"norm: p={p!r} is not known", "give a number, inf or 'fro'")
+    size = ops.abs(x)
+    if p == math.inf:
+        return ops.max(size, axes=axes, keepdims=keepdim)
+    if p == -math.inf:
+        return ops.min(size, axes=axes, keepdims=keepdim)
+    if p == 0:
+        return ops.sum(cast(ops.ne(x, 0), x.dtype), axes=axes, keepdims=keepdim)
+    if p == 1:
+        return ops.sum(size, axes=axes, keepdims=keepdim)
+    return ops.pow(ops.sum(ops.pow(size, p), axes=axes, keepdims=keepdim), 1.0 / (p or 1.0))
+
+
+@tensor_method
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of ``input - other``."""
+    return norm(ops.sub(input, other), p)
+
+
+@tensor_method
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running sums along an axis."""
+    check_tensor("cumsum", input)
+    axis, x = one_axis("cumsum", dim, input.ndim), cast(input, dtype)
+    return ops.cumsum(x, axis=axis) if x.ndim else reshaped(ops.cumsum(reshaped(x, (1,)), axis=0), ())
+
+
+def count_of(x: Tensor, axes: Iterable[int]) -> int:
+    """How many elements each reduced one comes from."""
+    return math.prod(x.shape[a] for a in axes)
+
+
+def max_(a: float, b: float) -> float:
+    """The larger of two numbers, where this module's `max` hides Python's."""
+    return a if a > b else b

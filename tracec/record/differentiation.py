@@ -1,0 +1,170 @@
+"""What tensors know of gradients: flags, ``grad``, hooks and going back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError
+from tracec.ir import dtype as dt
+from tracec.ir.source import caller
+from tracec.record import backward as going_back
+from tracec.record.cell import Cell, Changes
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, edge_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _at() -> str | None:
+    line = caller()
+    return f"at {line}" if line else None
+
+
+class Handle:
+    """What `register_hook` gives back."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Call the hook no more."""
+        self._hooks.pop(self._key, None)
+
+
+class Differentiation(Cell):
+    """The part of a tensor that gradients need."""
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for this tensor."""
+        return edge_of(self) is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether this leaf is to get gradients.
+
+        Raises:
+            GradientError: the tensor is not a leaf, or not floating.
+        """
+        dtype = dt.of_numpy(self._array.dtype)
+        if requires_grad and not dtype.is_floating_point:
+            raise GradientError(
+                f"requires_grad: only Tensors of floating point dtype can require gradients, this one is {dtype.name}",
+                hint="cast it with .float() first",
+                where=_at(),
+            )
+        edge = edge_of(self)
+        if edge is not None and edge is not self:
+            if not requires_grad:
+                raise GradientError(
+                    "requires_grad: you can only change requires_grad flags of leaf variables.",
+                    hint="use detach() to cut a tensor off its history",
+                    where=_at(),
+                )
+            return self  # type: ignore[return-value]
+        if STATE.recorder is not None:
+            STATE.recorder.change_flag(self)
+        if bool(requires_grad) is not self._requires_grad:
+            Changes.count += 1
+        if requires_grad:
+            # A leaf of its own from here on.
+            self._base = self._seen = None
+        self._requires_grad = bool(requires_grad)
+        return self  # type: ignore[return-value]
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed from tensors that require grad."""
+        edge = edge_of(self)
+        return edge is None or edge is self
+
+    @property
+    def grad_fn(self) -> Operation | None:
+        """The operation that computed it, where gradients flow through."""
+        edge = edge_of(self)
+        return None if edge is self else edge
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` gathered, or None."""
+        if STATE.recorder is not None:
+            STATE.recorder.read_grad(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Cell):
+                raise ArgumentTypeError(f"grad: takes a tensor or None, {type(value).__name__} given", where=_at())
+            if value._array.shape != self._array.shape:
+                raise ArgumentError(
+                    f"grad: assigned grad has data of shape {tuple(value._array.shape)}, the tensor "
+                    f"{tuple(self._array.shape)}",
+                    hint="a gradient has the shape of its tensor",
+                    where=_at(),
+                )
+        if STATE.recorder is not None:
+            STATE.recorder.change_grad(self)
+        self._grad = value
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor too, which is not a leaf, in ``grad``."""
+        edge = edge_of(self)
+        if edge is None:
+            raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", where=_at())
+        if edge is not self:
+            going_back.keep(edge, self)
+            self._keeps_grad = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called."""
+        return self._keeps_grad
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call a function with the gradient whenever it is computed; what it returns takes the gradient's place."""
+        edge = edge_of(self)
+        if edge is None:
+            raise GradientError(
+                "register_hook: cannot register a hook on a tensor that doesn't require gradient", where=_at()
+            )
+        owner, name = (self, "_hooks") if edge is self else (edge, "hooks")
+        hooks = getattr(owner, name)
+        if hooks is None:
+            hooks = {}
+            setattr(owner, name, hooks)
+        key = max(hooks, default=-1) + 1
+        hooks[key] = hook
+        return Handle(hooks, key)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Compute gradients of the leaves that this tensor was computed from, and add them to their ``grad``.
+
+        Args:
+            gradient: Gradient of this tensor; not needed for tensors of one element.
+            retain_graph: Keep what is needed to go back another time; by default what ``create_graph`` says.
+            create_graph: Remember how gradients are computed, so that they can be differentiated.
+            inputs: Gather for these tensors alone.
+
+        Raises:
+            GradientError: there is nothing to differentiate, or it was differentiated before.
+        """
+        targets: Any = None if inputs is None else [inputs] if isinstance(inputs, Cell) else list(inputs)
+        retain = create_graph if retain_graph is None else retain_graph
+        roots: list[Any] = [self]
+        going_back.backward(roots, [gradient], targets, retain, create_graph, gather=True)
