@@ -35,14 +35,14 @@ class Specialisation:
     """What one recording gave: the program, and when it may stand in for the function.
 
     Attributes:
-        recording: The graph and what its inputs and outputs are.
+        graph: What was recorded.
         guards: What the function read around it.
         runner: The loaded program; None where each call has to record again.
         hits: Calls that it served.
     """
 
     def __init__(self, recording: Recording, guards: list[Guard], replay: Replay | None, kept: list[Any]) -> None:
-        self.recording = recording
+        self.graph = recording.graph  # not the recording, which holds the first call's tensors
         self.guards = guards
         self.replay = replay
         self.kept = kept
@@ -187,7 +187,7 @@ class Compiled:
             lines.append(f"key {number}: {key}")
             for c in candidates:
                 how = "compiled" if c.replay is not None else "eager: it asks for the value of a tensor"
-                lines.append(f"  {how}, {c.hits} hits, {len(c.guards)} guards, {len(c.recording.graph.nodes)} nodes")
+                lines.append(f"  {how}, {c.hits} hits, {len(c.guards)} guards, {len(c.graph.nodes)} nodes")
         lines += [f"recorded again: {reason}" for reason in self._misses]
         return "\n".join(lines)
 

@@ -1,10 +1,15 @@
 """Errors that users meet: operator, rule, what was given, the user's line, what to do.
 
-Every class also derives from the built-in exception that PyTorch raises in the same case, so that
-programs written against PyTorch catch what they expect to catch.
+Every class also derives from the built-in exceptions that PyTorch raises in the same case, so that
+programs written against PyTorch catch what they expect to catch. Where PyTorch is not of one mind (a wrong
+shape is a RuntimeError to a kernel and a ValueError to a loss), a class derives from all of them.
 """
 
 from __future__ import annotations
+
+import difflib
+from types import ModuleType
+from typing import Any
 
 
 class TracecError(Exception):
@@ -13,29 +18,46 @@ class TracecError(Exception):
     Args:
         message: Operator, rule and what was given, e.g. ``add: shapes (4,) and (3,) do not broadcast``.
         hint: What the user can do about it.
-        where: The user's source line, or the node that broke the rule in its surroundings.
+        where: The operation and its line, or the node that broke the rule in its surroundings; by default the
+            user's line that was running.
+
+    Attributes:
+        line: The user's line that was running.
+        within: The function that it called, where the operator at fault is only a part of it.
     """
+
+    #: Whether errors of this class are about the user's program, and point at its line.
+    about_program = True
 
     def __init__(self, message: str, *, hint: str | None = None, where: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.where = where
+        self.line: str | None = None
+        self.within: str | None = None
+        if self.about_program:
+            from tracec.ir.source import caller, entered  # not before: ir imports this module
+
+            line = caller()
+            self.line, self.within = str(line) if line else None, entered()
 
     def __str__(self) -> str:
         lines = [self.message]
-        if self.where:
-            lines.append(f"  {self.where}")
+        where = self.where or (f"at {self.line}" if self.line else None)
+        if where:
+            partly = self.within is not None and not self.message.startswith(f"{self.within}:")
+            lines.append(f"  {where}, in {self.within}" if partly else f"  {where}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
 
 
-class ShapeError(TracecError, RuntimeError):
+class ShapeError(TracecError, RuntimeError, ValueError):
     """Operands have shapes that the operator cannot combine."""
 
 
-class DTypeError(TracecError, RuntimeError):
+class DTypeError(TracecError, NotImplementedError, TypeError):
     """Operands have element types that the operator does not take."""
 
 
@@ -43,11 +65,11 @@ class DeviceError(TracecError, RuntimeError):
     """Operands live on different devices, or a device is not there."""
 
 
-class AxisError(TracecError, IndexError):
-    """An axis or an index lies outside of the tensor."""
+class AxisError(TracecError, IndexError, RuntimeError):
+    """An axis or an index is none of the tensor's."""
 
 
-class ArgumentError(TracecError, ValueError):
+class ArgumentError(TracecError, ValueError, RuntimeError):
     """An argument has a value that the operator does not take."""
 
 
@@ -62,9 +84,13 @@ class GradientError(TracecError, RuntimeError):
 class VerifyError(TracecError):
     """A graph, kernel or plan breaks an invariant of the IR; a bug in tracec, not in the program."""
 
+    about_program = False
+
 
 class ParseError(TracecError, ValueError):
     """Text is not a graph or a kernel."""
+
+    about_program = False
 
 
 class CompileError(TracecError, RuntimeError):
@@ -84,4 +110,31 @@ class StateError(TracecError, RuntimeError):
 
 
 class NameMissingError(TracecError, AttributeError):
-    """PyTorch has this name and tracec does not."""
+    """There is no attribute of this name, which PyTorch may have."""
+
+    holder: Any = None
+    asked: str = ""
+
+    def __str__(self) -> str:
+        # Late, since most of these errors are swallowed by hasattr.
+        if self.hint is None and self.holder is not None:
+            near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
+            self.hint = f"the nearest names are {', '.join(near)}" if near else f"see dir({_title(self.holder)})"
+        return super().__str__()
+
+
+def name_missing(holder: Any, name: str) -> NameMissingError:
+    """The error for a name that a module or a class does not have; it tells the nearest ones.
+
+    Args:
+        holder: The module or the class.
+        name: What was asked for.
+    """
+    what = f"module {holder.__name__!r}" if isinstance(holder, ModuleType) else holder.__name__
+    error = NameMissingError(f"{what} has no attribute {name!r}")
+    error.holder, error.asked = holder, name
+    return error
+
+
+def _title(holder: Any) -> str:
+    return holder.__name__ if isinstance(holder, ModuleType) else f"tracec.{holder.__name__}"

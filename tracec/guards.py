@@ -93,7 +93,7 @@ def environment(fn: Callable[..., Any], arguments: Iterable[Any]) -> list[Guard]
     owner = getattr(fn, "__self__", None)
     function = getattr(fn, "__func__", fn)
     if not isinstance(function, types.FunctionType):  # a Module or another callable object
-        owner, function = fn, getattr(type(fn), "__call__", None)
+        owner, function = fn, type(fn).__call__
     if owner is not None:
         walker.visit("self", owner)
         forward = getattr(type(owner), "forward", None)

@@ -125,7 +125,7 @@ class Replay:
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
-        self._holds = recording.holds
+        self._surroundings = recording.surroundings
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
         self._shared = tuple(id(t._storage) in self._storages for t in arguments)
         self.grad_reads = [(weakref.ref(t), present) for t, present in recording.grad_reads.items()]
@@ -143,7 +143,7 @@ class Replay:
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
-        if not self._holds():
+        if not self._surroundings.hold():
             return False
         for reference, present in self.grad_reads:
             tensor = reference()

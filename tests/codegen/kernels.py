@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tracec.ir import parse, verify_kernel
+from tracec.ir import parse
 from tracec.ir.dtype import by_short
 from tracec.ir.kernel import Kernel
 
 
-def _kernel(text: str) -> Kernel:
+def read_kernel(text: str) -> Kernel:
     kernel = parse(text)
     assert isinstance(kernel, Kernel)
     verify_kernel(kernel)
@@ -28,7 +28,7 @@ def _number(value: int, dtype: str) -> str:
 
 def chain(n: int, dtype: str = "f32") -> Kernel:
     """A flat elementwise chain."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel chain(x: in {dtype}[{n}], z: in {dtype}[{n}], y: out {dtype}[{n}]) map {{
   # ops: mul, add, maximum
   for i in {n} parallel {{
@@ -41,7 +41,7 @@ kernel chain(x: in {dtype}[{n}], z: in {dtype}[{n}], y: out {dtype}[{n}]) map {{
 def gelu(n: int, dtype: str = "f32") -> Kernel:
     """A chain with functions of the maths library, two results, one of them bool."""
     half = _number(1, dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel gelu(x: in {dtype}[{n}], y: out {dtype}[{n}], p: out bool[{n}]) map {{
   # ops: erf, mul, gt
   for i in {n} parallel {{
@@ -55,7 +55,7 @@ kernel gelu(x: in {dtype}[{n}], y: out {dtype}[{n}], p: out bool[{n}]) map {{
 
 def broadcast(m: int, n: int, dtype: str = "f32") -> Kernel:
     """A matrix, a row and a column."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel broadcast(x: in {dtype}[{m},{n}], r: in {dtype}[{n}], c: in {dtype}[{m}], y: out {dtype}[{m},{n}]) map {{
   for i in {m} parallel {{
     for j in {n} parallel {{
@@ -67,7 +67,7 @@ kernel broadcast(x: in {dtype}[{m},{n}], r: in {dtype}[{n}], c: in {dtype}[{m}],
 
 def padded(m: int, n: int) -> Kernel:
     """A padded, flipped and strided view: loads under conditions, divisions, negative steps."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel padded(x: in f32[{m},{n}], y: out f32[{m + 2},{2 * n}]) map {{
   for i in {m + 2} parallel {{
     for j in {2 * n} parallel {{
@@ -79,7 +79,7 @@ kernel padded(x: in f32[{m},{n}], y: out f32[{m + 2},{2 * n}]) map {{
 
 def gather(n: int, rows: int, columns: int) -> Kernel:
     """Rows picked by an index array."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel gather(t: in f32[{rows},{columns}], p: in i64[{n}], y: out f32[{n},{columns}]) map {{
   for i in {n} parallel {{
     for j in {columns} parallel {{
@@ -92,7 +92,7 @@ kernel gather(t: in f32[{rows},{columns}], p: in i64[{n}], y: out f32[{n},{colum
 
 def in_place(n: int) -> Kernel:
     """An update in place, by a scalar in memory."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel in_place(w: inout f32[{n}], g: in f32[{n}], lr: in f32[]) map {{
   for i in {n} parallel {{
     store w[i] = sub(w[i], mul(g[i], lr[0]))
@@ -103,7 +103,7 @@ kernel in_place(w: inout f32[{n}], g: in f32[{n}], lr: in f32[]) map {{
 def sized(scalar: bool = True) -> Kernel:
     """The same over many buffers in one launch."""
     rate = "lr[0]" if scalar else "f32(0.5)"
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel sized(w: inout f32[?], g: in f32[?]{", lr: in f32[]" if scalar else ""}) map {{
   for i in ? parallel {{
     store w[i] = sub(w[i], mul(g[i], {rate}))
@@ -113,7 +113,7 @@ kernel sized(w: inout f32[?], g: in f32[?]{", lr: in f32[]" if scalar else ""}) 
 
 def random(n: int) -> Kernel:
     """Random bits of a counter."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel random(s: in i64[2], y: out u32[{n}]) map {{
   for i in {n} parallel {{
     store y[i] = philox(s[0], s[1], i, u32)
@@ -123,7 +123,7 @@ kernel random(s: in i64[2], y: out u32[{n}]) map {{
 
 def integers(n: int, dtype: str) -> Kernel:
     """Integer operations with signs to get right."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel integers(x: in {dtype}[{n}], z: in {dtype}[{n}], y: out {dtype}[{n}], w: out i64[{n}]) map {{
   for i in {n} parallel {{
     let q: {dtype} = floor_div(x[i], z[i])
@@ -137,7 +137,7 @@ kernel integers(x: in {dtype}[{n}], z: in {dtype}[{n}], y: out {dtype}[{n}], w: 
 def row_sum(m: int, n: int, dtype: str = "f32", shape: str = "row") -> Kernel:
     """Sum and maximum of each row, one result computed from both."""
     c = _compute(dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel row_sum(x: in {dtype}[{m},{n}], y: out {dtype}[{m}], z: out {dtype}[{m}]) {shape} {{
   for i in {m} parallel {{
     acc s: {c} = add
@@ -157,7 +157,7 @@ kernel row_sum(x: in {dtype}[{m},{n}], y: out {dtype}[{m}], z: out {dtype}[{m}])
 def softmax(m: int, n: int, dtype: str = "f32") -> Kernel:
     """A row kept on chip between three loops."""
     c = _compute(dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel softmax(x: in {dtype}[{m},{n}], y: out {dtype}[{m},{n}]) row {{
   # ops: max, sub, exp, sum, div
   for i in {m} parallel {{
@@ -183,7 +183,7 @@ kernel softmax(x: in {dtype}[{m},{n}], y: out {dtype}[{m},{n}]) row {{
 
 def reread(m: int, n: int) -> Kernel:
     """A long row that is read from memory again."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel reread(x: in f32[{m},{n}], y: out f32[{m},{n}]) row {{
   for i in {m} parallel {{
     acc s: f32 = add
@@ -201,7 +201,7 @@ kernel reread(x: in f32[{m},{n}], y: out f32[{m},{n}]) row {{
 def batch_norm(images: int, channels: int, pixels: int) -> Kernel:
     """Statistics over two loops that are not next to each other, and a result over all."""
     at = f"{channels * pixels}*r0 + {pixels}*i + r1"
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel batch_norm(x: in f32[{images},{channels},{pixels}], y: out f32[{images},{channels},{pixels}],
                   m: out f32[{channels}]) row {{
   for i in {channels} parallel {{
@@ -229,7 +229,7 @@ kernel batch_norm(x: in f32[{images},{channels},{pixels}], y: out f32[{images},{
 def column_sum(n: int, columns: int, dtype: str = "f32", outer: int = 1) -> Kernel:
     """Sums over a strided loop."""
     c = _compute(dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel column_sum(x: in {dtype}[{outer},{n},{columns}], y: out {dtype}[{outer},{columns}]) column {{
   for o in {outer} parallel {{
     for i in {columns} parallel {{
@@ -245,7 +245,7 @@ kernel column_sum(x: in {dtype}[{outer},{n},{columns}], y: out {dtype}[{outer},{
 
 def column_softmax(n: int, columns: int) -> Kernel:
     """Columns kept on chip."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel column_softmax(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) column {{
   for i in {columns} parallel {{
     scratch row: f32[{n}]
@@ -268,7 +268,7 @@ kernel column_softmax(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) colum
 def full_sum(n: int, dtype: str = "f32", combine: str = "add") -> Kernel:
     """Everything to one number."""
     c = _compute(dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel full_sum(x: in {dtype}[{n}], y: out {dtype}[]) full {{
   acc s: {c} = {combine}
   for r in {n} reduce {{
@@ -280,7 +280,7 @@ kernel full_sum(x: in {dtype}[{n}], y: out {dtype}[]) full {{
 
 def transpose(batch: int, m: int, n: int, dtype: str = "f32") -> Kernel:
     """Matrices turned, plus something read straight."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel transpose(x: in {dtype}[{batch},{m},{n}], z: in {dtype}[{m}], y: out {dtype}[{batch},{n},{m}]) transpose {{
   for b in {batch} parallel {{
     for i in {n} parallel {{
@@ -299,7 +299,7 @@ def scan(
     c = _compute(dtype)
     along = f"{(n - 1) * columns} - {columns}*r" if reverse else f"{columns}*r"
     at = f"{n * columns}*i + j + {along}" if not reverse else f"{n * columns}*i + j - {columns}*r + {(n - 1) * columns}"
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}]) scan {{
   for i in {m} parallel {{
     for j in {columns} parallel {{
@@ -316,7 +316,7 @@ kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}])
 
 def scatter(n: int, rows: int, columns: int, dtype: str = "f32", *, add: bool = True) -> Kernel:
     """Rows added to, or put at, computed positions of a copy."""
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel scatter(x: in {dtype}[{rows},{columns}], v: in {dtype}[{n},{columns}], p: in i64[{n}],
                y: out {dtype}[{rows},{columns}]) scatter {{
   for i in {rows * columns} parallel {{
@@ -337,7 +337,7 @@ def dot(batch: int, m: int, n: int, k: int, dtype: str = "f32") -> Kernel:
     c = _compute(dtype)
     a = _load(f"a[{m * k}*b0 + {k}*i + r]", dtype)
     b = _load(f"b[{k * n}*b0 + {n}*r + j]", dtype)
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel dot(a: in {dtype}[{batch},{m},{k}], b: in {dtype}[{batch},{k},{n}], c: in {dtype}[{n}],
            y: out {dtype}[{batch},{m},{n}]) contraction {{
   # ops: dot, add, maximum
@@ -367,7 +367,7 @@ def conv(images: int, channels: int, outputs: int, size: int) -> Kernel:
     inside = f"bitwise_and({down}, {across})"
     a = f"select({inside}, x[{channels * plane}*i + {plane}*r + {size}*h + {size}*q0 + w + q1 - {size + 1}], f32(0.0))"
     b = f"k[{channels * 9}*o + 9*r + 3*q0 + q1]"
-    return _kernel(f"""
+    return read_kernel(f"""
 kernel conv(x: in f32[{images},{channels},{size},{size}], k: in f32[{outputs},{channels},3,3],
             y: out f32[{images},{outputs},{size},{size}]) contraction {{
   for i in {images} parallel {{

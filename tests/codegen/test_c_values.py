@@ -9,7 +9,7 @@ import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.plans import Array, arrays_for, assert_same, plan_of
-from tracec.codegen import c_stream
+from tracec.codegen import c_strips
 from tracec.codegen.c import render
 from tracec.ir.kernel import Kernel
 from tracec.runtime.cpu import load
@@ -149,7 +149,7 @@ def test_half_floats_round_as_numpy_does() -> None:
 
 
 def test_results_written_past_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c_stream, "MIN_BYTES", 1)
+    monkeypatch.setattr(c_strips, "MIN_BYTES", 1)
     kernels = [
         k.chain(300), k.gelu(256), k.gelu(1001, "f16"), k.broadcast(40, 272), k.broadcast(40, 300),
         k.softmax(9, 512), k.reread(5, 1040), k.chain(5000, "f64"), k.chain(70_003),

@@ -1,5 +1,8 @@
 """Recordings: replaying the graph gives what the function gave, with everything that it read and wrote."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -312,6 +315,31 @@ def test_going_back_through_what_ran_before(golden):
     with pytest.raises(RecordError) as error:
         record(lambda y: y.sum().backward(), y)
     assert str(error.value) == golden
+
+
+def test_what_else_a_recording_hangs_on():
+    w = f64(3).requires_grad_()
+    recording = record(lambda x: w * x, f64(3))
+    assert recording.surroundings.hold()
+    f64(3).requires_grad_()
+    with tracec.no_grad():
+        w.add_(1)
+    assert recording.surroundings.hold()
+    w.requires_grad_(False)
+    assert not recording.surroundings.hold()
+    w.requires_grad_()
+    assert recording.surroundings.hold()
+    w.data = f64(3)
+    assert not recording.surroundings.hold()
+
+
+def test_recordings_do_not_keep_tensors_or_graphs_alive():
+    w = f64(3).requires_grad_()
+    recording = record(lambda x: (w * x).sum().backward(), f64(3))
+    node = weakref.ref(recording.graph.nodes[0])
+    del recording
+    gc.collect()
+    assert node() is None
 
 
 def test_one_recording_at_a_time():

@@ -14,6 +14,7 @@ from tests.codegen import kernels as k
 from tests.codegen.plans import arrays_for, plan_of
 from tests.codegen.test_c_plans import library_plan
 from tracec.codegen.c import render
+from tracec.errors import ArgumentTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.plan import Launch, Memory, Plan, Value
 from tracec.ir.types import TensorType
@@ -112,6 +113,15 @@ def test_pointers_asked_from_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (loaded(plan_of([k.chain(100)]))([x, x])[0] == 4).all()
     finally:
         _host.cache_clear()
+
+
+def test_only_arrays_are_taken() -> None:
+    run = loaded(plan_of([k.chain(1)]))
+    x = np.ones(1, np.float32)
+    for wrong in (np.float32(1), 1.0, None):
+        with pytest.raises(ArgumentTypeError, match="takes arrays"):
+            run([x, wrong])  # type: ignore[list-item]
+    assert run((x, x.view(np.memmap)))[0] == 4
 
 
 def _product(m: int) -> Plan:

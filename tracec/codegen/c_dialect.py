@@ -46,7 +46,7 @@ _KEYWORDS = (
     "io arena lib f16 bf16 "
     # Variables of the templates.
     "p s t r result panel sums packed start stop used first first_row last_row from to depth done next part total "
-    "left right begin end digits at line0 LANES ROWS CHUNK WIDTH DEPTH args block0 block1 block2 block3"
+    "left right begin end digits at line0 words0 LANES ROWS CHUNK WIDTH DEPTH args block0 block1 block2 block3"
 )
 
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from tracec.codegen.c_cost import Sharing, nest_units, share
 from tracec.codegen.c_dialect import C
-from tracec.codegen.c_stream import STRIP, at_strip, streamed_stores
+from tracec.codegen.c_strips import STRIP, Strips, at_strip, plan_strips, replaced
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.tree import Block, Line, Tree, loop
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import (
     Acc,
-    Buffer,
     Call,
     Expr,
     Kernel,
@@ -186,34 +185,40 @@ class LoopWriter:
     def loop(self, stmt: Loop) -> Block:
         """A loop on one thread; vectorised where it is innermost and its iterations allow it."""
         vector = is_vectorisable(stmt)
-        if vector and self.stream and (stores := streamed_stores(self.kernel, stmt)):
-            return self._strips(stmt, stores, ())
+        if vector and (strips := plan_strips(self.kernel, stmt, stream=self.stream)):
+            return self._strips(stmt, strips, ())
         pragmas = (self.simd(stmt.body),) if vector else ()
         return loop(C.index, self.text.name(stmt.var.name), stmt.var.extent, self.body(stmt.body), pragmas=pragmas)
 
-    def _strips(self, stmt: Loop, stores: dict[Store, Buffer], pragmas: tuple[str, ...]) -> Block:
-        """An innermost loop in strips, whose streamed stores go through lines of their own."""
+    def _strips(self, stmt: Loop, strips: Strips, pragmas: tuple[str, ...]) -> Block:
+        """An innermost loop in strips."""
         var = stmt.var
         name = self.text.name(var.name)
         start, stop = f"{name}_start", f"{name}_stop"
-        lines: list[Tree] = [
-            Line(f"long {stop} = {var.extent} - {start} < {STRIP} ? {var.extent} : {start} + {STRIP};")
-        ]
+        first = Var(start, var.extent)
+        end = f"{var.extent} - {start} < {STRIP} ? {var.extent} : {start} + {STRIP}"
+        before: list[Tree] = [Line(f"long {stop} = {end};")]
         inner: list[Tree] = []
-        writes: list[Tree] = []
+        after: list[Tree] = []
+        words: dict[Call, Expr] = {}
+        for n, call in enumerate(strips.words):
+            self.text.names[f"words{n}"] = f"words{n}[{name} - {start}]"
+            words[call] = Ref(f"words{n}", call.dtype)
+            counter = at_strip(call.args[2], var, first)
+            arguments = ", ".join(self.text.write(a) for a in (*call.args[:2], counter))
+            before.append(Line(f"unsigned words{n}[{STRIP}] __attribute__((aligned(64)));"))
+            before.append(Line(f"philox_strip({arguments}, words{n});"))
         for n, s in enumerate(stmt.body):
-            if not (isinstance(s, Store) and s in stores):
-                inner.append(self.statement(s))
+            if not isinstance(s, Store) or s not in strips.stores:
+                inner.append(self.statement(with_calls_replaced(s, words)))
                 continue
-            element, buffer = C.types[stores[s].dtype], self.text.name(s.buffer)
-            lines.append(Line(f"{element} line{n}[{STRIP}] __attribute__((aligned(64)));"))
-            inner.append(Line(self.store(f"line{n}[{name} - {start}]", s.buffer, s.value, False)))
-            place = self.text.write(at_strip(s.index, var, Var(start, var.extent)))
-            writes.append(
-                Line(f"write_past_cache(&{buffer}[{place}], line{n}, ({stop} - {start}) * sizeof *{buffer});")
-            )
+            element, buffer = C.types[strips.stores[s].dtype], self.text.name(s.buffer)
+            before.append(Line(f"{element} line{n}[{STRIP}] __attribute__((aligned(64)));"))
+            inner.append(Line(self.store(f"line{n}[{name} - {start}]", s.buffer, replaced(s.value, words), False)))
+            place, size = self.text.write(at_strip(s.index, var, first)), f"({stop} - {start}) * sizeof *{buffer}"
+            after.append(Line(f"write_past_cache(&{buffer}[{place}], line{n}, {size});"))
         strip = loop(C.index, name, stop, tuple(inner), start=start, pragmas=(self.simd(stmt.body),))
-        return loop(C.index, start, var.extent, (*lines, strip, *writes), step=STRIP, pragmas=pragmas)
+        return loop(C.index, start, var.extent, (*before, strip, *after), step=STRIP, pragmas=pragmas)
 
     def simd(self, body: Iterable[Stmt], words: str = "omp simd") -> str:
         """The pragma of a vectorised loop with these statements, reductions named."""
@@ -240,18 +245,18 @@ class LoopWriter:
         return self._nest(loops, body, shared, vector)
 
     def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
-        stores = streamed_stores(self.kernel, loops[-1]) if vector and self.stream else {}
-        inner: tuple[Tree, ...] = () if stores else self.body(body)
+        strips = plan_strips(self.kernel, loops[-1], stream=self.stream) if vector else None
+        inner: tuple[Tree, ...] = () if strips else self.body(body)
         for level in reversed(range(len(loops))):
-            last = vector and level == len(loops) - 1 and not stores
+            last = vector and level == len(loops) - 1 and not strips
             pragma = self.simd(body) if last else ""
             if shared.collapse and level == shared.skip:
                 words = "omp parallel for simd" if last else "omp parallel for"
                 depth = f" collapse({shared.collapse})" if shared.collapse > 1 else ""
                 pragma = f"{words}{depth} schedule(static)"
             pragmas = (pragma,) if pragma else ()
-            if stores and level == len(loops) - 1:
-                inner = (self._strips(loops[level], stores, pragmas),)
+            if strips and level == len(loops) - 1:
+                inner = (self._strips(loops[level], strips, pragmas),)
                 continue
             var = loops[level].var
             inner = (loop(C.index, self.text.name(var.name), var.extent, inner, pragmas=pragmas),)
@@ -263,6 +268,19 @@ class LoopWriter:
             (self.nest(s) if s.kind == "parallel" else self.loop(s)) if isinstance(s, Loop) else self.statement(s)
             for s in body
         )
+
+
+def with_calls_replaced(s: Stmt, new: dict[Call, Expr]) -> Stmt:
+    """The statement with some calls in its value replaced."""
+    match s:
+        case Let(name, value):
+            return Let(name, replaced(value, new))
+        case Update(name, value):
+            return Update(name, replaced(value, new))
+        case Store(buffer, index, value, add):
+            return Store(buffer, index, replaced(value, new), add)
+        case _:
+            return s
 
 
 def is_vectorisable(stmt: Loop) -> bool:

@@ -17,7 +17,6 @@ from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Line
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
     Acc,
@@ -102,7 +101,9 @@ class OperandView:
     parts: int
     extent: str
     along_k: bool
+    guarded: bool
     body: tuple[str, ...]
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class ContractionView:
     batch: tuple[str, ...]
     multiply_add: str
     acc: str
+    guarded: bool
     epilogue: tuple[str, ...]
 
 
@@ -171,6 +173,7 @@ def contraction_entry(kernel: Kernel, name: str) -> Entry:
         batch=lines(writer.unflatten("batch", batch)),
         multiply_add=_multiply_add(writer, mark, acc.dtype),
         acc=writer.name(acc.name),
+        guarded=extent(m) % tile.m != 0 or extent(n) % tile.n != 0,
         epilogue=lines((*writer.unflatten("m", m), *writer.unflatten("n", n), *writer.statements(after))),
     )
     text = render_template("cuda/contraction.j2", k=view)
@@ -183,9 +186,12 @@ def _operand(
     writer: Writer, name: str, axis: str, value: Expr, along: Sequence[Var], k: Sequence[Var], size: int, tile: Tile
 ) -> OperandView:
     along_k = _reads_along(value, k) and not _reads_along(value, along)
-    body = (*writer.unflatten(axis, along), *writer.unflatten("k", k), Line(f"value = {writer.write(value)};"))
+    body = (*writer.unflatten(axis, along), *writer.unflatten("k", k))
+    guarded = extent(along) % size != 0 or extent(k) % tile.depth != 0
     parts = size * tile.depth // tile.threads
-    return OperandView(name, axis, size, parts, writer.count(extent(along)), along_k, lines(body))
+    return OperandView(
+        name, axis, size, parts, writer.count(extent(along)), along_k, guarded, lines(body), writer.write(value)
+    )
 
 
 def _reads_along(value: Expr, variables: Sequence[Var]) -> bool:

@@ -11,13 +11,22 @@ from tracec.functions.random import dropout_mask
 from tracec.ir.dtype import DType
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
+from tracec.record.write import assign, check_writable
+
+
+def _placed(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
+    """The result, written into the input where that is asked for."""
+    if not inplace:
+        return result
+    check_writable(input, name)
+    return assign(input, result, name)
 
 
 @tensor_method
-def relu(input: Tensor) -> Tensor:
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the gradient at 0 is 0."""
     # Asked this way round, NaN comes through.
-    return ops.where(ops.le(input, 0), 0, input)
+    return _placed(input, ops.where(ops.le(input, 0), 0, input), inplace, "relu")
 
 
 @tensor_method
@@ -46,17 +55,18 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
-    return ops.mul(input, ops.sigmoid(input))
+    return _placed(input, ops.mul(input, ops.sigmoid(input)), inplace, "silu")
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * tanh(softplus(input))``."""
-    return ops.mul(input, ops.tanh(softplus(input)))
+    return _placed(input, ops.mul(input, ops.tanh(softplus(input))), inplace, "mish")
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``negative_slope`` times it."""
-    return ops.where(ops.gt(input, 0), input, ops.mul(input, negative_slope))
+    result = ops.where(ops.gt(input, 0), input, ops.mul(input, negative_slope))
+    return _placed(input, result, inplace, "leaky_relu")
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -70,7 +80,8 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``alpha * (exp(input) - 1)``."""
     # The exponential is never taken of large numbers, whose infinity would spoil the gradient.
     below = ops.expm1(ops.minimum(input, 0))
-    return ops.where(ops.gt(input, 0), input, below if alpha == 1.0 else ops.mul(below, alpha))
+    result = ops.where(ops.gt(input, 0), input, below if alpha == 1.0 else ops.mul(below, alpha))
+    return _placed(input, result, inplace, "elu")
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -78,7 +89,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Source: Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", 2017.
     """
-    return ops.mul(elu(input, 1.6732632423543772), 1.0507009873554805)
+    result = ops.mul(elu(input, 1.6732632423543772), 1.0507009873554805)
+    return _placed(input, result, inplace, "selu")
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -101,22 +113,22 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``min(max(input, 0), 6)``."""
-    return hardtanh(input, 0.0, 6.0)
+    return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """The input, but not below ``min_val`` and not above ``max_val``."""
-    return ops.minimum(ops.maximum(input, min_val), max_val)
+    return _placed(input, ops.minimum(ops.maximum(input, min_val), max_val), inplace, "hardtanh")
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``relu6(input + 3) / 6``."""
-    return ops.div(relu6(ops.add(input, 3.0)), 6.0)
+    return _placed(input, ops.div(relu6(ops.add(input, 3.0)), 6.0), inplace, "hardsigmoid")
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * relu6(input + 3) / 6``."""
-    return ops.mul(input, hardsigmoid(input))
+    return _placed(input, ops.mul(input, hardsigmoid(input)), inplace, "hardswish")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -170,23 +182,22 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout", 2014.
     """
-    return _dropout("dropout", input, p, training, tuple(input.shape))
+    return _dropout("dropout", input, p, training, tuple(input.shape), inplace)
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of (N, C, L)."""
-    return _dropout("dropout1d", input, p, training, (*input.shape[:-1], 1))
+    return _dropout("dropout1d", input, p, training, (*input.shape[:-1], 1), inplace)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of (N, C, H, W)."""
-    return _dropout("dropout2d", input, p, training, (*input.shape[:-2], 1, 1))
+    return _dropout("dropout2d", input, p, training, (*input.shape[:-2], 1, 1), inplace)
 
 
-def _dropout(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
+def _dropout(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...], inplace: bool) -> Tensor:
     kept = dropout_mask(name, x, p, training, shape)
     if kept is None:
         return x
-    if p == 1.0:
-        return ops.mul(x, 0.0)
-    return ops.where(kept, ops.mul(x, 1.0 / (1.0 - p)), 0.0)
+    result = ops.mul(x, 0.0) if p == 1.0 else ops.where(kept, ops.mul(x, 1.0 / (1.0 - p)), 0.0)
+    return _placed(x, result, inplace, name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError, TracecError
 from tracec.ir import types
 from tracec.ir.dtype import DType
-from tracec.ir.source import caller
 from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
 
@@ -17,9 +18,8 @@ Scalar = bool | int | float
 
 
 def fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
-    """Raise an error that points at the user's line."""
-    line = caller()
-    raise error(message, hint=hint, where=f"at {line}" if line else None)
+    """Raise an error; it finds the user's line by itself."""
+    raise error(message, hint=hint)
 
 
 def check_tensor(name: str, x: Any, what: str = "input") -> None:
@@ -65,7 +65,7 @@ def many_axes(name: str, dim: int | Iterable[int] | None, ndim: int) -> Shape:
     """Sorted, distinct axes counted from the front; None and () mean all of them."""
     if dim is None:
         return tuple(range(ndim))
-    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    given = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if not given:
         return tuple(range(ndim))
     found = [one_axis(name, d, ndim) for d in given]
@@ -116,8 +116,25 @@ def check_probability(name: str, p: float) -> None:
         fail(ArgumentError, f"{name}: p={p} is not a probability", "give a number from 0 to 1")
 
 
+def check_dtype(name: str, dtype: Any) -> None:
+    """Refuse what is neither an element type nor None."""
+    if dtype is not None and not isinstance(dtype, DType):
+        fail(
+            ArgumentTypeError,
+            f"{name}: dtype must be an element type, {dtype!r} of type {type(dtype).__name__} given",
+            "use e.g. tracec.float32",
+        )
+
+
+def check_number(name: str, value: Any, what: str) -> None:
+    """Refuse what is not a number, or a tensor of one."""
+    if not isinstance(value, (bool, int, float, np.generic)) and not (isinstance(value, Tensor) and value.numel() == 1):
+        fail(ArgumentTypeError, f"{name}: {what} must be a number, {type(value).__name__} given", "give one number")
+
+
 def cast(x: Tensor, dtype: DType | None) -> Tensor:
     """The tensor in that dtype; itself where it has it already, or where none is named."""
+    check_dtype("cast", dtype)
     return x if dtype is None or x.dtype is dtype else ops.cast(x, dtype=dtype)
 
 

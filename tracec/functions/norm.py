@@ -98,7 +98,7 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalise each channel (axis 1) over all other axes.
@@ -151,7 +151,7 @@ def batch_norm(
 
 
 def _batch_statistics(
-    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """The elements less their channel's mean, and the channels' variances; the kept statistics move on."""
     axes = (0, *range(2, x.ndim))
@@ -170,7 +170,7 @@ def _batch_statistics(
         for kept, now in ((running_mean, mean), (running_var, ops.mul(variance.detach(), count / (count - 1)))):
             if kept is not None:
                 now = cast(reshaped(now.detach(), tuple(kept.shape)), kept.dtype)
-                kept.copy_(ops.add(ops.mul(kept, 1.0 - momentum), ops.mul(now, momentum)))
+                kept.copy_(ops.add(kept * (1.0 - momentum), now * momentum))
     return off, variance
 
 
@@ -195,8 +195,24 @@ def group_norm(
     )
 
 
-def instance_norm(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Normalise each channel of each example over its places."""
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of each example over its places; kept statistics are not supported.
+
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization", 2016.
+    """
+    if not use_input_stats or running_mean is not None or running_var is not None:
+        fail(
+            ArgumentError, "instance_norm: kept statistics are not supported", "leave running_mean and running_var out"
+        )
     return group_norm(input, input.shape[1], weight, bias, eps)
 
 

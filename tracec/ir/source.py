@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_FUNCTIONS = os.path.join(_PACKAGE, "functions", "")
+_SHARED = os.path.join(_FUNCTIONS, "common.py")
 _INTERNAL: dict[str, bool] = {}
 
 
@@ -57,3 +59,16 @@ def caller() -> Source | None:
             return source
         frame = frame.f_back
     return None
+
+
+def entered() -> str | None:
+    """The function of `tracec.functions` that the innermost line outside of tracec has called, if it has."""
+    found = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_internal(frame.f_code.co_filename):
+        code = frame.f_code
+        file, name = code.co_filename, code.co_name
+        if file.startswith(_FUNCTIONS) and file != _SHARED and not name.startswith(("_", "<")):
+            found = name
+        frame = frame.f_back
+    return found

@@ -1,1 +1,83 @@
-"""Neural-network modules."""
+"""Neural networks: modules, layers, losses and first values."""
+
+from tracec.nn import functional, init, utils
+from tracec.nn.activation import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
+from tracec.nn.linear import Bilinear, Embedding, Flatten, Identity, Linear, Unflatten
+from tracec.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from tracec.nn.module import Module
+from tracec.nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
+from tracec.nn.parameter import Buffer, Parameter
+from tracec.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from tracec.nn.recurrent import GRU, LSTM, RNN, LSTMCell
+
+__all__ = [
+    "functional", "init", "utils",
+    # module
+    "Module",
+    # parameter
+    "Parameter", "Buffer",
+    # containers
+    "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict",
+    # linear
+    "Identity", "Linear", "Bilinear", "Flatten", "Unflatten", "Embedding",
+    # convolution
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d",
+    # normalization
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm2d",
+    # activation
+    "ReLU", "ReLU6", "SiLU", "Mish", "SELU", "Hardswish", "Hardsigmoid", "GELU", "Tanh", "Sigmoid", "LogSigmoid",
+    "Softsign", "Softplus", "LeakyReLU", "ELU", "Hardtanh", "PReLU", "Softmax", "LogSoftmax", "GLU", "Dropout",
+    "Dropout1d", "Dropout2d",
+    # pooling
+    "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    # recurrent
+    "LSTM", "GRU", "RNN", "LSTMCell",
+    # loss
+    "CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
+    "KLDivLoss",
+]  # fmt: skip

@@ -22,7 +22,7 @@ from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Storage, type_of
-from tracec.record.recording import Decision, Lifted, Recording, Result, Seen, find_tensors
+from tracec.record.recording import Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -242,7 +242,7 @@ class Recorder:
             grads=tuple(grads),
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
-            seen=tuple(s for s in self._seen.values() if s.tensor() is not None),
+            surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
         )
 
     def _result(self, x: Tensor, emit: Any) -> Result:

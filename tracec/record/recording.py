@@ -90,6 +90,26 @@ class Seen:
         return x is None or (x._storage is self.storage and (edge_of(x) is not None) == self.requires_grad)
 
 
+class Surroundings:
+    """The tensors from outside that a function used, arguments left out: those of another call are other tensors.
+
+    Args:
+        seen: The tensors as they were.
+    """
+
+    def __init__(self, seen: tuple[Seen, ...]) -> None:
+        self.seen = seen
+        self._checked = Changes.count
+
+    def hold(self) -> bool:
+        """Whether they look at the memory, and carry the flags, that they did."""
+        if self._checked != (count := Changes.count):
+            if not all(s.holds() for s in self.seen):
+                return False
+            self._checked = count
+        return True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """A tensor that the function returned.
@@ -126,7 +146,7 @@ class Recording:
         grads: Tensors from outside whose ``grad`` was assigned, with the output, or None for set to None.
         grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and whether there was one.
         decisions: Values that the function asked for, in order.
-        seen: The tensors from outside that it used.
+        surroundings: The tensors from outside that it used.
     """
 
     graph: Graph
@@ -137,21 +157,7 @@ class Recording:
     grads: tuple[tuple[Tensor, int | None], ...]
     grad_reads: dict[Tensor, bool] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
-    seen: tuple[Seen, ...] = ()
-    _checked: list[int] = field(default_factory=lambda: [Changes.count])
-
-    def holds(self) -> bool:
-        """Whether the tensors from outside look at the memory, and carry the flags, that they did.
-
-        Arguments are not looked at: those of another call are other tensors.
-        """
-        if self._checked[0] == Changes.count:
-            return True
-        count = Changes.count
-        if not all(s.holds() for s in self.seen):
-            return False
-        self._checked[0] = count
-        return True
+    surroundings: Surroundings = field(default_factory=lambda: Surroundings(()))
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tracec import ops
 from tracec.ir.node import Node, current_source
 from tracec.ir.source import Source
-from tracec.record.backend import to_device
+from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, Pullback, view_call
 from tracec.record.cell import Cell, add_reader
 from tracec.record.state import STATE
@@ -58,10 +59,10 @@ class Overwritten(Passage):
     """A value of which a write left nothing: it still requires grad, as in PyTorch, and its gradient is zero."""
 
     def of_array(self, g: Any) -> Any:
-        return g * 0
+        return module(device_of(g)).zeros_like(g)
 
     def of_tensor(self, g: Any) -> Any:
-        return g * 0
+        return ops.zeros_like(g)
 
 
 class Operation:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tracec.errors import ArgumentTypeError
 from tracec.ir.plan import Plan
 from tracec.runtime.blas import lib_table
 from tracec.runtime.pool import MIN_POOLED, POOL, Array
@@ -109,9 +110,10 @@ class Host:
         self._table = lib_table(library)
         self._lib = ctypes.addressof(self._table)
         self._call = library.tracec_call
-        self._call.restype = None
+        self._call.restype = ctypes.c_int
         self._call.argtypes = [
-            ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long,
+            ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_long,
         ]  # fmt: skip
 
     @property
@@ -121,15 +123,19 @@ class Host:
 
     def _directly(self) -> Invoke:
         """The helper reads the pointers: about half a microsecond, and without Python's lock."""
-        call, lib, offset = self._call, self._lib, data_offset()
+        call, lib, array_type, offset = self._call, self._lib, id(np.ndarray), data_offset()
 
         def invoke(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
-            call(entry, inputs, outputs, arena, lib, offset)
+            if not call(entry, inputs, outputs, arena, lib, array_type, offset):
+                self._plainly(entry, inputs, outputs, arena)  # some are of a class derived from ndarray
 
         return invoke
 
     def _plainly(self, entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
         """NumPy is asked for the pointers, where its array objects are laid out otherwise."""
+        for a in inputs:
+            if not isinstance(a, np.ndarray):
+                raise ArgumentTypeError(f"a compiled plan takes arrays, {type(a).__name__} given")
         pointers = [a.ctypes.data for a in (*inputs, *outputs)]
         table = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
         _ENTRY(entry)(table, arena, self._lib)
