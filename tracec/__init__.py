@@ -65,7 +65,7 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'tracec' has no attribute {name!r}")
+        raise errors.name_missing(sys.modules[__name__], name)
     path, inner = _LATER[name]
     found = importlib.import_module(path)
     value = getattr(found, inner) if inner else found

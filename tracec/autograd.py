@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracec.errors import ArgumentError, GradientError
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError
 from tracec.ir.source import caller
 from tracec.record import backward as going_back
 from tracec.record.tape import edge_of, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -14,6 +14,16 @@ from tracec.record.tensor import Tensor
 
 def _list(value: Any) -> list[Any]:
     return [value] if isinstance(value, Tensor) or value is None else list(value)
+
+
+def _tensors(name: str, what: str, value: Any) -> list[Tensor]:
+    given = list(value) if isinstance(value, (list, tuple)) else [value]
+    for x in given:
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(
+                f"{name}: {what} must be tensors, {type(x).__name__} given", hint="give a tensor, or a list of them"
+            )
+    return given
 
 
 def _at() -> str | None:
@@ -40,7 +50,7 @@ def backward(
     Raises:
         GradientError: there is nothing to differentiate, or it was differentiated before.
     """
-    roots = _list(tensors)
+    roots = _tensors("backward", "tensors", tensors)
     going_back.backward(
         roots,
         _seeds(roots, grad_tensors, "backward"),
@@ -77,7 +87,7 @@ def grad(
     Raises:
         GradientError: an input does not require grad or is not used, or the graph was used up before.
     """
-    roots, by = _list(outputs), _list(inputs)
+    roots, by = _tensors("grad", "outputs", outputs), _tensors("grad", "inputs", inputs)
     if any(edge_of(x) is None for x in by):
         raise GradientError(
             "grad: one of the differentiated Tensors does not require grad",

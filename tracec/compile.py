@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from tracec.build import check_names
-from tracec.errors import ArgumentError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.guards import Guard, environment, flatten
 from tracec.lowered import Lowered
 from tracec.program import build_program, record
@@ -175,7 +175,10 @@ class Compiled:
         def run(*arguments: Any, **keywords: Any) -> Any:
             given: list[Tensor] = []
             if self._key(arguments, keywords, given, []) != key:
-                raise ArgumentError("run: the arguments are of other types than those that were lowered")
+                raise ArgumentError(
+                    "run: the arguments are of other types than those that were lowered",
+                    hint="lower for these arguments, or call the compiled function",
+                )
             return program.load()(given)
 
         return Lowered(program.forward, target, arch, run)
@@ -217,9 +220,12 @@ def compile(
 
     Raises:
         ArgumentError: a name in ``disable`` or the target is unknown.
+        ArgumentTypeError: ``fn`` cannot be called.
     """
     if fn is None:
         return functools.partial(compile, target=target, disable=disable)
     if not callable(fn):
-        raise ArgumentError(f"compile: takes a callable, {type(fn).__name__} given")
+        raise ArgumentTypeError(
+            f"compile: takes a callable, {type(fn).__name__} given", hint="compile the function itself, not its result"
+        )
     return Compiled(fn, target, frozenset(disable))

@@ -8,15 +8,29 @@ extern void PyEval_RestoreThread(void *state);
 
 typedef void entry(void *const *io, char *arena, const void *lib);
 
-// data_offset is where an array object keeps its data pointer; the caller has checked it.
-void tracec_call(entry *run, object *inputs, object *outputs, char *arena, const void *lib, long data_offset) {
+struct object { long references; void *type; };
+
+static int pointers(object *list, long n, const void *array_type, long data_offset, void **to) {
+  for (long i = 0; i < n; i++) {
+    object *item = PyList_GetItem(list, i);
+    if (!item || item->type != array_type) return 0;
+    to[i] = *(void **)((char *)item + data_offset);
+  }
+  return 1;
+}
+
+// data_offset is where an array object keeps its data pointer; the caller has checked it. Returns 0, with nothing
+// done, if something is no plain array.
+int tracec_call(entry *run, object *inputs, object *outputs, char *arena, const void *lib, const void *array_type,
+                long data_offset) {
   long n = PyList_Size(inputs), m = PyList_Size(outputs);
   void *io[n + m + 1];
-  for (long i = 0; i < n; i++) io[i] = *(void **)((char *)PyList_GetItem(inputs, i) + data_offset);
-  for (long i = 0; i < m; i++) io[n + i] = *(void **)((char *)PyList_GetItem(outputs, i) + data_offset);
+  if (!pointers(inputs, n, array_type, data_offset, io)) return 0;
+  if (!pointers(outputs, m, array_type, data_offset, io + n)) return 0;
   void *state = PyEval_SaveThread();
   run(io, arena, lib);
   PyEval_RestoreThread(state);
+  return 1;
 }
 
 // The head of struct tracec_lib.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracec.ir import parse
+from tracec.ir import parse, verify_kernel
 from tracec.ir.dtype import by_short
 from tracec.ir.kernel import Kernel
 

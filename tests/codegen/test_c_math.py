@@ -37,7 +37,7 @@ REFERENCE = {
 
 
 def _unary(op: str, dtype: str) -> Kernel:
-    return k._kernel(f"""kernel {op}(x: in {dtype}[{SIZE}], y: out {dtype}[{SIZE}]) map {{
+    return k.read_kernel(f"""kernel {op}(x: in {dtype}[{SIZE}], y: out {dtype}[{SIZE}]) map {{
       for i in {SIZE} parallel {{
         store y[i] = {op}(x[i])
       }}

@@ -139,7 +139,7 @@ def test_half_floats_round_as_numpy_does() -> None:
     ordinary = np.random.default_rng(2).normal(size=4000).astype(np.float32)
     x = np.concatenate([bits.view(np.float32), special.view(np.float32), ordinary, ordinary * np.float32(1e-6)])
     for dtype in ("f16", "bf16"):
-        kernel = k._kernel(text.format(n=x.size, d=dtype))
+        kernel = k.read_kernel(text.format(n=x.size, d=dtype))
         plan = plan_of([kernel])
         y, z = load(plan, render(plan))([x])
         with np.errstate(over="ignore", invalid="ignore"):

@@ -69,3 +69,10 @@ def test_conditions_that_always_hold_are_left_out() -> None:
     assert ix.in_range(i, 0, 8) == ix.TRUE
     assert ix.in_range(ix.sub(i, 1), -1, 7) == ix.TRUE
     assert ix.in_range(ix.sub(i, 1), 0, 8) != ix.TRUE
+
+
+def test_digits_of_a_position_put_together_are_the_position() -> None:
+    i = Var("i", 2048)
+    digits = ix.unflatten(i, (32, 8, 8))
+    assert ix.flatten(digits, (32, 8, 8)) == i
+    assert ix.add(ix.flatten(digits[1:], (8, 8)), 5) == ix.add(ix.mod(i, 64), 5)

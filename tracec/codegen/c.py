@@ -81,7 +81,7 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True) -> Function:
         kernel: The kernel; its buffers become pointers in call order.
         restrict: Whether no buffer that it writes overlaps another one of its buffers.
     """
-    outermost = kernel.body[0]
+    outermost = kernel.body[0] if kernel.body else None
     if isinstance(outermost, Loop) and outermost.var.extent == -1:
         return c_fused.render_sized(kernel, restrict=restrict)
     if kernel.contraction is not None:

@@ -153,7 +153,7 @@ def contraction_entry(kernel: Kernel, name: str) -> Entry:
     after = [s for s in body if not isinstance(s, Loop) and s is not acc]
     kind = writer.dialect.types[acc.dtype]
     view = ContractionView(
-        head=head(writer, name, tile.threads, keeps=True),
+        head=head(writer, name, tile.threads),
         type=kind,
         zero=writer.accumulator(acc.name).identity,
         a=_operand(writer, "a", "m", mark.a, m, k, tile.m, tile),

@@ -117,20 +117,19 @@ class Head:
     Attributes:
         name: The function's name.
         parameters: Declarations.
-        bounds: The most threads of a block; with ``, 1`` the compiler may take all registers of a block that is
-            alone on its multiprocessor, where it would else spill some to make room for more blocks.
+        threads: The most threads of a block.
         counter: Type of counters.
     """
 
     name: str
     parameters: tuple[str, ...]
-    bounds: str
+    threads: int
     counter: str
 
 
-def head(writer: Writer, name: str, threads: int, *, keeps: bool = False) -> Head:
-    """The beginning of a kernel's function; ``keeps``: much of a thread's work is in registers."""
-    return Head(name, writer.parameters(), f"{threads}, 1" if keeps else f"{threads}", writer.flat)
+def head(writer: Writer, name: str, threads: int) -> Head:
+    """The beginning of a kernel's function."""
+    return Head(name, writer.parameters(), threads, writer.flat)
 
 
 def lines(trees: Iterable[Tree]) -> tuple[str, ...]:

@@ -243,7 +243,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     per_block = 1 if shared else max(min(32 * WARPS_OF_BLOCK // share.threads, rows), 1)
     threads = share.threads * per_block
     view = RowView(
-        head(writer, name, threads, keeps=True), start, stages, share.parts, writer.count(share.threads),
+        head(writer, name, threads), start, stages, share.parts, writer.count(share.threads),
         writer.count(chunks), share.parts * share.threads != chunks, shared, share.threads // 32,
         min(share.threads, 32) // 2, rows % per_block != 0,
         writer.count(rows), writer.count(per_block),
@@ -294,7 +294,7 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     stages = _stages(writer, body, packs, "part", "thread == 0 && live" if ragged else "thread == 0")
     start = lines((*writer.unflatten("column", variables), *declared))
     view = ColumnView(
-        head(writer, name, width * height, keeps=True), start, stages,
+        head(writer, name, width * height), start, stages,
         parts, writer.count(height), writer.count(row), parts * height != row, ragged, width, height,
         writer.count(columns), writer.count(max(columns - 1, 0)), writer.count(width),
     )  # fmt: skip

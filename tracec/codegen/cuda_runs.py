@@ -34,7 +34,6 @@ class RunsView:
     buffers: tuple[BufferView, ...]
     block_elements: int
     parts: int
-    threads: int
     body: tuple[str, ...]
 
 
@@ -63,8 +62,8 @@ def runs_entry(kernel: Kernel, name: str, most: int) -> Entry:
     )
     position = Line(f"const {writer.index} {writer.name(loop.var.name)} = ({writer.index})chunk;")
     view = RunsView(
-        Head(name, (f"const __grid_constant__ {name}_runs runs",), f"{THREADS}", writer.flat), capacity,
-        1 << max(capacity - 1, 1).bit_length() - 1, buffers, table.block_elements, PARTS, THREADS,
+        Head(name, (f"const __grid_constant__ {name}_runs runs",), THREADS, writer.flat), capacity,
+        1 << max(capacity - 1, 1).bit_length() - 1, buffers, table.block_elements, PARTS,
         lines((position, *writer.statements(loop.body))),
     )  # fmt: skip
     alignment = tuple(b.dtype.itemsize for b in kernel.buffers)

@@ -62,7 +62,7 @@ def scan_entry(kernel: Kernel, name: str) -> Entry:
         after = (*before, *after)
     start = lines((*writer.unflatten("row", variables), *writer.statements(outer)))
     view = ScanView(
-        head(writer, name, threads, keeps=True), start, acc,
+        head(writer, name, threads), start, acc,
         writer.derive({update.name: "carry"}).update(update.name, "other", ATOM),
         lines((*position, *before, *writer.statements([update]))), lines((*position, *after)),
         writer.count(loop.var.extent), writer.count(threads), threads // 32,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from tracec import ops
-from tracec.functions.common import cast, check_choice, check_floating, one_axis
+from tracec.errors import ShapeError
+from tracec.functions.common import cast, check_choice, check_floating, fail, one_axis
 from tracec.functions.joining import chunk
 from tracec.functions.random import dropout_mask
 from tracec.ir.dtype import DType
@@ -138,7 +139,11 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of an axis times the sigmoid of the second."""
-    a, b = chunk(input, 2, dim)
+    check_floating("glu", input)
+    axis = one_axis("glu", dim, input.ndim)
+    if input.ndim == 0 or input.shape[axis] % 2:
+        fail(ShapeError, f"glu: axis {axis} of shape {tuple(input.shape)} has no two halves", "its size must be even")
+    a, b = chunk(input, 2, axis)
     return ops.mul(a, ops.sigmoid(b))
 
 

@@ -121,7 +121,7 @@ def check_dtype(name: str, dtype: Any) -> None:
     if dtype is not None and not isinstance(dtype, DType):
         fail(
             ArgumentTypeError,
-            f"{name}: dtype must be an element type, {dtype!r} of type {type(dtype).__name__} given",
+            f"{name}: {dtype!r} of type {type(dtype).__name__} is no element type",
             "use e.g. tracec.float32",
         )
 
@@ -134,7 +134,6 @@ def check_number(name: str, value: Any, what: str) -> None:
 
 def cast(x: Tensor, dtype: DType | None) -> Tensor:
     """The tensor in that dtype; itself where it has it already, or where none is named."""
-    check_dtype("cast", dtype)
     return x if dtype is None or x.dtype is dtype else ops.cast(x, dtype=dtype)
 
 

@@ -121,6 +121,8 @@ def _conv(
 ) -> Tensor:
     check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
     check_ndim(name, weight, (n + 2,), f"(O, C / groups, …) with {n} spatial axes", "weight")
+    if x.dtype is not weight.dtype:
+        fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
     _check_bias(name, bias, weight.shape[0])
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     pads = _padding(name, padding, n, tuple(weight.shape[2:]), steps, spread)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.functions.common import Scalar, check_tensor, fail, iota, sizes_of
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
+from tracec.functions.common import Scalar, check_dtype, check_number, check_tensor, fail, iota, sizes_of
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import promote
@@ -31,7 +31,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         requires_grad: Whether gradients are computed for it.
 
     Raises:
-        ArgumentTypeError: the data are not numbers, or lists of different lengths.
+        DTypeError: the data are not numbers.
+        ArgumentError: they are lists of different lengths.
     """
     if isinstance(data, Tensor):
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device or data.device)
@@ -80,20 +81,27 @@ def _dtype_of_number(value: Scalar) -> DType:
 def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
     try:
         array = np.array(_plain(data), copy=copy or None)
-    except (ValueError, TypeError) as error:
-        fail(ArgumentTypeError, f"tensor: {error}", "give numbers, or lists that all have one length")
+    except (ValueError, TypeError):
+        what = f"a {type(data).__name__} whose elements are lists of different lengths or no numbers"
+        fail(ArgumentError, f"tensor: cannot make a tensor of {what}", "give numbers, or lists that all have one length")
     if array.dtype.kind not in "biufV" or array.dtype == object:
         fail(
-            ArgumentTypeError,
-            f"tensor: cannot make a tensor of {type(data).__name__} with elements {array.dtype}",
+            DTypeError,
+            f"tensor: cannot make a tensor of {type(data).__name__} with elements of type {_kind(array)}",
             "give numbers, or lists of numbers that all have one length",
         )
     if dtype is None and not isinstance(data, (np.ndarray, np.generic)):
         # Python's floats are doubles; tensors of them are float32. Lists of NumPy's numbers keep their type.
         if (array.dtype == np.float64 and not _holds_numpy(data)) or not array.size:
             dtype = promote.DEFAULT_FLOAT
+    check_dtype("tensor", dtype)
     found = dt.of_numpy(array.dtype) if dtype is None else dtype
     return array.astype(found.numpy, copy=False)
+
+
+def _kind(array: Any) -> str:
+    first = array.flat[0] if array.dtype == object and array.size else None
+    return type(first).__name__ if array.dtype == object else type(array.dtype.type()).__name__
 
 
 def _plain(data: Any) -> Any:
@@ -119,6 +127,7 @@ def full(
 ) -> Tensor:
     """One value everywhere."""
     shape = sizes_of("full", (size,))
+    check_number("full", fill_value, "fill_value")
     return _made(fill_value, shape, dtype or _dtype_of_number(fill_value), device, requires_grad)
 
 
@@ -152,6 +161,7 @@ def full_like(
 ) -> Tensor:
     """One value in the shape, dtype and device of a tensor."""
     check_tensor("full_like", input)
+    check_number("full_like", fill_value, "fill_value")
     return _made(fill_value, tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad)
 
 
@@ -188,7 +198,10 @@ def arange(
     Raises:
         ArgumentError: the step is 0, or leads away from the end.
     """
+    check_dtype("arange", dtype)
     first, last = (0, start) if end is None else (start, end)
+    for what, value in (("start", first), ("end", last), ("step", step)):
+        check_number("arange", value, what)
     if step == 0 or (last - first) * step < 0:
         fail(ArgumentError, f"arange: step {step} does not lead from {first} to {last}", "change its sign")
     count = max(math.ceil((last - first) / step), 0)

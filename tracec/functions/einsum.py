@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions.common import check_tensor, expanded, fail, reshaped
 from tracec.record.tensor import Tensor
 
@@ -24,6 +24,8 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
         ArgumentError: the equation cannot be read, or does not fit the operands.
         ShapeError: axes of one letter differ in size.
     """
+    if not isinstance(equation, str):
+        fail(ArgumentTypeError, f"einsum: equation is a str, {type(equation).__name__} given", "e.g. 'ij,jk->ik'")
     given = operands[0] if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else operands
     tensors: list[Tensor] = list(given)  # type: ignore[arg-type]
     terms, result = _parse(equation, tensors)

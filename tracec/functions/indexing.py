@@ -8,10 +8,11 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from tracec.functions.common import Scalar, cast, check_tensor, expanded, fail, iota, one_axis, reshaped
+from tracec.functions.common import Scalar, cast, check_ndim, check_tensor, expanded, fail, iota, one_axis, reshaped
 from tracec.functions.reduction import ValuesIndices
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
+from tracec.ir.types import broadcast_shapes
 from tracec.record.indexing import nonzero_positions
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -104,7 +105,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     axis = one_axis("index_select", dim, input.ndim)
     check_positions("index_select", index, input.shape[axis] if input.ndim else 1, axis)
     if index.ndim > 1:
-        fail(ShapeError, f"index_select: index has shape {tuple(index.shape)}", "it is a vector")
+        fail(AxisError, f"index_select: index has shape {tuple(index.shape)}", "it is a vector")
     if not input.ndim:
         return input.clone()
     at = reshaped(index, (index.numel(),))
@@ -214,7 +215,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
 @tensor_method
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds; how many there are is read off the mask."""
-    shape = np.broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    check_tensor("masked_select", input)
+    check_tensor("masked_select", mask, "mask")
+    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
     return expanded(input, shape)[expanded(mask, shape)]
 
 
@@ -282,6 +285,9 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 def _at_rank(x: Tensor, rank: int, dim: int, keepdim: bool) -> ValuesIndices:
     axis = one_axis("kthvalue", dim, x.ndim)
+    if x.ndim and not 0 <= rank < x.shape[axis]:
+        size = x.shape[axis]
+        fail(ArgumentError, f"kthvalue: k={rank + 1} does not fit axis {axis} of size {size}", f"use k from 1 to {size}")
     order = between(argsort(x, axis), axis, rank, rank + 1)
     found = ValuesIndices(gather(x, axis, order), order)
     if keepdim:
@@ -325,6 +331,11 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, *, right: bool = False
 @tensor_method
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each integer occurs, or the sum of its weights; the largest one is read off the values."""
+    check_ndim("bincount", input, (1,), "a vector")
+    if input.dtype.kind not in "iu":
+        fail(DTypeError, f"bincount: takes integers, {input.dtype.name} given", "cast it with .long()")
+    if input.numel() and int(input.min()) < 0:
+        fail(ArgumentError, f"bincount: {int(input.min())} is negative", "count integers from 0 on")
     count = max(int(input.max()) + 1 if input.numel() else 0, minlength)
     dtype = dt.int64 if weights is None else weights.dtype
     zero = ops.full(0, (count,), dtype, str(input.device))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
-from tracec.functions.common import check_tensor, expanded, fail, one_axis, reshaped
+from tracec.functions.common import check_choice, check_tensor, expanded, fail, one_axis, reshaped
 from tracec.functions.shape import between, select, unsqueeze
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -121,6 +121,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: each vector along its own axis, expanded over the others."""
+    check_choice("meshgrid", "indexing", indexing, ("ij", "xy"))
     first = tensors[0]
     given = list(first) if len(tensors) == 1 and isinstance(first, (tuple, list)) else list(tensors)
     vectors: list[Tensor] = _several("meshgrid", given)  # type: ignore[arg-type]

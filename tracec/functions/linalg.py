@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
-from tracec.functions.common import Scalar, check_ndim, check_tensor, expanded, fail, iota, many_axes, reshaped
+from tracec.functions.common import (
+    Scalar,
+    check_ndim,
+    check_tensor,
+    expanded,
+    fail,
+    iota,
+    many_axes,
+    one_axis,
+    reshaped,
+)
 from tracec.functions.reduction import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
@@ -138,10 +148,19 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, 
 
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Products summed over several axes: so many last of ``a`` and first of ``b``, or two lists of axes."""
+    check_tensor("tensordot", a)
+    check_tensor("tensordot", b, "other")
     if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            fail(
+                ArgumentError,
+                f"tensordot: dims={dims} for shapes {tuple(a.shape)} and {tuple(b.shape)}",
+                "sum over no more axes than both have",
+            )
         over_a, over_b = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
     else:
-        over_a, over_b = tuple(d % a.ndim for d in dims[0]), tuple(d % b.ndim for d in dims[1])
+        over_a = tuple(one_axis("tensordot", d, a.ndim) for d in dims[0])
+        over_b = tuple(one_axis("tensordot", d, b.ndim) for d in dims[1])
     if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
         fail(
             ShapeError,
@@ -160,7 +179,8 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
 @tensor_method
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The elements whose positions in two axes differ by ``offset``, as a new last axis."""
-    a, b = (d % input.ndim for d in (dim1, dim2))
+    check_tensor("diagonal", input)
+    a, b = (one_axis("diagonal", d, input.ndim) for d in (dim1, dim2))
     if a == b:
         fail(ArgumentError, f"diagonal: dim1 and dim2 are both axis {a}", "name two axes")
     rest = [i for i in range(input.ndim) if i not in (a, b)]

@@ -33,6 +33,9 @@ class _Pool:
         self.padding = per_axis(name, padding, n, "padding")
         self.dilation = per_axis(name, dilation, n, "dilation")
         self.sizes: Shape = tuple(x.shape[-n:])
+        for what, given in (("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)):
+            if min(given) < 1:
+                fail(ArgumentError, f"{name}: {what}={given} is not positive", "give 1 or more for each spatial axis")
         for p, k in zip(self.padding, self.kernel, strict=True):
             if p < 0 or 2 * p > k:
                 fail(

@@ -8,7 +8,16 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import cast, check_floating, check_probability, check_tensor, fail, reshaped, sizes_of
+from tracec.functions.common import (
+    cast,
+    check_dtype,
+    check_floating,
+    check_probability,
+    check_tensor,
+    fail,
+    reshaped,
+    sizes_of,
+)
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -33,6 +42,7 @@ def bits(shape: Shape, generator: Generator | None, device: Place) -> Tensor:
 
 
 def _floating(name: str, dtype: DType | None) -> DType:
+    check_dtype(name, dtype)
     chosen = dtype or promote.DEFAULT_FLOAT
     if not chosen.is_floating_point:
         fail(DTypeError, f"{name}: dtype {chosen.name} is not floating", "use randint for integers")

@@ -210,7 +210,7 @@ def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
 def _check_not_empty(name: str, x: Tensor, axis: int) -> None:
     if not x.shape[axis]:
         fail(
-            ShapeError,
+            AxisError,
             f"{name}: shape {tuple(x.shape)} has nothing to choose from (axis {axis} has size 0)",
             "there is no such element",
         )

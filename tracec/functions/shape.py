@@ -64,7 +64,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     check_tensor("flatten", input)
     start, end = one_axis("flatten", start_dim, input.ndim), one_axis("flatten", end_dim, input.ndim)
     if start > end:
-        fail(AxisError, f"flatten: start_dim={start_dim} comes after end_dim={end_dim}", "exchange them")
+        fail(ArgumentError, f"flatten: start_dim={start_dim} comes after end_dim={end_dim}", "exchange them")
     shape = tuple(input.shape)
     if not shape:
         return ops.reshape(input, shape=(1,))
@@ -225,6 +225,10 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 @tensor_method
 def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
     """Each element repeated, in place."""
+    check_tensor("repeat_interleave", input)
+    (repeats,) = integers("repeat_interleave", (repeats,), "repeats")
+    if repeats < 0:
+        fail(ArgumentError, f"repeat_interleave: repeats={repeats} is negative", "give 0 or more")
     x = reshaped(input, (input.numel(),)) if dim is None else input
     axis = one_axis("repeat_interleave", 0 if dim is None else dim, x.ndim)
     shape = tuple(x.shape)
@@ -347,7 +351,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return input
     for axis, (low, high) in pairs.items():
         if low < 0 or high < 0:
-            input = narrow(input, axis, max(-low, 0), input.shape[axis] + min(low, 0) + min(high, 0))
+            left = input.shape[axis] + min(low, 0) + min(high, 0)
+            if left < 0:
+                taken = f"pad: amounts {low} and {high} take more than axis {axis} of shape {tuple(input.shape)} has"
+                fail(ArgumentError, taken, "take away at most its size")
+            input = narrow(input, axis, max(-low, 0), left)
     lows = tuple(max(pairs.get(a, (0, 0))[0], 0) for a in range(input.ndim))
     highs = tuple(max(pairs.get(a, (0, 0))[1], 0) for a in range(input.ndim))
     if not any(lows) and not any(highs):

@@ -24,16 +24,27 @@ def _terms(e: Expr) -> tuple[dict[Expr, int], int]:
 
 
 def _recombine(terms: dict[Expr, int]) -> dict[Expr, int]:
-    """``c * by * (e // by) + c * (e % by)`` is ``c * e``."""
+    """``c * by * (e // by) + c * (e % by)`` is ``c * e``; so it is where the quotient is of ``e % (n * by)``."""
     for t, c in list(terms.items()):
-        if isinstance(t, Mod) and terms.get(quotient := Div(t.value, t.by)) == c * t.by and c:
-            del terms[t], terms[quotient]
-            inner, offset = _terms(t.value)
-            for u, d in inner.items():
-                terms[u] = terms.get(u, 0) + c * d
-            if offset:
-                terms[_UNIT] = terms.get(_UNIT, 0) + c * offset
+        if not isinstance(t, Mod) or not c:
+            continue
+        for quotient in (Div(t.value, t.by), *(q for q in terms if isinstance(q, Div) and _refines(q, t))):
+            if terms.get(quotient) == c * t.by:
+                del terms[t], terms[quotient]
+                inner, offset = _terms(quotient.value)
+                for u, d in inner.items():
+                    terms[u] = terms.get(u, 0) + c * d
+                if offset:
+                    terms[_UNIT] = terms.get(_UNIT, 0) + c * offset
+                return _recombine(terms)
     return terms
+
+
+def _refines(quotient: Div, rest: Mod) -> bool:
+    """Whether a quotient is of the same value as a remainder, but for multiples of the remainder's divisor."""
+    inner = quotient.value
+    same = isinstance(inner, Mod) and inner.value == rest.value and inner.by % rest.by == 0
+    return same and quotient.by == rest.by
 
 
 def _make(terms: dict[Expr, int], offset: int) -> Expr:

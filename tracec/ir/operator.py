@@ -114,7 +114,7 @@ class Operator:
         """The parameters in declared order, defaults filled in.
 
         Raises:
-            ArgumentTypeError: a parameter is missing or unknown.
+            ArgumentTypeError: a parameter is missing or unknown, or ``dtype`` is something else.
         """
         if len(params) > len(self.defaults) or not params.keys() <= {k for k, _ in self.defaults}:
             known = ", ".join(k for k, _ in self.defaults) or "none"
@@ -124,6 +124,9 @@ class Operator:
         for k, value in bound:
             if value is inspect.Parameter.empty:
                 raise ArgumentTypeError(f"{self.name}: parameter {k} is missing")
+            if k == "dtype" and value is not None and not isinstance(value, DType):
+                given = f"{value!r} of type {type(value).__name__}"
+                raise ArgumentTypeError(f"{self.name}: {given} is no element type", hint="use e.g. tracec.float32")
         return bound
 
     def infer(self, types: tuple[TensorType, ...], params: Params) -> TensorType:

@@ -119,7 +119,7 @@ class AvgPool2d(_AvgPool):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, C, H, W)`` to ``(N, C, H', W')``."""
-        return F.avg_pool2d(input, *self._options(), self.divisor_override)
+        return F.avg_pool2d(input, *self._options(), divisor_override=self.divisor_override)
 
 
 class _Adaptive(Module):

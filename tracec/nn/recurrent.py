@@ -63,7 +63,7 @@ class _Recurrent(Module):
         for layer in range(num_layers):
             width = input_size if layer == 0 else hidden_size * self._ways
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for part, shape in shapes.items():
@@ -156,13 +156,9 @@ class _Recurrent(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        shown = {
-            "num_layers": (self.num_layers, 1),
-            "bias": (self.bias, True),
-            "batch_first": (self.batch_first, False),
-        }
-        shown |= {"dropout": (self.dropout, 0.0), "bidirectional": (self.bidirectional, False)}
-        return text + "".join(f", {k}={value}" for k, (value, usual) in shown.items() if value != usual)
+        options = ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)
+        changed = [(name, getattr(self, name)) for name, usual in options if getattr(self, name) != usual]
+        return text + "".join(f", {name}={value}" for name, value in changed)
 
 
 def lstm_cell(x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:

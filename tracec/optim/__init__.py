@@ -1,8 +1,16 @@
 """Optimisers: they change parameters in place, by their gradients."""
 
+import sys
+from typing import Any
+
+from tracec.errors import name_missing
 from tracec.optim.adam import Adam, AdamW
 from tracec.optim.optimizer import Optimizer
 from tracec.optim.rmsprop import RMSprop
 from tracec.optim.sgd import SGD
 
 __all__ = ["Optimizer", "SGD", "Adam", "AdamW", "RMSprop"]
+
+
+def __getattr__(name: str) -> Any:
+    raise name_missing(sys.modules[__name__], name)

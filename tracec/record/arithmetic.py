@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
+from tracec.errors import ArgumentTypeError
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.write import assign, check_writable
@@ -17,11 +18,27 @@ if TYPE_CHECKING:
 _OPERANDS = (Cell, int, float, bool, np.generic, np.ndarray)
 
 
+#: Types that know nothing of tensors. Others may know what to do with one.
+_NEVER = (list, tuple, dict, set, str, bytes, type(None))
+
+
 def _apply(op: Operator, a: Any, b: Any) -> Any:
-    # Another type may know what to do with a tensor.
     if not isinstance(a, _OPERANDS) or not isinstance(b, _OPERANDS):
-        return NotImplemented
+        return _refuse(op.name, a, b)
     return op(a, b)
+
+
+def _refuse(name: str, a: Any, b: Any) -> Any:
+    """Leave the operation to the other type, or tell the user where there can be no such operation."""
+    tensor, other = (a, b) if isinstance(a, Cell) else (b, a)
+    # Python itself compares with anything, and repeats sequences by integers.
+    repeats = name == "mul" and tensor._array.size == 1 and tensor._array.dtype.kind in "biu"
+    if name in ("eq", "ne") or repeats or not isinstance(other, _NEVER):
+        return NotImplemented
+    raise ArgumentTypeError(
+        f"{name}: takes tensors and numbers, {type(other).__name__} given",
+        hint="make a tensor with tracec.tensor(...)",
+    )
 
 
 def _into(op: Operator, a: Any, b: Any, name: str) -> Any:
@@ -178,9 +195,11 @@ class Arithmetic(Cell):
         return ops.bitwise_not(self)  # type: ignore[no-any-return]
 
     def __matmul__(self, other: Any) -> Tensor:
-        return self.matmul(other) if isinstance(other, (Cell, np.ndarray)) else NotImplemented  # type: ignore[attr-defined]
+        if not isinstance(other, (Cell, np.ndarray)):
+            return _refuse("matmul", self, other)
+        return self.matmul(other)  # type: ignore[attr-defined]
 
     def __rmatmul__(self, other: Any) -> Tensor:
         if not isinstance(other, np.ndarray):
-            return NotImplemented
+            return _refuse("matmul", other, self)
         return new_tensor(other) @ self

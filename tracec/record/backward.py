@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import GradientError, RecordError, ShapeError
+from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import node as nodes
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
 from tracec.record.backend import module, on
 from tracec.record.call import find_call
-from tracec.record.cell import new_tensor
+from tracec.record.cell import Cell, new_tensor
 from tracec.record.dispatch import apply, finish
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, Passage, edge_of
@@ -165,6 +165,11 @@ class _Walk:
                     where=_at(),
                 )
             return self.ones(root)
+        if not isinstance(seed, Cell):
+            raise ArgumentTypeError(
+                f"backward: a gradient is a tensor or None, {type(seed).__name__} given",
+                hint="make a tensor with tracec.tensor(...)",
+            )
         if seed._array.shape != root._array.shape:
             raise ShapeError(
                 f"backward: the gradient has shape {tuple(seed._array.shape)}, the output {tuple(root._array.shape)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tracec.errors import ArgumentError, ArgumentTypeError, GradientError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir.source import caller
 from tracec.record import backward as going_back
@@ -15,6 +15,9 @@ from tracec.record.tape import Operation, edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
+
+
+_REQUIRE = "set requires_grad=True on a tensor that it is computed from"
 
 
 def _at() -> str | None:
@@ -104,13 +107,21 @@ class Differentiation(Cell):
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Cell):
-                raise ArgumentTypeError(f"grad: takes a tensor or None, {type(value).__name__} given", where=_at())
+                raise ArgumentTypeError(
+                    f"grad: takes a tensor or None, {type(value).__name__} given", hint="make one with tracec.tensor(...)"
+                )
             if value._array.shape != self._array.shape:
                 raise ArgumentError(
                     f"grad: assigned grad has data of shape {tuple(value._array.shape)}, the tensor "
                     f"{tuple(self._array.shape)}",
                     hint="a gradient has the shape of its tensor",
                     where=_at(),
+                )
+            if value._array.dtype != self._array.dtype:
+                raise DTypeError(
+                    f"grad: assigned grad has dtype {dt.of_numpy(value._array.dtype).name}, the tensor "
+                    f"{dt.of_numpy(self._array.dtype).name}",
+                    hint="a gradient has the dtype of its tensor",
                 )
         if STATE.recorder is not None:
             STATE.recorder.change_grad(self)
@@ -120,7 +131,7 @@ class Differentiation(Cell):
         """Keep the gradient of this tensor too, which is not a leaf, in ``grad``."""
         edge = edge_of(self)
         if edge is None:
-            raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", where=_at())
+            raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", hint=_REQUIRE)
         if edge is not self:
             going_back.keep(edge, self)
             self._keeps_grad = True
@@ -135,7 +146,7 @@ class Differentiation(Cell):
         edge = edge_of(self)
         if edge is None:
             raise GradientError(
-                "register_hook: cannot register a hook on a tensor that doesn't require gradient", where=_at()
+                "register_hook: cannot register a hook on a tensor that doesn't require gradient", hint=_REQUIRE
             )
         owner, name = (self, "_hooks") if edge is self else (edge, "hooks")
         hooks = getattr(owner, name)

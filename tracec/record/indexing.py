@@ -19,7 +19,7 @@ from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, root_of
-from tracec.record.write import check_writable, copy_into, write
+from tracec.record.write import check_writable, copy_into, scalar_like, write
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -139,7 +139,7 @@ def _integer(k: Any, size: int, axis: int) -> int:
         i = int(operator.index(k))
     except TypeError:
         _fail(
-            ArgumentTypeError,
+            AxisError,
             f"an index of type {type(k).__name__} is not understood",
             "use integers, slices, None, ..., masks or integer tensors",
         )
@@ -279,8 +279,7 @@ def _set_masked(y: Any, masked: tuple[int, Any], value: Any) -> None:
 def _value(value: Any, y: Any) -> Any:
     dtype = dt.of_numpy(y._array.dtype)
     if not isinstance(value, Cell):
-        kind = bool if dtype.kind == "b" else float if dtype.kind == "f" else int
-        return ops.constant(value=kind(value), dtype=dtype, device=str(y._device))
+        return scalar_like(y, value, "setitem")
     value = value if value._device == y._device else value.to(y._device)  # type: ignore[attr-defined]
     return value if value._array.dtype == dtype.numpy else ops.cast(value, dtype=dtype)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
+from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.record.backend import CPU, Device, to_device
 from tracec.record.cell import new_tensor
@@ -94,7 +95,13 @@ def default_generator(device: str | Device = "cpu") -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generators again from a seed."""
+    """Start the default generators again from a seed.
+
+    Raises:
+        ArgumentError: the seed is no integer.
+    """
+    if not isinstance(seed, (int, float, np.integer)) and not hasattr(seed, "__index__"):
+        raise ArgumentError(f"manual_seed: seed is an integer, {type(seed).__name__} given", hint="e.g. 0")
     for generator in _DEFAULT.values():
         generator.manual_seed(int(seed))
     return default_generator().manual_seed(int(seed))

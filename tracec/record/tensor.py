@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, NameMissingError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, RecordError, ShapeError, name_missing
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import set_default_builder
@@ -228,6 +228,11 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
 
     def fill_(self, value: Any) -> Tensor:
         """Write one value everywhere."""
+        if isinstance(value, Tensor) and value.ndim:
+            raise ShapeError(
+                f"fill_: takes a number or a tensor of no dimensions, one of shape {tuple(value.shape)} given",
+                hint="use copy_ to write many values",
+            )
         return copy_into(self, value, "fill_")
 
     def zero_(self) -> Tensor:
@@ -274,7 +279,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         def __getattr__(self, name):
             if name.startswith("__"):
                 raise AttributeError(name)
-            raise NameMissingError(f"Tensor has no attribute {name!r}", hint="see dir(tracec.Tensor)")
+            raise name_missing(Tensor, name)
 
 
 def _rebuild(cls: type[Tensor], data: bytes, dtype: DType, shape: Any, device: str, requires_grad: bool) -> Tensor:
@@ -306,7 +311,7 @@ def set_default_dtype(dtype: DType) -> None:
     if not isinstance(dtype, DType) or not dtype.is_floating_point:
         raise ArgumentTypeError(
             f"set_default_dtype: only floating-point types are supported as the default type, {dtype} given",
-            where=_at(),
+            hint="use e.g. tracec.float64",
         )
     promote.set_default_float(dtype)
     forget_calls()

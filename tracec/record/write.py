@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.source import caller
 from tracec.record.backend import to_device
@@ -195,7 +195,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
     """
     check_writable(x, name)
     if not isinstance(source, Cell):
-        source = _scalar_like(x, source)
+        source = scalar_like(x, source, name)
     shape = x._array.shape
     if source._array.shape != shape:
         given = source._array.shape
@@ -227,7 +227,17 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
     return x
 
 
-def _scalar_like(x: Cell, value: Any) -> Tensor:
+def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
+    """A number as a tensor of no dimensions, in the element type and on the device of another.
+
+    Raises:
+        ArgumentTypeError: it is no number.
+    """
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise ArgumentTypeError(
+            f"{name}: takes a tensor or a number, {type(value).__name__} given",
+            hint="make a tensor with tracec.tensor(...)",
+        )
     dtype = dt.of_numpy(x._array.dtype)
     kind = bool if dtype.kind == "b" else float if dtype.kind == "f" else int
     return ops.constant(value=kind(value), dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]

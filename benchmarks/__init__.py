@@ -1,0 +1,1 @@
+"""Side-by-side timing of tracec and its peers; run ``python -m benchmarks --help``."""

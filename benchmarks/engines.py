@@ -1,0 +1,148 @@
+"""The engines: each turns a workload into a call without arguments that returns when its result is ready."""
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmarks.workload import Context, Function, Workload
+
+
+class Engine(Protocol):
+    """What can run workloads."""
+
+    name: str
+
+    def supports(self, workload: Workload) -> bool:
+        """Say whether the workload is written for this engine."""
+
+    def start(self) -> None:
+        """Import what the engine needs."""
+
+    def load(self, workload: Workload) -> Function:
+        """Return a call that computes the workload once and gives its outputs, with inputs already in place."""
+
+    def wait(self, outputs: Any) -> None:
+        """Return when the outputs are computed."""
+
+    def arrays(self, outputs: Any) -> list[np.ndarray]:
+        """Copy outputs to NumPy."""
+
+
+def flat(outputs: Any) -> Iterable[Any]:
+    """Return outputs as a sequence, whether one or several."""
+    return outputs if isinstance(outputs, tuple | list) else (outputs,)
+
+
+class PyTorchStyle:
+    """A module with PyTorch's names, eager or with its ``compile``."""
+
+    def __init__(self, name: str, module: str, compiled: bool, device: str) -> None:
+        self.name, self.module, self.compiled, self.device = name, module, compiled, device
+        self.xp: Any = None
+
+    def supports(self, workload: Workload) -> bool:
+        return True
+
+    def start(self) -> None:
+        self.xp = importlib.import_module(self.module)
+        if self.module == "tracec":
+            for name in ("nn", "nn.functional", "optim"):
+                importlib.import_module(f"tracec.{name}")
+
+    def load(self, workload: Workload) -> Function:
+        if self.name == "torch.compile":
+            self.reset_torch()
+        function = workload.build(Context(self.xp, self.device))
+        if self.compiled:
+            function = self.xp.compile(function)
+        inputs = [self.xp.from_numpy(x).to(self.device) for x in workload.inputs()]
+        return lambda: function(*inputs)
+
+    def reset_torch(self) -> None:
+        """Forget what earlier workloads compiled: torch gives up on a function seen in too many versions."""
+        import torch
+
+        torch._dynamo.reset()
+
+    def wait(self, outputs: Any) -> None:
+        if self.device == "cuda":
+            self.xp.cuda.synchronize()
+
+    def arrays(self, outputs: Any) -> list[np.ndarray]:
+        return [out.detach().cpu().numpy() for out in flat(outputs)]
+
+
+class Jax:
+    """``jax.jit`` of the NumPy-style function, or a train step written for jax."""
+
+    name = "jax"
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def supports(self, workload: Workload) -> bool:
+        return workload.array is not None or workload.jax is not None
+
+    def start(self) -> None:
+        import jax
+
+        jax.config.update("jax_platforms", self.device)
+
+    def load(self, workload: Workload) -> Function:
+        import jax
+        import jax.numpy as jnp
+
+        if workload.jax:
+            function = workload.jax()
+        else:
+            assert workload.array
+            function = jax.jit(workload.array(jnp, jax.scipy.special.erf))
+        inputs = [jax.device_put(x) for x in workload.inputs()]
+        return lambda: function(*inputs)
+
+    def wait(self, outputs: Any) -> None:
+        import jax
+
+        jax.block_until_ready(outputs)
+
+    def arrays(self, outputs: Any) -> list[np.ndarray]:
+        return [np.array(out) for out in flat(outputs)]
+
+
+ENGINES: dict[str, Callable[[str], Engine]] = {
+    "tracec": lambda device: PyTorchStyle("tracec", "tracec", True, device),
+    "tracec.eager": lambda device: PyTorchStyle("tracec.eager", "tracec", False, device),
+    "torch": lambda device: PyTorchStyle("torch", "torch", False, device),
+    "torch.compile": lambda device: PyTorchStyle("torch.compile", "torch", True, device),
+    "jax": Jax,
+}
+
+COMPILED = ("tracec", "torch.compile", "jax")
+
+
+def reference(workload: Workload, steps: int) -> list[list[np.ndarray]]:
+    """Return float64 outputs: NumPy's for a forward workload, torch's losses of the first steps for training."""
+    inputs = [x.astype(np.float64) if x.dtype == np.float32 else x for x in workload.inputs()]
+    if workload.array:
+        from scipy.special import erf
+
+        return [[np.asarray(out) for out in flat(workload.array(np, erf)(*inputs))]]
+    import torch
+
+    step = workload.build(Context(torch, double=True))
+    tensors = [torch.from_numpy(x) for x in inputs]
+    return [[step(*tensors).detach().numpy()] for _ in range(steps)]
+
+
+def relative_error(got: list[list[np.ndarray]], want: list[list[np.ndarray]]) -> float:
+    """Return the largest difference, relative to the largest value of each reference output."""
+    worst = 0.0
+    for outputs, references in zip(got, want, strict=True):
+        for out, ref in zip(outputs, references, strict=True):
+            scale = float(np.abs(ref).max()) or 1.0
+            difference = float(np.abs(out - ref).max()) / scale
+            # A NaN compares false with everything: make it the worst of all instead.
+            worst = max(worst, difference if difference == difference else float("inf"))
+    return worst

@@ -1,0 +1,154 @@
+"""Tables of a run.
+
+``python -m benchmarks.report benchmarks/results/FILE.json`` prints them; with ``--update`` they also replace the
+tables in ``benchmarks/README.md``.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import ratio
+
+README = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+SUBJECT = "tracec"
+# What the last column and the geometric mean compare with: the better of these, workload by workload.
+RIVALS = ("torch.compile", "jax")
+
+Result = dict[str, Any]
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a markdown table, first column left and the others right aligned."""
+    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Return a number with three digits that count, or a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
+
+
+def engines_of(result: Result) -> list[str]:
+    """Return the engines of a run in the order they were given."""
+    names: dict[str, None] = {}
+    for row in result["workloads"].values():
+        names |= dict.fromkeys(row["engines"])
+    return list(names)
+
+
+def cell(row: Result, engine: str) -> str:
+    """Return an engine's median, marked where its result was wrong."""
+    found = row["engines"].get(engine, {})
+    if "failed" in found:
+        return "failed"
+    text = number(found.get("median_ms"))
+    return text if found.get("correct", True) else f"{text} (wrong)"
+
+
+def advantage(row: Result) -> float | None:
+    """Return how many times faster tracec is than the best rival, or None if either is missing."""
+    engines = row["engines"]
+    rivals = [engines[name] for name in RIVALS if "median_ms" in engines.get(name, {})]
+    subject = engines.get(SUBJECT, {})
+    if not rivals or "median_ms" not in subject:
+        return None
+    best = min(rivals, key=lambda rival: rival["median_ms"])
+    return ratio(best["rounds_ms"], subject["rounds_ms"])
+
+
+def time_table(result: Result) -> str:
+    """Return the medians of every workload on every engine."""
+    engines = engines_of(result)
+    header = ["workload", *(f"{name} ms" for name in engines), "floor ms", f"{SUBJECT} against the better rival"]
+    rows = []
+    for row in result["workloads"].values():
+        times = advantage(row)
+        last = "–" if times is None else f"{times:.2f}x"
+        rows.append([row["title"], *(cell(row, name) for name in engines), number(row.get("floor_ms")), last])
+    return table(header, rows)
+
+
+def error_table(result: Result) -> str:
+    """Return the errors against float64, relative to the largest value of the output."""
+    engines = engines_of(result)
+    rows = []
+    for row in result["workloads"].values():
+        errors = [row["engines"].get(name, {}).get("error") for name in engines]
+        rows.append([row["title"], *("–" if error is None else f"{error:.0e}" for error in errors)])
+    return table(["workload", *engines], rows)
+
+
+def start_table(result: Result) -> str:
+    """Return the seconds of first calls, in processes of their own: empty cache / filled cache."""
+    engines = list(result["set_up"])
+    rows = [["one-time set-up (x + 1)", *(start_cell(result["set_up"][name]) for name in engines)]]
+    for row in result["workloads"].values():
+        rows.append([row["title"], *(start_cell(row["engines"].get(name, {})) for name in engines)])
+    return table(["workload", *(f"{name} s" for name in engines)], rows)
+
+
+def start_cell(found: Result) -> str:
+    """Return ``first / cached``."""
+    return f"{number(found['first_call_s'])} / {number(found['cached_call_s'])}" if "first_call_s" in found else "–"
+
+
+def markdown(result: Result) -> str:
+    """Return the tables of a run with the machine it was made on."""
+    about = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    parts = [
+        f"{about['date']}, {about.get('gpu', about['cpu'])}, {about['threads']} threads for each engine, "
+        f"copy {about['copy_gb_per_s']} GB/s (read + write); {versions}.",
+        f"Milliseconds of one call, medians of {result['rounds']} alternating rounds; floor: inputs read and outputs "
+        "written once at the speed of a copy.",
+        time_table(result),
+        "Largest error against float64, relative to the largest value (train steps: of the first losses).",
+        error_table(result),
+    ]
+    if result["set_up"]:
+        parts += ["Seconds of the first call in a fresh process, cache empty / filled.", start_table(result)]
+    return "\n\n".join(parts)
+
+
+def summary(result: Result) -> str:
+    """Return the line that closes a run: the geometric mean over the forward workloads."""
+    rows = result["workloads"].values()
+    ratios = [times for row in rows if row["kind"] == "forward" and (times := advantage(row))]
+    if not ratios:
+        return "geometric mean: nothing to compare (it needs tracec and one of torch.compile, jax)"
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    least = min(ratios)
+    return (
+        f"geometric mean over {len(ratios)} forward workloads: tracec is {mean:.2f}x as fast as the better of "
+        f"{' and '.join(RIVALS)} (least {least:.2f}x)"
+    )
+
+
+def wrong(result: Result) -> list[str]:
+    """Return the workloads on which tracec failed or left the tolerance."""
+    found = {name: row["engines"].get(SUBJECT, {"correct": True}) for name, row in result["workloads"].items()}
+    return [name for name, row in found.items() if not row.get("correct", False)]
+
+
+def main() -> None:
+    """Print a kept run's tables, and put them into the README if asked to."""
+    parser = argparse.ArgumentParser(description="Print the tables of a run.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--update", action="store_true", help=f"replace the tables in {README.name}")
+    args = parser.parse_args()
+    result = json.loads(args.file.read_text())
+    text = f"{markdown(result)}\n\n{summary(result)}"
+    print(text)
+    if args.update:
+        before, rest = README.read_text().split(BEGIN)
+        README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()
