@@ -198,6 +198,25 @@ kernel reread(x: in f32[{m},{n}], y: out f32[{m},{n}]) row {{
 }}""")
 
 
+def running(m: int, n: int, shape: str = "row") -> Kernel:
+    """A row's statistic updated in place, whose old value all elements of the row take."""
+    at = f"{n}*i + r" if shape == "row" else f"{m}*r + i"
+    return read_kernel(f"""
+kernel running(x: inout f32[{m * n}], w: inout f32[{m}]) {shape} {{
+  for i in {m} parallel {{
+    acc s: f32 = add
+    for r in {n} reduce {{
+      update s <- x[{at}]
+    }}
+    let a: f32 = mul(s, f32({1 / n}))
+    for r in {n} each {{
+      store x[{at}] = sub(x[{at}], mul(w[i], a))
+    }}
+    store w[i] = add(w[i], a)
+  }}
+}}""")
+
+
 def batch_norm(images: int, channels: int, pixels: int) -> Kernel:
     """Statistics over two loops that are not next to each other, and a result over all."""
     at = f"{channels * pixels}*r0 + {pixels}*i + r1"

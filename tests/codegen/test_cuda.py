@@ -211,6 +211,7 @@ def test_runs_find_their_buffers(tmp_path: Path) -> None:
 
 MUTATIONS = {
     "barrier of a row": (k.softmax(2, 5000), "__syncthreads();", ""),
+    "barrier before results": (k.running(3, 5000), "__syncthreads();\n  if (thread == 0) {", "if (thread == 0) {"),
     "barrier of a column": (k.column_sum(100, 33), "__syncthreads();", ""),
     "barrier of a transpose": (k.transpose(2, 33, 65), "__syncthreads();", ""),
     "first barrier of a product": (k.dot(1, 33, 35, 37), "__syncthreads();", ""),

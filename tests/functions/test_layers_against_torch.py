@@ -38,6 +38,7 @@ def test_cross_entropy_of_images_and_single_examples(reduction):
     agree(lambda t, x, y: t.cross_entropy(x[0], y[0], reduction=reduction), (6, 4), CLASSES)
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_regression_losses(reduction):
     def f(t, x, y):

@@ -60,9 +60,8 @@ def test_passes_can_be_turned_off() -> None:
     assert [r.name for r in result.records] == ["nothing"]
     with pytest.raises(ArgumentError) as error:
         PIPELINE.run(parse_graph(TEXT), disabled={"quarter"})
-    assert str(error.value) == (
-        "disabled passes: there is no pass 'quarter'\n  hint: the passes are nothing, halve, again"
-    )
+    assert error.value.message == "disabled passes: there is no pass 'quarter'"
+    assert error.value.hint == "the passes are nothing, halve, again"
 
 
 def test_a_pass_tells_what_it_does() -> None:

@@ -151,7 +151,9 @@ def scratch_words(body: Sequence[Stmt]) -> int:
     return sum(max(s.dtype.itemsize // 4, 1) for s in body if isinstance(s, Scratch))
 
 
-def _stages(writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot: str, once: str) -> tuple[Stage, ...]:
+def _stages(
+    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot: str, once: str, barrier: str
+) -> tuple[Stage, ...]:
     """The row's statements by who does them.
 
     Args:
@@ -160,9 +162,10 @@ def _stages(writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot:
         packs: Of each loop, by its place in the body.
         slot: The counter that subscripts scratch.
         once: Condition under which a thread stores the row's own results.
+        barrier: Waits for all threads that share the row.
     """
     stages: list[Stage] = []
-    results: list[Stmt] = []
+    results: list[Store] = []
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
@@ -176,7 +179,10 @@ def _stages(writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot:
     if results:  # nothing reads them in the kernel, so that one branch at the end serves all
         plain = writer.derive({})
         plain.store_guard = ""
-        stages.append(Stage(False, lines([Block(f"if ({once})", plain.statements(results))])))
+        in_place = {b.name for b in writer.kernel.buffers if b.role == "inout"} & {s.buffer for s in results}
+        # What they overwrite, every thread of the row may have still to read.
+        wait = [Line(barrier)] if in_place else []
+        stages.append(Stage(False, lines([*wait, Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
 
 
@@ -238,7 +244,8 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     if shared_bytes > SHARED_BYTES:
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
     start = lines((*writer.unflatten("row", variables), *declared))
-    stages = _stages(writer, body, packs, "part" if not share.in_shared else "chunk", "thread == 0")
+    barrier = "__syncthreads();" if shared else "__syncwarp();"
+    stages = _stages(writer, body, packs, "chunk" if share.in_shared else "part", "thread == 0", barrier)
     chunks = row // width
     per_block = 1 if shared else max(min(32 * WARPS_OF_BLOCK // share.threads, rows), 1)
     threads = share.threads * per_block
@@ -291,7 +298,8 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     writer.store_guard = "live" if ragged else ""
     declared, _ = _scratch(body, writer, Share(height, parts), 1)
     packs = {place: Packs() for place, s in enumerate(body) if isinstance(s, Loop)}
-    stages = _stages(writer, body, packs, "part", "thread == 0 && live" if ragged else "thread == 0")
+    once = "thread == 0 && live" if ragged else "thread == 0"
+    stages = _stages(writer, body, packs, "part", once, "__syncthreads();")
     start = lines((*writer.unflatten("column", variables), *declared))
     view = ColumnView(
         head(writer, name, width * height), start, stages,

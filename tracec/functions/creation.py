@@ -82,8 +82,11 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
     try:
         array = np.array(_plain(data), copy=copy or None)
     except (ValueError, TypeError):
-        what = f"a {type(data).__name__} whose elements are lists of different lengths or no numbers"
-        fail(ArgumentError, f"tensor: cannot make a tensor of {what}", "give numbers, or lists that all have one length")
+        fail(
+            ArgumentError,
+            f"tensor: cannot make a tensor of a {type(data).__name__} of uneven lists",
+            "give numbers, or lists of numbers that all have one length",
+        )
     if array.dtype.kind not in "biufV" or array.dtype == object:
         fail(
             DTypeError,

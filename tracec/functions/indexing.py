@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import Scalar, cast, check_ndim, check_tensor, expanded, fail, iota, one_axis, reshaped
@@ -287,7 +285,8 @@ def _at_rank(x: Tensor, rank: int, dim: int, keepdim: bool) -> ValuesIndices:
     axis = one_axis("kthvalue", dim, x.ndim)
     if x.ndim and not 0 <= rank < x.shape[axis]:
         size = x.shape[axis]
-        fail(ArgumentError, f"kthvalue: k={rank + 1} does not fit axis {axis} of size {size}", f"use k from 1 to {size}")
+        wrong = f"kthvalue: k={rank + 1} does not fit axis {axis} of size {size}"
+        fail(ArgumentError, wrong, f"use k from 1 to {size}")
     order = between(argsort(x, axis), axis, rank, rank + 1)
     found = ValuesIndices(gather(x, axis, order), order)
     if keepdim:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tracec import ops
-from tracec.errors import DTypeError, ShapeError
+from tracec.errors import AxisError, DTypeError
 from tracec.functions.arithmetic import Operand
 from tracec.functions.common import cast, check_floating, check_tensor, fail, iota, many_axes, one_axis, reshaped
 from tracec.functions.comparison import truth

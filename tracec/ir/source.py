@@ -5,12 +5,14 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from types import FrameType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FUNCTIONS = os.path.join(_PACKAGE, "functions", "")
 _SHARED = os.path.join(_FUNCTIONS, "common.py")
+_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INTERNAL: dict[str, bool] = {}
 
 
@@ -39,10 +41,11 @@ _KNOWN: dict[tuple[str, int], Source] = {}
 
 
 def is_internal(file: str) -> bool:
-    """Whether a file belongs to tracec and not to the user."""
+    """Whether a file belongs to tracec, or to Python's own library, and not to the user."""
     known = _INTERNAL.get(file)
     if known is None:
-        known = _INTERNAL[file] = file.startswith((_PACKAGE, "<frozen "))
+        library = file.startswith(_LIBRARY) and "-packages" not in file
+        known = _INTERNAL[file] = library or file.startswith((_PACKAGE, "<frozen "))
     return known
 
 
@@ -59,6 +62,14 @@ def caller() -> Source | None:
             return source
         frame = frame.f_back
     return None
+
+
+def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Warn of something at the user's line."""
+    level, frame = 2, sys._getframe(1)
+    while is_internal(frame.f_code.co_filename) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def entered() -> str | None:

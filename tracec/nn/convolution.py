@@ -44,6 +44,7 @@ class _Conv(Module):
 
     spatial: int
     transposed = False
+    output_padding: tuple[int, ...] = ()
     bias: Parameter | None
 
     def __init__(
@@ -110,6 +111,8 @@ class _Conv(Module):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * self.spatial:
             text += f", dilation={self.dilation}"
+        if any(self.output_padding):
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:

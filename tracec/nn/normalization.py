@@ -22,10 +22,11 @@ class _BatchNorm(Module):
         num_features: Number of channels.
         eps: Added to the variance.
         momentum: Share of a batch in the kept statistics; None keeps the mean over all batches.
-        affine: Whether there are a weight and a bias.
+        affine: Whether there is a weight.
         track_running_stats: Whether statistics are kept for use outside of training.
         device: Where the parameters live.
         dtype: Their element type.
+        bias: Whether there is a bias too.
 
     Attributes:
         weight: Scale of each channel, ones at first.
@@ -51,12 +52,13 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for name, make in (("weight", F.ones), ("bias", F.zeros)):
-            self.register_parameter(name, Parameter(make(num_features, device=device, dtype=dtype)) if affine else None)
+        _register_affine(self, num_features, affine, bias, device, dtype)
         for name, make in (("running_mean", F.zeros), ("running_var", F.ones)):
             self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track_running_stats else None)
         count = F.zeros((), dtype=dt.int64, device=device) if track_running_stats else None
@@ -73,8 +75,9 @@ class _BatchNorm(Module):
         """Set everything to what it was at first."""
         self.reset_running_stats()
         with no_grad():
-            if self.weight is not None and self.bias is not None:
+            if self.weight is not None:
                 self.weight.fill_(1)
+            if self.bias is not None:
                 self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
@@ -88,9 +91,8 @@ class _BatchNorm(Module):
                     momentum = 1.0 / self.num_batches_tracked.to(dt.float32)
         kept = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
         by_batch = self.training or kept[0] is None
-        return F.batch_norm(
-            input, *kept, self.weight, self.bias, by_batch, 0.0 if momentum is None else momentum, self.eps
-        )
+        share = 0.0 if momentum is None else momentum
+        return F.batch_norm(input, *kept, self.weight, self.bias, by_batch, share, self.eps)
 
     def _check(self, input: Tensor) -> None:
         if input.ndim not in self.allowed:
@@ -103,7 +105,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -170,7 +172,10 @@ class LayerNorm(Module):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(Module):
@@ -215,9 +220,10 @@ class GroupNorm(Module):
         num_groups: Number of groups.
         num_channels: Number of channels.
         eps: Added to the variance.
-        affine: Whether there are a weight and a bias for each channel.
+        affine: Whether there is a weight for each channel.
         device: Where the parameters live.
         dtype: Their element type.
+        bias: Whether there is a bias for each channel too.
 
     Raises:
         ArgumentError: the channels do not divide into groups.
@@ -234,6 +240,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
@@ -242,15 +250,17 @@ class GroupNorm(Module):
                 hint="num_groups divides num_channels",
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name, make in (("weight", F.ones), ("bias", F.zeros)):
-            self.register_parameter(name, Parameter(make(num_channels, device=device, dtype=dtype)) if affine else None)
+        _register_affine(self, num_channels, affine, bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, num_channels, ...)`` to the same."""
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class InstanceNorm2d(Module):
@@ -260,21 +270,37 @@ class InstanceNorm2d(Module):
         num_features: Number of channels.
         eps: Added to the variance.
         momentum: Without effect: no statistics are kept.
-        affine: Whether there are a weight and a bias for each channel.
+        affine: Whether there is a weight for each channel.
+        track_running_stats: Only False is supported.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias for each channel too.
+
+    Raises:
+        ArgumentError: statistics are asked to be kept.
     """
 
     weight: Parameter | None
     bias: Parameter | None
 
     def __init__(
-        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False, **factory: Any
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.num_features, self.eps, self.momentum, self.affine = num_features, eps, momentum, affine
-        if factory.pop("track_running_stats", False):
+        if track_running_stats:
             raise ArgumentError("InstanceNorm2d: track_running_stats is not supported", hint="leave it off")
-        for name, make in (("weight", F.ones), ("bias", F.zeros)):
-            self.register_parameter(name, Parameter(make(num_features, **factory)) if affine else None)
+        self.num_features, self.eps, self.momentum, self.affine = num_features, eps, momentum, affine
+        self.track_running_stats = track_running_stats
+        _register_affine(self, num_features, affine, bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, num_features, H, W)`` to the same."""
@@ -283,5 +309,13 @@ class InstanceNorm2d(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            "track_running_stats=False"
+            f"bias={self.bias is not None}, track_running_stats=False"
         )
+
+
+def _register_affine(module: Module, channels: int, weight: bool, bias: bool, device: Any, dtype: DType | None) -> None:
+    """A weight of ones and a bias of zeros, as far as they are asked for."""
+    made = Parameter(F.ones(channels, device=device, dtype=dtype)) if weight else None
+    module.register_parameter("weight", made)
+    made = Parameter(F.zeros(channels, device=device, dtype=dtype)) if weight and bias else None
+    module.register_parameter("bias", made)

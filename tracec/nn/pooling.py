@@ -87,7 +87,7 @@ class _AvgPool(Module):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
 
-    def _options(self) -> tuple[Any, ...]:
+    def _options(self) -> tuple[Sizes, Sizes, Sizes, bool, bool]:
         return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
 
     def extra_repr(self) -> str:

@@ -41,14 +41,14 @@ class Tree:
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, "_parameters")
             self.register_parameter(name, value)
         elif isinstance(value, Tree):
             self._check_made(name)
-            self._forget(name)
+            self._forget(name, "_modules")
             own["_modules"][name] = value
         elif isinstance(value, Buffer):
-            self._forget(name)
+            self._forget(name, "_buffers")
             self.register_buffer(name, value, value.persistent)
         elif "_parameters" in own and name in own["_parameters"]:
             if value is not None:
@@ -69,11 +69,14 @@ class Tree:
         if not self._forget(name):
             object.__delattr__(self, name)
 
-    def _forget(self, name: str) -> bool:
+    def _forget(self, name: str, kept: str = "") -> bool:
+        """Take a name out of all tables but one, where its place among the others is to stay."""
+        own = self.__dict__
         found = False
-        for table in (*(self.__dict__.get(t, {}) for t in _TABLES), self.__dict__):
-            found = table.pop(name, None) is not None or found
-        self.__dict__.get("_non_persistent_buffers_set", set()).discard(name)
+        for table in (*(own.get(t, {}) for t in _TABLES if t != kept), own):
+            found = name in table or found
+            table.pop(name, None)
+        own.get("_non_persistent_buffers_set", set()).discard(name)
         return found
 
     def _check_made(self, name: str) -> None:

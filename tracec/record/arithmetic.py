@@ -196,10 +196,10 @@ class Arithmetic(Cell):
 
     def __matmul__(self, other: Any) -> Tensor:
         if not isinstance(other, (Cell, np.ndarray)):
-            return _refuse("matmul", self, other)
-        return self.matmul(other)  # type: ignore[attr-defined]
+            return _refuse("matmul", self, other)  # type: ignore[no-any-return]
+        return self.matmul(other)  # type: ignore[attr-defined, no-any-return]
 
     def __rmatmul__(self, other: Any) -> Tensor:
         if not isinstance(other, np.ndarray):
-            return _refuse("matmul", other, self)
+            return _refuse("matmul", other, self)  # type: ignore[no-any-return]
         return new_tensor(other) @ self

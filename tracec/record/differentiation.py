@@ -108,7 +108,8 @@ class Differentiation(Cell):
         if value is not None:
             if not isinstance(value, Cell):
                 raise ArgumentTypeError(
-                    f"grad: takes a tensor or None, {type(value).__name__} given", hint="make one with tracec.tensor(...)"
+                    f"grad: takes a tensor or None, {type(value).__name__} given",
+                    hint="make one with tracec.tensor(...)",
                 )
             if value._array.shape != self._array.shape:
                 raise ArgumentError(

@@ -13,8 +13,9 @@ import os
 import shutil
 import tempfile
 import threading
-import warnings
 from pathlib import Path
+
+from tracec.ir.source import warn
 
 _MARK = b"tracec-1"
 _TAIL = 32 + len(_MARK)
@@ -98,11 +99,9 @@ class DiskCache:
     def _give_up(self, error: OSError) -> None:
         folder = Path(tempfile.mkdtemp(prefix="tracec-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        warnings.warn(
+        warn(
             f"compiled code cannot be kept in {self.folder} ({error.strerror or error}); "
-            "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written.",
-            RuntimeWarning,
-            stacklevel=2,
+            "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written."
         )
         self.folder = folder
         self._ready = True

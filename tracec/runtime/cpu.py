@@ -12,6 +12,7 @@ from typing import Protocol
 from tracec.ir.plan import Plan
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.executable import Executable, Host
+from tracec.runtime.threads import threads_of
 
 
 class Program(Protocol):
@@ -35,9 +36,11 @@ def load(plan: Plan, program: Program) -> Executable:
     _load_threads()
     path = compiler.shared_object(program.units)
     library = ctypes.CDLL(str(path))
-    if not _set_threads and hasattr(library, "omp_set_num_threads"):
-        _set_threads.append(library.omp_set_num_threads)
-    return Executable(plan, library, program.entry, _host(compiler).invoke)
+    threads = threads_of(library)
+    if threads is not None and not _set_threads:
+        _set_threads.append(threads.set)
+    parallel = any("#pragma omp parallel" in unit for unit in program.units)
+    return Executable(plan, library, program.entry, _host(compiler).invoke, threads if parallel else None)
 
 
 @cache

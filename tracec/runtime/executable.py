@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tracec.errors import ArgumentTypeError
 from tracec.ir.plan import Plan
 from tracec.runtime.blas import lib_table
 from tracec.runtime.pool import MIN_POOLED, POOL, Array
+from tracec.runtime.threads import ThreadChoice, Threads
 
 Invoke = Callable[[int, list[Array], list[Array], int], None]
 
@@ -25,10 +27,16 @@ class Executable:
         library: The shared object made of it; kept loaded as long as this object lives.
         entry: The symbol to call.
         invoke: Calls an entry's address with inputs, outputs and arena; see `Host`.
+        threads: OpenMP's runtime, where the program has parallel loops.
     """
 
-    def __init__(self, plan: Plan, library: ctypes.CDLL, entry: str, invoke: Invoke) -> None:
+    def __init__(
+        self, plan: Plan, library: ctypes.CDLL, entry: str, invoke: Invoke, threads: Threads | None = None
+    ) -> None:
         self.plan = plan
+        self._choice = None if threads is None else threads.choice()
+        if threads is not None and self._choice is not None:
+            invoke = partial(self._timed, invoke, threads.set, self._choice)
         self._library = library
         self._entry = ctypes.cast(getattr(library, entry), ctypes.c_void_p).value or 0
         self._invoke = invoke
@@ -73,6 +81,29 @@ class Executable:
         if self._plain:
             return outputs
         return [inputs[i] if given else outputs[i] for given, i in self._results]
+
+
+    @staticmethod
+    def _timed(
+        invoke: Invoke,
+        set_threads: Callable[[int], object],
+        choice: ThreadChoice,
+        entry: int,
+        inputs: list[Array],
+        outputs: list[Array],
+        arena: int,
+    ) -> None:
+        """Call on the number of threads that has been the faster one."""
+        threads = choice.next()
+        if threads != choice.most:
+            set_threads(threads)
+        start = perf_counter()
+        try:
+            invoke(entry, inputs, outputs, arena)
+        finally:
+            choice.note(threads, perf_counter() - start)
+            if threads != choice.most:
+                set_threads(choice.most)
 
 
 _BYTE = np.dtype(np.uint8)

@@ -170,6 +170,7 @@ T exchange(T value, int source) {
   }
 
 inline void __syncthreads() { emulator::pause(emulator::AT_BARRIER); }
+inline void __syncwarp() { emulator::pause(emulator::AT_SHUFFLE); }
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulator::exchange(value, emulator::current % 32 ^ mask);
