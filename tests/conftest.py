@@ -17,6 +17,7 @@ def _settled(text: str) -> str:
     """The text without line numbers of tests, which move whenever a test is edited."""
     return _LINE.sub(r"\1:N", text)
 
+
 # The same examples in every run: a failure in one place is a failure everywhere.
 hypothesis.settings.register_profile("tracec", deadline=None, derandomize=True, max_examples=50, database=None)
 hypothesis.settings.load_profile("tracec")

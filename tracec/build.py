@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 from tracec import optimize
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
-from tracec.errors import ArgumentError, CompilerMissing
+from tracec.errors import ArgumentError, CompilerMissing, KeyMissingError
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
+from tracec.ir.source import warn
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cpu as cpu_runtime
 
@@ -35,6 +35,8 @@ class Stages(Mapping[str, str]):
         self._makers = dict(makers)
 
     def __getitem__(self, name: str) -> str:
+        if name not in self._makers:
+            raise KeyMissingError(f"stages: there is no stage {name!r}", hint=f"those that exist: {', '.join(self)}")
         return self._makers[name]()
 
     def __iter__(self) -> Iterator[str]:
@@ -111,7 +113,7 @@ def dump(built: Built, folder: Path, name: str) -> None:
         for number, (stage, text) in enumerate(built.stages.items()):
             (place / f"{number:02d}-{stage}{suffixes.get(stage, '.txt')}").write_text(text + "\n")
     except OSError as error:
-        warnings.warn(f"TRACEC_DUMP: cannot write to {folder}: {error}", stacklevel=2)
+        warn(f"TRACEC_DUMP: cannot write to {folder}: {error.strerror or error}")
 
 
 _warned_fallback = False
@@ -130,7 +132,7 @@ def load(built: Built) -> Runner:
         if not _warned_fallback:
             _warned_fallback = True
             text = f"{missing.message}: compiled functions run operator by operator in NumPy; {missing.hint}"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warn(text)
         return interpreted(built.graph, built.donate)
 
 

@@ -12,14 +12,15 @@ state) is an output of the program, written in place where that is safe.
 from __future__ import annotations
 
 import functools
+import re
 import threading
-import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.build import check_names
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.guards import Guard, environment, flatten
+from tracec.ir.source import warn
 from tracec.lowered import Lowered
 from tracec.program import build_program, record
 from tracec.record.recorder import Recorder
@@ -130,22 +131,22 @@ class Compiled:
     def _record(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any]
     ) -> Any:
+        if self.target == "cuda":
+            raise _no_launch("compile")
         guards = environment(self.fn, (*args, *kwargs.values()))
         recorded = record(self.fn, args, kwargs, tensors, keep=True)
         recording = recorded.recording
         replay = None
         if recording.decisions:
             decision = recording.decisions[0]
-            warnings.warn(
+            warn(
                 f"{recording.graph.name}: asks for the value of a tensor ({decision.how}, made at "
-                f"{decision.node.source}); such a function runs eagerly at every call",
-                RuntimeWarning,
-                stacklevel=3,
+                f"{decision.node.source}); such a function runs eagerly at every call"
             )
         else:
             target = self.target or _target_of(recording)
             if target == "cuda":
-                raise RecordError("compile: launching on CUDA is not there yet", hint="use f.lower(..., target='cuda')")
+                raise _no_launch("compile")
             replay = build_program(recorded, target, DEFAULT_ARCH, self.disable).load()
         self._known.setdefault(key, []).append(Specialisation(recording, guards, replay, kept))
         return recorded.out
@@ -163,11 +164,13 @@ class Compiled:
             The lowered function: ``stages``, ``kernels``, ``memory`` and ``run``.
 
         Raises:
-            ArgumentError: the target is unknown.
+            ArgumentError: the target or the architecture is unknown.
         """
         target = target or self.target or "cpu"
         if target not in ("cpu", "cuda"):
             raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
+        if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
+            raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
         tensors: list[Tensor] = []
         key = self._key(args, kwargs, tensors, [])
         program = build_program(record(self.fn, args, kwargs, tensors, keep=False), target, arch, self.disable)
@@ -179,6 +182,8 @@ class Compiled:
                     "run: the arguments are of other types than those that were lowered",
                     hint="lower for these arguments, or call the compiled function",
                 )
+            if target == "cuda":
+                raise _no_launch("run")
             return program.load()(given)
 
         return Lowered(program.forward, target, arch, run)
@@ -195,6 +200,10 @@ class Compiled:
         return "\n".join(lines)
 
 
+def _no_launch(name: str) -> RecordError:
+    return RecordError(f"{name}: launching on CUDA is not there yet", hint="use f.lower(..., target='cuda')")
+
+
 def _target_of(recording: Recording) -> str:
     devices = {n.device for n in recording.graph.inputs} | {o.device for o in recording.graph.outputs}
     return "cuda" if any(d.startswith("cuda") for d in devices) else "cpu"
@@ -204,7 +213,7 @@ def compile(
     fn: Callable[..., Any] | None = None,
     *,
     target: str | None = None,
-    disable: tuple[str, ...] | list[str] = (),
+    disable: str | Sequence[str] = (),
     **_: Any,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
@@ -228,4 +237,4 @@ def compile(
         raise ArgumentTypeError(
             f"compile: takes a callable, {type(fn).__name__} given", hint="compile the function itself, not its result"
         )
-    return Compiled(fn, target, frozenset(disable))
+    return Compiled(fn, target, frozenset([disable] if isinstance(disable, str) else disable))

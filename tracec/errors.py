@@ -109,6 +109,10 @@ class StateError(TracecError, RuntimeError):
     """A saved state does not fit what it is loaded into."""
 
 
+class KeyMissingError(TracecError, KeyError):
+    """A mapping has no such key."""
+
+
 class NameMissingError(TracecError, AttributeError):
     """There is no attribute of this name, which PyTorch may have."""
 
@@ -119,22 +123,21 @@ class NameMissingError(TracecError, AttributeError):
         # Late, since most of these errors are swallowed by hasattr.
         if self.hint is None and self.holder is not None:
             near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
-            self.hint = f"the nearest names are {', '.join(near)}" if near else f"see dir({_title(self.holder)})"
+            self.hint = f"the nearest names are {', '.join(near)}" if near else "see dir() of it"
         return super().__str__()
 
 
 def name_missing(holder: Any, name: str) -> NameMissingError:
-    """The error for a name that a module or a class does not have; it tells the nearest ones.
+    """The error for a name that something does not have; it tells the nearest ones.
 
     Args:
-        holder: The module or the class.
+        holder: The module, class or object.
         name: What was asked for.
     """
-    what = f"module {holder.__name__!r}" if isinstance(holder, ModuleType) else holder.__name__
+    what = holder.__name__ if isinstance(holder, type) else type(holder).__name__
+    if isinstance(holder, ModuleType):
+        what = f"module {holder.__name__!r}"
     error = NameMissingError(f"{what} has no attribute {name!r}")
     error.holder, error.asked = holder, name
     return error
 
-
-def _title(holder: Any) -> str:
-    return holder.__name__ if isinstance(holder, ModuleType) else f"tracec.{holder.__name__}"

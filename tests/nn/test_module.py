@@ -54,7 +54,7 @@ def test_attributes_become_parts():
 
 def test_names_that_are_not_there():
     net = Net()
-    with pytest.raises(NameMissingError, match="'Net' object has no attribute 'nothing'"):
+    with pytest.raises(NameMissingError, match="Net has no attribute 'nothing'"):
         _ = net.nothing
     with pytest.raises(NameMissingError, match="Linear has no module `nothing`"):
         net.get_submodule("first.nothing")

@@ -19,7 +19,7 @@ Scalar = bool | int | float
 
 def fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
     """Raise an error; it finds the user's line by itself."""
-    raise error(message, hint=hint)
+    raise error(message, hint=hint) from None
 
 
 def check_tensor(name: str, x: Any, what: str = "input") -> None:

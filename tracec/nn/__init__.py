@@ -1,5 +1,9 @@
 """Neural networks: modules, layers, losses and first values."""
 
+import sys
+from typing import TYPE_CHECKING
+
+from tracec.errors import name_missing
 from tracec.nn import functional, init, utils
 from tracec.nn.activation import (
     ELU,
@@ -81,3 +85,9 @@ __all__ = [
     "CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
     "KLDivLoss",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        raise name_missing(sys.modules[__name__], name)

@@ -1,5 +1,9 @@
 """Neural-network functions, under the names of ``torch.nn.functional``."""
 
+import sys
+from typing import TYPE_CHECKING
+
+from tracec.errors import name_missing
 from tracec.functions import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -81,3 +85,9 @@ __all__ = [
     # attention
     "scaled_dot_product_attention",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        raise name_missing(sys.modules[__name__], name)

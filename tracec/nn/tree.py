@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tracec.errors import ArgumentError, ArgumentTypeError, NameMissingError
+from tracec.errors import ArgumentError, ArgumentTypeError, NameMissingError, name_missing
 from tracec.nn.parameter import Buffer, Parameter
 from tracec.record.tensor import Tensor
 
@@ -36,7 +36,7 @@ class Tree:
             found = self.__dict__.get(table)
             if found is not None and name in found:
                 return found[name]
-        raise NameMissingError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        raise name_missing(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__

@@ -1,7 +1,7 @@
 """Optimisers: they change parameters in place, by their gradients."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
 from tracec.optim.adam import Adam, AdamW
@@ -12,5 +12,7 @@ from tracec.optim.sgd import SGD
 __all__ = ["Optimizer", "SGD", "Adam", "AdamW", "RMSprop"]
 
 
-def __getattr__(name: str) -> Any:
-    raise name_missing(sys.modules[__name__], name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        raise name_missing(sys.modules[__name__], name)

@@ -13,7 +13,6 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, ShapeError
 from tracec.ir import dtype as dt
-from tracec.ir.source import caller
 from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
 
 def _fail(error: type[AxisError | ArgumentError | ArgumentTypeError | ShapeError], message: str, hint: str) -> NoReturn:
-    line = caller()
-    raise error(f"index: {message}", hint=hint, where=f"at {line}" if line else None)
+    raise error(f"index: {message}", hint=hint) from None
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import RecordError
+from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.record.call import Call, call_node, view_call
@@ -298,6 +298,8 @@ def trace(fn: Any, *args: Any, **kwargs: Any) -> Graph:
         the tensors from outside that it reads; outputs are its results, then what it writes. Tensors are left
         as they were.
     """
+    if not callable(fn) and not isinstance(fn, Cell):
+        raise ArgumentTypeError(f"trace: takes a callable, {type(fn).__name__} given", hint="trace the function itself")
     if isinstance(fn, Cell):
         return fn.trace()  # type: ignore[attr-defined, no-any-return]
     recorder = Recorder(find_tensors((args, kwargs)), name=getattr(fn, "__name__", "graph").strip("<>"))

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,9 @@ void tracec_tanh(const float *restrict x, float *restrict y, long n) {
 """
 
 
+_COMMENTS = re.compile(r"^[ \t]*//.*\n?", re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Compiler:
     """A C compiler and the flags that suit it and this machine.
@@ -62,7 +66,8 @@ class Compiler:
             CompileError: the compiler rejects the source; its log and a copy of the source are named.
         """
         cache = cache or default_cache()
-        name = key(self.identity, " ".join(self.flags), *units)
+        # Comments name the user's lines, which the machine code does not hang on.
+        name = key(self.identity, " ".join(self.flags), *(_COMMENTS.sub("", u) for u in units))
         found = cache.fetch(name, "so")
         if found is None:
             found = cache.store(name, "so", self._build(units))

@@ -82,7 +82,6 @@ class Executable:
             return outputs
         return [inputs[i] if given else outputs[i] for given, i in self._results]
 
-
     @staticmethod
     def _timed(
         invoke: Invoke,
