@@ -5,6 +5,7 @@ A table of mistakes is run eagerly, compiled and in PyTorch. The words are in te
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,19 @@ import numpy as np
 import pytest
 
 import tracec
+from tests.failures import caught, check_form
 from tracec.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AxisError,
+    CompileError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    KeyMissingError,
+    NameMissingError,
+    RecordError,
+    ShapeError,
     TracecError,
 )
 from tracec.record.recorder import Recorder
@@ -286,26 +299,8 @@ GROUPS = {
 EVERY = [pytest.param(case, id=f"{group}-{name}") for group, cases in GROUPS.items() for name, case in cases.items()]
 
 
-def caught(library: Any, function: Callable[..., Any], arguments: list[Any]) -> Exception | None:
-    try:
-        function(library, *arguments)
-    except Exception as error:
-        return error
-    return None
-
-
 def state(tensors: list[Any]) -> list[Any]:
     return [(x.detach().numpy().tolist(), x.dtype, x.requires_grad, x.grad) for x in tensors]
-
-
-def check_form(error: Exception | None) -> TracecError:
-    """An error made for users: with their line and a hint, and with nothing from inside behind it."""
-    assert isinstance(error, TracecError), repr(error)
-    assert "test_errors.py:" in str(error), str(error)
-    assert "\n  hint: " in str(error), str(error)
-    assert error.__cause__ is None
-    assert error.__context__ is None or error.__suppress_context__, repr(error.__context__)
-    return error
 
 
 @pytest.mark.parametrize("case", EVERY)
@@ -349,3 +344,92 @@ def test_types_are_pytorchs(case, request):
     assert theirs is not None, "PyTorch takes this"
     if request.node.callspec.id not in ACCIDENTS:
         assert isinstance(ours, next(k for k in FAMILIES if isinstance(theirs, k))), repr(theirs)
+
+
+def test_every_class_is_caught_as_pytorchs():
+    same = {
+        ShapeError: (RuntimeError, ValueError),
+        DTypeError: (RuntimeError, NotImplementedError, TypeError),
+        DeviceError: (RuntimeError,),
+        AxisError: (IndexError, RuntimeError),
+        ArgumentError: (ValueError, RuntimeError),
+        ArgumentTypeError: (TypeError,),
+        GradientError: (RuntimeError,),
+        RecordError: (RuntimeError,),
+        CompileError: (RuntimeError,),
+        NameMissingError: (AttributeError,),
+        KeyMissingError: (KeyError,),
+    }
+    for error, kinds in same.items():
+        assert issubclass(error, (TracecError,))
+        assert all(issubclass(error, kind) for kind in kinds)
+
+
+def test_errors_travel_between_processes():
+    error = check_form(caught(tracec, lambda T: T.ones(2).lerp(T.ones(3), 0.5), []))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+# Going back ------------------------------------------------------------------------------------------------
+
+
+def test_going_back_twice(golden):
+    x = tracec.ones(3, requires_grad=True)
+    loss = (x**2).sum()
+    loss.backward()
+    error = check_form(caught(tracec, lambda T: loss.backward(), []))
+    assert isinstance(error, RuntimeError)
+    assert str(error) == golden
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    kept = (x**2).sum()
+    kept.backward(retain_graph=True)
+    kept.backward()
+    assert x.grad.tolist() == [6.0, 6.0, 6.0]
+
+
+def test_going_back_twice_in_a_compiled_step():
+    x = tracec.ones(3, requires_grad=True)
+
+    @tracec.compile
+    def step(times):
+        loss = (x * x).sum()
+        for _ in range(times):
+            loss.backward()
+        return loss
+
+    assert step(1).item() == 3.0
+    for _ in range(2):
+        x.grad = None
+        error = check_form(caught(tracec, lambda T: step(2), []))
+        assert isinstance(error, GradientError) and "a second time" in str(error)
+    x.grad = None
+    assert step(1).item() == 3.0
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_a_compiled_function_is_of_use_after_an_error():
+    calls = []
+
+    @tracec.compile
+    def function(x, y):
+        calls.append(1)
+        return (tracec.sin(x) @ y).sum()
+
+    good = tracec.ones(2, 3), tracec.ones(3, 2)
+    first = function(*good)
+    for _ in range(2):
+        with pytest.raises(ShapeError):
+            function(tracec.ones(2, 3), tracec.ones(2, 3))
+    assert len(calls) == 3
+    np.testing.assert_allclose(function(*good).item(), first.item(), rtol=1e-6)
+    assert len(calls) == 3
+
+
+def test_an_error_of_the_users_own_comes_through():
+    @tracec.compile
+    def function(x):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        function(tracec.ones(3))
+    assert Recorder.active() is None

@@ -68,7 +68,10 @@ def from_numpy(ndarray: Any) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         fail(ArgumentTypeError, f"from_numpy: takes an array, {type(ndarray).__name__} given", "use tracec.tensor")
-    dt.of_numpy(ndarray.dtype)
+    try:
+        dt.of_numpy(ndarray.dtype)
+    except DTypeError as error:
+        fail(DTypeError, f"from_numpy: {error.message}", error.hint or "")
     if not ndarray.dtype.isnative or not ndarray.flags.writeable:
         ndarray = ndarray.astype(ndarray.dtype.newbyteorder("="))
     return of_array(ndarray)
@@ -90,7 +93,7 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
     if array.dtype.kind not in "biufV" or array.dtype == object:
         fail(
             DTypeError,
-            f"tensor: cannot make a tensor of {type(data).__name__} with elements of type {_kind(array)}",
+            f"tensor: cannot make a tensor of {type(data).__name__}{_contents(array)}",
             "give numbers, or lists of numbers that all have one length",
         )
     if dtype is None and not isinstance(data, (np.ndarray, np.generic)):
@@ -102,9 +105,9 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
     return array.astype(found.numpy, copy=False)
 
 
-def _kind(array: Any) -> str:
-    first = array.flat[0] if array.dtype == object and array.size else None
-    return type(first).__name__ if array.dtype == object else type(array.dtype.type()).__name__
+def _contents(array: Any) -> str:
+    """What an array holds, for an error; empty for a single thing."""
+    return f" with {type(array.flat[0]).__name__.strip('_')} in it" if array.ndim and array.size else ""
 
 
 def _plain(data: Any) -> Any:

@@ -215,7 +215,10 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds; how many there are is read off the mask."""
     check_tensor("masked_select", input)
     check_tensor("masked_select", mask, "mask")
-    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    try:
+        shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    except ShapeError as error:
+        fail(ShapeError, f"masked_select: {error.message}", "give a mask of the input's shape")
     return expanded(input, shape)[expanded(mask, shape)]
 
 

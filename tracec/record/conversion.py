@@ -100,7 +100,7 @@ class Conversion(Cell):
         if self._array.size != 1:
             raise ShapeError(
                 f"bool: value of Tensor with {'no values' if not self._array.size else 'more than one value'} is "
-                "ambiguous",
+                f"ambiguous, its shape is {tuple(self._array.shape)}",
                 hint="use .any() or .all()",
                 where=_at(),
             )

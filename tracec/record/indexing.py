@@ -120,7 +120,7 @@ def _slice(p: _Parsed, k: slice, size: int) -> int:
     try:
         step = 1 if k.step is None else operator.index(k.step)
         if step <= 0:
-            _fail(ArgumentError, "step must be greater than zero", "use flip to reverse an axis")
+            _fail(ArgumentError, f"step must be greater than zero, {step} given", "use flip to reverse an axis")
         first, last = (None if b is None else operator.index(b) for b in (k.start, k.stop))
         start, stop, step = slice(first, last, step).indices(size)
     except TypeError:

@@ -178,11 +178,11 @@ def _nvrtc() -> Any:
     try:
         from cupy.cuda import nvrtc
     except ImportError as error:
-        raise CompileError(f"nvrtc: CuPy cannot be imported ({error})", hint=_INSTALL) from error
+        raise CompileError(f"nvrtc: CuPy cannot be imported ({error})", hint=_INSTALL) from None
     try:
         nvrtc.getVersion()
     except Exception as error:  # CuPy raises what the loader raised
-        raise CompileError(f"nvrtc: NVRTC cannot be loaded ({error})", hint=_INSTALL) from error
+        raise CompileError(f"nvrtc: NVRTC cannot be loaded ({error})", hint=_INSTALL) from None
     return nvrtc
 
 
