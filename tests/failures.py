@@ -29,6 +29,12 @@ def check_form(error: Exception | None) -> TracecError:
     return error
 
 
+def said(error: BaseException) -> str:
+    """What an error says, without the line that it points at."""
+    assert isinstance(error, TracecError)
+    return f"{error.message}\n  hint: {error.hint}" if error.hint else error.message
+
+
 def warned(function: Callable[[], Any]) -> list[str]:
     """The warnings that a function gives, each with the place that it points to."""
     with warnings.catch_warnings(record=True) as found:

@@ -217,6 +217,10 @@ SIZES: dict[str, tuple[Any, ...]] = {
     "randint": (lambda T: T.randint(5, 5, (2,)),),
     "linspace": (lambda T: T.linspace(0, 1, -2),),
     "arange": (lambda T: T.arange(0, 3, -1),),
+    "more than memory": (lambda T: T.zeros(2**60),),
+    "more than addresses": (lambda T: T.ones(2**31, 2**31),),
+    "integer that does not fit": (lambda T, x: x.fill_(300), lambda T: T.zeros(3, dtype=T.int8)),
+    "infinity in integers": (lambda T, x: x.fill_(float("inf")), i(3)),
     "arange without step": (lambda T: T.arange(0, 3, 0),),
     "zeros of a float": (lambda T: T.zeros(1.5),),
     "uneven lists": (lambda T: T.tensor([[1], [1, 2]]),),
@@ -276,10 +280,15 @@ TYPES: dict[str, tuple[Any, ...]] = {
     "cat of nothing": (lambda T, x: T.cat([x, None]), f(2)),
     "reshape by a word": (lambda T, x: x.reshape("a"), f(6)),
     "axis by a word": (lambda T, x: x.softmax("a"), f(6)),
+    "add of a set by name": (lambda T, x: T.add(x, {1}), f(3)),
+    "setitem of uneven lists": (lambda T, x: x.__setitem__(0, [[1.0], [1.0, 2.0]]), f(3, 3)),
     "setitem of nothing": (lambda T, x: x.__setitem__(0, None), f(3)),
     "setitem of a word": (lambda T, x: x.__setitem__(0, "a"), f(3)),
     "fill_ by a word": (lambda T, x: x.fill_("a"), f(3)),
     "copy_ of a word": (lambda T, x: x.copy_("a"), f(3)),
+    "word in a tensor": (lambda T, x: "a" in x, f(3)),
+    "Tensor of a word": (lambda T: T.Tensor("a"),),
+    "linspace of a word": (lambda T: T.linspace("a", 1, 3),),
     "full of a word": (lambda T: T.full((2,), "a"),),
     "einsum of a number": (lambda T, x: T.einsum(3, x), f(2, 3)),
     "from_numpy of a list": (lambda T: T.from_numpy([1]),),
@@ -329,7 +338,7 @@ def test_wording(group, golden):
 
 
 #: What PyTorch says by accident, not by type: ``'list' object has no attribute …``.
-ACCIDENTS = {"types-copy_ of a word"}
+ACCIDENTS = {"types-copy_ of a word", "types-setitem of uneven lists"}
 FAMILIES = (IndexError, TypeError, ValueError, NotImplementedError, RuntimeError)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from tests.failures import caught, check_form, warned
 from tracec import build
 from tracec.errors import DeviceError
 from tracec.runtime import nvrtc
+from tracec.runtime.cache import DiskCache
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 # Names -----------------------------------------------------------------------------------------------------
 
@@ -182,32 +186,35 @@ def test_without_a_compiler_one_warning_and_the_same_results(way, monkeypatch, t
     assert "\n".join(warned(train_a_little)) == golden
 
 
+@needs_gcc
 def test_a_cache_that_cannot_be_written_gives_one_warning_and_the_same_results(monkeypatch, tmp_path, golden):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
+    monkeypatch.delenv("TRACEC_CC", raising=False)
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(blocked / "cache"))
-    monkeypatch.setenv("TRACEC_CC", "gcc")
     (text,) = warned(train_a_little)
     assert text.replace(str(tmp_path), "/tmp") == golden
 
 
+@needs_gcc
 def test_a_damaged_cache_entry_is_made_again(monkeypatch, tmp_path):
+    monkeypatch.delenv("TRACEC_CC", raising=False)
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
     assert warned(train_a_little) == []
     objects = sorted(tmp_path.glob("*.so"))
     assert objects
-    whole = {path: path.stat().st_size for path in objects}
     for path in objects:
         path.unlink()  # its pages are in use by this process
         path.write_bytes(b"\x7fELF" + b"0" * 5000)
     assert warned(train_a_little) == []
-    assert all(path.stat().st_size >= size for path, size in whole.items() if path.read_bytes()[-1:] != b"0")
+    # One for each of the two functions; the part that all programs share is loaded once in a process.
+    assert sum(DiskCache(tmp_path).read(path.stem, "so") is not None for path in objects) >= 2
 
 
 def test_a_dump_that_cannot_be_written_gives_a_warning(monkeypatch, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("TRACEC_DUMP", str(blocked / "dump"))
-    (text,) = warned(lambda: tracec.compile(double)(tracec.ones(3)))
+    (text,) = (t for t in warned(lambda: tracec.compile(double)(tracec.ones(3))) if "TRACEC_DUMP" in t)
     assert text.startswith(f"RuntimeWarning: TRACEC_DUMP: cannot write to {blocked / 'dump'}: ")
     assert text.endswith("# test_missing.py")

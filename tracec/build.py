@@ -19,6 +19,7 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
 from tracec.ir.source import warn
+from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cpu as cpu_runtime
 
@@ -86,6 +87,8 @@ def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disab
     """Optimise, plan and generate source for a target."""
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     plan = make_plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING))
+    if os.environ.get("TRACEC_VERIFY") == "1":
+        verify_plan(plan)
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for record in passes.records:

@@ -178,8 +178,9 @@ class Compiled:
         def run(*arguments: Any, **keywords: Any) -> Any:
             given: list[Tensor] = []
             if self._key(arguments, keywords, given, []) != key:
+                was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (tensors, given))
                 raise ArgumentError(
-                    "run: the arguments are of other types than those that were lowered",
+                    f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
                     hint="lower for these arguments, or call the compiled function",
                 )
             if target == "cuda":

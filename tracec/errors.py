@@ -77,6 +77,10 @@ class ArgumentTypeError(TracecError, TypeError):
     """An argument has a Python type that the operator does not take."""
 
 
+class OutOfMemoryError(TracecError, RuntimeError, MemoryError):
+    """There is no memory for a result."""
+
+
 class GradientError(TracecError, RuntimeError):
     """Differentiation was asked for where there is nothing to differentiate, or no rule for it."""
 
@@ -123,7 +127,7 @@ class NameMissingError(TracecError, AttributeError):
         # Late, since most of these errors are swallowed by hasattr.
         if self.hint is None and self.holder is not None:
             near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
-            self.hint = f"the nearest names are {', '.join(near)}" if near else "see dir() of it"
+            self.hint = f"nearest: {', '.join(near)}" if near else "dir() lists the names that there are"
         return super().__str__()
 
 
@@ -140,4 +144,3 @@ def name_missing(holder: Any, name: str) -> NameMissingError:
     error = NameMissingError(f"{what} has no attribute {name!r}")
     error.holder, error.asked = holder, name
     return error
-

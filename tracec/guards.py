@@ -7,6 +7,7 @@ plain attributes of the modules and optimisers found there.
 
 from __future__ import annotations
 
+import dis
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tracec.record.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MISSING = object()
+_GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
 def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any]) -> None:
@@ -80,6 +82,11 @@ class Guard:
     def __str__(self) -> str:
         now = self.now()
         return f"{self.name}: {_short(self.value)} -> {'missing' if now is _MISSING else _short(now)}"
+
+
+def _label(key: Any) -> str:
+    """A dictionary's key for reading; a tensor among them is not printed whole."""
+    return repr(key) if isinstance(key, PLAIN) else type(key).__name__
 
 
 def _short(value: Any) -> str:
@@ -150,7 +157,7 @@ class _Walker:
         if isinstance(value, Mapping):
             if isinstance(value, dict) and len(value) <= 256:
                 for k, item in value.items():
-                    self.read(f"{name}[{k!r}]", value, k, item)
+                    self.read(f"{name}[{_label(k)}]", value, k, item)
         elif isinstance(value, list):
             if len(value) <= 256:
                 for k, item in enumerate(value):
@@ -160,6 +167,8 @@ class _Walker:
                 self.visit(f"{name}[{k}]", item)
         elif isinstance(value, types.MethodType):
             self.visit(name, value.__self__)
+        elif type(value).__module__ == "tracec.compile":  # its own books change with every call
+            self.visit(name, value.fn)
         elif hasattr(value, "__dict__") and not isinstance(value, types.BuiltinFunctionType):
             attributes = value.__dict__
             if isinstance(attributes, dict):
@@ -168,8 +177,8 @@ class _Walker:
 
 
 def _names(code: types.CodeType) -> list[str]:
-    """Global names that a function's code, and the code nested in it, may read."""
-    names = list(code.co_names)
+    """Global names that a function's code, and the code nested in it, may read; not the attributes it reads."""
+    names = [i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_READS]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names += _names(constant)

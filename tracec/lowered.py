@@ -104,7 +104,8 @@ class Lowered:
     def _cubin(self, number: int) -> nvrtc.Cubin:
         if self.target != "cuda":
             raise CompileError(
-                f"kernel {self.kernels[number].name} is C for the CPU", hint="lower with target='cuda' for a cubin"
+                f"cubin: kernel {self.kernels[number].name} is C for the CPU",
+                hint="lower with target='cuda' for a cubin",
             )
         return self._cubins[number]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import build, check_second_derivatives, inputs, run, typed
 from tracec.errors import DTypeError, ShapeError
 from tracec.ir import dtype as dt
@@ -88,4 +89,4 @@ def test_errors(a, b, error, text):
     with pytest.raises(error) as caught:
         build(dot, *nodes)
     caught.value.where = None
-    assert str(caught.value) == text
+    assert said(caught.value) == text

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import check_second_derivatives, typed
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
@@ -137,13 +138,13 @@ PLAIN = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
 def test_errors(x, w, changed, error, text):
     with pytest.raises(error) as caught:
         infer(conv, x, w, **{**PLAIN, **changed})
-    assert str(caught.value) == text
+    assert said(caught.value) == text
 
 
 def test_a_gradient_of_another_shape_is_refused():
     with pytest.raises(ShapeError) as caught:
         infer(conv_input_grad, typed(2, 4, 9), typed(4, 3, 3), shape=(2, 3, 8), **PLAIN)
-    assert str(caught.value) == (
+    assert said(caught.value) == (
         "conv_input_grad: gradient (2, 4, 9) is not of the shape of the convolution's result, (2, 4, 6)\n"
         "  hint: pass the shape, stride, padding, dilation and groups of the convolution itself"
     )

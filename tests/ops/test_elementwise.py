@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import build, gradients, inputs, run, typed
 from tracec import ops
 from tracec.errors import DeviceError, DTypeError, ShapeError
@@ -179,7 +180,7 @@ def test_unbroadcast_sums_over_the_copies(shape):
 def message(error, op, *types, **params):
     with pytest.raises(error) as caught:
         op.infer(types, op.bind(params))
-    return str(caught.value)
+    return said(caught.value)
 
 
 def test_messages():

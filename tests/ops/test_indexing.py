@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import build, check_second_derivatives, gradients, inputs, run, typed
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
@@ -201,4 +202,4 @@ INTS = typed(4, dtype=dt.int64)
 def test_errors(op, types, params, error, text):
     with pytest.raises(error) as caught:
         op.infer(tuple(types), op.bind(params))
-    assert str(caught.value) == text
+    assert said(caught.value) == text

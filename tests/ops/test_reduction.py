@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import build, gradients, inputs, run, typed
 from tracec import ops
 from tracec.errors import AxisError, DTypeError, ShapeError
@@ -76,7 +77,7 @@ def test_nothing_sums_to_zero_and_multiplies_to_one():
 def message(error, op, *types, **params):
     with pytest.raises(error) as caught:
         op.infer(types, op.bind(params))
-    return str(caught.value)
+    return said(caught.value)
 
 
 def test_messages():

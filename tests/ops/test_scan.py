@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import check_second_derivatives, typed
 from tracec.errors import AxisError, DTypeError
 from tracec.ir import dtype as dt
@@ -66,4 +67,4 @@ def test_unsigned_and_bool_elements_sort():
 def test_errors(op, type_, axis, error, text):
     with pytest.raises(error) as caught:
         op.infer((type_,), op.bind({"axis": axis}))
-    assert str(caught.value) == text
+    assert said(caught.value) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import typed
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
@@ -70,7 +71,7 @@ def test_concatenate_skips_empty_operands():
 def message(error, op, *types, **params):
     with pytest.raises(error) as caught:
         op.infer(types, op.bind(params))
-    return str(caught.value)
+    return said(caught.value)
 
 
 def test_messages():

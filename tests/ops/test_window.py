@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.failures import said
 from tests.ops.harness import check_second_derivatives, typed
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
@@ -108,4 +109,4 @@ def test_fold_of_windows_side_by_side_visits_each_element_once():
 def test_errors(op, type_, params, error, text):
     with pytest.raises(error) as caught:
         infer(op, type_, **params)
-    assert str(caught.value) == text
+    assert said(caught.value) == text

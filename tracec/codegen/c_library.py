@@ -17,7 +17,7 @@ from tracec.ir.types import contiguous_strides, numel
 #: Multiplications from which a product is shared among threads.
 MIN_PARALLEL = 500_000
 #: Multiplications that a tile should have; a product has at most `MAX_TILES` of them.
-TILE = 4_000_000
+TILE = 32_000_000
 MAX_TILES = 64
 
 

@@ -10,7 +10,16 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import Scalar, check_dtype, check_number, check_tensor, fail, iota, sizes_of
+from tracec.functions.common import (
+    Scalar,
+    check_dtype,
+    check_number,
+    check_tensor,
+    fail,
+    integers,
+    iota,
+    sizes_of,
+)
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import promote
@@ -234,6 +243,9 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """So many numbers at equal distances from ``start`` to ``end``, both included."""
+    check_number("linspace", start, "start")
+    check_number("linspace", end, "end")
+    (steps,) = integers("linspace", (steps,), "steps")
     if steps < 0:
         fail(ArgumentError, f"linspace: steps={steps} is negative", "give 0 or more")
     place, chosen = str(Device(device or "cpu")), dtype or promote.DEFAULT_FLOAT

@@ -11,6 +11,7 @@ from tracec.functions.reduction import ValuesIndices
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
+from tracec.record.check import check_values
 from tracec.record.indexing import nonzero_positions
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -21,14 +22,19 @@ def check_positions(name: str, index: Tensor, size: int, axis: int) -> None:
     check_tensor(name, index, "index")
     if index.dtype.kind not in "iu":
         fail(DTypeError, f"{name}: index is {index.dtype.name}, positions are integers", "cast it with .long()")
-    array = index._array
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= size):
-        low, high = int(array.min()), int(array.max())
-        fail(
-            AxisError,
-            f"{name}: index {low if low < 0 else high} is out of bounds for axis {axis} with size {size}",
-            f"use indices from 0 to {size - 1}" if size else "the axis is empty",
-        )
+
+    def test(values: Any) -> None:
+        if not values.size:
+            return
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= size:
+            fail(
+                AxisError,
+                f"{name}: index {low if low < 0 else high} is out of bounds for axis {axis} with size {size}",
+                f"use indices from 0 to {size - 1}" if size else "the axis is empty",
+            )
+
+    check_values(index, test, (0, size - 1))
 
 
 def _line_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:

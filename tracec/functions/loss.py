@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
@@ -10,6 +11,7 @@ from tracec.functions.activation import log_softmax
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
 from tracec.functions.reduction import pick_along
 from tracec.ir import dtype as dt
+from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -136,14 +138,16 @@ def _against_classes(
 
 
 def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> None:
-    array = target._array
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= classes):
-        for bad in array[((array < 0) | (array >= classes)) & (array != ignored)].reshape(-1)[:1]:
-            fail(
-                AxisError,
-                f"{name}: class {int(bad)} is out of bounds for {classes} classes",
-                f"classes go from 0 to {classes - 1}; {ignored} is ignored",
-            )
+    def test(values: Any) -> None:
+        if values.size and (int(values.min()) < 0 or int(values.max()) >= classes):
+            for bad in values[((values < 0) | (values >= classes)) & (values != ignored)].reshape(-1)[:1]:
+                fail(
+                    AxisError,
+                    f"{name}: class {int(bad)} is out of bounds for {classes} classes",
+                    f"classes go from 0 to {classes - 1}; {ignored} is ignored",
+                )
+
+    check_values(target, test, None)
 
 
 def _expand_like(x: Tensor, like: Tensor) -> Tensor:

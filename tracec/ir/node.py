@@ -11,13 +11,13 @@ from typing import Any
 from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.operator import OPERATORS, Operator, Params, building
+from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building
 from tracec.ir.source import Source, caller
 from tracec.ir.types import Shape, TensorType
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Node:
+class Node(Arithmetic):
     """An immutable value of the graph. Two nodes are equal when they are the same object; `cse` merges equals.
 
     Attributes:
@@ -69,37 +69,6 @@ class Node:
     @staticmethod
     def _apply_operator(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Node:
         return apply(op, inputs, params)
-
-    # Arithmetic on nodes, so that rules read as maths.
-    def __add__(self, other: Any) -> Any:
-        return OPERATORS["add"](self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return OPERATORS["add"](other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return OPERATORS["sub"](self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return OPERATORS["sub"](other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return OPERATORS["mul"](self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return OPERATORS["mul"](other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return OPERATORS["div"](self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return OPERATORS["div"](other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return OPERATORS["pow"](self, other)
-
-    def __neg__(self) -> Any:
-        return OPERATORS["neg"](self)
 
 
 class _Context(threading.local):

@@ -173,6 +173,42 @@ def register(op: Operator) -> Operator:
     return op
 
 
+class Arithmetic:
+    """Python's arithmetic as calls of operators, so that rules and patterns read as maths."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Any:
+        return OPERATORS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return OPERATORS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return OPERATORS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return OPERATORS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return OPERATORS["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return OPERATORS["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return OPERATORS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return OPERATORS["div"](other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return OPERATORS["pow"](self, other)
+
+    def __neg__(self) -> Any:
+        return OPERATORS["neg"](self)
+
+
 def _no_builder(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
     given = ", ".join(type(x).__name__ for x in inputs) or "nothing"
     raise ArgumentTypeError(f"{op.name}: takes tensors, {given} given", hint="make one with tracec.tensor(...)")

@@ -28,7 +28,7 @@ import numpy as np
 from tracec.errors import VerifyError
 from tracec.ir.graph import Graph, topological_until
 from tracec.ir.node import Node, is_constant, made_from
-from tracec.ir.operator import OPERATORS, Operator
+from tracec.ir.operator import Arithmetic, Operator
 
 COMMUTATIVE = frozenset(
     {"add", "mul", "maximum", "minimum", "eq", "ne", "bitwise_and", "bitwise_or", "bitwise_xor"}
@@ -38,7 +38,7 @@ COMMUTATIVE = frozenset(
 _MOST_REWRITES = 1000
 
 
-class Pattern:
+class Pattern(Arithmetic):
     """The left side of a rule; operators applied to patterns give bigger patterns."""
 
     __slots__ = ()
@@ -47,36 +47,6 @@ class Pattern:
     def _apply_operator(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Pattern:
         operands = tuple(x if isinstance(x, Pattern) else Literal(x) for x in inputs)
         return Applied(op.name, operands, tuple(params.items()))
-
-    def __add__(self, other: Any) -> Any:
-        return OPERATORS["add"](self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return OPERATORS["add"](other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return OPERATORS["sub"](self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return OPERATORS["sub"](other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return OPERATORS["mul"](self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return OPERATORS["mul"](other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return OPERATORS["div"](self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return OPERATORS["div"](other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return OPERATORS["pow"](self, other)
-
-    def __neg__(self) -> Any:
-        return OPERATORS["neg"](self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracec.errors import GradientError
+import numpy as np
+
+from tracec.errors import ArgumentError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir import node as nodes
 from tracec.ir.dtype import DType
@@ -38,7 +40,14 @@ input = primitive(
 
 
 def _constant_type(*, value: bool | int | float, dtype: DType | None = None, device: str = "cpu") -> TensorType:
-    return TensorType(dtype or dt.of_scalar(value), (), device)
+    chosen = dtype or dt.of_scalar(value)
+    if chosen.kind in "iu":
+        low, high = int(np.iinfo(chosen.numpy).min), int(np.iinfo(chosen.numpy).max)
+        if not low <= value <= high:
+            raise ArgumentError(
+                f"the number {value} does not fit in {chosen.name}", hint=f"it holds integers from {low} to {high}"
+            )
+    return TensorType(chosen, (), device)
 
 
 def _constant_eager(xp: Any, *, value: bool | int | float, dtype: DType | None = None, device: str = "cpu") -> Any:

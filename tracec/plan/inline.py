@@ -14,6 +14,8 @@ _COSTS = {
 }
 #: An element of a value in memory costs about this many simple operations to write and read back.
 STORE_COST = 8
+#: Reading an element costs about as much as computing it with this many simple operations.
+LOAD_COST = 3
 #: Repeated work that loops hoist out of their innermost level may cost this much.
 HOISTED_COST = 40
 
@@ -22,7 +24,7 @@ def operation_cost(node: Node) -> int:
     """What one element of the node costs by itself, in simple vector operations."""
     lower = node.op.lower
     if isinstance(lower, Pull):
-        return 0 if lower.view else 12 if node.op.name == "random_bits" else 2
+        return 0 if lower.view or node.op.name == "iota" else 12 if node.op.name == "random_bits" else 2
     return _COSTS.get(lower.scalar, 1) if isinstance(lower, Elementwise) else 1
 
 
@@ -61,7 +63,7 @@ def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
     size = max(node.type.size, 1)
     repeats = sum(_points(r) for r in apart) / size
     hoisted = node.ndim > 0 and node.shape[-1] == 1
-    limit = HOISTED_COST if repeats <= 1 or hoisted else STORE_COST / repeats
+    limit = HOISTED_COST if repeats <= 1 or hoisted else max(LOAD_COST, STORE_COST / repeats)
     return cost <= limit
 
 

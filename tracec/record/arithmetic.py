@@ -19,7 +19,7 @@ _OPERANDS = (Cell, int, float, bool, np.generic, np.ndarray)
 
 
 #: Types that know nothing of tensors. Others may know what to do with one.
-_NEVER = (list, tuple, dict, set, str, bytes, type(None))
+_NEVER = (list, tuple, dict, set, str, bytes, complex, type(None))
 
 
 def _apply(op: Operator, a: Any, b: Any) -> Any:

@@ -79,7 +79,10 @@ def module(device: str) -> Any:
             hint="check the NVIDIA driver with nvidia-smi; the CPU is device 'cpu'",
         ) from None
     if index >= count:
-        raise DeviceError(f"device {device}: this machine has {count} CUDA devices", hint="devices count from cuda:0")
+        raise DeviceError(
+            f"device {device}: this machine has {count} CUDA devices",
+            hint="devices count from cuda:0; the CPU is device 'cpu'",
+        )
     return cupy
 
 

@@ -217,7 +217,7 @@ def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> C
             error.message = f"{op.name}: {error.message}"
         line = caller()
         if error.where is None and line is not None:
-            error.where = f"{op.name}({where})    at {line}" if where is not None else f"at {line}"
+            error.where = f"{op.name}({where})    at {line}" if where else f"at {line}"
         raise
     casts = tuple(
         d if isinstance(x, Cell) and x._array.dtype != d.numpy else None for d, x in zip(dtypes, inputs, strict=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError
 from tracec.ir.dtype import DType
 from tracec.ir.node import current_source
 from tracec.ir.operator import OPERATORS, Operator
+from tracec.ir.source import caller
 from tracec.record.backend import module, on, share_memory, to_device
 from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
@@ -43,7 +44,11 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         arrays = [
             x._array if isinstance(x, Cell) else _scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
         ]
-        out = call.op.eager(np, *arrays, **call.keywords)
+        try:
+            out = call.op.eager(np, *arrays, **call.keywords)
+        except (MemoryError, ValueError):
+            _check_memory(call)
+            raise
         if type(out) is not np.ndarray:
             out = np.asarray(out)
     else:
@@ -60,6 +65,20 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
     if call.op.name == "constant":
         result._is_constant = True
     return result
+
+
+def _check_memory(call: Call) -> None:
+    """Say that there is no memory where the result alone may be more than there is.
+
+    Raises:
+        OutOfMemoryError: it is.
+    """
+    if call.type.nbytes >= 1 << 32:
+        raise OutOfMemoryError(
+            f"{call.op.name}: no memory for {call.type.nbytes} bytes",
+            hint="use smaller sizes, or a narrower dtype",
+            where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
+        ) from None
 
 
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
@@ -100,7 +119,11 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
     if x._is_constant or not share_memory(out, x._array):
         if not out.flags.writeable:
-            out = out.copy()
+            try:
+                out = out.copy()
+            except (MemoryError, ValueError):
+                _check_memory(call)
+                raise
         return finish(call, (x,), [x._array], out)
     recorder = STATE.recorder
     if recorder is not None:

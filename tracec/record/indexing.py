@@ -15,6 +15,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, ShapeErro
 from tracec.ir import dtype as dt
 from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.check import check_values
 from tracec.record.create import of_array, of_numbers
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, root_of
@@ -60,8 +61,15 @@ def _normalise(key: Any) -> list[Any]:
 def _index_tensor(k: Any) -> Any:
     if isinstance(k, np.ndarray):
         return of_array(k)
-    found = np.array([v.__index__() if isinstance(v, Cell) else v for v in k])  # type: ignore[attr-defined]
+    found = _array([v.__index__() if isinstance(v, Cell) else v for v in k])  # type: ignore[attr-defined]
     return of_numbers(found.astype(np.int64) if not found.size and found.dtype.kind == "f" else found)
+
+
+def _array(values: list[Any]) -> Any:
+    try:
+        return np.array(values)
+    except ValueError:
+        _fail(ArgumentError, "a list of uneven lists is not understood", "give lists that all have one length")
 
 
 def _consumes(k: Any) -> int:
@@ -167,15 +175,20 @@ def _check_index(k: Cell, sizes: tuple[int, ...], axis: int) -> None:
             f"tensors used as indices must be integer or bool tensors, {dt.of_numpy(array.dtype).name} given",
             "cast the index with .long()",
         )
-    if array.size:
-        low, high = int(array.min()), int(array.max())
-        size = sizes[0]
+    size = sizes[0]
+
+    def test(values: Any) -> None:
+        if not values.size:
+            return
+        low, high = int(values.min()), int(values.max())
         if low < -size or high >= size:
             _fail(
                 AxisError,
                 f"index {high if high >= size else low} is out of bounds for dimension {axis} with size {size}",
                 f"use indices from {-size} to {size - 1}" if size else "the dimension is empty",
             )
+
+    check_values(k, test, (-size, size - 1))
 
 
 def _basic(x: Any, p: _Parsed) -> Any:
@@ -255,7 +268,7 @@ def set_item(x: Any, key: Any, value: Any) -> None:
     p = _parse(x, key)
     y = _basic(x, p)
     if isinstance(value, (list, np.ndarray, np.generic)):
-        value = of_numbers(np.asarray(value)) if isinstance(value, list) else of_array(np.asarray(value))
+        value = of_numbers(_array(value)) if isinstance(value, list) else of_array(np.asarray(value))
     if not p.arrays:
         copy_into(y, value, "setitem")
         return

@@ -22,7 +22,7 @@ from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Storage, type_of
-from tracec.record.recording import Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
+from tracec.record.recording import Check, Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -42,6 +42,7 @@ class Recorder:
         self.arguments = tuple(arguments)
         self.name = name
         self.decisions: list[Decision] = []
+        self.checks: list[Check] = []
         self._lifted: list[Lifted] = []
         self._seen: dict[int, Seen] = {}
         self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
@@ -230,9 +231,12 @@ class Recorder:
             if x._grad is not before or x._grad is not None:
                 grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
         decided = [d.node for d in self.decisions]
-        replaced = substitute((*outputs, *decided), self._whole)
+        replaced = substitute((*outputs, *decided, *(c.node for c in self.checks)), self._whole)
         graph = Graph(tuple(v.node for v in self._lifted), replaced[: len(outputs)], self.name)
-        decisions = [Decision(n, d.value, d.how) for n, d in zip(replaced[len(outputs) :], self.decisions, strict=True)]
+        at = len(outputs) + len(decided)
+        decisions = [
+            Decision(n, d.value, d.how) for n, d in zip(replaced[len(outputs) : at], self.decisions, strict=True)
+        ]
         return Recording(
             graph=graph,
             inputs=tuple(self._lifted),
@@ -243,6 +247,7 @@ class Recorder:
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
             surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
+            checks=tuple(Check(n, c.test, c.bounds) for n, c in zip(replaced[at:], self.checks, strict=True)),
         )
 
     def _result(self, x: Tensor, emit: Any) -> Result:

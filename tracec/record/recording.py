@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,20 @@ class Decision(NamedTuple):
     node: Node
     value: Any
     how: str
+
+
+class Check(NamedTuple):
+    """A condition on values that the function addressed memory, or chose classes, with.
+
+    Attributes:
+        node: The values.
+        test: Raises where an array of values breaks the condition.
+        bounds: The least and the largest value that memory may be addressed with, where they address any.
+    """
+
+    node: Node
+    test: Callable[[Any], None]
+    bounds: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +161,7 @@ class Recording:
         grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and whether there was one.
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
+        checks: Conditions on values, in order.
     """
 
     graph: Graph
@@ -158,6 +173,7 @@ class Recording:
     grad_reads: dict[Tensor, bool] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(()))
+    checks: tuple[Check, ...] = ()
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

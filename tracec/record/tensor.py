@@ -59,7 +59,13 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
     """
 
     def __init__(self, data: Any = (), *, requires_grad: bool = False) -> None:
-        array = np.array(data.detach() if isinstance(data, Tensor) else data, promote.DEFAULT_FLOAT.numpy)
+        try:
+            array = np.array(data.detach() if isinstance(data, Tensor) else data, promote.DEFAULT_FLOAT.numpy)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                f"Tensor: cannot make a tensor of this {type(data).__name__}",
+                hint="give numbers, or lists of numbers that all have one length",
+            ) from None
         self._storage, self._array = Storage(array), array
         self._requires_grad = requires_grad
         if STATE.recorder is not None:
@@ -163,6 +169,10 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         return iter([self[i] for i in range(len(self._array))])
 
     def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, (Tensor, bool, int, float, np.generic)):
+            raise ArgumentError(
+                f"in: a Tensor holds numbers, {type(value).__name__} asked for", hint="ask for a number or a tensor"
+            )
         return bool((self == value).any())
 
     def __repr__(self) -> str:

@@ -239,7 +239,9 @@ def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
             hint="make a tensor with tracec.tensor(...)",
         )
     dtype = dt.of_numpy(x._array.dtype)
-    kind = bool if dtype.kind == "b" else float if dtype.kind == "f" else int
+    # Infinity and NaN are left to the operator, which knows what fits.
+    whole = dtype.kind in "iu" and not (isinstance(value, (float, np.floating)) and not np.isfinite(value))
+    kind = bool if dtype.kind == "b" else int if whole else float
     return ops.constant(value=kind(value), dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]
 
 

@@ -22,6 +22,15 @@ def _sigmoid(x: Array) -> Array:
     return result
 
 
+def _pow(x: Array, y: Array) -> Array:
+    """Powers of integers wrap around; negative exponents round towards zero."""
+    negative = np.asarray(y < 0)
+    if x.dtype.kind not in "iu" or not negative.any():
+        return np.asarray(np.power(x, y))
+    unit = np.where(x == 1, 1, np.where(x == -1, np.where(y & 1, -1, 1), 0))
+    return np.where(negative, unit, np.power(x, np.where(negative, 0, y))).astype(x.dtype)
+
+
 def _mulhi(a: Array, b: Array) -> Array:
     return (a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)
 
@@ -46,7 +55,7 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "rsqrt": lambda x: 1 / np.sqrt(x), "sigmoid": _sigmoid,
     "floor": np.floor, "ceil": np.ceil, "round": np.rint, "trunc": np.trunc,
     "isnan": lambda x: x != x, "logical_not": lambda x: x == 0, "bitwise_not": np.invert, "cast": lambda x: x,
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "pow": np.power,
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "pow": _pow,
     "maximum": np.maximum, "minimum": np.minimum, "atan2": np.arctan2,
     "floor_div": np.floor_divide, "remainder": np.remainder,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,

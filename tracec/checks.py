@@ -1,0 +1,97 @@
+"""Checks of a recording as part of its replay: indices are in range before anything is read or written.
+
+What depends on integers alone is worked out before the program runs, and breaks as the function itself would.
+Indices that are computed from floats are known only inside of the program; there they are kept in range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tracec import ops
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph, substitute, topological
+from tracec.ir.node import Node, constant, is_input, made_from
+from tracec.record.recording import Check
+
+#: Views, which leave the values as they are.
+_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
+#: Operators whose results are positions along an axis of their operand.
+_POSITIONS = frozenset({"argmax", "argmin", "argsort"})
+
+
+class Checks:
+    """The checks that can be made before a replay.
+
+    Args:
+        checks: All checks of a recording, over its graph.
+        inputs: The inputs of that graph.
+
+    Attributes:
+        needs: Positions of the inputs that it takes.
+    """
+
+    def __init__(self, checks: Sequence[Check], inputs: Sequence[Node]) -> None:
+        known = {(c.node, c.bounds): c for c in checks if _is_known_before(c.node) and not _is_fixed(c.node)}
+        self._tests: list[Callable[[Any], None]] = [c.test for c in known.values()]
+        used = set(topological(c.node for c in known.values()))
+        self.needs = tuple(i for i, n in enumerate(inputs) if n in used)
+        self._graph = Graph(tuple(inputs[i] for i in self.needs), tuple(c.node for c in known.values()), "checks")
+        at = {n: i for i, n in enumerate(self._graph.inputs)}
+        #: For each test the input that it looks at; None where something is to be computed.
+        self._direct = tuple(at[n] for n in self._graph.outputs) if all(map(is_input, self._graph.outputs)) else None
+
+    def __bool__(self) -> bool:
+        return bool(self._tests)
+
+    def __call__(self, arrays: Sequence[Any]) -> None:
+        """Raise what the function would raise for these inputs."""
+        if self._direct is not None:
+            for test, i in zip(self._tests, self._direct, strict=True):
+                test(arrays[i])
+            return
+        for test, values in zip(self._tests, evaluate(self._graph, arrays), strict=True):
+            test(values)
+
+
+def clamped(graph: Graph, checks: Sequence[Check]) -> Graph:
+    """The graph with those indices kept in range whose values are not known before it runs."""
+    kept: dict[Node, Node] = {}
+    for node, _, bounds in checks:
+        if bounds is None or not node.type.size or _is_known_before(node) or _is_position(node, bounds):
+            continue
+        with made_from(node.source, "kept in range"):
+            low, high = (constant(b, node.type) for b in bounds)
+            kept[node] = ops.minimum(ops.maximum(node, low), high)
+    return Graph(graph.inputs, _replaced(graph, kept), graph.name) if kept else graph
+
+
+def _replaced(graph: Graph, kept: dict[Node, Node]) -> tuple[Node, ...]:
+    # Operands first: a clamped index may hang on another one.
+    done: dict[Node, Node] = {}
+    for node in topological(graph.outputs):
+        if node in kept:
+            (done[node],) = substitute((kept[node],), {**done, node: _again(node, done)})
+    return substitute(graph.outputs, done)
+
+
+def _again(node: Node, done: dict[Node, Node]) -> Node:
+    return node if is_input(node) else node.with_inputs(substitute(node.inputs, done))
+
+
+def _is_known_before(node: Node) -> bool:
+    """Whether a value hangs on integers alone."""
+    return all(n.dtype.kind in "iub" and n.op.name not in _POSITIONS for n in topological((node,)))
+
+
+def _is_fixed(node: Node) -> bool:
+    """Whether a value hangs on nothing: it was right when it was recorded."""
+    return not any(is_input(n) for n in topological((node,)))
+
+
+def _is_position(node: Node, bounds: tuple[int, int]) -> bool:
+    """Whether a value is a position on an axis that is no longer than the one it is used on."""
+    while node.op.name in _SAME_VALUES:
+        node = node.inputs[0]
+    return node.op.name in _POSITIONS and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1
