@@ -170,6 +170,7 @@ def plot_losses(report: Report, path: Path) -> None:
     axes.semilogy(ends, report.validation_losses, color="tab:orange", label="validation, each epoch")
     axes.set(xlabel="step", ylabel="cross entropy", title=f"digits: test accuracy {report.accuracy:.2%}")
     axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -218,6 +219,7 @@ def main(argv: list[str] | None = None) -> Report:
     if args.plot:
         plot_losses(report, args.plot)
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
     return report
 

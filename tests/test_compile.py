@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -36,16 +37,13 @@ def test_results_are_the_functions():
 
 
 def test_other_shapes_dtypes_and_python_values_record_again():
-    calls = []
-
     @tracec.compile
     def f(x, scale):
-        calls.append(1)
         return x * scale
 
     for x, scale in [(tensor(3), 2.0), (tensor(3), 2.0), (tensor(4), 2.0), (tensor(3), 3.0), (tensor(3), 2)]:
         same(f(x, scale), x * scale)
-    assert len(calls) == 4
+    assert f.explain().count("compiled, ") == 4
     assert "1 hits" in f.explain()
 
 
@@ -278,6 +276,7 @@ def test_recording_shows_the_users_lines():
     assert [n.op.name for n in graph.nodes] == ["sin", "dot", "add"]
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_compiled_in_a_fresh_process_comes_from_the_cache(tmp_path):
     code = (
         "import tracec\n"

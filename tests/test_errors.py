@@ -417,11 +417,8 @@ def test_going_back_twice_in_a_compiled_step():
 
 
 def test_a_compiled_function_is_of_use_after_an_error():
-    calls = []
-
     @tracec.compile
     def function(x, y):
-        calls.append(1)
         return (tracec.sin(x) @ y).sum()
 
     good = tracec.ones(2, 3), tracec.ones(3, 2)
@@ -429,9 +426,8 @@ def test_a_compiled_function_is_of_use_after_an_error():
     for _ in range(2):
         with pytest.raises(ShapeError):
             function(tracec.ones(2, 3), tracec.ones(2, 3))
-    assert len(calls) == 3
     np.testing.assert_allclose(function(*good).item(), first.item(), rtol=1e-6)
-    assert len(calls) == 3
+    assert "compiled, 1 hits" in function.explain()
 
 
 def test_an_error_of_the_users_own_comes_through():

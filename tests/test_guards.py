@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import tracec
 from tracec import nn
 
@@ -64,3 +66,11 @@ def test_what_a_compiled_function_inside_reads_is_guarded(monkeypatch):
     monkeypatch.setitem(globals(), "factor", 5.0)
     assert calls_another(x).tolist() == [6.0] * 3
     assert "recorded again: factor: 2.0 -> 5.0" in calls_another.explain()
+
+
+def test_a_function_that_asks_for_a_value_keeps_one_record():
+    compiled = tracec.compile(lambda x: x * 2 if x.sum().item() > 0 else x)
+    with pytest.warns(RuntimeWarning, match="asks for the value of a tensor"):
+        found = [compiled(tracec.full((3,), value)).tolist() for value in (1.0, -1.0, 2.0)]
+    assert found == [[2.0] * 3, [-1.0] * 3, [4.0] * 3]
+    assert "1 specialisations" in compiled.explain()

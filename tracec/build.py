@@ -14,7 +14,7 @@ from typing import Any
 from tracec import optimize
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
-from tracec.errors import ArgumentError, CompilerMissing, KeyMissingError
+from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
@@ -86,6 +86,7 @@ def check_names(disabled: frozenset[str]) -> None:
 def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> Built:
     """Optimise, plan and generate source for a target."""
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
+    donate = _harmless(passes.graph, donate)
     plan = make_plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING))
     if os.environ.get("TRACEC_VERIFY") == "1":
         verify_plan(plan)
@@ -101,6 +102,17 @@ def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disab
     if folder:
         dump(built, Path(folder), graph.name)
     return built
+
+
+def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:
+    """Donations of inputs whose former value is no other output, as it is where two tensors are exchanged."""
+    position = {n: i for i, n in enumerate(graph.inputs)}
+    holds: dict[int, int | None] = {}
+    for output, node in enumerate(graph.outputs):
+        while node.op.name == "reshape":
+            node = node.inputs[0]
+        holds[output] = position.get(node)
+    return {o: i for o, i in donate.items() if not any(held == i and k != o for k, held in holds.items())}
 
 
 _dumps = itertools.count()
@@ -126,6 +138,8 @@ def load(built: Built) -> Runner:
     """Something that runs the built program on the CPU.
 
     With no C compiler on the machine the graph is run operator by operator; one warning says what to install.
+    The same where the compiler rejects the source, which is a fault of ours: the function has run once by then,
+    and what it wrote must not be lost to an error.
     """
     try:
         runner: Runner = cpu_runtime.load(built.plan, built.program)
@@ -136,6 +150,9 @@ def load(built: Built) -> Runner:
             _warned_fallback = True
             text = f"{missing.message}: compiled functions run operator by operator in NumPy; {missing.hint}"
             warn(text)
+        return interpreted(built.graph, built.donate)
+    except CompileError as error:
+        warn(f"{error}\n  this function runs operator by operator in NumPy")
         return interpreted(built.graph, built.donate)
 
 

@@ -15,8 +15,8 @@ from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.node import Node, constant, is_input, made_from
 from tracec.record.recording import Check
 
-#: Views, which leave the values as they are.
-_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
+#: Operators whose results hold all of their operand's values, and no others.
+_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 #: Operators whose results are positions along an axis of their operand.
 _POSITIONS = frozenset({"argmax", "argmin", "argsort"})
 
@@ -33,11 +33,13 @@ class Checks:
     """
 
     def __init__(self, checks: Sequence[Check], inputs: Sequence[Node]) -> None:
-        known = {(c.node, c.bounds): c for c in checks if _is_known_before(c.node) and not _is_fixed(c.node)}
-        self._tests: list[Callable[[Any], None]] = [c.test for c in known.values()]
-        used = set(topological(c.node for c in known.values()))
+        known = {(_unviewed(c.node), c.bounds): c.test for c in checks if _is_known_before(c.node)}
+        known = {key: test for key, test in known.items() if not _is_fixed(key[0])}
+        self._tests: list[Callable[[Any], None]] = list(known.values())
+        outputs = tuple(node for node, _ in known)
+        used = set(topological(outputs))
         self.needs = tuple(i for i, n in enumerate(inputs) if n in used)
-        self._graph = Graph(tuple(inputs[i] for i in self.needs), tuple(c.node for c in known.values()), "checks")
+        self._graph = Graph(tuple(inputs[i] for i in self.needs), outputs, "checks")
         at = {n: i for i, n in enumerate(self._graph.inputs)}
         #: For each test the input that it looks at; None where something is to be computed.
         self._direct = tuple(at[n] for n in self._graph.outputs) if all(map(is_input, self._graph.outputs)) else None
@@ -90,8 +92,14 @@ def _is_fixed(node: Node) -> bool:
     return not any(is_input(n) for n in topological((node,)))
 
 
+def _unviewed(node: Node) -> Node:
+    while node.op.name in _SAME_VALUES and node.type.size:
+        node = node.inputs[0]
+    return node
+
+
 def _is_position(node: Node, bounds: tuple[int, int]) -> bool:
     """Whether a value is a position on an axis that is no longer than the one it is used on."""
-    while node.op.name in _SAME_VALUES:
+    while node.op.name in _SAME_VALUES or node.op.name == "slice":
         node = node.inputs[0]
     return node.op.name in _POSITIONS and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.build import check_names
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
-from tracec.guards import Guard, environment, flatten
+from tracec.guards import Environment, flatten, steps_key
 from tracec.ir.source import warn
 from tracec.lowered import Lowered
 from tracec.program import build_program, record
@@ -31,33 +32,30 @@ from tracec.replay import Replay
 
 DEFAULT_ARCH = "sm_90"
 
+#: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time.
+_RECORDING = threading.RLock()
+
 
 class Specialisation:
     """What one recording gave: the program, and when it may stand in for the function.
 
     Attributes:
         graph: What was recorded.
-        guards: What the function read around it.
-        runner: The loaded program; None where each call has to record again.
+        surroundings: What the function read around it.
+        replay: The loaded program; None where the function runs eagerly at each call.
+        eager: Why it does.
         hits: Calls that it served.
     """
 
-    def __init__(self, recording: Recording, guards: list[Guard], replay: Replay | None, kept: list[Any]) -> None:
+    def __init__(
+        self, recording: Recording, surroundings: Environment, replay: Replay | None, eager: str | None, kept: list[Any]
+    ) -> None:
         self.graph = recording.graph  # not the recording, which holds the first call's tensors
-        self.guards = guards
+        self.surroundings = surroundings
         self.replay = replay
+        self.eager = eager
         self.kept = kept
         self.hits = 0
-        self._fast = [(g.holder, g.key, g.value, g) for g in guards]
-
-    def fails(self) -> Guard | None:
-        """The first guard that does not hold."""
-        for holder, key, value, guard in self._fast:
-            if type(holder) is dict and holder.get(key) is value:
-                continue
-            if not guard.holds():
-                return guard
-        return None
 
 
 class Compiled:
@@ -78,18 +76,31 @@ class Compiled:
         self.disable = disable
         self._known: dict[Hashable, list[Specialisation]] = {}
         self._misses: list[str] = []
-        self._lock = threading.RLock()
+        self._unsettled: set[Hashable] = set()
+        self._owner: tuple[int, int] | None = None
         functools.update_wrapper(self, fn, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        name = f"_compiled_{id(self)}"
-        bound = instance.__dict__.get(name)
-        if bound is None:
+        attributes = getattr(instance, "__dict__", {})
+        name = f"_compiled_{self.__name__}"
+        bound = attributes.get(name)
+        if bound is None or bound._owner != (id(self), id(instance)):
             bound = Compiled(self.fn.__get__(instance, owner), self.target, self.disable)
-            object.__setattr__(instance, name, bound) if hasattr(instance, "__dict__") else None
+            bound._owner = id(self), id(instance)
+            attributes[name] = bound
         return bound
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """What was compiled, without what was built: copies and other processes record anew."""
+        if self._owner is not None:  # bound to an object that is copied too
+            return _nothing, ()
+        module = sys.modules.get(getattr(self.fn, "__module__", None) or "")
+        name = getattr(self.fn, "__qualname__", "")
+        if getattr(module, name, None) is self:
+            return name
+        return Compiled, (self.fn, self.target, self.disable)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "fn":
@@ -106,15 +117,32 @@ class Compiled:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         key = self._key(args, kwargs, tensors, kept)
+        replay = self._find(key, tensors, count=True)
+        if replay is not None:
+            return replay(tensors)
+        known = self._known.get(key)
+        if known and known[-1].eager is not None:
+            known[-1].hits += 1
+            return self.fn(*args, **kwargs)
+        with _RECORDING:
+            replay = self._find(key, tensors, count=False)  # another thread may have recorded meanwhile
+            if replay is None:
+                return self._record(args, kwargs, key, tensors, kept)
+        return replay(tensors)
+
+    def _find(self, key: Hashable, tensors: list[Tensor], count: bool) -> Replay | None:
+        """The program that may stand in for the function now."""
         for candidate in self._known.get(key, ()):
-            guard = candidate.fails()
-            if guard is None and candidate.replay is not None and candidate.replay.fits(tensors):
+            replay = candidate.replay
+            if replay is None:
+                continue
+            failed = candidate.surroundings.fails()
+            if failed is None and replay.fits(tensors):
                 candidate.hits += 1
-                return candidate.replay(tensors)
-            if guard is not None:
-                self._misses.append(str(guard))
-        with self._lock:
-            return self._record(args, kwargs, key, tensors, kept)
+                return replay
+            if failed is not None and count:
+                self._misses.append(str(failed))
+        return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
         parts: list[Hashable] = [is_grad_enabled(), get_default_dtype(), len(args)]
@@ -123,9 +151,10 @@ class Compiled:
         for name, value in kwargs.items():
             parts.append(name)
             flatten(value, tensors, parts, kept)
-        if len({id(t.storage) for t in tensors}) != len(tensors):  # arguments that share memory
+        if len({id(t._storage) for t in tensors}) != len(tensors):  # arguments that share memory
             first: dict[int, int] = {}
-            parts.append(tuple(first.setdefault(id(t.storage), k) for k, t in enumerate(tensors)))
+            for k, t in enumerate(tensors):
+                parts += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
         return tuple(parts)
 
     def _record(
@@ -133,22 +162,22 @@ class Compiled:
     ) -> Any:
         if self.target == "cuda":
             raise _no_launch("compile")
-        guards = environment(self.fn, (*args, *kwargs.values()))
-        recorded = record(self.fn, args, kwargs, tensors, keep=True)
+        surroundings = Environment(self.fn, (*args, *kwargs.values()))
+        recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=True)
         recording = recorded.recording
-        replay = None
-        if recording.decisions:
-            decision = recording.decisions[0]
-            warn(
-                f"{recording.graph.name}: asks for the value of a tensor ({decision.how}, made at "
-                f"{decision.node.source}); such a function runs eagerly at every call"
-            )
-        else:
-            target = self.target or _target_of(recording)
-            if target == "cuda":
-                raise _no_launch("compile")
-            replay = build_program(recorded, target, DEFAULT_ARCH, self.disable).load()
-        self._known.setdefault(key, []).append(Specialisation(recording, guards, replay, kept))
+        known = self._known.setdefault(key, [])
+        if recorded.eager is not None:
+            if recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
+                self._unsettled.add(key)
+                return recorded.out
+            warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
+            known.append(Specialisation(recording, surroundings, None, recorded.eager, kept))
+            return recorded.out
+        target = self.target or _target_of(recording)
+        if target == "cuda":
+            raise _no_launch("compile")
+        replay = build_program(recorded, target, DEFAULT_ARCH, self.disable).load()
+        known.append(Specialisation(recording, surroundings, replay, None, kept))
         return recorded.out
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
@@ -173,7 +202,9 @@ class Compiled:
             raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
         tensors: list[Tensor] = []
         key = self._key(args, kwargs, tensors, [])
-        program = build_program(record(self.fn, args, kwargs, tensors, keep=False), target, arch, self.disable)
+        surroundings = Environment(self.fn, (*args, *kwargs.values()))
+        recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
+        program = build_program(recorded, target, arch, self.disable)
 
         def run(*arguments: Any, **keywords: Any) -> Any:
             given: list[Tensor] = []
@@ -195,10 +226,15 @@ class Compiled:
         for number, (key, candidates) in enumerate(self._known.items()):
             lines.append(f"key {number}: {key}")
             for c in candidates:
-                how = "compiled" if c.replay is not None else "eager: it asks for the value of a tensor"
-                lines.append(f"  {how}, {c.hits} hits, {len(c.guards)} guards, {len(c.graph.nodes)} nodes")
+                how = "compiled" if c.eager is None else f"eager: it {c.eager}"
+                guards = len(c.surroundings.guards)
+                lines.append(f"  {how}, {c.hits} hits, {guards} guards, {len(c.graph.nodes)} nodes")
         lines += [f"recorded again: {reason}" for reason in self._misses]
         return "\n".join(lines)
+
+
+def _nothing() -> None:
+    """In place of a compiled method that is bound to another object than its copy will be."""
 
 
 def _no_launch(name: str) -> RecordError:

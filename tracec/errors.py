@@ -7,7 +7,6 @@ shape is a RuntimeError to a kernel and a ValueError to a loss), a class derives
 
 from __future__ import annotations
 
-import difflib
 from types import ModuleType
 from typing import Any
 
@@ -126,6 +125,8 @@ class NameMissingError(TracecError, AttributeError):
     def __str__(self) -> str:
         # Late, since most of these errors are swallowed by hasattr.
         if self.hint is None and self.holder is not None:
+            import difflib
+
             near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
             self.hint = f"nearest: {', '.join(near)}" if near else "dir() lists the names that there are"
         return super().__str__()

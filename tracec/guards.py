@@ -8,11 +8,22 @@ plain attributes of the modules and optimisers found there.
 from __future__ import annotations
 
 import dis
+import functools
+import random
+import sys
 import types
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from operator import is_ as _is
 from typing import Any
 
+import numpy as np
+
+from tracec.ir.dtype import DType
+from tracec.record.call import Call
+from tracec.record.cell import Storage
+from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -32,7 +43,10 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
     """
     if isinstance(value, Tensor):
         tensors.append(value)
-        key.append((value.dtype, value.shape, value.device, value.requires_grad))
+        array, edge = value._array, edge_of(value)
+        # Strides tell whether a reshape is a view; the edge, whether gradients end here, go on, or do neither.
+        way = None if edge is None else edge is value
+        key.append((type(value), array.dtype, array.shape, array.strides, value._device, way))
     elif isinstance(value, PLAIN):
         key.append((type(value), repr(value) if isinstance(value, float) else value))
     elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
@@ -46,6 +60,11 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
     else:
         key.append((type(value), id(value)))
         kept.append(value)
+
+
+def steps_key(step: Call) -> Hashable:
+    """What tells one view step from another."""
+    return step.op.name, step.params, step.types
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,7 @@ class Guard:
         now = self.now()
         if now is self.value:
             return True
-        return type(now) is type(self.value) and isinstance(now, PLAIN) and now == self.value
+        return type(now) is type(self.value) and isinstance(now, PLAIN) and repr(now) == repr(self.value)
 
     def __str__(self) -> str:
         now = self.now()
@@ -94,37 +113,147 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{type(value).__name__} object"
 
 
-def environment(fn: Callable[..., Any], arguments: Iterable[Any]) -> list[Guard]:
-    """Guards over what a function can read: its cells, defaults, globals, and the objects found there."""
-    walker = _Walker()
-    owner = getattr(fn, "__self__", None)
-    function = getattr(fn, "__func__", fn)
-    if not isinstance(function, types.FunctionType):  # a Module or another callable object
-        owner, function = fn, type(fn).__call__
-    if owner is not None:
-        walker.visit("self", owner)
-        forward = getattr(type(owner), "forward", None)
-        if isinstance(forward, types.FunctionType):
-            walker.function(forward)
-    if isinstance(function, types.FunctionType):
-        walker.function(function)
-    for k, value in enumerate(arguments):
-        walker.visit(f"argument {k}", value)
-    return walker.guards
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a dictionary, list, class or set held: also what is added to it is noticed.
+
+    Attributes:
+        name: How the user would write it.
+        form: How the user would write an item of it, as ``.{}`` or ``[{}]``.
+        holder: The container.
+        keys: Its keys; None for lists.
+        values: Its values.
+    """
+
+    name: str
+    form: str
+    holder: Any
+    keys: tuple[Any, ...] | None
+    values: tuple[Any, ...]
+
+    @property
+    def now(self) -> Any:
+        """Its present values."""
+        return self.holder if self.keys is None else self.holder.values()
+
+    def holds(self) -> bool:
+        if len(self.holder) != len(self.values):
+            return False
+        return all(map(_same, self.now, self.values)) and all(map(_same, self.holder, self.keys or ()))
+
+    def item(self, key: Any) -> str:
+        """How the user would write an item."""
+        return self.name + self.form.format(_label(key) if "[" in self.form else key)
+
+    def __str__(self) -> str:
+        keys = range(len(self.values)) if self.keys is None else self.keys
+        for key, before, now in zip(keys, self.values, self.now, strict=False):
+            if not _same(now, before):
+                return f"{self.item(key)}: {_short(before)} -> {_short(now)}"
+        return f"{self.name}: {len(self.values)} items -> {len(self.holder)} items"
+
+
+def _same(now: Any, before: Any) -> bool:
+    return now is before or (type(now) is type(before) and isinstance(now, PLAIN) and repr(now) == repr(before))
+
+
+class _Slots:
+    """The attributes of an object that keeps them in slots, as a mapping."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self.owner, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+
+class _Elements:
+    """The elements of an array, as a mapping from nothing to their bytes."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __getitem__(self, key: None) -> Any:
+        return self.array.tobytes()
+
+
+class Environment:
+    """What a function can read besides its arguments: its cells, defaults, globals, and the objects found there.
+
+    Args:
+        fn: The function.
+        arguments: Its arguments, whose attributes it can read too.
+
+    Attributes:
+        guards: What was there.
+        captured: Memory that tensors found there look at; those among the arguments do not count.
+    """
+
+    def __init__(self, fn: Callable[..., Any], arguments: Iterable[Any]) -> None:
+        walker = _Walker()
+        walker.visit("self", fn)
+        self.captured = frozenset(walker.captured)
+        for k, value in enumerate(arguments):
+            walker.visit(f"argument {k}", value)
+        self.guards = walker.guards
+        self._sources = walker.sources
+        self._iterators = walker.iterators
+        self._states = [state() for state in self._sources]
+        self._named = [
+            (g.holder, g.key, g.value, g) for g in self.guards if isinstance(g, Guard) and type(g.holder) is dict
+        ]
+        self._others = [g for g in self.guards if isinstance(g, Guard) and type(g.holder) is not dict]
+        self._contents = [g for g in self.guards if isinstance(g, Contents)]
+        # All containers at once, in a few calls: a large model has hundreds.
+        self._holders = [c.holder for c in self._contents]
+        self._sizes = list(map(len, self._holders))
+        self._items = [c.now for c in self._contents if c.values]
+        self._values = [v for c in self._contents for v in c.values]
+        self._keyed = [c.holder for c in self._contents if c.keys and "[" in c.form]
+        self._keys = [k for c in self._contents if c.keys and "[" in c.form for k in c.keys]
+
+    def fails(self) -> Guard | Contents | None:
+        """The first guard that does not hold."""
+        for holder, key, value, guard in self._named:
+            if holder.get(key) is not value and not guard.holds():
+                return guard
+        for other in self._others:
+            if not other.holds():
+                return other
+        return None if self._same_contents() else next((c for c in self._contents if not c.holds()), None)
+
+    def _same_contents(self) -> bool:
+        """Whether all containers hold the very same objects."""
+        return (
+            list(map(len, self._holders)) == self._sizes
+            and all(map(_is, chain.from_iterable(self._items), self._values))
+            and all(map(_is, chain.from_iterable(self._keyed), self._keys))
+        )
+
+    def changed(self) -> str | None:
+        """What the function changed, or used up, that tensors do not show; asked when it has run."""
+        if self._iterators:
+            return f"takes from an iterator, {self._iterators[0]}"
+        if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
+            return "draws numbers from Python's or NumPy's generators"
+        guard = self.fails()
+        return None if guard is None else f"changes Python state, {guard}"
 
 
 class _Walker:
     def __init__(self) -> None:
-        self.guards: list[Guard] = []
+        self.guards: list[Guard | Contents] = []
+        self.captured: set[Storage] = set()
+        self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
+        self.iterators: list[str] = []
         self._seen: set[int] = set()
         self._alive: list[Any] = []  # ids in _seen stay taken
 
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
-        if id(fn) in self._seen:
-            return
-        self._seen.add(id(fn))
-        self._alive.append(fn)
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             try:
                 value = cell.cell_contents
@@ -134,7 +263,7 @@ class _Walker:
         for name in _names(fn.__code__):
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name])
-        for k, value in enumerate(fn.__defaults__ or ()):
+        for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):
             self.visit(f"default {k}", value)
 
     def read(self, name: str, holder: Any, key: Any, value: Any) -> None:
@@ -146,34 +275,90 @@ class _Walker:
 
     def visit(self, name: str, value: Any) -> None:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
-        if isinstance(value, (*PLAIN, Tensor, type)) or id(value) in self._seen:
+        if isinstance(value, Tensor):
+            self.captured.add(value._storage)
             return
-        if isinstance(value, types.FunctionType):
-            if not value.__module__.startswith("tracec."):
-                self.function(value)
+        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._alive.append(value)
-        if isinstance(value, Mapping):
-            if isinstance(value, dict) and len(value) <= 256:
-                for k, item in value.items():
-                    self.read(f"{name}[{_label(k)}]", value, k, item)
-        elif isinstance(value, list):
-            if len(value) <= 256:
-                for k, item in enumerate(value):
-                    self.read(f"{name}[{k}]", value, k, item)
-        elif isinstance(value, tuple):
-            for k, item in enumerate(value):
-                self.visit(f"{name}[{k}]", item)
+        if isinstance(value, types.FunctionType):
+            if not _of_library(value.__module__):
+                self.function(value)
         elif isinstance(value, types.MethodType):
+            self.visit(name, value.__func__)
             self.visit(name, value.__self__)
+        elif isinstance(value, functools.partial):
+            self.visit(name, value.func)
+            self._container(name, "[{}]", list(value.args))
+            self._container(name, "[{}]", value.keywords)
+        elif isinstance(value, (dict, list, tuple)):
+            self._container(name, "[{}]", value)
+        elif isinstance(value, (set, frozenset)):
+            self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
+        elif isinstance(value, np.ndarray):
+            if value.size <= MOST:
+                elements = _Elements(value)
+                self.guards.append(Guard(name, elements, None, elements[None]))
+        elif isinstance(value, np.random.Generator):
+            self.sources.append(lambda: value.bit_generator.state)
+        elif isinstance(value, random.Random):
+            self.sources.append(value.getstate)
+        elif isinstance(value, Iterator):
+            self.iterators.append(name)
         elif type(value).__module__ == "tracec.compile":  # its own books change with every call
             self.visit(name, value.fn)
-        elif hasattr(value, "__dict__") and not isinstance(value, types.BuiltinFunctionType):
-            attributes = value.__dict__
-            if isinstance(attributes, dict):
-                for k, item in list(attributes.items()):
-                    self.read(f"{name}.{k}", attributes, k, item)
+        elif isinstance(value, type):
+            self._class(name, value)
+        else:
+            self._object(name, value)
+
+    def _container(self, name: str, form: str, value: Any) -> None:
+        """Guard all items of a dictionary or list; a tuple's stay as they are."""
+        if len(value) > MOST:
+            return
+        named = isinstance(value, dict)
+        values = tuple(value.values() if named else value)
+        contents = Contents(name, form, value, tuple(value) if named else None, values)
+        if not isinstance(value, tuple):
+            self.guards.append(contents)
+        for k, item in zip(value if named else range(len(values)), values, strict=True):
+            self.visit(contents.item(k), item)
+
+    def _object(self, name: str, value: Any) -> None:
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            self._container(name, ".{}", attributes)
+        for cls in type(value).__mro__:
+            slots = cls.__dict__.get("__slots__", ())
+            for slot in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(value, slot) and slot not in ("__dict__", "__weakref__"):
+                    self.read(f"{name}.{slot}", _Slots(value), slot, getattr(value, slot))
+        self.visit(type(value).__name__, type(value))
+
+    def _class(self, name: str, cls: type) -> None:
+        """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
+        for base in cls.__mro__:
+            if base is not cls:
+                self.visit(base.__name__, base)
+        if _of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+            return
+        items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or k == "__call__"}
+        self.guards += [Guard(f"{name}.{k}", cls.__dict__, k, v) for k, v in items.items()]
+        for k, v in items.items():
+            for found in (v.fget, v.fset) if isinstance(v, property) else (getattr(v, "__func__", v),):
+                self.visit(f"{name}.{k}", found)
+
+
+#: Containers and arrays of more items are not looked into.
+MOST = 4096
+#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
+_HEAP_TYPE = 1 << 9
+
+
+def _of_library(module: str | None) -> bool:
+    top = (module or "").partition(".")[0]
+    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
 
 
 def _names(code: types.CodeType) -> list[str]:

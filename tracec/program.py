@@ -8,10 +8,14 @@ from typing import Any
 
 from tracec import optimize
 from tracec.build import PLANNING, Built, build, load
+from tracec.checks import clamped
+from tracec.guards import Environment
+from tracec.record.cell import Storage
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Recording, find_tensors
+from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
-from tracec.replay import Backward, Derivative, Replay, record_derivatives
+from tracec.replay import Backward, Derivative, Replay, foreign, record_derivatives
 from tracec.transform.split import Later, split
 
 
@@ -24,17 +28,24 @@ class Recorded:
         out: What the function returned.
         arguments: The tensors it was given.
         derivatives: How gradients go back from its results.
+        captured: Memory that the function reaches otherwise than by its arguments.
+        eager: Why a program cannot stand in for the function; None where it can.
+        settles: Whether that may be otherwise next time.
     """
 
     recording: Recording
     out: Any
     arguments: tuple[Tensor, ...]
     derivatives: tuple[Derivative, ...]
+    captured: frozenset[Storage]
+    eager: str | None
+    settles: bool
 
 
 def record(
-    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor], keep: bool
-) -> Recorded:
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
+    surroundings: Environment, keep: bool,
+) -> Recorded:  # fmt: skip
     """Run a function and write down what it does.
 
     Args:
@@ -42,22 +53,43 @@ def record(
         args: Its arguments.
         kwargs: Its keyword arguments.
         arguments: The tensors among them.
+        surroundings: What it can read besides.
         keep: Whether what it does to tensors lasts; otherwise they are left as they were.
 
     Raises:
         RecordError: what it does cannot be recorded.
     """
     recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"))
+    edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
             out = fn(*args, **kwargs)
-            derivatives = record_derivatives(recorder, out, arguments)
+            eager = _eager(recorder, out, arguments, edges)
+            changed = None if eager else surroundings.changed()
+            eager = eager or changed
+            derivatives = [] if eager else record_derivatives(recorder, out, arguments)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
     finally:
         if not keep:
             recorder.rollback()
-    return Recorded(recording, out, tuple(arguments), tuple(derivatives))
+    if eager is None and recording.decisions:
+        decision = recording.decisions[0]
+        eager = f"asks for the value of a tensor ({decision.how}, made at {decision.node.source})"
+    return Recorded(
+        recording, out, tuple(arguments), tuple(derivatives), surroundings.captured, eager, changed is not None
+    )
+
+
+def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Sequence[Any]) -> str | None:
+    """What a function did that its program would not do."""
+    if any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True)) or recorder.changed_outside():
+        return "changes where gradients of a tensor from outside go"
+    results = find_tensors(out)
+    if any(recorder.is_inside(t) and edge_of(t) is t for t in results):
+        return "returns a tensor that it made and that gradients end at"
+    strange = foreign(out)
+    return None if strange is None else f"returns an object of type {type(strange).__name__} that it may have made"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,13 +118,18 @@ class Program:
                 position += g is not None
             backwards.append(Backward(derivative, load(built), later.residuals, tuple(gives)))
         recorded = self.recorded
-        return Replay(recorded.recording, load(self.forward), recorded.out, recorded.arguments, backwards, self.inputs)
+        values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
+        places = [(v.place, v.index) for v in values]
+        return Replay(
+            recorded.recording, load(self.forward), places, recorded.out, recorded.arguments, backwards, self.inputs,
+            recorded.captured,
+        )  # fmt: skip
 
 
 def build_program(recorded: Recorded, target: str, arch: str, disabled: frozenset[str]) -> Program:
     """Optimise, split, plan and generate source."""
     recording = recorded.recording
-    graph = recording.graph
+    graph = clamped(recording.graph, recording.checks)
     if not recorded.derivatives:
         built = build(graph, target, arch, recording.donations(), disabled)
         return Program(recorded, built, (), tuple(range(len(graph.inputs))))

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracec.build import Runner
+from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
+from tracec.guards import PLAIN, steps_key
+from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
+from tracec.ir.types import TensorType
+from tracec.record.backend import Device
 from tracec.record.backward import backward
 from tracec.record.call import Call, ProgramPullback
-from tracec.record.cell import Cell, add_reader, alias, new_tensor
+from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
+from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, edge_of
+from tracec.record.tape import Operation, edge_of, enable_grad
 from tracec.record.tensor import Tensor
+
+#: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +90,8 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> list
         if e in by_edge:
             found[e] = by_edge[e]
         elif isinstance(e, Cell):
-            found[e] = e  # type: ignore[assignment]
+            if not recorder.is_inside(e):
+                found[e] = e  # type: ignore[assignment]
         elif e.recorder is not recorder and e.pullback.needs:
             raise RecordError("compile: a tensor from outside that the function closes over carries gradients")
         elif e.freed:
@@ -113,101 +124,235 @@ class Replay:
     Args:
         recording: What was recorded.
         forward: The program.
+        places: For each output of ``forward`` where it lies; two of one place are one array, and those of
+            ``("input", k)`` are the array of an input.
         out: What the function returned when it was recorded.
         arguments: The tensors that it was given then.
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
+        captured: Memory that the function reaches otherwise than by its arguments.
     """
 
     def __init__(
-        self, recording: Recording, forward: Runner, out: Any, arguments: Sequence[Tensor],
-        backwards: Sequence[Backward], inputs: Sequence[int],
+        self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
+        backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self._surroundings = recording.surroundings
+        here = {id(t): k for k, t in enumerate(arguments)}
+        self._checks = Checks(recording.checks, recording.graph.inputs)
+        self._check_finders = [_finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
-        self._shared = tuple(id(t._storage) in self._storages for t in arguments)
-        self.grad_reads = [(weakref.ref(t), present) for t, present in recording.grad_reads.items()]
+        whole = {v.argument for v in self.inputs if v.whole}
+        self._arguments = tuple(
+            _Argument(
+                t._storage if id(t._storage) in self._storages or t._storage in captured else None,
+                tuple(map(steps_key, t._steps)),
+                t._storage.type if k in whole else None,
+            )
+            for k, t in enumerate(arguments)
+        )
+        self._grad_reads = [(_locator(t, here), present) for t, present in recording.grad_reads.items()]
         position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
-        shift = len(recording.results) - len(find_tensors(out))
-        self.writes = [(position[s], output - shift) for s, output in recording.writes]
-        self.grads = [(t, None if output is None else output - shift) for t, output in recording.grads]
-        self.backwards = {b.derivative.result: b for b in backwards}
-        here = {id(t): k for k, t in enumerate(arguments)}
         tensors = find_tensors(out)
-        self._makers = [self._maker(k, r, here) for k, r in enumerate(recording.results[: len(tensors)])]
-        self._rebuild = _rebuilder(out)
-        self._finders = [_finder(v) for v in self.inputs]
+        shift = len(recording.results) - len(tensors)
+        self._writes = [(position[s], output - shift) for s, output in recording.writes]
+        self._grads = [(_locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
+        self._backwards = {b.derivative.result: b for b in backwards}
+        self._finders = [_finder(v, here) for v in self.inputs]
+        self._storage_finders = [_storage_finder(v, here) for v in self.inputs]
+        self._makers = _makers(recording.results[: len(tensors)], here, self._backwards)
+        self._rebuild = rebuilder(out)
+        self._copies = self._outputs_to_copy(places, len(tensors))
+        self._owners = self._memory_of_outputs(places, len(tensors))
+
+    def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
+        """Outputs that need memory of their own: those that are an input's, or another output's as well."""
+        written = dict(self._writes)
+        used = [*written.values(), *range(count), *(output for _, output in self._grads if output is not None)]
+        seen: set[Place] = {("input", i) for i in range(len(self.inputs))}
+        found = []
+        for output in dict.fromkeys(used):
+            place = places[output]
+            if place in seen and not (place[0] == "input" and written.get(place[1]) == output):
+                found.append(output)
+            seen.add(place)
+        return tuple(found)
+
+    def _memory_of_outputs(self, places: Sequence[Place], count: int) -> dict[int, Place]:
+        """Outputs that are the memory of an input or of a result: of which one."""
+        found = {("input", k): ("input", k) for k in range(len(self.inputs))}
+        found.update({places[k]: ("result", k) for k in reversed(range(count)) if k not in self._copies})
+        return {i: found[place] for i, place in enumerate(places) if place in found}
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
         if not self._surroundings.hold():
             return False
-        for reference, present in self.grad_reads:
-            tensor = reference()
-            if tensor is not None and (tensor._grad is not None) != present:
+        for tensor_of, present in self._grad_reads:
+            if (tensor_of(arguments)._grad is not None) != present:
                 return False
-        if not self._storages:
-            return True
-        return all((id(t._storage) in self._storages) == s for t, s in zip(arguments, self._shared, strict=True))
+        storages = self._storages
+        for t, (storage, steps, whole) in zip(arguments, self._arguments, strict=True):
+            if storage is None:
+                if id(t._storage) in storages:
+                    return False
+                if whole is None or not (steps or t._steps):
+                    continue
+            elif t._storage is not storage:
+                return False
+            if tuple(map(steps_key, t._steps)) != steps or (whole is not None and t._storage.type != whole):
+                return False
+        return True
 
     def __call__(self, arguments: Sequence[Tensor]) -> Any:
         given = [find(arguments) for find in self._finders]
         arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in given]
-        for i, _ in self.writes:
-            self.inputs[i].find_storage(arguments).about_to_change()
+        if self._checks:
+            self._checks([find(arguments) for find in self._check_finders])
+        for i, _ in self._writes:
+            self._storage_finders[i](arguments).about_to_change()
         outputs = self.forward(arrays)
-        for i, output in self.writes:
+        for output in self._copies:
+            outputs[output] = outputs[output].copy()
+        for i, output in self._writes:
             if outputs[output] is not given[i]:
                 given[i][...] = outputs[output]
-        for tensor, at in self.grads:
-            tensor._grad = None if at is None else new_tensor(outputs[at])
-        return self._rebuild(iter([make(outputs, arguments, arrays) for make in self._makers]))
+        for tensor_of, at in self._grads:
+            tensor_of(arguments)._grad = None if at is None else new_tensor(outputs[at])
+        call = _Call(outputs, arguments, arrays, [])
+        for make in self._makers:
+            call.made.append(make(call))
+        for k, program in self._backwards.items():
+            call.made[k]._history = self._history(program, call, call.made[k])
+        return self._rebuild(iter(call.made))
 
     # Results ----------------------------------------------------------------------------------------------
 
-    def _maker(self, k: int, result: Result, here: Mapping[int, int]) -> Callable[..., Tensor]:
-        """How the k-th result is made from outputs, arguments and input arrays."""
-        tensor, at = result.tensor, result.output
-        if result.outside:
-            argument = here.get(id(tensor))
-            if argument is not None:
-                return lambda outputs, arguments, arrays: arguments[argument]
-            if not result.steps:
-                return lambda outputs, arguments, arrays: tensor
-            lifted = next((v for v in self.inputs if v.storage is tensor._storage), None)
-            if lifted is None or lifted.argument is None:
-                return lambda outputs, arguments, arrays: alias(tensor)
-            return _view_maker(lifted, result.steps)
-        program = self.backwards.get(k)
-        if program is not None:
-            return lambda outputs, arguments, arrays: self._with_history(program, outputs, at, arguments, arrays)
-        if result.requires_grad:
-            return lambda outputs, arguments, arrays: _spent(outputs[at])
-        return lambda outputs, arguments, arrays: new_tensor(outputs[at])
-
-    def _with_history(
-        self, program: Backward, outputs: list[Any], at: int, arguments: Sequence[Tensor], arrays: list[Any]
-    ) -> Tensor:
-        """A result whose gradients go back through the compiled program."""
-        result = new_tensor(outputs[at])
-        targets = [arguments[t] if isinstance(t, int) else t for t in program.derivative.targets]
+    def _history(self, program: Backward, call: _Call, result: Tensor) -> Operation:
+        """Where gradients of a result go back: through the compiled program."""
+        targets = [call.arguments[t] if isinstance(t, int) else t for t in program.derivative.targets]
         edges = tuple(edge_of(t) for t in targets)
-        count = len(program.residuals)
-        pullback = ProgramPullback(tuple(range(count)), program.gives, program.run)
+        pullback = ProgramPullback(tuple(range(len(program.residuals))), program.gives, program.run)
         operation = Operation(Call(_COMPILED, (), (), result._type), edges, pullback, None)
         operation.saved = []
         me = weakref.ref(operation)
         for from_output, i in program.residuals:
-            operation.saved.append(outputs[i] if from_output else arrays[i])
-            readers: list[Any] = [] if from_output else self.inputs[i].find_storage(arguments).readers
-            if not from_output:
+            operation.saved.append(call.outputs[i] if from_output else call.arrays[i])
+            readers: list[Any] = []
+            source = self._owners.get(i) if from_output else ("input", i)
+            if source is not None:  # memory that others can write into
+                place, k = source
+                storage = self._storage_finders[k](call.arguments) if place == "input" else call.made[k]._storage
+                readers = storage.readers
                 add_reader(readers, me)
             operation.readers.append(readers)
-        result._history = operation
-        return result
+        return operation
+
+
+class _Argument(NamedTuple):
+    """How an argument looked at memory.
+
+    Attributes:
+        storage: Its memory, where the function reaches that otherwise too, so that it has to be the same again.
+        steps: Its view steps.
+        whole: Type of all of its memory, where all of it is an input.
+    """
+
+    storage: Storage | None
+    steps: tuple[Hashable, ...]
+    whole: TensorType | None
+
+
+class _Call(NamedTuple):
+    """One call under way: what the program gave, what it was given, and the results so far."""
+
+    outputs: list[Any]
+    arguments: Sequence[Tensor]
+    arrays: list[Any]
+    made: list[Tensor]
+
+
+_Maker = Callable[[_Call], Tensor]
+
+
+def _makers(results: Sequence[Result], here: Mapping[int, int], has_program: Container[int]) -> list[_Maker]:
+    """How each result is made; a tensor that is returned twice is made once."""
+    makers: list[_Maker] = []
+    first: dict[int, int] = {}
+    memory: dict[Storage, int] = {}
+    for k, result in enumerate(results):
+        earlier = first.setdefault(id(result.tensor), k)
+        if earlier != k:
+            makers.append(_again(earlier))
+        elif result.outside:
+            makers.append(_look_outside(result, here))
+        else:
+            source = memory.setdefault(result.tensor._storage, k)
+            spent = result.requires_grad and k not in has_program
+            makers.append(_result(result, None if source == k else source, spent))
+    return makers
+
+
+def _again(k: int) -> _Maker:
+    return lambda call: call.made[k]
+
+
+def _result(result: Result, source: int | None, spent: bool) -> _Maker:
+    """A tensor over an output, or over the memory of an earlier result."""
+    at, steps = result.output, result.steps if result.shared else ()
+
+    def make(call: _Call) -> Tensor:
+        made = new_tensor(call.outputs[at] if source is None else call.made[source]._storage.array)
+        if source is not None:
+            made._storage = call.made[source]._storage
+        if steps:
+            made = _look(made, steps)
+        if spent:
+            made._history = _spent(made)
+        return made
+
+    return make
+
+
+def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
+    """An argument, a tensor that the function closes over, or a view of one."""
+    tensor, steps, tracked = result.tensor, result.steps, result.requires_grad
+    argument = here.get(id(tensor))
+    if argument is not None:
+        return lambda call: call.arguments[argument]
+    base: Any = tensor
+    while base._base is not None and id(base) not in here:
+        base = base._base
+    k = here.get(id(base), result.argument)
+    if k is None and (tracked or not steps):
+        return lambda call: tensor
+    if k is None:
+        return lambda call: alias(tensor)
+
+    def make(call: _Call) -> Tensor:
+        given = call.arguments[k]
+        if tracked:
+            with enable_grad():
+                for step in steps[len(given._steps) :]:
+                    given = apply(step.op, (given,), step.keywords)
+            return given
+        whole: Tensor = alias(given)
+        whole._array, whole._steps = given._storage.array, ()
+        return _look(whole, steps)
+
+    return make
+
+
+def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
+    """A view of all of some memory, that no gradient flows through."""
+    view: Tensor = alias(whole)
+    view._steps = tuple(steps)
+    for call in steps:
+        view._array = call.op.eager(np, view._array, **call.keywords)
+    return view
 
 
 def _compiled(*_: Any) -> Any:
@@ -222,15 +367,19 @@ _COMPILED = Operator(
 )  # fmt: skip
 
 
-def _spent(array: Any) -> Tensor:
-    """A result whose history the function itself went back through: going back again is an error, as it is eagerly."""
-    made = new_tensor(array)
+def _spent(result: Tensor) -> Operation:
+    """What the function itself went back through: going back again is an error, as it is eagerly."""
     pullback = ProgramPullback((0,), (), lambda arrays: [])
-    made._history = Operation(Call(_COMPILED, (), (), made._type), (), pullback, None)
-    return made
+    return Operation(Call(_COMPILED, (), (), result._type), (), pullback, None)
 
 
-def _finder(lifted: Lifted) -> Callable[[Sequence[Tensor]], Any]:
+def _locator(tensor: Tensor, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Tensor]:
+    """How a tensor is found: as an argument, or as it is."""
+    k = here.get(id(tensor))
+    return (lambda arguments: tensor) if k is None else (lambda arguments: arguments[k])
+
+
+def _finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Any]:
     """How an input's array is found."""
     k = lifted.argument
     if k is not None:
@@ -238,36 +387,74 @@ def _finder(lifted: Lifted) -> Callable[[Sequence[Tensor]], Any]:
             return lambda arguments: arguments[k]._storage.array
         return lambda arguments: arguments[k]._array
     if lifted.grad_of is not None:
-        return lifted.find
+        owner, whole = _locator(lifted.grad_of, here), lifted.whole
+
+        def find(arguments: Sequence[Tensor]) -> Any:
+            grad: Any = owner(arguments)._grad
+            return grad._storage.array if whole else grad._array
+
+        return find
     storage, array = lifted.storage, lifted.array
     if lifted.whole:
         return lambda arguments: storage.array
     return lambda arguments: array
 
 
-def _view_maker(lifted: Lifted, steps: Sequence[Call]) -> Callable[..., Tensor]:
-    def make(outputs: Any, arguments: Sequence[Tensor], arrays: Any) -> Tensor:
-        argument = arguments[lifted.argument or 0]
-        view: Tensor = alias(argument)
-        view._array, view._steps = argument._storage.array, tuple(steps)
-        for call in steps:
-            view._array = call.op.eager(np, view._array, **call.keywords)
-        return view
+def _storage_finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Storage]:
+    """How an input's memory is found."""
+    k = lifted.argument
+    if k is not None:
+        return lambda arguments: arguments[k]._storage
+    if lifted.grad_of is not None:
+        owner = _locator(lifted.grad_of, here)
+        return lambda arguments: owner(arguments)._grad._storage  # type: ignore[union-attr]
+    storage = lifted.storage
+    return lambda arguments: storage
 
-    return make
+
+def foreign(out: Any) -> Any:
+    """An object in a result that a program cannot make again; None where there is none."""
+    if isinstance(out, (Cell, *PLAIN, DType, Device, type, types.FunctionType)):
+        return None
+    parts: Any = None
+    if isinstance(out, (list, tuple)):
+        parts = out
+    elif isinstance(out, dict):
+        parts = out.values()
+    elif is_dataclass(out):
+        parts = [getattr(out, f.name) for f in fields(out)]
+    else:
+        return out
+    return next((found for v in parts if (found := foreign(v)) is not None), None)
 
 
-def _rebuilder(out: Any) -> Callable[[Any], Any]:
+def rebuilder(out: Any) -> Callable[[Any], Any]:
     """From a value with tensors in it, how to make one of the same structure with others."""
     if isinstance(out, Cell):
         return next
+    cls = type(out)
     if isinstance(out, (list, tuple)):
-        parts = [_rebuilder(v) for v in out]
-        cls = type(out)
+        parts = [rebuilder(v) for v in out]
         if hasattr(cls, "_fields"):
             return lambda tensors: cls(*(p(tensors) for p in parts))
         return lambda tensors: cls(p(tensors) for p in parts)
     if isinstance(out, dict):
-        items = [(k, _rebuilder(v)) for k, v in out.items()]
-        return lambda tensors: {k: p(tensors) for k, p in items}
+        items = [(k, rebuilder(v)) for k, v in out.items()]
+        return lambda tensors: _filled_dict(cls, [(k, p(tensors)) for k, p in items])
+    if is_dataclass(out) and not isinstance(out, type):
+        attributes = [(f.name, rebuilder(getattr(out, f.name))) for f in fields(out)]
+
+        def make(tensors: Any) -> Any:
+            made = object.__new__(cls)
+            for name, part in attributes:
+                object.__setattr__(made, name, part(tensors))
+            return made
+
+        return make
     return lambda tensors: out
+
+
+def _filled_dict(cls: type[dict[Any, Any]], items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    made = cls.__new__(cls)
+    made.update(items)
+    return made

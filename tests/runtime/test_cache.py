@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -79,6 +80,7 @@ assert (y == 4).all()
 """
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_two_processes_compile_the_same_at_once(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     env = {**os.environ, "TRACEC_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root)}

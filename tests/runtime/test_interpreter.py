@@ -7,21 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.codegen.kernels import read_kernel as kernel
 from tests.ir.test_kernel_text import plan
 from tracec import ops  # noqa: F401 - plans name operators
 from tracec.errors import ArgumentError
-from tracec.ir import Kernel, parse, verify_kernel
 from tracec.runtime import interpreter
 from tracec.runtime.interpreter import run_kernel, run_plan
 
 Array = np.ndarray[Any, Any]
-
-
-def kernel(text: str) -> Kernel:
-    parsed = parse(text)
-    assert isinstance(parsed, Kernel)
-    verify_kernel(parsed)
-    return parsed
 
 
 def normal(*shape: int) -> Array:

@@ -278,9 +278,13 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         fail(DTypeError, f"one_hot: takes integers, {tensor.dtype.name} given", "cast it with .long()")
     if num_classes < 0:
         num_classes = int(ops.max(tensor, axes=tuple(range(tensor.ndim)))) + 1 if tensor.numel() else 0
-    if tensor.numel() and not 0 <= int(tensor._array.min()) <= int(tensor._array.max()) < num_classes:
-        found = f"{int(tensor._array.min())} to {int(tensor._array.max())}"
-        fail(ArgumentError, f"one_hot: classes from {found} for num_classes={num_classes}", "classes count from 0")
+
+    def test(values: Any) -> None:
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
+            found = f"{int(values.min())} to {int(values.max())}"
+            fail(ArgumentError, f"one_hot: classes from {found} for num_classes={num_classes}", "classes count from 0")
+
+    check_values(tensor, test, None)
     shape = (*tuple(tensor.shape), num_classes)
     here = ops.eq(iota(shape, tensor.ndim, dt.int64, tensor), reshaped(tensor, (*shape[:-1], 1)))
     return ops.cast(here, dtype=dt.int64)

@@ -41,9 +41,23 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 @tensor_method
 def view(input: Tensor, *shape: Any) -> Tensor:
-    """The same as `reshape`: tensors have no strides that could stand in the way."""
+    """The same elements in another shape, in the same memory.
+
+    Raises:
+        ShapeError: the sizes do not hold the same number of elements, or the elements do not lie in memory
+            in an order that the shape could look at.
+    """
     check_tensor("view", input)
-    return ops.reshape(input, shape=_shape_of("view", input, shape))
+    sizes = _shape_of("view", input, shape)
+    result = ops.reshape(input, shape=sizes)
+    if result.storage is not input.storage and not input.is_contiguous():
+        fail(
+            ShapeError,
+            f"view: shape {sizes} does not fit the memory of a tensor of shape {tuple(input.shape)} and strides "
+            f"{input.stride()}",
+            "use reshape(), which copies where it must, or contiguous() first",
+        )
+    return result
 
 
 @tensor_method

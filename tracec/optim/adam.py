@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import expm1, maximum, rsqrt, sqrt, zeros_like
+from tracec.functions import expm1, maximum, rsqrt, sqrt
 from tracec.optim.optimizer import (
     Group,
     Optimizer,
@@ -14,7 +14,6 @@ from tracec.optim.optimizer import (
     check_no_differentiable,
     check_option,
     gradient,
-    step_count,
 )
 from tracec.record.tensor import Tensor
 
@@ -89,10 +88,6 @@ class Adam(Optimizer):
         """The count of steps and the running estimates."""
         names = ("step", "exp_avg", "exp_avg_sq")
         return (*names, "max_exp_avg_sq") if group["amsgrad"] else names
-
-    def init_state(self, p: Tensor, group: Group) -> State:
-        """No steps, estimates of zeros."""
-        return {key: step_count(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""

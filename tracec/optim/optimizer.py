@@ -26,7 +26,7 @@ State = dict[str, Any]
 class Optimizer:
     """Base of the optimisers.
 
-    A subclass gives `init_state` and `update`, or overrides `step` as a whole.
+    A subclass gives `needed` and `update`, or overrides `step` as a whole.
 
     Args:
         params: Tensors to optimise, or dictionaries with ``params`` and options that differ from the defaults.
@@ -118,13 +118,13 @@ class Optimizer:
             known.add(id(p))
 
     def init_state(self, p: Tensor, group: Group) -> State:
-        """What to remember of a parameter before the first step.
+        """What to remember of a parameter before the first step: what is `needed`, all of it zeros.
 
         Args:
             p: A parameter.
             group: Its group.
         """
-        return {}
+        return {key: _scalar(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """Change parameters by their gradients; gradients are not recorded meanwhile.
@@ -259,11 +259,6 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _scalar(p: Tensor) -> Tensor:
     return tensor(0.0, device=p.device)
-
-
-def step_count(p: Tensor) -> Tensor:
-    """The number of steps of a parameter: 0, a float32 tensor with no dimensions, on the parameter's device."""
-    return _scalar(p)
 
 
 def gradient(p: Tensor, g: Tensor, group: Group, *, decay: bool = True) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import sqrt, zeros_like
+from tracec.functions import sqrt
 from tracec.optim.optimizer import (
     Group,
     Optimizer,
@@ -13,7 +13,6 @@ from tracec.optim.optimizer import (
     check_no_differentiable,
     check_option,
     gradient,
-    step_count,
 )
 from tracec.record.tensor import Tensor
 
@@ -84,10 +83,6 @@ class RMSprop(Optimizer):
         if group["centered"]:
             names.append("grad_avg")
         return names
-
-    def init_state(self, p: Tensor, group: Group) -> State:
-        """No steps, averages of zeros."""
-        return {key: step_count(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tracec.errors import ArgumentError
-from tracec.functions import where, zeros_like
+from tracec.functions import where
 from tracec.optim.optimizer import (
     Group,
     Optimizer,
@@ -14,7 +14,6 @@ from tracec.optim.optimizer import (
     check_no_differentiable,
     check_option,
     gradient,
-    step_count,
 )
 from tracec.record.tensor import Tensor
 
@@ -85,10 +84,6 @@ class SGD(Optimizer):
         if group["momentum"] == 0:
             return ()
         return ("momentum_buffer", "step") if group["dampening"] != 0 else ("momentum_buffer",)
-
-    def init_state(self, p: Tensor, group: Group) -> State:
-        """A direction of zeros."""
-        return {key: step_count(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
 
     def _load(self, p: Tensor, group: Group, values: Mapping[str, Any]) -> None:
         # PyTorch keeps no count: where it has a direction, the first step is done.

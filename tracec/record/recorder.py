@@ -12,6 +12,7 @@ view's node is replaced by the view steps over it.
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +193,11 @@ class Recorder:
         if not self.is_inside(x):
             self._flags.setdefault(x, x._requires_grad)
 
+    def changed_outside(self) -> bool:
+        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
+        flags = any(x._requires_grad is not before for x, before in self._flags.items())
+        return flags or not all(s.holds() for s in self._seen.values())
+
     def decide(self, x: Any, array: Any, how: str) -> None:
         """Note that the function asked for a tensor's values."""
         self.decisions.append(Decision(self.node_of(x), np.array(array), how))
@@ -221,7 +227,9 @@ class Recorder:
             outputs.append(node)
             return len(outputs) - 1
 
-        results = [self._result(t, emit) for t in find_tensors(out)]
+        found = find_tensors(out)
+        looks = Counter({id(t): t._storage for t in found}.values())
+        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
         writes = []
         for storage in self._written:
             assert storage.node is not None
@@ -250,11 +258,13 @@ class Recorder:
             checks=tuple(Check(n, c.test, c.bounds) for n, c in zip(replaced[at:], self.checks, strict=True)),
         )
 
-    def _result(self, x: Tensor, emit: Any) -> Result:
+    def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
         """How a returned tensor is made again: from an output, or as a look at memory from outside."""
         inside = self.is_inside(x)
         known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}
-        index = emit(self.node_of(x))
+        node = self.node_of(x)
+        shared = shared and inside
+        index = emit(x._storage.node if shared else node)
         edge = edge_of(x)
         return Result(
             tensor=x,
@@ -262,7 +272,9 @@ class Recorder:
             lifted=None if inside else known.get(x._storage),
             outside=not inside,
             steps=x._steps,
+            shared=shared,
             requires_grad=edge is not None and edge is not x,
+            argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
         )
 
     def rollback(self) -> None:

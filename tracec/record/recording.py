@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.ir.graph import Graph
@@ -134,7 +134,9 @@ class Result:
         lifted: The input whose memory it looks at, where that is memory from outside which was lifted whole.
         outside: It looks at memory from outside.
         steps: Its view steps over its memory.
+        shared: Another result looks at the same memory, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
+        argument: Position of an argument that looks at the same memory, where it is from outside.
     """
 
     tensor: Tensor
@@ -142,7 +144,9 @@ class Result:
     lifted: int | None
     outside: bool
     steps: tuple[Call, ...]
+    shared: bool
     requires_grad: bool
+    argument: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,3 +199,6 @@ def _tensors(value: Any) -> Iterator[Any]:
     elif isinstance(value, dict):
         for v in value.values():
             yield from _tensors(v)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for f in fields(value):
+            yield from _tensors(getattr(value, f.name))
