@@ -151,7 +151,7 @@ class Compiled:
         for name, value in kwargs.items():
             parts.append(name)
             flatten(value, tensors, parts, kept)
-        if len({id(t._storage) for t in tensors}) != len(tensors):  # arguments that share memory
+        if len(tensors) > 1 and len({id(t._storage) for t in tensors}) != len(tensors):  # arguments that share memory
             first: dict[int, int] = {}
             for k, t in enumerate(tensors):
                 parts += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
