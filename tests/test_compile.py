@@ -14,7 +14,7 @@ import pytest
 
 import tracec
 from tracec import build
-from tracec.errors import ArgumentError, GradientError, ShapeError
+from tracec.errors import ArgumentError, CompileError, GradientError, ShapeError
 
 
 def tensor(*shape: int, seed: int = 0, requires_grad: bool = False):
@@ -290,3 +290,16 @@ def test_compiled_in_a_fresh_process_comes_from_the_cache(tmp_path):
     ]
     assert runs[0].stdout == runs[1].stdout
     assert any(tmp_path.rglob("*.so"))
+
+
+def test_source_that_the_compiler_rejects_is_run_in_numpy_after_a_warning(monkeypatch):
+    def reject(plan, program):
+        raise CompileError("gcc rejects generated C", hint="please report this")
+
+    w = tensor(3)
+    step = tracec.compile(lambda x: w.add_(x))
+    monkeypatch.setattr(build.cpu_runtime, "load", reject)
+    with pytest.warns(RuntimeWarning, match=r"rejects generated C(.|\n)*operator by operator"):
+        step(tracec.ones(3))
+    step(tracec.ones(3))
+    same(w, tensor(3) + 2)

@@ -36,7 +36,7 @@ def table(op):
     return Graph(tuple(inputs), tuple(outputs), op.name), arrays, expected
 
 
-def compare(found, expected, op):
+def compare(found, expected):
     for f, e in zip(found, expected, strict=True):
         # Vector mathematics is good to a few units in the last place; sums of products add up more.
         scale = max(1.0, float(np.abs(e.astype(np.float64)).max(initial=0, where=np.isfinite(e.astype(np.float64)))))
@@ -50,7 +50,7 @@ def test_interpreted_is_eager(op, target):
     graph, arrays, expected = table(op)
     plan = make_plan(graph, TARGETS[target])
     verify_plan(plan)
-    compare(run_plan(plan, arrays), expected, op)
+    compare(run_plan(plan, arrays), expected)
 
 
 @pytest.mark.parametrize("op", OPERATORS, ids=str)
@@ -61,4 +61,4 @@ def test_compiled_is_eager(op):
         program = cpu.load(plan, c_codegen.render(plan))
     except CompilerMissing as missing:
         pytest.skip(str(missing))
-    compare(program(arrays), expected, op)
+    compare(program(arrays), expected)

@@ -79,6 +79,15 @@ class Graph:
         return f"<graph {self.name}: {len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
 
 
+def backward_part(graph: Graph) -> set[Node]:
+    """What differentiation made, the copies made for it, and what depends on either: told by `Node.origin`."""
+    found: set[Node] = set()
+    for node in graph.nodes:
+        if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
+            found.add(node)
+    return found
+
+
 def topological(outputs: Iterable[Node]) -> list[Node]:
     """Every node that the outputs need, operands first."""
     return topological_until(outputs, ())

@@ -79,22 +79,6 @@ def normalize_axis(axis: int, ndim: int) -> int:
     return axis % bound
 
 
-def normalize_axes(axes: int | Iterable[int] | None, ndim: int) -> Shape:
-    """Sorted, distinct axes counted from the front; None means all of them.
-
-    Raises:
-        AxisError: an axis is out of range.
-        ShapeError: an axis is named twice.
-    """
-    if axes is None:
-        return tuple(range(ndim))
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
-    found = [normalize_axis(a, ndim) for a in given]
-    if len(set(found)) != len(found):
-        raise ShapeError(f"axes {given} name an axis twice", hint="name each axis once")
-    return tuple(sorted(found)) if ndim else ()
-
-
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape that all of these broadcast to, by NumPy's rules.
 

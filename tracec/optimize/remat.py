@@ -8,7 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from tracec.ir.graph import Graph, topological_until
+from tracec.ir.graph import Graph, backward_part, topological_until
 from tracec.ir.node import Node, is_constant, is_input
 
 #: Families that may be computed again: they fuse into the kernel that reads them.
@@ -39,7 +39,7 @@ def remat(graph: Graph) -> Graph:
     random numbers) and what the backward part reads; of several the one closest to the backward part.
     Graph inputs and outputs live through it anyway and cost nothing. Copies have the origin ``remat``.
     """
-    backward = _backward(graph)
+    backward = backward_part(graph)
     needed = {i for n in backward for i in n.inputs if i not in backward and _is_value(i)}
     again = _computed_again(graph, needed)
     again -= _stored_anyway(graph, backward)
@@ -50,14 +50,6 @@ def remat(graph: Graph) -> Graph:
 
 def _is_value(node: Node) -> bool:
     return not is_input(node) and not is_constant(node)
-
-
-def _backward(graph: Graph) -> set[Node]:
-    found: set[Node] = set()
-    for node in graph.nodes:
-        if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
-            found.add(node)
-    return found
 
 
 def _is_cheap(node: Node) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tracec.ir import index as ix
-from tracec.ir.graph import Graph
+from tracec.ir.graph import Graph, backward_part
 from tracec.ir.kernel import Const, Expr
 from tracec.ir.lower import ContractionSpec, Index, Library, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant, is_input
@@ -104,7 +104,7 @@ class Partition:
         self.routines = routines
         self.inlined = inlined
         self.roots = self._roots()
-        self.backward = _backward(graph)
+        self.backward = backward_part(graph)
         self.rank = {n: k for k, n in enumerate(graph.nodes)}
         self.group_of: dict[Node, Group] = {}
         self.refused: list[Refused] = []
@@ -299,15 +299,6 @@ class Partition:
 
 def _is_remat(group: Group) -> bool:
     return any(n.origin.startswith("remat") for n in group.nodes)
-
-
-def _backward(graph: Graph) -> set[Node]:
-    """What differentiation made, copies made for it, and what depends on either."""
-    found: set[Node] = set()
-    for node in graph.nodes:
-        if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
-            found.add(node)
-    return found
 
 
 def _zeros(node: Node) -> Index:

@@ -48,10 +48,6 @@ class _Parsed:
     masked: tuple[int, Any] | None = None
 
 
-def _is_array(k: Any) -> bool:
-    return isinstance(k, (Cell, np.ndarray, list))
-
-
 def _normalise(key: Any) -> list[Any]:
     """The parts of an index, lists and arrays as tensors."""
     parts = list(key) if isinstance(key, tuple) else [key]
