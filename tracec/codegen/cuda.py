@@ -52,6 +52,34 @@ class CudaKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Workspace:
+    """Memory that one step needs for itself, such as the counters of a scan, in place of one of the plan's values.
+
+    Attributes:
+        offset: Bytes from the workspace's start, a multiple of 256.
+    """
+
+    offset: int
+
+
+#: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
+Argument = int | Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Sets bytes of the workspace to zero before the steps that count on it.
+
+    Attributes:
+        offset: Where they start.
+        nbytes: How many they are.
+    """
+
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CudaLaunch:
     """One launch.
 
@@ -59,15 +87,18 @@ class CudaLaunch:
         kernel: Index into `CudaProgram.kernels`.
         entry: Which of its functions.
         grid: Blocks along x, y, z.
-        args: For each run, the plan's value behind each buffer; one run unless the entry has a table.
+        args: For each run, what is behind each buffer; one run unless the entry has a table.
         sizes: For each run, its number of elements, where the entry has a table.
     """
 
     kernel: int
     entry: int
     grid: tuple[int, int, int]
-    args: tuple[tuple[int, ...], ...]
+    args: tuple[tuple[Argument, ...], ...]
     sizes: tuple[int, ...] = ()
+
+
+CudaStep = CudaLaunch | Clear | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +109,13 @@ class CudaProgram:
         arch: What it is for, ``sm_90``.
         kernels: Distinct kernels, as in the plan.
         steps: Launches and library calls, in order.
+        workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
     """
 
     arch: str
     kernels: tuple[CudaKernel, ...]
-    steps: tuple[CudaLaunch | LibraryCall, ...]
+    steps: tuple[CudaStep, ...]
+    workspace_bytes: int = 0
 
     def __str__(self) -> str:
         return "\n".join(k.source for k in self.kernels)
@@ -100,7 +133,7 @@ def render(plan: Plan, arch: str) -> CudaProgram:
         if isinstance(step, Launch):
             most[step.kernel] = max(most[step.kernel], len(step.args))
     kernels = tuple(render_kernel(k, runs) for k, runs in zip(plan.kernels, most, strict=True))
-    steps: list[CudaLaunch | LibraryCall] = []
+    steps: list[CudaStep] = []
     for step in plan.steps:
         steps.extend(_launches(step, kernels[step.kernel]) if isinstance(step, Launch) else [step])
     return CudaProgram(arch, kernels, tuple(steps))
