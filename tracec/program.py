@@ -108,20 +108,21 @@ class Program:
     backward: tuple[tuple[Derivative, Built, Later], ...]
     inputs: tuple[int, ...]
 
-    def load(self) -> Replay:
-        """Compile or find the programs and make them callable."""
+    def load(self, launcher: str = "gpu", graphs: bool = True) -> Replay:
+        """Compile or find the programs and make them callable; see `tracec.build.load`."""
         backwards = []
         for derivative, built, later in self.backward:
             gives, position = [], 0
             for g in derivative.grads:
                 gives.append(None if g is None else position)
                 position += g is not None
-            backwards.append(Backward(derivative, load(built), later.residuals, tuple(gives)))
+            backwards.append(Backward(derivative, load(built, launcher, graphs), later.residuals, tuple(gives)))
         recorded = self.recorded
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
         places = [(v.place, v.index) for v in values]
+        forward = load(self.forward, launcher, graphs)
         return Replay(
-            recorded.recording, load(self.forward), places, recorded.out, recorded.arguments, backwards, self.inputs,
+            recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
             recorded.captured,
         )  # fmt: skip
 

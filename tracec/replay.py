@@ -8,8 +8,6 @@ from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tracec.build import Runner
 from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
@@ -17,7 +15,7 @@ from tracec.guards import PLAIN, steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
-from tracec.record.backend import Device
+from tracec.record.backend import Device, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call, ProgramPullback
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
@@ -65,7 +63,8 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         if targets is None:  # the function went back itself and freed what that takes
             continue
         tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
-        cotangent = new_tensor(np.ones(result._array.shape, result._array.dtype))
+        with on(result._device):
+            cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
         recorder.arguments = (*recorder.arguments, cotangent)
         recorder.node_of(cotangent)
         grads = backward([result], [cotangent], tensors, True, False, False)
@@ -214,7 +213,7 @@ class Replay:
 
     def __call__(self, arguments: Sequence[Tensor]) -> Any:
         given = [find(arguments) for find in self._finders]
-        arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in given]
+        arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._only is not None:
             return new_tensor(self.forward(arrays)[self._only])
         if self._checks:
@@ -358,7 +357,7 @@ def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
     view: Tensor = alias(whole)
     view._steps = tuple(steps)
     for call in steps:
-        view._array = call.op.eager(np, view._array, **call.keywords)
+        view._array = call.op.eager(module(view._device), view._array, **call.keywords)
     return view
 
 
