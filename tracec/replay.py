@@ -19,6 +19,7 @@ from tracec.record.backend import Device, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call, ProgramPullback
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
+from tracec.record.check import Range, test_later
 from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors
@@ -130,16 +131,19 @@ class Replay:
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
         captured: Memory that the function reaches otherwise than by its arguments.
+        ranges: Conditions on the values of the program's last output.
     """
 
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
         backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
+        ranges: Sequence[Range] = (),
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self._surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
+        self._ranges = ranges
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._check_finders = [_finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
@@ -167,7 +171,7 @@ class Replay:
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
         result = recording.results[0] if isinstance(out, Cell) else None
-        busy = self._checks or self._writes or self._grads or self._copies or self._backwards
+        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards
         fresh = result is not None and not (busy or result.outside or result.requires_grad or result.shared)
         #: The output that is all there is to give: then a call is little more than that of the program.
         self._only = result.output if result is not None and fresh else None
@@ -221,6 +225,8 @@ class Replay:
         for i, _ in self._writes:
             self._storage_finders[i](arguments).about_to_change()
         outputs = self.forward(arrays)
+        if self._ranges:
+            test_later(outputs.pop(), self._ranges)
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         for i, output in self._writes:

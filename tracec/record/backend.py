@@ -119,6 +119,35 @@ def to_device(array: Any, device: str) -> Any:
         return xp.asarray(array)
 
 
+class Readback:
+    """A copy of a CuPy array on its way to the host, behind what is queued in the current stream.
+
+    Args:
+        array: A contiguous array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        cupy = module(device_of(array))
+        self._shape, self._dtype = array.shape, array.dtype
+        self._memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+        with array.device:
+            stream = cupy.cuda.get_current_stream()
+            array.data.copy_to_host_async(self._memory.ptr, array.nbytes, stream)
+            self._event = cupy.cuda.Event(disable_timing=True)
+            self._event.record(stream)
+
+    @property
+    def done(self) -> bool:
+        """Whether the values have come."""
+        return bool(self._event.done)
+
+    def values(self) -> Any:
+        """The values, waited for, as a NumPy array."""
+        self._event.synchronize()
+        size = int(np.prod(self._shape))
+        return np.frombuffer(self._memory, self._dtype, size).reshape(self._shape).copy()
+
+
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays may have bytes in common."""
     if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
