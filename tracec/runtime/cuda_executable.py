@@ -6,8 +6,6 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from tracec.errors import OutOfMemoryError
 from tracec.ir.launch import Clear, CudaLaunch, Workspace
 from tracec.ir.operator import OPERATORS
@@ -48,7 +46,9 @@ class CudaExecutable:
         self._arena_bytes = self._arena_peak + program.workspace_bytes
         self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
         self._outputs = self._own_outputs()
-        self._inputs = [(position, v) for position, v in enumerate(plan.inputs)]
+        self._inputs = list(enumerate(plan.inputs))
+        places = [(v, plan.values[v]) for v in plan.outputs]
+        self._results = [(v, value.index if value.place == "input" else None) for v, value in places]
         self._host = [p for p, v in self._inputs if plan.values[v].type.device == "cpu"]
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
@@ -84,7 +84,8 @@ class CudaExecutable:
         arrays = list(inputs)
         for position in self._host:
             arrays[position] = cupy.asarray(arrays[position])
-        moved = self._aligned(arrays)
+        addresses = [a.data.ptr for a in arrays]
+        moved = self._aligned(arrays, addresses)
         stream = self._stream_of().ptr
         arena = arena_of(self._device, stream)
         with arena.lock:
@@ -93,7 +94,7 @@ class CudaExecutable:
                 base = arena.base(cupy, self._arena_bytes)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
-            pointers = {v: arrays[p].data.ptr for p, v in self._inputs}
+            pointers = dict(zip(self.plan.inputs, addresses, strict=True))
             for v, array in made.items():
                 pointers[v] = array.data.ptr
             if self._graphs is None or not self._graphs.replay(stream, pointers, arena, base, self._queue):
@@ -104,8 +105,7 @@ class CudaExecutable:
         for position in self._host:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = cupy.asnumpy(arrays[position])
-        places = [(self.plan.values[v], v) for v in self.plan.outputs]
-        return [inputs[value.index] if value.place == "input" else made[v] for value, v in places]
+        return [made[v] if given is None else inputs[given] for v, given in self._results]
 
     def _queue(self, stream: int, pointers: dict[int, int], base: int) -> None:
         """Queue every step."""
@@ -142,12 +142,13 @@ class CudaExecutable:
                 found.setdefault(v, position)
         return [(position, v) for v, position in found.items()]
 
-    def _aligned(self, arrays: list[Any]) -> list[tuple[int, Any]]:
+    def _aligned(self, arrays: list[Any], addresses: list[int]) -> list[tuple[int, Any]]:
         """Copies in place of arrays that do not lie where packs can be read: looks into the midst of others."""
         moved = []
         for position, need in self._alignment:
-            if arrays[position].data.ptr % need:
+            if addresses[position] % need:
                 arrays[position] = arrays[position].copy()
+                addresses[position] = arrays[position].data.ptr
                 moved.append((position, arrays[position]))
         return moved
 
@@ -257,6 +258,3 @@ def _describe(value: Value) -> str:
 
 def _arguments(step: Any) -> list[int | Workspace]:
     return [a for run in step.args for a in run] if isinstance(step, CudaLaunch) else []
-
-
-Array = np.ndarray[Any, np.dtype[Any]]
