@@ -55,6 +55,7 @@ class Device(str):
 
 
 CPU = Device("cpu")
+_CUDA: dict[int, Device] = {}
 
 
 def module(device: str) -> Any:
@@ -105,7 +106,10 @@ def on(device: str) -> AbstractContextManager[Any]:
 
 def device_of(array: Any) -> Device:
     """The device that an array lives on."""
-    return CPU if isinstance(array, np.ndarray) else Device(f"cuda:{array.device.id}")
+    if isinstance(array, np.ndarray):
+        return CPU
+    index = array.device.id
+    return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
 
 
 def to_device(array: Any, device: str) -> Any:

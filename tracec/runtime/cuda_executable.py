@@ -13,6 +13,7 @@ from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas
 from tracec.runtime.arena import ALIGNMENT, arena_of
 from tracec.runtime.cuda_graph import Graphs
+from tracec.runtime.spare import Spare
 
 #: Queues one step on a stream, given its handle.
 Step = Callable[[int], object]
@@ -45,10 +46,14 @@ class CudaExecutable:
         self._arena_peak = -(-plan.memory.peak_bytes // ALIGNMENT) * ALIGNMENT
         self._arena_bytes = self._arena_peak + program.workspace_bytes
         self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
-        self._outputs = self._own_outputs()
+        self._outputs = list(dict.fromkeys(v for v in plan.outputs if plan.values[v].place == "output"))
+        types = [plan.values[v].type for v in self._outputs]
+        self._spares = [Spare(cupy, t.shape, t.dtype.numpy, t.nbytes) for t in types]
         self._inputs = list(enumerate(plan.inputs))
-        places = [(v, plan.values[v]) for v in plan.outputs]
-        self._results = [(v, value.index if value.place == "input" else None) for v, value in places]
+        self._results = [
+            (True, plan.values[v].index) if plan.values[v].place == "input" else (False, self._outputs.index(v))
+            for v in plan.outputs
+        ]
         self._host = [p for p, v in self._inputs if plan.values[v].type.device == "cpu"]
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
@@ -58,10 +63,12 @@ class CudaExecutable:
         self._steps: list[Step] = [self._step(s, program) for s in program.steps]
         self._key: tuple[int, ...] = ()
         launches = sum(isinstance(s, (CudaLaunch, LibraryCall)) for s in program.steps)
-        movable = {v: plan.values[v].type.nbytes for _, v in self._inputs if v not in self._written}
-        movable |= {v: plan.values[v].type.nbytes for _, v in self._outputs}
+        sizes = [plan.values[v].type.nbytes for v in (*plan.inputs, *self._outputs)]
+        fixed = [k for k, v in enumerate(plan.inputs) if v in self._written]
+        movable = {k: size for k, size in enumerate(sizes) if k not in fixed}
         use_graphs = graphs and self._capturable and launches > 1
-        self._graphs = Graphs(cupy, movable, {v for _, v in self._outputs}) if use_graphs else None
+        self._graphs = Graphs(cupy, movable, len(plan.inputs)) if use_graphs else None
+        self._own = (*plan.inputs, *self._outputs)
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -90,38 +97,36 @@ class CudaExecutable:
         arena = arena_of(self._device, stream)
         with arena.lock:
             try:
-                made = {v: self._make(v) for _, v in self._outputs}
+                made = [spare.array(stream) for spare in self._spares]
                 base = arena.base(cupy, self._arena_bytes)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
-            pointers = dict(zip(self.plan.inputs, addresses, strict=True))
-            for v, array in made.items():
-                pointers[v] = array.data.ptr
-            if self._graphs is None or not self._graphs.replay(stream, pointers, arena, base, self._queue):
-                self._queue(stream, pointers, base)
+            addresses += [a.data.ptr for a in made]
+            if self._graphs is None or not self._graphs.replay(stream, addresses, arena, base, self._queue):
+                self._queue(stream, addresses, base)
         for position, array in moved:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = array
         for position in self._host:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = cupy.asnumpy(arrays[position])
-        return [made[v] if given is None else inputs[given] for v, given in self._results]
+        return [inputs[k] if given else made[k] for given, k in self._results]
 
-    def _queue(self, stream: int, pointers: dict[int, int], base: int) -> None:
+    def _queue(self, stream: int, addresses: Sequence[int], base: int) -> None:
         """Queue every step."""
-        key = (base, *pointers.values())
+        key = (base, *addresses)
         if key != self._key:
             self._key = ()
-            self._place(pointers, base)
+            self._place(addresses, base)
             for write in self._tables:
                 write()
             self._key = key
         for step in self._steps:
             step(stream)
 
-    def _place(self, pointers: dict[int, int], base: int) -> None:
+    def _place(self, addresses: Sequence[int], base: int) -> None:
         slots = self._slots
-        for v, address in pointers.items():
+        for v, address in zip(self._own, addresses, strict=True):
             slots[v] = address
         for v, offset in self._in_arena:
             slots[v] = base + offset
@@ -129,18 +134,6 @@ class CudaExecutable:
         for offset, slot in self._workspace_slots.items():
             slots[slot] = workspace + offset
         slots[len(slots) - 1] = workspace
-
-    def _make(self, v: int) -> Any:
-        kind = self.plan.values[v].type
-        return self._cupy.ndarray(kind.shape, kind.dtype.numpy)
-
-    def _own_outputs(self) -> list[tuple[int, int]]:
-        """Outputs that are made for the caller: position and value, each value once."""
-        found: dict[int, int] = {}
-        for position, v in enumerate(self.plan.outputs):
-            if self.plan.values[v].place == "output":
-                found.setdefault(v, position)
-        return [(position, v) for v, position in found.items()]
 
     def _aligned(self, arrays: list[Any], addresses: list[int]) -> list[tuple[int, Any]]:
         """Copies in place of arrays that do not lie where packs can be read: looks into the midst of others."""
@@ -240,7 +233,7 @@ class CudaExecutable:
         free, total = self._cupy.cuda.runtime.memGetInfo()
         largest = sorted(self.plan.values, key=lambda v: v.type.nbytes, reverse=True)[:8]
         lines = "\n  ".join(_describe(v) for v in largest if v.type.nbytes)
-        outputs = sum(self.plan.values[v].type.nbytes for _, v in self._outputs)
+        outputs = sum(self.plan.values[v].type.nbytes for v in self._outputs)
         return OutOfMemoryError(
             f"compile: no memory on cuda:{self._device} for {outputs} bytes of results and {self._arena_bytes} of "
             f"intermediate values ({free} of {total} bytes are free)",
