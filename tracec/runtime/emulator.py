@@ -9,7 +9,6 @@ written for the value that it is read as.
 from __future__ import annotations
 
 import ctypes
-import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -17,17 +16,12 @@ import numpy as np
 
 from tracec.errors import ArgumentError
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
-from tracec.ir.plan import LibraryCall, Plan
-from tracec.runtime.emulator_findings import Buffer
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep
+from tracec.ir.plan import Plan
 from tracec.runtime.emulator_launch import ORDERS, launch
 from tracec.runtime.emulator_library import Library, Source
+from tracec.runtime.emulator_memory import Array, Lives, Memory, name_of, owner_of
 from tracec.runtime.interpreter import call_library
-
-Array = np.ndarray[Any, Any]
-
-#: Alignment of memory that the emulator makes, as a GPU's allocator gives it.
-_ALIGN = 256
 
 
 class Table(Protocol):
@@ -108,11 +102,21 @@ class EmulatedPlan:
         order: How the threads of a block take turns.
     """
 
-    def __init__(self, plan: Plan, program: Program, library: Library | None, order: str) -> None:
+    def __init__(self, plan: Plan, program: Program, library: Library | None, order: str = "ascending") -> None:
         self.plan = plan
         self.program = program
         self.library = library
         self.order = order
+        self._lives = Lives(plan, program.steps)
+        self._owners = {owner_of(i): name_of(plan, i) for i in range(len(plan.values))}
+        self._alignment: dict[int, int] = {}
+        for step in program.steps:
+            if isinstance(step, CudaLaunch):
+                needed = program.kernels[step.kernel].entries[step.entry].alignment
+                for row in step.args:
+                    for argument, n in zip(row, needed, strict=False):
+                        if isinstance(argument, int):
+                            self._alignment[argument] = max(n, self._alignment.get(argument, 1))
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the plan.
@@ -128,43 +132,36 @@ class EmulatedPlan:
         """
         if len(inputs) != len(self.plan.inputs):
             raise ArgumentError(f"plan: takes {len(self.plan.inputs)} inputs, {len(inputs)} given")
-        return _Run(self, inputs).results()
+        checks = self.library is not None and self.library.checks
+        memory = Memory(self.plan, self._lives, self.program.workspace_bytes, self._alignment, inputs, checks)
+        at = -1
+        for number, (step, part_of) in enumerate(zip(self.program.steps, self._lives.steps, strict=True)):
+            while at < part_of:
+                memory.end(at)
+                at += 1
+                memory.begin(at)
+            self._run(step, memory, number)
+        return memory.results()
 
+    def _run(self, step: CudaStep, memory: Memory, number: int) -> None:
+        if isinstance(step, CudaLaunch):
+            self._launch(step, memory, number)
+        elif isinstance(step, Clear):
+            memory.clear(step)
+        else:
+            memory.read(step)
+            with np.errstate(all="ignore"):
+                call_library(self.plan, step, memory.arrays)
 
-class _Run:
-    """One run: the memory behind every value."""
-
-    def __init__(self, emulated: EmulatedPlan, inputs: Sequence[Array]) -> None:
-        self.plan, self.program, self.library = emulated.plan, emulated.program, emulated.library
-        self.order = emulated.order
-        self.seeds = itertools.count(1)
-        self.arena = aligned(self.plan.memory.peak_bytes)
-        self.workspace = aligned(self.program.workspace_bytes)
-        self.arrays: dict[int, Array] = dict(zip(self.plan.inputs, inputs, strict=True))
-        for i, value in enumerate(self.plan.values):
-            if i not in self.arrays:
-                nbytes = value.type.nbytes
-                piece = self.arena[value.offset :][:nbytes] if value.place == "arena" else aligned(nbytes)
-                self.arrays[i] = piece.view(value.type.dtype.numpy).reshape(value.type.shape)
-
-    def results(self) -> list[Array]:
-        for step in self.program.steps:
-            if isinstance(step, CudaLaunch):
-                self.launch(step)
-            elif isinstance(step, Clear):
-                self.workspace[step.offset : step.offset + step.nbytes] = 0
-            else:
-                self.call(step)
-        return [self.arrays[i] for i in self.plan.outputs]
-
-    def call(self, step: LibraryCall) -> None:
-        with np.errstate(all="ignore"):
-            call_library(self.plan, step, self.arrays)
-
-    def launch(self, step: CudaLaunch) -> None:
+    def _launch(self, step: CudaLaunch, memory: Memory, number: int) -> None:
         kernel = self.program.kernels[step.kernel]
         entry = kernel.entries[step.entry]
-        buffers = [[self.buffer(kernel.ir, k, a) for k, a in enumerate(row)] for row in step.args]
+        own: Sequence[int] = getattr(entry, "workspace", ())
+        buffers = []
+        for row in step.args:
+            extra = len(kernel.ir.buffers)
+            sizes = [own[k - extra] if 0 <= k - extra < len(own) else None for k in range(len(row))]
+            buffers.append([memory.buffer(kernel.ir, k, a, sizes[k]) for k, a in enumerate(row)])
         addresses = [tuple(b.address for b in row) for row in buffers]
         if entry.table is not None:
             packed = entry.table.pack(step.sizes, addresses)
@@ -174,29 +171,5 @@ class _Run:
         assert self.library is not None
         launch(
             self.library, entry.name, step.grid, entry.block, params, [b for row in buffers for b in row],
-            entry.shared_bytes, self.order, next(self.seeds),
+            shared_bytes=entry.shared_bytes, order=self.order, seed=number, owners=self._owners, lost=memory.lost,
         )  # fmt: skip
-
-    def buffer(self, kernel: Kernel, position: int, argument: int | Workspace) -> Buffer:
-        """The memory behind one of a kernel's arguments."""
-        formal = kernel.buffers[position] if position < len(kernel.buffers) else None
-        name = formal.name if formal else f"workspace {position}"
-        if isinstance(argument, Workspace):
-            nbytes = formal.nbytes if formal and -1 not in formal.shape else len(self.workspace) - argument.offset
-            itemsize = formal.dtype.itemsize if formal else 1
-            return Buffer(
-                name,
-                str(formal.dtype) if formal else "bytes",
-                self.workspace.ctypes.data + argument.offset,
-                nbytes,
-                itemsize,
-            )
-        array = self.arrays[argument]
-        return Buffer(name, str(array.dtype), array.ctypes.data, array.nbytes, array.itemsize)
-
-
-def aligned(nbytes: int) -> Array:
-    """New memory, of NaN where it is seen as floats, that starts where a GPU's would."""
-    raw = np.full(nbytes + _ALIGN, 0xFF, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
-    return raw[start : start + nbytes]

@@ -137,6 +137,13 @@ def _taken(f: Finding, c: Context) -> str:
     return f"{_of(f)} at {_place(f, c)}, which has been overwritten by {other}"
 
 
+def _pointer(f: Finding, c: Context) -> str:
+    name = f.text.decode(errors="replace").strip("'")
+    inside = [b for b in c.buffers if b.address <= f.address < b.address + b.nbytes]
+    place = f" at element {inside[0].element(f.address)} of {inside[0]}" if inside else ""
+    return f"misaligned {_access(f)} of {name}{place}: the address is no multiple of {f.value}"
+
+
 def _shared_bounds(f: Finding, c: Context) -> str:
     before = [a for a in c.arrays if a[1] <= f.address]
     if not before:
@@ -191,6 +198,7 @@ _WORDS: dict[int, Callable[[Finding, Context], str]] = {
     11: lambda f, c: f"a warp function's mask {f.value & 0xFFFFFFFF:#010x} leaves out the lane that calls it",
     12: lambda f, c: f"shuffle from lane {f.value}, which has ended or is not in the mask",
     13: lambda f, c: f"index {f.value} is outside of {f.text.decode(errors='replace').strip(chr(39))}",
+    14: _pointer,
 }
 
 

@@ -35,7 +35,7 @@ _KERNEL = (*_COMMON, "-fno-extern-tls-init", "-fvisibility=hidden", "-fmax-error
 _PLAIN = (*_KERNEL, "-O2")
 #: No access may be made that the source does not make, nor a wide one in pieces.
 _CHECKED = (
-    *_KERNEL, "-O1", "-g1", "-fno-tree-sra", "-fno-tree-loop-im", "-fsanitize=thread", "-fsanitize=bounds",
+    *_KERNEL, "-O1", "-g1", "-fno-tree-sra", "-fno-tree-loop-im", "-fsanitize=thread", "-fsanitize=bounds,alignment",
     "--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1",
 )  # fmt: skip
 _RUNTIME = (*_COMMON, "-O2", "-shared")

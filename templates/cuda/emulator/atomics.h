@@ -3,8 +3,8 @@
 #pragma once
 
 template <typename T, typename F>
-EMULATOR_DEVICE T emulator_update(T *place, F update, int line) {
-  emulator_atomic(place, sizeof(T), 1, line);
+EMULATOR_DEVICE T emulator_update(T *place, F update, int line, int access = EMULATOR_UPDATE) {
+  emulator_atomic(place, sizeof(T), access, line);
   const T before = *place;
   *place = update(before);
   return before;
@@ -26,7 +26,6 @@ struct EmulatorSame {
   }
 EMULATOR_ATOMIC(atomicAdd, old + value)
 EMULATOR_ATOMIC(atomicSub, old - value)
-EMULATOR_ATOMIC(atomicExch, value)
 EMULATOR_ATOMIC(atomicMin, value < old ? value : old)
 EMULATOR_ATOMIC(atomicMax, value > old ? value : old)
 EMULATOR_ATOMIC(atomicAnd, old & value)
@@ -36,6 +35,11 @@ EMULATOR_ATOMIC(atomicInc, old >= value ? 0 : old + 1)
 EMULATOR_ATOMIC(atomicDec, old == 0 || old > value ? value : old - 1)
 #undef EMULATOR_ATOMIC
 
+// What stood there before may be anything.
+template <typename T>
+EMULATOR_INLINE T atomicExch(T *place, typename EmulatorSame<T>::type value, EMULATOR_LINE) {
+  return emulator_update(place, [=](T) { return value; }, line, EMULATOR_WRITE);
+}
 template <typename T>
 EMULATOR_INLINE T atomicCAS(
     T *place, typename EmulatorSame<T>::type expected, typename EmulatorSame<T>::type value, EMULATOR_LINE) {
@@ -44,12 +48,12 @@ EMULATOR_INLINE T atomicCAS(
 
 template <typename T>
 EMULATOR_DEVICE T emulator_load(const T *place, int line) {
-  emulator_atomic(place, sizeof(T), 0, line);
+  emulator_atomic(place, sizeof(T), EMULATOR_READ, line);
   return *place;
 }
 template <typename T>
 EMULATOR_DEVICE void emulator_store(T *place, T value, int line) {
-  emulator_atomic(place, sizeof(T), 2, line);
+  emulator_atomic(place, sizeof(T), EMULATOR_WRITE, line);
   *place = value;
 }
 template <typename T>

@@ -260,9 +260,8 @@ void __tsan_write_range(void *p, unsigned long size) { check(p, (unsigned)size, 
 void __tsan_vptr_update(void *, void *) {}
 void __tsan_init() {}
 
-void emulator_atomic(const void *address, unsigned size, int writes, int line) {
+void emulator_atomic(const void *address, unsigned size, int access, int line) {
   if (!launch->checked) return;
-  const int access = writes == 0 ? READS : writes == 1 ? READS | WRITES : WRITES;
   check(address, size, access | ATOMIC | ALIGNED, Site{0, line});
 }
 
@@ -282,6 +281,21 @@ void __ubsan_handle_out_of_bounds(OutOfBounds *data, unsigned long index) {
   const int64_t value = (int64_t)((uint64_t)index << shift);
   finding->value = data->index->info & 1 ? value >> shift : (int64_t)((uint64_t)value >> shift);
   strncpy(finding->text, data->array->name, sizeof finding->text - 1);
-  report(INDEX, nullptr, 0, 0, Site{(uint64_t)__builtin_return_address(0) - 1, (int)data->line}, -1);
+  report(INDEX, nullptr, 0, 0, Site{0, (int)data->line}, -1);
+}
+
+// A pointer to a type that needs more alignment than the address has, whichever part of it is accessed.
+struct Mismatch {
+  const char *file;
+  uint32_t line, column;
+  const TypeDescriptor *type;
+  uint8_t log_alignment, kind;
+};
+void __ubsan_handle_type_mismatch_v1(Mismatch *data, void *address) {
+  const int64_t alignment = 1ll << data->log_alignment;
+  if ((uint64_t)address % alignment == 0) return;
+  finding->value = alignment;
+  strncpy(finding->text, data->type->name, sizeof finding->text - 1);
+  report(POINTER, address, 0, data->kind == 1 ? WRITES : READS, Site{0, (int)data->line}, -1);
 }
 }

@@ -115,6 +115,11 @@ static void put_in_order(int first, int size) {
   }
 }
 
+// Whether two lanes wait at the same place of the source for the same group.
+static bool waits_with(const Thread &a, const Thread &b) {
+  return a.state == b.state && a.line == b.line && a.mask == b.mask && a.collective == b.collective;
+}
+
 // What each lane of a group that has met gets.
 static void exchange(int first, unsigned group, const Thread &leader) {
   unsigned long long given[32];
@@ -159,8 +164,7 @@ static bool release_warp(int first) {
     bool all = true;
     for (int other = 0; other < lanes; ++other) {
       if (!(group >> other & 1)) continue;
-      const Thread &t = threads[first + other];
-      all &= t.state == AT_WARP && t.line == leader.line && t.mask == leader.mask && t.collective == leader.collective;
+      all &= waits_with(threads[first + other], leader);
     }
     if (!all) continue;
     exchange(first, group, leader);
@@ -193,33 +197,28 @@ static bool release_barrier() {
   return true;
 }
 
-// No thread can go on: names two that wait for each other.
+// No thread can go on: names the first that waits and the first that it waits for.
 static void explain() {
-  int waiting = -1, other = -1;
-  for (int t = 0; t < count; ++t) {
-    if (threads[t].state == AT_WARP) waiting = t;
+  int waiting = 0, other = -1;
+  bool in_warp = false;
+  for (int t = count - 1; t >= 0; --t) {
+    if (threads[t].state == AT_WARP) waiting = t, in_warp = true;
+    if (threads[t].state == AT_BARRIER && !in_warp) waiting = t;
   }
-  if (waiting >= 0) {
-    const int first = waiting / 32 * 32;
-    finding->kind = WARP;
-    for (int t = first; t < first + 32 && t < count; ++t) {
-      const Thread &w = threads[waiting], &o = threads[t];
-      const bool same = o.state == AT_WARP && o.line == w.line && o.mask == w.mask && o.collective == w.collective;
-      if (w.mask >> (t - first) & 1 && o.state != DONE && !same) other = t;
-    }
-  } else {
-    finding->kind = BARRIER;
-    for (int t = 0; t < count; ++t) {
-      if (threads[t].state == AT_BARRIER) waiting = t;
-    }
-    for (int t = 0; t < count; ++t) {
-      if (threads[t].state != AT_BARRIER || threads[t].line != threads[waiting].line) other = t;
+  const Thread &w = threads[waiting];
+  const int first = in_warp ? waiting / 32 * 32 : 0, size = in_warp ? 32 : count;
+  for (int t = first; t < first + size && t < count && other < 0; ++t) {
+    const Thread &o = threads[t];
+    if (in_warp ? w.mask >> t % 32 & 1 && o.state != DONE && !waits_with(o, w)
+                : o.state != AT_BARRIER || o.line != w.line) {
+      other = t;
     }
   }
   current = waiting;
-  finding->line = threads[waiting].line;
-  finding->access = threads[waiting].collective;
-  finding->value = finding->kind == WARP ? threads[waiting].mask : 0;
+  finding->kind = in_warp ? WARP : BARRIER;
+  finding->line = w.line;
+  finding->access = w.collective;
+  finding->value = in_warp ? w.mask : 0;
   if (other < 0) return;
   const Thread &o = threads[other];
   finding->other_line = o.state == DONE ? 0 : o.line;
