@@ -23,6 +23,7 @@ from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
+from tracec.runtime import emulator as emulator_runtime
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
@@ -148,10 +149,13 @@ def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
 
     Raises:
         CompileError: the program is for a GPU, and what it takes to compile it is missing.
+        CompilerMissing: there is no C++ compiler for the emulator.
         DeviceError: no GPU can be reached.
     """
     if built.target == "cpu":
         return _on_cpu(built)
+    if launcher == "emulator":
+        return emulator_runtime.load(built.plan, built.program)
     loaded: Runner = cuda_runtime.load(built.plan, built.program, graphs=graphs)
     return loaded
 
