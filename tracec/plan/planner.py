@@ -30,18 +30,22 @@ class Target:
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
         in_place: Kernel shapes that may write over what they read. On CUDA all threads of a row read the
             values of the row while one writes the result: there only kernels with a thread for each element.
+        blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
+            One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
+            the same on all. 0 where there are no such blocks.
     """
 
     name: str
     gemm: bool
     keep_rows: bool
     in_place: frozenset[str]
+    blocks: int = 0
 
 
 _ELEMENTS = frozenset({"map", "contraction"})
 TARGETS = {
     "cpu": Target("cpu", gemm=True, keep_rows=False, in_place=_ELEMENTS | {"row", "column", "full"}),
-    "cuda": Target("cuda", gemm=False, keep_rows=True, in_place=_ELEMENTS),
+    "cuda": Target("cuda", gemm=False, keep_rows=True, in_place=_ELEMENTS, blocks=1056),
 }
 
 
@@ -70,7 +74,7 @@ def make_plan(
         donate: Output position → input position whose memory that output takes over.
         disabled: Of ``fuse``, ``horizontal``, ``order`` and ``memory``, what to leave out.
     """
-    graph = prepare(graph)
+    graph = prepare(graph, target.blocks)
     inlined = inline_nodes(graph)
     routines = find_routines(graph, inlined, gemm=target.gemm)
     partition = Partition(graph, inlined, routines, fuse="fuse" not in disabled)
