@@ -32,12 +32,16 @@ class Target:
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
         in_place: Kernel shapes that may write over what they read. On CUDA all threads of a row read the
             values of the row while one writes the result: there only kernels with a thread for each element.
+        blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
+            One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
+            the same on all. 0 where there are no such blocks.
     """
 
     name: str
     gemm: Mapping[DType, int]
     keep_rows: bool
     in_place: frozenset[str]
+    blocks: int = 0
 
 
 _ELEMENTS = frozenset({"map", "contraction"})
@@ -47,7 +51,7 @@ _CPU_GEMM = dict.fromkeys((dt.float32, dt.float64), 1 << 12)
 _CUDA_GEMM = {dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 22, dt.float64: 1 << 22}
 TARGETS = {
     "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_ELEMENTS | {"row", "column", "full"}),
-    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_ELEMENTS),
+    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_ELEMENTS, blocks=1056),
 }
 
 
@@ -76,7 +80,7 @@ def make_plan(
         donate: Output position → input position whose memory that output takes over.
         disabled: Of ``fuse``, ``horizontal``, ``library``, ``order`` and ``memory``, what to leave out.
     """
-    graph = prepare(graph)
+    graph = prepare(graph, target.blocks)
     inlined = inline_nodes(graph)
     routines = find_routines(graph, inlined, {} if "library" in disabled else target.gemm)
     partition = Partition(graph, inlined, routines, fuse="fuse" not in disabled)
