@@ -119,6 +119,33 @@ def to_device(array: Any, device: str) -> Any:
         return xp.asarray(array)
 
 
+#: DLPack's numbers of devices whose memory NumPy and CuPy can look at: the CPU, CUDA, pinned and managed memory.
+_DLPACK = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}
+
+
+def array_over(source: Any) -> Any:
+    """An array over the memory of another library's array, which offers DLPack or CUDA's array interface.
+
+    Raises:
+        DeviceError: the memory is on a device that tracec does not know.
+    """
+    if type(source).__module__.split(".")[0] in ("numpy", "cupy"):
+        return source
+    if not hasattr(source, "__dlpack_device__"):
+        return module("cuda:0").asarray(source)
+    kind, index = source.__dlpack_device__()
+    if int(kind) not in _DLPACK:
+        raise DeviceError(
+            f"from_dlpack: memory of DLPack device type {int(kind)} cannot be looked at",
+            hint="copy it to the CPU first",
+        )
+    place = Device(_DLPACK[int(kind)])
+    device = place if place == "cpu" else Device("cuda", index)
+    xp = module(device)
+    with on(device):
+        return xp.from_dlpack(source)
+
+
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays may have bytes in common."""
     if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
