@@ -13,6 +13,12 @@ from tracec.errors import ArgumentTypeError, DeviceError
 _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
 
 
+class _Current:
+    """The CUDA device that ``cuda`` names; `tracec.cuda.set_device` sets it, for all threads."""
+
+    index = 0
+
+
 class Device(str):
     """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
 
@@ -33,14 +39,14 @@ class Device(str):
         number = str(index) if index is not None else number
         if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
             raise DeviceError(f"device: there is no device {device!r}", hint="use 'cpu', 'cuda' or 'cuda:N'")
-        number = number or "0"
+        number = number or str(_Current.index)
         made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number}")
         made.type, made.index = kind, None if kind == "cpu" else int(number)
         return made
 
     def __eq__(self, other: object) -> bool:
-        # "cuda" names the first CUDA device.
-        return str.__eq__(self, "cuda:0" if other == "cuda" else other) is True
+        # "cuda" names the current CUDA device.
+        return str.__eq__(self, f"cuda:{_Current.index}" if other == "cuda" else other) is True
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -56,6 +62,9 @@ class Device(str):
 
 CPU = Device("cpu")
 
+#: Name of a CUDA device that was reached → cupy.
+_REACHED: dict[str, Any] = {}
+
 
 def module(device: str) -> Any:
     """The array module of a device: numpy, or cupy.
@@ -65,6 +74,13 @@ def module(device: str) -> Any:
     """
     if device == "cpu":
         return np
+    found = _REACHED.get(device)
+    if found is None:
+        found = _REACHED[str(device)] = _find(device)
+    return found
+
+
+def _find(device: str) -> Any:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
@@ -89,10 +105,30 @@ def module(device: str) -> Any:
 def is_available() -> bool:
     """Whether CUDA tensors can be made on this machine."""
     try:
-        module("cuda:0")
+        _find("cuda:0")
     except DeviceError:
         return False
     return True
+
+
+def is_initialized() -> bool:
+    """Whether this process has reached a CUDA device."""
+    return bool(_REACHED)
+
+
+def current_index() -> int:
+    """The number of the CUDA device that ``cuda`` names."""
+    return _Current.index
+
+
+def set_current(index: int) -> None:
+    """Make ``cuda`` name the CUDA device of that number.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    module(f"cuda:{index}").cuda.Device(index).use()
+    _Current.index = index
 
 
 def on(device: str) -> AbstractContextManager[Any]:
