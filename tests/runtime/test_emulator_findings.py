@@ -108,7 +108,9 @@ def source(name: str) -> Source:
     body = WRONG[name].strip("\n")
     head = 'extern "C" __global__ void __launch_bounds__(64)\n'
     text = f"{head}{name}(const float *__restrict__ x, float *__restrict__ y) {{\n"
-    return Source(f"// by hand\n{text}  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;\n{body}\n}}\n", (name,))
+    return Source(
+        f"// by hand\n{text}  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;\n{body}\n}}\n", (name,)
+    )
 
 
 @cache

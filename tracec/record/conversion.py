@@ -99,6 +99,41 @@ class Conversion(Cell):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        """The memory for another library to look at, as ``from_dlpack`` of NumPy, CuPy, torch or jax takes it.
+
+        Args:
+            stream: The CUDA stream that the other library goes on with.
+            **options: The protocol's ``max_version``, ``dl_device`` and ``copy``.
+
+        Raises:
+            GradientError: the tensor requires grad.
+            BufferError: DLPack has no such element type.
+        """
+        if STATE.grad and edge_of(self) is not None:
+            raise GradientError(
+                "__dlpack__: a tensor that requires grad cannot be given to another library",
+                hint="use tensor.detach()",
+                where=_at(),
+            )
+        if STATE.recorder is not None:
+            value_of(self, "__dlpack__")
+        return self._array.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
+        """DLPack's numbers for the device."""
+        kind, index = self._array.__dlpack_device__()
+        return builtins.int(kind), builtins.int(index)
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        """CUDA's array interface, for numba, CuPy and others; only tensors on a CUDA device have it."""
+        if self._device == "cpu":
+            raise AttributeError("__cuda_array_interface__: the tensor is on the CPU")
+        if STATE.recorder is not None:
+            value_of(self, "__cuda_array_interface__")
+        return self._array.__cuda_array_interface__
+
     def __bool__(self) -> builtins.bool:
         if self._array.size != 1:
             raise ShapeError(

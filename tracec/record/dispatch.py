@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
             out = np.asarray(out)
     else:
         xp = module(device)
-        with on(device):
+        with on(device), out_of_memory(call, device):
             arrays = [
                 to_device(x._array if isinstance(x, Cell) else _scalar(x, t.dtype), device)
                 for x, t in zip(inputs, call.types, strict=True)
@@ -79,6 +80,23 @@ def _check_memory(call: Call) -> None:
             hint="use smaller sizes, or a narrower dtype",
             where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
         ) from None
+
+
+@contextmanager
+def out_of_memory(call: Call, device: str) -> Iterator[None]:
+    """Within, the device's lack of memory is told in terms of the operator.
+
+    Raises:
+        OutOfMemoryError: there is none for the result, or for what it takes on the way.
+    """
+    try:
+        yield
+    except MemoryError as error:  # CuPy's is one
+        raise OutOfMemoryError(
+            f"{call.op.name}: no memory on {device} for {call.type.nbytes} bytes",
+            hint="free tensors, use smaller sizes or a narrower dtype; tracec.cuda.memory_stats() tells what is in use",
+            where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
+        ) from error
 
 
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
