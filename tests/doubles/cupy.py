@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tracec.record import backend
+
 
 class Flags:
     """What CuPy tells of an array's memory."""
@@ -156,10 +158,47 @@ def _operator(name: str) -> Any:
     return run
 
 
-for _name in (
-    "add radd iadd sub rsub isub mul rmul imul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul "
-    "and rand or ror xor rxor lshift rshift lt le gt ge eq ne neg pos abs invert iand ior"
-).split():
+for _name in [
+    "add",
+    "radd",
+    "iadd",
+    "sub",
+    "rsub",
+    "isub",
+    "mul",
+    "rmul",
+    "imul",
+    "truediv",
+    "rtruediv",
+    "floordiv",
+    "rfloordiv",
+    "mod",
+    "rmod",
+    "pow",
+    "rpow",
+    "matmul",
+    "rmatmul",
+    "and",
+    "rand",
+    "or",
+    "ror",
+    "xor",
+    "rxor",
+    "lshift",
+    "rshift",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "neg",
+    "pos",
+    "abs",
+    "invert",
+    "iand",
+    "ior",
+]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -233,8 +272,10 @@ def installed() -> Any:
     for name in before:
         del sys.modules[name]
     sys.modules["cupy"] = module()
+    backend._REACHED.clear()
     try:
         yield sys.modules["cupy"]
     finally:
+        backend._REACHED.clear()
         del sys.modules["cupy"]
         sys.modules.update(before)
