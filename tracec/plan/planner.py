@@ -30,8 +30,9 @@ class Target:
         name: ``cpu`` or ``cuda``.
         gemm: Matrix products that run as library routines: element type → from how many multiplications on.
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
-        in_place: Kernel shapes that may write over what they read. On CUDA all threads of a row read the
-            values of the row while one writes the result: there only kernels with a thread for each element.
+        in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
+            are each read and written by one thread; what all threads of a row read, such as a parameter that its
+            sum updates, is written behind a barrier.
         blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
@@ -44,14 +45,14 @@ class Target:
     blocks: int = 0
 
 
-_ELEMENTS = frozenset({"map", "contraction"})
+_IN_PLACE = frozenset({"map", "contraction", "row", "column", "full"})
 #: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
 #: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
 _CPU_GEMM = dict.fromkeys((dt.float32, dt.float64), 1 << 12)
 _CUDA_GEMM = {dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 22, dt.float64: 1 << 22}
 TARGETS = {
-    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_ELEMENTS | {"row", "column", "full"}),
-    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_ELEMENTS, blocks=1056),
+    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE),
+    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, blocks=1056),
 }
 
 
