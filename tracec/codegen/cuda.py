@@ -26,6 +26,9 @@ from tracec.ir.plan import Launch, Plan
 
 __all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
+#: Raised when kernels change so much that what was measured of them says nothing any more.
+GENERATION = 1
+
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
     "row": row_entry,
