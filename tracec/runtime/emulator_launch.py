@@ -34,8 +34,8 @@ class _Launch(ctypes.Structure):
     _fields_ = [
         ("kernel", ctypes.c_void_p), ("args", ctypes.c_void_p), ("grid", ctypes.c_uint32 * 3),
         ("block", ctypes.c_uint32 * 3), ("order", ctypes.c_int32), ("seed", ctypes.c_uint32),
-        ("checked", ctypes.c_uint32), ("region_count", ctypes.c_uint32), ("array_count", ctypes.c_uint32),
-        ("regions", ctypes.c_void_p), ("arrays", ctypes.c_void_p), ("shared", ctypes.c_void_p),
+        ("checked", ctypes.c_uint32), ("region_count", ctypes.c_uint32), ("array_count", ctypes.c_uint32), ("guard_count", ctypes.c_uint32),
+        ("regions", ctypes.c_void_p), ("arrays", ctypes.c_void_p), ("guards", ctypes.c_void_p), ("shared", ctypes.c_void_p),
         ("shared_size", ctypes.c_uint64), ("image", ctypes.c_void_p), ("image_end", ctypes.c_void_p),
     ]  # fmt: skip
 
@@ -80,10 +80,12 @@ def launch(
         *(_Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0) for b in buffers)
     )
     places = (_Array * len(arrays))(*(_Array(start, size) for _, start, size in arrays))
+    guards = (_Array * len(library.guards))(*(_Array(start, size) for start, size in library.guards))
     pointers = (ctypes.c_void_p * max(1, len(params)))(*(ctypes.addressof(p) for p in params))
     given = _Launch(
         library.function(entry), ctypes.addressof(pointers), tuple(grid), tuple(block), ORDERS.index(order), seed,
-        library.checks, len(regions), len(places), ctypes.addressof(regions), ctypes.addressof(places),
+        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions), ctypes.addressof(places),
+        ctypes.addressof(guards),
         library.shared, library.shared_size, *library.image,
     )  # fmt: skip
     finding = Finding()
