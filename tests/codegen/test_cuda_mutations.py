@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
