@@ -68,6 +68,10 @@ CASES: dict[str, Kernel] = {
     "columns": k.column_sum(100, 33),
     "columns few": k.column_sum(300, 5, "f16", 2),
     "columns packs": k.column_sum(65, 64),
+    "columns, ragged packs": k.column_sum(1000, 36, "f64", 3),
+    "columns, brain": k.column_sum(150, 48, "bf16", 2),
+    "columns, bytes": k.column_sum(77, 24, "i8"),
+    "running, column packs": k.running(36, 100, "column"),
     "columns, thread": k.column_sum(9, 100),
     "column softmax": k.column_softmax(100, 50),
     "column softmax, thread": k.column_softmax(10, 33),
@@ -186,8 +190,13 @@ SWEEPS: dict[str, list[Kernel]] = {
     "padded": [k.padded(m, n) for m in (1, 2, 5) for n in (1, 2, 3, 8, 17)],
     "rows": [k.row_sum(m, n) for m in (1, 3, 33) for n in (*SIZES, 257, 1000, 1023, 1025, 2500)],
     "softmax": [k.softmax(m, n, d) for m in (1, 5) for n in (*SIZES, 513, 1000) for d in ("f32", "bf16")],
-    "columns": [k.column_sum(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 2, 5, 31, 32, 33, 64)],
-    "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 32, 33)],
+    "columns": [
+        k.column_sum(n, c, d)
+        for n in (1, 2, 32, 33, 65, 300, 1031)
+        for c in (1, 2, 5, 12, 31, 32, 33, 64)
+        for d in ("f32", "f16", "f64", "u8")
+    ],
+    "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 12, 32, 33)],
     "transpose": [k.transpose(b, m, n) for b in (1, 3) for m in (1, 8, 31, 32, 33, 65) for n in (1, 9, 32, 40, 64)],
     "scan": [k.scan(m, n, columns=c) for m in (1, 3) for n in (1, 2, 64, 65, 96, 511, 513, 1025) for c in (1, 3)],
     "scatter": [k.scatter(n, r, c) for n in (1, 7) for r in (5, 6) for c in (1, 3, 4)],

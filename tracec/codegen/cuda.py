@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_contraction import contraction_entry
 from tracec.codegen.cuda_entry import Entry
 from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_rows import column_entry, row_entry
+from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_entry
 from tracec.codegen.cuda_transpose import transpose_entry

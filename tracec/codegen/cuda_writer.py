@@ -76,12 +76,14 @@ class Accumulator:
         type: Its type.
         identity: What it starts from.
         combine: The statement that combines ``other`` into it.
+        tile: An identifier for the threads' accumulators in shared memory.
     """
 
     name: str
     type: str
     identity: str
     combine: str
+    tile: str
 
 
 class Writer(ExpressionWriter):
@@ -167,7 +169,8 @@ class Writer(ExpressionWriter):
         combine, dtype = self.combines[name]
         start = self.dialect.literal(identity(combine, dtype), dtype)
         identifier = self.name(name)
-        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM))
+        tile = f"{self.dialect.identifier(name)}_tile"
+        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM), tile)
 
     def update(self, name: str, value: str, level: int) -> str:
         """``name = combine(name, value)``."""
@@ -197,7 +200,8 @@ class Writer(ExpressionWriter):
             case Scratch(name, dtype, size):
                 return (Line(f"{self.dialect.types[dtype]} {self.name(name)}[{max(size, 1)}];"),)
             case Store():
-                guarded = self.store_guard and stmt.buffer not in self.arrays
+                local = stmt.buffer in self.arrays or (stmt.buffer, stmt.index) in self.packs
+                guarded = self.store_guard and not local
                 return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
             case Loop(var, body, _):
                 unroll = ("unroll",) if 0 < var.extent <= 32 else ()
