@@ -22,11 +22,14 @@ from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cpu as cpu_runtime
+from tracec.runtime import cuda as cuda_runtime
+from tracec.runtime import emulator as emulator_runtime
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "order", "memory")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory")
+LAUNCHERS = ("gpu", "emulator")
 
 
 class Stages(Mapping[str, str]):
@@ -55,6 +58,7 @@ class Built:
     """A graph's way through the compiler.
 
     Attributes:
+        target: ``cpu`` or ``cuda``.
         graph: The optimised graph.
         plan: Its kernels, order and memory.
         program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
@@ -62,6 +66,7 @@ class Built:
         stages: Text of every stage.
     """
 
+    target: str
     graph: Graph
     plan: Plan
     program: Any
@@ -97,7 +102,7 @@ def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disab
     makers["plan"] = plan.__str__
     makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
     makers["source"] = program.__str__
-    built = Built(passes.graph, plan, program, donate, Stages(makers))
+    built = Built(target, passes.graph, plan, program, donate, Stages(makers))
     folder = os.environ.get("TRACEC_DUMP")
     if folder:
         dump(built, Path(folder), graph.name)
@@ -120,7 +125,7 @@ _dumps = itertools.count()
 
 def dump(built: Built, folder: Path, name: str) -> None:
     """Write every stage as a file of its own."""
-    suffixes = {"source": ".cu" if hasattr(built.program, "arch") else ".c"}
+    suffixes = {"source": ".cu" if built.target == "cuda" else ".c"}
     clean = re.sub(r"\W+", "_", name)
     place = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_dumps):03d}-{clean}"
     try:
@@ -134,8 +139,29 @@ def dump(built: Built, folder: Path, name: str) -> None:
 _warned_fallback = False
 
 
-def load(built: Built) -> Runner:
-    """Something that runs the built program on the CPU.
+def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
+    """Something that runs the built program.
+
+    Args:
+        built: The program.
+        launcher: Of a program for ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
+        graphs: Whether launches on a GPU may be captured as a CUDA graph.
+
+    Raises:
+        CompileError: the program is for a GPU, and what it takes to compile it is missing.
+        CompilerMissing: there is no C++ compiler for the emulator.
+        DeviceError: no GPU can be reached.
+    """
+    if built.target == "cpu":
+        return _on_cpu(built)
+    if launcher == "emulator":
+        return emulator_runtime.load(built.plan, built.program)
+    loaded: Runner = cuda_runtime.load(built.plan, built.program, graphs=graphs)
+    return loaded
+
+
+def _on_cpu(built: Built) -> Runner:
+    """The built program on the CPU.
 
     With no C compiler on the machine the graph is run operator by operator; one warning says what to install.
     The same where the compiler rejects the source, which is a fault of ours: the function has run once by then,

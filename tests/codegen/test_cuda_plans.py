@@ -102,9 +102,14 @@ def columns(x: Any, y: Any) -> Any:
     return (z.flip(0) + F.pad(z, (1, 0, 2, 0))[2:, :-1]).amax(dim=1).sum()
 
 
+def reductions(x: Any, y: Any, z: Any) -> Any:
+    return x.square().amax() * F.log_softmax(y, dim=1).mean(1).sum() + F.linear(z * z, y[:3, :5]).sum(0).square().sum()
+
+
 STEPS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "mlp": (mlp, (tensor(33, 20), tensor(40, 20), tensor(40), tensor(7, 40))),
     "columns": (columns, (tensor(50, 66), tensor(66, 50))),
+    "reductions": (reductions, (tensor(70_001), tensor(3, 66_000), tensor(30_000, 5))),
     "convolutions": (convolutions, (tensor(2, 3, 9, 9), tensor(5, 3, 3, 3), tensor(5), tensor(4, 5, 3, 3))),
     "block": (
         block,

@@ -12,6 +12,7 @@ import pytest
 
 from tests.ops.test_table import NAMED, close, draw, eager, epsilon, graph_of
 from tracec.codegen import c as c_codegen
+from tracec.codegen import cuda as cuda_codegen
 from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.verify_plan import verify_plan
@@ -62,3 +63,10 @@ def test_compiled_is_eager(op):
     except CompilerMissing as missing:
         pytest.skip(str(missing))
     compare(program(arrays), expected)
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=str)
+def test_rendered_for_cuda(op):
+    graph, _, _ = table(op)
+    program = cuda_codegen.render(make_plan(graph, TARGETS["cuda"]), "sm_90")
+    assert all(kernel.source for kernel in program.kernels)

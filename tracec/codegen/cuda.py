@@ -21,7 +21,10 @@ from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
-from tracec.ir.plan import Launch, LibraryCall, Plan
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.plan import Launch, Plan
+
+__all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
@@ -49,56 +52,6 @@ class CudaKernel:
     source: str
     entries: tuple[Entry, ...]
     ir: Kernel
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Memory that one step needs for itself, such as the counters of a scan, in place of one of the plan's values.
-
-    Attributes:
-        offset: Bytes from the workspace's start, a multiple of 256.
-    """
-
-    offset: int
-
-
-#: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
-Argument = int | Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """Sets bytes of the workspace to zero before the steps that count on it.
-
-    Attributes:
-        offset: Where they start.
-        nbytes: How many they are.
-    """
-
-    offset: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class CudaLaunch:
-    """One launch.
-
-    Attributes:
-        kernel: Index into `CudaProgram.kernels`.
-        entry: Which of its functions.
-        grid: Blocks along x, y, z.
-        args: For each run, what is behind each buffer; one run unless the entry has a table.
-        sizes: For each run, its number of elements, where the entry has a table.
-    """
-
-    kernel: int
-    entry: int
-    grid: tuple[int, int, int]
-    args: tuple[tuple[Argument, ...], ...]
-    sizes: tuple[int, ...] = ()
-
-
-CudaStep = CudaLaunch | Clear | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)

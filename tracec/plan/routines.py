@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.ir import dtype as dt
 from tracec.ir import index as ix
+from tracec.ir.dtype import DType
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Const, Expr, Linear, Var
 from tracec.ir.lower import ContractionSpec, Library
@@ -15,9 +15,6 @@ from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.types import numel
 from tracec.plan.inline import is_view
 from tracec.plan.partition import Reader
-
-#: Multiplications below which a call costs more than the loops.
-MIN_GEMM = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +37,33 @@ class _Matrix:
     offset: int
 
 
-def find_routines(graph: Graph, inlined: dict[Node, int], *, gemm: bool) -> dict[Node, Routine]:
-    """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``."""
+def find_routines(graph: Graph, inlined: dict[Node, int], gemm: Mapping[DType, int]) -> dict[Node, Routine]:
+    """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``.
+
+    Args:
+        graph: The graph.
+        inlined: Nodes that are computed where they are read.
+        gemm: Matrix products to run so: element type → from how many multiplications on.
+    """
     found: dict[Node, Routine] = {}
     for node in graph.nodes:
         if isinstance(node.op.lower, Library):
             for operand in node.inputs:
                 inlined.pop(operand, None)
             found[node] = Routine(node.op.lower.routine, node.inputs, node.params)
-        elif gemm and node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
-            routine = _gemm(node, inlined)
+        elif node.dtype in gemm and node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
+            routine = _gemm(node, inlined, gemm[node.dtype])
             if routine is not None:
                 found[node] = routine
     return found
 
 
-def _gemm(node: Node, inlined: dict[Node, int]) -> Routine | None:
+def _gemm(node: Node, inlined: dict[Node, int], least: int) -> Routine | None:
     a, b = node.inputs
-    if node.dtype not in (dt.float32, dt.float64) or is_constant(a) or is_constant(b):
+    if is_constant(a) or is_constant(b):
         return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    if numel(node.shape) * k < MIN_GEMM or 0 in node.shape or k == 0:
+    if numel(node.shape) * k < least or 0 in node.shape or k == 0:
         return None
     batch = node.shape[:-2]
     left = _matrix(a, inlined) or _stored(a, inlined)

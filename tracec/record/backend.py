@@ -61,6 +61,7 @@ class Device(str):
 
 
 CPU = Device("cpu")
+_CUDA: dict[int, Device] = {}
 
 #: Name of a CUDA device that was reached → cupy.
 _REACHED: dict[str, Any] = {}
@@ -141,7 +142,10 @@ def on(device: str) -> AbstractContextManager[Any]:
 
 def device_of(array: Any) -> Device:
     """The device that an array lives on."""
-    return CPU if isinstance(array, np.ndarray) else Device(f"cuda:{array.device.id}")
+    if isinstance(array, np.ndarray):
+        return CPU
+    index = array.device.id
+    return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
 
 
 def to_device(array: Any, device: str) -> Any:
@@ -153,6 +157,35 @@ def to_device(array: Any, device: str) -> Any:
     xp = module(device)
     with on(device):
         return xp.asarray(array)
+
+
+class Readback:
+    """A copy of a CuPy array on its way to the host, behind what is queued in the current stream.
+
+    Args:
+        array: A contiguous array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        cupy = module(device_of(array))
+        self._shape, self._dtype = array.shape, array.dtype
+        self._memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+        with array.device:
+            stream = cupy.cuda.get_current_stream()
+            array.data.copy_to_host_async(self._memory.ptr, array.nbytes, stream)
+            self._event = cupy.cuda.Event(disable_timing=True)
+            self._event.record(stream)
+
+    @property
+    def done(self) -> bool:
+        """Whether the values have come."""
+        return bool(self._event.done)
+
+    def values(self) -> Any:
+        """The values, waited for, as a NumPy array."""
+        self._event.synchronize()
+        size = int(np.prod(self._shape))
+        return np.frombuffer(self._memory, self._dtype, size).reshape(self._shape).copy()
 
 
 #: DLPack's numbers of devices whose memory NumPy and CuPy can look at: the CPU, CUDA, pinned and managed memory.

@@ -14,6 +14,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.source import caller
 from tracec.record.backend import Device, to_device
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.check import settle
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, pass_through
 
@@ -29,6 +30,8 @@ def _at() -> str | None:
 def value_of(x: Cell, how: str) -> Any:
     """The elements as a NumPy array, noted where a recorder is at work."""
     array = to_device(x._array, "cpu")
+    if x._device != "cpu":
+        settle(wait=True)  # the copy has waited for all that was queued
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, how)
     return array

@@ -136,7 +136,8 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
     if x._is_constant or not share_memory(out, x._array):
-        if not out.flags.writeable:
+        # CuPy does not tell arrays whose elements lie on one another by a flag.
+        if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
             try:
                 out = out.copy()
             except (MemoryError, ValueError):
@@ -146,7 +147,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
-    if not out.flags.writeable and x._array.flags.writeable and out.size == x._array.size:
+    if not _is_writable(out) and x._array.flags.writeable and out.size == x._array.size:
         # NumPy's broadcast arrays are read-only even where nothing is repeated.
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
@@ -158,6 +159,11 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     return view
 
 
+def _is_writable(array: Any) -> bool:
+    """Whether NumPy lets the elements be written; CuPy always does."""
+    return not isinstance(array, np.ndarray) or bool(array.flags.writeable)
+
+
 def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
     """The result in memory of its own: eager rules may give an operand back, or a look at one."""
     if out.base is None:
@@ -165,7 +171,7 @@ def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
             if a is out:
                 return out.copy()
         return out
-    if (xp is np and not out.flags.writeable) or any(share_memory(out, a) for a in arrays):
+    if not _is_writable(out) or any(share_memory(out, a) for a in arrays):
         return out.copy()
     return out
 
