@@ -47,14 +47,18 @@ def check_plan(plan: Plan, inputs: list[Array], folder: Path) -> None:
     """Run each launch on the host from the interpreter's state, and compare what it leaves."""
     program = render(plan, "sm_90")
     library = emulate.build(program.kernels, folder)
+    space = emulate.guarded(np.full(program.workspace_bytes, 0xFF, np.uint8))
     before = dict(zip(plan.inputs, inputs, strict=True))
     for i, value in enumerate(plan.values):
         before.setdefault(i, np.zeros(value.type.shape, value.type.dtype.numpy))
     for step in program.steps:
         assert isinstance(step, CudaLaunch)
         kernel, entry = program.kernels[step.kernel], program.kernels[step.kernel].entries[step.entry]
-        found = {i: emulate.guarded(before[i]) for i in {i for row in step.args for i in row}}
-        addresses = [tuple(found[i].ctypes.data for i in row) for row in step.args]
+        found = {i: emulate.guarded(before[i]) for row in step.args for i in row if isinstance(i, int)}
+        addresses = [
+            tuple(found[i].ctypes.data if isinstance(i, int) else space.ctypes.data + i.offset for i in row)
+            for row in step.args
+        ]
         if entry.table is not None:
             packed = entry.table.pack(step.sizes, addresses)
             params: list[Any] = [ctypes.create_string_buffer(packed, len(packed))]
@@ -63,7 +67,10 @@ def check_plan(plan: Plan, inputs: list[Array], folder: Path) -> None:
         emulate.launch(library, entry, step.grid, params, emulate.SHUFFLED)
         if step.entry == len(kernel.entries) - 1:
             for run, row in enumerate(step.args):
-                run_kernel(kernel.ir, [before[i] for i in row], step.sizes[run] if step.sizes else -1)
+                run_kernel(
+                    kernel.ir, [before[i] for i in row if isinstance(i, int)], step.sizes[run] if step.sizes else -1
+                )
+            emulate.check_guards(space)
             for i, array in found.items():
                 emulate.check_guards(array)
                 want, have = before[i].reshape(-1).astype(float), array.astype(float)
