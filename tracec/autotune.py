@@ -73,7 +73,7 @@ class Choices:
         if params["dtype"] not in MEASURED:
             return bool(TARGETS["cuda"].gemm(params))
         if size < LEAST or size >= MOST:
-            return size >= MOST
+            return bool(size >= MOST)
         name = describe(params)
         found = self.times.get(name) or self._read(name)
         if found is None:

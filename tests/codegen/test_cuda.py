@@ -13,8 +13,8 @@ from tests.codegen import kernels as k
 from tests.codegen.emulated import needs_compiler
 from tests.codegen.test_cuda_values import CASES
 from tracec.codegen.cuda import CudaLaunch, comments, render, render_kernel
-from tracec.codegen.cuda_contraction import choose_tile
 from tracec.codegen.cuda_entry import PARAMETER_BYTES, Table, table_capacity
+from tracec.codegen.cuda_tiles import choose_tile
 from tracec.codegen.cuda_writer import is_wide
 from tracec.errors import CompileError
 from tracec.ir import TensorType, parse
@@ -107,9 +107,9 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
         (k.column_sum(9, 40), "1 of 40 chunks a thread", (1, 1, 1), (256, 1, 1)),
         (k.transpose(3, 33, 65), "tiles of 32 by 32, 1 turned", (18, 1, 1), (32, 8, 1)),
         (k.scan(5, 100), "a block of 128 a row of 100, tile by tile", (5, 1, 1), (128, 1, 1)),
-        (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread", (256, 1, 1), (256, 1, 1)),
+        (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread, packs of 4", (256, 1, 1), (256, 1, 1)),
         (k.dot(1, 16, 9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (144, 1, 1), (512, 1, 1)),
-        (k.dot(7, 1, 50, 64), "16 lanes a row of 64, 1 unrolled, packs of 4", (44, 1, 1), (16, 8, 1)),
+        (k.dot(7, 1, 50, 64), "32 columns by 8 threads a block, 64 elements a column", (11, 1, 1), (32, 8, 1)),
     ],
     ids=lambda value: value.name if isinstance(value, Kernel) else "",
 )  # fmt: skip
@@ -138,10 +138,18 @@ def test_positions_widen_past_32_bits() -> None:
 
 
 def test_tiles_shrink_with_the_matrix() -> None:
-    assert choose_tile(4096, 4096, 1, dt.float32).m == 128
-    assert choose_tile(4096, 32, 1, dt.float32).n <= 32
-    assert choose_tile(16, 16, 1, dt.float32).m == 16
-    assert choose_tile(4096, 4096, 1, dt.float64).m_each <= 4
+    assert choose_tile(4096, 4096, 4096, 1, dt.float32).tile.m == 128
+    assert choose_tile(4096, 32, 64, 1, dt.float32).tile.n <= 32
+    assert choose_tile(16, 16, 16, 1, dt.float32).tile.m == 16
+    assert choose_tile(4096, 4096, 4096, 1, dt.float64).tile.m_each * 8 <= 64
+
+
+def test_few_sums_of_many_products_are_split() -> None:
+    assert choose_tile(4096, 4096, 4096, 1, dt.float32).splits == 1
+    assert choose_tile(768, 768, 8192, 1, dt.float32).splits > 1
+    first, second = render_kernel(k.dot(1, 64, 64, 8192)).entries
+    assert first.workspace == second.workspace != ()
+    assert "parts of" in first.schedule
 
 
 def test_comments_tell_where_a_kernel_comes_from(tmp_path: Path) -> None:

@@ -39,16 +39,27 @@ _LIMIT = 2**31
 
 
 def is_wide(kernel: Kernel) -> bool:
-    """Whether positions need 64 bits: a buffer, the whole of the loops or an index passes 2³¹."""
+    """Whether positions need 64 bits: a buffer, an index or a counter passes 2³¹.
+
+    Counters run over the parallel loops, or over those that a thread or block goes through; never over both.
+    """
     for stmt in walk(kernel.body):
         if any(_reach(part) >= _LIMIT for e in expressions(stmt) for part in subexpressions(e)):
             return True
-    return _points(kernel.body) >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
+    counted = max(_points(kernel.body, parallel=True), _points(kernel.body, parallel=False))
+    return counted >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
 
 
-def _points(body: Iterable[Stmt]) -> int:
-    """Iterations of the innermost loop that runs most often."""
-    return max((max(s.var.extent, 1) * _points(s.body) for s in body if isinstance(s, Loop)), default=1)
+def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
+    """Iterations of the innermost loop that runs most often, where either the parallel loops count or the others."""
+    return max(
+        (
+            (max(s.var.extent, 1) if (s.kind == "parallel") == parallel else 1) * _points(s.body, parallel=parallel)
+            for s in body
+            if isinstance(s, Loop)
+        ),
+        default=1,
+    )
 
 
 def _reach(expr: Expr) -> int:
