@@ -109,7 +109,8 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
         (k.scan(5, 100), "a block of 128 a row of 100, tile by tile", (5, 1, 1), (128, 1, 1)),
         (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread, packs of 4", (256, 1, 1), (256, 1, 1)),
         (k.dot(1, 16, 9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (144, 1, 1), (512, 1, 1)),
-        (k.dot(7, 1, 50, 64), "32 columns by 8 threads a block, 64 elements a column", (11, 1, 1), (32, 8, 1)),
+        (k.dot(7, 1, 50, 64), "8 columns by 64 threads a block, 64 elements a column, packs of 2", (44, 1, 1),
+         (4, 64, 1)),
     ],
     ids=lambda value: value.name if isinstance(value, Kernel) else "",
 )  # fmt: skip
