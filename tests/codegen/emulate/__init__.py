@@ -70,10 +70,12 @@ def run(
     """Launch a kernel's functions over copies of the arrays; the copies afterwards."""
     roles = (b.role for b in kernel.ir.buffers)
     copies = [guarded(a, READ_GUARD if r == "in" else WRITE_GUARD) for a, r in zip(arrays, roles, strict=True)]
-    shared = [guarded(np.full(n, 0xFF, np.uint8)) for n in kernel.entries[0].workspace]
+    shared = [guarded(np.full(n, 0xFF, np.uint8)) for n in kernel.workspace]
     params = [ctypes.c_void_p(c.ctypes.data) for c in (*copies, *shared)]
-    for entry in kernel.entries:
-        launch(library, entry, entry.grid, params, order)
+    for call in kernel.calls:
+        entry = kernel.entries[call.entry]
+        if 0 not in entry.grid:
+            launch(library, entry, entry.grid, [params[a] for a in call.args], order)
     for array in (*copies, *shared):
         check_guards(array)
     return copies

@@ -180,9 +180,33 @@ T __shfl_up_sync(unsigned, T value, int step) {
   return emulator::exchange(value, emulator::current % 32 - step);
 }
 
+template <typename T>
+T __shfl_sync(unsigned, T value, int source) {
+  return emulator::exchange(value, source);
+}
+inline unsigned __ballot_sync(unsigned, bool vote) {
+  emulator::Fiber &self = emulator::fibers[emulator::current];
+  const int slot = self.turn++ & 1, first = emulator::current / 32 * 32;
+  self.slots[slot] = vote;
+  emulator::pause(emulator::AT_SHUFFLE);
+  unsigned votes = 0;
+  for (int lane = 0; lane < 32 && first + lane < (int)emulator::fibers.size(); ++lane) {
+    votes |= (unsigned)(emulator::fibers[first + lane].slots[slot] & 1) << lane;
+  }
+  return votes;
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+template <typename T>
+T atomicAdd(T *address, T value) {
+  const T before = *address;
+  *address = before + value;
+  return before;
+}
+
 inline float __int_as_float(int bits) { float x; memcpy(&x, &bits, 4); return x; }
 inline int __float_as_int(float x) { int bits; memcpy(&bits, &x, 4); return bits; }
 inline double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, 8); return x; }
+inline long long __double_as_longlong(double x) { long long bits; memcpy(&bits, &x, 8); return bits; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }

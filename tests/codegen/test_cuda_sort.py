@@ -1,0 +1,168 @@
+"""Stable sorting in CUDA: in shared memory and digit by digit, against the operator's eager rule."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.codegen import emulate
+from tests.codegen.test_cuda_plans import cuda_plan
+from tests.codegen.test_cuda_values import ORDERS
+from tracec.codegen import cuda_sort
+from tracec.codegen.cuda import CudaLaunch, render
+from tracec.ir import TensorType
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.operator import OPERATORS
+from tracec.ir.plan import LibraryCall, Memory, Plan, Value
+from tracec.runtime.nvrtc import compile_sources
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+Array = np.ndarray[Any, Any]
+Case = tuple[DType, tuple[int, ...], int, bool]
+
+
+def plan_of(cases: Sequence[Case]) -> Plan:
+    """A plan that sorts a tensor for each case."""
+    values: list[Value] = []
+    steps: list[LibraryCall] = []
+    for dtype, shape, axis, descending in cases:
+        at = len(values)
+        values += [
+            Value(f"x{at}", TensorType(dtype, shape), "input"),
+            Value("y", TensorType(dt.int64, shape), "output"),
+        ]
+        params = (("axis", axis), ("descending", descending))
+        steps.append(LibraryCall("argsort", (at,), at + 1, params, "argsort"))
+    inputs = tuple(range(0, len(values), 2))
+    return Plan((), tuple(steps), tuple(values), inputs, tuple(i + 1 for i in inputs), Memory(0, 0, 0))
+
+
+def values_of(case: Case, seed: int = 0) -> Array:
+    """Elements with many ties; infinities, NaN of both signs and both zeros among floats."""
+    dtype, shape, _, _ = case
+    random = np.random.default_rng(seed)
+    if dtype.kind == "b":
+        return random.integers(0, 2, shape).astype(bool)
+    if dtype.kind == "f":
+        x = np.asarray(random.standard_normal(shape) * 10 ** random.uniform(-6, 4, shape))
+        special = np.array([np.nan, np.copysign(np.nan, -1.0), np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 6e-8])
+        x = np.where(random.random(shape) < 0.4, random.choice(special, shape), x)
+        with np.errstate(over="ignore"):
+            return x.astype(dtype.numpy)
+    info = np.iinfo(dtype.numpy)
+    wide = random.integers(info.min, info.max, shape, dtype.numpy, endpoint=True)
+    return np.where(random.random(shape) < 0.5, wide % dtype.numpy.type(5), wide).astype(dtype.numpy)
+
+
+def expected(case: Case, x: Array) -> Array:
+    _, _, axis, descending = case
+    found: Array = OPERATORS["argsort"].eager(np, x, axis=axis, descending=descending)
+    return found
+
+
+def run(cases: Sequence[Case], folder: Path, orders: Sequence[int] = ORDERS) -> None:
+    """Run a plan's launches on the host, one workspace for all of them."""
+    program = render(plan_of(cases), "sm_90")
+
+    library = emulate.build(program.kernels, folder)
+    for order in orders:
+        space = emulate.guarded(np.full(program.workspace_bytes, 0xFF, np.uint8))
+        arrays = []
+        for case in cases:
+            arrays += [emulate.guarded(values_of(case), emulate.READ_GUARD), emulate.guarded(np.full(case[1], -1))]
+        for step in program.steps:
+            assert isinstance(step, CudaLaunch)
+            pointers = [
+                arrays[a].ctypes.data if isinstance(a, int) else space.ctypes.data + a.offset for a in step.args[0]
+            ]
+            entry = program.kernels[step.kernel].entries[step.entry]
+            params = [emulate.ctypes.c_void_p(p) for p in pointers]
+            emulate.launch(library, entry, step.grid, params, order)
+        emulate.check_guards(space)
+        for number, case in enumerate(cases):
+            emulate.check_guards(arrays[2 * number + 1])
+            want = expected(case, values_of(case)).reshape(-1)
+            np.testing.assert_array_equal(arrays[2 * number + 1], want, err_msg=str(case))
+
+
+LENGTHS = (1, 2, 3, 31, 32, 33, 64, 65, 127, 129, 1000, 1025, 4096)
+DTYPES = (*dt.ALL,)
+
+
+@needs_compiler
+def test_short_rows(tmp_path: Path) -> None:
+    lengths: list[Case] = [(dt.float32, (3, n), 1, n % 2 == 0) for n in LENGTHS]
+    dtypes: list[Case] = [(d, (5, 37, 2), 1, descending) for d in DTYPES for descending in (False, True)]
+    run([*lengths, *dtypes, (dt.int64, (4000, 3), 0, False)], tmp_path)
+
+
+@needs_compiler
+def test_long_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows past the block's shared memory, several chunks and tiles, the last of them short."""
+    monkeypatch.setattr(cuda_sort, "BLOCKS", 6)
+    cases: list[Case] = [
+        (dt.float32, (4097,), 0, False),
+        (dt.int16, (9000, 2), 0, True),
+        (dt.uint8, (33000,), 0, False),
+    ]
+    run(cases, tmp_path, [emulate.SHUFFLED])
+
+
+@needs_compiler
+def test_digits_of_every_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_sort, "SHORT_ROW", 0)
+    cases: list[Case] = [(d, (2, 300, 2), 1, descending) for d in DTYPES for descending in (False, True)]
+    run([*cases, (dt.float32, (1,), 0, False), (dt.float64, (3, 255), 1, True)], tmp_path, [emulate.DESCENDING])
+
+
+def test_nothing_to_sort() -> None:
+    program = render(plan_of([(dt.float32, (0,), 0, False), (dt.float32, (3, 0), 1, False)]), "sm_90")
+    assert program.steps == ()
+
+
+def test_equal_calls_share_a_kernel() -> None:
+    case: Case = (dt.float32, (3, 9), 1, False)
+    program = render(plan_of([case, case, (dt.float32, (3, 9), 0, False)]), "sm_90")
+    assert [s.kernel for s in program.steps if isinstance(s, CudaLaunch)] == [0, 0, 1]
+
+
+def test_steps_share_one_workspace() -> None:
+    program = render(plan_of([(dt.float32, (10000,), 0, False), (dt.float32, (20000,), 0, False)]), "sm_90")
+    alone = render(plan_of([(dt.float32, (20000,), 0, False)]), "sm_90")
+    assert program.workspace_bytes == alone.workspace_bytes > 4 * 20000 * 4
+
+
+def test_a_plan_that_sorts_is_all_launches() -> None:
+    x = tracec.tensor(np.zeros((4, 7), np.float32))
+    plan = cuda_plan(tracec.trace(lambda x: (x * 2).argsort(dim=1, descending=True), x))
+    assert any(isinstance(s, LibraryCall) for s in plan.steps)
+    assert all(isinstance(s, CudaLaunch) for s in render(plan, "sm_90").steps)
+
+
+@pytest.mark.parametrize("what", ["block", "digits"])
+def test_source(golden: Any, what: str) -> None:
+    shape = (6, 100) if what == "block" else (100000,)
+    (kernel,) = render(plan_of([(dt.float32, shape, len(shape) - 1, False)]), "sm_90").kernels
+    assert kernel.source.removesuffix("\n") == golden
+
+
+@pytest.mark.parametrize(
+    "arch", ["sm_90", pytest.param("sm_80", marks=pytest.mark.slow), pytest.param("sm_100", marks=pytest.mark.slow)]
+)
+def test_no_spills(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cupy")
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    cases: list[Case] = [
+        (dt.float32, (1 << 20,), 0, False), (dt.int64, (1 << 20, 3), 0, True), (dt.float16, (64, 1000), 1, False),
+        (dt.float64, (8, 4096), 1, False), (dt.uint8, (1 << 32 - 1,), 0, False),
+    ]  # fmt: skip
+    cubins = compile_sources([k.source for k in render(plan_of(cases), arch).kernels], arch)
+    assert not [c.functions for c in cubins if c.resources.spill_bytes or c.resources.stack_bytes]
