@@ -132,7 +132,7 @@ class Memory:
         self.arrays: dict[int, Array] = {}
         self._owners: dict[int, Array] = {}
         for i, value in enumerate(plan.values):
-            needed, nbytes = alignment.get(i, 1), value.type.nbytes
+            needed, nbytes = max(alignment.get(i, 1), value.type.dtype.itemsize), value.type.nbytes
             if i in self._given:
                 self.arrays[i] = _fitting(self._given[i], needed)
                 continue
