@@ -42,6 +42,8 @@ FAMILIES = {
 
 LARGE = {
     "chain": k.chain(1 << 22),
+    "chain odd": k.chain((1 << 22) + 3),
+    "random": k.random(1 << 22),
     "gelu": k.gelu(1 << 22, "bf16"),
     "rows": k.row_sum(64, 50001),
     "columns": k.column_sum(2048, 64, outer=512),
@@ -57,7 +59,10 @@ LARGE = {
     "dot bf16": k.dot(4, 512, 512, 512, "bf16"),
     "conv": k.conv(64, 64, 64, 56),
     "runs": k.sized(),
+    "runs, adam": k.adam("f32"),
+    "runs, adam, bf16": k.adam("bf16"),
     "past 2**31": k.chain((1 << 31) + 8),
+    "past 2**31, odd": k.chain((1 << 31) + 7),
     "past 2**31, rows": k.row_sum(1 << 20, 1 << 12),
     "past 2**31, dot": k.dot(1, 1 << 16, 1 << 16, 64),
 }
@@ -87,7 +92,10 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("kernel", "schedule", "grid", "block"),
     [
-        (k.chain(1 << 22), "4 of 1048576 chunks a thread, packs of 4", (1024, 1, 1), (256, 1, 1)),
+        (k.chain(1 << 22), "2 of 1048576 chunks a thread, packs of 4", (2048, 1, 1), (256, 1, 1)),
+        (k.chain((1 << 26) + 3), "2 of 16777216 chunks a thread, packs of 4, 3 elements left over", (32769, 1, 1),
+         (256, 1, 1)),
+        (k.gelu(1 << 23), "4 of 2097152 chunks a thread, packs of 4", (2048, 1, 1), (256, 1, 1)),
         (k.chain(1001), "1 of 1001 chunks a thread", (4, 1, 1), (256, 1, 1)),
         (k.chain(1000, "bf16"), "1 of 125 chunks a thread, packs of 8", (1, 1, 1), (256, 1, 1)),
         (k.softmax(1024, 512), "a warp a row of 512, 4 unrolled, packs of 4", (256, 1, 1), (32, 4, 1)),
@@ -180,7 +188,7 @@ def test_a_table_fits_the_parameters_of_a_launch() -> None:
 
 
 def _many(count: int) -> Plan:
-    sizes = tuple(1 + 700 * n % 2500 for n in range(count))
+    sizes = (*(1 + 701 * n % 5000 for n in range(count - 2)), 2048, 8192)
     values = [Value("lr", TensorType(dt.float32, ()), "input", index=0)]
     for n, size in enumerate(sizes):
         values += [Value(f"{x}{n}", TensorType(dt.float32, (size,)), "arena") for x in "wg"]
@@ -192,7 +200,7 @@ def test_long_tables_are_split() -> None:
     program = render(_many(300), "sm_90")
     launches = [s for s in program.steps if isinstance(s, CudaLaunch)]
     assert [len(s.args) for s in launches] == [127, 127, 46]
-    assert launches[0].grid[0] == sum(-(-s // 1024) for s in launches[0].sizes)
+    assert launches[0].grid[0] == sum(-(-s // 2048) for s in launches[0].sizes)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
