@@ -112,6 +112,11 @@ class Lowered:
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the call would have done, updates of parameters and other state included.
 
+        Args:
+            *args: Arguments as for a call.
+            **kwargs: Keyword arguments as for a call; ``launcher`` is how kernels for ``cuda`` are run, ``gpu`` or
+                ``emulator``.
+
         Raises:
             ArgumentError: the arguments are of other types than those that were lowered.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_columns import column_entry
-from tracec.codegen.cuda_contraction import contraction_entry
+from tracec.codegen.cuda_contraction import contraction_entries
 from tracec.codegen.cuda_entry import Entry
 from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
@@ -22,7 +22,13 @@ from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
-from tracec.ir.plan import Launch, LibraryCall, Plan
+from tracec.ir.launch import Argument, Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.plan import Launch, Plan
+
+__all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
+
+#: Raised when kernels change so much that what was measured of them says nothing any more.
+GENERATION = 1
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
@@ -31,8 +37,11 @@ SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "column": column_entry,
     "transpose": transpose_entry,
     "scan": scan_entry,
-    "contraction": contraction_entry,
 }
+
+
+#: What the offset of every array in the workspace is a multiple of.
+ALIGNMENT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,56 +59,6 @@ class CudaKernel:
     source: str
     entries: tuple[Entry, ...]
     ir: Kernel
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Memory that one step needs for itself, such as the counters of a scan, in place of one of the plan's values.
-
-    Attributes:
-        offset: Bytes from the workspace's start, a multiple of 256.
-    """
-
-    offset: int
-
-
-#: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
-Argument = int | Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """Sets bytes of the workspace to zero before the steps that count on it.
-
-    Attributes:
-        offset: Where they start.
-        nbytes: How many they are.
-    """
-
-    offset: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class CudaLaunch:
-    """One launch.
-
-    Attributes:
-        kernel: Index into `CudaProgram.kernels`.
-        entry: Which of its functions.
-        grid: Blocks along x, y, z.
-        args: For each run, what is behind each buffer; one run unless the entry has a table.
-        sizes: For each run, its number of elements, where the entry has a table.
-    """
-
-    kernel: int
-    entry: int
-    grid: tuple[int, int, int]
-    args: tuple[tuple[Argument, ...], ...]
-    sizes: tuple[int, ...] = ()
-
-
-CudaStep = CudaLaunch | Clear | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +96,22 @@ def render(plan: Plan, arch: str) -> CudaProgram:
     steps: list[CudaStep] = []
     for step in plan.steps:
         steps.extend(_launches(step, kernels[step.kernel]) if isinstance(step, Launch) else [step])
-    return CudaProgram(arch, kernels, tuple(steps))
+    return CudaProgram(arch, kernels, tuple(steps), max((workspace_bytes(k) for k in kernels), default=0))
+
+
+def workspace(kernel: CudaKernel) -> tuple[Workspace, ...]:
+    """Where the arrays that a kernel's functions share lie in the workspace."""
+    sizes = kernel.entries[0].workspace
+    return tuple(Workspace(sum(map(_aligned, sizes[:n]))) for n in range(len(sizes)))
+
+
+def workspace_bytes(kernel: CudaKernel) -> int:
+    """The memory that a kernel's functions share."""
+    return sum(map(_aligned, kernel.entries[0].workspace))
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def render_kernel(kernel: Kernel, runs: int = 1) -> CudaKernel:
@@ -168,9 +142,11 @@ def _entries(kernel: Kernel, runs: int) -> tuple[Entry, ...]:
         return (runs_entry(kernel, kernel.name, runs),)
     if kernel.shape == "scatter":
         return _scatter(kernel)
+    if kernel.shape == "contraction":
+        return contraction_entries(kernel, kernel.name)
     build = SHAPES.get(kernel.shape)
     if build is None:
-        known = ", ".join((*SHAPES, "scatter"))
+        known = ", ".join((*SHAPES, "scatter", "contraction"))
         raise CompileError(f"kernel {kernel.name}: no CUDA template for shape {kernel.shape!r}, known are {known}")
     return (build(kernel, kernel.name),)
 
@@ -195,14 +171,21 @@ def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:
     found: list[CudaLaunch] = []
+    if kernel.entries[0].table is None:  # all functions for one run, then for the next: they share the workspace
+        for args in step.args:
+            given: tuple[Argument, ...] = (*args, *workspace(kernel))
+            found += [
+                CudaLaunch(step.kernel, number, entry.grid, (given,))
+                for number, entry in enumerate(kernel.entries)
+                if 0 not in entry.grid
+            ]
+        return found
     for number, entry in enumerate(kernel.entries):
-        if entry.table is None:
-            found += [CudaLaunch(step.kernel, number, entry.grid, (args,)) for args in step.args if 0 not in entry.grid]
-            continue
+        assert entry.table is not None
         for first in range(0, len(step.args), entry.table.capacity):
             last = first + entry.table.capacity
-            args, sizes = step.args[first:last], step.sizes[first:last]
+            rows, sizes = step.args[first:last], step.sizes[first:last]
             blocks = entry.table.starts(sizes)[-1]
             if blocks:
-                found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), args, sizes))
+                found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), rows, sizes))
     return found

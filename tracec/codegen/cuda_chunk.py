@@ -81,7 +81,7 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
     """
     width = packs.width
     at_first = writer.derive({last.name: f"{writer.name(last.name)}_first"})
-    same, body = steady_first(body, last)
+    same, body = steady_first(writer, body, last)
     inner = writer.derive({})
     inner.arrays |= dict.fromkeys(writer.arrays, f"{slot} * {width} + e")
     declared: list[Tree] = []
@@ -119,10 +119,10 @@ def _each(writer: Writer, last: Var, width: int, body: Sequence[Stmt]) -> Block:
     return Block(f"for (int e = 0; e < {width}; ++e)", statements, ("unroll",))
 
 
-def steady_first(body: Sequence[Stmt], last: Var) -> tuple[tuple[Let, ...], tuple[Stmt, ...]]:
-    """The names that are the same for all iterations of ``last``, and the other statements."""
-    written = {s.buffer for s in body if isinstance(s, Store)}
-    moving = {s.name for s in body if isinstance(s, Let)}
+def steady_first(writer: Writer, body: Sequence[Stmt], last: Var) -> tuple[tuple[Let, ...], tuple[Stmt, ...]]:
+    """The names that are the same for all elements of a pack along ``last``, and the other statements."""
+    written = {s.buffer for s in body if isinstance(s, Store)} | writer.arrays.keys()
+    moving = {s.name for s in body if isinstance(s, Let)} | writer.each
     same: list[Let] = []
     rest: list[Stmt] = []
     for stmt in body:
@@ -144,7 +144,7 @@ def _is_steady(expr: Expr, last: Var, moving: Collection[str], written: Collecti
 
 def _random_words(inner: Writer, at_first: Writer, body: Sequence[Stmt], last: Var, width: int) -> Iterator[Tree]:
     """Makes the random words of neighbouring elements that start at a multiple of four, and notes their names."""
-    moving = {s.name for s in body if isinstance(s, Let)}
+    moving = {s.name for s in body if isinstance(s, Let)} | inner.each
     parts = (p for s in body for e in expressions(s) for p in subexpressions(e))
     for call in dict.fromkeys(p for p in parts if isinstance(p, Call) and p.op == "philox" and width % 4 == 0):
         *key, element = call.args

@@ -51,7 +51,8 @@ _KEYWORDS = (
     "private protected public register return short signed sizeof static struct switch template this throw true try "
     "typedef typename union unsigned using virtual void volatile while "
     "thread lane warp row column part chunk first live wanted other carry before left start step rest runs run size "
-    "totals sums batch value slot along deep scratch turn e k m n mm nn a_tile b_tile a_part b_part"
+    "totals sums batch value slot along deep scratch turn e k m n mm nn a_tile b_tile a_part b_part "
+    "tile group group_rows fast slow fetch put"
 )
 
 
@@ -82,7 +83,7 @@ def _operations() -> Table:
     found |= table("remainder", INTS, lambda _, d: generic("floor_mod", d))
     found |= table("pow", INTS, lambda _, d: generic("int_pow", d))
     found |= table("abs", INTS, lambda _, d: function(f"magnitude<{TYPES[d]}>"))
-    found |= {("isnan", d): Operation("({0}, false)") for d in INTS}
+    found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
     found["mulhi", dt.uint32] = function("__umulhi", 2)
     found["philox", dt.int64] = function("philox", 3)
     found["abs", dt.bool_] = Operation("{0}", ATOM, (ATOM,))

@@ -10,7 +10,6 @@ from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, Table, alignments, lines, table_capacity
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Line
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel, Loop
 

@@ -39,16 +39,27 @@ _LIMIT = 2**31
 
 
 def is_wide(kernel: Kernel) -> bool:
-    """Whether positions need 64 bits: a buffer, the whole of the loops or an index passes 2³¹."""
+    """Whether positions need 64 bits: a buffer, an index or a counter passes 2³¹.
+
+    Counters run over the parallel loops, or over those that a thread or block goes through; never over both.
+    """
     for stmt in walk(kernel.body):
         if any(_reach(part) >= _LIMIT for e in expressions(stmt) for part in subexpressions(e)):
             return True
-    return _points(kernel.body) >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
+    counted = max(_points(kernel.body, parallel=True), _points(kernel.body, parallel=False))
+    return counted >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
 
 
-def _points(body: Iterable[Stmt]) -> int:
-    """Iterations of the innermost loop that runs most often."""
-    return max((max(s.var.extent, 1) * _points(s.body) for s in body if isinstance(s, Loop)), default=1)
+def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
+    """Iterations of the innermost loop that runs most often, where either the parallel loops count or the others."""
+    return max(
+        (
+            (max(s.var.extent, 1) if (s.kind == "parallel") == parallel else 1) * _points(s.body, parallel=parallel)
+            for s in body
+            if isinstance(s, Loop)
+        ),
+        default=1,
+    )
 
 
 def _reach(expr: Expr) -> int:
@@ -94,6 +105,7 @@ class Writer(ExpressionWriter):
         packs: (buffer, index) → the element of a pack that stands for that access.
         random: Random words that are there already → their names.
         arrays: Scratch → the subscript of this thread's element.
+        each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
         store_guard: Condition under which stores to memory happen; empty for always.
     """
 
@@ -104,6 +116,7 @@ class Writer(ExpressionWriter):
         self.packs: dict[tuple[str, Expr], str] = {}
         self.random: dict[Call, str] = {}
         self.arrays: dict[str, str] = {}
+        self.each: frozenset[str] = frozenset()
         self.store_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
         self.buffers |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, Scratch)}
@@ -129,7 +142,7 @@ class Writer(ExpressionWriter):
         """The same writer with other texts for some loop variables."""
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
-        other.store_guard = self.store_guard
+        other.each, other.store_guard = self.each, self.store_guard
         return other
 
     # -- expressions ---------------------------------------------------------------------------------------
