@@ -7,11 +7,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tracec import optimize
+from tracec.autotune import Choices
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
 from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
@@ -21,6 +22,7 @@ from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
+from tracec.plan.planner import Target
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime import emulator as emulator_runtime
@@ -88,11 +90,23 @@ def check_names(disabled: frozenset[str]) -> None:
         )
 
 
-def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> Built:
-    """Optimise, plan and generate source for a target."""
+def build(
+    graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str],
+    choices: Choices | None = None,
+) -> Built:  # fmt: skip
+    """Optimise, plan and generate source for a target.
+
+    Args:
+        graph: What was recorded.
+        target: ``cpu`` or ``cuda``.
+        arch: GPU architecture.
+        donate: Output position → input position whose memory it takes over.
+        disabled: Names of optimisations to leave out.
+        choices: What was measured on the GPU that it is to run on.
+    """
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     donate = _harmless(passes.graph, donate)
-    plan = make_plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING))
+    plan = _plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING), choices)
     if os.environ.get("TRACEC_VERIFY") == "1":
         verify_plan(plan)
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
@@ -107,6 +121,19 @@ def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disab
     if folder:
         dump(built, Path(folder), graph.name)
     return built
+
+
+def _plan(
+    graph: Graph, target: Target, donate: Mapping[int, int], disabled: frozenset[str], choices: Choices | None
+) -> Plan:
+    if choices is None:
+        return make_plan(graph, target, donate, disabled)
+    target = replace(target, gemm=choices.prefers_library)
+    plan = make_plan(graph, target, donate, disabled)
+    if choices.unknown:
+        choices.measure()
+        plan = make_plan(graph, target, donate, disabled)
+    return plan
 
 
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:

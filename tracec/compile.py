@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from tracec.autotune import choices_of
 from tracec.build import LAUNCHERS, check_names
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError
 from tracec.guards import Environment, flatten, steps_key
@@ -197,9 +198,10 @@ class Compiled:
         """The program to run; on a GPU for its architecture, and with the libraries that there are."""
         if target == "cpu" or self.launcher == "emulator":
             return build_program(recorded, target, DEFAULT_ARCH, self.disable)
-        arch = arch_of(_device_of(recorded.recording.graph))
-        disable = self.disable if cublas.available() else self.disable | {"library"}
-        return build_program(recorded, target, arch, disable)
+        device = _device_of(recorded.recording.graph)
+        if not cublas.available():
+            return build_program(recorded, target, arch_of(device), self.disable | {"library"})
+        return build_program(recorded, target, arch_of(device), self.disable, choices_of(device))
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
         """Every stage of the way for these arguments, without a lasting effect on any tensor.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracec import optimize
+from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
 from tracec.guards import Environment
@@ -130,12 +131,14 @@ class Program:
         )  # fmt: skip
 
 
-def build_program(recorded: Recorded, target: str, arch: str, disabled: frozenset[str]) -> Program:
-    """Optimise, split, plan and generate source."""
+def build_program(
+    recorded: Recorded, target: str, arch: str, disabled: frozenset[str], choices: Choices | None = None
+) -> Program:
+    """Optimise, split, plan and generate source; see `tracec.build.build`."""
     recording = recorded.recording
     graph, ranges = with_ranges(clamped(recording.graph, recording.checks), recording.checks)
     if not recorded.derivatives:
-        built = build(graph, target, arch, recording.donations(), disabled)
+        built = build(graph, target, arch, recording.donations(), disabled, choices)
         return Program(recorded, built, (), tuple(range(len(graph.inputs))), ranges)
     joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
     count = len(find_tensors(recorded.out))
@@ -150,9 +153,9 @@ def build_program(recorded: Recorded, target: str, arch: str, disabled: frozense
     donations = recording.donations()
     forward, parts = split(joint, first, later, [[c] for c in cotangents], frozenset(donations.values()))
     donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
-    built = build(forward, target, arch, donate, disabled)
+    built = build(forward, target, arch, donate, disabled, choices)
     backward = tuple(
-        (d, build(part.graph, target, arch, {}, disabled), part)
+        (d, build(part.graph, target, arch, {}, disabled, choices), part)
         for d, part in zip(recorded.derivatives, parts, strict=True)
     )
     return Program(recorded, built, backward, inputs, ranges)

@@ -284,6 +284,22 @@ kernel column_softmax(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) colum
 }}""")
 
 
+def column_shares(n: int, columns: int) -> Kernel:
+    """Each element's share of its column's sum: all threads need it."""
+    return read_kernel(f"""
+kernel column_shares(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) column {{
+  for i in {columns} parallel {{
+    acc s: f32 = add
+    for r in {n} reduce {{
+      update s <- x[{columns}*r + i]
+    }}
+    for r in {n} each {{
+      store y[{columns}*r + i] = mul(x[{columns}*r + i], s)
+    }}
+  }}
+}}""")
+
+
 def full_sum(n: int, dtype: str = "f32", combine: str = "add") -> Kernel:
     """Everything to one number."""
     c = _compute(dtype)

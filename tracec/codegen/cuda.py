@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_contraction import contraction_entry
+from tracec.codegen.cuda_columns import column_entry
+from tracec.codegen.cuda_contraction import contraction_entries
 from tracec.codegen.cuda_entry import Entry
 from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_rows import column_entry, row_entry
+from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_entry
 from tracec.codegen.cuda_transpose import transpose_entry
@@ -21,10 +22,13 @@ from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import Argument, Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, Plan
 
 __all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
+
+#: Raised when kernels change so much that what was measured of them says nothing any more.
+GENERATION = 1
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
@@ -33,8 +37,11 @@ SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "column": column_entry,
     "transpose": transpose_entry,
     "scan": scan_entry,
-    "contraction": contraction_entry,
 }
+
+
+#: What the offset of every array in the workspace is a multiple of.
+ALIGNMENT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,22 @@ def render(plan: Plan, arch: str) -> CudaProgram:
     steps: list[CudaStep] = []
     for step in plan.steps:
         steps.extend(_launches(step, kernels[step.kernel]) if isinstance(step, Launch) else [step])
-    return CudaProgram(arch, kernels, tuple(steps))
+    return CudaProgram(arch, kernels, tuple(steps), max((workspace_bytes(k) for k in kernels), default=0))
+
+
+def workspace(kernel: CudaKernel) -> tuple[Workspace, ...]:
+    """Where the arrays that a kernel's functions share lie in the workspace."""
+    sizes = kernel.entries[0].workspace
+    return tuple(Workspace(sum(map(_aligned, sizes[:n]))) for n in range(len(sizes)))
+
+
+def workspace_bytes(kernel: CudaKernel) -> int:
+    """The memory that a kernel's functions share."""
+    return sum(map(_aligned, kernel.entries[0].workspace))
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def render_kernel(kernel: Kernel, runs: int = 1) -> CudaKernel:
@@ -120,9 +142,11 @@ def _entries(kernel: Kernel, runs: int) -> tuple[Entry, ...]:
         return (runs_entry(kernel, kernel.name, runs),)
     if kernel.shape == "scatter":
         return _scatter(kernel)
+    if kernel.shape == "contraction":
+        return contraction_entries(kernel, kernel.name)
     build = SHAPES.get(kernel.shape)
     if build is None:
-        known = ", ".join((*SHAPES, "scatter"))
+        known = ", ".join((*SHAPES, "scatter", "contraction"))
         raise CompileError(f"kernel {kernel.name}: no CUDA template for shape {kernel.shape!r}, known are {known}")
     return (build(kernel, kernel.name),)
 
@@ -147,14 +171,21 @@ def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:
     found: list[CudaLaunch] = []
+    if kernel.entries[0].table is None:  # all functions for one run, then for the next: they share the workspace
+        for args in step.args:
+            given: tuple[Argument, ...] = (*args, *workspace(kernel))
+            found += [
+                CudaLaunch(step.kernel, number, entry.grid, (given,))
+                for number, entry in enumerate(kernel.entries)
+                if 0 not in entry.grid
+            ]
+        return found
     for number, entry in enumerate(kernel.entries):
-        if entry.table is None:
-            found += [CudaLaunch(step.kernel, number, entry.grid, (args,)) for args in step.args if 0 not in entry.grid]
-            continue
+        assert entry.table is not None
         for first in range(0, len(step.args), entry.table.capacity):
             last = first + entry.table.capacity
-            args, sizes = step.args[first:last], step.sizes[first:last]
+            rows, sizes = step.args[first:last], step.sizes[first:last]
             blocks = entry.table.starts(sizes)[-1]
             if blocks:
-                found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), args, sizes))
+                found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), rows, sizes))
     return found

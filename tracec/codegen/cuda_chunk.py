@@ -29,12 +29,27 @@ def write_chunk(
         inner = writer.derive({})
         inner.arrays |= dict.fromkeys(writer.arrays, slot)
         return (*writer.unflatten("chunk", variables), *inner.statements(body))
-    last, width = variables[-1], packs.width
-    first = f"{writer.name(last.name)}_first"
+    return (
+        *first_of_pack(writer, "chunk", variables, packs.width),
+        *write_pack(writer, variables[-1], body, packs, slot),
+    )
+
+
+def first_of_pack(writer: Writer, flat: str, variables: Sequence[Var], width: int) -> tuple[Tree, ...]:
+    """Loop variables from a counter of packs; the innermost one under the name of the pack's first iteration."""
+    last = variables[-1]
     chunks = replace(last, extent=last.extent // width)
-    at_first = writer.derive({last.name: first})
-    lines: list[Tree] = list(writer.derive({last.name: first}).unflatten("chunk", (*variables[:-1], chunks)))
+    named = writer.derive({last.name: f"{writer.name(last.name)}_first"})
+    lines = list(named.unflatten(flat, (*variables[:-1], chunks)))
     lines[-1] = Line(_scaled(lines[-1], width))
+    return tuple(lines)
+
+
+def write_pack(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, slot: str = "") -> tuple[Tree, ...]:
+    """The iterations of one pack along ``last``, whose first one `first_of_pack` names."""
+    width, first = packs.width, f"{writer.name(last.name)}_first"
+    at_first = writer.derive({last.name: first})
+    lines: list[Tree] = []
     inner = writer.derive({})
     inner.arrays |= dict.fromkeys(writer.arrays, f"{slot} * {width} + e")
     after: list[Tree] = []
@@ -45,7 +60,8 @@ def write_chunk(
         loaded = f" = load_pack<{width}>({where})" if (buffer, index) in packs.loads else ""
         lines.append(Line(f"{'' if (buffer, index) in packs.stores else 'const '}{kind} {name}{loaded};"))
         if (buffer, index) in packs.stores:
-            after.append(Line(f"store_pack({where}, {name});"))
+            stored = f"store_pack({where}, {name});"
+            after.append(Line(f"if ({writer.store_guard}) {stored}" if writer.store_guard else stored))
         inner.packs[buffer, index] = f"{name}.at[e]"
     statements = inner.statements(body)
     if mentions(statements, writer.name(last.name)):

@@ -1,109 +1,101 @@
 """Sums of products: tiles of both operands in shared memory, a tile of sums in each thread's registers.
 
 Matrix products and all convolutions take this one way: the loops over m, n and k are flattened, and each
-operand is loaded through its expression, whatever that reads.
+operand is loaded through its expression, whatever that reads. Where there are few sums of many products, the
+products are cut into parts, whose sums a second function adds up, always in the same order.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tracec.codegen.cuda_access import extent, peel, stride
-from tracec.codegen.cuda_entry import Entry, Head, ceil_div, head, lines
+from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
+from tracec.codegen.cuda_columns import column_entry
+from tracec.codegen.cuda_dialect import memory_type
+from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
+from tracec.codegen.cuda_operand import Factor, OperandView, factor, operand_view
 from tracec.codegen.cuda_rows import row_entry
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS, Choice, Tile, choose_tile, estimate_rows, split_length
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
+from tracec.codegen.tree import Block, Line, Tree
+from tracec.ir import index as ix
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
     Acc,
-    Contraction,
-    Expr,
+    Buffer,
     Kernel,
     Load,
     Loop,
+    Ref,
     Stmt,
     Store,
+    Update,
     Var,
-    subexpressions,
     walk,
 )  # fmt: skip
 
 #: Sums of so few products run in one thread.
 SHORT_SUM = 4
-#: From this many products on, few sums are reduced by a block each.
-LONG_SUM = 512
-#: Fewer tiles than this leave most of a GPU idle.
-FEW_TILES = 32
-#: Blocks that fill a GPU.
-FULL = 128
+#: Matrices of no more rows, or columns, are vectors to all intents.
+FEW_VECTORS = 2
+#: Tiles along m that share the cache with those next to them along n.
+GROUP = 16
+#: From so many steps on, a second block on a multiprocessor is worth being sparing with registers.
+LONG_LOOP = 4
+#: Bytes of the widest access to shared memory.
+WIDEST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """How a block of 256 threads covers the sums.
+class Sums:
+    """What a contraction's kernel computes, taken apart.
 
     Attributes:
-        m: Sums of a block along m.
-        n: And along n.
-        m_each: Sums of a thread along m.
-        n_each: And along n.
-        depth: Products of each sum between two barriers.
+        batch, m, n, k: Its loops.
+        a, b: The factors.
+        acc: The accumulator,
+        reduce: the loop that adds the products up,
+        after: and what follows each sum.
+        m_fast: Whether results next to each other in memory follow each other along m.
     """
 
-    m: int
-    n: int
-    m_each: int
-    n_each: int
-    depth: int = 16
+    batch: tuple[Var, ...]
+    m: tuple[Var, ...]
+    n: tuple[Var, ...]
+    k: tuple[Var, ...]
+    a: Factor
+    b: Factor
+    acc: Acc
+    reduce: tuple[Stmt, ...]
+    after: tuple[Stmt, ...]
+    m_fast: bool
 
     @property
-    def threads(self) -> int:
-        return (self.m // self.m_each) * (self.n // self.n_each)
-
-
-#: Every tile's operands divide evenly among its threads.
-TILES = (
-    Tile(128, 128, 8, 8, depth=8),
-    Tile(128, 32, 4, 4),
-    Tile(32, 128, 4, 4),
-    Tile(64, 64, 4, 4),
-    Tile(64, 16, 4, 1),
-    Tile(16, 64, 1, 4),
-    Tile(32, 32, 2, 2),
-    Tile(16, 16, 1, 1),
-)
-
-
-def choose_tile(m: int, n: int, batch: int, dtype: DType) -> Tile:
-    """The tile that wastes little, reuses much and still fills the machine."""
-
-    def worth(tile: Tile) -> float:
-        blocks = ceil_div(m, tile.m) * ceil_div(n, tile.n) * batch
-        useful = m * n * batch / max(blocks * tile.m * tile.n, 1)
-        reuse = tile.m_each * tile.n_each / (tile.m_each + tile.n_each)
-        return useful * math.sqrt(reuse * min(1.0, blocks / FULL))
-
-    fitting = [t for t in TILES if t.m_each * t.n_each * dtype.itemsize <= 256]
-    return max(fitting, key=worth)
+    def fast(self) -> tuple[Var, ...]:
+        """The loops along which results are neighbours."""
+        return self.m if self.m_fast else self.n
 
 
 @dataclass(frozen=True, slots=True)
-class OperandView:
-    """One operand's tile: what to load, and along which axis neighbouring threads go."""
+class Nest:
+    """A loop over a thread's sums."""
 
     name: str
-    axis: str
-    size: int
-    parts: int
-    extent: str
-    along_k: bool
-    guarded: bool
+    each: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpilogueView:
+    """What becomes of a thread's sums: two loops over them, when to leave one out, what to do with one or a pack."""
+
+    loops: tuple[Nest, Nest]
+    guard: str
     body: tuple[str, ...]
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,98 +105,231 @@ class ContractionView:
     head: Head
     type: str
     zero: str
+    index: str
     a: OperandView
     b: OperandView
     depth: int
     pad: int
-    extent: str
-    threads: int
+    first: str
+    stop: str
     m_fast: bool
-    m_threads: int
-    n_threads: int
+    fast_warps: int
     m_each: int
     n_each: int
+    m_threads: int
+    n_threads: int
+    m_vector: int
+    n_vector: int
+    m_groups: int
+    n_groups: int
+    m_stride: int
+    n_stride: int
     m_tiles: str
     n_tiles: str
     batch_tiles: str
+    group: str
+    group_tiles: str
     batch: tuple[str, ...]
     multiply_add: str
-    acc: str
-    guarded: bool
-    epilogue: tuple[str, ...]
+    epilogue: EpilogueView
 
 
-def contraction_entry(kernel: Kernel, name: str) -> Entry:
-    """A function that computes tiles of sums; a block, a warp or a thread a sum where there are few of them."""
+def contraction_entries(kernel: Kernel, name: str) -> tuple[Entry, ...]:
+    """Functions that compute tiles of sums; a block, a warp or a thread a sum where there are few of them."""
+    sums = take_apart(kernel)
+    m, n, k, batch = (extent(v) for v in (sums.m, sums.n, sums.k, sums.batch))
+    if k <= SHORT_SUM:
+        return (map_entry(kernel, name),)
+    if min(m, n) <= FEW_VECTORS:
+        wide = sums.b if m <= n else sums.a
+        return (row_entry(kernel, name) if wide.along_k or not wide.run(wide.along) else column_entry(kernel, name),)
+    choice = choose_tile(m, n, k, batch, sums.acc.dtype)
+    along_k = (sums.a.along_k, sums.b.along_k)
+    if estimate_rows(m, n, k, batch, sums.acc.dtype.itemsize, along_k) < choice.cycles:
+        return (row_entry(kernel, name),)
+    if choice.splits == 1:
+        return (_tiles(kernel, name, sums, choice.tile),)
+    return _split(kernel, name, sums, choice)
+
+
+def take_apart(kernel: Kernel) -> Sums:
+    """The loops, factors and statements of a contraction's kernel."""
     mark = kernel.contraction
     assert mark is not None
     loops = {s.var.name: s.var for s in walk(kernel.body) if isinstance(s, Loop)}
-    batch, m, n, k = ([loops[x] for x in names] for names in (mark.batch, mark.m, mark.n, mark.k))
+    batch, m, n, k = (tuple(loops[x] for x in names) for names in (mark.batch, mark.m, mark.n, mark.k))
     acc = next(s for s in walk(kernel.body) if isinstance(s, Acc) and s.name == mark.acc)
-    tile = choose_tile(extent(m), extent(n), extent(batch), acc.dtype)
-    m_tiles, n_tiles = ceil_div(extent(m), tile.m), ceil_div(extent(n), tile.n)
-    blocks = m_tiles * n_tiles * extent(batch)
-    if extent(k) <= SHORT_SUM:
-        return map_entry(kernel, name)
-    if min(extent(m), extent(n)) <= 2 or (extent(k) >= LONG_SUM and blocks < FEW_TILES):
-        return row_entry(kernel, name)
-    writer = Writer(kernel)
     _, body = peel(kernel.body)
-    after = [s for s in body if not isinstance(s, Loop) and s is not acc]
-    kind = writer.dialect.types[acc.dtype]
-    view = ContractionView(
-        head=head(writer, name, tile.threads),
-        type=kind,
-        zero=writer.accumulator(acc.name).identity,
-        a=_operand(writer, "a", "m", mark.a, m, k, tile.m, tile),
-        b=_operand(writer, "b", "n", mark.b, n, k, tile.n, tile),
-        depth=tile.depth,
-        pad=max(16 // acc.dtype.itemsize, 1),
-        extent=writer.count(extent(k)),
-        threads=tile.threads,
-        m_fast=_stores_along(after, m) and not _stores_along(after, n),
-        m_threads=tile.m // tile.m_each,
-        n_threads=tile.n // tile.n_each,
-        m_each=tile.m_each,
-        n_each=tile.n_each,
-        m_tiles=writer.count(max(m_tiles, 1)),
-        n_tiles=writer.count(max(n_tiles, 1)),
-        batch_tiles=writer.count(max(m_tiles * n_tiles, 1)),
-        batch=lines(writer.unflatten("batch", batch)),
-        multiply_add=_multiply_add(writer, mark, acc.dtype),
-        acc=writer.name(acc.name),
-        guarded=extent(m) % tile.m != 0 or extent(n) % tile.n != 0,
-        epilogue=lines((*writer.unflatten("m", m), *writer.unflatten("n", n), *writer.statements(after))),
-    )
-    text = render_template("cuda/contraction.j2", k=view)
-    schedule = f"tiles of {tile.m} by {tile.n} by {tile.depth}, {tile.m_each} by {tile.n_each} a thread"
-    alignment = tuple(b.dtype.itemsize for b in kernel.buffers)
-    return Entry(name, text, (blocks, 1, 1), (tile.threads, 1, 1), 0, alignment, schedule=schedule)
-
-
-def _operand(
-    writer: Writer, name: str, axis: str, value: Expr, along: Sequence[Var], k: Sequence[Var], size: int, tile: Tile
-) -> OperandView:
-    along_k = _reads_along(value, k) and not _reads_along(value, along)
-    body = (*writer.unflatten(axis, along), *writer.unflatten("k", k))
-    guarded = extent(along) % size != 0 or extent(k) % tile.depth != 0
-    parts = size * tile.depth // tile.threads
-    return OperandView(
-        name, axis, size, parts, writer.count(extent(along)), along_k, guarded, lines(body), writer.write(value)
-    )
-
-
-def _reads_along(value: Expr, variables: Sequence[Var]) -> bool:
-    """Whether the innermost of these loops walks neighbouring elements of something that is loaded."""
-    return bool(variables) and any(
-        isinstance(e, Load) and stride(e.index, variables[-1]) == 1 for e in subexpressions(value)
-    )
+    reduce = tuple(s for s in body if isinstance(s, Loop))
+    after = tuple(s for s in body if s not in reduce and s is not acc)
+    m_fast = _stores_along(after, m) and not _stores_along(after, n)
+    return Sums(batch, m, n, k, factor(mark.a, m, k), factor(mark.b, n, k), acc, reduce, after, m_fast)
 
 
 def _stores_along(body: Sequence[Stmt], variables: Sequence[Var]) -> bool:
     return bool(variables) and any(isinstance(s, Store) and stride(s.index, variables[-1]) == 1 for s in body)
 
 
-def _multiply_add(writer: Writer, mark: Contraction, dtype: DType) -> str:
-    product = writer.dialect.operation("mul", dtype).text.format("a_part[mm]", "b_part[nn]")
-    return writer.derive({mark.acc: "sums[mm][nn]"}).update(mark.acc, product, ATOM)
+# -- sums in parts ---------------------------------------------------------------------------------------------
+
+
+def _split(kernel: Kernel, name: str, sums: Sums, choice: Choice) -> tuple[Entry, ...]:
+    """Each part's sums to a workspace, then what the kernel says over their sums, in the order of the parts."""
+    length = split_length(extent(sums.k), choice.splits, choice.tile.depth)
+    splits = ceil_div(extent(sums.k), length)
+    part = Var("split", splits)
+    fast, slow = (sums.m, sums.n) if sums.m_fast else (sums.n, sums.m)
+    order = (part, *sums.batch, *slow, *fast)
+    at = ix.flatten(order, tuple(v.extent for v in order))
+    dtype = sums.acc.dtype
+    total = Ref(sums.acc.name, dtype)
+
+    def with_partials(role: str, body: tuple[Stmt, ...]) -> Kernel:
+        partials = Buffer("partials", dtype, tuple(v.extent for v in order), role)
+        return replace(kernel, buffers=(*kernel.buffers, partials), body=body)
+
+    store = Store("partials", at, total)
+    cut = (sums.acc, *sums.reduce, store)
+    first = with_partials("out", _nested((part, *sums.batch, *sums.m, *sums.n), cut, "parallel"))
+    parts = replace(sums, batch=(part, *sums.batch), after=(store,))
+    again = _nested((part,), (Update(sums.acc.name, Load("partials", at, dtype)),), "reduce")
+    whole = (sums.acc, *again, *sums.after)
+    second = with_partials("in", _nested((*sums.batch, *slow, *fast), whole, "parallel"))
+    entries = (_tiles(first, f"{name}_parts", parts, choice.tile, length), map_entry(second, name))
+    nbytes = extent(order) * dtype.itemsize
+    return tuple(replace(e, workspace=(nbytes,)) for e in entries)
+
+
+def _nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:
+    for v in reversed(variables):
+        body = (Loop(v, body, kind),)
+    return body
+
+
+# -- tiles -----------------------------------------------------------------------------------------------------
+
+
+def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -> Entry:
+    """A function in which a block computes a tile of sums.
+
+    Args:
+        kernel: Its buffers and loops.
+        name: The function's name.
+        sums: What it computes.
+        tile: The tile.
+        length: Products of each part, where the outermost loop of the batch is over parts; 0 for all products.
+    """
+    writer = Writer(kernel)
+    dtype = sums.acc.dtype
+    m, n, k, batch = (extent(v) for v in (sums.m, sums.n, sums.k, sums.batch))
+    m_tiles, n_tiles = max(ceil_div(m, tile.m), 1), max(ceil_div(n, tile.n), 1)
+    a, a_packs = operand_view(writer, "a", "m", sums.a, tile.m, tile, dtype)
+    b, b_packs = operand_view(writer, "b", "n", sums.b, tile.n, tile, dtype)
+    m_vector, n_vector = (min(each, WIDEST // dtype.itemsize) for each in (tile.m_each, tile.n_each))
+    epilogue, packs = _epilogue(writer, sums, tile, m_vector if sums.m_fast else n_vector)
+    m_threads, n_threads = tile.m // tile.m_each, tile.n // tile.n_each
+    grouped = m_tiles >= 2 and n_tiles >= 2 and m_tiles * n_tiles > 2 * MULTIPROCESSORS
+    group = min(GROUP, m_tiles)
+    part = writer.name("split")
+    view = ContractionView(
+        head=replace(
+            head(writer, name, tile.threads), blocks=2 if k >= LONG_LOOP * tile.depth and not writer.wide else 1
+        ),
+        type=writer.dialect.types[dtype],
+        zero=writer.accumulator(sums.acc.name).identity,
+        index=writer.index,
+        a=a,
+        b=b,
+        depth=tile.depth,
+        pad=WIDEST // dtype.itemsize,
+        first=f"{part} * {writer.count(length)}" if length else writer.count(0),
+        stop=_stop(writer, k, length),
+        m_fast=sums.m_fast,
+        fast_warps=(m_threads if sums.m_fast else n_threads) // 8,
+        m_each=tile.m_each,
+        n_each=tile.n_each,
+        m_threads=m_threads,
+        n_threads=n_threads,
+        m_vector=m_vector,
+        n_vector=n_vector,
+        m_groups=tile.m_each // m_vector,
+        n_groups=tile.n_each // n_vector,
+        m_stride=m_threads * m_vector,
+        n_stride=n_threads * n_vector,
+        m_tiles=writer.count(m_tiles),
+        n_tiles=writer.count(n_tiles),
+        batch_tiles=writer.count(m_tiles * n_tiles),
+        group=writer.count(group),
+        group_tiles=writer.count(group * n_tiles) if grouped else "",
+        batch=lines(writer.unflatten("batch", sums.batch)),
+        multiply_add=_multiply_add(writer, sums.acc.name, dtype, m_vector, n_vector),
+        epilogue=epilogue,
+    )
+    text = render_template("cuda/contraction.j2", k=view)
+    cut = f", products in {sums.batch[0].extent} parts of {length}" if length else ""
+    schedule = f"tiles of {tile.m} by {tile.n} by {tile.depth}, {tile.m_each} by {tile.n_each} a thread{cut}"
+    wide = {p.width for p in (a_packs, b_packs, packs)} - {1}
+    schedule += f", packs of {max(wide)}" if wide else ""
+    return Entry(
+        name, text, (m_tiles * n_tiles * batch if m and n else 0, 1, 1), (tile.threads, 1, 1), 0,
+        alignments(kernel, (a_packs, b_packs, packs)), schedule=schedule,
+    )  # fmt: skip
+
+
+def _stop(writer: Writer, k: int, length: int) -> str:
+    """Where the products of a block end."""
+    whole = writer.count(k)
+    if not length:
+        return whole
+    part = writer.count(length)
+    return f"k_first + {part} < {whole} ? k_first + {part} : {whole}"
+
+
+def _epilogue(writer: Writer, sums: Sums, tile: Tile, vector: int) -> tuple[EpilogueView, Packs]:
+    """What follows each sum, for neighbouring sums of a thread at once where their results are neighbours."""
+    last = sums.fast[-1] if sums.fast else None
+    packs = find_packs(sums.after, last, writer.buffers, vector) if last is not None and vector > 1 else Packs()
+    if not packs.stores or last is None or last.extent % vector:
+        packs = Packs()
+    width = packs.width
+    slow, fast = ("nn", "mm") if sums.m_fast else ("mm", "nn")
+    each = {"mm": tile.m_each, "nn": tile.n_each}
+    m, n = extent(sums.m), extent(sums.n)
+    tests = [f"m >= {writer.count(m)}"] * bool(m % tile.m) + [f"n >= {writer.count(n)}"] * bool(n % tile.n)
+    acc = f"const {writer.dialect.types[sums.acc.dtype]} {writer.name(sums.acc.name)}"
+    nest = (Nest(slow, each[slow], 1), Nest(fast, each[fast], width))
+    if width == 1:
+        body = (
+            *writer.unflatten("m", sums.m),
+            *writer.unflatten("n", sums.n),
+            Line(f"{acc} = sums[mm][nn];"),
+            *writer.statements(sums.after),
+        )
+        return EpilogueView(nest, " || ".join(tests), lines(body)), packs
+    assert last is not None
+    first = f"{writer.name(last.name)}_first"
+    at_first, inner = writer.derive({last.name: first}), writer.derive({})
+    before: list[Tree] = [*at_first.unflatten("m", sums.m), *at_first.unflatten("n", sums.n)]
+    behind: list[Tree] = []
+    for number, (buffer, index) in enumerate(dict.fromkeys((*packs.loads, *packs.stores))):
+        name = f"{writer.name(buffer)}_pack{number}"
+        kind = f"Pack<{memory_type(writer.buffers[buffer])}, {width}>"
+        where = f"{writer.name(buffer)} + {at_first.write(index)}"
+        loaded = f" = load_pack<{width}>({where})" if (buffer, index) in packs.loads else ""
+        before.append(Line(f"{'' if (buffer, index) in packs.stores else 'const '}{kind} {name}{loaded};"))
+        if (buffer, index) in packs.stores:
+            behind.append(Line(f"store_pack({where}, {name});"))
+        inner.packs[buffer, index] = f"{name}.at[e]"
+    one = (
+        Line(f"const {writer.index} {writer.name(last.name)} = {first} + e;"),
+        Line(f"{acc} = sums[{'mm + e' if fast == 'mm' else 'mm'}][{'nn + e' if fast == 'nn' else 'nn'}];"),
+        *inner.statements(sums.after),
+    )
+    body = (*before, Block(f"for (int e = 0; e < {width}; ++e)", one, ("unroll",)), *behind)
+    return EpilogueView(nest, " || ".join(tests), lines(body)), packs
+
+
+def _multiply_add(writer: Writer, acc: str, dtype: DType, m_vector: int, n_vector: int) -> str:
+    a, b = f"a_part[mm / {m_vector}].at[mm % {m_vector}]", f"b_part[nn / {n_vector}].at[nn % {n_vector}]"
+    product = writer.dialect.operation("mul", dtype).text.format(a, b)
+    return writer.derive({acc: "sums[mm][nn]"}).update(acc, product, ATOM)

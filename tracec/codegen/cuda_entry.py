@@ -82,6 +82,8 @@ class Entry:
         alignment: The bytes that each buffer's address must be a multiple of.
         table: How several runs are passed, where one launch does several.
         schedule: How the loops map to threads, for readers.
+        workspace: Bytes of each array that the kernel's functions share among themselves: parameters after the
+            buffers, the same for all of its functions.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Entry:
     alignment: tuple[int, ...] = ()
     table: Table | None = None
     schedule: str = ""
+    workspace: tuple[int, ...] = ()
 
     @property
     def threads(self) -> int:
@@ -119,12 +122,14 @@ class Head:
         parameters: Declarations.
         threads: The most threads of a block.
         counter: Type of counters.
+        blocks: Blocks of a multiprocessor to leave registers for.
     """
 
     name: str
     parameters: tuple[str, ...]
     threads: int
     counter: str
+    blocks: int = 1
 
 
 def head(writer: Writer, name: str, threads: int) -> Head:

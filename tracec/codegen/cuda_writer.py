@@ -39,16 +39,27 @@ _LIMIT = 2**31
 
 
 def is_wide(kernel: Kernel) -> bool:
-    """Whether positions need 64 bits: a buffer, the whole of the loops or an index passes 2³¹."""
+    """Whether positions need 64 bits: a buffer, an index or a counter passes 2³¹.
+
+    Counters run over the parallel loops, or over those that a thread or block goes through; never over both.
+    """
     for stmt in walk(kernel.body):
         if any(_reach(part) >= _LIMIT for e in expressions(stmt) for part in subexpressions(e)):
             return True
-    return _points(kernel.body) >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
+    counted = max(_points(kernel.body, parallel=True), _points(kernel.body, parallel=False))
+    return counted >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
 
 
-def _points(body: Iterable[Stmt]) -> int:
-    """Iterations of the innermost loop that runs most often."""
-    return max((max(s.var.extent, 1) * _points(s.body) for s in body if isinstance(s, Loop)), default=1)
+def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
+    """Iterations of the innermost loop that runs most often, where either the parallel loops count or the others."""
+    return max(
+        (
+            (max(s.var.extent, 1) if (s.kind == "parallel") == parallel else 1) * _points(s.body, parallel=parallel)
+            for s in body
+            if isinstance(s, Loop)
+        ),
+        default=1,
+    )
 
 
 def _reach(expr: Expr) -> int:
@@ -76,12 +87,14 @@ class Accumulator:
         type: Its type.
         identity: What it starts from.
         combine: The statement that combines ``other`` into it.
+        tile: An identifier for the threads' accumulators in shared memory.
     """
 
     name: str
     type: str
     identity: str
     combine: str
+    tile: str
 
 
 class Writer(ExpressionWriter):
@@ -167,7 +180,8 @@ class Writer(ExpressionWriter):
         combine, dtype = self.combines[name]
         start = self.dialect.literal(identity(combine, dtype), dtype)
         identifier = self.name(name)
-        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM))
+        tile = f"{self.dialect.identifier(name)}_tile"
+        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM), tile)
 
     def update(self, name: str, value: str, level: int) -> str:
         """``name = combine(name, value)``."""
@@ -197,7 +211,8 @@ class Writer(ExpressionWriter):
             case Scratch(name, dtype, size):
                 return (Line(f"{self.dialect.types[dtype]} {self.name(name)}[{max(size, 1)}];"),)
             case Store():
-                guarded = self.store_guard and stmt.buffer not in self.arrays
+                local = stmt.buffer in self.arrays or (stmt.buffer, stmt.index) in self.packs
+                guarded = self.store_guard and not local
                 return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
             case Loop(var, body, _):
                 unroll = ("unroll",) if 0 < var.extent <= 32 else ()

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.ir import dtype as dt
-from tracec.ir.dtype import DType
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
@@ -19,7 +18,7 @@ from tracec.plan.lowering import lower_group
 from tracec.plan.order import dependences, order_for_memory, topological
 from tracec.plan.partition import Partition
 from tracec.plan.prepare import prepare
-from tracec.plan.routines import Routine, alias_of, find_routines
+from tracec.plan.routines import Gemm, Routine, alias_of, by_size, find_routines, no_gemm
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Target:
 
     Attributes:
         name: ``cpu`` or ``cuda``.
-        gemm: Matrix products that run as library routines: element type → from how many multiplications on.
+        gemm: Which matrix products run as library routines.
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
         in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
             are each read and written by one thread; what all threads of a row read, such as a parameter that its
@@ -39,7 +38,7 @@ class Target:
     """
 
     name: str
-    gemm: Mapping[DType, int]
+    gemm: Gemm
     keep_rows: bool
     in_place: frozenset[str]
     blocks: int = 0
@@ -48,8 +47,8 @@ class Target:
 _IN_PLACE = frozenset({"map", "contraction", "row", "column", "full"})
 #: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
 #: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
-_CPU_GEMM = dict.fromkeys((dt.float32, dt.float64), 1 << 12)
-_CUDA_GEMM = {dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 22, dt.float64: 1 << 22}
+_CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
+_CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
 TARGETS = {
     "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE),
     "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, blocks=1056),
@@ -83,7 +82,7 @@ def make_plan(
     """
     graph = prepare(graph, target.blocks)
     inlined = inline_nodes(graph)
-    routines = find_routines(graph, inlined, {} if "library" in disabled else target.gemm)
+    routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm)
     partition = Partition(graph, inlined, routines, fuse="fuse" not in disabled)
     works = _works(graph, partition, routines, target)
     refused = list(partition.refused)

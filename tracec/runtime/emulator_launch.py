@@ -18,25 +18,26 @@ ORDERS = ("ascending", "descending", "random")
 _RUNNING = threading.Lock()
 
 
+_U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+
+
 class _Region(ctypes.Structure):
     _fields_ = [
-        ("start", ctypes.c_void_p), ("size", ctypes.c_uint64), ("granule", ctypes.c_uint32),
-        ("writable", ctypes.c_uint32), ("owners", ctypes.c_void_p), ("owner", ctypes.c_uint32),
-        ("first_cell", ctypes.c_uint32),
+        ("start", _POINTER), ("size", _U64), ("granule", _U32), ("writable", _U32),
+        ("owners", _POINTER), ("owner", _U32), ("first_cell", _U32),
     ]  # fmt: skip
 
 
 class _Array(ctypes.Structure):
-    _fields_ = [("start", ctypes.c_void_p), ("size", ctypes.c_uint64)]
+    _fields_ = [("start", _POINTER), ("size", _U64)]
 
 
 class _Launch(ctypes.Structure):
     _fields_ = [
-        ("kernel", ctypes.c_void_p), ("args", ctypes.c_void_p), ("grid", ctypes.c_uint32 * 3),
-        ("block", ctypes.c_uint32 * 3), ("order", ctypes.c_int32), ("seed", ctypes.c_uint32),
-        ("checked", ctypes.c_uint32), ("region_count", ctypes.c_uint32), ("array_count", ctypes.c_uint32),
-        ("regions", ctypes.c_void_p), ("arrays", ctypes.c_void_p), ("shared", ctypes.c_void_p),
-        ("shared_size", ctypes.c_uint64), ("image", ctypes.c_void_p), ("image_end", ctypes.c_void_p),
+        ("kernel", _POINTER), ("args", _POINTER), ("grid", _U32 * 3), ("block", _U32 * 3), ("order", ctypes.c_int32),
+        ("seed", _U32), ("checked", _U32), ("region_count", _U32), ("array_count", _U32), ("guard_count", _U32),
+        ("regions", _POINTER), ("arrays", _POINTER), ("guards", _POINTER), ("shared", _POINTER), ("shared_size", _U64),
+        ("image", _POINTER), ("image_end", _POINTER),
     ]  # fmt: skip
 
 
@@ -80,10 +81,12 @@ def launch(
         *(_Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0) for b in buffers)
     )
     places = (_Array * len(arrays))(*(_Array(start, size) for _, start, size in arrays))
+    guards = (_Array * len(library.guards))(*(_Array(start, size) for start, size in library.guards))
     pointers = (ctypes.c_void_p * max(1, len(params)))(*(ctypes.addressof(p) for p in params))
     given = _Launch(
         library.function(entry), ctypes.addressof(pointers), tuple(grid), tuple(block), ORDERS.index(order), seed,
-        library.checks, len(regions), len(places), ctypes.addressof(regions), ctypes.addressof(places),
+        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions), ctypes.addressof(places),
+        ctypes.addressof(guards),
         library.shared, library.shared_size, *library.image,
     )  # fmt: skip
     finding = Finding()

@@ -176,6 +176,7 @@ class Library:
         self.shared, self.shared_size = (places[0] or 0) - probe, size
         self.image = places[1] or 0, places[2] or 0
         self._symbols = symbols
+        self.guards = [(self.shared + s.offset, s.size) for s in symbols if s.name.startswith("_ZGV")]
 
     def function(self, entry: str) -> int:
         """Where an entry's code lies."""

@@ -127,17 +127,12 @@ static bool reads_ordered(uint32_t start, const Cell &cell) {
 }
 
 static void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
-  const bool fresh = cell.read < start || (cell.read >= block_start && cell.read < barrier_time);
-  if (fresh || (cell.readers == ONE && cell.read >= block_start && cell.reader == current)) {
-    cell.readers = ONE;
-    cell.reader = current;
-  } else if (cell.read < block_start || cell.readers == MANY || cell.reader / 32 != current / 32) {
-    cell.readers = MANY;
-    cell.reader = current;
+  if (reads_ordered(start, cell)) {
+    cell.readers = ONE;  // what comes after this read comes after those before it too
   } else {
-    cell.readers = LANES;
-    cell.reader = current;
+    cell.readers = cell.read >= block_start && cell.readers != MANY && cell.reader / 32 == current / 32 ? LANES : MANY;
   }
+  cell.reader = current;
   cell.read_atomic = atomic;
   cell.read = now;
   cell.read_site = kept_of(site);
@@ -175,7 +170,12 @@ static void check_shared(char *address, unsigned size, int access, Site site) {
       const Array &array = launch->arrays[a];
       if (address >= array.start && address + size <= array.start + array.size) break;
     }
-    if (a == launch->array_count) report(SHARED_BOUNDS, address, size, access, site, -1);
+    if (a == launch->array_count) {
+      for (unsigned g = 0; g < launch->guard_count; ++g) {
+        if ((uint64_t)(address - launch->guards[g].start) < launch->guards[g].size) return;
+      }
+      report(SHARED_BOUNDS, address, size, access, site, -1);
+    }
     last_array = a;
   }
   if (access & ALIGNED && (uint64_t)address % size) report(MISALIGNED, address, size, access, site, (int)a);

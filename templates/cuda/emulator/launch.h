@@ -40,9 +40,10 @@ struct Launch {
   int32_t order;
   uint32_t seed;
   uint32_t checked;
-  uint32_t region_count, array_count;
+  uint32_t region_count, array_count, guard_count;
   Region *regions;  // by address
   Array *arrays;    // by address
+  Array *guards;    // what the compiler keeps beside arrays of types with constructors
   char *shared;     // where thread-local memory of the code lies
   uint64_t shared_size;
   char *image, *image_end;  // and the code itself with its constants
