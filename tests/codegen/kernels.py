@@ -349,7 +349,10 @@ def scan(
     """Running sums along the middle axis."""
     c = _compute(dtype)
     along = f"{(n - 1) * columns} - {columns}*r" if reverse else f"{columns}*r"
-    at = f"{n * columns}*i + j + {along}" if not reverse else f"{n * columns}*i + j - {columns}*r + {(n - 1) * columns}"
+    column = "" if columns == 1 else " + j"
+    at = f"{n * columns}*i{column} + {along}"
+    if reverse:
+        at = f"{n * columns}*i{column} - {columns}*r + {(n - 1) * columns}"
     return read_kernel(f"""
 kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}]) scan {{
   for i in {m} parallel {{

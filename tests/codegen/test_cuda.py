@@ -114,7 +114,7 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
          (63, 1, 1), (4, 128, 1)),
         (k.column_sum(9, 40), "1 of 40 chunks a thread", (1, 1, 1), (256, 1, 1)),
         (k.transpose(3, 33, 65), "tiles of 32 by 32, 1 turned", (18, 1, 1), (32, 8, 1)),
-        (k.scan(5, 100), "a block of 128 a row of 100, tile by tile", (5, 1, 1), (128, 1, 1)),
+        (k.scan(5, 100), "a block of 32 a row of 100, 4 elements a thread, packs of 4", (5, 1, 1), (32, 1, 1)),
         (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread, packs of 4", (256, 1, 1), (256, 1, 1)),
         (k.dot(1, 16, 9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (144, 1, 1), (512, 1, 1)),
         (k.dot(7, 1, 50, 64), "16 columns by 32 threads a block, 64 elements a column, packs of 2", (22, 1, 1),

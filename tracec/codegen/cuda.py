@@ -16,7 +16,8 @@ from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
-from tracec.codegen.cuda_scan import scan_entry
+from tracec.codegen.cuda_scan import scan_routine
+from tracec.codegen.cuda_scatter import scatter_routine
 from tracec.codegen.cuda_sort import argsort_routine
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.cuda_writer import headers
@@ -37,7 +38,12 @@ SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "full": row_entry,
     "column": column_entry,
     "transpose": transpose_entry,
-    "scan": scan_entry,
+}
+#: Those that may take several functions.
+ROUTINES: dict[str, Callable[[Kernel, str], Routine]] = {
+    "scan": scan_routine,
+    "scatter": scatter_routine,
+    "contraction": contraction_routine,
 }
 
 
@@ -169,24 +175,13 @@ def _finished(kernel: Kernel, routine: Routine) -> CudaKernel:
 def _routine(kernel: Kernel, runs: int) -> Routine:
     if is_sized(kernel):
         return one_after_another(kernel, [runs_entry(kernel, kernel.name, runs)])
-    if kernel.shape == "scatter":
-        return _scatter(kernel)
-    if kernel.shape == "contraction":
-        return contraction_routine(kernel, kernel.name)
+    if kernel.shape in ROUTINES:
+        return ROUTINES[kernel.shape](kernel, kernel.name)
     build = SHAPES.get(kernel.shape)
     if build is None:
-        known = ", ".join((*SHAPES, "scatter", "contraction"))
+        known = ", ".join((*SHAPES, *ROUTINES))
         raise CompileError(f"kernel {kernel.name}: no CUDA template for shape {kernel.shape!r}, known are {known}")
     return one_after_another(kernel, [build(kernel, kernel.name)])
-
-
-def _scatter(kernel: Kernel) -> Routine:
-    """The start in a function of its own: positions are written when all of it is there, each column in order."""
-    start, rest = kernel.body[:1], kernel.body[1:]
-    if not rest:
-        return one_after_another(kernel, [map_entry(kernel, kernel.name)])
-    entries = map_entry(kernel, f"{kernel.name}_start", start), map_entry(kernel, kernel.name, rest)
-    return one_after_another(kernel, entries)
 
 
 def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
