@@ -111,6 +111,22 @@ kernel sized(w: inout f32[?], g: in f32[?]{", lr: in f32[]" if scalar else ""}) 
 }}""")
 
 
+def adam(dtype: str) -> Kernel:
+    """An optimiser's update of many parameters: three buffers in place."""
+    g = _load("g[i]", dtype)
+    return read_kernel(f"""
+kernel adam(w: inout {dtype}[?], m: inout f32[?], v: inout f32[?], g: in {dtype}[?], lr: in f32[]) map {{
+  for i in ? parallel {{
+    let a: f32 = add(mul(m[i], f32(0.9)), mul({g}, f32(0.1)))
+    let b: f32 = add(mul(v[i], f32(0.999)), mul(mul({g}, {g}), f32(0.001)))
+    let u: f32 = div(mul(lr[0], a), add(sqrt(b), f32(1e-8)))
+    store w[i] = sub({_load("w[i]", dtype)}, u)
+    store m[i] = a
+    store v[i] = b
+  }}
+}}""")
+
+
 def random(n: int) -> Kernel:
     """Random bits of a counter."""
     return read_kernel(f"""
@@ -333,7 +349,10 @@ def scan(
     """Running sums along the middle axis."""
     c = _compute(dtype)
     along = f"{(n - 1) * columns} - {columns}*r" if reverse else f"{columns}*r"
-    at = f"{n * columns}*i + j + {along}" if not reverse else f"{n * columns}*i + j - {columns}*r + {(n - 1) * columns}"
+    column = "" if columns == 1 else " + j"
+    at = f"{n * columns}*i{column} + {along}"
+    if reverse:
+        at = f"{n * columns}*i{column} - {columns}*r + {(n - 1) * columns}"
     return read_kernel(f"""
 kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}]) scan {{
   for i in {m} parallel {{

@@ -99,7 +99,9 @@ def test_gradients_in_tiles(name: str, splits: int, force: Callable[[Tile, int],
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5 * float(np.abs(want).max(initial=1.0)))
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize(
+    "arch", ["sm_90", pytest.param("sm_80", marks=pytest.mark.slow), pytest.param("sm_100", marks=pytest.mark.slow)]
+)
 def test_registers_suffice(
     arch: str, force: Callable[[Tile, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +154,9 @@ def test_aligned_operands_are_read_in_packs() -> None:
 
 def test_parts_are_never_empty(force: Callable[[Tile, int], None]) -> None:
     force(TILES[0], 5)
-    first, second = render_kernel(k.dot(1, 128, 128, 24)).entries
-    assert first.grid == (3, 1, 1)
-    assert first.workspace == second.workspace == (3 * 128 * 128 * 4,)
+    rendered = render_kernel(k.dot(1, 128, 128, 24))
+    assert rendered.entries[0].grid == (3, 1, 1)
+    assert rendered.workspace == (3 * 128 * 128 * 4,)
 
 
 @needs_compiler

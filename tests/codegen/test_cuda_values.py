@@ -10,7 +10,8 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen import scalars
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
-from tracec.codegen import cuda_writer
+from tracec.codegen import cuda_map, cuda_writer
+from tracec.codegen.cuda import render_kernel
 from tracec.ir.kernel import Kernel
 from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_kernel
@@ -88,6 +89,15 @@ CASES: dict[str, Kernel] = {
     "scan, tiles": k.scan(2, 1100, "f64"),
     "scan, reverse": k.scan(2, 600, reverse=True),
     "scan, strided": k.scan(2, 70, columns=5),
+    "scan, strided, long": k.scan(1, 3001, columns=3, reverse=True),
+    "scan, packs": k.scan(3, 5000),
+    "scan, packs back": k.scan(3, 1028, reverse=True),
+    "scan, packs half": k.scan(2, 264, "f16"),
+    "scan, chunks": k.scan(2, 50000, "f64"),
+    "scan, chunks back": k.scan(1, 33001, "f64", reverse=True),
+    "scan, chunks maximum": k.scan(1, 40000, "i64", combine="maximum"),
+    "scan, side by side": k.scan(2, 300, columns=17),
+    "scan, side by side back": k.scan(1, 1001, "f16", columns=16, reverse=True),
     "scan, maximum": k.scan(2, 129, "i64", combine="maximum"),
     "scatter add": k.scatter(10, 5, 4),
     "scatter half": k.scatter(10, 5, 3, "f16"),
@@ -167,6 +177,25 @@ def test_wide_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("unsigned long long" in kernel.source for one in found for kernel in one.program.kernels)
     for one in found:
         check(one, ["ascending"])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f64", "i8"])
+def test_several_chunks_a_thread(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only large arrays get: loads before the first use, whole blocks and the last, elements left over."""
+    monkeypatch.setattr(cuda_map, "MANY_BLOCKS", 0)
+    monkeypatch.setattr(cuda_map, "RAGGED", 0)
+    sizes = (1, 3, 4, 17, 511, 1023, 1024, 1025, 2048, 4095, 4096, 8191, 9000)
+    kernels = [k.chain(n, dtype) for n in sizes] + [k.broadcast(17, n, dtype) for n in (16, 250, 256)]
+    if dtype == "f32":
+        kernels += [make(n) for make in (k.gelu, k.in_place, k.random) for n in sizes]
+    for one in emulate(kernels):
+        check(one, ["random"])
+
+
+def test_random_words_are_made_four_at_a_time() -> None:
+    source = render_kernel(k.random(1024)).source
+    assert source.count("philox_block(") == 2 and "philox(" not in source
+    assert "philox(" in render_kernel(k.random(1023)).source
 
 
 EMPTY = (

@@ -19,9 +19,9 @@ from tracec.ir.kernel import Acc, Kernel, Let, Loop, Scratch, Stmt, Store, Updat
 SHORT = 32
 #: Threads of a block where there are blocks enough, and where not.
 THREADS, MOST_THREADS = 256, 1024
-#: Threads side by side, at least and at most: a warp reads pieces of 128 bytes or longer, and blocks are many.
-LEAST_LANES, MOST_LANES = 8, 16
-#: With fewer blocks than this, pieces of 64 bytes.
+#: Bytes that threads side by side read in one piece, at least and at most.
+LEAST_PIECE, MOST_PIECE = 128, 256
+#: With fewer blocks than this, pieces are half as long.
 FEW_BLOCKS = 96
 #: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
 MANY_THREADS = 132 * 1024
@@ -83,7 +83,8 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     packs = _column_packs(writer, body, variables)
     width = max((p.width for p in packs.values()), default=1)
     columns = extent(variables) // width
-    shape = _block_shape(writer, body, row, columns, width)
+    packed = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
+    shape = _block_shape(body, row, columns, width, width * max(packed, default=4))
     if shape is None:
         return row_entry(kernel, name)
     lanes, height = shape
@@ -124,14 +125,13 @@ def _column_packs(writer: Writer, body: Sequence[Stmt], variables: Sequence[Var]
     return {**found, -1: find_packs(results, last, memory, width)}
 
 
-def _block_shape(writer: Writer, body: Sequence[Stmt], row: int, columns: int, width: int) -> tuple[int, int] | None:
+def _block_shape(body: Sequence[Stmt], row: int, columns: int, width: int, pack_bytes: int) -> tuple[int, int] | None:
     """Threads side by side and above each other; None where they cannot keep the columns in registers."""
-    lanes = 1 << max(columns - 1, 0).bit_length()
-    most = MOST_LANES if width > 1 else 32
-    lanes = min(lanes, most)
-    while width > 1 and lanes > LEAST_LANES and ceil_div(columns, lanes) * THREADS < MANY_THREADS:
+    least, most = LEAST_PIECE // max(pack_bytes, 4), MOST_PIECE // max(pack_bytes, 8)
+    lanes = min(1 << max(columns - 1, 0).bit_length(), most)
+    while lanes > least and ceil_div(columns, lanes) * THREADS < MANY_THREADS:
         lanes //= 2
-    if width > 1 and lanes == LEAST_LANES and ceil_div(columns, lanes) < FEW_BLOCKS:
+    if width > 1 and lanes == least and ceil_div(columns, lanes) < FEW_BLOCKS:
         lanes //= 2
     words = scratch_words(body) * width
     height = THREADS // lanes
@@ -173,19 +173,25 @@ def _stages(
         names = [s.name for s in body if isinstance(s, (Acc, Let))]
         plain = {n: writer.name(n) for n in names}
         writer = writer.derive({n: f"{t}[e]" for n, t in plain.items()})
+        writer.each = frozenset(names)
     stages: list[Stage] = []
     results = [s for s in body if isinstance(s, Store)]
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             rows, inner = loop_nest(stmt)
+            accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
+            # What the last column's threads write in place, those past the end must not read.
+            guard = "" if accs else writer.store_guard
+            each = writer.derive({})
+            each.store_guard = writer.store_guard if accs else ""
             if width > 1:
                 at = writer.unflatten("chunk", rows)
-                chunk = (*at, *write_pack(writer, variables[-1], inner, packs[place], "part"))
+                chunk = (*at, *write_pack(each, variables[-1], inner, packs[place], "part"))
             else:
-                chunk = write_chunk(writer, rows, inner, Packs(), "part")
-            accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
+                chunk = write_chunk(each, rows, inner, Packs(), "part")
             dealt = deal(writer, extent(rows), height, 0 if words else unrolling(inner, memory))
-            stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs)))
+            again = any(isinstance(s, Loop) for s in body[place + 1 :])
+            stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs), again, guard))
         elif isinstance(stmt, (Acc, Let)):
             text: tuple[Tree, ...] = writer.statement(stmt)
             if width > 1:

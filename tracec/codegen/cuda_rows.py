@@ -85,11 +85,15 @@ class Stage:
         body: Of a loop, one chunk.
         deal: Of a loop, its chunks.
         accs: Accumulators to combine across threads after the loop.
+        shared: Whether all threads need what they combine to, in loops to come.
+        guard: Condition under which a thread takes part in the loop; empty for always.
     """
 
     body: tuple[str, ...]
     deal: Deal | None = None
     accs: tuple[Accumulator, ...] = ()
+    shared: bool = True
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
