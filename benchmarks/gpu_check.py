@@ -28,6 +28,8 @@ from benchmarks import machine
 Row = dict[str, Any]
 
 PYTHON = sys.executable
+#: For workers beside each other, which compare with results of the CPU.
+FEW_THREADS = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "TRACEC_NUM_THREADS": "2"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Part:
 
 # Tests ------------------------------------------------------------------------------------------------
 
+_MARKED = re.compile(r"mark\.gpu|tests\.gpu\.place")
 _KINDS = "PASSED|FAILED|ERROR|SKIPPED"
 #: A line of ``pytest -v``: of one of several workers, or of the only one.
 _OUTCOME = re.compile(rf"^\[gw\d+\] \[ *\d+%\] ({_KINDS}) (tests/.+?) *$|^(tests/\S.*?) ({_KINDS})\b", re.MULTILINE)
@@ -58,7 +61,9 @@ _WARNINGS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning",
 
 def test_command(folder: Path, limit: float) -> list[str]:
     """Return the command that runs the tests marked gpu, several at a time."""
-    command = [PYTHON, "-m", "pytest", "-m", "gpu", "tests", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    # Only files that have such tests: to collect all of them takes each worker longer than to run these.
+    marked = [str(p) for p in sorted(Path("tests").rglob("test_*.py")) if _MARKED.search(p.read_text())]
+    command = [PYTHON, "-m", "pytest", "-m", "gpu", *marked, "-v", "--tb=short", "-p", "no:cacheprovider"]
     if importlib.util.find_spec("xdist"):
         command += ["-n", str(max(1, min(8, (os.cpu_count() or 2) // 2)))]
     if importlib.util.find_spec("pytest_timeout"):
@@ -183,8 +188,9 @@ def run(part: Part, folder: Path, limit: float) -> Row:
     log, start = folder / f"{part.name}.log", time.perf_counter()
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            env=os.environ | (FEW_THREADS if part.name == "tests" else {}),
+        )  # fmt: skip
         status = watched(process, part.name, log, limit)
     seconds = time.perf_counter() - start
     row = part.read(folder, log.read_text(errors="replace"), status)
