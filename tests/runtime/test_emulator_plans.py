@@ -89,8 +89,8 @@ def test_memory_that_is_given_away_in_part(golden):
     plan = planned(long_lived)
     placed = [(k, v) for k, v in enumerate(plan.values) if v.place == "arena"]
     kept, other = next((k, v) for _, k in placed for _, v in placed if k.first + 1 < v.first and v.last < k.last)
-    offset = kept.offset + kept.type.nbytes - 16
-    values = tuple(replace(v, offset=offset) if v is other else v for v in plan.values)
+    offsets = {kept.name: 2048, other.name: 2048 + kept.type.nbytes - 16}
+    values = tuple(replace(v, offset=offsets.get(v.name, v.offset)) for v in plan.values)
     wrong = replace(plan, values=values, memory=replace(plan.memory, peak_bytes=4096))
     program = render(wrong, "sm_90")
     with pytest.raises(EmulatorError) as caught:
