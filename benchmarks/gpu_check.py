@@ -142,8 +142,10 @@ def read_json(file: Path) -> Row:
 
 def sanitizer() -> str | None:
     """Return the path of compute-sanitizer, where there is one."""
-    places = [*glob.glob("/usr/local/cuda*/bin/compute-sanitizer"), *glob.glob("/opt/nvidia/**/compute-sanitizer")]
-    return shutil.which("compute-sanitizer") or next(iter(sorted(places, reverse=True)), None)
+    found = [shutil.which("compute-sanitizer")]
+    for place in ("/usr/local/cuda*/bin", "/usr/local/cuda*/compute-sanitizer", "/opt/nvidia/**"):
+        found += sorted(glob.glob(f"{place}/compute-sanitizer", recursive=True), reverse=True)
+    return next((path for path in found if path and os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
 
 def sanitizer_command(tool: str) -> Callable[[Path, float], list[str] | None]:
@@ -193,11 +195,13 @@ def run(part: Part, folder: Path, limit: float) -> Row:
         )  # fmt: skip
         status = watched(process, part.name, log, limit)
     seconds = time.perf_counter() - start
-    row = part.read(folder, log.read_text(errors="replace"), status)
+    # The file is kept: where this machine has things is nobody's business.
+    output = log.read_text(errors="replace").replace(os.getcwd(), ".").replace(sys.prefix, "python")
+    row = part.read(folder, output, status)
     if status is None:
         row |= {"ok": False, "line": f"cut off after {limit:.0f} s; {row['line']}"}
-    elif not row["ok"]:
-        row["tail"] = log.read_text(errors="replace")[-3000:]
+    if not row["ok"]:
+        row["tail"] = output[-3000:]
     return row | {"seconds": round(seconds, 1), "status": status}
 
 
