@@ -158,6 +158,45 @@ def test_misaligned_inputs_are_moved():
         np.testing.assert_array_equal(found, 2 * raw[start : start + 64])
 
 
+VIEWS = {
+    "transposed": lambda x: x.T,
+    "every other": lambda x: x[::2, 1::3],
+    "from the middle": lambda x: x[3:, 1:],
+    "flipped": lambda x: x.flip(0, 1),
+    "expanded": lambda x: x[:, :1].expand(37, 29),
+    "one element": lambda x: x[:1, :1],
+    "nothing": lambda x: x[:0],
+}
+READERS = {
+    "map": lambda x: x * 2 + 1,
+    "row": lambda x: x.softmax(dim=1),
+    "column": lambda x: x.sum(dim=0),
+    "full": lambda x: x.sum(),
+    "scan": lambda x: x.cumsum(dim=1),
+    "product": lambda x: x @ x.T,
+    "gather": lambda x: x[tracec.arange(x.shape[0]) // 2],
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("reader", READERS)
+def test_views_that_are_not_contiguous(reader):
+    read = READERS[reader]
+    base = tracec.tensor(np.random.default_rng(0).standard_normal((37, 29)).astype(np.float32))
+
+    def all_views(x):
+        return [read(view(x)) for view in VIEWS.values()]
+
+    expected = all_views(base)
+    inside = tracec.compile(all_views).lower(base, target="cuda").run(base, launcher="emulator")
+    views = [view(base) for view in VIEWS.values()]
+    outside = tracec.compile(lambda *given: [read(x) for x in given], target="cuda", launcher="emulator")
+    outside(*views)
+    for found in (inside, outside(*views)):
+        for f, e in zip(found, expected, strict=True):
+            np.testing.assert_allclose(f.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+
+
 # -- train steps -------------------------------------------------------------------------------------------
 
 STEPS = {"digits": (digits, lambda n: digits_batches(n, 16)), "gpt": (gpt, gpt_batches)}
