@@ -158,15 +158,15 @@ class EmulatedPlan:
                 call_library(self.plan, step, memory.arrays)
 
     def _formals(self, kernel: Any, row: Sequence[int | Workspace]) -> list[KernelBuffer | None]:
-        """For each argument the kernel's buffer that it is; None for memory of its own."""
+        """For each argument the kernel's buffer that it is; None for memory of its own, and where that is not known."""
         formals: list[KernelBuffer] = list(kernel.ir.buffers)
         if len(row) == len(formals) + len(kernel.workspace):
             return [*formals, *[None] * len(kernel.workspace)]
         found: list[KernelBuffer | None] = []
         for argument in row:  # a function of a routine takes some of them, in an order of its own
             kind = None if isinstance(argument, Workspace) else self.plan.values[argument].type
-            fitting = (f for f in formals if kind is not None and (f.dtype, f.size) == (kind.dtype, kind.size))
-            found.append(next(fitting, None))
+            fitting = [f for f in formals if kind is not None and (f.dtype, f.size) == (kind.dtype, kind.size)]
+            found.append(fitting[0] if len(fitting) == 1 else None)
         return found
 
     def _launch(self, step: CudaLaunch, memory: Memory, number: int) -> None:
