@@ -6,14 +6,15 @@ Without CuPy or a GPU, ``is_available()`` is False and ``device_count()`` is 0; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
 from tracec.record import backend
 from tracec.record.backend import Device, is_available, is_initialized
+from tracec.record.check import settle
 from tracec.record.random import default_generator
 from tracec.runtime.peaks import Peaks
+from tracec.runtime.properties import DeviceProperties, properties_of
 
 #: A device by name or number; None for the current one.
 Place = str | int | Device | None
@@ -88,61 +89,19 @@ class device:
 
 
 def synchronize(device: Place = None) -> None:
-    """Wait for all work on a device."""
+    """Wait for all work on a device.
+
+    Raises:
+        TracecError: an index or a class that was given before is out of range.
+    """
     with backend.on(f"cuda:{_index(device)}"):
         _cupy(device).cuda.runtime.deviceSynchronize()
-
-
-@dataclass(frozen=True)
-class DeviceProperties:
-    """What a device is.
-
-    Attributes:
-        name: The maker's name for it.
-        major: First number of the compute capability.
-        minor: Second number.
-        total_memory: Bytes.
-        multi_processor_count: Multiprocessors.
-        L2_cache_size: Bytes.
-        warp_size: Threads.
-        max_threads_per_multi_processor: Threads.
-        regs_per_multiprocessor: Registers of 32 bits.
-        shared_memory_per_block: Bytes without asking for more.
-        shared_memory_per_multiprocessor: Bytes.
-    """
-
-    name: str
-    major: int
-    minor: int
-    total_memory: int
-    multi_processor_count: int
-    L2_cache_size: int
-    warp_size: int
-    max_threads_per_multi_processor: int
-    regs_per_multiprocessor: int
-    shared_memory_per_block: int
-    shared_memory_per_multiprocessor: int
-
-
-#: Attribute → CUDA's name for it.
-_PROPERTIES = {
-    "major": "major",
-    "minor": "minor",
-    "total_memory": "totalGlobalMem",
-    "multi_processor_count": "multiProcessorCount",
-    "L2_cache_size": "l2CacheSize",
-    "warp_size": "warpSize",
-    "max_threads_per_multi_processor": "maxThreadsPerMultiProcessor",
-    "regs_per_multiprocessor": "regsPerMultiprocessor",
-    "shared_memory_per_block": "sharedMemPerBlock",
-    "shared_memory_per_multiprocessor": "sharedMemPerMultiprocessor",
-}
+    settle(wait=True)
 
 
 def get_device_properties(device: Place = None) -> DeviceProperties:
     """What a device is: name, compute capability, memory, multiprocessors."""
-    found = _cupy(device).cuda.runtime.getDeviceProperties(_index(device))
-    return DeviceProperties(found["name"].decode(), **{ours: int(found[name]) for ours, name in _PROPERTIES.items()})
+    return properties_of(_cupy(device), _index(device))
 
 
 def get_device_name(device: Place = None) -> str:
@@ -273,6 +232,7 @@ class Stream:
     def synchronize(self) -> None:
         """Wait for its work."""
         self._stream.synchronize()
+        settle()
 
     def record_event(self, event: Event | None = None) -> Event:
         """Note what has been put into the stream so far."""
@@ -360,6 +320,7 @@ class Event:
     def synchronize(self) -> None:
         """Wait until what was noted is done."""
         self._event.synchronize()
+        settle()
 
     def elapsed_time(self, end_event: Event) -> float:
         """Milliseconds from this event to a later one.

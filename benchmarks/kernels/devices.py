@@ -76,7 +76,7 @@ class Cpu:
     def free(self) -> None:
         """Nothing is held."""
 
-    def time(self, calls: Sequence[Call]) -> Timing:
+    def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
         """Seconds of one call, going round the calls."""
         for call in calls[:3]:
             call()
@@ -107,7 +107,6 @@ class Gpu:
         self.xp: Any = cupy
         self.properties = cupy.cuda.runtime.getDeviceProperties(0)
         self.cache_bytes = int(self.properties["l2CacheSize"])
-        self.can_capture = True
 
     def about(self) -> dict[str, Any]:
         """Name, driver and sizes."""
@@ -129,8 +128,15 @@ class Gpu:
         """Give unused memory back, so that each case starts alike."""
         self.xp.get_default_memory_pool().free_all_blocks()
 
-    def time(self, calls: Sequence[Call]) -> Timing:
-        """Seconds of one call, going round the calls: captured where that can be, else launched one by one."""
+    def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
+        """Seconds of one call, going round the calls.
+
+        Args:
+            calls: They differ in the buffers that they work on.
+            capture: Whether they may be captured as one graph; not where values are copied to the host.
+        """
+        if not capture:
+            return self._launched(calls)
         stream = self.xp.cuda.Stream(non_blocking=True)
         self.synchronize()
         with stream:
@@ -145,8 +151,6 @@ class Gpu:
             return summary([s / len(calls) for s in self._blocks(graph.launch, stream)], "graph")
 
     def _captured(self, stream: Any, calls: Sequence[Call]) -> Any:
-        if not self.can_capture:
-            return None
         try:
             stream.begin_capture()
             try:

@@ -45,7 +45,7 @@ def memory_table(rows: Sequence[Row], peers: Sequence[str], cache_bytes: int) ->
     for row in rows:
         name = f"{row['family']}: {row['title']}"
         if "failed" in row:
-            lines.append([name, "failed", *[""] * (4 + len(peers)), row["failed"].split("\n")[0][:60]])
+            lines.append([name, "failed", *[""] * (3 + len(peers)), row["failed"].split("\n")[0][:60]])
             continue
         others = [number(1e6 * row["peers"].get(p, {}).get("seconds", 0) or None) for p in peers]
         figures = [number(1e6 * row["seconds"]), f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.0%}"]

@@ -148,3 +148,30 @@ __device__ __forceinline__ unsigned philox(long long seed, long long draw, long 
   philox_block(seed, draw, element, words);
   return element & 2 ? (element & 1 ? words[3] : words[2]) : (element & 1 ? words[1] : words[0]);
 }
+
+// The order of floats as that of unsigned integers: zeros of both signs are alike, NaN is the largest.
+__device__ __forceinline__ unsigned rising_f32(float x) {
+  const unsigned bits = (unsigned)__float_as_int(x + 0.0f);
+  return x != x ? 0xffffffffu : bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+__device__ __forceinline__ unsigned long long rising_f64(double x) {
+  const unsigned long long bits = (unsigned long long)__double_as_longlong(x + 0.0);
+  return x != x ? ~0ULL : bits >> 63 ? ~bits : bits | 1ULL << 63;
+}
+
+// The sum of the values of the threads before this one in a block of 256.
+__device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums) {
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  unsigned sum = own;
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const unsigned other = __shfl_up_sync(0xffffffffu, sum, step);
+    if (lane >= step) sum += other;
+  }
+  if (lane == 31) warp_sums[warp] = sum;
+  __syncthreads();
+  for (unsigned left = 0; left < warp; ++left) sum += warp_sums[left];
+  __syncthreads();  // they are written again
+  return sum - own;
+}

@@ -300,6 +300,22 @@ kernel column_softmax(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) colum
 }}""")
 
 
+def column_shares(n: int, columns: int) -> Kernel:
+    """Each element's share of its column's sum: all threads need it."""
+    return read_kernel(f"""
+kernel column_shares(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) column {{
+  for i in {columns} parallel {{
+    acc s: f32 = add
+    for r in {n} reduce {{
+      update s <- x[{columns}*r + i]
+    }}
+    for r in {n} each {{
+      store y[{columns}*r + i] = mul(x[{columns}*r + i], s)
+    }}
+  }}
+}}""")
+
+
 def full_sum(n: int, dtype: str = "f32", combine: str = "add") -> Kernel:
     """Everything to one number."""
     c = _compute(dtype)
@@ -333,7 +349,10 @@ def scan(
     """Running sums along the middle axis."""
     c = _compute(dtype)
     along = f"{(n - 1) * columns} - {columns}*r" if reverse else f"{columns}*r"
-    at = f"{n * columns}*i + j + {along}" if not reverse else f"{n * columns}*i + j - {columns}*r + {(n - 1) * columns}"
+    column = "" if columns == 1 else " + j"
+    at = f"{n * columns}*i{column} + {along}"
+    if reverse:
+        at = f"{n * columns}*i{column} - {columns}*r + {(n - 1) * columns}"
     return read_kernel(f"""
 kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}]) scan {{
   for i in {m} parallel {{

@@ -175,7 +175,7 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
         (k.transpose(8, 4096, 1004, "bf16"), "tiles of 64 by 64, 1 turned, read in packs of 4, written of 8",
          (8192, 1, 1), (256, 1, 1)),
         (k.transpose(1, 3, 9999), "1 of 9999 chunks a thread", (40, 1, 1), (256, 1, 1)),
-        (k.scan(5, 100), "a block of 128 a row of 100, tile by tile", (5, 1, 1), (128, 1, 1)),
+        (k.scan(5, 100), "a block of 32 a row of 100, 4 elements a thread, packs of 4", (5, 1, 1), (32, 1, 1)),
         (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread, packs of 4", (256, 1, 1), (256, 1, 1)),
         (k.dot(1, 16, 9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (144, 1, 1), (512, 1, 1)),
         (k.dot(7, 1, 50, 64), "16 columns by 32 threads a block, 64 elements a column, packs of 2", (22, 1, 1),
@@ -217,9 +217,9 @@ def test_tiles_shrink_with_the_matrix() -> None:
 def test_few_sums_of_many_products_are_split() -> None:
     assert choose_tile(4096, 4096, 4096, 1, dt.float32).splits == 1
     assert choose_tile(768, 768, 8192, 1, dt.float32).splits > 1
-    first, second = render_kernel(k.dot(1, 64, 64, 8192)).entries
-    assert first.workspace == second.workspace != ()
-    assert "parts of" in first.schedule
+    rendered = render_kernel(k.dot(1, 64, 64, 8192))
+    assert len(rendered.entries) == 2 and rendered.workspace
+    assert "parts of" in rendered.entries[0].schedule
 
 
 def test_comments_tell_where_a_kernel_comes_from(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ KERNELS: dict[str, Kernel] = {
     "row of a block": k.row_sum(3, 5119),
     "row that is kept": k.batch_norm(5, 3, 300),
     "row in place": k.running(3, 5000),
-    "column": k.column_sum(100, 33, outer=2),
+    "column": k.column_shares(100, 33),
     "column in place": k.running(33, 100, "column"),
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),

@@ -10,20 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_columns import column_entry
-from tracec.codegen.cuda_contraction import contraction_entries
-from tracec.codegen.cuda_entry import Entry
+from tracec.codegen.cuda_contraction import contraction_routine
+from tracec.codegen.cuda_entry import Call, Entry, Routine, one_after_another
 from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
-from tracec.codegen.cuda_scan import scan_entry
+from tracec.codegen.cuda_scan import scan_routine
+from tracec.codegen.cuda_scatter import scatter_routine
+from tracec.codegen.cuda_sort import argsort_routine
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Argument, Clear, CudaLaunch, CudaStep, Workspace
-from tracec.ir.plan import Launch, Plan
+from tracec.ir.plan import Launch, LibraryCall, Plan
 
 __all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
@@ -36,7 +38,12 @@ SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "full": row_entry,
     "column": column_entry,
     "transpose": transpose_entry,
-    "scan": scan_entry,
+}
+#: Those that may take several functions.
+ROUTINES: dict[str, Callable[[Kernel, str], Routine]] = {
+    "scan": scan_routine,
+    "scatter": scatter_routine,
+    "contraction": contraction_routine,
 }
 
 
@@ -51,14 +58,28 @@ class CudaKernel:
     Attributes:
         name: The kernel's name, and that of its last function.
         source: CUDA C++ that compiles by itself.
-        entries: Its functions, in launch order: several where all blocks must end one step before the next begins.
+        entries: Its functions: several where all blocks must end one step before the next begins.
         ir: Its loops.
+        calls: The launches of its functions that do its work once.
+        workspace: Bytes of each array that its functions share among themselves.
     """
 
     name: str
     source: str
     entries: tuple[Entry, ...]
     ir: Kernel
+    calls: tuple[Call, ...] = ()
+    workspace: tuple[int, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[Workspace, ...]:
+        """Where its own arrays lie in the workspace."""
+        return tuple(Workspace(sum(map(_aligned, self.workspace[:n]))) for n in range(len(self.workspace)))
+
+    @property
+    def workspace_bytes(self) -> int:
+        """The memory that they take."""
+        return sum(map(_aligned, self.workspace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +88,7 @@ class CudaProgram:
 
     Attributes:
         arch: What it is for, ``sm_90``.
-        kernels: Distinct kernels, as in the plan.
+        kernels: Distinct kernels: the plan's, then those of its library routines.
         steps: Launches and library calls, in order.
         workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
     """
@@ -92,22 +113,21 @@ def render(plan: Plan, arch: str) -> CudaProgram:
     for step in plan.steps:
         if isinstance(step, Launch):
             most[step.kernel] = max(most[step.kernel], len(step.args))
-    kernels = tuple(render_kernel(k, runs) for k, runs in zip(plan.kernels, most, strict=True))
+    kernels = [render_kernel(k, runs) for k, runs in zip(plan.kernels, most, strict=True)]
     steps: list[CudaStep] = []
+    routines: dict[CudaKernel, int] = {}
     for step in plan.steps:
-        steps.extend(_launches(step, kernels[step.kernel]) if isinstance(step, Launch) else [step])
-    return CudaProgram(arch, kernels, tuple(steps), max((workspace_bytes(k) for k in kernels), default=0))
-
-
-def workspace(kernel: CudaKernel) -> tuple[Workspace, ...]:
-    """Where the arrays that a kernel's functions share lie in the workspace."""
-    sizes = kernel.entries[0].workspace
-    return tuple(Workspace(sum(map(_aligned, sizes[:n]))) for n in range(len(sizes)))
-
-
-def workspace_bytes(kernel: CudaKernel) -> int:
-    """The memory that a kernel's functions share."""
-    return sum(map(_aligned, kernel.entries[0].workspace))
+        if isinstance(step, Launch):
+            steps += _launches(step, kernels[step.kernel])
+            continue
+        kernel = render_routine(plan, step)
+        if kernel is None:
+            steps.append(step)
+        elif plan.values[step.output].type.size:
+            number = routines.setdefault(kernel, len(kernels))
+            kernels += [kernel] * (number == len(kernels))
+            steps += launches(number, kernel, (*step.inputs, step.output))
+    return CudaProgram(arch, tuple(kernels), tuple(steps), max((k.workspace_bytes for k in kernels), default=0))
 
 
 def _aligned(nbytes: int) -> int:
@@ -124,7 +144,22 @@ def render_kernel(kernel: Kernel, runs: int = 1) -> CudaKernel:
     Raises:
         CompileError: there is no template for it, or its loops are not those of its shape.
     """
-    entries = _entries(kernel, runs)
+    return _finished(kernel, _routine(kernel, runs))
+
+
+def render_routine(plan: Plan, step: LibraryCall) -> CudaKernel | None:
+    """Functions for a library routine of these operands; None where this target has none."""
+    if step.routine != "argsort":
+        return None
+    params, source = dict(step.params), plan.values[step.inputs[0]].type
+    shape = "_".join(map(str, source.shape))
+    name = f"argsort_{source.dtype.short}_{shape}_{params['axis']}{'_falling' if params['descending'] else ''}"
+    return _finished(*argsort_routine(name, source, params["axis"], params["descending"]))
+
+
+def _finished(kernel: Kernel, routine: Routine) -> CudaKernel:
+    """Functions as a source that compiles by itself."""
+    entries = routine.entries
     body = "\n".join(e.text for e in entries)
     called = used_functions(body)
     source = render_template(
@@ -134,29 +169,19 @@ def render_kernel(kernel: Kernel, runs: int = 1) -> CudaKernel:
         functions=called,
         entries=[e.text for e in entries],
     )
-    return CudaKernel(kernel.name, source, entries, kernel)
+    return CudaKernel(kernel.name, source, entries, kernel, routine.calls, routine.workspace)
 
 
-def _entries(kernel: Kernel, runs: int) -> tuple[Entry, ...]:
+def _routine(kernel: Kernel, runs: int) -> Routine:
     if is_sized(kernel):
-        return (runs_entry(kernel, kernel.name, runs),)
-    if kernel.shape == "scatter":
-        return _scatter(kernel)
-    if kernel.shape == "contraction":
-        return contraction_entries(kernel, kernel.name)
+        return one_after_another(kernel, [runs_entry(kernel, kernel.name, runs)])
+    if kernel.shape in ROUTINES:
+        return ROUTINES[kernel.shape](kernel, kernel.name)
     build = SHAPES.get(kernel.shape)
     if build is None:
-        known = ", ".join((*SHAPES, "scatter", "contraction"))
+        known = ", ".join((*SHAPES, *ROUTINES))
         raise CompileError(f"kernel {kernel.name}: no CUDA template for shape {kernel.shape!r}, known are {known}")
-    return (build(kernel, kernel.name),)
-
-
-def _scatter(kernel: Kernel) -> tuple[Entry, ...]:
-    """The start in a function of its own: positions are written when all of it is there, each column in order."""
-    start, rest = kernel.body[:1], kernel.body[1:]
-    if not rest:
-        return (map_entry(kernel, kernel.name),)
-    return map_entry(kernel, f"{kernel.name}_start", start), map_entry(kernel, kernel.name, rest)
+    return one_after_another(kernel, [build(kernel, kernel.name)])
 
 
 def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -171,14 +196,9 @@ def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:
     found: list[CudaLaunch] = []
-    if kernel.entries[0].table is None:  # all functions for one run, then for the next: they share the workspace
-        for args in step.args:
-            given: tuple[Argument, ...] = (*args, *workspace(kernel))
-            found += [
-                CudaLaunch(step.kernel, number, entry.grid, (given,))
-                for number, entry in enumerate(kernel.entries)
-                if 0 not in entry.grid
-            ]
+    if kernel.entries[0].table is None:
+        for args in step.args:  # the whole of one run before the next: they share the workspace
+            found += launches(step.kernel, kernel, args)
         return found
     for number, entry in enumerate(kernel.entries):
         assert entry.table is not None
@@ -189,3 +209,19 @@ def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:
             if blocks:
                 found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), rows, sizes))
     return found
+
+
+def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[CudaLaunch]:
+    """One run of a kernel that has no table.
+
+    Args:
+        number: Its index among the program's kernels.
+        kernel: The kernel.
+        values: The plan's value behind each of its buffers.
+    """
+    behind: tuple[Argument, ...] = (*values, *kernel.arrays)
+    return [
+        CudaLaunch(number, c.entry, kernel.entries[c.entry].grid, (tuple(behind[a] for a in c.args),))
+        for c in kernel.calls
+        if 0 not in kernel.entries[c.entry].grid
+    ]

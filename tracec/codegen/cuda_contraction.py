@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
 from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_operand import Factor, OperandView, factor, operand_view
 from tracec.codegen.cuda_rows import row_entry
@@ -134,21 +134,22 @@ class ContractionView:
     epilogue: EpilogueView
 
 
-def contraction_entries(kernel: Kernel, name: str) -> tuple[Entry, ...]:
+def contraction_routine(kernel: Kernel, name: str) -> Routine:
     """Functions that compute tiles of sums; a block, a warp or a thread a sum where there are few of them."""
     sums = take_apart(kernel)
     m, n, k, batch = (extent(v) for v in (sums.m, sums.n, sums.k, sums.batch))
     if k <= SHORT_SUM:
-        return (map_entry(kernel, name),)
+        return one_after_another(kernel, [map_entry(kernel, name)])
     if min(m, n) <= FEW_VECTORS:
         wide = sums.b if m <= n else sums.a
-        return (row_entry(kernel, name) if wide.along_k or not wide.run(wide.along) else column_entry(kernel, name),)
+        build = row_entry if wide.along_k or not wide.run(wide.along) else column_entry
+        return one_after_another(kernel, [build(kernel, name)])
     choice = choose_tile(m, n, k, batch, sums.acc.dtype)
     along_k = (sums.a.along_k, sums.b.along_k)
     if estimate_rows(m, n, k, batch, sums.acc.dtype.itemsize, along_k) < choice.cycles:
-        return (row_entry(kernel, name),)
+        return one_after_another(kernel, [row_entry(kernel, name)])
     if choice.splits == 1:
-        return (_tiles(kernel, name, sums, choice.tile),)
+        return one_after_another(kernel, [_tiles(kernel, name, sums, choice.tile)])
     return _split(kernel, name, sums, choice)
 
 
@@ -173,7 +174,7 @@ def _stores_along(body: Sequence[Stmt], variables: Sequence[Var]) -> bool:
 # -- sums in parts ---------------------------------------------------------------------------------------------
 
 
-def _split(kernel: Kernel, name: str, sums: Sums, choice: Choice) -> tuple[Entry, ...]:
+def _split(kernel: Kernel, name: str, sums: Sums, choice: Choice) -> Routine:
     """Each part's sums to a workspace, then what the kernel says over their sums, in the order of the parts."""
     length = split_length(extent(sums.k), choice.splits, choice.tile.depth)
     splits = ceil_div(extent(sums.k), length)
@@ -196,8 +197,7 @@ def _split(kernel: Kernel, name: str, sums: Sums, choice: Choice) -> tuple[Entry
     whole = (sums.acc, *again, *sums.after)
     second = with_partials("in", _nested((*sums.batch, *slow, *fast), whole, "parallel"))
     entries = (_tiles(first, f"{name}_parts", parts, choice.tile, length), map_entry(second, name))
-    nbytes = extent(order) * dtype.itemsize
-    return tuple(replace(e, workspace=(nbytes,)) for e in entries)
+    return one_after_another(kernel, entries, (extent(order) * dtype.itemsize,))
 
 
 def _nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:

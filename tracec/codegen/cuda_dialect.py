@@ -51,8 +51,8 @@ _KEYWORDS = (
     "private protected public register return short signed sizeof static struct switch template this throw true try "
     "typedef typename union unsigned using virtual void volatile while "
     "thread lane warp row column part chunk first live wanted other carry before left start step rest runs run size "
-    "totals sums batch value slot along deep scratch turn e k m n mm nn a_tile b_tile a_part b_part "
-    "tile group group_rows fast slow fetch put"
+    "totals sums batch value slot along deep scratch e k m n mm nn a_tile b_tile a_part b_part "
+    "tile group group_rows fast slow turn fetch put own piece stop item"
 )
 
 

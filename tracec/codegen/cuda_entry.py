@@ -82,8 +82,6 @@ class Entry:
         alignment: The bytes that each buffer's address must be a multiple of.
         table: How several runs are passed, where one launch does several.
         schedule: How the loops map to threads, for readers.
-        workspace: Bytes of each array that the kernel's functions share among themselves: parameters after the
-            buffers, the same for all of its functions.
     """
 
     name: str
@@ -94,13 +92,47 @@ class Entry:
     alignment: tuple[int, ...] = ()
     table: Table | None = None
     schedule: str = ""
-    workspace: tuple[int, ...] = ()
 
     @property
     def threads(self) -> int:
         """Threads of a block."""
         x, y, z = self.block
         return x * y * z
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One launch of a function.
+
+    Attributes:
+        entry: Which of the functions.
+        args: What is behind each of its parameters: the kernel's buffers by their number, and the arrays of the
+            workspace, counted on from there.
+    """
+
+    entry: int
+    args: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """Functions that do one kernel's work, and the order they are launched in.
+
+    Attributes:
+        entries: The functions; a `Table` only where there is one function.
+        calls: Their launches. All blocks of one end before the next begins.
+        workspace: Bytes of each array that the functions share among themselves.
+    """
+
+    entries: tuple[Entry, ...]
+    calls: tuple[Call, ...]
+    workspace: tuple[int, ...] = ()
+
+
+def one_after_another(kernel: Kernel, entries: Sequence[Entry], workspace: tuple[int, ...] = ()) -> Routine:
+    """Functions that each take all of a kernel's buffers and all of the workspace."""
+    every = tuple(range(len(kernel.buffers) + len(workspace)))
+    return Routine(tuple(entries), tuple(Call(n, every) for n in range(len(entries))), workspace)
 
 
 def alignments(kernel: Kernel, packs: Iterable[Packs]) -> tuple[int, ...]:

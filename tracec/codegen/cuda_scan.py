@@ -1,79 +1,304 @@
-"""Running combinations: a block a row where rows are contiguous, else a thread a row."""
+"""Running combinations: blocks along rows that are contiguous, threads side by side along those that are not.
+
+Few long rows are cut into chunks, as many as fill a GPU: one function finds what each chunk comes to, a second
+starts from that. Where chunks end hangs on the extents alone, so results are the same from run to run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tracec.codegen.cuda_access import extent, peel, stride
+from tracec.codegen.cuda_access import alignment, certain_loads, extent, peel, stride
 from tracec.codegen.cuda_chunk import mentions
-from tracec.codegen.cuda_entry import Entry, Head, head, lines
+from tracec.codegen.cuda_dialect import memory_type
+from tracec.codegen.cuda_entry import Entry, Head, Routine, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
-from tracec.ir.kernel import Acc, Kernel, Let, Loop, Stmt, Store, Update
+from tracec.codegen.tree import Block, Line, Tree
+from tracec.ir.kernel import Acc, Expr, Kernel, Let, Linear, Loop, Ref, Stmt, Store, Update, Var, subexpressions
 
 #: Shorter scans run in one thread.
 SHORT = 64
-#: As do those of so many rows that threads next to each other walk rows next to each other.
-MANY_ROWS = 4096
-MOST_THREADS = 512
+#: Rows of so many neighbours are walked side by side, a thread each.
+NEIGHBOURS = 16
+#: Threads of a block that scans a row,
+MOST_THREADS = 256
+#: and packs of each of them, where the row is long.
+PARTS = 4
+#: Tiles from which cutting a row into chunks pays for a second launch.
+MANY_TILES = 8
+#: Blocks, and threads, that chunks are made for.
+BLOCKS = 4 * MULTIPROCESSORS
+COLUMN_THREADS = 1024 * MULTIPROCESSORS
+#: Elements that a thread's chunk has at least.
+SHORTEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A scan taken apart.
+
+    Attributes:
+        variables: The loops over rows.
+        loop: The loop along a row.
+        outer: Statements of a row, before the scan.
+        lets: Statements of an element before its update.
+        update: The update.
+        after: Statements of an element after it.
+    """
+
+    variables: tuple[Var, ...]
+    loop: Loop
+    outer: tuple[Stmt, ...]
+    lets: tuple[Stmt, ...]
+    update: Update
+    after: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ScanView:
-    """What ``scan.j2`` needs: the statements before and after a running combination."""
+    """What ``scan*.j2`` need: the statements before and after a running combination."""
 
     head: Head
     start: tuple[str, ...]
     acc: Accumulator
     carry_combine: str
+    before_combine: str
+    item_combine: str
     before: tuple[str, ...]
     after: tuple[str, ...]
     length: str
-    threads: str
-    warps: int
+    rows: str = ""
+    pieces: str = ""
+    chunks: str = ""
+    chunk_length: str = ""
+    tile: str = ""
+    items: int = 1
+    parts: int = 1
+    width: int = 1
+    warps: int = 1
+    block_threads: str = ""
 
 
-def scan_entry(kernel: Kernel, name: str) -> Entry:
-    """A function in which a block scans one row, tile by tile."""
+def scan_routine(kernel: Kernel, name: str) -> Routine:
+    """Functions that scan rows."""
+    row = _row(kernel)
+    if row is None or row.loop.var.extent <= SHORT:
+        return one_after_another(kernel, [map_entry(kernel, name)])
+    if _neighbours(row) >= NEIGHBOURS:
+        return _columns(kernel, name, row)
+    return _rows(kernel, name, row)
+
+
+def _row(kernel: Kernel) -> Row | None:
+    """The parts of a scan of one loop with one update; None for others."""
     variables, body = peel(kernel.body)
     serial = [s for s in body if isinstance(s, Loop)]
     accs = [s for s in body if isinstance(s, Acc)]
-    if len(serial) != 1 or len(accs) != 1 or not _is_simple(serial[0].body):
-        return map_entry(kernel, name)
-    loop, rows = serial[0], extent(variables)
-    strides = {stride(s.index, loop.var) for s in loop.body if isinstance(s, Store)}
-    contiguous = strides <= {1, -1}
-    if loop.var.extent <= SHORT or (rows >= MANY_ROWS and not contiguous):
-        return map_entry(kernel, name)
-    writer = Writer(kernel)
-    place = next(i for i, s in enumerate(loop.body) if isinstance(s, Update))
-    update = loop.body[place]
-    assert isinstance(update, Update)
-    threads = min(MOST_THREADS, -(-loop.var.extent // 32) * 32)
-    acc = writer.accumulator(update.name)
-    outer = [s for s in body if not isinstance(s, (Acc, Loop))]
-    position = writer.unflatten("chunk", [loop.var])
-    before, after = (writer.statements(part) for part in (loop.body[:place], loop.body[place + 1 :]))
-    names = [writer.name(s.name) for s in loop.body[:place] if isinstance(s, Let)]
-    if any(mentions(after, n) for n in names):
-        after = (*before, *after)
-    start = lines((*writer.unflatten("row", variables), *writer.statements(outer)))
-    view = ScanView(
-        head(writer, name, threads), start, acc,
-        writer.derive({update.name: "carry"}).update(update.name, "other", ATOM),
-        lines((*position, *before, *writer.statements([update]))), lines((*position, *after)),
-        writer.count(loop.var.extent), writer.count(threads), threads // 32,
+    if len(serial) != 1 or len(accs) != 1 or any(isinstance(s, Loop) for s in serial[0].body):
+        return None
+    updates = [(n, s) for n, s in enumerate(serial[0].body) if isinstance(s, Update)]
+    if len(updates) != 1:
+        return None
+    ((place, update),) = updates
+    outer = tuple(s for s in body if not isinstance(s, (Acc, Loop)))
+    inner = serial[0].body
+    return Row(variables, serial[0], outer, inner[:place], update, inner[place + 1 :])
+
+
+def _neighbours(row: Row) -> int:
+    """How many rows lie next to each other, element by element."""
+    stores = [s for s in row.after if isinstance(s, Store)]
+    if not row.variables or any(stride(s.index, row.loop.var) in (1, -1) for s in stores):
+        return 0
+    last = row.variables[-1]
+    return last.extent if any(stride(s.index, last) == 1 for s in stores) else 0
+
+
+def _view(writer: Writer, name: str, threads: int, row: Row) -> ScanView:
+    acc = row.update.name
+
+    def combine(target: str) -> str:
+        return writer.derive({acc: target}).update(acc, "other", ATOM)
+
+    start = lines((*writer.unflatten("row", row.variables), *writer.statements(row.outer)))
+    return ScanView(
+        head(writer, name, threads), start, writer.accumulator(acc), combine("carry"), combine("before"),
+        combine("own[item]"), (), (), writer.count(row.loop.var.extent), writer.count(extent(row.variables)),
     )  # fmt: skip
-    schedule = f"a block of {threads} a row of {loop.var.extent}, tile by tile"
-    text = render_template("cuda/scan.j2", k=view)
-    alignment = tuple(b.dtype.itemsize for b in kernel.buffers)
-    return Entry(name, text, (rows, 1, 1), (threads, 1, 1), 0, alignment, schedule=schedule)
 
 
-def _is_simple(body: Sequence[Stmt]) -> bool:
-    """One update, and no loops: what a scan splits at."""
-    updates = sum(isinstance(s, Update) for s in body)
-    return updates == 1 and not any(isinstance(s, Loop) for s in body)
+def _used(statements: Sequence[Tree], row: Row, writer: Writer) -> bool:
+    """Whether statements after the update mention names from before it."""
+    return any(mentions(statements, writer.name(s.name)) for s in row.lets if isinstance(s, Let))
+
+
+def _with_sums(writer: Writer, view: ScanView, name: str, const: bool) -> ScanView:
+    """The view of a function that takes the chunks' sums too."""
+    sums = f"{'const ' if const else ''}{view.acc.type} *__restrict__ sums"
+    return replace(view, head=replace(view.head, name=name, parameters=(*writer.parameters(), sums)))
+
+
+# -- rows side by side -----------------------------------------------------------------------------------------
+
+
+def _columns(kernel: Kernel, name: str, row: Row) -> Routine:
+    """A thread for each chunk of a row."""
+    rows, length = extent(row.variables), row.loop.var.extent
+    chunks = max(min(COLUMN_THREADS // max(rows, 1), length // SHORTEST), 1)
+    if chunks < 4:  # what is saved does not pay for reading everything twice
+        return one_after_another(kernel, [map_entry(kernel, name)])
+    writer = Writer(kernel)
+    chunk_length = ceil_div(length, chunks)
+    chunks = ceil_div(length, chunk_length)
+    position = writer.unflatten("chunk", [row.loop.var])
+    before = (*position, *writer.statements((*row.lets, row.update)))
+    view = replace(
+        _view(writer, name, MOST_THREADS, row), before=lines(before), pieces=writer.count(rows * chunks),
+        chunks=writer.count(chunks), chunk_length=writer.count(chunk_length), block_threads=writer.count(MOST_THREADS),
+    )  # fmt: skip
+    first = _with_sums(writer, view, f"{name}_totals", const=False)
+    second = replace(_with_sums(writer, view, name, const=True), after=lines(writer.statements(row.after)))
+    grid = (ceil_div(rows * chunks, MOST_THREADS), 1, 1)
+    itemsize = writer.combines[row.update.name][1].itemsize
+    schedule = f"a thread a chunk of {chunk_length}, {chunks} chunks a row of {length}"
+    entries = [
+        Entry(v.head.name, render_template("cuda/scan_column.j2", k=v), grid, (MOST_THREADS, 1, 1), 0,
+              _sizes(kernel, itemsize), schedule=text)
+        for v, text in ((first, "totals"), (second, schedule))
+    ]  # fmt: skip
+    return one_after_another(kernel, entries, (rows * chunks * itemsize,))
+
+
+def _sizes(kernel: Kernel, *more: int) -> tuple[int, ...]:
+    return (*(b.dtype.itemsize for b in kernel.buffers), *more)
+
+
+# -- rows by blocks --------------------------------------------------------------------------------------------
+
+
+def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
+    """A block for each row, or for each chunk of one."""
+    writer = Writer(kernel)
+    rows, length = extent(row.variables), row.loop.var.extent
+    packs = _packs(writer, row)
+    width = packs.width
+    threads = min(MOST_THREADS, ceil_div(ceil_div(length, width), 32) * 32)
+    parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(length, threads * width)), 1)
+    items = parts * width
+    tile = threads * items
+    before, after = _elements(writer, row, packs)
+    view = replace(
+        _view(writer, name, threads, row), before=before, after=after, tile=writer.count(tile), items=items,
+        parts=parts, width=width, warps=threads // 32,
+    )  # fmt: skip
+    tiles = ceil_div(length, tile)
+    chunk_tiles = ceil_div(tiles, max(min(tiles, BLOCKS // max(rows, 1)), 1))
+    chunks = ceil_div(tiles, chunk_tiles)
+    wide = f", packs of {width}" if width > 1 else ""
+    schedule = f"a block of {threads} a row of {length}, {items} elements a thread{wide}"
+    block = (threads, 1, 1)
+    sizes = tuple(b.dtype.itemsize * (width if b.name in packs.buffers else 1) for b in kernel.buffers)
+    if tiles < MANY_TILES or chunks < 4:
+        text = render_template("cuda/scan.j2", k=view)
+        return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
+    itemsize = writer.combines[row.update.name][1].itemsize
+    view = replace(view, chunks=writer.count(chunks), chunk_length=writer.count(chunk_tiles * tile))
+    first = _with_sums(writer, view, f"{name}_totals", const=False)
+    second = _with_sums(writer, view, name, const=True)
+    schedule += f", {chunks} chunks a row"
+    entries = [
+        Entry(v.head.name, render_template(f"cuda/{template}.j2", k=v), (rows * chunks, 1, 1), block, 0,
+              (*sizes, itemsize), schedule=text)
+        for v, template, text in ((first, "scan_totals", "totals"), (second, "scan", schedule))
+    ]  # fmt: skip
+    return one_after_another(kernel, entries, (rows * chunks * itemsize,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Packs:
+    """Accesses along a row by packs: their index at the pack's first element in memory, and whether they run back."""
+
+    width: int
+    loads: dict[tuple[str, Expr], tuple[Expr, bool]]
+    stores: dict[tuple[str, Expr], tuple[Expr, bool]]
+
+    @property
+    def buffers(self) -> set[str]:
+        return {buffer for buffer, _ in (*self.loads, *self.stores)}
+
+
+def _packs(writer: Writer, row: Row) -> _Packs:
+    """The widest packs that all accesses along the row can have; those that do not move with it are left alone."""
+    var = row.loop.var
+    loads = {(x.buffer, x.index) for x in certain_loads(row.loop.body)}
+    stores = {(s.buffer, s.index) for s in row.after if isinstance(s, Store) and not s.add}
+    named = {s.name for s in row.loop.body if isinstance(s, Let)}
+    written = {buffer for buffer, _ in stores}
+    moving = {a for a in loads | stores if stride(a[1], var) in (1, -1)}
+    apart = not any(buffer in written for buffer, _ in loads)
+    if (
+        not moving
+        or not apart
+        or any(isinstance(e, Ref) and e.name in named for _, i in moving for e in subexpressions(i))
+    ):
+        return _Packs(1, {}, {})
+    width = 16 // max(writer.buffers[buffer].itemsize for buffer, _ in moving)
+    while width > 1:
+        first = {a: _first(a[1], var, width) for a in moving}
+        if var.extent % width == 0 and all(alignment(i, var) % width == 0 for i, _ in first.values()):
+            return _Packs(
+                width, {a: f for a, f in first.items() if a in loads}, {a: f for a, f in first.items() if a in stores}
+            )
+        width //= 2
+    return _Packs(1, {}, {})
+
+
+def _first(index: Expr, var: Var, width: int) -> tuple[Expr, bool]:
+    """The index of the first element in memory of a pack that starts at an iteration."""
+    if stride(index, var) == 1:
+        return index, False
+    assert isinstance(index, Linear)
+    return Linear(index.terms, index.offset - (width - 1)), True
+
+
+def _elements(writer: Writer, row: Row, packs: _Packs) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a thread does for one pack of elements before and after they are combined."""
+    var, width = row.loop.var, packs.width
+    name = writer.name(var.name)
+    first = f"{name}_first"
+    at_first = writer.derive({var.name: first})
+    inner = writer.derive({})
+    head_lines: list[Tree] = [Line(f"const {writer.index} {first} = ({writer.index})chunk;")]
+    loads: list[Tree] = []
+    declared: list[Tree] = []
+    stores: list[Tree] = []
+    for number, (access, (index, back)) in enumerate({**packs.loads, **packs.stores}.items()):
+        pack = f"{writer.name(access[0])}_pack{number}"
+        kind = f"Pack<{memory_type(writer.buffers[access[0]])}, {width}>"
+        where = f"{writer.name(access[0])} + {at_first.write(index)}"
+        inner.packs[access] = f"{pack}.at[{width - 1} - e]" if back else f"{pack}.at[e]"
+        if access in packs.loads:
+            loads.append(Line(f"const {kind} {pack} = load_pack<{width}>({where});"))
+        else:
+            declared.append(Line(f"{kind} {pack};"))
+            stores.append(Line(f"store_pack({where}, {pack});"))
+    slot = f"own[part * {width} + e]"
+    acc = row.update.name
+    lets = inner.statements(row.lets)
+    results = inner.derive({acc: slot}).statements(row.after)
+    again = _used(results, row, writer)
+    each = Line(f"const {writer.index} {name} = {first} + e;")
+
+    def over(body: Sequence[Tree]) -> Block:
+        position = [each] if mentions(body, name) else []
+        return Block(f"for (int e = 0; e < {width}; ++e)", (*position, *body), ("unroll",))
+
+    value = Line(f"{slot} = {inner.write(row.update.value)};")
+    before = (*head_lines, *loads, over((*lets, value)))
+    after = (*head_lines, *(loads if again else ()), *declared, over((*(lets if again else ()), *results)), *stores)
+    return lines(before), lines(after)

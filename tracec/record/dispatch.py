@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,11 +138,12 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     if x._is_constant or not share_memory(out, x._array):
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
-            try:
-                out = out.copy()
-            except (MemoryError, ValueError):
-                _check_memory(call)
-                raise
+            with out_of_memory(call, call.type.device) if call.type.device != "cpu" else nullcontext():
+                try:
+                    out = out.copy()
+                except (MemoryError, ValueError):
+                    _check_memory(call)
+                    raise
         return finish(call, (x,), [x._array], out)
     recorder = STATE.recorder
     if recorder is not None:

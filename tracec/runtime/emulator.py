@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, EmulatorError
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Clear, CudaLaunch, CudaStep
 from tracec.ir.plan import Plan
-from tracec.runtime.emulator_launch import ORDERS, launch
+from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
 from tracec.runtime.emulator_memory import Array, Lives, Memory, name_of, owner_of
 from tracec.runtime.interpreter import call_library
@@ -81,8 +81,7 @@ def load(plan: Plan, program: Program, order: str = "ascending", checks: bool = 
         CompilerMissing: there is no C++ compiler, or no stack switch for this machine.
         CompileError: the compiler rejects the source.
     """
-    if order not in ORDERS:
-        raise ArgumentError(f"emulator: order {order!r} is unknown", hint=f"use one of {', '.join(ORDERS)}")
+    check_order(order)
     library = compile_kernels(program.kernels, checks) if program.kernels else None
     return EmulatedPlan(plan, program, library, order)
 
@@ -162,6 +161,9 @@ class EmulatedPlan:
             extra = len(kernel.ir.buffers)
             sizes = [own[k - extra] if 0 <= k - extra < len(own) else None for k in range(len(row))]
             buffers.append([memory.buffer(kernel.ir, k, a, sizes[k]) for k, a in enumerate(row)])
+            for b, needed in zip(buffers[-1], entry.alignment, strict=False):
+                if b.nbytes and b.address % needed:
+                    raise EmulatorError(f"emulator: {entry.name}: {b} starts at no multiple of {needed} bytes")
         addresses = [tuple(b.address for b in row) for row in buffers]
         if entry.table is not None:
             packed = entry.table.pack(step.sizes, addresses)

@@ -69,14 +69,16 @@ class Context:
         entry: The function that ran.
         buffers: Memory that it was given, by address.
         arrays: Name, address and size of each array in shared memory.
+        shared: Address and size of all shared memory.
         owners: What the numbers of owners stand for.
-        lost: For an owner, what was given its memory while it was still to be read.
+        lost: For an owner, since when its memory is no longer its own.
     """
 
     library: Library
     entry: str
     buffers: Sequence[Buffer]
     arrays: Sequence[tuple[str, int, int]]
+    shared: tuple[int, int]
     owners: Mapping[int, str] = field(default_factory=dict)
     lost: Mapping[int, str] = field(default_factory=dict)
 
@@ -107,7 +109,7 @@ def _of(f: Finding) -> str:
 
 def _place(f: Finding, c: Context) -> str:
     """The element of a buffer, or the byte of a shared array."""
-    if c.library.is_shared(f.address):
+    if 0 <= f.address - c.shared[0] < c.shared[1]:
         name, start, _ = c.arrays[f.region]
         return f"byte {f.address - start} of shared array {name}"
     buffer = c.buffers[f.region]
@@ -127,9 +129,8 @@ def _bounds(f: Finding, c: Context) -> str:
 
 
 def _unwritten(f: Finding, c: Context) -> str:
-    lost = c.lost.get(c.buffers[f.region].owner)
-    since = f" since its memory was given to {lost}" if lost else ""
-    return f"{_of(f)} at {_place(f, c)}, which nothing has written{since}"
+    lost = c.lost.get(c.buffers[f.region].owner, "")
+    return f"{_of(f)} at {_place(f, c)}, which nothing has written{lost and ' '}{lost}"
 
 
 def _taken(f: Finding, c: Context) -> str:
@@ -199,6 +200,7 @@ _WORDS: dict[int, Callable[[Finding, Context], str]] = {
     12: lambda f, c: f"shuffle from lane {f.value}, which has ended or is not in the mask",
     13: lambda f, c: f"index {f.value} is outside of {f.text.decode(errors='replace').strip(chr(39))}",
     14: _pointer,
+    15: lambda f, c: "waits in a loop for what no other thread does",
 }
 
 
@@ -210,7 +212,7 @@ def _index(index: Sequence[int]) -> str:
 
 
 def _at(line: int, text: str) -> str:
-    return f"line {line}: {text}" if line else "at a line that addr2line would tell, which is not installed"
+    return f"line {line}: {text}" if line else "at an unknown line (addr2line, of binutils, tells which)"
 
 
 def _line(context: Context, line: int, site: int) -> tuple[int, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, EmulatorError
 from tracec.runtime.emulator_findings import Buffer, Context, Finding, error_of
 from tracec.runtime.emulator_library import Library
 
@@ -29,7 +30,7 @@ class _Region(ctypes.Structure):
 
 
 class _Array(ctypes.Structure):
-    _fields_ = [("start", _POINTER), ("size", _U64)]
+    _fields_ = [("start", _POINTER), ("size", _U64), ("granule", _U64)]
 
 
 class _Launch(ctypes.Structure):
@@ -67,40 +68,68 @@ def launch(
         order: One of `ORDERS`.
         seed: Of the random order.
         owners: What the numbers of buffers' owners stand for.
-        lost: For an owner, what was given its memory while it was still to be read.
+        lost: For an owner, since when its memory is no longer its own.
 
     Raises:
         EmulatorError: the kernel does what no kernel may.
         ArgumentError: the order is unknown.
     """
-    if order not in ORDERS:
-        raise ArgumentError(f"emulator: order {order!r} is unknown", hint=f"use one of {', '.join(ORDERS)}")
-    buffers = _merged(buffers)
-    arrays = library.arrays(entry, shared_bytes)
-    regions = (_Region * len(buffers))(
-        *(_Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0) for b in buffers)
-    )
-    places = (_Array * len(arrays))(*(_Array(start, size) for _, start, size in arrays))
-    guards = (_Array * len(library.guards))(*(_Array(start, size) for start, size in library.guards))
-    pointers = (ctypes.c_void_p * max(1, len(params)))(*(ctypes.addressof(p) for p in params))
+    check_order(order)
+    buffers = _merged(entry, buffers)
+    shared = library.shared()
+    arrays = library.arrays(entry, shared_bytes, shared)
+    regions = (_Region * len(buffers))(*map(_region, buffers))
+    places = _arrays([a[1:] for a in arrays])
+    guards = _arrays(library.guards(shared))
+    pointers = (ctypes.c_void_p * max(1, len(params)))(*map(ctypes.addressof, params))
     given = _Launch(
         library.function(entry), ctypes.addressof(pointers), tuple(grid), tuple(block), ORDERS.index(order), seed,
-        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions), ctypes.addressof(places),
-        ctypes.addressof(guards),
-        library.shared, library.shared_size, *library.image,
+        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions),
+        ctypes.addressof(places), ctypes.addressof(guards),
+        shared, library.shared_size, *library.image,
     )  # fmt: skip
     finding = Finding()
     with _RUNNING:
         found = library.start(ctypes.byref(given), ctypes.byref(finding))
     if found:
-        raise error_of(finding, Context(library, entry, buffers, arrays, owners or {}, lost or {}))
+        sizes = shared, library.shared_size
+        raise error_of(finding, Context(library, entry, buffers, arrays, sizes, owners or {}, lost or {}))
 
 
-def _merged(buffers: Sequence[Buffer]) -> list[Buffer]:
-    """By address, and a buffer that is given twice once."""
-    found: dict[int, Buffer] = {}
-    for b in buffers:
-        other = found.get(b.address)
-        if b.nbytes and (other is None or b.nbytes > other.nbytes or b.writable > other.writable):
-            found[b.address] = b
-    return [found[a] for a in sorted(found)]
+def check_order(order: str) -> None:
+    """Refuse orders that there are not.
+
+    Raises:
+        ArgumentError: lists those that there are.
+    """
+    if order not in ORDERS:
+        raise ArgumentError(f"emulator: order {order!r} is unknown", hint=f"use one of {', '.join(ORDERS)}")
+
+
+def _region(b: Buffer) -> _Region:
+    return _Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0)
+
+
+def _arrays(places: Sequence[tuple[int, int]]) -> ctypes.Array[_Array]:
+    return (_Array * len(places))(*(_Array(start, size, 0) for start, size in places))
+
+
+def _merged(entry: str, buffers: Sequence[Buffer]) -> list[Buffer]:
+    """By address, and memory that is given twice once.
+
+    Raises:
+        EmulatorError: two of them share memory that one of them writes, or that is not the caller's.
+    """
+    found: list[Buffer] = []
+    for b in sorted((b for b in buffers if b.nbytes), key=lambda b: (b.address, -b.nbytes)):
+        before = found[-1] if found else None
+        if before is None or before.address + before.nbytes <= b.address:
+            found.append(b)
+        elif (b.address, b.nbytes) == (before.address, before.nbytes) and b.owner == before.owner:
+            found[-1] = replace(before, writable=before.writable or b.writable)
+        elif b.writable or before.writable or b.owners or before.owners:
+            raise EmulatorError(f"emulator: {entry}: {before} and {b} share memory")
+        else:
+            end = max(before.address + before.nbytes, b.address + b.nbytes)
+            found[-1] = replace(before, nbytes=end - before.address)
+    return found

@@ -35,8 +35,8 @@ _KERNEL = (*_COMMON, "-fno-extern-tls-init", "-fvisibility=hidden", "-fmax-error
 _PLAIN = (*_KERNEL, "-O2")
 #: No access may be made that the source does not make, nor a wide one in pieces.
 _CHECKED = (
-    *_KERNEL, "-O1", "-g1", "-fno-tree-sra", "-fno-tree-loop-im", "-fsanitize=thread", "-fsanitize=bounds,alignment",
-    "--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1",
+    *_KERNEL, "-O1", "-g1", "-gdwarf-4", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-cselim", "-fsanitize=thread",
+    "-fsanitize=bounds,alignment", "--param=tsan-distinguish-volatile=1",
 )  # fmt: skip
 _RUNTIME = (*_COMMON, "-O2", "-shared")
 
@@ -169,14 +169,19 @@ class Library:
         if self.path is None:
             self.path = default_cache().store(name, "so", _build(toolchain, flags, self.sources, runtime))
         self._library = ctypes.CDLL(str(self.path))
-        size, symbols = thread_locals(self.path.read_bytes())
+        self.shared_size, self._symbols = thread_locals(self.path.read_bytes())
+        self._probe = next(s.offset for s in self._symbols if s.name == "emulator_probe")
+        places = self._places()
+        self.image = places[1], places[2]
+
+    def _places(self) -> tuple[int, int, int]:
         places = (ctypes.c_void_p * 3)()
         self._library.emulator_places(places)
-        probe = next(s.offset for s in symbols if s.name == "emulator_probe")
-        self.shared, self.shared_size = (places[0] or 0) - probe, size
-        self.image = places[1] or 0, places[2] or 0
-        self._symbols = symbols
-        self.guards = [(self.shared + s.offset, s.size) for s in symbols if s.name.startswith("_ZGV")]
+        return places[0] or 0, places[1] or 0, places[2] or 0
+
+    def shared(self) -> int:
+        """Where shared memory starts for the thread of the host that asks."""
+        return self._places()[0] - self._probe
 
     def function(self, entry: str) -> int:
         """Where an entry's code lies."""
@@ -186,23 +191,30 @@ class Library:
         """The source that an entry is in."""
         return next(s for s in self.sources if entry in s.entries)
 
-    def is_shared(self, address: int) -> bool:
-        """Whether an address is in shared memory."""
-        return 0 <= address - self.shared < self.shared_size
+    def arrays(self, entry: str, dynamic: int, shared: int) -> list[tuple[str, int, int]]:
+        """Name, address and size of each array in shared memory that an entry can use.
 
-    def arrays(self, entry: str, dynamic: int) -> list[tuple[str, int, int]]:
-        """Name, address and size of each array in shared memory that an entry can use."""
-        number = next(n for n, s in enumerate(self.sources) if entry in s.entries)
-        names = set(_DYNAMIC.findall(self.source_of(entry).text))
+        Args:
+            entry: The function.
+            dynamic: Bytes of dynamic shared memory.
+            shared: Where shared memory starts.
+        """
+        source = self.source_of(entry)
+        names = set(_DYNAMIC.findall(source.text)) if dynamic else set()
+        # Those of the function itself, and of others that it may call, which are in the source's namespace.
+        own = f"_ZZ{len(entry)}{entry}E", f"_ZZN7source{self.sources.index(source)}"
         found = []
         for s in self._symbols:
             local = _LOCAL.match(s.name)
-            if s.name in names and dynamic:
-                found.append((s.name, self.shared + s.offset, min(dynamic, s.size)))
-            elif (local is not None and f"_ZZN7source{number}" in s.name) or f"_ZZ{len(entry)}{entry}E" in s.name:
-                array = local[2][: int(local[1])] if local else s.name
-                found.append((array, self.shared + s.offset, s.size))
+            if s.name in names:
+                found.append((s.name, shared + s.offset, min(dynamic, s.size)))
+            elif local is not None and s.name.startswith(own):
+                found.append((local[2][: int(local[1])], shared + s.offset, s.size))
         return found
+
+    def guards(self, shared: int) -> list[tuple[int, int]]:
+        """Address and size of what the compiler keeps beside arrays of types with constructors."""
+        return [(shared + s.offset, s.size) for s in self._symbols if s.name.startswith("_ZGV")]
 
 
 def _build(toolchain: Toolchain, flags: Sequence[str], sources: Sequence[Source], runtime: Path) -> bytes:

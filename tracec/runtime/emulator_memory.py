@@ -61,18 +61,26 @@ class Lives:
         placed = [i for i, v in enumerate(plan.values) if v.place == "arena" and v.type.nbytes]
         for i in placed:
             v = plan.values[i]
-            self.born[v.first].append((i, next((k for k in self.died_in_place(placed, i)), None)))
+            self.born[v.first].append((i, self._taken_over(placed, i)))
             self.died[v.last].append(i)
         self.placed = placed
 
-    def died_in_place(self, placed: Iterable[int], value: int) -> Iterable[int]:
-        """Values whose memory a value takes over in the step that reads them last."""
+    def _taken_over(self, placed: Iterable[int], value: int) -> int | None:
+        """The value whose memory another takes over: the kernel reads the one where it writes the other."""
         v = self.plan.values[value]
+        step = self.plan.steps[v.first]
+        if not isinstance(step, Launch):
+            return None
+        kernel = self.plan.kernels[step.kernel]
+        roles = {b.role for row in step.args for a, b in zip(row, kernel.buffers, strict=True) if a == value}
+        if "inout" not in roles:
+            return None
         for k in placed:
             w = self.plan.values[k]
             same = w.offset == v.offset and w.type.nbytes == v.type.nbytes
             if k != value and same and w.last == v.first and w.first < v.first:
-                yield k
+                return k
+        return None
 
     def overlapping(self, value: int, step: int) -> Iterable[int]:
         """Other values that are alive in a step and lie where this one does."""
@@ -132,7 +140,7 @@ class Memory:
         self.arrays: dict[int, Array] = {}
         self._owners: dict[int, Array] = {}
         for i, value in enumerate(plan.values):
-            needed, nbytes = alignment.get(i, 1), value.type.nbytes
+            needed, nbytes = max(alignment.get(i, 1), value.type.dtype.itemsize), value.type.nbytes
             if i in self._given:
                 self.arrays[i] = _fitting(self._given[i], needed)
                 continue
@@ -163,12 +171,13 @@ class Memory:
                 owners[owners == owner_of(before)] = owner_of(value)
                 continue
             for other in self.lives.overlapping(value, step):
-                self.lost[owner_of(other)] = f"{name_of(self.plan, value)} in step {step}"
+                self.lost[owner_of(other)] = f"since step {step} gave its memory to {name_of(self.plan, value)}"
             self._clear(value)
 
     def end(self, step: int) -> None:
         """The values that a plan's step reads last are gone."""
         for value in self.lives.died.get(step, ()) if self.checks else ():
+            self.lost[owner_of(value)] = f"since it was freed after step {step}"
             mine = self._owners[value] == owner_of(value)
             self._owners[value][mine] = 0
             self.arrays[value].reshape(-1).view(np.uint8)[mine] = _POISON

@@ -7,15 +7,12 @@
 
 namespace emulator {
 
+#define FAST static inline __attribute__((always_inline))
+
 enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8 };
 
 // Who has read since the last write: one thread, lanes of one warp, or threads of several warps or blocks.
 enum Readers : uint8_t { ONE, LANES, MANY };
-
-struct Site {
-  uint64_t address;  // in the code; 0 where the line is known
-  int line;
-};
 
 constexpr uint64_t MOST_CELLS = 1ull << 31;
 static Cell *cells, *shared_cells;
@@ -44,6 +41,9 @@ void begin_checks() {
     const uint64_t needed = (region.size + region.granule - 1) / region.granule;
     region.first_cell = (uint32_t)next;
     if (next + needed < MOST_CELLS) next += needed;  // else buffers share cells: only races are not told apart
+  }
+  for (unsigned a = 0; a < launch->array_count; ++a) {
+    launch->arrays[a].granule = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
   }
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
   if (blocks > history_size) {
@@ -108,16 +108,19 @@ static uint32_t kept_of(Site site) {
   report(RACE, address, size, access, site, region);
 }
 
+// Whether another block has let others see what it had done by that time.
+static __attribute__((noinline)) bool seen_by_others(uint32_t time) { return time <= fenced[block_at(time)]; }
+
 // Whether what a thread did at that time is sure to have been before what this thread does now; `start` is when the
 // memory began: a block's with the block, buffers with the launch.
-static bool ordered(uint32_t start, uint32_t time, uint32_t thread) {
+FAST bool ordered(uint32_t start, uint32_t time, uint32_t thread) {
   if (time < start) return true;
-  if (time < block_start) return time <= fenced[block_at(time)];  // another block
+  if (time < block_start) return seen_by_others(time);
   if (thread == (uint32_t)current || time < barrier_time) return true;
   return thread / 32 == (uint32_t)current / 32 && time < warp_time[current / 32];
 }
 
-static bool reads_ordered(uint32_t start, const Cell &cell) {
+FAST bool reads_ordered(uint32_t start, const Cell &cell) {
   if (cell.read < start) return true;
   if (cell.readers == MANY) return cell.read < block_start ? ordered(start, cell.read, 0) : cell.read < barrier_time;
   if (cell.readers == LANES && cell.read >= barrier_time && cell.read >= block_start) {
@@ -126,7 +129,7 @@ static bool reads_ordered(uint32_t start, const Cell &cell) {
   return ordered(start, cell.read, cell.reader);
 }
 
-static void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
+FAST void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
   if (reads_ordered(start, cell)) {
     cell.readers = ONE;  // what comes after this read comes after those before it too
   } else {
@@ -138,7 +141,7 @@ static void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
   cell.read_site = kept_of(site);
 }
 
-static void check_race(
+FAST void check_race(
     uint32_t start, Cell &cell, const void *address, unsigned size, int access, Site site, int region) {
   const bool atomic = access & ATOMIC;
   if (!(atomic && cell.write_atomic) && !ordered(start, cell.written, cell.writer)) {
@@ -162,6 +165,18 @@ static void check_race(
   }
 }
 
+static Cell *cells_of(const Array &array) { return shared_cells + (array.start - launch->shared); }
+
+// From a cell for four bytes to one for each, when the first access of fewer comes.
+static void split_cells(Array &array) {
+  Cell *cell = cells_of(array);
+  for (uint64_t c = array.size / 4; c-- > 0;) {
+    const Cell whole = cell[c];
+    for (int part = 0; part < 4; ++part) cell[4 * c + part] = whole;
+  }
+  array.granule = 1;
+}
+
 static void check_shared(char *address, unsigned size, int access, Site site) {
   unsigned a = last_array;
   if (a >= launch->array_count || address < launch->arrays[a].start ||
@@ -179,10 +194,13 @@ static void check_shared(char *address, unsigned size, int access, Site site) {
     last_array = a;
   }
   if (access & ALIGNED && (uint64_t)address % size) report(MISALIGNED, address, size, access, site, (int)a);
-  Cell *cell = shared_cells + (address - launch->shared);
-  for (unsigned i = 0; i < size; ++i) {
-    if (access & READS && cell[i].written < block_start) report(UNINITIALISED, address, size, access, site, (int)a);
-    check_race(block_start, cell[i], address, size, access, site, (int)a);
+  Array &array = launch->arrays[a];
+  const uint64_t offset = address - array.start;
+  if (array.granule > 1 && (offset | size) % 4) split_cells(array);
+  Cell *cell = cells_of(array);
+  for (uint64_t c = offset / array.granule; c < (offset + size) / array.granule; ++c) {
+    if (access & READS && cell[c].written < block_start) report(UNINITIALISED, address, size, access, site, (int)a);
+    check_race(block_start, cell[c], address, size, access, site, (int)a);
   }
 }
 
@@ -212,12 +230,13 @@ static void check_global(char *address, unsigned size, int access, Site site) {
   const uint64_t offset = address - region->start;
   if (region->owners) {
     uint16_t *owners = region->owners + offset;
+    const uint16_t own = (uint16_t)region->owner;
     for (unsigned i = 0; i < size; ++i) {
-      if (access & READS && owners[i] != region->owner) {
+      if (access & READS && owners[i] != own) {
         finding->value = owners[i];
         report(owners[i] ? TAKEN : UNWRITTEN, address, size, access, site, number);
       }
-      if (access & WRITES) owners[i] = (uint16_t)region->owner;
+      if (access & WRITES) owners[i] = own;
     }
   }
   Cell *cell = cells + region->first_cell;
@@ -232,6 +251,7 @@ static void check(const void *where, unsigned size, int access, Site site) {
   if (!launch || !size) return;
   if ((uint64_t)(address - launch->shared) < launch->shared_size) return check_shared(address, size, access, site);
   check_global(address, size, access, site);
+  if (access & ATOMIC && access & READS) note_polling(site);
 }
 
 }  // namespace emulator
@@ -258,11 +278,13 @@ CHECKS(16)
 void __tsan_read_range(void *p, unsigned long size) { check(p, (unsigned)size, READS, HERE); }
 void __tsan_write_range(void *p, unsigned long size) { check(p, (unsigned)size, WRITES, HERE); }
 void __tsan_vptr_update(void *, void *) {}
+void __tsan_func_entry(void *) {}
+void __tsan_func_exit() {}
 void __tsan_init() {}
 
 void emulator_atomic(const void *address, unsigned size, int access, int line) {
-  if (!launch->checked) return;
-  check(address, size, access | ATOMIC | ALIGNED, Site{0, line});
+  if (launch->checked) return check(address, size, access | ATOMIC | ALIGNED, Site{0, line});
+  if (access != WRITES) note_polling(Site{0, line});
 }
 
 // An index outside of an array whose size its type tells; see libubsan for the layouts.

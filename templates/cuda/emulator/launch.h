@@ -7,7 +7,7 @@
 
 enum Order : int { ASCENDING, DESCENDING, RANDOM };
 
-// What is known of one element of a buffer, or of one byte of shared memory: the last write, and the reads since.
+// What is known of some bytes of a buffer or an array in shared memory: the last write, and the reads since.
 struct Cell {
   uint32_t written, read;            // when
   uint32_t write_site, read_site;    // where in the code: a distance from the image's start, or minus a line
@@ -31,6 +31,7 @@ struct Region {
 struct Array {
   char *start;
   uint64_t size;
+  uint64_t granule;  // bytes of one cell, the runtime's own
 };
 
 struct Launch {
@@ -51,7 +52,7 @@ struct Launch {
 
 enum Kind : int {
   NOTHING, BOUNDS, READ_ONLY, UNWRITTEN, TAKEN, SHARED_BOUNDS, UNINITIALISED, MISALIGNED, RACE, BARRIER, WARP, MASK,
-  LANE, INDEX, POINTER,
+  LANE, INDEX, POINTER, POLLING,
 };
 
 struct Finding {

@@ -56,6 +56,20 @@ static void wait(State state) {
   emulator_switch(&self.fiber->saved, scheduler);
 }
 
+// Reads of a thread in a row before others get a turn, and turns of a block without any other news.
+constexpr int MOST_READS = 100, MOST_TURNS = 100000;
+static int reads_in_a_row, turns_in_vain;
+
+void note_polling(Site site) {
+  if (++reads_in_a_row < MOST_READS) return;
+  reads_in_a_row = 0;
+  if (++turns_in_vain > MOST_TURNS) {
+    finding->kind = POLLING, finding->line = site.line, finding->site = site.address;
+    fail();
+  }
+  wait(YIELDED);
+}
+
 // A fiber calls threads that have not begun, as they come in the sequence, until one blocks or none is left.
 static void work() {
   Fiber *const self = idle[--idle_count];
@@ -67,6 +81,7 @@ static void work() {
       threadIdx = threads[current].index;
       launch->kernel(launch->args);
       threads[current].state = DONE;
+      reads_in_a_row = turns_in_vain = 0;
     }
     idle[idle_count++] = self;
     emulator_switch(&self->saved, scheduler);
@@ -96,6 +111,7 @@ static bool run_sequence() {
       ran = true;
       current = sequence[cursor++];
       threadIdx = next.index;
+      reads_in_a_row = 0;
       emulator_switch(&scheduler, next.fiber->saved);
     } else {
       ++cursor;
@@ -132,7 +148,7 @@ static void exchange(int first, unsigned group, const Thread &leader) {
   for (int lane = 0; lane < 32; ++lane) {
     if (!(group >> lane & 1)) continue;
     Thread &t = threads[first + lane];
-    if (leader.collective == EMULATOR_BALLOT) t.value = ballot;
+    if (leader.collective == EMULATOR_BALLOT || leader.collective == EMULATOR_ACTIVE) t.value = ballot;
     if (leader.collective == EMULATOR_SHUFFLE && t.source >= 0) {
       if (!(group >> t.source & 1)) {
         current = first + lane;
@@ -160,13 +176,10 @@ static bool release_warp(int first) {
   for (int lane = 0; lane < lanes; ++lane) {
     const Thread &leader = threads[first + lane];
     if (leader.state != AT_WARP) continue;
-    const unsigned group = leader.mask & alive;
-    bool all = true;
-    for (int other = 0; other < lanes; ++other) {
-      if (!(group >> other & 1)) continue;
-      all &= waits_with(threads[first + other], leader);
-    }
-    if (!all) continue;
+    unsigned here = 0;
+    for (int other = 0; other < lanes; ++other) here |= (unsigned)waits_with(threads[first + other], leader) << other;
+    const unsigned group = leader.collective == EMULATOR_ACTIVE ? here : leader.mask & alive;
+    if (group & ~here) continue;
     exchange(first, group, leader);
     if (finding->kind) return false;
     // Shuffles and votes exchange values; memory is in order after __syncwarp only.
@@ -245,10 +258,15 @@ static void run_block() {
         if (finding->kind) return;
       }
     }
-    int done = 0;
-    for (int t = 0; t < count; ++t) done += threads[t].state == DONE;
+    int done = 0, yielded = 0;
+    for (int t = 0; t < count; ++t) {
+      done += threads[t].state == DONE;
+      if (threads[t].state == YIELDED) threads[t].state = READY, ++yielded;
+    }
     if (done == count) return;
+    if (yielded) continue;
     if (!release_barrier()) return explain();
+    turns_in_vain = 0;
   }
 }
 
@@ -315,14 +333,6 @@ unsigned long long emulator_warp(int collective, unsigned mask, unsigned long lo
 }
 
 unsigned emulator_lane() { return current % 32; }
-
-unsigned emulator_active() {
-  unsigned alive = 0;
-  for (int t = current / 32 * 32; t < count && t < current / 32 * 32 + 32; ++t) {
-    alive |= (unsigned)(threads[t].state != DONE) << t % 32;
-  }
-  return alive;
-}
 
 void emulator_fence() { note_fence(); }
 }

@@ -5,10 +5,15 @@
 
 namespace emulator {
 
+struct Site {
+  uint64_t address;  // in the code; 0 where the line is known
+  int line;
+};
+
 constexpr int MOST_THREADS = 1024;
 constexpr uint64_t STACK = 256 * 1024;
 
-enum State : uint8_t { FRESH, READY, AT_BARRIER, AT_WARP, DONE };
+enum State : uint8_t { FRESH, READY, YIELDED, AT_BARRIER, AT_WARP, DONE };
 
 struct Fiber {
   void *saved;
@@ -33,6 +38,8 @@ extern char *stacks;
 extern uint32_t now, launch_start, block_start, barrier_time, warp_time[MOST_THREADS / 32];
 extern uint32_t block_number;
 
+// Called with each atomic or volatile read: a thread that only does such waits for another one.
+void note_polling(Site site);
 // Ends the launch. The finding is complete but for the block and thread that run.
 [[noreturn]] void fail();
 void unravel(uint32_t number, const uint32_t *extents, uint32_t *index);

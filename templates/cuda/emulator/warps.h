@@ -12,7 +12,9 @@ EMULATOR_INLINE void __threadfence_system() { emulator_fence(); }
 EMULATOR_INLINE void __nanosleep(unsigned) {}
 
 EMULATOR_INLINE void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_LINE) { emulator_warp(EMULATOR_SYNC, mask, 0, 0, line); }
-EMULATOR_INLINE unsigned __activemask() { return emulator_active(); }
+EMULATOR_INLINE unsigned __activemask(EMULATOR_LINE) {
+  return (unsigned)emulator_warp(EMULATOR_ACTIVE, 0xffffffffu, 1, 0, line);
+}
 
 // What the lane numbered `source` gives; -1 is this lane itself.
 template <typename T>

@@ -1,0 +1,150 @@
+"""Stable sorting in CUDA: in shared memory and digit by digit, against the operator's eager rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.codegen.emulated import needs_compiler
+from tests.codegen.test_cuda_plans import cuda_plan
+from tracec.codegen import cuda_sort
+from tracec.codegen.cuda import CudaLaunch, render
+from tracec.ir import TensorType
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.operator import OPERATORS
+from tracec.ir.plan import LibraryCall, Memory, Plan, Value
+from tracec.runtime.emulator import load
+from tracec.runtime.emulator_launch import ORDERS
+from tracec.runtime.nvrtc import compile_sources
+
+Array = np.ndarray[Any, Any]
+Case = tuple[DType, tuple[int, ...], int, bool]
+
+
+def plan_of(cases: Sequence[Case]) -> Plan:
+    """A plan that sorts a tensor for each case."""
+    values: list[Value] = []
+    steps: list[LibraryCall] = []
+    for dtype, shape, axis, descending in cases:
+        at = len(values)
+        values += [
+            Value(f"x{at}", TensorType(dtype, shape), "input", index=at // 2),
+            Value(f"y{at}", TensorType(dt.int64, shape), "output", index=at // 2),
+        ]
+        params = (("axis", axis), ("descending", descending))
+        steps.append(LibraryCall("argsort", (at,), at + 1, params, "argsort"))
+    inputs = tuple(range(0, len(values), 2))
+    return Plan((), tuple(steps), tuple(values), inputs, tuple(i + 1 for i in inputs), Memory(0, 0, 0))
+
+
+def values_of(case: Case, seed: int = 0) -> Array:
+    """Elements with many ties; infinities, NaN of both signs and both zeros among floats."""
+    dtype, shape, _, _ = case
+    random = np.random.default_rng(seed)
+    if dtype.kind == "b":
+        return random.integers(0, 2, shape).astype(bool)
+    if dtype.kind == "f":
+        x = np.asarray(random.standard_normal(shape) * 10 ** random.uniform(-6, 4, shape))
+        special = np.array([np.nan, np.copysign(np.nan, -1.0), np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 6e-8])
+        x = np.where(random.random(shape) < 0.4, random.choice(special, shape), x)
+        with np.errstate(over="ignore"):
+            return x.astype(dtype.numpy)
+    info = np.iinfo(dtype.numpy)
+    wide = random.integers(info.min, info.max, shape, dtype.numpy, endpoint=True)
+    return np.where(random.random(shape) < 0.5, wide % dtype.numpy.type(5), wide).astype(dtype.numpy)
+
+
+def expected(case: Case, x: Array) -> Array:
+    _, _, axis, descending = case
+    found: Array = OPERATORS["argsort"].eager(np, x, axis=axis, descending=descending)
+    return found
+
+
+def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS) -> None:
+    """Run a plan in the emulator and compare with the operator's eager rule."""
+    plan = plan_of(cases)
+    for order in orders:
+        found = load(plan, render(plan, "sm_90"), order)([values_of(case) for case in cases])
+        for case, have in zip(cases, found, strict=True):
+            np.testing.assert_array_equal(have, expected(case, values_of(case)), err_msg=str(case))
+
+
+LENGTHS = (1, 2, 3, 31, 32, 33, 64, 65, 127, 129, 1000, 1025, 4096)
+DTYPES = (*dt.ALL,)
+
+
+@needs_compiler
+def test_short_rows() -> None:
+    lengths: list[Case] = [(dt.float32, (3, n), 1, n % 2 == 0) for n in LENGTHS]
+    dtypes: list[Case] = [(d, (5, 37, 2), 1, descending) for d in DTYPES for descending in (False, True)]
+    run([*lengths, *dtypes, (dt.int64, (4000, 3), 0, False)])
+
+
+@needs_compiler
+def test_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows past the block's shared memory, several chunks and tiles, the last of them short."""
+    monkeypatch.setattr(cuda_sort, "BLOCKS", 6)
+    cases: list[Case] = [
+        (dt.float32, (4097,), 0, False),
+        (dt.int16, (9000, 2), 0, True),
+        (dt.uint8, (33000,), 0, False),
+    ]
+    run(cases, [ORDERS[-1]])
+
+
+@needs_compiler
+def test_digits_of_every_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_sort, "SHORT_ROW", 0)
+    cases: list[Case] = [(d, (2, 300, 2), 1, descending) for d in DTYPES for descending in (False, True)]
+    run([*cases, (dt.float32, (1,), 0, False), (dt.float64, (3, 255), 1, True)], [ORDERS[1]])
+
+
+def test_nothing_to_sort() -> None:
+    program = render(plan_of([(dt.float32, (0,), 0, False), (dt.float32, (3, 0), 1, False)]), "sm_90")
+    assert program.steps == ()
+
+
+def test_equal_calls_share_a_kernel() -> None:
+    case: Case = (dt.float32, (3, 9), 1, False)
+    program = render(plan_of([case, case, (dt.float32, (3, 9), 0, False)]), "sm_90")
+    assert [s.kernel for s in program.steps if isinstance(s, CudaLaunch)] == [0, 0, 1]
+
+
+def test_steps_share_one_workspace() -> None:
+    program = render(plan_of([(dt.float32, (10000,), 0, False), (dt.float32, (20000,), 0, False)]), "sm_90")
+    alone = render(plan_of([(dt.float32, (20000,), 0, False)]), "sm_90")
+    assert program.workspace_bytes == alone.workspace_bytes > 4 * 20000 * 4
+
+
+def test_a_plan_that_sorts_is_all_launches() -> None:
+    x = tracec.tensor(np.zeros((4, 7), np.float32))
+    plan = cuda_plan(tracec.trace(lambda x: (x * 2).argsort(dim=1, descending=True), x))
+    assert any(isinstance(s, LibraryCall) for s in plan.steps)
+    assert all(isinstance(s, CudaLaunch) for s in render(plan, "sm_90").steps)
+
+
+@pytest.mark.parametrize("what", ["block", "digits"])
+def test_source(golden: Any, what: str) -> None:
+    shape = (6, 100) if what == "block" else (100000,)
+    (kernel,) = render(plan_of([(dt.float32, shape, len(shape) - 1, False)]), "sm_90").kernels
+    assert kernel.source.removesuffix("\n") == golden
+
+
+@pytest.mark.parametrize(
+    "arch", ["sm_90", pytest.param("sm_80", marks=pytest.mark.slow), pytest.param("sm_100", marks=pytest.mark.slow)]
+)
+def test_no_spills(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cupy")
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    cases: list[Case] = [
+        (dt.float32, (1 << 20,), 0, False), (dt.int64, (1 << 20, 3), 0, True), (dt.float16, (64, 1000), 1, False),
+        (dt.float64, (8, 4096), 1, False), (dt.uint8, (1 << 32 - 1,), 0, False),
+    ]  # fmt: skip
+    cubins = compile_sources([k.source for k in render(plan_of(cases), arch).kernels], arch)
+    assert not [c.functions for c in cubins if c.resources.spill_bytes or c.resources.stack_bytes]

@@ -1,0 +1,254 @@
+"""Stable sorting of rows: a block a row in shared memory where rows are short, else digit by digit.
+
+Keys are unsigned integers whose order is that of the elements. Long rows are sorted by their digits of 8 bits,
+the last one first (a radix sort); each pass takes three functions, since all blocks must have counted before the
+first can place an element. No step hangs on which block runs first, so that results are always the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tracec.codegen.cuda_dialect import TYPES, memory_type
+from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS
+from tracec.codegen.render import render_template
+from tracec.errors import CompileError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.kernel import Buffer, Kernel
+from tracec.ir.types import TensorType, numel
+
+#: Longer rows are sorted digit by digit.
+SHORT_ROW = 4096
+#: Threads of a block that does a pass, a digit each.
+THREADS = 256
+#: Threads of a block that sorts whole rows.
+MOST_THREADS = 1024
+#: Blocks that a pass is dealt out to, where there is enough to do.
+BLOCKS = 4 * MULTIPROCESSORS
+_LIMIT = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys to sort by, as a function of the place ``at`` in row ``row``.
+
+    Attributes:
+        parameters: Declarations of what they are read from.
+        args: The buffers behind those.
+        load: Statements before the key's value.
+        value: The key, an unsigned integer.
+        bits: How many of its bits differ.
+    """
+
+    parameters: tuple[str, ...]
+    args: tuple[int, ...]
+    load: tuple[str, ...]
+    value: str
+    bits: int
+
+    @property
+    def type(self) -> str:
+        """The narrowest type that holds a key."""
+        return next(TYPES[d] for d in (dt.uint8, dt.uint16, dt.uint32, dt.uint64) if self.bits <= 8 * d.itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Where sorted places go.
+
+    Attributes:
+        parameter: The declaration of what they are written to.
+        arg: The buffer behind it.
+        element: Element ``at`` of row ``row``, to assign to.
+    """
+
+    parameter: str
+    arg: int
+    element: str
+
+
+@dataclass(frozen=True, slots=True)
+class SortView:
+    """What ``sort_*.j2`` need; each takes its part."""
+
+    head: Head
+    key: str
+    load: tuple[str, ...]
+    value: str
+    place: str
+    result: str
+    keeps_keys: bool
+    rows: str
+    length: str
+    size: int = 0
+    pairs: str = ""
+    rows_each: int = 0
+    block_rows: str = ""
+    threads: int = 0
+    chunks: str = ""
+    chunk_length: str = ""
+    tile: int = 0
+    items: int = 0
+    warp_items: int = 0
+
+
+# -- argsort ---------------------------------------------------------------------------------------------------
+
+
+def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) -> tuple[Kernel, Routine]:
+    """Functions that write the places which sort an axis, and their buffers.
+
+    Args:
+        name: Of the functions.
+        source: What is sorted.
+        axis: Along what.
+        descending: Whether keys fall; equal ones keep their order either way.
+    """
+    length, inner = source.shape[axis], numel(source.shape[axis + 1 :])
+    rows = numel(source.shape) // max(length, 1)
+    counter, suffix = _counter(rows * length)
+    spread = "" if inner == 1 else f" * {inner}{suffix}"
+    row = (
+        f"row * {length}{suffix}"
+        if inner == 1
+        else f"row / {inner}{suffix} * {length * inner}{suffix} + row % {inner}{suffix}"
+    )
+    value, bits = _key(source.dtype, f"x[{row} + at{spread}]", descending)
+    keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (), value, bits)
+    order = Order("long long *__restrict__ y", 1, f"y[{row} + at{spread}]")
+    out = Buffer("y", dt.int64, source.shape, "out")
+    kernel = Kernel(name, "sort", (Buffer("x", source.dtype, source.shape, "in"), out), (), ops=("argsort",))
+    return kernel, sort_routine(name, keys, order, rows, length, 2, counter, suffix)
+
+
+def _counter(count: int) -> tuple[str, str]:
+    """The type of counters up to ``count``, and what follows its literals."""
+    return ("unsigned long long", "ULL") if count >= _LIMIT else ("unsigned", "u")
+
+
+def _key(dtype: DType, element: str, descending: bool) -> tuple[str, int]:
+    """The key of an element, and how many bits it has."""
+    bits = 8 * dtype.itemsize
+    if dtype is dt.float64:
+        text = f"rising_f64({element})"
+    elif dtype.kind == "f":
+        wide = {dt.float16: "__half2float({})", dt.bfloat16: "__bfloat162float({})"}.get(dtype, "{}").format(element)
+        # What 16 bits hold is told apart by the first bits of a float.
+        bits = {dt.float16: 19, dt.bfloat16: 16}.get(dtype, 32)
+        text = f"rising_f32({wide})" + (f" >> {32 - bits}" if bits < 32 else "")
+    elif dtype.kind == "i":
+        unsigned = {8: "unsigned char", 16: "unsigned short", 32: "unsigned", 64: "unsigned long long"}[bits]
+        text = f"({unsigned}){element} ^ {hex(1 << bits - 1)}{'ULL' if bits == 64 else 'u'}"
+    else:
+        text = element
+    return (f"({text}) ^ {hex((1 << bits) - 1)}{'ULL' if bits == 64 else 'u'}" if descending else text), bits
+
+
+# -- sorting by any keys ---------------------------------------------------------------------------------------
+
+
+def sort_routine(
+    name: str, keys: Keys, order: Order, rows: int, length: int, buffers: int, counter: str, suffix: str
+) -> Routine:
+    """Functions that sort rows.
+
+    Args:
+        name: Of the functions; the last that is launched has it as it is.
+        keys: What to sort by.
+        order: Where the sorted places go.
+        rows: How many rows there are.
+        length: Elements of each.
+        buffers: How many buffers the kernel has; the workspace is counted on from there.
+        counter: The type of counters.
+        suffix: What follows its literals.
+
+    Raises:
+        CompileError: a row has more elements than places count.
+    """
+    if length >= 2 * _LIMIT:
+        raise CompileError(f"{name}: a row of {length} elements is longer than places of 32 bits count")
+    head = Head(name, (), THREADS, counter)
+    view = SortView(
+        head, keys.type, keys.load, keys.value, "(unsigned)at", order.element, False, f"{rows}{suffix}",
+        f"{length}{suffix}",
+    )  # fmt: skip
+    if length <= SHORT_ROW:
+        return _in_blocks(view, keys, order, rows, length, suffix)
+    return _digit_by_digit(view, keys, order, rows, length, buffers, suffix)
+
+
+def _in_blocks(view: SortView, keys: Keys, order: Order, rows: int, length: int, suffix: str) -> Routine:
+    """A function in which a block sorts one row, or several short ones."""
+    size = max(1 << max(length - 1, 0).bit_length(), 32)
+    threads = min(size // 2, MOST_THREADS)
+    each = max(min(256 // threads, rows), 1)
+    each += each * threads % 32 // 16  # whole warps
+    view = replace(
+        view, head=replace(view.head, parameters=(*keys.parameters, order.parameter), threads=threads * each),
+        size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}",
+    )  # fmt: skip
+    text = render_template("cuda/sort_block.j2", k=view)
+    grid = (ceil_div(rows, each) if length else 0, 1, 1)
+    schedule = f"{each} rows of {length} a block of {threads * each}, in shared memory"
+    entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=schedule)
+    return Routine((entry,), (Call(0, (*keys.args, order.arg)),))
+
+
+def _digit_by_digit(
+    view: SortView, keys: Keys, order: Order, rows: int, length: int, buffers: int, suffix: str
+) -> Routine:
+    """Functions for the passes over digits: count, add up, place; keys and places change sides after each."""
+    name, passes, wide = view.head.name, ceil_div(keys.bits, 8), keys.bits > 32
+    items = 8 if wide else 16
+    tile = THREADS * items
+    tiles = ceil_div(length, tile)
+    chunk_tiles = ceil_div(tiles, max(min(tiles, BLOCKS // max(rows, 1)), 1))
+    chunks = ceil_div(tiles, chunk_tiles)
+    view = replace(
+        view, chunks=f"{chunks}{suffix}", chunk_length=f"{chunk_tiles * tile}{suffix}", tile=tile, items=items,
+        warp_items=32 * items,
+    )  # fmt: skip
+    key = view.key
+    counts, totals, keys_at, places_at = buffers, buffers + 1, buffers + 2, buffers + 4
+    key_bytes = next(n for n in (1, 2, 4, 8) if keys.bits <= 8 * n)
+    workspace: tuple[int, ...] = (4 * rows * 256 * chunks, 4 * rows * 256)
+    workspace += (key_bytes * rows * length,) * 2 + (4 * rows * length,) * 2 if passes > 1 else ()
+    row = f"row * {length}{suffix} + at"
+    entries: dict[str, Entry] = {}
+    calls: list[Call] = []
+
+    def add(what: str, template: str, parameters: tuple[str, ...], args: tuple[int, ...], k: SortView) -> None:
+        function = name if what == "last" else f"{name}_{what}"
+        blocks = rows * 32 if what == "scan" else rows * chunks
+        if what not in entries:
+            text = render_template(template, k=replace(k, head=replace(k.head, name=function, parameters=parameters)))
+            schedule = f"{passes} digits, {chunks} chunks a row of {length}" if what == "scan" else what
+            entries[what] = Entry(function, text, (blocks, 1, 1), (THREADS, 1, 1), schedule=schedule)
+        calls.append(Call(list(entries).index(what), args))
+
+    count, total = "unsigned *__restrict__ counts", "unsigned *__restrict__ totals"
+    known = (f"const {count}", f"const {total}")
+    for number in range(passes):
+        first, last = number == 0, number == passes - 1
+        before, after = number % 2, 1 - number % 2
+        source = (keys.parameters, keys.args)
+        seen = view
+        if not first:
+            source = ((f"const {key} *__restrict__ keys",), (keys_at + after,))
+            seen = replace(view, load=(), value=f"keys[{row}]", place=f"places[{row}]")
+        add("count" if first else "count_next", "cuda/sort_count.j2", (*source[0], count), (*source[1], counts), seen)
+        add("scan", "cuda/sort_scan.j2", (count, total), (counts, totals), view)
+        parameters, args = (*source[0], *known), (*source[1], counts, totals)
+        if not first:
+            parameters, args = (*parameters, "const unsigned *__restrict__ places"), (*args, places_at + after)
+        if last:
+            parameters, args = (*parameters, order.parameter), (*args, order.arg)
+        else:
+            parameters += (f"{key} *__restrict__ keys_after", "unsigned *__restrict__ places_after")
+            args += (keys_at + before, places_at + before)
+            seen = replace(seen, keeps_keys=True, result=f"places_after[{row}]")
+        what = "last" if last else "place" if first else "place_next"
+        add(what, "cuda/sort_scatter.j2", parameters, args, seen)
+    return Routine(tuple(entries.values()), tuple(calls), workspace)
