@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -102,6 +102,15 @@ CASES: dict[str, Kernel] = {
     "scatter add": k.scatter(10, 5, 4),
     "scatter half": k.scatter(10, 5, 3, "f16"),
     "scatter put": k.scatter(6, 7, 8, add=False),
+    "scatter add, sorted": k.scatter(1000, 5, 3),
+    "scatter add, sorted packs": k.scatter(130, 5, 64),
+    "scatter add, sorted half": k.scatter(77, 5, 8, "f16"),
+    "scatter add, sorted brain": k.scatter(70, 5, 3, "bf16"),
+    "scatter add, sorted i32": k.scatter(300, 5, 1, "i32"),
+    "scatter add, sorted f64": k.scatter(999, 5, 1, "f64"),
+    "scatter add, many positions": k.scatter(5000, 5, 2, "f64"),
+    "scatter put, sorted": k.scatter(1000, 5, 4, add=False),
+    "scatter put, sorted half": k.scatter(66, 5, 3, "f16", add=False),
     "dot": k.dot(2, 33, 35, 37),
     "dot whole": k.dot(2, 32, 48, 64),
     "dot 16": k.dot(1, 5, 7, 9),
@@ -247,6 +256,26 @@ SWEEPS: dict[str, list[Kernel]] = {
     "dot, large": [k.dot(b, m, n, 9) for b, m, n in ((40, 129, 129), (40, 65, 20), (40, 20, 65), (9, 129, 31))],
     "conv": [k.conv(i, c, o, s) for i in (1, 2) for c in (1, 3) for o in (3, 17) for s in (1, 4, 7)],
 }  # fmt: skip
+
+NUMBERS = tuple(d for d in scalars.DTYPES if d != "bool")
+#: A kernel of each family for an element type.
+DTYPES: dict[str, Callable[[str], Kernel]] = {
+    "chain": lambda d: k.chain(257, d),
+    "broadcast": lambda d: k.broadcast(7, 33, d),
+    "row": lambda d: k.row_sum(5, 129, d),
+    "long row": lambda d: k.row_sum(2, 2500, d),
+    "column": lambda d: k.column_sum(65, 33, d),
+    "full": lambda d: k.full_sum(3001, d),
+    "transpose": lambda d: k.transpose(2, 33, 40, d),
+    "scan": lambda d: k.scan(2, 129, d),
+    "scatter": lambda d: k.scatter(7, 5, 3, d),
+    "dot": lambda d: k.dot(2, 17, 19, 33, d),
+}
+
+
+def test_every_element_type() -> None:
+    for one in emulate([make(d) for make in DTYPES.values() for d in NUMBERS]):
+        check(one, ["random"])
 
 
 @pytest.mark.slow
