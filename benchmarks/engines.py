@@ -1,6 +1,7 @@
 """The engines: each turns a workload into a call without arguments that returns when its result is ready."""
 
 import importlib
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -36,9 +37,16 @@ def flat(outputs: Any) -> Iterable[Any]:
 
 
 class PyTorchStyle:
-    """A module with PyTorch's names, eager or with its ``compile``."""
+    """A module with PyTorch's names, eager or with its ``compile``.
 
-    def __init__(self, name: str, module: str, compiled: bool, device: str) -> None:
+    Args:
+        name: The engine's name.
+        module: ``torch`` or ``tracec``.
+        device: Where it computes.
+        compiled: Options of ``compile``; None where it runs eagerly.
+    """
+
+    def __init__(self, name: str, module: str, device: str, compiled: dict[str, Any] | None) -> None:
         self.name, self.module, self.compiled, self.device = name, module, compiled, device
         self.xp: Any = None
 
@@ -50,13 +58,17 @@ class PyTorchStyle:
         if self.module == "tracec":
             for name in ("nn", "nn.functional", "optim"):
                 importlib.import_module(f"tracec.{name}")
+        elif self.device == "cuda":
+            # Products of float32 in float32, as the others compute them, and not in TF32.
+            self.xp.backends.cuda.matmul.allow_tf32 = False
+            self.xp.backends.cudnn.allow_tf32 = False
 
     def load(self, workload: Workload) -> Function:
-        if self.name == "torch.compile":
+        if self.module == "torch" and self.compiled is not None:
             self.reset_torch()
         function = workload.build(Context(self.xp, self.device))
-        if self.compiled:
-            function = self.xp.compile(function)
+        if self.compiled is not None:
+            function = self.xp.compile(function, **self.compiled)
         inputs = [self.xp.from_numpy(x).to(self.device) for x in workload.inputs()]
         return lambda: function(*inputs)
 
@@ -86,9 +98,13 @@ class Jax:
         return workload.array is not None or workload.jax is not None
 
     def start(self) -> None:
+        # Otherwise it takes three quarters of the GPU's memory at once.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import jax
 
         jax.config.update("jax_platforms", self.device)
+        jax.config.update("jax_default_matmul_precision", "highest")
+        jax.devices()  # a jax without CUDA says so here
 
     def load(self, workload: Workload) -> Function:
         import jax
@@ -111,29 +127,75 @@ class Jax:
         return [np.array(out) for out in flat(outputs)]
 
 
+class Cupy:
+    """The NumPy-style function on CuPy's arrays, operation by operation."""
+
+    name = "cupy"
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def supports(self, workload: Workload) -> bool:
+        return workload.array is not None
+
+    def start(self) -> None:
+        if self.device != "cuda":
+            raise ImportError("it computes on CUDA devices only")
+        import cupyx.scipy.special  # noqa: F401
+
+    def load(self, workload: Workload) -> Function:
+        import cupy
+        from cupyx.scipy.special import erf
+
+        assert workload.array
+        function = workload.array(cupy, erf)
+        inputs = [cupy.asarray(x) for x in workload.inputs()]
+        return lambda: function(*inputs)
+
+    def wait(self, outputs: Any) -> None:
+        import cupy
+
+        cupy.cuda.runtime.deviceSynchronize()
+
+    def arrays(self, outputs: Any) -> list[np.ndarray]:
+        return [out.get() for out in flat(outputs)]
+
+
 ENGINES: dict[str, Callable[[str], Engine]] = {
-    "tracec": lambda device: PyTorchStyle("tracec", "tracec", True, device),
-    "tracec.eager": lambda device: PyTorchStyle("tracec.eager", "tracec", False, device),
-    "torch": lambda device: PyTorchStyle("torch", "torch", False, device),
-    "torch.compile": lambda device: PyTorchStyle("torch.compile", "torch", True, device),
+    "tracec": lambda device: PyTorchStyle("tracec", "tracec", device, {}),
+    "tracec.eager": lambda device: PyTorchStyle("tracec.eager", "tracec", device, None),
+    "torch": lambda device: PyTorchStyle("torch", "torch", device, None),
+    "torch.compile": lambda device: PyTorchStyle("torch.compile", "torch", device, {}),
+    # What torch.compile does on a GPU when it is asked for CUDA graphs, which tracec uses unasked.
+    "torch.graphs": lambda device: PyTorchStyle("torch.graphs", "torch", device, {"mode": "reduce-overhead"}),
     "jax": Jax,
+    "cupy": Cupy,
 }
 
-COMPILED = ("tracec", "torch.compile", "jax")
+COMPILED = ("tracec", "torch.compile", "torch.graphs", "jax")
 
 
-def reference(workload: Workload, steps: int) -> list[list[np.ndarray]]:
-    """Return float64 outputs: NumPy's for a forward workload, torch's losses of the first steps for training."""
+def reference(workload: Workload, steps: int, device: str = "cpu") -> list[list[np.ndarray]]:
+    """Return float64 outputs: NumPy's for a forward workload, torch's losses of the first steps for training.
+
+    For a GPU they are computed there, by CuPy and torch: its inputs are larger.
+    """
     inputs = [x.astype(np.float64) if x.dtype == np.float32 else x for x in workload.inputs()]
     if workload.array:
+        if device == "cuda":
+            import cupy
+            from cupyx.scipy.special import erf as erf_there
+
+            outputs = workload.array(cupy, erf_there)(*map(cupy.asarray, inputs))
+            return [[out.get() for out in flat(outputs)]]
         from scipy.special import erf
 
         return [[np.asarray(out) for out in flat(workload.array(np, erf)(*inputs))]]
     import torch
 
-    step = workload.build(Context(torch, double=True))
-    tensors = [torch.from_numpy(x) for x in inputs]
-    return [[step(*tensors).detach().numpy()] for _ in range(steps)]
+    step = workload.build(Context(torch, device, double=True))
+    tensors = [torch.from_numpy(x).to(device) for x in inputs]
+    return [[step(*tensors).detach().cpu().numpy()] for _ in range(steps)]
 
 
 def relative_error(got: list[list[np.ndarray]], want: list[list[np.ndarray]]) -> float:

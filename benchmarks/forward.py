@@ -67,11 +67,11 @@ def black_scholes_array(xp: Any, erf: Function) -> Function:
     return function
 
 
-def options() -> Arrays:
-    """Return spot prices, strike prices and years to expiry of 4 M options."""
+def options(count: int) -> Arrays:
+    """Return spot prices, strike prices and years to expiry."""
     rng = np.random.default_rng(0)
     ranges = ((10, 100), (10, 100), (0.2, 2))
-    return tuple(rng.uniform(low, high, 1 << 22).astype(np.float32) for low, high in ranges)
+    return tuple(low + (high - low) * rng.random(count, dtype=np.float32) for low, high in ranges)
 
 
 def softmax(ctx: Context) -> Function:
@@ -143,9 +143,26 @@ FORWARD = (
         lambda: normal((1 << 24,), (1 << 24,)),
         gelu_chain,
         gelu_chain_array,
+        large=("gelu chain + residual, 64 M floats", lambda: normal((1 << 26,), (1 << 26,))),
     ),
-    Workload("black_scholes", "Black-Scholes, 4 M options", "forward", options, black_scholes, black_scholes_array),
-    Workload("softmax", "softmax 4096 x 4096", "forward", lambda: normal((4096, 4096)), softmax, softmax_array),
+    Workload(
+        "black_scholes",
+        "Black-Scholes, 4 M options",
+        "forward",
+        lambda: options(1 << 22),
+        black_scholes,
+        black_scholes_array,
+        large=("Black-Scholes, 32 M options", lambda: options(1 << 25)),
+    ),
+    Workload(
+        "softmax",
+        "softmax 4096 x 4096",
+        "forward",
+        lambda: normal((4096, 4096)),
+        softmax,
+        softmax_array,
+        large=("softmax 16384 x 4096", lambda: normal((16384, 4096))),
+    ),
     Workload(
         "layer_norm",
         "residual + layer norm, 8192 x 1024",
@@ -153,9 +170,27 @@ FORWARD = (
         lambda: normal((8192, 1024), (8192, 1024), (1024,), (1024,)),
         layer_norm,
         layer_norm_array,
+        large=(
+            "residual + layer norm, 65536 x 1024",
+            lambda: normal((65536, 1024), (65536, 1024), (1024,), (1024,)),
+        ),
     ),
     Workload(
-        "stencil", "5-point stencil, 2048 x 2048", "forward", lambda: normal((2048, 2048)), stencil, stencil_array
+        "stencil",
+        "5-point stencil, 2048 x 2048",
+        "forward",
+        lambda: normal((2048, 2048)),
+        stencil,
+        stencil_array,
+        large=("5-point stencil, 8192 x 8192", lambda: normal((8192, 8192))),
     ),
-    Workload("forces", "pairwise forces, 2,048 bodies", "forward", lambda: normal((2048, 3)), forces, forces_array),
+    Workload(
+        "forces",
+        "pairwise forces, 2,048 bodies",
+        "forward",
+        lambda: normal((2048, 3)),
+        forces,
+        forces_array,
+        large=("pairwise forces, 8,192 bodies", lambda: normal((8192, 3))),
+    ),
 )

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -81,24 +82,35 @@ def describe(threads: int, device: str) -> dict[str, Any]:
         "device": device,
         "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         "versions": versions(),
-        "copy_gb_per_s": round(copy_bandwidth(threads) / 1e9, 1),
+        "copy_gb_per_s": round(copy_bandwidth(min(threads, 8)) / 1e9, 1),
         "pools": [
             {key: pool.get(key) for key in ("user_api", "internal_api", "architecture", "num_threads")}
             for pool in threadpool_info()
         ],
     }
     if device == "cuda":
-        about["gpu"] = gpu_name()
+        from benchmarks.kernels.devices import Gpu
+
+        gpu = Gpu()
+        about |= {"gpu": gpu.about()["name"], "gpu_details": gpu.about(), "driver": driver()}
+        nbytes = 1 << 30
+        about["copy_gb_per_s"] = round(nbytes / gpu.copy(nbytes).seconds / 1e9, 1)
+        gpu.free()
     return about
 
 
-def gpu_name() -> str:
-    """Return the GPU's name as CuPy or torch gives it."""
+def has_gpu() -> bool:
+    """Say whether tracec can reach a CUDA device."""
+    from tracec.record.backend import is_available
+
+    return is_available()
+
+
+def driver() -> str:
+    """Return the version of the NVIDIA driver, as its tool tells it."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        import cupy
-
-        return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
-    except Exception:
-        import torch
-
-        return str(torch.cuda.get_device_name())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "unknown"

@@ -3,7 +3,9 @@
 import gc
 import statistics
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,9 @@ class Measurement:
         if unknown:
             raise SystemExit(f"no engine {', '.join(unknown)}; there are: {', '.join(ENGINES)}")
         self.device, self.threads, self.rounds, self.startup = device, threads, rounds, startup
+        #: Seconds after which no further workload is started, and what to do with the result after each of them.
+        self.budget: float = float("inf")
+        self.keep: Callable[[dict[str, Any]], None] = lambda result: None
         self.engines = [engine for name in names if (engine := self.started(name))]
 
     def started(self, name: str) -> Engine | None:
@@ -36,7 +41,7 @@ class Measurement:
         engine = ENGINES[name](self.device)
         try:
             engine.start()
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # jax without CUDA is a RuntimeError
             if name.startswith("tracec"):
                 raise
             print(f"{name} is left out: {error}", file=sys.stderr)
@@ -45,14 +50,20 @@ class Measurement:
 
     def measure(self, names: list[str] | None) -> dict[str, Any]:
         """Return everything that the run finds, ready for JSON."""
-        chosen = [by_name(name) for name in names] if names else list(WORKLOADS)
+        chosen = [w.on(self.device) for w in (map(by_name, names) if names else WORKLOADS)]
         about = machine.describe(self.threads, self.device)
         result: dict[str, Any] = {"machine": about, "rounds": self.rounds, "set_up": self.set_up(), "workloads": {}}
+        start = time.perf_counter()
         for workload in chosen:
+            if time.perf_counter() - start > self.budget:
+                result.setdefault("left_out", []).append(workload.name)
+                continue
             print(f"{workload.name} ...", end=" ", file=sys.stderr, flush=True)
             result["workloads"][workload.name] = row = self.workload(workload, about["copy_gb_per_s"])
             medians = (f"{name} {e['median_ms']:.3f}" for name, e in row["engines"].items() if "median_ms" in e)
             print(", ".join(medians), "ms", file=sys.stderr, flush=True)
+            self.keep(result)
+        self.keep(result)
         return result
 
     def set_up(self) -> dict[str, dict[str, float]]:
@@ -71,7 +82,7 @@ class Measurement:
                 if engine.name in COMPILED:
                     rows[engine.name] |= start_up(engine.name, workload.name, self.device)
         steps = 1 if workload.kind == "forward" else CHECKED_STEPS
-        want = reference(workload, steps)
+        want = reference(workload, steps, self.device)
         candidates = [c for engine in engines if (c := self.checked(engine, workload, want, rows[engine.name]))]
         run_rounds(candidates, self.rounds)
         for candidate in candidates:
@@ -88,7 +99,11 @@ class Measurement:
         """Load a workload, compare its first results with the reference and note the error or the failure."""
         try:
             call = engine.load(workload)
-            got = [engine.arrays(call()) for _ in want]
+            start = time.perf_counter()
+            first = call()
+            engine.wait(first)
+            row["here_s"] = time.perf_counter() - start
+            got = [engine.arrays(first), *(engine.arrays(call()) for _ in want[1:])]
             row["error"] = relative_error(got, want)
             row["correct"] = row["error"] <= workload.tolerance
         except Exception as error:
@@ -96,7 +111,7 @@ class Measurement:
             print(f"\n{engine.name} failed on {workload.name}:", file=sys.stderr)
             traceback.print_exc()
             return None
-        return Candidate(engine, call)
+        return Candidate(engine, call, queued=self.device == "cuda")
 
 
 def least_bytes(workload: Workload, want: list[list[np.ndarray]]) -> int:

@@ -13,7 +13,11 @@ from typing import Any
 from benchmarks.timing import ratio
 
 README = Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+# Where in the README the tables of a device stand.
+MARKS = {
+    "cpu": ("<!-- tables: begin -->", "<!-- tables: end -->"),
+    "cuda": ("<!-- gpu tables: begin -->", "<!-- gpu tables: end -->"),
+}
 SUBJECT = "tracec"
 # What the last column and the geometric mean compare with: the better of these, workload by workload.
 RIVALS = ("torch.compile", "jax")
@@ -98,13 +102,28 @@ def start_cell(found: Result) -> str:
     return f"{number(found['first_call_s'])} / {number(found['cached_call_s'])}" if "first_call_s" in found else "–"
 
 
+def here_table(result: Result) -> str:
+    """Return the seconds of first calls in the measuring process, which has paid an engine's one-time costs."""
+    engines = engines_of(result)
+    rows = []
+    for row in result["workloads"].values():
+        rows.append([row["title"], *(number(row["engines"].get(name, {}).get("here_s")) for name in engines)])
+    return table(["workload", *(f"{name} s" for name in engines)], rows)
+
+
+def place(about: Result) -> str:
+    """Return the processor that a run was made on, and what fed it."""
+    if about.get("device") != "cuda":
+        return f"{about['cpu']}, {about['threads']} threads for each engine"
+    return f"{about['gpu']}, driver {about['driver']}, fed by {about['threads']} cores of {about['cpu']}"
+
+
 def markdown(result: Result) -> str:
     """Return the tables of a run with the machine it was made on."""
     about = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     parts = [
-        f"{about['date']}, {about.get('gpu', about['cpu'])}, {about['threads']} threads for each engine, "
-        f"copy {about['copy_gb_per_s']} GB/s (read + write); {versions}.",
+        f"{about['date']}, {place(about)}, copy {about['copy_gb_per_s']} GB/s (read + write); {versions}.",
         f"Milliseconds of one call, medians of {result['rounds']} alternating rounds; floor: inputs read and outputs "
         "written once at the speed of a copy.",
         time_table(result),
@@ -113,6 +132,10 @@ def markdown(result: Result) -> str:
     ]
     if result["set_up"]:
         parts += ["Seconds of the first call in a fresh process, cache empty / filled.", start_table(result)]
+    elif about.get("device") == "cuda":
+        parts += ["Seconds of the first call, in the process of the measurement.", here_table(result)]
+    if result.get("left_out"):
+        parts.append(f"Not measured, for want of time: {', '.join(result['left_out'])}.")
     return "\n\n".join(parts)
 
 
@@ -143,11 +166,13 @@ def main() -> None:
     parser.add_argument("--update", action="store_true", help=f"replace the tables in {README.name}")
     args = parser.parse_args()
     result = json.loads(args.file.read_text())
+    result = result.get("workloads_run", result)  # a file of benchmarks.gpu_check has it among its parts
     text = f"{markdown(result)}\n\n{summary(result)}"
     print(text)
     if args.update:
-        before, rest = README.read_text().split(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+        begin, end = MARKS[result["machine"]["device"]]
+        before, rest = README.read_text().split(begin)
+        README.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
 if __name__ == "__main__":

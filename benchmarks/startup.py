@@ -72,7 +72,7 @@ def main() -> None:
     start = time.perf_counter()
     engine.start()
     imported = time.perf_counter()
-    call = engine.load(SET_UP if args.workload == SET_UP.name else by_name(args.workload))
+    call = engine.load(SET_UP if args.workload == SET_UP.name else by_name(args.workload).on(args.device))
     loaded = time.perf_counter()
     engine.wait(call())
     print(json.dumps({"import_s": imported - start, "first_call_s": time.perf_counter() - loaded}))

@@ -25,6 +25,7 @@ class Candidate:
 
     engine: Engine
     call: Function
+    queued: bool = False  # a GPU is fed without waiting for each result, as a program's loop does
     calls: int = 1
     seconds: list[float] = field(default_factory=list)  # of one call, one entry for each round
 
@@ -32,6 +33,11 @@ class Candidate:
         """Return the seconds that one of ``calls`` calls takes; an output is released before the next call."""
         call, wait = self.call, self.engine.wait
         start = time.perf_counter()
+        if self.queued:
+            for _ in range(calls - 1):
+                call()
+            wait(call())
+            return (time.perf_counter() - start) / calls
         for _ in range(calls):
             wait(call())
         return (time.perf_counter() - start) / calls

@@ -153,9 +153,19 @@ def labels(count: int, classes: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, classes, count)
 
 
-def gpt_batch() -> Arrays:
-    """Return 4 rows of 128 tokens and the tokens to predict."""
-    return np.random.default_rng(0).integers(0, 1024, (4, 128)), labels(4 * 128, 1024)
+def gpt_batch(rows: int) -> Arrays:
+    """Return rows of 128 tokens and the tokens to predict."""
+    return np.random.default_rng(0).integers(0, 1024, (rows, 128)), labels(rows * 128, 1024)
+
+
+def mlp_batch(rows: int) -> Arrays:
+    """Return rows of 784 numbers and their classes."""
+    return *normal((rows, 784)), labels(rows, 10)
+
+
+def cnn_batch(images: int) -> Arrays:
+    """Return images of 3 x 32 x 32 and their classes."""
+    return *normal((images, 3, 32, 32)), labels(images, 10)
 
 
 def mlp_jax() -> Function:
@@ -206,20 +216,30 @@ TRAIN = (
         "mlp",
         "train MLP 784-1024-1024-10, batch 256",
         "train",
-        lambda: (*normal((256, 784)), labels(256, 10)),
+        lambda: mlp_batch(256),
         mlp,
         jax=mlp_jax,
         tolerance=TRAIN_TOLERANCE,
+        large=("train MLP 784-1024-1024-10, batch 4096", lambda: mlp_batch(4096)),
     ),
     Workload(
         "cnn",
         "train CNN, batch 64, 3 x 32 x 32",
         "train",
-        lambda: (*normal((64, 3, 32, 32)), labels(64, 10)),
+        lambda: cnn_batch(64),
         cnn,
         tolerance=TRAIN_TOLERANCE,
+        large=("train CNN, batch 512, 3 x 32 x 32", lambda: cnn_batch(512)),
     ),
-    Workload("gpt", "train GPT, 4 layers, 256 wide, 4 x 128", "train", gpt_batch, gpt, tolerance=TRAIN_TOLERANCE),
+    Workload(
+        "gpt",
+        "train GPT, 4 layers, 256 wide, 4 x 128",
+        "train",
+        lambda: gpt_batch(4),
+        gpt,
+        tolerance=TRAIN_TOLERANCE,
+        large=("train GPT, 4 layers, 256 wide, 64 x 128", lambda: gpt_batch(64)),
+    ),
     Workload(
         "lstm",
         "train LSTM, 32 steps, 128 wide",

@@ -1,7 +1,9 @@
 """What is measured: a workload is a name, inputs, and the computation written for each family of engines."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ class Workload:
             float32 inputs and the reference, NumPy, with float64 inputs. None where there is none.
         jax: Makes a train step for ``jax``, which needs more than an array module. None where there is none.
         tolerance: Largest error against the float64 reference, relative to the reference's largest value.
+        large: The title and the inputs on a GPU, where those for the CPU would only show what launching costs.
     """
 
     name: str
@@ -49,6 +52,14 @@ class Workload:
     array: Callable[[Any, Function], Function] | None = None
     jax: Callable[[], Function] | None = None
     tolerance: float = 1e-5
+    large: tuple[str, Callable[[], Arrays]] | None = None
+
+    def on(self, device: str) -> Workload:
+        """The workload at its size for a device."""
+        if device == "cpu" or self.large is None:
+            return self
+        title, inputs = self.large
+        return replace(self, title=title, inputs=inputs)
 
 
 def normal(*shapes: tuple[int, ...], seed: int = 0) -> Arrays:

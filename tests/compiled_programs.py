@@ -62,25 +62,30 @@ def _apply(step: Step, pool: list[Any], state: Any) -> None:
             state.mul_(0.9).add_(x.mean().detach())
         pool.append(state * 1)
     elif kind == "index" and x.ndim:
-        pool.append(x[tracec.arange(n % 3 + 1) % x.shape[0]])
+        pool.append(x[tracec.arange(n % 3 + 1, device=x.device) % x.shape[0]])
     elif kind == "detach":
         pool.append(x.detach())
 
 
+def _random(shape: Any, seed: int, device: str) -> Any:
+    return tracec.tensor(np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32), device=device)
+
+
 def _arguments(sharing: str, seed: int, leaf: Any) -> tuple[Any, Any]:
-    data = tracec.tensor(np.random.default_rng(seed).uniform(-1, 1, (3, 4)).astype(np.float32)) * leaf
+    device = leaf.device
+    data = _random((3, 4), seed, device) * leaf
     if sharing == "same":
         return data, data
     if sharing == "views":
         return data[:2], data[1:]
     if sharing == "transposed":
         return data.T, data[0]
-    return data, tracec.tensor(np.random.default_rng(seed + 50).uniform(-1, 1, 4).astype(np.float32))
+    return data, _random(4, seed + 50, device)
 
 
-def _run(program: Any, wrap: Any) -> list[Any]:
+def _run(program: Any, wrap: Any, device: str = "cpu") -> list[Any]:
     steps, sharing, returned, gradients = program
-    state = tracec.ones(2)
+    state = tracec.ones(2, device=device)
 
     def function(x: Any, y: Any) -> Any:
         pool = [x, y]
@@ -90,24 +95,24 @@ def _run(program: Any, wrap: Any) -> list[Any]:
 
     compiled, seen = wrap(function), []
     for call in range(3):
-        leaf = tracec.tensor(1.5, requires_grad=gradients)
+        leaf = tracec.tensor(1.5, device=device, requires_grad=gradients)
         x, y = _arguments(sharing, call, leaf)
         results = compiled(x, y)
-        seen += [np.array(v.detach().numpy()) for v in (*results, x, y, state)]
+        seen += [np.array(v.detach().cpu().numpy()) for v in (*results, x, y, state)]
         seen += [v.requires_grad for v in results]
         total = sum((v * v).sum() for v in (*results, x))
         if gradients and total.requires_grad:
             total.backward()
-            seen.append(None if leaf.grad is None else np.array(leaf.grad.numpy()))
+            seen.append(None if leaf.grad is None else np.array(leaf.grad.cpu().numpy()))
         with tracec.no_grad():  # results share memory as they did
             results[0].add_(1.0)
-        seen += [np.array(v.detach().numpy()) for v in (*results, x, y, state)]
+        seen += [np.array(v.detach().cpu().numpy()) for v in (*results, x, y, state)]
     return seen
 
 
-def run_program(program: Any) -> None:
-    """Run a program both ways and compare all that can be seen of it."""
-    eager, compiled = _run(program, lambda f: f), _run(program, tracec.compile)
+def run_program(program: Any, device: str = "cpu", wrap: Any = tracec.compile) -> None:
+    """Run a program eagerly on the CPU and compiled on a device, and compare all that can be seen of it."""
+    eager, compiled = _run(program, lambda f: f), _run(program, wrap, device)
     assert len(eager) == len(compiled)
     for a, b in zip(eager, compiled, strict=True):
         if isinstance(a, np.ndarray):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+#: Where tests marked ``gpu`` run when they are rehearsed without a GPU: "cpu" or "emulator"; see tests/gpu/place.py.
+REHEARSAL = os.environ.get("TRACEC_GPU_TESTS", "")
 
 _TESTS = Path(__file__).parent
 _LINE = re.compile(r"\b(test_\w+\.py):\d+")
@@ -25,6 +30,22 @@ hypothesis.settings.load_profile("tracec")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files under tests/golden")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none; with nothing of the kind to run, CuPy is not imported."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not REHEARSAL and not _has_gpu():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+def _has_gpu() -> bool:
+    from tracec.record.backend import is_available
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy may miss a toolkit, which is no matter here
+        return is_available()
 
 
 class Golden(str):

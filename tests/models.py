@@ -50,7 +50,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, tokens):
-        x = self.wte(tokens) + self.wpe(tracec.arange(tokens.shape[1]))
+        x = self.wte(tokens) + self.wpe(tracec.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
         return self.head(self.ln(x)).view(-1, self.vocabulary)
@@ -70,17 +70,17 @@ def train_step(net, **options):
     return step
 
 
-def digits(seed: int = 0):
+def digits(seed: int = 0, device: str = "cpu"):
     """A seeded net and its train step."""
     tracec.manual_seed(seed)
-    net = DigitsNet()
+    net = DigitsNet().to(device)
     return net, train_step(net, lr=2e-3)
 
 
-def gpt(seed: int = 0):
+def gpt(seed: int = 0, device: str = "cpu"):
     """A seeded GPT and its train step."""
     tracec.manual_seed(seed)
-    net = GPT()
+    net = GPT().to(device)
     return net, train_step(net, lr=1e-3)
 
 

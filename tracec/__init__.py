@@ -43,7 +43,7 @@ from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from tracec import ir, nn, optim, transform, utils
+    from tracec import cuda, ir, nn, optim, transform, utils
     from tracec.compile import compile as compile
 
 __version__ = "0.1.0"
@@ -55,6 +55,7 @@ short, int, long = int16, int32, int64
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
     "compile": ("tracec.compile", "compile"),
+    "cuda": ("tracec.cuda", ""),
     "ir": ("tracec.ir", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),

@@ -7,11 +7,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tracec import optimize
+from tracec.autotune import Choices
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
 from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
@@ -21,12 +22,16 @@ from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
+from tracec.plan.planner import Target
 from tracec.runtime import cpu as cpu_runtime
+from tracec.runtime import cuda as cuda_runtime
+from tracec.runtime import emulator as emulator_runtime
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "order", "memory")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory")
+LAUNCHERS = ("gpu", "emulator")
 
 
 class Stages(Mapping[str, str]):
@@ -55,6 +60,7 @@ class Built:
     """A graph's way through the compiler.
 
     Attributes:
+        target: ``cpu`` or ``cuda``.
         graph: The optimised graph.
         plan: Its kernels, order and memory.
         program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
@@ -62,6 +68,7 @@ class Built:
         stages: Text of every stage.
     """
 
+    target: str
     graph: Graph
     plan: Plan
     program: Any
@@ -83,11 +90,23 @@ def check_names(disabled: frozenset[str]) -> None:
         )
 
 
-def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> Built:
-    """Optimise, plan and generate source for a target."""
+def build(
+    graph: Graph, target: str, arch: str, donate: Mapping[int, int], disabled: frozenset[str],
+    choices: Choices | None = None,
+) -> Built:  # fmt: skip
+    """Optimise, plan and generate source for a target.
+
+    Args:
+        graph: What was recorded.
+        target: ``cpu`` or ``cuda``.
+        arch: GPU architecture.
+        donate: Output position → input position whose memory it takes over.
+        disabled: Names of optimisations to leave out.
+        choices: What was measured on the GPU that it is to run on.
+    """
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     donate = _harmless(passes.graph, donate)
-    plan = make_plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING))
+    plan = _plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING), choices)
     if os.environ.get("TRACEC_VERIFY") == "1":
         verify_plan(plan)
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
@@ -97,11 +116,24 @@ def build(graph: Graph, target: str, arch: str, donate: Mapping[int, int], disab
     makers["plan"] = plan.__str__
     makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
     makers["source"] = program.__str__
-    built = Built(passes.graph, plan, program, donate, Stages(makers))
+    built = Built(target, passes.graph, plan, program, donate, Stages(makers))
     folder = os.environ.get("TRACEC_DUMP")
     if folder:
         dump(built, Path(folder), graph.name)
     return built
+
+
+def _plan(
+    graph: Graph, target: Target, donate: Mapping[int, int], disabled: frozenset[str], choices: Choices | None
+) -> Plan:
+    if choices is None:
+        return make_plan(graph, target, donate, disabled)
+    target = replace(target, gemm=choices.prefers_library)
+    plan = make_plan(graph, target, donate, disabled)
+    if choices.unknown:
+        choices.measure()
+        plan = make_plan(graph, target, donate, disabled)
+    return plan
 
 
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:
@@ -120,7 +152,7 @@ _dumps = itertools.count()
 
 def dump(built: Built, folder: Path, name: str) -> None:
     """Write every stage as a file of its own."""
-    suffixes = {"source": ".cu" if hasattr(built.program, "arch") else ".c"}
+    suffixes = {"source": ".cu" if built.target == "cuda" else ".c"}
     clean = re.sub(r"\W+", "_", name)
     place = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_dumps):03d}-{clean}"
     try:
@@ -134,8 +166,29 @@ def dump(built: Built, folder: Path, name: str) -> None:
 _warned_fallback = False
 
 
-def load(built: Built) -> Runner:
-    """Something that runs the built program on the CPU.
+def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
+    """Something that runs the built program.
+
+    Args:
+        built: The program.
+        launcher: Of a program for ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
+        graphs: Whether launches on a GPU may be captured as a CUDA graph.
+
+    Raises:
+        CompileError: the program is for a GPU, and what it takes to compile it is missing.
+        CompilerMissing: there is no C++ compiler for the emulator.
+        DeviceError: no GPU can be reached.
+    """
+    if built.target == "cpu":
+        return _on_cpu(built)
+    if launcher == "emulator":
+        return emulator_runtime.load(built.plan, built.program)
+    loaded: Runner = cuda_runtime.load(built.plan, built.program, graphs=graphs)
+    return loaded
+
+
+def _on_cpu(built: Built) -> Runner:
+    """The built program on the CPU.
 
     With no C compiler on the machine the graph is run operator by operator; one warning says what to install.
     The same where the compiler rejects the source, which is a fault of ours: the function has run once by then,

@@ -1,7 +1,8 @@
 """Checks of a recording as part of its replay: indices are in range before anything is read or written.
 
 What depends on integers alone is worked out before the program runs, and breaks as the function itself would.
-Indices that are computed from floats are known only inside of the program; there they are kept in range.
+Indices that are computed from floats are known only inside of the program; there they are kept in range. So are all
+on a GPU, where asking for values would mean to wait; see `tracec.record.check`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec import ops
+from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.node import Node, constant, is_input, made_from
+from tracec.record.check import Range
 from tracec.record.recording import Check
 
 #: Operators whose results hold all of their operand's values, and no others.
@@ -60,7 +63,7 @@ class Checks:
 def clamped(graph: Graph, checks: Sequence[Check]) -> Graph:
     """The graph with those indices kept in range whose values are not known before it runs."""
     kept: dict[Node, Node] = {}
-    for node, _, bounds in checks:
+    for node, _, bounds, _ in checks:
         if bounds is None or not node.type.size or _is_known_before(node) or _is_position(node, bounds):
             continue
         with made_from(node.source, "kept in range"):
@@ -83,8 +86,40 @@ def _again(node: Node, done: dict[Node, Node]) -> Node:
 
 
 def _is_known_before(node: Node) -> bool:
-    """Whether a value hangs on integers alone."""
-    return all(n.dtype.kind in "iub" and n.op.name not in _POSITIONS for n in topological((node,)))
+    """Whether a value hangs on integers alone, which the host has."""
+    return not _is_on_gpu(node) and all(
+        n.dtype.kind in "iub" and n.op.name not in _POSITIONS for n in topological((node,))
+    )
+
+
+def _is_on_gpu(node: Node) -> bool:
+    return node.device != "cpu"
+
+
+def with_ranges(graph: Graph, checks: Sequence[Check]) -> tuple[Graph, tuple[Range, ...]]:
+    """The graph with one more output for its checks on a GPU: the least and the largest value of each.
+
+    Returns:
+        The graph, the very same where there are no such checks, and the conditions on those values.
+    """
+    found: dict[tuple[Node, int | None, tuple[int, int] | None], Range] = {}
+    for c in checks:
+        node = _unviewed(c.node)
+        if _is_on_gpu(node) and node.type.size and not _is_fixed(node):
+            found.setdefault((node, c.ignored, c.bounds), Range(c.test, c.node.source))
+    if not found:
+        return graph, ()
+    ends: list[Node] = []
+    for (node, ignored, _), condition in found.items():
+        with made_from(condition.source, "check of a range"):
+            value = ops.cast(node, dtype=dt.int64)
+            if ignored is not None:
+                value = ops.where(ops.eq(value, ignored), 0, value)
+            axes = tuple(range(value.ndim))
+            ends += [ops.reshape(end(value, axes=axes), shape=(1,)) for end in (ops.min, ops.max)]
+    with made_from(None, "check of a range"):
+        every = ops.concatenate(*ends, axis=0)
+    return Graph(graph.inputs, (*graph.outputs, every), graph.name), tuple(found.values())
 
 
 def _is_fixed(node: Node) -> bool:

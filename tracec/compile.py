@@ -18,17 +18,21 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from tracec.build import check_names
-from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
+from tracec.autotune import choices_of
+from tracec.build import LAUNCHERS, check_names
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError
 from tracec.guards import Environment, flatten, steps_key
+from tracec.ir.graph import Graph
 from tracec.ir.source import warn
 from tracec.lowered import Lowered
-from tracec.program import build_program, record
+from tracec.program import Program, Recorded, build_program, record
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Recording
 from tracec.record.tape import is_grad_enabled
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay
+from tracec.runtime import cublas
+from tracec.runtime.cuda import arch_of
 
 DEFAULT_ARCH = "sm_90"
 
@@ -65,15 +69,23 @@ class Compiled:
         fn: A function, bound method, Module or other callable over tensors.
         target: ``cpu`` or ``cuda``; None goes by where the tensors are.
         disable: Names of optimisations to leave out.
+        launcher: For ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
+        cuda_graph: Whether launches on a GPU may be captured as a CUDA graph and replayed.
     """
 
-    def __init__(self, fn: Callable[..., Any], target: str | None = None, disable: frozenset[str] = frozenset()):
+    def __init__(
+        self, fn: Callable[..., Any], target: str | None = None, disable: frozenset[str] = frozenset(),
+        launcher: str = "gpu", cuda_graph: bool = True,
+    ) -> None:  # fmt: skip
         check_names(disable)
         if target not in (None, "cpu", "cuda"):
             raise ArgumentError(f"compile: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
+        check_launcher("compile", launcher)
         self.fn = fn
         self.target = target
         self.disable = disable
+        self.launcher = launcher
+        self.cuda_graph = cuda_graph
         self._known: dict[Hashable, list[Specialisation]] = {}
         self._misses: list[str] = []
         self._unsettled: set[Hashable] = set()
@@ -87,7 +99,7 @@ class Compiled:
         name = f"_compiled_{self.__name__}"
         bound = attributes.get(name)
         if bound is None or bound._owner != (id(self), id(instance)):
-            bound = Compiled(self.fn.__get__(instance, owner), self.target, self.disable)
+            bound = Compiled(self.fn.__get__(instance, owner), *self._options)
             bound._owner = id(self), id(instance)
             attributes[name] = bound
         return bound
@@ -100,7 +112,11 @@ class Compiled:
         name = getattr(self.fn, "__qualname__", "")
         if getattr(module, name, None) is self:
             return name
-        return Compiled, (self.fn, self.target, self.disable)
+        return Compiled, (self.fn, *self._options)
+
+    @property
+    def _options(self) -> tuple[Any, ...]:
+        return self.target, self.disable, self.launcher, self.cuda_graph
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "fn":
@@ -160,8 +176,8 @@ class Compiled:
     def _record(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any]
     ) -> Any:
-        if self.target == "cuda":
-            raise _no_launch("compile")
+        if self.target == "cuda" and self.launcher == "gpu":
+            check_devices("compile", tensors)
         surroundings = Environment(self.fn, (*args, *kwargs.values()))
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=True)
         recording = recorded.recording
@@ -173,12 +189,19 @@ class Compiled:
             warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
             known.append(Specialisation(recording, surroundings, None, recorded.eager, kept))
             return recorded.out
-        target = self.target or _target_of(recording)
-        if target == "cuda":
-            raise _no_launch("compile")
-        replay = build_program(recorded, target, DEFAULT_ARCH, self.disable).load()
+        target = self.target or _target_of(recording.graph)
+        replay = self._built(recorded, target).load(self.launcher, self.cuda_graph)
         known.append(Specialisation(recording, surroundings, replay, None, kept))
         return recorded.out
+
+    def _built(self, recorded: Recorded, target: str) -> Program:
+        """The program to run; on a GPU for its architecture, and with the libraries that there are."""
+        if target == "cpu" or self.launcher == "emulator":
+            return build_program(recorded, target, DEFAULT_ARCH, self.disable)
+        device = _device_of(recorded.recording.graph)
+        if not cublas.available():
+            return build_program(recorded, target, arch_of(device), self.disable | {"library"})
+        return build_program(recorded, target, arch_of(device), self.disable, choices_of(device))
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
         """Every stage of the way for these arguments, without a lasting effect on any tensor.
@@ -206,7 +229,11 @@ class Compiled:
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
         program = build_program(recorded, target, arch, self.disable)
 
-        def run(*arguments: Any, **keywords: Any) -> Any:
+        loaded: dict[str, Replay] = {}
+
+        def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
+            launcher = launcher or self.launcher
+            check_launcher("run", launcher)
             given: list[Tensor] = []
             if self._key(arguments, keywords, given, []) != key:
                 was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (tensors, given))
@@ -214,9 +241,11 @@ class Compiled:
                     f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
                     hint="lower for these arguments, or call the compiled function",
                 )
-            if target == "cuda":
-                raise _no_launch("run")
-            return program.load()(given)
+            if target == "cuda" and launcher == "gpu":
+                check_devices("run", given)
+            if launcher not in loaded:
+                loaded[launcher] = program.load(launcher, self.cuda_graph)
+            return loaded[launcher](given)
 
         return Lowered(program.forward, target, arch, run)
 
@@ -237,13 +266,44 @@ def _nothing() -> None:
     """In place of a compiled method that is bound to another object than its copy will be."""
 
 
-def _no_launch(name: str) -> RecordError:
-    return RecordError(f"{name}: launching on CUDA is not there yet", hint="use f.lower(..., target='cuda')")
+def check_devices(name: str, tensors: Sequence[Tensor]) -> None:
+    """Refuse to launch on a GPU what is on the CPU.
+
+    Raises:
+        DeviceError: tensors are given, and none of them is on a CUDA device.
+    """
+    if tensors and all(t._device == "cpu" for t in tensors):
+        raise DeviceError(
+            f"{name}: target 'cuda' runs on a GPU, but the tensors given are on the CPU "
+            f"({', '.join(str(t._type) for t in tensors[:4])})",
+            hint="move them with .to('cuda'), or run the kernels on the CPU with launcher='emulator'",
+        )
 
 
-def _target_of(recording: Recording) -> str:
-    devices = {n.device for n in recording.graph.inputs} | {o.device for o in recording.graph.outputs}
-    return "cuda" if any(d.startswith("cuda") for d in devices) else "cpu"
+def check_launcher(name: str, launcher: str) -> None:
+    """Refuse launchers that there are not.
+
+    Raises:
+        ArgumentError: the message lists those that exist.
+    """
+    if launcher not in LAUNCHERS:
+        raise ArgumentError(
+            f"{name}: launcher {launcher!r} is unknown", hint=f"use {' or '.join(map(repr, LAUNCHERS))}"
+        )
+
+
+def _target_of(graph: Graph) -> str:
+    return "cuda" if any(d.startswith("cuda") for d in _devices(graph)) else "cpu"
+
+
+def _device_of(graph: Graph) -> int:
+    """Number of the CUDA device that a graph works on."""
+    found = min((d for d in _devices(graph) if d.startswith("cuda")), default="cuda:0")
+    return int(found.partition(":")[2] or 0)
+
+
+def _devices(graph: Graph) -> set[str]:
+    return {n.device for n in (*graph.inputs, *graph.outputs)}
 
 
 def compile(
@@ -251,6 +311,8 @@ def compile(
     *,
     target: str | None = None,
     disable: str | Sequence[str] = (),
+    launcher: str = "gpu",
+    cuda_graph: bool = True,
     **_: Any,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
@@ -259,6 +321,8 @@ def compile(
         fn: What to compile; without it, a decorator comes back.
         target: ``cpu`` or ``cuda``; None goes by where the tensors are.
         disable: Names of optimisations to leave out, for comparing and for finding faults.
+        launcher: For ``cuda``: ``gpu``, or ``emulator`` to run the very same kernels on the CPU, checked.
+        cuda_graph: Whether the launches of a call on a GPU may be captured as one CUDA graph and replayed.
         **_: PyTorch's other options (``mode``, ``fullgraph``, ``dynamic``, ``backend``) are taken and have no effect.
 
     Returns:
@@ -269,9 +333,10 @@ def compile(
         ArgumentTypeError: ``fn`` cannot be called.
     """
     if fn is None:
-        return functools.partial(compile, target=target, disable=disable)
+        return functools.partial(compile, target=target, disable=disable, launcher=launcher, cuda_graph=cuda_graph)
     if not callable(fn):
         raise ArgumentTypeError(
             f"compile: takes a callable, {type(fn).__name__} given", hint="compile the function itself, not its result"
         )
-    return Compiled(fn, target, frozenset([disable] if isinstance(disable, str) else disable))
+    names = frozenset([disable] if isinstance(disable, str) else disable)
+    return Compiled(fn, target, names, launcher, cuda_graph)

@@ -104,6 +104,12 @@ class CompilerMissing(TracecError, RuntimeError):
     """The machine has no C compiler that works."""
 
 
+class EmulatorError(TracecError, RuntimeError):
+    """A kernel that runs on the host does what no kernel may do: a bug in tracec, or in source written by hand."""
+
+    about_program = False
+
+
 class RecordError(TracecError, RuntimeError):
     """A function cannot be recorded as asked."""
 

@@ -88,12 +88,12 @@ class Lowered:
         """The generated kernels, in the order of their first launch."""
         program = self.built.program
         if self.target == "cpu":
-            sources = [(k.name, program.kernels[k.name]) for k in self.plan.kernels]
+            found = [(k.name, program.kernels[k.name], k) for k in self.plan.kernels]
         else:
-            sources = [(k.name, k.source) for k in program.kernels]
+            found = [(k.name, k.source, k.ir) for k in program.kernels]
         return [
             LoweredKernel(name, source, ir, partial(self._cubin, number))
-            for number, ((name, source), ir) in enumerate(zip(sources, self.plan.kernels, strict=True))
+            for number, (name, source, ir) in enumerate(found)
         ]
 
     @cached_property
@@ -111,6 +111,11 @@ class Lowered:
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the call would have done, updates of parameters and other state included.
+
+        Args:
+            *args: Arguments as for a call.
+            **kwargs: Keyword arguments as for a call; ``launcher`` is how kernels for ``cuda`` are run, ``gpu`` or
+                ``emulator``.
 
         Raises:
             ArgumentError: the arguments are of other types than those that were lowered.

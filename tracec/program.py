@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracec import optimize
+from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
-from tracec.checks import clamped
+from tracec.checks import clamped, with_ranges
 from tracec.guards import Environment
 from tracec.record.cell import Storage
+from tracec.record.check import Range
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tape import edge_of
@@ -101,38 +103,43 @@ class Program:
         forward: What the function computes, and the values that gradients need.
         backward: For each derivative its program and where its inputs come from.
         inputs: For each input of ``forward`` its position among the recording's.
+        ranges: Conditions on the values of the last output of ``forward``, which is there for them alone.
     """
 
     recorded: Recorded
     forward: Built
     backward: tuple[tuple[Derivative, Built, Later], ...]
     inputs: tuple[int, ...]
+    ranges: tuple[Range, ...]
 
-    def load(self) -> Replay:
-        """Compile or find the programs and make them callable."""
+    def load(self, launcher: str = "gpu", graphs: bool = True) -> Replay:
+        """Compile or find the programs and make them callable; see `tracec.build.load`."""
         backwards = []
         for derivative, built, later in self.backward:
             gives, position = [], 0
             for g in derivative.grads:
                 gives.append(None if g is None else position)
                 position += g is not None
-            backwards.append(Backward(derivative, load(built), later.residuals, tuple(gives)))
+            backwards.append(Backward(derivative, load(built, launcher, graphs), later.residuals, tuple(gives)))
         recorded = self.recorded
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
         places = [(v.place, v.index) for v in values]
+        forward = load(self.forward, launcher, graphs)
         return Replay(
-            recorded.recording, load(self.forward), places, recorded.out, recorded.arguments, backwards, self.inputs,
-            recorded.captured,
+            recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
+            recorded.captured, self.ranges,
         )  # fmt: skip
 
 
-def build_program(recorded: Recorded, target: str, arch: str, disabled: frozenset[str]) -> Program:
-    """Optimise, split, plan and generate source."""
+def build_program(
+    recorded: Recorded, target: str, arch: str, disabled: frozenset[str], choices: Choices | None = None
+) -> Program:
+    """Optimise, split, plan and generate source; see `tracec.build.build`."""
     recording = recorded.recording
-    graph = clamped(recording.graph, recording.checks)
+    graph, ranges = with_ranges(clamped(recording.graph, recording.checks), recording.checks)
     if not recorded.derivatives:
-        built = build(graph, target, arch, recording.donations(), disabled)
-        return Program(recorded, built, (), tuple(range(len(graph.inputs))))
+        built = build(graph, target, arch, recording.donations(), disabled, choices)
+        return Program(recorded, built, (), tuple(range(len(graph.inputs))), ranges)
     joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
     count = len(find_tensors(recorded.out))
     later, at = [], count
@@ -146,12 +153,12 @@ def build_program(recorded: Recorded, target: str, arch: str, disabled: frozense
     donations = recording.donations()
     forward, parts = split(joint, first, later, [[c] for c in cotangents], frozenset(donations.values()))
     donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
-    built = build(forward, target, arch, donate, disabled)
+    built = build(forward, target, arch, donate, disabled, choices)
     backward = tuple(
-        (d, build(part.graph, target, arch, {}, disabled), part)
+        (d, build(part.graph, target, arch, {}, disabled, choices), part)
         for d, part in zip(recorded.derivatives, parts, strict=True)
     )
-    return Program(recorded, built, backward, inputs)
+    return Program(recorded, built, backward, inputs, ranges)
 
 
 def _input_of(recording: Recording, tensor: Tensor) -> int:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tracec.build import Runner
 from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
@@ -17,10 +15,11 @@ from tracec.guards import PLAIN, steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
-from tracec.record.backend import Device
+from tracec.record.backend import Device, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call, ProgramPullback
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
+from tracec.record.check import Range, test_later
 from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors
@@ -65,7 +64,8 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         if targets is None:  # the function went back itself and freed what that takes
             continue
         tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
-        cotangent = new_tensor(np.ones(result._array.shape, result._array.dtype))
+        with on(result._device):
+            cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
         recorder.arguments = (*recorder.arguments, cotangent)
         recorder.node_of(cotangent)
         grads = backward([result], [cotangent], tensors, True, False, False)
@@ -131,16 +131,19 @@ class Replay:
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
         captured: Memory that the function reaches otherwise than by its arguments.
+        ranges: Conditions on the values of the program's last output.
     """
 
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
         backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
+        ranges: Sequence[Range] = (),
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self._surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
+        self._ranges = ranges
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._check_finders = [_finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
@@ -168,7 +171,7 @@ class Replay:
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
         result = recording.results[0] if isinstance(out, Cell) else None
-        busy = self._checks or self._writes or self._grads or self._copies or self._backwards
+        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards
         fresh = result is not None and not (busy or result.outside or result.requires_grad or result.shared)
         #: The output that is all there is to give: then a call is little more than that of the program.
         self._only = result.output if result is not None and fresh else None
@@ -214,7 +217,7 @@ class Replay:
 
     def __call__(self, arguments: Sequence[Tensor]) -> Any:
         given = [find(arguments) for find in self._finders]
-        arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in given]
+        arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._only is not None:
             return new_tensor(self.forward(arrays)[self._only])
         if self._checks:
@@ -222,6 +225,8 @@ class Replay:
         for i, _ in self._writes:
             self._storage_finders[i](arguments).about_to_change()
         outputs = self.forward(arrays)
+        if self._ranges:
+            test_later(outputs.pop(), self._ranges)
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         for i, output in self._writes:
@@ -358,7 +363,7 @@ def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
     view: Tensor = alias(whole)
     view._steps = tuple(steps)
     for call in steps:
-        view._array = call.op.eager(np, view._array, **call.keywords)
+        view._array = call.op.eager(module(view._device), view._array, **call.keywords)
     return view
 
 

@@ -120,8 +120,8 @@ __device__ __forceinline__ T shift_right(T x, T n) {
   return (unsigned long long)n < 8 * sizeof(T) ? T(x >> n) : x < 0 ? T(-1) : T(0);
 }
 
-// Philox-4x32-10: word element % 4 of counter (element / 4, draw) under key seed.
-__device__ __forceinline__ unsigned philox(long long seed, long long draw, long long element) {
+// Philox-4x32-10: the words of counter (element / 4, draw) under key seed are those of four neighbouring elements.
+__device__ __forceinline__ void philox_block(long long seed, long long draw, long long element, unsigned *words) {
   const unsigned long long block = (unsigned long long)element / 4;
   unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32);
   unsigned c2 = (unsigned)draw, c3 = (unsigned)((unsigned long long)draw >> 32);
@@ -137,7 +137,16 @@ __device__ __forceinline__ unsigned philox(long long seed, long long draw, long 
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return element & 2 ? (element & 1 ? c3 : c2) : (element & 1 ? c1 : c0);
+  words[0] = c0;
+  words[1] = c1;
+  words[2] = c2;
+  words[3] = c3;
+}
+
+__device__ __forceinline__ unsigned philox(long long seed, long long draw, long long element) {
+  unsigned words[4];
+  philox_block(seed, draw, element, words);
+  return element & 2 ? (element & 1 ? words[3] : words[2]) : (element & 1 ? words[1] : words[0]);
 }
 
 // The order of floats as that of unsigned integers: zeros of both signs are alike, NaN is the largest.

@@ -62,6 +62,22 @@ def test_wrong_results_and_failures_show(result):
     assert "| one-time set-up (x + 1) | 2.00 / 1.00 |" in report.markdown(result)
 
 
+def test_runs_on_a_gpu_say_on_which(result):
+    result["machine"] |= {"device": "cuda", "gpu": "a GPU", "driver": "1.2"}
+    result["set_up"], result["left_out"] = {}, ["gpt"]
+    result["workloads"]["fast"]["engines"]["tracec"]["here_s"] = 0.5
+    text = report.markdown(result)
+    assert "2026-01-01, a GPU, driver 1.2, fed by 2 cores of a CPU, copy 20.0 GB/s" in text
+    assert "| a fast one | 0.500 | – | – | – |" in text
+    assert "Not measured, for want of time: gpt." in text
+
+
+def test_the_readme_has_a_place_for_each_device():
+    readme = report.README.read_text()
+    for begin, end in report.MARKS.values():
+        assert readme.count(begin) == readme.count(end) == 1 and readme.index(begin) < readme.index(end)
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.00981, "0.00981"), (1.314, "1.31"), (345.2, "345"), (0, "0"), (None, "–")]
 )

@@ -111,6 +111,22 @@ kernel sized(w: inout f32[?], g: in f32[?]{", lr: in f32[]" if scalar else ""}) 
 }}""")
 
 
+def adam(dtype: str) -> Kernel:
+    """An optimiser's update of many parameters: three buffers in place."""
+    g = _load("g[i]", dtype)
+    return read_kernel(f"""
+kernel adam(w: inout {dtype}[?], m: inout f32[?], v: inout f32[?], g: in {dtype}[?], lr: in f32[]) map {{
+  for i in ? parallel {{
+    let a: f32 = add(mul(m[i], f32(0.9)), mul({g}, f32(0.1)))
+    let b: f32 = add(mul(v[i], f32(0.999)), mul(mul({g}, {g}), f32(0.001)))
+    let u: f32 = div(mul(lr[0], a), add(sqrt(b), f32(1e-8)))
+    store w[i] = sub({_load("w[i]", dtype)}, u)
+    store m[i] = a
+    store v[i] = b
+  }}
+}}""")
+
+
 def random(n: int) -> Kernel:
     """Random bits of a counter."""
     return read_kernel(f"""
@@ -279,6 +295,22 @@ kernel column_softmax(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) colum
     }}
     for r in {n} each {{
       store y[{columns}*r + i] = div(exp(sub(row[r], t)), s)
+    }}
+  }}
+}}""")
+
+
+def column_shares(n: int, columns: int) -> Kernel:
+    """Each element's share of its column's sum: all threads need it."""
+    return read_kernel(f"""
+kernel column_shares(x: in f32[{n},{columns}], y: out f32[{n},{columns}]) column {{
+  for i in {columns} parallel {{
+    acc s: f32 = add
+    for r in {n} reduce {{
+      update s <- x[{columns}*r + i]
+    }}
+    for r in {n} each {{
+      store y[{columns}*r + i] = mul(x[{columns}*r + i], s)
     }}
   }}
 }}""")

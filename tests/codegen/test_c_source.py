@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.plans import plan_of
 from tests.codegen.test_c_plans import library_plan
+from tracec.codegen import c
 from tracec.codegen.c import render, render_kernel
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel
@@ -31,6 +34,24 @@ SHAPES: dict[str, Kernel] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_kernel(golden: str, shape: str) -> None:
     assert render_kernel(SHAPES[shape]).source.strip() == golden
+
+
+def test_rows_that_do_not_begin_at_cache_lines(golden: str) -> None:
+    assert render_kernel(k.broadcast(1000, 1003), past_cache={"y"}).source.strip() == golden
+
+
+def test_large_results_that_stay_are_written_to_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c, "MIN_LEAVING", 4000)
+    apart = plan_of([k.chain(1000), k.chain(1000), k.chain(999), k.gelu(1000)])  # gelu waits for no memory
+    assert ["write_past_cache(" in text for text in render(apart).kernels.values()] == [True, True, False, False]
+    *_, y = apart.steps[0].args[0]
+    x, _, z = apart.steps[1].args[0]
+    joined = replace(apart, steps=(apart.steps[0], replace(apart.steps[1], args=((y, x, z),))))
+    assert ["write_past_cache(" in text for text in render(joined).kernels.values()] == [False, True]
+    monkeypatch.setattr(c, "MIN_PAST_CACHE", 4000)
+    assert ["write_past_cache(" in text for text in render(joined).kernels.values()] == [True, True]
+    aliased = replace(apart, steps=(replace(apart.steps[0], args=((y, y, y),)),))
+    assert "write_past_cache(" not in str(render(aliased))
 
 
 def test_whole_unit(golden: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.plans import Array, arrays_for, assert_same, plan_of
-from tracec.codegen import c_strips
+from tracec.codegen import c
 from tracec.codegen.c import render
 from tracec.ir.kernel import Kernel
 from tracec.runtime.cpu import load
@@ -149,15 +149,17 @@ def test_half_floats_round_as_numpy_does() -> None:
 
 
 def test_results_written_past_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c_strips, "MIN_BYTES", 1)
+    monkeypatch.setattr(c, "MIN_LEAVING", 1)
+    monkeypatch.setattr(c, "MIN_PAST_CACHE", 1)
     kernels = [
         k.chain(300), k.gelu(256), k.gelu(1001, "f16"), k.broadcast(40, 272), k.broadcast(40, 300),
-        k.softmax(9, 512), k.reread(5, 1040), k.chain(5000, "f64"), k.chain(70_003),
+        k.softmax(9, 512), k.reread(5, 1040), k.chain(5000, "f64"), k.chain(70_003), k.softmax(9, 517),
+        k.broadcast(33, 257), k.broadcast(37, 291, "f64"),
     ]  # fmt: skip
     plan = plan_of(kernels)
     program = render(plan)
     assert "write_past_cache(" in program.kernels["k0_chain"]
-    assert "write_past_cache(" not in program.kernels["k4_broadcast"]  # its rows do not begin at cache lines
+    assert "j_from - j_start" in program.kernels["k4_broadcast"]  # its rows do not begin at cache lines
     given = [arrays_for(kernel) for kernel in kernels]
     pairs = [p for case, kernel in zip(given, kernels, strict=True) for p in zip(case, kernel.buffers, strict=True)]
     flat = [a for a, b in pairs if b.role == "in"]

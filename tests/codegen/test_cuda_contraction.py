@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +12,23 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.codegen import emulate
 from tests.codegen import kernels as k
-from tests.codegen.test_cuda_plans import arrays_of, check_plan, cuda_plan, tensor
-from tests.codegen.test_cuda_values import ORDERS, check
+from tests.codegen.emulated import emulate, needs_compiler
+from tests.codegen.test_cuda_plans import arrays_of, cuda_plan, tensor
+from tests.codegen.test_cuda_values import check
 from tracec import functions as F
 from tracec.codegen import cuda_contraction
-from tracec.codegen.cuda import render_kernel
+from tracec.codegen.cuda import render, render_kernel
 from tracec.codegen.cuda_contraction import take_apart
 from tracec.codegen.cuda_operand import factor
 from tracec.codegen.cuda_tiles import TILES, Choice, Tile
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel, Linear, Load, Var
+from tracec.runtime.emulator import load
+from tracec.runtime.emulator_launch import ORDERS
+from tracec.runtime.interpreter import run_plan
 from tracec.runtime.nvrtc import compile_sources
 from tracec.transform import vjp
-
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ SHAPES = (
 @needs_compiler
 @pytest.mark.parametrize("splits", [1, 3])
 @pytest.mark.parametrize("tile", TILES, ids=lambda t: f"{t.m}x{t.n}")
-def test_every_tile(tile: Tile, splits: int, force: Callable[[Tile, int], None], tmp_path: Path) -> None:
+def test_every_tile(tile: Tile, splits: int, force: Callable[[Tile, int], None]) -> None:
     force(tile, splits)
     kernels = [s for s in SHAPES if tile.m_each * tile.n_each * s.buffers[0].dtype.compute.itemsize <= 256]
-    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(kernels)]
-    assert all(len(r.entries) == 2 for r in rendered if splits > 1 and tile.depth < 9)
-    library = emulate.build(rendered, tmp_path)
-    for number, (kernel, one) in enumerate(zip(kernels, rendered, strict=True)):
-        check(library, one, kernel, [ORDERS[number % 3]])
+    emulated = emulate(kernels)
+    if splits > 1 and tile.depth < 9:
+        assert all(len(e.program.kernels[0].entries) == 2 for e in emulated)
+    for number, one in enumerate(emulated):
+        check(one, [ORDERS[number % len(ORDERS)]])
 
 
 def matrices(a: Any, b: Any, c: Any) -> Any:
@@ -87,13 +87,16 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 @needs_compiler
 @pytest.mark.parametrize("splits", [1, 2])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_gradients_in_tiles(name: str, splits: int, force: Callable[[Tile, int], None], tmp_path: Path) -> None:
+def test_gradients_in_tiles(name: str, splits: int, force: Callable[[Tile, int], None]) -> None:
     force(TILES[1], splits)
     function, arguments = PROGRAMS[name]
     graph = vjp(tracec.trace(lambda *a: function(*a).sum(), *arguments))
     plan = cuda_plan(graph)
     assert any(kernel.shape == "contraction" for kernel in plan.kernels)
-    check_plan(plan, arrays_of(graph), tmp_path)
+    inputs = arrays_of(graph)
+    expected = run_plan(plan, [a.copy() for a in inputs])
+    for have, want in zip(load(plan, render(plan, "sm_90"), ORDERS[-1])(inputs), expected, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5 * float(np.abs(want).max(initial=1.0)))
 
 
 @pytest.mark.parametrize(
@@ -156,14 +159,12 @@ def test_parts_are_never_empty(force: Callable[[Tile, int], None]) -> None:
     assert rendered.workspace == (3 * 128 * 128 * 4,)
 
 
-def test_sums_in_parts_are_the_same_every_time(force: Callable[[Tile, int], None], tmp_path: Path) -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("needs g++")
+@needs_compiler
+def test_sums_in_parts_are_the_same_every_time(force: Callable[[Tile, int], None]) -> None:
     force(TILES[3], 4)
     kernel = k.dot(1, 33, 20, 100)
-    rendered = render_kernel(kernel)
-    library = emulate.build([rendered], tmp_path)
+    (emulated,) = emulate([kernel])
     random = np.random.default_rng(0)
     arrays = [random.standard_normal(b.size).astype(np.float32) for b in kernel.buffers]
-    results = [emulate.run(library, rendered, arrays, order)[-1].tobytes() for order in ORDERS]
+    results = [emulated.run(arrays, order)[-1].tobytes() for order in ORDERS]
     assert len(set(results)) == 1

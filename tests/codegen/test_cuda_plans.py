@@ -1,9 +1,7 @@
-"""Whole plans in CUDA: every launch, in order, computes what the interpreter computes at that step."""
+"""Whole plans in CUDA: run by the emulator they compute what the interpreter computes."""
 
 from __future__ import annotations
 
-import ctypes
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,18 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.codegen import emulate
+from tests.codegen.emulated import needs_compiler
 from tracec import functions as F
-from tracec.codegen.cuda import CudaLaunch, render
+from tracec.codegen.cuda import render
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
 from tracec.optimize import PIPELINE
 from tracec.plan.planner import TARGETS, make_plan
-from tracec.runtime.interpreter import run_kernel, run_plan
+from tracec.runtime.emulator import load
+from tracec.runtime.emulator_launch import ORDERS
+from tracec.runtime.interpreter import run_plan
 from tracec.runtime.nvrtc import compile_sources
 from tracec.transform import vjp
-
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 Array = np.ndarray[Any, Any]
 
@@ -41,43 +39,6 @@ def arrays_of(graph: Graph, seed: int = 0) -> list[Array]:
         drawn = random.integers(0, 5, node.shape) if kind in "iu" else 0.3 * random.standard_normal(node.shape)
         found.append(np.asarray(drawn).astype(numpy))
     return found
-
-
-def check_plan(plan: Plan, inputs: list[Array], folder: Path) -> None:
-    """Run each launch on the host from the interpreter's state, and compare what it leaves."""
-    program = render(plan, "sm_90")
-    library = emulate.build(program.kernels, folder)
-    space = emulate.guarded(np.full(program.workspace_bytes, 0xFF, np.uint8))
-    before = dict(zip(plan.inputs, inputs, strict=True))
-    for i, value in enumerate(plan.values):
-        before.setdefault(i, np.zeros(value.type.shape, value.type.dtype.numpy))
-    for step in program.steps:
-        assert isinstance(step, CudaLaunch)
-        kernel, entry = program.kernels[step.kernel], program.kernels[step.kernel].entries[step.entry]
-        found = {i: emulate.guarded(before[i]) for row in step.args for i in row if isinstance(i, int)}
-        addresses = [
-            tuple(found[i].ctypes.data if isinstance(i, int) else space.ctypes.data + i.offset for i in row)
-            for row in step.args
-        ]
-        if entry.table is not None:
-            packed = entry.table.pack(step.sizes, addresses)
-            params: list[Any] = [ctypes.create_string_buffer(packed, len(packed))]
-        else:
-            params = [ctypes.c_void_p(a) for a in addresses[0]]
-        emulate.launch(library, entry, step.grid, params, emulate.SHUFFLED)
-        if step.entry == len(kernel.entries) - 1:
-            for run, row in enumerate(step.args):
-                run_kernel(
-                    kernel.ir, [before[i] for i in row if isinstance(i, int)], step.sizes[run] if step.sizes else -1
-                )
-            emulate.check_guards(space)
-            for i, array in found.items():
-                emulate.check_guards(array)
-                want, have = before[i].reshape(-1).astype(float), array.astype(float)
-                scale = float(np.abs(want, where=np.isfinite(want), out=np.zeros_like(want)).max(initial=1.0))
-                np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5 * scale, err_msg=kernel.name)
-        else:
-            before |= {i: a.copy().reshape(before[i].shape) for i, a in found.items()}
 
 
 def tensor(*shape: int) -> tracec.Tensor:
@@ -109,9 +70,14 @@ def columns(x: Any, y: Any) -> Any:
     return (z.flip(0) + F.pad(z, (1, 0, 2, 0))[2:, :-1]).amax(dim=1).sum()
 
 
+def reductions(x: Any, y: Any, z: Any) -> Any:
+    return x.square().amax() * F.log_softmax(y, dim=1).mean(1).sum() + F.linear(z * z, y[:3, :5]).sum(0).square().sum()
+
+
 STEPS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "mlp": (mlp, (tensor(33, 20), tensor(40, 20), tensor(40), tensor(7, 40))),
     "columns": (columns, (tensor(50, 66), tensor(66, 50))),
+    "reductions": (reductions, (tensor(70_001), tensor(3, 66_000), tensor(30_000, 5))),
     "convolutions": (convolutions, (tensor(2, 3, 9, 9), tensor(5, 3, 3, 3), tensor(5), tensor(4, 5, 3, 3))),
     "block": (
         block,
@@ -127,14 +93,19 @@ STEPS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 
+@needs_compiler
 @pytest.mark.parametrize("name", STEPS)
-def test_forward_and_backward(name: str, tmp_path: Path) -> None:
+def test_forward_and_backward(name: str) -> None:
     function, arguments = STEPS[name]
     graph = vjp(tracec.trace(function, *arguments))
     plan = cuda_plan(graph)
     inputs = arrays_of(graph)
-    run_plan(plan, [a.copy() for a in inputs])
-    check_plan(plan, inputs, tmp_path)
+    expected = run_plan(plan, [a.copy() for a in inputs])
+    for order in ORDERS:
+        found = load(plan, render(plan, "sm_90"), order)([a.copy() for a in inputs])
+        for want, have in zip(expected, found, strict=True):
+            scale = float(np.abs(want.astype(float)).max(initial=1.0))
+            np.testing.assert_allclose(have.astype(float), want.astype(float), rtol=1e-5, atol=1e-5 * scale)
 
 
 @pytest.mark.slow

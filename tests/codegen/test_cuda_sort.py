@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.codegen import emulate
+from tests.codegen.emulated import needs_compiler
 from tests.codegen.test_cuda_plans import cuda_plan
-from tests.codegen.test_cuda_values import ORDERS
 from tracec.codegen import cuda_sort
 from tracec.codegen.cuda import CudaLaunch, render
 from tracec.ir import TensorType
@@ -21,9 +19,9 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Memory, Plan, Value
+from tracec.runtime.emulator import load
+from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.nvrtc import compile_sources
-
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 Array = np.ndarray[Any, Any]
 Case = tuple[DType, tuple[int, ...], int, bool]
@@ -36,8 +34,8 @@ def plan_of(cases: Sequence[Case]) -> Plan:
     for dtype, shape, axis, descending in cases:
         at = len(values)
         values += [
-            Value(f"x{at}", TensorType(dtype, shape), "input"),
-            Value("y", TensorType(dt.int64, shape), "output"),
+            Value(f"x{at}", TensorType(dtype, shape), "input", index=at // 2),
+            Value(f"y{at}", TensorType(dt.int64, shape), "output", index=at // 2),
         ]
         params = (("axis", axis), ("descending", descending))
         steps.append(LibraryCall("argsort", (at,), at + 1, params, "argsort"))
@@ -68,29 +66,13 @@ def expected(case: Case, x: Array) -> Array:
     return found
 
 
-def run(cases: Sequence[Case], folder: Path, orders: Sequence[int] = ORDERS) -> None:
-    """Run a plan's launches on the host, one workspace for all of them."""
-    program = render(plan_of(cases), "sm_90")
-
-    library = emulate.build(program.kernels, folder)
+def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS) -> None:
+    """Run a plan in the emulator and compare with the operator's eager rule."""
+    plan = plan_of(cases)
     for order in orders:
-        space = emulate.guarded(np.full(program.workspace_bytes, 0xFF, np.uint8))
-        arrays = []
-        for case in cases:
-            arrays += [emulate.guarded(values_of(case), emulate.READ_GUARD), emulate.guarded(np.full(case[1], -1))]
-        for step in program.steps:
-            assert isinstance(step, CudaLaunch)
-            pointers = [
-                arrays[a].ctypes.data if isinstance(a, int) else space.ctypes.data + a.offset for a in step.args[0]
-            ]
-            entry = program.kernels[step.kernel].entries[step.entry]
-            params = [emulate.ctypes.c_void_p(p) for p in pointers]
-            emulate.launch(library, entry, step.grid, params, order)
-        emulate.check_guards(space)
-        for number, case in enumerate(cases):
-            emulate.check_guards(arrays[2 * number + 1])
-            want = expected(case, values_of(case)).reshape(-1)
-            np.testing.assert_array_equal(arrays[2 * number + 1], want, err_msg=str(case))
+        found = load(plan, render(plan, "sm_90"), order)([values_of(case) for case in cases])
+        for case, have in zip(cases, found, strict=True):
+            np.testing.assert_array_equal(have, expected(case, values_of(case)), err_msg=str(case))
 
 
 LENGTHS = (1, 2, 3, 31, 32, 33, 64, 65, 127, 129, 1000, 1025, 4096)
@@ -98,14 +80,14 @@ DTYPES = (*dt.ALL,)
 
 
 @needs_compiler
-def test_short_rows(tmp_path: Path) -> None:
+def test_short_rows() -> None:
     lengths: list[Case] = [(dt.float32, (3, n), 1, n % 2 == 0) for n in LENGTHS]
     dtypes: list[Case] = [(d, (5, 37, 2), 1, descending) for d in DTYPES for descending in (False, True)]
-    run([*lengths, *dtypes, (dt.int64, (4000, 3), 0, False)], tmp_path)
+    run([*lengths, *dtypes, (dt.int64, (4000, 3), 0, False)])
 
 
 @needs_compiler
-def test_long_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows past the block's shared memory, several chunks and tiles, the last of them short."""
     monkeypatch.setattr(cuda_sort, "BLOCKS", 6)
     cases: list[Case] = [
@@ -113,14 +95,14 @@ def test_long_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (dt.int16, (9000, 2), 0, True),
         (dt.uint8, (33000,), 0, False),
     ]
-    run(cases, tmp_path, [emulate.SHUFFLED])
+    run(cases, [ORDERS[-1]])
 
 
 @needs_compiler
-def test_digits_of_every_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_of_every_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_sort, "SHORT_ROW", 0)
     cases: list[Case] = [(d, (2, 300, 2), 1, descending) for d in DTYPES for descending in (False, True)]
-    run([*cases, (dt.float32, (1,), 0, False), (dt.float64, (3, 255), 1, True)], tmp_path, [emulate.DESCENDING])
+    run([*cases, (dt.float32, (1,), 0, False), (dt.float64, (3, 255), 1, True)], [ORDERS[1]])
 
 
 def test_nothing_to_sort() -> None:

@@ -1,26 +1,22 @@
-"""CUDA kernels compute what the interpreter computes: their source is run on the host, thread by thread."""
+"""CUDA kernels compute what the interpreter computes: their source is run by the emulator, checks and all."""
 
 from __future__ import annotations
 
-import ctypes
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.codegen import emulate, scalars
 from tests.codegen import kernels as k
-from tracec.codegen import cuda_writer
-from tracec.codegen.cuda import CudaKernel, render_kernel
+from tests.codegen import scalars
+from tests.codegen.emulated import Emulated, emulate, needs_compiler
+from tracec.codegen import cuda_map, cuda_writer
+from tracec.codegen.cuda import render_kernel
 from tracec.ir.kernel import Kernel
+from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_kernel
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-
-ORDERS = (emulate.ASCENDING, emulate.DESCENDING, emulate.SHUFFLED)
+pytestmark = needs_compiler
 
 CASES: dict[str, Kernel] = {
     "chain": k.chain(1024),
@@ -73,6 +69,10 @@ CASES: dict[str, Kernel] = {
     "columns": k.column_sum(100, 33),
     "columns few": k.column_sum(300, 5, "f16", 2),
     "columns packs": k.column_sum(65, 64),
+    "columns, ragged packs": k.column_sum(1000, 36, "f64", 3),
+    "columns, brain": k.column_sum(150, 48, "bf16", 2),
+    "columns, bytes": k.column_sum(77, 24, "i8"),
+    "running, column packs": k.running(36, 100, "column"),
     "columns, thread": k.column_sum(9, 100),
     "column softmax": k.column_softmax(100, 50),
     "column softmax, thread": k.column_softmax(10, 33),
@@ -127,13 +127,9 @@ CASES: dict[str, Kernel] = {
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[ctypes.CDLL, dict[str, CudaKernel]]:
+def compiled() -> dict[str, Emulated]:
     """All cases in one library, each under a name of its own."""
-    rendered = {
-        name: render_kernel(replace(kernel, name=f"{kernel.name}_{number}"))
-        for number, (name, kernel) in enumerate(CASES.items())
-    }
-    return emulate.build(list(rendered.values()), tmp_path_factory.mktemp("emulate")), rendered
+    return dict(zip(CASES, emulate(list(CASES.values())), strict=True))
 
 
 def arguments(kernel: Kernel, seed: int = 0) -> list[np.ndarray]:  # type: ignore[type-arg]
@@ -153,41 +149,62 @@ def arguments(kernel: Kernel, seed: int = 0) -> list[np.ndarray]:  # type: ignor
     return found
 
 
-def check(library: ctypes.CDLL, rendered: CudaKernel, kernel: Kernel, orders: Sequence[int] = ORDERS) -> None:
+def check(emulated: Emulated, orders: Sequence[str] = ORDERS) -> None:
     """Run a kernel in several thread orders and compare with the interpreter."""
-    given = arguments(kernel)
+    given = arguments(emulated.kernel)
     expected = [a.copy() for a in given]
-    run_kernel(kernel, expected)
+    run_kernel(emulated.kernel, expected)
     for order in orders:
-        found = emulate.run(library, rendered, given, order)
-        for buffer, want, have in zip(kernel.buffers, expected, found, strict=True):
-            if buffer.dtype.kind == "f":
-                bits = {2: 7 if buffer.dtype.short == "bf16" else 10, 4: 20, 8: 44}[buffer.dtype.itemsize]
-                wide = want.astype(np.float64)
-                finite = np.where(np.isfinite(wide), np.abs(wide), 0)
-                scale = float(np.clip(finite.max(initial=0), 1, 1000))
-                np.testing.assert_allclose(
-                    have.astype(np.float64), wide, rtol=2.0**-bits, atol=scale * 2.0**-bits, err_msg=str(kernel)
-                )
-            else:
-                np.testing.assert_array_equal(have, want, err_msg=str(kernel))
+        for want, have in zip(expected, emulated.run(given, order), strict=True):
+            compare(emulated.kernel, want, have)
+
+
+def compare(kernel: Kernel, want: np.ndarray, have: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Equal up to rounding; integers exactly."""
+    want, have = want.reshape(-1), have.reshape(-1)
+    if want.dtype.kind not in "fV":
+        np.testing.assert_array_equal(have, want, err_msg=str(kernel))
+        return
+    bits = {2: 10 if want.dtype == np.float16 else 7, 4: 20, 8: 44}[want.dtype.itemsize]
+    wide = want.astype(np.float64)
+    finite = np.where(np.isfinite(wide), np.abs(wide), 0)
+    scale = float(np.clip(finite.max(initial=0), 1, 1000))
+    np.testing.assert_allclose(
+        have.astype(np.float64), wide, rtol=2.0**-bits, atol=scale * 2.0**-bits, err_msg=str(kernel)
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_source_computes_what_the_loops_say(compiled: tuple[ctypes.CDLL, dict[str, CudaKernel]], name: str) -> None:
-    library, rendered = compiled
-    check(library, rendered[name], CASES[name])
+def test_source_computes_what_the_loops_say(compiled: dict[str, Emulated], name: str) -> None:
+    check(compiled[name])
 
 
-def test_wide_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels past 2³¹ elements are too large to run; the same code with 64-bit positions on small ones is not."""
     monkeypatch.setattr(cuda_writer, "_LIMIT", 1)
-    kernels = list(CASES.values())[::3]
-    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(kernels)]
-    assert all("unsigned long long" in r.source for r in rendered)
-    library = emulate.build(rendered, tmp_path)
-    for kernel, one in zip(kernels, rendered, strict=True):
-        check(library, one, kernel, [emulate.ASCENDING])
+    found = emulate(list(CASES.values())[::3])
+    assert all("unsigned long long" in kernel.source for one in found for kernel in one.program.kernels)
+    for one in found:
+        check(one, ["ascending"])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f64", "i8"])
+def test_several_chunks_a_thread(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only large arrays get: loads before the first use, whole blocks and the last, elements left over."""
+    monkeypatch.setattr(cuda_map, "MANY_BLOCKS", 0)
+    monkeypatch.setattr(cuda_map, "RAGGED", 0)
+    sizes = (1, 3, 4, 17, 511, 1023, 1024, 1025, 2048, 4095, 4096, 8191, 9000)
+    kernels = [k.chain(n, dtype) for n in sizes] + [k.broadcast(17, n, dtype) for n in (16, 250, 256)]
+    if dtype == "f32":
+        kernels += [make(n) for make in (k.gelu, k.in_place, k.random) for n in sizes]
+    for one in emulate(kernels):
+        check(one, ["random"])
+
+
+def test_random_words_are_made_four_at_a_time() -> None:
+    source = render_kernel(k.random(1024)).source
+    assert source.count("philox_block(") == 2 and "philox(" not in source
+    assert "philox(" in render_kernel(k.random(1023)).source
 
 
 EMPTY = (
@@ -198,12 +215,10 @@ EMPTY = (
 )  # fmt: skip
 
 
-def test_nothing_to_do(tmp_path: Path) -> None:
+def test_nothing_to_do() -> None:
     """No elements, or nothing to reduce: what a reduction of nothing gives is stored, and nothing else."""
-    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(EMPTY)]
-    library = emulate.build(rendered, tmp_path)
-    for kernel, one in zip(EMPTY, rendered, strict=True):
-        check(library, one, kernel, [emulate.ASCENDING])
+    for one in emulate(EMPTY):
+        check(one, ["ascending"])
 
 
 SIZES = (1, 2, 3, 7, 8, 31, 32, 33, 64, 127, 128, 129)
@@ -213,8 +228,13 @@ SWEEPS: dict[str, list[Kernel]] = {
     "padded": [k.padded(m, n) for m in (1, 2, 5) for n in (1, 2, 3, 8, 17)],
     "rows": [k.row_sum(m, n) for m in (1, 3, 33) for n in (*SIZES, 257, 1000, 1023, 1025, 2500)],
     "softmax": [k.softmax(m, n, d) for m in (1, 5) for n in (*SIZES, 513, 1000) for d in ("f32", "bf16")],
-    "columns": [k.column_sum(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 2, 5, 31, 32, 33, 64)],
-    "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 32, 33)],
+    "columns": [
+        k.column_sum(n, c, d)
+        for n in (1, 2, 32, 33, 65, 300, 1031)
+        for c in (1, 2, 5, 12, 31, 32, 33, 64)
+        for d in ("f32", "f16", "f64", "u8")
+    ],
+    "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 12, 32, 33)],
     "transpose": [k.transpose(b, m, n) for b in (1, 3) for m in (1, 8, 31, 32, 33, 65) for n in (1, 9, 32, 40, 64)],
     "scan": [k.scan(m, n, columns=c) for m in (1, 3) for n in (1, 2, 64, 65, 96, 511, 513, 1025) for c in (1, 3)],
     "scatter": [k.scatter(n, r, c) for n in (1, 7) for r in (5, 6) for c in (1, 3, 4)],
@@ -226,9 +246,6 @@ SWEEPS: dict[str, list[Kernel]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", SWEEPS)
-def test_sweep(family: str, tmp_path: Path) -> None:
-    kernels = SWEEPS[family]
-    rendered = [render_kernel(replace(kernel, name=f"{kernel.name}_{n}")) for n, kernel in enumerate(kernels)]
-    library = emulate.build(rendered, tmp_path)
-    for kernel, one in zip(kernels, rendered, strict=True):
-        check(library, one, kernel, [emulate.DESCENDING])
+def test_sweep(family: str) -> None:
+    for one in emulate(SWEEPS[family]):
+        check(one, ["descending"])

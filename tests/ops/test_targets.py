@@ -2,7 +2,7 @@
 
 interpreted     planned for a target, its kernels run by the NumPy interpreter
 cpu             generated C, compiled and run; skipped where there is no C compiler
-cuda            generated CUDA compiled to a cubin by NVRTC, which spills nothing; nothing is launched
+emulated        generated CUDA run by the emulator, in every thread order; skipped where there is no C++ compiler
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import pytest
 
 from tests.ops.test_table import NAMED, close, draw, eager, epsilon, graph_of
 from tracec.codegen import c as c_codegen
+from tracec.codegen import cuda as cuda_codegen
 from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
-from tracec.runtime import cpu
+from tracec.runtime import cpu, emulator
 from tracec.runtime.compiler import CompilerMissing
+from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_plan
 
 OPERATORS = [op for op in NAMED if op.name != "constant"]
@@ -62,3 +64,16 @@ def test_compiled_is_eager(op):
     except CompilerMissing as missing:
         pytest.skip(str(missing))
     compare(program(arrays), expected)
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=str)
+def test_emulated_is_eager(op):
+    graph, arrays, expected = table(op)
+    plan = make_plan(graph, TARGETS["cuda"])
+    program = cuda_codegen.render(plan, "sm_90")
+    try:
+        runs = [emulator.load(plan, program, order) for order in ORDERS]
+    except CompilerMissing as missing:
+        pytest.skip(str(missing))
+    for run in runs:
+        compare(run([a.copy() for a in arrays]), expected)

@@ -7,11 +7,12 @@ bytes; lib holds the routines that the runtime found (see ``templates/c/lib.j2``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, replace
 
 from tracec.codegen import c_fused, c_library
 from tracec.codegen.c_contraction import render_contraction
+from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_source import Function, comments, parameters
@@ -25,6 +26,13 @@ from tracec.ir.plan import Launch, LibraryCall, Plan
 ENTRY = "tracec_run"
 #: Source longer than this (characters of kernels) is split in two, so that two cores compile it.
 SPLIT_AT = 24_000
+#: Results from this size on do not stay in the cache, so writing past it costs the next reader nothing.
+MIN_PAST_CACHE = 32 << 20
+#: The same for results that no step of the program reads: whatever its caller does next comes first.
+MIN_LEAVING = 8 << 20
+#: Units of `nest_units` for each byte of its buffers up to which such a kernel waits for memory; one that computes
+#: more than it waits gains nothing from strips.
+MAX_UNITS_PER_BYTE = 2
 #: Shapes whose loops are cut into tiles or blocks; the others are plain nests.
 _WRITERS: dict[str, type[LoopWriter]] = {
     **dict.fromkeys(("column", "scan", "scatter", "contraction"), TileWriter),
@@ -53,8 +61,9 @@ class CProgram:
 def render(plan: Plan) -> CProgram:
     """The C source of a plan."""
     overlapping = _overlapping(plan)
+    read = _read(plan)
     functions = {
-        n: render_kernel(kernel, restrict=n not in overlapping)
+        n: render_kernel(kernel, restrict=n not in overlapping, past_cache=_past_cache(plan, n, read))
         for n, kernel in enumerate(plan.kernels)
         if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
     }
@@ -74,12 +83,13 @@ def render(plan: Plan) -> CProgram:
     return CProgram(_units(kernels, entry), ENTRY, {f.name: f.source for f in kernels})
 
 
-def render_kernel(kernel: Kernel, *, restrict: bool = True) -> Function:
+def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collection[str] = ()) -> Function:
     """One kernel's C function.
 
     Args:
         kernel: The kernel; its buffers become pointers in call order.
         restrict: Whether no buffer that it writes overlaps another one of its buffers.
+        past_cache: Buffers that are better written past the cache, if they do not overlap others.
     """
     outermost = kernel.body[0] if kernel.body else None
     if isinstance(outermost, Loop) and outermost.var.extent == -1:
@@ -90,11 +100,35 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True) -> Function:
             return blocked
     kernel = unroll_short_loops(kernel)
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
-    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, stream=restrict)
+    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
     body = writer.nests(kernel.body)
     params = parameters(kernel, restrict=restrict)
     source = render_template("c/nest.j2", k=Function(kernel.name, params, "", comments(kernel)), body=body)
     return Function(kernel.name, params, source)
+
+
+def _read(plan: Plan) -> set[int]:
+    """Values that some step reads."""
+    found: set[int] = set()
+    for step in plan.steps:
+        if isinstance(step, LibraryCall):
+            found.update(step.inputs)
+        else:
+            buffers = plan.kernels[step.kernel].buffers
+            found.update(a for args in step.args for a, b in zip(args, buffers, strict=True) if b.role != "out")
+    return found
+
+
+def _past_cache(plan: Plan, kernel: int, read: Set[int]) -> frozenset[str]:
+    """The kernel's results that are too large to stay in the cache until they are read."""
+    runs = [args for s in plan.steps if isinstance(s, Launch) and s.kernel == kernel for args in s.args]
+    buffers, body = plan.kernels[kernel].buffers, plan.kernels[kernel].body
+    waits = nest_units(body) <= MAX_UNITS_PER_BYTE * sum(b.nbytes for b in buffers)
+
+    def least(n: int) -> int:
+        return MIN_LEAVING if waits and read.isdisjoint(args[n] for args in runs) else MIN_PAST_CACHE
+
+    return frozenset(b.name for n, b in enumerate(buffers) if b.role == "out" and b.nbytes >= least(n))
 
 
 def _overlapping(plan: Plan) -> set[int]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from tracec.codegen.c_cost import Sharing, nest_units, share
 from tracec.codegen.c_dialect import C
-from tracec.codegen.c_strips import STRIP, Strips, at_strip, plan_strips, replaced
+from tracec.codegen.c_strips import Strips, at_strip, plan_strips, replaced
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.tree import Block, Line, Tree, loop
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import (
     Acc,
     Call,
+    Const,
     Expr,
     Kernel,
     Let,
@@ -114,13 +115,13 @@ class LoopWriter:
     Args:
         kernel: The kernel, for the dtypes of its buffers and accumulators.
         serial: Keep every loop on one thread.
-        stream: Let large results be written past the cache; they must not overlap what the kernel reads.
+        past_cache: Buffers that are better written past the cache; they must not overlap what the kernel reads.
     """
 
-    def __init__(self, kernel: Kernel, *, serial: bool = False, stream: bool = False) -> None:
+    def __init__(self, kernel: Kernel, *, serial: bool = False, past_cache: Collection[str] = ()) -> None:
         self.kernel = kernel
         self.serial = serial
-        self.stream = stream
+        self.past_cache = past_cache
         self.dtypes = {b.name: b.dtype for b in kernel.buffers}
         self.accs: dict[str, Acc] = {}
         for s in walk(kernel.body):
@@ -185,19 +186,23 @@ class LoopWriter:
     def loop(self, stmt: Loop) -> Block:
         """A loop on one thread; vectorised where it is innermost and its iterations allow it."""
         vector = is_vectorisable(stmt)
-        if vector and (strips := plan_strips(self.kernel, stmt, stream=self.stream)):
+        if vector and (strips := plan_strips(self.kernel, stmt, past_cache=self.past_cache)):
             return self._strips(stmt, strips, ())
         pragmas = (self.simd(stmt.body),) if vector else ()
         return loop(C.index, self.text.name(stmt.var.name), stmt.var.extent, self.body(stmt.body), pragmas=pragmas)
 
     def _strips(self, stmt: Loop, strips: Strips, pragmas: tuple[str, ...]) -> Block:
         """An innermost loop in strips."""
-        var = stmt.var
+        var, size = stmt.var, strips.size
         name = self.text.name(var.name)
         start, stop = f"{name}_start", f"{name}_stop"
-        first = Var(start, var.extent)
-        end = f"{var.extent} - {start} < {STRIP} ? {var.extent} : {start} + {STRIP}"
+        even = strips.lead == Const(0)
+        begin = start if even else f"{name}_from"
+        first = Var(begin, var.extent)
+        end = f"{var.extent} - {start} < {size} ? {var.extent} : {start} + {size}"
         before: list[Tree] = [Line(f"long {stop} = {end};")]
+        if not even:
+            before.insert(0, Line(f"long {begin} = {start} < 0 ? 0 : {start};"))
         inner: list[Tree] = []
         after: list[Tree] = []
         words: dict[Call, Expr] = {}
@@ -206,19 +211,21 @@ class LoopWriter:
             words[call] = Ref(f"words{n}", call.dtype)
             counter = at_strip(call.args[2], var, first)
             arguments = ", ".join(self.text.write(a) for a in (*call.args[:2], counter))
-            before.append(Line(f"unsigned words{n}[{STRIP}] __attribute__((aligned(64)));"))
+            before.append(Line(f"unsigned words{n}[{size}] __attribute__((aligned(64)));"))
             before.append(Line(f"philox_strip({arguments}, words{n});"))
         for n, s in enumerate(stmt.body):
             if not isinstance(s, Store) or s not in strips.stores:
                 inner.append(self.statement(with_calls_replaced(s, words)))
                 continue
             element, buffer = C.types[strips.stores[s].dtype], self.text.name(s.buffer)
-            before.append(Line(f"{element} line{n}[{STRIP}] __attribute__((aligned(64)));"))
+            before.append(Line(f"{element} line{n}[{size}] __attribute__((aligned(64)));"))
             inner.append(Line(self.store(f"line{n}[{name} - {start}]", s.buffer, replaced(s.value, words), False)))
-            place, size = self.text.write(at_strip(s.index, var, first)), f"({stop} - {start}) * sizeof *{buffer}"
-            after.append(Line(f"write_past_cache(&{buffer}[{place}], line{n}, {size});"))
-        strip = loop(C.index, name, stop, tuple(inner), start=start, pragmas=(self.simd(stmt.body),))
-        return loop(C.index, start, var.extent, (*before, strip, *after), step=STRIP, pragmas=pragmas)
+            place, count = self.text.write(at_strip(s.index, var, first)), f"({stop} - {begin}) * sizeof *{buffer}"
+            line = f"line{n}" if even else f"line{n} + ({begin} - {start})"
+            after.append(Line(f"write_past_cache(&{buffer}[{place}], {line}, {count});"))
+        strip = loop(C.index, name, stop, tuple(inner), start=begin, pragmas=(self.simd(stmt.body),))
+        lead = 0 if even else f"-({self.text.write(strips.lead)})"
+        return loop(C.index, start, var.extent, (*before, strip, *after), start=lead, step=size, pragmas=pragmas)
 
     def simd(self, body: Iterable[Stmt], words: str = "omp simd") -> str:
         """The pragma of a vectorised loop with these statements, reductions named."""
@@ -245,7 +252,7 @@ class LoopWriter:
         return self._nest(loops, body, shared, vector)
 
     def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
-        strips = plan_strips(self.kernel, loops[-1], stream=self.stream) if vector else None
+        strips = plan_strips(self.kernel, loops[-1], past_cache=self.past_cache) if vector else None
         inner: tuple[Tree, ...] = () if strips else self.body(body)
         for level in reversed(range(len(loops))):
             last = vector and level == len(loops) - 1 and not strips

@@ -1,24 +1,29 @@
 """Innermost loops cut into strips of a few cache lines, for what is better done to a strip at once.
 
-An ordinary store first reads the line that it is about to overwrite: a result larger than the cache is
-computed into lines of its own, which then go to memory as they are. Random words come four at a time from
-one counter: a strip of them is drawn before the loop over it.
+An ordinary store first reads the line that it is about to overwrite: a result too large for the cache is
+computed into lines of its own, which then go to memory as they are. Strips begin at the result's cache lines
+even where its rows do not: only the two ends of a row are then stored in the ordinary way. Random words come
+four at a time from one counter: a strip of them is drawn before the loop over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from tracec.ir import index as ix
 from tracec.ir.kernel import (
     Buffer,
     Call,
+    Const,
+    Div,
     Expr,
     Kernel,
     Let,
     Linear,
     Load,
     Loop,
+    Mod,
     Ref,
     Store,
     Var,
@@ -27,11 +32,13 @@ from tracec.ir.kernel import (
     walk,
 )
 
-#: Results from this size on do not stay in the cache, so writing past it costs the next reader nothing.
-MIN_BYTES = 32 << 20
 #: Elements of a strip. Short, so that its lines are written while they are in the first-level cache.
-STRIP = 64
+STRIP = 128
+#: Of one with random words, which ``philox_strip`` draws.
+WORDS_STRIP = 64
 _LINE = 64
+#: Loops shorter than this are left alone: their ends are more of them than their strips.
+MIN_STREAMED = 256
 #: Words of one counter.
 _WORDS = 4
 
@@ -43,27 +50,45 @@ class Strips:
     Attributes:
         stores: Stores that go past the cache, with their buffers.
         words: Calls of ``philox`` for neighbouring elements.
+        lead: How many elements of the first line lie before the loop's first one: the first strip begins so
+            far before the loop.
     """
 
     stores: dict[Store, Buffer]
     words: tuple[Call, ...]
+    lead: Expr
+
+    @property
+    def size(self) -> int:
+        """Elements of a strip."""
+        return WORDS_STRIP if self.words else STRIP
 
 
-def plan_strips(kernel: Kernel, stmt: Loop, *, stream: bool) -> Strips | None:
+def plan_strips(kernel: Kernel, stmt: Loop, *, past_cache: Collection[str]) -> Strips | None:
     """What to do to strips of an innermost loop; None where there is nothing.
 
     Args:
         kernel: The kernel.
         stmt: The loop.
-        stream: Whether results may be written past the cache.
+        past_cache: Buffers that are better written past the cache.
     """
-    strips = Strips(streamed_stores(kernel, stmt) if stream else {}, drawn_words(stmt))
-    return strips if strips.stores or strips.words else None
+    words = drawn_words(stmt)
+    stores = streamed_stores(kernel, stmt, past_cache)
+    even = {s: b for s, b in stores.items() if _starts_at_a_line(s.index, stmt.var, _elements_of_a_line(b))}
+    if even or words:
+        return Strips(even, words, Const(0))
+    if not stores:
+        return None
+    first, buffer = next(iter(stores.items()))
+    # From the index and not from the address, which must not decide what is computed in which lane.
+    lead = ix.mod(ix.sub(first.index, stmt.var), _elements_of_a_line(buffer))
+    alike = {s: b for s, b in stores.items() if (s.index, b.dtype.itemsize) == (first.index, buffer.dtype.itemsize)}
+    return Strips(alike, (), lead)
 
 
 def drawn_words(stmt: Loop) -> tuple[Call, ...]:
     """The calls of ``philox`` in a loop whose counters go on from strip to strip."""
-    if stmt.kind == "serial" or stmt.var.extent < STRIP:
+    if stmt.kind == "serial" or stmt.var.extent < WORDS_STRIP:
         return ()
     local = {stmt.var.name, *(s.name for s in stmt.body if isinstance(s, Let))}
     found: dict[Call, None] = {}
@@ -82,13 +107,9 @@ def replaced(e: Expr, new: Mapping[Call, Expr]) -> Expr:
     return new[e] if e in new else Call(e.op, tuple(replaced(a, new) for a in e.args), e.dtype)
 
 
-def streamed_stores(kernel: Kernel, stmt: Loop) -> dict[Store, Buffer]:
-    """The stores of an innermost loop that can write past the cache; empty where that does not pay.
-
-    Strips must begin at a cache line: the position moves with the loop, one element at a time, from a multiple
-    of a line.
-    """
-    if stmt.kind == "serial" or stmt.var.extent < 4 * STRIP:
+def streamed_stores(kernel: Kernel, stmt: Loop, past_cache: Collection[str]) -> dict[Store, Buffer]:
+    """The stores of an innermost loop that can write past the cache: their position moves with it, by one element."""
+    if not past_cache or stmt.kind == "serial" or stmt.var.extent < MIN_STREAMED:
         return {}
     read = {
         e.buffer for s in walk(kernel.body) for r in expressions(s) for e in subexpressions(r) if isinstance(e, Load)
@@ -97,14 +118,30 @@ def streamed_stores(kernel: Kernel, stmt: Loop) -> dict[Store, Buffer]:
     large = {
         b.name: b
         for b in kernel.buffers
-        if b.role == "out" and b.nbytes >= MIN_BYTES and b.name not in read and stored.count(b.name) == 1
+        if b.role == "out" and b.name in past_cache and b.name not in read and stored.count(b.name) == 1
     }
-    found: dict[Store, Buffer] = {}
-    for s in stmt.body:
-        if isinstance(s, Store) and s.buffer in large and not s.add:
-            if _starts_at_a_line(s.index, stmt.var, _LINE // large[s.buffer].dtype.itemsize):
-                found[s] = large[s.buffer]
-    return found
+    return {
+        s: large[s.buffer]
+        for s in stmt.body
+        if isinstance(s, Store) and s.buffer in large and not s.add and _moves_by_one(s.index, stmt.var)
+    }
+
+
+def _elements_of_a_line(buffer: Buffer) -> int:
+    return _LINE // buffer.dtype.itemsize
+
+
+def _moves_by_one(index: Expr, var: Var) -> bool:
+    """Whether a position is the loop variable and what the loops around it tell."""
+    if index == var:
+        return True
+    if not isinstance(index, Linear) or dict(index.terms).get(var) != 1 or index.offset < 0:
+        return False
+    others = [(t, c) for t, c in index.terms if t != var]
+    inner = [e for t, _ in others for e in subexpressions(t)]
+    return all(c > 0 for _, c in others) and all(
+        isinstance(e, (Var, Div, Mod, Linear, Const)) and e != var for e in inner
+    )
 
 
 def _starts_at_a_line(index: Expr, var: Var, line: int) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_contraction import contraction_routine
 from tracec.codegen.cuda_entry import Call, Entry, Routine, one_after_another
 from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_rows import column_entry, row_entry
+from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import scatter_routine
@@ -23,7 +24,13 @@ from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
+from tracec.ir.launch import Argument, Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan
+
+__all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
+
+#: Raised when kernels change so much that what was measured of them says nothing any more.
+GENERATION = 1
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
@@ -42,17 +49,6 @@ ROUTINES: dict[str, Callable[[Kernel, str], Routine]] = {
 
 #: What the offset of every array in the workspace is a multiple of.
 ALIGNMENT = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Memory that one step needs for itself, such as the counters of a scan, in place of one of the plan's values.
-
-    Attributes:
-        offset: Bytes from the workspace's start, a multiple of 256.
-    """
-
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,45 +80,6 @@ class CudaKernel:
     def workspace_bytes(self) -> int:
         """The memory that they take."""
         return sum(map(_aligned, self.workspace))
-
-
-#: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
-Argument = int | Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """Sets bytes of the workspace to zero before the steps that count on it.
-
-    Attributes:
-        offset: Where they start.
-        nbytes: How many they are.
-    """
-
-    offset: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class CudaLaunch:
-    """One launch.
-
-    Attributes:
-        kernel: Index into `CudaProgram.kernels`.
-        entry: Which of its functions.
-        grid: Blocks along x, y, z.
-        args: For each run, what is behind each buffer; one run unless the entry has a table.
-        sizes: For each run, its number of elements, where the entry has a table.
-    """
-
-    kernel: int
-    entry: int
-    grid: tuple[int, int, int]
-    args: tuple[tuple[Argument, ...], ...]
-    sizes: tuple[int, ...] = ()
-
-
-CudaStep = CudaLaunch | Clear | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)

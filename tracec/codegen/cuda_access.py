@@ -107,7 +107,9 @@ def _steady(index: Expr, names: set[str]) -> bool:
     return not any(isinstance(part, Ref) and part.name in names for part in subexpressions(index))
 
 
-def find_packs(body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], only: int | None = None) -> Packs:
+def find_packs(
+    body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], only: int | None = None, *, ragged: bool = False
+) -> Packs:
     """What to access in packs when a thread takes neighbouring iterations of ``last``, the innermost loop.
 
     Args:
@@ -115,6 +117,7 @@ def find_packs(body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], on
         last: The loop's variable.
         buffers: Buffers in memory.
         only: The width, where it is settled; the accesses that it suits are found.
+        ragged: Whether iterations may be left over.
     """
     if any(isinstance(s, Loop) for s in body):
         return Packs()
@@ -135,7 +138,7 @@ def find_packs(body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], on
         return Packs()
     width = only or min(WIDEST // max(buffers[buffer].itemsize for (buffer, _), _ in walks), MOST_ELEMENTS)
     while width > 1:
-        fit = [(a, s) for a, s in walks if last.extent % width == 0 and alignment(a[1], last) % width == 0]
+        fit = [(a, s) for a, s in walks if (ragged or last.extent % width == 0) and alignment(a[1], last) % width == 0]
         if fit or only:
             return Packs(width, tuple(a for a, s in fit if not s), tuple(a for a, s in fit if s))
         width //= 2

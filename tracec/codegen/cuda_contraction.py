@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
+from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_operand import Factor, OperandView, factor, operand_view
-from tracec.codegen.cuda_rows import column_entry, row_entry
+from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS, Choice, Tile, choose_tile, estimate_rows, split_length
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM

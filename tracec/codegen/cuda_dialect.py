@@ -84,7 +84,7 @@ def _operations() -> Table:
     found |= table("remainder", INTS, lambda _, d: generic("floor_mod", d))
     found |= table("pow", INTS, lambda _, d: generic("int_pow", d))
     found |= table("abs", INTS, lambda _, d: function(f"magnitude<{TYPES[d]}>"))
-    found |= {("isnan", d): Operation("({0}, false)") for d in INTS}
+    found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
     found["mulhi", dt.uint32] = function("__umulhi", 2)
     found["philox", dt.int64] = function("philox", 3)
     found["abs", dt.bool_] = Operation("{0}", ATOM, (ATOM,))

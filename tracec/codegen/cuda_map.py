@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
-from tracec.codegen.cuda_chunk import mentions, write_chunk
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
+from tracec.codegen.cuda_chunk import Chunk, first_of_pack, mentions, pack_chunk, write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.ir.kernel import Kernel, Loop, Stmt
+from tracec.codegen.tree import Line, Tree
+from tracec.ir.kernel import Kernel, Loop, Stmt, Var
 
 THREADS = 256
-#: Chunks a thread takes where there are plenty: its loads are in flight together.
-PARTS = 4
-#: From this many blocks on there are plenty.
+#: From this many blocks on a GPU is full, and threads take several chunks, whose loads are in flight together.
 MANY_BLOCKS = 1024
+#: A flat loop of so many elements is walked in packs even where some are left over, which takes more source.
+RAGGED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class MapView:
-    """What ``map.j2`` needs: literals and statements, finished."""
+    """What ``map.j2`` needs: literals and statements, finished.
+
+    Attributes:
+        body: What a thread does for one chunk.
+        declared: Packs of several chunks.
+        loads: What loads those of one.
+        rest: What is left to do then.
+        odd: What it does for one of the elements that fill no chunk, which ``chunk`` numbers on.
+        parts: Chunks of a thread; 0 for one.
+        share: Threads of a block.
+        block_chunks: Chunks of a block.
+        whole_blocks: Blocks in which every thread has all of its chunks.
+        chunks: All chunks.
+        counted: Chunks, and elements that fill none.
+        guarded: Whether there are other blocks.
+        uses_chunk: Whether the body needs the chunk's number.
+    """
 
     head: Head
     body: tuple[str, ...]
+    declared: tuple[str, ...]
+    loads: tuple[str, ...]
+    rest: tuple[str, ...]
+    odd: tuple[str, ...]
     parts: int
     share: str
     block_chunks: str
+    whole_blocks: str
     chunks: str
+    counted: str
     guarded: bool
     uses_chunk: bool
 
 
 def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -> Entry:
-    """A function in which each thread computes one chunk of the parallel loops.
+    """A function in which each thread computes one chunk of the parallel loops, or a few.
 
     Args:
         kernel: The kernel.
@@ -42,25 +66,59 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -
     """
     variables, inner = peel(kernel.body if body is None else body)
     writer = Writer(kernel)
-    packs = find_packs(inner, variables[-1], writer.buffers) if variables else Packs()
-    chunks = extent(variables) // packs.width
-    simple = not any(isinstance(s, Loop) for s in inner)
-    parts = PARTS if simple and chunks >= PARTS * THREADS * MANY_BLOCKS else 0
+    ragged = len(variables) == 1 and extent(variables) >= RAGGED
+    packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables else Packs()
+    chunks, odd = divmod(extent(variables), packs.width)
+    parts = _parts(inner, writer, chunks)
     share = THREADS if chunks > 1 else 32
-    block_chunks = share * max(parts, 1)
+    block_chunks = share * parts
     statements = write_chunk(writer, variables, inner, packs)
+    phases = _phases(writer, variables, inner, packs, parts)
     view = MapView(
         head(writer, name, share),
         lines(statements),
-        parts,
+        lines(phases.declared),
+        lines(phases.loads),
+        lines(phases.rest),
+        lines(_odd(writer, variables[-1], inner, chunks, packs.width)) if odd else (),
+        parts if parts > 1 else 0,
         writer.count(share),
         writer.count(block_chunks),
+        writer.count(chunks // block_chunks),
         writer.count(chunks),
-        guarded=chunks % block_chunks != 0,
+        writer.count(chunks + odd),
+        guarded=(chunks + odd) % block_chunks != 0 or odd > 0,
         uses_chunk=mentions(statements, "chunk"),
     )
     text = render_template("cuda/map.j2", k=view)
     wide = f", packs of {packs.width}" if packs.width > 1 else ""
-    schedule = f"{max(parts, 1)} of {chunks} chunks a thread{wide}"
-    blocks = ceil_div(chunks, block_chunks)
+    schedule = f"{parts} of {chunks} chunks a thread{wide}" + (f", {odd} elements left over" if odd else "")
+    blocks = ceil_div(chunks + odd, block_chunks)
     return Entry(name, text, (blocks, 1, 1), (share, 1, 1), 0, alignments(kernel, [packs]), schedule=schedule)
+
+
+def _parts(body: Sequence[Stmt], writer: Writer, chunks: int) -> int:
+    """Chunks of a thread: some 64 bytes in flight where there are threads enough."""
+    if any(isinstance(s, Loop) for s in body):
+        return 1
+    loads = len({(x.buffer, x.index) for x in certain_loads(body) if x.buffer in writer.buffers})
+    wanted = 4 if loads <= 1 else 2 if loads <= 4 else 1
+    return next((p for p in (4, 2) if p <= wanted and chunks >= p * THREADS * MANY_BLOCKS), 1)
+
+
+def _phases(writer: Writer, variables: Sequence[Var], body: Sequence[Stmt], packs: Packs, parts: int) -> Chunk:
+    """The statements of several chunks, loads apart, so that they go out before the first is used."""
+    if parts == 1:
+        return Chunk((), (), ())
+    if packs.width == 1:
+        return Chunk((), (), write_chunk(writer, variables, body, packs))
+    first = first_of_pack(writer, "chunk", variables, packs.width)
+    chunk = pack_chunk(writer, variables[-1], body, packs, arrays=parts)
+    loads = (*first, *chunk.loads) if chunk.loads else ()
+    return Chunk(chunk.declared, loads, (*first, *chunk.rest))
+
+
+def _odd(writer: Writer, last: Var, body: Sequence[Stmt], chunks: int, width: int) -> tuple[Tree, ...]:
+    """One element of those after the last chunk."""
+    at = f"({writer.index})(chunk - {writer.count(chunks)} + {writer.count(chunks * width)})"
+    return (Line(f"const {writer.index} {writer.name(last.name)} = {at};"), *writer.statements(body))

@@ -1,14 +1,13 @@
-"""Reductions: a warp or a block a row, or a tile of threads over columns; every thread gets the result."""
+"""Reductions of rows: some lanes, a warp or a block each; every thread gets the result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
@@ -36,14 +35,46 @@ FEW_ROWS = 512
 WARPS_OF_BLOCK = 4
 #: Threads of a block → 32-bit words of a row that each may keep in registers.
 KEPT_WORDS = {128: 32, 256: 32, 512: 24}
-#: And in a tile of columns, whose blocks are large.
-MOST_KEPT = 16
 #: Elements a thread takes in an unrolled loop; more run in a plain one.
 UNROLLED = 16
-#: Reductions of so few elements run in one thread.
-SHORT = 32
 #: Shared memory that a block may ask for on every architecture.
 SHARED_BYTES = 160 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """How a loop's chunks are dealt out to the threads that share it.
+
+    Attributes:
+        rounds: Iterations of a loop in which every thread takes ``unroll`` chunks.
+        unroll: Chunks of a round: their loads are in flight together.
+        tail: Chunks of each thread after that, unrolled.
+        first: The first chunk of the tail.
+        guarded: Whether not every thread has all chunks of the tail.
+    """
+
+    rounds: int
+    unroll: int
+    tail: int
+    first: str
+    guarded: bool
+
+
+def deal(writer: Writer, chunks: int, threads: int, unroll: int) -> Deal:
+    """Chunks for so many threads; with no unrolling given, all of it is tail.
+
+    The number of rounds is a literal: a compiler that has to unroll by itself runs what is left over one by one.
+    """
+    rounds = chunks // (threads * unroll) if unroll else 0
+    first = rounds * unroll * threads
+    tail = ceil_div(chunks - first, threads)
+    return Deal(rounds, unroll, tail, writer.count(first), first + tail * threads != chunks)
+
+
+def unrolling(body: Sequence[Stmt], memory: Collection[str]) -> int:
+    """Chunks of a round such that some 64 to 128 bytes of each thread are in flight."""
+    loads = len({(x.buffer, x.index) for x in certain_loads(body) if x.buffer in memory})
+    return 4 if loads <= 2 else 2 if loads <= 4 else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +82,18 @@ class Stage:
     """A loop over the row, dealt out to threads, or what every thread does between two.
 
     Attributes:
-        is_loop: Which of the two.
         body: Of a loop, one chunk.
+        deal: Of a loop, its chunks.
         accs: Accumulators to combine across threads after the loop.
+        shared: Whether all threads need what they combine to, in loops to come.
+        guard: Condition under which a thread takes part in the loop; empty for always.
     """
 
-    is_loop: bool
     body: tuple[str, ...]
+    deal: Deal | None = None
     accs: tuple[Accumulator, ...] = ()
+    shared: bool = True
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +118,14 @@ class RowView:
     head: Head
     start: tuple[str, ...]
     stages: tuple[Stage, ...]
-    parts: int
     share: str
     chunks: str
-    guarded: bool
     warps_share: bool
     warps: int
     first_step: int
     ragged: bool
     rows: str
     block_rows: str
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnView:
-    """What ``column.j2`` needs."""
-
-    head: Head
-    start: tuple[str, ...]
-    stages: tuple[Stage, ...]
-    parts: int
-    share: str
-    chunks: str
-    guarded: bool
-    ragged: bool
-    width: int
-    height: int
-    columns: str
-    last_column: str
-    block_columns: str
 
 
 def row_space(body: Sequence[Stmt], kernel: Kernel) -> tuple[Var, ...]:
@@ -152,7 +166,7 @@ def scratch_words(body: Sequence[Stmt]) -> int:
 
 
 def _stages(
-    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], slot: str, once: str, barrier: str
+    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], share: Share, once: str, barrier: str
 ) -> tuple[Stage, ...]:
     """The row's statements by who does them.
 
@@ -160,29 +174,33 @@ def _stages(
         writer: Writes the kernel.
         body: Statements of one row, scratch left out.
         packs: Of each loop, by its place in the body.
-        slot: The counter that subscripts scratch.
+        share: How the row is shared.
         once: Condition under which a thread stores the row's own results.
         barrier: Waits for all threads that share the row.
     """
     stages: list[Stage] = []
     results: list[Store] = []
+    memory = {b.name for b in writer.kernel.buffers}
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
+            slot = "chunk" if share.in_shared else "part"
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
-            stages.append(Stage(True, lines(chunk), tuple(writer.accumulator(a) for a in accs)))
+            unroll = 0 if share.parts else unrolling(inner, memory)
+            dealt = deal(writer, extent(variables) // packs[place].width, share.threads, unroll)
+            stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs)))
         elif isinstance(stmt, Store):
             results.append(stmt)
         elif not isinstance(stmt, Scratch):
-            stages.append(Stage(False, lines(writer.statement(stmt))))
+            stages.append(Stage(lines(writer.statement(stmt))))
     if results:  # nothing reads them in the kernel, so that one branch at the end serves all
         plain = writer.derive({})
         plain.store_guard = ""
         in_place = {b.name for b in writer.kernel.buffers if b.role == "inout"} & {s.buffer for s in results}
         # What they overwrite, every thread of the row may have still to read.
         wait = [Line(barrier)] if in_place else []
-        stages.append(Stage(False, lines([*wait, Block(f"if ({once})", plain.statements(results))])))
+        stages.append(Stage(lines([*wait, Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
 
 
@@ -245,13 +263,13 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
     start = lines((*writer.unflatten("row", variables), *declared))
     barrier = "__syncthreads();" if shared else "__syncwarp();"
-    stages = _stages(writer, body, packs, "chunk" if share.in_shared else "part", "thread == 0", barrier)
+    stages = _stages(writer, body, packs, share, "thread == 0", barrier)
     chunks = row // width
     per_block = 1 if shared else max(min(32 * WARPS_OF_BLOCK // share.threads, rows), 1)
     threads = share.threads * per_block
     view = RowView(
-        head(writer, name, threads), start, stages, share.parts, writer.count(share.threads),
-        writer.count(chunks), share.parts * share.threads != chunks, shared, share.threads // 32,
+        head(writer, name, threads), start, stages, writer.count(share.threads),
+        writer.count(chunks), shared, share.threads // 32,
         min(share.threads, 32) // 2, rows % per_block != 0,
         writer.count(rows), writer.count(per_block),
     )  # fmt: skip
@@ -261,53 +279,4 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     return Entry(
         name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block), 1, 1),
         (share.threads, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
-    )  # fmt: skip
-
-
-def _rows_lie_apart(body: Sequence[Stmt], variables: Sequence[Var], row: int) -> bool:
-    """Whether rows are contiguous and do not overlap: lanes should then go along them, short as they are."""
-    loads = [
-        (inner, v[-1])
-        for v, nest in (loop_nest(s) for s in body if isinstance(s, Loop))
-        for inner in certain_loads(nest)
-        if v
-    ]
-    apart = [x for x, last in loads if stride(x.index, last) == 1 and (stride(x.index, variables[-1]) or 0) >= row]
-    return row >= 8 and bool(apart) if variables else False
-
-
-def column_entry(kernel: Kernel, name: str) -> Entry:
-    """A function that reduces strided elements: neighbouring threads take neighbouring columns."""
-    variables, body = peel(kernel.body)
-    space = row_space(body, kernel)
-    columns, row = extent(variables), extent(space)
-    if _rows_lie_apart(body, variables, row):
-        return row_entry(kernel, name)
-    if row <= SHORT:
-        return map_entry(kernel, name)
-    width = min(32, 1 << max(columns - 1, 0).bit_length())
-    words = scratch_words(body)
-    height = next((h for h in (8, 16, 32) if ceil_div(row, h) <= UNROLLED), 32) * (32 // width)
-    height = min(height, 1024 // width)
-    parts = ceil_div(row, height)
-    if parts * max(words, 1) > MOST_KEPT and words:
-        return row_entry(kernel, name)
-    parts = parts if words or parts <= UNROLLED // 4 else 0
-    writer = Writer(kernel)
-    ragged = columns % width != 0
-    writer.store_guard = "live" if ragged else ""
-    declared, _ = _scratch(body, writer, Share(height, parts), 1)
-    packs = {place: Packs() for place, s in enumerate(body) if isinstance(s, Loop)}
-    once = "thread == 0 && live" if ragged else "thread == 0"
-    stages = _stages(writer, body, packs, "part", once, "__syncthreads();")
-    start = lines((*writer.unflatten("column", variables), *declared))
-    view = ColumnView(
-        head(writer, name, width * height), start, stages,
-        parts, writer.count(height), writer.count(row), parts * height != row, ragged, width, height,
-        writer.count(columns), writer.count(max(columns - 1, 0)), writer.count(width),
-    )  # fmt: skip
-    schedule = f"{width} columns by {height} threads a block, {row} elements a column"
-    return Entry(
-        name, render_template("cuda/column.j2", k=view), (ceil_div(columns, width), 1, 1),
-        (width, height, 1), 0, alignments(kernel, ()), schedule=schedule,
     )  # fmt: skip

@@ -87,12 +87,14 @@ class Accumulator:
         type: Its type.
         identity: What it starts from.
         combine: The statement that combines ``other`` into it.
+        tile: An identifier for the threads' accumulators in shared memory.
     """
 
     name: str
     type: str
     identity: str
     combine: str
+    tile: str
 
 
 class Writer(ExpressionWriter):
@@ -101,7 +103,9 @@ class Writer(ExpressionWriter):
     Attributes:
         wide: Positions are 64 bits.
         packs: (buffer, index) → the element of a pack that stands for that access.
+        random: Random words that are there already → their names.
         arrays: Scratch → the subscript of this thread's element.
+        each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
         store_guard: Condition under which stores to memory happen; empty for always.
     """
 
@@ -110,7 +114,9 @@ class Writer(ExpressionWriter):
         self.wide = is_wide(kernel) if wide is None else wide
         super().__init__(CUDA_WIDE if self.wide else CUDA, names)
         self.packs: dict[tuple[str, Expr], str] = {}
+        self.random: dict[Call, str] = {}
         self.arrays: dict[str, str] = {}
+        self.each: frozenset[str] = frozenset()
         self.store_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
         self.buffers |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, Scratch)}
@@ -135,8 +141,8 @@ class Writer(ExpressionWriter):
     def derive(self, names: Mapping[str, str]) -> Writer:
         """The same writer with other texts for some loop variables."""
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
-        other.packs, other.arrays = dict(self.packs), dict(self.arrays)
-        other.store_guard = self.store_guard
+        other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
+        other.each, other.store_guard = self.each, self.store_guard
         return other
 
     # -- expressions ---------------------------------------------------------------------------------------
@@ -150,6 +156,8 @@ class Writer(ExpressionWriter):
                 if buffer in self.arrays:
                     return f"{self.name(buffer)}[{self.arrays[buffer]}]", ATOM
                 return f"{self.name(buffer)}[{_position(index, operands[0])}]", ATOM
+            case Call("philox", _, _) if expr in self.random:
+                return self.random[expr], ATOM
             case Call(op, args, _) if op in _COMPARISONS and all(is_position(a) or _is_small(a) for a in args):
                 operands = tuple(
                     (str(a.value), operand[1]) if isinstance(a, Const) else operand
@@ -178,7 +186,8 @@ class Writer(ExpressionWriter):
         combine, dtype = self.combines[name]
         start = self.dialect.literal(identity(combine, dtype), dtype)
         identifier = self.name(name)
-        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM))
+        tile = f"{self.dialect.identifier(name)}_tile"
+        return Accumulator(identifier, self.dialect.types[dtype], start, self.update(name, "other", ATOM), tile)
 
     def update(self, name: str, value: str, level: int) -> str:
         """``name = combine(name, value)``."""
@@ -208,7 +217,8 @@ class Writer(ExpressionWriter):
             case Scratch(name, dtype, size):
                 return (Line(f"{self.dialect.types[dtype]} {self.name(name)}[{max(size, 1)}];"),)
             case Store():
-                guarded = self.store_guard and stmt.buffer not in self.arrays
+                local = stmt.buffer in self.arrays or (stmt.buffer, stmt.index) in self.packs
+                guarded = self.store_guard and not local
                 return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
             case Loop(var, body, _):
                 unroll = ("unroll",) if 0 < var.extent <= 32 else ()

@@ -110,6 +110,7 @@ from tracec.functions.creation import (
     empty,
     empty_like,
     eye,
+    from_dlpack,
     from_numpy,
     full,
     full_like,
@@ -338,9 +339,9 @@ from tracec.functions.shape import (
 
 __all__ = [
     # creation
-    "tensor", "as_tensor", "asarray", "from_numpy", "full", "zeros", "ones", "empty", "full_like", "zeros_like",
-    "ones_like", "empty_like", "arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "is_tensor",
-    "is_floating_point", "numel",
+    "tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "full", "zeros", "ones", "empty", "full_like",
+    "zeros_like", "ones_like", "empty_like", "arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices",
+    "is_tensor", "is_floating_point", "numel",
     # random
     "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "normal",
     "multinomial", "uniform_", "normal_", "bernoulli_", "random_", "exponential_",

@@ -23,7 +23,7 @@ from tracec.functions.common import (
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import promote
-from tracec.record.backend import Device, to_device
+from tracec.record.backend import Device, array_over, to_device
 from tracec.record.create import of_array, of_numbers
 from tracec.record.tensor import Tensor
 
@@ -34,7 +34,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
     """A tensor with a copy of the data.
 
     Args:
-        data: A number, nested lists of numbers, a NumPy array or a tensor.
+        data: A number, nested lists of numbers, a tensor, or an array of NumPy or of a library on the GPU.
         dtype: Element type; by default that of the data, float32 for Python floats and int64 for integers.
         device: Where it lives; by default where the data live.
         requires_grad: Whether gradients are computed for it.
@@ -47,6 +47,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device or data.device)
     elif isinstance(data, (bool, int, float)):
         made = ops.constant(value=data, dtype=dtype or _dtype_of_number(data), device=str(Device(device or "cpu")))
+    elif hasattr(data, "__cuda_array_interface__"):
+        made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:
         array = _array(data, dtype, copy=True)
         make = of_array if _holds_numpy(data) else of_numbers
@@ -60,6 +62,8 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Te
         return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray):
         return from_numpy(data).to(dtype=dtype, device=device)
+    if hasattr(data, "__cuda_array_interface__"):
+        return from_dlpack(data).to(dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -84,6 +88,31 @@ def from_numpy(ndarray: Any) -> Tensor:
     if not ndarray.dtype.isnative or not ndarray.flags.writeable:
         ndarray = ndarray.astype(ndarray.dtype.newbyteorder("="))
     return of_array(ndarray)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of another library's array: writes to one are seen in the other.
+
+    Memory that its library may not have written to, such as jax's on the CPU, is copied.
+
+    Args:
+        ext_tensor: An array that offers DLPack (NumPy, CuPy, torch, jax) or CUDA's array interface (numba).
+
+    Raises:
+        ArgumentTypeError: it offers neither.
+        DTypeError: tracec has no such element type.
+        DeviceError: its device is not there, or none that tracec knows.
+    """
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor.detach()
+    if not hasattr(ext_tensor, "__dlpack__") and not hasattr(ext_tensor, "__cuda_array_interface__"):
+        fail(ArgumentTypeError, f"from_dlpack: {type(ext_tensor).__name__} offers no DLPack", "use tracec.tensor")
+    array = array_over(ext_tensor)
+    try:
+        dt.of_numpy(array.dtype)
+    except DTypeError as error:
+        fail(DTypeError, f"from_dlpack: {error.message}", error.hint or "")
+    return of_array(array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array)
 
 
 def _dtype_of_number(value: Scalar) -> DType:

@@ -147,7 +147,7 @@ def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> Non
                     f"classes go from 0 to {classes - 1}; {ignored} is ignored",
                 )
 
-    check_values(target, test, None)
+    check_values(target, test, None, ignored)
 
 
 def _expand_like(x: Tensor, like: Tensor) -> Tensor:

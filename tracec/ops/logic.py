@@ -79,7 +79,8 @@ where: Operator = primitive(
     "where",
     family="elementwise",
     type_rule=_where_type,
-    eager=lambda xp, condition, x, y: xp.where(condition, x, y),
+    # CuPy gives float32 for bfloat16.
+    eager=lambda xp, condition, x, y: xp.where(condition, x, y).astype(x.dtype, copy=False),
     vjp=_where_vjp,
     jvp=_where_jvp,
     batch=lambda inputs, batched, size: where(*aligned(inputs, batched)),

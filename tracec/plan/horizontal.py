@@ -13,6 +13,8 @@ from tracec.plan.loops import rewrite_kernel
 #: A CUDA launch passes at most 4 KB of parameters: pointers and sizes.
 MAX_POINTERS = 400
 SIZE = -1
+#: Positions in runs are 32 bits.
+LARGEST = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ def any_size(kernel: Kernel) -> tuple[Kernel, int] | None:
     if not isinstance(loop, Loop):  # a single point
         loop = Loop(Var("i0", 1), kernel.body)
     size = loop.var.extent
+    if size >= LARGEST:
+        return None
     whole = Var(loop.var.name, SIZE)
     for stmt in walk(loop.body):
         if isinstance(stmt, Loop):

@@ -34,6 +34,8 @@ from tracec.plan.space import Space, of_shape
 
 #: A row is kept on chip up to this many elements; a longer one is computed again from memory.
 MAX_SCRATCH = 8192
+#: 32-bit words of a column that the threads of a block can keep in registers next to its neighbours.
+MAX_COLUMN = 512
 #: Worth keeping: what costs more than reading it back.
 SCRATCH_COST = 10
 #: Rows this short are unrolled while the loop over rows is vectorised.
@@ -334,6 +336,9 @@ def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[N
             for below in _needed(group, [node], full):  # what it was made from is needed only where it is made
                 if below is not node:
                     loops[below] = {min(loops[below], default=1)} | _direct_uses(group, below, kept, stage)
+    words = sum(max(n.dtype.compute.itemsize // 4, 1) for n in kept)
+    if e.keep_rows and _reduction_shape(e, space) == "column" and words * space.row > MAX_COLUMN:
+        return set()
     return kept
 
 

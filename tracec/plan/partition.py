@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -267,15 +267,23 @@ class Partition:
         return reader.found
 
     def _join_siblings(self) -> None:
-        """Join reductions over the same space that read the same large value, though neither reads the other."""
-        first: dict[tuple[Space, Node], Node] = {}
+        """Join reductions over the same space that read the same large value, though neither reads the other.
+
+        What one kernel writes counts as the same: so the partial results of two sums, which it sums side by side,
+        are summed side by side again.
+        """
+        self._join_readers(lambda operand: operand)
+        self._join_readers(lambda operand: self.group_of.get(operand, operand))
+
+    def _join_readers(self, source: Callable[[Node], Node | Group]) -> None:
+        first: dict[tuple[Space, Node | Group], Node] = {}
         for group in self.groups:
             if group.kind != "reduce":
                 continue
             for operand in sorted(group.operands, key=lambda n: -n.type.nbytes):
                 if operand.type.size < group.space.total:
                     break
-                other = self.group_of.get(first.setdefault((group.space, operand), group.nodes[0]))
+                other = self.group_of.get(first.setdefault((group.space, source(operand)), group.nodes[0]))
                 mine = self.group_of[group.nodes[0]]
                 if other is not None and other is not mine and other.kind == mine.kind == "reduce":
                     self._try(other, mine, operand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
@@ -17,7 +18,7 @@ from tracec.plan.lowering import lower_group
 from tracec.plan.order import dependences, order_for_memory, topological
 from tracec.plan.partition import Partition
 from tracec.plan.prepare import prepare
-from tracec.plan.routines import Routine, alias_of, find_routines
+from tracec.plan.routines import Gemm, Routine, alias_of, by_size, find_routines, no_gemm
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,31 @@ class Target:
 
     Attributes:
         name: ``cpu`` or ``cuda``.
-        gemm: Whether matrix products run as library routines.
+        gemm: Which matrix products run as library routines.
         keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
-        in_place: Kernel shapes that may write over what they read. On CUDA all threads of a row read the
-            values of the row while one writes the result: there only kernels with a thread for each element.
+        in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
+            are each read and written by one thread; what all threads of a row read, such as a parameter that its
+            sum updates, is written behind a barrier.
+        blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
+            One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
+            the same on all. 0 where there are no such blocks.
     """
 
     name: str
-    gemm: bool
+    gemm: Gemm
     keep_rows: bool
     in_place: frozenset[str]
+    blocks: int = 0
 
 
-_ELEMENTS = frozenset({"map", "contraction"})
+_IN_PLACE = frozenset({"map", "contraction", "row", "column", "full"})
+#: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
+#: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
+_CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
+_CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
 TARGETS = {
-    "cpu": Target("cpu", gemm=True, keep_rows=False, in_place=_ELEMENTS | {"row", "column", "full"}),
-    "cuda": Target("cuda", gemm=False, keep_rows=True, in_place=_ELEMENTS),
+    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE),
+    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, blocks=1056),
 }
 
 
@@ -68,11 +78,11 @@ def make_plan(
         graph: What to compute.
         target: What it runs on.
         donate: Output position → input position whose memory that output takes over.
-        disabled: Of ``fuse``, ``horizontal``, ``order`` and ``memory``, what to leave out.
+        disabled: Of ``fuse``, ``horizontal``, ``library``, ``order`` and ``memory``, what to leave out.
     """
-    graph = prepare(graph)
+    graph = prepare(graph, target.blocks)
     inlined = inline_nodes(graph)
-    routines = find_routines(graph, inlined, gemm=target.gemm)
+    routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm)
     partition = Partition(graph, inlined, routines, fuse="fuse" not in disabled)
     works = _works(graph, partition, routines, target)
     refused = list(partition.refused)

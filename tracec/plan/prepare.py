@@ -7,21 +7,20 @@ from tracec.ir.kernel import identity
 from tracec.ir.lower import ContractionSpec, Decompose, Reduction
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS
-from tracec.ir.types import numel
-
-#: A reduction to fewer rows than this is split, so that its parts can run side by side.
-FEW_ROWS = 8
-LARGE = 1 << 16
-#: Number of parts: fixed, so that the result does not hang on how many cores there are.
-PARTS = 256
+from tracec.plan.split import split_reductions
 
 
-def prepare(graph: Graph) -> Graph:
-    """The same values from operators that have a lowering of their own."""
+def prepare(graph: Graph, blocks: int = 0) -> Graph:
+    """The same values from operators that have a lowering of their own.
+
+    Args:
+        graph: What to compute.
+        blocks: Blocks that fill the target, where it is a GPU.
+    """
     graph = decompose(graph)
     graph = turn_products(graph)
     graph = graph.map(_without_empty)
-    graph = split_reductions(graph)
+    graph = split_reductions(graph, blocks)
     return _materialise_constants(graph)
 
 
@@ -50,36 +49,6 @@ def _without_empty(node: Node) -> Node:
     with made_from(node.source, "empty reduction"):
         result: Node = OPERATORS["expand"](constant(start, node.type), shape=node.shape)
     return result
-
-
-def split_reductions(graph: Graph) -> Graph:
-    """Reduce many elements to few in two steps: parts, which run side by side, then the parts' results."""
-    return graph.map(_split)
-
-
-def _split(node: Node) -> Node:
-    lower = node.op.lower
-    if not isinstance(lower, Reduction) or lower.axes is None or node.op.name not in ("sum", "max", "min", "prod"):
-        return node
-    operand, axes = node.inputs[0], node.param("axes")
-    row = numel(operand.shape[a] for a in axes)
-    if row < LARGE or node.type.size >= FEW_ROWS or is_constant(operand):
-        return node
-    lead = operand.ndim - len(axes)
-    if tuple(sorted(axes)) != tuple(range(lead, operand.ndim)):
-        return node
-    kept, part = operand.shape[:lead], -(-row // PARTS)
-    with made_from(node.source, "split reduction"):
-        rows: Node = OPERATORS["reshape"](operand, shape=(*kept, row))
-        if row % PARTS:
-            short = PARTS * part - row
-            fill = identity(lower.combine, node.dtype)
-            rows = OPERATORS["pad"](rows, low=(0,) * (lead + 1), high=(*(0 for _ in kept), short), value=fill)
-        parts = OPERATORS["reshape"](rows, shape=(*kept, PARTS, part))
-        first = node.op(parts, axes=(lead + 1,), keepdims=False)
-        whole = node.op(first, axes=(lead,), keepdims=False)
-        result: Node = OPERATORS["reshape"](whole, shape=node.shape)
-    return result if node.param("keepdims") else whole
 
 
 def turn_products(graph: Graph) -> Graph:

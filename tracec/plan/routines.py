@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-from tracec.ir import dtype as dt
 from tracec.ir import index as ix
+from tracec.ir.dtype import DType
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Const, Expr, Linear, Var
 from tracec.ir.lower import ContractionSpec, Library
 from tracec.ir.node import Node, is_constant, is_input
-from tracec.ir.types import numel
+from tracec.ir.types import contiguous_strides
 from tracec.plan.inline import is_view
 from tracec.plan.partition import Reader
 
-#: Multiplications below which a call costs more than the loops.
-MIN_GEMM = 1 << 12
+#: Whether a matrix product is to run as a routine, by the routine's parameters.
+Gemm = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +41,68 @@ class _Matrix:
     offset: int
 
 
-def find_routines(graph: Graph, inlined: dict[Node, int], *, gemm: bool) -> dict[Node, Routine]:
-    """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``."""
+def by_size(least: Mapping[DType, int]) -> Gemm:
+    """Products of these element types, from so many multiplications on."""
+
+    def wanted(params: Mapping[str, Any]) -> bool:
+        size = prod(params["batch"]) * params["m"] * params["n"] * params["k"]
+        return params["dtype"] in least and size >= least[params["dtype"]]
+
+    return wanted
+
+
+def no_gemm(params: Mapping[str, Any]) -> bool:
+    """No product at all."""
+    return False
+
+
+def find_routines(graph: Graph, inlined: dict[Node, int], gemm: Gemm) -> dict[Node, Routine]:
+    """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``.
+
+    Args:
+        graph: The graph.
+        inlined: Nodes that are computed where they are read.
+        gemm: Which matrix products to run so.
+    """
     found: dict[Node, Routine] = {}
     for node in graph.nodes:
         if isinstance(node.op.lower, Library):
             for operand in node.inputs:
                 inlined.pop(operand, None)
             found[node] = Routine(node.op.lower.routine, node.inputs, node.params)
-        elif gemm and node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
-            routine = _gemm(node, inlined)
+        elif node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
+            routine = _gemm(node, inlined, gemm)
             if routine is not None:
                 found[node] = routine
     return found
 
 
-def _gemm(node: Node, inlined: dict[Node, int]) -> Routine | None:
+def _gemm(node: Node, inlined: dict[Node, int], gemm: Gemm) -> Routine | None:
     a, b = node.inputs
-    if node.dtype not in (dt.float32, dt.float64) or is_constant(a) or is_constant(b):
+    if is_constant(a) or is_constant(b):
         return None
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    if numel(node.shape) * k < MIN_GEMM or 0 in node.shape or k == 0:
+    if 0 in node.shape or k == 0 or node.dtype.kind != "f":
         return None
     batch = node.shape[:-2]
-    left = _matrix(a, inlined) or _stored(a, inlined)
-    right = _matrix(b, inlined) or _stored(b, inlined)
+    left, right = _matrix(a, inlined) or _written(a), _matrix(b, inlined) or _written(b)
     params: tuple[tuple[str, Any], ...] = (
         ("batch", batch), ("m", m), ("n", n), ("k", k), ("a_batch", left.batch), ("b_batch", right.batch),
         ("trans_a", left.transposed), ("trans_b", right.transposed), ("lda", left.leading), ("ldb", right.leading),
         ("a_offset", left.offset), ("b_offset", right.offset), ("dtype", node.dtype),
     )  # fmt: skip
+    if not gemm(dict(params)):
+        return None
+    for operand, matrix in ((a, left), (b, right)):
+        if matrix.node is operand:
+            inlined.pop(operand, None)
     return Routine("gemm", (left.node, right.node), params)
 
 
-def _stored(node: Node, inlined: dict[Node, int]) -> _Matrix:
-    """The operand written to memory first."""
-    inlined.pop(node, None)
-    found = _matrix(node, inlined)
-    assert found is not None
-    return found
+def _written(node: Node) -> _Matrix:
+    """The operand written to memory first, row by row."""
+    batch = contiguous_strides(node.shape)[:-2]
+    return _Matrix(node, False, max(node.shape[-1], 1), tuple(batch), 0)
 
 
 def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:

@@ -13,6 +13,12 @@ from tracec.errors import ArgumentTypeError, DeviceError
 _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
 
 
+class _Current:
+    """The CUDA device that ``cuda`` names; `tracec.cuda.set_device` sets it, for all threads."""
+
+    index = 0
+
+
 class Device(str):
     """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
 
@@ -33,14 +39,14 @@ class Device(str):
         number = str(index) if index is not None else number
         if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
             raise DeviceError(f"device: there is no device {device!r}", hint="use 'cpu', 'cuda' or 'cuda:N'")
-        number = number or "0"
+        number = number or str(_Current.index)
         made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number}")
         made.type, made.index = kind, None if kind == "cpu" else int(number)
         return made
 
     def __eq__(self, other: object) -> bool:
-        # "cuda" names the first CUDA device.
-        return str.__eq__(self, "cuda:0" if other == "cuda" else other) is True
+        # "cuda" names the current CUDA device.
+        return str.__eq__(self, f"cuda:{_Current.index}" if other == "cuda" else other) is True
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -55,6 +61,10 @@ class Device(str):
 
 
 CPU = Device("cpu")
+_CUDA: dict[int, Device] = {}
+
+#: Name of a CUDA device that was reached → cupy.
+_REACHED: dict[str, Any] = {}
 
 
 def module(device: str) -> Any:
@@ -65,6 +75,13 @@ def module(device: str) -> Any:
     """
     if device == "cpu":
         return np
+    found = _REACHED.get(device)
+    if found is None:
+        found = _REACHED[str(device)] = _find(device)
+    return found
+
+
+def _find(device: str) -> Any:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
@@ -89,10 +106,30 @@ def module(device: str) -> Any:
 def is_available() -> bool:
     """Whether CUDA tensors can be made on this machine."""
     try:
-        module("cuda:0")
+        _find("cuda:0")
     except DeviceError:
         return False
     return True
+
+
+def is_initialized() -> bool:
+    """Whether this process has reached a CUDA device."""
+    return bool(_REACHED)
+
+
+def current_index() -> int:
+    """The number of the CUDA device that ``cuda`` names."""
+    return _Current.index
+
+
+def set_current(index: int) -> None:
+    """Make ``cuda`` name the CUDA device of that number.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    module(f"cuda:{index}").cuda.Device(index).use()
+    _Current.index = index
 
 
 def on(device: str) -> AbstractContextManager[Any]:
@@ -105,7 +142,10 @@ def on(device: str) -> AbstractContextManager[Any]:
 
 def device_of(array: Any) -> Device:
     """The device that an array lives on."""
-    return CPU if isinstance(array, np.ndarray) else Device(f"cuda:{array.device.id}")
+    if isinstance(array, np.ndarray):
+        return CPU
+    index = array.device.id
+    return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
 
 
 def to_device(array: Any, device: str) -> Any:
@@ -117,6 +157,62 @@ def to_device(array: Any, device: str) -> Any:
     xp = module(device)
     with on(device):
         return xp.asarray(array)
+
+
+class Readback:
+    """A copy of a CuPy array on its way to the host, behind what is queued in the current stream.
+
+    Args:
+        array: A contiguous array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        cupy = module(device_of(array))
+        self._shape, self._dtype = array.shape, array.dtype
+        self._memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+        with array.device:
+            stream = cupy.cuda.get_current_stream()
+            array.data.copy_to_host_async(self._memory.ptr, array.nbytes, stream)
+            self._event = cupy.cuda.Event(disable_timing=True)
+            self._event.record(stream)
+
+    @property
+    def done(self) -> bool:
+        """Whether the values have come."""
+        return bool(self._event.done)
+
+    def values(self) -> Any:
+        """The values, waited for, as a NumPy array."""
+        self._event.synchronize()
+        size = int(np.prod(self._shape))
+        return np.frombuffer(self._memory, self._dtype, size).reshape(self._shape).copy()
+
+
+#: DLPack's numbers of devices whose memory NumPy and CuPy can look at: the CPU, CUDA, pinned and managed memory.
+_DLPACK = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}
+
+
+def array_over(source: Any) -> Any:
+    """An array over the memory of another library's array, which offers DLPack or CUDA's array interface.
+
+    Raises:
+        DeviceError: the memory is on a device that tracec does not know.
+    """
+    if type(source).__module__.split(".")[0] in ("numpy", "cupy"):
+        return source
+    if not hasattr(source, "__dlpack_device__"):
+        return module("cuda:0").asarray(source)
+    kind, index = source.__dlpack_device__()
+    if int(kind) not in _DLPACK:
+        raise DeviceError(
+            f"from_dlpack: memory of DLPack device type {int(kind)} cannot be looked at",
+            hint="copy it to the CPU first",
+        )
+    place = Device(_DLPACK[int(kind)])
+    device = place if place == "cpu" else Device("cuda", index)
+    xp = module(device)
+    with on(device):
+        return xp.from_dlpack(source)
 
 
 def share_memory(a: Any, b: Any) -> bool:

@@ -1,23 +1,88 @@
-"""Conditions on the values of integer tensors: tested at once, and again before every replay."""
+"""Conditions on the values of integer tensors: tested at once, and again before every replay.
+
+A program on a GPU cannot be asked before it runs without waiting for all that was queued before it. There the
+program itself finds the least and the largest value; they are copied to the host behind it, and tested when they
+are there: at the latest when the host next waits for the GPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from tracec.errors import TracecError
+from tracec.ir.source import Source
+from tracec.record.backend import Readback
 from tracec.record.cell import Cell
 from tracec.record.recording import Check
 from tracec.record.state import STATE
 
+#: Copies that may be under way; behind more of them, the oldest is waited for.
+_MOST = 256
 
-def check_values(x: Cell, test: Callable[[Any], None], bounds: tuple[int, int] | None) -> None:
+
+def check_values(
+    x: Cell, test: Callable[[Any], None], bounds: tuple[int, int] | None, ignored: int | None = None
+) -> None:
     """Test a tensor's values, which a recorded function does not ask for by that.
 
     Args:
         x: An integer tensor.
-        test: Raises where an array of its values breaks the condition.
+        test: Raises where an array of its values breaks the condition, if it does so for the least and the largest
+            of them, the ignored value left out.
         bounds: The least and the largest value that memory may be addressed with, where they address any.
+        ignored: A value that the condition says nothing of.
     """
     test(x._array)
     if STATE.recorder is not None:
-        STATE.recorder.checks.append(Check(STATE.recorder.node_of(x), test, bounds))
+        STATE.recorder.checks.append(Check(STATE.recorder.node_of(x), test, bounds, ignored))
+
+
+class Range(NamedTuple):
+    """A condition that is tested late.
+
+    Attributes:
+        test: Raises where the least and the largest value break the condition.
+        source: The user's line.
+    """
+
+    test: Callable[[Any], None]
+    source: Source | None
+
+
+_pending: deque[tuple[Readback, Sequence[Range]]] = deque()
+_lock = threading.Lock()
+
+
+def test_later(found: Any, ranges: Sequence[Range]) -> None:
+    """Test least and largest values, two for each condition, when they have come from the GPU."""
+    with _lock:
+        _pending.append((Readback(found), ranges))
+    settle(len(_pending) > _MOST)
+
+
+def settle(wait: bool = False) -> None:
+    """Test what has come from the GPU.
+
+    Args:
+        wait: Also wait for what has not come yet.
+
+    Raises:
+        TracecError: an index or a class was out of range in a call before.
+    """
+    while _pending:
+        with _lock:
+            if not _pending or not (wait or _pending[0][0].done):
+                return
+            readback, ranges = _pending.popleft()
+        values = readback.values()
+        for k, (test, source) in enumerate(ranges):
+            try:
+                test(values[2 * k : 2 * k + 2])
+            except TracecError as error:
+                error.where = f"at {source}" if source is not None else None
+                late = "found on the GPU after the call: what it computed is of the nearest value in range"
+                error.hint = f"{error.hint}; {late}" if error.hint else late
+                raise

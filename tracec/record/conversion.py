@@ -14,6 +14,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.source import caller
 from tracec.record.backend import Device, to_device
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.check import settle
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, pass_through
 
@@ -29,6 +30,8 @@ def _at() -> str | None:
 def value_of(x: Cell, how: str) -> Any:
     """The elements as a NumPy array, noted where a recorder is at work."""
     array = to_device(x._array, "cpu")
+    if x._device != "cpu":
+        settle(wait=True)  # the copy has waited for all that was queued
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, how)
     return array
@@ -95,6 +98,41 @@ class Conversion(Cell):
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
+
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        """The memory for another library to look at, as ``from_dlpack`` of NumPy, CuPy, torch or jax takes it.
+
+        Args:
+            stream: The CUDA stream that the other library goes on with.
+            **options: The protocol's ``max_version``, ``dl_device`` and ``copy``.
+
+        Raises:
+            GradientError: the tensor requires grad.
+            BufferError: DLPack has no such element type.
+        """
+        if STATE.grad and edge_of(self) is not None:
+            raise GradientError(
+                "__dlpack__: a tensor that requires grad cannot be given to another library",
+                hint="use tensor.detach()",
+                where=_at(),
+            )
+        if STATE.recorder is not None:
+            value_of(self, "__dlpack__")
+        return self._array.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
+        """DLPack's numbers for the device."""
+        kind, index = self._array.__dlpack_device__()
+        return builtins.int(kind), builtins.int(index)
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        """CUDA's array interface, for numba, CuPy and others; only tensors on a CUDA device have it."""
+        if self._device == "cpu":
+            raise AttributeError("__cuda_array_interface__: the tensor is on the CPU")
+        if STATE.recorder is not None:
+            value_of(self, "__cuda_array_interface__")
+        return self._array.__cuda_array_interface__
 
     def __bool__(self) -> builtins.bool:
         if self._array.size != 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
             out = np.asarray(out)
     else:
         xp = module(device)
-        with on(device):
+        with on(device), out_of_memory(call, device):
             arrays = [
                 to_device(x._array if isinstance(x, Cell) else _scalar(x, t.dtype), device)
                 for x, t in zip(inputs, call.types, strict=True)
@@ -79,6 +80,23 @@ def _check_memory(call: Call) -> None:
             hint="use smaller sizes, or a narrower dtype",
             where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
         ) from None
+
+
+@contextmanager
+def out_of_memory(call: Call, device: str) -> Iterator[None]:
+    """Within, the device's lack of memory is told in terms of the operator.
+
+    Raises:
+        OutOfMemoryError: there is none for the result, or for what it takes on the way.
+    """
+    try:
+        yield
+    except MemoryError as error:  # CuPy's is one
+        raise OutOfMemoryError(
+            f"{call.op.name}: no memory on {device} for {call.type.nbytes} bytes",
+            hint="free tensors, use smaller sizes or a narrower dtype; tracec.cuda.memory_stats() tells what is in use",
+            where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
+        ) from error
 
 
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
@@ -118,7 +136,8 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
     if x._is_constant or not share_memory(out, x._array):
-        if not out.flags.writeable:
+        # CuPy does not tell arrays whose elements lie on one another by a flag.
+        if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
             try:
                 out = out.copy()
             except (MemoryError, ValueError):
@@ -128,7 +147,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
-    if not out.flags.writeable and x._array.flags.writeable and out.size == x._array.size:
+    if not _is_writable(out) and x._array.flags.writeable and out.size == x._array.size:
         # NumPy's broadcast arrays are read-only even where nothing is repeated.
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
@@ -140,6 +159,11 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     return view
 
 
+def _is_writable(array: Any) -> bool:
+    """Whether NumPy lets the elements be written; CuPy always does."""
+    return not isinstance(array, np.ndarray) or bool(array.flags.writeable)
+
+
 def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
     """The result in memory of its own: eager rules may give an operand back, or a look at one."""
     if out.base is None:
@@ -147,7 +171,7 @@ def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
             if a is out:
                 return out.copy()
         return out
-    if (xp is np and not out.flags.writeable) or any(share_memory(out, a) for a in arrays):
+    if not _is_writable(out) or any(share_memory(out, a) for a in arrays):
         return out.copy()
     return out
 

@@ -255,7 +255,7 @@ class Recorder:
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
             surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
-            checks=tuple(Check(n, c.test, c.bounds) for n, c in zip(replaced[at:], self.checks, strict=True)),
+            checks=tuple(c._replace(node=n) for n, c in zip(replaced[at:], self.checks, strict=True)),
         )
 
     def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:

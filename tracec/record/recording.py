@@ -38,11 +38,13 @@ class Check(NamedTuple):
         node: The values.
         test: Raises where an array of values breaks the condition.
         bounds: The least and the largest value that memory may be addressed with, where they address any.
+        ignored: A value that the condition says nothing of.
     """
 
     node: Node
     test: Callable[[Any], None]
     bounds: tuple[int, int] | None
+    ignored: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

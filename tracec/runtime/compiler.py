@@ -132,7 +132,7 @@ def _find(chosen: str | None, path: str) -> Compiler:
 
 
 def _probe(command: tuple[str, ...]) -> Compiler:
-    identity = f"{_program_identity(command)} {_processor()}"
+    identity = f"{program_identity(command)} {_processor()}"
     cache, name = default_cache(), key("probe 1", identity, _PROBE, " ".join(BASE_FLAGS))
     known = cache.read(name, "json")
     if known is None:
@@ -141,7 +141,7 @@ def _probe(command: tuple[str, ...]) -> Compiler:
     return Compiler(command, tuple(json.loads(known)), identity)
 
 
-def _program_identity(command: tuple[str, ...]) -> str:
+def program_identity(command: tuple[str, ...]) -> str:
     """Path, size and time of the program: asking it for its version would cost each start some milliseconds."""
     real = os.path.realpath(command[0])
     state = os.stat(real)

@@ -6,7 +6,7 @@ iterations run at once; a value of depth d has d axes, of size 1 where it does n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,7 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> list[Array]:
             arrays[i] = np.empty(value.type.shape, value.type.dtype.numpy)
     for step in plan.steps:
         if isinstance(step, LibraryCall):
-            _call_library(plan, step, arrays)
+            call_library(plan, step, arrays)
             continue
         for run, args in enumerate(step.args):
             size = step.sizes[run] if step.sizes else -1
@@ -105,7 +105,8 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> list[Array]:
     return [arrays[i] for i in plan.outputs]
 
 
-def _call_library(plan: Plan, step: LibraryCall, arrays: dict[int, Array]) -> None:
+def call_library(plan: Plan, step: LibraryCall, arrays: Mapping[int, Array]) -> None:
+    """Run a routine with NumPy; ``arrays`` has each value's memory by the value's index."""
     if step.routine == "gemm":
         _gemm(arrays[step.inputs[0]], arrays[step.inputs[1]], arrays[step.output], dict(step.params))
         return

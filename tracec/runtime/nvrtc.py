@@ -102,8 +102,9 @@ def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
     """
     keys = [_key(s, arch) for s in sources]
     found: dict[str, Cubin] = {}
+    images: dict[str, bytes | None] = {}
     for k in dict.fromkeys(keys):
-        kept = _read(k)
+        kept = _read(k, images)
         if kept is not None:
             found[k] = kept
     missing = {k: s for k, s in zip(keys, sources, strict=True) if k not in found}
@@ -267,13 +268,17 @@ def _key(source: str, arch: str) -> str:
     return key("cuda", ".".join(map(str, _version())), arch, " ".join(OPTIONS), _COMMENTS.sub("", source))
 
 
-def _read(name: str) -> Cubin | None:
+def _read(name: str, images: dict[str, bytes | None]) -> Cubin | None:
+    """What is kept under a name. Files are read once: sources that were compiled together share one."""
     cache = default_cache()
     described = cache.read(name, "json")
     if described is None:
         return None
     values = json.loads(described)
-    image = cache.read(values["module"], "cubin")
+    module = values["module"]
+    if module not in images:
+        images[module] = cache.read(module, "cubin")
+    image = images[module]
     if image is None:
         return None
     return Cubin(image, {n: Resources(**r) for n, r in values["functions"].items()})

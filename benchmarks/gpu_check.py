@@ -1,0 +1,276 @@
+"""Everything that wants a GPU, in one command: ``python -m benchmarks.gpu_check --json FILE``.
+
+The tests marked ``gpu``, the kernel table, the workloads beside their peers, and compute-sanitizer over a program that
+runs every family of kernels. Each part is a process of its own with a time limit, so that none can use up the time of
+the others; what is known is written after each. Without a GPU it says so and does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+
+Row = dict[str, Any]
+
+PYTHON = sys.executable
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process.
+
+    Attributes:
+        name: What ``--only`` takes.
+        limit: Seconds that it may take.
+        command: Makes the command line from the folder for its files and its limit.
+        read: Makes what is kept of it from its folder, its output and its exit status.
+    """
+
+    name: str
+    limit: float
+    command: Callable[[Path, float], list[str] | None]
+    read: Callable[[Path, str, int | None], Row]
+
+
+# Tests ------------------------------------------------------------------------------------------------
+
+_KINDS = "PASSED|FAILED|ERROR|SKIPPED"
+#: A line of ``pytest -v``: of one of several workers, or of the only one.
+_OUTCOME = re.compile(rf"^\[gw\d+\] \[ *\d+%\] ({_KINDS}) (tests/.+?) *$|^(tests/\S.*?) ({_KINDS})\b", re.MULTILINE)
+#: Warnings of newer versions of others are shown and do not fail; those of tracec are RuntimeWarnings, and do.
+_WARNINGS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning", "UserWarning", "ImportWarning")
+
+
+def test_command(folder: Path, limit: float) -> list[str]:
+    """Return the command that runs the tests marked gpu, several at a time."""
+    command = [PYTHON, "-m", "pytest", "-m", "gpu", "tests", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    if importlib.util.find_spec("xdist"):
+        command += ["-n", str(max(1, min(8, (os.cpu_count() or 2) // 2)))]
+    if importlib.util.find_spec("pytest_timeout"):
+        command += ["--timeout", "60"]
+    for warning in _WARNINGS:
+        command += ["-W", f"default::{warning}"]
+    return command
+
+
+def read_tests(folder: Path, output: str, status: int | None) -> Row:
+    """Return how many passed, which failed, and their last lines; also of a run that was cut off."""
+    outcomes: dict[str, str] = {}
+    for outcome, name, single, its in _OUTCOME.findall(output):
+        outcomes[name or single] = (outcome or its).lower()
+    counts = {kind: sum(o == kind for o in outcomes.values()) for kind in ("passed", "failed", "error", "skipped")}
+    failed = sorted(name for name, outcome in outcomes.items() if outcome in ("failed", "error"))
+    reasons = re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - (.*))?$", output, re.MULTILINE)
+    row: Row = {**counts, "failures": dict.fromkeys(failed, "") | dict(reasons)}
+    row["line"] = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing ran"
+    row["ok"] = status == 0
+    return row
+
+
+# Tables -----------------------------------------------------------------------------------------------
+
+
+def kernel_command(folder: Path, limit: float) -> list[str]:
+    """Return the command of the kernel table, which stops by itself a little before its limit."""
+    budget = str(max(10.0, limit - 25))
+    file = str(folder / "kernels.json")
+    return [PYTHON, "-m", "benchmarks.kernels", "--quick", "--json", file, "--budget", budget]
+
+
+def read_kernels(folder: Path, output: str, status: int | None) -> Row:
+    """Return the figures of the kernel table."""
+    found = read_json(folder / "kernels.json")
+    rows = [*found.get("memory", []), *found.get("products", []), *found.get("launches", [])]
+    failed = sum("failed" in row for row in rows)
+    shares = sorted(row["of_copy"] for row in found.get("memory", []) if "of_copy" in row)
+    middle = f", median {shares[len(shares) // 2]:.0%} of a copy" if shares else ""
+    line = f"{len(rows)} kernels, {failed} failed{middle}"
+    return {"ok": status == 0 and not failed and bool(rows), "line": line, "kernels_run": found}
+
+
+def workload_command(folder: Path, limit: float) -> list[str]:
+    """Return the command of the workloads, which stops by itself before its limit."""
+    budget = str(max(10.0, limit - 60))
+    command = [PYTHON, "-m", "benchmarks", "--device", "cuda", "--no-startup", "--rounds", "5"]
+    return [*command, "--budget", budget, "--json", str(folder / "workloads.json")]
+
+
+def read_workloads(folder: Path, output: str, status: int | None) -> Row:
+    """Return the figures of the workloads."""
+    from benchmarks import report
+
+    found = read_json(folder / "workloads.json")
+    if not found:
+        return {"ok": False, "line": "no result"}
+    wrong = report.wrong(found)
+    line = (
+        f"{len(found['workloads'])} workloads, wrong or failed: {', '.join(wrong) or 'none'}; {report.summary(found)}"
+    )
+    return {"ok": status == 0 and not wrong, "line": line, "workloads_run": found}
+
+
+def read_json(file: Path) -> Row:
+    """Return what a part wrote, or nothing where it wrote nothing that can be read."""
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+# Sanitizer --------------------------------------------------------------------------------------------
+
+
+def sanitizer() -> str | None:
+    """Return the path of compute-sanitizer, where there is one."""
+    places = [*glob.glob("/usr/local/cuda*/bin/compute-sanitizer"), *glob.glob("/opt/nvidia/**/compute-sanitizer")]
+    return shutil.which("compute-sanitizer") or next(iter(sorted(places, reverse=True)), None)
+
+
+def sanitizer_command(tool: str) -> Callable[[Path, float], list[str] | None]:
+    """Return what makes the command of one of its tools."""
+
+    def command(folder: Path, limit: float) -> list[str] | None:
+        path = sanitizer()
+        if path is None:
+            return None
+        options = ["--tool", tool, "--error-exitcode", "9", "--print-limit", "20"]
+        return [path, *options, PYTHON, "-m", "benchmarks.kernels.families"]
+
+    return command
+
+
+def read_sanitizer(folder: Path, output: str, status: int | None) -> Row:
+    """Return what compute-sanitizer found."""
+    summary = re.findall(r"={9} ((?:ERROR|RACECHECK) SUMMARY: .*)", output)
+    ran = re.findall(r"^(\d+ families ran.*)$", output, re.MULTILINE)
+    line = "; ".join([*summary[-1:], *ran[-1:]]) or (output.strip().splitlines() or ["no output"])[-1][:120]
+    found = [text for text in output.splitlines() if text.startswith("=========")][:80]
+    return {"ok": status == 0 and bool(ran), "line": line, "findings": found if status else []}
+
+
+PARTS = (
+    Part("tests", 130, test_command, read_tests),
+    Part("kernels", 115, kernel_command, read_kernels),
+    Part("workloads", 200, workload_command, read_workloads),
+    Part("memcheck", 60, sanitizer_command("memcheck"), read_sanitizer),
+    Part("racecheck", 60, sanitizer_command("racecheck"), read_sanitizer),
+)
+
+
+# Running ----------------------------------------------------------------------------------------------
+
+
+def run(part: Part, folder: Path, limit: float) -> Row:
+    """Run one part, tell how it goes on, and return what is kept of it."""
+    command = part.command(folder, limit)
+    if command is None:
+        return {"ok": None, "line": "compute-sanitizer is not installed"}
+    log, start = folder / f"{part.name}.log", time.perf_counter()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        status = watched(process, part.name, log, limit)
+    seconds = time.perf_counter() - start
+    row = part.read(folder, log.read_text(errors="replace"), status)
+    if status is None:
+        row |= {"ok": False, "line": f"cut off after {limit:.0f} s; {row['line']}"}
+    elif not row["ok"]:
+        row["tail"] = log.read_text(errors="replace")[-3000:]
+    return row | {"seconds": round(seconds, 1), "status": status}
+
+
+def watched(process: subprocess.Popen[bytes], name: str, log: Path, limit: float) -> int | None:
+    """Wait for a process and its children; end them after the limit and return None."""
+    start = told = time.perf_counter()
+    while True:
+        try:
+            return process.wait(1)
+        except subprocess.TimeoutExpired:
+            now = time.perf_counter()
+        if now - told > 10:
+            told = now
+            lines = log.read_text(errors="replace").strip().splitlines() or [""]
+            print(f"{name}: {now - start:.0f} s: {lines[-1][:150]}", flush=True)
+        if now - start > limit:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+
+
+def table(parts: dict[str, Row]) -> str:
+    """Return a line for each part."""
+    marks = {True: "ok", False: "FAILED", None: "skipped"}
+    return "\n".join(
+        f"{name:<10} {marks[row['ok']]:<8} {row.get('seconds', 0):>6.1f} s  {row['line']}"
+        for name, row in parts.items()
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found; logs go to a folder beside it")
+    parser.add_argument("--budget", type=float, default=470, metavar="SECONDS", help="for all parts together")
+    parser.add_argument("--only", help=f"parts, separated by commas: {', '.join(p.name for p in PARTS)}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the parts and return 1 if one of them failed."""
+    args = parse_arguments()
+    wanted = args.only.split(",") if args.only else [p.name for p in PARTS]
+    unknown = set(wanted) - {p.name for p in PARTS}
+    if unknown:
+        raise SystemExit(f"no part {', '.join(unknown)}; there are: {', '.join(p.name for p in PARTS)}")
+    if not machine.has_gpu():
+        print("no CUDA device can be reached: nothing is checked")
+        return 0
+    file = args.json or Path("gpu.json")
+    folder = file.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TRACEC_CACHE_DIR", str(folder / "cache"))
+    result: Row = {"date": time.strftime("%Y-%m-%d"), "driver": machine.driver(), "versions": machine.versions()}
+    parts: dict[str, Row] = {}
+    start = time.perf_counter()
+    for part in (p for p in PARTS if p.name in wanted):
+        left = args.budget - (time.perf_counter() - start)
+        row = run(part, folder, min(part.limit, left)) if left > 15 else {"ok": None, "line": "no time was left"}
+        result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run") if key in row}
+        parts[part.name] = row
+        file.write_text(json.dumps(result | {"parts": parts}, indent=1) + "\n")
+        print(table({part.name: row}), flush=True)
+    print(f"\n{summary(result)}\n{table(parts)}", flush=True)
+    return 1 if any(row["ok"] is False for row in parts.values()) else 0
+
+
+def summary(result: Row) -> str:
+    """Return the tables of the parts that have some."""
+    from benchmarks import report
+    from benchmarks.kernels.table import text
+
+    found = []
+    if result.get("kernels_run"):
+        found.append(text(result["kernels_run"]))
+    if result.get("workloads_run"):
+        found.append(report.time_table(result["workloads_run"]))
+    return "\n\n".join(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

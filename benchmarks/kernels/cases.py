@@ -1,0 +1,281 @@
+"""What is measured: for each family of kernels, functions in PyTorch's style that tracec and its peers run alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: Sizes in bytes of the largest operand.
+SWEEP = tuple(1 << p for p in (20, 22, 24, 26, 28, 30))
+#: The size of most cases: on the GPU several times its cache; smaller in a rehearsal.
+MIDDLE = 1 << 28
+REHEARSED = 1 << 22
+WIDTHS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8}
+
+Operands = tuple["Operand", ...]
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that a function is given.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its element type.
+        below: Integers are drawn from 0 up to here.
+        grad: Whether the function differentiates with respect to it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    below: int = 0
+    grad: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One function at one size.
+
+    Attributes:
+        family: The kernel shape that it is about.
+        name: What it computes.
+        operands: What it is given.
+        make: From a module with PyTorch's names to the function.
+        moved: Bytes that have to move, where they are not inputs read and outputs written once.
+        exact: Whether float64 tells what is right; otherwise the same function run eagerly does, bit for bit.
+        quick: Whether a quick run has it.
+    """
+
+    family: str
+    name: str
+    operands: Operands
+    make: Callable[[Any], Function]
+    moved: int | None = None
+    exact: bool = True
+    quick: bool = False
+
+    @property
+    def title(self) -> str:
+        shapes = ", ".join("×".join(map(str, o.shape)) for o in self.operands[:1])
+        return f"{self.name} {shapes} {self.operands[0].dtype}"
+
+
+def count(nbytes: int, dtype: str) -> int:
+    """How many elements have that many bytes."""
+    return nbytes // WIDTHS[dtype]
+
+
+# Functions ----------------------------------------------------------------------------------------------
+
+
+def gelu_chain(xp: Any) -> Function:
+    gelu = xp.nn.functional.gelu
+    return lambda x, y: gelu(x * 1.1 + 0.1) * 0.5 + y
+
+
+def with_gradient(function: Callable[[Any], Function], wrt: int = 1) -> Callable[[Any], Function]:
+    """Forward and backward: the gradients of the first operands, given that of the result as the last one."""
+
+    def make(xp: Any) -> Function:
+        f = function(xp)
+        return lambda *given: xp.autograd.grad(f(*given[:-1]), given[:wrt], given[-1])
+
+    return make
+
+
+def softmax(xp: Any) -> Function:
+    return lambda x: xp.nn.functional.softmax(x, dim=-1)
+
+
+def layer_norm(xp: Any) -> Function:
+    return lambda x, w, b: xp.nn.functional.layer_norm(x, (x.shape[-1],), w, b)
+
+
+def rms_norm(xp: Any) -> Function:
+    return lambda x, w: xp.nn.functional.rms_norm(x, (x.shape[-1],), w)
+
+
+def cross_entropy(xp: Any) -> Function:
+    return lambda x, target: xp.nn.functional.cross_entropy(x, target)
+
+
+def cross_entropy_both(xp: Any) -> Function:
+    def function(x: Any, target: Any) -> Any:
+        loss = xp.nn.functional.cross_entropy(x, target)
+        return (loss.detach(), *xp.autograd.grad(loss, (x,)))
+
+    return function
+
+
+def embedding_gradient(xp: Any) -> Function:
+    f = xp.nn.functional.embedding
+    return lambda table, tokens, ct: xp.autograd.grad(f(tokens, table), (table,), ct)
+
+
+def dropout(xp: Any) -> Function:
+    return lambda x: xp.nn.functional.dropout(x, 0.1)
+
+
+def adamw(xp: Any) -> Function:
+    """One update of many parameters, written out so that moments and parameters are written in place."""
+
+    def function(*given: Any) -> Any:
+        n = len(given) // 4
+        with xp.no_grad():
+            for p, g, m, v in zip(given[:n], given[n : 2 * n], given[2 * n : 3 * n], given[3 * n :], strict=True):
+                m.mul_(0.9).add_(g * 0.1)
+                v.mul_(0.999).add_(g * g * 0.001)
+                p.mul_(1 - 1e-5).sub_(m / (v.abs().sqrt() + 1e-8) * 1e-3)
+        return given[0].sum() * 0
+
+    return function
+
+
+# Cases ------------------------------------------------------------------------------------------------
+
+
+def row_sum(xp: Any) -> Function:
+    return lambda x: x.sum(-1)
+
+
+def maps(middle: int) -> Iterator[Case]:
+    """Elementwise kernels over sizes and element types."""
+    for nbytes in (size for size in SWEEP if size <= 4 * middle):
+        n = count(nbytes, "float32")
+        quick = nbytes in (1 << 20, 1 << 24, middle)
+        yield Case("map", "x*2 + 1", (Operand((n,)),), lambda xp: lambda x: x * 2 + 1, quick=quick)
+    for dtype in ("float16", "bfloat16", "float64"):
+        for nbytes in (middle >> 4, middle):
+            operands = (Operand((count(nbytes, dtype),), dtype),)
+            yield Case("map", "x*2 + 1", operands, lambda xp: lambda x: x * 2 + 1, quick=nbytes == middle)
+    for dtype in ("float32", "float16"):
+        n = count(middle, dtype)
+        two = (Operand((n,), dtype), Operand((n,), dtype))
+        yield Case("map", "gelu chain + y", two, gelu_chain, quick=True)
+        odd = (Operand((n - 1,), dtype), Operand((n - 1,), dtype))
+        yield Case("map", "x + y, odd length", odd, lambda xp: lambda x, y: x + y, quick=True)
+        rows = (Operand((n >> 12, 1 << 12), dtype), Operand((1 << 12,), dtype), Operand((n >> 12, 1), dtype))
+        yield Case("map", "x*row + column", rows, lambda xp: lambda x, r, c: x * r + c, quick=dtype == "float32")
+
+
+def rows(middle: int) -> Iterator[Case]:
+    """Reductions along rows of several lengths, and what is built of them, forward and backward."""
+    for dtype in ("float32", "bfloat16"):
+        for length in (64, 1024, 32768, 262144):
+            x = Operand((count(middle, dtype) // length, length), dtype)
+            w = Operand((length,), dtype)
+            grad, wgrad = Operand(x.shape, dtype, grad=True), Operand(w.shape, dtype, grad=True)
+            target = Operand(x.shape[:1], "int64", below=length)
+            usual = length == 1024
+            quick = (dtype == "float32" and length < 1 << 18) or usual
+            yield Case("row", "sum", (x,), row_sum, quick=quick)
+            yield Case("row", "softmax", (x,), softmax, quick=quick)
+            yield Case("row", "softmax forward + backward", (grad, x), with_gradient(softmax), quick=usual)
+            yield Case("row", "layer norm", (x, w, w), layer_norm, quick=usual)
+            backward = with_gradient(layer_norm, 3)
+            yield Case("row", "layer norm forward + backward", (grad, wgrad, wgrad, x), backward, quick=usual)
+            yield Case("row", "RMS norm", (x, w), rms_norm, quick=usual)
+            yield Case("row", "RMS norm forward + backward", (grad, wgrad, x), with_gradient(rms_norm, 2), quick=usual)
+            yield Case("row", "cross-entropy", (x, target), cross_entropy, quick=usual)
+            yield Case("row", "cross-entropy forward + backward", (grad, target), cross_entropy_both, quick=quick)
+
+
+def reductions(middle: int) -> Iterator[Case]:
+    """Reductions along columns and over everything."""
+    n = count(middle, "float32")
+    for width in (32, 1024, 65536):
+        yield Case("column", "sum", (Operand((n // width, width)),), lambda xp: lambda x: x.sum(0), quick=True)
+    yield Case("column", "sum", (Operand((2 * n >> 10, 1024), "bfloat16"),), lambda xp: lambda x: x.sum(0))
+    for nbytes in (middle >> 8, middle):
+        operands = (Operand((count(nbytes, "float32"),)),)
+        yield Case("full", "sum", operands, lambda xp: lambda x: x.sum(), quick=nbytes == middle)
+    yield Case("full", "sum", (Operand((2 * n,), "float16"),), lambda xp: lambda x: x.sum())
+
+
+def movements(middle: int) -> Iterator[Case]:
+    """Transposes, gathers, scatters."""
+    for dtype in ("float32", "float16"):
+        side = math.isqrt(count(middle, dtype)) // 64 * 64
+        matrix = Operand((side, side), dtype)
+        yield Case("transpose", "x.T", (matrix,), lambda xp: lambda x: x.T.contiguous(), quick=True)
+        batch = Operand((max(1, count(middle, dtype) >> 20), 1024, 1024), dtype)
+        swap = lambda xp: lambda x: x.transpose(1, 2).contiguous()  # noqa: E731
+        yield Case("transpose", "batched", (batch,), swap, quick=dtype == "float32")
+    heads = Operand((count(middle, "float32") >> 21 or 1, 1024, 16, 128), "float32")
+    yield Case("transpose", "heads", (heads,), lambda xp: lambda x: x.transpose(1, 2).contiguous(), quick=True)
+    for dtype in ("float32", "bfloat16"):
+        table, tokens, width = 50304, middle >> 12, 1024
+        size = WIDTHS[dtype]
+        index = Operand((tokens,), "int64", below=table)
+        weight, wgrad = Operand((table, width), dtype), Operand((table, width), dtype, grad=True)
+        ct = Operand((tokens, width), dtype)
+        lookup = lambda xp: lambda w, i: xp.nn.functional.embedding(i, w)  # noqa: E731
+        # A row that is looked up twice may come from the cache: no more than the table has to be read.
+        read = min(tokens, table) * width * size
+        yield Case("gather", "embedding", (weight, index), lookup, tokens * (8 + width * size) + read, quick=True)
+        moved = tokens * (8 + width * size) + table * width * size
+        yield Case("scatter", "embedding gradient", (wgrad, index, ct), embedding_gradient, moved, quick=True)
+
+
+def others(middle: int) -> Iterator[Case]:
+    """Scans, sorts, random numbers, optimisers."""
+    n = count(middle, "float32")
+    for shape in ((n >> 16, 1 << 16), (n >> 10, 1 << 10), (n,)):
+        yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
+    for shape in ((n >> 12, 1 << 10), (n >> 4,)):
+        order = lambda xp: lambda x: tuple(xp.sort(x, dim=-1))  # noqa: E731
+        yield Case("sort", "sort", (Operand(shape),), order, quick=True)
+    for dtype in ("float32", "bfloat16"):
+        operands = (Operand((count(middle, dtype),), dtype),)
+        yield Case("random", "dropout", operands, dropout, exact=False, quick=dtype == "float32")
+    sizes = [(50304, 256), (1024, 256)] + [(1024, 256), (256,), (256, 1024), (1024,), (768, 256), (256,)] * 12
+    parts = tuple(Operand(size) for _ in range(4) for size in sizes)
+    moved = sum(math.prod(size) for size in sizes) * 4 * 7
+    yield Case("update", "AdamW, 74 parameters", parts, adamw, moved, quick=True)
+    side = math.isqrt(middle // 16)
+    big = tuple(Operand((side, side)) for _ in range(4) for _ in range(4))
+    yield Case("update", "AdamW, 4 parameters", big, adamw, 4 * side * side * 4 * 7, quick=True)
+
+
+def cases(quick: bool, middle: int = MIDDLE) -> list[Case]:
+    """All cases, or those of a quick run, one of each family first."""
+    families = (maps, rows, reductions, movements, others)
+    found = [c for family in families for c in family(middle) if c.quick or not quick]
+    first: dict[str, Case] = {}
+    for case in found:
+        first.setdefault(case.family, case)
+    return [*first.values(), *(c for c in found if c is not first[c.family])]
+
+
+# Inputs -----------------------------------------------------------------------------------------------
+
+_NOISE = 4_000_037
+
+
+def noise() -> np.ndarray:
+    """Normal numbers that inputs are cut out of; a prime number of them, so that rows differ."""
+    return np.random.default_rng(0).standard_normal(_NOISE, dtype=np.float32)
+
+
+def make_inputs(xp: Any, base: Any, operands: Sequence[Operand], dtypes: Any, offset: int) -> list[Any]:
+    """Arrays for the operands, from the noise, starting at another place for every offset."""
+    arrays = []
+    for number, operand in enumerate(operands):
+        size = math.prod(operand.shape)
+        start = (offset * 65_537 + number * 7_919) % _NOISE
+        values = xp.resize(xp.roll(base, -start), size)
+        if operand.below:
+            values = xp.abs(values * 1e6).astype(np.int64) % operand.below
+        else:
+            values = values.astype(dtypes[operand.dtype])
+        arrays.append(values.reshape(operand.shape))
+    return arrays

@@ -1,0 +1,99 @@
+"""The measurements as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.report import number
+
+Row = dict[str, Any]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned text, the first column to the left."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def error(row: Row) -> str:
+    """An error with one digit."""
+    return f"{row['error']:.0e}" if "error" in row else "–"
+
+
+def marks(row: Row, cache_bytes: int) -> str:
+    """What a reader has to know about a figure."""
+    found = []
+    if row.get("host_bound"):
+        found.append("host-bound")
+    if row.get("compiled") is False:
+        found.append("not compiled")
+    if row.get("bytes", cache_bytes) < cache_bytes:
+        found.append("below L2")
+    if row.get("spread", 0) > 0.1:
+        found.append(f"±{row['spread']:.0%}")
+    return ", ".join(found)
+
+
+def memory_table(rows: Sequence[Row], peers: Sequence[str], cache_bytes: int) -> str:
+    """Bandwidth of each case beside a copy of the same traffic."""
+    lines = [["kernel", "µs", "GB/s", "of copy", *(f"{p} µs" for p in peers), "error", "notes"]]
+    for row in rows:
+        name = f"{row['family']}: {row['title']}"
+        if "failed" in row:
+            lines.append([name, "failed", *[""] * (3 + len(peers)), row["failed"].split("\n")[0][:60]])
+            continue
+        others = [number(1e6 * row["peers"].get(p, {}).get("seconds", 0) or None) for p in peers]
+        figures = [number(1e6 * row["seconds"]), f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.0%}"]
+        lines.append([name, *figures, *others, error(row), marks(row, cache_bytes)])
+    return columns(lines)
+
+
+def product_table(rows: Sequence[Row]) -> str:
+    """Arithmetic of each product beside the library's."""
+    lines = [["product", "µs", "TFLOP/s", "library", "of library", "error", "notes"]]
+    for row in rows:
+        if "failed" in row:
+            lines.append([row["title"], "failed", "", "", "", "", row["failed"].split("\n")[0][:60]])
+            continue
+        library = row["blas"]
+        share = f"{row['of_blas']:.0%}" if "of_blas" in row else "–"
+        figures = [number(1e6 * row["seconds"]), number(row["tflops"]), number(library.get("tflops")), share]
+        lines.append([row["title"], *figures, error(row), marks(row, 0)])
+    return columns(lines)
+
+
+def launch_table(rows: Sequence[Row]) -> str:
+    """Host cost of calls."""
+    lines = [["calls of small kernels", "host µs", "µs from call to call", "host µs a kernel"]]
+    for row in rows:
+        if "failed" in row:
+            lines.append([row["title"], "failed", row["failed"].split("\n")[0][:60], ""])
+            continue
+        each = number(row["host_us"] / row["kernels"])
+        lines.append([row["title"], number(row["host_us"]), number(row["call_us"]), each])
+    return columns(lines)
+
+
+def text(result: dict[str, Any]) -> str:
+    """All tables of a run."""
+    about = result["device"]
+    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+    parts = [f"{result['date']}, {about['name']}; {versions}"]
+    if result["memory"]:
+        largest = max(result["copies"].values(), default=0.0)
+        parts.append(
+            f"fastest copy {largest:.0f} GB/s, bytes read and written; of copy: against one of the same traffic"
+        )
+        parts.append(memory_table(result["memory"], result["peers"], about.get("cache_bytes", 0)))
+    if result["products"]:
+        parts.append(product_table(result["products"]))
+    if result["launches"]:
+        parts.append(launch_table(result["launches"]))
+    if result["left_out"]:
+        parts.append(f"left out, for want of time: {', '.join(result['left_out'])}")
+    return "\n\n".join(parts)

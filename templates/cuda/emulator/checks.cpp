@@ -1,0 +1,323 @@
+// What is looked at before every access to memory. g++ puts a call before each; their names are those of its own
+// runtime for finding data races, in whose place this one stands.
+#include <string.h>
+#include <sys/mman.h>
+
+#include "state.h"
+
+namespace emulator {
+
+#define FAST static inline __attribute__((always_inline))
+
+enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8 };
+
+// Who has read since the last write: one thread, lanes of one warp, or threads of several warps or blocks.
+enum Readers : uint8_t { ONE, LANES, MANY };
+
+constexpr uint64_t MOST_CELLS = 1ull << 31;
+static Cell *cells, *shared_cells;
+static uint64_t shared_cells_size;
+static unsigned last_region, last_array;
+// For each block that has run: when it began, and when it last made its writes seen by others.
+static uint32_t *begun, *fenced;
+static uint64_t history_size;
+
+static Cell *reserve(uint64_t count) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;  // pages that are not used take no memory
+  return (Cell *)mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE, flags, -1, 0);
+}
+
+void begin_checks() {
+  last_region = last_array = 0;
+  if (!launch->checked) return;
+  if (!cells) cells = reserve(MOST_CELLS);
+  if (launch->shared_size > shared_cells_size) {
+    if (shared_cells) munmap(shared_cells, shared_cells_size * sizeof(Cell));
+    shared_cells = reserve(shared_cells_size = launch->shared_size);
+  }
+  uint64_t next = 0;
+  for (unsigned r = 0; r < launch->region_count; ++r) {
+    Region &region = launch->regions[r];
+    const uint64_t needed = (region.size + region.granule - 1) / region.granule;
+    region.first_cell = (uint32_t)next;
+    if (next + needed < MOST_CELLS) next += needed;  // else buffers share cells: only races are not told apart
+  }
+  for (unsigned a = 0; a < launch->array_count; ++a) {
+    launch->arrays[a].granule = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
+  }
+  const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+  if (blocks > history_size) {
+    delete[] begun;
+    delete[] fenced;
+    begun = new uint32_t[blocks], fenced = new uint32_t[blocks];
+    history_size = blocks;
+  }
+}
+
+void begin_block() {
+  if (!launch->checked) return;
+  begun[block_number] = block_start;
+  fenced[block_number] = 0;
+}
+
+void note_fence() {
+  if (launch->checked) fenced[block_number] = now++;
+}
+
+static uint32_t block_at(uint32_t time) {
+  uint32_t low = 0, high = block_number;
+  while (low < high) {
+    const uint32_t middle = (low + high + 1) / 2;
+    if (begun[middle] <= time) low = middle; else high = middle - 1;
+  }
+  return low;
+}
+
+static void place(Site site, int32_t &line, uint64_t &address) {
+  line = site.line;
+  address = site.address;
+}
+
+static Site site_of(uint32_t kept) {
+  const int line = (int)kept;
+  return line < 0 ? Site{0, -line} : Site{(uint64_t)launch->image + kept, 0};
+}
+
+static uint32_t kept_of(Site site) {
+  return site.line ? (uint32_t)-site.line : (uint32_t)(site.address - (uint64_t)launch->image);
+}
+
+[[noreturn]] static void report(Kind kind, const void *address, unsigned size, int access, Site site, int region) {
+  finding->kind = kind;
+  place(site, finding->line, finding->site);
+  finding->address = (uint64_t)address;
+  finding->size = size;
+  finding->access = access;
+  finding->region = region;
+  fail();
+}
+
+[[noreturn]] static void report_race(
+    const void *address, unsigned size, int access, Site site, int region, uint32_t time, uint32_t thread, int other,
+    uint32_t other_site) {
+  const uint32_t block = block_at(time);
+  unravel(block, launch->grid, finding->other_block);
+  unravel(thread, launch->block, finding->other_thread);
+  finding->other_access = other;
+  place(site_of(other_site), finding->other_line, finding->other_site);
+  report(RACE, address, size, access, site, region);
+}
+
+// Whether another block has let others see what it had done by that time.
+static __attribute__((noinline)) bool seen_by_others(uint32_t time) { return time <= fenced[block_at(time)]; }
+
+// Whether what a thread did at that time is sure to have been before what this thread does now; `start` is when the
+// memory began: a block's with the block, buffers with the launch.
+FAST bool ordered(uint32_t start, uint32_t time, uint32_t thread) {
+  if (time < start) return true;
+  if (time < block_start) return seen_by_others(time);
+  if (thread == (uint32_t)current || time < barrier_time) return true;
+  return thread / 32 == (uint32_t)current / 32 && time < warp_time[current / 32];
+}
+
+FAST bool reads_ordered(uint32_t start, const Cell &cell) {
+  if (cell.read < start) return true;
+  if (cell.readers == MANY) return cell.read < block_start ? ordered(start, cell.read, 0) : cell.read < barrier_time;
+  if (cell.readers == LANES && cell.read >= barrier_time && cell.read >= block_start) {
+    return cell.reader / 32 == current / 32 && cell.read < warp_time[current / 32];
+  }
+  return ordered(start, cell.read, cell.reader);
+}
+
+FAST void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
+  if (reads_ordered(start, cell)) {
+    cell.readers = ONE;  // what comes after this read comes after those before it too
+  } else {
+    cell.readers = cell.read >= block_start && cell.readers != MANY && cell.reader / 32 == current / 32 ? LANES : MANY;
+  }
+  cell.reader = current;
+  cell.read_atomic = atomic;
+  cell.read = now;
+  cell.read_site = kept_of(site);
+}
+
+FAST void check_race(
+    uint32_t start, Cell &cell, const void *address, unsigned size, int access, Site site, int region) {
+  const bool atomic = access & ATOMIC;
+  if (!(atomic && cell.write_atomic) && !ordered(start, cell.written, cell.writer)) {
+    // After an atomic operation of another block a plain one is taken to have waited for it.
+    if (!(cell.write_atomic && cell.written < block_start)) {
+      const int other = WRITES | (cell.write_atomic ? ATOMIC : 0);
+      report_race(address, size, access, site, region, cell.written, cell.writer, other, cell.write_site);
+    }
+  }
+  if (access & WRITES) {
+    if (!(atomic && cell.read_atomic) && !reads_ordered(start, cell) && !(cell.read_atomic && cell.read < block_start)) {
+      const int other = READS | (cell.read_atomic ? ATOMIC : 0);
+      report_race(address, size, access, site, region, cell.read, cell.reader, other, cell.read_site);
+    }
+    cell.written = now;
+    cell.writer = current;
+    cell.write_atomic = atomic;
+    cell.write_site = kept_of(site);
+  } else {
+    note_read(start, cell, atomic, site);
+  }
+}
+
+static Cell *cells_of(const Array &array) { return shared_cells + (array.start - launch->shared); }
+
+// From a cell for four bytes to one for each, when the first access of fewer comes.
+static void split_cells(Array &array) {
+  Cell *cell = cells_of(array);
+  for (uint64_t c = array.size / 4; c-- > 0;) {
+    const Cell whole = cell[c];
+    for (int part = 0; part < 4; ++part) cell[4 * c + part] = whole;
+  }
+  array.granule = 1;
+}
+
+static void check_shared(char *address, unsigned size, int access, Site site) {
+  unsigned a = last_array;
+  if (a >= launch->array_count || address < launch->arrays[a].start ||
+      address + size > launch->arrays[a].start + launch->arrays[a].size) {
+    for (a = 0; a < launch->array_count; ++a) {
+      const Array &array = launch->arrays[a];
+      if (address >= array.start && address + size <= array.start + array.size) break;
+    }
+    if (a == launch->array_count) {
+      for (unsigned g = 0; g < launch->guard_count; ++g) {
+        if ((uint64_t)(address - launch->guards[g].start) < launch->guards[g].size) return;
+      }
+      report(SHARED_BOUNDS, address, size, access, site, -1);
+    }
+    last_array = a;
+  }
+  if (access & ALIGNED && (uint64_t)address % size) report(MISALIGNED, address, size, access, site, (int)a);
+  Array &array = launch->arrays[a];
+  const uint64_t offset = address - array.start;
+  if (array.granule > 1 && (offset | size) % 4) split_cells(array);
+  Cell *cell = cells_of(array);
+  for (uint64_t c = offset / array.granule; c < (offset + size) / array.granule; ++c) {
+    if (access & READS && cell[c].written < block_start) report(UNINITIALISED, address, size, access, site, (int)a);
+    check_race(block_start, cell[c], address, size, access, site, (int)a);
+  }
+}
+
+static bool find_region(char *address) {
+  unsigned low = 0, high = launch->region_count;
+  while (low < high) {  // the last that starts at the address or before it
+    const unsigned middle = (low + high) / 2;
+    if (launch->regions[middle].start <= address) low = middle + 1; else high = middle;
+  }
+  if (!low) return false;
+  last_region = low - 1;
+  return true;
+}
+
+static void check_global(char *address, unsigned size, int access, Site site) {
+  const Region *region = launch->regions + last_region;
+  const auto inside = [&] { return address >= region->start && address + size <= region->start + region->size; };
+  if (!launch->region_count || !inside()) {
+    if (address >= launch->image && address < launch->image_end) return;
+    const bool found = find_region(address);
+    region = launch->regions + last_region;
+    if (!found || !inside()) report(BOUNDS, address, size, access, site, found ? (int)last_region : -1);
+  }
+  const int number = (int)last_region;
+  if (access & ALIGNED && (uint64_t)address % size) report(MISALIGNED, address, size, access, site, number);
+  if (access & WRITES && !region->writable) report(READ_ONLY, address, size, access, site, number);
+  const uint64_t offset = address - region->start;
+  if (region->owners) {
+    uint16_t *owners = region->owners + offset;
+    const uint16_t own = (uint16_t)region->owner;
+    for (unsigned i = 0; i < size; ++i) {
+      if (access & READS && owners[i] != own) {
+        finding->value = owners[i];
+        report(owners[i] ? TAKEN : UNWRITTEN, address, size, access, site, number);
+      }
+      if (access & WRITES) owners[i] = own;
+    }
+  }
+  Cell *cell = cells + region->first_cell;
+  for (uint64_t c = offset / region->granule; c <= (offset + size - 1) / region->granule; ++c) {
+    check_race(launch_start, cell[c], address, size, access, site, number);
+  }
+}
+
+static void check(const void *where, unsigned size, int access, Site site) {
+  char *address = (char *)where;
+  if ((uint64_t)(address - stacks) < MOST_THREADS * STACK) return;  // a thread's own
+  if (!launch || !size) return;
+  if ((uint64_t)(address - launch->shared) < launch->shared_size) return check_shared(address, size, access, site);
+  check_global(address, size, access, site);
+  if (access & ATOMIC && access & READS) note_polling(site);
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+#define HERE (Site{(uint64_t)__builtin_return_address(0) - 1, 0})
+#define CHECKS(size)                                                                                           \
+  void __tsan_read##size(void *p) { check(p, size, READS | ALIGNED, HERE); }                                   \
+  void __tsan_write##size(void *p) { check(p, size, WRITES | ALIGNED, HERE); }                                 \
+  void __tsan_unaligned_read##size(void *p) { check(p, size, READS, HERE); }                                   \
+  void __tsan_unaligned_write##size(void *p) { check(p, size, WRITES, HERE); }                                 \
+  void __tsan_volatile_read##size(void *p) { check(p, size, READS | ATOMIC | ALIGNED, HERE); }                 \
+  void __tsan_volatile_write##size(void *p) { check(p, size, WRITES | ATOMIC | ALIGNED, HERE); }               \
+  void __tsan_unaligned_volatile_read##size(void *p) { check(p, size, READS | ATOMIC, HERE); }                 \
+  void __tsan_unaligned_volatile_write##size(void *p) { check(p, size, WRITES | ATOMIC, HERE); }
+
+extern "C" {
+CHECKS(1)
+CHECKS(2)
+CHECKS(4)
+CHECKS(8)
+CHECKS(16)
+void __tsan_read_range(void *p, unsigned long size) { check(p, (unsigned)size, READS, HERE); }
+void __tsan_write_range(void *p, unsigned long size) { check(p, (unsigned)size, WRITES, HERE); }
+void __tsan_vptr_update(void *, void *) {}
+void __tsan_func_entry(void *) {}
+void __tsan_func_exit() {}
+void __tsan_init() {}
+
+void emulator_atomic(const void *address, unsigned size, int access, int line) {
+  if (launch->checked) return check(address, size, access | ATOMIC | ALIGNED, Site{0, line});
+  if (access != WRITES) note_polling(Site{0, line});
+}
+
+// An index outside of an array whose size its type tells; see libubsan for the layouts.
+struct TypeDescriptor {
+  uint16_t kind, info;
+  char name[1];
+};
+struct OutOfBounds {
+  const char *file;
+  uint32_t line, column;
+  const TypeDescriptor *array, *index;
+};
+void __ubsan_handle_out_of_bounds(OutOfBounds *data, unsigned long index) {
+  const unsigned bits = 1u << (data->index->info >> 1);
+  const int shift = bits < 64 ? 64 - (int)bits : 0;
+  const int64_t value = (int64_t)((uint64_t)index << shift);
+  finding->value = data->index->info & 1 ? value >> shift : (int64_t)((uint64_t)value >> shift);
+  strncpy(finding->text, data->array->name, sizeof finding->text - 1);
+  report(INDEX, nullptr, 0, 0, Site{0, (int)data->line}, -1);
+}
+
+// A pointer to a type that needs more alignment than the address has, whichever part of it is accessed.
+struct Mismatch {
+  const char *file;
+  uint32_t line, column;
+  const TypeDescriptor *type;
+  uint8_t log_alignment, kind;
+};
+void __ubsan_handle_type_mismatch_v1(Mismatch *data, void *address) {
+  const int64_t alignment = 1ll << data->log_alignment;
+  if ((uint64_t)address % alignment == 0) return;
+  finding->value = alignment;
+  strncpy(finding->text, data->type->name, sizeof finding->text - 1);
+  report(POINTER, address, 0, data->kind == 1 ? WRITES : READS, Site{0, (int)data->line}, -1);
+}
+}

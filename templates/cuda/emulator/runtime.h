@@ -1,0 +1,25 @@
+// What the emulator's runtime and the code compiled for it agree on; `tracec/runtime/emulator_library.py` mirrors it.
+#pragma once
+
+struct EmulatorIndex {
+  unsigned x, y, z;
+};
+
+// What the lanes of a warp do together.
+// EMULATOR_ACTIVE asks who is there.
+enum EmulatorCollective { EMULATOR_SYNC, EMULATOR_SHUFFLE, EMULATOR_BALLOT, EMULATOR_MATCH, EMULATOR_ACTIVE };
+
+// What the threads of a block find out at a barrier.
+enum EmulatorVote { EMULATOR_NONE, EMULATOR_OR, EMULATOR_AND, EMULATOR_COUNT };
+
+// What an atomic operation does to memory.
+enum EmulatorAccess { EMULATOR_READ = 1, EMULATOR_WRITE = 2, EMULATOR_UPDATE = 3 };
+
+extern "C" {
+int emulator_barrier(int vote, int value, int line);
+unsigned long long emulator_warp(int collective, unsigned mask, unsigned long long value, int source, int line);
+unsigned emulator_lane();
+void emulator_fence();
+// Before an access that may be of memory which other threads use at the same time: atomic and volatile-like ones.
+void emulator_atomic(const void *address, unsigned size, int access, int line);
+}

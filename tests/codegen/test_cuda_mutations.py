@@ -1,0 +1,164 @@
+"""The emulator bites: take one barrier, test or term away from a kernel, and it says so, or the values are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tests.codegen import kernels as k
+from tests.codegen.emulated import Emulated, emulate, needs_compiler
+from tests.codegen.test_cuda_values import arguments, compare
+from tracec.codegen.cuda import CudaKernel, render_kernel
+from tracec.errors import EmulatorError
+from tracec.ir.kernel import Kernel
+from tracec.runtime.emulator_launch import ORDERS
+from tracec.runtime.interpreter import run_kernel
+
+pytestmark = needs_compiler
+
+#: A kernel of each family and schedule, with sizes that nothing divides.
+KERNELS: dict[str, Kernel] = {
+    "map": k.chain(257),
+    "map of packs": k.chain(1028),
+    "map of views": k.padded(5, 7),
+    "map of a broadcast": k.broadcast(33, 31),
+    "gather": k.gather(9, 20, 3),
+    "row of a warp": k.row_sum(17, 33),
+    "row of a block": k.row_sum(3, 5119),
+    "row that is kept": k.batch_norm(5, 3, 300),
+    "row in place": k.running(3, 5000),
+    "column": k.column_shares(100, 33),
+    "column in place": k.running(33, 100, "column"),
+    "full": k.full_sum(5003),
+    "transpose": k.transpose(2, 33, 65),
+    "scan": k.scan(3, 4099, columns=2),
+    "scan side by side": k.scan(2, 307, columns=17),
+    "scatter": k.scatter(10, 5, 3),
+    "product": k.dot(2, 33, 35, 37),
+    "convolution": k.conv(2, 3, 17, 5),
+}
+
+_COMPARISON = re.compile(r"(?<=[(&|=?] )?\b[\w.]+(?: % \d+u?)? (<|>=|==|<=|>) [\w.]+")
+_TERM = re.compile(r"\b\d+ \* (\w+) \+ ")
+_LOOP = re.compile(r"(for \(.*?; \w+ < )(\d+)(u?; \+\+)")
+_ACCESS = re.compile(r"\[|_pack<")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change of a source.
+
+    Attributes:
+        family: The kernel's name in `KERNELS`.
+        what: What is taken away.
+        start: Where the changed text starts.
+        old: What stands there.
+        new: What comes in its place.
+    """
+
+    family: str
+    what: str
+    start: int
+    old: str
+    new: str
+
+    def __call__(self, rendered: CudaKernel) -> CudaKernel:
+        text = rendered.source
+        shift = text.index("__global__") + self.start
+        assert text[shift:].startswith(self.old) and self.old != self.new
+        return replace(rendered, source=text[:shift] + self.new + text[shift + len(self.old) :])
+
+
+def mutations(family: str, text: str) -> Iterator[Mutation]:
+    """Every change of a kernel's text that must not go unnoticed."""
+    start = 0
+    for line in text.splitlines(keepends=True):
+        code = line.split("//")[0]
+        if "__syncthreads();" in code:
+            yield Mutation(family, "barrier", start + code.index("__syncthreads();"), "__syncthreads();", "")
+        loop = _LOOP.search(code)
+        if loop and int(loop[2]) > 1:
+            yield Mutation(family, "last turn", start + loop.start(2), loop[2], str(int(loop[2]) - 1))
+        if "for (" not in code and ("if (" in code or "const bool" in code or " ? " in code):
+            for found in _COMPARISON.finditer(code):
+                always = "true" if found[1] in ("<", "==", "<=") or " ? " in code else "false"
+                yield Mutation(family, "test", start + found.start(), found[0], always)
+        if _ACCESS.search(code):
+            for found in _TERM.finditer(code):
+                if f"const int {found[1]} = 0;" not in text:
+                    yield Mutation(family, "term", start + found.start(), found[0], "")
+        start += len(line)
+
+
+def all_mutations() -> list[Mutation]:
+    found: list[Mutation] = []
+    for number, (family, kernel) in enumerate(KERNELS.items()):
+        source = render_kernel(replace(kernel, name=f"k0_{kernel.name}_{number:04}")).source
+        found += mutations(family, source[source.index("__global__") :])
+    return found
+
+
+def wrong(one: Emulated) -> str:
+    """What shows that a kernel is wrong; nothing where all is well."""
+    given = arguments(one.kernel)
+    for array in given:  # the largest comes last, so that no maximum is the same without the last of its parts
+        if array.dtype.kind == "f":
+            array.reshape(-1)[-1:] = 9
+    expected = [a.copy() for a in given]
+    run_kernel(one.kernel, expected)
+    for order in ORDERS:
+        try:
+            for want, have in zip(expected, one.run(given, order), strict=True):
+                compare(one.kernel, want, have)
+        except (EmulatorError, AssertionError) as error:
+            return str(error)
+    return ""
+
+
+def test_every_mistake_is_found() -> None:
+    made = all_mutations()
+    for what, least in {"barrier": 8, "test": 15, "term": 10, "last turn": 10}.items():
+        assert sum(m.what == what for m in made) >= least
+    assert {m.family for m in made} == set(KERNELS)
+    kernels = [KERNELS[m.family] for m in made]
+    missed = []
+    for mutation, one in zip(made, emulate(kernels, lambda n, rendered: made[n](rendered)), strict=True):
+        if not wrong(one):
+            source = one.program.kernels[0].source
+            missed.append(f"{mutation}\n{source}")
+    assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
+
+
+#: Mistakes in kernels whose loops end by a ``break``, so that not every change of theirs comes to an end.
+CHOSEN = {
+    "first barrier of a product": (k.dot(1, 70, 71, 90), "__syncthreads();\n  int turn", "int turn"),
+    "last barrier of a product": (k.dot(1, 70, 71, 90), "put(turn);\n    __syncthreads();", "put(turn);"),
+    "turn of a product": (k.dot(1, 70, 71, 90), "turn ^= 1;", ""),
+    "bound of a product": (k.dot(1, 70, 71, 90), "k < 90u", "k < 91u"),
+    "bound of the sums": (k.dot(1, 70, 71, 90), "if (m >= 70u || n >= 71u) continue;", ""),
+    "last column": (k.dot(1, 70, 71, 90), "n >= 71u", "n >= 70u"),
+    "sums of parts": (k.dot(1, 64, 64, 8192), "split * ", "0u * "),
+    "chunks of a scan": (k.scan(1, 40000), "left < piece", "left + 1 < piece"),
+    "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
+    "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
+    "last of a put": (k.scatter(1000, 5, 4, add=False), "key_of(at + 1) == key", "false"),
+}
+
+
+def test_chosen_mistakes_are_found() -> None:
+    def broken(number: int, rendered: CudaKernel) -> CudaKernel:
+        _, old, new = list(CHOSEN.values())[number]
+        assert old in rendered.source
+        return replace(rendered, source=rendered.source.replace(old, new))
+
+    made = emulate([kernel for kernel, _, _ in CHOSEN.values()], broken)
+    assert not [what for what, one in zip(CHOSEN, made, strict=True) if not wrong(one)]
+
+
+def test_without_mistakes_nothing_is_found() -> None:
+    for family, one in zip(KERNELS, emulate(list(KERNELS.values())), strict=True):
+        assert not wrong(one), family
+    assert np.isfinite(arguments(KERNELS["map"])[0]).all()

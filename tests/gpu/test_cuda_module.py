@@ -1,0 +1,94 @@
+"""``tracec.cuda`` on a device: what it is, its memory, streams and events."""
+
+from __future__ import annotations
+
+import pytest
+
+import tracec
+from tests.gpu.place import needs_device
+from tracec import cuda
+from tracec.errors import ArgumentError, DeviceError
+
+pytestmark = needs_device
+
+MIB = 1 << 20
+
+
+def test_devices():
+    assert cuda.is_available() and cuda.device_count() >= 1
+    assert cuda.current_device() == 0
+    tracec.ones(2, device="cuda")
+    assert cuda.is_initialized()
+    with cuda.device(0):
+        assert tracec.ones(2, device="cuda").device == "cuda:0"
+    with pytest.raises(DeviceError, match="CUDA devices"):
+        cuda.set_device(63)
+    assert cuda.current_device() == 0
+
+
+def test_properties():
+    found = cuda.get_device_properties("cuda")
+    assert found.name == cuda.get_device_name() and found.name
+    assert (found.major, found.minor) == cuda.get_device_capability(0) >= (7, 0)
+    assert found.total_memory > 1 << 30 and found.multi_processor_count > 1 and found.warp_size == 32
+    assert found.L2_cache_size > 0 and found.shared_memory_per_block >= 48 << 10
+
+
+def test_memory_in_use():
+    free, total = cuda.mem_get_info()
+    assert 0 < free <= total
+    before = cuda.memory_allocated()
+    x = tracec.zeros(MIB, device="cuda")
+    assert cuda.memory_allocated() - before == 4 * MIB
+    assert cuda.memory_reserved() >= cuda.memory_allocated()
+    del x
+    assert cuda.memory_allocated() == before
+    cuda.empty_cache()
+    assert cuda.memory_reserved() >= before
+
+
+def test_the_peak():
+    cuda.reset_peak_memory_stats()
+    before = cuda.memory_allocated()
+    x = tracec.zeros(8 * MIB, device="cuda")
+    y = x + 1
+    del x, y
+    assert cuda.max_memory_allocated() - before >= 64 * MIB
+    assert cuda.memory_allocated() == before
+    stats = cuda.memory_stats()
+    assert stats["allocated_bytes.all.peak"] == cuda.max_memory_allocated()
+    assert stats["allocated_bytes.all.current"] == before
+    cuda.reset_peak_memory_stats()
+    assert cuda.max_memory_allocated() == before
+
+
+def test_streams():
+    stream, default = cuda.Stream(), cuda.default_stream()
+    assert cuda.current_stream() == default and default.cuda_stream == 0
+    assert stream != default and stream.device == "cuda:0" and hash(stream) != hash(default)
+    with stream:
+        assert cuda.current_stream() == stream
+        with cuda.stream(default), cuda.stream(None):
+            assert cuda.current_stream() == default
+        assert cuda.current_stream() == stream
+    assert cuda.current_stream() == default
+    event = stream.record_event()
+    default.wait_event(event)
+    default.wait_stream(stream)
+    stream.synchronize()
+    assert stream.query() and event.query()
+
+
+def test_events_that_do_not_time():
+    a, b = cuda.Event(), cuda.Event(enable_timing=True)
+    with pytest.raises(ArgumentError, match="does not time"):
+        a.elapsed_time(b)
+    with pytest.raises(ArgumentError, match="was not recorded"):
+        cuda.Event(enable_timing=True).elapsed_time(b)
+
+
+def test_seeds():
+    cuda.manual_seed(4)
+    first = tracec.rand(5, device="cuda").tolist()
+    cuda.manual_seed_all(4)
+    assert tracec.rand(5, device="cuda").tolist() == first

@@ -1,0 +1,84 @@
+"""Mistakes with devices end in an error that says what was given and where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.gpu.place import compiled, fetch, needs_device, put
+from tracec.errors import ArgumentTypeError, DeviceError, OutOfMemoryError, TracecError
+
+pytestmark = needs_device
+
+
+def test_operands_on_two_devices():
+    x, y = tracec.ones(3, device="cuda"), tracec.ones(3)
+    with pytest.raises(DeviceError, match=r"add: expected all tensors to be on the same device") as error:
+        x + y
+    assert "test_device_errors.py" in str(error.value) and "hint" in str(error.value)
+    with pytest.raises(DeviceError, match="same device"):
+        compiled(lambda a, b: a * b)(x, y)
+
+
+def test_a_number_on_the_cpu_goes_along():
+    x = tracec.ones(3, device="cuda")
+    assert (x * tracec.tensor(2.0)).tolist() == [2, 2, 2]
+    run = compiled(lambda a, b: a * b)
+    for k in range(3):
+        assert run(x, tracec.tensor(float(k))).tolist() == [k] * 3
+
+
+def test_cpu_tensors_given_to_a_function_for_cuda():
+    run = tracec.compile(lambda x: x * 2, target="cuda", launcher="gpu")
+    with pytest.raises(TracecError, match="cpu") as error:
+        [run(tracec.ones(3)) for _ in range(2)]
+    assert "hint" in str(error.value)
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(DeviceError, match=r"this machine has \d+ CUDA devices"):
+        tracec.ones(3, device="cuda:63")
+
+
+def test_a_tensor_on_the_device_is_no_numpy_array():
+    with pytest.raises(ArgumentTypeError, match="can't convert cuda:0 device type tensor to numpy"):
+        np.asarray(tracec.ones(3, device="cuda"))
+
+
+def test_moving_within_a_compiled_function():
+    with pytest.raises(TracecError, match="cannot be part of a compiled function"):
+        compiled(lambda x: x.cpu() * 2)(tracec.ones(3, device="cuda"))
+
+
+def test_no_memory_eagerly():
+    with pytest.raises(OutOfMemoryError, match=r"no memory on cuda:0 for \d+ bytes") as error:
+        tracec.ones(1 << 45, device="cuda") + 1
+    assert "test_device_errors.py" in str(error.value)
+    assert isinstance(error.value, tracec.cuda.OutOfMemoryError)
+    assert (tracec.ones(3, device="cuda") + 1).tolist() == [2, 2, 2]
+
+
+def test_no_memory_for_a_compiled_function_lists_the_largest_buffers():
+    cupy = pytest.importorskip("cupy")
+
+    def function(x):
+        y = (x @ x).relu()
+        z = (y @ x).relu()
+        return z @ y
+
+    run, x = compiled(function), put(np.eye(2048, dtype=np.float32))
+    run(x)
+    pool, limit = cupy.get_default_memory_pool(), cupy.get_default_memory_pool().get_limit()
+    tracec.cuda.synchronize()
+    tracec.cuda.empty_cache()
+    pool.set_limit(size=pool.used_bytes() + (1 << 20))
+    try:
+        with pytest.raises(OutOfMemoryError) as error:
+            run(x)
+    finally:
+        pool.set_limit(size=limit)
+    text = str(error.value)
+    assert "test_device_errors.py:" in text
+    assert any(size in text for size in ("16777216", "16,777,216", "16.0 MiB", "16.8 MB"))
+    np.testing.assert_array_equal(fetch(run(x)), np.eye(2048))

@@ -1,0 +1,87 @@
+"""Every operator on the device, eagerly (CuPy) and compiled (generated CUDA), against its eager rule in float64.
+
+All samples of an operator are one function, so that there is one compilation for each operator: its first call
+computes eagerly and records, its second one runs the kernels. With the samples goes the first of them in every
+element type that the operator takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.gpu.place import DEVICE, compiled, epsilon, fetch, on_gpu, put, runs_compiled
+from tests.ops.test_table import NAMED, draw, graph_of
+from tracec.errors import TracecError
+from tracec.ir import dtype as dt
+from tracec.record.promote import Operand, promote
+
+pytestmark = on_gpu
+
+OPERATORS = [op for op in NAMED if op.name != "constant"]
+
+
+class Case:
+    """One application of an operator: operands, parameters and the result in float64, rounded."""
+
+    def __init__(self, op, sample, dtypes=None):
+        self.op, self.params = op, dict(sample.params)
+        if "device" in dict(op.defaults):
+            self.params["device"] = DEVICE if DEVICE == "cpu" else f"{DEVICE}:0"
+        self.arrays = draw(sample, op.name, dtypes)
+        # Tensors of narrow integers are summed as int64, where nodes are taken as they are.
+        op, dtypes = promote(op, [Operand(dt.of_numpy(a.dtype), a.ndim) for a in self.arrays])
+        self.type = graph_of(op, sample, dtypes).outputs[0].type
+        wide = [a.astype(np.float64 if d.kind == "f" else d.numpy) for a, d in zip(self.arrays, dtypes, strict=True)]
+        params = {k: dt.float64 if isinstance(v, dt.DType) and v.kind == "f" else v for k, v in sample.params.items()}
+        exact = np.asarray(op.eager(np, *wide, **dict(op.bind(params))))
+        self.expected = exact.astype(self.type.dtype.numpy)
+
+    def __call__(self, operands):
+        found = self.op(*operands, **self.params)
+        # A view computes nothing: ask for its elements.
+        return found.clone() if self.op.family == "view" else found
+
+    def check(self, tensor, way):
+        found, expected = fetch(tensor), self.expected
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype), way
+        eps = epsilon(self.type.dtype)
+        if self.type.dtype.kind == "f":
+            found, expected = found.astype(np.float64), expected.astype(np.float64)
+        scale = max(1.0, float(np.abs(expected).max(initial=0, where=np.isfinite(expected)))) if eps else 0.0
+        message = f"{way}: {self.op.name} of {[a.dtype.name for a in self.arrays]}, {self.params}"
+        np.testing.assert_allclose(found, expected, rtol=16 * eps, atol=8 * eps * scale, err_msg=message)
+
+
+def in_other_dtypes(op):
+    """The first sample in each element type that is taken; conditions and positions keep theirs."""
+    sample = op.samples[0]
+    if not sample.args or op.name == "random_bits":
+        return
+    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind == "f" for a in sample.args]
+    if op.name == "where":
+        changes[0] = False
+    for dtype in dt.ALL:
+        dtypes = [dtype if c else a.dtype for c, a in zip(changes, sample.args, strict=True)]
+        try:
+            graph_of(op, sample, dtypes)
+        except TracecError:
+            continue  # refused, which the table test looks at
+        yield Case(op, sample, dtypes)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:numpy")
+@pytest.mark.parametrize("op", OPERATORS, ids=str)
+def test_operator(op):
+    cases = [*(Case(op, sample) for sample in op.samples), *in_other_dtypes(op)]
+
+    def function(*operands):
+        rest = iter(operands)
+        return [case([next(rest) for _ in case.arrays]) for case in cases]
+
+    run = compiled(function)
+    operands = [put(a) for case in cases for a in case.arrays]
+    for way in ("eager", "compiled"):
+        for case, tensor in zip(cases, run(*operands), strict=True):
+            case.check(tensor, way)
+    assert runs_compiled(run)

@@ -1,0 +1,28 @@
+"""Every operator's eager rule on arrays that keep CuPy's rules, against the same on NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.doubles import cupy as double
+from tests.ops.test_table import CASES, draw, eager, graph_of
+from tracec.ir.evaluate import evaluate
+
+
+@pytest.mark.parametrize("op, sample", CASES)
+def test_eager_rules_do_what_cupy_can(op, sample):
+    operands = draw(sample, op.name)
+    expected = eager(op, sample, operands)
+    with double.installed() as cupy:
+        node = graph_of(op, sample).outputs[0]
+        if op.name == "constant":
+            found = evaluate(graph_of(op, sample), [])[0]
+        else:
+            found = node.op.eager(cupy, *map(cupy.array, operands), **dict(node.params))
+        assert isinstance(found, (cupy.ndarray, np.ndarray))
+        if not isinstance(found, np.ndarray):
+            found = found.get()
+    np.testing.assert_allclose(
+        np.asarray(found, np.float64), np.asarray(expected, np.float64), rtol=1e-3 if expected.itemsize < 4 else 1e-5
+    )

@@ -1,0 +1,109 @@
+"""``tracec.cuda`` where there is no GPU; tests/gpu/test_cuda_module.py has it on one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import tracec
+from tracec import cuda
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
+from tracec.record import backend
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch):
+    def refuse(device):
+        raise DeviceError(f"device {device}: no CUDA device can be reached", hint="the CPU is device 'cpu'")
+
+    monkeypatch.setattr(backend, "_find", refuse)
+    monkeypatch.setattr(backend, "_REACHED", {})
+
+
+def test_nothing_there_is_no_error():
+    assert cuda.is_available() is False
+    assert cuda.device_count() == 0
+    assert cuda.is_initialized() is False
+
+
+def test_seeding_without_a_device_does_nothing():
+    cuda.manual_seed(3)
+    cuda.manual_seed_all(3)
+    tracec.manual_seed(1)
+    first = tracec.rand(3)
+    tracec.manual_seed(1)
+    cuda.manual_seed(3)
+    assert tracec.rand(3).equal(first)
+
+
+NEEDS_A_DEVICE = {
+    "current_device": cuda.current_device,
+    "set_device": lambda: cuda.set_device(0),
+    "device": lambda: cuda.device(0).__enter__(),
+    "synchronize": cuda.synchronize,
+    "get_device_name": cuda.get_device_name,
+    "get_device_capability": lambda: cuda.get_device_capability("cuda:0"),
+    "get_device_properties": cuda.get_device_properties,
+    "mem_get_info": cuda.mem_get_info,
+    "memory_allocated": cuda.memory_allocated,
+    "memory_reserved": cuda.memory_reserved,
+    "max_memory_allocated": cuda.max_memory_allocated,
+    "reset_peak_memory_stats": cuda.reset_peak_memory_stats,
+    "memory_stats": cuda.memory_stats,
+    "empty_cache": cuda.empty_cache,
+    "set_per_process_memory_fraction": lambda: cuda.set_per_process_memory_fraction(0.5),
+    "Stream": cuda.Stream,
+    "current_stream": cuda.current_stream,
+    "default_stream": cuda.default_stream,
+    "Event": cuda.Event,
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_A_DEVICE)
+def test_what_needs_a_device_says_so(name):
+    with pytest.raises(DeviceError, match="no CUDA device can be reached"):
+        NEEDS_A_DEVICE[name]()
+
+
+def test_every_name_is_tried_here_or_needs_no_device():
+    others = {"DeviceProperties", "OutOfMemoryError", "device_count", "is_available", "is_initialized"}
+    others |= {"manual_seed", "manual_seed_all", "stream"}
+    assert {*NEEDS_A_DEVICE, *others} == set(cuda.__all__)
+
+
+@pytest.mark.parametrize(
+    "given, error, text",
+    [
+        ("cpu", DeviceError, "'cpu' is no CUDA device"),
+        (-1, DeviceError, "there is no CUDA device -1"),
+        ("gpu", DeviceError, "there is no device 'gpu'"),
+        (1.5, ArgumentTypeError, "takes a name or a number, float given"),
+    ],
+)
+def test_names_that_are_no_cuda_device(given, error, text):
+    with pytest.raises(error, match=text):
+        cuda.set_device(given)
+    assert backend.current_index() == 0
+
+
+def test_a_fraction_that_is_none():
+    with pytest.raises(ArgumentError, match="fraction=0"):
+        cuda.set_per_process_memory_fraction(0)
+
+
+def test_no_stream_to_change_to_is_no_change():
+    with cuda.stream(None):
+        pass
+
+
+def test_the_error_for_lack_of_memory_is_pythons_too():
+    assert cuda.OutOfMemoryError is OutOfMemoryError
+    assert issubclass(OutOfMemoryError, MemoryError) and issubclass(OutOfMemoryError, RuntimeError)
+
+
+def test_looking_at_the_module_imports_no_cupy():
+    code = "import sys, tracec; tracec.cuda.Event; print('cupy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

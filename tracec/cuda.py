@@ -1,0 +1,359 @@
+"""CUDA devices, memory, streams and events under the names of ``torch.cuda``, over CuPy.
+
+Memory is CuPy's pool, streams are CuPy's streams: arrays and streams of CuPy's own programs mix with these.
+Without CuPy or a GPU, ``is_available()`` is False and ``device_count()`` is 0; what needs a device raises DeviceError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
+from tracec.record import backend
+from tracec.record.backend import Device, is_available, is_initialized
+from tracec.record.check import settle
+from tracec.record.random import default_generator
+from tracec.runtime.peaks import Peaks
+from tracec.runtime.properties import DeviceProperties, properties_of
+
+#: A device by name or number; None for the current one.
+Place = str | int | Device | None
+
+
+def _index(place: Place) -> int:
+    """The number of a CUDA device.
+
+    Raises:
+        DeviceError: it is the CPU, or there is no such device.
+    """
+    if place is None:
+        return backend.current_index()
+    if isinstance(place, int) and not isinstance(place, bool):
+        if place < 0:
+            raise DeviceError(f"device: there is no CUDA device {place}", hint="devices count from 0")
+        return place
+    if not isinstance(place, str):
+        raise ArgumentTypeError(f"device: takes a name or a number, {type(place).__name__} given", hint="'cuda:0' or 0")
+    found = Device(place)
+    if found.index is None:
+        raise DeviceError(f"device: {place!r} is no CUDA device", hint="use 'cuda' or 'cuda:N'")
+    return found.index
+
+
+def _cupy(place: Place = None) -> Any:
+    """CuPy, once the device is known to be there."""
+    return backend.module(f"cuda:{_index(place)}")
+
+
+# Devices ----------------------------------------------------------------------------------------------
+
+
+def device_count() -> int:
+    """How many CUDA devices there are; 0 where none can be reached."""
+    return int(_cupy(0).cuda.runtime.getDeviceCount()) if is_available() else 0
+
+
+def current_device() -> int:
+    """The number of the device that ``cuda`` names.
+
+    Raises:
+        DeviceError: there is no CUDA device.
+    """
+    _cupy()
+    return backend.current_index()
+
+
+def set_device(device: Place) -> None:
+    """Make ``cuda`` name this device."""
+    backend.set_current(_index(device))
+
+
+class device:
+    """Within, ``cuda`` names this device: ``with tracec.cuda.device(1): ...``.
+
+    Args:
+        device: Its name or number; None changes nothing.
+    """
+
+    def __init__(self, device: Place) -> None:
+        self.idx = _index(device)
+        self._before = 0
+
+    def __enter__(self) -> device:
+        self._before = backend.current_index()
+        backend.set_current(self.idx)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        backend.set_current(self._before)
+
+
+def synchronize(device: Place = None) -> None:
+    """Wait for all work on a device.
+
+    Raises:
+        TracecError: an index or a class that was given before is out of range.
+    """
+    with backend.on(f"cuda:{_index(device)}"):
+        _cupy(device).cuda.runtime.deviceSynchronize()
+    settle(wait=True)
+
+
+def get_device_properties(device: Place = None) -> DeviceProperties:
+    """What a device is: name, compute capability, memory, multiprocessors."""
+    return properties_of(_cupy(device), _index(device))
+
+
+def get_device_name(device: Place = None) -> str:
+    """The maker's name of a device."""
+    return get_device_properties(device).name
+
+
+def get_device_capability(device: Place = None) -> tuple[int, int]:
+    """The compute capability: ``(9, 0)`` for sm_90."""
+    found = get_device_properties(device)
+    return found.major, found.minor
+
+
+# Memory -----------------------------------------------------------------------------------------------
+
+_peaks: list[Peaks] = []
+
+
+def _started(place: Place) -> Peaks:
+    if not _peaks:
+        _peaks.append(Peaks(_cupy(place)))
+    return _peaks[0]
+
+
+def _pool(place: Place, count: str) -> int:
+    with backend.on(f"cuda:{_index(place)}"):
+        return int(getattr(_cupy(place).get_default_memory_pool(), count)())
+
+
+def mem_get_info(device: Place = None) -> tuple[int, int]:
+    """Free and total bytes of a device, as the driver tells them."""
+    with backend.on(f"cuda:{_index(device)}"):
+        free, total = _cupy(device).cuda.runtime.memGetInfo()
+    return int(free), int(total)
+
+
+def memory_allocated(device: Place = None) -> int:
+    """Bytes that arrays have from CuPy's pool now, rounded up to the pool's blocks of 512."""
+    return _pool(device, "used_bytes")
+
+
+def memory_reserved(device: Place = None) -> int:
+    """Bytes that CuPy's pool has from the driver, in use or kept for later."""
+    return _pool(device, "total_bytes")
+
+
+def max_memory_allocated(device: Place = None) -> int:
+    """The most bytes in use at a time.
+
+    CuPy's pool keeps no such number. It is counted by a hook on the pool from the first call of this function or of
+    `reset_peak_memory_stats` on, which is also when a program starts to pay for the counting; before that nothing
+    is known. Allocations of other threads than the one of that first call count when a number is asked for.
+    """
+    return _started(device).peak(_index(device))
+
+
+def reset_peak_memory_stats(device: Place = None) -> None:
+    """Start to count `max_memory_allocated` from what is in use now."""
+    _started(device).reset(_index(device))
+
+
+def memory_stats(device: Place = None) -> dict[str, int]:
+    """Bytes in use, their peak (see `max_memory_allocated`) and bytes reserved, under PyTorch's names."""
+    return {
+        "allocated_bytes.all.current": memory_allocated(device),
+        "allocated_bytes.all.peak": max_memory_allocated(device),
+        "reserved_bytes.all.current": memory_reserved(device),
+    }
+
+
+def empty_cache() -> None:
+    """Give memory that no array uses back to the driver."""
+    _cupy().get_default_memory_pool().free_all_blocks()
+
+
+def set_per_process_memory_fraction(fraction: float, device: Place = None) -> None:
+    """Take no more than this part of a device's memory; what needs more raises OutOfMemoryError.
+
+    Raises:
+        ArgumentError: the fraction is none.
+    """
+    if not 0 < fraction <= 1:
+        raise ArgumentError(f"set_per_process_memory_fraction: fraction={fraction}", hint="give a number from 0 to 1")
+    with backend.on(f"cuda:{_index(device)}"):
+        _cupy(device).get_default_memory_pool().set_limit(fraction=fraction)
+
+
+# Streams and events -----------------------------------------------------------------------------------
+
+
+class Stream:
+    """Work that runs in order.
+
+    Args:
+        device: The device that it runs on.
+        priority: Lower numbers run first.
+    """
+
+    def __init__(self, device: Place = None, priority: int = 0, *, _stream: Any = None) -> None:
+        self._index = _index(device)
+        with backend.on(f"cuda:{self._index}"):
+            self._stream = _stream or _cupy(device).cuda.Stream(non_blocking=True, priority=priority)
+        self._entered: list[stream] = []
+
+    @property
+    def cuda_stream(self) -> int:
+        """CUDA's handle."""
+        return int(self._stream.ptr)
+
+    @property
+    def device(self) -> Device:
+        """The device that it runs on."""
+        return Device("cuda", self._index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and (self._index, self.cuda_stream) == (other._index, other.cuda_stream)
+
+    def __hash__(self) -> int:
+        return hash((self._index, self.cuda_stream))
+
+    def __repr__(self) -> str:
+        return f"<tracec.cuda.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
+
+    def query(self) -> bool:
+        """Whether all of its work is done."""
+        return bool(self._stream.done)
+
+    def synchronize(self) -> None:
+        """Wait for its work."""
+        self._stream.synchronize()
+        settle()
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """Note what has been put into the stream so far."""
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """Let work that comes later wait for what an event noted."""
+        event.wait(self)
+
+    def wait_stream(self, stream: Stream) -> None:
+        """Let work that comes later wait for all that another stream has now."""
+        self.wait_event(stream.record_event())
+
+    def __enter__(self) -> Stream:
+        entered = stream(self)
+        entered.__enter__()
+        self._entered.append(entered)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.pop().__exit__(*error)
+
+
+class stream:
+    """Within, work goes to this stream: ``with tracec.cuda.stream(s): ...``; with None, to where it went before.
+
+    Args:
+        stream: The stream.
+    """
+
+    def __init__(self, stream: Stream | None) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> stream:
+        if self.stream is not None:
+            self._device = device(self.stream._index)
+            self._device.__enter__()
+            self.stream._stream.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.stream is not None:
+            self.stream._stream.__exit__(*error)
+            self._device.__exit__()
+
+
+def current_stream(device: Place = None) -> Stream:
+    """The stream that work goes to now."""
+    with backend.on(f"cuda:{_index(device)}"):
+        return Stream(device, _stream=_cupy(device).cuda.get_current_stream())
+
+
+def default_stream(device: Place = None) -> Stream:
+    """The stream that work goes to where no other is chosen."""
+    return Stream(device, _stream=_cupy(device).cuda.Stream.null)
+
+
+class Event:
+    """A note in a stream of how far its work has come.
+
+    Args:
+        enable_timing: Whether it notes the time, for `elapsed_time`.
+        blocking: Whether `synchronize` sleeps rather than spins.
+    """
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+        self._timing, self._recorded = enable_timing, False
+        self._event = _cupy().cuda.Event(block=blocking, disable_timing=not enable_timing, interprocess=interprocess)
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Note what the stream, or the current one, has been given so far."""
+        self._event.record((stream or current_stream())._stream)
+        self._recorded = True
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """Let later work of the stream, or of the current one, wait for this."""
+        (stream or current_stream())._stream.wait_event(self._event)
+
+    def query(self) -> bool:
+        """Whether what was noted is done."""
+        return bool(self._event.done)
+
+    def synchronize(self) -> None:
+        """Wait until what was noted is done."""
+        self._event.synchronize()
+        settle()
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this event to a later one.
+
+        Raises:
+            ArgumentError: one of the two does not time, or was not recorded.
+        """
+        if not (self._timing and end_event._timing):
+            raise ArgumentError("elapsed_time: an event does not time", hint="make both with Event(enable_timing=True)")
+        if not (self._recorded and end_event._recorded):
+            raise ArgumentError("elapsed_time: an event was not recorded", hint="call record() on both first")
+        return float(_cupy().cuda.get_elapsed_time(self._event, end_event._event))
+
+
+# Random numbers ---------------------------------------------------------------------------------------
+
+
+def manual_seed(seed: int) -> None:
+    """Start the current device's generator again from a seed; without a device, nothing happens."""
+    if is_available():
+        default_generator(f"cuda:{backend.current_index()}").manual_seed(seed)
+
+
+def manual_seed_all(seed: int) -> None:
+    """Start every device's generator again from a seed; without a device, nothing happens."""
+    for index in range(device_count()):
+        default_generator(f"cuda:{index}").manual_seed(seed)
+
+
+__all__ = [
+    "DeviceProperties", "Event", "OutOfMemoryError", "Stream", "current_device", "current_stream", "default_stream",
+    "device", "device_count", "empty_cache", "get_device_capability", "get_device_name", "get_device_properties",
+    "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "mem_get_info",
+    "memory_allocated", "memory_reserved", "memory_stats", "reset_peak_memory_stats", "set_device",
+    "set_per_process_memory_fraction", "stream", "synchronize",
+]  # fmt: skip

@@ -1,0 +1,57 @@
+"""What a program for a GPU does, step by step: what codegen hands to whatever launches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracec.ir.plan import LibraryCall
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Memory that one step needs for itself, such as the counters of a scan, in place of one of the plan's values.
+
+    Attributes:
+        offset: Bytes from the workspace's start, a multiple of 256.
+    """
+
+    offset: int
+
+
+#: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
+Argument = int | Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Sets bytes of the workspace to zero before the steps that count on it.
+
+    Attributes:
+        offset: Where they start.
+        nbytes: How many they are.
+    """
+
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CudaLaunch:
+    """One launch.
+
+    Attributes:
+        kernel: Index into the program's kernels.
+        entry: Which of its functions.
+        grid: Blocks along x, y, z.
+        args: For each run, what is behind each buffer; one run unless the entry has a table.
+        sizes: For each run, its number of elements, where the entry has a table.
+    """
+
+    kernel: int
+    entry: int
+    grid: tuple[int, int, int]
+    args: tuple[tuple[Argument, ...], ...]
+    sizes: tuple[int, ...] = ()
+
+
+CudaStep = CudaLaunch | Clear | LibraryCall

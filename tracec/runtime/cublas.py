@@ -1,0 +1,150 @@
+"""Matrix products by cuBLAS, through CuPy.
+
+cuBLAS counts along columns, the plan along rows: a row-major product C = A B is the column-major C' = B' A',
+and what is stored row by row is there already transposed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import CompileError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+
+#: ``cudaDataType``, ``cublasComputeType_t``, and the type of alpha and beta: sums of 16-bit floats are float32.
+_TYPES: dict[DType, tuple[int, int, type]] = {
+    dt.float16: (2, 68, ctypes.c_float),
+    dt.bfloat16: (14, 68, ctypes.c_float),
+    dt.float32: (0, 68, ctypes.c_float),
+    dt.float64: (1, 70, ctypes.c_double),
+}
+#: Products of float32 are not rounded to TF32 unless asked for, and partial sums of 16-bit floats not to 16 bits.
+_DISALLOW_REDUCED_PRECISION = 16
+_DEFAULT_ALGORITHM = -1
+
+#: What one call does to the batch: (sizes of axes that are looped over, then of the one that cuBLAS loops over).
+_Axis = tuple[int, int, int, int]
+
+_handles = threading.local()
+
+
+def gemm(params: Mapping[str, Any], a: int, b: int, c: int, pointers: Any) -> Callable[[], None]:
+    """A call of cuBLAS on what the pointers point at when it is made.
+
+    Args:
+        params: As `tracec.plan.routines` gives them.
+        a: Where the first operand's address is among the pointers.
+        b: And the second one's.
+        c: And the result's.
+        pointers: Addresses, an array of unsigned 64-bit integers that changes from call to call.
+
+    Raises:
+        CompileError: cuBLAS cannot be loaded.
+    """
+    library = _library()
+    dtype: DType = params["dtype"]
+    kind, compute, scalar = _TYPES[dtype]
+    m, n, k, size = params["m"], params["n"], params["k"], dtype.itemsize
+    one, zero = scalar(1), scalar(0)
+    alpha, beta = ctypes.addressof(one), ctypes.addressof(zero)
+    transpose_b, transpose_a = int(params["trans_b"]), int(params["trans_a"])
+    lda, ldb = params["lda"], params["ldb"]
+    *outer, (count, step_a, step_b, step_c) = _batch(params["batch"], params["a_batch"], params["b_batch"], m * n)
+    first_a, first_b = params["a_offset"] * size, params["b_offset"] * size
+    shifts = [
+        tuple(sum(i * axis[which] for i, axis in zip(index, outer, strict=True)) * size for which in (1, 2, 3))
+        for index in product(*(range(axis[0]) for axis in outer))
+    ]
+
+    def run(keep: Any = (one, zero)) -> None:
+        handle = _handle(library)
+        from_a, from_b, into = pointers[a] + first_a, pointers[b] + first_b, pointers[c]
+        for shift_a, shift_b, shift_c in shifts:
+            if count == 1:
+                library.gemmEx(
+                    handle, transpose_b, transpose_a, n, m, k, alpha, from_b + shift_b, kind, ldb,
+                    from_a + shift_a, kind, lda, beta, into + shift_c, kind, n, compute, _DEFAULT_ALGORITHM,
+                )  # fmt: skip
+            else:
+                library.gemmStridedBatchedEx(
+                    handle, transpose_b, transpose_a, n, m, k, alpha, from_b + shift_b, kind, ldb, step_b,
+                    from_a + shift_a, kind, lda, step_a, beta, into + shift_c, kind, n, step_c, count, compute,
+                    _DEFAULT_ALGORITHM,
+                )  # fmt: skip
+
+    return run
+
+
+def _batch(shape: Sequence[int], a: Sequence[int], b: Sequence[int], matrix: int) -> list[_Axis]:
+    """The axes of the batch with the steps of both operands and the result, joined where they walk as one."""
+    axes: list[_Axis] = []
+    step = matrix
+    for size, step_a, step_b in zip(reversed(shape), reversed(a), reversed(b), strict=True):
+        if size != 1:
+            inner = axes[-1] if axes else None
+            if inner is not None and (step_a, step_b) == (inner[0] * inner[1], inner[0] * inner[2]):
+                axes[-1] = (size * inner[0], *inner[1:])
+            else:
+                axes.append((size, step_a, step_b, step))
+        step *= size
+    if not axes:
+        return [(1, 0, 0, matrix)]
+    # cuBLAS loops over the longest one.
+    axes.sort(key=lambda axis: axis[0])
+    return axes
+
+
+def available() -> bool:
+    """Whether cuBLAS can be loaded."""
+    try:
+        _library()
+    except CompileError:
+        return False
+    return True
+
+
+def _library() -> Any:
+    try:
+        from cupy.cuda import cublas
+    except ImportError as error:
+        reason = str(error).split("\n")[0]
+        raise CompileError(
+            f"gemm: cuBLAS cannot be loaded ({reason})", hint='pip install "tracec[cuda]" brings it (nvidia-cublas)'
+        ) from None
+    return cublas
+
+
+def _handle(library: Any) -> int:
+    """This thread's handle for the current device."""
+    from cupy.cuda import runtime
+
+    known: dict[int, int] = _handles.__dict__.setdefault("by_device", {})
+    device = runtime.getDevice()
+    handle = known.get(device)
+    if handle is None:
+        handle = known[device] = library.create()
+        library.setMathMode(handle, _DISALLOW_REDUCED_PRECISION)
+    return handle
+
+
+def reference(params: Mapping[str, Any], a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same product by NumPy, of flat operands: what tests and machines with no GPU use."""
+    m, n, k, batch = params["m"], params["n"], params["k"], tuple(params["batch"])
+
+    def matrices(flat: Any, rows: int, columns: int, name: str) -> Any:
+        leading, item = params[f"ld{name}"], flat.itemsize
+        steps = (1, leading) if params[f"trans_{name}"] else (leading, 1)
+        strides = [s * item for s in (*params[f"{name}_batch"], *steps)]
+        return np.lib.stride_tricks.as_strided(flat[params[f"{name}_offset"] :], (*batch, rows, columns), strides)
+
+    wide = np.float64 if params["dtype"] is dt.float64 else np.float32
+    left, right = matrices(a, m, k, "a").astype(wide), matrices(b, k, n, "b").astype(wide)
+    result: np.ndarray[Any, Any] = np.matmul(left, right).astype(params["dtype"].numpy)
+    return result

@@ -1,0 +1,126 @@
+"""Rendered CUDA, compiled, cached and loaded onto a device."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Protocol
+
+from tracec.errors import CompileError, DeviceError
+from tracec.ir.launch import CudaStep
+from tracec.ir.plan import Plan
+from tracec.runtime.cuda_executable import CudaExecutable
+from tracec.runtime.nvrtc import compile_sources
+
+#: ``CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES``; blocks get more than this only when it is raised.
+_MAX_DYNAMIC_SHARED = 8
+_PLAIN_SHARED = 48 * 1024
+
+
+class Entry(Protocol):
+    """A ``__global__`` function, as `tracec.codegen.cuda_entry` describes it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shared_bytes(self) -> int: ...
+
+
+class CudaKernel(Protocol):
+    """A source and its functions."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def entries(self) -> Sequence[Any]: ...
+
+
+class Program(Protocol):
+    """What `tracec.codegen.cuda` renders."""
+
+    @property
+    def kernels(self) -> Sequence[Any]: ...
+    @property
+    def steps(self) -> Sequence[CudaStep]: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+
+
+def load(plan: Plan, program: Program, *, graphs: bool = True) -> CudaExecutable:
+    """Compile a rendered plan (or find it in the disk cache) and load it onto the plan's device.
+
+    Args:
+        plan: The plan.
+        program: Its kernels and launches.
+        graphs: Whether launches may be captured as one CUDA graph and replayed.
+
+    Raises:
+        CompileError: NVRTC is missing or rejects the source.
+        DeviceError: there is no such device, or the plan's values are on several.
+    """
+    cupy = _cupy()
+    device = _device_of(plan)
+    with cupy.cuda.Device(device):
+        cubins = compile_sources([k.source for k in program.kernels], arch_of(device))
+        modules: dict[bytes, Any] = {}
+        functions: list[list[Any]] = []
+        for kernel, cubin in zip(program.kernels, cubins, strict=True):
+            module = modules.get(cubin.image)
+            if module is None:
+                module = modules[cubin.image] = cupy.cuda.function.Module()
+                module.load(cubin.image)
+            functions.append([_function(cupy, module, e) for e in kernel.entries])
+        return CudaExecutable(cupy, device, plan, program, functions, graphs)
+
+
+def _function(cupy: Any, module: Any, entry: Entry) -> Any:
+    found = module.get_function(entry.name)
+    if entry.shared_bytes > _PLAIN_SHARED:
+        cupy.cuda.driver.funcSetAttribute(found.ptr, _MAX_DYNAMIC_SHARED, entry.shared_bytes)
+    return found
+
+
+def _device_of(plan: Plan) -> int:
+    """The one device that a plan's values are on; numbers on the CPU go along."""
+    names = {v.type.device for v in plan.values if v.type.device != "cpu"}
+    if len(names) > 1:
+        raise DeviceError(
+            f"compile: a function works on one CUDA device, here on {', '.join(sorted(names))}",
+            hint="move the tensors to one device, or compile a function for each",
+        )
+    if not names:
+        given = ", ".join(dict.fromkeys(str(plan.values[v].type) for v in plan.inputs)) or "none"
+        raise DeviceError(
+            f"compile: target 'cuda' runs on a GPU, but no tensor is on one (given: {given})",
+            hint="move the tensors with .to('cuda'), or run the kernels on the CPU with launcher='emulator'",
+        )
+    return int(names.pop().partition(":")[2] or 0)
+
+
+@cache
+def arch_of(device: int) -> str:
+    """The architecture of a device, ``sm_90``.
+
+    Raises:
+        DeviceError: CuPy is missing, or there is no such device.
+    """
+    cupy = _cupy()
+    try:
+        return f"sm_{cupy.cuda.Device(device).compute_capability}"
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise DeviceError(
+            f"cuda:{device}: no CUDA device can be reached ({reason})",
+            hint="check the NVIDIA driver with nvidia-smi, or run the kernels with launcher='emulator'",
+        ) from None
+
+
+def _cupy() -> Any:
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as error:
+        raise CompileError(
+            f"launch: CuPy cannot be imported ({error})",
+            hint="pip install \"tracec[cuda]\", or run the kernels with launcher='emulator'",
+        ) from None

@@ -1,0 +1,253 @@
+"""A plan loaded onto a GPU, called with CuPy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tracec.errors import OutOfMemoryError
+from tracec.ir.launch import Clear, CudaLaunch, Workspace
+from tracec.ir.operator import OPERATORS
+from tracec.ir.plan import LibraryCall, Plan, Value
+from tracec.runtime import cublas
+from tracec.runtime.arena import ALIGNMENT, arena_of
+from tracec.runtime.cuda_graph import Graphs
+from tracec.runtime.spare import Spare
+
+#: Queues one step on a stream, given its handle.
+Step = Callable[[int], object]
+
+
+class CudaExecutable:
+    """Runs a plan on a GPU, in the stream that is CuPy's current one; nothing is waited for.
+
+    Kernel parameters are addresses of slots: a call writes the addresses of its inputs, outputs and arena into
+    the slots, and every launch reads what it needs from there.
+
+    Args:
+        cupy: The module.
+        device: Number of the device.
+        plan: The plan.
+        program: Its kernels and launches, as `tracec.codegen.cuda` renders them.
+        functions: For each kernel its loaded functions.
+        graphs: Whether launches may be captured as one CUDA graph.
+    """
+
+    def __init__(
+        self, cupy: Any, device: int, plan: Plan, program: Any, functions: Sequence[Sequence[Any]], graphs: bool
+    ) -> None:
+        self.plan = plan
+        self._cupy, self._device, self._functions = cupy, device, functions
+        self._stream_of = cupy.cuda.get_current_stream
+        workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
+        self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
+        self._slots = (ctypes.c_uint64 * (len(plan.values) + len(workspaces) + 1))()
+        self._arena_peak = -(-plan.memory.peak_bytes // ALIGNMENT) * ALIGNMENT
+        self._arena_bytes = self._arena_peak + program.workspace_bytes
+        self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
+        self._outputs = list(dict.fromkeys(v for v in plan.outputs if plan.values[v].place == "output"))
+        types = [plan.values[v].type for v in self._outputs]
+        self._spares = [Spare(cupy, t.shape, t.dtype.numpy, t.nbytes) for t in types]
+        self._inputs = list(enumerate(plan.inputs))
+        self._results = [
+            (True, plan.values[v].index) if plan.values[v].place == "input" else (False, self._outputs.index(v))
+            for v in plan.outputs
+        ]
+        self._host = [p for p, v in self._inputs if plan.values[v].type.device == "cpu"]
+        self._alignment = self._needed_alignment(program)
+        self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
+        self._tables: list[Callable[[], None]] = []
+        self._temporary: list[Any] = []
+        self._capturable = True
+        self._steps: list[Step] = [self._step(s, program) for s in program.steps]
+        self._key: tuple[int, ...] = ()
+        launches = sum(isinstance(s, (CudaLaunch, LibraryCall)) for s in program.steps)
+        sizes = [plan.values[v].type.nbytes for v in (*plan.inputs, *self._outputs)]
+        fixed = [k for k, v in enumerate(plan.inputs) if v in self._written]
+        movable = {k: size for k, size in enumerate(sizes) if k not in fixed}
+        use_graphs = graphs and self._capturable and launches > 1
+        self._graphs = Graphs(cupy, movable, len(plan.inputs)) if use_graphs else None
+        self._own = (*plan.inputs, *self._outputs)
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
+        """Run the plan.
+
+        Args:
+            inputs: C-contiguous arrays of the plan's input types. Those that the plan donates are written to.
+
+        Returns:
+            The outputs; one that is written in place of an input is that very array.
+
+        Raises:
+            OutOfMemoryError: the device has no memory for outputs or intermediate values.
+        """
+        cupy = self._cupy
+        if cupy.cuda.runtime.getDevice() != self._device:
+            with cupy.cuda.Device(self._device):
+                return self(inputs)
+        arrays = list(inputs)
+        for position in self._host:
+            arrays[position] = cupy.asarray(arrays[position])
+        addresses = [a.data.ptr for a in arrays]
+        moved = self._aligned(arrays, addresses)
+        stream = self._stream_of().ptr
+        arena = arena_of(self._device, stream)
+        with arena.lock:
+            try:
+                made = [spare.array(stream) for spare in self._spares]
+                base = arena.base(cupy, self._arena_bytes)
+            except cupy.cuda.memory.OutOfMemoryError as error:
+                raise self._out_of_memory(error) from None
+            addresses += [a.data.ptr for a in made]
+            if self._graphs is None or not self._graphs.replay(stream, addresses, arena, base, self._queue):
+                self._queue(stream, addresses, base)
+        for position, array in moved:
+            if self.plan.inputs[position] in self._written:
+                inputs[position][...] = array
+        for position in self._host:
+            if self.plan.inputs[position] in self._written:
+                inputs[position][...] = cupy.asnumpy(arrays[position])
+        return [inputs[k] if given else made[k] for given, k in self._results]
+
+    def _queue(self, stream: int, addresses: Sequence[int], base: int) -> None:
+        """Queue every step."""
+        key = (base, *addresses)
+        if key != self._key:
+            self._key = ()
+            self._place(addresses, base)
+            for write in self._tables:
+                write()
+            self._key = key
+        for step in self._steps:
+            step(stream)
+
+    def _place(self, addresses: Sequence[int], base: int) -> None:
+        slots = self._slots
+        for v, address in zip(self._own, addresses, strict=True):
+            slots[v] = address
+        for v, offset in self._in_arena:
+            slots[v] = base + offset
+        workspace = base + self._arena_peak
+        for offset, slot in self._workspace_slots.items():
+            slots[slot] = workspace + offset
+        slots[len(slots) - 1] = workspace
+
+    def _aligned(self, arrays: list[Any], addresses: list[int]) -> list[tuple[int, Any]]:
+        """Copies in place of arrays that do not lie where packs can be read: looks into the midst of others."""
+        moved = []
+        for position, need in self._alignment:
+            if addresses[position] % need:
+                arrays[position] = arrays[position].copy()
+                addresses[position] = arrays[position].data.ptr
+                moved.append((position, arrays[position]))
+        return moved
+
+    def _needed_alignment(self, program: Any) -> list[tuple[int, int]]:
+        """For each input that kernels read in packs, of how many bytes."""
+        need: dict[int, int] = {}
+        for step in program.steps:
+            if not isinstance(step, CudaLaunch):
+                continue
+            entry = program.kernels[step.kernel].entries[step.entry]
+            for run in step.args:
+                for argument, size in zip(run, entry.alignment, strict=False):
+                    if isinstance(argument, int):
+                        need[argument] = max(need.get(argument, 1), size)
+        return [(p, need[v]) for p, v in self._inputs if need.get(v, 1) > self.plan.values[v].type.dtype.itemsize]
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def _step(self, step: Any, program: Any) -> Step:
+        if isinstance(step, CudaLaunch):
+            return self._launch(step, program.kernels[step.kernel].entries[step.entry])
+        if isinstance(step, Clear):
+            return self._clear(step)
+        return self._library(step)
+
+    def _launch(self, step: CudaLaunch, entry: Any) -> Step:
+        function = self._functions[step.kernel][step.entry]
+        if entry.table is None:
+            values = [self._address(self._slot(a)) for a in step.args[0]]
+            parameters = (ctypes.c_void_p * max(len(values), 1))(*values)
+        else:
+            block = ctypes.create_string_buffer(entry.table.nbytes)
+            parameters = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+            self._tables.append(self._table_writer(step, entry.table, block))
+        launch, handle, address = self._cupy.cuda.driver.launchKernel, function.ptr, ctypes.addressof(parameters)
+        gx, gy, gz = step.grid
+        bx, by, bz = entry.block
+        shared = entry.shared_bytes
+
+        def run(stream: int, keep: Any = (parameters, function)) -> None:
+            launch(handle, gx, gy, gz, bx, by, bz, shared, stream, address, 0)
+
+        return run
+
+    def _table_writer(self, step: CudaLaunch, table: Any, block: Any) -> Callable[[], None]:
+        places = [[self._slot(a) for a in run] for run in step.args]
+        slots = self._slots
+
+        def write() -> None:
+            data = table.pack(step.sizes, [[slots[s] for s in run] for run in places])
+            ctypes.memmove(block, data, len(data))
+
+        return write
+
+    def _clear(self, step: Clear) -> Step:
+        memset, slots, last = self._cupy.cuda.runtime.memsetAsync, self._slots, len(self._slots) - 1
+        return lambda stream: memset(slots[last] + step.offset, 0, step.nbytes, stream)
+
+    def _library(self, step: LibraryCall) -> Step:
+        if step.routine == "gemm":
+            a, b = step.inputs
+            call = cublas.gemm(dict(step.params), a, b, step.output, self._slots)
+            return lambda stream: call()
+        self._capturable = False  # CuPy takes memory as it runs
+        operator, params = OPERATORS[step.operator], dict(step.params)
+
+        def run(stream: int) -> None:
+            result = operator.eager(self._cupy, *(self._view(v) for v in step.inputs), **params)
+            self._view(step.output)[...] = result
+
+        return run
+
+    def _view(self, v: int) -> Any:
+        """The array that lies at a value's place now."""
+        cupy, kind = self._cupy, self.plan.values[v].type
+        memory = cupy.cuda.UnownedMemory(self._slots[v], max(kind.nbytes, 1), self, self._device)
+        return cupy.ndarray(kind.shape, kind.dtype.numpy, cupy.cuda.MemoryPointer(memory, 0))
+
+    def _slot(self, argument: int | Workspace) -> int:
+        return self._workspace_slots[argument.offset] if isinstance(argument, Workspace) else argument
+
+    def _address(self, slot: int) -> int:
+        return ctypes.addressof(self._slots) + slot * ctypes.sizeof(ctypes.c_uint64)
+
+    # -- errors --------------------------------------------------------------------------------------------
+
+    def _out_of_memory(self, error: Exception) -> OutOfMemoryError:
+        """What the plan would keep, the largest first, with the lines that made it."""
+        free, total = self._cupy.cuda.runtime.memGetInfo()
+        largest = sorted(self.plan.values, key=lambda v: v.type.nbytes, reverse=True)[:8]
+        lines = "\n  ".join(_describe(v) for v in largest if v.type.nbytes)
+        outputs = sum(self.plan.values[v].type.nbytes for v in self._outputs)
+        return OutOfMemoryError(
+            f"compile: no memory on cuda:{self._device} for {outputs} bytes of results and {self._arena_bytes} of "
+            f"intermediate values ({free} of {total} bytes are free)",
+            where=f"largest values:\n  {lines}",
+            hint="use smaller batches or a narrower dtype, or free tensors that are not needed; "
+            "tracec.cuda.empty_cache() gives back what is kept for reuse",
+        )
+
+
+def _describe(value: Value) -> str:
+    place = {"input": "given", "output": "result", "arena": "intermediate"}.get(value.place, value.place)
+    source = f"    {value.source}: {value.source.text}".rstrip(": ") if value.source is not None else ""
+    return f"{value.type.nbytes:>14,} bytes  {value.name}: {value.type} ({place}){source}"
+
+
+def _arguments(step: Any) -> list[int | Workspace]:
+    return [a for run in step.args for a in run] if isinstance(step, CudaLaunch) else []

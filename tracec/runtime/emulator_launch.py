@@ -1,0 +1,135 @@
+"""One launch of a kernel on the host; what goes wrong in it is an `EmulatorError`."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tracec.errors import ArgumentError, EmulatorError
+from tracec.runtime.emulator_findings import Buffer, Context, Finding, error_of
+from tracec.runtime.emulator_library import Library
+
+#: The order in which the threads of a block run between barriers.
+ORDERS = ("ascending", "descending", "random")
+
+#: One launch at a time: the runtime's state, and arrays in shared memory, are there once.
+_RUNNING = threading.Lock()
+
+
+_U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+
+
+class _Region(ctypes.Structure):
+    _fields_ = [
+        ("start", _POINTER), ("size", _U64), ("granule", _U32), ("writable", _U32),
+        ("owners", _POINTER), ("owner", _U32), ("first_cell", _U32),
+    ]  # fmt: skip
+
+
+class _Array(ctypes.Structure):
+    _fields_ = [("start", _POINTER), ("size", _U64), ("granule", _U64)]
+
+
+class _Launch(ctypes.Structure):
+    _fields_ = [
+        ("kernel", _POINTER), ("args", _POINTER), ("grid", _U32 * 3), ("block", _U32 * 3), ("order", ctypes.c_int32),
+        ("seed", _U32), ("checked", _U32), ("region_count", _U32), ("array_count", _U32), ("guard_count", _U32),
+        ("regions", _POINTER), ("arrays", _POINTER), ("guards", _POINTER), ("shared", _POINTER), ("shared_size", _U64),
+        ("image", _POINTER), ("image_end", _POINTER),
+    ]  # fmt: skip
+
+
+def launch(
+    library: Library,
+    entry: str,
+    grid: Sequence[int],
+    block: Sequence[int],
+    params: Sequence[Any],
+    buffers: Sequence[Buffer],
+    shared_bytes: int = 0,
+    order: str = "ascending",
+    seed: int = 0,
+    owners: Mapping[int, str] | None = None,
+    lost: Mapping[int, str] | None = None,
+) -> None:
+    """Run a kernel to its end.
+
+    Args:
+        library: Where it is.
+        entry: Its name.
+        grid: Blocks along x, y, z.
+        block: Threads along x, y, z.
+        params: Its arguments, as ctypes values.
+        buffers: The memory that it may use.
+        shared_bytes: Dynamic shared memory.
+        order: One of `ORDERS`.
+        seed: Of the random order.
+        owners: What the numbers of buffers' owners stand for.
+        lost: For an owner, since when its memory is no longer its own.
+
+    Raises:
+        EmulatorError: the kernel does what no kernel may.
+        ArgumentError: the order is unknown.
+    """
+    check_order(order)
+    buffers = _merged(entry, buffers)
+    shared = library.shared()
+    arrays = library.arrays(entry, shared_bytes, shared)
+    regions = (_Region * len(buffers))(*map(_region, buffers))
+    places = _arrays([a[1:] for a in arrays])
+    guards = _arrays(library.guards(shared))
+    pointers = (ctypes.c_void_p * max(1, len(params)))(*map(ctypes.addressof, params))
+    given = _Launch(
+        library.function(entry), ctypes.addressof(pointers), tuple(grid), tuple(block), ORDERS.index(order), seed,
+        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions),
+        ctypes.addressof(places), ctypes.addressof(guards),
+        shared, library.shared_size, *library.image,
+    )  # fmt: skip
+    finding = Finding()
+    with _RUNNING:
+        found = library.start(ctypes.byref(given), ctypes.byref(finding))
+    if found:
+        sizes = shared, library.shared_size
+        raise error_of(finding, Context(library, entry, buffers, arrays, sizes, owners or {}, lost or {}))
+
+
+def check_order(order: str) -> None:
+    """Refuse orders that there are not.
+
+    Raises:
+        ArgumentError: lists those that there are.
+    """
+    if order not in ORDERS:
+        raise ArgumentError(f"emulator: order {order!r} is unknown", hint=f"use one of {', '.join(ORDERS)}")
+
+
+def _region(b: Buffer) -> _Region:
+    return _Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0)
+
+
+def _arrays(places: Sequence[tuple[int, int]]) -> ctypes.Array[_Array]:
+    return (_Array * len(places))(*(_Array(start, size, 0) for start, size in places))
+
+
+def _merged(entry: str, buffers: Sequence[Buffer]) -> list[Buffer]:
+    """By address, and memory that is given twice once.
+
+    Raises:
+        EmulatorError: two of them share memory that one of them writes, or that is not the caller's.
+    """
+    found: list[Buffer] = []
+    for b in sorted((b for b in buffers if b.nbytes), key=lambda b: (b.address, -b.nbytes)):
+        before = found[-1] if found else None
+        if before is None or before.address + before.nbytes <= b.address:
+            found.append(b)
+        elif (b.address, b.nbytes) == (before.address, before.nbytes) and b.owner == before.owner:
+            found[-1] = replace(before, writable=before.writable or b.writable)
+        elif b.writable or before.writable or b.owners or before.owners:
+            raise EmulatorError(f"emulator: {entry}: {before} and {b} share memory")
+        else:
+            end = max(before.address + before.nbytes, b.address + b.nbytes)
+            found[-1] = replace(before, nbytes=end - before.address)
+    return found

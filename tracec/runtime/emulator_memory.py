@@ -1,0 +1,250 @@
+"""The memory behind a plan's values while it is emulated, and which value each byte holds.
+
+Every byte of the arena and of the outputs has an owner: the value that wrote it last, 0 where none did. A value's
+range is cleared when it comes to life and when it dies, and a read of a byte that another value owns is found.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import ArgumentTypeError, EmulatorError
+from tracec.ir.kernel import Kernel
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.plan import Launch, LibraryCall, Plan, Step
+from tracec.runtime.emulator_findings import Buffer
+
+Array = np.ndarray[Any, Any]
+
+#: Alignment of memory that a GPU's allocator gives.
+_ALIGN = 256
+#: Of freed and fresh memory: not a number, where it is seen as floats.
+_POISON = 0xFF
+
+
+def aligned(nbytes: int, skew: int = 0) -> Array:
+    """New poisoned memory, ``skew`` bytes off the boundary on which a GPU's would start."""
+    raw = np.full(nbytes + 2 * _ALIGN, _POISON, np.uint8)
+    start = -raw.ctypes.data % _ALIGN + skew
+    return raw[start : start + nbytes]
+
+
+def name_of(plan: Plan, value: int) -> str:
+    """A value and the user's line that it comes from, for messages."""
+    v = plan.values[value]
+    return f"{v.name} of {v.source}" if v.source else v.name
+
+
+def owner_of(value: int) -> int:
+    """The number that marks a value's bytes; 0 is nobody's."""
+    return value % 0xFFFF + 1
+
+
+class Lives:
+    """When values of the arena come to life and die, by the plan's steps.
+
+    Attributes:
+        steps: For each of the program's steps, the plan's step that it is part of.
+        born: Plan step → values that it is the first to write, and the value whose memory each takes over, or None.
+        died: Plan step → values that it is the last to read.
+    """
+
+    def __init__(self, plan: Plan, steps: Sequence[CudaStep]) -> None:
+        self.plan = plan
+        self.steps = _steps(plan, steps)
+        self.born: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
+        self.died: dict[int, list[int]] = defaultdict(list)
+        placed = [i for i, v in enumerate(plan.values) if v.place == "arena" and v.type.nbytes]
+        for i in placed:
+            v = plan.values[i]
+            self.born[v.first].append((i, self._taken_over(placed, i)))
+            self.died[v.last].append(i)
+        self.placed = placed
+
+    def _taken_over(self, placed: Iterable[int], value: int) -> int | None:
+        """The value whose memory another takes over: the kernel reads the one where it writes the other."""
+        v = self.plan.values[value]
+        step = self.plan.steps[v.first]
+        if not isinstance(step, Launch):
+            return None
+        kernel = self.plan.kernels[step.kernel]
+        roles = {b.role for row in step.args for a, b in zip(row, kernel.buffers, strict=True) if a == value}
+        if "inout" not in roles:
+            return None
+        for k in placed:
+            w = self.plan.values[k]
+            same = w.offset == v.offset and w.type.nbytes == v.type.nbytes
+            if k != value and same and w.last == v.first and w.first < v.first:
+                return k
+        return None
+
+    def overlapping(self, value: int, step: int) -> Iterable[int]:
+        """Other values that are alive in a step and lie where this one does."""
+        v = self.plan.values[value]
+        for k in self.placed:
+            w = self.plan.values[k]
+            apart = w.offset >= v.offset + v.type.nbytes or v.offset >= w.offset + w.type.nbytes
+            if k != value and not apart and w.first <= step <= w.last:
+                yield k
+
+
+def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[int]:
+    """Which of the plan's steps each of the program's steps is part of."""
+    found, at = [], 0
+    for step in steps:
+        if not isinstance(step, Clear):
+            at = next((n for n in range(at, len(plan.steps)) if _is_part(step, plan.steps[n])), at)
+        found.append(at)
+    for k in range(len(steps) - 2, -1, -1):  # what is cleared is cleared for the step that follows
+        if isinstance(steps[k], Clear):
+            found[k] = found[k + 1]
+    return found
+
+
+def _is_part(step: CudaLaunch | LibraryCall, whole: Step) -> bool:
+    if isinstance(step, LibraryCall):
+        return step == whole
+    rows = [tuple(a for a in row if isinstance(a, int)) for row in step.args]
+    if isinstance(whole, Launch):
+        return step.kernel == whole.kernel and all(row in whole.args for row in rows)
+    return all({*row} <= {*whole.inputs, whole.output} for row in rows)
+
+
+class Memory:
+    """The memory of one run.
+
+    Args:
+        plan: The plan.
+        lives: When its values live.
+        workspace_bytes: Memory for the program's own use.
+        alignment: What each value's address must be a multiple of.
+        inputs: The caller's arrays.
+        checks: Whether owners are kept. Outputs are then no better aligned than they must be.
+    """
+
+    def __init__(
+        self, plan: Plan, lives: Lives, workspace_bytes: int, alignment: Mapping[int, int],
+        inputs: Sequence[Array], checks: bool,
+    ) -> None:  # fmt: skip
+        self.plan, self.lives, self.checks = plan, lives, checks
+        self.lost: dict[int, str] = {}
+        self._given = dict(zip(plan.inputs, inputs, strict=True))
+        self._arena = aligned(plan.memory.peak_bytes)
+        self._arena_owners = np.zeros(plan.memory.peak_bytes if checks else 0, np.uint16)
+        self._workspace = aligned(workspace_bytes)
+        self._workspace_owners = np.zeros(workspace_bytes if checks else 0, np.uint16)
+        self.arrays: dict[int, Array] = {}
+        self._owners: dict[int, Array] = {}
+        for i, value in enumerate(plan.values):
+            needed, nbytes = max(alignment.get(i, 1), value.type.dtype.itemsize), value.type.nbytes
+            if i in self._given:
+                self.arrays[i] = _fitting(self._given[i], needed)
+                continue
+            if value.place == "arena":
+                piece = self._arena[value.offset :][:nbytes]
+                owners = self._arena_owners[value.offset :][:nbytes]
+            else:
+                piece = aligned(nbytes, needed % _ALIGN if checks else 0)
+                owners = np.zeros(nbytes if checks else 0, np.uint16)
+            self.arrays[i] = piece.view(value.type.dtype.numpy).reshape(value.type.shape)
+            self._owners[i] = owners
+
+    def results(self) -> list[Array]:
+        """The outputs; those that the caller gave memory for are in it."""
+        for i in self.plan.outputs:
+            if i in self._given:
+                if self.arrays[i] is not self._given[i]:
+                    self._given[i][...] = self.arrays[i]
+            else:
+                self._check_written("the plan ends and", i)
+        return [self._given.get(i, self.arrays[i]) for i in self.plan.outputs]
+
+    def begin(self, step: int) -> None:
+        """The values that a plan's step writes first come to life."""
+        for value, before in self.lives.born.get(step, ()):
+            owners = self._owners[value]
+            if before is not None:
+                owners[owners == owner_of(before)] = owner_of(value)
+                continue
+            for other in self.lives.overlapping(value, step):
+                self.lost[owner_of(other)] = f"since step {step} gave its memory to {name_of(self.plan, value)}"
+            self._clear(value)
+
+    def end(self, step: int) -> None:
+        """The values that a plan's step reads last are gone."""
+        for value in self.lives.died.get(step, ()) if self.checks else ():
+            self.lost[owner_of(value)] = f"since it was freed after step {step}"
+            mine = self._owners[value] == owner_of(value)
+            self._owners[value][mine] = 0
+            self.arrays[value].reshape(-1).view(np.uint8)[mine] = _POISON
+
+    def _clear(self, value: int) -> None:
+        self._owners[value][:] = 0
+        self.arrays[value].reshape(-1).view(np.uint8)[:] = _POISON
+
+    def clear(self, step: Clear) -> None:
+        """Zeros in the workspace."""
+        self._workspace[step.offset : step.offset + step.nbytes] = 0
+        self._workspace_owners[step.offset : step.offset + step.nbytes] = 1
+
+    def read(self, step: LibraryCall) -> None:
+        """What a routine reads must be there; what it writes is there afterwards."""
+        for i in step.inputs:
+            self._check_written(f"{step.routine}", i)
+        if self.checks and step.output in self._owners:
+            self._owners[step.output][:] = owner_of(step.output)
+
+    def _check_written(self, who: str, value: int) -> None:
+        owners = self._owners.get(value)
+        if owners is None or not self.checks:
+            return
+        wrong = np.flatnonzero(owners != owner_of(value))
+        if len(wrong):
+            v = self.plan.values[value]
+            element = int(wrong[0]) // v.type.dtype.itemsize
+            raise EmulatorError(
+                f"emulator: {who} reads element {element} of {name_of(self.plan, value)}, which nothing has written"
+            )
+
+    def buffer(self, kernel: Kernel, position: int, argument: int | Workspace, nbytes: int | None) -> Buffer:
+        """The memory behind one of a kernel's arguments.
+
+        Args:
+            kernel: The kernel.
+            position: Which of its parameters.
+            argument: What is behind it.
+            nbytes: Size of an array of the workspace, where it is known.
+        """
+        formal = kernel.buffers[position] if position < len(kernel.buffers) else None
+        name = formal.name if formal else f"workspace {position - len(kernel.buffers)}"
+        if isinstance(argument, Workspace):
+            place, owners = self._workspace[argument.offset :], self._workspace_owners[argument.offset :]
+            dtype, itemsize = ("bytes", 1) if formal is None else (formal.dtype.name, formal.dtype.itemsize)
+            size = nbytes if nbytes is not None else len(place)
+            return Buffer(name, dtype, place.ctypes.data, size, itemsize, True, self._address(owners), 1)
+        array = self.arrays[argument]
+        writable = formal is None or formal.role != "in"
+        return Buffer(
+            name, str(array.dtype), array.ctypes.data, array.nbytes, array.itemsize, writable,
+            self._address(self._owners.get(argument)), owner_of(argument), name_of(self.plan, argument),
+        )  # fmt: skip
+
+    def _address(self, owners: Array | None) -> int:
+        return owners.ctypes.data if owners is not None and self.checks and len(owners) else 0
+
+
+def _fitting(array: Any, needed: int) -> Array:
+    """The array, or a copy where its address is not one that kernels can take."""
+    if not isinstance(array, np.ndarray):
+        raise ArgumentTypeError(
+            f"emulator: takes arrays of the CPU, {type(array).__name__} given", hint="move the tensors with .to('cpu')"
+        )
+    if array.ctypes.data % needed == 0:
+        return array
+    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,55 @@
+"""Outputs that nobody holds any more, to be written again: no memory is asked for, and it stays where it was."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+#: Larger arrays come from CuPy's pool each time: keeping them would keep that memory from others.
+LARGEST = 1 << 20
+#: Arrays of one output that are watched: the one in use, the one before, which the caller may hold still, and another.
+WATCHED = 3
+#: References to an array that only the list has, the loop's variable and the call that counts them.
+_FREE = 3
+
+
+class Spare:
+    """Makes the arrays of one output.
+
+    Args:
+        cupy: The module.
+        shape: Their shape.
+        dtype: Their dtype.
+        nbytes: Their size.
+    """
+
+    def __init__(self, cupy: Any, shape: tuple[int, ...], dtype: Any, nbytes: int) -> None:
+        self._make, self._shape, self._dtype = cupy.ndarray, shape, dtype
+        self._watched: list[Any] | None = [] if nbytes <= LARGEST else None
+        self._stream = 0
+
+    def array(self, stream: int) -> Any:
+        """An array that nobody else holds, of undefined contents.
+
+        Args:
+            stream: The stream that it is to be written in; memory of another one may still be in use there.
+        """
+        watched = self._watched
+        if watched is None:
+            return self._make(self._shape, self._dtype)
+        if stream != self._stream:
+            watched.clear()
+            self._stream = stream
+        for array in watched:
+            if sys.getrefcount(array) <= _FREE:
+                return array
+        made = self._make(self._shape, self._dtype)
+        if len(watched) == WATCHED:
+            del watched[0]
+        watched.append(made)
+        return made
+
+    def clear(self) -> None:
+        """Let go of all arrays."""
+        if self._watched:
+            self._watched.clear()
