@@ -13,7 +13,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.node import current_source
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
-from tracec.record.backend import module, on, share_memory, to_device
+from tracec.record.backend import module, number_on, on, share_memory, to_device
 from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
@@ -56,7 +56,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         xp = module(device)
         with on(device), out_of_memory(call, device):
             arrays = [
-                to_device(x._array if isinstance(x, Cell) else _scalar(x, t.dtype), device)
+                to_device(x._array, device) if isinstance(x, Cell) else number_on(_scalar(x, t.dtype), device)
                 for x, t in zip(inputs, call.types, strict=True)
             ]
             out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
