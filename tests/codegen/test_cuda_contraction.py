@@ -61,7 +61,7 @@ SHAPES = (
 @pytest.mark.parametrize("tile", TILES, ids=lambda t: f"{t.m}x{t.n}")
 def test_every_tile(tile: Tile, splits: int, force: Callable[[Tile, int], None]) -> None:
     force(tile, splits)
-    kernels = [s for s in SHAPES if tile.m_each * tile.n_each * s.buffers[0].dtype.compute.itemsize <= 256]
+    kernels = [s for s in SHAPES if tile.fits(s.buffers[0].dtype.compute.itemsize)]
     emulated = emulate(kernels)
     if splits > 1 and tile.depth < 9:
         assert all(len(e.program.kernels[0].entries) == 2 for e in emulated)

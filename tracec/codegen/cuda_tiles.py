@@ -26,6 +26,10 @@ SPLITS = (*range(1, 33), 48, 64, 96, 128, 192, 256, 384, 512)
 SHORTEST = 128
 
 
+#: Shared memory that every launch may have.
+SHARED_BYTES = 48 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """How a block of 256 threads covers the sums.
@@ -47,6 +51,11 @@ class Tile:
     @property
     def threads(self) -> int:
         return (self.m // self.m_each) * (self.n // self.n_each)
+
+    def fits(self, itemsize: int) -> bool:
+        """Whether its sums have registers and two pairs of its tiles shared memory that needs no leave."""
+        padded = self.m + self.n + 2 * max(16 // itemsize, 1)
+        return self.m_each * self.n_each * itemsize <= 256 and 2 * self.depth * padded * itemsize <= SHARED_BYTES
 
     @property
     def efficiency(self) -> float:
@@ -86,7 +95,7 @@ def choose_tile(m: int, n: int, k: int, batch: int, dtype: DType) -> Choice:
         (
             Choice(tile, splits, estimate(tile, splits, m, n, k, batch, dtype.itemsize))
             for tile in TILES
-            if tile.m_each * tile.n_each * dtype.itemsize <= 256
+            if tile.fits(dtype.itemsize)
             for splits in SPLITS
             if splits == 1 or k >= splits * SHORTEST
         ),

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from tracec.errors import ArgumentError, EmulatorError
+from tracec.ir.kernel import Buffer as KernelBuffer
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Plan
 from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
@@ -54,6 +55,10 @@ class CudaKernel(Protocol):
     def entries(self) -> Sequence[Entry]: ...
     @property
     def ir(self) -> Kernel: ...
+    @property
+    def arrays(self) -> Sequence[Workspace]: ...
+    @property
+    def workspace(self) -> Sequence[int]: ...
 
 
 class Program(Protocol):
@@ -152,15 +157,27 @@ class EmulatedPlan:
             with np.errstate(all="ignore"):
                 call_library(self.plan, step, memory.arrays)
 
+    def _formals(self, kernel: Any, row: Sequence[int | Workspace]) -> list[KernelBuffer | None]:
+        """For each argument the kernel's buffer that it is; None for memory of its own, and where that is not known."""
+        formals: list[KernelBuffer] = list(kernel.ir.buffers)
+        if len(row) == len(formals) + len(kernel.workspace):
+            return [*formals, *[None] * len(kernel.workspace)]
+        found: list[KernelBuffer | None] = []
+        for argument in row:  # a function of a routine takes some of them, in an order of its own
+            kind = None if isinstance(argument, Workspace) else self.plan.values[argument].type
+            fitting = [f for f in formals if kind is not None and (f.dtype, f.size) == (kind.dtype, kind.size)]
+            found.append(fitting[0] if len(fitting) == 1 else None)
+        return found
+
     def _launch(self, step: CudaLaunch, memory: Memory, number: int) -> None:
         kernel = self.program.kernels[step.kernel]
         entry = kernel.entries[step.entry]
-        own: Sequence[int] = getattr(entry, "workspace", ())
+        own = {a.offset: n for a, n in zip(kernel.arrays, kernel.workspace, strict=True)}
         buffers = []
         for row in step.args:
-            extra = len(kernel.ir.buffers)
-            sizes = [own[k - extra] if 0 <= k - extra < len(own) else None for k in range(len(row))]
-            buffers.append([memory.buffer(kernel.ir, k, a, sizes[k]) for k, a in enumerate(row)])
+            buffers.append(
+                [memory.buffer(formal, a, own) for formal, a in zip(self._formals(kernel, row), row, strict=True)]
+            )
             for b, needed in zip(buffers[-1], entry.alignment, strict=False):
                 if b.nbytes and b.address % needed:
                     raise EmulatorError(f"emulator: {entry.name}: {b} starts at no multiple of {needed} bytes")

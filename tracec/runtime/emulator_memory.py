@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, EmulatorError
-from tracec.ir.kernel import Kernel
+from tracec.ir.kernel import Buffer as KernelBuffer
 from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan, Step
 from tracec.runtime.emulator_findings import Buffer
@@ -210,22 +210,20 @@ class Memory:
                 f"emulator: {who} reads element {element} of {name_of(self.plan, value)}, which nothing has written"
             )
 
-    def buffer(self, kernel: Kernel, position: int, argument: int | Workspace, nbytes: int | None) -> Buffer:
+    def buffer(self, formal: KernelBuffer | None, argument: int | Workspace, own: Mapping[int, int]) -> Buffer:
         """The memory behind one of a kernel's arguments.
 
         Args:
-            kernel: The kernel.
-            position: Which of its parameters.
+            formal: The kernel's buffer, where it is one.
             argument: What is behind it.
-            nbytes: Size of an array of the workspace, where it is known.
+            own: Where the kernel's own arrays lie in the workspace, and their sizes.
         """
-        formal = kernel.buffers[position] if position < len(kernel.buffers) else None
-        name = formal.name if formal else f"workspace {position - len(kernel.buffers)}"
         if isinstance(argument, Workspace):
+            name = f"workspace {sorted(own).index(argument.offset)}"
             place, owners = self._workspace[argument.offset :], self._workspace_owners[argument.offset :]
-            dtype, itemsize = ("bytes", 1) if formal is None else (formal.dtype.name, formal.dtype.itemsize)
-            size = nbytes if nbytes is not None else len(place)
-            return Buffer(name, dtype, place.ctypes.data, size, itemsize, True, self._address(owners), 1)
+            size = own[argument.offset]
+            return Buffer(name, "bytes", place.ctypes.data, size, 1, True, self._address(owners), 1)
+        name = formal.name if formal else name_of(self.plan, argument)
         array = self.arrays[argument]
         writable = formal is None or formal.role != "in"
         return Buffer(
