@@ -26,10 +26,6 @@ SPLITS = (*range(1, 33), 48, 64, 96, 128, 192, 256, 384, 512)
 SHORTEST = 128
 
 
-#: Shared memory that every launch may have.
-SHARED_BYTES = 48 * 1024
-
-
 @dataclass(frozen=True, slots=True)
 class Tile:
     """How a block of 256 threads covers the sums.
@@ -52,11 +48,6 @@ class Tile:
     def threads(self) -> int:
         return (self.m // self.m_each) * (self.n // self.n_each)
 
-    def fits(self, itemsize: int) -> bool:
-        """Whether its sums have registers and two pairs of its tiles shared memory that needs no leave."""
-        padded = self.m + self.n + 2 * max(16 // itemsize, 1)
-        return self.m_each * self.n_each * itemsize <= 256 and 2 * self.depth * padded * itemsize <= SHARED_BYTES
-
     @property
     def efficiency(self) -> float:
         """Multiply-adds against all that a thread issues: the wider its tile, the fewer loads from shared memory."""
@@ -65,6 +56,9 @@ class Tile:
         return multiply / (max(multiply, load) + 0.5 * min(multiply, load))
 
 
+#: What arrays in shared memory can take without being asked for by the launch, and the end of each of their rows that
+#: keeps neighbouring rows in different banks.
+SHARED_BYTES, PAD_BYTES = 48 * 1024, 16
 #: Every tile's operands divide evenly among its threads.
 TILES = (
     Tile(128, 128, 8, 8, depth=8),
@@ -89,13 +83,19 @@ class Choice:
     cycles: float
 
 
+def fits(tile: Tile, itemsize: int) -> bool:
+    """Whether a thread's sums have room in registers, and two tiles of each operand in shared memory."""
+    shared = 2 * tile.depth * ((tile.m + tile.n) * itemsize + 2 * PAD_BYTES)
+    return tile.m_each * tile.n_each * itemsize <= 256 and shared <= SHARED_BYTES
+
+
 def choose_tile(m: int, n: int, k: int, batch: int, dtype: DType) -> Choice:
     """The tile and the number of splits that take the least time by the estimate."""
     return min(
         (
             Choice(tile, splits, estimate(tile, splits, m, n, k, batch, dtype.itemsize))
             for tile in TILES
-            if tile.fits(dtype.itemsize)
+            if fits(tile, dtype.itemsize)
             for splits in SPLITS
             if splits == 1 or k >= splits * SHORTEST
         ),
