@@ -10,9 +10,10 @@ from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
 from tracec.record import backend
-from tracec.record.backend import Device, is_available, is_initialized
+from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
 from tracec.record.random import default_generator
+from tracec.runtime.arena import release_arenas
 from tracec.runtime.peaks import Peaks
 from tracec.runtime.properties import DeviceProperties, properties_of
 
@@ -173,7 +174,9 @@ def memory_stats(device: Place = None) -> dict[str, int]:
 
 
 def empty_cache() -> None:
-    """Give memory that no array uses back to the driver."""
+    """Give memory that no array uses back to the driver, what tracec keeps for its own use included."""
+    release_arenas()
+    forget_numbers()
     _cupy().get_default_memory_pool().free_all_blocks()
 
 

@@ -144,3 +144,20 @@ ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loa
 ptxas info    : Used 8 registers, used 0 barriers
 """
     assert nvrtc.parse_log(log) == {"a": nvrtc.Resources(40, 20, 128, 16), "b": nvrtc.Resources(8, 0, 0, 0)}
+
+
+def test_what_is_not_reported_on_is_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of programs that are compiled at one time are sometimes lost."""
+    compile_one, lost = nvrtc._compile, [True, True]
+
+    def losing(source: str, arch: str) -> tuple[bytes, str]:
+        image, log = compile_one(source, arch)
+        return image, "" if lost and lost.pop() else log
+
+    monkeypatch.setattr(nvrtc, "_compile", losing)
+    sources = [TWICE.replace("twice", f"lost{n}") for n in range(3)]
+    assert all(c.resources.registers > 0 for c in nvrtc.compile_sources(sources, "sm_90"))
+    assert not lost
+    monkeypatch.setattr(nvrtc, "_compile", lambda source, arch: (compile_one(source, arch)[0], ""))
+    with pytest.raises(CompileError, match="no report on what never takes"):
+        nvrtc.compile_sources([TWICE.replace("twice", "never")], "sm_90")

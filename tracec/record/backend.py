@@ -192,6 +192,11 @@ def number_on(array: Any, device: str) -> Any:
     return found
 
 
+def forget_numbers() -> None:
+    """Let go of the numbers that are kept on devices."""
+    _NUMBERS.clear()
+
+
 class Readback:
     """A copy of a CuPy array on its way to the host, behind what is queued in the current stream.
 

@@ -219,7 +219,7 @@ class _Plain(_Walk):
         if isinstance(pullback, Passage):
             return [pullback.of_array(g)]
         if pullback.run is not None:
-            return pullback.run([*(operation.saved or ()), np.ascontiguousarray(g)])
+            return pullback.run([*(operation.saved or ()), g if g.flags.c_contiguous else g.copy()])
         device = operation.call.type.device
         xp = module(device)
         with on(device):

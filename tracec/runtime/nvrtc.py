@@ -32,6 +32,8 @@ OPTIONS = (
 )
 #: Programs that a batch is compiled as at most, each on a thread of its own: two on a small machine.
 PROGRAMS = max(2, min(8, (os.cpu_count() or 2) // 2))
+#: How often to compile what no report is given on.
+_TRIES = 5
 #: Kernels of a program at least: starting the compiler takes as long as some of them.
 KERNELS = 4
 
@@ -120,6 +122,7 @@ def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
             with ThreadPoolExecutor(count, "tracec-nvrtc") as pool:
                 for made in pool.map(_compile_group, groups, [arch] * len(groups)):
                     found |= made
+        found |= _again([(k, s) for k, s in missing.items() if k not in found], arch)
     return tuple(found[k] for k in keys)
 
 
@@ -205,8 +208,29 @@ def include_folders() -> tuple[str, ...]:
     return tuple(str(f) for f in folders if (f / "cuda_fp16.h").exists())[:1]
 
 
+def _again(unreported: Sequence[tuple[str, str]], arch: str) -> dict[str, Cubin]:
+    """Compile, one by one, what the assembler did not report on: with several at work, reports go astray.
+
+    Raises:
+        CompileError: there is no report even so.
+    """
+    found: dict[str, Cubin] = {}
+    for one in unreported:
+        for _ in range(_TRIES):
+            found |= _compile_group([one], arch)
+            if one[0] in found:
+                break
+        else:
+            names = ", ".join(entry_names(one[1]))
+            raise CompileError(f"nvrtc: no report on what {names} takes", hint="please report this")
+    return found
+
+
 def _compile_group(group: Sequence[tuple[str, str]], arch: str) -> dict[str, Cubin]:
-    """Compile sources as one program and keep the results; where that fails, say which source it was."""
+    """Compile sources as one program and keep the results; where that fails, say which source it was.
+
+    Those that the assembler does not report on are left out.
+    """
     sources = [s for _, s in group]
     try:
         image, log = _compile(merge(sources), arch)
@@ -219,7 +243,10 @@ def _compile_group(group: Sequence[tuple[str, str]], arch: str) -> dict[str, Cub
     default_cache().store(module, "cubin", image)
     found: dict[str, Cubin] = {}
     for k, source in group:
-        functions = {name: resources[name] for name in entry_names(source)}
+        names = entry_names(source)
+        if not resources.keys() >= set(names):
+            continue
+        functions = {name: resources[name] for name in names}
         described = {"module": module, "functions": {n: asdict(r) for n, r in functions.items()}}
         default_cache().store(k, "json", json.dumps(described).encode())
         found[k] = Cubin(image, functions, log)
