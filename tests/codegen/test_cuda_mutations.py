@@ -34,7 +34,8 @@ KERNELS: dict[str, Kernel] = {
     "column in place": k.running(33, 100, "column"),
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),
-    "scan": k.scan(3, 2300, columns=2),
+    "scan": k.scan(3, 4099, columns=2),
+    "scan side by side": k.scan(2, 307, columns=17),
     "scatter": k.scatter(10, 5, 3),
     "product": k.dot(2, 33, 35, 37),
     "convolution": k.conv(2, 3, 17, 5),
@@ -129,6 +130,32 @@ def test_every_mistake_is_found() -> None:
             source = one.program.kernels[0].source
             missed.append(f"{mutation}\n{source}")
     assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
+
+
+#: Mistakes in kernels whose loops end by a ``break``, so that not every change of theirs comes to an end.
+CHOSEN = {
+    "first barrier of a product": (k.dot(1, 70, 71, 90), "__syncthreads();\n  int turn", "int turn"),
+    "last barrier of a product": (k.dot(1, 70, 71, 90), "put(turn);\n    __syncthreads();", "put(turn);"),
+    "turn of a product": (k.dot(1, 70, 71, 90), "turn ^= 1;", ""),
+    "bound of a product": (k.dot(1, 70, 71, 90), "k < 90u", "k < 91u"),
+    "bound of the sums": (k.dot(1, 70, 71, 90), "if (m >= 70u || n >= 71u) continue;", ""),
+    "last column": (k.dot(1, 70, 71, 90), "n >= 71u", "n >= 70u"),
+    "sums of parts": (k.dot(1, 64, 64, 8192), "split * ", "0u * "),
+    "chunks of a scan": (k.scan(1, 40000), "left < piece", "left + 1 < piece"),
+    "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
+    "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
+    "last of a put": (k.scatter(1000, 5, 4, add=False), "key_of(at + 1) == key", "false"),
+}
+
+
+def test_chosen_mistakes_are_found() -> None:
+    def broken(number: int, rendered: CudaKernel) -> CudaKernel:
+        _, old, new = list(CHOSEN.values())[number]
+        assert old in rendered.source
+        return replace(rendered, source=rendered.source.replace(old, new))
+
+    made = emulate([kernel for kernel, _, _ in CHOSEN.values()], broken)
+    assert not [what for what, one in zip(CHOSEN, made, strict=True) if not wrong(one)]
 
 
 def test_without_mistakes_nothing_is_found() -> None:

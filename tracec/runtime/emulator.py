@@ -9,18 +9,17 @@ written for the value that it is read as.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from tracec.errors import ArgumentError, EmulatorError
-from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Plan
 from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
-from tracec.runtime.emulator_memory import Array, Lives, Memory, name_of, owner_of
+from tracec.runtime.emulator_memory import Array, Lives, Memory, formals, name_of, owner_of
 from tracec.runtime.interpreter import call_library
 
 
@@ -53,7 +52,9 @@ class CudaKernel(Protocol):
     @property
     def entries(self) -> Sequence[Entry]: ...
     @property
-    def ir(self) -> Kernel: ...
+    def arrays(self) -> Sequence[Workspace]: ...
+    @property
+    def workspace(self) -> Sequence[int]: ...
 
 
 class Program(Protocol):
@@ -139,28 +140,28 @@ class EmulatedPlan:
                 memory.end(at)
                 at += 1
                 memory.begin(at)
-            self._run(step, memory, number)
+            if isinstance(step, CudaLaunch):
+                self._launch(step, formals(self.plan, self.plan.steps[part_of]), memory, number)
+            elif isinstance(step, Clear):
+                memory.clear(step)
+            else:
+                memory.read(step)
+                with np.errstate(all="ignore"):
+                    call_library(self.plan, step, memory.arrays)
         return memory.results()
 
-    def _run(self, step: CudaStep, memory: Memory, number: int) -> None:
-        if isinstance(step, CudaLaunch):
-            self._launch(step, memory, number)
-        elif isinstance(step, Clear):
-            memory.clear(step)
-        else:
-            memory.read(step)
-            with np.errstate(all="ignore"):
-                call_library(self.plan, step, memory.arrays)
-
-    def _launch(self, step: CudaLaunch, memory: Memory, number: int) -> None:
+    def _launch(self, step: CudaLaunch, names: Mapping[int, tuple[str, bool]], memory: Memory, number: int) -> None:
         kernel = self.program.kernels[step.kernel]
         entry = kernel.entries[step.entry]
-        own: Sequence[int] = getattr(entry, "workspace", ())
+        sizes = {a.offset: n for a, n in zip(kernel.arrays, kernel.workspace, strict=True)}
         buffers = []
         for row in step.args:
-            extra = len(kernel.ir.buffers)
-            sizes = [own[k - extra] if 0 <= k - extra < len(own) else None for k in range(len(row))]
-            buffers.append([memory.buffer(kernel.ir, k, a, sizes[k]) for k, a in enumerate(row)])
+            buffers.append(
+                [
+                    memory.value(a, *names[a]) if isinstance(a, int) else memory.workspace(a.offset, sizes[a.offset])
+                    for a in row
+                ]
+            )
             for b, needed in zip(buffers[-1], entry.alignment, strict=False):
                 if b.nbytes and b.address % needed:
                     raise EmulatorError(f"emulator: {entry.name}: {b} starts at no multiple of {needed} bytes")
