@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import Chunk, first_of_pack, mentions, pack_chunk, write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_writer import Writer
@@ -69,7 +69,7 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -
     ragged = len(variables) == 1 and extent(variables) >= RAGGED
     packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables else Packs()
     chunks, odd = divmod(extent(variables), packs.width)
-    parts = _parts(inner, writer, chunks)
+    parts = _parts(inner, variables, writer, chunks)
     share = THREADS if chunks > 1 else 32
     block_chunks = share * parts
     statements = write_chunk(writer, variables, inner, packs)
@@ -97,11 +97,12 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -
     return Entry(name, text, (blocks, 1, 1), (share, 1, 1), 0, alignments(kernel, [packs]), schedule=schedule)
 
 
-def _parts(body: Sequence[Stmt], writer: Writer, chunks: int) -> int:
+def _parts(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunks: int) -> int:
     """Chunks of a thread: some 64 bytes in flight where there are threads enough."""
-    if any(isinstance(s, Loop) for s in body):
+    if any(isinstance(s, Loop) for s in body) or not variables:
         return 1
-    loads = len({(x.buffer, x.index) for x in certain_loads(body) if x.buffer in writer.buffers})
+    moving = (x for x in certain_loads(body) if x.buffer in writer.buffers and stride(x.index, variables[-1]) != 0)
+    loads = len({(x.buffer, x.index) for x in moving})
     wanted = 4 if loads <= 1 else 2 if loads <= 4 else 1
     return next((p for p in (4, 2) if p <= wanted and chunks >= p * THREADS * MANY_BLOCKS), 1)
 

@@ -113,13 +113,16 @@ def _works(graph: Graph, partition: Partition, routines: dict[Node, Routine], ta
         if not members or all(alias_of(n, routines) is not n for n in group.nodes):
             continue
         kernel, nodes = lower_group(group, partition.inlined, set(members), target.keep_rows)
-        works.append(Work(classify(coalesce(kernel)), (tuple(nodes),)))
+        works.append(Work(classify(coalesce(kernel), target), (tuple(nodes),)))
     needs, feeds = dependences(works, {})
     return [works[k] for k in topological(needs, feeds)]
 
 
-def classify(kernel: Kernel) -> Kernel:
-    """A map whose loads and stores are contiguous along different loops is a transpose."""
+def classify(kernel: Kernel, target: Target) -> Kernel:
+    """A map whose loads and stores are contiguous along different loops is a transpose.
+
+    On a GPU, what stays where it is while the innermost loop runs is not read against it: one value for each row.
+    """
     if kernel.shape != "map":
         return kernel
     loops = [s.var.name for s in walk(kernel.body) if isinstance(s, Loop)]
@@ -129,9 +132,16 @@ def classify(kernel: Kernel) -> Kernel:
     for stmt in walk(kernel.body):
         for e in expressions(stmt):
             for part in subexpressions(e):
-                if isinstance(part, Load) and _unit_loop(part.index) not in (None, last):
+                if not isinstance(part, Load) or _unit_loop(part.index) in (None, last):
+                    continue
+                if not target.blocks or any(v == last for v in _loops(part.index)):
                     return replace(kernel, shape="transpose")
     return kernel
+
+
+def _loops(index: Expr) -> list[str]:
+    """The loops that an index moves with."""
+    return [part.name for part in subexpressions(index) if isinstance(part, Var)]
 
 
 def _unit_loop(index: Expr) -> str | None:

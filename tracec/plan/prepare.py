@@ -7,6 +7,7 @@ from tracec.ir.kernel import identity
 from tracec.ir.lower import ContractionSpec, Decompose, Reduction
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS
+from tracec.plan.pick import pick_elements
 from tracec.plan.split import split_reductions
 
 
@@ -20,6 +21,8 @@ def prepare(graph: Graph, blocks: int = 0) -> Graph:
     graph = decompose(graph)
     graph = turn_products(graph)
     graph = graph.map(_without_empty)
+    if blocks:
+        graph = graph.map(pick_elements)
     graph = split_reductions(graph, blocks)
     return _materialise_constants(graph)
 
@@ -52,7 +55,10 @@ def _without_empty(node: Node) -> Node:
 
 
 def turn_products(graph: Graph) -> Graph:
-    """``(a b)ᵀ`` is ``bᵀ aᵀ``, which a product can write directly."""
+    """``(a b)ᵀ`` is ``bᵀ aᵀ``: a product writes its elements in the order in which they are wanted.
+
+    Where other axes move too, what is left is to move whole rows.
+    """
     users = graph.users()
     outputs = set(graph.outputs)
     sole = {n for n in graph.nodes if n.op.name == "dot" and len(users[n]) == 1 and n not in outputs}
@@ -67,7 +73,7 @@ def turn_products(graph: Graph) -> Graph:
             product = new.get(node.inputs[0], node.inputs[0])
             a, b = product.inputs
             with made_from(node.source, "turn product"):
-                new[node] = product.op(_turn(b), _turn(a))
+                new[node] = _permuted(product.op(_turn(b), _turn(a)), node.param("perm"))
         else:
             new[node] = node.with_inputs(operands)
     return graph.with_outputs(tuple(new.get(o, o) for o in graph.outputs))
@@ -79,11 +85,18 @@ def _turn(node: Node) -> Node:
     return result
 
 
+def _permuted(turned: Node, perm: tuple[int, ...]) -> Node:
+    """What a permutation made of a product, made of the turned one."""
+    n = turned.ndim
+    other = {n - 1: n - 2, n - 2: n - 1}
+    moved = tuple(other.get(a, a) for a in perm)
+    result: Node = turned if moved == tuple(range(n)) else OPERATORS["transpose"](turned, perm=moved)
+    return result
+
+
 def _swaps_last(node: Node) -> bool:
-    if node.op.name != "transpose":
-        return False
-    n = node.ndim
-    return n >= 2 and tuple(node.param("perm")) == (*range(n - 2), n - 1, n - 2)
+    """Whether rows of the operand become columns: its last axis but one comes last."""
+    return node.op.name == "transpose" and node.ndim >= 2 and node.param("perm")[-1] == node.ndim - 2
 
 
 def _materialise_constants(graph: Graph) -> Graph:
