@@ -174,8 +174,10 @@ def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
         launcher: Of a program for ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
         graphs: Whether launches on a GPU may be captured as a CUDA graph.
 
+    Where the compiler rejects the source, which is a fault of ours, the graph is run operator by operator, and a
+    warning says so: the function has run once by then, and what it wrote must not be lost to an error.
+
     Raises:
-        CompileError: the program is for a GPU, and what it takes to compile it is missing.
         CompilerMissing: there is no C++ compiler for the emulator.
         DeviceError: no GPU can be reached.
     """
@@ -183,16 +185,18 @@ def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
         return _on_cpu(built)
     if launcher == "emulator":
         return emulator_runtime.load(built.plan, built.program)
-    loaded: Runner = cuda_runtime.load(built.plan, built.program, graphs=graphs)
-    return loaded
+    try:
+        loaded: Runner = cuda_runtime.load(built.plan, built.program, graphs=graphs)
+        return loaded
+    except CompileError as error:
+        warn(f"{error}\n  this function runs operator by operator in CuPy")
+        return interpreted(built.graph, built.donate)
 
 
 def _on_cpu(built: Built) -> Runner:
     """The built program on the CPU.
 
     With no C compiler on the machine the graph is run operator by operator; one warning says what to install.
-    The same where the compiler rejects the source, which is a fault of ours: the function has run once by then,
-    and what it wrote must not be lost to an error.
     """
     try:
         runner: Runner = cpu_runtime.load(built.plan, built.program)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tracec.errors import OutOfMemoryError
+from tracec.errors import CompileError, OutOfMemoryError
 from tracec.ir.launch import Clear, CudaLaunch, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
@@ -38,7 +39,9 @@ class CudaExecutable:
         self, cupy: Any, device: int, plan: Plan, program: Any, functions: Sequence[Sequence[Any]], graphs: bool
     ) -> None:
         self.plan = plan
+        self._program = program
         self._cupy, self._device, self._functions = cupy, device, functions
+        self._lock = threading.RLock()  # slots and spare outputs are for one call at a time
         self._stream_of = cupy.cuda.get_current_stream
         workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
         self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
@@ -96,7 +99,7 @@ class CudaExecutable:
         moved = self._aligned(arrays, addresses)
         stream = self._stream_of().ptr
         arena = arena_of(self._device, stream)
-        with arena.lock:
+        with self._lock, arena.lock:
             try:
                 made = [spare.array(stream) for spare in self._spares]
                 base = arena.base(cupy, self._arena_bytes)
@@ -127,8 +130,12 @@ class CudaExecutable:
             for write in self._tables:
                 write()
             self._key = key
-        for step in self._steps:
-            step(stream)
+        number = 0
+        try:
+            for number, step in enumerate(self._steps):  # noqa: B007 (told where it fails)
+                step(stream)
+        except self._cupy.cuda.driver.CUDADriverError as error:
+            raise self._not_launched(number, error) from None
 
     def _place(self, addresses: Sequence[int], base: int) -> None:
         slots = self._slots
@@ -233,6 +240,19 @@ class CudaExecutable:
         return ctypes.addressof(self._slots) + slot * ctypes.sizeof(ctypes.c_uint64)
 
     # -- errors --------------------------------------------------------------------------------------------
+
+    def _not_launched(self, number: int, error: Exception) -> CompileError:
+        """Which step the driver refused, or found a fault of earlier ones at."""
+        step = self._program.steps[number]
+        entry = None
+        if isinstance(step, CudaLaunch):
+            entry = self._program.kernels[step.kernel].entries[step.entry]
+        what = f"{entry.name} ({step.grid} blocks of {entry.threads} threads)" if entry else "a library routine"
+        return CompileError(
+            f"launch: {what} on cuda:{self._device}: {str(error).splitlines()[0]}",
+            hint="if an illegal access is reported, a kernel before it did it: launcher='emulator' finds which; "
+            "please report this with what the emulator says",
+        )
 
     def _out_of_memory(self, error: Exception) -> OutOfMemoryError:
         """What the plan would keep, the largest first, with the lines that made it."""
