@@ -1,0 +1,176 @@
+"""Stands in for CUDA's driver behind the double of CuPy: kernels run in the emulator, in the order they are queued.
+
+As on a GPU, parameters are read when a launch is queued or captured, not when it runs, and a captured graph holds them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.doubles import cupy as double
+from tracec.runtime.cuda_executable import CudaExecutable
+from tracec.runtime.emulator import compile_kernels
+from tracec.runtime.emulator_launch import launch
+
+Work = Callable[[], None]
+
+
+class OutOfMemoryError(MemoryError):
+    """CuPy's."""
+
+
+class Memory:
+    """What ``alloc`` gives: a block at an address as CuPy's pool has them."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.block = np.full(nbytes + 512, 0xFF, np.uint8)  # NaN: what nothing writes shows
+        self.ptr = -(-self.block.ctypes.data // 512) * 512
+
+    def copy_to_host_async(self, address: int, nbytes: int, stream: Any) -> None:
+        ctypes.memmove(address, self.ptr, nbytes)
+
+
+class Pointer(double.Pointer):
+    """An array's place, which can be copied from."""
+
+    copy_to_host_async = Memory.copy_to_host_async
+
+
+class Pinned(bytearray):
+    """Memory of the host."""
+
+    @property
+    def ptr(self) -> int:
+        return ctypes.addressof((ctypes.c_char * len(self)).from_buffer(self))
+
+
+class Event:
+    """All work is done when it is queued."""
+
+    done = True
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def record(self, stream: Any) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Driver:
+    """Queues and graphs of one pretended device.
+
+    Attributes:
+        log: What was queued: names of functions, ``graph`` for the launch of one.
+        memory_left: Bytes that ``alloc`` still gives.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.memory_left = 1 << 40
+        self._functions: dict[int, tuple[Any, str, list[int]]] = {}
+        self._captured: dict[int, list[Work]] = {}
+        self._graphs: dict[int, list[Work]] = {}
+
+    def load(self, plan: Any, program: Any, *, graphs: bool = True) -> CudaExecutable:
+        """What `tracec.runtime.cuda.load` does, for the emulator."""
+        library = compile_kernels(program.kernels, checks=False) if program.kernels else None
+        handles = []
+        for kernel in program.kernels:
+            handles.append([])
+            for entry in kernel.entries:
+                handle = len(self._functions) + 1
+                self._functions[handle] = (library, entry.name, [])
+                handles[-1].append(types.SimpleNamespace(ptr=handle))
+        for step in program.steps:
+            if hasattr(step, "kernel"):
+                entry = program.kernels[step.kernel].entries[step.entry]
+                sizes = [8] * len(step.args[0]) if entry.table is None else [entry.table.nbytes]
+                self._functions[handles[step.kernel][step.entry].ptr][2][:] = sizes
+        return CudaExecutable(self.cupy, 0, plan, program, handles, graphs)
+
+    def install(self, cupy: Any) -> None:
+        """Give the double of CuPy what launching takes."""
+        self.cupy = cupy
+        cuda = cupy.cuda
+        cuda.driver = types.SimpleNamespace(launchKernel=self._launch, CUDADriverError=OSError)
+        cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+        cuda.alloc, cuda.Event, cuda.Stream = self._alloc, Event, self._stream
+        cuda.alloc_pinned_memory = Pinned
+        cuda.runtime.memcpyAsync, cuda.runtime.memsetAsync = self._copy, self._set
+        cuda.runtime.graphLaunch = self._replay
+        cuda.runtime.streamIsCapturing = lambda stream: stream in self._captured
+        cuda.runtime.memGetInfo = lambda: (self.memory_left, 1 << 40)
+        double.ndarray.data = property(lambda array: Pointer(array._a.ctypes.data))  # type: ignore[assignment]
+
+    def _alloc(self, nbytes: int) -> Memory:
+        if nbytes > self.memory_left:
+            raise OutOfMemoryError
+        return Memory(nbytes)
+
+    def _queue(self, stream: int, work: Work, name: str) -> None:
+        if stream in self._captured:
+            self._captured[stream].append(work)
+            return
+        self.log.append(name)
+        work()
+
+    def _launch(
+        self, handle: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, table: int,
+        extra: int,
+    ) -> None:  # fmt: skip
+        library, name, sizes = self._functions[handle]
+        values = [ctypes.string_at(ctypes.c_void_p.from_address(table + 8 * k).value, n) for k, n in enumerate(sizes)]
+
+        def work() -> None:
+            params = [ctypes.create_string_buffer(v, len(v)) for v in values]
+            launch(library, name, (gx, gy, gz), (bx, by, bz), params, [], shared)
+
+        self._queue(stream, work, name)
+
+    def _copy(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+        self._queue(stream, lambda: ctypes.memmove(to, source, nbytes) and None, "copy")
+
+    def _set(self, to: int, value: int, nbytes: int, stream: int) -> None:
+        self._queue(stream, lambda: ctypes.memset(to, value, nbytes) and None, "clear")
+
+    def _stream(self, non_blocking: bool = False) -> Any:
+        driver = self
+
+        class Stream:
+            ptr = 1000 + id(object()) % 1000
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+            def begin_capture(self) -> None:
+                driver._captured[self.ptr] = []
+
+            def end_capture(self) -> Any:
+                handle = len(driver._graphs) + 1
+                driver._graphs[handle] = driver._captured.pop(self.ptr)
+                return types.SimpleNamespace(graphExec=handle)
+
+        return Stream()
+
+    def _replay(self, graph: int, stream: int) -> None:
+        self.log.append("graph")
+        for work in self._graphs[graph]:
+            work()
+
+
+def runs_of(log: Sequence[str]) -> str:
+    """A log in short: ``3 launches, graph``."""
+    launches = sum(name not in ("graph", "copy") for name in log)
+    rest = [name for name in log if name in ("graph", "copy")]
+    return ", ".join([*([f"{launches} launches"] if launches else []), *rest])

@@ -1,0 +1,141 @@
+"""Launching on a GPU with no GPU: the double of CuPy queues launches, the emulator runs them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.codegen.emulated import needs_compiler
+from tests.doubles import cupy as double
+from tests.doubles.driver import Driver, runs_of
+from tracec import nn
+from tracec.errors import AxisError, DeviceError, OutOfMemoryError
+from tracec.nn import functional as F
+from tracec.runtime import arena, cublas, cuda
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    made = Driver()
+    monkeypatch.setattr(cuda, "load", made.load)
+    monkeypatch.setattr(cuda, "arch_of", lambda device: "sm_90")
+    compiling = importlib.import_module("tracec.compile")  # the function hides the module
+    monkeypatch.setattr(compiling, "arch_of", lambda device: "sm_90")
+    monkeypatch.setattr(cublas, "available", lambda: False)
+    monkeypatch.setattr(arena, "_arenas", {})
+    monkeypatch.setattr(double.ndarray, "data", double.ndarray.data)
+    with double.installed() as cupy:
+        made.install(cupy)
+        yield made
+
+
+def trained(device: str, steps: int, compiled: bool) -> tuple[list[float], list[Any], Any]:
+    """A small network after some steps: losses, parameters, the step."""
+    tracec.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.LayerNorm(7), nn.Linear(7, 3)).to(device)
+    optimizer = tracec.optim.AdamW(model.parameters(), lr=1e-2)
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = tracec.compile(step) if compiled else step
+    rng = np.random.default_rng(1)
+    batches = [(rng.standard_normal((6, 5)).astype(np.float32), rng.integers(0, 3, 6)) for _ in range(steps)]
+    given = [(tracec.from_numpy(x).to(device), tracec.from_numpy(y).to(device)) for x, y in batches]
+    losses = [float(run(x, y)) for x, y in given]
+    return losses, [p.detach().cpu().numpy() for p in model.parameters()], run
+
+
+def test_training_steps_are_the_cpus(driver: Driver) -> None:
+    losses, parameters, _ = trained("cuda", 12, compiled=True)
+    expected, wanted, _ = trained("cpu", 12, compiled=False)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for found, want in zip(parameters, wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
+    assert "graph" in driver.log
+
+
+def test_launches_become_a_graph(driver: Driver) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
+    x = tracec.randn(4, 33, device="cuda")
+    seen = []
+    for _ in range(5):
+        driver.log.clear()
+        result = run(x)
+        seen.append(runs_of(driver.log))
+    np.testing.assert_allclose(result.cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+    # The first call runs eagerly, the next ones meet each set of addresses for the first time.
+    assert seen[0] == "" and seen[1].endswith("launches") and seen[-1] == "graph"
+
+
+def test_inputs_that_move_are_copied_into_place(driver: Driver) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
+    inputs = [tracec.randn(4, 33, device="cuda") for _ in range(10)]
+    for x in inputs:
+        driver.log.clear()
+        np.testing.assert_allclose(run(x).cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+    assert runs_of(driver.log) == "copy, graph"
+
+
+def test_results_that_are_kept_are_not_written_again(driver: Driver) -> None:
+    run = tracec.compile(lambda x: (x * 2, x.sum(0)))
+    inputs = [tracec.full((3, 5), float(k), device="cuda") for k in range(8)]
+    kept = [run(x) for x in inputs]
+    for k, (double_, total) in enumerate(kept):
+        assert (double_.cpu().numpy() == 2 * k).all() and (total.cpu().numpy() == 3 * k).all()
+
+
+def test_without_graphs(driver: Driver) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t(), cuda_graph=False)
+    x = tracec.randn(4, 33, device="cuda")
+    for _ in range(4):
+        run(x)
+    assert "graph" not in driver.log
+
+
+def test_views_that_packs_cannot_read_are_moved(driver: Driver) -> None:
+    run = tracec.compile(lambda x: x * 2 + 1)
+    whole = tracec.arange(68, dtype=tracec.float32, device="cuda")
+    for start in range(4):
+        x = whole[start : start + 64]
+        for _ in range(2):
+            np.testing.assert_array_equal(run(x).cpu().numpy(), np.arange(start, start + 64) * 2.0 + 1)
+
+
+def test_indices_out_of_range_are_told_after_the_call(driver: Driver) -> None:
+    run = tracec.compile(lambda table, i: table[i] * 2)
+    table = tracec.randn(5, 3, device="cuda")
+    for _ in range(2):
+        run(table, tracec.tensor([0, 4], device="cuda"))
+    with pytest.raises(AxisError, match=r"index 5 is out of bounds for dimension 0 with size 5") as error:
+        run(table, tracec.tensor([0, 5], device="cuda")).cpu()
+    assert "found on the GPU after the call" in str(error.value)
+    assert run(table, tracec.tensor([0, 1], device="cuda")).shape == (2, 3)
+
+
+def test_no_memory(driver: Driver) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
+    x = tracec.randn(4, 33, device="cuda")
+    run(x)
+    driver.memory_left = 0
+    with pytest.raises(OutOfMemoryError, match=r"no memory on cuda:0 for \d+ bytes of results") as error:
+        run(x)
+    assert "largest values" in str(error.value) and "test_cuda_executable.py" in str(error.value)
+    driver.memory_left = 1 << 40
+    run(x)
+
+
+def test_tensors_of_the_cpu(driver: Driver) -> None:
+    with pytest.raises(DeviceError, match="the tensors given are on the CPU"):
+        tracec.compile(lambda x: x * 2, target="cuda")(tracec.ones(3))
