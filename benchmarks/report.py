@@ -153,6 +153,21 @@ def summary(result: Result) -> str:
     )
 
 
+def whole(result: Result) -> str:
+    """Return all that is told of a file: of a run, or of `benchmarks.gpu_check`, whose parts are told one by one."""
+    if "parts" not in result:
+        return f"{markdown(result)}\n\n{summary(result)}"
+    from benchmarks.kernels.table import text
+
+    told = [f"{result['date']}, driver {result['driver']}. Parts of the check:"]
+    told.append("\n".join(f"- {name}: {row['line']}" for name, row in result["parts"].items()))
+    if result.get("kernels_run"):
+        told.append(f"```text\n{text(result['kernels_run'])}\n```")
+    if result.get("workloads_run"):
+        told.append(whole(result["workloads_run"]))
+    return "\n\n".join(told)
+
+
 def wrong(result: Result) -> list[str]:
     """Return the workloads on which tracec failed or left the tolerance."""
     found = {name: row["engines"].get(SUBJECT, {"correct": True}) for name, row in result["workloads"].items()}
@@ -166,11 +181,10 @@ def main() -> None:
     parser.add_argument("--update", action="store_true", help=f"replace the tables in {README.name}")
     args = parser.parse_args()
     result = json.loads(args.file.read_text())
-    result = result.get("workloads_run", result)  # a file of benchmarks.gpu_check has it among its parts
-    text = f"{markdown(result)}\n\n{summary(result)}"
+    text = whole(result)
     print(text)
     if args.update:
-        begin, end = MARKS[result["machine"]["device"]]
+        begin, end = MARKS[result["machine"]["device"] if "machine" in result else "cuda"]
         before, rest = README.read_text().split(begin)
         README.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 

@@ -135,7 +135,6 @@ def adamw(xp: Any) -> Function:
                 m.mul_(0.9).add_(g * 0.1)
                 v.mul_(0.999).add_(g * g * 0.001)
                 p.mul_(1 - 1e-5).sub_(m / (v.abs().sqrt() + 1e-8) * 1e-3)
-        return given[0].sum() * 0
 
     return function
 

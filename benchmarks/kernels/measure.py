@@ -15,7 +15,9 @@ Row = dict[str, Any]
 
 
 def leaves(outputs: Any) -> list[Any]:
-    """Outputs as a list."""
+    """Outputs as a list, empty for a function that only writes to what it is given."""
+    if outputs is None:
+        return []
     return list(outputs) if isinstance(outputs, tuple | list) else [outputs]
 
 

@@ -54,16 +54,17 @@ def memory_table(rows: Sequence[Row], peers: Sequence[str], cache_bytes: int) ->
 
 
 def product_table(rows: Sequence[Row]) -> str:
-    """Arithmetic of each product beside the library's."""
-    lines = [["product", "µs", "TFLOP/s", "library", "of library", "error", "notes"]]
+    """Arithmetic of each product, by the generated kernel and by what tracec chooses, beside the library's."""
+    lines = [["product, TFLOP/s", "generated", "of library", "error", "chosen", "of library", "error", "library"]]
     for row in rows:
         if "failed" in row:
-            lines.append([row["title"], "failed", "", "", "", "", row["failed"].split("\n")[0][:60]])
+            lines.append([row["title"], "failed", *[""] * 5, row["failed"].split("\n")[0][:60]])
             continue
-        library = row["blas"]
-        share = f"{row['of_blas']:.0%}" if "of_blas" in row else "–"
-        figures = [number(1e6 * row["seconds"]), number(row["tflops"]), number(library.get("tflops")), share]
-        lines.append([row["title"], *figures, error(row), marks(row, 0)])
+        cells = [row["title"]]
+        for found in (row["generated"], row["chosen"]):
+            share = f"{found['of_blas']:.0%}" if "of_blas" in found else "–"
+            cells += [number(found["tflops"]), share, error(found)]
+        lines.append([*cells, number(row["blas"].get("tflops"))])
     return columns(lines)
 
 

@@ -80,9 +80,14 @@ def test_each_part_is_written_when_it_is_known(tmp_path, monkeypatch, capsys):
     assert gpu_check.main() == 1
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["ok"] for row in found["parts"].values()] == [True, False]
-    assert "PASSED" in found["parts"]["bad"]["tail"]
+    assert "PASSED" in found["parts"]["bad"]["tail"] and "tail" not in found["parts"]["good"]
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[-2].startswith("good       ok") and lines[-1].startswith("bad        FAILED")
+
+
+def test_what_is_kept_does_not_tell_where_things_are(tmp_path):
+    code = "import os, sys; sys.exit(f'at {os.getcwd()}/a.py of {sys.prefix}')"
+    assert gpu_check.run(part(code), tmp_path, 30)["tail"].strip() == "at ./a.py of python"
 
 
 def test_no_time_left_and_no_gpu(tmp_path, monkeypatch, capsys):

@@ -72,6 +72,27 @@ def test_runs_on_a_gpu_say_on_which(result):
     assert "Not measured, for want of time: gpt." in text
 
 
+def test_a_gpu_check_is_told_part_by_part(result):
+    result["machine"] |= {"device": "cuda", "gpu": "a GPU", "driver": "1.2"}
+    device = {"name": "a GPU", "cache_bytes": 50}
+    row = {
+        "family": "map",
+        "title": "x + 1",
+        "seconds": 1e-3,
+        "gb_per_s": 3e3,
+        "of_copy": 0.9,
+        "bytes": 99,
+        "peers": {},
+    }
+    kernels = {"date": "2026-01-01", "device": device, "versions": {}, "memory": [row], "products": [], "launches": []}
+    kernels |= {"copies": {"99": 3300.0}, "peers": [], "left_out": []}
+    parts = {"tests": {"ok": True, "line": "9 passed"}}
+    check = {"date": "2026-01-01", "driver": "1.2", "parts": parts, "kernels_run": kernels, "workloads_run": result}
+    text = report.whole(check)
+    assert "- tests: 9 passed" in text and "map: x + 1" in text and "fastest copy 3300 GB/s" in text
+    assert text.endswith(report.whole(result)) and "geometric mean" in text
+
+
 def test_the_readme_has_a_place_for_each_device():
     readme = report.README.read_text()
     for begin, end in report.MARKS.values():

@@ -47,11 +47,18 @@ LARGE = {
     "random": k.random(1 << 22),
     "gelu": k.gelu(1 << 22, "bf16"),
     "rows": k.row_sum(64, 50001),
+    "transpose": k.transpose(1, 4096, 4096),
+    "transpose odd": k.transpose(1, 4095, 4097),
+    "transpose bytes": k.transpose(1, 4096, 4096, "u8"),
     "columns": k.column_sum(2048, 64, outer=512),
     "columns bf16": k.column_sum(999, 4096, "bf16"),
     "column softmax": k.column_softmax(512, 1000),
     "column softmax odd": k.column_softmax(501, 1001),
+    "softmax, lanes": k.softmax(1 << 17, 128),
+    "softmax, lanes, bf16": k.softmax(1 << 16, 256, "bf16"),
+    "rows, many": k.row_sum(8192, 8192),
     "softmax f32": k.softmax(64, 8192),
+    "softmax, many": k.softmax(8192, 8192),
     "softmax f64": k.softmax(64, 8191, "f64"),
     "softmax bf16": k.softmax(64, 8000, "bf16"),
     "dot 128": k.dot(1, 2048, 2048, 512),
@@ -97,6 +104,50 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
     assert not spilled
 
 
+#: What walks memory once, at sizes where its bandwidth counts → bytes that a thread has on their way at a time.
+BANDWIDTH = {
+    "copy and add": (k.chain(1 << 26), 64),
+    "gelu": (k.gelu(1 << 26), 64),
+    "gelu, bf16": (k.gelu(1 << 26, "bf16"), 64),
+    "adam": (k.adam("f32"), 64),
+    "adam, bf16": (k.adam("bf16"), 48),
+    "dropout": (k.random(1 << 26), 64),
+    "short rows": (k.softmax(1 << 17, 128), 64),
+    "short rows, bf16": (k.softmax(1 << 16, 256, "bf16"), 64),
+    "rows": (k.softmax(8192, 1024), 128),
+    "rows of blocks": (k.softmax(8192, 4096), 128),
+    "rows of blocks, bf16": (k.softmax(8192, 8192, "bf16"), 64),
+    "row sums": (k.row_sum(8192, 8192), 128),
+    "long row sums": (k.row_sum(1024, 65536), 64),
+    "column sums": (k.column_sum(2048, 64, outer=512), 64),
+    "column sums, bf16": (k.column_sum(2048, 64, "bf16", outer=512), 64),
+    "odd column sums": (k.column_sum(1 << 14, 50257), 32),
+    "transpose": (k.transpose(1, 4096, 4096), 64),
+    "transpose, bf16": (k.transpose(1, 4096, 4096, "bf16"), 32),
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some 40 KB for each multiprocessor hide the way to an H100's memory, by Little's law."""
+    pytest.importorskip("cupy")
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    rendered = [render_kernel(replace(x, name=f"k{n}_{x.name}"), 99) for n, (x, _) in enumerate(BANDWIDTH.values())]
+    few = {}
+    for (name, (_, each)), one, cubin in zip(
+        BANDWIDTH.items(), rendered, compile_sources([r.source for r in rendered], arch), strict=True
+    ):
+        (entry,), used = one.entries, cubin.resources
+        registers = -(-used.registers // 8) * 8 * entry.threads
+        shared = used.shared_bytes + entry.shared_bytes + 1024
+        blocks = min(65536 // registers, 2048 // entry.threads, 32, (164 << 10) // shared)
+        if blocks * entry.threads * each < 40 << 10:
+            few[name] = (blocks, entry.threads, used)
+    assert not few
+
+
 @pytest.mark.parametrize(
     ("kernel", "schedule", "grid", "block"),
     [
@@ -109,7 +160,11 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
         (k.softmax(1024, 512), "a warp a row of 512, 4 unrolled, packs of 4", (256, 1, 1), (32, 4, 1)),
         (k.softmax(9, 512), "a block of 128 a row of 512, 1 unrolled, packs of 4", (9, 1, 1), (128, 1, 1)),
         (k.softmax(50, 12), "4 lanes a row of 12, 1 unrolled, packs of 4", (2, 1, 1), (4, 32, 1)),
-        (k.softmax(9, 4096), "a block of 128 a row of 4096, 8 unrolled, packs of 4", (9, 1, 1), (128, 1, 1)),
+        (k.softmax(9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (9, 1, 1), (512, 1, 1)),
+        (k.softmax(8192, 4096), "a block of 128 a row of 4096, 8 unrolled, packs of 4", (8192, 1, 1), (128, 1, 1)),
+        (k.softmax(1 << 17, 128), "8 lanes a row of 128, 4 unrolled, packs of 4", (8192, 1, 1), (8, 16, 1)),
+        (k.row_sum(8192, 8192), "a block of 256 a row of 8192, 8 unrolled, packs of 4", (8192, 1, 1), (256, 1, 1)),
+        (k.row_sum(1024, 65536), "a block of 256 a row of 65536, looped, packs of 4", (1024, 1, 1), (256, 1, 1)),
         (k.softmax(1, 20000, "f64"), "a block of 512 a row of 20000 in shared memory, packs of 2", (1, 1, 1),
          (512, 1, 1)),
         (k.reread(2, 40001), "a block of 1024 a row of 40001, looped", (2, 1, 1), (1024, 1, 1)),
@@ -123,7 +178,13 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
         (k.column_softmax(512, 1000), "16 columns by 128 threads a block, 512 elements a column, packs of 4",
          (63, 1, 1), (4, 128, 1)),
         (k.column_sum(9, 40), "1 of 40 chunks a thread", (1, 1, 1), (256, 1, 1)),
-        (k.transpose(3, 33, 65), "tiles of 32 by 32, 1 turned", (18, 1, 1), (32, 8, 1)),
+        (k.transpose(3, 33, 65), "tiles of 32 by 32, 1 turned, read in packs of 1, written of 1", (18, 1, 1),
+         (256, 1, 1)),
+        (k.transpose(1, 4096, 4096), "tiles of 64 by 64, 1 turned, read in packs of 4, written of 4", (4096, 1, 1),
+         (256, 1, 1)),
+        (k.transpose(8, 4096, 1004, "bf16"), "tiles of 64 by 64, 1 turned, read in packs of 4, written of 8",
+         (8192, 1, 1), (256, 1, 1)),
+        (k.transpose(1, 3, 9999), "1 of 9999 chunks a thread", (40, 1, 1), (256, 1, 1)),
         (k.scan(5, 100), "a block of 32 a row of 100, 4 elements a thread, packs of 4", (5, 1, 1), (32, 1, 1)),
         (k.dot(1, 2048, 2048, 64), "tiles of 128 by 128 by 8, 8 by 8 a thread, packs of 4", (256, 1, 1), (256, 1, 1)),
         (k.dot(1, 16, 9, 4096), "a block of 512 a row of 4096, 2 unrolled, packs of 4", (144, 1, 1), (512, 1, 1)),

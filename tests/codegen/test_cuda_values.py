@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen import scalars
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
-from tracec.codegen import cuda_map, cuda_writer
+from tracec.codegen import cuda_map, cuda_transpose, cuda_writer
 from tracec.codegen.cuda import render_kernel
 from tracec.ir.kernel import Kernel
 from tracec.runtime.emulator_launch import ORDERS
@@ -201,6 +201,14 @@ def test_several_chunks_a_thread(dtype: str, monkeypatch: pytest.MonkeyPatch) ->
         check(one, ["random"])
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "f64", "u8"])
+def test_large_tiles(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_transpose, "MANY_BLOCKS", 0)
+    sizes = ((64, 128), (65, 33), (100, 72), (36, 132), (200, 40))
+    for one in emulate([k.transpose(b, m, n, dtype) for b in (1, 2) for m, n in sizes]):
+        check(one, ["random"])
+
+
 def test_random_words_are_made_four_at_a_time() -> None:
     source = render_kernel(k.random(1024)).source
     assert source.count("philox_block(") == 2 and "philox(" not in source
@@ -235,13 +243,39 @@ SWEEPS: dict[str, list[Kernel]] = {
         for d in ("f32", "f16", "f64", "u8")
     ],
     "column softmax": [k.column_softmax(n, c) for n in (1, 2, 32, 33, 65, 300) for c in (1, 3, 12, 32, 33)],
-    "transpose": [k.transpose(b, m, n) for b in (1, 3) for m in (1, 8, 31, 32, 33, 65) for n in (1, 9, 32, 40, 64)],
+    "transpose": [
+        k.transpose(b, m, n, d)
+        for b in (1, 3)
+        for m in (1, 3, 8, 31, 32, 33, 65)
+        for n in (1, 2, 9, 32, 40, 64)
+        for d in ("f32", "bf16")
+    ],
     "scan": [k.scan(m, n, columns=c) for m in (1, 3) for n in (1, 2, 64, 65, 96, 511, 513, 1025) for c in (1, 3)],
     "scatter": [k.scatter(n, r, c) for n in (1, 7) for r in (5, 6) for c in (1, 3, 4)],
     "dot": [k.dot(b, m, n, q) for b in (1, 3) for m in (1, 3, 16, 17) for n in (1, 3, 17, 33) for q in (1, 5, 16, 33)],
     "dot, large": [k.dot(b, m, n, 9) for b, m, n in ((40, 129, 129), (40, 65, 20), (40, 20, 65), (9, 129, 31))],
     "conv": [k.conv(i, c, o, s) for i in (1, 2) for c in (1, 3) for o in (3, 17) for s in (1, 4, 7)],
 }  # fmt: skip
+
+NUMBERS = tuple(d for d in scalars.DTYPES if d != "bool")
+#: A kernel of each family for an element type.
+DTYPES: dict[str, Callable[[str], Kernel]] = {
+    "chain": lambda d: k.chain(257, d),
+    "broadcast": lambda d: k.broadcast(7, 33, d),
+    "row": lambda d: k.row_sum(5, 129, d),
+    "long row": lambda d: k.row_sum(2, 2500, d),
+    "column": lambda d: k.column_sum(65, 33, d),
+    "full": lambda d: k.full_sum(3001, d),
+    "transpose": lambda d: k.transpose(2, 33, 40, d),
+    "scan": lambda d: k.scan(2, 129, d),
+    "scatter": lambda d: k.scatter(7, 5, 3, d),
+    "dot": lambda d: k.dot(2, 17, 19, 33, d),
+}
+
+
+def test_every_element_type() -> None:
+    for one in emulate([make(d) for make in DTYPES.values() for d in NUMBERS]):
+        check(one, ["random"])
 
 
 @pytest.mark.slow

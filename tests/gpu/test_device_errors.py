@@ -31,7 +31,7 @@ def test_a_number_on_the_cpu_goes_along():
 
 def test_cpu_tensors_given_to_a_function_for_cuda():
     run = tracec.compile(lambda x: x * 2, target="cuda", launcher="gpu")
-    with pytest.raises(TracecError, match="cpu") as error:
+    with pytest.raises(DeviceError, match="the tensors given are on the CPU") as error:
         [run(tracec.ones(3)) for _ in range(2)]
     assert "hint" in str(error.value)
 

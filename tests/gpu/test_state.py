@@ -26,7 +26,7 @@ def numbers(*shape, seed=0):
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
-@settings(max_examples=12)
+@settings(max_examples=4)
 @given(programs())
 def test_random_programs_with_views_and_writes(program):
     run_program(program, DEVICE, compiled)

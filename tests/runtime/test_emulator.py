@@ -325,6 +325,28 @@ def test_threads_of_the_host_take_turns():
     assert not errors and found == [True] * 12
 
 
+def test_launches_that_no_gpu_takes(golden):
+    bounded = Source(
+        'extern "C" __global__ void __launch_bounds__(64, 2)\nbounded(int *y) { y[0] = 1; }\n', ("bounded",)
+    )
+    greedy = source("greedy", "int *y", "  __shared__ int tile[13000];\n  tile[threadIdx.x] = y[0];\n  y[0] = tile[0];")
+    large = source("large", "int *y", "  extern __shared__ int all[];\n  all[threadIdx.x] = 1;\n  y[0] = all[0];")
+    made = Library([bounded, greedy, large], checks=True)
+    y = [np.zeros(1, np.int32)]
+    wrong = [
+        lambda: run(made, "bounded", y, block=65),
+        lambda: run(made, "large", y, block=1025),
+        lambda: run(made, "greedy", y),
+        lambda: run(made, "large", y, shared_bytes=240000),
+    ]
+    found = []
+    for launch in wrong:
+        with pytest.raises(EmulatorError) as caught:
+            launch()
+        found.append(str(caught.value))
+    assert "\n".join(found) == golden
+
+
 def test_source_that_does_not_compile():
     with pytest.raises(CompileError, match=r"(?s)rejects the source.*source0.cu:4:.*no_such_name"):
         Library([source("broken", "float *y", "  y[0] = no_such_name;")], checks=True)

@@ -33,12 +33,12 @@ from tracec.ir.kernel import (
 )
 
 #: Elements of a strip. Short, so that its lines are written while they are in the first-level cache.
-STRIP = 128
-#: Of one with random words, which ``philox_strip`` draws.
-WORDS_STRIP = 64
+STRIP = 64
+#: The same where rows do not begin at cache lines: fewer strips make up for the ends.
+UNEVEN_STRIP = 128
 _LINE = 64
-#: Loops shorter than this are left alone: their ends are more of them than their strips.
-MIN_STREAMED = 256
+#: Elements from which on a loop is worth the trouble.
+MIN_STREAMED = 4 * STRIP
 #: Words of one counter.
 _WORDS = 4
 
@@ -61,7 +61,7 @@ class Strips:
     @property
     def size(self) -> int:
         """Elements of a strip."""
-        return WORDS_STRIP if self.words else STRIP
+        return STRIP if self.lead == Const(0) else UNEVEN_STRIP
 
 
 def plan_strips(kernel: Kernel, stmt: Loop, *, past_cache: Collection[str]) -> Strips | None:
@@ -88,7 +88,7 @@ def plan_strips(kernel: Kernel, stmt: Loop, *, past_cache: Collection[str]) -> S
 
 def drawn_words(stmt: Loop) -> tuple[Call, ...]:
     """The calls of ``philox`` in a loop whose counters go on from strip to strip."""
-    if stmt.kind == "serial" or stmt.var.extent < WORDS_STRIP:
+    if stmt.kind == "serial" or stmt.var.extent < STRIP:
         return ()
     local = {stmt.var.name, *(s.name for s in stmt.body if isinstance(s, Let))}
     found: dict[Call, None] = {}

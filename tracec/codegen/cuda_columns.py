@@ -167,7 +167,7 @@ def _stages(
     writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], variables: Sequence[Var], height: int, once: str
 ) -> tuple[Stage, ...]:
     """The statements of a column by who does them; with packs, what is one number a column is an array."""
-    memory = {b.name for b in writer.kernel.buffers}
+    memory = {b.name: b.dtype for b in writer.kernel.buffers}
     words, width = scratch_words(body), packs[-1].width
     if width > 1:
         names = [s.name for s in body if isinstance(s, (Acc, Let))]
@@ -189,7 +189,7 @@ def _stages(
                 chunk = (*at, *write_pack(each, variables[-1], inner, packs[place], "part"))
             else:
                 chunk = write_chunk(each, rows, inner, Packs(), "part")
-            dealt = deal(writer, extent(rows), height, 0 if words else unrolling(inner, memory))
+            dealt = deal(writer, extent(rows), height, 0 if words else unrolling(inner, memory, packs[place]))
             again = any(isinstance(s, Loop) for s in body[place + 1 :])
             stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs), again, guard))
         elif isinstance(stmt, (Acc, Let)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
@@ -13,6 +13,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir import index as ix
+from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
     Kernel,
     Load,
@@ -35,8 +36,16 @@ FEW_ROWS = 512
 WARPS_OF_BLOCK = 4
 #: Threads of a block → 32-bit words of a row that each may keep in registers.
 KEPT_WORDS = {128: 32, 256: 32, 512: 24}
-#: Elements a thread takes in an unrolled loop; more run in a plain one.
-UNROLLED = 16
+#: Packs that a thread reads before it waits, where it keeps none of them.
+MOST_PACKS = 8
+#: Bytes that a thread has on their way in a round of a loop.
+IN_FLIGHT = 64
+#: Bytes that lanes side by side read in one piece, at least: two sectors.
+LEAST_PIECE = 64
+#: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
+MANY_THREADS = 132 * 1024
+#: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
+ROWS_OF_BLOCKS = {256: 1024, 512: 512}
 #: Shared memory that a block may ask for on every architecture.
 SHARED_BYTES = 160 * 1024
 
@@ -71,10 +80,11 @@ def deal(writer: Writer, chunks: int, threads: int, unroll: int) -> Deal:
     return Deal(rounds, unroll, tail, writer.count(first), first + tail * threads != chunks)
 
 
-def unrolling(body: Sequence[Stmt], memory: Collection[str]) -> int:
-    """Chunks of a round such that some 64 to 128 bytes of each thread are in flight."""
-    loads = len({(x.buffer, x.index) for x in certain_loads(body) if x.buffer in memory})
-    return 4 if loads <= 2 else 2 if loads <= 4 else 1
+def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs) -> int:
+    """Chunks of a round such that some 64 bytes of each thread are in flight."""
+    loads = dict.fromkeys((x.buffer, x.index) for x in certain_loads(body) if x.buffer in memory)
+    nbytes = sum(memory[x[0]].itemsize * (packs.width if x in packs.loads else 1) for x in loads)
+    return next((n for n in (16, 8, 4, 2) if n * nbytes <= IN_FLIGHT), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +190,14 @@ def _stages(
     """
     stages: list[Stage] = []
     results: list[Store] = []
-    memory = {b.name for b in writer.kernel.buffers}
+    memory = {b.name: b.dtype for b in writer.kernel.buffers}
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
             slot = "chunk" if share.in_shared else "part"
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
-            unroll = 0 if share.parts else unrolling(inner, memory)
+            unroll = 0 if share.parts else unrolling(inner, memory, packs[place])
             dealt = deal(writer, extent(variables) // packs[place].width, share.threads, unroll)
             stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs)))
         elif isinstance(stmt, Store):
@@ -232,19 +242,46 @@ def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> 
     return tuple(lines), offset
 
 
-def _row_share(rows: int, row: int, width: int, words: int) -> Share:
-    """Threads for each of so many rows of so many elements, which keep ``words`` registers an element."""
+def _row_share(rows: int, row: int, width: int, words: int, pack_bytes: int, again: bool) -> Share:
+    """Threads for each of so many rows of so many elements.
+
+    Args:
+        rows: How many rows there are.
+        row: Elements of one.
+        width: Elements of a pack.
+        words: Registers that are kept for each element.
+        pack_bytes: Bytes of a pack.
+        again: Whether several loops read the row.
+    """
     chunks = row // width
     if row * max(words, 1) <= (WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW):
         lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
+        while (
+            lanes * pack_bytes > LEAST_PIECE
+            and rows * lanes >= 2 * MANY_THREADS
+            and ceil_div(chunks, lanes // 2) <= MOST_PACKS // 2
+            and ceil_div(chunks, lanes // 2) * width * words <= KEPT_WORDS[128]
+        ):
+            lanes //= 2
         return Share(lanes, max(ceil_div(chunks, lanes), 1))
+    if not words:
+        threads = next((t for t in (128, 256, 512, 1024) if ceil_div(chunks, t) <= MOST_PACKS), 0)
+        if threads:
+            return _widened(threads, 1024, rows, chunks)
+        if again:  # few rows at a time, so that they are still in the cache
+            return Share(1024, 0)
+        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
     for threads, most in KEPT_WORDS.items():
-        each = ceil_div(chunks, threads) * width
-        if words and each * words <= most:
-            return Share(threads, ceil_div(chunks, threads))
-        if not words and each <= UNROLLED // 2:
-            return Share(threads, ceil_div(chunks, threads))
-    return Share(1024 if words == 0 else 512, 0, in_shared=words > 0)
+        if ceil_div(chunks, threads) * width * words <= most:
+            return _widened(threads, max(KEPT_WORDS), rows, chunks)
+    return Share(512, 0, in_shared=True)
+
+
+def _widened(threads: int, most: int, rows: int, chunks: int) -> Share:
+    """More threads a row where rows are few, so that each ends sooner."""
+    while threads < most and 2 * threads * rows <= MANY_THREADS and ceil_div(chunks, threads) > 2:
+        threads *= 2
+    return Share(threads, ceil_div(chunks, threads))
 
 
 def row_entry(kernel: Kernel, name: str) -> Entry:
@@ -256,7 +293,9 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     packs = _row_packs(writer, body, words > 0)
     width = max((p.width for p in packs.values()), default=1)
     rows, row = extent(variables), extent(space)
-    share = _row_share(rows, row, width, words)
+    read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
+    again = sum(isinstance(s, Loop) for s in body) > 1
+    share = _row_share(rows, row, width, words, width * max(read, default=4), again)
     shared = share.threads > 32
     declared, shared_bytes = _scratch(body, writer, share, width)
     if shared_bytes > SHARED_BYTES:

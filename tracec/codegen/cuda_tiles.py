@@ -22,7 +22,7 @@ WAITING = 0.25
 #: Share of its speed that a multiprocessor reaches with one block, which cannot hide all waits.
 ALONE = 0.7
 #: Into how many parts the products of a sum may be cut, and how many products a part has at least.
-SPLITS = range(1, 33)
+SPLITS = (*range(1, 33), 48, 64, 96, 128, 192, 256, 384, 512)
 SHORTEST = 128
 
 

@@ -9,7 +9,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.activation import log_softmax
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
-from tracec.functions.reduction import pick_along
+from tracec.functions.reduction import mean_of, pick_along
 from tracec.ir import dtype as dt
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
@@ -21,8 +21,8 @@ def _reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
     check_choice(name, "reduction", reduction, _REDUCTIONS)
     if reduction == "none":
         return loss
-    total = ops.sum(loss, axes=tuple(range(loss.ndim)))
-    return total if reduction == "sum" else ops.div(total, loss.numel())
+    axes = tuple(range(loss.ndim))
+    return ops.sum(loss, axes=axes) if reduction == "sum" else mean_of(loss, axes)
 
 
 def cross_entropy(

@@ -47,7 +47,7 @@ def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType
     x = cast(input, dtype)
     check_floating("mean", x)
     axes = many_axes("mean", dim, x.ndim)
-    return ops.div(ops.sum(x, axes=axes, keepdims=keepdim), count_of(x, axes))
+    return mean_of(x, axes, keepdim)
 
 
 @tensor_method
@@ -111,11 +111,13 @@ def _var_mean(
     over, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
     axes = many_axes(name, over, input.ndim)
     count = count_of(input, axes)
-    middle = ops.div(ops.sum(input, axes=axes, keepdims=True), count)
-    off = ops.sub(input, middle)
+    wide = cast(input, input.dtype.compute)  # as in mean_of
+    middle = ops.div(ops.sum(wide, axes=axes, keepdims=True), count)
+    off = ops.sub(wide, middle)
     squares = ops.sum(ops.mul(off, off), axes=axes, keepdims=keepdim)
     lessened = count - (correction if correction is not None else float(unbiased))
-    variance = ops.div(squares, max_(lessened, 0.0))
+    variance = cast(ops.div(squares, max_(lessened, 0.0)), input.dtype)
+    middle = cast(middle, input.dtype)
     return variance, middle if keepdim else reshaped(middle, tuple(variance.shape))
 
 
@@ -295,6 +297,13 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     check_tensor("cumsum", input)
     axis, x = one_axis("cumsum", dim, input.ndim), cast(input, dtype)
     return ops.cumsum(x, axis=axis) if x.ndim else reshaped(ops.cumsum(reshaped(x, (1,)), axis=0), ())
+
+
+def mean_of(x: Tensor, axes: Iterable[int], keepdim: bool = False) -> Tensor:
+    """The mean over axes. Of 16-bit floats neither the sum nor the count has to fit into 16 bits."""
+    axes = tuple(axes)
+    wide = cast(x, x.dtype.compute)
+    return cast(ops.div(ops.sum(wide, axes=axes, keepdims=keepdim), count_of(x, axes)), x.dtype)
 
 
 def count_of(x: Tensor, axes: Iterable[int]) -> int:

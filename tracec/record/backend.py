@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -135,9 +136,20 @@ def set_current(index: int) -> None:
 def on(device: str) -> AbstractContextManager[Any]:
     """Within, new CuPy arrays live on that device."""
     if device == "cpu":
-        return nullcontext()
-    found: AbstractContextManager[Any] = module(device).cuda.Device(Device(device).index)
+        return _HERE
+    cupy, index = module(device), _index_of(device)
+    if cupy.cuda.runtime.getDevice() == index:
+        return _HERE
+    found: AbstractContextManager[Any] = cupy.cuda.Device(index)
     return found
+
+
+_HERE = nullcontext()
+
+
+@cache
+def _index_of(device: str) -> int:
+    return Device(device).index or 0
 
 
 def device_of(array: Any) -> Device:
@@ -157,6 +169,27 @@ def to_device(array: Any, device: str) -> Any:
     xp = module(device)
     with on(device):
         return xp.asarray(array)
+
+
+#: Numbers that programs use again and again, on their devices: a copy to a GPU takes as long as an operation.
+_NUMBERS: dict[tuple[bytes, str, str], Any] = {}
+_MOST_NUMBERS = 4096
+
+
+def number_on(array: Any, device: str) -> Any:
+    """A number on a device, to be read only.
+
+    Args:
+        array: A NumPy array of no dimensions.
+        device: A CUDA device.
+    """
+    key = (array.tobytes(), array.dtype.str, device)
+    found = _NUMBERS.get(key)
+    if found is None:
+        if len(_NUMBERS) >= _MOST_NUMBERS:
+            _NUMBERS.clear()
+        found = _NUMBERS[key] = to_device(array, device)
+    return found
 
 
 class Readback:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.node import current_source
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
-from tracec.record.backend import module, on, share_memory, to_device
+from tracec.record.backend import module, number_on, on, share_memory, to_device
 from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
@@ -56,7 +56,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         xp = module(device)
         with on(device), out_of_memory(call, device):
             arrays = [
-                to_device(x._array if isinstance(x, Cell) else _scalar(x, t.dtype), device)
+                to_device(x._array, device) if isinstance(x, Cell) else number_on(_scalar(x, t.dtype), device)
                 for x, t in zip(inputs, call.types, strict=True)
             ]
             out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
@@ -138,11 +138,12 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     if x._is_constant or not share_memory(out, x._array):
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
-            try:
-                out = out.copy()
-            except (MemoryError, ValueError):
-                _check_memory(call)
-                raise
+            with out_of_memory(call, call.type.device) if call.type.device != "cpu" else nullcontext():
+                try:
+                    out = out.copy()
+                except (MemoryError, ValueError):
+                    _check_memory(call)
+                    raise
         return finish(call, (x,), [x._array], out)
     recorder = STATE.recorder
     if recorder is not None:

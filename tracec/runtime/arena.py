@@ -22,6 +22,13 @@ class Arena:
         self.lock = threading.RLock()
         self.memory: Any = None
         self.nbytes = 0
+        self._capturing: Any = None
+
+    def capturing(self, cupy: Any) -> Any:
+        """The stream that launches for this arena's stream are captured in."""
+        if self._capturing is None:
+            self._capturing = cupy.cuda.Stream(non_blocking=True)
+        return self._capturing
 
     def base(self, cupy: Any, nbytes: int) -> int:
         """The address of a block with room for so many bytes."""

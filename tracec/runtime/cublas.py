@@ -1,14 +1,18 @@
-"""Matrix products by cuBLAS, through CuPy.
+"""Matrix products by cuBLAS, the library that CuPy has loaded.
 
 cuBLAS counts along columns, the plan along rows: a row-major product C = A B is the column-major C' = B' A',
 and what is stored row by row is there already transposed.
+
+CuPy's own functions refuse to be captured in a CUDA graph, which cuBLAS allows where it need not ask for memory:
+so its functions are called directly, with a handle for each stream that has a workspace of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -28,15 +32,31 @@ _TYPES: dict[DType, tuple[int, int, type]] = {
 #: Products of float32 are not rounded to TF32 unless asked for, and partial sums of 16-bit floats not to 16 bits.
 _DISALLOW_REDUCED_PRECISION = 16
 _DEFAULT_ALGORITHM = -1
+#: What cuBLAS's documentation advises for Hopper; older GPUs take less.
+WORKSPACE_BYTES = 32 << 20
 
 #: What one call does to the batch: (sizes of axes that are looped over, then of the one that cuBLAS loops over).
 _Axis = tuple[int, int, int, int]
 
-_handles = threading.local()
+_INSTALL = 'pip install "tracec[cuda]" brings it (nvidia-cublas)'
+_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
+_OPERAND, _STRIDED = (_POINTER, _INT, _INT), (_POINTER, _INT, _INT, _LONG)
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "cublasCreate_v2": (_POINTER,),
+    "cublasSetStream_v2": (_POINTER, _POINTER),
+    "cublasSetMathMode": (_POINTER, _INT),
+    "cublasSetWorkspace_v2": (_POINTER, _POINTER, ctypes.c_size_t),
+    "cublasGemmEx": (
+        _POINTER, *(_INT,) * 5, _POINTER, *_OPERAND, *_OPERAND, _POINTER, *_OPERAND, _INT, _INT,
+    ),
+    "cublasGemmStridedBatchedEx": (
+        _POINTER, *(_INT,) * 5, _POINTER, *_STRIDED, *_STRIDED, _POINTER, *_STRIDED, _INT, _INT, _INT,
+    ),
+}  # fmt: skip
 
 
-def gemm(params: Mapping[str, Any], a: int, b: int, c: int, pointers: Any) -> Callable[[], None]:
-    """A call of cuBLAS on what the pointers point at when it is made.
+def gemm(params: Mapping[str, Any], a: int, b: int, c: int, pointers: Any, device: int) -> Callable[[int], None]:
+    """A call of cuBLAS, given a stream, on what the pointers point at when it is made.
 
     Args:
         params: As `tracec.plan.routines` gives them.
@@ -44,11 +64,13 @@ def gemm(params: Mapping[str, Any], a: int, b: int, c: int, pointers: Any) -> Ca
         b: And the second one's.
         c: And the result's.
         pointers: Addresses, an array of unsigned 64-bit integers that changes from call to call.
+        device: Number of the device.
 
     Raises:
         CompileError: cuBLAS cannot be loaded.
     """
     library = _library()
+    single, batched = library.cublasGemmEx, library.cublasGemmStridedBatchedEx
     dtype: DType = params["dtype"]
     kind, compute, scalar = _TYPES[dtype]
     m, n, k, size = params["m"], params["n"], params["k"], dtype.itemsize
@@ -63,21 +85,23 @@ def gemm(params: Mapping[str, Any], a: int, b: int, c: int, pointers: Any) -> Ca
         for index in product(*(range(axis[0]) for axis in outer))
     ]
 
-    def run(keep: Any = (one, zero)) -> None:
-        handle = _handle(library)
+    def run(stream: int, keep: Any = (one, zero)) -> None:
+        handle = handle_of(device, stream)
         from_a, from_b, into = pointers[a] + first_a, pointers[b] + first_b, pointers[c]
         for shift_a, shift_b, shift_c in shifts:
             if count == 1:
-                library.gemmEx(
+                status = single(
                     handle, transpose_b, transpose_a, n, m, k, alpha, from_b + shift_b, kind, ldb,
                     from_a + shift_a, kind, lda, beta, into + shift_c, kind, n, compute, _DEFAULT_ALGORITHM,
                 )  # fmt: skip
             else:
-                library.gemmStridedBatchedEx(
+                status = batched(
                     handle, transpose_b, transpose_a, n, m, k, alpha, from_b + shift_b, kind, ldb, step_b,
                     from_a + shift_a, kind, lda, step_a, beta, into + shift_c, kind, n, step_c, count, compute,
                     _DEFAULT_ALGORITHM,
                 )  # fmt: skip
+            if status:
+                raise _failure("gemm", status)
 
     return run
 
@@ -110,28 +134,53 @@ def available() -> bool:
     return True
 
 
+@cache
 def _library() -> Any:
+    """The library's functions.
+
+    Raises:
+        CompileError: it is not there.
+    """
     try:
-        from cupy.cuda import cublas
-    except ImportError as error:
+        loaded = importlib.import_module("cupy.cuda.cublas")
+        major = loaded.getVersion(loaded.create()) // 10000  # finds and loads the library
+        library = ctypes.CDLL(f"libcublas.so.{major}")
+    except Exception as error:  # CuPy raises what the loader raised
         reason = str(error).split("\n")[0]
-        raise CompileError(
-            f"gemm: cuBLAS cannot be loaded ({reason})", hint='pip install "tracec[cuda]" brings it (nvidia-cublas)'
-        ) from None
-    return cublas
+        raise CompileError(f"gemm: cuBLAS cannot be loaded ({reason})", hint=_INSTALL) from None
+    for name, types in _SIGNATURES.items():
+        getattr(library, name).argtypes = types
+    return library
 
 
-def _handle(library: Any) -> int:
-    """This thread's handle for the current device."""
-    from cupy.cuda import runtime
+_handles: dict[tuple[int, int], tuple[int, Any]] = {}
 
-    known: dict[int, int] = _handles.__dict__.setdefault("by_device", {})
-    device = runtime.getDevice()
-    handle = known.get(device)
-    if handle is None:
-        handle = known[device] = library.create()
-        library.setMathMode(handle, _DISALLOW_REDUCED_PRECISION)
-    return handle
+
+def handle_of(device: int, stream: int) -> int:
+    """The handle for a stream of the current device, which is that one."""
+    found = _handles.get((device, stream))
+    if found is None:
+        found = _handles[device, stream] = _new_handle(stream)
+    return found[0]
+
+
+def _new_handle(stream: int) -> tuple[int, Any]:
+    library = _library()
+    handle = ctypes.c_void_p()
+    workspace = importlib.import_module("cupy").cuda.alloc(WORKSPACE_BYTES)
+    for name, status in (
+        ("create", library.cublasCreate_v2(ctypes.byref(handle))),
+        ("set stream", library.cublasSetStream_v2(handle, stream)),
+        ("set workspace", library.cublasSetWorkspace_v2(handle, workspace.ptr, WORKSPACE_BYTES)),
+        ("set math mode", library.cublasSetMathMode(handle, _DISALLOW_REDUCED_PRECISION)),
+    ):
+        if status:
+            raise _failure(name, status)
+    return handle.value or 0, workspace
+
+
+def _failure(what: str, status: int) -> CompileError:
+    return CompileError(f"gemm: cuBLAS: {what} failed with status {status}", hint="please report this with the shapes")
 
 
 def reference(params: Mapping[str, Any], a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -60,6 +60,7 @@ class CudaExecutable:
         self._tables: list[Callable[[], None]] = []
         self._temporary: list[Any] = []
         self._capturable = True
+        self._uses_cublas = False
         self._steps: list[Step] = [self._step(s, program) for s in program.steps]
         self._key: tuple[int, ...] = ()
         launches = sum(isinstance(s, (CudaLaunch, LibraryCall)) for s in program.steps)
@@ -67,7 +68,7 @@ class CudaExecutable:
         fixed = [k for k, v in enumerate(plan.inputs) if v in self._written]
         movable = {k: size for k, size in enumerate(sizes) if k not in fixed}
         use_graphs = graphs and self._capturable and launches > 1
-        self._graphs = Graphs(cupy, movable, len(plan.inputs)) if use_graphs else None
+        self._graphs = Graphs(cupy, movable, len(plan.inputs), self._prepare) if use_graphs else None
         self._own = (*plan.inputs, *self._outputs)
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -111,6 +112,11 @@ class CudaExecutable:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = cupy.asnumpy(arrays[position])
         return [inputs[k] if given else made[k] for given, k in self._results]
+
+    def _prepare(self, stream: int) -> None:
+        """Make ready what cannot be made while launches are captured."""
+        if self._uses_cublas:
+            cublas.handle_of(self._device, stream)
 
     def _queue(self, stream: int, addresses: Sequence[int], base: int) -> None:
         """Queue every step."""
@@ -203,8 +209,8 @@ class CudaExecutable:
     def _library(self, step: LibraryCall) -> Step:
         if step.routine == "gemm":
             a, b = step.inputs
-            call = cublas.gemm(dict(step.params), a, b, step.output, self._slots)
-            return lambda stream: call()
+            self._uses_cublas = True
+            return cublas.gemm(dict(step.params), a, b, step.output, self._slots, self._device)
         self._capturable = False  # CuPy takes memory as it runs
         operator, params = OPERATORS[step.operator], dict(step.params)
 

@@ -32,14 +32,15 @@ class Graphs:
         cupy: The module.
         movable: Inputs that are only read, and outputs, by their place among the addresses: their sizes in bytes.
         outputs: Addresses from this place on are those of outputs.
+        prepare: Called with the stream that launches are about to be captured in.
 
     Attributes:
         captures: How often launches were captured.
         replays: How often a graph was launched.
     """
 
-    def __init__(self, cupy: Any, movable: Mapping[int, int], outputs: int) -> None:
-        self._cupy = cupy
+    def __init__(self, cupy: Any, movable: Mapping[int, int], outputs: int, prepare: Callable[[int], None]) -> None:
+        self._cupy, self._prepare = cupy, prepare
         self._movable, self._outputs = movable, outputs
         self._places: dict[int, set[int]] = {k: set() for k, size in movable.items() if 0 < size <= SMALL}
         self._fixed: dict[int, Any] = {}
@@ -99,8 +100,9 @@ class Graphs:
             copy(there, here, self._movable[k], _DEVICE_TO_DEVICE, stream)
 
     def _capture(self, addresses: Sequence[int], arena: Any, base: int, queue: Queue) -> Any:
-        """The launches as a graph. They are captured in a stream of their own: the default one cannot be."""
-        own = self._cupy.cuda.Stream(non_blocking=True)
+        """The launches as a graph. They are captured in a stream beside the caller's: the default one cannot be."""
+        own = arena.capturing(self._cupy)
+        self._prepare(own.ptr)
         with own:
             own.begin_capture()
             try:

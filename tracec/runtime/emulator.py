@@ -9,19 +9,17 @@ written for the value that it is read as.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from tracec.errors import ArgumentError, EmulatorError
-from tracec.ir.kernel import Buffer as KernelBuffer
-from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Plan
 from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
-from tracec.runtime.emulator_memory import Array, Lives, Memory, name_of, owner_of
+from tracec.runtime.emulator_memory import Array, Lives, Memory, formals, name_of, owner_of
 from tracec.runtime.interpreter import call_library
 
 
@@ -53,8 +51,6 @@ class CudaKernel(Protocol):
     def source(self) -> str: ...
     @property
     def entries(self) -> Sequence[Entry]: ...
-    @property
-    def ir(self) -> Kernel: ...
     @property
     def arrays(self) -> Sequence[Workspace]: ...
     @property
@@ -144,39 +140,27 @@ class EmulatedPlan:
                 memory.end(at)
                 at += 1
                 memory.begin(at)
-            self._run(step, memory, number)
+            if isinstance(step, CudaLaunch):
+                self._launch(step, formals(self.plan, self.plan.steps[part_of]), memory, number)
+            elif isinstance(step, Clear):
+                memory.clear(step)
+            else:
+                memory.read(step)
+                with np.errstate(all="ignore"):
+                    call_library(self.plan, step, memory.arrays)
         return memory.results()
 
-    def _run(self, step: CudaStep, memory: Memory, number: int) -> None:
-        if isinstance(step, CudaLaunch):
-            self._launch(step, memory, number)
-        elif isinstance(step, Clear):
-            memory.clear(step)
-        else:
-            memory.read(step)
-            with np.errstate(all="ignore"):
-                call_library(self.plan, step, memory.arrays)
-
-    def _formals(self, kernel: Any, row: Sequence[int | Workspace]) -> list[KernelBuffer | None]:
-        """For each argument the kernel's buffer that it is; None for memory of its own."""
-        formals: list[KernelBuffer] = list(kernel.ir.buffers)
-        if len(row) == len(formals) + len(kernel.workspace):
-            return [*formals, *[None] * len(kernel.workspace)]
-        found: list[KernelBuffer | None] = []
-        for argument in row:  # a function of a routine takes some of them, in an order of its own
-            kind = None if isinstance(argument, Workspace) else self.plan.values[argument].type
-            fitting = (f for f in formals if kind is not None and (f.dtype, f.size) == (kind.dtype, kind.size))
-            found.append(next(fitting, None))
-        return found
-
-    def _launch(self, step: CudaLaunch, memory: Memory, number: int) -> None:
+    def _launch(self, step: CudaLaunch, names: Mapping[int, tuple[str, bool]], memory: Memory, number: int) -> None:
         kernel = self.program.kernels[step.kernel]
         entry = kernel.entries[step.entry]
-        own = {a.offset: n for a, n in zip(kernel.arrays, kernel.workspace, strict=True)}
+        sizes = {a.offset: n for a, n in zip(kernel.arrays, kernel.workspace, strict=True)}
         buffers = []
         for row in step.args:
             buffers.append(
-                [memory.buffer(formal, a, own) for formal, a in zip(self._formals(kernel, row), row, strict=True)]
+                [
+                    memory.value(a, *names[a]) if isinstance(a, int) else memory.workspace(a.offset, sizes[a.offset])
+                    for a in row
+                ]
             )
             for b, needed in zip(buffers[-1], entry.alignment, strict=False):
                 if b.nbytes and b.address % needed:

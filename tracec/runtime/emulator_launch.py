@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tracec.errors import ArgumentError, EmulatorError
+from tracec.errors import ArgumentError, EmulatorError, OutOfMemoryError
 from tracec.runtime.emulator_findings import Buffer, Context, Finding, error_of
-from tracec.runtime.emulator_library import Library
+from tracec.runtime.emulator_library import MOST_SHARED, Library
 
 #: The order in which the threads of a block run between barriers.
 ORDERS = ("ascending", "descending", "random")
@@ -25,7 +26,7 @@ _U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
 class _Region(ctypes.Structure):
     _fields_ = [
         ("start", _POINTER), ("size", _U64), ("granule", _U32), ("writable", _U32),
-        ("owners", _POINTER), ("owner", _U32), ("first_cell", _U32),
+        ("owners", _POINTER), ("owner", _U64), ("first_cell", _U64),
     ]  # fmt: skip
 
 
@@ -78,6 +79,8 @@ def launch(
     buffers = _merged(entry, buffers)
     shared = library.shared()
     arrays = library.arrays(entry, shared_bytes, shared)
+    static = sum(size for name, _, size in arrays if name not in library.dynamic(entry))
+    _check_limits(library, entry, grid, block, static, shared_bytes)
     regions = (_Region * len(buffers))(*map(_region, buffers))
     places = _arrays([a[1:] for a in arrays])
     guards = _arrays(library.guards(shared))
@@ -91,9 +94,32 @@ def launch(
     finding = Finding()
     with _RUNNING:
         found = library.start(ctypes.byref(given), ctypes.byref(finding))
+    if found < 0:
+        raise OutOfMemoryError(f"emulator: {entry}: there is no memory for its checks")
     if found:
         sizes = shared, library.shared_size
         raise error_of(finding, Context(library, entry, buffers, arrays, sizes, owners or {}, lost or {}))
+
+
+def _check_limits(
+    library: Library, entry: str, grid: Sequence[int], block: Sequence[int], static: int, dynamic: int
+) -> None:
+    """Refuse what a GPU would refuse.
+
+    Raises:
+        EmulatorError: says which limit it is.
+    """
+    threads, bound = math.prod(block), library.bound(entry)
+    limits = (
+        (threads, "threads a block", bound),
+        (grid[0], "blocks along x", (1 << 31) - 1),
+        (max(grid[1:]), "blocks along y or z", 65535),
+        (static, "bytes of shared arrays", 48 * 1024),
+        (static + dynamic, "bytes of shared memory", MOST_SHARED),
+    )
+    for given, what, most in limits:
+        if given > most:
+            raise EmulatorError(f"emulator: {entry}: a launch with {given} {what}, at most {most} can be")
 
 
 def check_order(order: str) -> None:

@@ -27,8 +27,8 @@ from tracec.runtime.elf import thread_locals
 
 #: Processes that compile at the same time.
 UNITS = 2
-#: Dynamic shared memory that a launch can ask for.
-MOST_SHARED = 232448
+#: What the largest GPUs give a block.
+MOST_SHARED, MOST_THREADS = 232448, 1024
 
 _COMMON = ("-std=c++17", "-fPIC", "-fwrapv", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-w")
 _KERNEL = (*_COMMON, "-fno-extern-tls-init", "-fvisibility=hidden", "-fmax-errors=5")
@@ -187,6 +187,15 @@ class Library:
         """Where an entry's code lies."""
         return ctypes.cast(getattr(self._library, f"emulate_{entry}"), ctypes.c_void_p).value or 0
 
+    def bound(self, entry: str) -> int:
+        """The most threads of a block, as the function declares them."""
+        found = re.search(rf"__launch_bounds__\((\d+)[^)]*\)\s*(?:void\s+)?{entry}\s*\(", self.source_of(entry).text)
+        return min(int(found[1]), MOST_THREADS) if found else MOST_THREADS
+
+    def dynamic(self, entry: str) -> frozenset[str]:
+        """Names of the arrays that dynamic shared memory is seen as."""
+        return frozenset(_DYNAMIC.findall(self.source_of(entry).text))
+
     def source_of(self, entry: str) -> Source:
         """The source that an entry is in."""
         return next(s for s in self.sources if entry in s.entries)
@@ -200,14 +209,14 @@ class Library:
             shared: Where shared memory starts.
         """
         source = self.source_of(entry)
-        names = set(_DYNAMIC.findall(source.text)) if dynamic else set()
+        names = self.dynamic(entry) if dynamic else frozenset()
         # Those of the function itself, and of others that it may call, which are in the source's namespace.
         own = f"_ZZ{len(entry)}{entry}E", f"_ZZN7source{self.sources.index(source)}"
         found = []
         for s in self._symbols:
             local = _LOCAL.match(s.name)
             if s.name in names:
-                found.append((s.name, shared + s.offset, min(dynamic, s.size)))
+                found.append((s.name, shared + s.offset, dynamic))
             elif local is not None and s.name.startswith(own):
                 found.append((local[2][: int(local[1])], shared + s.offset, s.size))
         return found

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, EmulatorError
-from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import Clear, CudaLaunch, CudaStep
 from tracec.ir.plan import Launch, LibraryCall, Plan, Step
 from tracec.runtime.emulator_findings import Buffer
 
@@ -110,8 +109,21 @@ def _is_part(step: CudaLaunch | LibraryCall, whole: Step) -> bool:
         return step == whole
     rows = [tuple(a for a in row if isinstance(a, int)) for row in step.args]
     if isinstance(whole, Launch):
-        return step.kernel == whole.kernel and all(row in whole.args for row in rows)
+        return step.kernel == whole.kernel and all(any({*row} <= {*args} for args in whole.args) for row in rows)
     return all({*row} <= {*whole.inputs, whole.output} for row in rows)
+
+
+def formals(plan: Plan, step: Step) -> dict[int, tuple[str, bool]]:
+    """For each value that a plan's step touches, the name of the kernel's buffer, and whether it may be written."""
+    found: dict[int, tuple[str, bool]] = {}
+    if isinstance(step, LibraryCall):
+        found = {v: (f"x{n}", False) for n, v in enumerate(step.inputs)}
+        return found | {step.output: ("y", True)}
+    for row in step.args:
+        for value, buffer in zip(row, plan.kernels[step.kernel].buffers, strict=True):
+            if buffer.role != "in" or value not in found:
+                found[value] = buffer.name, buffer.role != "in"
+    return found
 
 
 class Memory:
@@ -210,28 +222,19 @@ class Memory:
                 f"emulator: {who} reads element {element} of {name_of(self.plan, value)}, which nothing has written"
             )
 
-    def buffer(self, kernel: Kernel, position: int, argument: int | Workspace, nbytes: int | None) -> Buffer:
-        """The memory behind one of a kernel's arguments.
-
-        Args:
-            kernel: The kernel.
-            position: Which of its parameters.
-            argument: What is behind it.
-            nbytes: Size of an array of the workspace, where it is known.
-        """
-        formal = kernel.buffers[position] if position < len(kernel.buffers) else None
-        name = formal.name if formal else f"workspace {position - len(kernel.buffers)}"
-        if isinstance(argument, Workspace):
-            place, owners = self._workspace[argument.offset :], self._workspace_owners[argument.offset :]
-            dtype, itemsize = ("bytes", 1) if formal is None else (formal.dtype.name, formal.dtype.itemsize)
-            size = nbytes if nbytes is not None else len(place)
-            return Buffer(name, dtype, place.ctypes.data, size, itemsize, True, self._address(owners), 1)
-        array = self.arrays[argument]
-        writable = formal is None or formal.role != "in"
+    def value(self, value: int, name: str, writable: bool) -> Buffer:
+        """The memory behind one of the plan's values, as a kernel's parameter."""
+        array = self.arrays[value]
         return Buffer(
             name, str(array.dtype), array.ctypes.data, array.nbytes, array.itemsize, writable,
-            self._address(self._owners.get(argument)), owner_of(argument), name_of(self.plan, argument),
+            self._address(self._owners.get(value)), owner_of(value), name_of(self.plan, value),
         )  # fmt: skip
+
+    def workspace(self, offset: int, nbytes: int) -> Buffer:
+        """An array of the workspace; what one launch leaves in it is there for the next."""
+        place, owners = self._workspace[offset:], self._workspace_owners[offset:]
+        name = f"at {offset} of the workspace"
+        return Buffer(name, "uint8", place.ctypes.data, nbytes, 1, True, self._address(owners), 1)
 
     def _address(self, owners: Array | None) -> int:
         return owners.ctypes.data if owners is not None and self.checks and len(owners) else 0

@@ -35,12 +35,12 @@ def product_times(plan: Plan, program: Any, params: Mapping[str, Any], device: i
         kernel = cuda_runtime.load(plan, program, graphs=False)
         (out,) = kernel(arrays)
         other = cupy.empty_like(out)
-        library = cublas.gemm(params, 0, 1, 2, [*(x.data.ptr for x in arrays), other.data.ptr])
-        copy = cupy.cuda.runtime.memcpyAsync
+        library = cublas.gemm(params, 0, 1, 2, [*(x.data.ptr for x in arrays), other.data.ptr], device)
+        copy, stream = cupy.cuda.runtime.memcpyAsync, cupy.cuda.get_current_stream().ptr
         return (
             _time(cupy, lambda: kernel(arrays)),
-            _time(cupy, library),
-            _time(cupy, lambda: copy(other.data.ptr, out.data.ptr, out.nbytes, 3, cupy.cuda.get_current_stream().ptr)),
+            _time(cupy, lambda: library(stream)),
+            _time(cupy, lambda: copy(other.data.ptr, out.data.ptr, out.nbytes, 3, stream)),
         )
 
 

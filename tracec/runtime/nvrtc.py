@@ -30,8 +30,10 @@ OPTIONS = (
     "--fmad=true",
     "--ptxas-options=-v",
 )
-#: Programs that a batch is compiled as, each on a thread of its own.
-PROGRAMS = 2
+#: Programs that a batch is compiled as at most, each on a thread of its own: two on a small machine.
+PROGRAMS = max(2, min(8, (os.cpu_count() or 2) // 2))
+#: Kernels of a program at least: starting the compiler takes as long as some of them.
+KERNELS = 4
 
 _INSTALL = 'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime)'
 _ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
@@ -110,11 +112,12 @@ def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
     missing = {k: s for k, s in zip(keys, sources, strict=True) if k not in found}
     if missing:
         check_arch(arch)
-        groups = [g for g in (list(missing.items())[i::PROGRAMS] for i in range(PROGRAMS)) if g]
+        count = max(min(PROGRAMS, len(missing) // KERNELS), min(len(missing), 2))
+        groups = [list(missing.items())[i::count] for i in range(count)]
         if len(groups) == 1:
             found |= _compile_group(groups[0], arch)
         else:
-            with ThreadPoolExecutor(PROGRAMS, "tracec-nvrtc") as pool:
+            with ThreadPoolExecutor(count, "tracec-nvrtc") as pool:
                 for made in pool.map(_compile_group, groups, [arch] * len(groups)):
                     found |= made
     return tuple(found[k] for k in keys)

@@ -14,44 +14,50 @@ enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8 };
 // Who has read since the last write: one thread, lanes of one warp, or threads of several warps or blocks.
 enum Readers : uint8_t { ONE, LANES, MANY };
 
-constexpr uint64_t MOST_CELLS = 1ull << 31;
 static Cell *cells, *shared_cells;
-static uint64_t shared_cells_size;
+static uint64_t cells_size, shared_cells_size;
 static unsigned last_region, last_array;
 // For each block that has run: when it began, and when it last made its writes seen by others.
 static uint32_t *begun, *fenced;
 static uint64_t history_size;
 
-static Cell *reserve(uint64_t count) {
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;  // pages that are not used take no memory
-  return (Cell *)mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE, flags, -1, 0);
+// Makes room for so many elements, of zeros; pages that are not used take no memory.
+template <typename T>
+static bool reserve(T *&place, uint64_t &size, uint64_t needed) {
+  if (needed <= size) return true;
+  if (place) munmap(place, size * sizeof(T));
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  place = (T *)mmap(nullptr, needed * sizeof(T), PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (place == MAP_FAILED) place = nullptr;
+  size = place ? needed : 0;
+  return place;
 }
 
-void begin_checks() {
+// Forgets everything, before the clock comes to its end.
+static void start_anew() {
+  if (cells) munmap(cells, cells_size * sizeof(Cell));
+  if (shared_cells) munmap(shared_cells, shared_cells_size * sizeof(Cell));
+  cells = shared_cells = nullptr;
+  cells_size = shared_cells_size = now = 0;
+}
+
+bool begin_checks() {
   last_region = last_array = 0;
-  if (!launch->checked) return;
-  if (!cells) cells = reserve(MOST_CELLS);
-  if (launch->shared_size > shared_cells_size) {
-    if (shared_cells) munmap(shared_cells, shared_cells_size * sizeof(Cell));
-    shared_cells = reserve(shared_cells_size = launch->shared_size);
-  }
-  uint64_t next = 0;
+  if (!launch->checked) return true;
+  if (now > 1u << 31) start_anew();
+  uint64_t needed = 0;
   for (unsigned r = 0; r < launch->region_count; ++r) {
     Region &region = launch->regions[r];
-    const uint64_t needed = (region.size + region.granule - 1) / region.granule;
-    region.first_cell = (uint32_t)next;
-    if (next + needed < MOST_CELLS) next += needed;  // else buffers share cells: only races are not told apart
+    region.first_cell = needed;
+    needed += (region.size + region.granule - 1) / region.granule;
   }
   for (unsigned a = 0; a < launch->array_count; ++a) {
     launch->arrays[a].granule = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
   }
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
-  if (blocks > history_size) {
-    delete[] begun;
-    delete[] fenced;
-    begun = new uint32_t[blocks], fenced = new uint32_t[blocks];
-    history_size = blocks;
-  }
+  uint64_t fenced_size = history_size;
+  return reserve(cells, cells_size, needed) && reserve(shared_cells, shared_cells_size, launch->shared_size) &&
+         reserve(fenced, fenced_size, blocks) && reserve(begun, history_size, blocks);
 }
 
 void begin_block() {

@@ -23,8 +23,8 @@ struct Region {
   uint32_t granule;   // bytes of one cell
   uint32_t writable;
   uint16_t *owners;   // for each byte, which value wrote it last; null where everything may be read
-  uint32_t owner;     // the value that this buffer stands for
-  uint32_t first_cell;  // the runtime's own
+  uint64_t owner;     // the value that this buffer stands for
+  uint64_t first_cell;  // the runtime's own
 };
 
 // An array in shared memory.

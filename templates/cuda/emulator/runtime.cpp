@@ -270,10 +270,14 @@ static void run_block() {
   }
 }
 
-static void prepare() {
+static bool prepare() {
   // Pages that no thread has used take no memory.
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  if (!stacks) stacks = (char *)mmap(nullptr, MOST_THREADS * STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (!stacks) {
+    void *found = mmap(nullptr, MOST_THREADS * STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (found == MAP_FAILED) return false;
+    stacks = (char *)found;
+  }
   blockDim = {launch->block[0], launch->block[1], launch->block[2]};
   gridDim = {launch->grid[0], launch->grid[1], launch->grid[2]};
   count = launch->block[0] * launch->block[1] * launch->block[2];
@@ -284,6 +288,9 @@ static void prepare() {
   }
   fibers_begun = idle_count = 0;
   random_state = launch->seed * 2654435761u | 1;
+  if (!begin_checks()) return false;
+  launch_start = ++now;
+  return true;
 }
 
 }  // namespace emulator
@@ -292,13 +299,11 @@ using namespace emulator;
 
 extern "C" {
 
-// Whether something was found, which ends the launch.
+// Whether something was found, which ends the launch; -1 where there is no memory for it.
 int emulator_launch(const Launch *given, Finding *found) {
   launch = given;
   finding = found;
-  prepare();
-  launch_start = ++now;
-  begin_checks();
+  if (!prepare()) return -1;
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
   for (uint64_t b = 0; b < blocks && !finding->kind; ++b) {
     uint32_t index[3];

@@ -44,7 +44,7 @@ void note_polling(Site site);
 [[noreturn]] void fail();
 void unravel(uint32_t number, const uint32_t *extents, uint32_t *index);
 
-void begin_checks();
+bool begin_checks();  // whether there is memory for them
 void begin_block();
 void note_fence();
 
