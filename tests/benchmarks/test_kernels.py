@@ -99,3 +99,10 @@ def test_a_run_leaves_out_what_it_has_no_time_for(tmp_path):
     assert run.result["left_out"] == ["map"] and run.result["memory"] == []
     run.write()
     assert "left out, for want of time: map" in table.text(run.result)
+
+
+@pytest.mark.parametrize("case", [SMALL[1], SMALL[2], SMALL[5]], ids=lambda case: case.title)
+def test_torch_runs_the_same_functions_over_the_same_memory(case):
+    pytest.importorskip("torch")
+    row = Measure(Cpu(), K.noise(), ["torch"]).case(case)
+    assert row["peers"]["torch"]["seconds"] > 0, row

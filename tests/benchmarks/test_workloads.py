@@ -21,6 +21,24 @@ def test_an_unknown_workload_lists_the_known_ones():
 
 
 @pytest.mark.slow
+def test_on_a_gpu_workloads_differ_in_size_alone():
+    larger = 0
+    for workload in WORKLOADS:
+        assert workload.on("cpu") is workload
+        there = workload.on("cuda")
+        assert (there.name, there.build, there.array, there.jax) == (
+            workload.name, workload.build, workload.array, workload.jax,
+        )  # fmt: skip
+        if there is workload:
+            continue
+        larger += 1
+        for here, large in zip(workload.inputs(), there.inputs(), strict=True):
+            assert (here.ndim, here.dtype) == (large.ndim, large.dtype) and here.size <= large.size
+        assert there.title != workload.title
+    assert larger >= 8
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
 @pytest.mark.parametrize("engine", ["tracec", "tracec.eager"])
 def test_results_are_within_tolerance(engine, workload):

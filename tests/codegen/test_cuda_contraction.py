@@ -21,7 +21,7 @@ from tracec.codegen import cuda_contraction
 from tracec.codegen.cuda import render, render_kernel
 from tracec.codegen.cuda_contraction import take_apart
 from tracec.codegen.cuda_operand import factor
-from tracec.codegen.cuda_tiles import TILES, Choice, Tile
+from tracec.codegen.cuda_tiles import TILES, Choice, Tile, choose_tile, fits
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel, Linear, Load, Var
 from tracec.runtime.emulator import load
@@ -61,12 +61,18 @@ SHAPES = (
 @pytest.mark.parametrize("tile", TILES, ids=lambda t: f"{t.m}x{t.n}")
 def test_every_tile(tile: Tile, splits: int, force: Callable[[Tile, int], None]) -> None:
     force(tile, splits)
-    kernels = [s for s in SHAPES if tile.m_each * tile.n_each * s.buffers[0].dtype.compute.itemsize <= 256]
+    kernels = [s for s in SHAPES if fits(tile, s.buffers[0].dtype.compute.itemsize)]
     emulated = emulate(kernels)
     if splits > 1 and tile.depth < 9:
         assert all(len(e.program.kernels[0].entries) == 2 for e in emulated)
     for number, one in enumerate(emulated):
         check(one, [ORDERS[number % len(ORDERS)]])
+
+
+def test_chosen_tiles_fit() -> None:
+    for dtype in (dt.float64, dt.int64, dt.float32):
+        chosen = [choose_tile(m, n, 512, 1, dtype).tile for m in (64, 128, 1024) for n in (64, 128, 2048)]
+        assert all(fits(tile, dtype.itemsize) for tile in chosen)
 
 
 def matrices(a: Any, b: Any, c: Any) -> Any:

@@ -34,7 +34,7 @@ KERNELS: dict[str, Kernel] = {
     "column in place": k.running(33, 100, "column"),
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),
-    "scan": k.scan(3, 2300, columns=2),
+    "scan": k.scan(3, 4099, columns=2),
     "scan side by side": k.scan(2, 307, columns=17),
     "scatter": k.scatter(10, 5, 3),
     "product": k.dot(2, 33, 35, 37),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tracec
 from tests.gpu.place import DEVICE, compiled, epsilon, fetch, on_gpu, put, runs_compiled
-from tests.ops.test_table import NAMED, draw, graph_of
+from tests.ops.test_table import NAMED, draw, graph_of, in_float64, is_smooth
 from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.record.promote import Operand, promote
@@ -84,4 +85,57 @@ def test_operator(op):
     for way in ("eager", "compiled"):
         for case, tensor in zip(cases, run(*operands), strict=True):
             case.check(tensor, way)
+    assert runs_compiled(run)
+
+
+class GradientCase:
+    """The gradients of one application of an operator, and what they are in float64 on the CPU."""
+
+    def __init__(self, op, sample):
+        self.op, self.params = op, dict(sample.params)
+        self.arrays = draw(sample, op.name)
+        self.wrt = [i for i, a in enumerate(self.arrays) if a.dtype == np.float32]
+        shape = graph_of(op, sample).outputs[0].shape
+        self.arrays.append(np.random.default_rng(1).uniform(0.5, 1.5, shape).astype(np.float32))
+        wide = [tracec.tensor(a.astype(np.float64) if a.dtype == np.float32 else a) for a in self.arrays]
+        self.expected = [fetch(g) for g in self(wide)]
+
+    def __call__(self, given):
+        *operands, ct = given
+        leaves = [x.clone().requires_grad_() if i in self.wrt else x for i, x in enumerate(operands)]
+        return tracec.autograd.grad(self.op(*leaves, **self.params), [leaves[i] for i in self.wrt], ct)
+
+    def check(self, found, way):
+        for f, e in zip(map(fetch, found), self.expected, strict=True):
+            scale = max(1.0, float(np.abs(e).max(initial=0)))
+            message = f"{way}: {self.op.name}, {self.params}"
+            np.testing.assert_allclose(f, e, rtol=2e-5, atol=2e-6 * scale, err_msg=message)
+
+
+def smooth(op):
+    """The samples in float32 alone that have gradients."""
+    plain = [s for s in op.samples if all(a.dtype is dt.float32 or a.dtype.kind != "f" for a in s.args)]
+    return [s for s in plain if is_smooth(op, in_float64(s)) and graph_of(op, s).outputs[0].dtype is dt.float32]
+
+
+SMOOTH = [op for op in OPERATORS if smooth(op)]
+
+
+def test_most_operators_have_gradients():
+    assert len(SMOOTH) > 40
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=str)
+def test_gradients(op):
+    cases = [GradientCase(op, sample) for sample in smooth(op)]
+
+    def function(*operands):
+        rest = iter(operands)
+        return [case([next(rest) for _ in case.arrays]) for case in cases]
+
+    run = compiled(function)
+    operands = [put(a) for case in cases for a in case.arrays]
+    for way in ("eager", "compiled"):
+        for case, found in zip(cases, run(*operands), strict=True):
+            case.check(found, way)
     assert runs_compiled(run)

@@ -265,7 +265,7 @@ def _row_share(rows: int, row: int, width: int, words: int, pack_bytes: int, aga
             lanes //= 2
         return Share(lanes, max(ceil_div(chunks, lanes), 1))
     if not words:
-        threads = next((t for t in (128, 256, 512, 1024) if ceil_div(chunks, t) <= MOST_PACKS), 0)
+        threads = next((t for t in (128, 256) if ceil_div(chunks, t) <= MOST_PACKS), 0)
         if threads:
             return _widened(threads, 1024, rows, chunks)
         if again:  # few rows at a time, so that they are still in the cache

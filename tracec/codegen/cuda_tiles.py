@@ -56,6 +56,9 @@ class Tile:
         return multiply / (max(multiply, load) + 0.5 * min(multiply, load))
 
 
+#: What arrays in shared memory can take without being asked for by the launch, and the end of each of their rows that
+#: keeps neighbouring rows in different banks.
+SHARED_BYTES, PAD_BYTES = 48 * 1024, 16
 #: Every tile's operands divide evenly among its threads.
 TILES = (
     Tile(128, 128, 8, 8, depth=8),
@@ -80,13 +83,19 @@ class Choice:
     cycles: float
 
 
+def fits(tile: Tile, itemsize: int) -> bool:
+    """Whether a thread's sums have room in registers, and two tiles of each operand in shared memory."""
+    shared = 2 * tile.depth * ((tile.m + tile.n) * itemsize + 2 * PAD_BYTES)
+    return tile.m_each * tile.n_each * itemsize <= 256 and shared <= SHARED_BYTES
+
+
 def choose_tile(m: int, n: int, k: int, batch: int, dtype: DType) -> Choice:
     """The tile and the number of splits that take the least time by the estimate."""
     return min(
         (
             Choice(tile, splits, estimate(tile, splits, m, n, k, batch, dtype.itemsize))
             for tile in TILES
-            if tile.m_each * tile.n_each * dtype.itemsize <= 256
+            if fits(tile, dtype.itemsize)
             for splits in SPLITS
             if splits == 1 or k >= splits * SHORTEST
         ),
