@@ -198,6 +198,11 @@ def test_schedule_follows_extents(kernel: Kernel, schedule: str, grid: tuple[int
     assert (entry.schedule, entry.grid, entry.block) == (schedule, grid, block)
 
 
+def test_rows_of_a_table_are_read_in_packs() -> None:
+    (entry,) = render_kernel(k.gather(9, 20, 12)).entries
+    assert entry.alignment == (16, 8, 16)
+
+
 def test_packs_ask_for_aligned_buffers() -> None:
     (entry,) = render_kernel(k.broadcast(4, 8)).entries
     assert entry.alignment == (16, 16, 4, 16)

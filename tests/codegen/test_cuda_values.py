@@ -32,6 +32,7 @@ CASES: dict[str, Kernel] = {
     "padded": k.padded(5, 7),
     "gather": k.gather(9, 20, 12),
     "gather odd": k.gather(9, 20, 3),
+    "gather many": k.gather(4100, 20, 260),
     "in place": k.in_place(1000),
     "random": k.random(37),
     "integers 8": k.integers(33, "i8"),

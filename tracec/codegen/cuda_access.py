@@ -107,6 +107,19 @@ def _steady(index: Expr, names: set[str]) -> bool:
     return not any(isinstance(part, Ref) and part.name in names for part in subexpressions(index))
 
 
+def _moving_names(body: Iterable[Stmt], last: Var, written: set[str]) -> set[str]:
+    """The names whose values differ among neighbouring iterations, or hang on what is written."""
+    moving: set[str] = set()
+    for stmt in body:
+        if isinstance(stmt, Let) and not (
+            _steady(stmt.value, moving)
+            and not _mentions(stmt.value, last)
+            and not any(isinstance(e, Load) and e.buffer in written for e in subexpressions(stmt.value))
+        ):
+            moving.add(stmt.name)
+    return moving
+
+
 def find_packs(
     body: Sequence[Stmt], last: Var, buffers: Mapping[str, DType], only: int | None = None, *, ragged: bool = False
 ) -> Packs:
@@ -116,7 +129,8 @@ def find_packs(
         body: Statements inside of the loop, with no loops among them.
         last: The loop's variable.
         buffers: Buffers in memory.
-        only: The width, where it is settled; the accesses that it suits are found.
+        only: The width, where it is settled; the accesses that it suits are found. An index may hang on names
+            that are the same for neighbouring iterations: the row that is picked in a table.
         ragged: Whether iterations may be left over.
     """
     if any(isinstance(s, Loop) for s in body):
@@ -126,7 +140,7 @@ def find_packs(
     added = {s.buffer for s in body if isinstance(s, Store) and s.add}
     stores = {(s.buffer, s.index): None for s in body if isinstance(s, Store) and s.buffer in buffers}
     # A buffer that is both read and written is read late, element by element, unless at the same places.
-    named = {s.name for s in body if isinstance(s, Let)}
+    named = _moving_names(body, last, written)
     walks = [
         (access, is_store)
         for group, is_store in ((loads, False), (stores, True))

@@ -82,10 +82,11 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
     width = packs.width
     at_first = writer.derive({last.name: f"{writer.name(last.name)}_first"})
     same, body = steady_first(writer, body, last)
+    picks = needed_lets([index for _, index in packs.loads], same)
     inner = writer.derive({})
     inner.arrays |= dict.fromkeys(writer.arrays, f"{slot} * {width} + e")
     declared: list[Tree] = []
-    loads: list[Tree] = []
+    loads: list[Tree] = list(writer.statements(picks))
     before: list[Tree] = []
     after: list[Tree] = []
     for number, (buffer, index) in enumerate(dict.fromkeys((*packs.loads, *packs.stores))):
@@ -105,6 +106,8 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
             text = f"store_pack({where}, {at});"
             after.append(Line(f"if ({writer.store_guard}) {text}" if writer.store_guard else text))
         inner.packs[buffer, index] = f"{at}.at[e]"
+    if not arrays:  # loads are in the same scope
+        same = tuple(s for s in same if s not in picks)
     before += [*writer.statements(same), *_random_words(inner, at_first, body, last, width)]
     rest = (*before, _each(inner, last, width, body), *after)
     return Chunk(tuple(declared), tuple(loads), rest)
@@ -132,6 +135,17 @@ def steady_first(writer: Writer, body: Sequence[Stmt], last: Var) -> tuple[tuple
         else:
             rest.append(stmt)
     return tuple(same), tuple(rest)
+
+
+def needed_lets(roots: Sequence[Expr], lets: Sequence[Let]) -> tuple[Let, ...]:
+    """The names that expressions take, in order."""
+    names = {e.name for root in roots for e in subexpressions(root) if isinstance(e, Ref)}
+    found: list[Let] = []
+    for let in reversed(lets):
+        if let.name in names:
+            found.append(let)
+            names |= {e.name for e in subexpressions(let.value) if isinstance(e, Ref)}
+    return tuple(reversed(found))
 
 
 def _is_steady(expr: Expr, last: Var, moving: Collection[str], written: Collection[str]) -> bool:

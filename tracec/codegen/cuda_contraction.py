@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
+from tracec.codegen.cuda_chunk import write_pack
 from tracec.codegen.cuda_columns import column_entry
-from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_operand import Factor, OperandView, factor, operand_view
@@ -21,7 +21,7 @@ from tracec.codegen.cuda_tiles import MULTIPROCESSORS, Choice, Tile, choose_tile
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Block, Line, Tree
+from tracec.codegen.tree import Line
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
@@ -307,25 +307,15 @@ def _epilogue(writer: Writer, sums: Sums, tile: Tile, vector: int) -> tuple[Epil
         )
         return EpilogueView(nest, " || ".join(tests), lines(body)), packs
     assert last is not None
-    first = f"{writer.name(last.name)}_first"
-    at_first, inner = writer.derive({last.name: first}), writer.derive({})
-    before: list[Tree] = [*at_first.unflatten("m", sums.m), *at_first.unflatten("n", sums.n)]
-    behind: list[Tree] = []
-    for number, (buffer, index) in enumerate(dict.fromkeys((*packs.loads, *packs.stores))):
-        name = f"{writer.name(buffer)}_pack{number}"
-        kind = f"Pack<{memory_type(writer.buffers[buffer])}, {width}>"
-        where = f"{writer.name(buffer)} + {at_first.write(index)}"
-        loaded = f" = load_pack<{width}>({where})" if (buffer, index) in packs.loads else ""
-        before.append(Line(f"{'' if (buffer, index) in packs.stores else 'const '}{kind} {name}{loaded};"))
-        if (buffer, index) in packs.stores:
-            behind.append(Line(f"store_pack({where}, {name});"))
-        inner.packs[buffer, index] = f"{name}.at[e]"
-    one = (
-        Line(f"const {writer.index} {writer.name(last.name)} = {first} + e;"),
-        Line(f"{acc} = sums[{'mm + e' if fast == 'mm' else 'mm'}][{'nn + e' if fast == 'nn' else 'nn'}];"),
-        *inner.statements(sums.after),
+    at_first = writer.derive({last.name: f"{writer.name(last.name)}_first"})
+    element = "sums[mm + e][nn]" if fast == "mm" else "sums[mm][nn + e]"
+    inner = writer.derive({sums.acc.name: element})
+    inner.each |= {sums.acc.name}
+    body = (
+        *at_first.unflatten("m", sums.m),
+        *at_first.unflatten("n", sums.n),
+        *write_pack(inner, last, sums.after, packs),
     )
-    body = (*before, Block(f"for (int e = 0; e < {width}; ++e)", one, ("unroll",)), *behind)
     return EpilogueView(nest, " || ".join(tests), lines(body)), packs
 
 

@@ -8,10 +8,10 @@ from one part to the next is added up by the part it begins in. No atomics, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
+from tracec.codegen.cuda_chunk import needed_lets
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
@@ -21,7 +21,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Ref, Stmt, Store, Var, expressions, subexpressions
+from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Stmt, Store, Var, subexpressions
 
 #: So few positions are gone through in order.
 FEW = 64
@@ -98,7 +98,7 @@ def _target(body: tuple[Stmt, ...]) -> Target | None:
     index = store.index if isinstance(store.index, Linear) else Linear(((store.index, 1),), 0)
     place = tuple((t, c) for t, c in index.terms if t in columns)
     key = tuple((t, c) for t, c in index.terms if t not in columns and not isinstance(t, Const))
-    needed = _needed([t for t, _ in key], lets)
+    needed = needed_lets([t for t, _ in key], lets)
     used = [e for s in needed for e in subexpressions(s.value)]
     used += [e for t, _ in key for e in subexpressions(t)]
     if not key or any(e in columns for e in used):
@@ -109,17 +109,6 @@ def _target(body: tuple[Stmt, ...]) -> Target | None:
     for t, c in place:
         where = ix.add(where, ix.mul(t, c))
     return Target(columns, positions, tuple(lets), store, by_unit, needed, unit, where)
-
-
-def _needed(roots: Sequence[Expr], lets: Sequence[Let]) -> tuple[Let, ...]:
-    """The statements that expressions take, in order."""
-    names = {e.name for root in roots for e in subexpressions(root) if isinstance(e, Ref)}
-    found: list[Let] = []
-    for let in reversed(lets):
-        if let.name in names:
-            found.append(let)
-            names |= {e.name for x in expressions(let) for e in subexpressions(x) if isinstance(e, Ref)}
-    return tuple(reversed(found))
 
 
 def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) -> Routine:
@@ -184,6 +173,7 @@ def _view(writer: Writer, name: str, target: Target, key: str) -> tuple[ScatterV
     last = columns[-1] if columns else None
     packs = find_packs((*target.lets, Let("value", store.value)), last, writer.buffers) if last else Packs()
     width = packs.width
+    picks = needed_lets([index for _, index in packs.loads], target.lets)
     first = f"{writer.name(last.name)}_first" if last else ""
     inner = writer.derive({})
     loads: list[Tree] = []
@@ -195,11 +185,12 @@ def _view(writer: Writer, name: str, target: Target, key: str) -> tuple[ScatterV
     position = [Line(f"const {writer.index} {writer.name(last.name)} = {first} + e;")] if last else []
     one = (
         *position,
-        *inner.statements(target.lets),
+        *inner.statements(s for s in target.lets if s not in picks),
         Line(f"value[next][e] = {inner.convert(store.value, wide)};"),
     )
     value = (
         *writer.unflatten("place", target.positions),
+        *writer.statements(picks),
         *loads,
         Block(f"for (int e = 0; e < {width}; ++e)", one, ("unroll",)),
     )
