@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.record import backend
+from tracec.record import backend, random
 
 
 class Flags:
@@ -273,9 +273,14 @@ def installed() -> Any:
         del sys.modules[name]
     sys.modules["cupy"] = module()
     backend._REACHED.clear()
+    generators = dict(random._DEFAULT)
     try:
         yield sys.modules["cupy"]
     finally:
+        # What the library keeps of a device.
         backend._REACHED.clear()
+        backend.forget_numbers()
+        random._DEFAULT.clear()
+        random._DEFAULT.update(generators)
         del sys.modules["cupy"]
         sys.modules.update(before)
