@@ -255,7 +255,10 @@ def _compile_group(group: Sequence[tuple[str, str]], arch: str) -> dict[str, Cub
 
 def _compile(source: str, arch: str) -> tuple[bytes, str]:
     nvrtc = _nvrtc()
-    options = (f"--gpu-architecture={arch}", *OPTIONS, *(f"--include-path={f}" for f in include_folders()))
+    options = [f"--gpu-architecture={arch}", *OPTIONS, *(f"--include-path={f}" for f in include_folders())]
+    if _version() >= (13, 0):
+        # With a driver NVRTC keeps what it compiled, and then the assembler has nothing to report.
+        options.append("--no-cache")
     program = nvrtc.createProgram(source, "kernel.cu", [], [])
     try:
         try:
