@@ -170,12 +170,12 @@ def read_sanitizer(folder: Path, output: str, status: int | None) -> Row:
     return {"ok": status == 0 and bool(ran), "line": line, "findings": found if status else []}
 
 
-PARTS = (
+PARTS = (  # what is right before what is fast
     Part("tests", 130, test_command, read_tests),
-    Part("kernels", 115, kernel_command, read_kernels),
-    Part("workloads", 200, workload_command, read_workloads),
     Part("memcheck", 60, sanitizer_command("memcheck"), read_sanitizer),
     Part("racecheck", 60, sanitizer_command("racecheck"), read_sanitizer),
+    Part("kernels", 115, kernel_command, read_kernels),
+    Part("workloads", 200, workload_command, read_workloads),
 )
 
 
