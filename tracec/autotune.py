@@ -15,9 +15,11 @@ from typing import Any
 
 from tracec import ops
 from tracec.codegen import cuda as cuda_codegen
+from tracec.errors import CompileError
 from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, input_node, made_from
+from tracec.ir.source import warn
 from tracec.ir.types import TensorType
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime import cuda as cuda_runtime
@@ -83,7 +85,16 @@ class Choices:
         return found.prefers_library
 
     def measure(self) -> None:
-        """Measure what was asked for and is not known."""
+        """Measure what was asked for and is not known; what cannot be measured is left to the kernel."""
+        try:
+            self._measure()
+        except CompileError as error:
+            warn(f"{error}\n  matrix products are computed by generated kernels")
+            never = Times(kernel=0.0, library=0.0, passing=0.0)
+            self.times |= dict.fromkeys(self.unknown, never)
+            self.unknown.clear()
+
+    def _measure(self) -> None:
         arch = cuda_runtime.arch_of(self.device)
         programs = {name: _candidate(params, self.device) for name, params in self.unknown.items()}
         # All at once: their kernels are compiled together, and found in the cache when they are loaded.

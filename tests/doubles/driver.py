@@ -169,6 +169,66 @@ class Driver:
             work()
 
 
+class Cublas:
+    """cuBLAS's functions on memory of the host; each returns a status, as cuBLAS does.
+
+    Attributes:
+        captured: Whether it lets itself be captured.
+    """
+
+    captured = True
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.streams: dict[int, int] = {}
+
+    def cublasCreate_v2(self, handle: Any) -> int:
+        handle._obj.value = len(self.streams) + 1
+        self.streams[handle._obj.value] = 0
+        return 0
+
+    def cublasSetStream_v2(self, handle: Any, stream: int) -> int:
+        self.streams[handle.value] = stream
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle: Any, address: int, nbytes: int) -> int:
+        return 0 if address and nbytes else 7
+
+    def cublasSetMathMode(self, handle: Any, mode: int) -> int:
+        return 0
+
+    def cublasGemmEx(self, handle: int, ta: int, tb: int, m: int, n: int, k: int, *rest: Any) -> int:
+        alpha, a, at, lda, b, bt, ldb, beta, c, ct, ldc, compute, _ = rest
+        strided = alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0, 1, compute, 0
+        return self.cublasGemmStridedBatchedEx(handle, ta, tb, m, n, k, *strided)
+
+    def cublasGemmStridedBatchedEx(self, handle: int, ta: int, tb: int, m: int, n: int, k: int, *rest: Any) -> int:
+        _alpha, a, kind, lda, step_a, b, _, ldb, step_b, _beta, c, _, ldc, step_c, count, compute, _ = rest
+        dtype = {0: np.float32, 1: np.float64, 2: np.float16}[kind]
+        assert compute == (70 if kind == 1 else 68)
+
+        def work() -> None:
+            for i in range(count):
+                x = _column_major(a, i * step_a, (k, m) if ta else (m, k), lda, dtype)
+                y = _column_major(b, i * step_b, (n, k) if tb else (k, n), ldb, dtype)
+                result = (x.T if ta else x).astype(float) @ (y.T if tb else y).astype(float)
+                _column_major(c, i * step_c, (m, n), ldc, dtype)[...] = result
+
+        stream = self.streams[handle]
+        if stream in self.driver._captured and not self.captured:
+            return 15
+        self.driver._queue(stream, work, "gemm")
+        return 0
+
+
+def _column_major(address: int, offset: int, shape: tuple[int, int], leading: int, dtype: Any) -> Any:
+    assert leading >= shape[0]
+    size = leading * (shape[1] - 1) + shape[0]
+    item = np.dtype(dtype).itemsize
+    flat = np.frombuffer((ctypes.c_char * (size * item)).from_address(address + offset * item), dtype)
+    return np.lib.stride_tricks.as_strided(flat, shape, (item, leading * item))
+
+
 def runs_of(log: Sequence[str]) -> str:
     """A log in short: ``3 launches, graph``."""
     launches = sum(name not in ("graph", "copy") for name in log)

@@ -12,8 +12,9 @@ import pytest
 import tracec
 from tests.codegen.emulated import needs_compiler
 from tests.doubles import cupy as double
-from tests.doubles.driver import Driver, runs_of
-from tracec import nn
+from tests.doubles.driver import Cublas, Driver, runs_of
+from tracec import autotune, nn
+from tracec.autotune import Choices
 from tracec.errors import AxisError, DeviceError, OutOfMemoryError
 from tracec.nn import functional as F
 from tracec.runtime import arena, cublas, cuda
@@ -139,3 +140,62 @@ def test_no_memory(driver: Driver) -> None:
 def test_tensors_of_the_cpu(driver: Driver) -> None:
     with pytest.raises(DeviceError, match="the tensors given are on the CPU"):
         tracec.compile(lambda x: x * 2, target="cuda")(tracec.ones(3))
+
+
+@pytest.fixture
+def library(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Choices:
+    """cuBLAS is there, and faster than any kernel."""
+    found = Cublas(driver)
+    monkeypatch.setattr(cublas, "available", lambda: True)
+    monkeypatch.setattr(cublas, "_library", lambda: found)
+    monkeypatch.setattr(cublas, "_handles", {})
+    choices = Choices(0)
+    monkeypatch.setattr(autotune, "LEAST", 1)
+    monkeypatch.setattr(autotune, "_choices", {0: choices})
+    monkeypatch.setattr(autotune, "compile_sources", lambda sources, arch: None)
+    monkeypatch.setattr(autotune, "device_name", lambda device: "pretended")
+    monkeypatch.setattr(autotune.cuda_runtime, "arch_of", lambda device: "sm_90")
+    monkeypatch.setattr(autotune, "product_times", lambda plan, program, params, device: (9.0, 2.0, 1.0))
+    return choices
+
+
+PRODUCTS = {
+    "plain": (lambda a, b: a @ b, (7, 5), (5, 9)),
+    "transposed": (lambda a, b: a.t() @ b.t(), (5, 7), (9, 5)),
+    "batched": (lambda a, b: a @ b, (3, 7, 5), (3, 5, 9)),
+    "one matrix for all": (lambda a, b: a @ b, (3, 2, 7, 5), (5, 9)),
+    "heads": (lambda a, b: a.transpose(1, 2) @ b.transpose(1, 2).transpose(2, 3), (2, 7, 4, 5), (2, 9, 4, 5)),
+    "part of another": (lambda a, b: a[2:6] @ b[:, 3:8], (7, 5), (5, 9)),
+    "computed": (lambda a, b: (a * 2).exp() @ b.sin() + 1, (7, 5), (5, 9)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_go_to_cublas(name: str, dtype: str, driver: Driver, library: Choices, tmp_path: Any,
+                               monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    function, *shapes = PRODUCTS[name]
+    rng = np.random.default_rng(0)
+    arrays = [(0.5 * rng.standard_normal(s)).astype(dtype) for s in shapes]
+    given = [tracec.from_numpy(a).to("cuda") for a in arrays]
+    run = tracec.compile(function)
+    expected = function(*(tracec.from_numpy(a.astype(np.float64)) for a in arrays)).numpy()
+    for _ in range(6):
+        found = run(*given).cpu().numpy()
+        np.testing.assert_allclose(found, expected, rtol=2e-2 if dtype == "float16" else 1e-5, atol=1e-3)
+    if dtype != "float16":  # those are chosen by size
+        assert "gemm" in driver.log and library.times
+
+
+def test_a_library_that_cannot_be_captured_is_called(
+    driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(Cublas, "captured", False)
+    run = tracec.compile(lambda a, b: (a @ b).softmax(dim=-1) @ b)
+    a, b = tracec.randn(4, 4, device="cuda"), tracec.randn(4, 4, device="cuda")
+    for _ in range(6):
+        driver.log.clear()
+        np.testing.assert_allclose(run(a, b).cpu().numpy(), run.fn(a, b).cpu().numpy(), rtol=1e-4)
+    assert driver.log.count("gemm") == 2 and "graph" not in driver.log

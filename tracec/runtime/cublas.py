@@ -142,9 +142,9 @@ def _library() -> Any:
         CompileError: it is not there.
     """
     try:
-        loaded = importlib.import_module("cupy.cuda.cublas")
-        major = loaded.getVersion(loaded.create()) // 10000  # finds and loads the library
-        library = ctypes.CDLL(f"libcublas.so.{major}")
+        cuda = importlib.import_module("cupy.cuda")
+        _ = cuda.cublas  # finds and loads the library; it is an attribute, and no module that can be imported
+        library = ctypes.CDLL(f"libcublas.so.{cuda.runtime.runtimeGetVersion() // 1000}")
     except Exception as error:  # CuPy raises what the loader raised
         reason = str(error).split("\n")[0]
         raise CompileError(f"gemm: cuBLAS cannot be loaded ({reason})", hint=_INSTALL) from None

@@ -37,6 +37,7 @@ class Graphs:
     Attributes:
         captures: How often launches were captured.
         replays: How often a graph was launched.
+        refused: Why launches could not be captured; then they are queued one by one.
     """
 
     def __init__(self, cupy: Any, movable: Mapping[int, int], outputs: int, prepare: Callable[[int], None]) -> None:
@@ -48,6 +49,7 @@ class Graphs:
         self._misses = 0
         self.captures = 0
         self.replays = 0
+        self.refused: str | None = None
 
     def replay(self, stream: int, addresses: Sequence[int], arena: Any, base: int, queue: Queue) -> bool:
         """Do what ``queue`` would do with these addresses, by a graph; False where it has to queue itself."""
@@ -60,7 +62,11 @@ class Graphs:
             if key not in self._known:
                 self._miss(key, addresses)
                 return False
-            graph = self._known[key] = self._capture(fixed, arena, base, queue)
+            try:
+                graph = self._known[key] = self._capture(fixed, arena, base, queue)
+            except Exception as error:  # a library or a driver that does not let itself be captured
+                self.refused, self._misses = str(error), PATIENCE + 1
+                return False
         self._misses = 0
         if not self._fixed:
             graph[1](graph[2], stream)
