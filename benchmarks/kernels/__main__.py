@@ -75,6 +75,7 @@ def measure_all(run: Run, device: Any) -> None:
     from benchmarks.kernels.gemm import measure_products
     from benchmarks.kernels.launch import measure_launches
     from benchmarks.kernels.measure import Measure
+    from benchmarks.kernels.table import compare_with_copies
 
     measure = Measure(device, device.xp.asarray(noise()), run.peers)
     run.part("launch", lambda: measure_launches(measure), "launches")
@@ -83,6 +84,7 @@ def measure_all(run: Run, device: Any) -> None:
     products = {} if device.kind == "cuda" else {"dtypes": ("float32",), "largest": 3e9}
     run.part("gemm", lambda: measure_products(measure, run.args.quick, **products), "products")
     run.result["copies"] = {str(n): n / t.seconds / 1e9 for n, t in measure._copies.items()}
+    compare_with_copies(run.result)
 
 
 def measured(measure: Any, case: Any) -> dict[str, Any]:
