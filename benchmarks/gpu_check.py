@@ -196,7 +196,10 @@ def run(part: Part, folder: Path, limit: float) -> Row:
         status = watched(process, part.name, log, limit)
     seconds = time.perf_counter() - start
     # The file is kept: where this machine has things is nobody's business.
-    output = log.read_text(errors="replace").replace(os.getcwd(), ".").replace(sys.prefix, "python")
+    output = log.read_text(errors="replace")
+    places = {os.getcwd(): ".", sys.prefix: "python"}
+    for place in sorted(places, key=len, reverse=True):  # an environment often lies in the folder
+        output = output.replace(place, places[place])
     row = part.read(folder, output, status)
     if status is None:
         row |= {"ok": False, "line": f"cut off after {limit:.0f} s; {row['line']}"}
