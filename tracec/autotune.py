@@ -84,6 +84,14 @@ class Choices:
         self.times[name] = found
         return found.prefers_library
 
+    def describe(self) -> list[str]:
+        """What was measured, a line each, for readers."""
+        return [
+            f"product {name} on cuda:{self.device}: kernel {t.kernel:.1f} µs, cuBLAS {t.library:.1f} µs and a pass "
+            f"{t.passing:.1f} µs: {'cuBLAS' if t.prefers_library else 'kernel'}"
+            for name, t in self.times.items()
+        ]
+
     def measure(self) -> None:
         """Measure what was asked for and is not known; what cannot be measured is left to the kernel."""
         try:
@@ -118,6 +126,11 @@ def vars_of(times: Times) -> dict[str, float]:
 
 
 _choices: dict[int, Choices] = {}
+
+
+def describe_choices() -> list[str]:
+    """What was measured on all devices."""
+    return [line for choices in _choices.values() for line in choices.describe()]
 
 
 def choices_of(device: int) -> Choices:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from tracec.autotune import choices_of
+from tracec.autotune import choices_of, describe_choices
 from tracec.build import LAUNCHERS, check_names
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError
 from tracec.guards import Environment, flatten, steps_key
@@ -258,7 +258,10 @@ class Compiled:
                 how = "compiled" if c.eager is None else f"eager: it {c.eager}"
                 guards = len(c.surroundings.guards)
                 lines.append(f"  {how}, {c.hits} hits, {guards} guards, {len(c.graph.nodes)} nodes")
+                if c.replay is not None and hasattr(c.replay.forward, "describe"):
+                    lines.append(f"    {c.replay.forward.describe()}")
         lines += [f"recorded again: {reason}" for reason in self._misses]
+        lines += describe_choices()
         return "\n".join(lines)
 
 

@@ -199,3 +199,17 @@ def test_a_library_that_cannot_be_captured_is_called(
         driver.log.clear()
         np.testing.assert_allclose(run(a, b).cpu().numpy(), run.fn(a, b).cpu().numpy(), rtol=1e-4)
     assert driver.log.count("gemm") == 2 and "graph" not in driver.log
+    assert "2 library calls a call, queued one by one: gemm: cuBLAS: gemm failed with status 15" in run.explain()
+
+
+def test_explain_tells_how_calls_run(
+    driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    run = tracec.compile(lambda a, b: (a @ b).softmax(dim=-1))
+    a, b = tracec.randn(4, 4, device="cuda"), tracec.randn(4, 4, device="cuda")
+    for _ in range(5):
+        run(a, b)
+    text = run.explain()
+    assert "on cuda:0: 1 launches and 1 library calls a call; CUDA graphs: 1 captured" in text
+    assert "product f32 1 x 4x4x4 an bn on cuda:0: kernel 9.0 µs, cuBLAS 2.0 µs and a pass 1.0 µs: cuBLAS" in text

@@ -116,6 +116,17 @@ class CudaExecutable:
                 inputs[position][...] = cupy.asnumpy(arrays[position])
         return [inputs[k] if given else made[k] for given, k in self._results]
 
+    def describe(self) -> str:
+        """How calls run, for readers: launches, and how often they were replayed as a graph."""
+        launches = sum(isinstance(s, CudaLaunch) for s in self._program.steps)
+        calls = sum(isinstance(s, LibraryCall) for s in self._program.steps)
+        text = f"on cuda:{self._device}: {launches} launches" + (f" and {calls} library calls" if calls else "")
+        if self._graphs is None:
+            return f"{text} a call, queued one by one"
+        if self._graphs.refused is not None:
+            return f"{text} a call, queued one by one: {self._graphs.refused}"
+        return f"{text} a call; CUDA graphs: {self._graphs.captures} captured, {self._graphs.replays} replays"
+
     def _prepare(self, stream: int) -> None:
         """Make ready what cannot be made while launches are captured."""
         if self._uses_cublas:
