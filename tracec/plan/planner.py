@@ -32,6 +32,8 @@ class Target:
         in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
             are each read and written by one thread; what all threads of a row read, such as a parameter that its
             sum updates, is written behind a barrier.
+        results_in_place: Shapes that may do so with results alone, not with elements of what they reduce: on CUDA
+            threads past the last column read that column as well, up to the barrier.
         blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
@@ -41,17 +43,19 @@ class Target:
     gemm: Gemm
     keep_rows: bool
     in_place: frozenset[str]
+    results_in_place: frozenset[str] = frozenset()
     blocks: int = 0
 
 
-_IN_PLACE = frozenset({"map", "contraction", "row", "column", "full"})
+_IN_PLACE = frozenset({"map", "contraction", "row", "full"})
+_COLUMN = frozenset({"column"})
 #: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
 #: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
 _CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
 _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
 TARGETS = {
-    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE),
-    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, blocks=1056),
+    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE | _COLUMN),
+    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, results_in_place=_COLUMN, blocks=1056),
 }
 
 
@@ -210,12 +214,18 @@ class _Placement:
         work = self.works[k]
         if not isinstance(work, Work) or node.type != place.type or node.type.size == 0:
             return False
-        if work.kernel.shape not in self.target.in_place and any(place in row for row in work.rows):
-            return False
         own = next(row for row in work.rows if node in row)
+        if not self._may_overwrite(work.kernel, own.index(node)) and any(place in row for row in work.rows):
+            return False
         if any(place in row for row in work.rows if row is not own):
             return False
         return place not in own or element_by_element(work.kernel, own.index(place), own.index(node))
+
+    def _may_overwrite(self, kernel: Kernel, written: int) -> bool:
+        """Whether a kernel of this shape may write that buffer over one that it reads."""
+        if kernel.shape in self.target.in_place:
+            return True
+        return kernel.shape in self.target.results_in_place and is_result(kernel, kernel.buffers[written].name)
 
     def _order_readers(self, k: int, place: Node) -> bool:
         """Make every other reader of ``place`` come before work ``k``; False where that would be a cycle."""
@@ -282,11 +292,13 @@ class _Placement:
         """Intermediate → the intermediate that dies where it is written, and whose memory it takes over."""
         inside, shared, taken = set(arena), {}, set()
         for k, work in enumerate(self.works):
-            if not isinstance(work, Work) or len(work.rows) != 1 or work.kernel.shape not in self.target.in_place:
+            if not isinstance(work, Work) or len(work.rows) != 1:
                 continue
             row = work.rows[0]
             for j, n in enumerate(row):
                 if work.kernel.buffers[j].role != "out" or n not in inside or first[n] != k:
+                    continue
+                if not self._may_overwrite(work.kernel, j):
                     continue
                 for i, m in enumerate(row):
                     dies = m in inside and last[m] == k and m not in taken and first[m] != k
@@ -407,6 +419,15 @@ def element_by_element(kernel: Kernel, read: int, written: int) -> bool:
                 return False
             stored = stmt.index
     return stored is not None and loads <= {stored}
+
+
+def is_result(kernel: Kernel, buffer: str) -> bool:
+    """Whether a buffer is written outside of the loops over what a kernel reduces."""
+    body = kernel.body
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "parallel":
+        body = body[0].body
+    inner = (s for s in body if isinstance(s, Loop))
+    return not any(isinstance(s, Store) and s.buffer == buffer for loop in inner for s in walk(loop.body))
 
 
 def copy_kernel(node: Node) -> Kernel:
