@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -275,3 +277,27 @@ def test_elements_of_columns_are_not_overwritten_on_a_gpu() -> None:
         assert sum("copy" in k.name for k in plan.kernels) == copies
     check(elements, donate={0: 0})
     check(results, donate={0: 0})
+
+
+@pytest.mark.parametrize("how", [ops.sum, ops.max, ops.prod])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_few_elements_computed_on_the_way_are_not_stored_on_a_gpu(how: Any, place: int) -> None:
+    """Distances of all pairs: the differences are 3 times the distances, and those all that is stored."""
+    with made_from(None):
+        (p,) = inputs((130, 3))
+        shapes = [[1, 130], [130, 1]]
+        for s in shapes:
+            s.insert(place, 3)
+        perm = (1, 0) if place == 0 else (0, 1)
+        a, b = (ops.reshape(ops.transpose(p, perm=perm), shape=tuple(s)) for s in shapes)
+        if place == 1:  # neither the first axis nor the last
+            a, b = (ops.expand(ops.reshape(ops.transpose(p, perm=(1, 0)), shape=s), shape=(130, 3, 130))
+                    for s in ((1, 3, 130), (1, 3, 130)))  # fmt: skip
+            b = ops.transpose(b, perm=(2, 1, 0))
+        r = a - b
+        distance = ops.exp(how(r * r + 0.1, axes=(place,), keepdims=True) * -0.01)
+        graph = Graph((p,), (ops.sum(r * distance, axes=(place - 1 if place else 2,), keepdims=False),))
+    check(graph, tolerance=1e-8)
+    stored = [v.type.size for v in make_plan(graph, TARGETS["cuda"]).values if v.place == "arena"]
+    if place != 1:  # there an expansion lies behind a transposition
+        assert max(stored, default=0) <= 130 * 130

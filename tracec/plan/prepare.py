@@ -9,6 +9,7 @@ from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.plan.pick import pick_elements
 from tracec.plan.split import split_reductions
+from tracec.plan.unroll import unroll_short_reductions
 
 
 def prepare(graph: Graph, blocks: int = 0) -> Graph:
@@ -22,7 +23,7 @@ def prepare(graph: Graph, blocks: int = 0) -> Graph:
     graph = turn_products(graph)
     graph = graph.map(_without_empty)
     if blocks:
-        graph = graph.map(pick_elements)
+        graph = unroll_short_reductions(graph.map(pick_elements))
     graph = split_reductions(graph, blocks)
     return _materialise_constants(graph)
 

@@ -1,0 +1,78 @@
+"""Reductions of a few elements that are computed on the way, written out for a GPU.
+
+Differences of all pairs, squared and summed over three coordinates, are many times what they are computed from. As a
+reduction of its own that value would be stored; written out it is part of whatever elementwise kernel reads it.
+"""
+
+from __future__ import annotations
+
+from tracec.ir.graph import Graph
+from tracec.ir.lower import Elementwise, Reduction
+from tracec.ir.node import Node, is_constant, made_from
+from tracec.ir.operator import OPERATORS
+
+#: Elements that are written out at most.
+FEW = 4
+#: How many times larger the operand is than what it is computed from: less is not worth computing it again.
+GROWTH = 64
+
+_COMBINE = {"add": "add", "mul": "mul", "maximum": "maximum", "minimum": "minimum"}
+
+
+def unroll_short_reductions(graph: Graph) -> Graph:
+    """Reductions of a few elements that are computed from much less, as elementwise operators."""
+    return graph.map(_unrolled)
+
+
+def _unrolled(node: Node) -> Node:
+    lower = node.op.lower
+    if not isinstance(lower, Reduction) or lower.combine not in _COMBINE or lower.axes is None:
+        return node
+    operand, axes = node.inputs[0], node.param("axes")
+    if node.op.name not in ("sum", "prod", "max", "min") or len(axes) != 1 or node.dtype.compute is not node.dtype:
+        return node
+    (axis,) = axes
+    if not 2 <= operand.shape[axis] <= FEW or operand.type.size < GROWTH * _read(operand):
+        return node
+    with made_from(node.source, "unroll short reduction"):
+        result = _at(operand, axis, 0)
+        for place in range(1, operand.shape[axis]):
+            result = OPERATORS[_COMBINE[lower.combine]](result, _at(operand, axis, place))
+        found: Node = OPERATORS["reshape"](result, shape=node.shape)
+    return found
+
+
+def _read(node: Node) -> int:
+    """Elements of all values that a node is computed from, element by element."""
+    leaves: set[Node] = set()
+    seen: set[Node] = set()
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n in seen or is_constant(n):
+            continue
+        seen.add(n)
+        if isinstance(n.op.lower, Elementwise) or n.op.name == "expand":
+            stack.extend(n.inputs)
+        else:
+            leaves.add(n)
+    return max(sum(n.type.size for n in leaves), 1)
+
+
+def _at(node: Node, axis: int, place: int) -> Node:
+    """The elements at one place of an axis, which stays with size 1: computed there, not cut out of the whole."""
+    if is_constant(node) or axis < 0 or node.shape[axis] == 1:
+        return node
+    shape = (*node.shape[:axis], 1, *node.shape[axis + 1 :])
+    own = [axis - (node.ndim - i.ndim) for i in node.inputs]
+    if isinstance(node.op.lower, Elementwise):
+        parts = (_at(i, a, place) for i, a in zip(node.inputs, own, strict=True))
+        found: Node = node.op(*parts, **dict(node.params))
+        return found
+    if node.op.name == "expand":
+        found = OPERATORS["expand"](_at(node.inputs[0], own[0], place), shape=shape)
+        return found
+    starts = tuple(place if a == axis else 0 for a in range(node.ndim))
+    stops = tuple(place + 1 if a == axis else size for a, size in enumerate(node.shape))
+    found = OPERATORS["slice"](node, starts=starts, stops=stops, steps=(1,) * node.ndim)
+    return found
