@@ -223,7 +223,9 @@ class Environment:
         for other in self._others:
             if not other.holds():
                 return other
-        return None if self._same_contents() else next((c for c in self._contents if not c.holds()), None)
+        if not self._holders or self._same_contents():
+            return None
+        return next((c for c in self._contents if not c.holds()), None)
 
     def _same_contents(self) -> bool:
         """Whether all containers hold the very same objects."""
