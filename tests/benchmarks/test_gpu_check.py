@@ -27,6 +27,11 @@ def test_outcomes_are_read_from_the_log():
     assert row["line"] == "1 passed, 1 failed, 1 skipped"
 
 
+def test_a_run_that_skips_everything_is_not_well():
+    assert gpu_check.read_tests(None, "tests/gpu/a.py::b SKIPPED\n", 0)["ok"] is False
+    assert gpu_check.read_tests(None, "tests/gpu/a.py::b PASSED\n", 0)["ok"] is True
+
+
 def test_outcomes_without_several_workers():
     output = "tests/gpu/test_a.py::test_b[x y] PASSED      [ 50%]\ntests/gpu/test_a.py::test_c FAILED    [100%]\n"
     row = gpu_check.read_tests(None, output, 1)

@@ -101,11 +101,17 @@ def all_mutations() -> list[Mutation]:
     return found
 
 
-def wrong(one: Emulated) -> str:
-    """What shows that a kernel is wrong; nothing where all is well."""
+def wrong(one: Emulated, whole: bool = False) -> str:
+    """What shows that a kernel is wrong; nothing where all is well.
+
+    Args:
+        one: The kernel.
+        whole: Give it whole numbers, whose sums of any length have no rounding.
+    """
     given = arguments(one.kernel)
     for array in given:  # the largest comes last, so that no maximum is the same without the last of its parts
         if array.dtype.kind == "f":
+            array[...] = np.rint(2 * array) if whole else array
             array.reshape(-1)[-1:] = 9
     expected = [a.copy() for a in given]
     run_kernel(one.kernel, expected)
@@ -132,7 +138,7 @@ def test_every_mistake_is_found() -> None:
     assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
 
 
-#: Mistakes in kernels whose loops end by a ``break``, so that not every change of theirs comes to an end.
+#: Mistakes that no pattern makes, and those in kernels whose loops end by a ``break``: not every change of theirs ends.
 CHOSEN = {
     "first barrier of a product": (k.dot(1, 70, 71, 90), "__syncthreads();\n  int turn", "int turn"),
     "last barrier of a product": (k.dot(1, 70, 71, 90), "put(turn);\n    __syncthreads();", "put(turn);"),
@@ -141,6 +147,8 @@ CHOSEN = {
     "bound of the sums": (k.dot(1, 70, 71, 90), "if (m >= 70u || n >= 71u) continue;", ""),
     "last column": (k.dot(1, 70, 71, 90), "n >= 71u", "n >= 70u"),
     "sums of parts": (k.dot(1, 64, 64, 8192), "split * ", "0u * "),
+    "step of a shuffle": (k.row_sum(17, 33), "int step = 16", "int step = 8"),
+    "step of a scan": (k.scan(3, 4099), "int step = 1; step < 32", "int step = 2; step < 32"),
     "chunks of a scan": (k.scan(1, 40000), "left < piece", "left + 1 < piece"),
     "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
     "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
@@ -155,10 +163,12 @@ def test_chosen_mistakes_are_found() -> None:
         return replace(rendered, source=rendered.source.replace(old, new))
 
     made = emulate([kernel for kernel, _, _ in CHOSEN.values()], broken)
-    assert not [what for what, one in zip(CHOSEN, made, strict=True) if not wrong(one)]
+    assert not [what for what, one in zip(CHOSEN, made, strict=True) if not wrong(one, whole=True)]
 
 
 def test_without_mistakes_nothing_is_found() -> None:
     for family, one in zip(KERNELS, emulate(list(KERNELS.values())), strict=True):
         assert not wrong(one), family
+    for what, one in zip(CHOSEN, emulate([kernel for kernel, _, _ in CHOSEN.values()]), strict=True):
+        assert not wrong(one, whole=True), what
     assert np.isfinite(arguments(KERNELS["map"])[0]).all()

@@ -38,6 +38,7 @@ def check(function, arrays, dtypes=(tracec.float32,), units=64, **options):
         expected = listed(function(*exact))
         for _ in range(2):
             found = listed(run(*given))
+        assert [f.dtype for f in found] == [e.dtype for e in listed(function(*given))]
         for f, e in zip(found, expected, strict=True):
             compare(fetch(f), fetch(e), units)
     assert runs_compiled(run)

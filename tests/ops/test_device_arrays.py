@@ -23,6 +23,7 @@ def test_eager_rules_do_what_cupy_can(op, sample):
         assert isinstance(found, (cupy.ndarray, np.ndarray))
         if not isinstance(found, np.ndarray):
             found = found.get()
+    assert (found.shape, found.dtype) == (np.shape(expected), np.asarray(expected).dtype)
     np.testing.assert_allclose(
         np.asarray(found, np.float64), np.asarray(expected, np.float64), rtol=1e-3 if expected.itemsize < 4 else 1e-5
     )
