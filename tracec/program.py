@@ -103,7 +103,8 @@ class Program:
         forward: What the function computes, and the values that gradients need.
         backward: For each derivative its program and where its inputs come from.
         inputs: For each input of ``forward`` its position among the recording's.
-        ranges: Conditions on the values of the last output of ``forward``, which is there for them alone.
+        ranges: Conditions on the values of an output of ``forward`` that is there for them alone, behind those of
+            the recording and before the residuals.
     """
 
     recorded: Recorded

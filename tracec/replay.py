@@ -19,7 +19,7 @@ from tracec.record.backend import Device, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call, ProgramPullback
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
-from tracec.record.check import Range, test_later
+from tracec.record.check import Range, settle, test_later
 from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors
@@ -131,7 +131,7 @@ class Replay:
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
         captured: Memory that the function reaches otherwise than by its arguments.
-        ranges: Conditions on the values of the program's last output.
+        ranges: Conditions on the values of an output that follows those of the recording, before the residuals.
     """
 
     def __init__(
@@ -143,7 +143,6 @@ class Replay:
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self._surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
-        self._ranges = ranges
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._check_finders = [_finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
@@ -164,6 +163,7 @@ class Replay:
         # The forward program has the results first and the gradients of results not at all.
         tensors = find_tensors(out)
         shift = len(recording.results) - len(tensors)
+        self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         self._grads = [(_locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
         self._backwards = {b.derivative.result: b for b in backwards}
@@ -202,7 +202,7 @@ class Replay:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
         if not self._surroundings.hold():
             return False
-        if self._plain and not any([t._steps for t in arguments]):
+        if self._plain and not any(t._steps for t in arguments):
             return True
         for tensor_of, present in self._grad_reads:
             if (tensor_of(arguments)._grad is not None) != present:
@@ -227,11 +227,13 @@ class Replay:
             return new_tensor(self.forward(arrays)[self._only])
         if self._checks:
             self._checks([find(arguments) for find in self._check_finders])
+        if self._ranges:  # before anything is changed: errors of calls before come here
+            settle()
         for i, _ in self._writes:
             self._storage_finders[i](arguments).about_to_change()
         outputs = self.forward(arrays)
         if self._ranges:
-            test_later(outputs.pop(), self._ranges)
+            test_later(outputs[self._ranges_at], self._ranges)
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         for i, output in self._writes:

@@ -125,6 +125,25 @@ def test_indices_out_of_range_are_told_after_the_call(driver: Driver) -> None:
     assert run(table, tracec.tensor([0, 1], device="cuda")).shape == (2, 3)
 
 
+def test_indices_are_checked_where_gradients_are_taken_outside(driver: Driver) -> None:
+    def loss_of(table: Any, weight: Any, index: Any, target: Any) -> Any:
+        return F.cross_entropy(tracec.tanh(F.embedding(index, table)) @ weight, target)
+
+    def gradients(device: str, compiled: bool) -> list[Any]:
+        rng = np.random.default_rng(0)
+        table, weight = (tracec.tensor(rng.standard_normal(s)).to(device).requires_grad_() for s in ((7, 5), (5, 3)))
+        index, target = (tracec.from_numpy(rng.integers(0, n, 6)).to(device) for n in (7, 3))
+        run = tracec.compile(loss_of) if compiled else loss_of
+        for _ in range(3):
+            table.grad = weight.grad = None
+            loss = run(table, weight, index, target)
+            loss.backward()
+        return [t.detach().cpu().numpy() for t in (loss, table.grad, weight.grad)]
+
+    for found, expected in zip(gradients("cuda", True), gradients("cpu", False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_no_memory(driver: Driver) -> None:
     run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
     x = tracec.randn(4, 33, device="cuda")

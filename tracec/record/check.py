@@ -60,11 +60,10 @@ def test_later(found: Any, ranges: Sequence[Range]) -> None:
     """Test least and largest values, two for each condition, when they have come from the GPU."""
     with _lock:
         _pending.append((Readback(found), ranges))
-    settle(len(_pending) > _MOST)
 
 
 def settle(wait: bool = False) -> None:
-    """Test what has come from the GPU.
+    """Test what has come from the GPU; where too much is under way, also wait for the oldest.
 
     Args:
         wait: Also wait for what has not come yet.
@@ -74,7 +73,7 @@ def settle(wait: bool = False) -> None:
     """
     while _pending:
         with _lock:
-            if not _pending or not (wait or _pending[0][0].done):
+            if not _pending or not (wait or len(_pending) >= _MOST or _pending[0][0].done):
                 return
             readback, ranges = _pending.popleft()
         values = readback.values()

@@ -12,7 +12,7 @@ from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeEr
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.source import caller
-from tracec.record.backend import Device, to_device
+from tracec.record.backend import CPU, Device, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
 from tracec.record.state import STATE
@@ -29,9 +29,7 @@ def _at() -> str | None:
 
 def value_of(x: Cell, how: str) -> Any:
     """The elements as a NumPy array, noted where a recorder is at work."""
-    array = to_device(x._array, "cpu")
-    if x._device != "cpu":
-        settle(wait=True)  # the copy has waited for all that was queued
+    array = _copy(x, CPU)
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, how)
     return array
@@ -261,9 +259,16 @@ def _target(args: Any, kwargs: dict[str, Any]) -> tuple[DType | None, Device | N
     return dtype, None if device is None else Device(device), copy
 
 
+def _copy(x: Cell, device: Device) -> Any:
+    array = to_device(x._array, device)
+    if device == CPU and x._device != CPU:
+        settle(wait=True)  # the copy has waited for all that was queued
+    return array
+
+
 def move(x: Any, device: Device) -> Any:
     """A copy on another device; gradients are moved back."""
-    made = new_tensor(to_device(x._array, device))
+    made = new_tensor(_copy(x, device))
     made._device = device
     if STATE.recorder is not None:
         raise RecordError(
