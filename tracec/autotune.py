@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
@@ -90,16 +90,17 @@ class Choices:
             f"product {name} on cuda:{self.device}: kernel {t.kernel:.1f} µs, cuBLAS {t.library:.1f} µs and a pass "
             f"{t.passing:.1f} µs: {'cuBLAS' if t.prefers_library else 'kernel'}"
             for name, t in self.times.items()
+            if t.kernel > 0
         ]
 
     def measure(self) -> None:
         """Measure what was asked for and is not known; what cannot be measured is left to the kernel."""
         try:
             self._measure()
-        except CompileError as error:
+        except (CompileError, MemoryError) as error:
             warn(f"{error}\n  matrix products are computed by generated kernels")
             never = Times(kernel=0.0, library=0.0, passing=0.0)
-            self.times |= dict.fromkeys(self.unknown, never)
+            self.times = dict.fromkeys(self.unknown, never) | self.times  # what was measured before it failed stays
             self.unknown.clear()
 
     def _measure(self) -> None:
@@ -109,7 +110,7 @@ class Choices:
         compile_sources([k.source for _, program in programs.values() for k in program.kernels], arch)
         for name, params in self.unknown.items():
             self.times[name] = found = Times(*product_times(*programs[name], _contiguous(params), self.device))
-            default_cache().store(self._key(name), "json", json.dumps(vars_of(found)).encode())
+            default_cache().store(self._key(name), "json", json.dumps(asdict(found)).encode())
         self.unknown.clear()
 
     def _read(self, name: str) -> Times | None:
@@ -118,11 +119,6 @@ class Choices:
 
     def _key(self, name: str) -> str:
         return key("gemm", device_name(self.device), str(cuda_codegen.GENERATION), name)
-
-
-def vars_of(times: Times) -> dict[str, float]:
-    """The fields, for JSON."""
-    return {"kernel": times.kernel, "library": times.library, "passing": times.passing}
 
 
 _choices: dict[int, Choices] = {}

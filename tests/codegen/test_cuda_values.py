@@ -182,7 +182,7 @@ def test_source_computes_what_the_loops_say(compiled: dict[str, Emulated], name:
 
 def test_wide_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels past 2³¹ elements are too large to run; the same code with 64-bit positions on small ones is not."""
-    monkeypatch.setattr(cuda_writer, "_LIMIT", 1)
+    monkeypatch.setattr(cuda_writer, "LIMIT", 1)
     found = emulate(list(CASES.values())[::3])
     assert all("unsigned long long" in kernel.source for one in found for kernel in one.program.kernels)
     for one in found:

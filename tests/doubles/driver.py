@@ -104,7 +104,7 @@ class Driver:
         cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
         cuda.alloc, cuda.Event, cuda.Stream = self._alloc, Event, self._stream
         cuda.alloc_pinned_memory = Pinned
-        cuda.runtime.memcpyAsync, cuda.runtime.memsetAsync = self._copy, self._set
+        cuda.runtime.memcpyAsync = self._copy
         cuda.runtime.graphLaunch = self._replay
         cuda.runtime.streamIsCapturing = lambda stream: stream in self._captured
         cuda.runtime.memGetInfo = lambda: (self.memory_left, 1 << 40)
@@ -137,9 +137,6 @@ class Driver:
 
     def _copy(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
         self._queue(stream, lambda: ctypes.memmove(to, source, nbytes) and None, "copy")
-
-    def _set(self, to: int, value: int, nbytes: int, stream: int) -> None:
-        self._queue(stream, lambda: ctypes.memset(to, value, nbytes) and None, "clear")
 
     def _stream(self, non_blocking: bool = False) -> Any:
         driver = self

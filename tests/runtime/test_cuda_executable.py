@@ -89,6 +89,17 @@ def test_inputs_that_move_are_copied_into_place(driver: Driver) -> None:
     assert runs_of(driver.log) == "copy, graph"
 
 
+def test_what_is_copied_into_place_belongs_to_one_stream(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
+    inputs = [tracec.randn(4, 33, device="cuda") for _ in range(10)]
+    for x in inputs:
+        run(x)
+    monkeypatch.setattr(importlib.import_module("cupy").cuda.get_current_stream(), "ptr", 7)
+    driver.log.clear()
+    np.testing.assert_allclose(run(inputs[0]).cpu().numpy(), run.fn(inputs[0]).cpu().numpy(), rtol=1e-5)
+    assert "copy" not in driver.log and runs_of(driver.log).endswith("launches")
+
+
 def test_results_that_are_kept_are_not_written_again(driver: Driver) -> None:
     run = tracec.compile(lambda x: (x * 2, x.sum(0)))
     inputs = [tracec.full((3, 5), float(k), device="cuda") for k in range(8)]
@@ -205,6 +216,23 @@ def test_products_go_to_cublas(name: str, dtype: str, driver: Driver, library: C
         np.testing.assert_allclose(found, expected, rtol=2e-2 if dtype == "float16" else 1e-5, atol=1e-3)
     if dtype != "float16":  # those are chosen by size
         assert "gemm" in driver.log and library.times
+
+
+def test_no_memory_to_measure_with(
+    driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def times(*given: Any) -> Any:
+        raise MemoryError("no memory for operands")
+
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(autotune, "product_times", times)
+    run = tracec.compile(lambda a, b: a @ b)
+    a, b = tracec.randn(7, 5, device="cuda"), tracec.randn(5, 9, device="cuda")
+    with pytest.warns(RuntimeWarning, match="products are computed by generated kernels"):
+        run(a, b)
+    driver.log.clear()
+    np.testing.assert_allclose(run(a, b).cpu().numpy(), (a @ b).cpu().numpy(), rtol=1e-5, atol=1e-6)
+    assert "gemm" not in driver.log and "product" not in run.explain()
 
 
 def test_a_library_that_cannot_be_captured_is_called(

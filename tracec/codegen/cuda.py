@@ -24,10 +24,10 @@ from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Argument, Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan
 
-__all__ = ["Clear", "CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
+__all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
 #: Raised when kernels change so much that what was measured of them says nothing any more.
 GENERATION = 1

@@ -9,7 +9,16 @@ from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs,
 from tracec.codegen.cuda_chunk import first_of_pack, mentions, write_chunk, write_pack
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_rows import Stage, deal, loop_nest, row_entry, row_space, scratch_words, unrolling
+from tracec.codegen.cuda_rows import (
+    MANY_THREADS,
+    Stage,
+    deal,
+    loop_nest,
+    row_entry,
+    row_space,
+    scratch_words,
+    unrolling,
+)
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
@@ -23,8 +32,6 @@ THREADS, MOST_THREADS = 256, 1024
 LEAST_PIECE, MOST_PIECE = 128, 256
 #: With fewer blocks than this, pieces are half as long.
 FEW_BLOCKS = 96
-#: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
-MANY_THREADS = 132 * 1024
 #: Rows that a thread takes at least: its loads are in flight together.
 LEAST_ROWS = 8
 #: Registers of a thread for columns that it keeps, and the accumulators of a pack.

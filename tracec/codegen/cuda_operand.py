@@ -24,7 +24,7 @@ WIDEST = 16
 
 @dataclass(frozen=True, slots=True)
 class OperandView:
-    """One operand, as ``operand_*.j2`` write it.
+    """One operand, as ``operand.j2`` writes it.
 
     Attributes:
         name: ``a`` or ``b``.
@@ -260,12 +260,12 @@ def operand_view(
     )
     view = OperandView(
         name, axis, size, along_k, width, lanes, size // step, step, held, hold, moving,
-        _guard(writer, name, axis, own, size, tile), tuple(loads), written,
+        _guard(writer, name, own, size, tile), tuple(loads), written,
     )  # fmt: skip
     return view, packs
 
 
-def _guard(writer: Writer, name: str, axis: str, own: Factor, size: int, tile: Tile) -> str:
+def _guard(writer: Writer, name: str, own: Factor, size: int, tile: Tile) -> str:
     tests = []
     if extent(own.along) % size:
         tests.append(f"{name}_place < {writer.count(extent(own.along))}")

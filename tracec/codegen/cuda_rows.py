@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
@@ -43,7 +44,7 @@ IN_FLIGHT = 64
 #: Bytes that lanes side by side read in one piece, at least: two sectors.
 LEAST_PIECE = 64
 #: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
-MANY_THREADS = 132 * 1024
+MANY_THREADS = 1024 * MULTIPROCESSORS
 #: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
 ROWS_OF_BLOCKS = {256: 1024, 512: 512}
 #: Shared memory that a block may ask for on every architecture.
@@ -214,7 +215,7 @@ def _stages(
     return tuple(stages)
 
 
-def _row_packs(writer: Writer, body: Sequence[Stmt], keeps: bool) -> dict[int, Packs]:
+def _row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
     """Packs of each loop, all of one width, since scratch ties their iterations together."""
     memory = {b.name: b.dtype for b in writer.kernel.buffers}
     loops = {place: loop_nest(s) for place, s in enumerate(body) if isinstance(s, Loop)}
@@ -290,7 +291,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     space = row_space(body, kernel)
     writer = Writer(kernel)
     words = scratch_words(body)
-    packs = _row_packs(writer, body, words > 0)
+    packs = _row_packs(writer, body)
     width = max((p.width for p in packs.values()), default=1)
     rows, row = extent(variables), extent(space)
     read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]

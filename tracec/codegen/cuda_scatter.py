@@ -16,7 +16,7 @@ from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_sort import Keys, Order, sort_routine
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir import index as ix
@@ -113,7 +113,9 @@ def _target(body: tuple[Stmt, ...]) -> Target | None:
 
 def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) -> Routine:
     """Functions that sort the positions, then write each of them once."""
-    writer = Writer(kernel)
+    # Threads are counted over positions and columns at once, which `is_wide` does not do.
+    work = extent(target.positions) * extent(target.columns)
+    writer = Writer(kernel, wide=is_wide(kernel) or work >= LIMIT)
     length, counted = extent(target.positions), len(kernel.buffers)
     buffer = next(b for b in kernel.buffers if b.name == target.store.buffer)
     bits = max((ceil_div(buffer.size, target.unit) - 1).bit_length(), 1)

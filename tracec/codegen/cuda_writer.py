@@ -35,7 +35,7 @@ from tracec.ir.kernel import (
 )  # fmt: skip
 
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
-_LIMIT = 2**31
+LIMIT = 2**31
 
 
 def is_wide(kernel: Kernel) -> bool:
@@ -44,10 +44,10 @@ def is_wide(kernel: Kernel) -> bool:
     Counters run over the parallel loops, or over those that a thread or block goes through; never over both.
     """
     for stmt in walk(kernel.body):
-        if any(_reach(part) >= _LIMIT for e in expressions(stmt) for part in subexpressions(e)):
+        if any(_reach(part) >= LIMIT for e in expressions(stmt) for part in subexpressions(e)):
             return True
     counted = max(_points(kernel.body, parallel=True), _points(kernel.body, parallel=False))
-    return counted >= _LIMIT or any(b.size >= _LIMIT for b in kernel.buffers)
+    return counted >= LIMIT or any(b.size >= LIMIT for b in kernel.buffers)
 
 
 def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
@@ -278,7 +278,7 @@ def _position(index: Expr, written: Written) -> str:
 
 
 def _is_small(expr: Expr) -> bool:
-    return isinstance(expr, Const) and expr.dtype is dt.int64 and -_LIMIT <= expr.value < _LIMIT
+    return isinstance(expr, Const) and expr.dtype is dt.int64 and -LIMIT <= expr.value < LIMIT
 
 
 def _widened(operand: Written) -> Written:

@@ -23,19 +23,6 @@ Argument = int | Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
-    """Sets bytes of the workspace to zero before the steps that count on it.
-
-    Attributes:
-        offset: Where they start.
-        nbytes: How many they are.
-    """
-
-    offset: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class CudaLaunch:
     """One launch.
 
@@ -54,4 +41,4 @@ class CudaLaunch:
     sizes: tuple[int, ...] = ()
 
 
-CudaStep = CudaLaunch | Clear | LibraryCall
+CudaStep = CudaLaunch | LibraryCall

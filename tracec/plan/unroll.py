@@ -16,8 +16,6 @@ FEW = 4
 #: How many times larger the operand is than what it is computed from: less is not worth computing it again.
 GROWTH = 64
 
-_COMBINE = {"add": "add", "mul": "mul", "maximum": "maximum", "minimum": "minimum"}
-
 
 def unroll_short_reductions(graph: Graph) -> Graph:
     """Reductions of a few elements that are computed from much less, as elementwise operators."""
@@ -26,7 +24,7 @@ def unroll_short_reductions(graph: Graph) -> Graph:
 
 def _unrolled(node: Node) -> Node:
     lower = node.op.lower
-    if not isinstance(lower, Reduction) or lower.combine not in _COMBINE or lower.axes is None:
+    if not isinstance(lower, Reduction) or lower.axes is None:
         return node
     operand, axes = node.inputs[0], node.param("axes")
     if node.op.name not in ("sum", "prod", "max", "min") or len(axes) != 1 or node.dtype.compute is not node.dtype:
@@ -34,10 +32,10 @@ def _unrolled(node: Node) -> Node:
     (axis,) = axes
     if not 2 <= operand.shape[axis] <= FEW or operand.type.size < GROWTH * _read(operand):
         return node
-    with made_from(node.source, "unroll short reduction"):
-        result = _at(operand, axis, 0)
+    with made_from(node.source, node.origin or "unroll short reduction"):
+        result = _at(operand, axis, 0, {})
         for place in range(1, operand.shape[axis]):
-            result = OPERATORS[_COMBINE[lower.combine]](result, _at(operand, axis, place))
+            result = OPERATORS[lower.combine](result, _at(operand, axis, place, {}))
         found: Node = OPERATORS["reshape"](result, shape=node.shape)
     return found
 
@@ -59,20 +57,26 @@ def _read(node: Node) -> int:
     return max(sum(n.type.size for n in leaves), 1)
 
 
-def _at(node: Node, axis: int, place: int) -> Node:
+def _at(node: Node, axis: int, place: int, done: dict[tuple[Node, int], Node]) -> Node:
     """The elements at one place of an axis, which stays with size 1: computed there, not cut out of the whole."""
     if is_constant(node) or axis < 0 or node.shape[axis] == 1:
         return node
-    shape = (*node.shape[:axis], 1, *node.shape[axis + 1 :])
+    found = done.get((node, axis))  # many nodes may share an operand
+    if found is None:
+        found = done[node, axis] = _made_at(node, axis, place, done)
+    return found
+
+
+def _made_at(node: Node, axis: int, place: int, done: dict[tuple[Node, int], Node]) -> Node:
     own = [axis - (node.ndim - i.ndim) for i in node.inputs]
+    found: Node
     if isinstance(node.op.lower, Elementwise):
-        parts = (_at(i, a, place) for i, a in zip(node.inputs, own, strict=True))
-        found: Node = node.op(*parts, **dict(node.params))
-        return found
-    if node.op.name == "expand":
-        found = OPERATORS["expand"](_at(node.inputs[0], own[0], place), shape=shape)
-        return found
-    starts = tuple(place if a == axis else 0 for a in range(node.ndim))
-    stops = tuple(place + 1 if a == axis else size for a, size in enumerate(node.shape))
-    found = OPERATORS["slice"](node, starts=starts, stops=stops, steps=(1,) * node.ndim)
+        found = node.op(*(_at(i, a, place, done) for i, a in zip(node.inputs, own, strict=True)), **dict(node.params))
+    elif node.op.name == "expand":
+        shape = (*node.shape[:axis], 1, *node.shape[axis + 1 :])
+        found = OPERATORS["expand"](_at(node.inputs[0], own[0], place, done), shape=shape)
+    else:
+        starts = tuple(place if a == axis else 0 for a in range(node.ndim))
+        stops = tuple(place + 1 if a == axis else size for a, size in enumerate(node.shape))
+        found = OPERATORS["slice"](node, starts=starts, stops=stops, steps=(1,) * node.ndim)
     return found

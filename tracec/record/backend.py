@@ -172,7 +172,7 @@ def to_device(array: Any, device: str) -> Any:
 
 
 #: Numbers that programs use again and again, on their devices: a copy to a GPU takes as long as an operation.
-_NUMBERS: dict[tuple[bytes, str, str], Any] = {}
+_NUMBERS: dict[tuple[bytes, str, str, int], Any] = {}
 _MOST_NUMBERS = 4096
 
 
@@ -183,7 +183,9 @@ def number_on(array: Any, device: str) -> Any:
         array: A NumPy array of no dimensions.
         device: A CUDA device.
     """
-    key = (array.tobytes(), array.dtype.str, device)
+    # A copy is queued in one stream: another one must not read it before it has come.
+    stream = module(device).cuda.get_current_stream().ptr
+    key = (array.tobytes(), array.dtype.str, device, stream)
     found = _NUMBERS.get(key)
     if found is None:
         if len(_NUMBERS) >= _MOST_NUMBERS:

@@ -53,8 +53,3 @@ def release_arenas() -> None:
     for arena in list(_arenas.values()):
         with arena.lock:
             arena.memory, arena.nbytes = None, 0
-
-
-def arena_bytes() -> int:
-    """Bytes that arenas hold."""
-    return sum(a.nbytes for a in _arenas.values())

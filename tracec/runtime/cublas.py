@@ -16,8 +16,6 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from tracec.errors import CompileError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -181,19 +179,3 @@ def _new_handle(stream: int) -> tuple[int, Any]:
 
 def _failure(what: str, status: int) -> CompileError:
     return CompileError(f"gemm: cuBLAS: {what} failed with status {status}", hint="please report this with the shapes")
-
-
-def reference(params: Mapping[str, Any], a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The same product by NumPy, of flat operands: what tests and machines with no GPU use."""
-    m, n, k, batch = params["m"], params["n"], params["k"], tuple(params["batch"])
-
-    def matrices(flat: Any, rows: int, columns: int, name: str) -> Any:
-        leading, item = params[f"ld{name}"], flat.itemsize
-        steps = (1, leading) if params[f"trans_{name}"] else (leading, 1)
-        strides = [s * item for s in (*params[f"{name}_batch"], *steps)]
-        return np.lib.stride_tricks.as_strided(flat[params[f"{name}_offset"] :], (*batch, rows, columns), strides)
-
-    wide = np.float64 if params["dtype"] is dt.float64 else np.float32
-    left, right = matrices(a, m, k, "a").astype(wide), matrices(b, k, n, "b").astype(wide)
-    result: np.ndarray[Any, Any] = np.matmul(left, right).astype(params["dtype"].numpy)
-    return result

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec.errors import CompileError, OutOfMemoryError
-from tracec.ir.launch import Clear, CudaLaunch, Workspace
+from tracec.ir.launch import CudaLaunch, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas
@@ -45,7 +45,7 @@ class CudaExecutable:
         self._stream_of = cupy.cuda.get_current_stream
         workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
         self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
-        self._slots = (ctypes.c_uint64 * (len(plan.values) + len(workspaces) + 1))()
+        self._slots = (ctypes.c_uint64 * (len(plan.values) + len(workspaces)))()
         self._arena_peak = -(-plan.memory.peak_bytes // ALIGNMENT) * ALIGNMENT
         self._arena_bytes = self._arena_peak + program.workspace_bytes
         self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
@@ -61,7 +61,6 @@ class CudaExecutable:
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
         self._tables: list[Callable[[], None]] = []
-        self._temporary: list[Any] = []
         self._capturable = True
         self._uses_cublas = False
         self._steps: list[Step] = [self._step(s, program) for s in program.steps]
@@ -157,7 +156,6 @@ class CudaExecutable:
         workspace = base + self._arena_peak
         for offset, slot in self._workspace_slots.items():
             slots[slot] = workspace + offset
-        slots[len(slots) - 1] = workspace
 
     def _aligned(self, arrays: list[Any], addresses: list[int]) -> list[tuple[int, Any]]:
         """Copies in place of arrays that do not lie where packs can be read: looks into the midst of others."""
@@ -187,8 +185,6 @@ class CudaExecutable:
     def _step(self, step: Any, program: Any) -> Step:
         if isinstance(step, CudaLaunch):
             return self._launch(step, program.kernels[step.kernel].entries[step.entry])
-        if isinstance(step, Clear):
-            return self._clear(step)
         return self._library(step)
 
     def _launch(self, step: CudaLaunch, entry: Any) -> Step:
@@ -219,10 +215,6 @@ class CudaExecutable:
             ctypes.memmove(block, data, len(data))
 
         return write
-
-    def _clear(self, step: Clear) -> Step:
-        memset, slots, last = self._cupy.cuda.runtime.memsetAsync, self._slots, len(self._slots) - 1
-        return lambda stream: memset(slots[last] + step.offset, 0, step.nbytes, stream)
 
     def _library(self, step: LibraryCall) -> Step:
         if step.routine == "gemm":

@@ -47,6 +47,7 @@ class Graphs:
         self._fixed: dict[int, Any] = {}
         self._known: dict[tuple[int, ...], Any] = {}
         self._misses = 0
+        self._stream = 0
         self.captures = 0
         self.replays = 0
         self.refused: str | None = None
@@ -55,8 +56,14 @@ class Graphs:
         """Do what ``queue`` would do with these addresses, by a graph; False where it has to queue itself."""
         if self._misses > PATIENCE or (stream and self._cupy.cuda.runtime.streamIsCapturing(stream)):
             return False
+        if stream != self._stream:  # where values were copied to may still be in use in the other stream
+            self._stream = stream
+            self._fixed.clear()
+            self._known.clear()
+            for places in self._places.values():
+                places.clear()
         fixed = self._with_fixed(addresses)
-        key = (stream, base, *fixed)
+        key = (base, *fixed)
         graph = self._known.get(key)
         if graph is None:
             if key not in self._known:

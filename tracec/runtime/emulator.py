@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tracec.errors import ArgumentError, EmulatorError
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Plan
 from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
@@ -142,8 +142,6 @@ class EmulatedPlan:
                 memory.begin(at)
             if isinstance(step, CudaLaunch):
                 self._launch(step, formals(self.plan, self.plan.steps[part_of]), memory, number)
-            elif isinstance(step, Clear):
-                memory.clear(step)
             else:
                 memory.read(step)
                 with np.errstate(all="ignore"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, EmulatorError
-from tracec.ir.launch import Clear, CudaLaunch, CudaStep
+from tracec.ir.launch import CudaLaunch, CudaStep
 from tracec.ir.plan import Launch, LibraryCall, Plan, Step
 from tracec.runtime.emulator_findings import Buffer
 
@@ -95,12 +95,8 @@ def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[int]:
     """Which of the plan's steps each of the program's steps is part of."""
     found, at = [], 0
     for step in steps:
-        if not isinstance(step, Clear):
-            at = next((n for n in range(at, len(plan.steps)) if _is_part(step, plan.steps[n])), at)
+        at = next((n for n in range(at, len(plan.steps)) if _is_part(step, plan.steps[n])), at)
         found.append(at)
-    for k in range(len(steps) - 2, -1, -1):  # what is cleared is cleared for the step that follows
-        if isinstance(steps[k], Clear):
-            found[k] = found[k + 1]
     return found
 
 
@@ -197,11 +193,6 @@ class Memory:
     def _clear(self, value: int) -> None:
         self._owners[value][:] = 0
         self.arrays[value].reshape(-1).view(np.uint8)[:] = _POISON
-
-    def clear(self, step: Clear) -> None:
-        """Zeros in the workspace."""
-        self._workspace[step.offset : step.offset + step.nbytes] = 0
-        self._workspace_owners[step.offset : step.offset + step.nbytes] = 1
 
     def read(self, step: LibraryCall) -> None:
         """What a routine reads must be there; what it writes is there afterwards."""

@@ -9,8 +9,19 @@ from typing import Any
 LARGEST = 1 << 20
 #: Arrays of one output that are watched: the one in use, the one before, which the caller may hold still, and another.
 WATCHED = 3
-#: References to an array that only the list has, the loop's variable and the call that counts them.
-_FREE = 3
+
+
+def _references_when_free() -> int:
+    """References to an object that a list holds and nobody else, counted in a loop over it as `Spare.array` does.
+
+    How many the loop and the call add to the list's own hangs on the interpreter.
+    """
+    for one in [object()]:
+        return sys.getrefcount(one)
+    raise AssertionError
+
+
+_FREE = _references_when_free()
 
 
 class Spare:
