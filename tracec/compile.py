@@ -26,9 +26,8 @@ from tracec.ir.graph import Graph
 from tracec.ir.source import warn
 from tracec.lowered import Lowered
 from tracec.program import Program, Recorded, build_program, record
-from tracec.record.recorder import Recorder
 from tracec.record.recording import Recording
-from tracec.record.tape import is_grad_enabled
+from tracec.record.state import STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay
 from tracec.runtime import cublas
@@ -128,7 +127,7 @@ class Compiled:
         return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if Recorder.active() is not None:  # inside of another compiled function: become part of its graph
+        if STATE.recorder is not None:  # inside of another compiled function: become part of its graph
             return self.fn(*args, **kwargs)
         tensors: list[Tensor] = []
         kept: list[Any] = []
@@ -161,7 +160,7 @@ class Compiled:
         return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
-        parts: list[Hashable] = [is_grad_enabled(), get_default_dtype(), len(args)]
+        parts: list[Hashable] = [STATE.grad, get_default_dtype(), len(args)]
         for value in args:
             flatten(value, tensors, parts, kept)
         for name, value in kwargs.items():
