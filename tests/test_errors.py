@@ -29,7 +29,7 @@ from tracec.errors import (
     ShapeError,
     TracecError,
 )
-from tracec.record.recorder import Recorder
+from tracec.record.state import STATE
 
 Make = Callable[[Any], Any]
 
@@ -324,7 +324,7 @@ def test_mistakes_are_errors_and_leave_no_trace(case):
         again = check_form(caught(tracec, lambda _, *xs: compiled(*xs), arguments))
         assert (type(again), str(again)) == (type(eager), str(eager))
         assert state(arguments) == before
-    assert Recorder.active() is None
+    assert STATE.recorder is None
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -437,4 +437,4 @@ def test_an_error_of_the_users_own_comes_through():
 
     with pytest.raises(LookupError, match="mine"):
         function(tracec.ones(3))
-    assert Recorder.active() is None
+    assert STATE.recorder is None

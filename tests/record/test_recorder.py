@@ -10,6 +10,7 @@ import tracec
 from tracec.errors import RecordError
 from tracec.ir import evaluate, verify
 from tracec.record import Recorder
+from tracec.record.state import STATE
 
 
 def f64(*shape, seed=0):
@@ -345,10 +346,10 @@ def test_recordings_do_not_keep_tensors_or_graphs_alive():
 def test_one_recording_at_a_time():
     with Recorder(), pytest.raises(RecordError, match="under way"), Recorder():
         pass
-    assert Recorder.active() is None
+    assert STATE.recorder is None
 
 
 def test_an_error_ends_the_recording():
     with pytest.raises(ZeroDivisionError), Recorder():
         1 / 0  # noqa: B018
-    assert Recorder.active() is None
+    assert STATE.recorder is None

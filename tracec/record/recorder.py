@@ -56,11 +56,6 @@ class Recorder:
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._outer: Recorder | None = None
 
-    @staticmethod
-    def active() -> Recorder | None:
-        """The recorder at work in this thread."""
-        return STATE.recorder
-
     def __enter__(self) -> Recorder:
         if STATE.recorder is not None:
             raise RecordError("record: another recording is under way", hint="call the function as it is inside of it")
