@@ -45,9 +45,6 @@ class DType:
     def __repr__(self) -> str:
         return f"tracec.{self.name}"
 
-    def __str__(self) -> str:
-        return self.short
-
     def __reduce__(self) -> str | tuple[Any, ...]:
         return by_name, (self.name,)
 

@@ -159,7 +159,7 @@ class _KernelParser:
         t.expect("=")
         value = self.expr()
         if value.dtype is not dtype:
-            t.reject(f"{token.text} is declared {dtype} and its value is {value.dtype}", token.line)
+            t.reject(f"{token.text} is declared {dtype.short} and its value is {value.dtype.short}", token.line)
         self.define(token.text, Ref(token.text, dtype))
         return Let(token.text, value)
 
@@ -236,7 +236,7 @@ class _KernelParser:
                 return term
             else:
                 if term.dtype.kind not in "iu":
-                    t.reject(f"{format_expr(term)} is {term.dtype}; only indices are added with + and -", line)
+                    t.reject(f"{format_expr(term)} is {term.dtype.short}; only indices are added with + and -", line)
                 terms[term] = terms.get(term, 0) + sign * coefficient
             if not t.at("+", "-"):
                 break

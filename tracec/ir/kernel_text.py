@@ -59,13 +59,13 @@ def format_statement(stmt: k.Stmt) -> str:
     """A statement on one line; of a loop, its head."""
     match stmt:
         case k.Let(name, value):
-            return f"let {name}: {value.dtype} = {format_expr(value)}"
+            return f"let {name}: {value.dtype.short} = {format_expr(value)}"
         case k.Acc(name, combine, dtype):
-            return f"acc {name}: {dtype} = {combine}"
+            return f"acc {name}: {dtype.short} = {combine}"
         case k.Update(name, value):
             return f"update {name} <- {format_expr(value)}"
         case k.Scratch(name, dtype, size):
-            return f"scratch {name}: {dtype}[{size}]"
+            return f"scratch {name}: {dtype.short}[{size}]"
         case k.Store(buffer, index, value, add):
             return f"store {buffer}[{format_expr(index)}] {'+=' if add else '='} {format_expr(value)}"
         case k.Loop(var, _, kind):

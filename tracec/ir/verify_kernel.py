@@ -106,7 +106,7 @@ def _verify_statement(stmt: Stmt, scope: _Scope) -> None:
                 scope.fail(f"{name} is no accumulator in scope", stmt)
             _verify_expr(value, stmt, scope)
             if value.dtype is not scope.names[name].dtype:
-                scope.fail(f"{name} is {scope.names[name].dtype} and its update is {value.dtype}", stmt)
+                scope.fail(f"{name} is {scope.names[name].dtype.short} and its update is {value.dtype.short}", stmt)
         case Scratch(name, dtype, size):
             if name in scope.arrays:
                 scope.fail(f"scratch {name} hides another array of that name", stmt)
@@ -147,11 +147,11 @@ def _verify_expr(root: Expr, stmt: Stmt, scope: _Scope) -> None:
             case Load(buffer, index, dtype):
                 _verify_element(buffer, index, stmt, scope, guarded=guarded, walk=False)
                 if scope.arrays[buffer][0] is not dtype:
-                    scope.fail(f"{buffer} holds {scope.arrays[buffer][0]}, loaded as {dtype}", stmt)
+                    scope.fail(f"{buffer} holds {scope.arrays[buffer][0].short}, loaded as {dtype.short}", stmt)
             case Linear(terms, _):
                 for term, _ in terms:
                     if term.dtype.kind not in "iu":
-                        scope.fail(f"index {format_expr(expr)} has a term of {term.dtype}", stmt)
+                        scope.fail(f"index {format_expr(expr)} has a term of {term.dtype.short}", stmt)
             case Div(_, by) | Mod(_, by):
                 if by <= 0:
                     scope.fail(f"index {format_expr(expr)} divides by {by}", stmt)
@@ -173,7 +173,7 @@ def _verify_element(buffer: str, index: Expr, stmt: Stmt, scope: _Scope, *, guar
     if walk:
         _verify_expr(index, stmt, scope)
     if index.dtype.kind not in "iu":
-        scope.fail(f"{buffer} is indexed with {index.dtype}", stmt)
+        scope.fail(f"{buffer} is indexed with {index.dtype.short}", stmt)
     size, reach = scope.arrays[buffer][1], ix.bounds(index)
     if guarded or size < 0 or reach is None or any(s.var.extent < 1 for s in scope.path if isinstance(s, Loop)):
         return
@@ -189,10 +189,10 @@ def _verify_call(call: Call, stmt: Stmt, scope: _Scope) -> None:
     if len(args) != arity:
         scope.fail(f"{op} takes {arity} operands, {len(args)} given", stmt)
     if op in PREDICATES and dtype is not dt.bool_:
-        scope.fail(f"{op} gives bool, not {dtype}", stmt)
+        scope.fail(f"{op} gives bool, not {dtype.short}", stmt)
     if op == "select":
         if args[0].dtype is not dt.bool_:
-            scope.fail(f"select chooses by bool, not {args[0].dtype}", stmt)
+            scope.fail(f"select chooses by bool, not {args[0].dtype.short}", stmt)
         _same_dtype(op, args[1:], dtype, stmt, scope)
     elif op not in _MIXED:
         _same_dtype(op, args, args[0].dtype if op in PREDICATES else dtype, stmt, scope)
@@ -203,7 +203,7 @@ def _same_dtype(op: str, args: tuple[Expr, ...], dtype: DType, stmt: Stmt, scope
     for arg in args:
         both_integers = arg.dtype.kind in "iu" and dtype.kind in "iu"
         if arg.dtype is not dtype and not both_integers:
-            scope.fail(f"{op} of {dtype} has an operand of {arg.dtype}: {format_expr(arg)}", stmt)
+            scope.fail(f"{op} of {dtype.short} has an operand of {arg.dtype.short}: {format_expr(arg)}", stmt)
 
 
 def _verify_contraction(kernel: Kernel, scope: _Scope) -> None:

@@ -62,7 +62,7 @@ def _verify_launch(plan: Plan, number: int, step: Step) -> None:
             if value is not None and not (fits and value.type.dtype is buffer.dtype):
                 _fail(
                     f"step {number} gives {value.name}: {value.type} to buffer {buffer.name} of {kernel.name}, "
-                    f"which is {buffer.dtype}{list(buffer.shape)}"
+                    f"which is {buffer.dtype.short}{list(buffer.shape)}"
                 )
 
 
