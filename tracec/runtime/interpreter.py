@@ -62,7 +62,7 @@ def run_kernel(kernel: Kernel, buffers: Sequence[Array], size: int = -1) -> None
         fits = array.dtype == formal.dtype.numpy and (-1 in formal.shape or array.size == formal.size)
         if not fits or not array.flags.c_contiguous:
             raise ArgumentError(
-                f"kernel {kernel.name}: buffer {formal.name} is {formal.dtype}{list(formal.shape)}, "
+                f"kernel {kernel.name}: buffer {formal.name} is {formal.dtype.short}{list(formal.shape)}, "
                 f"given {array.dtype} of shape {array.shape}{'' if array.flags.c_contiguous else ', not contiguous'}"
             )
         arrays[formal.name] = _Memory(array.reshape(-1), 0)
