@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tracec
@@ -74,3 +75,56 @@ def test_a_function_that_asks_for_a_value_keeps_one_record():
         found = [compiled(tracec.full((3,), value)).tolist() for value in (1.0, -1.0, 2.0)]
     assert found == [[2.0] * 3, [-1.0] * 3, [4.0] * 3]
     assert "1 specialisations" in compiled.explain()
+
+
+def test_a_cell_that_is_emptied_and_filled_again():
+    factor = 2.0
+
+    @tracec.compile
+    def f(x):
+        return x * factor
+
+    cell = f.fn.__closure__[0]
+    x = tracec.ones(3)
+    for _ in range(3):
+        assert f(x).tolist() == [2.0] * 3
+    del cell.cell_contents
+    with pytest.raises(NameError):
+        f(x)
+    cell.cell_contents = 5.0
+    assert f(x).tolist() == [5.0] * 3
+
+
+def test_attributes_of_the_only_object_that_is_read():
+    class Scale:
+        pass
+
+    scale = Scale()
+    scale.by = 2.0
+    f = tracec.compile(lambda x: x * scale.by)
+    x = tracec.ones(3)
+    for value in (2.0, 2.0, 3.0, 3.0):
+        scale.by = value
+        assert f(x).tolist() == [value] * 3
+    scale.other = 1
+    f(x)
+    assert "1 items -> 2 items" in f.explain()
+
+
+@pytest.mark.parametrize("give", [lambda x: x[::2], lambda x: x.t(), lambda x: x[:, None][:, 0], lambda x: x[1:]])
+def test_arguments_that_are_views_where_the_first_was_none(give):
+    f = tracec.compile(lambda x: x.sin() * 2 + x)
+    base = tracec.arange(36.0).reshape(6, 6)
+    f(base.clone()), f(base.clone())
+    for _ in range(3):
+        x = give(base)
+        assert tracec.allclose(f(x), x.sin() * 2 + x)
+
+
+def test_arrays_of_classes_of_their_own():
+    class Mine(np.ndarray):
+        pass
+
+    f = tracec.compile(lambda x: x.sin() * 2 + x)
+    x = tracec.from_numpy(np.linspace(0, 1, 7, dtype=np.float32).view(Mine))
+    assert all(tracec.allclose(f(x), x.sin() * 2 + x) for _ in range(3))

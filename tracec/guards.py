@@ -28,6 +28,8 @@ from tracec.record.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MISSING = object()
+#: What is read with ``get``: dictionaries, and those of classes.
+_MAPPINGS = (dict, types.MappingProxyType)
 _GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
@@ -43,9 +45,13 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
     """
     if isinstance(value, Tensor):
         tensors.append(value)
-        array, edge = value._array, edge_of(value)
-        # Strides tell whether a reshape is a view; the edge, whether gradients end here, go on, or do neither.
-        way = None if edge is None else edge is value
+        array = value._array
+        if value._base is None and value._history is None:
+            way = True if value._requires_grad else None
+        else:
+            edge = edge_of(value)
+            way = None if edge is None else edge is value
+        # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
         key.append((type(value), array.dtype, array.shape, array.strides, value._device, way))
     elif isinstance(value, PLAIN):
         key.append((type(value), repr(value) if isinstance(value, float) else value))
@@ -202,10 +208,10 @@ class Environment:
         self._sources = walker.sources
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
-        self._named = [
-            (g.holder, g.key, g.value, g) for g in self.guards if isinstance(g, Guard) and type(g.holder) is dict
-        ]
-        self._others = [g for g in self.guards if isinstance(g, Guard) and type(g.holder) is not dict]
+        reads = [g for g in self.guards if isinstance(g, Guard)]
+        self._named = [(g.holder, g.key, g.value, g) for g in reads if type(g.holder) in _MAPPINGS]
+        self._cells = [(g.holder, g.value, g) for g in reads if type(g.holder) is types.CellType]
+        self._others = [g for g in reads if type(g.holder) not in (*_MAPPINGS, types.CellType)]
         self._contents = [g for g in self.guards if isinstance(g, Contents)]
         # All containers at once, in a few calls: a large model has hundreds.
         self._holders = [c.holder for c in self._contents]
@@ -214,11 +220,22 @@ class Environment:
         self._values = [v for c in self._contents for v in c.values]
         self._keyed = [c.holder for c in self._contents if c.keys and "[" in c.form]
         self._keys = [k for c in self._contents if c.keys and "[" in c.form for k in c.keys]
+        #: Attributes of one object are all: common among small functions, and checked in fewer steps.
+        one = len(self._contents) == 1 and not self._keyed
+        self._only = (self._holders[0], self._contents[0].now, self._values) if one else None
 
     def fails(self) -> Guard | Contents | None:
         """The first guard that does not hold."""
         for holder, key, value, guard in self._named:
             if holder.get(key) is not value and not guard.holds():
+                return guard
+        for cell, value, guard in self._cells:
+            try:
+                if cell.cell_contents is value:
+                    continue
+            except ValueError:  # it is empty now
+                pass
+            if not guard.holds():
                 return guard
         for other in self._others:
             if not other.holds():
@@ -229,6 +246,9 @@ class Environment:
 
     def _same_contents(self) -> bool:
         """Whether all containers hold the very same objects."""
+        if self._only is not None:
+            holder, items, values = self._only
+            return len(holder) == len(values) and all(map(_is, items, values))
         return (
             list(map(len, self._holders)) == self._sizes
             and all(map(_is, chain.from_iterable(self._items), self._values))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tracec.ir import dtype as dt
 from tracec.ir.node import Node
 from tracec.ir.types import TensorType
@@ -152,7 +154,7 @@ def new_tensor(array: Any) -> Tensor:
     made = object.__new__(_Classes.tensor)
     made._storage = Storage(array)
     made._array = array
-    if type(array).__module__ != "numpy":
+    if type(array) is not np.ndarray and type(array).__module__ != "numpy":
         made._device = device_of(array)
     return made
 

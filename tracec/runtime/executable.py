@@ -66,6 +66,9 @@ class Executable:
             inputs = list(inputs)
         if self._plain:
             outputs = [make() for make in self._makers]  # type: ignore[misc]
+            if not self._arena_bytes:
+                self._invoke(self._entry, inputs, outputs, 0)
+                return outputs
         else:
             outputs = [make() if make else _NOTHING for make in self._makers]
         if self._arena_bytes:
@@ -139,12 +142,7 @@ class Host:
         library = ctypes.PyDLL(path)
         self._table = lib_table(library)
         self._lib = ctypes.addressof(self._table)
-        self._call = library.tracec_call
-        self._call.restype = ctypes.c_int
-        self._call.argtypes = [
-            ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
-            ctypes.c_long,
-        ]  # fmt: skip
+        self._library = library
 
     @property
     def invoke(self) -> Invoke:
@@ -152,11 +150,13 @@ class Host:
         return self._plainly if data_offset() < 0 else self._directly()
 
     def _directly(self) -> Invoke:
-        """The helper reads the pointers: about half a microsecond, and without Python's lock."""
-        call, lib, array_type, offset = self._call, self._lib, id(np.ndarray), data_offset()
+        """The helper reads the pointers, and runs the entry without Python's lock."""
+        make = self._library.tracec_call
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
+        call = make(self._lib, id(np.ndarray), data_offset())
 
         def invoke(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
-            if not call(entry, inputs, outputs, arena, lib, array_type, offset):
+            if not call(entry, inputs, outputs, arena):
                 self._plainly(entry, inputs, outputs, arena)  # some are of a class derived from ndarray
 
         return invoke
