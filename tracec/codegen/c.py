@@ -2,7 +2,8 @@
 
 The entry is ``void tracec_run(void *const *io, char *arena, const struct tracec_lib *lib)``: io holds the
 pointers of the plan's inputs, then of its outputs; arena is memory for intermediate values, aligned to 64
-bytes; lib holds the routines that the runtime found (see ``templates/c/lib.j2``).
+bytes; lib holds the routines that the runtime found (see ``templates/c/lib.j2``). Where a step is the eager rule of an
+operator, which Python runs, the steps up to it have an entry of their own, and so have those after it.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ class CProgram:
     """C source of a plan.
 
     Attributes:
-        units: Translation units, to be compiled each by itself and linked; the first holds the entry.
-        entry: The entry's symbol.
+        units: Translation units, to be compiled each by itself and linked; the first holds the entries. There are
+            none where nothing is to be compiled.
+        parts: What to run, in order: symbols of entries, and steps that are eager rules.
         kernels: Function name → its source, for readers.
     """
 
     units: tuple[str, ...]
-    entry: str
+    parts: tuple[str | LibraryCall, ...]
     kernels: dict[str, str]
 
     def __str__(self) -> str:
@@ -68,19 +70,32 @@ def render(plan: Plan) -> CProgram:
         if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
     }
     routines: dict[str, Function] = {}
-    steps: list[str] = []
+    parts: list[str | LibraryCall] = []
+    entries: dict[str, list[str]] = {}
+
+    def entry() -> list[str]:
+        """Statements of the entry that is being written."""
+        if not parts or isinstance(parts[-1], LibraryCall):
+            parts.append(f"{ENTRY}{len(entries) or ''}")
+        return entries.setdefault(str(parts[-1]), [])
+
     for step in plan.steps:
-        if isinstance(step, LibraryCall):
+        if isinstance(step, LibraryCall) and step.routine == "eager":
+            parts.append(step)
+        elif isinstance(step, LibraryCall):
             function = c_library.routine(plan, step)
             known = routines.setdefault(function.name, function)
-            steps.append(c_library.call(plan, step, known.name))
+            entry().append(c_library.call(plan, step, known.name))
         elif step.sizes:
-            steps.append(c_fused.call(plan, step))
+            entry().append(c_fused.call(plan, step))
         else:
-            steps += (c_fused.direct_call(plan, step.kernel, args) for args in step.args)
-    entry = render_template("c/entry.j2", steps=steps, blas=any("(lib, " in s for s in steps))
+            entry().extend(c_fused.direct_call(plan, step.kernel, args) for args in step.args)
+    text = "\n".join(
+        render_template("c/entry.j2", name=name, steps=steps, blas=any("(lib, " in s for s in steps))
+        for name, steps in entries.items()
+    )
     kernels = [*functions.values(), *routines.values()]
-    return CProgram(_units(kernels, entry), ENTRY, {f.name: f.source for f in kernels})
+    return CProgram(_units(kernels, text) if entries else (), tuple(parts), {f.name: f.source for f in kernels})
 
 
 def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collection[str] = ()) -> Function:

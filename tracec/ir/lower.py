@@ -104,6 +104,11 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True)
+class HostCall:
+    """Computed by its eager rule, as a call out of the compiled program: NumPy on the CPU, CuPy on a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decompose:
     """Rewritten into other operators before fusion.
 
@@ -114,7 +119,7 @@ class Decompose:
     build: Callable[..., Any]
 
 
-Lowering = Elementwise | Pull | Reduction | ContractionSpec | Scan | Scatter | Library | Decompose
+Lowering = Elementwise | Pull | Reduction | ContractionSpec | Scan | Scatter | Library | HostCall | Decompose
 
 
 def input_types(node: Any) -> tuple[TensorType, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tracec.ir import plan_text
+from tracec.ir.dtype import DType
 from tracec.ir.kernel import Kernel
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
@@ -56,11 +58,14 @@ class LibraryCall:
     """Runs a routine of the target's runtime.
 
     Attributes:
-        routine: ``gemm``, ``argsort``, …
+        routine: ``gemm``, ``argsort``, …; ``eager`` runs the primitive's eager rule.
         inputs: Value indices.
         output: Value index.
         params: The routine's parameters.
         operator: The primitive that it stands for, so that a target without the routine can run it eagerly.
+        source: The user's line.
+        literals: Operands that are not in memory: position among the primitive's operands, number and its type; of
+            those without elements the shape instead of the number.
     """
 
     routine: str
@@ -69,6 +74,20 @@ class LibraryCall:
     params: tuple[tuple[str, Any], ...] = ()
     operator: str = ""
     source: Source | None = None
+    literals: tuple[tuple[int, Any, DType], ...] = ()
+
+    def operands(self, arrays: Iterable[Any], xp: Any) -> list[Any]:
+        """The primitive's operands.
+
+        Args:
+            arrays: Those in memory, in order.
+            xp: The module of arrays: numpy or cupy.
+        """
+        found = list(arrays)
+        for position, value, dtype in self.literals:
+            made = xp.empty if isinstance(value, tuple) else xp.asarray
+            found.insert(position, made(value, dtype.numpy))
+        return found
 
 
 Step = Launch | LibraryCall

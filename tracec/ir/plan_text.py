@@ -71,7 +71,11 @@ def _steps(plan: p.Plan, names: Sequence[str]) -> Iterable[tuple[str, str]]:
     for number, step in enumerate(plan.steps):
         if isinstance(step, p.LibraryCall):
             params = [f"{key}={format_value(value)}" for key, value in step.params]
-            call = f"{step.routine}({', '.join([*(names[i] for i in step.inputs), *params])})"
+            operands = [names[i] for i in step.inputs]
+            for position, number, _ in step.literals:
+                operands.insert(position, format_value(number))
+            routine = f"eager {step.operator}" if step.routine == "eager" else step.routine
+            call = f"{routine}({', '.join([*operands, *params])})"
             yield f"{number}: {names[step.output]} = {call}", str(step.source or "")
         else:
             yield from _launch(plan, number, step, names)

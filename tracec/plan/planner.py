@@ -9,6 +9,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
+from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value
 from tracec.plan import memory
 from tracec.plan.horizontal import Work, join_alike
@@ -282,8 +283,13 @@ class _Placement:
         for out, inp in self.copies.items():
             source, place = self.alias[self.graph.outputs[out]], self.graph.inputs[inp]
             target = replace(place, origin="copy of an output into the input it replaces")
-            self.home[target] = place
-            self.works.append(Work(copy_kernel(source), ((source, target),)))
+            if source.dtype.kind == "c":  # no kernel knows complex numbers
+                target = replace(target, op=OPERATORS["cast"])
+                self.home[target] = place
+                self.works.append(Call(Routine("eager", (source,), (("dtype", source.dtype),)), target))
+            else:
+                self.home[target] = place
+                self.works.append(Work(copy_kernel(source), ((source, target),)))
             self.size[target] = place.type.nbytes
             self.alias[self.graph.outputs[out]] = source
         self.copied = {out: self.graph.inputs[inp] for out, inp in self.copies.items()}
@@ -372,7 +378,7 @@ class _Placement:
                 operands = tuple(number[n] for n in work.routine.operands)
                 steps.append(
                     LibraryCall(work.routine.name, operands, number[work.node], work.routine.params, work.node.op.name,
-                                work.node.source)
+                                work.node.source, work.routine.literals)
                 )  # fmt: skip
                 continue
             kernel, rows = _in_place(work, self.home, shared)

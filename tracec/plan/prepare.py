@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
-from tracec.ir.lower import ContractionSpec, Decompose, Reduction
+from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduction
 from tracec.ir.node import Node, constant, is_constant, made_from
-from tracec.ir.operator import OPERATORS
+from tracec.ir.operator import OPERATORS, Operator
 from tracec.plan.pick import pick_elements
 from tracec.plan.split import split_reductions
 from tracec.plan.unroll import unroll_short_reductions
@@ -19,13 +22,30 @@ def prepare(graph: Graph, blocks: int = 0) -> Graph:
         graph: What to compute.
         blocks: Blocks that fill the target, where it is a GPU.
     """
-    graph = decompose(graph)
+    graph = decompose(called_eagerly(graph))
     graph = turn_products(graph)
     graph = graph.map(_without_empty)
     if blocks:
         graph = unroll_short_reductions(graph.map(pick_elements))
     graph = split_reductions(graph, blocks)
-    return _materialise_constants(graph)
+    return called_eagerly(_materialise_constants(graph))
+
+
+def called_eagerly(graph: Graph) -> Graph:
+    """Set apart what no kernel computes: operators that ask for their eager rule, and all that is complex."""
+
+    def called(node: Node) -> Node:
+        complex_ = node.dtype.kind == "c" or any(i.dtype.kind == "c" for i in node.inputs)
+        if is_constant(node) or isinstance(node.op.lower, Library):
+            return node
+        return replace(node, op=_called(node.op)) if complex_ or isinstance(node.op.lower, HostCall) else node
+
+    return graph.map(called)
+
+
+@cache
+def _called(op: Operator) -> Operator:
+    return replace(op, lower=Library("eager"))
 
 
 def decompose(graph: Graph) -> Graph:
@@ -62,7 +82,8 @@ def turn_products(graph: Graph) -> Graph:
     """
     users = graph.users()
     outputs = set(graph.outputs)
-    sole = {n for n in graph.nodes if n.op.name == "dot" and len(users[n]) == 1 and n not in outputs}
+    products = [n for n in graph.nodes if n.op.name == "dot" and isinstance(n.op.lower, ContractionSpec)]
+    sole = {n for n in products if len(users[n]) == 1 and n not in outputs}
     turned = {id(users[n][0]) for n in sole if _swaps_last(users[n][0])}
     if not turned:
         return graph

@@ -23,11 +23,12 @@ Gemm = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """A routine's name, the nodes whose memory it reads, and its parameters."""
+    """A routine's name, the nodes whose memory it reads, its parameters, and operands that are not in memory."""
 
     name: str
     operands: tuple[Node, ...]
     params: tuple[tuple[str, Any], ...]
+    literals: tuple[tuple[int, Any, DType], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,26 @@ def find_routines(graph: Graph, inlined: dict[Node, int], gemm: Gemm) -> dict[No
         if isinstance(node.op.lower, Library):
             for operand in node.inputs:
                 inlined.pop(operand, None)
-            found[node] = Routine(node.op.lower.routine, node.inputs, node.params)
+            found[node] = _whole(node, node.op.lower.routine)
         elif node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
             routine = _gemm(node, inlined, gemm)
             if routine is not None:
                 found[node] = routine
     return found
+
+
+def _whole(node: Node, name: str) -> Routine:
+    """The routine that does what an operator does, of its operands as they are."""
+    operands: list[Node] = []
+    literals: list[tuple[int, Any, DType]] = []
+    for k, i in enumerate(node.inputs):
+        if is_constant(i):
+            literals.append((k, i.param("value"), i.dtype))
+        elif not i.type.size:  # which no step writes
+            literals.append((k, i.shape, i.dtype))
+        else:
+            operands.append(i)
+    return Routine(name, tuple(operands), node.params, tuple(literals))
 
 
 def _gemm(node: Node, inlined: dict[Node, int], gemm: Gemm) -> Routine | None:
@@ -156,6 +171,8 @@ def _factors(flat: Expr, axes: Iterable[Var]) -> list[int] | None:
 def alias_of(node: Node, routines: dict[Node, Routine]) -> Node:
     """The node whose memory a reshape of a routine's result can share; the node itself where there is none."""
     source = node
-    while source.op.name == "reshape" and not is_input(source.inputs[0]) and not is_constant(source.inputs[0]):
+    while source not in routines and source.op.name == "reshape":
+        if is_input(source.inputs[0]) or is_constant(source.inputs[0]):
+            break
         source = source.inputs[0]
     return source if source in routines else node

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from tracec.ir.plan import Plan
+from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.executable import Executable, Host
+from tracec.runtime.pool import Array
 from tracec.runtime.threads import threads_of
 
 
@@ -22,16 +23,18 @@ class Program(Protocol):
     def units(self) -> tuple[str, ...]: ...
 
     @property
-    def entry(self) -> str: ...
+    def parts(self) -> tuple[str | LibraryCall, ...]: ...
 
 
 def load(plan: Plan, program: Program) -> Executable:
-    """Compile a rendered plan (or find it in the disk cache) and load it.
+    """Compile a rendered plan (or find it in the disk cache) and load it; one of eager rules alone needs no compiler.
 
     Raises:
         CompilerMissing: there is no C compiler that works.
         CompileError: the compiler rejects the source.
     """
+    if not program.units:
+        return Executable(plan, None, program.parts, _none)
     compiler = find_compiler()
     _load_threads()
     path = compiler.shared_object(program.units)
@@ -40,7 +43,11 @@ def load(plan: Plan, program: Program) -> Executable:
     if threads is not None and not _set_threads:
         _set_threads.append(threads.set)
     parallel = any("#pragma omp parallel" in unit for unit in program.units)
-    return Executable(plan, library, program.entry, _host(compiler).invoke, threads if parallel else None)
+    return Executable(plan, library, program.parts, _host(compiler).invoke, threads if parallel else None)
+
+
+def _none(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+    """Calls an entry, of which there are none."""
 
 
 @cache

@@ -225,8 +225,9 @@ class CudaExecutable:
         operator, params = OPERATORS[step.operator], dict(step.params)
 
         def run(stream: int) -> None:
-            result = operator.eager(self._cupy, *(self._view(v) for v in step.inputs), **params)
-            self._view(step.output)[...] = result
+            operands = step.operands((self._view(v) for v in step.inputs), self._cupy)
+            out = self._view(step.output)
+            out[...] = operator.eager(self._cupy, *operands, **params).reshape(out.shape)
 
         return run
 

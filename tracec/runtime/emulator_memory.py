@@ -95,18 +95,19 @@ def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[int]:
     """Which of the plan's steps each of the program's steps is part of."""
     found, at = [], 0
     for step in steps:
-        at = next((n for n in range(at, len(plan.steps)) if _is_part(step, plan.steps[n])), at)
+        at = next((n for n in range(at, len(plan.steps)) if _is_part(plan, step, plan.steps[n])), at)
         found.append(at)
     return found
 
 
-def _is_part(step: CudaLaunch | LibraryCall, whole: Step) -> bool:
+def _is_part(plan: Plan, step: CudaLaunch | LibraryCall, whole: Step) -> bool:
     if isinstance(step, LibraryCall):
         return step == whole
     rows = [tuple(a for a in row if isinstance(a, int)) for row in step.args]
     if isinstance(whole, Launch):
         return step.kernel == whole.kernel and all(any({*row} <= {*args} for args in whole.args) for row in rows)
-    return all({*row} <= {*whole.inputs, whole.output} for row in rows)
+    own = step.kernel >= len(plan.kernels)  # the plan's kernels come first, then those of its routines
+    return own and all({*row} <= {*whole.inputs, whole.output} for row in rows)
 
 
 def formals(plan: Plan, step: Step) -> dict[int, tuple[str, bool]]:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError
-from tracec.ir.plan import Plan
+from tracec.ir.operator import OPERATORS
+from tracec.ir.plan import Launch, LibraryCall, Plan, Value
 from tracec.runtime.blas import lib_table
 from tracec.runtime.pool import MIN_POOLED, POOL, Array
 from tracec.runtime.threads import ThreadChoice, Threads
@@ -24,21 +25,27 @@ class Executable:
 
     Args:
         plan: The plan.
-        library: The shared object made of it; kept loaded as long as this object lives.
-        entry: The symbol to call.
+        library: The shared object made of it, if there is any; kept loaded as long as this object lives.
+        parts: What to run, in order: symbols to call, and steps that are eager rules.
         invoke: Calls an entry's address with inputs, outputs and arena; see `Host`.
         threads: OpenMP's runtime, where the program has parallel loops.
     """
 
     def __init__(
-        self, plan: Plan, library: ctypes.CDLL, entry: str, invoke: Invoke, threads: Threads | None = None
-    ) -> None:
+        self, plan: Plan, library: ctypes.CDLL | None, parts: Sequence[str | LibraryCall], invoke: Invoke,
+        threads: Threads | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
+        self._entry = 0
+        if len(parts) == 1 and isinstance(parts[0], str):
+            self._entry = _address(library, parts[0])
+        else:
+            steps = [_EagerStep(plan, p) if isinstance(p, LibraryCall) else _address(library, p) for p in parts]
+            invoke = partial(_in_turn, steps, invoke)
         self._choice = None if threads is None else threads.choice()
         if threads is not None and self._choice is not None:
             invoke = partial(self._timed, invoke, threads.set, self._choice)
         self._library = library
-        self._entry = ctypes.cast(getattr(library, entry), ctypes.c_void_p).value or 0
         self._invoke = invoke
         self._arena_bytes = plan.memory.peak_bytes
         self._arenas: list[Array] = []
@@ -85,6 +92,16 @@ class Executable:
             return outputs
         return [inputs[i] if given else outputs[i] for given, i in self._results]
 
+    def describe(self) -> str:
+        """How calls run, for readers."""
+        launches = sum(len(s.args) for s in self.plan.steps if isinstance(s, Launch))
+        eager = [s.operator for s in self.plan.steps if isinstance(s, LibraryCall) and s.routine == "eager"]
+        calls = len(self.plan.steps) - sum(isinstance(s, Launch) for s in self.plan.steps) - len(eager)
+        text = f"on the CPU: {launches} kernel runs" + (f" and {calls} library calls" if calls else "")
+        if not eager:
+            return f"{text} a call"
+        return f"{text} a call; computed by NumPy between them: {', '.join(dict.fromkeys(eager))}"
+
     @staticmethod
     def _timed(
         invoke: Invoke,
@@ -106,6 +123,50 @@ class Executable:
             choice.note(threads, perf_counter() - start)
             if threads != choice.most:
                 set_threads(choice.most)
+
+
+def _address(library: ctypes.CDLL | None, symbol: str) -> int:
+    return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
+
+
+def _in_turn(
+    steps: Sequence[int | _EagerStep], invoke: Invoke, _: int, inputs: list[Array], outputs: list[Array], arena: int
+) -> None:
+    """Call the entries, and run the eager rules between them."""
+    for step in steps:
+        if isinstance(step, int):
+            invoke(step, inputs, outputs, arena)
+        else:
+            step(inputs, outputs, arena)
+
+
+class _EagerStep:
+    """A step that an operator's eager rule does.
+
+    Args:
+        plan: The plan.
+        step: The step.
+    """
+
+    def __init__(self, plan: Plan, step: LibraryCall) -> None:
+        self._step = step
+        self._inputs = [plan.values[v] for v in step.inputs]
+        self._output = plan.values[step.output]
+        self._eager = OPERATORS[step.operator].eager
+        self._params = dict(step.params)
+
+    def __call__(self, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+        def array(value: Value) -> Array:
+            kind = value.type
+            if value.place != "arena":
+                given = inputs if value.place == "input" else outputs
+                return given[value.index].reshape(kind.shape)
+            memory: Any = (ctypes.c_char * kind.nbytes).from_address(arena + value.offset)
+            return np.ndarray(kind.shape, kind.dtype.numpy, memory)
+
+        operands = self._step.operands(map(array, self._inputs), np)
+        out = array(self._output)
+        out[...] = np.asarray(self._eager(np, *operands, **self._params)).reshape(out.shape)
 
 
 _BYTE = np.dtype(np.uint8)

@@ -110,7 +110,7 @@ def call_library(plan: Plan, step: LibraryCall, arrays: Mapping[int, Array]) -> 
     if step.routine == "gemm":
         _gemm(arrays[step.inputs[0]], arrays[step.inputs[1]], arrays[step.output], dict(step.params))
         return
-    operands = [arrays[i].reshape(plan.values[i].type.shape) for i in step.inputs]
+    operands = step.operands((arrays[i].reshape(plan.values[i].type.shape) for i in step.inputs), np)
     result = OPERATORS[step.operator].eager(np, *operands, **dict(step.params))
     arrays[step.output].reshape(-1)[:] = np.asarray(result).reshape(-1)
 
