@@ -103,6 +103,10 @@ from tracec.functions.convolution import (
     conv_transpose2d,
     linear,
 )
+from tracec.functions.correlation import (
+    corrcoef,
+    cov,
+)
 from tracec.functions.creation import (
     arange,
     as_tensor,
@@ -126,6 +130,14 @@ from tracec.functions.creation import (
     triu_indices,
     zeros,
     zeros_like,
+)
+from tracec.functions.diagonals import (
+    block_diag,
+    diag,
+    diag_embed,
+    diagonal,
+    trace,
+    vander,
 )
 from tracec.functions.einsum import (
     einsum,
@@ -169,22 +181,24 @@ from tracec.functions.joining import (
     vstack,
 )
 from tracec.functions.linalg import (
+    addbmm,
     addmm,
+    addmv,
+    addr,
     baddbmm,
     bmm,
-    diag,
-    diag_embed,
-    diagonal,
+    chain_matmul,
+    cross,
     dot,
+    ger,
     inner,
+    kron,
     matmul,
     mm,
     mv,
     outer,
     tensordot,
-    trace,
     vdot,
-    vector_norm,
 )
 from tracec.functions.loss import (
     binary_cross_entropy,
@@ -205,8 +219,15 @@ from tracec.functions.norm import (
     instance_norm,
     layer_norm,
     normalize,
-    renorm,
     rms_norm,
+)
+from tracec.functions.norms import (
+    cdist,
+    dist,
+    norm,
+    pairwise_distance,
+    pdist,
+    renorm,
 )
 from tracec.functions.pointwise import (
     acos,
@@ -288,14 +309,12 @@ from tracec.functions.reduction import (
     argmin,
     count_nonzero,
     cumsum,
-    dist,
     logsumexp,
     max,
     mean,
     min,
     nanmean,
     nansum,
-    norm,
     prod,
     std,
     std_mean,
@@ -361,8 +380,7 @@ __all__ = [
     "greater_equal",
     # reduction
     "ValuesIndices", "sum", "prod", "mean", "nansum", "nanmean", "var", "std", "var_mean", "std_mean", "amax",
-    "amin", "aminmax", "max", "min", "argmax", "argmin", "any", "all", "count_nonzero", "logsumexp", "norm", "dist",
-    "cumsum",
+    "amin", "aminmax", "max", "min", "argmax", "argmin", "any", "all", "count_nonzero", "logsumexp", "cumsum",
     # shape
     "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",
     "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as", "broadcast_to",
@@ -376,8 +394,14 @@ __all__ = [
     "index_fill", "masked_fill", "masked_select", "nonzero", "argwhere", "argsort", "sort", "topk", "kthvalue",
     "median", "tril", "triu", "searchsorted", "bincount", "embedding",
     # linalg
-    "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "addmm", "baddbmm", "tensordot", "diagonal",
-    "diag", "diag_embed", "trace", "vector_norm",
+    "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "addmm", "addmv", "addbmm", "baddbmm", "addr",
+    "tensordot", "kron", "cross", "chain_matmul",
+    # diagonals
+    "diagonal", "diag", "diag_embed", "trace", "block_diag", "vander",
+    # correlation
+    "cov", "corrcoef",
+    # norms
+    "norm", "dist", "renorm", "cdist", "pdist", "pairwise_distance",
     # einsum
     "einsum",
     # activation
@@ -386,7 +410,6 @@ __all__ = [
     "softmin", "dropout", "dropout1d", "dropout2d",
     # norm
     "layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "normalize", "cosine_similarity",
-    "renorm",
     # loss
     "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "kl_div", "one_hot",

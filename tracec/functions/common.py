@@ -147,6 +147,15 @@ def expanded(x: Tensor, shape: Shape) -> Tensor:
     return x if tuple(x.shape) == shape else ops.expand(x, shape=shape)
 
 
+def sliced(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """The elements from ``start`` to before ``stop`` along an axis; itself where that is all of them."""
+    if start == 0 and stop == x.shape[axis]:
+        return x
+    starts, stops = [0] * x.ndim, list(x.shape)
+    starts[axis], stops[axis] = start, stop
+    return ops.slice(x, starts=tuple(starts), stops=tuple(stops), steps=(1,) * x.ndim)
+
+
 def iota(shape: Shape, axis: int, dtype: DType, like: Tensor) -> Tensor:
     """Coordinates along an axis, on the device of ``like``."""
     return ops.iota(shape=shape, axis=axis, dtype=dtype, device=str(like.device))

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
 from tracec.functions.common import (
     Scalar,
+    cast,
+    check_floating,
     check_ndim,
     check_tensor,
     expanded,
     fail,
-    iota,
-    many_axes,
     one_axis,
     reshaped,
+    sliced,
 )
-from tracec.functions.reduction import Axes, norm
-from tracec.ir import dtype as dt
-from tracec.ir.types import broadcast_shapes
+from tracec.ir.types import Shape, broadcast_shapes
 from tracec.record.method import tensor_method
+from tracec.record.promote import result_type_of
 from tracec.record.tensor import Tensor
 
 
@@ -85,16 +86,21 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 @tensor_method
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of matrices, (B, M, K) and (B, K, N)."""
-    check_ndim("bmm", input, (3,), "a stack of matrices")
-    check_ndim("bmm", mat2, (3,), "a stack of matrices", "mat2")
-    if input.shape[0] != mat2.shape[0]:
+    check_stacks("bmm", input, mat2, "input", "mat2")
+    return _matmul("bmm", input, mat2)
+
+
+def check_stacks(name: str, a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse what are not two stacks of as many matrices."""
+    check_ndim(name, a, (3,), "a stack of matrices", first)
+    check_ndim(name, b, (3,), "a stack of matrices", second)
+    if a.shape[0] != b.shape[0]:
         fail(
             ShapeError,
-            f"bmm: shapes {tuple(input.shape)} and {tuple(mat2.shape)} are stacks of different size "
-            f"(axis 0: {input.shape[0]} vs {mat2.shape[0]})",
+            f"{name}: shapes {tuple(a.shape)} and {tuple(b.shape)} are stacks of different size "
+            f"(axis 0: {a.shape[0]} vs {b.shape[0]})",
             "both hold the same number of matrices; matmul broadcasts",
         )
-    return _matmul("bmm", input, mat2)
 
 
 @tensor_method
@@ -113,15 +119,30 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return _matmul("dot", input, tensor)
 
 
-vdot = tensor_method(name="vdot")(dot)
+@tensor_method
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """The dot product of two vectors."""
+    check_ndim("vdot", input, (1,), "a vector")
+    check_ndim("vdot", other, (1,), "a vector", "other")
+    return _matmul("vdot", input, other)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The dot products of vectors along an axis; all other axes broadcast."""
+    check_floating("linalg.vecdot", x, "x")
+    check_floating("linalg.vecdot", y, "y")
+    product = ops.mul(x, y)
+    return ops.sum(product, axes=(one_axis("linalg.vecdot", dim, product.ndim),), keepdims=False)
 
 
 @tensor_method
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """Products summed over the last axes of both."""
+    """Products summed over the last axes of both; a scalar scales."""
+    check_tensor("inner", input)
+    check_tensor("inner", other, "other")
     if not input.ndim or not other.ndim:
         return ops.mul(input, other)
-    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
+    return _contracted("inner", input, other, (input.ndim - 1,), (other.ndim - 1,))
 
 
 @tensor_method
@@ -133,23 +154,103 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 @tensor_method
+def ger(input: Tensor, vec2: Tensor) -> Tensor:
+    """`outer`, by an older name."""
+    return outer(input, vec2)
+
+
+# Products with something added -------------------------------------------------------------------------
+
+
+@tensor_method(inplace=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
-    """``beta * input + alpha * mat1 @ mat2``."""
-    product = mm(mat1, mat2)
-    return ops.add(input if beta == 1 else ops.mul(input, beta), product if alpha == 1 else ops.mul(product, alpha))
+    """``beta * input + alpha * mat1 @ mat2``; see `_added`."""
+    return _added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
-@tensor_method
+@tensor_method(inplace=True)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+    """``beta * input + alpha * mat @ vec``; see `_added`."""
+    return _added("addmv", input, mv(mat, vec), beta, alpha)
+
+
+@tensor_method(inplace=True)
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+    """``beta * input + alpha * (batch1 @ batch2).sum(0)`` over stacks of matrices; see `_added`."""
+    return _added("addbmm", input, _contracted_stacks("addbmm", batch1, batch2), beta, alpha)
+
+
+@tensor_method(inplace=True)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
-    """``beta * input + alpha * batch1 @ batch2`` over stacks of matrices."""
-    product = bmm(batch1, batch2)
-    return ops.add(input if beta == 1 else ops.mul(input, beta), product if alpha == 1 else ops.mul(product, alpha))
+    """``beta * input + alpha * batch1 @ batch2`` over stacks of matrices; see `_added`."""
+    return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
-def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """Products summed over several axes: so many last of ``a`` and first of ``b``, or two lists of axes."""
-    check_tensor("tensordot", a)
-    check_tensor("tensordot", b, "other")
+@tensor_method(inplace=True)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``, dtypes promoted; see `_added`."""
+    check_tensor("addr", input)
+    product = outer(vec1, vec2)
+    common = result_type_of(input, product)
+    for what, value in (("beta", beta), ("alpha", alpha)):
+        if isinstance(value, float) and not common.is_floating_point:
+            fail(
+                ArgumentError,
+                f"addr: {what}={value} is a float, the tensors are {common.name}",
+                "give an integer, or cast the tensors to floats",
+            )
+    return _added("addr", cast(input, common), cast(product, common), beta, alpha)
+
+
+def _added(name: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+    """``beta * input + alpha * product``.
+
+    The input broadcasts to the product. With ``beta=0`` it is not looked at, so that its NaNs do not count. Of
+    integers, the factors are rounded towards zero.
+
+    Raises:
+        DTypeError: the input has not the matrices' dtype.
+        ShapeError: it does not broadcast to the product.
+    """
+    check_tensor(name, input)
+    if input.dtype is not product.dtype:
+        fail(
+            DTypeError,
+            f"{name}: input is {input.dtype.name}, what is multiplied {product.dtype.name}",
+            "cast one to the other's dtype",
+        )
+    shape = tuple(product.shape)
+    lead = len(shape) - input.ndim
+    if lead < 0 or any(n not in (1, m) for n, m in zip(input.shape, shape[lead:], strict=True)):
+        fail(
+            ShapeError,
+            f"{name}: input of shape {tuple(input.shape)} does not broadcast to the product of shape {shape}",
+            "give an input of the product's shape, or one that broadcasts to it",
+        )
+    if not product.dtype.is_floating_point:
+        beta, alpha = int(beta), int(alpha)
+    scaled = product if alpha == 1 else ops.mul(product, alpha)
+    if beta == 0:
+        return scaled
+    return ops.add(input if beta == 1 else ops.mul(input, beta), scaled)
+
+
+# Several axes ------------------------------------------------------------------------------------------
+
+
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor = 2) -> Tensor:
+    """Products summed over several axes: so many last of ``a`` and first of ``b``, or two lists of axes.
+
+    An axis of size 1 that is summed with a longer one is repeated.
+
+    Raises:
+        ShapeError: axes to be summed together differ in size.
+        ArgumentError: ``dims`` names more axes than there are, or the two lists differ in length.
+    """
+    check_tensor("tensordot", a, "a")
+    check_tensor("tensordot", b, "b")
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):
             fail(
@@ -157,16 +258,35 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
                 f"tensordot: dims={dims} for shapes {tuple(a.shape)} and {tuple(b.shape)}",
                 "sum over no more axes than both have",
             )
-        over_a, over_b = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
-    else:
-        over_a = tuple(one_axis("tensordot", d, a.ndim) for d in dims[0])
-        over_b = tuple(one_axis("tensordot", d, b.ndim) for d in dims[1])
-    if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
-        fail(
-            ShapeError,
-            f"tensordot: axes {over_a} of {tuple(a.shape)} and {over_b} of {tuple(b.shape)} differ in size",
-            "axes summed together have one size",
-        )
+        return _contracted("tensordot", a, b, tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims)))
+    if len(dims) != 2:
+        fail(ArgumentError, f"tensordot: dims={dims} is neither a number nor two lists", "e.g. dims=([1], [0])")
+    of_a, of_b = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
+    if len(of_a) != len(of_b):
+        fail(ArgumentError, f"tensordot: dims={dims} names {len(of_a)} axes of a and {len(of_b)} of b", "pair them")
+    over_a = tuple(one_axis("tensordot", d, a.ndim) for d in of_a)
+    over_b = tuple(one_axis("tensordot", d, b.ndim) for d in of_b)
+    if len(set(over_a)) != len(over_a) or len(set(over_b)) != len(over_b):
+        fail(ArgumentError, f"tensordot: dims={dims} names an axis twice", "name each axis once")
+    return _contracted("tensordot", a, b, over_a, over_b)
+
+
+def _contracted(name: str, a: Tensor, b: Tensor, over_a: Shape, over_b: Shape) -> Tensor:
+    """Products summed over axes of both, as one matrix product."""
+    if a.dtype is not b.dtype:
+        fail(DTypeError, f"{name}: dtypes {a.dtype.name} and {b.dtype.name} differ", "cast one to the other's dtype")
+    for i, j in zip(over_a, over_b, strict=True):
+        n, m = a.shape[i], b.shape[j]
+        if n != m and 1 not in (n, m):
+            fail(
+                ShapeError,
+                f"{name}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not contract "
+                f"(axis {i} of the first: {n}, axis {j} of the second: {m})",
+                "axes summed together have one size",
+            )
+        # Summed with copies of one element is the sum of the elements, times that one.
+        if n != m:
+            a, b = (ops.sum(a, axes=(i,), keepdims=True), b) if m == 1 else (a, ops.sum(b, axes=(j,), keepdims=True))
     kept_a = [i for i in range(a.ndim) if i not in over_a]
     kept_b = [i for i in range(b.ndim) if i not in over_b]
     count = math.prod(a.shape[i] for i in over_a)
@@ -176,59 +296,139 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     return reshaped(ops.dot(first, second), left + right)
 
 
-@tensor_method
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements whose positions in two axes differ by ``offset``, as a new last axis."""
-    check_tensor("diagonal", input)
-    a, b = (one_axis("diagonal", d, input.ndim) for d in (dim1, dim2))
-    if a == b:
-        fail(ArgumentError, f"diagonal: dim1 and dim2 are both axis {a}", "name two axes")
-    rest = [i for i in range(input.ndim) if i not in (a, b)]
-    x = ops.transpose(input, perm=(*rest, a, b))
-    rows, columns = x.shape[-2:]
-    down, right = max(-offset, 0), max(offset, 0)
-    size = max(min(rows - down, columns - right), 0)
-    lead = tuple(x.shape[:-2])
-    # In row-major order the diagonal's elements are columns + 1 apart.
-    flat = reshaped(x, (*lead, rows * columns))
-    start = down * columns + right
-    stop = start + size * (columns + 1) - columns if size else start
-    n = len(lead)
-    return ops.slice(flat, starts=(0,) * n + (start,), stops=(*lead, stop), steps=(1,) * n + (columns + 1,))
-
-
-_diagonal = diagonal
+def _contracted_stacks(name: str, batch1: Tensor, batch2: Tensor) -> Tensor:
+    """The sum of the products of two stacks: one product whose summed axis is (stack, K)."""
+    check_stacks(name, batch1, batch2, "batch1", "batch2")
+    return _contracted(name, batch1, batch2, (0, 2), (0, 1))
 
 
 @tensor_method
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal, or a square matrix with a vector as its diagonal."""
-    check_ndim("diag", input, (1, 2), "a vector or a matrix")
-    return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal)
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: for each element of the first, the second times it, side by side.
+
+    With fewer axes, an operand gets axes of size 1 in front.
+    """
+    check_tensor("kron", input)
+    check_tensor("kron", other, "other")
+    ndim = max(input.ndim, other.ndim)
+    outer_sizes = (1,) * (ndim - input.ndim) + tuple(input.shape)
+    inner_sizes = (1,) * (ndim - other.ndim) + tuple(other.shape)
+    a = reshaped(input, tuple(s for n in outer_sizes for s in (n, 1)))
+    b = reshaped(other, tuple(s for n in inner_sizes for s in (1, n)))
+    return reshaped(ops.mul(a, b), tuple(n * m for n, m in zip(outer_sizes, inner_sizes, strict=True)))
 
 
 @tensor_method
-def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
-    """Square matrices, zero but for a diagonal, which is the last axis of the input."""
-    n = input.shape[-1]
-    size = n + abs(offset)
-    right = max(offset, 0)
-    # A column holds the element of its own place; all other rows are zero.
-    low, high = [0] * input.ndim, [0] * input.ndim
-    low[-1], high[-1] = right, size - n - right
-    wide = ops.pad(input, low=tuple(low), high=tuple(high), value=0)
-    spread = expanded(reshaped(wide, (*input.shape[:-1], 1, size)), (*tuple(input.shape[:-1]), size, size))
-    i, j = (iota((size, size), axis, dt.int64, input) for axis in (0, 1))
-    return ops.where(ops.eq(ops.sub(j, i), offset), spread, 0)
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross products of vectors of three elements along an axis, by default the first one of size 3."""
+    check_tensor("cross", input)
+    if dim is None:
+        dim = next((axis for axis, size in enumerate(input.shape) if size == 3), None)
+        if dim is None:
+            fail(ShapeError, f"cross: no dimension of size 3 in input of shape {tuple(input.shape)}", "name the axis")
+    return _cross("cross", input, other, dim)
 
 
-@tensor_method
-def trace(input: Tensor) -> Tensor:
-    """The sum of a matrix's diagonal."""
-    check_ndim("trace", input, (2,), "a matrix")
-    return ops.sum(_diagonal(input), axes=(0,), keepdims=False)
+def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross products of vectors of three elements along an axis; all other axes broadcast."""
+    return _cross("linalg.cross", input, other, dim)
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """The norm of vectors along some axes, or of all elements."""
-    return norm(x, ord, many_axes("vector_norm", dim, x.ndim), keepdim)
+def _cross(name: str, a: Tensor, b: Tensor, dim: int) -> Tensor:
+    check_tensor(name, a)
+    check_tensor(name, b, "other")
+    if a.ndim != b.ndim:
+        fail(
+            ShapeError,
+            f"{name}: shapes {tuple(a.shape)} and {tuple(b.shape)} have {a.ndim} and {b.ndim} dimensions",
+            "give both the same number; unsqueeze() adds one",
+        )
+    axis = one_axis(name, dim, a.ndim)
+    if not a.ndim or a.shape[axis] != 3 or b.shape[axis] != 3:
+        fail(
+            ShapeError,
+            f"{name}: axis {dim} of shapes {tuple(a.shape)} and {tuple(b.shape)} must have size 3",
+            "vectors have three elements",
+        )
+
+    def turned(x: Tensor, by: int) -> Tensor:
+        return ops.concatenate(sliced(x, axis, by, 3), sliced(x, axis, 0, by), axis=axis)
+
+    return ops.sub(ops.mul(turned(a, 1), turned(b, 2)), ops.mul(turned(a, 2), turned(b, 1)))
+
+
+# Many matrices -----------------------------------------------------------------------------------------
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of two matrices or more, in the order of multiplying that takes the fewest operations.
+
+    The first tensor may be a vector, which is a row, and the last one, which is a column.
+
+    Raises:
+        ShapeError: neighbours do not multiply, or one between is no matrix.
+    """
+    return _chain("linalg.multi_dot", tensors)
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of matrices, in the order of multiplying that takes the fewest operations."""
+    for m in matrices:
+        check_ndim("chain_matmul", m, (2,), "a matrix", "each of the matrices")
+    if len(matrices) == 1:
+        return matrices[0]
+    return _chain("chain_matmul", matrices)
+
+
+def _chain(name: str, tensors: Sequence[Tensor]) -> Tensor:
+    if len(tensors) < 2:
+        fail(ArgumentError, f"{name}: expected at least 2 tensors but got {len(tensors)}", "one is its own product")
+    given = list(tensors)
+    for k, x in enumerate(given):
+        ends = k in (0, len(given) - 1)
+        check_ndim(name, x, (1, 2) if ends else (2,), "a matrix, or a vector at an end", f"tensor {k}")
+        if x.dtype is not given[0].dtype:
+            fail(
+                DTypeError,
+                f"{name}: tensor 0 is {given[0].dtype.name}, tensor {k} is {x.dtype.name}",
+                "cast them to one dtype",
+            )
+    result = (tuple(given[0].shape[:-1])) + (tuple(given[-1].shape[1:]) if given[-1].ndim == 2 else ())
+    if given[0].ndim == 1:
+        given[0] = reshaped(given[0], (1, given[0].shape[0]))
+    if given[-1].ndim == 1:
+        given[-1] = reshaped(given[-1], (given[-1].shape[0], 1))
+    for k, (a, b) in enumerate(pairwise(given)):
+        if a.shape[1] != b.shape[0]:
+            fail(
+                ShapeError,
+                f"{name}: tensors {k} and {k + 1} with shapes {list(tensors[k].shape)} and "
+                f"{list(tensors[k + 1].shape)} cannot be multiplied",
+                "the columns of one are as many as the rows of the next",
+            )
+    split = _best_splits([given[0].shape[0], *(x.shape[1] for x in given)])
+    return reshaped(_product_between(given, split, 0, len(given) - 1), result)
+
+
+def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Where to split each chain of matrices; matrix k has ``sizes[k]`` rows and ``sizes[k + 1]`` columns.
+
+    Source: Cormen et al., "Introduction to Algorithms", 3rd edition, section 15.2.
+    """
+    n = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(n)}
+    split = {}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            cost[i, j], split[i, j] = min(
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
+    return split
+
+
+def _product_between(matrices: Sequence[Tensor], split: dict[tuple[int, int], int], first: int, last: int) -> Tensor:
+    if first == last:
+        return matrices[first]
+    k = split[first, last]
+    return ops.dot(_product_between(matrices, split, first, k), _product_between(matrices, split, k + 1, last))

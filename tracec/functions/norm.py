@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import cast, check_floating, fail, reshaped
-from tracec.functions.reduction import Axes, norm
+from tracec.functions.norms import Axes, norm
 from tracec.ir.types import Shape
-from tracec.record.method import tensor_method
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -225,12 +224,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """The cosine of the angle between vectors along an axis."""
     lengths = [ops.maximum(norm(x, 2, dim, keepdim=True), eps) for x in (x1, x2)]
     return ops.mul(ops.div(x1, lengths[0]), ops.div(x2, lengths[1])).sum(dim)
-
-
-@tensor_method(inplace=False)
-def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
-    """Slices along an axis scaled down to a norm of at most ``maxnorm``."""
-    others = tuple(a for a in range(input.ndim) if a != dim % input.ndim)
-    length = norm(input, p, others, keepdim=True)
-    factor = ops.where(ops.gt(length, maxnorm), ops.div(maxnorm, ops.add(length, 1e-7)), 1.0)
-    return ops.mul(input, factor)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tracec import ops
-from tracec.errors import AxisError, DTypeError
+from tracec.errors import AxisError
 from tracec.functions.arithmetic import Operand
 from tracec.functions.common import cast, check_floating, check_tensor, fail, iota, many_axes, one_axis, reshaped
 from tracec.functions.comparison import truth
@@ -251,44 +251,6 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
     total = ops.sum(ops.exp(ops.sub(input, shift)), axes=axes, keepdims=True)
     result = ops.add(ops.log(total), shift)
     return result if keepdim else reshaped(result, tuple(s for a, s in enumerate(input.shape) if a not in axes))
-
-
-@tensor_method
-def norm(
-    input: Tensor, p: float | str | None = "fro", dim: Axes = None, keepdim: bool = False, dtype: DType | None = None
-) -> Tensor:
-    """The p-norm over some axes, or all of them.
-
-    Args:
-        input: Floating.
-        p: Power; ``inf`` for the largest absolute value, 0 for the number of nonzero elements, ``"fro"`` for 2.
-        dim: Axes.
-        keepdim: Keep the axes, with size 1.
-        dtype: Cast to this first.
-    """
-    x = cast(input, dtype)
-    check_floating("norm", x)
-    axes = many_axes("norm", dim, x.ndim)
-    if p in ("fro", None, 2):
-        return ops.sqrt(ops.sum(ops.mul(x, x), axes=axes, keepdims=keepdim))
-    if isinstance(p, str):
-        fail(DTypeError, f"norm: p={p!r} is not known", "give a number, inf or 'fro'")
-    size = ops.abs(x)
-    if p == math.inf:
-        return ops.max(size, axes=axes, keepdims=keepdim)
-    if p == -math.inf:
-        return ops.min(size, axes=axes, keepdims=keepdim)
-    if p == 0:
-        return ops.sum(cast(ops.ne(x, 0), x.dtype), axes=axes, keepdims=keepdim)
-    if p == 1:
-        return ops.sum(size, axes=axes, keepdims=keepdim)
-    return ops.pow(ops.sum(ops.pow(size, p), axes=axes, keepdims=keepdim), 1.0 / (p or 1.0))
-
-
-@tensor_method
-def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of ``input - other``."""
-    return norm(ops.sub(input, other), p)
 
 
 @tensor_method

@@ -49,6 +49,8 @@ from tracec.functions import (
     normalize,
     one_hot,
     pad,
+    pairwise_distance,
+    pdist,
     prelu,
     relu,
     relu6,
@@ -72,6 +74,8 @@ __all__ = [
     # pooling and padding
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d",
     "max_pool2d", "pad",
+    # distances
+    "pairwise_distance", "pdist",
     # activations
     "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid", "mish",
     "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",

@@ -200,6 +200,8 @@ class Arithmetic(Cell):
         return self.matmul(other)  # type: ignore[attr-defined, no-any-return]
 
     def __rmatmul__(self, other: Any) -> Tensor:
+        if isinstance(other, Cell):
+            return other.matmul(self)  # type: ignore[attr-defined, no-any-return]
         if not isinstance(other, np.ndarray):
             return _refuse("matmul", other, self)  # type: ignore[no-any-return]
         return new_tensor(other) @ self

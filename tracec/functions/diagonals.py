@@ -1,0 +1,154 @@
+"""Diagonals of matrices, and matrices made of parts."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from tracec import ops
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.common import cast, check_ndim, check_tensor, expanded, fail, iota, one_axis, reshaped, sliced
+from tracec.ir import dtype as dt
+from tracec.record.method import tensor_method
+from tracec.record.tensor import Tensor, get_default_dtype
+
+
+@tensor_method
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The elements whose positions in two axes differ by ``offset``, as a new last axis."""
+    check_tensor("diagonal", input)
+    a, b = (one_axis("diagonal", d, input.ndim) for d in (dim1, dim2))
+    if a == b:
+        fail(ArgumentError, f"diagonal: dim1 and dim2 are both axis {a}", "name two axes")
+    rest = [i for i in range(input.ndim) if i not in (a, b)]
+    x = ops.transpose(input, perm=(*rest, a, b))
+    rows, columns = x.shape[-2:]
+    down, right = max(-offset, 0), max(offset, 0)
+    size = max(min(rows - down, columns - right), 0)
+    lead = tuple(x.shape[:-2])
+    # In row-major order the diagonal's elements are columns + 1 apart.
+    flat = reshaped(x, (*lead, rows * columns))
+    start = down * columns + right
+    stop = start + size * (columns + 1) - columns if size else start
+    n = len(lead)
+    return ops.slice(flat, starts=(0,) * n + (start,), stops=(*lead, stop), steps=(1,) * n + (columns + 1,))
+
+
+_diagonal = diagonal
+
+
+@tensor_method
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix's diagonal, or a square matrix with a vector as its diagonal."""
+    check_ndim("diag", input, (1, 2), "a vector or a matrix")
+    return diag_embed(input, diagonal) if input.ndim == 1 else _diagonal(input, diagonal)
+
+
+@tensor_method
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Square matrices, zero but for a diagonal, which is the last axis of the input.
+
+    Args:
+        input: Shape ``(..., n)``.
+        offset: How far the diagonal is above the main one.
+        dim1: Where the result has its rows.
+        dim2: Where it has its columns.
+    """
+    check_tensor("diag_embed", input)
+    if not input.ndim:
+        fail(ShapeError, "diag_embed: the input has no axes", "the last axis is the diagonal")
+    a, b = (one_axis("diag_embed", d, input.ndim + 1) for d in (dim1, dim2))
+    if a == b:
+        fail(ArgumentError, f"diag_embed: dim1 and dim2 are both axis {a}", "name two axes")
+    n, lead = input.shape[-1], tuple(input.shape[:-1])
+    size = n + abs(offset)
+    right = max(offset, 0)
+    # A column holds the element of its own place; all other rows are zero.
+    low, high = [0] * input.ndim, [0] * input.ndim
+    low[-1], high[-1] = right, size - n - right
+    wide = ops.pad(input, low=tuple(low), high=tuple(high), value=_zero_of(input))
+    spread = expanded(reshaped(wide, (*lead, 1, size)), (*lead, size, size))
+    i, j = (iota((size, size), axis, dt.int64, input) for axis in (0, 1))
+    result = ops.where(ops.eq(ops.sub(j, i), offset), spread, _zero_of(input))
+    if (a, b) == (input.ndim - 1, input.ndim):
+        return result
+    perm = [0] * (input.ndim + 1)
+    rest = iter(range(input.ndim - 1))
+    for axis in range(input.ndim + 1):
+        perm[axis] = input.ndim - 1 if axis == a else input.ndim if axis == b else next(rest)
+    return ops.transpose(result, perm=tuple(perm))
+
+
+def _zero_of(x: Tensor) -> bool | float:
+    return False if x.dtype is dt.bool_ else 0
+
+
+def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices, which are the last two axes by default."""
+    return _diagonal(A, offset, dim1, dim2)
+
+
+@tensor_method
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal; integers give int64."""
+    check_ndim("trace", input, (2,), "a matrix")
+    if input.dtype is dt.bool_:
+        fail(DTypeError, "trace: takes numbers, input is bool", "cast it to a number type")
+    return ops.sum(_diagonal(input), axes=(0,), keepdims=False)
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """A matrix, zero but for matrices that lie along its diagonal, corner to corner.
+
+    Scalars are matrices of one element, vectors are rows. Dtypes are promoted to a common one.
+    """
+    blocks = []
+    for k, x in enumerate(tensors):
+        check_ndim("block_diag", x, (0, 1, 2), "a matrix, a vector or a scalar", f"tensor {k}")
+        blocks.append(x if x.ndim == 2 else reshaped(x, (1, x.numel())))
+    if not blocks:
+        return ops.full(0.0, (1, 0), get_default_dtype(), "cpu")
+    common = reduce(dt.promote, (x.dtype for x in blocks))
+    columns, column, rows = sum(x.shape[1] for x in blocks), 0, []
+    for x in blocks:
+        after = columns - column - x.shape[1]
+        x = cast(x, common)
+        rows.append(ops.pad(x, low=(0, column), high=(0, after), value=_zero_of(x)))
+        column += x.shape[1]
+    return ops.concatenate(*rows, axis=0)
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """A matrix whose columns are powers of a vector, from the N-1st down to the 0th.
+
+    Args:
+        x: A vector.
+        N: How many columns; as many as rows by default.
+        increasing: From the 0th power up.
+    """
+    check_ndim("vander", x, (1,), "a vector", "x")
+    columns = x.shape[0] if N is None else N
+    if columns < 0:
+        fail(ArgumentError, f"vander: N={N} is negative", "give the number of columns")
+    powers = _powers(cast(x, dt.int64) if x.dtype is dt.bool_ else x, columns)
+    return powers if increasing else ops.flip(powers, axes=(1,))
+
+
+def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """Matrices whose columns are powers of vectors, from the 0th up to the N-1st; shape ``(..., n, N)``."""
+    check_tensor("linalg.vander", x, "x")
+    if x.dtype is dt.bool_:
+        fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")
+    if N is not None and N <= 1:
+        fail(ArgumentError, f"linalg.vander: N must be greater than 1, {N} given", "give the number of columns")
+    if not x.ndim:
+        fail(ShapeError, "linalg.vander: x has no axes", "the last axis holds a vector")
+    return _powers(x, x.shape[-1] if N is None else N)
+
+
+def _powers(x: Tensor, count: int) -> Tensor:
+    """The powers from 0 on, along a new last axis, as running products."""
+    column = reshaped(x, (*x.shape, 1))
+    powers = [ops.full(1, tuple(column.shape), x.dtype, str(x.device))]
+    while len(powers) < count:
+        powers.append(ops.mul(powers[-1], column) if len(powers) > 1 else column)
+    return sliced(ops.concatenate(*powers, axis=x.ndim), x.ndim, 0, count)
