@@ -117,7 +117,7 @@ def test_distances(p):
     def given(x):
         return x if p else x.detach()  # PyTorch fails to differentiate p = 0
 
-    agree(lambda t, a, b: (t.pairwise_distance(given(a), b.detach(), p), t.dist(a, b, p)), (5, 3), (3,))
+    agree(lambda t, a, b: (t.pairwise_distance(given(a), b.detach(), p), t.dist(given(a), b.detach(), p)), (5, 3), (3,))
     agree(lambda t, a, b: (t.cdist(given(a), given(b), p), t.pdist(given(b), p)), (2, 5, 3), (4, 3))
 
 
