@@ -26,8 +26,22 @@ from tracec.ir.dtype import (
     uint64,
 )
 from tracec.ir.dtype import bool_ as bool
-from tracec.record.backend import Device
+from tracec.record.backend import Device, get_default_device, set_default_device
 from tracec.record.backend import Device as device
+from tracec.record.form import (
+    Layout as layout,
+)
+from tracec.record.form import (
+    MemoryFormat as memory_format,
+)
+from tracec.record.form import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    preserve_format,
+    strided,
+)
+from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
 from tracec.record.random import (
     Generator,

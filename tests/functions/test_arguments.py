@@ -94,7 +94,7 @@ CASES = {
     ),
     "clamp": (lambda: X.clamp(), errors.ArgumentError, "clamp: neither min nor max is given"),
     "where": (lambda: F.where(X, X, X), errors.DTypeError, "where: the condition is float32, not bool"),
-    "arange": (lambda: F.arange(0, 3, -1), errors.ArgumentError, "arange: step -1 does not lead from 0 to 3"),
+    "arange": (lambda: F.arange(0, 3, -1), errors.ArgumentError, "arange: .* step -1 does not lead from 0 to 3"),
     "tensor": (lambda: F.tensor([[1], [1, 2]]), errors.ArgumentError, "tensor: "),
     "tensor text": (lambda: F.tensor("text"), errors.DTypeError, "tensor: cannot make a tensor of str"),
     "topk": (lambda: X.topk(4), errors.ArgumentError, "topk: k=4 does not fit axis 1 of size 3"),

@@ -122,6 +122,57 @@ def test_writing_random_numbers():
     assert set(x.random_(3).tolist()) == {0.0, 1.0, 2.0}
 
 
+def test_arguments_of_the_ways_to_write_random_numbers():
+    x = F.zeros(4000)
+    assert 2 <= float(x.uniform_(to=3, **{"from": 2}).min()) <= 3
+    assert float(x.log_normal_(0.0, 0.5).log().std()) == pytest.approx(0.5, abs=0.05)
+    assert float((x.cauchy_(1.0, 2.0) < 1).float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(((x > -1) & (x < 3)).float().mean()) == pytest.approx(0.5, abs=0.05)
+    trials = F.zeros(4000, dtype=tracec.int64).geometric_(0.25)
+    assert int(trials.min()) == 1 and float(trials.float().mean()) == pytest.approx(4, rel=0.1)
+    chances = F.tensor([0.0, 1.0]).expand(50, 2)
+    assert F.zeros(50, 2).bernoulli_(chances).mean(0).tolist() == [0, 1]
+    assert float(x.random_().max()) <= 2**24
+    small = F.zeros(2000, dtype=tracec.int8).random_()
+    assert int(small.min()) == 0 and int(small.max()) == 127
+    assert int(F.zeros(9, dtype=tracec.int64).random_().min()) >= 0
+    assert set(F.zeros(99, dtype=tracec.bool).random_().tolist()) == {False, True}
+    assert set(F.zeros(99).random_(5, 7).tolist()) == {5.0, 6.0}
+
+
+def test_keywords():
+    g = tracec.Generator().manual_seed(5)
+    assert F.randint(high=3, size=(4,), dtype=tracec.float32, generator=g, requires_grad=True).requires_grad
+    assert F.randint_like(F.ones(3), 5, device="cpu", layout=tracec.strided).dtype is tracec.float32
+    assert F.randint_like(F.ones(3), low=2, high=3).tolist() == [2, 2, 2]
+    assert F.randperm(4, dtype=tracec.int32, device="cpu").dtype is tracec.int32
+    assert tuple(F.rand(size=(2, 3)).shape) == (2, 3) and F.randn(3, dtype=tracec.float64, requires_grad=True).is_leaf
+    into = F.empty(3)
+    assert F.rand(3, out=into) is into and F.normal(0.0, 1.0, (3,), out=into) is into
+    assert tuple(F.normal(F.zeros(2, 1), F.ones(3)).shape) == (2, 3)
+    assert not F.normal(F.zeros(2, requires_grad=True), 1.0).requires_grad
+
+
+@pytest.mark.parametrize(
+    "f, message",
+    [
+        (lambda x: x.uniform_(1, 0), "uniform_: from=1 is above to=0"),
+        (lambda x: x.exponential_(0), "exponential_: lambd=0 is not above 0"),
+        (lambda x: x.cauchy_(0, -1), "cauchy_: sigma=-1"),
+        (lambda x: x.log_normal_(0, -1), "log_normal_: std=-1"),
+        (lambda x: x.normal_(0, -1), "normal_: std=-1"),
+        (lambda x: x.geometric_(0), "geometric_: p=0"),
+        (lambda x: x.bernoulli_(1.5), "bernoulli_: p=1.5"),
+        (lambda x: x.random_(3, 3), "random_: from 3 to 3"),
+    ],
+)
+def test_parameters_out_of_range(f, message):
+    with pytest.raises(ArgumentError, match=message):
+        f(F.ones(3))
+    with pytest.raises(TypeError, match="uniform_: got an unexpected argument 'high'"):
+        F.ones(3).uniform_(high=3)
+
+
 def test_integers_have_no_uniform_numbers():
     with pytest.raises(DTypeError, match="rand: dtype int64 is not floating"):
         F.rand(3, dtype=tracec.int64)

@@ -197,7 +197,7 @@ def test_to():
     assert x.type_as(x.double()).dtype is tracec.float64
     assert tracec.tensor([0.5, 2.0]).bool().tolist() == [True, True]
     with pytest.raises(TypeError, match="neither a dtype nor a device"):
-        x.to(3)
+        x.to(3.5)
 
 
 def test_methods_come_from_functions():

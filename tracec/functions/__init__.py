@@ -108,28 +108,16 @@ from tracec.functions.correlation import (
     cov,
 )
 from tracec.functions.creation import (
-    arange,
     as_tensor,
     asarray,
-    empty,
-    empty_like,
-    eye,
     from_dlpack,
     from_numpy,
-    full,
-    full_like,
+    frombuffer,
     is_floating_point,
     is_tensor,
-    linspace,
-    logspace,
     numel,
-    ones,
-    ones_like,
+    scalar_tensor,
     tensor,
-    tril_indices,
-    triu_indices,
-    zeros,
-    zeros_like,
 )
 from tracec.functions.diagonals import (
     block_diag,
@@ -141,6 +129,17 @@ from tracec.functions.diagonals import (
 )
 from tracec.functions.einsum import (
     einsum,
+)
+from tracec.functions.filled import (
+    empty,
+    empty_like,
+    empty_strided,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
 )
 from tracec.functions.indexing import (
     argsort,
@@ -283,20 +282,34 @@ from tracec.functions.pooling import (
 )
 from tracec.functions.random import (
     bernoulli,
-    bernoulli_,
-    exponential_,
     multinomial,
     normal,
-    normal_,
     rand,
     rand_like,
     randint,
     randint_like,
     randn,
     randn_like,
-    random_,
     randperm,
+)
+from tracec.functions.random_in_place import (
+    bernoulli_,
+    cauchy_,
+    exponential_,
+    geometric_,
+    log_normal_,
+    normal_,
+    random_,
     uniform_,
+)
+from tracec.functions.ranges import (
+    arange,
+    eye,
+    linspace,
+    logspace,
+    range,
+    tril_indices,
+    triu_indices,
 )
 from tracec.functions.reduction import (
     ValuesIndices,
@@ -358,12 +371,13 @@ from tracec.functions.shape import (
 
 __all__ = [
     # creation
-    "tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "full", "zeros", "ones", "empty", "full_like",
-    "zeros_like", "ones_like", "empty_like", "arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices",
-    "is_tensor", "is_floating_point", "numel",
+    "tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer", "scalar_tensor", "full", "zeros",
+    "ones", "empty", "empty_strided", "full_like", "zeros_like", "ones_like", "empty_like", "arange", "range",
+    "linspace", "logspace", "eye", "tril_indices", "triu_indices", "is_tensor", "is_floating_point", "numel",
     # random
     "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "normal",
-    "multinomial", "uniform_", "normal_", "bernoulli_", "random_", "exponential_",
+    "multinomial", "uniform_", "normal_", "log_normal_", "cauchy_", "exponential_", "geometric_", "bernoulli_",
+    "random_",
     # arithmetic
     "add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "atan2",
     "hypot", "neg", "positive", "abs", "sign", "square", "reciprocal", "clamp", "clamp_min", "clamp_max", "lerp",

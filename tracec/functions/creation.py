@@ -1,36 +1,32 @@
-"""New tensors."""
+"""New tensors of data that are there: numbers, lists, arrays, other libraries' memory."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import (
-    Scalar,
-    check_dtype,
-    check_number,
-    check_tensor,
-    fail,
-    integers,
-    iota,
-    sizes_of,
-)
+from tracec.functions.common import Scalar, check_dtype, check_number, check_tensor, fail
+from tracec.functions.options import Options, Place, create, dtype_of, pin, placed
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import promote
-from tracec.record.backend import Device, array_over, to_device
+from tracec.record.backend import array_over, to_device
 from tracec.record.create import of_array, of_numbers
+from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
-Place = str | Device | None
 
-
-def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor with a copy of the data.
 
     Args:
@@ -38,38 +34,121 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         dtype: Element type; by default that of the data, float32 for Python floats and int64 for integers.
         device: Where it lives; by default where the data live.
         requires_grad: Whether gradients are computed for it.
+        pin_memory: Whether the elements lie in pinned memory of the host.
 
     Raises:
         DTypeError: the data are not numbers.
         ArgumentError: they are lists of different lengths.
     """
+    dtype = dtype_of("tensor", dtype)
     if isinstance(data, Tensor):
-        made = data.detach().clone().to(dtype=dtype or data.dtype, device=device or data.device)
+        made = data.detach().clone().to(dtype=dtype or data.dtype, device=device)
     elif isinstance(data, (bool, int, float)):
-        made = ops.constant(value=data, dtype=dtype or _dtype_of_number(data), device=str(Device(device or "cpu")))
+        made = ops.constant(value=data, dtype=dtype or dtype_of_number(data), device=str(placed(device)))
     elif hasattr(data, "__cuda_array_interface__"):
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:
-        array = _array(data, dtype, copy=True)
+        array, place = _array(data, dtype, copy=True), placed(device)
         make = of_array if _holds_numpy(data) else of_numbers
-        made = make(to_device(array, Device(device)) if device is not None else array)
+        made = make(to_device(array, place) if place != "cpu" else array)
+    if pin_memory:
+        made = pin(made)
     return made.requires_grad_() if requires_grad else made
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Tensor:
     """A tensor of the data, sharing their memory where it can."""
+    dtype = dtype_of("as_tensor", dtype)
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray):
-        return from_numpy(data).to(dtype=dtype, device=device)
+        return from_numpy(data).to(dtype=dtype, device=placed(device))
     if hasattr(data, "__cuda_array_interface__"):
         return from_dlpack(data).to(dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
 
-def asarray(obj: Any, *, dtype: DType | None = None, device: Place = None, copy: bool | None = None) -> Tensor:
-    """A tensor of the data, sharing their memory where it can and unless ``copy`` is set."""
-    return tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+def asarray(
+    obj: Any,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of the data: numbers, a tensor, another library's array, or a buffer.
+
+    Args:
+        obj: The data. Of a buffer, such as ``bytes``, the elements are of ``dtype``.
+        dtype: Element type; by default that of the data.
+        device: Where it lives; by default where the data live.
+        copy: True copies always; None shares memory where it can; False raises where it cannot.
+        requires_grad: Whether gradients are computed for the result, a leaf; otherwise it follows ``obj``.
+
+    Raises:
+        ArgumentError: a copy is forbidden and needed.
+    """
+    if isinstance(obj, (bytes, bytearray, memoryview)):
+        obj = frombuffer(obj, dtype=dtype or promote.DEFAULT_FLOAT)
+    made = as_tensor(obj, dtype, device)
+    shares = made is obj or (isinstance(obj, np.ndarray) and np.may_share_memory(made.numpy(), obj))
+    if copy and shares:
+        made = made.clone()
+    if copy is False and not shares:
+        fail(ArgumentError, f"asarray: a {type(obj).__name__} cannot be shared as it is", "leave copy=False away")
+    return made.detach().requires_grad_() if requires_grad else made
+
+
+def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A tensor over the memory of a Python buffer, one-dimensional; memory that is read-only is copied.
+
+    Args:
+        buffer: ``bytes``, ``bytearray``, ``array.array`` or the like.
+        dtype: Element type.
+        count: Number of elements; -1 for all of them.
+        offset: Bytes to leave out before the first.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        ArgumentTypeError: it is no buffer.
+        ArgumentError: it is empty, or does not hold what is asked for.
+    """
+    chosen = dtype_of("frombuffer", dtype)
+    if chosen is None:
+        fail(ArgumentTypeError, "frombuffer: dtype must be given", "e.g. dtype=tracec.uint8")
+    try:
+        size = memoryview(buffer).nbytes
+    except TypeError:
+        fail(ArgumentTypeError, f"frombuffer: {type(buffer).__name__} is no buffer", "give bytes or a bytearray")
+    left = size - offset
+    if not size or not count or not 0 <= offset < size:
+        fail(ArgumentError, f"frombuffer: {size} bytes, offset={offset}, count={count} hold no element", "give some")
+    if (count < 0 and left % chosen.itemsize) or count * chosen.itemsize > left:
+        many = "all" if count < 0 else count
+        fail(
+            ArgumentError,
+            f"frombuffer: {left} bytes after offset={offset} are not {many} elements of {chosen.itemsize} bytes",
+            "change count or offset",
+        )
+    array = np.frombuffer(buffer, chosen.numpy, count, offset)
+    made = of_array(array if array.flags.writeable else array.copy())
+    return made.requires_grad_() if requires_grad else made
+
+
+def scalar_tensor(s: Scalar, **options: Unpack[Options]) -> Tensor:
+    """A number as a tensor without axes, of the floating type of new tensors unless told otherwise."""
+    check_number("scalar_tensor", s, "s")
+    return create("scalar_tensor", options, lambda dtype, device: ops.full(s, (), dtype, str(device)), takes=Options)
+
+
+@tensor_method
+def new_tensor(
+    input: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
+) -> Tensor:
+    """`tensor` in the dtype and on the device of another where not told otherwise."""
+    check_tensor("new_tensor", input)
+    made = tensor(data, dtype=dtype or input.dtype, device=device or input.device)
+    return made.requires_grad_() if requires_grad else made
 
 
 def from_numpy(ndarray: Any) -> Tensor:
@@ -115,7 +194,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return of_array(array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array)
 
 
-def _dtype_of_number(value: Scalar) -> DType:
+def dtype_of_number(value: Scalar) -> DType:
+    """The element type of new tensors of a Python number."""
     return promote.DEFAULT_FLOAT if isinstance(value, float) else dt.of_scalar(value)
 
 
@@ -161,160 +241,6 @@ def _holds_numpy(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic))
 
 
-def full(
-    size: Sequence[int],
-    fill_value: Scalar,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """One value everywhere."""
-    shape = sizes_of("full", (size,))
-    check_number("full", fill_value, "fill_value")
-    return _made(fill_value, shape, dtype or _dtype_of_number(fill_value), device, requires_grad)
-
-
-def _made(value: Scalar, shape: tuple[int, ...], dtype: DType | None, device: Place, requires_grad: bool) -> Tensor:
-    made: Tensor = ops.full(value, shape, dtype or promote.DEFAULT_FLOAT, str(Device(device or "cpu")))
-    return made.requires_grad_() if requires_grad else made
-
-
-def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
-    """Zeros."""
-    return _made(0, sizes_of("zeros", size), dtype, device, requires_grad)
-
-
-def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
-    """Ones."""
-    return _made(1, sizes_of("ones", size), dtype, device, requires_grad)
-
-
-def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
-    """Elements that are to be written before they are read; they are zeros."""
-    return _made(0, sizes_of("empty", size), dtype, device, requires_grad)
-
-
-def full_like(
-    input: Tensor,
-    fill_value: Scalar,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """One value in the shape, dtype and device of a tensor."""
-    check_tensor("full_like", input)
-    check_number("full_like", fill_value, "fill_value")
-    return _made(fill_value, tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad)
-
-
-def zeros_like(
-    input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
-) -> Tensor:
-    """Zeros in the shape, dtype and device of a tensor."""
-    check_tensor("zeros_like", input)
-    return _made(0, tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad)
-
-
-def ones_like(
-    input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
-) -> Tensor:
-    """Ones in the shape, dtype and device of a tensor."""
-    check_tensor("ones_like", input)
-    return _made(1, tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad)
-
-
-empty_like = zeros_like
-
-
-def arange(
-    start: Scalar,
-    end: Scalar | None = None,
-    step: Scalar = 1,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """``start, start + step, …`` up to ``end``, which is left out; with one argument, from 0 up to it.
-
-    Raises:
-        ArgumentError: the step is 0, or leads away from the end.
-    """
-    check_dtype("arange", dtype)
-    first, last = (0, start) if end is None else (start, end)
-    for what, value in (("start", first), ("end", last), ("step", step)):
-        check_number("arange", value, what)
-    if step == 0 or (last - first) * step < 0:
-        fail(ArgumentError, f"arange: step {step} does not lead from {first} to {last}", "change its sign")
-    count = max(math.ceil((last - first) / step), 0)
-    whole = not any(isinstance(v, float) for v in (first, last, step))
-    chosen = dtype or (dt.int64 if whole else promote.DEFAULT_FLOAT)
-    place = str(Device(device or "cpu"))
-    if chosen.is_floating_point and not (whole and chosen.itemsize >= 4 and abs(first) + abs(last) < 2**24):
-        made = ops.iota(shape=(count,), axis=0, dtype=dt.float64, device=place)
-        made = ops.cast(ops.add(ops.mul(made, float(step)), float(first)), dtype=chosen)
-    else:
-        made = ops.iota(shape=(count,), axis=0, dtype=chosen, device=place)
-        made = made if step == 1 else ops.mul(made, int(step))
-        made = made if first == 0 else ops.add(made, int(first))
-    return made.requires_grad_() if requires_grad else made
-
-
-def linspace(
-    start: float,
-    end: float,
-    steps: int,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """So many numbers at equal distances from ``start`` to ``end``, both included."""
-    check_number("linspace", start, "start")
-    check_number("linspace", end, "end")
-    (steps,) = integers("linspace", (steps,), "steps")
-    if steps < 0:
-        fail(ArgumentError, f"linspace: steps={steps} is negative", "give 0 or more")
-    place, chosen = str(Device(device or "cpu")), dtype or promote.DEFAULT_FLOAT
-    i = ops.iota(shape=(steps,), axis=0, dtype=dt.float64, device=place)
-    step = (end - start) / max(steps - 1, 1)
-    # The second half is counted back from the end, so that both ends are exact.
-    up, down = ops.add(ops.mul(i, step), start), ops.add(ops.mul(ops.sub(i, steps - 1), step), end)
-    made = ops.cast(ops.where(ops.lt(i, steps // 2 or 1), up, down), dtype=chosen)
-    return made.requires_grad_() if requires_grad else made
-
-
-def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, device: Place = None
-) -> Tensor:
-    """``base`` to the powers that `linspace` gives."""
-    powers = ops.pow(base, linspace(start, end, steps, dtype=dt.float64, device=device))
-    return ops.cast(powers, dtype=dtype or promote.DEFAULT_FLOAT)
-
-
-def eye(
-    n: int, m: int | None = None, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
-) -> Tensor:
-    """A matrix with ones on its diagonal."""
-    shape = sizes_of("eye", (n, n if m is None else m))
-    like = ops.full(0, (), dtype or promote.DEFAULT_FLOAT, str(Device(device or "cpu")))
-    on = ops.eq(iota((shape[0], 1), 0, dt.int64, like), iota((1, shape[1]), 1, dt.int64, like))
-    made = ops.cast(on, dtype=like.dtype)
-    return made.requires_grad_() if requires_grad else made
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, device: Place = None) -> Tensor:
-    """Positions on and below a diagonal: a row of row numbers and one of columns."""
-    return tensor(np.stack(np.tril_indices(row, offset, col)), device=device)
-
-
-def triu_indices(row: int, col: int, offset: int = 0, *, device: Place = None) -> Tensor:
-    """Positions on and above a diagonal: a row of row numbers and one of columns."""
-    return tensor(np.stack(np.triu_indices(row, offset, col)), device=device)
-
-
 def is_tensor(obj: Any) -> bool:
     """Whether something is a tensor."""
     return isinstance(obj, Tensor)
@@ -322,9 +248,11 @@ def is_tensor(obj: Any) -> bool:
 
 def is_floating_point(input: Tensor) -> bool:
     """Whether the elements are floats."""
+    check_tensor("is_floating_point", input)
     return input.dtype.is_floating_point
 
 
 def numel(input: Tensor) -> int:
     """Number of elements."""
+    check_tensor("numel", input)
     return input.numel()

@@ -3,53 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tracec.functions.common import (
     cast,
-    check_dtype,
     check_floating,
     check_probability,
     check_tensor,
     fail,
+    integers,
     reshaped,
     sizes_of,
 )
+from tracec.functions.options import DrawOptions, LikeOptions, Place, RandomOptions, create, placed, sizes_given
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.ops.random import normal_from_bits, uniform_from_bits
-from tracec.record import promote
 from tracec.record.backend import Device
 from tracec.record.method import tensor_method
 from tracec.record.random import Generator, default_generator
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
-from tracec.record.write import copy_into
-
-Place = str | Device | None
 
 
 def bits(shape: Shape, generator: Generator | None, device: Place) -> Tensor:
     """Fresh uniform u32 words."""
-    source = default_generator(device or "cpu") if generator is None else generator
-    drawn = source.next_bits(shape)
-    return drawn if device is None or drawn.device == device else drawn.to(device)
+    place = placed(device)
+    drawn = (default_generator(place) if generator is None else generator).next_bits(shape)
+    return drawn if drawn.device == place else drawn.to(place)
 
 
-def _floating(name: str, dtype: DType | None) -> DType:
-    check_dtype(name, dtype)
-    chosen = dtype or promote.DEFAULT_FLOAT
-    if not chosen.is_floating_point:
-        fail(DTypeError, f"{name}: dtype {chosen.name} is not floating", "use randint for integers")
-    return chosen
+def _check_floating(name: str, dtype: DType) -> None:
+    if not dtype.is_floating_point:
+        fail(DTypeError, f"{name}: dtype {dtype.name} is not floating", "use randint for integers")
 
 
-def _uniform(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+def uniform_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
     if dtype is not dt.float64:
         return uniform_from_bits(bits(shape, generator, device), dtype)
     # 21 high bits and 32 low ones fill a double's 53.
@@ -57,99 +51,134 @@ def _uniform(shape: Shape, generator: Generator | None, dtype: DType, device: Pl
     return ops.mul(ops.add(ops.mul(ops.floor(ops.mul(high, 2.0**-11)), 2.0**32), low), 2.0**-53)
 
 
-def _normal(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+def normal_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
     if dtype is not dt.float64:
         # One draw of both words, and an element's two lie apart, so that what is made of them fuses.
         drawn = bits((2, *shape), generator, device)
         first, second = (reshaped(between(drawn, 0, i, i + 1), shape) for i in (0, 1))
         return normal_from_bits(first, second, dtype)
-    radius = ops.sub(1.0, _uniform(shape, generator, dtype, device))
-    angle = ops.mul(_uniform(shape, generator, dtype, device), 2.0 * math.pi)
+    radius = ops.sub(1.0, uniform_numbers(shape, generator, dtype, device))
+    angle = ops.mul(uniform_numbers(shape, generator, dtype, device), 2.0 * math.pi)
     return ops.mul(ops.sqrt(ops.mul(ops.log(radius), -2.0)), ops.cos(angle))
 
 
-def rand(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
+Draw = Callable[[Shape, Generator | None, DType, Device], Tensor]
+
+
+def _drawn(name: str, draw: Draw, size: tuple[Any, ...], options: Any) -> Tensor:
+    shape = sizes_of(name, sizes_given(name, size, options))
+    generator = options.get("generator")
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        _check_floating(name, dtype)
+        return draw(shape, generator, dtype, device)
+
+    return create(name, options, make, takes=RandomOptions)
+
+
+def _drawn_like(name: str, draw: Draw, input: Tensor, options: Any) -> Tensor:
+    check_tensor(name, input)
+    shape, generator = tuple(input.shape), options.get("generator")
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        _check_floating(name, dtype)
+        return draw(shape, generator, dtype, device)
+
+    return create(name, options, make, input.dtype, input.device, takes=LikeRandomOptions)
+
+
+def rand(*sizes: Any, **options: Unpack[RandomOptions]) -> Tensor:
     """Uniform numbers from 0 up to, and without, 1."""
-    made = _uniform(sizes_of("rand", size), generator, _floating("rand", dtype), device)
-    return made.requires_grad_() if requires_grad else made
+    return _drawn("rand", uniform_numbers, sizes, options)
 
 
-def randn(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-) -> Tensor:
+def randn(*sizes: Any, **options: Unpack[RandomOptions]) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
-    made = _normal(sizes_of("randn", size), generator, _floating("randn", dtype), device)
-    return made.requires_grad_() if requires_grad else made
+    return _drawn("randn", normal_numbers, sizes, options)
 
 
-def rand_like(
-    input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
-) -> Tensor:
+class LikeRandomOptions(LikeOptions, total=False):
+    """Options of a tensor, and where random bits come from."""
+
+    generator: Generator | None
+
+
+def rand_like(input: Tensor, **options: Unpack[LikeRandomOptions]) -> Tensor:
     """`rand` in the shape, dtype and device of a tensor."""
-    check_tensor("rand_like", input)
-    return rand(*input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return _drawn_like("rand_like", uniform_numbers, input, options)
 
 
-def randn_like(
-    input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False
-) -> Tensor:
+def randn_like(input: Tensor, **options: Unpack[LikeRandomOptions]) -> Tensor:
     """`randn` in the shape, dtype and device of a tensor."""
-    check_tensor("randn_like", input)
-    return randn(*input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return _drawn_like("randn_like", normal_numbers, input, options)
 
 
 def randint(
-    low: int,
-    high: Any = None,
-    size: Sequence[int] | None = None,
-    *,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Place = None,
+    low: int = 0, high: Any = None, size: Sequence[int] | None = None, **options: Unpack[DrawOptions]
 ) -> Tensor:
-    """Uniform integers from ``low`` (0 if left out) up to, and without, ``high``."""
+    """Uniform integers from ``low`` (0 if left out) up to, and without, ``high``: ``randint(high, size)`` too."""
+    if size is None and isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    if high is None:
+        low, high = 0, low
     if size is None:
-        low, high, size = (0, low, high) if not isinstance(high, int) else (low, high, size)
-    if size is None:
-        fail(ArgumentError, "randint: no size given", "randint(low, high, size)")
-    made = _integers("randint", low, high, sizes_of("randint", (size,)), generator, device)
-    return cast(made, dtype or dt.int64)
+        fail(ArgumentTypeError, "randint: no size given", "randint(low, high, size)")
+    shape, generator = sizes_of("randint", (size,)), options.get("generator")
+    low, high = integers("randint", (low, high), "low and high")
+    return create(
+        "randint",
+        options,
+        lambda dtype, device: cast(integer_numbers("randint", low, high, shape, generator, device), dtype),
+        dtype=dt.int64,
+        takes=DrawOptions,
+    )
 
 
-def _integers(name: str, low: int, high: int, shape: Shape, generator: Generator | None, device: Place) -> Tensor:
+def integer_numbers(name: str, low: int, high: int, shape: Shape, generator: Generator | None, device: Place) -> Tensor:
     span = high - low
     if span <= 0:
         fail(ArgumentError, f"{name}: from {low} to {high} there is nothing to draw", "high must be above low")
+    if span > 2**63 and span != 2**64:
+        fail(ArgumentError, f"{name}: from {low} to {high} are more than 2**63 integers", "draw from fewer")
     word = cast(bits(shape, generator, device), dt.int64)
     if span <= 2**31:
         # The word's share of the span: as even as a remainder is, and no division.
         drawn = ops.shift_right(ops.mul(word, span), 32)
-    else:
-        above = ops.bitwise_and(cast(bits(shape, generator, device), dt.int64), 2**31 - 1)
-        drawn = ops.remainder(ops.add(ops.shift_left(above, 32), word), span)
+        return drawn if low == 0 else ops.add(drawn, low)
+    above = cast(bits(shape, generator, device), dt.int64)
+    drawn = ops.add(ops.shift_left(above, 32), word)
+    if span == 2**64:
+        return drawn
+    drawn = ops.bitwise_and(drawn, 2**63 - 1)
+    drawn = drawn if span == 2**63 else ops.remainder(drawn, span)
     return drawn if low == 0 else ops.add(drawn, low)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None) -> Tensor:
+def randint_like(input: Tensor, low: Any = 0, high: Any = None, **options: Unpack[LikeRandomOptions]) -> Tensor:
     """`randint` in the shape, dtype and device of a tensor."""
-    bounds = (0, low) if high is None else (low, high)
-    return randint(*bounds, tuple(input.shape), dtype=dtype or input.dtype, device=input.device)
+    check_tensor("randint_like", input)
+    low, high = (0, low) if high is None else (low, high)
+    low, high = integers("randint_like", (low, high), "low and high")
+    shape, generator = tuple(input.shape), options.get("generator")
+    return create(
+        "randint_like",
+        options,
+        lambda dtype, device: cast(integer_numbers("randint_like", low, high, shape, generator, device), dtype),
+        input.dtype,
+        input.device,
+        takes=LikeRandomOptions,
+    )
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Place = None) -> Tensor:
+def randperm(n: int, **options: Unpack[DrawOptions]) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
-    keys = cast(bits(sizes_of("randperm", (n,)), generator, device), dt.int64)
-    return cast(ops.argsort(keys, axis=0), dtype or dt.int64)
+    shape, generator = sizes_of("randperm", (n,)), options.get("generator")
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        keys = cast(bits(shape, generator, device), dt.int64)
+        return cast(ops.argsort(keys, axis=0), dtype)
+
+    return create("randperm", options, make, dtype=dt.int64, takes=DrawOptions)
 
 
 def bernoulli_bits(name: str, p: float, shape: Shape, generator: Generator | None, device: Place) -> Tensor:
@@ -161,13 +190,13 @@ def bernoulli_bits(name: str, p: float, shape: Shape, generator: Generator | Non
 
 
 @tensor_method
-def bernoulli(input: Tensor, *, p: float | None = None, generator: Generator | None = None) -> Tensor:
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element names (or p), else 0."""
     check_floating("bernoulli", input)
     shape = tuple(input.shape)
     if p is not None:
         return cast(bernoulli_bits("bernoulli", p, shape, generator, input.device), input.dtype)
-    drawn = _uniform(shape, generator, input.dtype.compute, input.device)
+    drawn = uniform_numbers(shape, generator, input.dtype.compute, input.device)
     return cast(ops.lt(drawn, input.detach()), input.dtype)
 
 
@@ -175,25 +204,41 @@ def normal(
     mean: Tensor | float = 0.0,
     std: Tensor | float = 1.0,
     size: Sequence[int] | None = None,
-    *,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Place = None,
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Normal numbers of the mean and standard deviation given, numbers or tensors."""
+    """Normal numbers of the mean and standard deviation given, numbers or tensors.
+
+    Args:
+        mean: Means; a tensor gives the result its shape, dtype and device.
+        std: Standard deviations, 0 or more.
+        size: The shape, where mean and std are numbers.
+        **options: ``generator`` and ``out``; ``dtype`` and others where mean and std are numbers.
+    """
     tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
     if size is None and not tensors:
-        fail(ArgumentError, "normal: no size given", "normal(mean, std, size)")
+        fail(ArgumentTypeError, "normal: no size given", "normal(mean, std, size)")
+    if size is not None and tensors:
+        fail(ArgumentTypeError, "normal: size given beside tensors", "their shape is the result's")
     if not isinstance(std, Tensor) and std < 0:
         fail(ArgumentError, f"normal: std={std} is negative", "give 0 or more")
-    if tensors:
-        like: Tensor = tensors[0] if len(tensors) == 1 else ops.add(tensors[0], tensors[1])
-        drawn = _normal(tuple(like.shape), generator, like.dtype, like.device)
-    else:
-        drawn = _normal(sizes_of("normal", (size or (),)), generator, _floating("normal", dtype), device)
-    return ops.add(ops.mul(drawn, std), mean)
+    generator = options.get("generator")
+    if not tensors:
+        shape = sizes_of("normal", (size or (),))
+
+        def make(dtype: DType, device: Device) -> Tensor:
+            _check_floating("normal", dtype)
+            return ops.add(ops.mul(normal_numbers(shape, generator, dtype, device), std), mean)
+
+        return create("normal", options, make, takes=DrawOptions)
+    like: Tensor = tensors[0] if len(tensors) == 1 else ops.add(tensors[0], tensors[1])
+    _check_floating("normal", like.dtype)
+    with no_grad():
+        drawn = normal_numbers(tuple(like.shape), generator, like.dtype, like.device)
+        value = ops.add(ops.mul(drawn, std), mean)
+    return create("normal", options, lambda dtype, device: value, value.dtype, value.device, takes=DrawOptions)
 
 
+@tensor_method
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
@@ -221,12 +266,12 @@ def multinomial(
     axis, place = input.ndim - 1, input.device
     if not replacement:
         # The smallest of exponential waiting times with these rates, in order.
-        waiting = ops.neg(ops.log(ops.sub(1.0, _uniform(tuple(input.shape), generator, dt.float32, place))))
+        waiting = ops.neg(ops.log(ops.sub(1.0, uniform_numbers(tuple(input.shape), generator, dt.float32, place))))
         times = ops.where(ops.gt(weights, 0), ops.div(waiting, weights), math.inf)
         return between(ops.argsort(times, axis=axis), axis, 0, num_samples)
     sums = ops.cumsum(weights, axis=axis)
     total = between(sums, axis, input.shape[-1] - 1, input.shape[-1])
-    drawn = _uniform((*input.shape[:-1], num_samples), generator, dt.float32, place)
+    drawn = uniform_numbers((*input.shape[:-1], num_samples), generator, dt.float32, place)
     marks = reshaped(ops.mul(drawn, total), (*drawn.shape, 1))
     steps = reshaped(sums, (*input.shape[:-1], 1, input.shape[-1]))
     return ops.sum(cast(ops.le(steps, marks), dt.int64), axes=(input.ndim,))
@@ -239,51 +284,3 @@ def dropout_mask(name: str, x: Tensor, p: float, training: bool, shape: Shape) -
     if not training or p == 0.0:
         return None
     return bernoulli_bits(name, 1.0 - p, shape, None, x.device)
-
-
-# In place ---------------------------------------------------------------------------------------------
-
-
-@tensor_method
-def uniform_(input: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Write uniform numbers from ``a`` up to ``b``."""
-    check_floating("uniform_", input)
-    with no_grad():
-        drawn = _uniform(tuple(input.shape), generator, input.dtype, input.device)
-        value = ops.add(ops.mul(drawn, b - a), a)
-    return copy_into(input, value, "uniform_")
-
-
-@tensor_method
-def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Write normal numbers."""
-    check_floating("normal_", input)
-    with no_grad():
-        drawn = _normal(tuple(input.shape), generator, input.dtype, input.device)
-        value = ops.add(ops.mul(drawn, std), mean)
-    return copy_into(input, value, "normal_")
-
-
-@tensor_method
-def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Write 1 with probability p, else 0."""
-    drawn = bernoulli_bits("bernoulli_", p, tuple(input.shape), generator, input.device)
-    return copy_into(input, cast(drawn, input.dtype), "bernoulli_")
-
-
-@tensor_method
-def random_(input: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Write uniform integers from ``low`` up to ``high``; with one number, from 0 up to it."""
-    bounds = (low, high) if high is not None else (0, low or 2**24)
-    drawn = _integers("random_", bounds[0], bounds[1], tuple(input.shape), generator, input.device)
-    return copy_into(input, cast(drawn, input.dtype), "random_")
-
-
-@tensor_method
-def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Write exponential numbers of a rate."""
-    check_floating("exponential_", input)
-    with no_grad():
-        drawn = _uniform(tuple(input.shape), generator, input.dtype, input.device)
-        value = ops.div(ops.log(ops.sub(1.0, drawn)), -lambd)
-    return copy_into(input, value, "exponential_")

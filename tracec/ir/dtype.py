@@ -77,6 +77,7 @@ FLOATS = (float16, bfloat16, float32, float64)
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_SHORT = {d.short: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
+_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64}
 
 
 def by_name(name: str) -> DType:
@@ -112,6 +113,11 @@ def of_scalar(value: bool | int | float) -> DType:
     if isinstance(value, (bool, np.bool_)):
         return bool_
     return int64 if isinstance(value, (int, np.integer)) else float64
+
+
+def of_python(dtype: Any) -> Any:
+    """The dtype that one of Python's types of numbers stands for; anything else as it is."""
+    return _BY_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
 
 
 def promote(a: DType, b: DType) -> DType:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, DeviceError
+from tracec.record.state import STATE
 
 _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
 
@@ -23,6 +24,13 @@ class _Current:
 class Device(str):
     """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
 
+    Within ``with tracec.device("cuda"):`` it is where new tensors go that no device is named for.
+
+    Args:
+        device: A name, or the number of a CUDA device.
+        index: The number, where the name does not have it.
+        type: The name, given as a keyword.
+
     Attributes:
         type: ``cpu`` or ``cuda``.
         index: Number of the CUDA device; None for the CPU.
@@ -31,11 +39,15 @@ class Device(str):
     type: str
     index: int | None  # type: ignore[assignment]
 
-    def __new__(cls, device: str | Device, index: int | None = None) -> Device:
+    def __new__(cls, device: str | int | Device = "", index: int | None = None, *, type: str = "") -> Device:
         if isinstance(device, Device) and index is None:
             return device
+        device = device if device != "" else type
+        if isinstance(device, int) and not isinstance(device, bool):
+            return cls("cuda", device)
         if not isinstance(device, str):
-            raise ArgumentTypeError(f"device: takes a name, {type(device).__name__} given", hint="'cpu' or 'cuda:0'")
+            given = device.__class__.__name__
+            raise ArgumentTypeError(f"device: takes a name, {given} given", hint="'cpu' or 'cuda:0'")
         kind, _, number = device.partition(":")
         number = str(index) if index is not None else number
         if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
@@ -59,6 +71,13 @@ class Device(str):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Device, (str(self),)
+
+    def __enter__(self) -> Device:
+        STATE.devices = (*STATE.devices, self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        STATE.devices = STATE.devices[:-1]
 
 
 CPU = Device("cpu")
@@ -152,6 +171,16 @@ def _index_of(device: str) -> int:
     return Device(device).index or 0
 
 
+def get_default_device() -> Device:
+    """Where new tensors go that no device is named for."""
+    return STATE.devices[-1] if STATE.devices else STATE.device or CPU
+
+
+def set_default_device(device: str | int | Device | None) -> None:
+    """Let new tensors of this thread go to a device where none is named; None is the CPU again."""
+    STATE.device = None if device is None else Device(device)
+
+
 def device_of(array: Any) -> Device:
     """The device that an array lives on."""
     if isinstance(array, np.ndarray):
@@ -169,6 +198,27 @@ def to_device(array: Any, device: str) -> Any:
     xp = module(device)
     with on(device):
         return xp.asarray(array)
+
+
+def pinned(array: Any) -> Any:
+    """A copy of a NumPy array in memory that the system does not move, from which copies to a GPU are fast.
+
+    Raises:
+        DeviceError: there is no CUDA device to pin memory for.
+    """
+    cupy = module(f"cuda:{_Current.index}")
+    memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+    copy = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def is_pinned(array: Any) -> bool:
+    """Whether an array lies in memory that `pinned` gave."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    owner = array.obj if isinstance(array, memoryview) else array
+    return type(owner).__name__ == "PinnedMemoryPointer"
 
 
 #: Numbers that programs use again and again, on their devices: a copy to a GPU takes as long as an operation.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeEr
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.source import caller
+from tracec.record import legacy
 from tracec.record.backend import CPU, Device, to_device
+from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
+from tracec.record.form import in_format
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, pass_through
 
@@ -166,97 +169,145 @@ class Conversion(Cell):
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """The tensor in another element type or on another device; itself where nothing changes.
 
+        Forms: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``, each with ``non_blocking`` and ``copy`` after
+        it, and all of them by name.
+
         Args:
             *args: A dtype, a device, both, or another tensor to take both from.
-            **kwargs: ``dtype``, ``device``, ``copy``; ``non_blocking`` has no effect.
+            **kwargs: ``dtype``, ``device``, ``other``; ``copy`` for a copy in any case; ``memory_format``;
+                ``non_blocking`` changes nothing, since copies to a device are queued behind what uses them.
         """
-        dtype, device, copy = _target(args, kwargs)
+        wanted = _target(args, kwargs)
         result: Any = self
-        if device is not None and device != self._device:
-            result = move(self, device)
-        if dtype is not None and result._array.dtype != dtype.numpy:
-            result = ops.cast(result, dtype=dtype)
-        unchanged = result is self
-        return result.clone() if copy and unchanged else result  # type: ignore[no-any-return]
+        if wanted.device is not None and wanted.device != self._device:
+            result = move(self, wanted.device)
+        if wanted.dtype is not None and result._array.dtype != wanted.dtype.numpy:
+            result = ops.cast(result, dtype=wanted.dtype)
+        if wanted.memory_format is not None:
+            result = in_format("to", result, wanted.memory_format)
+        return own(result) if wanted.copy and result is self else result
 
-    def type(self, dtype: DType | None = None) -> Any:
-        """The tensor in another element type; without one, the name of its own."""
-        return self.to(dtype) if dtype is not None else f"tracec.{dt.of_numpy(self._array.dtype).name}"
+    def _cast(self, dtype: DType, memory_format: Any) -> Tensor:
+        result: Any = self if self._array.dtype == dtype.numpy else ops.cast(self, dtype=dtype)
+        return result if memory_format is None else in_format("to", result, memory_format)
+
+    def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
+        """The tensor in another element type; without one, PyTorch's name of its own, ``torch.FloatTensor``.
+
+        Args:
+            dtype: An element type, or a type of tensors such as ``tracec.cuda.FloatTensor`` or its name.
+            non_blocking: As in `to`.
+
+        Raises:
+            ArgumentTypeError: it is no type.
+        """
+        own_type = dt.of_numpy(self._array.dtype)
+        if dtype is None:
+            return legacy.name_of(own_type, self._device.type)
+        if isinstance(dtype, DType) or dt.of_python(dtype) is not dtype:
+            return self.to(dt.of_python(dtype))
+        wanted, device = legacy.meant("type", dtype)
+        return self.to(device=None if device == self._device.type else device, dtype=wanted)
 
     def type_as(self, other: Tensor) -> Tensor:
-        """The tensor in the element type of another."""
-        return self.to(other.dtype)
+        """The tensor in the element type of another, and on its device."""
+        return self.to(other)
 
-    def cpu(self) -> Tensor:
+    def cpu(self, memory_format: Any = None) -> Tensor:
         """The tensor on the CPU."""
-        return self.to("cpu")
+        return self.to("cpu", memory_format=memory_format)
 
-    def cuda(self, device: builtins.int | str | None = None, non_blocking: builtins.bool = False) -> Tensor:
+    def cuda(
+        self,
+        device: builtins.int | str | None = None,
+        non_blocking: builtins.bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
         """The tensor on a CUDA device."""
-        return self.to(f"cuda:{device}" if isinstance(device, builtins.int) else device or "cuda")
+        return self.to("cuda" if device is None else device, memory_format=memory_format)
 
-    def float(self) -> Tensor:
+    def float(self, memory_format: Any = None) -> Tensor:
         """The tensor as float32."""
-        return self.to(dt.float32)
+        return self._cast(dt.float32, memory_format)
 
-    def double(self) -> Tensor:
+    def double(self, memory_format: Any = None) -> Tensor:
         """The tensor as float64."""
-        return self.to(dt.float64)
+        return self._cast(dt.float64, memory_format)
 
-    def half(self) -> Tensor:
+    def half(self, memory_format: Any = None) -> Tensor:
         """The tensor as float16."""
-        return self.to(dt.float16)
+        return self._cast(dt.float16, memory_format)
 
-    def bfloat16(self) -> Tensor:
+    def bfloat16(self, memory_format: Any = None) -> Tensor:
         """The tensor as bfloat16."""
-        return self.to(dt.bfloat16)
+        return self._cast(dt.bfloat16, memory_format)
 
-    def long(self) -> Tensor:
+    def long(self, memory_format: Any = None) -> Tensor:
         """The tensor as int64."""
-        return self.to(dt.int64)
+        return self._cast(dt.int64, memory_format)
 
-    def int(self) -> Tensor:
+    def int(self, memory_format: Any = None) -> Tensor:
         """The tensor as int32."""
-        return self.to(dt.int32)
+        return self._cast(dt.int32, memory_format)
 
-    def short(self) -> Tensor:
+    def short(self, memory_format: Any = None) -> Tensor:
         """The tensor as int16."""
-        return self.to(dt.int16)
+        return self._cast(dt.int16, memory_format)
 
-    def char(self) -> Tensor:
+    def char(self, memory_format: Any = None) -> Tensor:
         """The tensor as int8."""
-        return self.to(dt.int8)
+        return self._cast(dt.int8, memory_format)
 
-    def byte(self) -> Tensor:
+    def byte(self, memory_format: Any = None) -> Tensor:
         """The tensor as uint8."""
-        return self.to(dt.uint8)
+        return self._cast(dt.uint8, memory_format)
 
-    def bool(self) -> Tensor:
+    def bool(self, memory_format: Any = None) -> Tensor:
         """The tensor as bool: whether elements are not zero."""
-        return self.to(dt.bool_)
+        return self._cast(dt.bool_, memory_format)
 
 
-def _target(args: Any, kwargs: dict[str, Any]) -> tuple[DType | None, Device | None, bool]:
-    dtype, device, copy = kwargs.pop("dtype", None), kwargs.pop("device", None), kwargs.pop("copy", False)
-    kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
-    other = kwargs.pop("other", None)
-    if kwargs:
-        raise ArgumentTypeError(f"to: no argument named {', '.join(kwargs)}", hint="dtype, device, copy", where=_at())
-    for a in (*args, other):
+class _Target(NamedTuple):
+    """What `Conversion.to` is asked for."""
+
+    dtype: DType | None
+    device: Device | None
+    copy: bool
+    memory_format: Any
+
+
+#: What follows the dtype, device or tensor by position.
+_AFTER = ("non_blocking", "copy")
+
+
+def _target(args: Any, kwargs: dict[str, Any]) -> _Target:
+    known = ("dtype", "device", "other", *_AFTER, "memory_format")
+    unknown = [k for k in kwargs if k not in known]
+    if unknown:
+        raise ArgumentTypeError(f"to: no argument named {unknown[0]!r}", hint=f"it takes {', '.join(known)}")
+    dtype, device = kwargs.get("dtype"), kwargs.get("device")
+    flags: list[Any] = []
+    for a in (*args, kwargs.get("other")):
+        meant = dt.of_python(a)
         if isinstance(a, Cell):
             dtype, device = dt.of_numpy(a._array.dtype), a._device
-        elif isinstance(a, DType):
-            dtype = a
-        elif isinstance(a, str):
+        elif isinstance(meant, DType):
+            dtype = meant
+        elif isinstance(a, bool) and len(flags) < len(_AFTER):
+            flags.append(a)
+        elif isinstance(a, (str, int)) and not isinstance(a, bool):
             device = a
-        elif a is not None and not isinstance(a, bool):
+        elif a is not None:
             raise ArgumentTypeError(
                 f"to: {type(a).__name__} is neither a dtype nor a device",
                 hint="e.g. tracec.float32, 'cpu'",
                 where=_at(),
             )
-    return dtype, None if device is None else Device(device), copy
+    dtype = dt.of_python(dtype)
+    if dtype is not None and not isinstance(dtype, DType):
+        raise ArgumentTypeError(f"to: {type(dtype).__name__} is no element type", hint="e.g. tracec.float32")
+    copy = dict(zip(_AFTER, flags, strict=False)).get("copy", kwargs.get("copy", False))
+    return _Target(dtype, None if device is None else Device(device), bool(copy), kwargs.get("memory_format"))
 
 
 def _copy(x: Cell, device: Device) -> Any:

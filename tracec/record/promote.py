@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.errors import DTypeError
+from tracec.errors import ArgumentTypeError, DTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import OPERATORS, Operator
@@ -102,6 +102,30 @@ def set_default_float(dtype: DType) -> None:
 def result_type_of(a: Any, b: Any) -> DType:
     """The element type of a result of two operands, tensors or Python scalars."""
     return result_type([_operand(a), _operand(b)])
+
+
+#: Categories of element types, by kind: what holds all values of the ones below.
+_CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether results of one element type may be written into tensors of another: its category is not lower."""
+    return _CATEGORIES[from_.kind] <= _CATEGORIES[to.kind]
+
+
+def promote_types(type1: DType, type2: DType) -> DType:
+    """The smallest element type that holds the values of both, by PyTorch's table.
+
+    Raises:
+        ArgumentTypeError: they are no element types.
+        DTypeError: there is no common type.
+    """
+    for given in (type1, type2):
+        if not isinstance(given, DType):
+            raise ArgumentTypeError(
+                f"promote_types: takes element types, {type(given).__name__} given", hint="e.g. tracec.float32"
+            )
+    return dt.promote(type1, type2)
 
 
 def _operand(x: Any) -> Operand:

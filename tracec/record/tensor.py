@@ -15,7 +15,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.operator import set_default_builder
 from tracec.ir.source import caller
 from tracec.record import backward as going_back
-from tracec.record import promote
+from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
 from tracec.record.backend import Device
 from tracec.record.call import forget_calls
@@ -23,6 +23,7 @@ from tracec.record.cell import Changes, Storage, alias, new_tensor, set_tensor_c
 from tracec.record.conversion import Conversion
 from tracec.record.differentiation import Differentiation
 from tracec.record.dispatch import apply
+from tracec.record.form import contiguous_format, in_format, lies_in, preserve_format
 from tracec.record.indexing import Indexing
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
@@ -54,22 +55,16 @@ class Size(tuple[int, ...]):
 class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
     """An n-dimensional array of one element type.
 
-    ``Tensor(data)`` makes float32 tensors of nested lists; `tracec.tensor` keeps the element type of the data.
+    ``Tensor(data)`` makes float32 tensors of nested lists, ``Tensor(2, 3)`` one of these sizes; `tracec.tensor`
+    keeps the element type of the data.
     Functions of `tracec` that take a tensor first are methods too.
     """
 
-    def __init__(self, data: Any = (), *, requires_grad: bool = False) -> None:
-        try:
-            array = np.array(data.detach() if isinstance(data, Tensor) else data, promote.DEFAULT_FLOAT.numpy)
-        except (TypeError, ValueError):
-            raise ArgumentTypeError(
-                f"Tensor: cannot make a tensor of this {type(data).__name__}",
-                hint="give numbers, or lists of numbers that all have one length",
-            ) from None
-        self._storage, self._array = Storage(array), array
+    def __init__(self, *args: Any, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> None:
+        place = None if device is None else Device(device)
+        made = legacy.made("Tensor", promote.DEFAULT_FLOAT, place, args, kwargs)
+        self._storage, self._array, self._steps, self._device = made._storage, made._array, made._steps, made._device
         self._requires_grad = requires_grad
-        if STATE.recorder is not None:
-            STATE.recorder.adopt(self, isinstance(data, np.ndarray))
 
     _apply_operator = staticmethod(apply)
 
@@ -135,9 +130,9 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
         return steps if dim is None else steps[dim]
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
-        return bool(self._array.flags.c_contiguous)
+    def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
+        """Whether the elements lie in row-major order, or that of a memory format, without gaps."""
+        return lies_in(self, memory_format)
 
     def is_floating_point(self) -> bool:
         """Whether the elements are floats."""
@@ -224,11 +219,17 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy in memory of its own; gradients flow through."""
-        return going_back.own(self)
+        made = going_back.own(self)
+        return made if memory_format is None else in_format("clone", made, memory_format)
 
-    def contiguous(self, memory_format: Any = None) -> Tensor:
-        """Itself where the elements lie in row-major order, else a copy that does."""
-        return self if self._array.flags.c_contiguous else going_back.own(self)
+    def contiguous(self, memory_format: Any = contiguous_format) -> Tensor:
+        """Itself where the elements lie in row-major order, or that of a memory format, else a copy that does."""
+        if memory_format is preserve_format:
+            raise ArgumentError(
+                "contiguous: preserve memory format is unsupported by the contiguous operator",
+                hint="use tracec.contiguous_format or tracec.channels_last",
+            )
+        return in_format("contiguous", self, memory_format)
 
     # Writing ------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from tracec.record.backend import to_device
 from tracec.record.call import Call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.dispatch import apply, cast
+from tracec.record.promote import can_cast
 from tracec.record.state import STATE
 from tracec.record.tape import Overwritten, edge_of, no_grad, pass_through, root_of
 
@@ -78,8 +79,7 @@ def assign(x: Tensor, value: Any, name: str) -> Tensor:
         )
     if given.dtype != own.dtype:
         was, is_ = dt.of_numpy(given.dtype), dt.of_numpy(own.dtype)
-        rank = "buif"
-        if max(rank.index(was.kind), 1) > max(rank.index(is_.kind), 1) or (is_.kind == "b") != (was.kind == "b"):
+        if not can_cast(was, is_):
             raise DTypeError(
                 f"{name}: result type {was.name} can't be cast to the desired output type {is_.name}",
                 hint=f"cast the tensor with .to(tracec.{was.name}) first, or use the operation that makes a new one",

@@ -1,0 +1,187 @@
+"""New tensors of numbers in order: ranges, the identity, positions in matrices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Unpack
+
+import numpy as np
+
+from tracec import ops
+from tracec.errors import ArgumentError, DTypeError
+from tracec.functions.common import check_number, fail, integers, iota, sizes_of
+from tracec.functions.options import Options, OutOptions, create, dtype_of
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.ir.source import warn
+from tracec.record import promote
+from tracec.record.backend import Device
+from tracec.record.create import of_numbers
+from tracec.record.tensor import Tensor
+
+Number = int | float | Tensor
+
+
+def _numbers(name: str, **given: Any) -> list[int | float]:
+    """Arguments as Python numbers.
+
+    Raises:
+        ArgumentTypeError: one is no number.
+    """
+    found = []
+    for what, value in given.items():
+        check_number(name, value, what)
+        found.append(value.item() if isinstance(value, (Tensor, np.generic)) else value)
+    return found
+
+
+def arange(start: Number, end: Number | None = None, step: Number = 1, **options: Unpack[OutOptions]) -> Tensor:
+    """``start, start + step, …`` up to ``end``, which is left out; with one argument, from 0 up to it.
+
+    The element type is int64 where all arguments are integers, else the floating type of new tensors.
+
+    Raises:
+        ArgumentError: the step is 0, or leads away from the end; the range is not finite.
+        DTypeError: the element type is bool.
+    """
+    if end is None:
+        start, end = 0, start
+    first, last, by = _numbers("arange", start=start, end=end, step=step)
+    whole = not any(isinstance(v, float) for v in (first, last, by))
+    default = dt.int64 if whole else promote.DEFAULT_FLOAT
+    count = _count("arange", first, last, by, dtype_of("arange", options.get("dtype")) or default)
+    return create(
+        "arange",
+        options,
+        lambda dtype, device: _progression("arange", first, by, count, dtype, device),
+        dtype=default,
+        takes=OutOptions,
+    )
+
+
+def range(start: Number, end: Number, step: Number = 1, **options: Unpack[OutOptions]) -> Tensor:
+    """`arange` with its end included, floating; deprecated in PyTorch, since Python's ``range`` leaves the end out."""
+    warn("range: deprecated; use tracec.arange, which leaves the end out as Python's range does", UserWarning)
+    first, last, by = _numbers("range", start=start, end=end, step=step)
+    _check_range("range", first, last, by)
+    count = math.floor((last - first) / by) + 1
+    return create(
+        "range",
+        options,
+        lambda dtype, device: _progression("range", first, by, count, dtype, device),
+        takes=OutOptions,
+    )
+
+
+def _check_range(name: str, first: float, last: float, by: float) -> None:
+    if not (math.isfinite(first) and math.isfinite(last) and math.isfinite(by)):
+        fail(ArgumentError, f"{name}: unsupported range: {first} to {last} by {by}", "give finite numbers")
+    if by == 0:
+        fail(ArgumentError, f"{name}: step must be nonzero", "give a step that leads from start to end")
+    if (last - first) * by < 0:
+        fail(
+            ArgumentError,
+            f"{name}: upper bound and lower bound inconsistent with step sign: step {by} does not lead from {first} "
+            f"to {last}",
+            "change its sign",
+        )
+
+
+def _count(name: str, first: float, last: float, by: float, dtype: DType) -> int:
+    _check_range(name, first, last, by)
+    if dtype is dt.int64:
+        # PyTorch cuts the bounds to integers first for int64, and for no other type.
+        first, last, by = int(first), int(last), int(by)
+        _check_range(name, first, last, by)
+    if isinstance(first, int) and isinstance(last, int) and isinstance(by, int):
+        return -((first - last) // by)
+    return math.ceil((last - first) / by)
+
+
+def _progression(name: str, first: float, by: float, count: int, dtype: DType, device: Device) -> Tensor:
+    """``first + i · by`` for each i below the count."""
+    if dtype is dt.bool_:
+        fail(DTypeError, f"{name}: not implemented for bool", "use an integer or a floating type")
+    place = str(device)
+    whole = isinstance(first, int) and isinstance(by, int)
+    exact = whole and dtype.itemsize >= 4 and abs(first) + abs(by) * count < 2**24
+    if dtype.is_floating_point and not exact:
+        i = ops.iota(shape=(count,), axis=0, dtype=dt.float64, device=place)
+        return ops.cast(ops.add(ops.mul(i, float(by)), float(first)), dtype=dtype)
+    made = ops.iota(shape=(count,), axis=0, dtype=dtype, device=place)
+    made = made if by == 1 else ops.mul(made, int(by))
+    return made if first == 0 else ops.add(made, int(first))
+
+
+def _steps(name: str, steps: Any) -> int:
+    (found,) = integers(name, (steps,), "steps")
+    if found < 0:
+        fail(ArgumentError, f"{name}: number of steps must be non-negative, steps={found}", "give 0 or more")
+    return found
+
+
+def _even(start: float, end: float, steps: int, dtype: DType, device: Device) -> Tensor:
+    """Numbers at equal distances, as float64; between integers where the element type is one."""
+    if not dtype.is_floating_point:
+        start, end = int(start), int(end)
+    i = ops.iota(shape=(steps,), axis=0, dtype=dt.float64, device=str(device))
+    by = (end - start) / max(steps - 1, 1)
+    # The second half is counted back from the end, so that both ends are exact.
+    up, down = ops.add(ops.mul(i, by), float(start)), ops.add(ops.mul(ops.sub(i, steps - 1), by), float(end))
+    return ops.where(ops.lt(i, steps // 2 or 1), up, down)
+
+
+def linspace(start: Number, end: Number, steps: int, **options: Unpack[OutOptions]) -> Tensor:
+    """So many numbers at equal distances from ``start`` to ``end``, both included."""
+    first, last = _numbers("linspace", start=start, end=end)
+    count = _steps("linspace", steps)
+    return create(
+        "linspace",
+        options,
+        lambda dtype, device: ops.cast(_even(first, last, count, dtype, device), dtype=dtype),
+        takes=OutOptions,
+    )
+
+
+def logspace(start: Number, end: Number, steps: int, base: float = 10.0, **options: Unpack[OutOptions]) -> Tensor:
+    """``base`` to the powers that `linspace` gives."""
+    first, last = _numbers("logspace", start=start, end=end)
+    count = _steps("logspace", steps)
+    return create(
+        "logspace",
+        options,
+        lambda dtype, device: ops.cast(ops.pow(float(base), _even(first, last, count, dtype, device)), dtype=dtype),
+        takes=OutOptions,
+    )
+
+
+def eye(n: int, m: int | None = None, **options: Unpack[OutOptions]) -> Tensor:
+    """A matrix with ones on its diagonal."""
+    rows, columns = sizes_of("eye", (n, n if m is None else m))
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        like = ops.full(0, (), dtype, str(device))
+        on = ops.eq(iota((rows, 1), 0, dt.int64, like), iota((1, columns), 1, dt.int64, like))
+        return ops.cast(on, dtype=dtype)
+
+    return create("eye", options, make, takes=OutOptions)
+
+
+def _indices(name: str, positions: Any, row: int, col: int, offset: int, options: Any) -> Tensor:
+    rows, columns = sizes_of(name, (row, col))
+    (shift,) = integers(name, (offset,), "offset")
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        return of_numbers(np.stack(positions(rows, shift, columns)).astype(dtype.numpy)).to(device)
+
+    return create(name, options, make, dtype=dt.int64, takes=Options)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, **options: Unpack[Options]) -> Tensor:
+    """Positions on and below a diagonal: a row of row numbers and one of columns."""
+    return _indices("tril_indices", np.tril_indices, row, col, offset, options)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, **options: Unpack[Options]) -> Tensor:
+    """Positions on and above a diagonal: a row of row numbers and one of columns."""
+    return _indices("triu_indices", np.triu_indices, row, col, offset, options)
