@@ -19,8 +19,8 @@ from tracec.functions.common import (
     one_axis,
     reshaped,
 )
-from tracec.functions.creation import triu_indices
 from tracec.functions.linalg import matmul
+from tracec.functions.ranges import triu_indices
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
