@@ -72,6 +72,10 @@ class ArgumentError(TracecError, ValueError, RuntimeError):
     """An argument has a value that the operator does not take."""
 
 
+class UnsupportedError(TracecError, NotImplementedError, ValueError):
+    """A mode is not known, or one that the operator does not have for such operands."""
+
+
 class ArgumentTypeError(TracecError, TypeError):
     """An argument has a Python type that the operator does not take."""
 

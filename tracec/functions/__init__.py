@@ -26,6 +26,16 @@ from tracec.functions.activation import (
     softsign,
     tanhshrink,
 )
+from tracec.functions.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+)
 from tracec.functions.arithmetic import (
     abs,
     absolute,
@@ -101,6 +111,7 @@ from tracec.functions.convolution import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
+    conv_transpose3d,
     linear,
 )
 from tracec.functions.correlation import (
@@ -228,6 +239,10 @@ from tracec.functions.norms import (
     pdist,
     renorm,
 )
+from tracec.functions.padding import (
+    constant_pad_nd,
+    pad,
+)
 from tracec.functions.pointwise import (
     acos,
     acosh,
@@ -272,13 +287,15 @@ from tracec.functions.pointwise import (
     xlogy,
 )
 from tracec.functions.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool1d,
     max_pool2d,
+    max_pool3d,
 )
 from tracec.functions.random import (
     bernoulli,
@@ -347,7 +364,6 @@ from tracec.functions.shape import (
     moveaxis,
     movedim,
     narrow,
-    pad,
     permute,
     ravel,
     repeat,
@@ -367,6 +383,11 @@ from tracec.functions.shape import (
     unsqueeze,
     view,
     view_as,
+)
+from tracec.functions.unpooling import (
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 
 __all__ = [
@@ -399,7 +420,9 @@ __all__ = [
     "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",
     "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as", "broadcast_to",
     "broadcast_tensors", "repeat", "tile", "repeat_interleave", "flip", "fliplr", "flipud", "rot90", "roll",
-    "narrow", "select", "pad",
+    "narrow", "select",
+    # padding
+    "constant_pad_nd", "pad",
     # joining
     "cat", "concat", "concatenate", "stack", "hstack", "vstack", "split", "chunk", "tensor_split", "unbind",
     "meshgrid",
@@ -429,9 +452,12 @@ __all__ = [
     "binary_cross_entropy_with_logits", "kl_div", "one_hot",
     # convolution
     "linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d",
     # pooling
-    "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d",
+    "lp_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d",
+    "max_unpool2d", "max_unpool3d",
     # attention
     "scaled_dot_product_attention",
 ]  # fmt: skip

@@ -12,6 +12,8 @@ from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeErro
 from tracec.ir import types
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
+from tracec.record.backend import to_device
+from tracec.record.create import of_numbers
 from tracec.record.tensor import Tensor
 
 Scalar = bool | int | float
@@ -164,3 +166,16 @@ def iota(shape: Shape, axis: int, dtype: DType, like: Tensor) -> Tensor:
 def filled(value: Scalar, like: Tensor, shape: Shape | None = None, dtype: DType | None = None) -> Tensor:
     """One value everywhere, in the shape and dtype of ``like`` where not told otherwise."""
     return ops.full(value, tuple(like.shape) if shape is None else shape, dtype or like.dtype, str(like.device))
+
+
+def table(values: Any, dtype: DType, like: Tensor) -> Tensor:
+    """Numbers that hang on shapes and options alone, as a tensor on the device of ``like``.
+
+    In a recorded function they are constants.
+
+    Args:
+        values: A NumPy array that nobody writes to later, or nested lists.
+        dtype: Element type.
+        like: Where this tensor is, they are.
+    """
+    return of_numbers(to_device(np.ascontiguousarray(values, dtype.numpy), like.device))

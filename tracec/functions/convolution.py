@@ -194,8 +194,29 @@ def conv_transpose2d(
         output_padding: Added to one side of the result, to choose among the sizes that convolve to the input's.
         groups: Blocks of channels that do not mix.
         dilation: Steps between the elements of a window.
+
+    Returns:
+        Shape ``(N, O, H', W')`` with ``H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1``.
+
+    Raises:
+        ShapeError: channels do not fit, or nothing is left of a size.
+        ArgumentError: output_padding is not smaller than stride or dilation.
     """
     return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """Transposed convolution over three axes; arguments as in `conv_transpose2d`."""
+    return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def _transposed(
@@ -212,24 +233,63 @@ def _transposed(
 ) -> Tensor:
     check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
     check_ndim(name, weight, (n + 2,), f"(C, O / groups, …) with {n} spatial axes", "weight")
+    if x.dtype is not weight.dtype:
+        fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
     channels = weight.shape[1] * groups
     _check_bias(name, bias, channels)
+    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+    _check_transposed_channels(name, batched, weight, groups)
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     cut, extra = per_axis(name, padding, n, "padding"), per_axis(name, output_padding, n, "output_padding")
-    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+    _check_geometry(name, stride=steps, dilation=spread)
+    for axis, (c, e) in enumerate(zip(cut, extra, strict=True)):
+        if c < 0 or not 0 <= e < max(steps[axis], spread[axis]):
+            fail(
+                ArgumentError,
+                f"{name}: padding={cut} and output_padding={extra} with stride {steps} and dilation {spread}",
+                "neither is negative, and output_padding is smaller than stride or dilation",
+            )
+    # What output_padding adds is less cut off behind; what it adds beyond that and lies past the last step is zeros.
+    high = tuple(max(c - e, 0) for c, e in zip(cut, extra, strict=True))
+    zeros = tuple(max(e - c - (s - 1), 0) for c, e, s in zip(cut, extra, steps, strict=True))
     sizes = tuple(
         (batched.shape[2 + i] - 1) * steps[i] - 2 * cut[i] + spread[i] * (weight.shape[2 + i] - 1) + extra[i] + 1
         for i in range(n)
     )
+    if any(s - z < 1 for s, z in zip(sizes, zeros, strict=True)):
+        fail(ShapeError, f"{name}: the result of input {tuple(x.shape)} has sizes {sizes}", "use less padding")
     y = ops.conv_input_grad(
         batched,
         weight,
-        shape=(batched.shape[0], channels, *sizes),
+        shape=(batched.shape[0], channels, *(s - z for s, z in zip(sizes, zeros, strict=True))),
         stride=steps,
-        padding=tuple((c, c) for c in cut),
+        padding=tuple(zip(cut, high, strict=True)),
         dilation=spread,
         groups=groups,
     )
+    if any(zeros):
+        y = ops.pad(y, low=(0,) * (n + 2), high=(0, 0, *zeros), value=0)
     if bias is not None:
         y = ops.add(y, reshaped(bias, (1, channels) + (1,) * n))
     return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))
+
+
+def _check_geometry(name: str, **given: tuple[int, ...]) -> None:
+    for what, values in given.items():
+        if any(v < 1 for v in values):
+            fail(ArgumentError, f"{name}: {what}={values} is not positive", "give 1 or more for each spatial axis")
+
+
+def _check_transposed_channels(name: str, x: Tensor, weight: Tensor, groups: int) -> None:
+    if groups < 1 or weight.shape[0] % groups:
+        fail(
+            ArgumentError,
+            f"{name}: {weight.shape[0]} input channels do not divide into {groups} groups",
+            "the weight is (C, O / groups, …)",
+        )
+    if x.shape[1] != weight.shape[0]:
+        fail(
+            ShapeError,
+            f"{name}: input has {x.shape[1]} channels, weight of shape {tuple(weight.shape)} takes {weight.shape[0]}",
+            "the weight is (C, O / groups, …)",
+        )

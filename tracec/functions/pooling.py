@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.common import check_floating, check_ndim, fail, filled, iota, per_axis, reshaped
-from tracec.functions.linalg import matmul
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.arithmetic import div
+from tracec.functions.common import check_floating, check_ndim, check_tensor, fail, iota, per_axis, reshaped, table
 from tracec.functions.reduction import pick_along
-from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
@@ -19,60 +21,84 @@ from tracec.record.tensor import Tensor
 Sizes = int | Sequence[int]
 
 
-class _Pool:
-    """Windows of a pooling: their parameters, checked, and the padding that makes them fit."""
+class Pool:
+    """Windows of a pooling: their parameters, checked, and the padding that makes them fit.
+
+    Attributes:
+        counts: How many windows there are along each spatial axis.
+        high: Padding behind the elements: what the last windows need, and what was asked for.
+    """
 
     def __init__(
-        self, name: str, n: int, x: Tensor, kernel: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes
+        self,
+        name: str,
+        n: int,
+        x: Tensor,
+        kernel: Sizes,
+        stride: Sizes | None,
+        padding: Sizes,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
     ) -> None:
-        check_floating(name, x)
         check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
         self.n = n
         self.kernel = per_axis(name, kernel, n, "kernel_size")
-        self.stride = self.kernel if stride is None or stride == () else per_axis(name, stride, n, "stride")
+        self.stride = self.kernel if stride is None or stride in ((), []) else per_axis(name, stride, n, "stride")
         self.padding = per_axis(name, padding, n, "padding")
         self.dilation = per_axis(name, dilation, n, "dilation")
         self.sizes: Shape = tuple(x.shape[-n:])
         for what, given in (("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)):
             if min(given) < 1:
                 fail(ArgumentError, f"{name}: {what}={given} is not positive", "give 1 or more for each spatial axis")
-        for p, k in zip(self.padding, self.kernel, strict=True):
-            if p < 0 or 2 * p > k:
-                fail(
-                    ArgumentError,
-                    f"{name}: padding {self.padding} does not go with kernel_size {self.kernel}",
-                    "padding is at most half of the window",
-                )
-        for s, p, k, d in zip(self.sizes, self.padding, self.kernel, self.dilation, strict=True):
-            if s + 2 * p < d * (k - 1) + 1:
-                fail(
-                    ShapeError,
-                    f"{name}: window {self.kernel} does not fit in input of shape {tuple(x.shape)}",
-                    "use a smaller window, or padding",
-                )
+        if any(p < 0 or 2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            fail(
+                ArgumentError,
+                f"{name}: padding {self.padding} does not go with kernel_size {self.kernel}",
+                "padding is at most half of the window",
+            )
+        spans = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+        self.counts = self._count(spans, ceil_mode)
+        if min(self.counts) < 1 or 0 in self.sizes:
+            fail(
+                ShapeError,
+                f"{name}: window {self.kernel} does not fit in input of shape {tuple(x.shape)}",
+                "use a smaller window, or padding",
+            )
+        ends = ((c - 1) * step + span for c, step, span in zip(self.counts, self.stride, spans, strict=True))
+        self.high = tuple(
+            max(end - size - p, 0 if ceil_mode else p)
+            for end, size, p in zip(ends, self.sizes, self.padding, strict=True)
+        )
 
-    def high(self, ceil_mode: bool) -> Shape:
-        """Padding after the elements; rounding up adds what the last window, begun inside, lacks."""
+    def _count(self, spans: Shape, ceil_mode: bool) -> Shape:
         found = []
-        for s, p, k, d, step in zip(self.sizes, self.padding, self.kernel, self.dilation, self.stride, strict=True):
-            room = s + 2 * p - (d * (k - 1) + 1)
-            count = -(-room // step) if ceil_mode else room // step
-            if ceil_mode and count * step >= s + p:
-                count -= 1
-            found.append(max(count * step + d * (k - 1) + 1 - s - p, p if not ceil_mode else 0))
+        for size, p, span, step in zip(self.sizes, self.padding, spans, self.stride, strict=True):
+            count = (size + 2 * p - span + (step - 1 if ceil_mode else 0)) // step + 1
+            # A window that begins behind the elements and their padding in front has nothing to look at.
+            found.append(count - 1 if ceil_mode and (count - 1) * step >= size + p else count)
         return tuple(found)
 
-    def windows(self, x: Tensor, value: float, high: Shape) -> Tensor:
-        """(..., counts, kernel) of the input, padded by a value."""
+    def windows(self, x: Tensor, value: float) -> Tensor:
+        """(..., *counts, *kernel) of the input, padded by a value."""
         lead = (0,) * (x.ndim - self.n)
-        if any(self.padding) or any(high):
-            x = ops.pad(x, low=lead + self.padding, high=lead + high, value=value)
+        if any(self.padding) or any(self.high):
+            x = ops.pad(x, low=lead + self.padding, high=lead + self.high, value=value)
         return ops.windows(x, size=self.kernel, stride=self.stride, dilation=self.dilation)
 
-    @property
-    def axes(self) -> range:
-        """The windows' own axes, counted from the end."""
-        return range(-self.n, 0)
+    def elements(self, count_include_pad: bool) -> Any:
+        """How many elements each window counts, as an array of shape ``counts``, or the number if it is one."""
+        along = []
+        for size, p, k, step, count in zip(
+            self.sizes, self.padding, self.kernel, self.stride, self.counts, strict=True
+        ):
+            start = np.arange(count) * step - p
+            stop = np.minimum(start + k, size + p)
+            if not count_include_pad:
+                start, stop = np.maximum(start, 0), np.minimum(stop, size)
+            along.append(stop - start)
+        if all((a == a[0]).all() for a in along):
+            return math.prod(int(a[0]) for a in along)
+        return reduce(np.multiply.outer, along)
 
 
 def _max_pool(
@@ -86,20 +112,24 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    pool = _Pool(name, n, x, kernel_size, stride, padding, dilation)
-    windows = pool.windows(x, -math.inf, pool.high(ceil_mode))
-    counts = tuple(windows.shape[: -pool.n])
+    check_tensor(name, x)
+    if x.dtype.kind not in "fiu":
+        fail(DTypeError, f"{name}: takes numbers that have an order, input is {x.dtype.name}", "cast it first")
+    pool = Pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode)
+    lowest = -math.inf if x.dtype.is_floating_point else int(np.iinfo(x.dtype.numpy).min)
+    windows = pool.windows(x, lowest)
     if not x.requires_grad and not return_indices:
         return ops.max(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)
-    flat = reshaped(windows, (*counts, math.prod(pool.kernel)))
+    lead = tuple(windows.shape[:-n])
+    flat = reshaped(windows, (*lead, math.prod(pool.kernel)))
     axis = flat.ndim - 1
     at = ops.argmax(flat.detach(), axis=axis, keepdims=True)
     # The gradient goes to the first of equal elements.
     values = ops.sum(pick_along(flat, at, axis), axes=(axis,), keepdims=False)
-    return (values, _positions(pool, reshaped(at, counts))) if return_indices else values
+    return (values, _positions(pool, reshaped(at, lead))) if return_indices else values
 
 
-def _positions(pool: _Pool, at: Tensor) -> Tensor:
+def _positions(pool: Pool, at: Tensor) -> Tensor:
     """Window offsets as positions in the unpadded spatial axes, in row-major order."""
     shape, first = tuple(at.shape), at.ndim - pool.n
     rest, found = at, ops.mul(at, 0)
@@ -107,6 +137,11 @@ def _positions(pool: _Pool, at: Tensor) -> Tensor:
         offset = ops.remainder(rest, pool.kernel[i])
         rest = ops.floor_div(rest, pool.kernel[i])
         start = ops.sub(ops.mul(iota(shape, first + i, dt.int64, at), pool.stride[i]), pool.padding[i])
+        if pool.padding[i]:
+            # In a window of nothing but the lowest value, the first element of the input counts, not the padding.
+            short = ops.maximum(ops.neg(start), 0)
+            skipped = ops.floor_div(ops.add(short, pool.dilation[i] - 1), pool.dilation[i])
+            offset = ops.maximum(offset, skipped)
         position = ops.add(start, ops.mul(offset, pool.dilation[i]))
         found = ops.add(found, ops.mul(position, math.prod(pool.sizes[i + 1 :])))
     return found
@@ -122,6 +157,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """The largest element of each window over one axis; arguments as in `max_pool2d`."""
+    check_floating("max_pool1d", input)
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -137,10 +173,10 @@ def max_pool2d(
     """The largest element of each window over two axes.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating.
+        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, numbers.
         kernel_size: Sizes of the window.
         stride: Steps between windows; the window's sizes by default.
-        padding: Minus infinity on both sides; at most half of the window.
+        padding: The lowest value on both sides; at most half of the window.
         dilation: Steps between the elements of a window.
         ceil_mode: Also take windows that begin inside and end outside.
         return_indices: Also give where the elements stand, in row-major order of (H, W).
@@ -151,35 +187,45 @@ def max_pool2d(
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window over three axes; arguments as in `max_pool2d`."""
+    return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
 def _avg_pool(
     name: str,
     n: int,
     x: Tensor,
     kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
-    pool = _Pool(name, n, x, kernel_size, stride, padding, 1)
-    high = pool.high(ceil_mode)
-    windows = pool.windows(x, 0.0, high)
-    axes = tuple(range(windows.ndim - n, windows.ndim))
-    total = ops.sum(windows, axes=axes, keepdims=False)
-    if divisor_override is not None:
-        return ops.div(total, divisor_override)
-    beyond = any(h > p for h, p in zip(high, pool.padding, strict=True))
-    if not beyond and (count_include_pad or not any(pool.padding)):
-        return ops.div(total, math.prod(pool.kernel))
-    # Windows at the edges count fewer elements: those of the input, and of the padding if that counts.
-    one = filled(1.0, x, tuple(s + 2 * p * count_include_pad for s, p in zip(pool.sizes, pool.padding, strict=True)))
-    if count_include_pad:
-        one = ops.pad(one, low=(0,) * n, high=tuple(h - p for h, p in zip(high, pool.padding, strict=True)), value=0)
-    else:
-        one = ops.pad(one, low=pool.padding, high=high, value=0)
-    counted = ops.windows(one, size=pool.kernel, stride=pool.stride, dilation=pool.dilation)
-    return ops.div(total, ops.sum(counted, axes=tuple(range(n, 2 * n)), keepdims=False))
+    check_tensor(name, x)
+    if not x.dtype.is_floating_point and x.dtype is not dt.int64:
+        fail(DTypeError, f"{name}: takes floats or int64, input is {x.dtype.name}", "cast it with .float() first")
+    if divisor_override == 0:
+        fail(ArgumentError, f"{name}: divisor_override is 0", "divide by another number")
+    pool = Pool(name, n, x, kernel_size, stride, padding, 1, ceil_mode)
+    windows = pool.windows(x, 0)
+    total = ops.sum(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)
+    divisor: Any = pool.elements(count_include_pad) if divisor_override is None else divisor_override
+    if not isinstance(divisor, int):
+        divisor = table(divisor, x.dtype, x)
+    if x.dtype.is_floating_point:
+        return ops.div(total, divisor)
+    # Integers are divided towards zero.
+    return div(total, divisor, rounding_mode="trunc")
 
 
 def avg_pool1d(
@@ -206,7 +252,7 @@ def avg_pool2d(
     """The mean of each window over two axes.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating.
+        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating or int64.
         kernel_size: Sizes of the window.
         stride: Steps between windows; the window's sizes by default.
         padding: Zeros on both sides; at most half of the window.
@@ -222,57 +268,55 @@ def avg_pool2d(
     )
 
 
-def adaptive_avg_pool1d(input: Tensor, output_size: Sizes) -> Tensor:
-    """The mean of so many windows, of about one size, over one axis."""
-    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window over three axes; arguments as in `avg_pool2d`."""
+    return _avg_pool(
+        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean of so many windows, of about one size, over two axes; None keeps an axis."""
-    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window over one axis; arguments as in `lp_pool2d`."""
+    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-def _adaptive_avg(name: str, n: int, x: Tensor, output_size: Any) -> Tensor:
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """``(sum of x^p)^(1/p)`` of each window over two axes; a negative sum of odd powers gives NaN.
+
+    Args:
+        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating.
+        norm_type: The power p.
+        kernel_size: Sizes of the window.
+        stride: Steps between windows; the window's sizes by default.
+        ceil_mode: Also take windows that begin inside and end outside; their sum is that of a whole window with
+            the same mean.
+    """
+    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window over three axes; arguments as in `lp_pool2d`."""
+    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _lp_pool(
+    name: str, n: int, x: Tensor, power: float, kernel_size: Sizes, stride: Sizes | None, ceil_mode: bool
+) -> Tensor:
     check_floating(name, x)
-    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
-    given = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
-    sizes = tuple(x.shape[-n:])
-    wanted = tuple(s if o is None else o for o, s in zip(given, sizes, strict=True))
-    if all(o and s % o == 0 for o, s in zip(wanted, sizes, strict=True)):
-        kernel = tuple(s // o for o, s in zip(wanted, sizes, strict=True))
-        if kernel == sizes:
-            axes = tuple(range(x.ndim - n, x.ndim))
-            return ops.div(ops.sum(x, axes=axes, keepdims=True), math.prod(sizes))
-        return _avg_pool(name, n, x, kernel, kernel, 0, False, True, None)
-    for axis, size in zip(range(x.ndim - n, x.ndim), wanted, strict=True):
-        x = _average_bins(x, axis, size)
-    return x
-
-
-def _average_bins(x: Tensor, axis: int, count: int) -> Tensor:
-    """The means of bins floor(i L / O) to ceil((i + 1) L / O), as a product with a matrix of weights."""
-    size = x.shape[axis]
-    bin_, place = (iota(s, a, dt.int64, x) for a, s in ((0, (count, 1)), (1, (1, size))))
-    start = ops.floor_div(ops.mul(bin_, size), count)
-    stop = ops.floor_div(ops.add(ops.mul(ops.add(bin_, 1), size), count - 1), count)
-    inside = ops.bitwise_and(ops.ge(place, start), ops.lt(place, stop))
-    share = ops.div(1.0, ops.cast(ops.sub(stop, start), dtype=x.dtype))
-    weights = ops.where(inside, share, 0.0)
-    perm = (*(a for a in range(x.ndim) if a != axis), axis)
-    moved = matmul(ops.transpose(x, perm=perm), ops.transpose(weights, perm=(1, 0)))
-    return ops.transpose(moved, perm=tuple(perm.index(a) for a in range(x.ndim)))
-
-
-def adaptive_max_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The largest element of so many windows, of about one size, over two axes; None keeps an axis."""
-    name = "adaptive_max_pool2d"
-    check_floating(name, input)
-    given = (output_size,) * 2 if output_size is None or isinstance(output_size, int) else tuple(output_size)
-    x = input
-    for axis, count in zip((input.ndim - 2, input.ndim - 1), given, strict=True):
-        size = x.shape[axis]
-        bins = count or size
-        bounds = [(i * size // bins, -(-(i + 1) * size // bins)) for i in range(bins)]
-        parts = [ops.max(between(x, axis, a, b), axes=(axis,), keepdims=True) for a, b in bounds]
-        x = ops.concatenate(*parts, axis=axis) if len(parts) > 1 else parts[0]
-    return x
+    kernel = per_axis(name, kernel_size, n, "kernel_size")
+    mean = _avg_pool(name, n, ops.pow(x, float(power)), kernel, stride, ceil_mode=ceil_mode)
+    return ops.pow(ops.mul(mean, math.prod(kernel)), 1.0 / power)

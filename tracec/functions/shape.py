@@ -9,7 +9,6 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, ShapeError, TracecError
 from tracec.functions.common import (
-    check_choice,
     check_tensor,
     expanded,
     fail,
@@ -334,70 +333,3 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         fail(AxisError, f"select: index {index} is out of range for axis {axis} of size {size}", "stay inside")
     at = index % size
     return reshaped(between(input, axis, at, at + 1), tuple(s for a, s in enumerate(input.shape) if a != axis))
-
-
-_MODES = ("constant", "reflect", "replicate", "circular")
-
-
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Elements put around, or taken away where an amount is negative.
-
-    Args:
-        input: Any tensor.
-        pad: Amounts before and after, for the last axis first.
-        mode: ``constant``, or ``reflect`` (mirrored at the edge element), ``replicate`` (the edge element
-            again) or ``circular`` (from the other end).
-        value: What is put in by ``constant``; 0 by default.
-    """
-    check_tensor("pad", input)
-    check_choice("pad", "mode", mode, _MODES)
-    amounts = integers("pad", pad, "pad")
-    if len(amounts) % 2 or len(amounts) > 2 * input.ndim:
-        fail(
-            ArgumentError,
-            f"pad: {len(amounts)} amounts for shape {tuple(input.shape)}",
-            "give two for each axis, before and after, from the last axis on",
-        )
-    pairs = {input.ndim - 1 - i // 2: (amounts[i], amounts[i + 1]) for i in range(0, len(amounts), 2)}
-    if mode != "constant":
-        for axis, (low, high) in pairs.items():
-            input = _pad_from_inside(input, axis, low, high, mode)
-        return input
-    for axis, (low, high) in pairs.items():
-        if low < 0 or high < 0:
-            left = input.shape[axis] + min(low, 0) + min(high, 0)
-            if left < 0:
-                taken = f"pad: amounts {low} and {high} take more than axis {axis} of shape {tuple(input.shape)} has"
-                fail(ArgumentError, taken, "take away at most its size")
-            input = narrow(input, axis, max(-low, 0), left)
-    lows = tuple(max(pairs.get(a, (0, 0))[0], 0) for a in range(input.ndim))
-    highs = tuple(max(pairs.get(a, (0, 0))[1], 0) for a in range(input.ndim))
-    if not any(lows) and not any(highs):
-        return input
-    return ops.pad(input, low=lows, high=highs, value=0 if value is None else value)
-
-
-def _pad_from_inside(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
-    size = x.shape[axis]
-    if (mode == "reflect" and max(low, high) >= size) or (mode == "circular" and max(low, high) > size):
-        fail(ArgumentError, f"pad: {max(low, high)} does not fit axis {axis} of size {size} in mode {mode}", "pad less")
-    parts = [x]
-    if mode == "replicate":
-        edge = list(x.shape)
-        if low:
-            edge[axis] = low
-            parts.insert(0, expanded(between(x, axis, 0, 1), tuple(edge)))
-        if high:
-            edge[axis] = high
-            parts.append(expanded(between(x, axis, size - 1, size), tuple(edge)))
-    elif mode == "reflect":
-        if low:
-            parts.insert(0, ops.flip(between(x, axis, 1, low + 1), axes=(axis,)))
-        if high:
-            parts.append(ops.flip(between(x, axis, size - 1 - high, size - 1), axes=(axis,)))
-    else:
-        if low:
-            parts.insert(0, between(x, axis, size - low, size))
-        if high:
-            parts.append(between(x, axis, 0, high))
-    return ops.concatenate(*parts, axis=axis) if len(parts) > 1 else x

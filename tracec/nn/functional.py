@@ -7,9 +7,13 @@ from tracec.errors import name_missing
 from tracec.functions import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
+    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
     batch_norm,
     bilinear,
     binary_cross_entropy,
@@ -19,6 +23,7 @@ from tracec.functions import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
+    conv_transpose3d,
     cosine_similarity,
     cross_entropy,
     dropout,
@@ -26,6 +31,8 @@ from tracec.functions import (
     dropout2d,
     elu,
     embedding,
+    fractional_max_pool2d,
+    fractional_max_pool3d,
     gelu,
     glu,
     group_norm,
@@ -41,8 +48,15 @@ from tracec.functions import (
     linear,
     log_softmax,
     logsigmoid,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool1d,
     max_pool2d,
+    max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
     mish,
     mse_loss,
     nll_loss,
@@ -70,10 +84,13 @@ from tracec.functions import (
 
 __all__ = [
     # convolutions and products
-    "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "embedding", "linear", "one_hot",
+    "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "embedding", "linear", "one_hot",
     # pooling and padding
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d",
-    "max_pool2d", "pad",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "fractional_max_pool2d", "fractional_max_pool3d",
+    "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d",
+    "max_unpool3d", "pad",
     # distances
     "pairwise_distance", "pdist",
     # activations

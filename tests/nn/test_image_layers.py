@@ -1,0 +1,109 @@
+"""Layers for images and signals against PyTorch's, with the same parameters: results, gradients, state and text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec import nn
+
+torch = pytest.importorskip("torch")
+
+SIGNAL, IMAGE, VOLUME = (2, 4, 7), (2, 4, 6, 5), (2, 4, 4, 6, 5)
+SHAPES = {1: SIGNAL, 2: IMAGE, 3: VOLUME}
+
+#: What is written here → how it is made by either library, and the input's shape.
+LAYERS = {}
+
+
+def layer(shape, *texts):
+    for text in texts:
+        LAYERS[f"{text} of {len(shape)}d"] = (text, shape)
+
+
+for n, shape in SHAPES.items():
+    layer(
+        shape,
+        f"MaxPool{n}d(2)", f"MaxPool{n}d(3, stride=2, padding=1, ceil_mode=True, return_indices=True)",
+        f"MaxPool{n}d(2, 1, dilation=2)", f"AvgPool{n}d(2)",
+        f"AvgPool{n}d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)",
+        f"AdaptiveAvgPool{n}d(3)", f"AdaptiveMaxPool{n}d(3, return_indices=True)", f"LPPool{n}d(2, 3, stride=1)",
+        f"ReflectionPad{n}d(2)", f"ReplicationPad{n}d({tuple(range(1, 2 * n + 1))})", f"CircularPad{n}d(1)",
+        f"ConstantPad{n}d(1, 3.5)", f"ZeroPad{n}d({(1, -1) * n})",
+    )  # fmt: skip
+    layer(shape[1:], f"MaxPool{n}d(2)", f"AvgPool{n}d(2)", f"AdaptiveAvgPool{n}d(2)", f"ReflectionPad{n}d(1)")
+layer(
+    IMAGE,
+    "AvgPool2d(3, divisor_override=2)", "AdaptiveAvgPool2d((None, 2))", "AdaptiveMaxPool2d((3, None))",
+    "MaxPool2d((2, 3), stride=(1, 2))",
+)  # fmt: skip
+
+
+def made(name):
+    """The layer by each library, float64, with the same state."""
+    text, shape = LAYERS[name]
+    torch.manual_seed(0)
+    theirs = eval(f"n.{text}", {"n": torch.nn}).double()
+    ours = eval(f"n.{text}", {"n": nn}).double()
+    state = theirs.state_dict()
+    assert list(ours.state_dict()) == list(state)
+    assert [tuple(v.shape) for v in ours.state_dict().values()] == [tuple(v.shape) for v in state.values()]
+    ours.load_state_dict({k: tracec.from_numpy(v.numpy().copy()) for k, v in state.items()})
+    return ours, theirs, np.random.default_rng(0).uniform(-2, 2, size=shape)
+
+
+def flat(result):
+    return [t for r in result for t in flat(r)] if isinstance(result, (tuple, list)) else [result]
+
+
+def outcome(make, module, x):
+    """Results, and gradients of the input and the parameters, as arrays."""
+    module.zero_grad()
+    a = make(x.copy()).requires_grad_()
+    outs = flat(module(a))
+    sum((out * out.detach().cos()).sum() for out in outs if out.is_floating_point()).backward()
+    gradients = [a.grad, *(p.grad for p in module.parameters())]
+    return [t.detach().numpy() for t in (*outs, *gradients, *module.state_dict().values())]
+
+
+def compare(ours, theirs, x):
+    for a, b in zip(
+        outcome(tracec.from_numpy, ours, x), outcome(torch.from_numpy, theirs, x), strict=True
+    ):  # fmt: skip
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_agree_with_torch(name):
+    ours, theirs, x = made(name)
+    assert repr(ours) == repr(theirs)
+    compare(ours, theirs, x)
+    compare(ours.eval(), theirs.eval(), x)
+
+
+def test_unpooling_layers():
+    for n, shape in SHAPES.items():
+        x = np.random.default_rng(0).uniform(-2, 2, size=shape)
+
+        def undo(library, tensor, n=n, x=x):
+            pool = getattr(library, f"MaxPool{n}d")(2, return_indices=True)
+            back = getattr(library, f"MaxUnpool{n}d")(2)
+            return back(*pool(tensor(x)), output_size=x.shape).numpy(), repr(back)
+
+        (ours, text), (theirs, expected) = undo(nn, tracec.from_numpy), undo(torch.nn, torch.from_numpy)
+        np.testing.assert_array_equal(ours, theirs)
+        assert text == expected
+
+
+def test_fractional_pooling_layers():
+    for n in (2, 3):
+        x, u = np.random.default_rng(0).uniform(size=SHAPES[n]), np.random.default_rng(1).uniform(size=(2, 4, n))
+
+        def pool(library, tensor, n=n, x=x, u=u):
+            layer = getattr(library, f"FractionalMaxPool{n}d")(2, output_ratio=0.6, _random_samples=tensor(u))
+            return layer(tensor(x)).numpy(), list(layer.state_dict())
+
+        (ours, keys), (theirs, expected) = pool(nn, tracec.from_numpy), pool(torch.nn, torch.from_numpy)
+        np.testing.assert_array_equal(ours, theirs)
+        assert keys == expected
