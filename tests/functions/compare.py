@@ -16,17 +16,17 @@ Spec = tuple[int, ...] | np.ndarray
 
 
 class Library:
-    """Names of a library, those of its ``nn.functional`` included."""
+    """Names of a library, those of its ``nn.functional`` included: losses are meant as they are there."""
 
     def __init__(self, module: Any, functional: Any) -> None:
         self.module, self.functional = module, functional
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.module, name, None)
+        found = None if name.endswith(("_loss", "_div", "_entropy")) else getattr(self.module, name, None)
         return found if found is not None else getattr(self.functional, name)
 
 
-TRACEC = Library(tracec, tracec.functions)
+TRACEC = Library(tracec, tracec.nn.functional)
 TORCH = Library(torch, torch.nn.functional)
 
 

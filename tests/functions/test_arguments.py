@@ -52,12 +52,21 @@ CASES = {
         "cross_entropy: class 3 is out of bounds",
     ),
     "classes": (lambda: F.cross_entropy(X, F.tensor([0])), errors.ShapeError, r"cross_entropy: target of shape \(1,\)"),
-    "mse": (
-        lambda: F.mse_loss(X, F.ones(2)),
+    "bce": (
+        lambda: F.binary_cross_entropy(X, F.ones(2)),
         errors.ShapeError,
-        r"mse_loss: target of shape \(2,\) for input of shape",
+        r"binary_cross_entropy: target of shape \(2,\) for input of shape",
     ),
-    "reduction": (lambda: F.mse_loss(X, X, "max"), errors.ArgumentError, "mse_loss: reduction='max' is not known"),
+    "reduction by position": (
+        lambda: F.mse_loss(X, X, "sum"),
+        errors.ArgumentTypeError,
+        "size_average is 'sum', text",
+    ),
+    "reduction": (
+        lambda: F.mse_loss(X, X, reduction="max"),
+        errors.ArgumentError,
+        "mse_loss: reduction='max' is not known",
+    ),
     "linear": (lambda: F.linear(X, F.ones(4, 5)), errors.ShapeError, r"linear: input of shape \(2, 3\) for weight"),
     "conv": (
         lambda: F.conv2d(F.ones(1, 2, 4, 4), F.ones(1, 3, 3, 3)),

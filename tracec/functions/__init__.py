@@ -1,30 +1,33 @@
 """The PyTorch surface: Python compositions of the primitives, grouped as PyTorch's documentation groups them."""
 
 from tracec.functions.activation import (
-    dropout,
-    dropout1d,
-    dropout2d,
+    celu,
+    celu_,
     elu,
     gelu,
     glu,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
     leaky_relu,
-    log_softmax,
     logsigmoid,
     mish,
     prelu,
     relu,
     relu6,
+    relu_,
+    rrelu,
+    rrelu_,
     selu,
+    selu_,
     sigmoid,
     silu,
-    softmax,
-    softmin,
     softplus,
     softsign,
     tanhshrink,
+    threshold,
+    threshold_,
 )
 from tracec.functions.adaptive_pooling import (
     adaptive_avg_pool1d,
@@ -138,6 +141,13 @@ from tracec.functions.diagonals import (
     trace,
     vander,
 )
+from tracec.functions.dropout import (
+    alpha_dropout,
+    dropout,
+    dropout1d,
+    dropout2d,
+    feature_alpha_dropout,
+)
 from tracec.functions.einsum import (
     einsum,
 )
@@ -211,20 +221,12 @@ from tracec.functions.linalg import (
     vdot,
 )
 from tracec.functions.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
     cross_entropy,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
     nll_loss,
     one_hot,
-    smooth_l1_loss,
 )
 from tracec.functions.norm import (
     batch_norm,
-    cosine_similarity,
     group_norm,
     instance_norm,
     layer_norm,
@@ -352,6 +354,15 @@ from tracec.functions.reduction import (
     var,
     var_mean,
 )
+from tracec.functions.regression_loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
 from tracec.functions.shape import (
     broadcast_tensors,
     broadcast_to,
@@ -383,6 +394,14 @@ from tracec.functions.shape import (
     unsqueeze,
     view,
     view_as,
+)
+from tracec.functions.similarity import (
+    cosine_similarity,
+)
+from tracec.functions.softmax import (
+    log_softmax,
+    softmax,
+    softmin,
 )
 from tracec.functions.unpooling import (
     max_unpool1d,
@@ -444,7 +463,9 @@ __all__ = [
     # activation
     "relu", "sigmoid", "gelu", "silu", "mish", "leaky_relu", "prelu", "elu", "selu", "softplus", "softsign",
     "logsigmoid", "relu6", "hardtanh", "hardsigmoid", "hardswish", "tanhshrink", "glu", "softmax", "log_softmax",
-    "softmin", "dropout", "dropout1d", "dropout2d",
+    "softmin", "celu", "celu_", "hardshrink", "relu_", "rrelu", "rrelu_", "selu_", "threshold", "threshold_",
+    # dropout
+    "dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout",
     # norm
     "layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "normalize", "cosine_similarity",
     # loss

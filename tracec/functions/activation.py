@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 from tracec import ops
-from tracec.errors import ShapeError
-from tracec.functions.common import cast, check_choice, check_floating, fail, one_axis
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.common import check_choice, check_floating, check_tensor, fail, one_axis, reshaped
 from tracec.functions.joining import chunk
-from tracec.functions.random import dropout_mask
-from tracec.ir.dtype import DType
+from tracec.functions.random import uniform_like
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 from tracec.record.write import assign, check_writable
 
 
-def _placed(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
+def placed(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
     """The result, written into the input where that is asked for."""
     if not inplace:
         return result
@@ -23,11 +25,28 @@ def _placed(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
     return assign(input, result, name)
 
 
+def _capped(x: Tensor, most: float) -> Tensor:
+    """``min(x, most)`` with the gradient 1 where they are equal."""
+    return ops.where(ops.gt(x, most), most, x)
+
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function whose result is written into its input, as PyTorch names it with a trailing underscore."""
+
+    @functools.wraps(function)
+    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, **kwargs, inplace=True)
+
+    run.__name__ = run.__qualname__ = f"{function.__name__}_"
+    run.__doc__ = f"`{function.__name__}` whose result is written into the input."
+    return run
+
+
 @tensor_method
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the gradient at 0 is 0."""
     # Asked this way round, NaN comes through.
-    return _placed(input, ops.where(ops.le(input, 0), 0, input), inplace, "relu")
+    return placed(input, ops.where(ops.le(input, 0), 0, input), inplace, "relu")
 
 
 @tensor_method
@@ -56,33 +75,51 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
-    return _placed(input, ops.mul(input, ops.sigmoid(input)), inplace, "silu")
+    return placed(input, ops.mul(input, ops.sigmoid(input)), inplace, "silu")
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * tanh(softplus(input))``."""
-    return _placed(input, ops.mul(input, ops.tanh(softplus(input))), inplace, "mish")
+    return placed(input, ops.mul(input, ops.tanh(softplus(input))), inplace, "mish")
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``negative_slope`` times it."""
     result = ops.where(ops.gt(input, 0), input, ops.mul(input, negative_slope))
-    return _placed(input, result, inplace, "leaky_relu")
+    return placed(input, result, inplace, "leaky_relu")
 
 
+@tensor_method
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """`leaky_relu` with a learned slope: one, or one for each channel (axis 1)."""
-    if weight.numel() > 1:
-        weight = ops.reshape(weight, shape=(weight.numel(),) + (1,) * (input.ndim - 2))
-    return ops.where(ops.gt(input, 0), input, ops.mul(input, weight))
+    """`leaky_relu` with a learned slope: one, or one for each channel (axis 1).
+
+    Args:
+        input: Floating.
+        weight: Shape ``()`` or ``(n,)``; n is 1 or the number of channels.
+
+    Raises:
+        ShapeError: the weight has another shape.
+    """
+    check_floating("prelu", input)
+    check_floating("prelu", weight, "weight")
+    slopes = weight.numel()
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1 or (slopes != 1 and (slopes != channels or not input.ndim)):
+        fail(
+            ShapeError,
+            f"prelu: weight of shape {tuple(weight.shape)} for input of shape {tuple(input.shape)}",
+            f"one slope, or one for each channel (axis 1): {channels} here",
+        )
+    along = (slopes,) + (1,) * (input.ndim - 2) if slopes != 1 else (1,) * min(input.ndim, 1)
+    return ops.where(ops.gt(input, 0), input, ops.mul(input, reshaped(weight, along)))
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``alpha * (exp(input) - 1)``."""
     # The exponential is never taken of large numbers, whose infinity would spoil the gradient.
-    below = ops.expm1(ops.minimum(input, 0))
+    below = ops.expm1(_capped(input, 0))
     result = ops.where(ops.gt(input, 0), input, below if alpha == 1.0 else ops.mul(below, alpha))
-    return _placed(input, result, inplace, "elu")
+    return placed(input, result, inplace, "elu")
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -91,13 +128,13 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     Source: Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", 2017.
     """
     result = ops.mul(elu(input, 1.6732632423543772), 1.0507009873554805)
-    return _placed(input, result, inplace, "selu")
+    return placed(input, result, inplace, "selu")
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``, and the input itself where beta times it is above the threshold."""
     scaled = input if beta == 1.0 else ops.mul(input, beta)
-    soft = ops.log1p(ops.exp(ops.minimum(scaled, threshold)))
+    soft = ops.log1p(ops.exp(_capped(scaled, threshold)))
     return ops.where(ops.gt(scaled, threshold), input, soft if beta == 1.0 else ops.div(soft, beta))
 
 
@@ -118,18 +155,35 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input, but not below ``min_val`` and not above ``max_val``."""
-    return _placed(input, ops.minimum(ops.maximum(input, min_val), max_val), inplace, "hardtanh")
+    """The input, but not below ``min_val`` and not above ``max_val``; integers stay integers.
+
+    Raises:
+        ArgumentError: the bounds are the wrong way round, or negative for unsigned integers.
+    """
+    check_tensor("hardtanh", input)
+    if min_val > max_val:
+        fail(ArgumentError, f"hardtanh: min_val={min_val} is greater than max_val={max_val}", "exchange the two")
+    if input.dtype.kind == "b":
+        fail(DTypeError, "hardtanh: takes numbers, input is bool", "cast it with .float() first")
+    if not input.dtype.is_floating_point:
+        min_val, max_val = int(min_val), int(max_val)
+        if input.dtype.kind == "u" and min_val < 0:
+            fail(ArgumentError, f"hardtanh: min_val={min_val} is no {input.dtype.name}", "give 0 or more")
+    # Asked this way round, NaN comes through, and the gradient at the bounds is 0.
+    result = ops.where(ops.le(input, min_val), min_val, ops.where(ops.ge(input, max_val), max_val, input))
+    return placed(input, result, inplace, "hardtanh")
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``relu6(input + 3) / 6``."""
-    return _placed(input, ops.div(relu6(ops.add(input, 3.0)), 6.0), inplace, "hardsigmoid")
+    check_floating("hardsigmoid", input)
+    return placed(input, ops.div(relu6(ops.add(input, 3.0)), 6.0), inplace, "hardsigmoid")
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * relu6(input + 3) / 6``."""
-    return _placed(input, ops.mul(input, hardsigmoid(input)), inplace, "hardswish")
+    check_floating("hardswish", input)
+    return placed(input, ops.mul(input, hardsigmoid(input)), inplace, "hardswish")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -148,61 +202,80 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 @tensor_method
-def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """``exp(input)`` divided by its sum over an axis; the largest element is subtracted first.
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input, but 0 from ``-lambd`` to ``lambd``."""
+    check_floating("hardshrink", input)
+    return ops.where(ops.bitwise_and(ops.ge(input, -lambd), ops.le(input, lambd)), 0.0, input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input moved towards 0 by ``lambd``, and 0 where it would pass it.
+
+    Raises:
+        ArgumentError: lambd is negative.
+    """
+    check_floating("softshrink", input)
+    if lambd < 0:
+        fail(ArgumentError, f"softshrink: lambd={lambd} is negative", "give 0 or more")
+    inside = ops.bitwise_and(ops.ge(input, -lambd), ops.le(input, lambd))
+    moved = ops.where(ops.gt(input, 0), ops.sub(input, lambd), ops.add(input, lambd))
+    return ops.where(inside, 0.0, moved)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """The input where it is above the threshold, else ``value``."""
+    check_tensor("threshold", input)
+    if not input.dtype.is_floating_point:
+        threshold, value = int(threshold), int(value)
+    return placed(input, ops.where(ops.le(input, threshold), value, input), inplace, "threshold")
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``max(0, input) + min(0, alpha * (exp(input / alpha) - 1))``.
+
+    Raises:
+        ArgumentError: alpha is 0.
+
+    Source: Barron, "Continuously Differentiable Exponential Linear Units", 2017.
+    """
+    check_floating("celu", input)
+    if alpha == 0:
+        fail(ArgumentError, "celu: alpha is 0, which the input is divided by", "give another number")
+    below = ops.mul(ops.expm1(ops.div(_capped(input, 0), alpha)), alpha)
+    return placed(input, ops.where(ops.gt(input, 0), input, below), inplace, "celu")
+
+
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`leaky_relu` whose slope is drawn for each element in training, and the middle of the range otherwise.
 
     Args:
         input: Floating.
-        dim: The axis that sums to one.
-        dtype: Cast to this first.
+        lower: Least slope.
+        upper: Largest slope.
+        training: Whether slopes are drawn.
+        inplace: Write the result into the input.
+
+    Raises:
+        ArgumentError: lower is above upper.
+
+    Source: Xu, Wang, Chen, Li, "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
     """
-    x = cast(input, dtype)
-    check_floating("softmax", x)
-    if not x.ndim:
-        return ops.exp(ops.sub(x, x))
-    axes = (one_axis("softmax", dim, x.ndim),)
-    powers = ops.exp(ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True)))
-    return ops.div(powers, ops.sum(powers, axes=axes, keepdims=True))
+    check_floating("rrelu", input)
+    if lower > upper:
+        fail(ArgumentError, f"rrelu: lower={lower} is above upper={upper}", "exchange the two")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = ops.add(ops.mul(uniform_like(input), upper - lower), lower)
+    return placed(input, ops.where(ops.gt(input, 0), input, ops.mul(input, slopes)), inplace, "rrelu")
 
 
-@tensor_method
-def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """The logarithm of `softmax`, without taking a logarithm of small numbers."""
-    x = cast(input, dtype)
-    check_floating("log_softmax", x)
-    if not x.ndim:
-        return ops.sub(x, x)
-    axes = (one_axis("log_softmax", dim, x.ndim),)
-    shifted = ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True))
-    return ops.sub(shifted, ops.log(ops.sum(ops.exp(shifted), axes=axes, keepdims=True)))
-
-
-def softmin(input: Tensor, dim: int) -> Tensor:
-    """`softmax` of the negated input."""
-    return softmax(ops.neg(input), dim)
-
-
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element zeroed with probability p, the others divided by 1 - p; nothing where not training.
-
-    Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout", 2014.
-    """
-    return _dropout("dropout", input, p, training, tuple(input.shape), inplace)
-
-
-def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """`dropout` of whole channels of (N, C, L)."""
-    return _dropout("dropout1d", input, p, training, (*input.shape[:-1], 1), inplace)
-
-
-def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """`dropout` of whole channels of (N, C, H, W)."""
-    return _dropout("dropout2d", input, p, training, (*input.shape[:-2], 1, 1), inplace)
-
-
-def _dropout(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...], inplace: bool) -> Tensor:
-    kept = dropout_mask(name, x, p, training, shape)
-    if kept is None:
-        return x
-    result = ops.mul(x, 0.0) if p == 1.0 else ops.where(kept, ops.mul(x, 1.0 / (1.0 - p)), 0.0)
-    return _placed(x, result, inplace, name)
+relu_ = in_place(relu)
+leaky_relu_ = in_place(leaky_relu)
+elu_ = in_place(elu)
+selu_ = in_place(selu)
+celu_ = in_place(celu)
+hardtanh_ = in_place(hardtanh)
+threshold_ = in_place(threshold)
+rrelu_ = in_place(rrelu)

@@ -6,8 +6,8 @@ import math
 
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.activation import dropout
 from tracec.functions.common import check_floating, fail, iota
+from tracec.functions.dropout import dropout
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import repeat_interleave, transpose
 from tracec.ir import dtype as dt

@@ -1,15 +1,16 @@
-"""Losses."""
+"""Losses against classes."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from tracec.functions.activation import log_softmax
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
 from tracec.functions.reduction import mean_of, pick_along
+from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
@@ -17,19 +18,43 @@ from tracec.record.tensor import Tensor
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
+def reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
+    """The mean or the sum of a loss's elements, or the elements."""
     check_choice(name, "reduction", reduction, _REDUCTIONS)
     if reduction == "none":
         return loss
     axes = tuple(range(loss.ndim))
-    return ops.sum(loss, axes=axes) if reduction == "sum" else mean_of(loss, axes)
+    if reduction == "sum":
+        return ops.sum(loss, axes=axes)
+    check_floating(name, loss, "the loss")
+    return mean_of(loss, axes)
+
+
+def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that two older arguments name, where one of them is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    for what, given in (("size_average", size_average), ("reduce", reduce)):
+        if isinstance(given, str):
+            # As a true value it would mean the mean, whatever it says.
+            fail(ArgumentTypeError, f"{what} is {given!r}, text", f"name the argument: reduction={given!r}")
+    averaged = "mean" if size_average or size_average is None else "sum"
+    meant = averaged if reduce or reduce is None else "none"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{meant}' instead.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return meant
 
 
 def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -39,7 +64,9 @@ def cross_entropy(
         input: Logits, shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``, floating.
         target: Classes, integers of shape ``()``, ``(N,)`` or ``(N, d1, ...)``; or probabilities, of input's shape.
         weight: Weight of each class, shape ``(C,)``.
+        size_average: Older way to say ``reduction="sum"``, by False.
         ignore_index: A class that adds nothing.
+        reduce: Older way to say ``reduction="none"``, by False.
         reduction: ``mean`` (by the weights of those not ignored), ``sum`` or ``none``.
         label_smoothing: Share of the target that is spread over all classes, from 0 to 1.
 
@@ -50,6 +77,7 @@ def cross_entropy(
         ShapeError: the shapes do not fit.
         DTypeError: classes are not integers, or logits not floating.
     """
+    reduction = reduction_of(size_average, reduce, reduction)
     check_floating("cross_entropy", input)
     check_tensor("cross_entropy", target, "target")
     check_choice("cross_entropy", "reduction", reduction, _REDUCTIONS)
@@ -58,14 +86,25 @@ def cross_entropy(
     _check_weight("cross_entropy", input, weight)
     logp = log_softmax(input, _class_axis(input))
     if target.dtype.is_floating_point:
+        if ignore_index >= 0:
+            fail(
+                ArgumentError, f"cross_entropy: ignore_index={ignore_index} for probabilities", "only classes have one"
+            )
         return _against_probabilities(logp, target, weight, reduction, label_smoothing)
     return _against_classes("cross_entropy", logp, target, weight, ignore_index, reduction, label_smoothing)
 
 
 def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The negative log likelihood of classes given as log probabilities; arguments as in `cross_entropy`."""
+    reduction = reduction_of(size_average, reduce, reduction)
     check_floating("nll_loss", input)
     check_tensor("nll_loss", target, "target")
     check_choice("nll_loss", "reduction", reduction, _REDUCTIONS)
@@ -173,102 +212,6 @@ def _against_probabilities(
         return loss
     total = ops.sum(loss, axes=tuple(range(loss.ndim)))
     return total if reduction == "sum" else ops.div(total, max(loss.numel(), 1))
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """``(input - target)²``."""
-    off = _difference("mse_loss", input, target)
-    return _reduced("mse_loss", ops.mul(off, off), reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """``|input - target|``."""
-    return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)
-
-
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``."""
-    if beta < 0:
-        fail(ArgumentError, f"smooth_l1_loss: beta={beta} is negative", "give 0 or more")
-    off = ops.abs(_difference("smooth_l1_loss", input, target))
-    if beta == 0:
-        return _reduced("smooth_l1_loss", off, reduction)
-    near = ops.mul(ops.mul(off, off), 0.5 / beta)
-    return _reduced("smooth_l1_loss", ops.where(ops.lt(off, beta), near, ops.sub(off, 0.5 * beta)), reduction)
-
-
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """``0.5 d²`` where d = |input - target| is at most delta, else ``delta (d - 0.5 delta)``."""
-    off = ops.abs(_difference("huber_loss", input, target))
-    far = ops.mul(ops.sub(off, 0.5 * delta), delta)
-    return _reduced("huber_loss", ops.where(ops.le(off, delta), ops.mul(ops.mul(off, off), 0.5), far), reduction)
-
-
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
-) -> Tensor:
-    """The cross entropy of two classes given as probabilities; logarithms are not taken below -100."""
-    _difference("binary_cross_entropy", input, target)
-    yes = ops.maximum(ops.log(input), -100.0)
-    no = ops.maximum(ops.log1p(ops.neg(input)), -100.0)
-    loss = ops.neg(ops.add(ops.mul(target, yes), ops.mul(ops.sub(1.0, target), no)))
-    return _reduced("binary_cross_entropy", loss if weight is None else ops.mul(loss, weight), reduction)
-
-
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
-    """The cross entropy of two classes given as logits, without overflow.
-
-    Args:
-        input: Logits, floating.
-        target: Probabilities, of input's shape.
-        weight: Weight of each element; broadcasts.
-        reduction: ``mean``, ``sum`` or ``none``.
-        pos_weight: Weight of the positive class; broadcasts.
-    """
-    name = "binary_cross_entropy_with_logits"
-    if tuple(input.shape) != tuple(target.shape):
-        fail(
-            ShapeError,
-            f"{name}: target of shape {tuple(target.shape)} for input of shape {tuple(input.shape)}",
-            "the shapes must be the same",
-        )
-    tail = ops.add(ops.log1p(ops.exp(ops.neg(ops.abs(input)))), ops.maximum(ops.neg(input), 0.0))
-    if pos_weight is not None:
-        tail = ops.mul(tail, ops.add(ops.mul(ops.sub(pos_weight, 1.0), target), 1.0))
-    loss = ops.add(ops.mul(ops.sub(1.0, target), input), tail)
-    return _reduced(name, loss if weight is None else ops.mul(loss, weight), reduction)
-
-
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """The Kullback-Leibler divergence of log probabilities from a target; ``batchmean`` divides by axis 0 alone."""
-    if log_target:
-        loss = ops.mul(ops.exp(target), ops.sub(target, input))
-    else:
-        positive = ops.gt(target, 0)
-        logs = ops.log(ops.where(positive, target, 1.0))
-        loss = ops.mul(target, ops.sub(logs, input))
-    if reduction == "batchmean":
-        return ops.div(ops.sum(loss, axes=tuple(range(loss.ndim))), input.shape[0])
-    return _reduced("kl_div", loss, reduction)
-
-
-def _difference(name: str, input: Tensor, target: Tensor) -> Tensor:
-    check_tensor(name, input)
-    check_tensor(name, target, "target")
-    if tuple(input.shape) != tuple(target.shape):
-        # Broadcasting here is nearly always a mistake: (N, 1) against (N,) gives N × N differences.
-        fail(
-            ShapeError,
-            f"{name}: target of shape {tuple(target.shape)} for input of shape {tuple(input.shape)}",
-            "the shapes must be the same; reshape or expand one of them",
-        )
-    return ops.sub(input, target)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -218,9 +218,3 @@ def instance_norm(
 def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12) -> Tensor:
     """Divide by the p-norm over an axis, or by ``eps`` where that is larger."""
     return ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between vectors along an axis."""
-    lengths = [ops.maximum(norm(x, 2, dim, keepdim=True), eps) for x in (x1, x2)]
-    return ops.mul(ops.div(x1, lengths[0]), ops.div(x2, lengths[1])).sum(dim)

@@ -277,10 +277,15 @@ def multinomial(
     return ops.sum(cast(ops.le(steps, marks), dt.int64), axes=(input.ndim,))
 
 
+def uniform_like(x: Tensor) -> Tensor:
+    """Uniform numbers from 0 to 1 in the shape, dtype and device of a floating tensor."""
+    return _uniform(tuple(x.shape), None, x.dtype, x.device)
+
+
 def dropout_mask(name: str, x: Tensor, p: float, training: bool, shape: Shape) -> Tensor | None:
     """Which elements dropout keeps; None where it keeps all."""
-    check_floating(name, x)
     check_probability(name, p)
     if not training or p == 0.0:
         return None
+    check_floating(name, x)
     return bernoulli_bits(name, 1.0 - p, shape, None, x.device)

@@ -1,9 +1,14 @@
-"""Activations and dropout as modules."""
+"""Activations as modules."""
 
 from __future__ import annotations
 
-from tracec import functions as F
-from tracec.errors import ArgumentError
+import warnings
+from typing import Any
+
+from tracec import full
+from tracec.errors import ArgumentError, ShapeError
+from tracec.ir.dtype import DType
+from tracec.nn import functional as F
 from tracec.nn import init
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
@@ -27,14 +32,6 @@ class ReLU(_InPlace):
     def forward(self, input: Tensor) -> Tensor:
         """Each element."""
         return F.relu(input, self.inplace)
-
-
-class ReLU6(_InPlace):
-    """``min(max(x, 0), 6)``."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Each element."""
-        return F.relu6(input, self.inplace)
 
 
 class SiLU(_InPlace):
@@ -116,6 +113,69 @@ class LogSigmoid(Module):
         return F.logsigmoid(input)
 
 
+class Tanhshrink(Module):
+    """``x - tanh(x)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.tanhshrink(input)
+
+
+class _Shrink(Module):
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Hardshrink(_Shrink):
+    """x, but 0 from ``-lambd`` to ``lambd``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Shrink):
+    """x moved towards 0 by ``lambd``, and 0 where it would pass it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.softshrink(input, self.lambd)
+
+
+class Threshold(Module):
+    """x where it is above the threshold, else ``value``."""
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold, self.value, self.inplace = threshold, value, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
+
+
+class RReLU(Module):
+    """`LeakyReLU` whose slope is drawn from ``lower`` to ``upper`` in training, and is the middle otherwise."""
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" if self.inplace else "")
+
+
 class Softsign(Module):
     """``x / (1 + |x|)``."""
 
@@ -169,11 +229,42 @@ class ELU(Module):
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
+class CELU(Module):
+    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha, self.inplace = alpha, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each element."""
+        return F.celu(input, self.alpha, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
 class Hardtanh(Module):
     """x, but not below ``min_val`` and not above ``max_val``."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
         super().__init__()
+        for old, given in (("min_val", min_value), ("max_val", max_value)):
+            if given is not None:
+                warnings.warn(f"keyword argument `{old}ue` is deprecated, use `{old}`", FutureWarning, stacklevel=2)
+        min_val = min_val if min_value is None else min_value
+        max_val = max_val if max_value is None else max_value
+        if max_val <= min_val:
+            raise ArgumentError(
+                f"Hardtanh: max_val={max_val} is not larger than min_val={min_val}", hint="exchange the two"
+            )
         self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
 
     def forward(self, input: Tensor) -> Tensor:
@@ -184,28 +275,44 @@ class Hardtanh(Module):
         return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
 
 
+class ReLU6(Hardtanh):
+    """``min(max(x, 0), 6)``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
 class PReLU(Module):
     """`LeakyReLU` with a learned slope: one, or one for each channel (axis 1)."""
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: DType | None = None
+    ) -> None:
         super().__init__()
-        self.num_parameters = num_parameters
-        self.weight = Parameter(F.full((num_parameters,), init))
+        self.num_parameters, self.init = num_parameters, init
+        self.weight = Parameter(full((num_parameters,), float(init), device=device, dtype=dtype))
 
     def forward(self, input: Tensor) -> Tensor:
         """Each element."""
         return F.prelu(input, self.weight)
 
-    def reset_parameters(self, value: float = 0.25) -> None:
-        """Set the slopes to one value."""
-        init.constant_(self.weight, value)
+    def reset_parameters(self) -> None:
+        """Set the slopes to their first value."""
+        init.constant_(self.weight, self.init)
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
 
 
 class _AlongAxis(Module):
-    def __init__(self, dim: int = -1) -> None:
+    """What works along an axis; None picks one by the number of axes, with a warning."""
+
+    dim: int | None
+
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
@@ -229,54 +336,34 @@ class LogSoftmax(_AlongAxis):
         return F.log_softmax(input, self.dim)
 
 
-class GLU(_AlongAxis):
+class Softmin(_AlongAxis):
+    """`Softmax` of the negated input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The input's shape."""
+        return F.softmin(input, self.dim)
+
+
+class Softmax2d(Module):
+    """`Softmax` over the channels of ``(N, C, H, W)`` or ``(C, H, W)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The input's shape."""
+        if input.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d: input of shape {tuple(input.shape)}", hint="it is (N, C, H, W) or (C, H, W)")
+        return F.softmax(input, -3)
+
+
+class GLU(Module):
     """The first half of an axis times the sigmoid of the second."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
 
     def forward(self, input: Tensor) -> Tensor:
         """Half the input's size along the axis."""
         return F.glu(input, self.dim)
-
-
-class _Dropout(Module):
-    """What dropouts share.
-
-    Args:
-        p: Probability of an element to be zeroed.
-        inplace: Write the result into the input.
-
-    Raises:
-        ArgumentError: p is not a probability.
-    """
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ArgumentError(f"{type(self).__name__}: p={p} is not a probability", hint="give a number from 0 to 1")
-        self.p, self.inplace = p, inplace
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
-
-
-class Dropout(_Dropout):
-    """In training, each element zeroed with probability p, the others divided by 1 - p."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The input's shape."""
-        return F.dropout(input, self.p, self.training, self.inplace)
-
-
-class Dropout1d(_Dropout):
-    """In training, whole channels of (N, C, L) zeroed."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The input's shape."""
-        return F.dropout1d(input, self.p, self.training, self.inplace)
-
-
-class Dropout2d(_Dropout):
-    """In training, whole channels of (N, C, H, W) zeroed."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The input's shape."""
-        return F.dropout2d(input, self.p, self.training, self.inplace)

@@ -1,8 +1,10 @@
 """Neural-network functions, under the names of ``torch.nn.functional``."""
 
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
+from tracec import functions as _top
 from tracec.errors import name_missing
 from tracec.functions import (
     adaptive_avg_pool1d,
@@ -11,6 +13,7 @@ from tracec.functions import (
     adaptive_max_pool1d,
     adaptive_max_pool2d,
     adaptive_max_pool3d,
+    alpha_dropout,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -18,6 +21,8 @@ from tracec.functions import (
     bilinear,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    celu,
+    celu_,
     conv1d,
     conv2d,
     conv3d,
@@ -31,11 +36,13 @@ from tracec.functions import (
     dropout2d,
     elu,
     embedding,
+    feature_alpha_dropout,
     fractional_max_pool2d,
     fractional_max_pool3d,
     gelu,
     glu,
     group_norm,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -46,7 +53,6 @@ from tracec.functions import (
     layer_norm,
     leaky_relu,
     linear,
-    log_softmax,
     logsigmoid,
     lp_pool1d,
     lp_pool2d,
@@ -68,19 +74,55 @@ from tracec.functions import (
     prelu,
     relu,
     relu6,
+    relu_,
     rms_norm,
+    rrelu,
+    rrelu_,
     scaled_dot_product_attention,
     selu,
+    selu_,
     sigmoid,
     silu,
     smooth_l1_loss,
-    softmax,
-    softmin,
     softplus,
     softsign,
     tanh,
     tanhshrink,
+    threshold,
+    threshold_,
 )
+from tracec.functions.activation import (
+    elu_,
+    hardtanh_,
+    leaky_relu_,
+    softshrink,
+)
+from tracec.functions.ctc import (
+    ctc_loss,
+)
+from tracec.functions.dropout import (
+    dropout3d,
+)
+from tracec.functions.margin_loss import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from tracec.functions.regression_loss import (
+    gaussian_nll_loss,
+    poisson_nll_loss,
+)
+from tracec.functions.softmax import (
+    gumbel_softmax,
+)
+from tracec.ir.dtype import DType
+from tracec.record.tensor import Tensor
 
 __all__ = [
     # convolutions and products
@@ -96,16 +138,46 @@ __all__ = [
     # activations
     "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid", "mish",
     "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
-    "tanhshrink",
+    "tanhshrink", "celu", "hardshrink", "rrelu", "softshrink", "threshold", "gumbel_softmax", "relu_", "elu_", "celu_",
+    "selu_", "leaky_relu_", "hardtanh_", "rrelu_", "threshold_",
     # norms and dropout
     "batch_norm", "cosine_similarity", "dropout", "dropout1d", "dropout2d", "group_norm", "instance_norm",
-    "layer_norm", "normalize", "rms_norm",
+    "layer_norm", "normalize", "rms_norm", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
     # losses
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
-    "mse_loss", "nll_loss", "smooth_l1_loss",
+    "mse_loss", "nll_loss", "smooth_l1_loss", "poisson_nll_loss", "gaussian_nll_loss", "hinge_embedding_loss",
+    "cosine_embedding_loss", "margin_ranking_loss", "multi_margin_loss", "multilabel_margin_loss",
+    "multilabel_soft_margin_loss", "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss",
+    "ctc_loss",
     # attention
     "scaled_dot_product_attention",
 ]  # fmt: skip
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+    """`tracec.softmax`, which finds the axis by itself if it must, with a warning."""
+    return _top.softmax(input, _axis("softmax", dim, input, _stacklevel), dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+    """`softmax` of the negated input."""
+    return _top.softmin(input, _axis("softmin", dim, input, _stacklevel), dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+    """The logarithm of `softmax`, without taking a logarithm of small numbers."""
+    return _top.log_softmax(input, _axis("log_softmax", dim, input, _stacklevel), dtype)
+
+
+def _axis(name: str, dim: int | None, input: Tensor, stacklevel: int) -> int:
+    if dim is not None:
+        return dim
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
+    return 0 if input.ndim in (0, 1, 3) else 1
 
 
 if not TYPE_CHECKING:

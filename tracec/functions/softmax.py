@@ -1,0 +1,77 @@
+"""Softmax and its kin."""
+
+from __future__ import annotations
+
+from tracec import ops
+from tracec.errors import ArgumentError
+from tracec.functions.common import cast, check_floating, expanded, fail, iota, one_axis
+from tracec.functions.random import uniform_like
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.record.method import tensor_method
+from tracec.record.tensor import Tensor
+
+
+@tensor_method
+def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """``exp(input)`` divided by its sum over an axis; the largest element is subtracted first.
+
+    Args:
+        input: Floating.
+        dim: The axis that sums to one.
+        dtype: Cast to this first.
+    """
+    x = cast(input, dtype)
+    check_floating("softmax", x)
+    axes = (one_axis("softmax", dim, x.ndim),) if x.ndim else ()
+    if not x.ndim or not x.numel():
+        return ops.exp(ops.sub(x, x))
+    powers = ops.exp(ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True)))
+    return ops.div(powers, ops.sum(powers, axes=axes, keepdims=True))
+
+
+@tensor_method
+def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """The logarithm of `softmax`, without taking a logarithm of small numbers."""
+    x = cast(input, dtype)
+    check_floating("log_softmax", x)
+    axes = (one_axis("log_softmax", dim, x.ndim),) if x.ndim else ()
+    if not x.ndim or not x.numel():
+        return ops.sub(x, x)
+    shifted = ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True))
+    return ops.sub(shifted, ops.log(ops.sum(ops.exp(shifted), axes=axes, keepdims=True)))
+
+
+def softmin(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """`softmax` of the negated input."""
+    return softmax(ops.neg(cast(input, dtype)), dim)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A draw from a categorical distribution, relaxed so that gradients flow through it.
+
+    Args:
+        logits: Logarithms of probabilities, not normalised, floating.
+        tau: Temperature; near 0, draws are nearly one-hot.
+        hard: Give the one-hot draw itself, with the gradient of the relaxed one.
+        eps: Taken as in PyTorch, where it no longer has an effect.
+        dim: The axis of the classes.
+
+    Raises:
+        ArgumentError: the temperature is 0.
+
+    Source: Jang, Gu, Poole, "Categorical Reparameterization with Gumbel-Softmax", 2016.
+    """
+    check_floating("gumbel_softmax", logits)
+    if tau == 0:
+        fail(ArgumentError, "gumbel_softmax: the temperature tau is 0, which logits are divided by", "e.g. tau=0.1")
+    axis = one_axis("gumbel_softmax", dim, logits.ndim)
+    # The logarithm of an exponential waiting time, which is kept above 0 by what float16 can still tell from it.
+    waiting = ops.maximum(ops.neg(ops.log(ops.sub(1.0, uniform_like(logits)))), 2.0**-24)
+    noise = ops.neg(ops.log(waiting))
+    soft = softmax(ops.div(ops.add(logits, noise), tau), axis)
+    if not hard:
+        return soft
+    chosen = ops.argmax(soft, axis=axis, keepdims=True)
+    hot = ops.eq(iota(tuple(soft.shape), axis, dt.int64, soft), expanded(chosen, tuple(soft.shape)))
+    return ops.add(ops.sub(cast(hot, soft.dtype), soft.detach()), soft)
