@@ -279,7 +279,7 @@ def multinomial(
 
 def uniform_like(x: Tensor) -> Tensor:
     """Uniform numbers from 0 to 1 in the shape, dtype and device of a floating tensor."""
-    return _uniform(tuple(x.shape), None, x.dtype, x.device)
+    return uniform_numbers(tuple(x.shape), None, x.dtype, x.device)
 
 
 def dropout_mask(name: str, x: Tensor, p: float, training: bool, shape: Shape) -> Tensor | None:
