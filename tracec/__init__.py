@@ -41,6 +41,7 @@ from tracec.record.form import (
     preserve_format,
     strided,
 )
+from tracec.record.printing import set_printoptions
 from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
 from tracec.record.random import (

@@ -54,7 +54,7 @@ def test_printing_of_history():
 def test_what_a_tensor_is():
     x = tracec.zeros(2, 3, dtype=tracec.float64)
     assert x.shape == (2, 3)
-    assert repr(x.shape) == "Size([2, 3])"
+    assert repr(x.shape) == "tracec.Size([2, 3])"
     assert x.shape.numel() == 6
     assert x.size() == x.shape
     assert x.size(-1) == 3

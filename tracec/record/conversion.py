@@ -164,7 +164,15 @@ class Conversion(Cell):
         return builtins.int(_one(self, "index"))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and not self._array.ndim else str(self)
+        if not self._array.ndim:
+            return format(self.item(), spec)
+        if spec:
+            raise ArgumentTypeError(
+                f"format: unsupported format string {spec!r} for a tensor of {self._array.ndim} dimensions",
+                hint="format one element, x[0].item()",
+                where=_at(),
+            )
+        return str(self)
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """The tensor in another element type or on another device; itself where nothing changes.

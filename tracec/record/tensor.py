@@ -49,7 +49,7 @@ class Size(tuple[int, ...]):
         return Size(found) if isinstance(key, slice) else found
 
     def __repr__(self) -> str:
-        return f"Size({list(self)})"
+        return f"tracec.Size({list(self)})"
 
 
 class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
@@ -171,7 +171,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         return bool((self == value).any())
 
     def __repr__(self) -> str:
-        return format_tensor(self)
+        cls = type(self)
+        return format_tensor(self, "tensor" if cls.__module__.startswith("tracec.") else cls.__name__)
 
     # Views --------------------------------------------------------------------------------------------
 
