@@ -22,7 +22,7 @@ from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
-from tracec.plan.planner import Target
+from tracec.plan.target import Target
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime import emulator as emulator_runtime

@@ -16,7 +16,7 @@ from tracec.codegen.cuda import render
 from tracec.ir.graph import Graph
 from tracec.ir.plan import Plan
 from tracec.optimize import PIPELINE
-from tracec.plan.planner import TARGETS, make_plan
+from tracec.plan import TARGETS, make_plan
 from tracec.runtime.emulator import load
 from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_plan

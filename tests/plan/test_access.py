@@ -8,7 +8,7 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.node import input_node, made_from
 from tracec.ir.types import TensorType
-from tracec.plan.planner import TARGETS, make_plan
+from tracec.plan import TARGETS, make_plan
 from tracec.runtime.interpreter import run_plan
 
 

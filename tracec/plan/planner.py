@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
-from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
+from tracec.ir.kernel import Expr, Kernel, Load, Loop, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
-from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value
-from tracec.plan import memory
+from tracec.ir.plan import LibraryCall, Plan, Step
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
-from tracec.plan.loops import coalesce, rewrite_kernel
+from tracec.plan.loops import coalesce
 from tracec.plan.lowering import lower_group
-from tracec.plan.order import dependences, order_for_memory, topological
+from tracec.plan.order import dependences, topological
 from tracec.plan.partition import Partition
+from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare
-from tracec.plan.routines import Gemm, Routine, alias_of, by_size, find_routines, no_gemm
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What planning needs to know of a target.
-
-    Attributes:
-        name: ``cpu`` or ``cuda``.
-        gemm: Which matrix products run as library routines.
-        keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
-        in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
-            are each read and written by one thread; what all threads of a row read, such as a parameter that its
-            sum updates, is written behind a barrier.
-        results_in_place: Shapes that may do so with results alone, not with elements of what they reduce: on CUDA
-            threads past the last column read that column as well, up to the barrier.
-        blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
-            One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
-            the same on all. 0 where there are no such blocks.
-    """
-
-    name: str
-    gemm: Gemm
-    keep_rows: bool
-    in_place: frozenset[str]
-    results_in_place: frozenset[str] = frozenset()
-    blocks: int = 0
-
-
-_IN_PLACE = frozenset({"map", "contraction", "row", "full"})
-_COLUMN = frozenset({"column"})
-#: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
-#: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
-_CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
-_CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
-TARGETS = {
-    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE | _COLUMN),
-    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, results_in_place=_COLUMN, blocks=1056),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A library routine before memory is planned."""
-
-    routine: Routine
-    node: Node
-
-    def reads(self) -> list[Node]:
-        return list(self.routine.operands)
-
-    def writes(self) -> list[Node]:
-        return [self.node]
+from tracec.plan.reunite import reunite
+from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
+from tracec.plan.target import Target
 
 
 def make_plan(
@@ -86,15 +34,44 @@ def make_plan(
         disabled: Of ``fuse``, ``horizontal``, ``library``, ``order`` and ``memory``, what to leave out.
     """
     graph = prepare(graph, target.blocks)
+    plan = _planned(graph, target, donate, disabled)
+    if "fuse" in disabled:
+        return plan
+    together = reunite(graph, lambda g: _parted(g, target, disabled)[0])
+    if together is graph:
+        return plan
+    other = _planned(together, target, donate, disabled)
+    better = traffic(other) < traffic(plan) and other.memory.peak_bytes <= plan.memory.peak_bytes
+    return other if better else plan
+
+
+def traffic(plan: Plan) -> int:
+    """Bytes that the steps of a plan read and write, as if nothing stayed in a cache between them."""
+    touched = (v for step in plan.steps for v in _touched(step))
+    return sum(plan.values[v].type.nbytes for v in touched)
+
+
+def _touched(step: Step) -> list[int]:
+    if isinstance(step, LibraryCall):
+        return [*step.inputs, step.output]
+    return [v for row in step.args for v in row]
+
+
+def _parted(graph: Graph, target: Target, disabled: frozenset[str]) -> tuple[Partition, dict[Node, Routine]]:
     inlined = inline_nodes(graph)
     routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm)
-    partition = Partition(graph, inlined, routines, fuse="fuse" not in disabled)
+    return Partition(graph, inlined, routines, fuse="fuse" not in disabled), routines
+
+
+def _planned(graph: Graph, target: Target, donate: Mapping[int, int] | None, disabled: frozenset[str]) -> Plan:
+    """The plan of a graph whose operators all have a lowering of their own."""
+    partition, routines = _parted(graph, target, disabled)
     works = _works(graph, partition, routines, target)
     refused = list(partition.refused)
     if "horizontal" not in disabled:
         works, more = join_alike(works)  # type: ignore[assignment]
         refused += more
-    return _Placement(graph, works, routines, dict(donate or {}), refused, disabled, target).plan()
+    return Placement(graph, works, routines, dict(donate or {}), refused, disabled, target).plan()
 
 
 def _works(graph: Graph, partition: Partition, routines: dict[Node, Routine], target: Target) -> list[Work | Call]:
@@ -157,329 +134,3 @@ def _unit_loop(index: Expr) -> str | None:
         if c == 1 and isinstance(term, Var):
             return str(term.name)
     return None
-
-
-class _Placement:
-    """Orders the works and gives every value its memory."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        works: Sequence[Work | Call],
-        routines: dict[Node, Routine],
-        donate: dict[int, int],
-        refused: list[Refused],
-        disabled: frozenset[str],
-        target: Target,
-    ) -> None:
-        self.target = target
-        self.graph = graph
-        self.works = list(works)
-        self.refused = refused
-        self.disabled = disabled
-        self.alias = {o: alias_of(o, routines) for o in graph.outputs}
-        self.size = {n: n.type.nbytes for w in self.works for n in (*w.reads(), *w.writes())}
-        self.home: dict[Node, Node] = {}  # output → input whose memory it is written to
-        self.copies: dict[int, int] = {}  # output position → input position, copied at the end
-        self.after: dict[int, set[int]] = {}
-        self._donate(donate)
-        self._order()
-
-    # -- donation -----------------------------------------------------------------------------------------
-
-    def _donate(self, donate: dict[int, int]) -> None:
-        """Write outputs in place of the inputs they replace where no later read needs the old value."""
-        writer = {n: k for k, w in enumerate(self.works) for n in w.writes()}
-        taken: set[Node] = set()
-        _, self.feeds = dependences(self.works, {})
-        self.readers: dict[Node, set[int]] = {}
-        for k, w in enumerate(self.works):
-            for n in w.reads():
-                self.readers.setdefault(n, set()).add(k)
-        for out, inp in donate.items():
-            node, place = self.alias[self.graph.outputs[out]], self.graph.inputs[inp]
-            if node is place:
-                continue
-            k = writer.get(node, -1)  # -1: the value of another input, which no work computes
-            fits = k >= 0 and node not in taken and node not in self.home
-            if fits and self._in_place(k, node, place) and self._order_readers(k, place):
-                self.home[node] = place
-                taken.add(place)
-            else:
-                self.copies[out] = inp
-                reason = "the old value is read at other elements or later"
-                self.refused.append(Refused("in place", node.op.name, f"input {inp}", reason, 2 * node.type.nbytes))
-
-    def _in_place(self, k: int, node: Node, place: Node) -> bool:
-        """Whether the work may write ``node`` over ``place``: same type, and each element read only just before."""
-        work = self.works[k]
-        if not isinstance(work, Work) or node.type != place.type or node.type.size == 0:
-            return False
-        own = next(row for row in work.rows if node in row)
-        if not self._may_overwrite(work.kernel, own.index(node)) and any(place in row for row in work.rows):
-            return False
-        if any(place in row for row in work.rows if row is not own):
-            return False
-        return place not in own or element_by_element(work.kernel, own.index(place), own.index(node))
-
-    def _may_overwrite(self, kernel: Kernel, written: int) -> bool:
-        """Whether a kernel of this shape may write that buffer over one that it reads."""
-        if kernel.shape in self.target.in_place:
-            return True
-        return kernel.shape in self.target.results_in_place and is_result(kernel, kernel.buffers[written].name)
-
-    def _order_readers(self, k: int, place: Node) -> bool:
-        """Make every other reader of ``place`` come before work ``k``; False where that would be a cycle."""
-        before = self.readers.get(place, set()) - {k}
-        stack, seen = [k], {k}
-        while stack:
-            for j in self.feeds[stack.pop()]:
-                if j not in seen:
-                    seen.add(j)
-                    stack.append(j)
-        if before & seen:
-            return False
-        self.after.setdefault(k, set()).update(before)
-        for j in before:
-            self.feeds[j].add(k)
-        return True
-
-    # -- order and memory ---------------------------------------------------------------------------------
-
-    def _intermediate(self) -> set[Node]:
-        written = {n for w in self.works for n in w.writes()}
-        outputs = {self.alias[o] for k, o in enumerate(self.graph.outputs) if k not in self.copies}
-        return written - outputs - set(self.home)
-
-    def _order(self) -> None:
-        if "order" in self.disabled:
-            order = topological(*dependences(self.works, self.after))
-        else:
-            order = order_for_memory(self.works, self.after, self._intermediate(), self.size)
-        self.works = [self.works[k] for k in order]
-
-    def plan(self) -> Plan:
-        self._append_copies()
-        first: dict[Node, int] = {}
-        last: dict[Node, int] = {}
-        for k, w in enumerate(self.works):
-            for n in w.writes():
-                first.setdefault(n, k)
-            for n in (*w.reads(), *w.writes()):
-                last[n] = k
-        intermediate = self._intermediate()
-        arena = [n for n in first if n in intermediate]
-        shared = {} if "memory" in self.disabled else self._share(arena, first, last)
-        spans, members = self._spans(arena, shared, first, last)
-        if "memory" in self.disabled:
-            offsets, total = _one_after_another(spans)
-        else:
-            offsets, total = memory.assign(spans) if spans else ([], 0)
-        unplanned = sum(memory.aligned(n.type.nbytes) for n in arena)
-        figures = Memory(total, unplanned, memory.lower_bound(spans))
-        return self._assemble(offsets, members, first, last, figures, shared)
-
-    def _append_copies(self) -> None:
-        for out, inp in self.copies.items():
-            source, place = self.alias[self.graph.outputs[out]], self.graph.inputs[inp]
-            target = replace(place, origin="copy of an output into the input it replaces")
-            if source.dtype.kind == "c":  # no kernel knows complex numbers
-                target = replace(target, op=OPERATORS["cast"])
-                self.home[target] = place
-                self.works.append(Call(Routine("eager", (source,), (("dtype", source.dtype),)), target))
-            else:
-                self.home[target] = place
-                self.works.append(Work(copy_kernel(source), ((source, target),)))
-            self.size[target] = place.type.nbytes
-            self.alias[self.graph.outputs[out]] = source
-        self.copied = {out: self.graph.inputs[inp] for out, inp in self.copies.items()}
-
-    def _share(self, arena: list[Node], first: dict[Node, int], last: dict[Node, int]) -> dict[Node, Node]:
-        """Intermediate → the intermediate that dies where it is written, and whose memory it takes over."""
-        inside, shared, taken = set(arena), {}, set()
-        for k, work in enumerate(self.works):
-            if not isinstance(work, Work) or len(work.rows) != 1:
-                continue
-            row = work.rows[0]
-            for j, n in enumerate(row):
-                if work.kernel.buffers[j].role != "out" or n not in inside or first[n] != k:
-                    continue
-                if not self._may_overwrite(work.kernel, j):
-                    continue
-                for i, m in enumerate(row):
-                    dies = m in inside and last[m] == k and m not in taken and first[m] != k
-                    same = m.type.nbytes == n.type.nbytes and m.dtype is n.dtype
-                    if dies and same and element_by_element(work.kernel, i, j):
-                        shared[n] = m
-                        taken.add(m)
-                        break
-        return shared
-
-    def _spans(
-        self, arena: list[Node], shared: dict[Node, Node], first: dict[Node, int], last: dict[Node, int]
-    ) -> tuple[list[memory.Span], list[list[Node]]]:
-        """Spans of memory; values that take over each other's memory are one span."""
-        members: dict[Node, list[Node]] = {}
-        for n in arena:
-            owner = n
-            while owner in shared:
-                owner = shared[owner]
-            members.setdefault(owner, []).append(n)
-        groups = list(members.values())
-        spans = [memory.Span(g[0].type.nbytes, min(first[n] for n in g), max(last[n] for n in g)) for g in groups]
-        return spans, groups
-
-    # -- assembly -----------------------------------------------------------------------------------------
-
-    def _assemble(
-        self, offsets: list[int], members: list[list[Node]], first: dict[Node, int], last: dict[Node, int],
-        figures: Memory, shared: dict[Node, Node],
-    ) -> Plan:  # fmt: skip
-        values: list[Value] = []
-        number: dict[Node, int] = {}
-        for k, n in enumerate(self.graph.inputs):
-            number[n] = len(values)
-            values.append(Value(f"in{k}", n.type, "input", index=k, last=last.get(n, -1), source=n.source))
-        outputs: list[int] = []
-
-        for k, o in enumerate(self.graph.outputs):
-            node = self.alias[o]
-            if k in self.copied:
-                outputs.append(number[self.copied[k]])
-                continue
-            if node in self.home:
-                number[node] = number[self.home[node]]
-            elif node not in number:
-                number[node] = len(values)
-                values.append(
-                    Value(f"out{k}", o.type, "output", index=k, first=first.get(node, -1),
-                          last=last.get(node, -1), source=o.source)
-                )  # fmt: skip
-
-            outputs.append(number[node])
-        for n, place in self.home.items():
-            number.setdefault(n, number[place])
-        for k, group in enumerate(members):
-            owner, begin, end = group[0], min(first[n] for n in group), max(last[n] for n in group)
-            number.update(dict.fromkeys(group, len(values)))
-            values.append(
-                Value(f"t{k}", owner.type, "arena", offset=offsets[k], first=begin, last=end, source=owner.source)
-            )
-        kernels, steps = self._steps(number, shared)
-        inputs = tuple(number[n] for n in self.graph.inputs)
-        return Plan(kernels, steps, tuple(values), inputs, tuple(outputs), figures, tuple(self.refused))
-
-    def _steps(self, number: dict[Node, int], shared: dict[Node, Node]) -> tuple[tuple[Kernel, ...], tuple[Step, ...]]:
-        kernels: dict[object, int] = {}
-        found: list[Kernel] = []
-        steps: list[Step] = []
-        for work in self.works:
-            if isinstance(work, Call):
-                operands = tuple(number[n] for n in work.routine.operands)
-                steps.append(
-                    LibraryCall(work.routine.name, operands, number[work.node], work.routine.params, work.node.op.name,
-                                work.node.source, work.routine.literals)
-                )  # fmt: skip
-                continue
-            kernel, rows = _in_place(work, self.home, shared)
-            key = (kernel.shape, kernel.buffers, kernel.body, kernel.contraction)
-            if key not in kernels:
-                kernels[key] = len(found)
-                found.append(replace(kernel, name=_name(kernel, len(found))))
-            args = tuple(tuple(number[n] for n in row) for row in rows)
-            steps.append(Launch(kernels[key], args, work.sizes))
-        return tuple(found), tuple(steps)
-
-
-def _one_after_another(spans: Sequence[memory.Span]) -> tuple[list[int], int]:
-    offsets, total = [], 0
-    for s in spans:
-        offsets.append(total)
-        total += memory.aligned(s.size)
-    return offsets, total
-
-
-def element_by_element(kernel: Kernel, read: int, written: int) -> bool:
-    """Whether a kernel reads one buffer only at the element that it is about to write to another.
-
-    Then both may be the same memory. Rows and points are independent, so what matters is the order within
-    one: no load may come after the store.
-    """
-    source, target = kernel.buffers[read], kernel.buffers[written]
-    if source.dtype is not target.dtype:
-        return False
-    stored: Expr | None = None
-    loads: set[Expr] = set()
-    for stmt in walk(kernel.body):
-        found = {
-            part.index
-            for e in expressions(stmt)
-            for part in subexpressions(e)
-            if isinstance(part, Load) and part.buffer == source.name
-        }
-        if found and stored is not None:
-            return False
-        loads |= found
-        if isinstance(stmt, Store) and stmt.buffer == target.name:
-            if stored is not None:
-                return False
-            stored = stmt.index
-    return stored is not None and loads <= {stored}
-
-
-def is_result(kernel: Kernel, buffer: str) -> bool:
-    """Whether a buffer is written outside of the loops over what a kernel reduces."""
-    body = kernel.body
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "parallel":
-        body = body[0].body
-    inner = (s for s in body if isinstance(s, Loop))
-    return not any(isinstance(s, Store) and s.buffer == buffer for loop in inner for s in walk(loop.body))
-
-
-def copy_kernel(node: Node) -> Kernel:
-    """The kernel that copies a value."""
-    size = node.type.size
-    buffers = (Buffer("x0", node.dtype, node.shape, "in"), Buffer("y0", node.dtype, node.shape, "out"))
-    at: Expr = Var("i0", size) if size != 1 else Const(0)
-    body: tuple[Store | Loop, ...] = (Store("y0", at, Load("x0", at, node.dtype)),)
-    if isinstance(at, Var):
-        body = (Loop(at, body),)
-    return Kernel("copy", "map", buffers, body, None, (), ("copy",))
-
-
-def _in_place(
-    work: Work, home: dict[Node, Node], shared: dict[Node, Node]
-) -> tuple[Kernel, tuple[tuple[Node, ...], ...]]:
-    """Formal buffers that are the same memory become one, read and written."""
-    kernel, rows = work.kernel, work.rows
-    for j, out in enumerate(work.kernel.buffers):
-        if out.role != "out":
-            continue
-        for i, source in enumerate(work.kernel.buffers):
-            if source.role != "in" or source not in kernel.buffers or out not in kernel.buffers:
-                continue
-            same = [home.get(r[j]) is r[i] or shared.get(r[j]) is r[i] for r in work.rows]
-            if not any(same):
-                continue
-            if not all(same):
-                raise AssertionError("runs of one launch differ in what they write in place")
-            kernel, rows = _unify(kernel, rows, source, out)
-    return kernel, rows
-
-
-def _unify(
-    kernel: Kernel, rows: tuple[tuple[Node, ...], ...], source: Buffer, out: Buffer
-) -> tuple[Kernel, tuple[tuple[Node, ...], ...]]:
-    def swap(e: Expr) -> Expr | None:
-        return Load(out.name, e.index, e.dtype) if isinstance(e, Load) and e.buffer == source.name else None
-
-    i = kernel.buffers.index(source)
-    kernel = rewrite_kernel(kernel, swap)
-    buffers = tuple(replace(b, role="inout") if b == out else b for k, b in enumerate(kernel.buffers) if k != i)
-    return replace(kernel, buffers=buffers), tuple(tuple(n for k, n in enumerate(r) if k != i) for r in rows)
-
-
-def _name(kernel: Kernel, number: int) -> str:
-    """A readable C identifier: position, shape and what was fused."""
-    words = "_".join(dict.fromkeys(kernel.ops))
-    return f"k{number}_{kernel.shape}_{words}"[:60].rstrip("_")

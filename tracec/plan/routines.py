@@ -31,6 +31,20 @@ class Routine:
     literals: tuple[tuple[int, Any, DType], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A library routine before memory is planned."""
+
+    routine: Routine
+    node: Node
+
+    def reads(self) -> list[Node]:
+        return list(self.routine.operands)
+
+    def writes(self) -> list[Node]:
+        return [self.node]
+
+
 @dataclass(frozen=True, slots=True)
 class _Matrix:
     """A matrix in memory: which node, whether its rows are the stored columns, and its strides in elements."""

@@ -1,0 +1,230 @@
+"""Every public operator on PyTorch's own samples: values, shapes, dtypes and gradients.
+
+``expected_failures.txt`` lists those that do not agree, each with the reason; one that newly agrees must leave it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest")  # which PyTorch's test code imports
+
+from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+
+import tracec  # noqa: E402
+from tests.conformance.bridge import Missing, Translation, Unusable, function_of, name_of, tensors_in, to_numpy  # noqa: E402
+
+#: Not part of PyTorch's public face, or of layouts that tracec does not have.
+PRIVATE = re.compile(
+    r"_(?!_)|torch\.|jiterator|sparse\.|to_sparse|native_|masked\.|hash_tensor|max_pool2d_with_indices_backward"
+    r"|grid_sampler_|empty_permuted|unsafe_|.*_copy$|resize_|chalf|nonzero_static|slice$"
+    r"|special\.(airy|bessel|chebyshev|hermite|laguerre|legendre|modified|scaled_mod|shifted|spherical)"
+)
+#: Their contents are whatever memory held.
+UNDEFINED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+#: Vectors of these are unique up to a factor of modulus one.
+GAUGE = {"svd", "linalg.svd", "linalg.eigh", "linalg.eig", "linalg.qr", "qr", "geqrf", "svd_lowrank", "pca_lowrank"}
+#: Whose order PyTorch leaves open.
+UNORDERED = {"linalg.eig", "linalg.eigvals"}
+#: Positions of equal elements are whichever PyTorch's algorithm meets first.
+TIES = {"sort", "argsort", "topk", "kthvalue", "mode", "median", "nanmedian", "msort", "cummax", "cummin", "max", "min"}
+#: Samples of each dtype.
+MOST = 12
+
+FAILURES = dict(
+    line.split(": ", 1)
+    for line in (Path(__file__).parent / "expected_failures.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+
+
+def label(info: Any) -> str:
+    return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name
+
+
+ENTRIES = {
+    label(i): i
+    for i in op_db
+    if i.name == "index_copy" or (not PRIVATE.match(i.name) and i.variant_test_name != "without_cudnn")
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_agrees_with_pytorch(name: str) -> None:
+    check(name, compiled=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENTRIES)
+def test_agrees_compiled(name: str) -> None:
+    check(name, compiled=True)
+
+
+def test_expected_failures_are_operators() -> None:
+    assert not FAILURES.keys() - ENTRIES.keys()
+
+
+def check(name: str, compiled: bool) -> None:
+    """Run an operator's samples; where it is listed as failing, it must fail."""
+    reason = FAILURES.get(name)
+    try:
+        _run(ENTRIES[name], compiled)
+    except (Exception, pytest.fail.Exception) as error:
+        if reason is None:
+            raise
+        pytest.xfail(f"{reason} ({type(error).__name__})")
+    if reason is not None and not compiled:
+        pytest.fail(f"{name} agrees now: take its line out of expected_failures.txt")
+
+
+def _run(info: Any, compiled: bool) -> None:
+    function = function_of(info)
+    if compiled:
+        plain = function
+        function = tracec.compile(lambda *args, **kwargs: plain(*args, **kwargs))
+    ran = 0
+    for dtype in _dtypes(info):
+        differentiable = dtype is torch.float32 and info.supports_autograd
+        torch.manual_seed(0)
+        np.random.seed(0)
+        samples = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=differentiable), 200))
+        for sample in samples[:: -(-len(samples) // MOST) or 1]:
+            ran += _sample(info, function, sample, differentiable)
+    assert ran, f"{info.name}: no sample could be used"
+
+
+def _dtypes(info: Any) -> list[Any]:
+    known = info.supported_dtypes("cpu")
+    wanted = [d for d in (torch.float32, torch.int64) if d in known]
+    return wanted or [d for d in (torch.bool, torch.float64, torch.complex64) if d in known][:1]
+
+
+def _sample(info: Any, function: Any, sample: Any, differentiable: bool) -> bool:
+    """Compare one call; False where PyTorch refuses it itself or it cannot be translated."""
+    try:
+        expected = _call_torch(info, sample)
+        again = list(tensors_in(_call_torch(info, sample, seed=2)))
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError):
+        return False
+    translate = Translation()
+    try:
+        args = [translate(a) for a in (sample.input, *sample.args)]
+        kwargs = {k: translate(v) for k, v in sample.kwargs.items()}
+    except Unusable:
+        return False
+    wanted = list(tensors_in(expected))
+    random = info.name in UNDEFINED or _draws(info) or not all(map(_same, wanted, again))
+    found = function(*args, **kwargs)
+    where = f"{info.name}({_described(sample)})"
+    _compare(info, list(tensors_in(found)), wanted, where, values=not random)
+    if differentiable and not random and translate.leaves:
+        _compare_gradients(info, sample, found, expected, translate, where)
+    return True
+
+
+def _draws(info: Any) -> bool:
+    return "wrapper_set_seed" in getattr(getattr(info.op, "__code__", None), "co_names", ())
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor):
+        return True
+    return a.shape == b.shape and np.array_equal(to_numpy(a), to_numpy(b), equal_nan=a.dtype.is_floating_point)
+
+
+def _call_torch(info: Any, sample: Any, seed: int = 1) -> Any:
+    torch.manual_seed(seed)
+    return info.op(sample.input, *sample.args, **sample.kwargs)
+
+
+def _described(sample: Any) -> str:
+    def of(value: Any) -> str:
+        if isinstance(value, torch.Tensor):
+            return f"{name_of(value.dtype)}{list(value.shape)}"
+        return f"[{', '.join(map(of, value))}]" if isinstance(value, (list, tuple)) else repr(value)[:40]
+
+    named = (f"{k}={of(v)}" for k, v in sample.kwargs.items())
+    return ", ".join([of(sample.input), *map(of, sample.args), *named])
+
+
+def _compare(info: Any, found: Sequence[Any], wanted: Sequence[Any], where: str, values: bool) -> None:
+    assert len(found) == len(wanted), f"{where}: {len(found)} results, PyTorch gives {len(wanted)}"
+    for k, (f, w) in enumerate(zip(found, wanted, strict=True)):
+        if not isinstance(w, torch.Tensor):
+            assert not values or w is None or isinstance(w, (str, torch.dtype)) or np.allclose(f, w, equal_nan=True), (
+                where
+            )
+            continue
+        assert isinstance(f, tracec.Tensor), f"{where}: result {k} is of type {type(f).__name__}"
+        assert tuple(f.shape) == tuple(w.shape), f"{where}: shape {tuple(f.shape)}, PyTorch {tuple(w.shape)}"
+        assert name_of(f.dtype) == name_of(w.dtype), f"{where}: {f.dtype}, PyTorch {w.dtype}"
+        tied = info.name in TIES and w.dtype is torch.int64 and (k > 0 or info.name == "argsort")
+        if values and not tied:
+            _close(info, to_numpy(f), to_numpy(w), f"{where}: result {k}")
+
+
+def _close(info: Any, found: Any, wanted: Any, where: str, loose: float = 1.0) -> None:
+    if info.name in GAUGE:
+        found, wanted = np.abs(found), np.abs(wanted)
+    if info.name in UNORDERED and wanted.ndim:
+        found, wanted = np.sort(np.abs(found), -1), np.sort(np.abs(wanted), -1)
+    if wanted.dtype.kind in "biu":
+        np.testing.assert_array_equal(found, wanted, err_msg=where)
+        return
+    loose *= 10 if info.name.startswith("linalg") else 1
+    finite = np.abs(wanted[np.isfinite(wanted)]).astype(np.float64)
+    scale = max(1.0, finite.max(initial=0))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4 * loose, atol=2e-5 * loose * scale, err_msg=where)
+
+
+def _compare_gradients(
+    info: Any, sample: Any, found: Any, expected: Any, translate: Translation, where: str
+) -> None:  # fmt: skip
+    """Gradients of the sum of the results, each weighted by fixed random numbers."""
+
+    def floats(out: Any) -> list[Any]:
+        out = sample.output_process_fn_grad(out)
+        return [t for t in tensors_in(out) if getattr(t, "requires_grad", False) and "float" in name_of(t.dtype)]
+
+    ours, theirs = floats(found), floats(expected)
+    leaves = [t for t, _ in translate.leaves]
+    rng = np.random.default_rng(7)
+    weights = [rng.standard_normal(tuple(t.shape)).astype(np.float32) for t in theirs]
+    try:
+        total = sum((t * torch.tensor(w)).sum() for t, w in zip(theirs, weights, strict=True))
+        wanted = torch.autograd.grad(total, leaves, allow_unused=True) if theirs else []
+    except RuntimeError:
+        return  # PyTorch has no gradient for this sample
+    if not theirs:
+        return
+    assert len(ours) == len(theirs), f"{where}: {len(ours)} results require grad, {len(theirs)} in PyTorch"
+    sum(((t * tracec.tensor(w)).sum() for t, w in zip(ours, weights, strict=True)), tracec.zeros(())).backward()
+    for (_, leaf), w in zip(translate.leaves, wanted, strict=True):
+        grad = np.zeros(tuple(leaf.shape), np.float32) if leaf.grad is None else to_numpy(leaf.grad)
+        other = np.zeros(tuple(leaf.shape), np.float32) if w is None else to_numpy(w)
+        _close(info, grad, other, f"{where}: gradient", loose=10)
+
+
+def test_the_comparison_finds_wrong_values_dtypes_and_gradients() -> None:
+    info = ENTRIES["sin"]
+    sample = next(info.sample_inputs("cpu", torch.float32, requires_grad=True))
+    assert _sample(info, tracec.sin, sample, True)
+    for wrong in (
+        lambda x: tracec.sin(x) * 1.001,
+        lambda x: tracec.sin(x).double(),
+        lambda x: tracec.sin(x.detach()) + 0 * x,
+        lambda x: tracec.sin(x)[:1],
+        lambda x: [tracec.sin(x)] * 2,
+    ):
+        with pytest.raises(AssertionError):
+            _sample(info, wrong, sample, True)
+    with pytest.raises(Missing):
+        function_of(type("Info", (), {"name": "no_such_operator", "op": None}))

@@ -1,0 +1,46 @@
+"""What planning needs to know of the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracec.ir import dtype as dt
+from tracec.plan.routines import Gemm, by_size
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What planning needs to know of a target.
+
+    Attributes:
+        name: ``cpu`` or ``cuda``.
+        gemm: Which matrix products run as library routines.
+        keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
+        in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
+            are each read and written by one thread; what all threads of a row read, such as a parameter that its
+            sum updates, is written behind a barrier.
+        results_in_place: Shapes that may do so with results alone, not with elements of what they reduce: on CUDA
+            threads past the last column read that column as well, up to the barrier.
+        blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
+            One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
+            the same on all. 0 where there are no such blocks.
+    """
+
+    name: str
+    gemm: Gemm
+    keep_rows: bool
+    in_place: frozenset[str]
+    results_in_place: frozenset[str] = frozenset()
+    blocks: int = 0
+
+
+_IN_PLACE = frozenset({"map", "contraction", "row", "full"})
+_COLUMN = frozenset({"column"})
+#: Multiplications below which a call costs more than the loops: on the CPU; and on a GPU, where a product that is
+#: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
+_CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
+_CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
+TARGETS = {
+    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE | _COLUMN),
+    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, results_in_place=_COLUMN, blocks=1056),
+}
