@@ -13,6 +13,8 @@ from tracec.functions import *  # noqa: F403
 from tracec.ir.dtype import (
     DType,
     bfloat16,
+    complex64,
+    complex128,
     float16,
     float32,
     float64,
@@ -66,6 +68,7 @@ __version__ = "0.1.0"
 dtype = DType
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
+cfloat, cdouble = complex64, complex128
 
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {

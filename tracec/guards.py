@@ -54,7 +54,7 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
         key.append((type(value), array.dtype, array.shape, array.strides, value._device, way))
     elif isinstance(value, PLAIN):
-        key.append((type(value), repr(value) if isinstance(value, float) else value))
+        key.append((type(value), repr(value) if isinstance(value, (float, complex)) else value))
     elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         key.append((type(value), len(value)))
         for item in value:

@@ -76,7 +76,7 @@ def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS) -> None:
 
 
 LENGTHS = (1, 2, 3, 31, 32, 33, 64, 65, 127, 129, 1000, 1025, 4096)
-DTYPES = (*dt.ALL,)
+DTYPES = (*dt.IN_KERNELS,)
 
 
 @needs_compiler

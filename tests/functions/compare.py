@@ -13,6 +13,7 @@ import tracec
 torch = pytest.importorskip("torch")
 
 Spec = tuple[int, ...] | np.ndarray
+NUMBERS = (bool, int, float, complex)
 
 
 class Library:
@@ -45,22 +46,23 @@ def run(library: Library, make: Callable[[np.ndarray], Any], f: Callable[..., An
     """Values and gradients of a function, as arrays."""
     inputs = [make(a.copy()) for a in arrays]
     for x in inputs:
-        if x.is_floating_point():
+        if x.is_floating_point() or x.is_complex():
             x.requires_grad_()
     outputs = flat(f(library, *inputs))
     loss = None
     for k, out in enumerate(outputs):
-        if isinstance(out, (bool, int, float)) or not out.requires_grad:
+        if isinstance(out, NUMBERS) or not out.requires_grad:
             continue
         # Different weights for the elements, so that no gradient cancels.
         weights = make(np.cos(np.arange(out.numel(), dtype=np.float64) + k).reshape(tuple(out.shape)))
-        term = (out * weights.to(out.dtype)).sum()
+        weighted = out * weights.to(out.dtype)
+        term = (weighted.real - 0.7 * weighted.imag if out.is_complex() else weighted).sum()
         loss = term if loss is None else loss + term
     if loss is not None:
         loss.backward()
-    values = [out if isinstance(out, (bool, int, float)) else out.detach().numpy() for out in outputs]
-    dtypes = [None if isinstance(out, (bool, int, float)) else repr(out.dtype).split(".")[1] for out in outputs]
-    return values, dtypes, [None if x.grad is None else x.grad.numpy() for x in inputs]
+    values = [out if isinstance(out, NUMBERS) else out.detach().resolve_conj().numpy() for out in outputs]
+    dtypes = [None if isinstance(out, NUMBERS) else repr(out.dtype).split(".")[1] for out in outputs]
+    return values, dtypes, [None if x.grad is None else x.grad.resolve_conj().numpy() for x in inputs]
 
 
 def agree(

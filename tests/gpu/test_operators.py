@@ -59,7 +59,7 @@ def in_other_dtypes(op):
     sample = op.samples[0]
     if not sample.args or op.name == "random_bits":
         return
-    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind == "f" for a in sample.args]
+    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind in "fc" for a in sample.args]
     if op.name == "where":
         changes[0] = False
     for dtype in dt.ALL:

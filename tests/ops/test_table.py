@@ -44,11 +44,14 @@ NAMED = [op for op in OPERATORS.values() if op.name != "input"]
 CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in NAMED for i, sample in enumerate(op.samples)]
 
 
+PRECISE = (dt.float64, dt.complex128)
+
+
 def in_float64(sample):
-    """The same sample with every floating dtype widened, so that slopes can be told from rounding."""
+    """The same sample with every floating or complex dtype widened, so that slopes can be told from rounding."""
 
     def wide(dtype):
-        return dt.float64 if isinstance(dtype, DType) and dtype.kind == "f" else dtype
+        return {"f": dt.float64, "c": dt.complex128}.get(dtype.kind, dtype) if isinstance(dtype, DType) else dtype
 
     args = tuple(replace(a, dtype=wide(a.dtype)) for a in sample.args)
     return Sample(args, {name: wide(value) for name, value in sample.params.items()})
@@ -56,12 +59,28 @@ def in_float64(sample):
 
 def is_smooth(op, sample):
     """Whether there is a derivative to check."""
-    if isinstance(op.vjp, NotDifferentiable) or not any(a.dtype is dt.float64 for a in sample.args):
+    if isinstance(op.vjp, NotDifferentiable) or not any(a.dtype in PRECISE for a in sample.args):
         return False
-    return graph_of(op, sample).outputs[0].dtype is dt.float64
+    return graph_of(op, sample).outputs[0].dtype in PRECISE
 
 
 # Samples ----------------------------------------------------------------------------------------------
+
+
+def uniform(rng, low, high, shape, is_complex=False):
+    """Numbers, of complex ones both parts, between two limits."""
+    values = rng.uniform(low, high, shape)
+    return values + 1j * rng.uniform(low, high, shape) if is_complex else values
+
+
+def like(rng, node, low=-1.0, high=1.0):
+    """Random numbers in the shape of a node; complex where it is."""
+    return uniform(rng, low, high, node.shape, node.dtype.is_complex)
+
+
+def paired(gradient, move):
+    """How much a step does to what the gradient is of."""
+    return float(np.real(np.conj(gradient) * move).sum())
 
 
 def draw(sample, name, dtypes=None, which=0):
@@ -72,8 +91,8 @@ def draw(sample, name, dtypes=None, which=0):
         if arg.distinct:
             count = int(np.prod(arg.shape))
             values = rng.permutation(np.linspace(arg.low, arg.high, count)).reshape(arg.shape)
-        elif arg.dtype.kind == "f":
-            values = rng.uniform(arg.low, arg.high, arg.shape)
+        elif arg.dtype.kind in "fc":
+            values = uniform(rng, arg.low, arg.high, arg.shape, dtype.is_complex)
         elif arg.dtype.kind == "b":
             values = rng.random(arg.shape) < 0.5
         else:
@@ -99,14 +118,17 @@ def type_of(array):
 
 def close(found, expected, rtol=0.0, atol=0.0):
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-    if dt.of_numpy(found.dtype).kind == "f":
-        found, expected = found.astype(np.float64), expected.astype(np.float64)
+    kind = dt.of_numpy(found.dtype).kind
+    if kind in "fc":
+        wide = np.float64 if kind == "f" else np.complex128
+        found, expected = found.astype(wide), expected.astype(wide)
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
 
 
 def epsilon(dtype: DType) -> float:
     """The distance of 1 to the next larger number."""
-    return {dt.float16: 2.0**-10, dt.bfloat16: 2.0**-7, dt.float32: 2.0**-23, dt.float64: 2.0**-52}.get(dtype, 0.0)
+    sizes = {dt.float16: 2.0**-10, dt.bfloat16: 2.0**-7, dt.float32: 2.0**-23, dt.float64: 2.0**-52}
+    return sizes.get(dtype.to_real(), 0.0)
 
 
 # The table --------------------------------------------------------------------------------------------
@@ -145,44 +167,44 @@ def central_difference(f, arrays, i, direction):
     return [np.where(np.isfinite(u), (u - d) / (2 * STEP), 0.0) if u.size else u for u, d in zip(up, down, strict=True)]
 
 
-def directions(shape, rng, most=60):
-    """Every unit vector; for large shapes some random vectors."""
-    size = int(np.prod(shape))
-    if size <= most:
-        yield from np.eye(size).reshape(size, *shape)
-    else:
-        yield from rng.uniform(-1, 1, (10, *shape))
+def directions(like, rng, most=60):
+    """Every unit vector, of complex ones also times i; for large shapes some random vectors."""
+    for unit in (1.0, 1.0j) if like.dtype.kind == "c" else (1.0,):
+        if like.size <= most:
+            yield from unit * np.eye(like.size).reshape(like.size, *like.shape)
+        else:
+            yield from unit * rng.uniform(-1, 1, (10, *like.shape))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in subtract")
 @pytest.mark.parametrize("op, sample", SMOOTH)
 def test_vjp_is_the_slope(op, sample):
     arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(1)
-    ct = rng.uniform(0.5, 1.5, graph.outputs[0].shape)
-    wrt = [i for i, a in enumerate(sample.args) if a.dtype is dt.float64]
+    ct = like(rng, graph.outputs[0], 0.5, 1.5)
+    wrt = [i for i, a in enumerate(sample.args) if a.dtype in PRECISE]
     out, *grads = evaluate(vjp(graph, wrt), [*arrays, ct])
     close(out, eager(op, sample, arrays), 1e-12, 1e-12)
     for i, grad in zip(wrt, grads, strict=True):
-        assert grad.shape == arrays[i].shape
-        for direction in directions(arrays[i].shape, rng):
+        assert (grad.shape, grad.dtype) == (arrays[i].shape, arrays[i].dtype)
+        for direction in directions(arrays[i], rng):
             (slope,) = central_difference(lambda xs: [eager(op, sample, xs)], arrays, i, direction)
-            np.testing.assert_allclose((grad * direction).sum(), (ct * slope).sum(), rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(paired(grad, direction), paired(ct, slope), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("op, sample", SMOOTH)
 def test_jvp_is_the_transpose_of_vjp(op, sample):
     arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(2)
     out = graph.outputs[0]
-    ct = rng.uniform(0.5, 1.5, out.shape)
-    floating = [i for i, a in enumerate(sample.args) if a.dtype is dt.float64]
+    ct = like(rng, out, 0.5, 1.5)
+    floating = [i for i, a in enumerate(sample.args) if a.dtype in PRECISE]
     gradients = evaluate(vjp(graph, floating), [*arrays, ct])[1:]
     # Each operand moves alone, then all together.
     for wrt in [[i] for i in floating] + [floating]:
-        moves = [rng.uniform(-1, 1, arrays[i].shape) for i in wrt]
+        moves = [like(rng, graph.inputs[i]) for i in wrt]
         moved = evaluate(jvp(graph, wrt), [*arrays, *moves])[1]
         assert type_of(moved) == out.type
-        forward = (ct * moved).sum()
-        reverse = sum((gradients[floating.index(i)] * move).sum() for i, move in zip(wrt, moves, strict=True))
+        forward = paired(ct, moved)
+        reverse = sum(paired(gradients[floating.index(i)], move) for i, move in zip(wrt, moves, strict=True))
         np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=1e-11)
 
 
@@ -190,12 +212,12 @@ def test_jvp_is_the_transpose_of_vjp(op, sample):
 def test_the_gradient_has_a_gradient(op, sample):
     arrays, graph, rng = draw(sample, op.name), graph_of(op, sample), np.random.default_rng(3)
     out = graph.outputs[0]
-    wrt = [i for i, a in enumerate(sample.args) if a.dtype is dt.float64]
+    wrt = [i for i, a in enumerate(sample.args) if a.dtype in PRECISE]
     gradient = vjp(graph, wrt)
     gradient = Graph(gradient.inputs, gradient.outputs[1:])
-    given = [*arrays, rng.uniform(0.5, 1.5, out.shape)]
+    given = [*arrays, like(rng, out, 0.5, 1.5)]
     for i in wrt:
-        direction = rng.uniform(-1, 1, arrays[i].shape)
+        direction = like(rng, graph.inputs[i])
         moved = evaluate(jvp(gradient, [i]), [*given, direction])[len(wrt) :]
         slopes = central_difference(lambda xs: evaluate(gradient, xs), given, i, direction)
         for found, expected in zip(moved, slopes, strict=True):
@@ -221,7 +243,7 @@ def test_batching_is_a_loop(op, sample):
 def test_every_dtype_is_computed_or_refused(op, dtype):
     """The first sample in another dtype; conditions and positions keep theirs. Floats against float64, rounded."""
     sample = op.samples[0]
-    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind == "f" for a in sample.args]
+    changes = [a.dtype is sample.args[0].dtype or a.dtype.kind in "fc" for a in sample.args]
     if op.name == "where":
         changes[0] = False
     dtypes = [dtype if c else a.dtype for c, a in zip(changes, sample.args, strict=True)]
@@ -237,11 +259,12 @@ def test_every_dtype_is_computed_or_refused(op, dtype):
         return
     found = eager(op, sample, arrays)
     assert type_of(found) == graph.outputs[0].type
-    if dtype.kind == "f":
-        wide = [a.astype(np.float64) if c else a for a, c in zip(arrays, changes, strict=True)]
+    if dtype.kind in "fc":
+        widest = np.float64 if dtype.kind == "f" else np.complex128
+        wide = [a.astype(widest) if c else a for a, c in zip(arrays, changes, strict=True)]
         expected = eager(op, sample, wide)
         rounded = expected.astype(found.dtype)
-        scale = float(np.abs(expected.astype(np.float64)).max()) if expected.size else 0.0
+        scale = float(np.abs(expected).astype(np.float64).max(initial=0.0))
         close(found, rounded, rtol=4 * epsilon(dtype), atol=2 * epsilon(dtype) * min(scale, 1e3))
 
 

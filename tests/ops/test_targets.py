@@ -41,7 +41,8 @@ def table(op):
 def compare(found, expected):
     for f, e in zip(found, expected, strict=True):
         # Vector mathematics is good to a few units in the last place; sums of products add up more.
-        scale = max(1.0, float(np.abs(e.astype(np.float64)).max(initial=0, where=np.isfinite(e.astype(np.float64)))))
+        size = np.abs(e).astype(np.float64)
+        scale = max(1.0, float(size.max(initial=0, where=np.isfinite(size))))
         eps = epsilon(dt.of_numpy(e.dtype))
         close(np.asarray(f), e, rtol=16 * eps, atol=8 * eps * scale)
 

@@ -85,7 +85,7 @@ def _casts() -> dict[tuple[DType, DType], Operation]:
     found: dict[tuple[DType, DType], Operation] = {}
     for half in (dt.float16, dt.bfloat16):
         widen, narrow = f"f32_from_{half.short}({{0}})", f"{half.short}_from_f32({{0}})"
-        for d in dt.ALL:
+        for d in dt.IN_KERNELS:
             if d is half:
                 continue
             if d.itemsize == 2 and d.kind == "f":

@@ -95,7 +95,7 @@ def _operations() -> Table:
 def _casts() -> dict[tuple[DType, DType], Operation]:
     """16-bit floats go through float; a float becomes a small integer through a wide one, so that it wraps."""
     found: dict[tuple[DType, DType], Operation] = {}
-    for d in dt.ALL:
+    for d in dt.IN_KERNELS:
         if d is not dt.bool_:
             found[d, dt.bool_] = Operation("{0} != 0", EQUALITY, (EQUALITY,))
     for d in INTS:
@@ -107,7 +107,7 @@ def _casts() -> dict[tuple[DType, DType], Operation]:
         dt.bfloat16: (function("__bfloat162float"), function("__float2bfloat16_rn")),
     }
     for half, (widen, narrow) in halves.items():
-        for d in dt.ALL:
+        for d in dt.IN_KERNELS:
             if d is half:
                 continue
             if d in halves:

@@ -256,7 +256,7 @@ def table(names: str, dtypes: Iterable[DType], build: Callable[[str, DType], Ope
     return {(name, dtype): build(name, dtype) for name in names.split() for dtype in kinds}
 
 
-INTS = tuple(d for d in dt.ALL if d.kind in "iu")
+INTS = tuple(d for d in dt.IN_KERNELS if d.kind in "iu")
 SMALL_INTS = tuple(d for d in INTS if d.itemsize < 4)
 FLOATS = (dt.float32, dt.float64)
 
@@ -295,7 +295,7 @@ def c_like_operations(types: Mapping[DType, str]) -> Table:
     lattice = {"add": "bitwise_or", "maximum": "bitwise_or", "mul": "bitwise_and", "minimum": "bitwise_and"}
     found |= {(name, dt.bool_): found[bits, dt.bool_] for name, bits in lattice.items()}
     choose = Operation("{0} ? {1} : {2}", TERNARY, (OR, OR, TERNARY))
-    found |= {("select", d): choose for d in dt.ALL}
+    found |= {("select", d): choose for d in dt.IN_KERNELS}
     return found
 
 

@@ -107,6 +107,25 @@ from tracec.functions.comparison import (
     not_equal,
     where,
 )
+from tracec.functions.complex import (
+    adjoint,
+    angle,
+    complex,
+    conj,
+    conj_physical,
+    imag,
+    is_complex,
+    is_conj,
+    is_neg,
+    isreal,
+    polar,
+    real,
+    resolve_conj,
+    resolve_neg,
+    sgn,
+    view_as_complex,
+    view_as_real,
+)
 from tracec.functions.convolution import (
     bilinear,
     conv1d,
@@ -414,6 +433,9 @@ __all__ = [
     "tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer", "scalar_tensor", "full", "zeros",
     "ones", "empty", "empty_strided", "full_like", "zeros_like", "ones_like", "empty_like", "arange", "range",
     "linspace", "logspace", "eye", "tril_indices", "triu_indices", "is_tensor", "is_floating_point", "numel",
+    # complex
+    "complex", "polar", "real", "imag", "conj", "conj_physical", "resolve_conj", "resolve_neg", "is_conj", "is_neg",
+    "is_complex", "isreal", "angle", "sgn", "adjoint", "view_as_real", "view_as_complex",
     # random
     "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "normal",
     "multinomial", "uniform_", "normal_", "log_normal_", "cauchy_", "exponential_", "geometric_", "bernoulli_",

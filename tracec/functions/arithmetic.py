@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from tracec import ops
 from tracec.errors import ArgumentError
-from tracec.functions.common import Scalar, check_choice, check_tensor, fail
+from tracec.functions.common import Number, check_choice, check_tensor, fail
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
-Operand = Tensor | Scalar
+Operand = Tensor | Number
 
 
 @tensor_method
-def add(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``."""
     return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
 @tensor_method
-def sub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``."""
     return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
 @tensor_method
-def rsub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+def rsub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
@@ -174,14 +174,14 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 @tensor_method
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     product = ops.mul(tensor1, tensor2)
     return ops.add(input, product if value == 1 else ops.mul(product, value))
 
 
 @tensor_method
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     ratio = ops.div(tensor1, tensor2)
     return ops.add(input, ratio if value == 1 else ops.mul(ratio, value))

@@ -17,6 +17,7 @@ from tracec.record.create import of_numbers
 from tracec.record.tensor import Tensor
 
 Scalar = bool | int | float
+Number = Scalar | complex
 
 
 def fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
@@ -130,8 +131,17 @@ def check_dtype(name: str, dtype: Any) -> None:
 
 def check_number(name: str, value: Any, what: str) -> None:
     """Refuse what is not a number, or a tensor of one."""
-    if not isinstance(value, (bool, int, float, np.generic)) and not (isinstance(value, Tensor) and value.numel() == 1):
+    if not isinstance(value, (bool, int, float, complex, np.generic)) and not (
+        isinstance(value, Tensor) and value.numel() == 1
+    ):
         fail(ArgumentTypeError, f"{name}: {what} must be a number, {type(value).__name__} given", "give one number")
+
+
+def check_real(name: str, value: Any, what: str) -> None:
+    """Refuse what is not a real number, or a tensor of one."""
+    check_number(name, value, what)
+    if isinstance(value, (complex, np.complexfloating)):
+        fail(ArgumentTypeError, f"{name}: {what} must be a real number, {value} given", "give its real part")
 
 
 def cast(x: Tensor, dtype: DType | None) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import Scalar, check_dtype, check_number, check_tensor, fail
+from tracec.functions.common import Number, check_dtype, check_number, check_tensor, fail
 from tracec.functions.options import Options, Place, create, dtype_of, pin, placed
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -43,7 +43,7 @@ def tensor(
     dtype = dtype_of("tensor", dtype)
     if isinstance(data, Tensor):
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device)
-    elif isinstance(data, (bool, int, float)):
+    elif isinstance(data, (bool, int, float, complex)):
         made = ops.constant(value=data, dtype=dtype or dtype_of_number(data), device=str(placed(device)))
     elif hasattr(data, "__cuda_array_interface__"):
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
@@ -135,7 +135,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     return made.requires_grad_() if requires_grad else made
 
 
-def scalar_tensor(s: Scalar, **options: Unpack[Options]) -> Tensor:
+def scalar_tensor(s: Number, **options: Unpack[Options]) -> Tensor:
     """A number as a tensor without axes, of the floating type of new tensors unless told otherwise."""
     check_number("scalar_tensor", s, "s")
     return create("scalar_tensor", options, lambda dtype, device: ops.full(s, (), dtype, str(device)), takes=Options)
@@ -194,8 +194,10 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return of_array(array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array)
 
 
-def dtype_of_number(value: Scalar) -> DType:
+def dtype_of_number(value: Number) -> DType:
     """The element type of new tensors of a Python number."""
+    if isinstance(value, complex):
+        return promote.DEFAULT_FLOAT.to_complex()
     return promote.DEFAULT_FLOAT if isinstance(value, float) else dt.of_scalar(value)
 
 
@@ -208,7 +210,7 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
             f"tensor: cannot make a tensor of a {type(data).__name__} of uneven lists",
             "give numbers, or lists of numbers that all have one length",
         )
-    if array.dtype.kind not in "biufV" or array.dtype == object:
+    if array.dtype.kind not in "biufcV" or array.dtype == object:
         fail(
             DTypeError,
             f"tensor: cannot make a tensor of {type(data).__name__}{_contents(array)}",
@@ -218,8 +220,16 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
         # Python's floats are doubles; tensors of them are float32. Lists of NumPy's numbers keep their type.
         if (array.dtype == np.float64 and not _holds_numpy(data)) or not array.size:
             dtype = promote.DEFAULT_FLOAT
+        elif array.dtype == np.complex128 and not _holds_numpy(data):
+            dtype = promote.DEFAULT_FLOAT.to_complex()
     check_dtype("tensor", dtype)
     found = dt.of_numpy(array.dtype) if dtype is None else dtype
+    if array.dtype.kind == "c" and not found.is_complex:
+        fail(
+            ArgumentTypeError,
+            f"tensor: complex numbers do not fit in {found.name}",
+            "name a complex dtype, or give their real parts",
+        )
     return array.astype(found.numpy, copy=False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError
-from tracec.functions.common import Scalar, check_number, check_tensor, fail, integers, sizes_of
+from tracec.functions.common import Number, check_number, check_tensor, fail, integers, sizes_of
 from tracec.functions.creation import dtype_of_number
 from tracec.functions.options import LikeOptions, Options, OutOptions, SizeOptions, create, sizes_given
 from tracec.ir.types import Shape
@@ -19,22 +19,22 @@ from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
 
-def _filled(name: str, value: Scalar, shape: Shape, options: Any, takes: Any = SizeOptions, **default: Any) -> Tensor:
+def _filled(name: str, value: Number, shape: Shape, options: Any, takes: Any = SizeOptions, **default: Any) -> Tensor:
     return create(
         name, options, lambda dtype, device: ops.full(value, shape, dtype, str(device)), takes=takes, **default
     )
 
 
-def _number(name: str, value: Any) -> Scalar:
+def _number(name: str, value: Any) -> Number:
     check_number(name, value, "fill_value")
-    found: Scalar = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    found: Number = value.item() if isinstance(value, (Tensor, np.generic)) else value
     return found
 
 
 # Of given sizes ---------------------------------------------------------------------------------------
 
 
-def full(size: Sequence[int], fill_value: Scalar, **options: Unpack[OutOptions]) -> Tensor:
+def full(size: Sequence[int], fill_value: Number, **options: Unpack[OutOptions]) -> Tensor:
     """One value everywhere; the element type is that of the value where none is given."""
     value = _number("full", fill_value)
     shape = sizes_of("full", (size,))
@@ -83,12 +83,12 @@ def _strided(name: str, size: Sequence[int], stride: Sequence[int], options: Any
 # In the form of another tensor ------------------------------------------------------------------------
 
 
-def _like(name: str, input: Tensor, value: Scalar, options: Any) -> Tensor:
+def _like(name: str, input: Tensor, value: Number, options: Any) -> Tensor:
     check_tensor(name, input)
     return _filled(name, value, tuple(input.shape), options, LikeOptions, dtype=input.dtype, device=input.device)
 
 
-def full_like(input: Tensor, fill_value: Scalar, **options: Unpack[LikeOptions]) -> Tensor:
+def full_like(input: Tensor, fill_value: Number, **options: Unpack[LikeOptions]) -> Tensor:
     """One value in the shape, dtype and device of a tensor."""
     return _like("full_like", input, _number("full_like", fill_value), options)
 
@@ -114,7 +114,7 @@ class NewOptions(Options, total=False):
     size: Any
 
 
-def _new(name: str, input: Tensor, value: Scalar, size: tuple[Any, ...], options: Any) -> Tensor:
+def _new(name: str, input: Tensor, value: Number, size: tuple[Any, ...], options: Any) -> Tensor:
     check_tensor(name, input)
     shape = sizes_of(name, sizes_given(name, size, options))
     return _filled(name, value, shape, options, NewOptions, dtype=input.dtype, device=input.device)
@@ -139,7 +139,7 @@ def new_empty(input: Tensor, *sizes: Any, **options: Unpack[NewOptions]) -> Tens
 
 
 @tensor_method
-def new_full(input: Tensor, size: Sequence[int], fill_value: Scalar, **options: Unpack[Options]) -> Tensor:
+def new_full(input: Tensor, size: Sequence[int], fill_value: Number, **options: Unpack[Options]) -> Tensor:
     """One value in given sizes, in the dtype and on the device of a tensor."""
     return _new("new_full", input, _number("new_full", fill_value), (size,), options)
 

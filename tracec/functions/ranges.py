@@ -9,7 +9,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError
-from tracec.functions.common import check_number, fail, integers, iota, sizes_of
+from tracec.functions.common import check_number, check_real, fail, integers, iota, sizes_of
 from tracec.functions.options import Options, OutOptions, create, dtype_of
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -19,18 +19,18 @@ from tracec.record.backend import Device
 from tracec.record.create import of_numbers
 from tracec.record.tensor import Tensor
 
-Number = int | float | Tensor
+Number = int | float | complex | Tensor
 
 
 def _numbers(name: str, **given: Any) -> list[int | float]:
     """Arguments as Python numbers.
 
     Raises:
-        ArgumentTypeError: one is no number.
+        ArgumentTypeError: one is no real number.
     """
     found = []
     for what, value in given.items():
-        check_number(name, value, what)
+        check_real(name, value, what)
         found.append(value.item() if isinstance(value, (Tensor, np.generic)) else value)
     return found
 
@@ -120,27 +120,37 @@ def _steps(name: str, steps: Any) -> int:
     return found
 
 
-def _even(start: float, end: float, steps: int, dtype: DType, device: Device) -> Tensor:
-    """Numbers at equal distances, as float64; between integers where the element type is one."""
-    if not dtype.is_floating_point:
-        start, end = int(start), int(end)
+def _even(start: complex, end: complex, steps: int, dtype: DType, device: Device) -> Tensor:
+    """Numbers at equal distances, as float64 or complex128; between integers where the element type is one."""
+    number: Any = float
+    if dtype.is_complex:
+        number = complex
+    elif not dtype.is_floating_point:
+        number = int
+    start, end = number(start), number(end)
     i = ops.iota(shape=(steps,), axis=0, dtype=dt.float64, device=str(device))
     by = (end - start) / max(steps - 1, 1)
     # The second half is counted back from the end, so that both ends are exact.
-    up, down = ops.add(ops.mul(i, by), float(start)), ops.add(ops.mul(ops.sub(i, steps - 1), by), float(end))
+    up, down = ops.add(ops.mul(i, by), start), ops.add(ops.mul(ops.sub(i, steps - 1), by), end)
     return ops.where(ops.lt(i, steps // 2 or 1), up, down)
 
 
 def linspace(start: Number, end: Number, steps: int, **options: Unpack[OutOptions]) -> Tensor:
-    """So many numbers at equal distances from ``start`` to ``end``, both included."""
-    first, last = _numbers("linspace", start=start, end=end)
+    """So many numbers at equal distances from ``start`` to ``end``, both included; complex where one of these is."""
+    ends = []
+    for what, value in (("start", start), ("end", end)):
+        check_number("linspace", value, what)
+        ends.append(value.item() if isinstance(value, (Tensor, np.generic)) else value)
     count = _steps("linspace", steps)
-    return create(
-        "linspace",
-        options,
-        lambda dtype, device: ops.cast(_even(first, last, count, dtype, device), dtype=dtype),
-        takes=OutOptions,
-    )
+    given = any(isinstance(e, complex) for e in ends)
+    default = promote.DEFAULT_FLOAT.to_complex() if given else promote.DEFAULT_FLOAT
+
+    def make(dtype: DType, device: Device) -> Tensor:
+        if given and not dtype.is_complex:
+            fail(DTypeError, f"linspace: inferred {default.name} can't be safely cast to {dtype.name}", "leave it")
+        return ops.cast(_even(ends[0], ends[1], count, dtype, device), dtype=dtype)
+
+    return create("linspace", options, make, dtype=default, takes=OutOptions)
 
 
 def logspace(start: Number, end: Number, steps: int, base: float = 10.0, **options: Unpack[OutOptions]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tracec.errors import DTypeError
+from tracec.errors import ArgumentError, DTypeError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,7 @@ class DType:
     Attributes:
         name: PyTorch's name, ``float32``.
         short: Name in IR text, ``f32``.
-        kind: ``b`` (bool), ``u``, ``i`` or ``f``.
+        kind: ``b`` (bool), ``u``, ``i``, ``f`` or ``c`` (complex).
         itemsize: Bytes per element.
         numpy: The NumPy dtype that holds it.
     """
@@ -34,13 +34,38 @@ class DType:
         return self.kind == "f"
 
     @property
+    def is_complex(self) -> bool:
+        return self.kind == "c"
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether values of this type can have gradients."""
+        return self.kind in "fc"
+
+    @property
     def is_signed(self) -> bool:
-        return self.kind in "if"
+        return self.kind in "ifc"
 
     @property
     def compute(self) -> DType:
         """The type that kernels compute in: float32 for the 16-bit floats, else itself."""
         return float32 if self.kind == "f" and self.itemsize == 2 else self
+
+    def to_complex(self) -> DType:
+        """The complex type whose parts are of this type; complex64 also for the 16-bit floats.
+
+        Raises:
+            ArgumentError: this type is neither floating nor complex.
+        """
+        if not self.is_differentiable:
+            raise ArgumentError(
+                f"to_complex: there are no complex numbers of {self.name}", hint="cast to a float first"
+            )
+        return complex128 if self in (float64, complex128) else complex64
+
+    def to_real(self) -> DType:
+        """The type of the parts of a complex type; any other type itself."""
+        return {complex64: float32, complex128: float64}.get(self, self)
 
     def __repr__(self) -> str:
         return f"tracec.{self.name}"
@@ -68,16 +93,21 @@ float16 = DType("float16", "f16", "f", 2, np.dtype(np.float16))
 bfloat16 = DType("bfloat16", "bf16", "f", 2, np.dtype(ml_dtypes.bfloat16))
 float32 = DType("float32", "f32", "f", 4, np.dtype(np.float32))
 float64 = DType("float64", "f64", "f", 8, np.dtype(np.float64))
+complex64 = DType("complex64", "c64", "c", 8, np.dtype(np.complex64))
+complex128 = DType("complex128", "c128", "c", 16, np.dtype(np.complex128))
 
 ALL: tuple[DType, ...] = (
-    bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float16, bfloat16, float32, float64,
+    bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float16, bfloat16, float32, float64, complex64,
+    complex128,
 )  # fmt: skip
+#: What generated kernels compute with.
+IN_KERNELS = tuple(d for d in ALL if not d.is_complex)
 FLOATS = (float16, bfloat16, float32, float64)
 
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_SHORT = {d.short: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
-_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64}
+_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 
 def by_name(name: str) -> DType:
@@ -108,10 +138,12 @@ def of_numpy(dtype: Any) -> DType:
     return known
 
 
-def of_scalar(value: bool | int | float) -> DType:
+def of_scalar(value: bool | int | float | complex) -> DType:
     """The widest type of a Python scalar's kind, before weak promotion narrows it."""
     if isinstance(value, (bool, np.bool_)):
         return bool_
+    if isinstance(value, (complex, np.complexfloating)):
+        return complex128
     return int64 if isinstance(value, (int, np.integer)) else float64
 
 
@@ -124,7 +156,10 @@ def promote(a: DType, b: DType) -> DType:
     """The smallest dtype that PyTorch's promotion lattice gives for two tensors' dtypes."""
     if a is b:
         return a
-    order = "buif"
+    if a.kind == "c" or b.kind == "c":
+        wide = any(d in (complex128, float64) for d in (a, b))
+        return complex128 if wide else complex64
+    order = "bui"
     if a.kind == "f" or b.kind == "f":
         if a.kind != "f" or b.kind != "f":
             return a if a.kind == "f" else b

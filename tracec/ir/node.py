@@ -118,11 +118,11 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> N
     return Node(op, nodes, bound, type_, current_source(), _context.origin)
 
 
-def constant(value: bool | int | float, like: TensorType | DType | None = None) -> Node:
+def constant(value: bool | int | float | complex, like: TensorType | DType | None = None) -> Node:
     """A scalar known when the graph is made, shape ``()``, printed in place as ``f32(2.0)``."""
     dtype = like.dtype if isinstance(like, TensorType) else like or dt.of_scalar(value)
     device = like.device if isinstance(like, TensorType) else "cpu"
-    cast = float if dtype.kind == "f" else bool if dtype.kind == "b" else int
+    cast = {"f": float, "b": bool, "c": complex}.get(dtype.kind, int)
     return Node(OPERATORS["constant"], (), (("value", cast(value)),), TensorType(dtype, (), device))
 
 

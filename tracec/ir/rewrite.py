@@ -51,7 +51,7 @@ class Pattern(Arithmetic):
 
 @dataclass(frozen=True, slots=True)
 class Variable(Pattern):
-    """Stands for any node, or for any constant."""
+    """Stands for any node, or for any constant; a complex one is no constant here, as rules know real numbers."""
 
     name: str
     constant: bool = False
@@ -64,7 +64,7 @@ class Literal(Pattern):
     value: bool | int | float
 
     def matches(self, node: Node) -> bool:
-        if not is_constant(node):
+        if not is_constant(node) or node.dtype.is_complex:
             return False
         value = node.param("value")
         return bool(value == self.value and np.signbit(value) == np.signbit(self.value))
@@ -115,7 +115,7 @@ def match(pattern: Pattern, node: Node, bound: Bound | None = None) -> Iterator[
             if name in bound:
                 if _same(bound[name], node):
                     yield bound
-            elif not constant or is_constant(node):
+            elif not constant or (is_constant(node) and not node.dtype.is_complex):
                 yield {**bound, name: node}
         case Literal():
             if pattern.matches(node):

@@ -6,6 +6,7 @@
     operand ::= %N | constant
     constant::= DTYPE(literal)                     with @device where that is not the device of its user
     type    ::= DTYPE[size,...]                    with @device where that is not the CPU
+    literal ::= 1 | -0.5 | inf | nan | True | None | complex(0.0, 1.0)
     value   ::= literal | "text" | DTYPE | (value, ...)
 
 Constants have no line of their own: they stand where they are used.
@@ -104,6 +105,8 @@ def format_value(value: Any) -> str:
             return str(int(value))
         case float() | np.floating():
             return repr(float(value))
+        case complex() | np.complexfloating():
+            return f"complex({format_value(value.real)}, {format_value(value.imag)})"
         case tuple() | list():
             inner = ", ".join(map(format_value, value))
             return f"({inner},)" if len(value) == 1 else f"({inner})"

@@ -132,7 +132,14 @@ class Tokens:
         return -int(token.text) if negative else int(token.text)
 
     def literal(self) -> Any:
-        """A number, bool, None, inf or nan."""
+        """A number, bool, None, inf, nan or ``complex(real, imaginary)``."""
+        if self.accept("complex"):
+            self.expect("(")
+            real = self.literal()
+            self.expect(",")
+            imaginary = self.literal()
+            self.expect(")")
+            return complex(real, imaginary)
         negative = self.accept("-")
         token = self.next
         if token.kind == "number":

@@ -6,6 +6,7 @@ does is in its ``doc``; `tracec.ir.operator.OPERATORS` is the table of all of th
 
 from tracec.ir.operator import OPERATORS
 from tracec.ops.arithmetic import add, atan2, div, floor_div, maximum, minimum, mul, pow, remainder, sub
+from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
@@ -67,6 +68,8 @@ __all__ = [
     # elementwise
     "abs", "acos", "asin", "atan", "cast", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p",
     "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    # complex numbers
+    "conj", "view_as_complex", "view_as_real",
     # arithmetic
     "add", "atan2", "div", "floor_div", "maximum", "minimum", "mul", "pow", "remainder", "sub",
     # logic

@@ -8,6 +8,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.node import is_constant
 from tracec.ir.operator import Arg, Sample
 from tracec.ops import arrays
+from tracec.ops.complex import imag, real
 from tracec.ops.core import zeros_like
 from tracec.ops.elementwise import log
 from tracec.ops.families import elementwise
@@ -42,6 +43,7 @@ div = elementwise(
     # The quotient of the first is there for the second, which then keeps nothing but the result.
     derivative=(lambda t, out, x, y: t / y, lambda t, out, x, y: -(t / y * out)),
     domain=((-2.0, 2.0), (0.3, 2.0)),
+    takes="inexact",
     doc="``x / y``; dividing by 0 gives an infinity or NaN.",
 )
 
@@ -62,7 +64,8 @@ def _power_in_base(t: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _power_in_exponent(t: Any, out: Any, x: Any, y: Any) -> Any:
     """``out * log(x)``, and 0 for the base 0, where the power is constant on the side of y that it is finite on."""
-    return t * where(bitwise_and(eq(x, 0.0), ge(y, 0.0)), 0.0, out * log(x))
+    settled = ge(y, 0.0) if not y.dtype.is_complex else bitwise_and(ge(real(y), 0.0), eq(imag(y), 0.0))
+    return t * where(bitwise_and(eq(x, 0.0), settled), 0.0, out * log(x))
 
 
 pow = elementwise(
@@ -93,7 +96,7 @@ maximum = elementwise(
         lambda t, out, x, y: _winner_takes(t, eq(x, y), lt(x, y)),
         lambda t, out, x, y: _winner_takes(t, eq(x, y), gt(x, y)),
     ),
-    takes="anything",
+    takes="ordered",
     doc="The larger of two; NaN where either is. Equal ones share the gradient.",
 )
 minimum = elementwise(
@@ -103,7 +106,7 @@ minimum = elementwise(
         lambda t, out, x, y: _winner_takes(t, eq(x, y), gt(x, y)),
         lambda t, out, x, y: _winner_takes(t, eq(x, y), lt(x, y)),
     ),
-    takes="anything",
+    takes="ordered",
     doc="The smaller of two; NaN where either is. Equal ones share the gradient.",
 )
 
@@ -145,7 +148,7 @@ floor_div = elementwise(
     "floor_div",
     eager=lambda xp, x, y: xp.floor_divide(x, y),
     derivative=(_flat, _flat),
-    takes="numbers",
+    takes="real numbers",
     domain=((-2.0, 2.0), (0.3, 2.0)),
     samples=_DIVISION_SAMPLES,
     doc="``x / y``, rounded down; 0 where integers are divided by 0.",
@@ -154,7 +157,7 @@ remainder = elementwise(
     "remainder",
     eager=lambda xp, x, y: xp.remainder(x, y),
     derivative=(lambda t, out, x, y: t, lambda t, out, x, y: -(t * floor_div(x, y))),
-    takes="numbers",
+    takes="real numbers",
     domain=((-2.0, 2.0), (0.3, 2.0)),
     samples=_DIVISION_SAMPLES,
     doc="``x - y * floor_div(x, y)``, with the sign of y; 0 where integers are divided by 0.",

@@ -46,7 +46,10 @@ def in_float32(eager: Eager) -> Eager:
 
 
 def sigmoid(xp: Any, x: Any) -> Any:
-    """``1 / (1 + exp(-x))``, exact to the last bits on both sides: exp is taken of no positive number."""
+    """``1 / (1 + exp(-x))``, exact to the last bits on both sides: exp is taken of no positive real part."""
+    if x.dtype.kind == "c":
+        e = xp.exp(xp.where(x.real >= 0, -x, x))
+        return xp.where(x.real >= 0, xp.ones_like(e), e) / (1 + e)
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
 

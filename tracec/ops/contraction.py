@@ -60,7 +60,7 @@ def _dot_type(a: TensorType, b: TensorType) -> TensorType:
 
 def _for_blas(xp: Any, x: Any) -> Any:
     """The array, copied where NumPy would otherwise multiply it without BLAS."""
-    if xp.__name__ == "numpy" and x.dtype.kind == "f":
+    if xp.__name__ == "numpy" and x.dtype.kind in "fc":
         (rows, columns), (down, across), step = x.shape[-2:], x.strides[-2:], x.itemsize
         by_rows = across == step and down >= step * columns
         by_columns = down == step and across >= step * rows
@@ -110,5 +110,6 @@ dot: Operator = primitive(
         Sample((Arg((0, 3)), Arg((3, 5)))),
         Sample((Arg((3, 4), dt.int32, -5, 5), Arg((4, 2), dt.int32, -5, 5))),
         Sample((Arg((4, 11), dt.float16), Arg((11, 3), dt.float16))),
+        Sample((Arg((2, 3, 4), dt.complex128), Arg((2, 4, 3), dt.complex128))),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, GradientError
+from tracec.errors import ArgumentError, DTypeError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir import node as nodes
 from tracec.ir.dtype import DType
@@ -14,6 +14,8 @@ from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS, Operator, Sample, not_differentiable
 from tracec.ir.types import Shape, TensorType
 from tracec.ops.base import primitive
+
+Number = bool | int | float | complex
 
 
 def _input_type(*, name: str = "") -> TensorType:
@@ -39,9 +41,12 @@ input = primitive(
 )
 
 
-def _constant_type(*, value: bool | int | float, dtype: DType | None = None, device: str = "cpu") -> TensorType:
+def _constant_type(*, value: Number, dtype: DType | None = None, device: str = "cpu") -> TensorType:
     chosen = dtype or dt.of_scalar(value)
-    if chosen.kind in "iu":
+    if isinstance(value, complex):
+        if not chosen.is_complex:
+            raise DTypeError(f"the complex number {value} does not fit in {chosen.name}", hint="use a complex dtype")
+    elif chosen.kind in "iu":
         low, high = int(np.iinfo(chosen.numpy).min), int(np.iinfo(chosen.numpy).max)
         if not low <= value <= high:
             raise ArgumentError(
@@ -50,7 +55,7 @@ def _constant_type(*, value: bool | int | float, dtype: DType | None = None, dev
     return TensorType(chosen, (), device)
 
 
-def _constant_eager(xp: Any, *, value: bool | int | float, dtype: DType | None = None, device: str = "cpu") -> Any:
+def _constant_eager(xp: Any, *, value: Number, dtype: DType | None = None, device: str = "cpu") -> Any:
     return xp.asarray(value, dtype=(dtype or dt.of_scalar(value)).numpy)
 
 
@@ -67,6 +72,7 @@ constant: Operator = primitive(
         Sample((), {"value": -3, "dtype": dt.int32}),
         Sample((), {"value": True}),
         Sample((), {"value": 0.1, "dtype": dt.bfloat16}),
+        Sample((), {"value": 1.0 - 0.5j}),
     ),
     arity=0,
     promotion="none",
@@ -79,12 +85,12 @@ def expand(x: Any, *, shape: Shape) -> Any:
     return x if x.shape == shape else OPERATORS["expand"](x, shape=shape)
 
 
-def full(value: bool | int | float, shape: Shape, dtype: DType, device: str = "cpu") -> Any:
+def full(value: Number, shape: Shape, dtype: DType, device: str = "cpu") -> Any:
     """A tensor of one value, or a node of one where nodes are being built; it takes no memory."""
     return expand(constant(value=value, dtype=dtype, device=device), shape=tuple(shape))
 
 
-def full_like(x: Any, value: bool | int | float) -> Any:
+def full_like(x: Any, value: Number) -> Any:
     """One value in the shape and dtype of x."""
     if isinstance(x, Node):
         return expand(nodes.constant(value, x.type), shape=x.shape)

@@ -13,14 +13,20 @@ from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ir.types import TensorType
 from tracec.ops import arrays
 from tracec.ops.base import primitive
+from tracec.ops.complex import conj, real, unit
 from tracec.ops.core import zeros_like
 from tracec.ops.erf import erf as erf_of_array
-from tracec.ops.families import elementwise
+from tracec.ops.families import Modes, elementwise
 
 
 def _flat(t: Any, out: Any, x: Any) -> Any:
     """The derivative of a function made of steps: zero wherever it has one."""
     return zeros_like(x)
+
+
+def _direction(x: Any, size: Any) -> Any:
+    """What a complex number's size grows by, as a factor of the real part of a product."""
+    return conj(unit(x, size))
 
 
 # Sign and size ----------------------------------------------------------------------------------------
@@ -35,15 +41,19 @@ neg = elementwise(
 abs = elementwise(
     "abs",
     eager=lambda xp, x: xp.absolute(x),
-    derivative=lambda t, out, x: t * sign(x),
+    derivative=Modes(
+        reverse=lambda ct, out, x: cast(ct, dtype=x.dtype) * _direction(x, out) if x.dtype.is_complex else ct * sign(x),
+        forward=lambda t, out, x: real(t * _direction(x, out)) if x.dtype.is_complex else t * sign(x),
+    ),
     takes="numbers",
+    gives=DType.to_real,
     doc="The size of x; its derivative at 0 is 0.",
 )
 sign: Operator = elementwise(
     "sign",
     eager=lambda xp, x: xp.sign(x),
     derivative=_flat,
-    takes="numbers",
+    takes="real numbers",
     doc="-1, 0 or 1; NaN for NaN.",
 )
 
@@ -53,18 +63,21 @@ exp = elementwise(
     "exp",
     eager=lambda xp, x: xp.exp(x),
     derivative=lambda t, out, x: t * out,
+    takes="inexact",
     doc="e to the power of x.",
 )
 expm1 = elementwise(
     "expm1",
     eager=lambda xp, x: xp.expm1(x),
     derivative=lambda t, out, x: t * (out + 1.0),
+    takes="inexact",
     doc="``exp(x) - 1``, accurate near 0.",
 )
 log = elementwise(
     "log",
     eager=lambda xp, x: xp.log(x),
     derivative=lambda t, out, x: t / x,
+    takes="inexact",
     domain=(0.2, 3.0),
     doc="The natural logarithm; NaN below 0.",
 )
@@ -72,6 +85,7 @@ log1p = elementwise(
     "log1p",
     eager=lambda xp, x: xp.log1p(x),
     derivative=lambda t, out, x: t / (x + 1.0),
+    takes="inexact",
     domain=(-0.8, 3.0),
     doc="``log(1 + x)``, accurate near 0.",
 )
@@ -79,6 +93,7 @@ sigmoid = elementwise(
     "sigmoid",
     eager=arrays.sigmoid,
     derivative=lambda t, out, x: t * (out * (1.0 - out)),
+    takes="inexact",
     doc="``1 / (1 + exp(-x))``.",
 )
 
@@ -88,18 +103,21 @@ sin = elementwise(
     "sin",
     eager=lambda xp, x: xp.sin(x),
     derivative=lambda t, out, x: t * cos(x),
+    takes="inexact",
     doc="The sine of x radians.",
 )
 cos: Operator = elementwise(
     "cos",
     eager=lambda xp, x: xp.cos(x),
     derivative=lambda t, out, x: -(t * sin(x)),
+    takes="inexact",
     doc="The cosine of x radians.",
 )
 tan = elementwise(
     "tan",
     eager=lambda xp, x: xp.tan(x),
     derivative=lambda t, out, x: t * (1.0 + out * out),
+    takes="inexact",
     domain=(-1.2, 1.2),
     doc="The tangent of x radians.",
 )
@@ -107,6 +125,7 @@ asin = elementwise(
     "asin",
     eager=lambda xp, x: xp.arcsin(x),
     derivative=lambda t, out, x: t * rsqrt(1.0 - x * x),
+    takes="inexact",
     domain=(-0.9, 0.9),
     doc="The angle whose sine is x.",
 )
@@ -114,6 +133,7 @@ acos = elementwise(
     "acos",
     eager=lambda xp, x: xp.arccos(x),
     derivative=lambda t, out, x: -(t * rsqrt(1.0 - x * x)),
+    takes="inexact",
     domain=(-0.9, 0.9),
     doc="The angle whose cosine is x.",
 )
@@ -121,24 +141,28 @@ atan = elementwise(
     "atan",
     eager=lambda xp, x: xp.arctan(x),
     derivative=lambda t, out, x: t / (1.0 + x * x),
+    takes="inexact",
     doc="The angle whose tangent is x.",
 )
 sinh = elementwise(
     "sinh",
     eager=lambda xp, x: xp.sinh(x),
     derivative=lambda t, out, x: t * cosh(x),
+    takes="inexact",
     doc="The hyperbolic sine.",
 )
 cosh: Operator = elementwise(
     "cosh",
     eager=lambda xp, x: xp.cosh(x),
     derivative=lambda t, out, x: t * sinh(x),
+    takes="inexact",
     doc="The hyperbolic cosine.",
 )
 tanh = elementwise(
     "tanh",
     eager=lambda xp, x: xp.tanh(x),
     derivative=lambda t, out, x: t * (1.0 - out * out),
+    takes="inexact",
     doc="The hyperbolic tangent.",
 )
 
@@ -154,6 +178,7 @@ sqrt = elementwise(
     "sqrt",
     eager=lambda xp, x: xp.sqrt(x),
     derivative=lambda t, out, x: t * 0.5 / out,
+    takes="inexact",
     domain=(0.2, 3.0),
     doc="The square root; NaN below 0.",
 )
@@ -161,6 +186,7 @@ rsqrt: Operator = elementwise(
     "rsqrt",
     eager=lambda xp, x: 1 / xp.sqrt(x),
     derivative=lambda t, out, x: t * (-0.5 * (out * out * out)),
+    takes="inexact",
     domain=(0.2, 3.0),
     doc="``1 / sqrt(x)``.",
 )
@@ -195,19 +221,25 @@ trunc = elementwise(
 # Element types ----------------------------------------------------------------------------------------
 
 
+def _cast_eager(xp: Any, x: Any, *, dtype: DType) -> Any:
+    if x.dtype.kind == "c" and dtype.kind not in "bc":
+        x = x.real
+    return x.astype(dtype.numpy)
+
+
 def _cast_vjp(ct: Any, out: Any, x: Any, *, dtype: DType) -> tuple[Any, ...]:
-    return (cast(ct, dtype=x.dtype) if dtype.is_floating_point and x.dtype.is_floating_point else None,)
+    return (cast(ct, dtype=x.dtype) if dtype.is_differentiable and x.dtype.is_differentiable else None,)
 
 
 def _cast_jvp(tangents: Any, out: Any, x: Any, *, dtype: DType) -> Any:
-    return cast(tangents[0], dtype=dtype) if dtype.is_floating_point else zeros_like(out)
+    return cast(tangents[0], dtype=dtype) if dtype.is_differentiable else zeros_like(out)
 
 
 cast: Operator = primitive(
     "cast",
     family="elementwise",
     type_rule=lambda x, *, dtype: TensorType(dtype, x.shape, x.device),
-    eager=lambda xp, x, *, dtype: x.astype(dtype.numpy),
+    eager=_cast_eager,
     vjp=_cast_vjp,
     jvp=_cast_jvp,
     batch=lambda inputs, batched, size, *, dtype: cast(inputs[0], dtype=dtype),
@@ -228,8 +260,14 @@ cast: Operator = primitive(
         Sample((Arg((7,), dt.bool_),), {"dtype": dt.float32}),
         Sample((Arg((), dt.uint8, 0, 9),), {"dtype": dt.float64}),
         Sample((Arg((0, 2), dt.float64),), {"dtype": dt.float32}),
+        Sample((Arg((7,), dt.float64),), {"dtype": dt.complex128}),
+        Sample((Arg((7,), dt.complex128),), {"dtype": dt.float64}),
+        Sample((Arg((7,), dt.complex128),), {"dtype": dt.complex64}),
+        Sample((Arg((7,), dt.complex64, -9, 9),), {"dtype": dt.int32}),
+        Sample((Arg((7,), dt.complex64),), {"dtype": dt.bool_}),
     ),
     arity=1,
     promotion="none",
-    doc="The same values in another element type; floats lose their fraction on the way to integers.",
+    doc="The same values in another element type; floats lose their fraction on the way to integers, complex numbers "
+    "their imaginary part on the way to real ones.",
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tracec.errors import AxisError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import Expr
-from tracec.ir.lower import Elementwise, Index, LoadElement, Pull, Reduction
+from tracec.ir.lower import Elementwise, Index, LoadElement, Lowering, Pull, Reduction
 from tracec.ir.node import is_constant
 from tracec.ir.operator import OPERATORS, Arg, NotDifferentiable, Operator, Sample
 from tracec.ir.types import Shape, TensorType, broadcast_shapes, numel
@@ -23,15 +24,34 @@ Rule = Callable[..., Any]
 #: What operands may be: kinds of dtypes, their name in messages, dtypes to test with, and what to do about others.
 _TAKES: dict[str, tuple[str, str, tuple[DType, ...], str]] = {
     "floats": ("f", "floats", (dt.float32, dt.float16, dt.bfloat16), "cast it to a floating dtype first"),
+    "inexact": (
+        "fc",
+        "floats and complex numbers",
+        (dt.float32, dt.float16, dt.bfloat16, dt.complex64),
+        "cast it to a floating dtype first",
+    ),
+    "complex": ("c", "complex numbers", (dt.complex64,), "cast it to a complex dtype first"),
     "numbers": (
-        "uif",
+        "uifc",
         "numbers",
-        (dt.float32, dt.bfloat16, dt.int32, dt.int8, dt.uint8),
+        (dt.float32, dt.bfloat16, dt.int32, dt.int8, dt.uint8, dt.complex64),
         "cast it to a number type",
+    ),
+    "real numbers": (
+        "uif",
+        "real numbers",
+        (dt.float32, dt.bfloat16, dt.int32, dt.int8, dt.uint8),
+        "cast it to a number type that is not complex, or take its .real",
     ),
     "integers": ("ui", "integers", (dt.int64, dt.int8, dt.uint32), "cast it to an integer dtype first"),
     "bits": ("bui", "integers and bools", (dt.int64, dt.uint8, dt.bool_), "cast it to an integer dtype first"),
-    "anything": ("buif", "anything", (dt.float32, dt.float16, dt.int64, dt.uint8, dt.bool_), ""),
+    "anything": ("buifc", "anything", (dt.float32, dt.float16, dt.int64, dt.uint8, dt.bool_, dt.complex64), ""),
+    "ordered": (
+        "buif",
+        "real numbers and bools",
+        (dt.float32, dt.float16, dt.int64, dt.uint8, dt.bool_),
+        "complex numbers have no order: compare their .abs() or .real",
+    ),
 }
 
 
@@ -59,10 +79,11 @@ def elementwise(
     name: str,
     *,
     eager: Rule,
-    derivative: Rule | tuple[Rule | None, ...] | NotDifferentiable,
+    derivative: Rule | tuple[Rule | None, ...] | Modes | NotDifferentiable,
     takes: str = "floats",
-    gives: DType | None = None,
+    gives: DType | Callable[[DType], DType] | None = None,
     domain: tuple[float, float] | tuple[tuple[float, float], ...] = (-2.0, 2.0),
+    lower: Lowering | None = None,
     samples: tuple[Sample, ...] = (),
     doc: str = "",
 ) -> Operator:
@@ -74,10 +95,12 @@ def elementwise(
         name: Its name, also that of the scalar operation in kernels.
         eager: ``(xp, *arrays) -> array``; 16-bit floats are given as float32.
         derivative: ``(t, out, *inputs) -> Node``: t times the partial derivative; a tuple of them, one for each
-            operand, where there are several. None: zero.
-        takes: ``floats``, ``numbers``, ``integers``, ``bits`` (integers and bools) or ``anything``.
-        gives: The result's dtype, where that is not the operands'.
+            operand, where there are several. None: zero. `Modes` where the two modes are not alike.
+        takes: ``floats``, ``complex``, ``inexact`` (one of these), ``numbers``, ``real numbers``, ``integers``,
+            ``bits`` (integers and bools), ``ordered`` (all that is not complex) or ``anything``.
+        gives: The result's dtype, where that is not the operands', or a function from theirs to it.
         domain: Smallest and largest value to test with, or one such pair for each operand.
+        lower: How kernels compute it, where that is not the scalar operation of its name.
         samples: Further samples; the family supplies some for every dtype class and for broadcasting.
         doc: What it computes.
     """
@@ -96,7 +119,9 @@ def elementwise(
                 check_same_dtype(types)
             if t.shape and t.shape != shape:  # scalars are common, and looked at no further
                 shape = broadcast_shapes(*(u.shape for u in types)) if shape else t.shape
-        return first if gives is None and shape is first.shape else TensorType(gives or dtype, shape, first.device)
+        if gives is not None:
+            dtype = gives if isinstance(gives, DType) else gives(dtype)
+        return first if dtype is first.dtype and shape is first.shape else TensorType(dtype, shape, first.device)
 
     vjp, jvp = diagonal(derivative)
     return primitive(
@@ -107,20 +132,36 @@ def elementwise(
         vjp=vjp,
         jvp=jvp,
         batch=lambda inputs, batched, size: OPERATORS[name](*aligned(inputs, batched)),
-        lower=Elementwise(name),
+        lower=lower or Elementwise(name),
         samples=_elementwise_samples(takes, ranges) + samples,
         arity=arity,
-        promotion="float" if takes == "floats" else "same",
+        promotion="float" if takes in ("floats", "inexact") else "same",
         doc=doc,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """The derivative of a function of one operand that is not the product of t and a number, for each mode.
+
+    Attributes:
+        reverse: ``(ct, out, x) -> Node``.
+        forward: ``(t, out, x) -> Node``.
+    """
+
+    reverse: Rule
+    forward: Rule
+
+
 def diagonal(
-    derivative: Rule | tuple[Rule | None, ...] | NotDifferentiable,
+    derivative: Rule | tuple[Rule | None, ...] | Modes | NotDifferentiable,
 ) -> tuple[Rule | NotDifferentiable, Rule | NotDifferentiable]:
     """Reverse and forward mode of a map whose Jacobians are diagonal but for broadcasting."""
     if isinstance(derivative, NotDifferentiable):
         return derivative, derivative
+    if isinstance(derivative, Modes):
+        reverse, forward = derivative.reverse, derivative.forward
+        return lambda ct, out, x: (reverse(ct, out, x),), lambda tangents, out, x: forward(tangents[0], out, x)
     partials = derivative if isinstance(derivative, tuple) else (derivative,)
 
     def vjp(ct: Any, out: Any, *inputs: Any) -> tuple[Any, ...]:
@@ -142,7 +183,7 @@ def diagonal(
 
 
 def _varies(x: Any) -> bool:
-    return bool(x.dtype.is_floating_point) and not is_constant(x)
+    return bool(x.dtype.is_differentiable) and not is_constant(x)
 
 
 def aligned(inputs: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
@@ -166,7 +207,8 @@ def all_batched(inputs: Sequence[Any], batched: Sequence[bool], size: int) -> li
 
 def _elementwise_samples(takes: str, ranges: tuple[tuple[float, float], ...]) -> tuple[Sample, ...]:
     _, _, dtypes, _ = _TAKES[takes]
-    precise = dt.float64 if dt.float32 in dtypes else dt.int64
+    precise = dt.float64 if dt.float32 in dtypes else dt.complex128 if dt.complex64 in dtypes else dt.int64
+    dtypes = (dt.complex128, *dtypes) if dt.complex64 in dtypes else dtypes
     shapes: tuple[tuple[tuple[int, ...], ...], ...] = (((2, 3, 5),), ((),), ((0, 3),))
     if len(ranges) == 2:
         shapes = (((2, 3), (2, 3)), ((4, 1, 3), (5, 1)), ((), (3,)), ((3,), ()), ((), ()), ((0, 3), (1, 3)))

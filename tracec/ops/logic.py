@@ -16,20 +16,20 @@ from tracec.ops.families import aligned, check_same_dtype, diagonal, elementwise
 # Comparisons ------------------------------------------------------------------------------------------
 
 
-def _comparison(name: str, eager: Callable[..., Any], doc: str) -> Operator:
+def _comparison(name: str, eager: Callable[..., Any], doc: str, takes: str = "ordered") -> Operator:
     return elementwise(
         name,
         eager=eager,
         derivative=not_differentiable("its result is bool"),
-        takes="anything",
+        takes=takes,
         gives=dt.bool_,
         samples=tuple(Sample((Arg((9,), d, 0, 2), Arg((9,), d, 0, 2))) for d in (dt.int8, dt.bool_)),
         doc=doc,
     )
 
 
-eq = _comparison("eq", lambda xp, x, y: xp.equal(x, y), "``x == y``; false where either is NaN.")
-ne = _comparison("ne", lambda xp, x, y: xp.not_equal(x, y), "``x != y``; true where either is NaN.")
+eq = _comparison("eq", lambda xp, x, y: xp.equal(x, y), "``x == y``; false where either is NaN.", "anything")
+ne = _comparison("ne", lambda xp, x, y: xp.not_equal(x, y), "``x != y``; true where either is NaN.", "anything")
 lt = _comparison("lt", lambda xp, x, y: xp.less(x, y), "``x < y``; false where either is NaN.")
 le = _comparison("le", lambda xp, x, y: xp.less_equal(x, y), "``x <= y``; false where either is NaN.")
 gt = _comparison("gt", lambda xp, x, y: xp.greater(x, y), "``x > y``; false where either is NaN.")
@@ -96,6 +96,7 @@ where: Operator = primitive(
         _where_sample((4,), (4,), (4,), dt.int64),
         _where_sample((4,), (4,), (4,), dt.uint8),
         _where_sample((4,), (4,), (4,), dt.bool_),
+        _where_sample((4, 1), (), (3,), dt.complex128),
     ),
     arity=3,
     doc="x where the condition holds, else y; what is not chosen leaves no trace, not even a NaN.",

@@ -105,7 +105,7 @@ def _extreme(name: str, combine: str, doc: str) -> Operator:
         combine=combine,
         vjp=vjp,
         jvp=jvp,
-        takes="anything",
+        takes="ordered",
         empty=False,
         doc=doc,
     )
@@ -116,7 +116,7 @@ min = _extreme("min", "minimum", "The smallest element; NaN where there is one. 
 
 
 def _index_type(x: TensorType, *, axis: int, keepdims: bool = False) -> TensorType:
-    check_dtype(x, "anything")
+    check_dtype(x, "ordered")
     if not x.ndim:
         raise AxisError(f"axis {axis} is out of range for shape ()", hint="a scalar has no axes: reshape it to (1,)")
     return reduced_type(x, (axis,), keepdims, empty=False).with_dtype(dt.int64)

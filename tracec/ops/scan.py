@@ -54,12 +54,14 @@ cumsum: Operator = primitive(
         Sample((Arg((1, 1)),), {"axis": 0, "reverse": True}),
         Sample((Arg((11,), dt.int8, -100, 100),), {"axis": 0}),
         Sample((Arg((5, 3), dt.float16),), {"axis": 0}),
+        Sample((Arg((5, 3), dt.complex128),), {"axis": 0}),
     ),
 )
 
 
 def _argsort_type(x: TensorType, *, axis: int, descending: bool = False) -> TensorType:
     _check_axis(x, axis)
+    check_dtype(x, "ordered")
     return x.with_dtype(dt.int64)
 
 

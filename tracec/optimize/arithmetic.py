@@ -123,13 +123,13 @@ def negate_factor(x: Node, c: Node, node: Node) -> Any:
 
 @rule(ops.mul(ops.neg(X), Y))
 def neg_out_of_mul(x: Node, y: Node) -> Any:
-    """Outside it may meet another negation, an addition or a constant factor."""
-    return ops.neg(ops.mul(x, y))
+    """Outside it may meet another negation, an addition or a constant factor. Of complex zeros it changes signs."""
+    return None if x.dtype.is_complex else ops.neg(ops.mul(x, y))
 
 
 @rule(ops.div(ops.neg(X), Y), ops.div(X, ops.neg(Y)))
 def neg_out_of_div(x: Node, y: Node) -> Any:
-    return ops.neg(ops.div(x, y))
+    return None if x.dtype.is_complex else ops.neg(ops.div(x, y))
 
 
 @rule(ops.add(ops.add(X, C), D))
@@ -197,7 +197,7 @@ def power_minus_one_half(x: Node) -> Any:
 
 def non_negative(x: Node, depth: int = 8) -> bool:
     """Whether no element is below zero or -0.0, as far as a short look tells; NaN may be."""
-    if depth == 0 or x.dtype.kind == "i":
+    if depth == 0 or x.dtype.kind in "ic":
         return False
     match x.op.name:
         case "constant":
@@ -278,7 +278,7 @@ def cast_through_wider(x: Node, inner: Node, node: Node) -> Any:
     if not widens(x.dtype, inner.dtype):
         return None
     # Floats out of an integer's range convert differently from integers that wrap around.
-    wraps = inner.dtype.kind == "f" and node.dtype.kind in "iu" and not widens(x.dtype, node.dtype)
+    wraps = inner.dtype.is_differentiable and node.dtype.kind in "iu" and not widens(x.dtype, node.dtype)
     return None if wraps and x.dtype.kind != "f" else ops.cast(x, dtype=node.dtype)
 
 
@@ -286,6 +286,10 @@ def widens(a: DType, b: DType) -> bool:
     """Whether every value of ``a`` is a value of ``b``."""
     if a is b or a.kind == "b":
         return True
+    if b.is_complex:
+        return widens(a.to_real(), b.to_real())
+    if a.is_complex:
+        return False
     bits = 8 * a.itemsize - (a.kind == "i")
     if b.kind == "f":
         digits = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}

@@ -37,7 +37,7 @@ def fold(graph: Graph) -> Graph:
     return graph.map(compute)
 
 
-def full(like: Node, value: bool | int | float) -> Node:
+def full(like: Node, value: bool | int | float | complex) -> Node:
     """A node of the same type whose elements are all that value."""
     scalar = constant(value, like.type)
     return scalar if like.shape == () else ops.expand(scalar, shape=like.shape)
@@ -77,7 +77,7 @@ def _uniform_value(node: Node, values: list[np.ndarray[Any, Any]]) -> np.ndarray
     elif node.op.name == "sum":
         count = numel(node.inputs[0].shape[a] for a in node.param("axes"))
         with np.errstate(all="ignore"):
-            wide = np.float64 if node.dtype.kind == "f" else np.int64
+            wide = {"f": np.float64, "c": np.complex128}.get(node.dtype.kind, np.int64)
             result = (values[0].astype(wide) * count).astype(node.dtype.numpy)
     else:
         return None

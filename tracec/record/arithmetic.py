@@ -15,11 +15,11 @@ from tracec.record.write import assign, check_writable
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
-_OPERANDS = (Cell, int, float, bool, np.generic, np.ndarray)
+_OPERANDS = (Cell, int, float, bool, complex, np.generic, np.ndarray)
 
 
 #: Types that know nothing of tensors. Others may know what to do with one.
-_NEVER = (list, tuple, dict, set, str, bytes, complex, type(None))
+_NEVER = (list, tuple, dict, set, str, bytes, type(None))
 
 
 def _apply(op: Operator, a: Any, b: Any) -> Any:

@@ -164,6 +164,12 @@ class _Walk:
                     hint="give a gradient, or take the sum or mean first",
                     where=_at(),
                 )
+            if root._array.dtype.kind == "c":
+                raise GradientError(
+                    f"backward: grad can be implicitly created only for real scalar outputs but got {root.dtype!r}",
+                    hint="give a gradient, or take the real part or the size first",
+                    where=_at(),
+                )
             return self.ones(root)
         if not isinstance(seed, Cell):
             raise ArgumentTypeError(

@@ -18,7 +18,7 @@ from tracec.record.promote import Operand, promote
 from tracec.transform.vjp import gradients
 
 #: Operators whose results look at their operand's memory.
-VIEWS = frozenset({"reshape", "transpose", "expand", "slice"})
+VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "view_as_real", "view_as_complex"})
 
 _LIMIT = 20_000
 
@@ -33,7 +33,7 @@ class Call:
         types: Types of the operands, after promotion.
         casts: For each operand the element type to cast it to first, or None; None where nothing is cast.
         type: Type of the result.
-        floating: The result is floating, so that gradients may flow.
+        floating: The result is floating or complex, so that gradients may flow.
         is_view: The result looks at the operand's memory.
         pullbacks: By which operands need gradients: how to compute them.
     """
@@ -44,7 +44,7 @@ class Call:
         self.op, self.params, self.keywords = op, params, dict(params)
         self.types, self.type = types, type_
         self.casts: tuple[DType | None, ...] | None = None
-        self.floating = type_.dtype.kind == "f"
+        self.floating = type_.dtype.is_differentiable
         self.is_view = op.name in VIEWS
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
 
@@ -233,7 +233,7 @@ def _describe(x: Any) -> str:
 def _operand(op: Operator, x: Any) -> Operand:
     if isinstance(x, Cell):
         return Operand(dt.of_numpy(x._array.dtype), x._array.ndim)
-    if type(x) in (bool, int, float):
+    if type(x) in (bool, int, float, complex):
         return Operand(None, scalar=type(x))
     raise ArgumentTypeError(
         f"{op.name}: takes tensors and numbers, {type(x).__name__} given", hint="make a tensor with tracec.tensor(...)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.source import caller
@@ -50,7 +50,25 @@ def _one(x: Cell, how: str) -> Any:
 
 def _number(x: Cell, how: str) -> Any:
     found = _one(x, how)
-    return found if isinstance(found, (bool, int, float)) else float(found)
+    return found if isinstance(found, (bool, int, float, complex)) else float(found)
+
+
+def _real_number(x: Cell, how: str) -> Any:
+    """The only element, which must be real.
+
+    Raises:
+        ArgumentError: it has an imaginary part.
+    """
+    found = _one(x, how)
+    if isinstance(found, complex):
+        if found.imag != 0.0:
+            raise ArgumentError(
+                f"{how}: value cannot be converted to type {how} without overflow: {found} has an imaginary part",
+                hint="use item(), or the .real of the tensor",
+                where=_at(),
+            )
+        return found.real
+    return found
 
 
 class Conversion(Cell):
@@ -67,7 +85,7 @@ class Conversion(Cell):
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""
         array = value_of(self, "tolist")
-        return (array.astype(np.float64) if array.dtype.kind not in "biuf" else array).tolist()
+        return (array.astype(np.float64) if array.dtype.kind not in "biufc" else array).tolist()
 
     def numpy(self, *, force: builtins.bool = False) -> Any:
         """The elements as a NumPy array that shares the tensor's memory.
@@ -146,10 +164,10 @@ class Conversion(Cell):
         return builtins.bool(_one(self, "bool"))
 
     def __float__(self) -> builtins.float:
-        return builtins.float(_one(self, "float"))
+        return builtins.float(_real_number(self, "float"))
 
     def __int__(self) -> builtins.int:
-        return builtins.int(_one(self, "int"))
+        return builtins.int(_real_number(self, "int"))
 
     def __complex__(self) -> complex:
         return complex(_one(self, "complex"))
@@ -249,6 +267,14 @@ class Conversion(Cell):
     def bfloat16(self, memory_format: Any = None) -> Tensor:
         """The tensor as bfloat16."""
         return self._cast(dt.bfloat16, memory_format)
+
+    def cfloat(self, memory_format: Any = None) -> Tensor:
+        """The tensor as complex64."""
+        return self._cast(dt.complex64, memory_format)
+
+    def cdouble(self, memory_format: Any = None) -> Tensor:
+        """The tensor as complex128."""
+        return self._cast(dt.complex128, memory_format)
 
     def long(self, memory_format: Any = None) -> Tensor:
         """The tensor as int64."""

@@ -52,12 +52,13 @@ class Differentiation(Cell):
         """Say whether this leaf is to get gradients.
 
         Raises:
-            GradientError: the tensor is not a leaf, or not floating.
+            GradientError: the tensor is not a leaf, or neither floating nor complex.
         """
         dtype = dt.of_numpy(self._array.dtype)
-        if requires_grad and not dtype.is_floating_point:
+        if requires_grad and not dtype.is_differentiable:
             raise GradientError(
-                f"requires_grad: only Tensors of floating point dtype can require gradients, this one is {dtype.name}",
+                "requires_grad: only Tensors of floating point and complex dtype can require gradients, this one is "
+                f"{dtype.name}",
                 hint="cast it with .float() first",
                 where=_at(),
             )

@@ -23,7 +23,7 @@ from tracec.record.tape import Operation, edge_of
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
-_PLAIN = (int, float, bool)
+_PLAIN = (int, float, bool, complex)
 
 
 def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
@@ -198,7 +198,7 @@ def _operand(op: Operator, x: Any) -> Any:
         return of_array(x)
     for plain in _PLAIN:
         if isinstance(x, plain):
-            return plain(x)
+            return plain(x)  # type: ignore[arg-type]
     raise ArgumentTypeError(
         f"{op.name}: takes tensors and numbers, {type(x).__name__} given",
         hint="make a tensor with tracec.tensor(...)",

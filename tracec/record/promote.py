@@ -1,7 +1,7 @@
 """How operands of several element types meet: PyTorch's rules.
 
 Operands have a rank: tensors with dimensions, then tensors without, then Python scalars. A lower rank
-changes the result only where it brings a higher category (bool < integer < float) than the ranks above.
+changes the result only where it brings a higher category (bool < integer < float < complex) than the ranks above.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tracec.ir.operator import OPERATORS, Operator
 #: The floating type of new tensors, and of integers where an operator needs floats.
 DEFAULT_FLOAT = dt.float32
 
-_SCALARS: dict[type, DType] = {bool: dt.bool_, int: dt.int64, float: dt.float32}
+_SCALARS: dict[type, DType] = {bool: dt.bool_, int: dt.int64, float: dt.float32, complex: dt.complex64}
 
 #: On bools these are logic, as in PyTorch.
 _ON_BOOLS = {"add": "bitwise_or", "mul": "bitwise_and", "maximum": "bitwise_or", "minimum": "bitwise_and"}
@@ -58,7 +58,9 @@ def result_type(operands: Sequence[Operand]) -> DType:
 def _meet(higher: DType | None, lower: DType | None) -> DType | None:
     if higher is None or lower is None:
         return lower if higher is None else higher
-    if higher.kind != "f" and (higher.kind == "b" or lower.kind == "f"):
+    if higher.kind == "f" and lower.kind == "c":
+        return higher.to_complex()
+    if higher.kind in "bui" and (higher.kind == "b" or lower.kind in "fc"):
         return dt.promote(higher, lower)
     return higher
 
@@ -79,7 +81,7 @@ def promote(op: Operator, operands: Sequence[Operand]) -> tuple[Operator, list[D
     if op.name == "dot":
         _check_matmul(own)
     common = result_type(operands)
-    if op.promotion == "float" and common.kind != "f":
+    if op.promotion == "float" and common.kind not in "fc":
         common = DEFAULT_FLOAT
     if common.kind == "b" and op.name in _ON_BOOLS:
         op = OPERATORS[_ON_BOOLS[op.name]]
@@ -97,6 +99,7 @@ def set_default_float(dtype: DType) -> None:
     """Make another floating type that of new tensors."""
     global DEFAULT_FLOAT
     DEFAULT_FLOAT = _SCALARS[float] = dtype
+    _SCALARS[complex] = dtype.to_complex()
 
 
 def result_type_of(a: Any, b: Any) -> DType:

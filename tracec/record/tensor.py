@@ -14,6 +14,8 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import set_default_builder
 from tracec.ir.source import caller
+from tracec.ops.complex import imag as imag_part
+from tracec.ops.complex import real as real_part
 from tracec.record import backward as going_back
 from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
@@ -134,6 +136,10 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         """Whether the elements lie in row-major order, or that of a memory format, without gaps."""
         return lies_in(self, memory_format)
 
+    def is_complex(self) -> bool:
+        """Whether the elements are complex."""
+        return self.dtype.is_complex
+
     def is_floating_point(self) -> bool:
         """Whether the elements are floats."""
         return self.dtype.is_floating_point
@@ -187,6 +193,57 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         if self.ndim < 2:
             raise ArgumentError(f"mT: a matrix has 2 axes or more, shape is {tuple(self.shape)}", where=_at())
         return ops.transpose(self, perm=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))  # type: ignore[no-any-return]
+
+    @property
+    def H(self) -> Tensor:
+        """The matrix, transposed and conjugated."""
+        if self.ndim not in (0, 2):
+            raise ArgumentError(
+                f"H: is only supported on matrices (2-D tensors), this one is {self.ndim}-D",
+                hint="use .mH for batches of matrices",
+                where=_at(),
+            )
+        return self.mH
+
+    @property
+    def mH(self) -> Tensor:
+        """The last two axes exchanged, and the numbers conjugated."""
+        if self.ndim == 1:
+            raise ArgumentError(
+                "mH: is only supported on matrices or batches of matrices, this tensor is 1-D",
+                hint="use conj() for a vector",
+                where=_at(),
+            )
+        turned = self.mT if self.ndim else self
+        return ops.conj(turned) if self.dtype.is_complex else turned
+
+    @property
+    def real(self) -> Tensor:
+        """The real parts, as a view; a real tensor itself."""
+        return real_part(self) if self.dtype.is_complex else self
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        copy_into(self.real, value, "real")
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary parts, as a view.
+
+        Raises:
+            ArgumentError: the elements are not complex.
+        """
+        if not self.dtype.is_complex:
+            raise ArgumentError(
+                f"imag: is not implemented for tensors with non-complex dtypes, this one is {self.dtype.name}",
+                hint="a real tensor has none; zeros_like() makes them",
+                where=_at(),
+            )
+        return imag_part(self)  # type: ignore[no-any-return]
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        copy_into(self.imag, value, "imag")
 
     def detach(self) -> Tensor:
         """The same memory, with no gradients flowing through."""

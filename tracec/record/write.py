@@ -67,7 +67,7 @@ def assign(x: Tensor, value: Any, name: str) -> Tensor:
 
     Raises:
         ShapeError: the result has another shape.
-        DTypeError: the result is of a higher category (bool < integer < float) than the tensor.
+        DTypeError: the result is of a higher category (bool < integer < float < complex) than the tensor.
     """
     check_writable(x, name)
     given, own = value._array, x._array
@@ -168,7 +168,7 @@ def _undo_slice(step: Call, old: Any, value: Any) -> Any:
         low = tuple(starts)
         high = tuple(n - s - k for n, s, k in zip(shape, starts, sizes, strict=True))
         inside = ops.pad(ops.full(True, sizes, dt.bool_, step.type.device), low=low, high=high, value=False)
-        zero = 0.0 if step.type.dtype.kind == "f" else False if step.type.dtype.kind == "b" else 0
+        zero = 0.0 if step.type.dtype.is_differentiable else False if step.type.dtype.kind == "b" else 0
         return ops.where(inside, ops.pad(value, low=low, high=high, value=zero), old)
     positions = []
     for k, a in enumerate(chosen):
@@ -179,11 +179,21 @@ def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     return ops.index_put(old, ops.transpose(value, perm=front), *positions, axes=tuple(chosen))
 
 
+def _undo_view_as_real(step: Call, old: Any, value: Any) -> Any:
+    return ops.view_as_complex(value)
+
+
+def _undo_view_as_complex(step: Call, old: Any, value: Any) -> Any:
+    return ops.view_as_real(value)
+
+
 _UNDO: dict[str, Callable[[Call, Any, Any], Any]] = {
     "reshape": _undo_reshape,
     "transpose": _undo_transpose,
     "expand": _undo_expand,
     "slice": _undo_slice,
+    "view_as_real": _undo_view_as_real,
+    "view_as_complex": _undo_view_as_complex,
 }
 
 
@@ -233,15 +243,21 @@ def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
     Raises:
         ArgumentTypeError: it is no number.
     """
-    if not isinstance(value, (bool, int, float, np.generic)):
+    if not isinstance(value, (bool, int, float, complex, np.generic)):
         raise ArgumentTypeError(
             f"{name}: takes a tensor or a number, {type(value).__name__} given",
             hint="make a tensor with tracec.tensor(...)",
         )
     dtype = dt.of_numpy(x._array.dtype)
+    if isinstance(value, (complex, np.complexfloating)) and not dtype.is_complex:
+        raise DTypeError(
+            f"{name}: value cannot be converted to type {dtype.name}: {value} is complex",
+            hint="write its real part or its size",
+            where=_at(),
+        )
     # Infinity and NaN are left to the operator, which knows what fits.
     whole = dtype.kind in "iu" and not (isinstance(value, (float, np.floating)) and not np.isfinite(value))
-    kind = bool if dtype.kind == "b" else int if whole else float
+    kind: Any = complex if dtype.is_complex else bool if dtype.kind == "b" else int if whole else float
     return ops.constant(value=kind(value), dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from tracec.errors import VerifyError
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node, input_node, made_from
 from tracec.ir.operator import NotDifferentiable
-from tracec.transform.vjp import floating_positions, gradients, no_rule, zeros
+from tracec.transform.vjp import floating_positions, no_rule, transposed, zeros
 
 
 def tangents(outputs: Sequence[Node], wrt: Sequence[Node], directions: Sequence[Node]) -> list[Node | None]:
@@ -28,7 +28,7 @@ def tangents(outputs: Sequence[Node], wrt: Sequence[Node], directions: Sequence[
     """
     moves: dict[Node, Node] = dict(zip(wrt, directions, strict=True))
     for node in topological(outputs):
-        if node in moves or not node.dtype.is_floating_point or not any(i in moves for i in node.inputs):
+        if node in moves or not node.dtype.is_differentiable or not any(i in moves for i in node.inputs):
             continue
         with made_from(node.source, f"jvp of {node.op.name}"):
             moved = _push_forward(node, [moves.get(i) for i in node.inputs])
@@ -53,7 +53,7 @@ def jvp(graph: Graph, wrt: Sequence[int] | None = None) -> Graph:
     """
     by = [graph.inputs[i] for i in floating_positions(graph.inputs, wrt, "input")]
     directions = [input_node(w.type, f"t{i}") for i, w in enumerate(by)]
-    floating = [o for o in graph.outputs if o.dtype.is_floating_point]
+    floating = [o for o in graph.outputs if o.dtype.is_differentiable]
     found = tangents(floating, by, directions)
     moved = [zeros(o.type) if t is None else t for t, o in zip(found, floating, strict=True)]
     return Graph((*graph.inputs, *directions), (*graph.outputs, *moved), f"jvp_{graph.name}")
@@ -87,4 +87,4 @@ def _transposed_vjp(node: Node, moved: list[Node | None]) -> Node | None:
     pairs = [(p, t) for p, t in zip(pulled, moved, strict=True) if p is not None and t is not None]
     if not pairs:
         return None
-    return gradients([p for p, _ in pairs], [t for _, t in pairs], [cotangent])[0]
+    return transposed([p for p, _ in pairs], [t for _, t in pairs], [cotangent])[0]

@@ -4,6 +4,10 @@ The gradient of an output with respect to an input is built backwards. Each outp
 cotangent of its own type. A node hands its cotangent to its rule, which gives one cotangent for each
 operand; where a node has several users, what they hand back is added up. The result is nodes again, so
 it can be differentiated, optimised and compiled like any others.
+
+Gradients of complex values are PyTorch's: the direction of steepest ascent, which for a real function f of x + iy is
+``df/dx + i df/dy``. Rules know nothing of this: each is the transpose of its jvp, where cotangent times tangent is
+the real part of the plain product. A gradient is the conjugate of such a cotangent.
 """
 
 from __future__ import annotations
@@ -33,6 +37,19 @@ def gradients(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: S
         GradientError: an operator on a path has no derivative.
         ShapeError: a cotangent is not of its output's type.
     """
+    found = transposed(outputs, [None if c is None else conjugate(c) for c in cotangents], wrt)
+    return [None if g is None else conjugate(g) for g in found]
+
+
+def conjugate(x: Node) -> Node:
+    """The complex conjugate; real nodes themselves, and what the conjugate of a conjugate was made of."""
+    if not x.dtype.is_complex:
+        return x
+    return x.inputs[0] if x.op is ops.conj else ops.conj(x)
+
+
+def transposed(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequence[Node]) -> list[Node | None]:
+    """As `gradients`, of real and complex values alike the transpose: nothing is conjugated."""
     flow: dict[Node, Node] = {}
     order = topological(outputs)
     on_path = _on_path(order, wrt)
@@ -58,8 +75,8 @@ def vjp(graph: Graph, wrt: Sequence[int] | None = None, seeds: Sequence[int] | N
 
     Args:
         graph: What to differentiate.
-        wrt: Positions of the inputs to differentiate by; None means every floating one.
-        seeds: Positions of the outputs that get a cotangent; None means every floating one.
+        wrt: Positions of the inputs to differentiate by; None means every floating or complex one.
+        seeds: Positions of the outputs that get a cotangent; None means every floating or complex one.
 
     Returns:
         A graph with the inputs of ``graph`` followed by one cotangent for each of ``seeds``, and the
@@ -80,13 +97,13 @@ def vjp(graph: Graph, wrt: Sequence[int] | None = None, seeds: Sequence[int] | N
 
 
 def floating_positions(nodes: Sequence[Node], chosen: Sequence[int] | None, what: str) -> tuple[int, ...]:
-    """The positions named, checked to be floating values; by default those of every floating value."""
+    """The positions named, checked to be floating or complex; by default those of every such value."""
     if chosen is None:
-        return tuple(i for i, n in enumerate(nodes) if n.dtype.is_floating_point)
+        return tuple(i for i, n in enumerate(nodes) if n.dtype.is_differentiable)
     for i in chosen:
         if not 0 <= i < len(nodes):
             raise ArgumentError(f"vjp: there is no {what} {i}", hint=f"the graph has {len(nodes)} {what}s, from 0")
-        if not nodes[i].dtype.is_floating_point:
+        if not nodes[i].dtype.is_differentiable:
             raise GradientError(
                 f"vjp: {what} {i} of type {nodes[i].type} has no derivative",
                 hint="only floating values are differentiated; cast it to float32 before",
@@ -103,9 +120,9 @@ def zeros(type_: TensorType) -> Node:
 
 def _on_path(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
     """The nodes that depend on one of ``wrt`` through floating values, and ``wrt`` themselves."""
-    found = {w for w in wrt if w.dtype.is_floating_point}
+    found = {w for w in wrt if w.dtype.is_differentiable}
     for node in order:
-        if node.dtype.is_floating_point and any(i in found for i in node.inputs):
+        if node.dtype.is_differentiable and any(i in found for i in node.inputs):
             found.add(node)
     return found
 
