@@ -30,9 +30,10 @@ class Storage:
         recorder: The recorder that `node` belongs to.
         node: The present value in the graph of that recorder.
         readers: Recorded operations that keep a look at this memory for their gradients.
+        copied_from: Memory that eagerly this would be a look at, and its version when it was copied.
     """
 
-    __slots__ = ("__weakref__", "array", "node", "readers", "recorder", "version")
+    __slots__ = ("__weakref__", "array", "copied_from", "node", "readers", "recorder", "version")
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -40,6 +41,7 @@ class Storage:
         self.recorder: Recorder | None = None
         self.node: Node | None = None
         self.readers: list[weakref.ref[Operation]] = []
+        self.copied_from: tuple[Storage, int] | None = None
 
     @property
     def type(self) -> TensorType:

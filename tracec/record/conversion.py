@@ -173,7 +173,7 @@ class Conversion(Cell):
         return complex(_one(self, "complex"))
 
     def __index__(self) -> builtins.int:
-        if self._array.dtype.kind not in "iub":
+        if self._array.dtype.kind not in "iub" or self._array.size != 1:
             raise ArgumentTypeError(
                 "index: only integer tensors of a single element can be converted to an index",
                 hint="cast with .long()",

@@ -90,6 +90,11 @@ class Recorder:
     def node_of(self, x: Cell) -> Node:
         """The node of a tensor's present value; a tensor from outside is lifted."""
         storage = x._storage
+        if storage.copied_from is not None and storage.copied_from[0].version != storage.copied_from[1]:
+            raise RecordError(
+                "index: a compiled function cannot read x[i], where i is a tensor of no dimensions, once x was written",
+                hint="clone() it before, or index with int(i)",
+            )
         if id(x) not in self._seen and storage not in self._inside and not any(x is a for a in self.arguments):
             self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None)
         if storage.recorder is not self:

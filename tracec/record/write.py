@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.source import caller
 from tracec.record.backend import to_device
@@ -40,6 +40,7 @@ def check_writable(x: Cell, name: str) -> None:
     Raises:
         GradientError: the tensor is a leaf that requires grad, or a view of one, and gradients are on.
         ArgumentError: several elements share their memory, or the memory is read-only.
+        RecordError: the tensor is a copy of what eagerly would be a look at another one.
     """
     if STATE.grad:
         root = root_of(x)
@@ -50,8 +51,14 @@ def check_writable(x: Cell, name: str) -> None:
                 hint="write under tracec.no_grad(), or into a clone",
                 where=_at(),
             )
+    if x._storage.copied_from is not None and STATE.recorder is not None:
+        raise RecordError(
+            f"{name}: a compiled function cannot write into x[i], where i is a tensor of no dimensions",
+            hint="assign to x[i] instead, or index with int(i)",
+            where=_at(),
+        )
     array = x._array
-    if any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
         raise ArgumentError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
             "memory location.",
@@ -258,7 +265,10 @@ def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
     # Infinity and NaN are left to the operator, which knows what fits.
     whole = dtype.kind in "iu" and not (isinstance(value, (float, np.floating)) and not np.isfinite(value))
     kind: Any = complex if dtype.is_complex else bool if dtype.kind == "b" else int if whole else float
-    return ops.constant(value=kind(value), dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]
+    number = kind(value)
+    if dtype.kind == "u" and -(1 << 8 * dtype.itemsize) < number < 0:
+        number += 1 << 8 * dtype.itemsize  # wraps around, as PyTorch has it
+    return ops.constant(value=number, dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]
 
 
 def writes_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
