@@ -40,6 +40,26 @@ layer(
 )  # fmt: skip
 
 
+for n, shape in SHAPES.items():
+    layer(
+        shape,
+        f"BatchNorm{n}d(4)", f"BatchNorm{n}d(4, momentum=None, eps=1e-3)", f"BatchNorm{n}d(4, affine=False)",
+        f"BatchNorm{n}d(4, track_running_stats=False)", f"BatchNorm{n}d(4, bias=False)",
+        f"InstanceNorm{n}d(4)", f"InstanceNorm{n}d(4, affine=True, track_running_stats=True)",
+        f"InstanceNorm{n}d(4, track_running_stats=True, momentum=0.3)", "GroupNorm(2, 4)",
+        "GroupNorm(4, 4, affine=False)", "GroupNorm(1, 4, eps=1e-2, bias=False)",
+        "LocalResponseNorm(3)", "LocalResponseNorm(2, alpha=0.5, beta=0.5, k=2.0)",
+    )  # fmt: skip
+    layer(shape[1:], f"InstanceNorm{n}d(4)", f"InstanceNorm{n}d(4, affine=True, track_running_stats=True)")
+layer((6, 4), "BatchNorm1d(4)", "GroupNorm(2, 4)", "SyncBatchNorm(4)")
+layer(
+    IMAGE,
+    "LayerNorm(5)", "LayerNorm((6, 5), eps=1e-3)", "LayerNorm((4, 6, 5), elementwise_affine=False)",
+    "LayerNorm(5, bias=False)", "RMSNorm(5)", "RMSNorm((6, 5), eps=1e-3)", "RMSNorm(5, elementwise_affine=False)",
+    "SyncBatchNorm(4)",
+)  # fmt: skip
+
+
 def made(name):
     """The layer by each library, float64, with the same state."""
     text, shape = LAYERS[name]
@@ -80,6 +100,17 @@ def test_layers_agree_with_torch(name):
     assert repr(ours) == repr(theirs)
     compare(ours, theirs, x)
     compare(ours.eval(), theirs.eval(), x)
+
+
+def test_batch_norms_become_synchronised():
+    def convert(n):
+        inner = n.Sequential(n.BatchNorm2d(4, momentum=0.3), n.Conv2d(4, 2, 1))
+        return n.SyncBatchNorm.convert_sync_batchnorm(n.Sequential(inner, n.ReLU(), n.BatchNorm1d(2, affine=False)))
+
+    assert repr(convert(nn)) == repr(convert(torch.nn))
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    before = model[0].weight
+    assert nn.SyncBatchNorm.convert_sync_batchnorm(model)[0].weight is before
 
 
 def test_unpooling_layers():

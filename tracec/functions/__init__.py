@@ -249,6 +249,7 @@ from tracec.functions.norm import (
     group_norm,
     instance_norm,
     layer_norm,
+    local_response_norm,
     normalize,
     rms_norm,
 )
@@ -489,7 +490,8 @@ __all__ = [
     # dropout
     "dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout",
     # norm
-    "layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "normalize", "cosine_similarity",
+    "layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "local_response_norm", "normalize",
+    "cosine_similarity",
     # loss
     "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "kl_div", "one_hot",

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.common import cast, check_floating, fail, reshaped
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from tracec.functions.common import cast, check_floating, check_tensor, fail, reshaped
 from tracec.functions.norms import Axes, norm
+from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -39,11 +40,16 @@ def layer_norm(
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016, eq. 3.
     """
     axes = _trailing("layer_norm", input, normalized_shape, weight, bias)
-    x = cast(input, input.dtype.compute)
-    count = math.prod(normalized_shape)
+    return cast(_affine(_standardised(input, axes, eps), weight, bias), input.dtype)
+
+
+def _standardised(x: Tensor, axes: Shape, eps: float) -> Tensor:
+    """Zero mean and unit variance over axes, in float32 at least."""
+    x = cast(x, x.dtype.compute)
+    count = max(math.prod(x.shape[a] for a in axes), 1)
     off = ops.sub(x, ops.div(ops.sum(x, axes=axes, keepdims=True), count))
     variance = ops.div(ops.sum(ops.mul(off, off), axes=axes, keepdims=True), count)
-    return cast(_affine(ops.mul(off, ops.rsqrt(ops.add(variance, eps))), weight, bias), input.dtype)
+    return ops.mul(off, ops.rsqrt(ops.add(variance, eps)))
 
 
 def rms_norm(
@@ -75,6 +81,8 @@ def rms_norm(
 
 def _trailing(name: str, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None) -> Shape:
     check_floating(name, x)
+    if not isinstance(shape, Sequence):
+        fail(ArgumentTypeError, f"{name}: normalized_shape is a {type(shape).__name__}", "give a tuple of sizes")
     wanted = tuple(shape)
     if not wanted or tuple(x.shape[-len(wanted) :]) != wanted:
         fail(ShapeError, f"{name}: input of shape {tuple(x.shape)} does not end in {wanted}", "pass its last sizes")
@@ -117,22 +125,25 @@ def batch_norm(
 
     Raises:
         ShapeError: the input has no channels, a per-channel tensor another size, or a channel one value only.
-        ArgumentError: not training, and there are no kept statistics.
+        ArgumentError: not training, and there are no kept statistics, or one of the two only; eps is negative.
 
     Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
     """
     check_floating("batch_norm", input)
-    if input.ndim < 2:
+    if input.ndim < 2 and input.numel():
         fail(ShapeError, f"batch_norm: input of shape {tuple(input.shape)} has no channels", "it is (N, C, ...)")
-    channels = input.shape[1]
-    per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for what, t in per_channel.items():
-        if t is not None and tuple(t.shape) != (channels,):
-            fail(
-                ShapeError,
-                f"batch_norm: {what} has shape {tuple(t.shape)}, input {tuple(input.shape)} has {channels} channels",
-                "one element for each channel (axis 1)",
-            )
+    _check_kept("batch_norm", running_mean, running_var, eps)
+    channels = input.shape[1] if input.ndim > 1 else 0
+    _check_channels("batch_norm", input, channels, running_mean, running_var, weight, bias)
+    if training and math.prod(input.shape[:1] + input.shape[2:]) == 1:
+        fail(
+            ShapeError,
+            f"batch_norm: expected more than 1 value per channel when training, got input of shape "
+            f"{tuple(input.shape)}",
+            "give a larger batch, or call eval() on the module",
+        )
+    if input.ndim < 2:
+        return input.clone()
     x = cast(input, input.dtype.compute)
     along = (1, channels) + (1,) * (input.ndim - 2)
     if training:
@@ -154,23 +165,56 @@ def _batch_statistics(
 ) -> tuple[Tensor, Tensor]:
     """The elements less their channel's mean, and the channels' variances; the kept statistics move on."""
     axes = (0, *range(2, x.ndim))
-    count = math.prod(x.shape[a] for a in axes)
-    if count < 2:
-        fail(
-            ShapeError,
-            f"batch_norm: expected more than 1 value per channel when training, got input of shape {tuple(x.shape)}",
-            "give a larger batch, or call eval() on the module",
-        )
+    count = max(math.prod(x.shape[a] for a in axes), 1)
     mean = ops.div(ops.sum(x, axes=axes, keepdims=True), count)
     off = ops.sub(x, mean)
     variance = ops.div(ops.sum(ops.mul(off, off), axes=axes, keepdims=True), count)
+    if x.numel():
+        _keep(running_mean, running_var, mean, variance, count, momentum)
+    return off, variance
+
+
+def _keep(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    count: int,
+    momentum: float | Tensor,
+) -> None:
+    """Move the kept statistics on by those of a batch."""
     with no_grad():
         # The kept variance is the unbiased one.
         for kept, now in ((running_mean, mean), (running_var, ops.mul(variance.detach(), count / (count - 1)))):
             if kept is not None:
                 now = cast(reshaped(now.detach(), tuple(kept.shape)), kept.dtype)
                 kept.copy_(ops.add(kept * (1.0 - momentum), now * momentum))
-    return off, variance
+
+
+def _check_kept(name: str, running_mean: Tensor | None, running_var: Tensor | None, eps: float) -> None:
+    if (running_mean is None) != (running_var is None):
+        fail(ArgumentError, f"{name}: one of running_mean and running_var is given", "give both or neither")
+    if eps < 0:
+        fail(ArgumentError, f"{name}: eps={eps} is negative", "give a small positive number")
+
+
+def _check_channels(
+    name: str,
+    x: Tensor,
+    channels: int,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for what, t in per_channel.items():
+        if t is not None and tuple(t.shape) != (channels,):
+            fail(
+                ShapeError,
+                f"{name}: {what} has shape {tuple(t.shape)}, input {tuple(x.shape)} has {channels} channels",
+                "one element for each channel (axis 1)",
+            )
 
 
 def group_norm(
@@ -178,20 +222,50 @@ def group_norm(
 ) -> Tensor:
     """Normalise groups of channels of each example to zero mean and unit variance.
 
+    Args:
+        input: Shape ``(N, C, ...)``, floating.
+        num_groups: Number of groups, which divides C.
+        weight: Scale of each channel, shape ``(C,)``.
+        bias: Added to each channel, shape ``(C,)``.
+        eps: Added to the variance.
+
+    Returns:
+        A tensor of the input's shape and dtype; statistics are kept in float32 at least.
+
+    Raises:
+        ShapeError: the input has no channels, or a single value is normalised.
+        ArgumentError: the channels do not divide into groups.
+
     Source: Wu, He, "Group Normalization", 2018.
     """
     check_floating("group_norm", input)
+    if input.ndim < 2:
+        fail(ShapeError, f"group_norm: input of shape {tuple(input.shape)} has no channels", "it is (N, C, ...)")
     n, channels = tuple(input.shape[:2])
     if num_groups < 1 or channels % num_groups:
         fail(ArgumentError, f"group_norm: {channels} channels do not divide into {num_groups} groups", "change one")
-    rows = reshaped(input, (n, num_groups, math.prod(input.shape[1:]) // num_groups))
-    x = reshaped(layer_norm(rows, (rows.shape[-1],), eps=eps), tuple(input.shape))
-    along = (1, channels) + (1,) * (input.ndim - 2)
-    return _affine(
-        x,
+    _check_channels("group_norm", input, channels, None, None, weight, bias)
+    if n * channels // num_groups * math.prod(input.shape[2:]) == 1:
+        fail(
+            ShapeError,
+            f"group_norm: expected more than 1 value per channel when training, got input of shape "
+            f"{tuple(input.shape)}",
+            "give a larger input, or fewer groups",
+        )
+    return _by_groups(input, num_groups, weight, bias, eps)
+
+
+def _by_groups(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Groups of channels of each example standardised, then scaled and moved by channel."""
+    n, channels = tuple(x.shape[:2])
+    rows = reshaped(x, (n, groups, math.prod(x.shape[1:]) // max(groups, 1)))
+    along = (1, channels) + (1,) * (x.ndim - 2)
+    result = _affine(
+        reshaped(_standardised(rows, (2,), eps), tuple(x.shape)),
         None if weight is None else reshaped(weight, along),
         None if bias is None else reshaped(bias, along),
     )
+    return cast(result, x.dtype)
 
 
 def instance_norm(
@@ -204,17 +278,102 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each channel of each example over its places; kept statistics are not supported.
+    """Normalise each channel of each example over its places.
+
+    Args:
+        input: Shape ``(N, C, ...)``, floating.
+        running_mean: Mean kept between batches, shape ``(C,)``; updated in place by the examples' average.
+        running_var: Variance kept between batches, shape ``(C,)``; updated in place by the examples' average.
+        weight: Scale of each channel, shape ``(C,)``.
+        bias: Added to each channel, shape ``(C,)``.
+        use_input_stats: Normalise by each example's own mean and variance, not by the kept ones.
+        momentum: Share of the batch in the kept statistics.
+        eps: Added to the variance.
+
+    Returns:
+        A tensor of the input's shape and dtype; statistics are kept in float32 at least.
+
+    Raises:
+        ShapeError: the input has no channels, a per-channel tensor another size, or a channel one value only.
+        ArgumentError: there are no kept statistics to normalise by, or one of the two only; eps is negative.
 
     Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization", 2016.
     """
-    if not use_input_stats or running_mean is not None or running_var is not None:
+    check_floating("instance_norm", input)
+    if input.ndim < 2 or (use_input_stats and math.prod(input.shape[2:]) == 1):
         fail(
-            ArgumentError, "instance_norm: kept statistics are not supported", "leave running_mean and running_var out"
+            ShapeError,
+            f"instance_norm: expected more than 1 spatial element when training, got input of shape "
+            f"{tuple(input.shape)}",
+            "it is (N, C, ...)",
         )
-    return group_norm(input, input.shape[1], weight, bias, eps)
+    _check_kept("instance_norm", running_mean, running_var, eps)
+    channels = input.shape[1]
+    _check_channels("instance_norm", input, channels, running_mean, running_var, weight, bias)
+    if not use_input_stats:
+        if running_mean is None:
+            fail(ArgumentError, "instance_norm: no running statistics to normalise by", "pass them, or use the input's")
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None and running_var is not None and input.numel():
+        with no_grad():
+            count = math.prod(input.shape[2:])
+            x = reshaped(cast(input.detach(), input.dtype.compute), (*input.shape[:2], count))
+            mean = ops.div(ops.sum(x, axes=(2,), keepdims=True), count)
+            off = ops.sub(x, mean)
+            variance = ops.div(ops.sum(ops.mul(off, off), axes=(2,), keepdims=True), count)
+            mean, variance = (ops.div(ops.sum(t, axes=(0,), keepdims=False), x.shape[0]) for t in (mean, variance))
+            _keep(running_mean, running_var, mean, variance, count, momentum)
+    return _by_groups(input, channels, weight, bias, eps)
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12) -> Tensor:
-    """Divide by the p-norm over an axis, or by ``eps`` where that is larger."""
-    return ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide by ``(k + alpha · mean of squares of the channels around)^beta``.
+
+    Args:
+        input: Shape ``(N, C, ...)`` with at least one spatial axis, floating or int64.
+        size: How many channels count, about half of them before and half behind; those outside are zeros.
+        alpha: Factor of the mean.
+        beta: The power.
+        k: Added to the mean.
+
+    Raises:
+        ShapeError: the input has less than 3 dimensions.
+
+    Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    """
+    check_tensor("local_response_norm", input)
+    if not input.dtype.is_floating_point and input.dtype is not dt.int64:
+        fail(DTypeError, f"local_response_norm: takes floats or int64, input is {input.dtype.name}", "cast it first")
+    if input.ndim < 3:
+        fail(ShapeError, f"local_response_norm: input of shape {tuple(input.shape)}", "it is (N, C, ...)")
+    if size < 1:
+        fail(ArgumentError, f"local_response_norm: size={size} is not positive", "give 1 or more")
+    if not input.numel():
+        return input
+    total = _squares_around(input, size // 2, (size - 1) // 2)
+    mean = ops.div(total, size) if input.dtype.is_floating_point else ops.floor_div(total, size)
+    return ops.div(input, ops.pow(ops.add(ops.mul(mean, alpha), k), beta))
+
+
+def _squares_around(x: Tensor, before: int, behind: int) -> Tensor:
+    """For each element of ``(N, C, ...)`` the sum of squares of the channels around it."""
+    n, channels = tuple(x.shape[:2])
+    rest = math.prod(x.shape[2:])
+    square = ops.mul(x, x)
+    wide = ops.pad(reshaped(square, (n, channels, rest)), low=(0, before, 0), high=(0, behind, 0), value=0)
+    windows = ops.windows(wide, size=(before + behind + 1, 1), stride=(1, 1), dilation=(1, 1))
+    return reshaped(ops.sum(windows, axes=(3, 4), keepdims=False), tuple(x.shape))
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given."""
+    check_floating("normalize", input)
+    result = ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
+    if out is None:
+        return result
+    check_tensor("normalize", out, "out")
+    if tuple(out.shape) != tuple(result.shape):
+        fail(
+            ShapeError, f"normalize: out has shape {tuple(out.shape)}, not {tuple(result.shape)}", "give one that fits"
+        )
+    return out.copy_(result)

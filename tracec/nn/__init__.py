@@ -35,6 +35,15 @@ from tracec.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from tracec.nn.batchnorm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    SyncBatchNorm,
+)
 from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
 from tracec.nn.distance import CosineSimilarity, PairwiseDistance
@@ -66,7 +75,7 @@ from tracec.nn.margin_loss import (
     TripletMarginWithDistanceLoss,
 )
 from tracec.nn.module import Module
-from tracec.nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
+from tracec.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from tracec.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -122,7 +131,8 @@ __all__ = [
     # convolution
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d",
     # normalization
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "RMSNorm", "GroupNorm", "InstanceNorm2d",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "LayerNorm", "RMSNorm", "GroupNorm",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LocalResponseNorm",
     # activation
     "ReLU", "ReLU6", "SiLU", "Mish", "SELU", "Hardswish", "Hardsigmoid", "GELU", "Tanh", "Sigmoid", "LogSigmoid",
     "Softsign", "Softplus", "LeakyReLU", "ELU", "Hardtanh", "PReLU", "Softmax", "LogSoftmax", "GLU", "CELU",

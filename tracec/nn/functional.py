@@ -53,6 +53,7 @@ from tracec.functions import (
     layer_norm,
     leaky_relu,
     linear,
+    local_response_norm,
     logsigmoid,
     lp_pool1d,
     lp_pool2d,
@@ -142,7 +143,7 @@ __all__ = [
     "selu_", "leaky_relu_", "hardtanh_", "rrelu_", "threshold_",
     # norms and dropout
     "batch_norm", "cosine_similarity", "dropout", "dropout1d", "dropout2d", "group_norm", "instance_norm",
-    "layer_norm", "normalize", "rms_norm", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+    "layer_norm", "local_response_norm", "normalize", "rms_norm", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
     # losses
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
     "mse_loss", "nll_loss", "smooth_l1_loss", "poisson_nll_loss", "gaussian_nll_loss", "hinge_embedding_loss",

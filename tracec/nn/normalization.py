@@ -6,125 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec import functions as F
-from tracec.errors import ArgumentError, ShapeError
-from tracec.ir import dtype as dt
+from tracec.errors import ArgumentError
 from tracec.ir.dtype import DType
+from tracec.nn.batchnorm import register_affine
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
-
-
-class _BatchNorm(Module):
-    """What batch norms share.
-
-    Args:
-        num_features: Number of channels.
-        eps: Added to the variance.
-        momentum: Share of a batch in the kept statistics; None keeps the mean over all batches.
-        affine: Whether there is a weight.
-        track_running_stats: Whether statistics are kept for use outside of training.
-        device: Where the parameters live.
-        dtype: Their element type.
-        bias: Whether there is a bias too.
-
-    Attributes:
-        weight: Scale of each channel, ones at first.
-        bias: Added to each channel, zeros at first.
-        running_mean: Mean kept, zeros at first.
-        running_var: Variance kept, ones at first.
-        num_batches_tracked: Number of batches seen in training.
-    """
-
-    allowed: tuple[int, ...]
-    weight: Parameter | None
-    bias: Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: DType | None = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        _register_affine(self, num_features, affine, bias, device, dtype)
-        for name, make in (("running_mean", F.zeros), ("running_var", F.ones)):
-            self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track_running_stats else None)
-        count = F.zeros((), dtype=dt.int64, device=device) if track_running_stats else None
-        self.register_buffer("num_batches_tracked", count)
-
-    def reset_running_stats(self) -> None:
-        """Set the kept statistics to what they were at first."""
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
-    def reset_parameters(self) -> None:
-        """Set everything to what it was at first."""
-        self.reset_running_stats()
-        with no_grad():
-            if self.weight is not None:
-                self.weight.fill_(1)
-            if self.bias is not None:
-                self.bias.zero_()
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Each channel normalised over all other axes: by the batch in training, else by what was kept."""
-        self._check(input)
-        momentum: Any = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            with no_grad():
-                self.num_batches_tracked.add_(1)
-                if momentum is None:
-                    momentum = 1.0 / self.num_batches_tracked.to(dt.float32)
-        kept = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
-        by_batch = self.training or kept[0] is None
-        share = 0.0 if momentum is None else momentum
-        return F.batch_norm(input, *kept, self.weight, self.bias, by_batch, share, self.eps)
-
-    def _check(self, input: Tensor) -> None:
-        if input.ndim not in self.allowed:
-            dims = " or ".join(map(str, self.allowed))
-            raise ShapeError(
-                f"{type(self).__name__}: expected {dims}D input (got {input.ndim}D input, shape {tuple(input.shape)})",
-                hint="channels are axis 1",
-            )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
-
-
-class BatchNorm1d(_BatchNorm):
-    """Batch norm of ``(N, C)`` or ``(N, C, L)``."""
-
-    allowed = (2, 3)
-
-
-class BatchNorm2d(_BatchNorm):
-    """Batch norm of ``(N, C, H, W)``."""
-
-    allowed = (4,)
-
-
-class BatchNorm3d(_BatchNorm):
-    """Batch norm of ``(N, C, D, H, W)``."""
-
-    allowed = (5,)
 
 
 class LayerNorm(Module):
@@ -250,7 +138,7 @@ class GroupNorm(Module):
                 hint="num_groups divides num_channels",
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        _register_affine(self, num_channels, affine, bias, device, dtype)
+        register_affine(self, num_channels, affine, bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, num_channels, ...)`` to the same."""
@@ -263,59 +151,23 @@ class GroupNorm(Module):
         )
 
 
-class InstanceNorm2d(Module):
-    """Each channel of each example normalised over its places, shape ``(N, C, H, W)``.
+class LocalResponseNorm(Module):
+    """Elements divided by a power of the mean of squares of the channels around.
 
     Args:
-        num_features: Number of channels.
-        eps: Added to the variance.
-        momentum: Without effect: no statistics are kept.
-        affine: Whether there is a weight for each channel.
-        track_running_stats: Only False is supported.
-        device: Where the parameters live.
-        dtype: Their element type.
-        bias: Whether there is a bias for each channel too.
-
-    Raises:
-        ArgumentError: statistics are asked to be kept.
+        size: How many channels count.
+        alpha: Factor of the mean.
+        beta: The power.
+        k: Added to the mean.
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device: Any = None,
-        dtype: DType | None = None,
-        *,
-        bias: bool = True,
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
-        if track_running_stats:
-            raise ArgumentError("InstanceNorm2d: track_running_stats is not supported", hint="leave it off")
-        self.num_features, self.eps, self.momentum, self.affine = num_features, eps, momentum, affine
-        self.track_running_stats = track_running_stats
-        _register_affine(self, num_features, affine, bias, device, dtype)
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, input: Tensor) -> Tensor:
-        """Shape ``(N, num_features, H, W)`` to the same."""
-        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+        """Shape ``(N, C, ...)`` to the same."""
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats=False"
-        )
-
-
-def _register_affine(module: Module, channels: int, weight: bool, bias: bool, device: Any, dtype: DType | None) -> None:
-    """A weight of ones and a bias of zeros, as far as they are asked for."""
-    made = Parameter(F.ones(channels, device=device, dtype=dtype)) if weight else None
-    module.register_parameter("weight", made)
-    made = Parameter(F.zeros(channels, device=device, dtype=dtype)) if weight and bias else None
-    module.register_parameter("bias", made)
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

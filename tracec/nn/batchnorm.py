@@ -1,0 +1,264 @@
+"""Normalisation by channel: batch norms and instance norms, which may keep statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracec import functions as F
+from tracec.errors import ShapeError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.nn.module import Module
+from tracec.nn.parameter import Parameter
+from tracec.record.tape import no_grad
+from tracec.record.tensor import Tensor
+
+
+class _Norm(Module):
+    """What norms by channel share: parameters, and statistics kept for use outside of training.
+
+    Args:
+        num_features: Number of channels.
+        eps: Added to the variance.
+        momentum: Share of a batch in the kept statistics; None keeps the mean over all batches.
+        affine: Whether there is a weight.
+        track_running_stats: Whether statistics are kept for use outside of training.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias too.
+
+    Attributes:
+        weight: Scale of each channel, ones at first.
+        bias: Added to each channel, zeros at first.
+        running_mean: Mean kept, zeros at first.
+        running_var: Variance kept, ones at first.
+        num_batches_tracked: Number of batches seen in training.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        register_affine(self, num_features, affine, bias, device, dtype)
+        for name, make in (("running_mean", F.zeros), ("running_var", F.ones)):
+            self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track_running_stats else None)
+        count = F.zeros((), dtype=dt.int64, device=device) if track_running_stats else None
+        self.register_buffer("num_batches_tracked", count)
+
+    def reset_running_stats(self) -> None:
+        """Set the kept statistics to what they were at first."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Set everything to what it was at first."""
+        self.reset_running_stats()
+        with no_grad():
+            if self.weight is not None:
+                self.weight.fill_(1)
+            if self.bias is not None:
+                self.bias.zero_()
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_Norm):
+    """What batch norms share; arguments and attributes as of any norm by channel."""
+
+    allowed: tuple[int, ...]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Each channel normalised over all other axes: by the batch in training, else by what was kept."""
+        self._check(input)
+        momentum: Any = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            with no_grad():
+                self.num_batches_tracked.add_(1)
+                if momentum is None:
+                    momentum = 1.0 / self.num_batches_tracked.to(dt.float32)
+        kept = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
+        by_batch = self.training or kept[0] is None
+        share = 0.0 if momentum is None else momentum
+        return F.batch_norm(input, *kept, self.weight, self.bias, by_batch, share, self.eps)
+
+    def _check(self, input: Tensor) -> None:
+        if input.ndim not in self.allowed:
+            dims = " or ".join(map(str, self.allowed))
+            raise ShapeError(
+                f"{type(self).__name__}: expected {dims}D input (got {input.ndim}D input, shape {tuple(input.shape)})",
+                hint="channels are axis 1",
+            )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch norm of ``(N, C)`` or ``(N, C, L)``."""
+
+    allowed = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch norm of ``(N, C, H, W)``."""
+
+    allowed = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch norm of ``(N, C, D, H, W)``."""
+
+    allowed = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch norm of ``(N, C, ...)`` over all processes of a group; here there is one process.
+
+    Args:
+        num_features: Number of channels.
+        eps: Added to the variance.
+        momentum: Share of a batch in the kept statistics; None keeps the mean over all batches.
+        affine: Whether there is a weight.
+        track_running_stats: Whether statistics are kept for use outside of training.
+        process_group: Kept as an attribute; with one process, every group is this process.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias too.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ShapeError(
+                f"SyncBatchNorm: expected at least 2D input (got {input.ndim}D input, shape {tuple(input.shape)})",
+                hint="channels are axis 1",
+            )
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module with every batch norm in it replaced by one of this class, which has the same tensors."""
+        made = module
+        if isinstance(module, _BatchNorm):
+            made = cls(
+                module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats,
+                process_group, bias=module.bias is not None,
+            )  # fmt: skip
+            made._parameters.update(module._parameters)
+            made._buffers.update(module._buffers)
+            made.training = module.training
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made
+
+
+class _InstanceNorm(_Norm):
+    """What instance norms share.
+
+    Args:
+        num_features: Number of channels.
+        eps: Added to the variance.
+        momentum: Share of a batch in the kept statistics.
+        affine: Whether there is a weight for each channel.
+        track_running_stats: Whether statistics are kept for use outside of training.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias for each channel too.
+    """
+
+    spatial: int
+    momentum: float
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, num_features, ...)`` or ``(num_features, ...)`` to the same shape."""
+        name, n = type(self).__name__, self.spatial
+        if input.ndim not in (n + 1, n + 2):
+            raise ShapeError(
+                f"{name}: expected {n + 1}D or {n + 2}D input (got {input.ndim}D input, shape {tuple(input.shape)})",
+                hint="it is (N, C, ...) or (C, ...)",
+            )
+        x = input if input.ndim == n + 2 else input.unsqueeze(0)
+        if self.affine and x.shape[1] != self.num_features:
+            raise ShapeError(
+                f"{name}: input of shape {tuple(input.shape)} has {x.shape[1]} channels, not {self.num_features}",
+                hint="num_features is the number of channels",
+            )
+        y = F.instance_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or not self.track_running_stats, self.momentum, self.eps,
+        )  # fmt: skip
+        return y if input.ndim == n + 2 else y.squeeze(0)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each example normalised over its places, ``(N, C, L)`` or ``(C, L)``."""
+
+    spatial = 1
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Each channel of each example normalised over its places, ``(N, C, H, W)`` or ``(C, H, W)``."""
+
+    spatial = 2
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Each channel of each example normalised over its places, ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
+
+    spatial = 3
+
+
+def register_affine(module: Module, channels: int, weight: bool, bias: bool, device: Any, dtype: DType | None) -> None:
+    """A weight of ones and a bias of zeros, as far as they are asked for."""
+    made = Parameter(F.ones(channels, device=device, dtype=dtype)) if weight else None
+    module.register_parameter("weight", made)
+    made = Parameter(F.zeros(channels, device=device, dtype=dtype)) if weight and bias else None
+    module.register_parameter("bias", made)
