@@ -44,6 +44,7 @@ from tracec.nn.batchnorm import (
     InstanceNorm3d,
     SyncBatchNorm,
 )
+from tracec.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
 from tracec.nn.distance import CosineSimilarity, PairwiseDistance
@@ -116,7 +117,7 @@ from tracec.nn.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
-from tracec.nn.recurrent import GRU, LSTM, RNN, LSTMCell
+from tracec.nn.recurrent import GRU, LSTM, RNN, RNNBase
 
 __all__ = [
     "functional", "init", "utils",
@@ -149,7 +150,7 @@ __all__ = [
     "ReplicationPad3d", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d",
     "ConstantPad3d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
     # recurrent
-    "LSTM", "GRU", "RNN", "LSTMCell",
+    "LSTM", "GRU", "RNN", "RNNBase", "LSTMCell", "GRUCell", "RNNCell", "RNNCellBase",
     # loss
     "CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
     "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss", "CTCLoss",

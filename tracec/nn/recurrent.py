@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from tracec import functions as F
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir.dtype import DType
 from tracec.nn import init
+from tracec.nn.cells import CELLS, State, Weights
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
+from tracec.nn.utils.rnn import PackedSequence
 from tracec.record.tensor import Tensor
 
-Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
-
-class _Recurrent(Module):
+class RNNBase(Module):
     """What recurrent layers share.
 
     Args:
+        mode: ``LSTM``, ``GRU``, ``RNN_TANH`` or ``RNN_RELU``.
         input_size: Last size of the input.
         hidden_size: Width of the state.
         num_layers: Layers, each taking the states of the one before.
@@ -27,22 +29,22 @@ class _Recurrent(Module):
         batch_first: The input is ``(N, L, input_size)`` instead of ``(L, N, input_size)``.
         dropout: Probability of dropping a state on its way to the next layer, in training.
         bidirectional: Also go through the steps backwards, and join both states.
+        proj_size: Width that hidden states of an LSTM are projected to; 0 for none.
         device: Where the parameters live.
         dtype: Their element type.
 
     Attributes:
         weight_ih_l0: Shape ``(gates * hidden_size, input_size)``; one for each layer, and with ``_reverse`` for
             the way back. All parameters are uniform within ±1/sqrt(hidden_size) at first.
-        weight_hh_l0: Shape ``(gates * hidden_size, hidden_size)``.
+        weight_hh_l0: Shape ``(gates * hidden_size, hidden_size)``, or with proj_size as its last size.
         bias_ih_l0: Shape ``(gates * hidden_size,)``.
         bias_hh_l0: Shape ``(gates * hidden_size,)``.
+        weight_hr_l0: Shape ``(proj_size, hidden_size)``, where there is a projection.
     """
-
-    gates = 1
-    states = 1
 
     def __init__(
         self,
+        mode: str,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -50,22 +52,27 @@ class _Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device: Any = None,
         dtype: DType | None = None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        if hidden_size < 1 or num_layers < 1:
-            raise ArgumentError(f"{name}: hidden_size={hidden_size}, num_layers={num_layers}", hint="give 1 or more")
+        if mode not in CELLS:
+            raise ArgumentError(f"RNNBase: mode={mode!r} is not known", hint=f"use one of {', '.join(CELLS)}")
+        self.mode = mode
+        _check_options(type(self).__name__, mode, hidden_size, num_layers, dropout, proj_size)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
-        rows = self.gates * hidden_size
+        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.proj_size = proj_size
+        rows = CELLS[mode].gates * hidden_size
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * self._ways
+            width = input_size if layer == 0 else self._width * self._ways
             for suffix in self._suffixes(layer):
-                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, self._width)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if proj_size:
+                    shapes["weight_hr"] = (proj_size, hidden_size)
                 for part, shape in shapes.items():
                     setattr(self, f"{part}_{suffix}", Parameter(F.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -74,8 +81,22 @@ class _Recurrent(Module):
     def _ways(self) -> int:
         return 2 if self.bidirectional else 1
 
+    @property
+    def _width(self) -> int:
+        """The last size of the hidden states."""
+        return self.proj_size or self.hidden_size
+
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self._ways]
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and way."""
+        suffixes = [s for layer in range(self.num_layers) for s in self._suffixes(layer)]
+        return [[p for p in self._weights(suffix) if p is not None] for suffix in suffixes]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: parameters are read where they lie. In PyTorch it lays them out for cuDNN."""
 
     def reset_parameters(self) -> None:
         """Draw the first values again."""
@@ -83,163 +104,189 @@ class _Recurrent(Module):
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 
-    def cell(self, x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-        """The state after a step; its first tensor is the layer's result."""
-        raise NotImplementedError
-
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         """All steps.
 
         Args:
-            input: Shape ``(L, N, input_size)``, or without N.
-            hx: First states, each of shape ``(num_layers * ways, N, hidden_size)``; zeros by default.
+            input: Shape ``(L, N, input_size)``, ``(N, L, input_size)`` if ``batch_first``, or without N; or a
+                `PackedSequence`.
+            hx: First states, each of shape ``(num_layers * ways, N, width)``, or without N; zeros by default. Of an
+                LSTM they are (hidden, memory).
 
         Returns:
-            The last layer's state at every step, ``(L, N, hidden_size * ways)``, and the last states.
+            The last layer's hidden state at every step, ``(L, N, width * ways)`` laid out as the input, and the last
+            states.
 
         Raises:
-            ShapeError: the input's last size is not ``input_size``.
+            ShapeError: the input or a state has the wrong shape.
         """
-        name = type(self).__name__
-        if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        self._check_input(input, (2, 3))
+        single = input.ndim == 2
+        x = F.unsqueeze(input, 1) if single else F.transpose(input, 0, 1) if self.batch_first else input
+        steps, batch = x.shape[0], x.shape[1]
+        if not steps:
             raise ShapeError(
-                f"{name}: input of shape {tuple(input.shape)} for input_size {self.input_size}",
+                f"{type(self).__name__}: input of shape {tuple(input.shape)} has no steps",
+                hint="the sequence length is larger than 0",
+            )
+        first = self._first_states(x, hx, batch, single)
+        rows, last = self._run(F.reshape(x, (steps * batch, x.shape[2])), [batch] * steps, first)
+        out = F.reshape(rows, (steps, batch, rows.shape[1]))
+        if single:
+            return F.squeeze(out, 1), self._given_back([F.squeeze(s, 1) for s in last])
+        return (F.transpose(out, 0, 1) if self.batch_first else out), self._given_back(last)
+
+    def _forward_packed(self, packed: PackedSequence, hx: Any) -> Any:
+        self._check_input(packed.data, (2,))
+        sizes = packed.sizes()
+        first = self._first_states(packed.data, hx, sizes[0], False)
+        if hx is not None and packed.sorted_indices is not None:
+            first = [F.index_select(s, 1, packed.sorted_indices) for s in first]
+        rows, last = self._run(packed.data, sizes, first)
+        if packed.unsorted_indices is not None:
+            last = [F.index_select(s, 1, packed.unsorted_indices) for s in last]
+        return packed.with_data(rows), self._given_back(last)
+
+    def _given_back(self, states: list[Tensor]) -> Any:
+        return tuple(states) if len(states) > 1 else states[0]
+
+    def _check_input(self, x: Tensor, dims: tuple[int, ...]) -> None:
+        name = type(self).__name__
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"{name}: input must be a tensor, {type(x).__name__} given", hint="or packed")
+        if x.ndim not in dims or x.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{name}: input of shape {tuple(x.shape)} for input_size {self.input_size}",
                 hint="it is (L, N, input_size), (N, L, input_size) if batch_first, or (L, input_size)",
             )
-        single = input.ndim == 2
-        axis = 1 if self.batch_first and not single else 0
-        steps = [x.unsqueeze(0) if single else x for x in input.unbind(axis)]
-        first = self._first_states(input, hx, steps[0].shape[0], single)
-        last: list[tuple[Tensor, ...]] = []
-        for layer in range(self.num_layers):
-            if layer and self.dropout:
-                steps = [F.dropout(x, self.dropout, self.training) for x in steps]
-            steps, ends = self._layer(layer, steps, first)
-            last += ends
-        out = F.stack([x.squeeze(0) for x in steps] if single else steps, axis)
-        states = tuple(F.stack([s[k].squeeze(0) if single else s[k] for s in last]) for k in range(self.states))
-        return out, states if self.states > 1 else states[0]
 
-    def _first_states(self, input: Tensor, hx: Any, batch: int, single: bool) -> list[tuple[Tensor, ...]]:
+    def _first_states(self, x: Tensor, hx: Any, batch: int, single: bool) -> list[Tensor]:
+        """The states before the first step, each of shape (layers * ways, N, width)."""
         count = self.num_layers * self._ways
+        widths = [self._width, self.hidden_size][: CELLS[self.mode].states]
         if hx is None:
-            zero = F.zeros(batch, self.hidden_size, dtype=input.dtype, device=input.device)
-            return [(zero,) * self.states] * count
-        given = tuple(hx) if self.states > 1 else (hx,)
-        wanted = (count, self.hidden_size) if single else (count, batch, self.hidden_size)
-        for h in given:
+            return [F.zeros(count, batch, width, dtype=x.dtype, device=x.device) for width in widths]
+        given = [hx] if isinstance(hx, Tensor) else list(hx)
+        if len(given) != len(widths):
+            raise ArgumentError(
+                f"{type(self).__name__}: {len(given)} first states, not {len(widths)}",
+                hint="an LSTM takes (hidden, memory), the others one tensor",
+            )
+        for h, width in zip(given, widths, strict=True):
+            wanted = (count, width) if single else (count, batch, width)
             if tuple(h.shape) != wanted:
                 raise ShapeError(
                     f"{type(self).__name__}: first state of shape {tuple(h.shape)}, not {wanted}",
-                    hint="it is (num_layers * ways, N, hidden_size)",
+                    hint="it is (num_layers * ways, N, width), without N if the input is",
                 )
-        return [tuple(h[i].unsqueeze(0) if single else h[i] for h in given) for i in range(count)]
+        return [F.unsqueeze(h, 1) for h in given] if single else given
 
-    def _layer(
-        self, layer: int, steps: list[Tensor], first: list[tuple[Tensor, ...]]
-    ) -> tuple[list[Tensor], list[tuple[Tensor, ...]]]:
-        ways, ends = [], []
-        for way, suffix in enumerate(self._suffixes(layer)):
-            weights = self._weights(suffix)
-            state = first[layer * self._ways + way]
-            found = []
-            for x in reversed(steps) if way else steps:
-                state = self.cell(x, state, weights)
-                found.append(state[0])
-            ways.append(found[::-1] if way else found)
-            ends.append(state)
-        return (ways[0] if len(ways) == 1 else [F.cat(pair, 1) for pair in zip(*ways, strict=True)]), ends
+    def _run(self, rows: Tensor, sizes: list[int], first: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """All layers over the rows of all steps; ``sizes`` says how many there are in each."""
+        last: list[State] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                rows = F.dropout(rows, self.dropout, self.training)
+            ways = []
+            for way, suffix in enumerate(self._suffixes(layer)):
+                at = layer * self._ways + way
+                found, end = self._one_way(rows, sizes, tuple(s[at] for s in first), self._weights(suffix), way == 1)
+                ways.append(found)
+                last.append(end)
+            rows = ways[0] if len(ways) == 1 else F.cat(ways, 1)
+        return rows, [F.stack([end[k] for end in last]) for k in range(len(first))]
 
-    def _weights(self, suffix: str) -> Weights:
-        biases = [getattr(self, f"{b}_{suffix}") if self.bias else None for b in ("bias_ih", "bias_hh")]
-        return getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}"), biases[0], biases[1]
+    def _one_way(
+        self, rows: Tensor, sizes: list[int], first: State, weights: Weights, backwards: bool
+    ) -> tuple[Tensor, State]:
+        """One layer in one direction: its hidden states at all steps, and each sequence's last state."""
+        cell = CELLS[self.mode].step
+        w_ih, w_hh, b_ih, b_hh, w_hr = weights
+        # The inputs' share of all steps is one product.
+        shares = F.split(F.linear(rows, w_ih, b_ih), sizes)
+        state = tuple(s[: sizes[-1]] for s in first) if backwards and sizes[-1] != sizes[0] else first
+        found: list[Tensor] = []
+        ended: list[State] = []
+        for t in reversed(range(len(sizes))) if backwards else range(len(sizes)):
+            alive, size = state[0].shape[0], sizes[t]
+            if size > alive:
+                state = tuple(F.cat([s, f[alive:size]]) for s, f in zip(state, first, strict=True))
+            elif size < alive:
+                ended.append(tuple(s[size:] for s in state))
+                state = tuple(s[:size] for s in state)
+            state = cell(shares[t], state, w_hh, b_hh, w_hr)
+            found.append(state[0])
+        if ended:
+            state = tuple(F.cat(parts) for parts in zip(state, *reversed(ended), strict=True))
+        return F.cat(found[::-1] if backwards else found), state
+
+    def _weights(self, suffix: str) -> Any:
+        # As attributes, which a parametrisation may compute.
+        parts = {"weight_ih": True, "weight_hh": True, "bias_ih": self.bias, "bias_hh": self.bias}
+        parts["weight_hr"] = bool(self.proj_size)
+        return tuple(getattr(self, f"{part}_{suffix}") if there else None for part, there in parts.items())
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        options = ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)
+        options = (
+            *(("proj_size", 0), ("num_layers", 1), ("bias", True)),
+            *(("batch_first", False), ("dropout", 0.0), ("bidirectional", False)),
+        )
         changed = [(name, getattr(self, name)) for name, usual in options if getattr(self, name) != usual]
         return text + "".join(f", {name}={value}" for name, value in changed)
 
 
-def lstm_cell(x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-    """One step of a long short-term memory.
-
-    Source: Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997; with the forget gate of Gers et al., 2000.
-    """
-    hidden, memory = state
-    w_ih, w_hh, b_ih, b_hh = weights
-    i, f, g, o = (F.linear(x, w_ih, b_ih) + F.linear(hidden, w_hh, b_hh)).chunk(4, 1)
-    memory = F.sigmoid(f) * memory + F.sigmoid(i) * F.tanh(g)
-    return F.sigmoid(o) * F.tanh(memory), memory
-
-
-def gru_cell(x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-    """One step of a gated recurrent unit.
-
-    Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014.
-    """
-    (hidden,) = state
-    w_ih, w_hh, b_ih, b_hh = weights
-    r_x, z_x, n_x = F.linear(x, w_ih, b_ih).chunk(3, 1)
-    r_h, z_h, n_h = F.linear(hidden, w_hh, b_hh).chunk(3, 1)
-    update = F.sigmoid(z_x + z_h)
-    new = F.tanh(n_x + F.sigmoid(r_x + r_h) * n_h)
-    return (new + update * (hidden - new),)
+def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, dropout: float, proj_size: int) -> None:
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
+        raise ArgumentError(f"{name}: dropout={dropout!r} is not a probability", hint="give a number from 0 to 1")
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            f"{name}: dropout={dropout} has no effect, it comes between layers and num_layers is 1",
+            UserWarning,
+            stacklevel=4,
+        )
+    if not isinstance(hidden_size, int):
+        raise ArgumentTypeError(f"{name}: hidden_size is of type {type(hidden_size).__name__}", hint="give an int")
+    if hidden_size < 1 or num_layers < 1:
+        raise ArgumentError(f"{name}: hidden_size={hidden_size}, num_layers={num_layers}", hint="give 1 or more")
+    if proj_size and mode != "LSTM":
+        raise ArgumentError(f"{name}: proj_size={proj_size}", hint="only LSTM supports proj_size")
+    if not 0 <= proj_size < hidden_size:
+        raise ArgumentError(
+            f"{name}: proj_size={proj_size} for hidden_size={hidden_size}", hint="it is smaller; 0 for no projection"
+        )
 
 
-class LSTM(_Recurrent):
+class LSTM(RNNBase):
     """Long short-term memory; its states are (hidden, memory). Gates are in the order i, f, g, o."""
 
-    gates, states = 4, 2
-
-    def cell(self, x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-        return lstm_cell(x, state, weights)
+    def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__("LSTM", input_size, hidden_size, *args, **kwargs)
 
 
-class GRU(_Recurrent):
+class GRU(RNNBase):
     """Gated recurrent unit. Gates are in the order r, z, n."""
 
-    gates = 3
-
-    def cell(self, x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-        return gru_cell(x, state, weights)
+    def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__("GRU", input_size, hidden_size, *args, **kwargs)
 
 
-class RNN(_Recurrent):
-    """``tanh(W x + V h)``."""
+class RNN(RNNBase):
+    """``tanh(W x + V h)``, or with ``nonlinearity="relu"`` the positive part of that."""
 
-    def cell(self, x: Tensor, state: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
-        w_ih, w_hh, b_ih, b_hh = weights
-        return (F.tanh(F.linear(x, w_ih, b_ih) + F.linear(state[0], w_hh, b_hh)),)
-
-
-class LSTMCell(Module):
-    """One step of an `LSTM`.
-
-    Args:
-        input_size: Last size of the input.
-        hidden_size: Width of the state.
-        bias: Whether there are biases.
-    """
-
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        self.weight_ih = Parameter(F.empty(4 * hidden_size, input_size))
-        self.weight_hh = Parameter(F.empty(4 * hidden_size, hidden_size))
-        for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(F.empty(4 * hidden_size)) if bias else None)
-        bound = 1 / math.sqrt(hidden_size)
-        for p in self.parameters():
-            init.uniform_(p, -bound, bound)
-
-    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, ...]:
-        """Shape ``(N, input_size)`` to the states, each ``(N, hidden_size)``."""
-        zero = F.zeros(input.shape[0], self.hidden_size, dtype=input.dtype, device=input.device)
-        return lstm_cell(input, hx or (zero, zero), (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh))
-
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ArgumentError(f"RNN: nonlinearity={nonlinearity!r} is not known", hint="use 'tanh' or 'relu'")
+        mode = f"RNN_{nonlinearity.upper()}"
+        super().__init__(mode, input_size, hidden_size, num_layers, *args, **kwargs)
+        self.nonlinearity = nonlinearity
