@@ -60,7 +60,7 @@ from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from tracec import cuda, ir, nn, optim, transform, utils
+    from tracec import cuda, fft, ir, nn, optim, transform, utils
     from tracec.compile import compile as compile
 
 __version__ = "0.1.0"
@@ -74,6 +74,7 @@ cfloat, cdouble = complex64, complex128
 _LATER = {
     "compile": ("tracec.compile", "compile"),
     "cuda": ("tracec.cuda", ""),
+    "fft": ("tracec.fft", ""),
     "ir": ("tracec.ir", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),

@@ -37,6 +37,7 @@ from tracec.ops.elementwise import (
     tanh,
     trunc,
 )
+from tracec.ops.fft import fft, irfft, rfft
 from tracec.ops.indexing import index, index_put, iota
 from tracec.ops.logic import (
     bitwise_and,
@@ -69,7 +70,7 @@ __all__ = [
     "abs", "acos", "asin", "atan", "cast", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p",
     "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
     # complex numbers
-    "conj", "view_as_complex", "view_as_real",
+    "conj", "fft", "irfft", "rfft", "view_as_complex", "view_as_real",
     # arithmetic
     "add", "atan2", "div", "floor_div", "maximum", "minimum", "mul", "pow", "remainder", "sub",
     # logic
