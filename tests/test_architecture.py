@@ -25,7 +25,7 @@ STAGES = {
 }
 
 #: The public library knows no stage after `record`.
-LIBRARY = ("functions", "nn", "optim", "utils", "autograd")
+LIBRARY = ("functions", "nn", "optim", "utils", "autograd", "func")
 LATER = {"optimize", "plan", "codegen", "runtime"}
 #: Modules beside the folders that it may import; the others tie the stages together.
 BESIDE = {"__init__", "autograd", "errors"}

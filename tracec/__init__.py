@@ -60,8 +60,9 @@ from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from tracec import cuda, fft, ir, nn, optim, transform, utils
+    from tracec import cuda, fft, func, ir, nn, optim, transform, utils
     from tracec.compile import compile as compile
+    from tracec.func import vmap as vmap
 
 __version__ = "0.1.0"
 
@@ -75,11 +76,13 @@ _LATER = {
     "compile": ("tracec.compile", "compile"),
     "cuda": ("tracec.cuda", ""),
     "fft": ("tracec.fft", ""),
+    "func": ("tracec.func", ""),
     "ir": ("tracec.ir", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
     "transform": ("tracec.transform", ""),
     "utils": ("tracec.utils", ""),
+    "vmap": ("tracec.func", "vmap"),
 }
 
 

@@ -127,7 +127,8 @@ class Compiled:
         return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.recorder is not None:  # inside of another compiled function: become part of its graph
+        # Inside of another compiled function: become part of its graph. A program knows no tangents.
+        if STATE.recorder is not None or STATE.duals:
             return self.fn(*args, **kwargs)
         tensors: list[Tensor] = []
         kept: list[Any] = []

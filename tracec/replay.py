@@ -17,9 +17,10 @@ from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
 from tracec.record.backend import Device, module, on
 from tracec.record.backward import backward
-from tracec.record.call import Call, ProgramPullback
+from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
 from tracec.record.check import Range, settle, test_later
+from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors

@@ -16,15 +16,17 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeError
-from tracec.ir import node as nodes
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
 from tracec.record.backend import module, on
 from tracec.record.call import find_call
-from tracec.record.cell import Cell, new_tensor
+from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.dispatch import apply, finish
+from tracec.record.dual import move_with, through
+from tracec.record.rules import compute
+from tracec.record.saved import Packed
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, Passage, edge_of
+from tracec.record.tape import NodeHooks, Operation, Parts, Passage, edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -60,7 +62,7 @@ def backward(
         GradientError: there is nothing to go back from, or the values have been freed.
     """
     before = STATE.grad
-    recorded = create or STATE.recorder is not None
+    recorded = create or STATE.recorder is not None or bool(STATE.duals)
     run: _Walk = _Recorded(create) if recorded else _Plain()
     try:
         STATE.grad = create
@@ -93,7 +95,7 @@ class _Walk:
             if g is None:
                 continue
             g = self._observe(operation, g)
-            if operation in wanted_set:
+            if operation in wanted_set and not isinstance(g, Parts):
                 self.results[operation] = g
             if path is None or operation in path:
                 self._through(operation, g, path, wanted_set)
@@ -106,6 +108,8 @@ class _Walk:
                 g = self.results.get(edge_of(t))
                 if g is not None:
                     self.gather(t, g)
+                    for hook in list((t._gathered_hooks or {}).values()):
+                        hook(t)
             return []
         return [None if w not in self.results else self.give(self.results[w]) for w in wanted or ()]
 
@@ -130,14 +134,63 @@ class _Walk:
         if pullback.error is not None:
             error = pullback.error
             raise GradientError(error.message, hint=error.hint, where=_through_line(operation))
+        hooks = operation.node_hooks
+        if hooks is not None:
+            g = self._before(hooks, g)
         found = self.pull(operation, g)
-        for edge, position in zip(operation.edges, pullback.gives, strict=True):
-            if edge is not None and position is not None and (path is None or edge in path or edge in wanted):
-                self._add(edge, found[position])
+        gives = pullback.gives if pullback.gives is not None else range(len(found))
+        grads = [None if position is None else found[position] for position in gives]
+        if hooks is not None:
+            grads = self._after(hooks, grads, g)
+        if STATE.anomaly:
+            self._search(operation, grads)
+        for edge, grad in zip(operation.edges, grads, strict=True):
+            if edge is not None and grad is not None and (path is None or edge in path or edge in wanted):
+                self._add(edge, grad)
 
     def _add(self, edge: Any, g: Any) -> None:
         before = self.flow.get(edge)
-        self.flow[edge] = g if before is None else self.add(before, g)
+        if before is not None and isinstance(g, Parts):
+            g = Parts({**before, **{k: self.add(before[k], v) if k in before else v for k, v in g.items()}})
+        elif before is not None:
+            g = self.add(before, g)
+        self.flow[edge] = g
+
+    def _before(self, hooks: NodeHooks, g: Any) -> Any:
+        """The gradients of the results as the user's hooks change them."""
+        for hook in list(hooks.before.values()):
+            changed = hook(self._shown(g))
+            if changed is not None:
+                taken = {k: self.take(v) for k, v in enumerate(changed) if v is not None}
+                g = Parts(taken) if isinstance(g, Parts) else taken[0]
+        return g
+
+    def _after(self, hooks: NodeHooks, grads: list[Any], g: Any) -> list[Any]:
+        """The gradients of the operands as the user's hooks change them."""
+        for hook in list(hooks.after.values()):
+            changed = hook(tuple(None if x is None else self.give(x) for x in grads), self._shown(g))
+            if changed is not None:
+                grads = [None if x is None else self.take(x) for x in changed]
+        return grads
+
+    def _shown(self, g: Any) -> tuple[Any, ...]:
+        if not isinstance(g, Parts):
+            return (self.give(g),)
+        return tuple(self.give(g[k]) if k in g else None for k in range(max(g, default=-1) + 1))
+
+    def _search(self, operation: Operation, grads: Sequence[Any]) -> None:
+        """Refuse gradients that have become NaN."""
+        for k, grad in enumerate(grads):
+            if grad is None or isinstance(grad, Parts):
+                continue
+            array = getattr(grad, "_array", grad)
+            if array.dtype.kind in "iub" or not bool((array != array).any()):
+                continue
+            raise GradientError(
+                f"backward: Function '{operation.name()}' returned nan values in its {k}th output.",
+                hint="its forward operation is the one to look at",
+                where=_through_line(operation),
+            )
 
     def _observe(self, operation: Operation, g: Any) -> Any:
         if operation.hooks:
@@ -223,13 +276,14 @@ class _Plain(_Walk):
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         pullback = operation.pullback
         if isinstance(pullback, Passage):
-            return [pullback.of_array(g)]
+            return pullback.arrays(operation, g)
+        saved = [v.unpacked()._array if type(v) is Packed else v for v in operation.saved or ()]
         if pullback.run is not None:
-            return pullback.run([*(operation.saved or ()), g if g.flags.c_contiguous else g.copy()])
+            return pullback.run([*saved, g if g.flags.c_contiguous else g.copy()])
         device = operation.call.type.device
         xp = module(device)
         with on(device):
-            values = [*(operation.saved or ()), g]
+            values = [*saved, g]
             values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
             for op, at, keywords, _ in pullback.program:
                 out = op.eager(xp, *[values[i] for i in at], **keywords)
@@ -276,7 +330,7 @@ class _Recorded(_Walk):
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         recorder = STATE.recorder
         # Operations that need no values, views among them, go back anywhere.
-        if recorder is not None and operation.recorder is not recorder and operation.pullback.needs:
+        if recorder is not None and operation.pullback.needs and not recorder.includes(operation.recorder):
             raise RecordError(
                 f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
@@ -284,7 +338,7 @@ class _Recorded(_Walk):
             )
         pullback = operation.pullback
         if isinstance(pullback, Passage):
-            return [pullback.of_tensor(g)]
+            return pullback.tensors(operation, g)
         if pullback.run is not None:
             raise GradientError(
                 "backward: gradients of gradients do not go through a compiled function",
@@ -292,21 +346,19 @@ class _Recorded(_Walk):
                 where=_through_line(operation),
             )
         values = [self._saved(operation, k) for k in range(len(pullback.needs))]
-        values.append(g)
-        for node in pullback.constants:
-            values.append(_constant(node))
-        for op, at, keywords, node in pullback.program:
-            with nodes.made_from(operation.source, node.origin):
-                values.append(apply(op, tuple([values[i] for i in at]), keywords))
-        return [values[i] for i in pullback.outputs]
+        return compute(pullback, [*values, g], operation.source)
 
     def _saved(self, operation: Operation, k: int) -> Tensor:
-        """A saved value as a tensor: with its node for the recorder, and its history."""
+        """A saved value as a tensor: known to the recorder, moving as it did, and with its history."""
         assert operation.saved is not None
-        made = new_tensor(operation.saved[k])
-        made._storage.readers = operation.readers[k]
-        if operation.nodes is not None and operation.recorder is STATE.recorder:
-            made._storage.node, made._storage.recorder = operation.nodes[k], operation.recorder
+        value = operation.saved[k]
+        made: Tensor
+        if type(value) is Packed:
+            made = alias(value.unpacked())
+        else:
+            known = None if operation.nodes is None else operation.nodes[k]
+            moves = None if operation.tangents is None else operation.tangents[k]
+            made = restored(value, operation.readers[k], known, moves)
         if self.create:
             i = operation.pullback.needs[k]
             made._history = operation.edges[i] if i < len(operation.edges) else operation
@@ -343,11 +395,22 @@ def own(x: Any) -> Tensor:
     return finish(call, (x,), [x._array], x._array.copy())
 
 
-def _constant(node: nodes.Node) -> Any:
-    made = new_tensor(module(node.device).asarray(node.param("value"), node.dtype.numpy))
-    made._is_constant = True
-    if STATE.recorder is not None:
-        made._storage.node, made._storage.recorder = node, STATE.recorder
+def restored(array: Any, readers: list[Any], known: Any, moves: Any) -> Tensor:
+    """A tensor over an array that was kept.
+
+    Args:
+        array: The values.
+        readers: The list of readers of its memory.
+        known: A recorder and what the values are to it, or None.
+        moves: The tangents of the memory and the view steps to the values, or None.
+    """
+    made = new_tensor(array)
+    made._storage.readers = readers
+    if known is not None and STATE.recorder is not None and STATE.recorder.includes(known[0]):
+        made._storage.recorder, made._storage.node = known
+    if moves is not None:
+        tangents, steps = moves
+        move_with(made, {level: through(steps, t) for level, t in tangents.items()})
     return made
 
 

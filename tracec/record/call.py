@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from tracec.errors import ArgumentTypeError, DeviceError, GradientError, TracecError
+from tracec.errors import ArgumentTypeError, DeviceError, TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.graph import Graph, topological
-from tracec.ir.node import Node, input_node
+from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS, Operator, Params
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
 from tracec.record.cell import Cell
+from tracec.record.derived import Batched, Pullback, Pushforward
 from tracec.record.promote import Operand, promote
-from tracec.transform.vjp import gradients
 
 #: Operators whose results look at their operand's memory.
 VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "view_as_real", "view_as_complex"})
@@ -36,9 +35,14 @@ class Call:
         floating: The result is floating or complex, so that gradients may flow.
         is_view: The result looks at the operand's memory.
         pullbacks: By which operands need gradients: how to compute them.
+        pushforwards: By which operands move: how to compute the result's tangent.
+        batches: By which operands carry a batch, and its size: how to compute all of it.
     """
 
-    __slots__ = ("casts", "floating", "is_view", "keywords", "op", "params", "pullbacks", "type", "types")
+    __slots__ = (
+        "batches", "casts", "floating", "is_view", "keywords", "op", "params", "pullbacks", "pushforwards", "type",
+        "types",
+    )  # fmt: skip
 
     def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
         self.op, self.params, self.keywords = op, params, dict(params)
@@ -47,6 +51,8 @@ class Call:
         self.floating = type_.dtype.is_differentiable
         self.is_view = op.name in VIEWS
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
+        self.pushforwards: dict[tuple[bool, ...], Pushforward] = {}
+        self.batches: dict[tuple[tuple[bool, ...], int], Batched] = {}
 
     def pullback(self, mask: tuple[bool, ...]) -> Pullback:
         """How the gradients of the operands in ``mask`` are computed."""
@@ -55,97 +61,22 @@ class Call:
             found = self.pullbacks[mask] = Pullback(self, mask)
         return found
 
+    def pushforward(self, mask: tuple[bool, ...]) -> Pushforward:
+        """How the tangent of the result is computed from those of the operands in ``mask``."""
+        found = self.pushforwards.get(mask)
+        if found is None:
+            found = self.pushforwards[mask] = Pushforward(self, mask)
+        return found
+
+    def batched(self, which: tuple[bool, ...], size: int) -> Batched:
+        """How ``size`` results are computed at once, from operands some of which carry that many along axis 0."""
+        found = self.batches.get((which, size))
+        if found is None:
+            found = self.batches[which, size] = Batched(self, which, size)
+        return found
+
     def __repr__(self) -> str:
         return f"<call {self.op.name}({', '.join(map(str, self.types))}) -> {self.type}>"
-
-
-class Pullback:
-    """The gradients of one call, as a graph.
-
-    Attributes:
-        graph: From the values that `needs` names and, last, the result's cotangent, to the gradients of the operands
-            in the mask, in order, leaving out those that are zero.
-        needs: Positions of the values to save: of operands, and the number of operands for the result.
-        gives: For each operand the graph's output that is its gradient, or None.
-        program: The graph's nodes as (operator, positions of operands, keywords, node): the values are the
-            graph's inputs, then its constants, then the nodes' results.
-        constants: The graph's constants.
-        outputs: Positions of the outputs among the values.
-        error: Why there is no gradient; raised when it is asked for.
-        run: A compiled program from the saved values and the cotangent to the outputs, where there is one.
-    """
-
-    __slots__ = ("constants", "error", "gives", "graph", "needs", "outputs", "program", "run")
-
-    def __init__(self, call: Call, mask: tuple[bool, ...]) -> None:
-        self.error: GradientError | None = None
-        self.run: Callable[[list[Any]], list[Any]] | None = None
-        self.needs: tuple[int, ...] = ()
-        inputs = [input_node(t, f"x{i}") for i, t in enumerate(call.types)]
-        out = Node(call.op, tuple(inputs), call.params, call.type)
-        cotangent = input_node(call.type, "ct")
-        try:
-            found = gradients([out], [cotangent], [x for x, wanted in zip(inputs, mask, strict=True) if wanted])
-        except GradientError as error:
-            self.error, found = error, [None] * sum(mask)
-        self._build(call, mask, inputs, out, cotangent, found)
-
-    def _build(
-        self, call: Call, mask: tuple[bool, ...], inputs: list[Node], out: Node, cotangent: Node, found: list[Any]
-    ) -> None:
-        grads = iter(found)
-        by_operand = [next(grads) if wanted else None for wanted in mask]
-        # The result's own value is given, not computed again.
-        result = input_node(call.type, "out")
-        outputs, position = [], 0
-        gives: list[int | None] = []
-        for g in by_operand:
-            gives.append(None if g is None else position)
-            if g is not None:
-                outputs.append(g)
-                position += 1
-        self.gives = tuple(gives)
-        cut = _replace(outputs, out, result)
-        used = set(topological(cut))
-        values = [*inputs, result]
-        self.needs = tuple(i for i, v in enumerate(values) if v in used)
-        self.graph = Graph((*(values[i] for i in self.needs), cotangent), tuple(cut), f"vjp_{call.op.name}")
-        self._linearise()
-
-    def _linearise(self) -> None:
-        graph = self.graph
-        at: dict[Node, int] = {n: i for i, n in enumerate(graph.inputs)}
-        order = topological(graph.outputs)
-        self.constants = tuple(n for n in order if n.op.name == "constant")
-        for n in (*self.constants, *graph.nodes):
-            at[n] = len(at)
-        self.program = tuple((n.op, tuple(at[i] for i in n.inputs), dict(n.params), n) for n in graph.nodes)
-        self.outputs = tuple(at[o] for o in graph.outputs)
-
-
-class ProgramPullback(Pullback):
-    """The gradients of a compiled function, as a program.
-
-    Args:
-        needs: Numbers of the saved values.
-        gives: For each operand the program's output that is its gradient, or None.
-        run: From the saved values and, last, the cotangent, to the gradients.
-    """
-
-    __slots__ = ()
-
-    def __init__(
-        self, needs: tuple[int, ...], gives: tuple[int | None, ...], run: Callable[[list[Any]], list[Any]]
-    ) -> None:
-        self.error, self.needs, self.gives, self.run = None, needs, gives, run
-
-
-def _replace(outputs: list[Node], old: Node, new: Node) -> list[Node]:
-    made: dict[Node, Node] = {old: new}
-    for node in topological(outputs):
-        if node not in made:
-            made[node] = node.with_inputs(tuple(made[i] for i in node.inputs))
-    return [made[o] for o in outputs]
 
 
 _CALLS: dict[Any, Call] = {}

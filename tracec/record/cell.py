@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tracec.ir import dtype as dt
-from tracec.ir.node import Node
 from tracec.ir.types import TensorType
 from tracec.record.backend import CPU, Device, device_of, share_memory
+from tracec.record.saved import Packed
 
 if TYPE_CHECKING:
+    from tracec.record.batching import Batching
     from tracec.record.call import Call
+    from tracec.record.dual import DualLevel
     from tracec.record.recorder import Recorder
     from tracec.record.tape import Operation
     from tracec.record.tensor import Tensor
@@ -28,20 +30,22 @@ class Storage:
         array: The array whose elements all tensors of this storage see, as it is or through view steps.
         version: Number of writes so far.
         recorder: The recorder that `node` belongs to.
-        node: The present value in the graph of that recorder.
+        node: The present value in the graph of that recorder; of a level of vmap, the tensor of all examples.
         readers: Recorded operations that keep a look at this memory for their gradients.
         copied_from: Memory that eagerly this would be a look at, and its version when it was copied.
+        tangents: How the values move, by level of forward mode; None where they do not.
     """
 
-    __slots__ = ("__weakref__", "array", "copied_from", "node", "readers", "recorder", "version")
+    __slots__ = ("__weakref__", "array", "copied_from", "node", "readers", "recorder", "tangents", "version")
 
     def __init__(self, array: Any) -> None:
         self.array = array
         self.version = 0
-        self.recorder: Recorder | None = None
-        self.node: Node | None = None
+        self.recorder: Recorder | Batching | None = None
+        self.node: Any = None
         self.readers: list[weakref.ref[Operation]] = []
         self.copied_from: tuple[Storage, int] | None = None
+        self.tangents: dict[DualLevel, Any] | None = None
 
     @property
     def type(self) -> TensorType:
@@ -62,7 +66,7 @@ class Storage:
             if operation is None or operation.saved is None:
                 continue
             for i, array in enumerate(operation.saved):
-                if array is not None and share_memory(array, self.array):
+                if type(array) is not Packed and share_memory(array, self.array):
                     copy = copies.get(id(array))
                     if copy is None:
                         copy = copies[id(array)] = array.copy()
@@ -112,7 +116,9 @@ class Cell:
         _grad: The gradient that `backward` gathered.
         _keeps_grad: `retain_grad` was called.
         _hooks: Functions to call with the gradient, by number.
+        _gathered_hooks: Functions to call with a leaf whose ``grad`` has been added to, by number.
         _is_constant: Made by the operator ``constant``: what is spread over a shape from it gets its own memory.
+        _is_dual: It moves as its memory's tangents say; a detached tensor does not.
         _node: This view's node, made from `_node_of`.
         _node_of: The storage's node that `_node` was made from.
     """
@@ -128,9 +134,11 @@ class Cell:
     _grad: Tensor | None = None
     _keeps_grad: bool = False
     _hooks: dict[int, Any] | None = None
+    _gathered_hooks: dict[int, Any] | None = None
     _is_constant: bool = False
-    _node: Node | None = None
-    _node_of: Node | None = None
+    _is_dual: bool = False
+    _node: Any = None
+    _node_of: Any = None
 
     @property
     def _type(self) -> TensorType:
@@ -151,6 +159,11 @@ def set_tensor_class(cls: type[Tensor]) -> None:
     _Classes.tensor = cls
 
 
+def tensor_class() -> type[Tensor]:
+    """What `new_tensor` makes."""
+    return _Classes.tensor
+
+
 def new_tensor(array: Any) -> Tensor:
     """A tensor over an array, whose memory it shares."""
     made = object.__new__(_Classes.tensor)
@@ -167,3 +180,15 @@ def alias(of: Cell, cls: type[T] | None = None) -> T:
     made._storage, made._array, made._steps = of._storage, of._array, of._steps
     made._device = of._device
     return made  # type: ignore[no-any-return]
+
+
+def is_dual(x: Cell) -> bool:
+    """Whether a tensor moves at some level."""
+    if x._storage.tangents is None:
+        return False
+    at: Cell | None = x
+    while at is not None:
+        if at._is_dual:
+            return True
+        at = at._base
+    return False

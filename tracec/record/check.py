@@ -16,7 +16,6 @@ from tracec.errors import TracecError
 from tracec.ir.source import Source
 from tracec.record.backend import Readback
 from tracec.record.cell import Cell
-from tracec.record.recording import Check
 from tracec.record.state import STATE
 
 #: Copies that may be under way; behind more of them, the oldest is waited for.
@@ -37,7 +36,7 @@ def check_values(
     """
     test(x._array)
     if STATE.recorder is not None:
-        STATE.recorder.checks.append(Check(STATE.recorder.node_of(x), test, bounds, ignored))
+        STATE.recorder.check(x, test, bounds, ignored)
 
 
 class Range(NamedTuple):

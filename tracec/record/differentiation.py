@@ -11,7 +11,7 @@ from tracec.ir.source import caller
 from tracec.record import backward as going_back
 from tracec.record.cell import Cell, Changes
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, edge_of
+from tracec.record.tape import Handle, Operation, Selected, edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -23,17 +23,6 @@ _REQUIRE = "set requires_grad=True on a tensor that it is computed from"
 def _at() -> str | None:
     line = caller()
     return f"at {line}" if line else None
-
-
-class Handle:
-    """What `register_hook` gives back."""
-
-    def __init__(self, hooks: dict[int, Any], key: int) -> None:
-        self._hooks, self._key = hooks, key
-
-    def remove(self) -> None:
-        """Call the hook no more."""
-        self._hooks.pop(self._key, None)
 
 
 class Differentiation(Cell):
@@ -91,6 +80,8 @@ class Differentiation(Cell):
     def grad_fn(self) -> Operation | None:
         """The operation that computed it, where gradients flow through."""
         edge = edge_of(self)
+        if edge is not None and edge is not self and isinstance(edge.pullback, Selected):
+            return edge.edges[0]  # type: ignore[no-any-return]
         return None if edge is self else edge
 
     @property
@@ -155,9 +146,28 @@ class Differentiation(Cell):
         if hooks is None:
             hooks = {}
             setattr(owner, name, hooks)
-        key = max(hooks, default=-1) + 1
-        hooks[key] = hook
-        return Handle(hooks, key)
+        return Handle.enter(hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Handle:
+        """Call a function with this leaf after `backward` has added to its ``grad``.
+
+        Raises:
+            GradientError: it is no leaf, or does not require grad.
+        """
+        edge = edge_of(self)
+        if edge is None:
+            raise GradientError(
+                "register_post_accumulate_grad_hook: cannot register a hook on a tensor that doesn't require gradient",
+                hint=_REQUIRE,
+            )
+        if edge is not self:
+            raise GradientError(
+                "register_post_accumulate_grad_hook: post accumulate grad hooks cannot be registered on non-leaf "
+                "tensors",
+                hint="use register_hook",
+            )
+        self._gathered_hooks = {} if self._gathered_hooks is None else self._gathered_hooks
+        return Handle.enter(self._gathered_hooks, hook)
 
     def backward(
         self,

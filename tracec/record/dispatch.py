@@ -103,13 +103,20 @@ def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> 
     """A tensor for a computed result, written down for gradients and for the recorder."""
     result = new_tensor(out)
     operation = _remember(call, inputs) if STATE.grad and call.floating else None
+    result._history = operation
+    tell(call, inputs, result, operation)
     if operation is not None:
         operation.save(inputs, arrays, result)
-        result._history = operation
+    return result
+
+
+def tell(call: Call, inputs: tuple[Any, ...], result: Tensor, operation: Operation | None) -> None:
+    """Tell whoever is at work of an operation that ran: a recorder, and the levels of forward mode."""
     recorder = STATE.recorder
     if recorder is not None:
         recorder.record(call, inputs, result, operation)
-    return result
+    if STATE.duals:
+        STATE.duals[-1].push(call, inputs, result)
 
 
 def cast(x: Any, dtype: DType) -> Tensor:
@@ -152,7 +159,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
         # NumPy's broadcast arrays are read-only even where nothing is repeated.
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
-    view._array, view._steps = out, (*x._steps, call)
+    view._array, view._steps, view._is_dual = out, (*x._steps, call), x._is_dual
     if STATE.grad:
         view._base = x
     if recorder is not None:

@@ -16,8 +16,7 @@ from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
-from tracec.record.tape import edge_of, root_of
-from tracec.record.write import check_writable, copy_into, scalar_like, write
+from tracec.record.write import check_writable, copy_into, remembered, scalar_like, write
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -171,8 +170,7 @@ def _set_positions(y: Any, p: Subscript, value: Any) -> None:
     given = fitted(value._array.shape, shape)
     if not prod(shape):
         return
-    tracked = STATE.grad and (edge_of(value) is not None or edge_of(root_of(y)) is not None)
-    if STATE.recorder is None and not tracked:
+    if not remembered(y, value):
         y._storage.about_to_change()
         key: list[Any] = [slice(None)] * y._array.ndim
         for a, q in positions.items():

@@ -191,6 +191,9 @@ def _notes(x: Cell, array: Any) -> list[str]:
 
 def format_tensor(x: Cell, name: str = "tensor") -> str:
     """The tensor as text: elements, and dtype, device and history where they are not the usual ones."""
+    shown = None if STATE.recorder is None else STATE.recorder.shown(x)
+    if shown is not None:
+        return shown
     array = to_device(x._array, "cpu")
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, "print")

@@ -15,7 +15,9 @@ from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.record.backend import CPU, Device, to_device
+from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
+from tracec.record.state import STATE
 from tracec.record.tape import no_grad
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Generator:
 
     def next_bits(self, shape: tuple[int, ...]) -> Tensor:
         """Fresh uniform bits, uint32."""
+        if isinstance(STATE.recorder, Batching):
+            return STATE.recorder.random_bits(self, tuple(shape))  # type: ignore[no-any-return]
         with no_grad():
             bits = ops.random_bits(self.state, shape=tuple(shape))
             self.state.copy_(ops.add(self.state, ops.iota(shape=(2,), axis=0, dtype=dt.int64, device=str(self.device))))

@@ -80,7 +80,7 @@ class Recorder:
         if operation is not None:
             operation.recorder = self
             values = (*node.inputs, node)
-            operation.nodes = [values[i] for i in operation.pullback.needs]
+            operation.nodes = [(self, values[i]) for i in operation.pullback.needs]
 
     def _operand(self, x: Any, type_: Any) -> Node:
         if not isinstance(x, Cell):
@@ -103,11 +103,33 @@ class Recorder:
             self._lift(storage)
         assert storage.node is not None
         if not x._steps:
-            return storage.node
+            return storage.node  # type: ignore[no-any-return]
         if x._node_of is not storage.node:
             x._node, x._node_of = _through(storage.node, x._steps), storage.node
         assert x._node is not None
-        return x._node
+        return x._node  # type: ignore[no-any-return]
+
+    def includes(self, recorder: Any) -> bool:
+        """Whether what a recorder was told of is known here."""
+        return recorder is self
+
+    def known(self, x: Cell) -> tuple[Any, Any]:
+        """To whom a value is known, and as what; see `tracec.record.backward.restored`."""
+        return self, self.node_of(x)
+
+    def shown(self, x: Cell) -> None:
+        """A tensor's own text; None for that of its values."""
+
+    def hold(self, x: Cell, node: Node) -> None:
+        """Enter a tensor that was made for a node."""
+        x._storage.node, x._storage.recorder = node, self
+
+    def follow(self, x: Cell) -> None:
+        """Note another look at memory that is known."""
+
+    def check(self, x: Cell, test: Any, bounds: Any, ignored: Any) -> None:
+        """Note a condition on a tensor's values."""
+        self.checks.append(Check(self.node_of(x), test, bounds, ignored))
 
     def _view_from_outside(self, x: Cell) -> Node:
         known = self._views.setdefault(x._storage, {})
@@ -166,14 +188,18 @@ class Recorder:
 
     # What was written ---------------------------------------------------------------------------------
 
-    def about_to_write(self, storage: Storage) -> None:
-        """Keep the values that memory from outside had before."""
-        if storage in self._inside:
-            return
-        if storage.recorder is not self:
-            self._lift(storage)
-        if storage not in self._written:
-            self._written[storage] = storage.array.copy()
+    def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
+        """What memory that is about to be given values is from then on: recorder and node.
+
+        The values that memory from outside had before are kept.
+        """
+        node = self.node_of(value)
+        if storage not in self._inside:
+            if storage.recorder is not self:
+                self._lift(storage)
+            if storage not in self._written:
+                self._written[storage] = storage.array.copy()
+        return self, node
 
     def change_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor is about to be assigned."""

@@ -1,12 +1,15 @@
-"""What each thread is doing: whether gradients are recorded, who is recording a graph, where new tensors go."""
+"""What each thread is doing: whether gradients are recorded, who is recording a graph, what moves, where tensors go."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracec.record.backend import Device
+    from tracec.record.batching import Batching
+    from tracec.record.dual import DualLevel
     from tracec.record.recorder import Recorder
 
 
@@ -15,13 +18,19 @@ class State(threading.local):
 
     Attributes:
         grad: Whether operations remember what their gradients need.
-        recorder: Who writes down every operation as a node, if anyone.
+        recorder: Who is told of every operation, if anyone: it writes down nodes, or computes a whole batch.
+        duals: The levels of forward mode that are open, outermost first.
+        packing: How values that gradients need are kept: functions that pack and unpack them; None for as they are.
+        anomaly: Whether gradients are searched for NaN.
         device: Where new tensors go that no device is named for; None for the CPU.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
 
     grad: bool = True
-    recorder: Recorder | None = None
+    recorder: Recorder | Batching | None = None
+    duals: tuple[DualLevel, ...] = ()
+    packing: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    anomaly: bool = False
     device: Device | None = None
     devices: tuple[Device, ...] = ()
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tracec import ops
-from tracec.ir.node import Node, current_source
+from tracec.ir.node import current_source
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
-from tracec.record.call import Call, Pullback, view_call
-from tracec.record.cell import Cell, add_reader
+from tracec.record.call import Call, view_call
+from tracec.record.cell import Cell, add_reader, alias, is_dual
+from tracec.record.derived import Pullback
+from tracec.record.saved import Packed
 from tracec.record.state import STATE
-
-if TYPE_CHECKING:
-    from tracec.record.recorder import Recorder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +25,8 @@ class Passage:
     """The pullback of something that happened to a tensor and that no operator did."""
 
     needs: tuple[int, ...] = ()
-    gives: tuple[int | None, ...] = (0,)
+    #: None where there is one gradient for each operand.
+    gives: tuple[int | None, ...] | None = None
     error = None
 
     def of_array(self, g: Any) -> Any:
@@ -36,6 +36,14 @@ class Passage:
     def of_tensor(self, g: Any) -> Any:
         """The same where gradients are tensors."""
         raise NotImplementedError
+
+    def arrays(self, operation: Operation, g: Any) -> Sequence[Any]:
+        """The gradients of all that was there before."""
+        return (self.of_array(g),)
+
+    def tensors(self, operation: Operation, g: Any) -> Sequence[Any]:
+        """The same where gradients are tensors."""
+        return (self.of_tensor(g),)
 
 
 class Moved(Passage):
@@ -65,6 +73,26 @@ class Overwritten(Passage):
         return ops.zeros_like(g)
 
 
+class Parts(dict[int, Any]):
+    """The gradients of some results of an operation that has several, by their numbers."""
+
+
+class Selected(Passage):
+    """One of several results of an operation.
+
+    Args:
+        number: Which one.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def of_array(self, g: Any) -> Any:
+        return Parts({self.number: g})
+
+    of_tensor = of_array
+
+
 class Operation:
     """An operation that gradients flow through.
 
@@ -72,12 +100,14 @@ class Operation:
         call: What it was.
         edges: For each operand where its gradient goes on to; None where none is wanted.
         pullback: How its gradients are computed.
-        saved: The values that takes; None once they have been freed.
+        saved: The values that takes, arrays or as a hook packed them; None once they have been freed.
         readers: For each saved value the list of readers of its memory.
-        nodes: For each saved value its node, where a recorder was at work.
-        recorder: That recorder.
+        nodes: For each saved value a recorder that knew it and what it was to that, where one was at work.
+        tangents: For each saved value its memory's tangents and its view steps, where one of them moves.
+        recorder: The recorder that was told of the operation.
         source: The user's line.
         hooks: What the user wants done with the gradient of the result, by number.
+        node_hooks: What the user wants done before and after gradients go through, by number; see `NodeHooks`.
         keeps: The tensor whose ``grad`` is to hold the gradient of the result.
     """
 
@@ -87,12 +117,14 @@ class Operation:
         "edges",
         "hooks",
         "keeps",
+        "node_hooks",
         "nodes",
         "pullback",
         "readers",
         "recorder",
         "saved",
         "source",
+        "tangents",
     )  # fmt: skip
 
     def __init__(self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Passage, source: Source | None) -> None:
@@ -101,10 +133,12 @@ class Operation:
         self.pullback = pullback
         self.saved: list[Any] | None = None
         self.readers: list[Any] = []
-        self.nodes: list[Node] | None = None
-        self.recorder: Recorder | None = None
+        self.nodes: list[Any] | None = None
+        self.tangents: list[Any] | None = None
+        self.recorder: Any = None
         self.source = source
         self.hooks: dict[int, Callable[[Any], Any]] | None = None
+        self.node_hooks: NodeHooks | None = None
         self.keeps: weakref.ref[Any] | None = None
 
     def save(self, inputs: tuple[Any, ...], arrays: list[Any], result: Cell | None) -> None:
@@ -114,19 +148,26 @@ class Operation:
         if not needs:
             return
         me = weakref.ref(self)
-        for i in needs:
+        for k, i in enumerate(needs):
             if i < len(arrays):
-                saved.append(arrays[i])
-                owner = inputs[i]
+                array, owner = arrays[i], inputs[i]
             else:
                 assert result is not None
-                saved.append(result._array)
-                owner = result
-            if isinstance(owner, Cell):
-                add_reader(owner._storage.readers, me)
-                self.readers.append(owner._storage.readers)
-            else:
+                array, owner = result._array, result
+            if not isinstance(owner, Cell):
+                saved.append(array)
                 self.readers.append([])
+                continue
+            if owner._storage.tangents is not None and is_dual(owner):
+                self.tangents = self.tangents or [None] * len(needs)
+                self.tangents[k] = owner._storage.tangents, owner._steps
+            if STATE.packing is not None:
+                saved.append(packed(owner))
+                self.readers.append([])
+                continue
+            saved.append(array)
+            add_reader(owner._storage.readers, me)
+            self.readers.append(owner._storage.readers)
 
     @property
     def freed(self) -> bool:
@@ -138,11 +179,106 @@ class Operation:
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """Where gradients of the operands go on to."""
-        return tuple((e, 0) for e in self.edges)
+        """Where gradients of the operands go on to, and for which of its results."""
+        return tuple(map(_function_of, self.edges))
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """The user's line, under ``source``."""
+        return {} if self.source is None else {"source": str(self.source)}
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(grad_inputs, grad_outputs)`` when gradients have gone through.
+
+        What it returns, if not None, are the gradients of the operands from there on.
+        """
+        self.node_hooks = self.node_hooks or NodeHooks()
+        return Handle.enter(self.node_hooks.after, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(grad_outputs)`` before gradients go through; what it returns, if not None, goes through."""
+        self.node_hooks = self.node_hooks or NodeHooks()
+        return Handle.enter(self.node_hooks.before, hook)
 
     def __repr__(self) -> str:
         return f"<{self.name()}>" if self.source is None else f"<{self.name()} at {self.source}>"
+
+
+class NodeHooks:
+    """What a user wants done when gradients go through an operation.
+
+    Attributes:
+        before: Functions of the gradients of the results, by number.
+        after: Functions of the gradients of the operands and of the results, by number.
+    """
+
+    def __init__(self) -> None:
+        self.before: dict[int, Callable[..., Any]] = {}
+        self.after: dict[int, Callable[..., Any]] = {}
+
+
+class Handle:
+    """What registering a hook gives back; within it as a context the hook is called."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    @staticmethod
+    def enter(hooks: dict[int, Any], hook: Any) -> Handle:
+        """Enter a hook behind the others."""
+        key = max(hooks, default=-1) + 1
+        hooks[key] = hook
+        return Handle(hooks, key)
+
+    def remove(self) -> None:
+        """Call the hook no more."""
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class AccumulateGrad:
+    """Stands for a leaf at the end of the graph of operations.
+
+    Attributes:
+        variable: The leaf.
+    """
+
+    next_functions: tuple[Any, ...] = ()
+
+    def __init__(self, variable: Cell) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        """PyTorch's name for it."""
+        return "torch::autograd::AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return "<AccumulateGrad>"
+
+
+def _function_of(edge: Any) -> tuple[Any, int]:
+    """An edge as PyTorch shows it: a function, and which of its results."""
+    if isinstance(edge, Cell):
+        return AccumulateGrad(edge), 0
+    if edge is not None and isinstance(edge.pullback, Selected):
+        return edge.edges[0], edge.pullback.number
+    return edge, 0
+
+
+def packed(owner: Cell) -> Any:
+    """A value that gradients need, in the form that the user's hooks give it."""
+    assert STATE.packing is not None
+    pack, unpack = STATE.packing
+    STATE.packing = None
+    try:
+        return Packed(alias(owner), pack, unpack)
+    finally:
+        STATE.packing = pack, unpack
 
 
 def edge_of(x: Cell) -> Any:

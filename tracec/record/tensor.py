@@ -247,10 +247,11 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
 
     def detach(self) -> Tensor:
         """The same memory, with no gradients flowing through."""
-        recorder = STATE.recorder
-        if recorder is not None:
-            recorder.node_of(self)
-        return alias(self)
+        made: Tensor = alias(self)
+        if STATE.recorder is not None:
+            STATE.recorder.node_of(self)
+            STATE.recorder.follow(made)
+        return made
 
     def detach_(self) -> Tensor:
         """Forget how this tensor was computed."""

@@ -19,8 +19,9 @@ from tracec.ir import dtype as dt
 from tracec.ir.source import caller
 from tracec.record.backend import to_device
 from tracec.record.call import Call
-from tracec.record.cell import Cell, alias, new_tensor
+from tracec.record.cell import Cell, alias, is_dual, new_tensor
 from tracec.record.dispatch import apply, cast
+from tracec.record.dual import move_with, tangents_of
 from tracec.record.promote import can_cast
 from tracec.record.state import STATE
 from tracec.record.tape import Overwritten, edge_of, no_grad, pass_through, root_of
@@ -102,24 +103,27 @@ def write(x: Cell, value: Cell) -> None:
     root = root_of(x)
     recorder = STATE.recorder
     tracked = STATE.grad and (edge_of(value) is not None or edge_of(root) is not None)
+    moves = is_dual(value) or is_dual(root)
     storage = x._storage
-    if tracked or recorder is not None:
+    if tracked or moves or recorder is not None:
         steps = x._steps[len(root._steps) :]
         composed = _composed(root, steps, value) if steps else value
         history = edge_of(composed) if tracked else None
         if tracked and history is None:
             history = pass_through(root, edge_of(root), Overwritten())
-        node = None
-        if recorder is not None:
+        whole = composed
+        if root._steps and (moves or recorder is not None):
             with no_grad():
-                whole = whole_of(root)
-                node = recorder.node_of(_composed(whole, root._steps, composed) if root._steps else composed)
-            recorder.about_to_write(storage)
+                whole = _composed(whole_of(root), root._steps, composed)
+        known = recorder.written(storage, whole) if recorder is not None else None
+        tangents = tangents_of(whole) if moves else None
         _replace(storage, x._array, value._array)
         if tracked:
             root._history = history
-        if recorder is not None:
-            storage.node, storage.recorder = node, recorder
+        if known is not None:
+            storage.recorder, storage.node = known
+        if moves:
+            move_with(root, tangents)
     else:
         _replace(storage, x._array, value._array)
 
@@ -131,10 +135,8 @@ def _replace(storage: Any, into: Any, array: Any) -> None:
 
 def whole_of(x: Cell) -> Tensor:
     """All of the memory that a tensor looks at, as a tensor."""
-    if not x._steps:
-        return alias(x)
     whole: Tensor = alias(x)
-    whole._array, whole._steps = x._storage.array, ()
+    whole._array, whole._steps, whole._is_dual = x._storage.array, (), is_dual(x)
     return whole
 
 
@@ -225,7 +227,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
                 hint="reshape or slice the value",
                 where=_at(),
             )
-    if STATE.recorder is None and not (STATE.grad and (edge_of(source) is not None or edge_of(root_of(x)) is not None)):
+    if not remembered(x, source):
         array = to_device(source._array, x._device)
         if array.dtype != x._array.dtype:
             array = cast(new_tensor(array), dt.of_numpy(x._array.dtype))._array
@@ -242,6 +244,15 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
         value = ops.expand(value, shape=shape)
     write(x, value)
     return x
+
+
+def remembered(x: Cell, value: Cell) -> bool:
+    """Whether a write of a value is more than a change of memory: remembered, recorded or differentiated."""
+    if STATE.recorder is not None:
+        return True
+    if STATE.grad and (edge_of(value) is not None or edge_of(root_of(x)) is not None):
+        return True
+    return is_dual(value) or is_dual(x)
 
 
 def scalar_like(x: Cell, value: Any, name: str) -> Tensor:

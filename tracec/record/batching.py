@@ -1,0 +1,337 @@
+"""One level of vmap: a function written for one example, computed for many.
+
+Within a level a tensor that differs between examples is, to the function, a tensor of one example: its memory holds
+the first example's values, which give shapes, views and writes their meaning as anywhere else. The level keeps for
+that memory the tensor of all examples, whose axis 0 they lie along. Every operation that such a tensor takes part in
+is run twice: on the first example, and, by the operator's batching rule, on all of them. What no such tensor takes
+part in happens once, as if the level were not there.
+
+The tensors of all examples belong to what is around the level: to another level, to a recorder that compiles, to the
+levels of forward mode that were open before. So levels nest, and transforms compose in every order: within a level
+gradients and tangents are those of one example, and around it those of all.
+
+Where gradients flow is decided for one example (by `detach`, `no_grad`, a `Function`), and the computation of all
+follows: an operand that no gradient flows through is cut off for all examples too.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tracec.errors import RecordError
+from tracec.ir.node import Node, current_source
+from tracec.ir.operator import OPERATORS
+from tracec.record.backend import module
+from tracec.record.call import Call
+from tracec.record.cell import Cell, Storage, alias, new_tensor, tensor_class
+from tracec.record.dispatch import apply, tell
+from tracec.record.rules import compute, operands
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, Passage, edge_of, pass_through
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+_REFUSED = {
+    "bool": "attempting to use a Tensor in some data-dependent control flow. We don't support that",
+    "nonzero": "calling an operation whose result's shape depends on values. We don't support vmap over those",
+}
+_INSTEAD = {
+    "bool": "choose with tracec.where, or branch on a value that is the same for all examples",
+    "nonzero": "use tracec.where or a product with the mask",
+}
+
+
+class Batching:
+    """A level of vmap; within it as a context, operations run for all examples.
+
+    Args:
+        size: Number of examples.
+        randomness: What random numbers do: ``error``, ``different`` for each example, or the ``same`` for all.
+    """
+
+    def __init__(self, size: int, randomness: str = "error") -> None:
+        self.size = size
+        self.randomness = randomness
+        self._around: list[tuple[Any, Any]] = []
+        self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+        self._examples: dict[int, weakref.ref[Any]] = {}
+
+    def __enter__(self) -> Batching:
+        self._around.append((STATE.recorder, STATE.duals))
+        STATE.recorder, STATE.duals = self, ()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        STATE.recorder, STATE.duals = self._around.pop()
+        if not self._around:
+            self._close()
+
+    def _close(self) -> None:
+        """Tensors of one example mean nothing outside."""
+        for reference in self._examples.values():
+            example = reference()
+            if example is not None:
+                example.__class__ = _escaped()
+        self._examples.clear()
+
+    @contextmanager
+    def outside(self) -> Iterator[Any]:
+        """Within, what is done is done around the level."""
+        before = STATE.recorder, STATE.duals
+        STATE.recorder, STATE.duals = self._around[-1]
+        try:
+            yield STATE.recorder
+        finally:
+            STATE.recorder, STATE.duals = before
+
+    # Examples -----------------------------------------------------------------------------------------
+
+    def is_batched(self, x: Any) -> bool:
+        """Whether a tensor differs between examples."""
+        return isinstance(x, Cell) and x._storage.recorder is self
+
+    def example(self, many: Any) -> Tensor:
+        """The tensor of one example, given that of all, which lie along axis 0."""
+        array, shape = many._array, many._array.shape[1:]
+        first = array[:1].reshape(shape).copy() if self.size else module(many._device).ones(shape, array.dtype)
+        made = new_tensor(first)
+        self._know(made, many)
+        edge = edge_of(many) if STATE.grad else None
+        if edge is many:
+            made._requires_grad = True
+        elif edge is not None:
+            made._history = pass_through(made, None, Around())
+        return made
+
+    def whole(self, x: Any) -> Any:
+        """The tensor of all examples, along axis 0; one that is the same for all is repeated."""
+        if self.is_batched(x):
+            return self._many(x)
+        with self.outside():
+            return apply(OPERATORS["expand"], (x,), {"shape": (self.size, *x._array.shape)})
+
+    def _know(self, x: Cell, many: Any) -> None:
+        x._storage.recorder, x._storage.node = self, many
+        self._inside.add(x._storage)
+        self.follow(x)
+
+    def _many(self, x: Any) -> Any:
+        """The tensor of all examples that a tensor of one stands for."""
+        many = x._storage.node
+        if not x._steps:
+            return many
+        if x._node_of is not many:
+            before, STATE.grad = STATE.grad, True
+            try:
+                with self.outside():
+                    found = many
+                    for step in x._steps:
+                        found = compute(step.batched((True,), self.size), (found,), current_source())[0]
+            finally:
+                STATE.grad = before
+            x._node, x._node_of = found, many
+        return x._node
+
+    def changed(self, x: Any, many: Any) -> bool:
+        """Whether a tensor of one example has been written into since it stood for that tensor of all."""
+        return x._storage.node is not many
+
+    # What a recorder is told --------------------------------------------------------------------------
+
+    def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
+        """Run for all examples what ran for one."""
+        which = tuple([self.is_batched(x) for x in inputs])
+        if not any(which):
+            self._inside.add(result._storage)
+            with self.outside():
+                tell(call, inputs, result, operation)  # type: ignore[arg-type]
+            return
+        edges = operation.edges if operation is not None else (None,) * len(inputs)
+        with self.outside():
+            values = [
+                self._flowing(x, edge) if many else x
+                for x, edge, many in zip(operands(call, inputs), edges, which, strict=True)
+            ]
+            (found,) = compute(call.batched(which, self.size), values, current_source())
+        self._know(result, found)
+        if operation is not None:
+            operation.recorder = self
+            operation.nodes = [self.known(inputs[i] if i < len(inputs) else result) for i in operation.pullback.needs]
+
+    def _flowing(self, x: Any, edge: Any) -> Any:
+        """The tensor of all examples, cut off where no gradient flows through that of one."""
+        many = self._many(x)
+        if edge is not None or not STATE.grad or edge_of(many) is None:
+            return many
+        cut: Any = alias(many)
+        cut._is_dual = many._is_dual
+        return cut
+
+    def known(self, x: Any) -> tuple[Any, Any] | None:
+        """To whom a value is known, and as what; see `tracec.record.backward.restored`."""
+        if self.is_batched(x):
+            return self, self._many(x)
+        with self.outside() as recorder:
+            return None if recorder is None or not isinstance(x, Cell) else recorder.known(x)
+
+    def shown(self, x: Any) -> str | None:
+        """A tensor that differs between examples as text; None for others."""
+        if not self.is_batched(x):
+            with self.outside() as recorder:
+                return None if recorder is None else recorder.shown(x)
+        with self.outside():
+            value = repr(self._many(x)).replace("\n", "\n    ")
+        return f"BatchedTensor(lvl={self._depth}, bdim=0, value=\n    {value}\n)"
+
+    @property
+    def _depth(self) -> int:
+        """How many levels there are up to this one."""
+        around = self._around[-1][0]
+        return 1 + (around._depth if isinstance(around, Batching) else 0)
+
+    def node_of(self, x: Cell) -> Any:
+        """What stands for a tensor."""
+        if self.is_batched(x):
+            self.follow(x)
+            return self._many(x)
+        with self.outside() as recorder:
+            return None if recorder is None else recorder.node_of(x)
+
+    def follow(self, x: Cell) -> None:
+        """Note a tensor of one example, which means nothing outside."""
+        if self.is_batched(x):
+            self._examples[id(x)] = weakref.ref(x)
+
+    def includes(self, recorder: Any) -> bool:
+        """Whether what a recorder was told of is known here."""
+        around = self._around[-1][0] if self._around else None
+        return recorder is self or (recorder is None if around is None else around.includes(recorder))
+
+    def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
+        """What memory that is about to be given values is from then on.
+
+        Raises:
+            RecordError: the memory was there before, the same for all examples, and the value differs.
+        """
+        if self.is_batched(value) or storage.recorder is self:
+            if storage.recorder is not self and storage not in self._inside:
+                raise RecordError(
+                    "vmap: an in-place operation would write values that differ between examples into a tensor that "
+                    "is the same for all of them",
+                    hint="give the tensor to the function as an argument with an in_dim, or use the operation that "
+                    "makes a new one",
+                )
+            return self, self.whole(value)
+        with self.outside() as recorder:
+            return (None, None) if recorder is None else recorder.written(storage, value)
+
+    def is_inside(self, x: Cell) -> bool:
+        """Whether a tensor's memory was made within the level."""
+        return self.is_batched(x) or x._storage in self._inside
+
+    def adopt(self, x: Cell, from_array: bool) -> None:
+        """Take in a tensor that the function makes, the same for all examples."""
+        self._inside.add(x._storage)
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.adopt(x, from_array)
+
+    def hold(self, x: Cell, node: Node) -> None:
+        """Enter a tensor that was made for a node."""
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.hold(x, node)
+
+    def decide(self, x: Any, array: Any, how: str) -> None:
+        """Note that the function asked for values, which must be the same for all examples.
+
+        Raises:
+            RecordError: they are not.
+        """
+        if self.is_batched(x):
+            _refuse(how)
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.decide(x, array, how)
+
+    def check(self, x: Any, test: Any, bounds: Any, ignored: Any) -> None:
+        """Test the values of all examples."""
+        many = self._many(x) if self.is_batched(x) else x
+        if many is not x:
+            test(many._array)
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.check(many, test, bounds, ignored)
+
+    def change_grad(self, x: Any) -> None:
+        """Note that ``grad`` of a tensor is about to be assigned."""
+        self._tell_of("change_grad", x)
+
+    def read_grad(self, x: Any) -> None:
+        """Note that ``grad`` of a tensor is looked at."""
+        self._tell_of("read_grad", x)
+
+    def change_flag(self, x: Any) -> None:
+        """Note that ``requires_grad`` of a tensor is about to be changed."""
+        self._tell_of("change_flag", x)
+
+    def _tell_of(self, what: str, x: Any) -> None:
+        if not self.is_batched(x):
+            with self.outside() as recorder:
+                if recorder is not None:
+                    getattr(recorder, what)(x)
+
+    def random_bits(self, generator: Any, shape: tuple[int, ...]) -> Any:
+        """Fresh random bits for one example, by the level's way with random numbers.
+
+        Raises:
+            RecordError: that way is to refuse them.
+        """
+        if self.randomness == "error":
+            raise RecordError(
+                "vmap: called random operation while in randomness error mode.",
+                hint="use randomness='same' or 'different' on vmap, or perform the random operation out of vmap",
+            )
+        if self.randomness == "same":
+            with self.outside():
+                bits = generator.next_bits(shape)
+            self._inside.add(bits._storage)
+            return bits
+        with self.outside():
+            many = generator.next_bits((self.size, *shape))
+        return self.example(many)
+
+
+def _refuse(how: str) -> NoReturn:
+    what = _REFUSED.get(how, f"calling .{how}() on a Tensor. We don't support vmap over calling .{how}() on a Tensor")
+    raise RecordError(
+        f"vmap: It looks like you're {what}",
+        hint=_INSTEAD.get(how, "rewrite what you are doing with operations on tensors"),
+    )
+
+
+class Around(Passage):
+    """Gradients of one example end here; those of all examples go on around the level."""
+
+    of_array = of_tensor = staticmethod(lambda g: None)
+
+
+class _Escape:
+    """What is left of a tensor of one example outside of its level: an error for whoever uses it."""
+
+    @property
+    def _array(self) -> Any:
+        raise RecordError(
+            "vmap: a tensor of one example was used outside of the function that vmap ran",
+            hint="return from the function what is needed outside",
+        )
+
+
+@functools.cache
+def _escaped() -> Any:
+    return type("EscapedTensor", (_Escape, tensor_class()), {})
