@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
-import types
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec import autograd, errors, functions
 from tracec.functions import *  # noqa: F403
+from tracec.functions import methods
 from tracec.ir.dtype import (
     DType,
     bfloat16,
@@ -43,6 +45,9 @@ from tracec.record.form import (
     preserve_format,
     strided,
 )
+from tracec.record.legacy import tensor_types, typename
+from tracec.record.limits import finfo, iinfo
+from tracec.record.memory import is_storage
 from tracec.record.printing import set_printoptions
 from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
@@ -60,19 +65,54 @@ from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from tracec import cuda, fft, func, ir, nn, optim, transform, utils
+    from tracec import accelerator, backends, cuda, fft, func, ir, nn, optim, random, testing, transform, types, utils
+    from tracec import version as version
     from tracec.compile import compile as compile
     from tracec.func import vmap as vmap
+    from tracec.settings import (
+        are_deterministic_algorithms_enabled,
+        get_deterministic_debug_mode,
+        get_float32_matmul_precision,
+        get_num_interop_threads,
+        get_num_threads,
+        is_deterministic_algorithms_warn_only_enabled,
+        set_default_tensor_type,
+        set_deterministic_debug_mode,
+        set_float32_matmul_precision,
+        set_flush_denormal,
+        set_num_interop_threads,
+        set_num_threads,
+        use_deterministic_algorithms,
+    )
 
 __version__ = "0.1.0"
+
+OutOfMemoryError = errors.OutOfMemoryError
+inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
+newaxis = None
 
 dtype = DType
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 cfloat, cdouble = complex64, complex128
 
+(
+    FloatTensor,
+    DoubleTensor,
+    HalfTensor,
+    BFloat16Tensor,
+    LongTensor,
+    IntTensor,
+    ShortTensor,
+    CharTensor,
+    ByteTensor,
+    BoolTensor,
+) = tensor_types("cpu")
+
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
+    "accelerator": ("tracec.accelerator", ""),
+    "backends": ("tracec.backends", ""),
     "compile": ("tracec.compile", "compile"),
     "cuda": ("tracec.cuda", ""),
     "fft": ("tracec.fft", ""),
@@ -80,13 +120,26 @@ _LATER = {
     "ir": ("tracec.ir", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
+    "random": ("tracec.random", ""),
+    "testing": ("tracec.testing", ""),
     "transform": ("tracec.transform", ""),
+    "types": ("tracec.types", ""),
     "utils": ("tracec.utils", ""),
+    "version": ("tracec.version", ""),
     "vmap": ("tracec.func", "vmap"),
 }
+_SETTINGS = """
+    are_deterministic_algorithms_enabled get_deterministic_debug_mode get_float32_matmul_precision
+    get_num_interop_threads get_num_threads is_deterministic_algorithms_warn_only_enabled set_default_tensor_type
+    set_deterministic_debug_mode set_float32_matmul_precision set_flush_denormal set_num_interop_threads
+    set_num_threads use_deterministic_algorithms
+"""
+_LATER.update({name: ("tracec.settings", name) for name in _SETTINGS.split()})
 
 
 def __getattr__(name: str) -> Any:
+    if (method := methods.function_of(name)) is not None:
+        return globals().setdefault(name, method)
     if name not in _LATER:
         raise errors.name_missing(sys.modules[__name__], name)
     path, inner = _LATER[name]
@@ -97,14 +150,14 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *methods.names()})
 
 
-class _Package(types.ModuleType):
+class _Package(ModuleType):
     """This package; ``tracec.compile`` stays the function when the module of that name is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "compile" and isinstance(value, types.ModuleType):
+        if name == "compile" and isinstance(value, ModuleType):
             value = value.compile
         super().__setattr__(name, value)
 

@@ -12,10 +12,24 @@ from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMe
 from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
+from tracec.record.legacy import tensor_types
 from tracec.record.random import default_generator
 from tracec.runtime.arena import release_arenas
 from tracec.runtime.peaks import Peaks
 from tracec.runtime.properties import DeviceProperties, properties_of
+
+(
+    FloatTensor,
+    DoubleTensor,
+    HalfTensor,
+    BFloat16Tensor,
+    LongTensor,
+    IntTensor,
+    ShortTensor,
+    CharTensor,
+    ByteTensor,
+    BoolTensor,
+) = tensor_types("cuda")
 
 #: A device by name or number; None for the current one.
 Place = str | int | Device | None

@@ -39,7 +39,7 @@ def test_memory_that_may_not_be_written_is_copied():
 def test_a_tensor_comes_back_over_the_same_memory():
     x = tracec.tensor([1.0], requires_grad=True)
     y = tracec.from_dlpack(x)
-    assert y.storage is x.storage and not y.requires_grad
+    assert y._storage is x._storage and not y.requires_grad
 
 
 def test_only_tensors_on_a_gpu_have_cudas_array_interface():

@@ -174,6 +174,7 @@ from tracec.functions.filled import (
     empty,
     empty_like,
     empty_strided,
+    fill,
     full,
     full_like,
     ones,
@@ -432,7 +433,7 @@ from tracec.functions.unpooling import (
 __all__ = [
     # creation
     "tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer", "scalar_tensor", "full", "zeros",
-    "ones", "empty", "empty_strided", "full_like", "zeros_like", "ones_like", "empty_like", "arange", "range",
+    "ones", "empty", "empty_strided", "fill", "full_like", "zeros_like", "ones_like", "empty_like", "arange", "range",
     "linspace", "logspace", "eye", "tril_indices", "triu_indices", "is_tensor", "is_floating_point", "numel",
     # complex
     "complex", "polar", "real", "imag", "conj", "conj_physical", "resolve_conj", "resolve_neg", "is_conj", "is_neg",

@@ -149,3 +149,9 @@ def new_empty_strided(input: Tensor, size: Sequence[int], stride: Sequence[int],
     """`empty_strided` in the dtype and on the device of a tensor."""
     check_tensor("new_empty_strided", input)
     return _strided("new_empty_strided", size, stride, options, dtype=input.dtype, device=input.device)
+
+
+def fill(input: Tensor, value: Number | Tensor) -> Tensor:
+    """A copy of a tensor with one value, a number or a tensor without axes, everywhere; gradients flow to the value."""
+    check_tensor("fill", input)
+    return input.clone().fill_(value)

@@ -55,7 +55,7 @@ def _padded(name: str, x: Tensor, pad: Sequence[int], mode: str, value: Scalar |
     pairs = {x.ndim - 1 - i // 2: (amounts[i], amounts[i + 1]) for i in range(0, len(amounts), 2)}
     result = _pad_with(name, x, pairs, value) if mode == "constant" else _pad_from_inside(x, pairs, mode, value)
     # The result has memory of its own, also where nothing is put in.
-    return result.clone() if result.storage is x.storage else result
+    return result.clone() if result._storage is x._storage else result
 
 
 def _pad_with(name: str, x: Tensor, pairs: dict[int, tuple[int, int]], value: Scalar | None) -> Tensor:

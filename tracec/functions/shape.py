@@ -49,7 +49,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     check_tensor("view", input)
     sizes = _shape_of("view", input, shape)
     result = ops.reshape(input, shape=sizes)
-    if result.storage is not input.storage and not input.is_contiguous():
+    if result._storage is not input._storage and not input.is_contiguous():
         fail(
             ShapeError,
             f"view: shape {sizes} does not fit the memory of a tensor of shape {tuple(input.shape)} and strides "

@@ -235,6 +235,11 @@ class Conversion(Cell):
         wanted, device = legacy.meant("type", dtype)
         return self.to(device=None if device == self._device.type else device, dtype=wanted)
 
+    def new(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A tensor of sizes, or of data, in the element type and on the device of this one."""
+        dtype = dt.of_numpy(self._array.dtype)
+        return legacy.made("new", dtype, self._device, args, kwargs)  # type: ignore[no-any-return]
+
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the element type of another, and on its device."""
         return self.to(other)

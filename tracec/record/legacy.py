@@ -55,9 +55,23 @@ def tensor_type(name: str, kind: str) -> TensorType:
     return TensorType(name, (), {"dtype": dtype, "kind": kind, "__doc__": doc, "__module__": module})
 
 
+def tensor_types(kind: str) -> tuple[TensorType, ...]:
+    """All of them, in the order of `NAMES`."""
+    return tuple(tensor_type(name, kind) for name in NAMES)
+
+
 def name_of(dtype: DType, kind: str) -> str:
     """PyTorch's name of the type of tensors, which programs compare with: ``torch.cuda.FloatTensor``."""
     return f"torch.{'' if kind == 'cpu' else kind + '.'}{_BY_DTYPE.get(dtype, dtype.name)}"
+
+
+def typename(obj: Any) -> str:
+    """The name of a tensor's type as `Tensor.type` gives it, or of the type of anything else."""
+    if isinstance(obj, Cell):
+        return name_of(dt.of_numpy(obj._array.dtype), obj._device.type)
+    owner = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(owner, "__module__", "") or ""
+    return owner.__qualname__ if module in ("", "builtins", "__builtin__") else f"{module}.{owner.__qualname__}"
 
 
 def meant(name: str, given: Any) -> tuple[DType, str]:

@@ -98,6 +98,12 @@ def default_generator(device: str | Device = "cpu") -> Generator:
     return found
 
 
+def known_generators() -> list[Generator]:
+    """The default generators that were used so far, that of the CPU among them."""
+    default_generator()
+    return list(_DEFAULT.values())
+
+
 def manual_seed(seed: int) -> Generator:
     """Start the default generators again from a seed.
 

@@ -21,12 +21,14 @@ from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
 from tracec.record.backend import Device
 from tracec.record.call import forget_calls
-from tracec.record.cell import Changes, Storage, alias, new_tensor, set_tensor_class
+from tracec.record.cell import Changes, alias, new_tensor, set_tensor_class
 from tracec.record.conversion import Conversion
 from tracec.record.differentiation import Differentiation
 from tracec.record.dispatch import apply
-from tracec.record.form import contiguous_format, in_format, lies_in, preserve_format
+from tracec.record.form import contiguous_format, in_format, preserve_format
 from tracec.record.indexing import Indexing
+from tracec.record.kind import Kind
+from tracec.record.memory import Memory
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
 from tracec.record.write import copy_into
@@ -54,7 +56,7 @@ class Size(tuple[int, ...]):
         return f"tracec.Size({list(self)})"
 
 
-class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
+class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind):
     """An n-dimensional array of one element type.
 
     ``Tensor(data)`` makes float32 tensors of nested lists, ``Tensor(2, 3)`` one of these sizes; `tracec.tensor`
@@ -112,52 +114,6 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation):
         return int(self._array.size)
 
     nelement = numel
-
-    def element_size(self) -> int:
-        """Bytes per element."""
-        return int(self._array.itemsize)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per element."""
-        return int(self._array.itemsize)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return int(self._array.nbytes)
-
-    def stride(self, dim: int | None = None) -> Any:
-        """Steps between neighbours along each axis, in elements."""
-        steps = tuple(s // self._array.itemsize for s in self._array.strides)
-        return steps if dim is None else steps[dim]
-
-    def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
-        """Whether the elements lie in row-major order, or that of a memory format, without gaps."""
-        return lies_in(self, memory_format)
-
-    def is_complex(self) -> bool:
-        """Whether the elements are complex."""
-        return self.dtype.is_complex
-
-    def is_floating_point(self) -> bool:
-        """Whether the elements are floats."""
-        return self.dtype.is_floating_point
-
-    def data_ptr(self) -> int:
-        """Address of the first element."""
-        array = self._array
-        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
-
-    @property
-    def storage(self) -> Storage:
-        """The memory that this tensor looks at."""
-        return self._storage
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the elements are on a CUDA device."""
-        return self._device != "cpu"
 
     def __len__(self) -> int:
         if not self._array.ndim:

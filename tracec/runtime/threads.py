@@ -9,6 +9,7 @@ other choice is tried again. Results do not depend on it: how sums are split is 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections import deque
 from statistics import median
 
@@ -17,6 +18,23 @@ _TRIALS = 3
 _KEPT = 5
 #: Calls between trials of the other choice; each such trial costs one call at its speed.
 _AGAIN = 50
+
+
+class Asked:
+    """What `tracec.set_num_threads` was given.
+
+    Attributes:
+        count: Threads to run on; None leaves it to each program.
+    """
+
+    count: int | None = None
+
+
+def most() -> int:
+    """The most threads that a program runs on."""
+    return Asked.count or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
 
 
 class ThreadChoice:
@@ -34,6 +52,8 @@ class ThreadChoice:
 
     def next(self) -> int:
         """The number of threads for the next call."""
+        if Asked.count is not None:
+            return Asked.count
         self._calls += 1
         if self._calls < 2 * _TRIALS + 1:
             return self.most if self._calls % 2 == 0 else 1
@@ -47,7 +67,7 @@ class ThreadChoice:
 
     def note(self, threads: int, seconds: float) -> None:
         """Take the time of a call into account; that of the very first, which loads pages, is left out."""
-        if self._calls == 0:
+        if self._calls <= 0 or threads not in self._times:
             return
         self._times[threads].append(seconds)
         if self._calls >= 2 * _TRIALS:

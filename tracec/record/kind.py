@@ -1,0 +1,113 @@
+"""What kind of tensor it is: of numbers, of which category, on which device; the kinds that there are not are False."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tracec.errors import ArgumentError
+from tracec.ir import dtype as dt
+from tracec.record.cell import Cell
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _never(what: str) -> Any:
+    return property(lambda self: False, doc=f"Whether it is {what}; there are none of that kind.")
+
+
+class Kind(Cell):
+    """Questions of PyTorch's programs about a tensor."""
+
+    is_sparse = _never("sparse")
+    is_sparse_csr = _never("sparse in rows")
+    is_quantized = _never("quantized")
+    is_nested = _never("a list of tensors of several sizes")
+    is_meta = _never("without elements")
+    is_mkldnn = _never("in a layout of oneDNN's")
+    is_mps = _never("on a GPU of Apple's")
+    is_xpu = _never("on a GPU of Intel's")
+    is_xla = _never("on a device of XLA's")
+    is_mtia = _never("on an accelerator of Meta's")
+    is_ipu = _never("on an accelerator of Graphcore's")
+    is_vulkan = _never("on a device of Vulkan's")
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are on a CUDA device."""
+        return self._device != "cpu"
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the elements are on the CPU."""
+        return self._device == "cpu"
+
+    def get_device(self) -> int:
+        """Number of the CUDA device; -1 for the CPU."""
+        index = self._device.index
+        return -1 if index is None else index
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floats."""
+        return dt.of_numpy(self._array.dtype).is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the elements are complex."""
+        return dt.of_numpy(self._array.dtype).is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the elements may be negative."""
+        return dt.of_numpy(self._array.dtype).is_signed
+
+    def is_nonzero(self) -> bool:
+        """Whether the only element is not zero.
+
+        Raises:
+            ArgumentError: there is not exactly one element.
+        """
+        if self._array.size != 1:
+            many = "no values" if not self._array.size else "more than one value"
+            raise ArgumentError(
+                f"is_nonzero: Boolean value of Tensor with {many} is ambiguous", hint="use any() or all()"
+            )
+        return bool(self)
+
+    def is_same_size(self, other: Cell) -> bool:
+        """Whether another tensor has the same shape."""
+        return bool(self._array.shape == other._array.shape)
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode, in which tensors here are as any others: no."""
+        return False
+
+    def is_distributed(self) -> bool:
+        """Whether its elements are on several machines: no."""
+        return False
+
+    def ndimension(self) -> int:
+        """Number of axes."""
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    @property
+    def name(self) -> None:
+        """PyTorch's name of a tensor: None."""
+
+    @property
+    def output_nr(self) -> int:
+        """Which result of its operation it is: operations here have one."""
+        return 0
+
+    @property
+    def volatile(self) -> bool:
+        """A flag of old programs: whether it is of no interest to gradients. Use `tracec.no_grad`."""
+        return False
+
+    def to_dense(self) -> Tensor:
+        """Itself: there are no sparse tensors."""
+        return self  # type: ignore[return-value]
+
+    def as_subclass(self, cls: type[Any]) -> Any:
+        """The same memory as a tensor of a subclass."""
+        made = object.__new__(cls)
+        made.__dict__.update(self.__dict__)
+        return made

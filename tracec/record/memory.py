@@ -1,0 +1,259 @@
+"""Where the elements of a tensor lie: strides, addresses, storages, pinned and shared memory."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec.errors import ArgumentError, RecordError
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.record import backend
+from tracec.record.backend import Device, module
+from tracec.record.cell import Cell, Changes
+from tracec.record.create import of_numbers
+from tracec.record.form import Layout, contiguous_format, lies_in, strided
+from tracec.record.out import resize
+from tracec.record.state import STATE
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _address(array: Any) -> int:
+    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+
+
+class UntypedStorage:
+    """Memory that tensors look at, as bytes.
+
+    Args:
+        x: A tensor that looks at it.
+    """
+
+    def __init__(self, x: Cell) -> None:
+        self._memory = x._storage
+        self.device: Device = x._device
+
+    @property
+    def _count(self) -> int:
+        """Elements from the first to the last, gaps among them."""
+        array = self._memory.array
+        if not array.size:
+            return 0
+        steps = (s // array.itemsize for s in array.strides)
+        return 1 + int(sum((n - 1) * step for n, step in zip(array.shape, steps, strict=True)))
+
+    def _flat(self) -> Any:
+        array = self._memory.array
+        as_strided = module(str(self.device)).lib.stride_tricks.as_strided
+        return as_strided(array, (self._count,), (array.itemsize,))
+
+    def data_ptr(self) -> int:
+        """Address of the first byte."""
+        return _address(self._memory.array)
+
+    def element_size(self) -> int:
+        """Bytes per element: 1."""
+        return 1
+
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self._count * int(self._memory.array.itemsize)
+
+    def size(self) -> int:
+        """Number of elements."""
+        return self.nbytes()
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def tolist(self) -> list[Any]:
+        """The elements as Python numbers."""
+        found: list[Any] = backend.to_device(self._flat(), "cpu").view(np.uint8).tolist()
+        return found
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.tolist()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is on a CUDA device."""
+        return self.device != "cpu"
+
+    def is_shared(self) -> bool:
+        """Whether it lies in memory that forked processes share."""
+        return _is_shared(self._memory.array)
+
+    def is_pinned(self) -> bool:
+        """Whether it lies in pinned memory."""
+        return backend.is_pinned(self._memory.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UntypedStorage) and self._memory is other._memory and type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(self._memory)
+
+    def __repr__(self) -> str:
+        lines = "".join(f" {v}\n" for v in self.tolist())
+        return f"{lines}[tracec.{type(self).__name__}(device={self.device}) of size {self.size()}]"
+
+
+class TypedStorage(UntypedStorage):
+    """Memory that tensors look at, as elements of one type."""
+
+    @property
+    def dtype(self) -> DType:
+        """Type of the elements."""
+        return dt.of_numpy(self._memory.array.dtype)
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    def size(self) -> int:
+        """Number of elements."""
+        return self._count
+
+    def tolist(self) -> list[Any]:
+        """The elements as Python numbers."""
+        array = backend.to_device(self._flat(), "cpu")
+        found: list[Any] = (array if array.dtype.kind in "biufc" else array.astype(np.float64)).tolist()
+        return found
+
+
+def _is_shared(array: Any) -> bool:
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    owner = array.obj if isinstance(array, memoryview) else array
+    return isinstance(owner, mmap.mmap)
+
+
+class Memory(Cell):
+    """What tensors know of their memory."""
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return int(self._array.itemsize)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return int(self._array.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return int(self._array.nbytes)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each axis, in elements."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
+        """Whether the elements lie in row-major order, or that of a memory format, without gaps."""
+        return lies_in(self, memory_format)
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        return _address(self._array)
+
+    def untyped_storage(self) -> UntypedStorage:
+        """The memory that this tensor looks at, as bytes."""
+        return UntypedStorage(self)
+
+    def storage(self) -> TypedStorage:
+        """The memory that this tensor looks at, as elements."""
+        return TypedStorage(self)
+
+    def storage_offset(self) -> int:
+        """Elements of the storage before the first of this tensor."""
+        return (_address(self._array) - _address(self._storage.array)) // int(self._array.itemsize)
+
+    def is_set_to(self, tensor: Cell) -> bool:
+        """Whether another tensor looks at the same memory in the same way."""
+        own, other = self._array, tensor._array
+        same = own.shape == other.shape and own.strides == other.strides and own.dtype == other.dtype
+        return self._storage is tensor._storage and same and _address(own) == _address(other)
+
+    @property
+    def layout(self) -> Layout:
+        """How it is stored: ``tracec.strided``."""
+        return strided
+
+    def resize_(self, *sizes: Any, memory_format: Any = contiguous_format) -> Tensor:
+        """Give this tensor another shape: its elements in row-major order, as many as fit; what is new is zero.
+
+        Views of it go on looking at the memory that it had.
+
+        Raises:
+            GradientError: gradients flow through it.
+            ArgumentError: a size is negative, or a memory format other than the row-major one is asked for.
+        """
+        given = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+        shape = tuple(int(s) for s in given)
+        if any(s < 0 for s in shape) or memory_format is not contiguous_format:
+            raise ArgumentError(
+                f"resize_: size {shape}, {memory_format} is not possible", hint="give sizes of 0 or more, row-major"
+            )
+        return resize(self, shape)  # type: ignore[no-any-return]
+
+    def resize_as_(self, the_template: Cell) -> Tensor:
+        """Give this tensor the shape of another, as `resize_` does."""
+        return resize(self, the_template._array.shape)  # type: ignore[no-any-return]
+
+    def set_(self, source: Cell | None = None) -> Tensor:
+        """Look at the memory of another tensor, or at no element."""
+        made: Any = of_numbers(np.zeros(0, self._array.dtype)) if source is None else source
+        self.data = made
+        return self  # type: ignore[return-value]
+
+    def is_pinned(self) -> bool:
+        """Whether the elements lie in pinned memory of the host."""
+        return backend.is_pinned(self._array)
+
+    def pin_memory(self) -> Tensor:
+        """A copy in pinned memory of the host, from which copies to a GPU are fast; itself where it is there already.
+
+        Raises:
+            DeviceError: there is no CUDA device.
+            ArgumentError: the tensor is on one.
+        """
+        if self._device != "cpu":
+            raise ArgumentError(f"pin_memory: the tensor is on {self._device}", hint="only tensors on the CPU can be")
+        return self if self.is_pinned() else of_numbers(backend.pinned(self._array))  # type: ignore[return-value]
+
+    def is_shared(self) -> bool:
+        """Whether the elements lie in memory that forked processes share; those on a CUDA device do."""
+        return self._device != "cpu" or _is_shared(self._array)
+
+    def share_memory_(self) -> Tensor:
+        """Move the elements into memory that processes forked from here on share, so that they see each other's writes.
+
+        Views that were made before go on looking at the memory that it had.
+        """
+        if self.is_shared():
+            return self  # type: ignore[return-value]
+        if STATE.recorder is not None:
+            raise RecordError("share_memory_: memory cannot be exchanged in a compiled function", hint="do it before")
+        array = self._array
+        copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size).reshape(array.shape)
+        copy[...] = array
+        Changes.count += 1
+        made = of_numbers(copy)
+        self._storage, self._array, self._steps = made._storage, copy, ()
+        self._base = self._node = self._node_of = None
+        return self  # type: ignore[return-value]
+
+
+def is_storage(obj: Any) -> bool:
+    """Whether something is a storage."""
+    return isinstance(obj, UntypedStorage)

@@ -1,0 +1,159 @@
+"""PyTorch's switches of the whole program: threads, determinism, precision of products."""
+
+from __future__ import annotations
+
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.ir.dtype import DType
+from tracec.record.backend import set_default_device
+from tracec.record.legacy import meant
+from tracec.record.tensor import set_default_dtype
+from tracec.runtime import threads
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(f"{name}: takes an integer, {type(value).__name__} given", hint="e.g. 4")
+    if value < 1:
+        raise ArgumentError(f"{name}: expects a positive integer, {value} given", hint="give 1 or more")
+    return value
+
+
+# Threads ----------------------------------------------------------------------------------------------
+
+
+def set_num_threads(int: int) -> None:
+    """Let compiled programs run on so many threads of the CPU, rather than on as many as their calls show to be best.
+
+    NumPy, which computes eagerly, has threads in matrix products alone, which its own variables limit
+    (``OMP_NUM_THREADS``).
+
+    Raises:
+        ArgumentTypeError: it is no integer.
+        ArgumentError: it is below 1.
+    """
+    threads.Asked.count = _count("set_num_threads", int)
+
+
+def get_num_threads() -> int:
+    """The most threads of the CPU that compiled programs run on."""
+    return threads.most()
+
+
+class _Interop:
+    """What was set and has no effect: there is no pool of threads between operations."""
+
+    threads = 1
+
+
+def set_num_interop_threads(int: int) -> None:
+    """Note a number of threads for work side by side; one operation runs at a time here, so that it changes nothing.
+
+    Raises:
+        ArgumentTypeError: it is no integer.
+        ArgumentError: it is below 1.
+    """
+    _Interop.threads = _count("set_num_interop_threads", int)
+
+
+def get_num_interop_threads() -> int:
+    """What `set_num_interop_threads` was given."""
+    return _Interop.threads
+
+
+# Determinism ------------------------------------------------------------------------------------------
+
+
+class _Deterministic:
+    """What was asked for. Every operation gives the same bits from run to run in any case."""
+
+    mode = 0
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Ask for the same results from run to run; results are so in any case, so that it changes nothing but the answer
+    of `are_deterministic_algorithms_enabled`.
+
+    Args:
+        mode: Whether to ask for it.
+        warn_only: Whether operations that cannot do so are to warn rather than raise; there are none.
+    """
+    _Deterministic.mode = (1 if warn_only else 2) if mode else 0
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether `use_deterministic_algorithms` asked for it."""
+    return _Deterministic.mode > 0
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether it was asked for with ``warn_only``."""
+    return _Deterministic.mode == 1
+
+
+_MODES = ("default", "warn", "error")
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """The same as `use_deterministic_algorithms`, by name: ``default``, ``warn`` or ``error``, or 0, 1 or 2.
+
+    Raises:
+        ArgumentError: there is no such mode.
+    """
+    found = _MODES.index(debug_mode) if debug_mode in _MODES else debug_mode
+    if found not in (0, 1, 2):
+        raise ArgumentError(f"set_deterministic_debug_mode: {debug_mode!r} is not known", hint=f"one of {_MODES}")
+    _Deterministic.mode = int(found)
+
+
+def get_deterministic_debug_mode() -> int:
+    """0, 1 or 2: not asked for, asked for with ``warn_only``, asked for."""
+    return _Deterministic.mode
+
+
+# Precision --------------------------------------------------------------------------------------------
+
+
+class _Products:
+    """The precision that float32 products may have."""
+
+    precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Say how precise matrix products of float32 have to be: ``highest``, ``high`` or ``medium``.
+
+    The lower two allow TensorFloat-32 and bfloat16 inside of products. They are a permission, which products here
+    do not use: they are computed in float32.
+
+    Raises:
+        ArgumentError: there is no such precision.
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise ArgumentError(
+            f"set_float32_matmul_precision: {precision!r} is not known", hint="use 'highest', 'high' or 'medium'"
+        )
+    _Products.precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was given."""
+    return _Products.precision
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Ask that numbers too small for full precision become zero; not done here, which False says."""
+    return False
+
+
+# Types ------------------------------------------------------------------------------------------------
+
+
+def set_default_tensor_type(t: object) -> None:
+    """Let new tensors be of a type: ``set_default_tensor_type(tracec.DoubleTensor)``, or its name.
+
+    Raises:
+        ArgumentTypeError: it is no type of tensors, or not of floats.
+    """
+    dtype, device = (t, "cpu") if isinstance(t, DType) else meant("set_default_tensor_type", t)
+    set_default_dtype(dtype)
+    set_default_device(None if device == "cpu" else device)
