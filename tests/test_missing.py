@@ -38,7 +38,7 @@ def test_unknown_names(golden):
         "optim": lambda T: T.optim.Adamm,
         "tensor": lambda T: x.this_name_does_not_exist,
         "tensor near": lambda T: x.sigmiod(),
-        "method of PyTorch's": lambda T: x.resolve_conj(),
+        "method of PyTorch's": lambda T: x.q_scale(),
         "layer": lambda T: net.encodr,
     }
     found = []

@@ -65,8 +65,22 @@ from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:
-    from tracec import accelerator, backends, cuda, fft, func, ir, nn, optim, random, testing, transform, types, utils
-    from tracec import version as version
+    from tracec import (
+        accelerator,
+        backends,
+        cuda,
+        fft,
+        func,
+        ir,
+        nn,
+        optim,
+        random,
+        testing,
+        transform,
+        types,
+        utils,
+        version,
+    )
     from tracec.compile import compile as compile
     from tracec.func import vmap as vmap
     from tracec.settings import (
