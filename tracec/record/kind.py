@@ -19,6 +19,11 @@ def _never(what: str) -> Any:
 class Kind(Cell):
     """Questions of PyTorch's programs about a tensor."""
 
+    #: Which result of its operation it is: operations here have one.
+    output_nr = 0
+    #: A flag of old programs, whether it is of no interest to gradients; use `tracec.no_grad`.
+    volatile = False
+
     is_sparse = _never("sparse")
     is_sparse_csr = _never("sparse in rows")
     is_quantized = _never("quantized")
@@ -87,20 +92,6 @@ class Kind(Cell):
     def ndimension(self) -> int:
         """Number of axes."""
         return self._array.ndim  # type: ignore[no-any-return]
-
-    @property
-    def name(self) -> None:
-        """PyTorch's name of a tensor: None."""
-
-    @property
-    def output_nr(self) -> int:
-        """Which result of its operation it is: operations here have one."""
-        return 0
-
-    @property
-    def volatile(self) -> bool:
-        """A flag of old programs: whether it is of no interest to gradients. Use `tracec.no_grad`."""
-        return False
 
     def to_dense(self) -> Tensor:
         """Itself: there are no sparse tensors."""
