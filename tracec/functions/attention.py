@@ -6,7 +6,7 @@ import math
 
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.common import check_floating, fail, iota
+from tracec.functions.common import check_floating, check_probability, fail, iota
 from tracec.functions.dropout import dropout
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import repeat_interleave, transpose
@@ -46,9 +46,10 @@ def scaled_dot_product_attention(
     Source: Vaswani et al., "Attention Is All You Need", 2017, eq. 1.
     """
     _check(query, key, value, attn_mask, is_causal)
+    check_probability("scaled_dot_product_attention", dropout_p)
     if enable_gqa:
-        times = query.shape[-3] // key.shape[-3]
-        key, value = repeat_interleave(key, times, -3), repeat_interleave(value, times, -3)
+        _check_groups(query, key, value)
+        key, value = (repeat_interleave(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)
     rows, columns = scores.shape[-2:]
@@ -76,6 +77,19 @@ def _softmax(x: Tensor, safe: bool) -> Tensor:
     if safe:
         total = ops.where(ops.eq(total, 0.0), 1.0, total)
     return ops.div(powers, total)
+
+
+def _check_groups(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """Refuse heads that cannot be shared out."""
+    if min(query.ndim, key.ndim, value.ndim) < 3 or any(
+        not x.shape[-3] or query.shape[-3] % x.shape[-3] for x in (key, value)
+    ):
+        shapes = f"query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)}"
+        fail(
+            ShapeError,
+            f"scaled_dot_product_attention: {shapes} with enable_gqa",
+            "the number of heads (axis -3) of query is a multiple of that of key and value",
+        )
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:

@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
-from tracec.nn import functional, init, utils
+from tracec.nn import attention, functional, init, utils
 from tracec.nn.activation import (
     CELU,
     ELU,
@@ -76,6 +76,7 @@ from tracec.nn.margin_loss import (
     TripletMarginWithDistanceLoss,
 )
 from tracec.nn.module import Module
+from tracec.nn.multihead import MultiheadAttention
 from tracec.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from tracec.nn.padding import (
     CircularPad1d,
@@ -118,9 +119,16 @@ from tracec.nn.pooling import (
     MaxUnpool3d,
 )
 from tracec.nn.recurrent import GRU, LSTM, RNN, RNNBase
+from tracec.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
-    "functional", "init", "utils",
+    "attention", "functional", "init", "utils",
     # module
     "Module",
     # parameter
@@ -151,6 +159,9 @@ __all__ = [
     "ConstantPad3d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
     # recurrent
     "LSTM", "GRU", "RNN", "RNNBase", "LSTMCell", "GRUCell", "RNNCell", "RNNCellBase",
+    # attention
+    "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer",
     # loss
     "CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
     "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss", "CTCLoss",

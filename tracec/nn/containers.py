@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -128,6 +129,17 @@ class ModuleList(_Numbered):
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
+
+    def __repr__(self) -> str:
+        # Neighbours that print the same are printed once, with their number.
+        lines = []
+        start = 0
+        for text, same in itertools.groupby(repr(module) for module in self):
+            count = len(list(same))
+            name = f"({start})" if count == 1 else f"({start}-{start + count - 1})"
+            lines.append(f"{name}: " + ("" if count == 1 else f"{count} x ") + text.replace("\n", "\n  "))
+            start += count
+        return f"{self._get_name()}()" if not lines else f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
 class ModuleDict(Module):

@@ -115,6 +115,9 @@ from tracec.functions.margin_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from tracec.functions.multihead import (
+    multi_head_attention_forward,
+)
 from tracec.functions.regression_loss import (
     gaussian_nll_loss,
     poisson_nll_loss,
@@ -151,7 +154,7 @@ __all__ = [
     "multilabel_soft_margin_loss", "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss",
     "ctc_loss",
     # attention
-    "scaled_dot_product_attention",
+    "scaled_dot_product_attention", "multi_head_attention_forward",
 ]  # fmt: skip
 
 
