@@ -33,7 +33,28 @@ RMSPROP = [
     {"momentum": 0.8, "maximize": True},
     {"centered": True, "momentum": 0.5},
 ]
+OTHERS = [
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {"lr": 0.02}),
+    ("Adamax", {"lr": 0.02, "betas": (0.5, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"lr": 0.02}),
+    ("NAdam", {"lr": 0.02, "momentum_decay": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.02}),
+    ("RAdam", {"lr": 0.02, "betas": (0.8, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("RAdam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("ASGD", {"lr": 0.02}),
+    ("ASGD", {"lr": 0.02, "lambd": 0.1, "alpha": 0.5, "t0": 5.0, "weight_decay": 0.1, "maximize": True}),
+    ("Rprop", {"lr": 0.02}),
+    ("Rprop", {"lr": 0.02, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.1), "maximize": True}),
+    ("Adafactor", {"lr": 0.02}),
+    ("Adafactor", {"lr": 0.02, "eps": (1e-6, 1e-2), "d": 2.0, "weight_decay": 0.1, "maximize": True}),
+]
 CASES = [
+    *OTHERS,
     *(("SGD", {"lr": 0.05, **o}) for o in SGD),
     *(("Adam", {"lr": 0.02, **o}) for o in ADAM),
     *(("AdamW", {"lr": 0.02, **o}) for o in ADAM),
@@ -142,3 +163,75 @@ def test_two_groups_with_options_of_their_own():
     for _ in range(5):
         pair.step()
         pair.check()
+
+
+def exact_muon(values, gradients, lr, nesterov=True, adjust_lr_fn=None, ns_steps=5):
+    """Muon in float64: what PyTorch's bfloat16 stands for."""
+    values = [v.astype(np.float64) for v in values]
+    momenta = [np.zeros_like(v) for v in values]
+    for step in gradients:
+        for v, m, g in zip(values, momenta, step, strict=True):
+            m += 0.05 * (g - m)
+            x = 0.05 * g + 0.95 * m if nesterov else m
+            x = x.T if x.shape[0] > x.shape[1] else x
+            x = x / max(np.linalg.norm(x), 1e-7)
+            for _ in range(ns_steps):
+                gram = x @ x.T
+                x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+            rows, columns = v.shape
+            factor = 0.2 * max(rows, columns) ** 0.5 if adjust_lr_fn else max(1.0, rows / columns) ** 0.5
+            v *= 1 - lr * 0.1
+            v -= lr * factor * (x.T if rows > columns else x)
+    return values
+
+
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}])
+def test_muon_is_as_near_to_the_exact_one_as_pytorchs(options):
+    shapes = [(7, 4), (3, 9), (5, 5), (64, 33)]
+    rng = np.random.default_rng(9)
+    values = [rng.normal(size=s).astype(np.float32) for s in shapes]
+    gradients = [[rng.normal(size=s).astype(np.float32) for s in shapes] for _ in range(STEPS)]
+    found = []
+    for module in (tracec, torch):
+        params = [module.from_numpy(v.copy()).requires_grad_() for v in values]
+        optimizer = module.optim.Muon(params, lr=0.02, **options)
+        for step in gradients:
+            for p, g in zip(params, step, strict=True):
+                p.grad = module.from_numpy(g.copy())
+            optimizer.step()
+        found.append([p.detach().numpy() for p in params])
+    for v, p, q, exact in zip(values, *found, exact_muon(values, gradients, 0.02, **options), strict=True):
+        moved = np.abs(exact - v).max()
+        ours, theirs = np.abs(p - exact).max() / moved, np.abs(q - exact).max() / moved
+        assert ours <= 1.5 * theirs + 0.01, (ours, theirs)
+
+
+def rosenbrock(module, p):
+    return ((1 - p[:-1]) ** 2).sum() + 100 * ((p[1:] - p[:-1] ** 2) ** 2).sum()
+
+
+@pytest.mark.parametrize(
+    "options", [{"lr": 0.01}, {"line_search_fn": "strong_wolfe"}, {"line_search_fn": "strong_wolfe", "history_size": 2}]
+)
+def test_lbfgs(options):
+    start = np.array([-1.2, 1.0, 0.5, -0.3])
+    found = []
+    for module in (tracec, torch):
+        p = module.from_numpy(start.copy()).requires_grad_()
+        optimizer = module.optim.LBFGS([p], max_iter=5, **options)
+        losses, calls = [], [0]
+
+        def closure(module=module, p=p, optimizer=optimizer, calls=calls):
+            calls[0] += 1
+            optimizer.zero_grad()
+            loss = rosenbrock(module, p)
+            loss.backward()
+            return loss
+
+        for _ in range(STEPS):
+            losses.append(float(optimizer.step(closure).detach()))
+        found.append((losses, calls[0], p.detach().numpy()))
+    (ours, n, p), (theirs, m, q) = found
+    assert n == m
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(p, q, rtol=1e-6)

@@ -10,6 +10,14 @@ OPTIMIZERS = {
     "sgd": lambda ps: optim.SGD(ps, lr=0.1),
     "momentum": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, dampening=0.1),
     "adamw": lambda ps: optim.AdamW(ps, lr=0.1),
+    "adagrad": lambda ps: optim.Adagrad(ps, lr=0.1),
+    "adadelta": lambda ps: optim.Adadelta(ps),
+    "adamax": lambda ps: optim.Adamax(ps, lr=0.1),
+    "nadam": lambda ps: optim.NAdam(ps, lr=0.1),
+    "radam": lambda ps: optim.RAdam(ps, lr=0.1),
+    "asgd": lambda ps: optim.ASGD(ps, lr=0.1),
+    "rprop": lambda ps: optim.Rprop(ps, lr=0.1),
+    "adafactor": lambda ps: optim.Adafactor(ps, lr=0.1),
     "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.1, centered=True, momentum=0.5),
 }
 

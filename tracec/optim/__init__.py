@@ -4,12 +4,26 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
+from tracec.optim import lr_scheduler, swa_utils
+from tracec.optim.adadelta import Adadelta
+from tracec.optim.adafactor import Adafactor
+from tracec.optim.adagrad import Adagrad
 from tracec.optim.adam import Adam, AdamW
+from tracec.optim.adamax import Adamax
+from tracec.optim.asgd import ASGD
+from tracec.optim.lbfgs import LBFGS
+from tracec.optim.muon import Muon
+from tracec.optim.nadam import NAdam
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.radam import RAdam
 from tracec.optim.rmsprop import RMSprop
+from tracec.optim.rprop import Rprop
 from tracec.optim.sgd import SGD
 
-__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "RMSprop"]
+__all__ = [
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer",
+    "RAdam", "RMSprop", "Rprop", "SGD", "lr_scheduler", "swa_utils",
+]  # fmt: skip
 
 
 if not TYPE_CHECKING:

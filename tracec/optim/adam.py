@@ -11,8 +11,11 @@ from tracec.optim.optimizer import (
     Group,
     Optimizer,
     State,
+    check_betas,
     check_no_differentiable,
     check_option,
+    counted,
+    decayed,
     gradient,
 )
 from tracec.record.tensor import Tensor
@@ -65,8 +68,7 @@ class Adam(Optimizer):
         name = type(self).__name__
         check_option(name, "lr", lr)
         check_option(name, "eps", eps)
-        for k, beta in enumerate(betas):
-            check_option(name, f"betas[{k}]", beta, below=1.0)
+        check_betas(name, betas)
         check_option(name, "weight_decay", weight_decay)
         check_no_differentiable(name, differentiable)
         defaults = {
@@ -95,11 +97,8 @@ class Adam(Optimizer):
         scales = []
         # All counts first: small kernels of one kind, which then run as one.
         for p, _, state in params:
-            step = state["step"] + 1
-            state["step"].copy_(step)
-            # The count is float32, and float64 parameters deserve scales of their own precision.
-            count = step.to(p.dtype) if p.dtype.itemsize == 8 else step
-            scales.append((group["lr"] / _correction(beta1, count), rsqrt(_correction(beta2, count))))
+            count = counted(p, state)
+            scales.append((group["lr"] / correction(beta1, count), rsqrt(correction(beta2, count))))
         for (p, g, state), (size, root) in zip(params, scales, strict=True):
             self._update_one(group, p, g, state, size, root)
 
@@ -108,9 +107,7 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         decoupled = group.get("decoupled_weight_decay", False)
         g = gradient(p, g, group, decay=not decoupled)
-        weight = p
-        if decoupled and group["weight_decay"] != 0:
-            weight = p * (1.0 - group["lr"] * group["weight_decay"])
+        weight = decayed(p, group) if decoupled else p
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         new_mean = mean + (g - mean) * (1.0 - beta1)
         new_square = square * beta2 + g * g * (1.0 - beta2)
@@ -124,7 +121,7 @@ class Adam(Optimizer):
             state["max_exp_avg_sq"].copy_(bound)
 
 
-def _correction(beta: float, step: Tensor) -> Tensor:
+def correction(beta: float, step: Tensor) -> Tensor:
     """``1 - beta ** step``.
 
     Written with expm1: in float32, ``1 - 0.999`` has but four good digits.

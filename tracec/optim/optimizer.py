@@ -268,21 +268,47 @@ def gradient(p: Tensor, g: Tensor, group: Group, *, decay: bool = True) -> Tenso
     return g + p * weight_decay if decay and _is_set(weight_decay) else g
 
 
+def counted(p: Tensor, state: State) -> Tensor:
+    """One step more in a parameter's state; the count, in float64 for parameters of that precision."""
+    step: Tensor = state["step"] + 1
+    state["step"].copy_(step)
+    return step.to(p.dtype) if p.dtype.itemsize == 8 else step
+
+
+def decayed(p: Tensor, group: Group) -> Tensor:
+    """The parameter after weight decay that is decoupled from the gradient."""
+    return p * (1.0 - group["lr"] * group["weight_decay"]) if _is_set(group["weight_decay"]) else p
+
+
 def _is_set(option: Any) -> bool:
     return isinstance(option, Tensor) or option != 0
 
 
-def check_option(name: str, what: str, value: Any, *, below: float | None = None) -> None:
+def check_option(
+    name: str, what: str, value: Any, *, below: float | None = None, most: float | None = None
+) -> None:  # fmt: skip
     """Refuse options out of range.
 
     Raises:
-        ArgumentError: the value is negative, or not below the bound.
+        ArgumentError: the value is negative, not below the bound, or more than the most.
     """
     number = float(value)
-    if number >= 0.0 and (below is None or number < below):
+    if number >= 0.0 and (below is None or number < below) and (most is None or number <= most):
         return
     allowed = "0 or more" if below is None else f"at least 0 and below {below:g}"
+    if most is not None:
+        allowed = f"from 0 to {most:g}"
     raise ArgumentError(f"{name}: invalid {what}: {number:g}", hint=f"{what} is {allowed}")
+
+
+def check_betas(name: str, betas: tuple[float, float]) -> None:
+    """Refuse weights of running estimates that are not from 0 to 1, 1 left out.
+
+    Raises:
+        ArgumentError: one is.
+    """
+    for k, beta in enumerate(betas):
+        check_option(name, f"betas[{k}]", beta, below=1.0)
 
 
 def check_no_differentiable(name: str, differentiable: bool) -> None:

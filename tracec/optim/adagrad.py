@@ -1,0 +1,78 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tracec.functions import full_like, sqrt
+from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec.record.tensor import Tensor
+
+
+class Adagrad(Optimizer):
+    """Steps scaled by the root of the sum of all squared gradients so far.
+
+    With gradient g at step t: ``s = s + g²``, ``p = p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)``.
+
+    Args:
+        params: Tensors to optimise, or dictionaries of groups.
+        lr: Learning rate, a number or a tensor with no dimensions.
+        lr_decay: How fast the learning rate falls.
+        weight_decay: Factor of an L2 penalty.
+        initial_accumulator_value: What the sum of squares starts from.
+        eps: Added to the denominator.
+        foreach: Taken as in PyTorch, with no effect.
+        maximize: Whether to go up instead of down.
+        differentiable: Only False is supported.
+        fused: Taken as in PyTorch, with no effect.
+
+    Raises:
+        ArgumentError: an option is negative.
+
+    Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+        }
+        for what, value in defaults.items():
+            check_option("Adagrad", what, value)
+        check_no_differentiable("Adagrad", differentiable)
+        options = {"foreach": foreach, "maximize": maximize, "differentiable": differentiable, "fused": fused}
+        super().__init__(params, {**defaults, **options})
+
+    def needed(self, group: Group) -> Sequence[str]:
+        """The count of steps and the sum of squares."""
+        return "step", "sum"
+
+    def init_state(self, p: Tensor, group: Group) -> State:
+        """The sum of squares starts from the option."""
+        return {**super().init_state(p, group), "sum": full_like(p, group["initial_accumulator_value"])}
+
+    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+        """One step for each parameter."""
+        sizes = [group["lr"] / (1.0 + (counted(p, state) - 1.0) * group["lr_decay"]) for p, _, state in params]
+        for (p, g, state), size in zip(params, sizes, strict=True):
+            g = gradient(p, g, group)
+            total = state["sum"] + g * g
+            p.copy_(p - g / (sqrt(total) + group["eps"]) * size)
+            state["sum"].copy_(total)

@@ -1,0 +1,87 @@
+"""Rprop: steps by the signs of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tracec.errors import ArgumentError
+from tracec.functions import clamp, full_like, sign, where
+from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec.record.tensor import Tensor
+
+
+class Rprop(Optimizer):
+    """A step size for each element, that grows while its gradient keeps its sign and shrinks where it changes.
+
+    Where the sign changes, the element rests for one step and its gradient counts as 0 in the next comparison.
+
+    Args:
+        params: Tensors to optimise, or dictionaries of groups.
+        lr: First step size, a number or a tensor with no dimensions.
+        etas: Factors by which sizes shrink and grow.
+        step_sizes: Least and largest size.
+        capturable: Taken as in PyTorch, with no effect: steps are always counted in tensors.
+        foreach: Taken as in PyTorch, with no effect.
+        maximize: Whether to go up instead of down.
+        differentiable: Only False is supported.
+
+    Raises:
+        ArgumentError: an option is out of range.
+
+    Source: Riedmiller, Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP Algorithm",
+    1993; the variant iRprop- of Igel, Hüsken, 2000.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50.0),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        check_option("Rprop", "lr", lr)
+        if not 0.0 < etas[0] < 1.0 < etas[1]:
+            raise ArgumentError(
+                f"Rprop: invalid eta values: {etas[0]}, {etas[1]}", hint="sizes shrink by less than 1 and grow by more"
+            )
+        check_no_differentiable("Rprop", differentiable)
+        defaults = {
+            "lr": lr,
+            "etas": etas,
+            "step_sizes": step_sizes,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def needed(self, group: Group) -> Sequence[str]:
+        """The count of steps, the gradient before, and the sizes."""
+        return "step", "prev", "step_size"
+
+    def init_state(self, p: Tensor, group: Group) -> State:
+        """Sizes start from the learning rate."""
+        return {**super().init_state(p, group), "step_size": full_like(p, float(group["lr"]))}
+
+    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+        """One step for each parameter."""
+        shrink, grow = group["etas"]
+        least, most = group["step_sizes"]
+        for p, _, state in params:
+            counted(p, state)
+        for p, g, state in params:
+            g = gradient(p, g, {**group, "weight_decay": 0.0})
+            turned = g * state["prev"]
+            factor = where(turned > 0, grow, where(turned < 0, shrink, 1.0)).to(p.dtype)
+            size = clamp(state["step_size"] * factor, min=least, max=most)
+            g = where(turned < 0, 0.0, g)
+            p.copy_(p - sign(g) * size)
+            state["prev"].copy_(g)
+            state["step_size"].copy_(size)
