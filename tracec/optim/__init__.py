@@ -1,10 +1,11 @@
 """Optimisers: they change parameters in place, by their gradients."""
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
-from tracec.optim import lr_scheduler, swa_utils
+from tracec.optim import lr_scheduler
 from tracec.optim.adadelta import Adadelta
 from tracec.optim.adafactor import Adafactor
 from tracec.optim.adagrad import Adagrad
@@ -22,11 +23,13 @@ from tracec.optim.sgd import SGD
 
 __all__ = [
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "SGD", "lr_scheduler", "swa_utils",
+    "RAdam", "RMSprop", "Rprop", "SGD", "lr_scheduler",
 ]  # fmt: skip
 
 
 if not TYPE_CHECKING:
 
     def __getattr__(name):
+        if name == "swa_utils":  # which needs modules, and most programs do not need it
+            return importlib.import_module("tracec.optim.swa_utils")
         raise name_missing(sys.modules[__name__], name)

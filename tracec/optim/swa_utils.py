@@ -10,7 +10,7 @@ from typing import Any
 from tracec.errors import ArgumentError
 from tracec.functions import tensor
 from tracec.nn.module import Module
-from tracec.nn.normalization import _BatchNorm
+from tracec.nn.batchnorm import _BatchNorm
 from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each
 from tracec.optim.optimizer import Optimizer
 from tracec.record.tape import no_grad
