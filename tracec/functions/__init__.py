@@ -424,10 +424,18 @@ from tracec.functions.softmax import (
     softmax,
     softmin,
 )
+from tracec.functions.spectral import istft, stft
 from tracec.functions.unpooling import (
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
+)
+from tracec.functions.windows import (
+    bartlett_window,
+    blackman_window,
+    hamming_window,
+    hann_window,
+    kaiser_window,
 )
 
 __all__ = [
@@ -438,6 +446,8 @@ __all__ = [
     # complex
     "complex", "polar", "real", "imag", "conj", "conj_physical", "resolve_conj", "resolve_neg", "is_conj", "is_neg",
     "is_complex", "isreal", "angle", "sgn", "adjoint", "view_as_real", "view_as_complex",
+    # signals
+    "stft", "istft", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
     # random
     "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "normal",
     "multinomial", "uniform_", "normal_", "log_normal_", "cauchy_", "exponential_", "geometric_", "bernoulli_",

@@ -1,0 +1,3 @@
+"""Signal processing: window functions."""
+
+from tracec.signal import windows as windows
