@@ -170,6 +170,9 @@ from tracec.functions.dropout import (
 from tracec.functions.einsum import (
     einsum,
 )
+from tracec.functions.embedding import (
+    embedding,
+)
 from tracec.functions.filled import (
     empty,
     empty_like,
@@ -186,7 +189,6 @@ from tracec.functions.indexing import (
     argsort,
     argwhere,
     bincount,
-    embedding,
     gather,
     index_add,
     index_copy,

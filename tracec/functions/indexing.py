@@ -349,31 +349,3 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     zero = ops.full(0, (count,), dtype, str(input.device))
     one = ops.full(1, tuple(input.shape), dtype, str(input.device)) if weights is None else weights
     return scatter_add(zero, 0, input, one) if input.numel() else zero
-
-
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None) -> Tensor:
-    """Rows of a table.
-
-    Args:
-        input: Row numbers, integers.
-        weight: The table, shape ``(rows, width)``.
-        padding_idx: A row that no gradient goes to.
-        max_norm: Not supported; must be None.
-
-    Returns:
-        Shape ``(*input.shape, width)``.
-
-    Raises:
-        AxisError: a row number is out of range.
-    """
-    check_tensor("embedding", weight, "weight")
-    if max_norm is not None:
-        fail(ArgumentError, "embedding: max_norm is not supported", "call renorm on the weight under no_grad()")
-    if weight.ndim != 2:
-        fail(ShapeError, f"embedding: weight has shape {tuple(weight.shape)}", "it is (rows, width)")
-    check_positions("embedding", input, weight.shape[0], 0)
-    rows = ops.index(weight, input, axes=(0,))
-    if padding_idx is None:
-        return rows
-    padding = padding_idx % weight.shape[0]
-    return ops.where(reshaped(ops.eq(input, padding), (*tuple(input.shape), 1)), rows.detach(), rows)

@@ -9,6 +9,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
+from tracec.functions.convolution import linear
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
@@ -110,6 +111,55 @@ def nll_loss(
     check_choice("nll_loss", "reduction", reduction, _REDUCTIONS)
     _check_weight("nll_loss", input, weight)
     return _against_classes("nll_loss", input, target, weight, ignore_index, reduction, 0.0)
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """The cross entropy of what a linear layer gives.
+
+    Args:
+        input: Shape ``(N, in)`` or ``(in,)``, floating.
+        linear_weight: Shape ``(C, in)``, or ``(C, d1, ..., in)``.
+        target: As of `cross_entropy` for logits of shape ``(N, C, d1, ...)``.
+        linear_bias: Shape ``(C,)``, or ``(C, d1, ...)``.
+        weight: Weight of each class, shape ``(C,)``.
+        reduction: ``mean``, ``sum`` or ``none``.
+        ignore_index: A class that adds nothing; -100 if None.
+        label_smoothing: Share of the target that is spread over all classes, from 0 to 1.
+        options: Taken as in PyTorch, where it says in which pieces to compute; here the compiler fuses what it can.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+    """
+    check_floating("linear_cross_entropy", input)
+    check_floating("linear_cross_entropy", linear_weight, "linear_weight")
+    shape, rows = tuple(linear_weight.shape), tuple(input.shape)
+    bias = shape[:-1] if linear_bias is None else tuple(linear_bias.shape)
+    if len(rows) not in (1, 2) or len(shape) < 1 + len(rows[:1]) or rows[-1] != shape[-1] or bias != shape[:-1]:
+        fail(
+            ShapeError,
+            f"linear_cross_entropy: input of shape {rows}, linear_weight of {shape}, linear_bias of {bias}",
+            "they are (N, in), (C, ..., in) and (C, ...)",
+        )
+    if len(shape) > 2 and len(rows) == 1:
+        fail(ShapeError, f"linear_cross_entropy: input of shape {rows} has no batch", "weights of more axes need one")
+    wide = reshaped(linear_weight, (math.prod(shape[:-1]), shape[-1]))
+    flat = None if linear_bias is None else reshaped(linear_bias, (wide.shape[0],))
+    logits = reshaped(linear(input, wide, flat), (*rows[:-1], *shape[:-1]))
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(
+        logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
+    )
 
 
 def _class_axis(x: Tensor) -> int:

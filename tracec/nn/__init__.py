@@ -35,6 +35,7 @@ from tracec.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from tracec.nn.adaptive import AdaptiveLogSoftmaxWithLoss, LinearCrossEntropyLoss
 from tracec.nn.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -49,7 +50,8 @@ from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, Paramete
 from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
 from tracec.nn.distance import CosineSimilarity, PairwiseDistance
 from tracec.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from tracec.nn.linear import Bilinear, Embedding, Flatten, Identity, Linear, Unflatten
+from tracec.nn.embedding import Embedding, EmbeddingBag
+from tracec.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from tracec.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -136,7 +138,7 @@ __all__ = [
     # containers
     "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict",
     # linear
-    "Identity", "Linear", "Bilinear", "Flatten", "Unflatten", "Embedding",
+    "Identity", "Linear", "Bilinear", "Flatten", "Unflatten", "Embedding", "EmbeddingBag",
     # convolution
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d",
     # normalization
@@ -164,7 +166,8 @@ __all__ = [
     "TransformerEncoderLayer",
     # loss
     "CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
-    "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss", "CTCLoss",
+    "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss", "CTCLoss", "LinearCrossEntropyLoss",
+    "AdaptiveLogSoftmaxWithLoss",
     # distance
     "CosineSimilarity", "PairwiseDistance",
     # margin losses

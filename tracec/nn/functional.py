@@ -104,6 +104,12 @@ from tracec.functions.ctc import (
 from tracec.functions.dropout import (
     dropout3d,
 )
+from tracec.functions.embedding import (
+    embedding_bag,
+)
+from tracec.functions.loss import (
+    linear_cross_entropy,
+)
 from tracec.functions.margin_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -131,7 +137,7 @@ from tracec.record.tensor import Tensor
 __all__ = [
     # convolutions and products
     "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "embedding", "linear", "one_hot",
+    "embedding", "embedding_bag", "linear", "one_hot",
     # pooling and padding
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "fractional_max_pool2d", "fractional_max_pool3d",
@@ -152,7 +158,7 @@ __all__ = [
     "mse_loss", "nll_loss", "smooth_l1_loss", "poisson_nll_loss", "gaussian_nll_loss", "hinge_embedding_loss",
     "cosine_embedding_loss", "margin_ranking_loss", "multi_margin_loss", "multilabel_margin_loss",
     "multilabel_soft_margin_loss", "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss",
-    "ctc_loss",
+    "ctc_loss", "linear_cross_entropy",
     # attention
     "scaled_dot_product_attention", "multi_head_attention_forward",
 ]  # fmt: skip

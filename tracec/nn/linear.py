@@ -1,4 +1,4 @@
-"""Linear layers, tables, and layers that only give elements another shape."""
+"""Linear layers, and layers that only give elements another shape."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tracec import functions as F
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentTypeError
 from tracec.ir.dtype import DType
 from tracec.nn import init
 from tracec.nn.module import Module
@@ -99,7 +99,11 @@ class Bilinear(Module):
             self.bias = Parameter(F.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        bound = 1 / math.sqrt(in1_features)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the first values again."""
+        bound = 1 / math.sqrt(self.in1_features)
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 
@@ -134,7 +138,12 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
-        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+        sizes = unflattened_size
+        if not isinstance(sizes, (tuple, list)) or not all(isinstance(n, int) for n in sizes):
+            raise ArgumentTypeError(
+                f"Unflatten: unflattened_size={sizes!r} is no tuple of integers", hint="e.g. Unflatten(1, (2, 3))"
+            )
+        self.dim, self.unflattened_size = dim, tuple(sizes)
 
     def forward(self, input: Tensor) -> Tensor:
         """The input with this axis made several."""
@@ -142,61 +151,3 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
-
-
-class Embedding(Module):
-    """A table whose rows are looked up by number.
-
-    Args:
-        num_embeddings: Number of rows.
-        embedding_dim: Width of a row.
-        padding_idx: A row of zeros at first that gets no gradient.
-        device: Where the table lives.
-        dtype: Its element type.
-
-    Attributes:
-        weight: Shape ``(num_embeddings, embedding_dim)``; normal numbers at first.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        *,
-        device: Any = None,
-        dtype: DType | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ArgumentError(
-                    f"Embedding: padding_idx={padding_idx} is out of range for {num_embeddings} rows",
-                    hint="name one of the rows",
-                )
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
-        self.weight = Parameter(F.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the first values again."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            init.zeros_(self.weight.detach()[self.padding_idx])
-
-    @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """A table of given rows, which are not trained unless ``freeze`` is off."""
-        made = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
-        made.weight = Parameter(embeddings, requires_grad=not freeze)
-        return made
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Integers of any shape to ``(*shape, embedding_dim)``."""
-        return F.embedding(input, self.weight, self.padding_idx)
-
-    def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

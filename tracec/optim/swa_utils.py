@@ -9,8 +9,8 @@ from typing import Any
 
 from tracec.errors import ArgumentError
 from tracec.functions import tensor
-from tracec.nn.module import Module
 from tracec.nn.batchnorm import _BatchNorm
+from tracec.nn.module import Module
 from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each
 from tracec.optim.optimizer import Optimizer
 from tracec.record.tape import no_grad
