@@ -439,6 +439,7 @@ from tracec.functions.windows import (
     hann_window,
     kaiser_window,
 )
+from tracec.record.out import give_out
 
 __all__ = [
     # creation
@@ -519,3 +520,5 @@ __all__ = [
     # attention
     "scaled_dot_product_attention",
 ]  # fmt: skip
+
+give_out(globals())

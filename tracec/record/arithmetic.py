@@ -50,9 +50,6 @@ def _into(op: Operator, a: Any, b: Any, name: str) -> Any:
 class Arithmetic(Cell):
     """Operators of tensors, element by element, broadcasting."""
 
-    # NumPy leaves `array + tensor` to the tensor.
-    __array_ufunc__ = None
-
     def __add__(self, other: Any) -> Tensor:
         return _apply(ops.add, self, other)  # type: ignore[no-any-return]
 
@@ -187,6 +184,9 @@ class Arithmetic(Cell):
 
     def __pos__(self) -> Tensor:
         return self  # type: ignore[return-value]
+
+    # Python 2's names, which old programs call.
+    __div__, __rdiv__, __idiv__ = __truediv__, __rtruediv__, __itruediv__
 
     def __abs__(self) -> Tensor:
         return ops.abs(self)  # type: ignore[no-any-return]

@@ -6,22 +6,28 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from tracec.record.tensor import Tensor
+from tracec.record.turning import turns_into
 from tracec.record.write import writes_into
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAMES = """
-    abs absolute acos acosh add addcdiv addcmul arccos arcsin arctan arctan2 asin asinh atan atan2 atanh
-    bitwise_and bitwise_not bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift ceil clamp clamp_max
-    clamp_min clip cos cosh cumprod cumsum div divide eq erf erfc exp exp2 expm1 fix float_power floor floor_divide
-    fmod frac ge greater greater_equal gt hypot index_add index_copy index_fill index_put le lerp less less_equal
-    log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul
-    multiply nan_to_num ne neg negative not_equal pow put reciprocal relu remainder round rsqrt scatter scatter_add
-    scatter_reduce sgn sigmoid sign sin sinh sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
+    arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip conj_physical copysign cos cosh cumprod cumsum
+    deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmod frac gcd ge
+    greater greater_equal gt heaviside hypot i0 igamma igammac index_add index_copy index_fill index_put index_reduce
+    lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit
+    lt masked_fill masked_scatter mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polygamma pow
+    put rad2deg reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin
+    sinc sinh sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
 """
 
 #: Functions that PyTorch also has as methods that write their result into the tensor, ``name_``.
 IN_PLACE = frozenset(_NAMES.split())
+
+#: Functions that PyTorch also has as methods by which the tensor itself becomes the view, ``name_``.
+TURNING = frozenset(["as_strided", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze"])
 
 #: Every marked function by name.
 METHODS: dict[str, Callable[..., Any]] = {}
@@ -59,5 +65,5 @@ def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     METHODS[name] = function
     if not any(name in c.__dict__ for c in Tensor.__mro__[:-1]):
         setattr(Tensor, name, function)
-    if inplace and not hasattr(Tensor, name + "_"):
-        setattr(Tensor, name + "_", writes_into(name, function))
+    if (inplace or name in TURNING) and not hasattr(Tensor, name + "_"):
+        setattr(Tensor, name + "_", (turns_into if name in TURNING else writes_into)(name, function))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracec import ops
@@ -92,9 +92,40 @@ def _write_one(name: str, out: Any, value: Any) -> Any:
         return copy_into(into, value, name)
 
 
+_NAMES = """
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr all amax amin aminmax angle any arccos arccosh
+    arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort asin asinh atan atan2 atanh baddbmm bernoulli
+    bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm bucketize cat ceil
+    chain_matmul cholesky cholesky_inverse cholesky_solve clamp clamp_max clamp_min clip column_stack complex concat
+    concatenate conj_physical copysign cos cosh cross cummax cummin cumprod cumsum deg2rad det diag diff digamma div
+    divide dot dstack eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac frexp
+    gather gcd ge geqrf ger greater greater_equal gt heaviside histc histogram hstack hypot i0 igamma igammac index_add
+    index_copy index_reduce index_select inner inverse isin isneginf isposinf kron kthvalue lcm ldexp le lerp less
+    less_equal lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not
+    logical_or logical_xor logit logsumexp lt lu_solve lu_unpack masked_select matmul matrix_power max maximum mean
+    median min minimum mm mode msort mul multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile
+    nansum narrow_copy ne neg negative nextafter nonzero norm not_equal nuclear_norm orgqr ormqr outer polar polygamma
+    pow prod qr quantile rad2deg reciprocal remainder renorm round row_stack rsqrt scatter scatter_add scatter_reduce
+    searchsorted sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort sqrt square stack std sub subtract
+    sum svd take take_along_dim tan tanh tensordot topk triangular_solve tril triu true_divide trunc var vdot vstack
+    where xlogy
+"""
+
+#: Functions of PyTorch that take ``out=``; those that make tensors have it among their options.
+OUT = frozenset(_NAMES.split())
+
+
+def give_out(namespace: dict[str, Any], names: Iterable[str] = OUT) -> None:
+    """Let those functions of a module that are named take ``out=``."""
+    for name in names:
+        if name in namespace:
+            namespace[name] = takes_out(namespace[name])
+
+
 def takes_out(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with ``out=`` for a tensor, or tensors, that the result is written into."""
-    if "out" in inspect.signature(function).parameters:
+    own = inspect.signature(function)
+    if "out" in own.parameters:
         return function
     name = function.__name__
 
@@ -104,6 +135,10 @@ def takes_out(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         return write_out(name, out, function(*args, **kwargs))
 
+    extra = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    behind = [p for p in own.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    before = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    _run.__signature__ = own.replace(parameters=[*before, extra, *behind])  # type: ignore[attr-defined]
     return _run
 
 

@@ -290,6 +290,9 @@ def edge_of(x: Cell) -> Any:
         return x._history if x._history is not None else (x if x._requires_grad else None)
     chain = [x]
     while (base := chain[-1]._base) is not None:
+        # A base that was turned since (`squeeze_` and its kind) is a view of what it was, as this one is.
+        while len(base._steps) >= len(chain[-1]._steps) and base._base is not None:
+            base = base._base
         chain.append(base)
     root = chain.pop()
     edge: Any = root._history if root._history is not None else (root if root._requires_grad else None)

@@ -29,6 +29,7 @@ from tracec.record.form import contiguous_format, in_format, preserve_format
 from tracec.record.indexing import Indexing
 from tracec.record.kind import Kind
 from tracec.record.memory import Memory
+from tracec.record.numpy_protocol import NumPy
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
 from tracec.record.write import copy_into
@@ -56,7 +57,7 @@ class Size(tuple[int, ...]):
         return f"tracec.Size({list(self)})"
 
 
-class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind):
+class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy):
     """An n-dimensional array of one element type.
 
     ``Tensor(data)`` makes float32 tensors of nested lists, ``Tensor(2, 3)`` one of these sizes; `tracec.tensor`
@@ -124,6 +125,10 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind):
         if not self._array.ndim:
             raise ArgumentTypeError("iter: iteration over a 0-d tensor", hint="use item()")
         return iter([self[i] for i in range(len(self._array))])
+
+    def __reversed__(self) -> Tensor:
+        """The elements in reverse order along the first axis."""
+        return self.flip(0) if self._array.ndim else self
 
     def __contains__(self, value: Any) -> bool:
         if not isinstance(value, (Tensor, bool, int, float, np.generic)):

@@ -35,13 +35,11 @@ def _at() -> str | None:
     return f"at {line}" if line else None
 
 
-def check_writable(x: Cell, name: str) -> None:
-    """Refuse to write where PyTorch refuses.
+def check_no_leaf(x: Cell, name: str) -> None:
+    """Refuse to change a leaf that requires grad.
 
     Raises:
-        GradientError: the tensor is a leaf that requires grad, or a view of one, and gradients are on.
-        ArgumentError: several elements share their memory, or the memory is read-only.
-        RecordError: the tensor is a copy of what eagerly would be a look at another one.
+        GradientError: the tensor is one, or a view of one, and gradients are on.
     """
     if STATE.grad:
         root = root_of(x)
@@ -52,6 +50,17 @@ def check_writable(x: Cell, name: str) -> None:
                 hint="write under tracec.no_grad(), or into a clone",
                 where=_at(),
             )
+
+
+def check_writable(x: Cell, name: str) -> None:
+    """Refuse to write where PyTorch refuses.
+
+    Raises:
+        GradientError: the tensor is a leaf that requires grad, or a view of one, and gradients are on.
+        ArgumentError: several elements share their memory, or the memory is read-only.
+        RecordError: the tensor is a copy of what eagerly would be a look at another one.
+    """
+    check_no_leaf(x, name)
     if x._storage.copied_from is not None and STATE.recorder is not None:
         raise RecordError(
             f"{name}: a compiled function cannot write into x[i], where i is a tensor of no dimensions",
