@@ -169,7 +169,7 @@ def test_writes_after_going_back_need_no_copy():
     x = tracec.ones(1000, requires_grad=True)
     loss = (x * x).sum()
     loss.backward()
-    assert x.storage.readers
+    assert x._storage.readers
     with tracec.no_grad():
         x -= 0.1 * x.grad
     assert loss.grad_fn.saved is None or not loss.grad_fn.saved
@@ -328,7 +328,7 @@ def test_readers_of_memory_are_forgotten():
     x = tracec.ones(2, requires_grad=True)
     for _ in range(1000):
         x * x
-    assert len(x.storage.readers) < 200
+    assert len(x._storage.readers) < 200
 
 
 def test_modes_as_decorators():

@@ -307,7 +307,7 @@ def test_eager_goes_on_after_a_recording():
     y = recording.results[0].tensor
     y.sum().backward()
     same(x.grad, 2 * x.detach().numpy() * np.exp(x.detach().numpy() ** 2))
-    assert x.storage.node is None
+    assert x._storage.node is None
 
 
 def test_going_back_through_what_ran_before(golden):
