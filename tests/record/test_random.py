@@ -47,7 +47,7 @@ def test_recorded_draws_carry_the_state_on():
         out = fn()
     recording = recorder.finish(out)
     ((storage, at),) = recording.writes
-    assert storage is g.state.storage
+    assert storage is g.state._storage
     values = evaluate(recording.graph, [v.find(()) for v in recording.inputs])
     expected = fn()
     assert (values[recording.results[0].output] == expected[0].numpy()).all()
