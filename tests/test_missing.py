@@ -33,9 +33,9 @@ def test_unknown_names(golden):
     mistakes = {
         "module": lambda T: T.this_name_does_not_exist,
         "near": lambda T: T.sotfmax,
-        "nn": lambda T: T.nn.Liner,
+        "nn": lambda T: T.nn.CrossEntorpyLoss,
         "functional": lambda T: T.nn.functional.cross_entorpy,
-        "optim": lambda T: T.optim.Adamm,
+        "optim": lambda T: T.optim.RMSprp,
         "tensor": lambda T: x.this_name_does_not_exist,
         "tensor near": lambda T: x.sigmiod(),
         "method of PyTorch's": lambda T: x.q_scale(),
