@@ -39,6 +39,7 @@ def test_unknown_names(golden):
         "tensor": lambda T: x.this_name_does_not_exist,
         "tensor near": lambda T: x.sigmiod(),
         "method of PyTorch's": lambda T: x.q_scale(),
+        "function of PyTorch's": lambda T: T.lobpcg,
         "layer": lambda T: net.encodr,
     }
     found = []

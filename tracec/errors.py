@@ -7,6 +7,8 @@ shape is a RuntimeError to a kernel and a ValueError to a loss), a class derives
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -137,9 +139,32 @@ class NameMissingError(TracecError, AttributeError):
         if self.hint is None and self.holder is not None:
             import difflib
 
+            if self.asked in _names_of_pytorch(self.holder):
+                self.message += ", which PyTorch has and tracec does not"
             near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
             self.hint = f"nearest: {', '.join(near)}" if near else "dir() lists the names that there are"
         return super().__str__()
+
+
+def _names_of_pytorch(holder: Any) -> frozenset[str]:
+    """The names that PyTorch has in the module, or on the class, that something of tracec stands for."""
+    place = getattr(holder, "__name__", "").replace("tracec", "torch", 1)
+    if isinstance(holder, type):
+        place = f"torch.{place}"
+    return frozenset(" ".join(lines).split()) if (lines := _sections().get(place)) else frozenset()
+
+
+@cache
+def _sections() -> dict[str, list[str]]:
+    """Names of PyTorch's by where they are: a line at the margin names the place, those below it the names."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in Path(__file__).with_name("pytorch_names.txt").read_text().splitlines():
+        if line[:1].isspace():
+            lines.append(line)
+        else:
+            lines = found[line] = []
+    return found
 
 
 def name_missing(holder: Any, name: str) -> NameMissingError:
