@@ -90,6 +90,10 @@ class GradientError(TracecError, RuntimeError):
     """Differentiation was asked for where there is nothing to differentiate, or no rule for it."""
 
 
+class LinAlgError(TracecError, RuntimeError):
+    """A matrix is singular, or not positive-definite, or a decomposition does not converge."""
+
+
 class VerifyError(TracecError):
     """A graph, kernel or plan breaks an invariant of the IR; a bug in tracec, not in the program."""
 

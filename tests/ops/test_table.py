@@ -97,8 +97,15 @@ def draw(sample, name, dtypes=None, which=0):
             values = rng.random(arg.shape) < 0.5
         else:
             values = rng.integers(int(arg.low), int(arg.high), arg.shape)
-        arrays.append(np.asarray(values).astype(dtype.numpy))
+        if arg.diagonal:
+            values = values + arg.diagonal * np.eye(arg.shape[-1])
+        arrays.append(along(arg, np.asarray(values)).astype(dtype.numpy))
     return arrays
+
+
+def along(arg, values):
+    """The nearest values that the operand may have, or the nearest direction that it may go."""
+    return (values + np.swapaxes(values, -2, -1)) / 2 if arg.symmetric else values
 
 
 def graph_of(op, sample, dtypes=None):
@@ -187,6 +194,7 @@ def test_vjp_is_the_slope(op, sample):
     for i, grad in zip(wrt, grads, strict=True):
         assert (grad.shape, grad.dtype) == (arrays[i].shape, arrays[i].dtype)
         for direction in directions(arrays[i], rng):
+            direction = along(sample.args[i], direction)
             (slope,) = central_difference(lambda xs: [eager(op, sample, xs)], arrays, i, direction)
             np.testing.assert_allclose(paired(grad, direction), paired(ct, slope), rtol=1e-5, atol=1e-7)
 
@@ -200,7 +208,7 @@ def test_jvp_is_the_transpose_of_vjp(op, sample):
     gradients = evaluate(vjp(graph, floating), [*arrays, ct])[1:]
     # Each operand moves alone, then all together.
     for wrt in [[i] for i in floating] + [floating]:
-        moves = [like(rng, graph.inputs[i]) for i in wrt]
+        moves = [along(sample.args[i], like(rng, graph.inputs[i])) for i in wrt]
         moved = evaluate(jvp(graph, wrt), [*arrays, *moves])[1]
         assert type_of(moved) == out.type
         forward = paired(ct, moved)
@@ -217,7 +225,7 @@ def test_the_gradient_has_a_gradient(op, sample):
     gradient = Graph(gradient.inputs, gradient.outputs[1:])
     given = [*arrays, like(rng, out, 0.5, 1.5)]
     for i in wrt:
-        direction = like(rng, graph.inputs[i])
+        direction = along(sample.args[i], like(rng, graph.inputs[i]))
         moved = evaluate(jvp(gradient, [i]), [*given, direction])[len(wrt) :]
         slopes = central_difference(lambda xs: evaluate(gradient, xs), given, i, direction)
         for found, expected in zip(moved, slopes, strict=True):

@@ -152,6 +152,19 @@ from tracec.functions.creation import (
     scalar_tensor,
     tensor,
 )
+from tracec.functions.decomposition import (
+    cholesky,
+    cholesky_inverse,
+    cholesky_solve,
+    geqrf,
+    lu,
+    lu_solve,
+    lu_unpack,
+    orgqr,
+    ormqr,
+    qr,
+    svd,
+)
 from tracec.functions.diagonals import (
     block_diag,
     diag,
@@ -209,6 +222,15 @@ from tracec.functions.indexing import (
     tril,
     triu,
 )
+from tracec.functions.inverses import (
+    det,
+    inverse,
+    logdet,
+    matrix_exp,
+    matrix_power,
+    pinverse,
+    slogdet,
+)
 from tracec.functions.joining import (
     cat,
     chunk,
@@ -246,6 +268,10 @@ from tracec.functions.loss import (
     cross_entropy,
     nll_loss,
     one_hot,
+)
+from tracec.functions.lowrank import (
+    pca_lowrank,
+    svd_lowrank,
 )
 from tracec.functions.norm import (
     batch_norm,
@@ -426,6 +452,9 @@ from tracec.functions.softmax import (
     softmax,
     softmin,
 )
+from tracec.functions.solving import (
+    triangular_solve,
+)
 from tracec.functions.spectral import istft, stft
 from tracec.functions.unpooling import (
     max_unpool1d,
@@ -491,6 +520,11 @@ __all__ = [
     "tensordot", "kron", "cross", "chain_matmul",
     # diagonals
     "diagonal", "diag", "diag_embed", "trace", "block_diag", "vander",
+    # decomposition
+    "cholesky", "cholesky_inverse", "cholesky_solve", "qr", "geqrf", "orgqr", "ormqr", "lu", "lu_solve", "lu_unpack",
+    "svd", "svd_lowrank", "pca_lowrank",
+    # solving
+    "det", "slogdet", "logdet", "inverse", "pinverse", "matrix_exp", "matrix_power", "triangular_solve",
     # correlation
     "cov", "corrcoef",
     # norms

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError, TracecError
+from tracec.ir import dtype as dt
 from tracec.ir import types
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
@@ -189,3 +190,30 @@ def table(values: Any, dtype: DType, like: Tensor) -> Tensor:
         like: Where this tensor is, they are.
     """
     return of_numbers(to_device(np.ascontiguousarray(values, dtype.numpy), like.device))
+
+
+def identity(like: Tensor, size: int | None = None) -> Tensor:
+    """Identity matrices with the leading axes, dtype and device of a stack of square ones, or of another size."""
+    n = like.shape[-1] if size is None else size
+    i, j = iota((n, 1), 0, dt.int64, like), iota((1, n), 1, dt.int64, like)
+    return expanded(cast(ops.eq(i, j), like.dtype), (*like.shape[:-2], n, n))
+
+
+def broadcast_matrices(name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Square matrices and right-hand sides, with their leading axes broadcast.
+
+    Raises:
+        ShapeError: the leading axes do not broadcast, or the matrices and the right-hand sides differ in rows.
+    """
+    if a.shape[-1] != b.shape[-2]:
+        fail(
+            ShapeError,
+            f"{name}: Incompatible shapes of A and B for the equation AX = B ({a.shape[-2]}x{a.shape[-1]} and "
+            f"{b.shape[-2]}x{b.shape[-1]})",
+            "a right-hand side has as many rows as the matrix",
+        )
+    try:
+        lead = types.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+    except TracecError as error:
+        fail(ShapeError, f"{name}: leading axes: {error.message}", "leading axes broadcast")
+    return expanded(a, (*lead, *a.shape[-2:])), expanded(b, (*lead, *b.shape[-2:]))

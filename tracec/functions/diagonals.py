@@ -140,8 +140,7 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
         fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")
     if N is not None and N <= 1:
         fail(ArgumentError, f"linalg.vander: N must be greater than 1, {N} given", "give the number of columns")
-    if not x.ndim:
-        fail(ShapeError, "linalg.vander: x has no axes", "the last axis holds a vector")
+    x = x if x.ndim else reshaped(x, (1,))
     return _powers(x, x.shape[-1] if N is None else N)
 
 

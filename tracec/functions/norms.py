@@ -19,6 +19,7 @@ from tracec.functions.common import (
     one_axis,
     reshaped,
 )
+from tracec.functions.decomposition import svdvals
 from tracec.functions.linalg import matmul
 from tracec.functions.ranges import triu_indices
 from tracec.ir import dtype as dt
@@ -31,12 +32,12 @@ Axes = int | Sequence[int] | None
 
 
 def vector_norm(
-    x: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The norm of vectors along some axes, or of all elements.
 
     Args:
-        x: Floating.
+        input: Floating.
         ord: Power; ``inf`` for the largest absolute value, ``-inf`` for the smallest, 0 for the number of nonzero
             elements.
         dim: Axes; the elements along all of them are one vector.
@@ -44,19 +45,19 @@ def vector_norm(
         dtype: Cast to this first.
 
     Returns:
-        Norms in x's dtype, or in ``dtype``; 16-bit floats are summed in float32. Where a norm is not
+        Norms in input's dtype, or in ``dtype``; 16-bit floats are summed in float32. Where a norm is not
         differentiable, the gradient is a subgradient: zero at a vector of zeros, say.
 
     Raises:
-        DTypeError: x is not floating, or ``dtype`` is narrower.
+        DTypeError: input is not floating, or ``dtype`` is narrower.
         AxisError: the largest or the smallest element of nothing.
     """
     name = "linalg.vector_norm"
-    check_floating(name, x, "x")
+    check_floating(name, input, "x")
     if isinstance(ord, bool) or not isinstance(ord, (int, float)):
         fail(ArgumentTypeError, f"{name}: ord must be a number, {type(ord).__name__} given", "matrix_norm takes names")
-    _check_wider(name, x, dtype)
-    return _norm(name, cast(x, dtype), float(ord), many_axes(name, dim, x.ndim), keepdim)
+    _check_wider(name, input, dtype)
+    return _norm(name, cast(input, dtype), float(ord), many_axes(name, dim, input.ndim), keepdim)
 
 
 def _check_wider(name: str, x: Tensor, dtype: DType | None) -> None:
@@ -108,7 +109,7 @@ def _root(x: Tensor, power: float) -> Tensor:
 
 
 def matrix_norm(
-    A: Tensor,
+    input: Tensor,
     ord: float | str = "fro",
     dim: Sequence[int] = (-2, -1),
     keepdim: bool = False,
@@ -118,7 +119,7 @@ def matrix_norm(
     """The norm of matrices.
 
     Args:
-        A: Floating; at least two axes.
+        input: Floating; at least two axes.
         ord: ``"fro"``, the root of the sum of squares; ``"nuc"``, the sum of the singular values; 2 and -2, the
             largest and smallest of them; 1 and -1, the largest and smallest sum of the absolute values of a column;
             ``inf`` and ``-inf``, of a row.
@@ -128,24 +129,32 @@ def matrix_norm(
 
     Raises:
         ArgumentError: an order that is none of these.
-        ShapeError: A holds no matrices, or ``dim`` does not name two axes.
+        ShapeError: input holds no matrices, or ``dim`` does not name two axes.
     """
     name = "linalg.matrix_norm"
-    check_floating(name, A, "A")
-    if A.ndim < 2:
-        fail(ShapeError, f"{name}: A of shape {tuple(A.shape)} is no matrix", "give at least 2 dimensions")
+    check_floating(name, input, "A")
+    if input.ndim < 2:
+        fail(ShapeError, f"{name}: input of shape {tuple(input.shape)} is no matrix", "give at least 2 dimensions")
     if isinstance(dim, int) or len(dim) != 2:
         fail(ArgumentError, f"{name}: dim must be a 2-tuple, {dim} given", "name the two axes of the matrices")
-    rows, columns = (one_axis(name, d, A.ndim) for d in dim)
+    rows, columns = (one_axis(name, d, input.ndim) for d in dim)
     if rows == columns:
         fail(ArgumentError, f"{name}: dim={tuple(dim)} names an axis twice", "name two axes")
-    _check_wider(name, A, dtype)
-    x = cast(A, dtype)
+    _check_wider(name, input, dtype)
+    x = cast(input, dtype)
     if ord == "fro":
         return _norm(name, x, 2.0, tuple(sorted((rows, columns))), keepdim)
     if isinstance(ord, (int, float)) and abs(ord) in (1, math.inf):
         return _largest_line(name, x, ord, rows, columns, keepdim)
-    fail(ArgumentError, f"{name}: ord={ord!r} is no norm of matrices", "use 'fro', 'nuc', inf, 1, 2, or a negative")
+    if ord not in ("nuc", 2, -2):
+        fail(ArgumentError, f"{name}: ord={ord!r} is no norm of matrices", "use 'fro', 'nuc', inf, 1, 2, or a negative")
+    rest = tuple(a for a in range(x.ndim) if a not in (rows, columns))
+    s = svdvals(ops.transpose(x, perm=(*rest, rows, columns)))
+    last = (s.ndim - 1,)
+    if ord == 2 and not s.shape[-1]:
+        s = ops.pad(s, low=(0,) * s.ndim, high=(*(0,) * last[0], 1), value=0.0)
+    found = ops.sum(s, axes=last, keepdims=False) if ord == "nuc" else (ops.max if ord == 2 else ops.min)(s, axes=last)
+    return reshaped(found, tuple(1 if a in (rows, columns) else n for a, n in enumerate(x.shape))) if keepdim else found
 
 
 def _largest_line(name: str, x: Tensor, ord: float, rows: int, columns: int, keepdim: bool) -> Tensor:
@@ -162,7 +171,7 @@ def _without(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def linalg_norm(
-    A: Tensor,
+    input: Tensor,
     ord: float | str | None = None,
     dim: Axes = None,
     keepdim: bool = False,
@@ -172,27 +181,27 @@ def linalg_norm(
     """A norm of vectors or of matrices.
 
     Args:
-        A: Floating.
+        input: Floating.
         ord: As in `vector_norm` or `matrix_norm`; None for the root of the sum of squares.
-        dim: One axis, along which there are vectors, or two, which hold matrices; left out, A is one vector or
+        dim: One axis, along which there are vectors, or two, which hold matrices; left out, input is one vector or
             matrix, or, with no ``ord`` either, all of its elements are one vector.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.
     """
-    check_floating("linalg.norm", A, "A")
+    check_floating("linalg.norm", input, "A")
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     if dim is None:
-        if A.ndim not in (1, 2):
+        if input.ndim not in (1, 2):
             fail(
                 ShapeError,
-                f"linalg.norm: with ord={ord!r} and no dim, A is a vector or a matrix, not of shape {tuple(A.shape)}",
+                f"linalg.norm: ord={ord!r} and no dim for input of shape {tuple(input.shape)}, no vector or matrix",
                 "name the axes",
             )
-        dim = tuple(range(A.ndim))
+        dim = tuple(range(input.ndim))
     if isinstance(dim, int) or len(dim) == 1:
-        return vector_norm(A, ord, dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
-    return matrix_norm(A, ord, dim, keepdim, dtype=dtype)
+        return vector_norm(input, ord, dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
+    return matrix_norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 @tensor_method

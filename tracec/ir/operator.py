@@ -46,6 +46,9 @@ class Arg:
         low: Smallest value.
         high: Largest value (exclusive for integers).
         distinct: Draw values that keep a distance from each other, so that order does not hang on rounding.
+        diagonal: Added to the diagonals of matrices: keeps them far from singular ones.
+        symmetric: Draw symmetric matrices: the operator reads one triangle, and its derivatives are those along
+            symmetric changes.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +56,8 @@ class Arg:
     low: float = -2.0
     high: float = 2.0
     distinct: bool = False
+    diagonal: float = 0.0
+    symmetric: bool = False
 
 
 @dataclass(frozen=True, slots=True)

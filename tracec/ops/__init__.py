@@ -37,6 +37,18 @@ from tracec.ops.elementwise import (
     tanh,
     trunc,
 )
+from tracec.ops.equations import (
+    cofactors,
+    det,
+    inv,
+    matrix_exp,
+    order_of_rows,
+    pinv,
+    slogdet,
+    solve,
+    triangular_solve,
+)
+from tracec.ops.factorization import cholesky, full_qr, geqrf, lu, qr
 from tracec.ops.fft import fft, irfft, rfft
 from tracec.ops.indexing import index, index_put, iota
 from tracec.ops.logic import (
@@ -59,6 +71,7 @@ from tracec.ops.logic import (
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
 from tracec.ops.scan import argsort, cumsum
+from tracec.ops.spectral import eigh, eigvalsh, svd, svdvals
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 from tracec.ops.window import fold, windows
 
@@ -82,6 +95,9 @@ __all__ = [
     "concatenate", "expand", "flip", "fold", "pad", "reshape", "slice", "transpose", "windows",
     # contractions
     "conv", "conv_input_grad", "conv_weight_grad", "dot",
+    # linear algebra
+    "cholesky", "cofactors", "det", "eigh", "eigvalsh", "full_qr", "geqrf", "inv", "lu", "matrix_exp", "order_of_rows",
+    "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "triangular_solve",
     # indexing, scans, random numbers
     "argsort", "cumsum", "index", "index_put", "iota", "random_bits",
 ]  # fmt: skip

@@ -1,0 +1,544 @@
+"""Factors of matrices: Cholesky, QR, LU, eigenvalues and singular values, under PyTorch's older and newer names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tracec import ops
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.common import (
+    broadcast_matrices,
+    cast,
+    check_choice,
+    check_floating,
+    check_tensor,
+    expanded,
+    fail,
+    filled,
+    identity,
+    reshaped,
+    sliced,
+)
+from tracec.functions.diagonals import diagonal
+from tracec.functions.indexing import tril, triu
+from tracec.functions.linalg import matmul
+from tracec.ir import dtype as dt
+from tracec.ops import matrices
+from tracec.ops.factorization import lu_shapes, permutation
+from tracec.ops.spectral import svd_shapes
+from tracec.record.method import tensor_method
+from tracec.record.tensor import Tensor
+
+
+class CholeskyEx(NamedTuple):
+    """The factor, and the order of the first leading minor that is not positive-definite; 0 if all are."""
+
+    L: Tensor
+    info: Tensor
+
+
+class QR(NamedTuple):
+    """A matrix with orthonormal columns, and an upper triangle."""
+
+    Q: Tensor
+    R: Tensor
+
+
+class SVD(NamedTuple):
+    """Left singular vectors, singular values, and right singular vectors as rows."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class OldSVD(NamedTuple):
+    """Left singular vectors, singular values, and right singular vectors as columns."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+class Eigh(NamedTuple):
+    """Eigenvalues, rising, and eigenvectors as columns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class Geqrf(NamedTuple):
+    """R with Householder's vectors below its diagonal, and their factors."""
+
+    a: Tensor
+    tau: Tensor
+
+
+class LUFactor(NamedTuple):
+    """L and U in one matrix, and the row that each row was exchanged with, counted from 1."""
+
+    LU: Tensor
+    pivots: Tensor
+
+
+class LUFactorEx(NamedTuple):
+    """L and U in one matrix, pivots, and which element of U's diagonal is the first zero; 0 if none is."""
+
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class PLU(NamedTuple):
+    """A permutation of rows, a lower triangle with ones on its diagonal, and an upper triangle."""
+
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+def check_matrix(name: str, x: Tensor, what: str = "A", square: bool = False) -> None:
+    """Refuse what is no stack of matrices of float32 or float64.
+
+    Raises:
+        DTypeError: the elements are no floats, or 16-bit ones, for which there are no routines.
+        ShapeError: there are fewer than two axes, or the matrices should be square and are not.
+    """
+    check_floating(name, x, what)
+    if x.dtype.itemsize == 2:
+        fail(DTypeError, f"{name}: low precision dtypes are not supported, {what} is {x.dtype.name}", "cast it first")
+    if x.ndim < 2:
+        fail(ShapeError, f"{name}: {what} of shape {tuple(x.shape)} is no matrix", "give at least 2 dimensions")
+    if square and x.shape[-1] != x.shape[-2]:
+        fail(
+            ShapeError,
+            f"{name}: {what} must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices",
+            "lstsq and pinv take others",
+        )
+
+
+def check_same_dtype(name: str, a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse operands of two dtypes."""
+    check_tensor(name, b, second)
+    if a.dtype is not b.dtype:
+        fail(
+            DTypeError,
+            f"{name}: {first} is {a.dtype.name}, {second} is {b.dtype.name}",
+            "cast one to the other's dtype",
+        )
+
+
+# Cholesky ----------------------------------------------------------------------------------------------
+
+
+@tensor_method
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """The triangle L with ``L @ L.mT`` the input, or with ``upper`` U with ``U.mT @ U``; see `linalg_cholesky`."""
+    return _cholesky("cholesky", input, upper, checked_by="cholesky")
+
+
+def linalg_cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
+    """The triangle L with ``L @ L.mT == input``, or with ``upper`` U with ``U.mT @ U == input``.
+
+    Args:
+        input: Symmetric positive-definite, shape ``(..., n, n)``, float32 or float64. One triangle is read, the lower
+            one unless ``upper``; the gradient is that along symmetric changes.
+        upper: Which triangle.
+
+    Raises:
+        LinAlgError: a matrix is not positive-definite.
+    """
+    return _cholesky("linalg.cholesky", input, upper, checked_by="linalg.cholesky")
+
+
+def cholesky_ex(input: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
+    """As `linalg_cholesky`, but tells which matrices are not positive-definite.
+
+    Returns:
+        The factors, NaN from where a matrix is not positive-definite, and for each matrix the order of the first
+        leading minor that is not, int32; 0 if all are.
+
+    Raises:
+        LinAlgError: a matrix is not positive-definite, and ``check_errors`` is set.
+    """
+    name = "linalg.cholesky_ex"
+    found = _cholesky(name, input, upper, checked_by=name if check_errors else "")
+    positive = ops.gt(diagonal(found.detach(), 0, -2, -1), 0.0)
+    return CholeskyEx(found, _first(ops.logical_not(positive)))
+
+
+def _cholesky(name: str, a: Tensor, upper: bool, checked_by: str) -> Tensor:
+    check_matrix(name, a, square=True)
+    found: Tensor = ops.cholesky(a.mT if upper else a, checked_by=checked_by)
+    return found.mT if upper else found
+
+
+def _first(found: Tensor) -> Tensor:
+    """Where the first true element stands along the last axis, counted from 1; 0 where none is. int32."""
+    n = found.shape[-1]
+    if not n:
+        return filled(0, found, tuple(found.shape[:-1]), dt.int32)
+    axis = found.ndim - 1
+    at = ops.argmax(cast(found, dt.int32), axis=axis, keepdims=False)
+    some = ops.max(cast(found, dt.int32), axes=(axis,))
+    return cast(ops.mul(ops.add(at, 1), some), dt.int32)
+
+
+@tensor_method
+def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of the matrix whose Cholesky factor is given.
+
+    Raises:
+        LinAlgError: the factor has a zero on its diagonal.
+    """
+    name = "cholesky_inverse"
+    check_matrix(name, input, "input", square=True)
+    one = identity(input)
+    half = ops.triangular_solve(input, one, upper=upper, checked_by=name)
+    return matmul(half, half.mT) if upper else matmul(half.mT, half)
+
+
+@tensor_method
+def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
+    """X with ``A @ X == input``, where A is the matrix whose Cholesky factor is ``input2``; leading axes broadcast."""
+    name = "cholesky_solve"
+    check_matrix(name, input, "input")
+    check_matrix(name, input2, "input2", square=True)
+    check_same_dtype(name, input, input2, "input", "input2")
+    factor, b = broadcast_matrices(name, input2, input)
+    first, second = (factor.mT, factor) if upper else (factor, factor.mT)
+    return ops.triangular_solve(second, ops.triangular_solve(first, b, upper=False), upper=True)
+
+
+# QR ----------------------------------------------------------------------------------------------------
+
+
+@tensor_method
+def qr(input: Tensor, some: bool = True) -> QR:
+    """`linalg_qr`; ``some=False`` is its ``mode="complete"``."""
+    return _qr("qr", input, "reduced" if some else "complete")
+
+
+def linalg_qr(A: Tensor, mode: str = "reduced") -> QR:
+    """Q with orthonormal columns, and an upper triangle R, with ``Q @ R == A``.
+
+    Args:
+        A: Shape ``(..., m, n)``, float32 or float64.
+        mode: ``reduced``: Q is m by k and R k by n, k the smaller of m and n. ``complete``: Q is m by m and R m by n;
+            it has no gradient where m > n. ``r``: Q is empty.
+    """
+    check_choice("linalg.qr", "mode", mode, ("reduced", "complete", "r"))
+    return _qr("linalg.qr", A, mode)
+
+
+def _qr(name: str, a: Tensor, mode: str) -> QR:
+    check_matrix(name, a)
+    m, n = a.shape[-2:]
+    if mode == "complete" and m > n:
+        q, r = matrices.unpack(ops.full_qr(a), ((m, m), (m, n)))
+        return QR(q, r)
+    # The columns beyond the first m have no part in Q.
+    square = sliced(a, a.ndim - 1, 0, min(m, n))
+    q, r = matrices.unpack(ops.qr(square), ((m, min(m, n)), (min(m, n), min(m, n))))
+    if n > m:
+        r = ops.concatenate(r, matmul(q.mT, sliced(a, a.ndim - 1, m, n)), axis=a.ndim - 1)
+    return QR(filled(0.0, a, (0,)) if mode == "r" else q, r)
+
+
+@tensor_method
+def geqrf(input: Tensor) -> Geqrf:
+    """QR in LAPACK's form, which `householder_product` and `ormqr` take; it has no gradient."""
+    check_matrix("geqrf", input, "input")
+    m, n = input.shape[-2:]
+    return Geqrf(*matrices.unpack(ops.geqrf(input), ((m, n), (min(m, n),))))
+
+
+def householder_product(input: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of the product of Householder's reflections ``I - tau[i] v[i] v[i]ᵀ``.
+
+    Args:
+        input: Shape ``(..., m, n)``, m no less than n; v[i] is column i below the diagonal, with 1 on it and 0 above.
+        tau: Shape ``(..., k)``, k no more than n.
+    """
+    name = "linalg.householder_product"
+    _check_reflections(name, input, tau)
+    return sliced(
+        _reflected(input, tau, identity(input, input.shape[-2]), transpose=False), input.ndim - 1, 0, input.shape[-1]
+    )
+
+
+@tensor_method
+def orgqr(input: Tensor, input2: Tensor) -> Tensor:
+    """`householder_product`, by LAPACK's name."""
+    return householder_product(input, input2)
+
+
+@tensor_method
+def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+    """The product of Householder's reflections, as of `geqrf`, times ``input3``, or that times the product.
+
+    Args:
+        input: Shape ``(..., m, k)``: the reflections' vectors below the diagonal.
+        input2: Their factors, shape ``(..., k)``.
+        input3: Shape ``(..., m, n)``, or ``(..., n, m)`` where not ``left``.
+        left: Whether the product stands on the left.
+        transpose: Transpose the product.
+    """
+    name = "ormqr"
+    _check_reflections(name, input, input2)
+    check_matrix(name, input3, "input3")
+    check_same_dtype(name, input, input3, "input", "input3")
+    other = input3 if left else input3.mT
+    if other.shape[-2] != input.shape[-2] or other.shape[:-2] != input.shape[:-2]:
+        fail(
+            ShapeError,
+            f"{name}: input of shape {tuple(input.shape)} and input3 of shape {tuple(input3.shape)}, left={left}",
+            "the side of input3 that is multiplied has as many rows as input, and the leading axes are equal",
+        )
+    found = _reflected(input, input2, other, transpose if left else not transpose)
+    return found if left else found.mT
+
+
+def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
+    check_matrix(name, a, "input")
+    check_same_dtype(name, a, tau, "input", "tau")
+    m, n = a.shape[-2:]
+    if m < n and name != "ormqr":
+        fail(ShapeError, f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]", "it is tall")
+    if not tau.ndim or tau.shape[-1] > n or tau.shape[:-1] != a.shape[:-2]:
+        fail(
+            ShapeError,
+            f"{name}: tau of shape {tuple(tau.shape)} for input of shape {tuple(a.shape)}",
+            "one factor for each column, or for fewer, and the leading axes are equal",
+        )
+
+
+def _reflected(a: Tensor, tau: Tensor, x: Tensor, transpose: bool) -> Tensor:
+    """The product of reflections times x: ``x - V T Vᵀ x``, with T as a triangular inverse.
+
+    Source: Joffrain et al., "Accumulating Householder Transformations, Revisited", 2006, section 3.
+    """
+    k = tau.shape[-1]
+    low = tril(sliced(a, a.ndim - 1, 0, k), -1)
+    v = ops.add(low, expanded(_wide_identity(low), tuple(low.shape)))
+    factor = reshaped(tau, (*tau.shape, 1))
+    inside = ops.mul(factor, triu(matmul(v.mT, v), 1))
+    scale = matrices.diagonal_matrix(tau)
+    if transpose:
+        # Tᵀ = D (I + D S)⁻ᵀ
+        seen = ops.triangular_solve(inside.mT, matmul(v.mT, x), upper=False, unit=True)
+        return ops.sub(x, matmul(v, matmul(scale, seen)))
+    seen = ops.triangular_solve(inside, matmul(scale, matmul(v.mT, x)), upper=True, unit=True)
+    return ops.sub(x, matmul(v, seen))
+
+
+def _wide_identity(x: Tensor) -> Tensor:
+    m, k = x.shape[-2:]
+    one = identity(filled(0.0, x, (min(m, k), min(m, k))))
+    return ops.pad(one, low=(0, 0), high=(m - min(m, k), k - min(m, k)), value=0.0)
+
+
+# LU ----------------------------------------------------------------------------------------------------
+
+
+def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
+    """L and U of ``A == P @ L @ U`` in one matrix, and the rows that were exchanged.
+
+    Args:
+        A: Shape ``(..., m, n)``, float32 or float64.
+        pivot: Exchange rows, so that the largest element of each column divides it.
+
+    Raises:
+        LinAlgError: U has a zero on its diagonal, so that nothing can be solved with it.
+    """
+    name = "linalg.lu_factor"
+    return LUFactor(*_lu(name, A, pivot, checked_by=name)[:2])
+
+
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
+    """As `lu_factor`, but tells which matrices have a zero on U's diagonal, and raises only with ``check_errors``."""
+    name = "linalg.lu_factor_ex"
+    found, pivots, _ = _lu(name, A, pivot, checked_by=name if check_errors else "")
+    return LUFactorEx(found, pivots, lu_info(found))
+
+
+def linalg_lu(A: Tensor, *, pivot: bool = True) -> PLU:
+    """A permutation P, L with ones on its diagonal, and U, with ``P @ L @ U == A``; P is empty without ``pivot``."""
+    found, _, order = _lu("linalg.lu", A, pivot, checked_by="")
+    lower, upper = _triangles(found)
+    return PLU(permutation(order, A.dtype).mT if pivot else filled(0.0, A, (0,)), lower, upper)
+
+
+@tensor_method
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> LUFactor | LUFactorEx:
+    """L and U in one matrix, and the rows that were exchanged; with ``get_infos`` as `lu_factor_ex`."""
+    found, pivots, _ = _lu("lu", A, pivot, checked_by="")
+    return LUFactorEx(found, pivots, lu_info(found)) if get_infos else LUFactor(found, pivots)
+
+
+def _lu(name: str, a: Tensor, pivot: bool, checked_by: str) -> tuple[Tensor, Tensor, Tensor]:
+    check_matrix(name, a)
+    found, pivots, order = matrices.unpack(ops.lu(a, pivot=pivot, checked_by=checked_by), lu_shapes(a))
+    return found, cast(pivots.detach(), dt.int32), order.detach()
+
+
+def lu_info(found: Tensor) -> Tensor:
+    """Which element of U's diagonal is the first zero, counted from 1; 0 if none is. int32."""
+    return _first(ops.eq(diagonal(found.detach(), 0, -2, -1), 0.0))
+
+
+def _triangles(found: Tensor) -> tuple[Tensor, Tensor]:
+    m, n = found.shape[-2:]
+    k = min(m, n)
+    low = tril(sliced(found, found.ndim - 1, 0, k), -1)
+    return ops.add(low, expanded(_wide_identity(low), tuple(low.shape))), triu(sliced(found, found.ndim - 2, 0, k))
+
+
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> PLU:
+    """P, L and U from what `lu_factor` gives; those that are not asked for are empty."""
+    name = "lu_unpack"
+    check_matrix(name, LU_data, "LU_data")
+    nothing = filled(0.0, LU_data, (0,))
+    lower, upper = _triangles(LU_data) if unpack_data else (nothing, nothing)
+    if not unpack_pivots:
+        return PLU(nothing, lower, upper)
+    return PLU(permutation(_order(name, LU_data, LU_pivots), LU_data.dtype).mT, lower, upper)
+
+
+def _order(name: str, data: Tensor, pivots: Tensor) -> Tensor:
+    check_tensor(name, pivots, "LU_pivots")
+    m, n = data.shape[-2:]
+    if pivots.dtype is not dt.int32:
+        fail(DTypeError, f"{name}: LU_pivots is {pivots.dtype.name}, not int32", "give what lu_factor gave")
+    if tuple(pivots.shape) != (*data.shape[:-2], min(m, n)):
+        fail(
+            ShapeError,
+            f"{name}: LU_pivots of shape {tuple(pivots.shape)} for LU of shape {tuple(data.shape)}",
+            "give both as lu_factor gave them",
+        )
+    return ops.order_of_rows(pivots, rows=m)
+
+
+def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with ``A @ X == B``, where A is the matrix whose `lu_factor` is given; leading axes broadcast.
+
+    Args:
+        LU: Shape ``(..., n, n)``.
+        pivots: Shape ``(..., n)``, int32.
+        B: Shape ``(..., n, k)``, or ``(..., k, n)`` where not ``left``.
+        left: Whether A stands on the left of X.
+        adjoint: Solve with A transposed.
+    """
+    return _lu_solve("linalg.lu_solve", LU, pivots, B, left, adjoint)
+
+
+@tensor_method
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """X with ``A @ X == input``, where A is the matrix whose `lu_factor` is given."""
+    return _lu_solve("lu_solve", LU_data, LU_pivots, input, True, False)
+
+
+def _lu_solve(name: str, data: Tensor, pivots: Tensor, b: Tensor, left: bool, adjoint: bool) -> Tensor:
+    check_matrix(name, data, "LU", square=True)
+    check_matrix(name, b, "B")
+    check_same_dtype(name, data, b, "LU", "B")
+    order = permutation(_order(name, data, pivots), data.dtype)
+    factors, given = broadcast_matrices(name, data, b if left else b.mT)
+    if adjoint is left:
+        half = ops.triangular_solve(factors.mT, given, upper=False)
+        found = matmul(order.mT, ops.triangular_solve(factors.mT, half, upper=True, unit=True))
+    else:
+        half = ops.triangular_solve(factors, matmul(order, given), upper=False, unit=True)
+        found = ops.triangular_solve(factors, half, upper=True)
+    return found if left else found.mT
+
+
+# Eigenvalues and singular values -----------------------------------------------------------------------
+
+
+def eigh(input: Tensor, UPLO: str = "L") -> Eigh:
+    """Eigenvalues, rising, and eigenvectors of symmetric matrices: ``V @ diag(w) @ V.mT == input``.
+
+    Args:
+        input: Symmetric, shape ``(..., n, n)``, float32 or float64. One triangle is read; the gradient is that along
+            symmetric changes.
+        UPLO: The triangle, ``"L"`` or ``"U"``.
+
+    Returns:
+        Eigenvalues, shape ``(..., n)``, and eigenvectors as columns, whose signs are arbitrary. The gradient of the
+        eigenvectors is defined where no two eigenvalues are equal; elsewhere it is right for what does not hang on
+        the choice of vectors for equal values.
+
+    Raises:
+        LinAlgError: the algorithm does not converge.
+    """
+    a = _symmetric("linalg.eigh", input, UPLO)
+    n = input.shape[-1]
+    return Eigh(*matrices.unpack(ops.eigh(a), ((n,), (n, n))))
+
+
+def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues, rising, of symmetric matrices; see `eigh`. Their gradient is defined everywhere."""
+    return ops.eigvalsh(_symmetric("linalg.eigvalsh", input, UPLO))
+
+
+def _symmetric(name: str, a: Tensor, uplo: str) -> Tensor:
+    check_choice(name, "UPLO", uplo, ("L", "U", "l", "u"))
+    check_matrix(name, a, square=True)
+    return a if uplo in "Ll" else a.mT
+
+
+@tensor_method
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVD:
+    """U, S and V with ``U @ diag(S) @ V.mT`` the input; see `linalg_svd`.
+
+    Args:
+        input: Shape ``(..., m, n)``.
+        some: Give as many vectors as values; else U and V are square.
+        compute_uv: Without it, U and V are square and zero.
+    """
+    check_matrix("svd", input, "input")
+    if not compute_uv:
+        lead, (m, n) = tuple(input.shape[:-2]), input.shape[-2:]
+        u, v = (filled(0.0, input, (*lead, size, size)) for size in (m, n))
+        return OldSVD(u, ops.svdvals(input), v)
+    u, s, vh = _svd(input, full=not some)
+    return OldSVD(u, s, vh.mT)
+
+
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+    """U, S and Vh with ``U @ diag(S) @ Vh == A``; S is not negative, and falls.
+
+    Args:
+        A: Shape ``(..., m, n)``, float32 or float64.
+        full_matrices: U is m by m and Vh n by n; else they have as many vectors as there are values.
+        driver: None: the library's own choice.
+
+    Returns:
+        Vectors, whose signs are arbitrary, and values. The gradient of the vectors is defined where all values differ
+        and none is zero; elsewhere it is right for what does not hang on the choice of vectors for equal values.
+
+    Raises:
+        LinAlgError: A is not finite, or the algorithm does not converge.
+    """
+    check_matrix("linalg.svd", A)
+    _check_driver("linalg.svd", driver)
+    return SVD(*_svd(A, full=full_matrices))
+
+
+def _svd(a: Tensor, full: bool) -> list[Tensor]:
+    full = full and a.shape[-1] != a.shape[-2]
+    found: list[Tensor] = matrices.unpack(ops.svd(a, full=full), svd_shapes(a, full))
+    return found
+
+
+def _check_driver(name: str, driver: str | None) -> None:
+    if driver is not None:
+        fail(ArgumentError, f"{name}: driver={driver!r} cannot be chosen", "leave it out: the library chooses")
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values, falling; see `linalg_svd`. Their gradient is defined where none is zero."""
+    check_matrix("linalg.svdvals", A)
+    _check_driver("linalg.svdvals", driver)
+    return ops.svdvals(A)
