@@ -71,6 +71,12 @@ __device__ __forceinline__ T floor_mod(T a, T b) {
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
+// The remainder has the sign of the dividend.
+template <typename T>
+__device__ __forceinline__ T int_fmod(T a, T b) {
+  return b == 0 || (T(-1) < 0 && b == T(-1)) ? T(0) : T(a % b);
+}
+
 __device__ __forceinline__ float floor_mod_f32(float a, float b) {
   const float r = fmodf(a, b);
   return r == 0 ? copysignf(0.0f, b) : (r < 0) != (b < 0) ? r + b : r;

@@ -8,12 +8,16 @@ from tracec.ir.kernel import Kernel
 # fmt: off
 UNARY = [
     "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
-    "tanh", "erf", "sqrt", "rsqrt", "sigmoid", "floor", "ceil", "round", "trunc",
+    "tanh", "erf", "sqrt", "rsqrt", "sigmoid", "floor", "ceil", "round", "trunc", "exp2", "log2", "log10", "asinh",
+    "acosh", "atanh",
 ]
-BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"]
+BINARY = [
+    "add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder", "fmod", "copysign",
+    "hypot", "nextafter",
+]
 INTEGER = [
     "add", "sub", "mul", "maximum", "minimum", "floor_div", "remainder", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "shift_left", "shift_right", "pow",
+    "shift_left", "shift_right", "pow", "fmod",
 ]
 # fmt: on
 

@@ -32,7 +32,9 @@ def _sigmoid(x: Array) -> Array:
 
 REFERENCE = {
     **{n: getattr(np, n) for n in ["exp", "expm1", "log", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"]},
+    **{n: getattr(np, n) for n in ["exp2", "log2", "log10"]},
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sigmoid": _sigmoid, "erf": np.vectorize(math.erf),
+    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
 }  # fmt: skip
 
 
@@ -61,10 +63,12 @@ def _level() -> int:
 
 def _arguments(name: str, dtype: type) -> Array:
     rng = np.random.default_rng(0)
-    if name in ("asin", "acos"):
+    if name in ("asin", "acos", "atanh"):
         x = rng.uniform(-1, 1, SIZE)
-    elif name in ("log", "log1p"):
+    elif name in ("log", "log1p", "log2", "log10"):
         x = np.exp(rng.uniform(-80, 80, SIZE))
+    elif name == "acosh":
+        x = 1 + np.exp(rng.uniform(-12, 80, SIZE))
     elif name in ("sin", "cos", "tan"):
         x = rng.uniform(-30, 30, SIZE)
     else:

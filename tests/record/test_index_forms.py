@@ -192,7 +192,9 @@ def test_element_types_on_assignment():
 
 
 @pytest.mark.parametrize(
-    "key", [np.True_, 1.0, {}, object(), 1j, tracec.tensor([1], dtype=tracec.int16), [0.5]], ids=lambda key: type(key).__name__
+    "key",
+    [np.True_, 1.0, {}, object(), 1j, tracec.tensor([1], dtype=tracec.int16), [0.5]],
+    ids=lambda key: type(key).__name__,
 )
 def test_what_is_no_index(key):
     with pytest.raises(IndexError):

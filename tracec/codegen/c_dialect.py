@@ -35,8 +35,8 @@ TYPES: dict[DType, str] = {
 }
 
 #: Functions of math.h, for which a vector version may exist; ``exp_f32`` calls expf, ``exp_f64`` exp.
-UNARY_MATH = "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf"
-BINARY_MATH = "pow atan2"
+UNARY_MATH = "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf exp2 log2 log10 asinh acosh atanh"
+BINARY_MATH = "pow atan2 hypot"
 
 _ANY_UNARY = "abs sign"
 _ANY_BINARY = "maximum minimum floor_div remainder"
@@ -57,15 +57,16 @@ def _operations() -> Table:
     def binary(name: str, dtype: DType) -> Operation:
         return function(f"{name}_{dtype.short}", 2)
 
-    def builtin(name: str, dtype: DType) -> Operation:
-        return function(f"__builtin_{name}{'f' if dtype is dt.float32 else ''}")
+    def builtin(name: str, dtype: DType, arity: int = 1) -> Operation:
+        return function(f"__builtin_{name}{'f' if dtype is dt.float32 else ''}", arity)
 
     found = c_like_operations(TYPES)
     found |= table(UNARY_MATH + " sigmoid " + _ANY_UNARY, FLOATS, unary)
     found |= table(BINARY_MATH + " " + _ANY_BINARY, FLOATS, binary)
     found |= table(_ANY_UNARY, INTS, unary)
-    found |= table(_ANY_BINARY + " pow shift_left shift_right", INTS, binary)
+    found |= table(_ANY_BINARY + " pow shift_left shift_right fmod", INTS, binary)
     found |= table("sqrt floor ceil trunc", FLOATS, builtin)
+    found |= table("fmod copysign nextafter", FLOATS, lambda name, d: builtin(name, d, 2))
     found |= table("round", FLOATS, lambda _, d: builtin("rint", d))
     found |= table("isnan", FLOATS, lambda _, d: function("__builtin_isnan"))
     found |= {("isnan", d): Operation("((void){0}, 0)") for d in (*INTS, dt.bool_)}

@@ -43,7 +43,11 @@ TYPES: dict[DType, str] = {
 HEADERS = {"__half": "cuda_fp16.h", "__nv_bfloat16": "cuda_bf16.h"}
 
 # Single precision goes by C's names with an f; nothing here is a fast-math intrinsic.
-_MATH = "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf sqrt rsqrt floor ceil trunc"
+_MATH = (
+    "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf sqrt rsqrt floor ceil trunc "
+    "exp2 log2 log10 asinh acosh atanh"
+)
+_MATH_OF_TWO = "pow atan2 fmod copysign hypot nextafter"
 
 _KEYWORDS = (
     "alignas alignof asm auto bool break case catch char class const constexpr continue default delete do double else "
@@ -73,7 +77,7 @@ def _operations() -> Table:
     found |= table(_MATH, FLOATS, math)
     found |= table("round", FLOATS, lambda _, d: math("rint", d))
     found |= table("abs", FLOATS, lambda _, d: math("fabs", d))
-    found |= table("pow atan2", FLOATS, lambda name, d: function(f"{name}f" if d is dt.float32 else name, 2))
+    found |= table(_MATH_OF_TWO, FLOATS, lambda name, d: function(f"{name}f" if d is dt.float32 else name, 2))
     found |= table("sigmoid", FLOATS, lambda name, d: function(f"{name}_{d.short}"))
     found |= table("isnan", FLOATS, lambda _, d: function("is_nan"))
     found |= table("sign", (*FLOATS, *INTS), lambda _, d: function(f"sign<{TYPES[d]}>"))
@@ -83,6 +87,7 @@ def _operations() -> Table:
     found |= table("floor_div shift_left shift_right", INTS, generic)
     found |= table("remainder", INTS, lambda _, d: generic("floor_mod", d))
     found |= table("pow", INTS, lambda _, d: generic("int_pow", d))
+    found |= table("fmod", INTS, lambda _, d: generic("int_fmod", d))
     found |= table("abs", INTS, lambda _, d: function(f"magnitude<{TYPES[d]}>"))
     found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
     found["mulhi", dt.uint32] = function("__umulhi", 2)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+
 from tracec import ops
-from tracec.errors import ArgumentError
-from tracec.functions.common import Number, check_choice, check_tensor, fail
+from tracec.errors import ArgumentError, DTypeError
+from tracec.functions.common import Number, cast, check_choice, check_tensor, fail
+from tracec.ir import dtype as dt
+from tracec.ir.operator import Operator
+from tracec.record.arithmetic import check_power
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -13,14 +18,41 @@ Operand = Tensor | Number
 
 @tensor_method
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input + alpha * other``."""
-    return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
+    """``input + alpha * other``.
+
+    Raises:
+        DTypeError: ``alpha`` is of a higher category (bool < integer < float) than the operands.
+    """
+    return ops.add(input, _times("add", input, other, alpha))
 
 
 @tensor_method
 def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
-    """``input - alpha * other``."""
-    return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
+    """``input - alpha * other``; of bools there is none.
+
+    Raises:
+        DTypeError: ``alpha`` is of a higher category (bool < integer < float) than the operands.
+    """
+    return ops.sub(input, _times("sub", input, other, alpha))
+
+
+def _times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
+    """The second operand of a sum, with its factor."""
+    if alpha == 1 and not isinstance(alpha, (float, complex)):
+        return other
+    kinds = [x.dtype.kind if isinstance(x, Tensor) else _KINDS[type(x)] for x in (input, other)]
+    highest = max(kinds, key="buifc".index)
+    given = _KINDS.get(type(alpha), "f")
+    if "buifc".index(given) > max("buifc".index(highest), 0) and not (given == "i" and highest == "u"):
+        fail(
+            DTypeError,
+            f"{name}: alpha={alpha} is of a higher category than the operands",
+            "for integers alpha is an integer, for bools a bool",
+        )
+    return other if alpha == 1 else ops.mul(other, alpha)
+
+
+_KINDS = {bool: "b", int: "i", float: "f", complex: "c"}
 
 
 @tensor_method
@@ -43,13 +75,10 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     check_choice("div", "rounding_mode", rounding_mode, ("trunc", "floor"))
     if rounding_mode == "floor":
         return ops.floor_div(input, other)
-    below = ops.floor_div(input, other)
-    if below.dtype.is_floating_point:
+    left = ops.fmod(input, other)
+    if left.dtype.is_floating_point:
         return ops.trunc(ops.div(input, other))
-    # Rounded down, the quotient is one too small where it is negative and not exact.
-    inexact = ops.ne(ops.mul(below, other), input)
-    negative = ops.ne(ops.lt(input, 0), ops.lt(other, 0))
-    return ops.add(below, ops.cast(ops.bitwise_and(inexact, negative), dtype=below.dtype))
+    return ops.floor_div(ops.sub(input, left), other)
 
 
 @tensor_method
@@ -67,18 +96,74 @@ def remainder(input: Operand, other: Operand) -> Tensor:
 @tensor_method
 def fmod(input: Operand, other: Operand) -> Tensor:
     """What division rounded towards zero leaves, with the sign of the dividend."""
-    return ops.sub(input, ops.mul(div(input, other, rounding_mode="trunc"), other))
+    return ops.fmod(input, other)
 
 
 @tensor_method
 def pow(input: Operand, exponent: Operand) -> Tensor:
-    """``input ** exponent``."""
+    """``input ** exponent``.
+
+    Raises:
+        ArgumentError: a negative integer as the power of integers.
+    """
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
+        check_power(input, exponent)
         if exponent == 2:
             return ops.mul(input, input)
         if exponent == 0.5:
             return ops.sqrt(input)
     return ops.pow(input, exponent)
+
+
+@tensor_method
+def float_power(input: Operand, exponent: Operand) -> Tensor:
+    """``input ** exponent`` in float64, whatever the operands are; in complex128 where one is complex."""
+    if not isinstance(input, Tensor):
+        check_tensor("float_power", exponent, "exponent")
+    mixed = [x.dtype.is_complex if isinstance(x, Tensor) else isinstance(x, complex) for x in (input, exponent)]
+    wide = dt.complex128 if any(mixed) else dt.float64
+    base, power = (cast(x, wide) if isinstance(x, Tensor) else x for x in (input, exponent))
+    return ops.pow(float(base) if isinstance(base, int) else base, power)
+
+
+@tensor_method
+def ldexp(input: Tensor, other: Operand) -> Tensor:
+    """``input * 2 ** other``, a float."""
+    check_tensor("ldexp", input)
+    power = ops.exp2(other) if isinstance(other, Tensor) else 2.0**other
+    return ops.mul(input, power)
+
+
+@tensor_method
+def copysign(input: Tensor, other: Operand) -> Tensor:
+    """The size of one element with the sign of the other, -0.0 included; floats."""
+    return ops.copysign(input, other)
+
+
+@tensor_method
+def nextafter(input: Tensor, other: Tensor) -> Tensor:
+    """The next number of the dtype after one element on the way to the other.
+
+    Raises:
+        DTypeError: the operands are neither float32 nor float64.
+    """
+    for what, x in (("input", input), ("other", other)):
+        check_tensor("nextafter", x, what)
+        if x.dtype not in (dt.float32, dt.float64):
+            fail(DTypeError, f"nextafter: takes float32 and float64, {what} is {x.dtype.name}", "cast it first")
+    return ops.nextafter(input, other)
+
+
+@tensor_method
+def gcd(input: Tensor, other: Tensor) -> Tensor:
+    """The greatest common divisor, not negative."""
+    return ops.gcd(input, other)
+
+
+@tensor_method
+def lcm(input: Tensor, other: Tensor) -> Tensor:
+    """The least common multiple, not negative."""
+    return ops.lcm(input, other)
 
 
 @tensor_method
@@ -94,6 +179,27 @@ def minimum(input: Operand, other: Operand) -> Tensor:
 
 
 @tensor_method
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """The larger of two elements, or the one that is a number where the other is NaN; of equal ones the first."""
+    return _not_nan("fmax", input, other)
+
+
+@tensor_method
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of two elements, or the one that is a number where the other is NaN; of equal ones the first."""
+    return _not_nan("fmin", input, other)
+
+
+def _not_nan(name: str, input: Tensor, other: Tensor) -> Tensor:
+    check_tensor(name, input)
+    check_tensor(name, other, "other")
+    first = (ops.ge if name == "fmax" else ops.le)(input, other)
+    if other.dtype.is_floating_point:
+        first = ops.bitwise_or(first, ops.isnan(other))
+    return ops.where(first, input, other)
+
+
+@tensor_method
 def atan2(input: Operand, other: Operand) -> Tensor:
     """The angle of the point (other, input), in radians from -π to π."""
     return ops.atan2(input, other)
@@ -101,8 +207,8 @@ def atan2(input: Operand, other: Operand) -> Tensor:
 
 @tensor_method
 def hypot(input: Tensor, other: Tensor) -> Tensor:
-    """The length of the hypotenuse, ``sqrt(input² + other²)``."""
-    return ops.sqrt(ops.add(ops.mul(input, input), ops.mul(other, other)))
+    """The length of the hypotenuse, ``sqrt(input² + other²)``, also where the squares overflow."""
+    return ops.hypot(input, other)
 
 
 @tensor_method
@@ -125,8 +231,11 @@ def abs(input: Tensor) -> Tensor:
 
 @tensor_method
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1."""
-    return ops.sign(input)
+    """-1, 0 or 1; 0 of NaN, and of bools themselves."""
+    check_tensor("sign", input)
+    if input.dtype.kind == "b":
+        return input.clone()
+    return ops.where(ops.isnan(input), 0.0, ops.sign(input)) if input.dtype.is_floating_point else ops.sign(input)
 
 
 @tensor_method
@@ -143,7 +252,9 @@ def reciprocal(input: Tensor) -> Tensor:
 
 @tensor_method
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """Each element, but not below ``min`` and not above ``max``; NaN stays NaN.
+    """Each element, but not below ``min`` and not above ``max``; NaN stays NaN, and a bound of NaN gives NaN.
+
+    An element that is equal to a bound has the whole gradient. Where ``min`` is above ``max`` the result is ``max``.
 
     Raises:
         ArgumentError: neither bound is given.
@@ -151,8 +262,18 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     check_tensor("clamp", input)
     if min is None and max is None:
         fail(ArgumentError, "clamp: neither min nor max is given", "give at least one of them")
-    result = input if min is None else ops.maximum(input, min)
-    return result if max is None else ops.minimum(result, max)
+    result = input if min is None else _bounded(input, min, ops.lt)
+    return result if max is None else _bounded(result, max, ops.gt)
+
+
+def _bounded(x: Tensor, bound: Operand, beyond: Operator) -> Tensor:
+    outside = beyond(x, bound)
+    if isinstance(bound, Tensor):
+        if bound.dtype.is_floating_point:
+            outside = ops.bitwise_or(outside, ops.isnan(bound))
+    elif bound != bound:
+        return ops.add(x, bound)
+    return ops.where(outside, bound, x)
 
 
 @tensor_method
@@ -169,8 +290,25 @@ def clamp_max(input: Tensor, max: Operand) -> Tensor:
 
 @tensor_method
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """``input + weight * (end - input)``."""
-    return ops.add(input, ops.mul(ops.sub(end, input), weight))
+    """``input + weight * (end - input)``; exactly ``end`` at weight 1.
+
+    Raises:
+        DTypeError: the dtypes of the tensors differ.
+    """
+    check_tensor("lerp", input)
+    check_tensor("lerp", end, "end")
+    for what, x in (("end", end), ("weight", weight)):
+        # A weight that is a scalar tensor counts as a number.
+        if isinstance(x, Tensor) and x.dtype is not input.dtype and (what == "end" or x.ndim):
+            given = f"{what} is {x.dtype.name}, input {input.dtype.name}"
+            fail(DTypeError, f"lerp: expected dtype {input.dtype.name} for `{what}`: {given}", "cast one of them")
+    way = ops.sub(end, input)
+    if isinstance(weight, Tensor):
+        from_start, from_end = ops.mul(way, weight), ops.mul(way, ops.sub(1.0, weight))
+        return ops.where(ops.lt(ops.abs(weight), 0.5), ops.add(input, from_start), ops.sub(end, from_end))
+    if builtins.abs(weight) < 0.5:
+        return ops.add(input, ops.mul(way, weight))
+    return ops.sub(end, ops.mul(way, 1.0 - weight))
 
 
 @tensor_method
@@ -182,7 +320,18 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 @tensor_method
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``."""
+    """``input + value * tensor1 / tensor2``.
+
+    Raises:
+        DTypeError: both operands of the quotient are integers.
+    """
+    if isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
+        if not (tensor1.dtype.is_floating_point or tensor2.dtype.is_floating_point):
+            fail(
+                DTypeError,
+                f"addcdiv: takes no quotient of integers, {tensor1.dtype.name} and {tensor2.dtype.name} given",
+                "cast one of them with .float() first",
+            )
     ratio = ops.div(tensor1, tensor2)
     return ops.add(input, ratio if value == 1 else ops.mul(ratio, value))
 

@@ -118,13 +118,29 @@ def isnan(input: Tensor) -> Tensor:
 @tensor_method
 def isinf(input: Tensor) -> Tensor:
     """Whether each element is infinite."""
-    return ops.eq(ops.abs(input), math.inf) if input.dtype.is_floating_point else ops.ne(input, input)
+    check_tensor("isinf", input)
+    return ops.eq(ops.abs(input), math.inf) if input.dtype.kind in "fc" else ops.ne(input, input)
+
+
+@tensor_method
+def isposinf(input: Tensor) -> Tensor:
+    """Whether each element is positive infinity."""
+    check_tensor("isposinf", input)
+    return ops.eq(input, math.inf) if input.dtype.is_floating_point else ops.ne(input, input)
+
+
+@tensor_method
+def isneginf(input: Tensor) -> Tensor:
+    """Whether each element is negative infinity."""
+    check_tensor("isneginf", input)
+    return ops.eq(input, -math.inf) if input.dtype.is_floating_point else ops.ne(input, input)
 
 
 @tensor_method
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither NaN nor infinite."""
-    return ops.lt(ops.abs(input), math.inf) if input.dtype.is_floating_point else ops.eq(input, input)
+    check_tensor("isfinite", input)
+    return ops.lt(ops.abs(input), math.inf) if input.dtype.kind in "fc" else ops.eq(input, input)
 
 
 @tensor_method
@@ -132,7 +148,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     """Whether ``|input - other| <= atol + rtol * |other|``; infinities are close to themselves."""
     _check_same(input, other, "isclose")
     equal = ops.eq(input, other)
-    if not input.dtype.is_floating_point:
+    if input.dtype.kind in "bui":
         input, other = cast(input, dt.float64), cast(other, dt.float64)
     allowed = ops.add(ops.mul(ops.abs(other), rtol), atol)
     near = ops.bitwise_and(ops.le(ops.abs(ops.sub(input, other)), allowed), isfinite(other))

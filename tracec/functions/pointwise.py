@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from tracec import ops
-from tracec.functions.arithmetic import Operand
-from tracec.functions.common import cast
+from tracec.errors import DTypeError
+from tracec.functions.common import cast, check_floating, check_tensor, fail
 from tracec.ir import dtype as dt
+from tracec.ir.operator import Operator
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -21,7 +23,7 @@ def exp(input: Tensor) -> Tensor:
 @tensor_method
 def exp2(input: Tensor) -> Tensor:
     """2 to the power of each element."""
-    return ops.exp(ops.mul(input, math.log(2.0)))
+    return ops.exp2(input)
 
 
 @tensor_method
@@ -45,31 +47,36 @@ def log1p(input: Tensor) -> Tensor:
 @tensor_method
 def log2(input: Tensor) -> Tensor:
     """Logarithm to base 2."""
-    return ops.mul(ops.log(input), 1.0 / math.log(2.0))
+    return ops.log2(input)
 
 
 @tensor_method
 def log10(input: Tensor) -> Tensor:
     """Logarithm to base 10."""
-    return ops.mul(ops.log(input), 1.0 / math.log(10.0))
+    return ops.log10(input)
 
 
 @tensor_method
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))`` without overflow."""
-    larger = ops.maximum(input, other)
-    gap = ops.neg(ops.abs(ops.sub(input, other)))
-    # Two equal infinities have no gap to subtract.
-    same = ops.eq(input, other)
+    same, larger, gap = _larger_and_gap("logaddexp", input, other)
     return ops.where(same, ops.add(larger, math.log(2.0)), ops.add(larger, ops.log1p(ops.exp(gap))))
 
 
 @tensor_method
-def xlogy(input: Operand, other: Operand) -> Tensor:
-    """``input * log(other)``, and 0 where input is 0, whatever other is."""
-    zero = ops.eq(input, 0)
-    known = ops.where(zero, 1.0, other)
-    return ops.mul(input, ops.log(known))
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
+    """``log2(2 ** input + 2 ** other)`` without overflow."""
+    same, larger, gap = _larger_and_gap("logaddexp2", input, other)
+    rest = ops.mul(ops.log1p(ops.exp2(gap)), 1.0 / math.log(2.0))
+    return ops.where(same, ops.add(larger, 1.0), ops.add(larger, rest))
+
+
+def _larger_and_gap(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where two logarithms are equal, the larger one, and the difference, not positive."""
+    for what, x in (("input", input), ("other", other)):
+        check_floating(name, x, what)
+    # Two equal infinities have no gap to subtract.
+    return ops.eq(input, other), ops.maximum(input, other), ops.neg(ops.abs(ops.sub(input, other)))
 
 
 @tensor_method
@@ -129,33 +136,25 @@ def tanh(input: Tensor) -> Tensor:
 @tensor_method
 def asinh(input: Tensor) -> Tensor:
     """Inverse hyperbolic sine."""
-    size = ops.abs(input)
-    grown = ops.log1p(ops.add(size, ops.div(ops.mul(size, size), ops.add(ops.sqrt(ops.add(size * size, 1)), 1))))
-    return ops.mul(ops.sign(input), grown)
+    return ops.asinh(input)
 
 
 @tensor_method
 def acosh(input: Tensor) -> Tensor:
     """Inverse hyperbolic cosine; NaN below 1."""
-    return ops.log(ops.add(input, ops.sqrt(ops.sub(ops.mul(input, input), 1))))
+    return ops.acosh(input)
 
 
 @tensor_method
 def atanh(input: Tensor) -> Tensor:
     """Inverse hyperbolic tangent; NaN outside of [-1, 1]."""
-    return ops.mul(ops.sub(ops.log1p(input), ops.log1p(ops.neg(input))), 0.5)
+    return ops.atanh(input)
 
 
 @tensor_method
 def erf(input: Tensor) -> Tensor:
     """Error function."""
     return ops.erf(input)
-
-
-@tensor_method
-def erfc(input: Tensor) -> Tensor:
-    """``1 - erf(input)``."""
-    return ops.sub(1.0, ops.erf(input))
 
 
 @tensor_method
@@ -173,43 +172,54 @@ def rsqrt(input: Tensor) -> Tensor:
 @tensor_method
 def floor(input: Tensor) -> Tensor:
     """The largest integer that is not larger."""
-    return ops.floor(input) if input.dtype.is_floating_point else input
+    return _rounded("floor", ops.floor, input)
 
 
 @tensor_method
 def ceil(input: Tensor) -> Tensor:
     """The smallest integer that is not smaller."""
-    return ops.ceil(input) if input.dtype.is_floating_point else input
+    return _rounded("ceil", ops.ceil, input)
 
 
 @tensor_method
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; or the nearest number with that many decimals."""
-    if not input.dtype.is_floating_point:
-        return input
     if decimals == 0:
-        return ops.round(input)
-    scale = 10.0**decimals
+        return _rounded("round", ops.round, input)
+    check_floating("round", input)
+    scale = 10.0 ** abs(decimals)
+    if decimals < 0:
+        return ops.mul(ops.round(ops.div(input, scale)), scale)
     return ops.div(ops.round(ops.mul(input, scale)), scale)
+
+
+def _rounded(name: str, op: Operator, input: Tensor) -> Tensor:
+    """A rounding, which leaves integers as they are."""
+    check_tensor(name, input)
+    return input.clone() if input.dtype.kind in "ui" else op(input)
 
 
 @tensor_method
 def trunc(input: Tensor) -> Tensor:
     """The integer part."""
-    return ops.trunc(input) if input.dtype.is_floating_point else input
+    return _rounded("trunc", ops.trunc, input)
 
 
 @tensor_method
 def frac(input: Tensor) -> Tensor:
     """What the integer part leaves, with the sign of the input."""
-    return ops.sub(input, trunc(input))
+    check_floating("frac", input)
+    return ops.sub(input, ops.trunc(input))
 
 
 @tensor_method
 def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """NaN and the infinities replaced; by default with 0 and the dtype's largest and smallest numbers."""
+    check_tensor("nan_to_num", input)
+    if input.dtype.is_complex:
+        return ops.view_as_complex(nan_to_num(ops.view_as_real(input), nan, posinf, neginf))
     if not input.dtype.is_floating_point:
-        return input
+        return input.clone()
     limit = {dt.float16: 65504.0, dt.bfloat16: 3.3895313892515355e38, dt.float32: 3.4028234663852886e38}
     largest = limit.get(input.dtype, 1.7976931348623157e308)
     result = ops.where(ops.isnan(input), nan, input)
@@ -219,9 +229,55 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
 
 @tensor_method
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 below zero, 1 above, and ``values`` at zero."""
+    """0 below zero, 1 above, and ``values`` at zero; 0 for NaN.
+
+    Raises:
+        DTypeError: the dtypes differ.
+    """
+    check_tensor("heaviside", input)
+    check_tensor("heaviside", values, "values")
+    if input.dtype is not values.dtype:
+        given = f"{input.dtype.name} and {values.dtype.name}"
+        fail(DTypeError, f"heaviside: takes tensors of one dtype, {given} given", "cast one to the other's dtype")
     step = cast(ops.gt(input, 0), input.dtype)
     return ops.where(ops.eq(input, 0), values, step)
+
+
+class Frexp(NamedTuple):
+    """Numbers taken apart: ``mantissa * 2 ** exponent``."""
+
+    mantissa: Tensor
+    exponent: Tensor
+
+
+@tensor_method
+def frexp(input: Tensor) -> Frexp:
+    """Each element as a mantissa of a size in [0.5, 1) and a power of 2, int32; 0, infinities and NaN with power 0."""
+    check_floating("frexp", input)
+    x = cast(input.detach(), dt.float64)
+    regular = ops.bitwise_and(ops.ne(x, 0), ops.lt(ops.abs(x), math.inf))
+    size = ops.where(regular, ops.abs(x), 1.0)
+    # Twice: the logarithm of a number just below a power of 2 may be rounded to that power.
+    guess = ops.add(ops.floor(ops.log2(size)), 1.0)
+    left = _scaled(size, ops.neg(guess))
+    power = ops.add(guess, ops.sub(cast(ops.ge(left, 1.0), dt.float64), cast(ops.lt(left, 0.5), dt.float64)))
+    exponent = ops.where(regular, power, 0.0)
+    return Frexp(cast(_scaled(cast(input, dt.float64), ops.neg(exponent)), input.dtype), cast(exponent, dt.int32))
+
+
+def _scaled(x: Tensor, power: Tensor) -> Tensor:
+    """``x * 2 ** power``, in two steps, since the power of 2 itself may be out of range."""
+    half = ops.floor(ops.mul(power, 0.5))
+    return ops.mul(ops.mul(x, ops.exp2(half)), ops.exp2(ops.sub(power, half)))
+
+
+@tensor_method
+def signbit(input: Tensor) -> Tensor:
+    """Whether each element is negative; -0.0 is."""
+    check_tensor("signbit", input)
+    if not input.dtype.is_floating_point:
+        return ops.lt(input, 0)
+    return ops.lt(ops.copysign(1.0, input), 0)
 
 
 @tensor_method

@@ -13,8 +13,9 @@ from tracec.functions.common import cast, check_floating, check_tensor, fail, io
 from tracec.functions.comparison import truth
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.operator import Operator
 from tracec.record.method import tensor_method
-from tracec.record.tensor import Tensor
+from tracec.record.tensor import Tensor, get_default_dtype
 
 Axes = int | Sequence[int] | None
 
@@ -24,6 +25,13 @@ class ValuesIndices(NamedTuple):
 
     values: Tensor
     indices: Tensor
+
+
+class MinMax(NamedTuple):
+    """The smallest and the largest element."""
+
+    min: Tensor
+    max: Tensor
 
 
 @tensor_method
@@ -51,16 +59,22 @@ def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType
 
 
 @tensor_method
-def nansum(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
+def nansum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum, NaN counting as 0."""
-    return sum(ops.where(ops.isnan(input), 0.0, input), dim, keepdim)
+    check_tensor("nansum", input)
+    if not input.dtype.is_floating_point:
+        return sum(input, dim, keepdim, dtype=dtype)
+    return sum(ops.where(ops.isnan(input), 0.0, input), dim, keepdim, dtype=dtype)
 
 
 @tensor_method
-def nanmean(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """The mean of the elements that are not NaN."""
-    held = ops.logical_not(ops.isnan(input))
-    return ops.div(nansum(input, dim, keepdim), sum(cast(held, input.dtype), dim, keepdim))
+def nanmean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The mean of the elements that are not NaN; NaN where there are none."""
+    check_floating("nanmean", input)
+    x = cast(input, dtype)
+    wide = cast(x, x.dtype.compute)  # as in mean_of
+    count = sum(cast(ops.logical_not(ops.isnan(x)), wide.dtype), dim, keepdim)
+    return cast(ops.div(nansum(wide, dim, keepdim), count), x.dtype)
 
 
 @tensor_method
@@ -86,7 +100,7 @@ def std(
     input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
     """The standard deviation: the square root of `var`, whose arguments it takes."""
-    return ops.sqrt(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])
+    return _deviation(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])
 
 
 def var_mean(
@@ -101,7 +115,15 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     variance, middle = _var_mean("std_mean", input, dim, unbiased, keepdim, correction)
-    return ops.sqrt(variance), middle
+    return _deviation(variance), middle
+
+
+def _deviation(variance: Tensor) -> Tensor:
+    """The square root, with gradient 0 where all elements are equal."""
+    if not variance.requires_grad:
+        return ops.sqrt(variance)
+    equal = ops.eq(variance, 0)
+    return ops.where(equal, 0.0, ops.sqrt(ops.where(equal, 1.0, variance)))
 
 
 def _var_mean(
@@ -136,9 +158,9 @@ def amin(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
 
 
 @tensor_method
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest element."""
-    return amin(input, dim, keepdim), amax(input, dim, keepdim)
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """The smallest and the largest element; equal ones share the gradient."""
+    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 @tensor_method
@@ -220,18 +242,24 @@ def _check_not_empty(name: str, x: Tensor, axis: int) -> None:
 
 @tensor_method
 def any(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """Whether an element is nonzero."""
-    check_tensor("any", input)
-    axes = many_axes("any", dim, input.ndim)
-    return ops.gt(ops.sum(cast(truth(input), dt.int64), axes=axes, keepdims=keepdim), 0)
+    """Whether an element is nonzero; bool, but uint8 of uint8."""
+    return _quantified("any", input, dim, keepdim)
 
 
 @tensor_method
 def all(input: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
-    """Whether every element is nonzero."""
-    check_tensor("all", input)
-    axes = many_axes("all", dim, input.ndim)
-    return ops.eq(ops.sum(cast(ops.logical_not(truth(input)), dt.int64), axes=axes, keepdims=keepdim), 0)
+    """Whether every element is nonzero; bool, but uint8 of uint8."""
+    return _quantified("all", input, dim, keepdim)
+
+
+def _quantified(name: str, x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
+    check_tensor(name, x)
+    axes = many_axes(name, dim, x.ndim)
+    held = truth(x)
+    counted = cast(held if name == "any" else ops.logical_not(held), dt.int64)
+    count = ops.sum(counted, axes=axes, keepdims=keepdim)
+    result = ops.gt(count, 0) if name == "any" else ops.eq(count, 0)
+    return cast(result, dt.uint8) if x.dtype is dt.uint8 else result
 
 
 @tensor_method
@@ -242,23 +270,44 @@ def count_nonzero(input: Tensor, dim: Axes = None) -> Tensor:
 
 @tensor_method
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
-    """``log(sum(exp(input)))`` without overflow."""
-    check_floating("logsumexp", input)
+    """``log(sum(exp(input)))`` without overflow; of integers in the default dtype, -inf of nothing."""
+    check_tensor("logsumexp", input)
     axes = many_axes("logsumexp", dim, input.ndim)
-    largest = ops.max(input.detach(), axes=axes, keepdims=True)
+    x = input if input.dtype.is_floating_point else cast(input, get_default_dtype())
+    if not x.numel():
+        return ops.log(ops.sum(x, axes=axes, keepdims=keepdim))
+    largest = ops.max(x.detach(), axes=axes, keepdims=True)
     # Where the largest is infinite, it is the answer already.
     shift = ops.where(ops.eq(ops.abs(largest), math.inf), 0.0, largest)
-    total = ops.sum(ops.exp(ops.sub(input, shift)), axes=axes, keepdims=True)
+    total = ops.sum(ops.exp(ops.sub(x, shift)), axes=axes, keepdims=True)
     result = ops.add(ops.log(total), shift)
-    return result if keepdim else reshaped(result, tuple(s for a, s in enumerate(input.shape) if a not in axes))
+    return result if keepdim else reshaped(result, tuple(s for a, s in enumerate(x.shape) if a not in axes))
+
+
+@tensor_method
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """``log(cumsum(exp(input)))`` along an axis, without overflow or underflow."""
+    check_floating("logcumsumexp", input)
+    return _along("logcumsumexp", ops.logcumsumexp, input, dim)
 
 
 @tensor_method
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running sums along an axis."""
+    """Running sums along an axis; bools and integers give int64."""
     check_tensor("cumsum", input)
-    axis, x = one_axis("cumsum", dim, input.ndim), cast(input, dtype)
-    return ops.cumsum(x, axis=axis) if x.ndim else reshaped(ops.cumsum(reshaped(x, (1,)), axis=0), ())
+    return _along("cumsum", ops.cumsum, cast(input, dtype), dim)
+
+
+@tensor_method
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running products along an axis; bools and integers give int64. Zeros do the gradient no harm."""
+    check_tensor("cumprod", input)
+    return _along("cumprod", ops.cumprod, cast(input, dtype), dim)
+
+
+def _along(name: str, op: Operator, x: Tensor, dim: int) -> Tensor:
+    axis = one_axis(name, dim, x.ndim)
+    return op(x, axis=axis) if x.ndim else reshaped(op(reshaped(x, (1,)), axis=0), ())
 
 
 def mean_of(x: Tensor, axes: Iterable[int], keepdim: bool = False) -> Tensor:

@@ -195,7 +195,13 @@ def reshape(index: Sequence[Expr], shape: Shape, target: Shape) -> tuple[Expr, .
 
 
 def in_range(e: Expr, low: int, high: int) -> Expr:
-    """The condition ``low <= e < high``, with the parts left out that always hold."""
+    """The condition ``low <= e < high``, with the parts left out that always hold.
+
+    What is added to the index moves to the other side: beside being shorter, ``i - 6 >= 0`` under ``-fwrapv`` leads GCC
+    12 to wrong vector code where two elements have that condition and their sum is chosen by another.
+    """
+    if isinstance(e, Linear) and e.offset:
+        low, high, e = low - e.offset, high - e.offset, sub(e, Const(e.offset))
     inner = bounds(e)
     tests = []
     if inner is None or inner[0] < low:

@@ -117,10 +117,11 @@ Expr = Const | Var | Ref | Linear | Div | Mod | Load | Call
 SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan"), 1),
     **dict.fromkeys(("asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "sqrt", "rsqrt", "sigmoid"), 1),
+    **dict.fromkeys(("exp2", "log2", "log10", "asinh", "acosh", "atanh"), 1),
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "isnan", "logical_not", "bitwise_not", "cast"), 1),
     **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"), 2),
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor"), 2),
-    **dict.fromkeys(("shift_left", "shift_right", "mulhi"), 2),
+    **dict.fromkeys(("shift_left", "shift_right", "mulhi", "fmod", "copysign", "hypot", "nextafter"), 2),
     "select": 3,
     "philox": 3,
 }

@@ -82,7 +82,8 @@ class Operator:
         family: ``elementwise``, ``reduction``, ``view``, ``contraction``, …
         type_rule: ``(*types, **params) -> TensorType``; raises a tracec error for operands that do not fit.
         eager: ``(xp, *arrays, **params) -> array`` where xp is numpy or cupy.
-        vjp: ``(ct, out, *inputs, **params) -> one Node or None per input``, or `NotDifferentiable`.
+        vjp: ``(ct, out, *inputs, **params) -> one Node or None per input``, or `NotDifferentiable`, which may also
+            stand for the gradient of one input.
         jvp: ``(tangents, out, *inputs, **params) -> Node``; a tangent is None where it is zero.
             None here means that it is derived from vjp, which is linear in ct, by transposing it.
         batch: ``(inputs, batched, size, **params) -> Node``; batched inputs carry the batch at axis 0, and so

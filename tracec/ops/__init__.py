@@ -5,7 +5,24 @@ does is in its ``doc``; `tracec.ir.operator.OPERATORS` is the table of all of th
 """
 
 from tracec.ir.operator import OPERATORS
-from tracec.ops.arithmetic import add, atan2, div, floor_div, maximum, minimum, mul, pow, remainder, sub
+from tracec.ops.arithmetic import (
+    add,
+    atan2,
+    copysign,
+    div,
+    floor_div,
+    fmod,
+    gcd,
+    hypot,
+    lcm,
+    maximum,
+    minimum,
+    mul,
+    nextafter,
+    pow,
+    remainder,
+    sub,
+)
 from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
@@ -13,18 +30,24 @@ from tracec.ops.core import constant, full, full_like, input, ones_like, unbroad
 from tracec.ops.elementwise import (
     abs,
     acos,
+    acosh,
     asin,
+    asinh,
     atan,
+    atanh,
     cast,
     ceil,
     cos,
     cosh,
     erf,
     exp,
+    exp2,
     expm1,
     floor,
     log,
     log1p,
+    log2,
+    log10,
     neg,
     round,
     rsqrt,
@@ -50,6 +73,8 @@ from tracec.ops.equations import (
 )
 from tracec.ops.factorization import cholesky, full_qr, geqrf, lu, qr
 from tracec.ops.fft import fft, irfft, rfft
+from tracec.ops.gamma import digamma, lgamma, zeta
+from tracec.ops.incomplete import gammainc, gammaincc
 from tracec.ops.indexing import index, index_put, iota
 from tracec.ops.logic import (
     bitwise_and,
@@ -68,11 +93,13 @@ from tracec.ops.logic import (
     shift_right,
     where,
 )
+from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
-from tracec.ops.scan import argsort, cumsum
+from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.spectral import eigh, eigvalsh, svd, svdvals
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
+from tracec.ops.waves import entr, i0, i0e, i1, i1e, sinc
 from tracec.ops.window import fold, windows
 
 __all__ = [
@@ -80,12 +107,14 @@ __all__ = [
     # core
     "constant", "full", "full_like", "input", "ones_like", "unbroadcast", "zeros_like",
     # elementwise
-    "abs", "acos", "asin", "atan", "cast", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p",
-    "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cast", "ceil", "cos", "cosh", "erf", "exp", "exp2",
+    "expm1", "floor", "log", "log10", "log1p", "log2", "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh",
+    "sqrt", "tan", "tanh", "trunc",
     # complex numbers
     "conj", "fft", "irfft", "rfft", "view_as_complex", "view_as_real",
     # arithmetic
-    "add", "atan2", "div", "floor_div", "maximum", "minimum", "mul", "pow", "remainder", "sub",
+    "add", "atan2", "copysign", "div", "floor_div", "fmod", "gcd", "hypot", "lcm", "maximum", "minimum", "mul",
+    "nextafter", "pow", "remainder", "sub",
     # logic
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "eq", "ge", "gt", "isnan", "le", "logical_not", "lt",
     "ne", "shift_left", "shift_right", "where",
@@ -98,6 +127,9 @@ __all__ = [
     # linear algebra
     "cholesky", "cofactors", "det", "eigh", "eigvalsh", "full_qr", "geqrf", "inv", "lu", "matrix_exp", "order_of_rows",
     "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "triangular_solve",
+    # special functions
+    "digamma", "entr", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
+    "log_ndtr", "ndtr", "ndtri", "sinc", "zeta",
     # indexing, scans, random numbers
-    "argsort", "cumsum", "index", "index_put", "iota", "random_bits",
+    "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
 ]  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tracec.ir import dtype as dt
+from tracec.ir.lower import HostCall
 from tracec.ir.node import is_constant
-from tracec.ir.operator import Arg, Sample
+from tracec.ir.operator import Arg, Sample, not_differentiable
 from tracec.ops import arrays
 from tracec.ops.complex import imag, real
 from tracec.ops.core import zeros_like
-from tracec.ops.elementwise import log
+from tracec.ops.elementwise import log, trunc
 from tracec.ops.families import elementwise
 from tracec.ops.logic import bitwise_and, eq, ge, gt, lt, where
 
@@ -110,6 +111,40 @@ minimum = elementwise(
     doc="The smaller of two; NaN where either is. Equal ones share the gradient.",
 )
 
+# Sign and size ----------------------------------------------------------------------------------------
+
+copysign = elementwise(
+    "copysign",
+    eager=lambda xp, x, y: xp.copysign(x, y),
+    derivative=(lambda t, out, x, y: where(eq(x, 0.0), 0.0, t * (out / x)), None),
+    doc="The size of x with the sign of y, that of a zero or NaN included; its derivative at 0 is 0.",
+)
+nextafter = elementwise(
+    "nextafter",
+    eager=lambda xp, x, y: xp.nextafter(x, y),
+    derivative=(lambda t, out, x, y: where(eq(x, y), 0.0, t), None),
+    doc="The next number of the dtype from x on towards y.",
+)
+
+# Divisors ---------------------------------------------------------------------------------------------
+
+gcd = elementwise(
+    "gcd",
+    eager=lambda xp, x, y: xp.gcd(x, y),
+    derivative=not_differentiable("its operands are integers"),
+    takes="integers",
+    lower=HostCall(),
+    doc="The greatest common divisor, not negative; that of 0 and 0 is 0.",
+)
+lcm = elementwise(
+    "lcm",
+    eager=lambda xp, x, y: xp.lcm(x, y),
+    derivative=not_differentiable("its operands are integers"),
+    takes="integers",
+    lower=HostCall(),
+    doc="The least common multiple, not negative; 0 where an operand is 0.",
+)
+
 # Angle ------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +163,14 @@ atan2 = elementwise(
     ),
     domain=((0.3, 2.0), (-2.0, 2.0)),
     doc="The angle of the point (second operand, first operand), from -pi to pi.",
+)
+
+hypot = elementwise(
+    "hypot",
+    eager=lambda xp, x, y: xp.hypot(x, y),
+    derivative=(lambda t, out, x, y: t * (x / out), lambda t, out, x, y: t * (y / out)),
+    domain=((0.3, 2.0), (-2.0, 2.0)),
+    doc="``sqrt(x² + y²)``, whatever x² and y² overflow to.",
 )
 
 # Division with remainder ------------------------------------------------------------------------------
@@ -161,4 +204,13 @@ remainder = elementwise(
     domain=((-2.0, 2.0), (0.3, 2.0)),
     samples=_DIVISION_SAMPLES,
     doc="``x - y * floor_div(x, y)``, with the sign of y; 0 where integers are divided by 0.",
+)
+fmod = elementwise(
+    "fmod",
+    eager=lambda xp, x, y: xp.fmod(x, y),
+    derivative=(lambda t, out, x, y: t, lambda t, out, x, y: -(t * trunc(x / y))),
+    takes="real numbers",
+    domain=((-2.0, 2.0), (0.3, 2.0)),
+    samples=_DIVISION_SAMPLES,
+    doc="``x - y * trunc(x / y)``, exact, with the sign of x; 0 where integers are divided by 0.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log as natural
 from math import pi
 from math import sqrt as root
 from typing import Any
@@ -66,6 +67,13 @@ exp = elementwise(
     takes="inexact",
     doc="e to the power of x.",
 )
+exp2 = elementwise(
+    "exp2",
+    eager=lambda xp, x: xp.exp2(x),
+    derivative=lambda t, out, x: t * (out * natural(2.0)),
+    takes="inexact",
+    doc="2 to the power of x.",
+)
 expm1 = elementwise(
     "expm1",
     eager=lambda xp, x: xp.expm1(x),
@@ -80,6 +88,22 @@ log = elementwise(
     takes="inexact",
     domain=(0.2, 3.0),
     doc="The natural logarithm; NaN below 0.",
+)
+log2 = elementwise(
+    "log2",
+    eager=lambda xp, x: xp.log2(x),
+    derivative=lambda t, out, x: t / (x * natural(2.0)),
+    domain=(0.2, 3.0),
+    takes="inexact",
+    doc="The logarithm to base 2; NaN below 0.",
+)
+log10 = elementwise(
+    "log10",
+    eager=lambda xp, x: xp.log10(x),
+    derivative=lambda t, out, x: t / (x * natural(10.0)),
+    domain=(0.2, 3.0),
+    takes="inexact",
+    doc="The logarithm to base 10; NaN below 0.",
 )
 log1p = elementwise(
     "log1p",
@@ -164,6 +188,30 @@ tanh = elementwise(
     derivative=lambda t, out, x: t * (1.0 - out * out),
     takes="inexact",
     doc="The hyperbolic tangent.",
+)
+
+asinh = elementwise(
+    "asinh",
+    eager=lambda xp, x: xp.arcsinh(x),
+    derivative=lambda t, out, x: t * rsqrt(x * x + 1.0),
+    takes="inexact",
+    doc="The inverse hyperbolic sine.",
+)
+acosh = elementwise(
+    "acosh",
+    eager=lambda xp, x: xp.arccosh(x),
+    derivative=lambda t, out, x: t * (rsqrt(x - 1.0) * rsqrt(x + 1.0)),
+    domain=(1.2, 3.0),
+    takes="inexact",
+    doc="The inverse hyperbolic cosine; NaN below 1.",
+)
+atanh = elementwise(
+    "atanh",
+    eager=lambda xp, x: xp.arctanh(x),
+    derivative=lambda t, out, x: t / (1.0 - x * x),
+    domain=(-0.9, 0.9),
+    takes="inexact",
+    doc="The inverse hyperbolic tangent; NaN outside of [-1, 1].",
 )
 
 # Roots and the error function -------------------------------------------------------------------------

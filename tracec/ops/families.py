@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.errors import AxisError, DTypeError, ShapeError
+from tracec.errors import AxisError, DTypeError, GradientError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import Expr
@@ -20,6 +20,9 @@ from tracec.ops.base import primitive
 from tracec.ops.core import expand, unbroadcast, zeros_like
 
 Rule = Callable[..., Any]
+
+#: Partial derivatives: of the only operand, or one for each.
+Partials = Rule | tuple[Rule | NotDifferentiable | None, ...]
 
 #: What operands may be: kinds of dtypes, their name in messages, dtypes to test with, and what to do about others.
 _TAKES: dict[str, tuple[str, str, tuple[DType, ...], str]] = {
@@ -79,7 +82,7 @@ def elementwise(
     name: str,
     *,
     eager: Rule,
-    derivative: Rule | tuple[Rule | None, ...] | Modes | NotDifferentiable,
+    derivative: Partials | Modes | NotDifferentiable,
     takes: str = "floats",
     gives: DType | Callable[[DType], DType] | None = None,
     domain: tuple[float, float] | tuple[tuple[float, float], ...] = (-2.0, 2.0),
@@ -95,7 +98,8 @@ def elementwise(
         name: Its name, also that of the scalar operation in kernels.
         eager: ``(xp, *arrays) -> array``; 16-bit floats are given as float32.
         derivative: ``(t, out, *inputs) -> Node``: t times the partial derivative; a tuple of them, one for each
-            operand, where there are several. None: zero. `Modes` where the two modes are not alike.
+            operand, where there are several. None: zero; `not_differentiable`: unknown. `Modes` where the two modes
+            are not alike.
         takes: ``floats``, ``complex``, ``inexact`` (one of these), ``numbers``, ``real numbers``, ``integers``,
             ``bits`` (integers and bools), ``ordered`` (all that is not complex) or ``anything``.
         gives: The result's dtype, where that is not the operands', or a function from theirs to it.
@@ -126,7 +130,7 @@ def elementwise(
     vjp, jvp = diagonal(derivative)
     return primitive(
         name,
-        family="elementwise",
+        family="special" if lower else "elementwise",
         type_rule=type_rule,
         eager=in_float32(eager),
         vjp=vjp,
@@ -154,7 +158,7 @@ class Modes:
 
 
 def diagonal(
-    derivative: Rule | tuple[Rule | None, ...] | Modes | NotDifferentiable,
+    derivative: Partials | Modes | NotDifferentiable,
 ) -> tuple[Rule | NotDifferentiable, Rule | NotDifferentiable]:
     """Reverse and forward mode of a map whose Jacobians are diagonal but for broadcasting."""
     if isinstance(derivative, NotDifferentiable):
@@ -166,12 +170,20 @@ def diagonal(
 
     def vjp(ct: Any, out: Any, *inputs: Any) -> tuple[Any, ...]:
         return tuple(
-            unbroadcast(d(ct, out, *inputs), x.shape) if d and _varies(x) else None
+            None if d is None or not _varies(x)
+            else d if isinstance(d, NotDifferentiable)
+            else unbroadcast(d(ct, out, *inputs), x.shape)
             for d, x in zip(partials, inputs, strict=True)
-        )
+        )  # fmt: skip
 
     def jvp(tangents: Sequence[Any], out: Any, *inputs: Any) -> Any:
-        terms = [d(t, out, *inputs) for d, t in zip(partials, tangents, strict=True) if d and t is not None]
+        terms = []
+        for d, t in zip(partials, tangents, strict=True):
+            if isinstance(d, NotDifferentiable):
+                if t is not None:
+                    raise GradientError(f"{out.op.name}: has no derivative: {d.reason}", hint="detach() that operand")
+            elif d is not None and t is not None:
+                terms.append(d(t, out, *inputs))
         if not terms:
             return zeros_like(out)
         total = terms[0]

@@ -17,7 +17,7 @@ from tracec.ops.core import expand
 from tracec.ops.elementwise import cast
 from tracec.ops.families import check_dtype, reduced_type, reduction
 from tracec.ops.logic import bitwise_or, eq, isnan, where
-from tracec.ops.view import flip, pad, slice
+from tracec.ops.view import flip, shifted
 
 # Sum and product --------------------------------------------------------------------------------------
 
@@ -32,18 +32,11 @@ sum: Operator = reduction(
 )
 
 
-def _shifted(x: Any, axis: int, by: int) -> Any:
-    """Elements moved along an axis by some places, with ones moving in."""
-    low = tuple(by if a == axis else 0 for a in range(x.ndim))
-    moved = pad(x, low=low, high=(0,) * x.ndim, value=1)
-    return slice(moved, starts=(0,) * x.ndim, stops=x.shape, steps=(1,) * x.ndim)
-
-
 def _products_before(x: Any, axis: int) -> Any:
     """For each element the product of those before it along an axis, in a logarithmic number of steps."""
-    products, reach = _shifted(x, axis, 1), 1
+    products, reach = shifted(x, axis, 1, 1), 1
     while reach < x.shape[axis]:
-        products = products * _shifted(products, axis, reach)
+        products = products * shifted(products, axis, reach, 1)
         reach *= 2
     return products
 

@@ -259,6 +259,19 @@ pad: Operator = view(
     doc="x with a literal put before and after it along each axis.",
 )
 
+# Moving along an axis ---------------------------------------------------------------------------------
+
+
+def shifted(x: Any, axis: int, by: int, value: float) -> Any:
+    """Elements moved along an axis by some places, with a value moving in; to the front where negative."""
+    at = [0] * x.ndim
+    at[axis] = by
+    low, high = tuple(max(n, 0) for n in at), tuple(max(-n, 0) for n in at)
+    moved = pad(x, low=low, high=high, value=value)
+    stops = tuple(n + k for n, k in zip(x.shape, high, strict=True))
+    return slice(moved, starts=high, stops=stops, steps=(1,) * x.ndim)
+
+
 # flip -------------------------------------------------------------------------------------------------
 
 

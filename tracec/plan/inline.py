@@ -10,6 +10,7 @@ from tracec.ir.node import Node, is_constant
 _COSTS = {
     **dict.fromkeys(("div", "sqrt", "rsqrt", "floor_div", "remainder"), 4),
     **dict.fromkeys(("exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"), 12),
+    **dict.fromkeys(("exp2", "log2", "log10", "asinh", "acosh", "atanh", "hypot", "fmod"), 12),
     **dict.fromkeys(("sinh", "cosh", "tanh", "erf", "sigmoid", "pow"), 12),
 }
 #: An element of a value in memory costs about this many simple operations to write and read back.

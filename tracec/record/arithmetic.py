@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.write import assign, check_writable
@@ -47,6 +47,19 @@ def _into(op: Operator, a: Any, b: Any, name: str) -> Any:
     return value if value is NotImplemented else assign(a, value, name)
 
 
+def check_power(base: Any, exponent: Any) -> None:
+    """Refuse negative integers as the power of a tensor of integers.
+
+    Raises:
+        ArgumentError: that is what is given.
+    """
+    if type(exponent) is int and exponent < 0 and isinstance(base, Cell) and base._array.dtype.kind in "bui":
+        raise ArgumentError(
+            f"pow: Integers to negative integer powers are not allowed, {base._array.dtype} ** {exponent} given",
+            hint="cast the base with .float() first",
+        )
+
+
 class Arithmetic(Cell):
     """Operators of tensors, element by element, broadcasting."""
 
@@ -74,6 +87,9 @@ class Arithmetic(Cell):
     def __rtruediv__(self, other: Any) -> Tensor:
         return _apply(ops.div, other, self)  # type: ignore[no-any-return]
 
+    # Python 2's names, which PyTorch has kept.
+    __div__, __rdiv__ = __truediv__, __rtruediv__
+
     def __floordiv__(self, other: Any) -> Tensor:
         return _apply(ops.floor_div, self, other)  # type: ignore[no-any-return]
 
@@ -87,6 +103,7 @@ class Arithmetic(Cell):
         return _apply(ops.remainder, other, self)  # type: ignore[no-any-return]
 
     def __pow__(self, other: Any) -> Tensor:
+        check_power(self, other)
         return _apply(ops.pow, self, other)  # type: ignore[no-any-return]
 
     def __rpow__(self, other: Any) -> Tensor:
@@ -134,6 +151,8 @@ class Arithmetic(Cell):
     def __itruediv__(self, other: Any) -> Tensor:
         return _into(ops.div, self, other, "div_")  # type: ignore[no-any-return]
 
+    __idiv__ = __itruediv__
+
     def __ifloordiv__(self, other: Any) -> Tensor:
         return _into(ops.floor_div, self, other, "floor_divide_")  # type: ignore[no-any-return]
 
@@ -141,6 +160,7 @@ class Arithmetic(Cell):
         return _into(ops.remainder, self, other, "remainder_")  # type: ignore[no-any-return]
 
     def __ipow__(self, other: Any) -> Tensor:
+        check_power(self, other)
         return _into(ops.pow, self, other, "pow_")  # type: ignore[no-any-return]
 
     def __iand__(self, other: Any) -> Tensor:

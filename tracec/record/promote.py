@@ -24,7 +24,7 @@ _SCALARS: dict[type, DType] = {bool: dt.bool_, int: dt.int64, float: dt.float32,
 _ON_BOOLS = {"add": "bitwise_or", "mul": "bitwise_and", "maximum": "bitwise_or", "minimum": "bitwise_and"}
 
 #: Sums of small integers are int64, as in PyTorch.
-_WIDENING = ("sum", "prod", "cumsum")
+_WIDENING = ("sum", "prod", "cumsum", "cumprod")
 
 
 @dataclass(frozen=True, slots=True)

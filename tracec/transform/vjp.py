@@ -143,6 +143,8 @@ def _pull_back(node: Node, cotangent: Node, on_path: set[Node], flow: dict[Node,
     for position, (operand, contribution) in enumerate(zip(node.inputs, contributions, strict=True)):
         if contribution is None or operand not in on_path:
             continue
+        if isinstance(contribution, NotDifferentiable):
+            raise no_rule(node, contribution)
         if contribution.type != operand.type:
             raise VerifyError(
                 f"vjp of {node.op.name}: gradient of type {contribution.type} for operand {position} "

@@ -1,0 +1,245 @@
+"""Arithmetic, rounding, special functions and statistics against PyTorch: values, dtypes, gradients, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.functions.compare import TORCH, TRACEC, agree, torch
+from tracec.errors import TracecError
+
+INTS = np.array([[3, -7, 5], [-2, 0, 4]])
+INTS2 = np.array([[2, 2, -3], [5, -4, 4]])
+BYTES = np.array([[3, 0, 5], [0, 0, 0]], np.uint8)
+BOOLS = np.array([[True, False, True], [False, False, True]])
+HOLES = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, 2.0], [0.5, np.inf, -np.inf]])
+ZEROS = np.array([[2.0, 0.0, 3.0, -1.0], [0.0, 1.5, 0.0, 2.0], [1.0, 2.0, 3.0, 0.5]])
+TIES = np.array([1.0, 2.0, 2.0, 3.0, 1.0])
+SIGNS = np.array([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan])
+HUGE = np.array([3e200, -4e-200, 5.0, 1e-310])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x, y: (t.fmod(x, y), t.fmod(x, 1.5), x % y, t.remainder(2.0, y.detach())),
+        lambda t, x, y: (
+            t.div(x, y, rounding_mode="trunc"),
+            t.div(x, y, rounding_mode="floor"),
+            x.detach() // y.detach(),
+        ),
+        lambda t, x, y: (t.copysign(x, y), t.copysign(x, -1.0), t.hypot(x, y), t.atan2(x, y)),
+        lambda t, x, y: (t.fmax(x, y), t.fmin(x, y), t.maximum(x, y), t.minimum(x, y)),
+        lambda t, x, y: (t.logaddexp(x, y), t.logaddexp2(x, y), t.ldexp(x, y), t.float_power(x * x, y)),
+        lambda t, x, y: (t.lerp(x, y, 0.3), t.lerp(x, y, 0.75), t.lerp(x, y, y), t.lerp(x, y, 1.0)),
+        lambda t, x, y: (t.add(x, y, alpha=2), t.sub(x, y, alpha=-0.5), t.rsub(x, y, alpha=3), t.addcmul(x, x, y)),
+        lambda t, x, y: (
+            t.clamp(x, y - 0.5, y),
+            t.clamp(x, y),
+            x.clamp(max=y),
+            t.clamp(x, 1.0, -1.0),
+            x.clamp_min(0.1),
+        ),
+        lambda t, x, y: (t.xlogy(x, y * y), t.special.xlog1py(x, y * y), t.xlogy(x, 2.0), t.xlogy(2.0, y * y)),
+        lambda t, x, y: (2.0 / x, 3.0**x, 5.5 % y.detach(), x.__rdiv__(2.0), x ** y.abs().detach()),
+        lambda t, x, y: (x.square(), x.deg2rad(), x.rad2deg(), t.exp2(x), t.asinh(x), t.frac(x), t.signbit(x)),
+        lambda t, x, y: (t.round(x, decimals=2), t.round(x * 100, decimals=-1), t.isposinf(x / 0), t.isneginf(x / 0)),
+    ],
+)
+def test_two_operands(f):
+    agree(f, (4, 1, 3), (5, 1), low=0.2)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x, y: (t.gcd(x, y), t.lcm(x, y), t.fmod(x, y), t.copysign(x, y), t.ldexp(x, y), t.fmax(x, y)),
+        lambda t, x, y: (t.float_power(x, y), t.float_power(2, x), t.add(x, y, alpha=3), t.clamp(x, y, y + 3)),
+        lambda t, x, y: (t.clamp(x, -1.5, 2), t.digamma(x.abs() + 1), t.erfc(x), t.i0(x), t.logit(x)),
+        lambda t, x, y: (t.nansum(x), t.logsumexp(x, 1), x.cumprod(1), x.nansum(0), t.any(x, 1), t.all(x, dim=1)),
+        lambda t, x, y: (t.floor(x), t.round(x), t.ceil(x), t.trunc(x), t.signbit(x), t.isposinf(x), t.square(x)),
+        lambda t, x, y: (
+            t.log2(x.abs()),
+            t.log10(x.abs() + 1),
+            t.exp2(x),
+            t.atanh(x * 0),
+            t.deg2rad(x),
+            t.hypot(x * 1.0, y),
+        ),
+        lambda t, x, y: (x & 3, 3 & x, x | 1, 1 ^ x, x << 2, x >> 1, 2 << y.abs(), x.bitwise_not(), 7 // y, 7 % y),
+        lambda t, x, y: (x / y, t.true_divide(x, y), 1 / y, t.div(x, 2), t.div(x, y, rounding_mode="trunc")),
+    ],
+)
+def test_integers(f):
+    # Where integers become floats, these are float32.
+    agree(f, INTS, INTS2, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (t.any(x), t.all(x), t.any(x, 1), t.all(x, dim=0, keepdim=True), x.sum(), x.prod()),
+        lambda t, x: (t.gcd(x, x + 4), t.fmod(x, x + 2), t.square(x), t.cumprod(x, 0), ~x, x << 1),
+    ],
+)
+def test_bytes(f):
+    agree(f, BYTES)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (t.any(x, 1), t.all(x, (0, 1)), x.cumprod(1), t.nansum(x), x.float().mean()),
+        lambda t, x: (t.add(x, x, alpha=True), x ^ x, x & True, True | x, t.logical_xor(x, x.long())),
+    ],
+)
+def test_bools(f):
+    agree(f, BOOLS)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (
+            t.nansum(x, 1),
+            t.nanmean(x[:2, ::2], 0),
+            t.nansum(x[:2], dtype=t.float32),
+            t.nanmean(x[:2, ::2]),
+        ),
+        lambda t, x: (
+            t.fmax(x, x * 0 + 1),
+            t.fmin(x * 0 - 1, x),
+            t.nan_to_num(x, 5.0, 6.0, -7.0),
+        ),
+        lambda t, x: (t.isposinf(x), t.isneginf(x), t.isfinite(x), t.isinf(x), t.isreal(x)),
+        lambda t, x: (t.isclose(x, x, equal_nan=True), t.allclose(x, x), t.allclose(x, x, equal_nan=True)),
+        lambda t, x: t.clamp(x.detach(), -1.0, 1.0),
+        lambda t, x: t.clamp(x.detach(), float("nan"), 1.0),
+        lambda t, x: (t.logcumsumexp(x.detach(), 1), t.logsumexp(x.detach(), 0), t.cumprod(x.detach(), 0)),
+    ],
+)
+def test_holes(f):
+    agree(f, HOLES)
+
+
+def test_signs():
+    agree(lambda t, x: (t.signbit(x), t.copysign(x.detach(), -x.detach()), t.sign(x)), SIGNS)
+    agree(lambda t, x: t.copysign(x, 1.0), np.array([0.0, -0.0, 2.0, -3.0]))
+    agree(lambda t, x: t.heaviside(x.detach(), x.detach() * 0 + 0.25), SIGNS)
+
+
+def test_mantissas_and_powers():
+    agree(lambda t, x: tuple(t.frexp(x)), SIGNS)
+    agree(lambda t, x: tuple(t.frexp(x)), np.array([1.0, 0.5, 8.0, -3.0, 5e-324, 1e308, 0.9999999999999999]))
+    agree(lambda t, x: tuple(t.frexp(x)), (3, 5))
+
+
+def test_range():
+    agree(lambda t, x: (t.hypot(x, x), t.asinh(x), t.log10(x.abs()), t.log2(x.abs())), HUGE)
+
+
+def test_steps_to_the_next_number():
+    agree(lambda t, x: (t.nextafter(x, x + 1), t.nextafter(x, x), t.nextafter(x, x - 1)), (7,))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (x.cumprod(1), x.cumprod(0), x.cumprod(-1)),
+        lambda t, x: t.cumprod(x, 1, dtype=t.float32),
+        lambda t, x: (x.prod(1), x.prod(), x.prod(0, keepdim=True)),
+    ],
+)
+def test_products_with_zeros(f):
+    agree(f, ZEROS, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (t.logcumsumexp(x, 0), t.logcumsumexp(x * 300, 1), t.logcumsumexp(x, -1)),
+        lambda t, x: (t.logsumexp(x, (0, 2)), t.logsumexp(x * 900, 1, keepdim=True)),
+        lambda t, x: (x.std(1), x.std(0, keepdim=True), x.std(correction=0), x.std(unbiased=False), x.var(dim=(0, 1))),
+        lambda t, x: (t.std_mean(x, dim=1, correction=2), t.var_mean(x, unbiased=False), t.var_mean(x, 1)),
+        lambda t, x: (t.std(x * 0 + 1, 1), t.std(x, False), t.aminmax(x), t.aminmax(x, dim=1)),
+        lambda t, x: (t.count_nonzero(x > 0), t.count_nonzero(x > 0, dim=1), t.count_nonzero(x, (0, 2))),
+    ],
+)
+def test_statistics(f):
+    agree(f, (2, 3, 5))
+
+
+def test_equal_elements():
+    agree(lambda t, x: (x.amax(), x.amin(0), t.aminmax(x)), TIES)
+    agree(lambda t, x: (x.max(0).values, x.min(0).values), TIES)
+    agree(lambda t, x: (x.clamp(1.0, 2.0), x.clamp(min=2.0), t.fmax(x, x.detach()), t.clamp(x, x.detach())), TIES)
+
+
+SPECIAL = {
+    "lgamma": (-4.9, 6.0), "digamma": (-4.9, 6.0), "erfc": (-3.0, 5.0), "erfinv": (-0.99, 0.99), "i0": (-9.0, 9.0),
+    "sinc": (-3.0, 3.0), "logit": (0.01, 0.99), "special.erfcx": (-3.0, 20.0), "special.ndtr": (-6.0, 6.0),
+    "special.ndtri": (0.01, 0.99), "special.log_ndtr": (-9.0, 5.0), "special.i0e": (-9.0, 9.0),
+    "special.i1": (-9.0, 9.0), "special.i1e": (-9.0, 9.0), "special.entr": (0.1, 2.0), "special.expit": (-2.0, 2.0),
+    "special.exp2": (-2.0, 2.0), "special.expm1": (-2.0, 2.0), "special.log1p": (-0.9, 2.0),
+    "special.psi": (0.2, 2.0),
+    "special.gammaln": (0.2, 2.0), "special.round": (-3.0, 3.0), "special.sinc": (-2.0, 2.0),
+    "special.erf": (-2.0, 2.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_functions(name):
+    low, high = SPECIAL[name]
+
+    def f(t, x):
+        for part in name.split("."):
+            t = getattr(t, part)
+        return t(x)
+
+    agree(f, (40,), low=low, high=high, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (t.polygamma(0, x), t.polygamma(1, x), t.special.polygamma(3, x), x.polygamma(2)),
+        lambda t, x: (t.mvlgamma(x + 1, 3), t.special.multigammaln(x + 1, 2)),
+        lambda t, x: (t.igamma(x.detach(), x * 2), t.igammac(x.detach() + 1, x), t.special.gammainc(x.detach(), x)),
+        lambda t, x: (t.special.zeta(x.detach() + 1, x), t.special.zeta(2.5, x), t.special.zeta(x.detach() + 1, 3.0)),
+        lambda t, x: (t.logit(x, eps=0.3), t.special.logit(x, eps=0.4)),
+        lambda t, x: (t.special.logsumexp(x, 0), t.special.softmax(x, 0), t.special.log_softmax(x, 0)),
+    ],
+)
+def test_special_functions_with_arguments(f):
+    agree(f, (30,), low=0.1, high=4.0, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, i, b, x: t.add(i, i, alpha=0.5),
+        lambda t, i, b, x: i**-1,
+        lambda t, i, b, x: t.addcdiv(i, i, i),
+        lambda t, i, b, x: t.lerp(x, x.float(), 0.5),
+        lambda t, i, b, x: t.heaviside(x, x.float()),
+        lambda t, i, b, x: t.frac(i),
+        lambda t, i, b, x: t.round(i, decimals=1),
+        lambda t, i, b, x: b - b,
+        lambda t, i, b, x: t.nextafter(i, i),
+        lambda t, i, b, x: t.gcd(x, x),
+        lambda t, i, b, x: t.frexp(i),
+        lambda t, i, b, x: t.logcumsumexp(i, 0),
+        lambda t, i, b, x: t.clamp(x),
+        lambda t, i, b, x: t.cumprod(x, 5),
+        lambda t, i, b, x: t.polygamma(-2, x),
+        lambda t, i, b, x: t.std(i),
+        lambda t, i, b, x: t.mean(i),
+        lambda t, i, b, x: t.amax(x[:0]),
+    ],
+)
+def test_what_pytorch_refuses_is_refused(f):
+    with pytest.raises(Exception) as theirs:
+        f(TORCH, *map(torch.from_numpy, (INTS, BOOLS, HOLES)))
+    with pytest.raises(type(theirs.value)) as ours:
+        f(TRACEC, *map(TRACEC.from_numpy, (INTS, BOOLS, HOLES)))
+    assert isinstance(ours.value, TracecError)

@@ -1,0 +1,42 @@
+"""Special functions under the names of ``torch.special``."""
+
+from __future__ import annotations
+
+from tracec.functions.activation import sigmoid as expit
+from tracec.functions.pointwise import erf, exp2, expm1, log1p, round
+from tracec.functions.reduction import logsumexp
+from tracec.functions.softmax import log_softmax, softmax
+from tracec.functions.special import (
+    digamma,
+    entr,
+    erfc,
+    erfcx,
+    erfinv,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    log_ndtr,
+    logit,
+    ndtr,
+    ndtri,
+    polygamma,
+    sinc,
+    xlog1py,
+    xlogy,
+    zeta,
+)
+from tracec.functions.special import digamma as psi
+from tracec.functions.special import igamma as gammainc
+from tracec.functions.special import igammac as gammaincc
+from tracec.functions.special import lgamma as gammaln
+from tracec.functions.special import mvlgamma as multigammaln
+from tracec.record.out import give_out
+
+__all__ = [
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
+    "i0", "i0e", "i1", "i1e", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr",
+    "ndtri", "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy", "zeta",
+]  # fmt: skip
+
+give_out(globals(), __all__)
