@@ -58,6 +58,18 @@ layer(
     "LayerNorm(5, bias=False)", "RMSNorm(5)", "RMSNorm((6, 5), eps=1e-3)", "RMSNorm(5, elementwise_affine=False)",
     "SyncBatchNorm(4)",
 )  # fmt: skip
+layer(
+    IMAGE,
+    "Upsample(scale_factor=2)", "Upsample((9, 4), mode='bilinear', align_corners=True)", "Upsample(7, mode='bicubic')",
+    "Upsample(scale_factor=(1.5, 2), mode='bilinear')", "UpsamplingNearest2d(scale_factor=2)",
+    "UpsamplingBilinear2d((3, 8))", "PixelShuffle(2)", "PixelUnshuffle(1)", "ChannelShuffle(2)",
+    "Unfold(2)", "Unfold((3, 2), dilation=(1, 2), padding=1, stride=(2, 1))",
+)  # fmt: skip
+layer((2, 4, 6, 8), "PixelUnshuffle(2)")
+layer(SIGNAL, "Upsample(scale_factor=3, mode='linear')", "Upsample(5, mode='nearest-exact')")
+layer(VOLUME, "Upsample(scale_factor=2, mode='trilinear')", "ChannelShuffle(4)", "Upsample(3, mode='area')")
+layer((2, 8, 9), "Fold((4, 4), 2)", "Fold(4, 2, padding=(1, 0), stride=(2, 1))", "Fold((5, 4), 2, dilation=(2, 1))")
+layer((8, 4), "Fold(4, 2, stride=2)")
 
 
 def made(name):

@@ -488,6 +488,11 @@ from tracec.functions.unpooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from tracec.functions.vision import (
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
 from tracec.functions.windows import (
     bartlett_window,
     blackman_window,
@@ -538,6 +543,8 @@ __all__ = [
     "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as", "broadcast_to",
     "broadcast_tensors", "repeat", "tile", "repeat_interleave", "flip", "fliplr", "flipud", "rot90", "roll",
     "narrow", "select",
+    # vision
+    "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
     # padding
     "constant_pad_nd", "pad",
     # joining

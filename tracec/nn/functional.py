@@ -23,6 +23,7 @@ from tracec.functions import (
     binary_cross_entropy_with_logits,
     celu,
     celu_,
+    channel_shuffle,
     conv1d,
     conv2d,
     conv3d,
@@ -72,6 +73,8 @@ from tracec.functions import (
     pad,
     pairwise_distance,
     pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
     prelu,
     relu,
     relu6,
@@ -107,6 +110,7 @@ from tracec.functions.dropout import (
 from tracec.functions.embedding import (
     embedding_bag,
 )
+from tracec.functions.interpolation import interpolate, upsample, upsample_bilinear, upsample_nearest
 from tracec.functions.loss import (
     linear_cross_entropy,
 )
@@ -128,9 +132,11 @@ from tracec.functions.regression_loss import (
     gaussian_nll_loss,
     poisson_nll_loss,
 )
+from tracec.functions.sampling import affine_grid, grid_sample
 from tracec.functions.softmax import (
     gumbel_softmax,
 )
+from tracec.functions.vision import fold, unfold
 from tracec.ir.dtype import DType
 from tracec.record.tensor import Tensor
 
@@ -143,6 +149,9 @@ __all__ = [
     "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "fractional_max_pool2d", "fractional_max_pool3d",
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d",
     "max_unpool3d", "pad",
+    # vision
+    "affine_grid", "channel_shuffle", "fold", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle",
+    "unfold", "upsample", "upsample_bilinear", "upsample_nearest",
     # distances
     "pairwise_distance", "pdist",
     # activations
