@@ -48,6 +48,14 @@ from tracec.record.form import (
 from tracec.record.legacy import tensor_types, typename
 from tracec.record.limits import finfo, iinfo
 from tracec.record.memory import is_storage
+from tracec.record.mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tracec.record.printing import set_printoptions
 from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
@@ -61,7 +69,7 @@ from tracec.record.random import (
     set_rng_state,
 )
 from tracec.record.recorder import trace  # type: ignore[assignment]
-from tracec.record.tape import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from tracec.record.tape import is_inference
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
 if TYPE_CHECKING:

@@ -120,6 +120,14 @@ class EmulatorError(TracecError, RuntimeError):
     about_program = False
 
 
+class GradcheckError(GradientError):
+    """Gradients are not what differences of values say."""
+
+
+class RuleMissingError(TracecError, NotImplementedError):
+    """A class of the user's leaves out what is asked of it."""
+
+
 class RecordError(TracecError, RuntimeError):
     """A function cannot be recorded as asked."""
 

@@ -282,7 +282,9 @@ class _Walker:
             except ValueError:
                 continue
             self.read(name, cell, None, value)
-        for name in _names(fn.__code__):
+        # A decorator of the library wears the name and module of what it decorates.
+        own = not _of_library(fn.__globals__.get("__name__"))
+        for name in _names(fn.__code__) if own else ():
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name])
         for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):

@@ -88,7 +88,7 @@ def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Seq
     if any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True)) or recorder.changed_outside():
         return "changes where gradients of a tensor from outside go"
     results = find_tensors(out)
-    if any(recorder.is_inside(t) and edge_of(t) is t for t in results):
+    if any(recorder.is_own(t) and edge_of(t) is t for t in results):
         return "returns a tensor that it made and that gradients end at"
     strange = foreign(out)
     return None if strange is None else f"returns an object of type {type(strange).__name__} that it may have made"

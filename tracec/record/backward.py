@@ -22,7 +22,7 @@ from tracec.record.backend import module, on
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.dispatch import apply, finish
-from tracec.record.dual import move_with, through
+from tracec.record.restore import restored
 from tracec.record.rules import compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
@@ -137,12 +137,12 @@ class _Walk:
         hooks = operation.node_hooks
         if hooks is not None:
             g = self._before(hooks, g)
-        found = self.pull(operation, g)
+        found = self.pull(operation, g) if not STATE.anomaly else self._watched(operation, g)
         gives = pullback.gives if pullback.gives is not None else range(len(found))
         grads = [None if position is None else found[position] for position in gives]
         if hooks is not None:
             grads = self._after(hooks, grads, g)
-        if STATE.anomaly:
+        if STATE.anomaly and STATE.check_nan:
             self._search(operation, grads)
         for edge, grad in zip(operation.edges, grads, strict=True):
             if edge is not None and grad is not None and (path is None or edge in path or edge in wanted):
@@ -177,6 +177,14 @@ class _Walk:
         if not isinstance(g, Parts):
             return (self.give(g),)
         return tuple(self.give(g[k]) if k in g else None for k in range(max(g, default=-1) + 1))
+
+    def _watched(self, operation: Operation, g: Any) -> Sequence[Any]:
+        """`pull`, whose errors tell where the operation went forward."""
+        try:
+            return self.pull(operation, g)
+        except Exception as error:
+            error.add_note(f"Error detected in {operation.name()}, {_through_line(operation)}")
+            raise
 
     def _search(self, operation: Operation, grads: Sequence[Any]) -> None:
         """Refuse gradients that have become NaN."""
@@ -393,25 +401,6 @@ def own(x: Any) -> Tensor:
     """The same value in memory of its own."""
     call = find_call(OPERATORS["reshape"], (x,), {"shape": x._array.shape})
     return finish(call, (x,), [x._array], x._array.copy())
-
-
-def restored(array: Any, readers: list[Any], known: Any, moves: Any) -> Tensor:
-    """A tensor over an array that was kept.
-
-    Args:
-        array: The values.
-        readers: The list of readers of its memory.
-        known: A recorder and what the values are to it, or None.
-        moves: The tangents of the memory and the view steps to the values, or None.
-    """
-    made = new_tensor(array)
-    made._storage.readers = readers
-    if known is not None and STATE.recorder is not None and STATE.recorder.includes(known[0]):
-        made._storage.recorder, made._storage.node = known
-    if moves is not None:
-        tangents, steps = moves
-        move_with(made, {level: through(steps, t) for level, t in tangents.items()})
-    return made
 
 
 def _through_line(operation: Operation) -> str:

@@ -60,8 +60,11 @@ class Batching:
         self._around: list[tuple[Any, Any]] = []
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._examples: dict[int, weakref.ref[Any]] = {}
+        self._closed: list[tuple[weakref.ref[Any], type]] = []
 
     def __enter__(self) -> Batching:
+        if not self._around:
+            self._open_again()
         self._around.append((STATE.recorder, STATE.duals))
         STATE.recorder, STATE.duals = self, ()
         return self
@@ -76,8 +79,18 @@ class Batching:
         for reference in self._examples.values():
             example = reference()
             if example is not None:
+                self._closed.append((reference, type(example)))
                 example.__class__ = _escaped()
         self._examples.clear()
+
+    def _open_again(self) -> None:
+        """Going back, they mean what they did."""
+        for reference, cls in self._closed:
+            example = reference()
+            if example is not None:
+                example.__class__ = cls
+                self._examples[id(example)] = reference
+        self._closed.clear()
 
     @contextmanager
     def outside(self) -> Iterator[Any]:
@@ -154,7 +167,7 @@ class Batching:
         edges = operation.edges if operation is not None else (None,) * len(inputs)
         with self.outside():
             values = [
-                self._flowing(x, edge) if many else x
+                self.flowing(x, edge) if many else x
                 for x, edge, many in zip(operands(call, inputs), edges, which, strict=True)
             ]
             (found,) = compute(call.batched(which, self.size), values, current_source())
@@ -163,7 +176,7 @@ class Batching:
             operation.recorder = self
             operation.nodes = [self.known(inputs[i] if i < len(inputs) else result) for i in operation.pullback.needs]
 
-    def _flowing(self, x: Any, edge: Any) -> Any:
+    def flowing(self, x: Any, edge: Any) -> Any:
         """The tensor of all examples, cut off where no gradient flows through that of one."""
         many = self._many(x)
         if edge is not None or not STATE.grad or edge_of(many) is None:
@@ -173,7 +186,7 @@ class Batching:
         return cut
 
     def known(self, x: Any) -> tuple[Any, Any] | None:
-        """To whom a value is known, and as what; see `tracec.record.backward.restored`."""
+        """To whom a value is known, and as what; see `tracec.record.restore.restored`."""
         if self.is_batched(x):
             return self, self._many(x)
         with self.outside() as recorder:

@@ -118,6 +118,7 @@ class Cell:
         _hooks: Functions to call with the gradient, by number.
         _gathered_hooks: Functions to call with a leaf whose ``grad`` has been added to, by number.
         _is_constant: Made by the operator ``constant``: what is spread over a shape from it gets its own memory.
+        _is_inference: It was made in inference mode, and may not be part of what is differentiated.
         _is_dual: It moves as its memory's tangents say; a detached tensor does not.
         _node: This view's node, made from `_node_of`.
         _node_of: The storage's node that `_node` was made from.
@@ -136,6 +137,7 @@ class Cell:
     _hooks: dict[int, Any] | None = None
     _gathered_hooks: dict[int, Any] | None = None
     _is_constant: bool = False
+    _is_inference: bool = False
     _is_dual: bool = False
     _node: Any = None
     _node_of: Any = None
@@ -179,6 +181,8 @@ def alias(of: Cell, cls: type[T] | None = None) -> T:
     made: Any = object.__new__(cls or _Classes.tensor)
     made._storage, made._array, made._steps = of._storage, of._array, of._steps
     made._device = of._device
+    if of._is_inference:
+        made._is_inference = True
     return made  # type: ignore[no-any-return]
 
 

@@ -17,6 +17,8 @@ def of_numbers(array: Any) -> Tensor:
     In a recorded function the numbers are as they were when it was recorded.
     """
     made = new_tensor(array)
+    if STATE.inference:
+        made._is_inference = True
     if STATE.recorder is not None:
         STATE.recorder.adopt(made, from_array=False)
     return made

@@ -51,6 +51,12 @@ class Differentiation(Cell):
                 hint="cast it with .float() first",
                 where=_at(),
             )
+        if requires_grad and self._is_inference and not STATE.inference:
+            raise GradientError(
+                "requires_grad: Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
+                hint="make a clone to get a normal tensor",
+                where=_at(),
+            )
         edge = edge_of(self)
         if edge is not None and edge is not self:
             if not requires_grad:
@@ -75,6 +81,10 @@ class Differentiation(Cell):
         """Whether it was not computed from tensors that require grad."""
         edge = edge_of(self)
         return edge is None or edge is self
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode."""
+        return self._is_inference
 
     @property
     def grad_fn(self) -> Operation | None:

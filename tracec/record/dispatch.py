@@ -102,8 +102,12 @@ def out_of_memory(call: Call, device: str) -> Iterator[None]:
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
     """A tensor for a computed result, written down for gradients and for the recorder."""
     result = new_tensor(out)
-    operation = _remember(call, inputs) if STATE.grad and call.floating else None
-    result._history = operation
+    operation = None
+    if STATE.grad:
+        if call.floating:
+            result._history = operation = _remember(call, inputs)
+    elif STATE.inference:
+        result._is_inference = True
     tell(call, inputs, result, operation)
     if operation is not None:
         operation.save(inputs, arrays, result)
@@ -160,7 +164,9 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
     view._array, view._steps, view._is_dual = out, (*x._steps, call), x._is_dual
-    if STATE.grad:
+    if x._is_inference:
+        view._is_inference = True
+    elif STATE.grad:
         view._base = x
     if recorder is not None:
         recorder.node_of(view)

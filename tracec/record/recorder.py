@@ -54,6 +54,7 @@ class Recorder:
         self._grad_reads: dict[Tensor, bool] = {}
         self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+        self._own: dict[int, weakref.ref[Cell]] = {}
         self._outer: Recorder | None = None
 
     def __enter__(self) -> Recorder:
@@ -95,7 +96,7 @@ class Recorder:
                 "index: a compiled function cannot read x[i], where i is a tensor of no dimensions, once x was written",
                 hint="clone() it before, or index with int(i)",
             )
-        if id(x) not in self._seen and storage not in self._inside and not any(x is a for a in self.arguments):
+        if id(x) not in self._seen and not self.is_own(x) and not any(x is a for a in self.arguments):
             self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None)
         if storage.recorder is not self:
             if x._steps:
@@ -114,7 +115,7 @@ class Recorder:
         return recorder is self
 
     def known(self, x: Cell) -> tuple[Any, Any]:
-        """To whom a value is known, and as what; see `tracec.record.backward.restored`."""
+        """To whom a value is known, and as what; see `tracec.record.restore.restored`."""
         return self, self.node_of(x)
 
     def shown(self, x: Cell) -> None:
@@ -125,7 +126,13 @@ class Recorder:
         x._storage.node, x._storage.recorder = node, self
 
     def follow(self, x: Cell) -> None:
-        """Note another look at memory that is known."""
+        """Note another look at memory that is known: the function's own, where the memory may be from outside."""
+        self._own[id(x)] = weakref.ref(x)
+
+    def is_own(self, x: Any) -> bool:
+        """Whether the recorded function made a tensor, be it over memory from outside."""
+        reference = self._own.get(id(x))
+        return self.is_inside(x) or (reference is not None and reference() is x)
 
     def check(self, x: Cell, test: Any, bounds: Any, ignored: Any) -> None:
         """Note a condition on a tensor's values."""
@@ -203,12 +210,12 @@ class Recorder:
 
     def change_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor is about to be assigned."""
-        if not self.is_inside(x):
+        if not self.is_own(x):
             self._grads.setdefault(x, x._grad)
 
     def read_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor from outside is looked at."""
-        if self.is_inside(x) or x in self._grads:
+        if self.is_own(x) or x in self._grads:
             return
         self._grad_reads.setdefault(x, x._grad is not None)
         if x._grad is not None:
@@ -216,7 +223,7 @@ class Recorder:
 
     def change_flag(self, x: Any) -> None:
         """Note that ``requires_grad`` of a tensor is about to be changed."""
-        if not self.is_inside(x):
+        if not self.is_own(x):
             self._flags.setdefault(x, x._requires_grad)
 
     def changed_outside(self) -> bool:

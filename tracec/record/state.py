@@ -21,7 +21,9 @@ class State(threading.local):
         recorder: Who is told of every operation, if anyone: it writes down nodes, or computes a whole batch.
         duals: The levels of forward mode that are open, outermost first.
         packing: How values that gradients need are kept: functions that pack and unpack them; None for as they are.
-        anomaly: Whether gradients are searched for NaN.
+        anomaly: Whether errors on the way back tell of the operation that went forward.
+        check_nan: Whether gradients are searched for NaN then.
+        inference: Whether new tensors are for inference only.
         device: Where new tensors go that no device is named for; None for the CPU.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
@@ -31,6 +33,8 @@ class State(threading.local):
     duals: tuple[DualLevel, ...] = ()
     packing: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
     anomaly: bool = False
+    check_nan: bool = True
+    inference: bool = False
     device: Device | None = None
     devices: tuple[Device, ...] = ()
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from tracec import ops
+from tracec.errors import GradientError
 from tracec.ir.node import current_source
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
 from tracec.record.cell import Cell, add_reader, alias, is_dual
 from tracec.record.derived import Pullback
+from tracec.record.mode import enable_grad as enable_grad
+from tracec.record.mode import inference_mode as inference_mode
+from tracec.record.mode import is_grad_enabled as is_grad_enabled
+from tracec.record.mode import no_grad as no_grad
+from tracec.record.mode import set_grad_enabled as set_grad_enabled
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Passage:
@@ -158,6 +160,11 @@ class Operation:
                 saved.append(array)
                 self.readers.append([])
                 continue
+            if owner._is_inference:
+                raise GradientError(
+                    f"{self.call.op.name}: Inference tensors cannot be saved for backward.",
+                    hint="make a clone to get a normal tensor, or use no_grad() instead of inference_mode()",
+                )
             if owner._storage.tangents is not None and is_dual(owner):
                 self.tangents = self.tangents or [None] * len(needs)
                 self.tangents[k] = owner._storage.tangents, owner._steps
@@ -175,6 +182,8 @@ class Operation:
 
     def name(self) -> str:
         """Its name as PyTorch would put it, ``MulBackward0``."""
+        if isinstance(self.pullback, Selected):
+            return self.edges[0].name()  # type: ignore[no-any-return]
         return "".join(part.capitalize() for part in self.call.op.name.split("_")) + "Backward0"
 
     @property
@@ -323,79 +332,6 @@ def root_of(x: Cell) -> Cell:
     return x
 
 
-class _Mode:
-    """Gradients on or off: a context manager and a decorator."""
-
-    _value = True
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._before.append(STATE.grad)
-        STATE.grad = self._value
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        STATE.grad = self._before.pop()
-
-    def __call__(self, function: F) -> F:
-        make = self._again
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with make():
-                return function(*args, **kwargs)
-
-        return run  # type: ignore[return-value]
-
-    def _again(self) -> _Mode:
-        return type(self)()
-
-
-class no_grad(_Mode):
-    """Within, or in a function decorated with it, operations are not remembered for gradients."""
-
-    _value = False
-
-    def __new__(cls, function: Any = None) -> Any:
-        # @no_grad without parentheses.
-        made = super().__new__(cls)
-        if function is None:
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(function)
-
-
-class inference_mode(no_grad):
-    """The same as `no_grad`."""
-
-
-class enable_grad(_Mode):
-    """Within, or in a function decorated with it, operations are remembered for gradients again."""
-
-
-class set_grad_enabled(_Mode):
-    """Gradients on or off from here on, or within, or in a function decorated with it."""
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__()
-        self._mode = bool(mode)
-        self._outer = STATE.grad
-        STATE.grad = self._mode
-
-    def __enter__(self) -> None:
-        self._before.append(self._outer)
-        STATE.grad = self._mode
-
-    def __call__(self, function: F) -> F:
-        # As a decorator it has no effect on what is around.
-        STATE.grad = self._outer
-        return super().__call__(function)
-
-    def _again(self) -> _Mode:
-        return set_grad_enabled(self._mode)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are remembered for gradients."""
-    return STATE.grad
+def is_inference(input: Cell) -> bool:
+    """Whether a tensor was made in inference mode."""
+    return input._is_inference

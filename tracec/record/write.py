@@ -41,6 +41,12 @@ def check_no_leaf(x: Cell, name: str) -> None:
     Raises:
         GradientError: the tensor is one, or a view of one, and gradients are on.
     """
+    if x._is_inference and not STATE.inference:
+        raise GradientError(
+            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed.",
+            hint="make a clone to get a normal tensor before",
+            where=_at(),
+        )
     if STATE.grad:
         root = root_of(x)
         if root._requires_grad and root._history is None:

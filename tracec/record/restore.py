@@ -1,0 +1,31 @@
+"""Values that were kept, as tensors again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tracec.record.cell import new_tensor
+from tracec.record.dual import move_with, through
+from tracec.record.state import STATE
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def restored(array: Any, readers: list[Any], known: Any, moves: Any) -> Tensor:
+    """A tensor over an array that was kept.
+
+    Args:
+        array: The values.
+        readers: The list of readers of its memory.
+        known: A recorder and what the values are to it, or None.
+        moves: The tangents of the memory and the view steps to the values, or None.
+    """
+    made = new_tensor(array)
+    made._storage.readers = readers
+    if known is not None and STATE.recorder is not None and STATE.recorder.includes(known[0]):
+        made._storage.recorder, made._storage.node = known
+    if moves is not None:
+        tangents, steps = moves
+        move_with(made, {level: through(steps, t) for level, t in tangents.items()})
+    return made
