@@ -174,5 +174,5 @@ def test_parameters_out_of_range(f, message):
 
 
 def test_integers_have_no_uniform_numbers():
-    with pytest.raises(DTypeError, match="rand: dtype int64 is not floating"):
+    with pytest.raises(DTypeError, match="rand: dtype int64 is neither floating nor complex"):
         F.rand(3, dtype=tracec.int64)

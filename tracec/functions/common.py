@@ -43,6 +43,17 @@ def check_floating(name: str, x: Tensor, what: str = "input") -> None:
         fail(DTypeError, f"{name}: takes floats, {what} is {x.dtype.name}", "cast it with .float() first")
 
 
+def check_inexact(name: str, x: Tensor, what: str = "input") -> None:
+    """Refuse tensors whose elements are neither floats nor complex numbers."""
+    check_tensor(name, x, what)
+    if not x.dtype.is_differentiable:
+        fail(
+            DTypeError,
+            f"{name}: takes floats and complex numbers, {what} is {x.dtype.name}",
+            "cast it with .float() first",
+        )
+
+
 def check_ndim(name: str, x: Tensor, allowed: Sequence[int], layout: str, what: str = "input") -> None:
     """Refuse tensors that have another number of dimensions."""
     check_tensor(name, x, what)
@@ -148,6 +159,14 @@ def check_real(name: str, value: Any, what: str) -> None:
 def cast(x: Tensor, dtype: DType | None) -> Tensor:
     """The tensor in that dtype; itself where it has it already, or where none is named."""
     return x if dtype is None or x.dtype is dtype else ops.cast(x, dtype=dtype)
+
+
+def squares(x: Tensor) -> Tensor:
+    """The squares of numbers; of complex ones those of their sizes."""
+    if not x.dtype.is_complex:
+        return ops.mul(x, x)
+    parts = ops.view_as_real(x)
+    return ops.sum(ops.mul(parts, parts), axes=(x.ndim,), keepdims=False)
 
 
 def reshaped(x: Tensor, shape: Shape) -> Tensor:

@@ -117,9 +117,11 @@ def isnan(input: Tensor) -> Tensor:
 
 @tensor_method
 def isinf(input: Tensor) -> Tensor:
-    """Whether each element is infinite."""
+    """Whether each element is infinite; of a complex one either part."""
     check_tensor("isinf", input)
-    return ops.eq(ops.abs(input), math.inf) if input.dtype.kind in "fc" else ops.ne(input, input)
+    if input.dtype.is_complex:
+        return ops.max(isinf(ops.view_as_real(input)), axes=(input.ndim,))
+    return ops.eq(ops.abs(input), math.inf) if input.dtype.is_floating_point else ops.ne(input, input)
 
 
 @tensor_method
@@ -138,9 +140,11 @@ def isneginf(input: Tensor) -> Tensor:
 
 @tensor_method
 def isfinite(input: Tensor) -> Tensor:
-    """Whether each element is neither NaN nor infinite."""
+    """Whether each element is neither NaN nor infinite; of a complex one both parts."""
     check_tensor("isfinite", input)
-    return ops.lt(ops.abs(input), math.inf) if input.dtype.kind in "fc" else ops.eq(input, input)
+    if input.dtype.is_complex:
+        return ops.min(isfinite(ops.view_as_real(input)), axes=(input.ndim,))
+    return ops.lt(ops.abs(input), math.inf) if input.dtype.is_floating_point else ops.eq(input, input)
 
 
 @tensor_method

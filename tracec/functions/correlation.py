@@ -20,7 +20,8 @@ def cov(
     """The covariances of variables, which are rows, over observations, which are columns.
 
     Args:
-        input: A matrix, or the observations of one variable as a vector or a scalar; numbers.
+        input: A matrix, or the observations of one variable as a vector or a scalar; numbers. The covariance of
+            complex ones conjugates the second.
         correction: What the number of observations is lessened by before dividing.
         fweights: How often each observation counts; integers.
         aweights: How much each observation weighs; floats.
@@ -63,7 +64,7 @@ def cov(
         divisor = ops.maximum(ops.sub(total, lessened), 0)
     off = ops.sub(x, middle)
     other = off if weights is None else ops.mul(off, weights)
-    found = ops.div(matmul(off, cast(other, off.dtype).mT), divisor)
+    found = ops.div(matmul(off, cast(other, off.dtype).mH), divisor)
     return found if input.ndim == 2 and input.shape[0] != 1 else reshaped(found, ())
 
 
@@ -89,7 +90,13 @@ def corrcoef(input: Tensor) -> Tensor:
     c = cov(input)
     if not c.ndim:
         return ops.div(c, c)
-    spread = ops.sqrt(diagonal(c))
+    spread = ops.sqrt(diagonal(c).real)
     n = spread.shape[0]
     scaled = ops.div(ops.div(c, reshaped(spread, (n, 1))), spread)
-    return ops.minimum(ops.maximum(scaled, -1.0), 1.0)
+    if scaled.dtype.is_complex:
+        return ops.view_as_complex(_limited(ops.view_as_real(scaled)))
+    return _limited(scaled)
+
+
+def _limited(x: Tensor) -> Tensor:
+    return ops.minimum(ops.maximum(x, -1.0), 1.0)

@@ -9,9 +9,9 @@ from itertools import pairwise
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
 from tracec.functions.common import (
-    Scalar,
+    Number,
     cast,
-    check_floating,
+    check_inexact,
     check_ndim,
     check_tensor,
     expanded,
@@ -20,6 +20,7 @@ from tracec.functions.common import (
     reshaped,
     sliced,
 )
+from tracec.functions.complex import conj
 from tracec.ir.types import Shape, broadcast_shapes
 from tracec.record.method import tensor_method
 from tracec.record.promote import result_type_of
@@ -121,17 +122,17 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 @tensor_method
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """The dot product of two vectors."""
+    """The dot product of two vectors, the first conjugated."""
     check_ndim("vdot", input, (1,), "a vector")
     check_ndim("vdot", other, (1,), "a vector", "other")
-    return _matmul("vdot", input, other)
+    return _matmul("vdot", conj(input), other)
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The dot products of vectors along an axis; all other axes broadcast."""
-    check_floating("linalg.vecdot", x, "x")
-    check_floating("linalg.vecdot", y, "y")
-    product = ops.mul(x, y)
+    """The dot products of vectors along an axis, the first conjugated; all other axes broadcast."""
+    check_inexact("linalg.vecdot", x, "x")
+    check_inexact("linalg.vecdot", y, "y")
+    product = ops.mul(conj(x), y)
     return ops.sum(product, axes=(one_axis("linalg.vecdot", dim, product.ndim),), keepdims=False)
 
 
@@ -163,46 +164,46 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 @tensor_method(inplace=True)
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``; see `_added`."""
     return _added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @tensor_method(inplace=True)
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * mat @ vec``; see `_added`."""
     return _added("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @tensor_method(inplace=True)
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2).sum(0)`` over stacks of matrices; see `_added`."""
     return _added("addbmm", input, _contracted_stacks("addbmm", batch1, batch2), beta, alpha)
 
 
 @tensor_method(inplace=True)
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2`` over stacks of matrices; see `_added`."""
     return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 @tensor_method(inplace=True)
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``, dtypes promoted; see `_added`."""
     check_tensor("addr", input)
     product = outer(vec1, vec2)
     common = result_type_of(input, product)
     for what, value in (("beta", beta), ("alpha", alpha)):
-        if isinstance(value, float) and not common.is_floating_point:
+        if isinstance(value, (float, complex)) and not common.is_differentiable:
             fail(
                 ArgumentError,
-                f"addr: {what}={value} is a float, the tensors are {common.name}",
+                f"addr: {what}={value} is no integer, the tensors are {common.name}",
                 "give an integer, or cast the tensors to floats",
             )
     return _added("addr", cast(input, common), cast(product, common), beta, alpha)
 
 
-def _added(name: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+def _added(name: str, input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
     """``beta * input + alpha * product``.
 
     The input broadcasts to the product. With ``beta=0`` it is not looked at, so that its NaNs do not count. Of
@@ -227,12 +228,18 @@ def _added(name: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scala
             f"{name}: input of shape {tuple(input.shape)} does not broadcast to the product of shape {shape}",
             "give an input of the product's shape, or one that broadcasts to it",
         )
-    if not product.dtype.is_floating_point:
-        beta, alpha = int(beta), int(alpha)
+    if not product.dtype.is_differentiable:
+        beta, alpha = _whole(name, "beta", beta), _whole(name, "alpha", alpha)
     scaled = product if alpha == 1 else ops.mul(product, alpha)
     if beta == 0:
         return scaled
     return ops.add(input if beta == 1 else ops.mul(input, beta), scaled)
+
+
+def _whole(name: str, what: str, value: Number) -> int:
+    if isinstance(value, complex):
+        fail(ArgumentError, f"{name}: {what}={value} is complex, the tensors are integers", "give a real number")
+    return int(value)
 
 
 # Several axes ------------------------------------------------------------------------------------------

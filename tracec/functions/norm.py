@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
-from tracec.functions.common import cast, check_floating, check_tensor, fail, reshaped
+from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail, reshaped
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
@@ -367,7 +367,7 @@ def _squares_around(x: Tensor, before: int, behind: int) -> Tensor:
 
 def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given."""
-    check_floating("normalize", input)
+    check_inexact("normalize", input)
     result = ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
     if out is None:
         return result

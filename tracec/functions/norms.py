@@ -12,12 +12,14 @@ from tracec.functions.common import (
     check_choice,
     check_dtype,
     check_floating,
+    check_inexact,
     check_ndim,
     check_tensor,
     fail,
     many_axes,
     one_axis,
     reshaped,
+    squares,
 )
 from tracec.functions.decomposition import svdvals
 from tracec.functions.linalg import matmul
@@ -37,7 +39,7 @@ def vector_norm(
     """The norm of vectors along some axes, or of all elements.
 
     Args:
-        input: Floating.
+        input: Floating or complex.
         ord: Power; ``inf`` for the largest absolute value, ``-inf`` for the smallest, 0 for the number of nonzero
             elements.
         dim: Axes; the elements along all of them are one vector.
@@ -45,15 +47,15 @@ def vector_norm(
         dtype: Cast to this first.
 
     Returns:
-        Norms in input's dtype, or in ``dtype``; 16-bit floats are summed in float32. Where a norm is not
-        differentiable, the gradient is a subgradient: zero at a vector of zeros, say.
+        Norms in input's dtype, or in ``dtype``, of complex numbers real; 16-bit floats are summed in float32. Where a
+        norm is not differentiable, the gradient is a subgradient: zero at a vector of zeros, say.
 
     Raises:
         DTypeError: input is not floating, or ``dtype`` is narrower.
         AxisError: the largest or the smallest element of nothing.
     """
     name = "linalg.vector_norm"
-    check_floating(name, input, "x")
+    check_inexact(name, input, "x")
     if isinstance(ord, bool) or not isinstance(ord, (int, float)):
         fail(ArgumentTypeError, f"{name}: ord must be a number, {type(ord).__name__} given", "matrix_norm takes names")
     _check_wider(name, input, dtype)
@@ -62,25 +64,25 @@ def vector_norm(
 
 def _check_wider(name: str, x: Tensor, dtype: DType | None) -> None:
     check_dtype(name, dtype)
-    if dtype is not None and (not dtype.is_floating_point or dt.promote(x.dtype, dtype) is not dtype):
+    if dtype is not None and (not dtype.is_differentiable or dt.promote(x.dtype, dtype) is not dtype):
         fail(DTypeError, f"{name}: dtype {dtype.name} is narrower than {x.dtype.name}", "name a wider floating type")
 
 
 def _norm(name: str, x: Tensor, p: float, axes: Shape, keepdim: bool) -> Tensor:
-    """The p-norm over axes of floats."""
+    """The p-norm over axes of floats or complex numbers; real."""
     if (p < 0 or p == math.inf) and not math.prod(x.shape[a] for a in axes):
         fail(AxisError, f"{name}: the {p}-norm of no elements, shape {tuple(x.shape)}", "there is no identity to give")
     wide = cast(x, x.dtype.compute)
-    return cast(_wide_norm(wide, p, axes, keepdim), x.dtype)
+    return cast(_wide_norm(wide, p, axes, keepdim), x.dtype.to_real())
 
 
 def _wide_norm(x: Tensor, p: float, axes: Shape, keepdim: bool) -> Tensor:
     if p == 2:
-        return root_of_sum(ops.mul(x, x), axes, keepdim)
+        return root_of_sum(squares(x), axes, keepdim)
+    size = ops.abs(x)
     if p == 0:
         # The product with 0 ties the count to x: its gradient is zero, not absent.
-        return ops.sum(ops.where(ops.eq(x, 0), ops.mul(x, 0.0), 1.0), axes=axes, keepdims=keepdim)
-    size = ops.abs(x)
+        return ops.sum(ops.where(ops.eq(x, 0), ops.mul(size, 0.0), 1.0), axes=axes, keepdims=keepdim)
     if p == math.inf:
         return ops.max(size, axes=axes, keepdims=keepdim)
     if p == -math.inf:
@@ -119,7 +121,7 @@ def matrix_norm(
     """The norm of matrices.
 
     Args:
-        input: Floating; at least two axes.
+        input: Floating or complex; at least two axes.
         ord: ``"fro"``, the root of the sum of squares; ``"nuc"``, the sum of the singular values; 2 and -2, the
             largest and smallest of them; 1 and -1, the largest and smallest sum of the absolute values of a column;
             ``inf`` and ``-inf``, of a row.
@@ -132,7 +134,7 @@ def matrix_norm(
         ShapeError: input holds no matrices, or ``dim`` does not name two axes.
     """
     name = "linalg.matrix_norm"
-    check_floating(name, input, "A")
+    check_inexact(name, input, "A")
     if input.ndim < 2:
         fail(ShapeError, f"{name}: input of shape {tuple(input.shape)} is no matrix", "give at least 2 dimensions")
     if isinstance(dim, int) or len(dim) != 2:
@@ -181,14 +183,14 @@ def linalg_norm(
     """A norm of vectors or of matrices.
 
     Args:
-        input: Floating.
+        input: Floating or complex.
         ord: As in `vector_norm` or `matrix_norm`; None for the root of the sum of squares.
         dim: One axis, along which there are vectors, or two, which hold matrices; left out, input is one vector or
             matrix, or, with no ``ord`` either, all of its elements are one vector.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.
     """
-    check_floating("linalg.norm", input, "A")
+    check_inexact("linalg.norm", input, "A")
     if ord is None:
         return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     if dim is None:
@@ -211,14 +213,14 @@ def norm(
     """The p-norm over some axes, or all of them.
 
     Args:
-        input: Floating.
+        input: Floating or complex.
         p: Power; ``inf`` for the largest absolute value, 0 for the number of nonzero elements, ``"fro"`` for 2,
             ``"nuc"`` for the sum of the singular values of matrices, which two axes hold.
         dim: Axes.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.
     """
-    check_floating("norm", input)
+    check_inexact("norm", input)
     if p == "nuc":
         return matrix_norm(input, "nuc", tuple(range(input.ndim)) if dim is None else dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
     if isinstance(p, str) and p != "fro":
@@ -244,7 +246,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         ShapeError: the input has fewer than two axes.
         ArgumentError: ``p`` is not positive, or ``maxnorm`` is negative.
     """
-    check_floating("renorm", input)
+    check_inexact("renorm", input)
     if input.ndim < 2:
         fail(ShapeError, f"renorm: input of shape {tuple(input.shape)} has no slices", "give at least 2 dimensions")
     if p <= 0:

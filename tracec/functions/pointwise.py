@@ -59,8 +59,20 @@ def log10(input: Tensor) -> Tensor:
 @tensor_method
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))`` without overflow."""
+    check_tensor("logaddexp", input)
+    check_tensor("logaddexp", other, "other")
+    if input.dtype.is_complex or other.dtype.is_complex:
+        return _complex_logaddexp(input, other)
     same, larger, gap = _larger_and_gap("logaddexp", input, other)
     return ops.where(same, ops.add(larger, math.log(2.0)), ops.add(larger, ops.log1p(ops.exp(gap))))
+
+
+def _complex_logaddexp(x: Tensor, y: Tensor) -> Tensor:
+    first = ops.ge(x.real, y.real)
+    larger, smaller = ops.where(first, x, y), ops.where(first, y, x)
+    # Two equal infinities have no gap to subtract.
+    gap = ops.where(ops.eq(larger, smaller), 0.0, ops.sub(smaller, larger))
+    return ops.add(larger, ops.log1p(ops.exp(gap)))
 
 
 @tensor_method

@@ -38,12 +38,15 @@ def bits(shape: Shape, generator: Generator | None, device: Place) -> Tensor:
     return drawn if drawn.device == place else drawn.to(place)
 
 
-def _check_floating(name: str, dtype: DType) -> None:
-    if not dtype.is_floating_point:
-        fail(DTypeError, f"{name}: dtype {dtype.name} is not floating", "use randint for integers")
+def _check_inexact(name: str, dtype: DType) -> None:
+    if not dtype.is_differentiable:
+        fail(DTypeError, f"{name}: dtype {dtype.name} is neither floating nor complex", "use randint for integers")
 
 
 def uniform_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Uniform numbers from 0 to 1; of complex ones both parts are."""
+    if dtype.is_complex:
+        return ops.view_as_complex(uniform_numbers((*shape, 2), generator, dtype.to_real(), device))
     if dtype is not dt.float64:
         return uniform_from_bits(bits(shape, generator, device), dtype)
     # 21 high bits and 32 low ones fill a double's 53.
@@ -52,6 +55,10 @@ def uniform_numbers(shape: Shape, generator: Generator | None, dtype: DType, dev
 
 
 def normal_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Normal numbers of variance 1; of complex ones each part has half of it."""
+    if dtype.is_complex:
+        parts = normal_numbers((*shape, 2), generator, dtype.to_real(), device)
+        return ops.view_as_complex(ops.mul(parts, math.sqrt(0.5)))
     if dtype is not dt.float64:
         # One draw of both words, and an element's two lie apart, so that what is made of them fuses.
         drawn = bits((2, *shape), generator, device)
@@ -70,7 +77,7 @@ def _drawn(name: str, draw: Draw, size: tuple[Any, ...], options: Any) -> Tensor
     generator = options.get("generator")
 
     def make(dtype: DType, device: Device) -> Tensor:
-        _check_floating(name, dtype)
+        _check_inexact(name, dtype)
         return draw(shape, generator, dtype, device)
 
     return create(name, options, make, takes=RandomOptions)
@@ -81,7 +88,7 @@ def _drawn_like(name: str, draw: Draw, input: Tensor, options: Any) -> Tensor:
     shape, generator = tuple(input.shape), options.get("generator")
 
     def make(dtype: DType, device: Device) -> Tensor:
-        _check_floating(name, dtype)
+        _check_inexact(name, dtype)
         return draw(shape, generator, dtype, device)
 
     return create(name, options, make, input.dtype, input.device, takes=LikeRandomOptions)
@@ -226,12 +233,12 @@ def normal(
         shape = sizes_of("normal", (size or (),))
 
         def make(dtype: DType, device: Device) -> Tensor:
-            _check_floating("normal", dtype)
+            _check_inexact("normal", dtype)
             return ops.add(ops.mul(normal_numbers(shape, generator, dtype, device), std), mean)
 
         return create("normal", options, make, takes=DrawOptions)
     like: Tensor = tensors[0] if len(tensors) == 1 else ops.add(tensors[0], tensors[1])
-    _check_floating("normal", like.dtype)
+    _check_inexact("normal", like.dtype)
     with no_grad():
         drawn = normal_numbers(tuple(like.shape), generator, like.dtype, like.device)
         value = ops.add(ops.mul(drawn, std), mean)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.functions.common import cast, check_floating, check_tensor, fail
+from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail
 from tracec.functions.random import bernoulli_bits, integer_numbers, normal_numbers, uniform_numbers
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
@@ -51,17 +51,20 @@ def _uniform(input: Tensor, generator: Generator | None) -> Tensor:
 @tensor_method
 def uniform_(input: Tensor, *bounds: float, generator: Generator | None = None, **named: float) -> Tensor:
     """Write uniform numbers: ``uniform_(from=0, to=1)``, without the upper bound itself."""
-    check_floating("uniform_", input)
+    check_inexact("uniform_", input)
     low, high = _bounds("uniform_", bounds, named, {"from": 0.0, "to": 1.0})
     if not low <= high:
         fail(ArgumentError, f"uniform_: from={low} is above to={high}", "exchange them")
+    if input.dtype.is_complex:
+        uniform_(ops.view_as_real(input), low, high, generator=generator)
+        return input
     return _write("uniform_", input, lambda: ops.add(ops.mul(_uniform(input, generator), high - low), low))
 
 
 @tensor_method
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write normal numbers."""
-    check_floating("normal_", input)
+    check_inexact("normal_", input)
     if std < 0:
         fail(ArgumentError, f"normal_: std={std} is negative", "give 0 or more")
     return _write("normal_", input, lambda: _normal(input, mean, std, generator))

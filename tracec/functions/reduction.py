@@ -9,7 +9,18 @@ from typing import NamedTuple
 from tracec import ops
 from tracec.errors import AxisError
 from tracec.functions.arithmetic import Operand
-from tracec.functions.common import cast, check_floating, check_tensor, fail, iota, many_axes, one_axis, reshaped
+from tracec.functions.common import (
+    cast,
+    check_floating,
+    check_inexact,
+    check_tensor,
+    fail,
+    iota,
+    many_axes,
+    one_axis,
+    reshaped,
+    squares,
+)
 from tracec.functions.comparison import truth
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -53,7 +64,7 @@ def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType
     """The mean over some axes, or all of them; NaN of nothing."""
     check_tensor("mean", input)
     x = cast(input, dtype)
-    check_floating("mean", x)
+    check_inexact("mean", x)
     axes = many_axes("mean", dim, x.ndim)
     return mean_of(x, axes, keepdim)
 
@@ -129,16 +140,16 @@ def _deviation(variance: Tensor) -> Tensor:
 def _var_mean(
     name: str, input: Tensor, dim: Axes | bool, unbiased: bool, keepdim: bool, correction: float | None
 ) -> tuple[Tensor, Tensor]:
-    check_floating(name, input)
+    check_inexact(name, input)
     over, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
     axes = many_axes(name, over, input.ndim)
     count = count_of(input, axes)
     wide = cast(input, input.dtype.compute)  # as in mean_of
     middle = ops.div(ops.sum(wide, axes=axes, keepdims=True), count)
     off = ops.sub(wide, middle)
-    squares = ops.sum(ops.mul(off, off), axes=axes, keepdims=keepdim)
+    total = ops.sum(squares(off), axes=axes, keepdims=keepdim)
     lessened = count - (correction if correction is not None else float(unbiased))
-    variance = cast(ops.div(squares, max_(lessened, 0.0)), input.dtype)
+    variance = cast(ops.div(total, max_(lessened, 0.0)), input.dtype.to_real())
     middle = cast(middle, input.dtype)
     return variance, middle if keepdim else reshaped(middle, tuple(variance.shape))
 
@@ -273,10 +284,10 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
     """``log(sum(exp(input)))`` without overflow; of integers in the default dtype, -inf of nothing."""
     check_tensor("logsumexp", input)
     axes = many_axes("logsumexp", dim, input.ndim)
-    x = input if input.dtype.is_floating_point else cast(input, get_default_dtype())
+    x = input if input.dtype.is_differentiable else cast(input, get_default_dtype())
     if not x.numel():
         return ops.log(ops.sum(x, axes=axes, keepdims=keepdim))
-    largest = ops.max(x.detach(), axes=axes, keepdims=True)
+    largest = ops.max(x.detach().real, axes=axes, keepdims=True)
     # Where the largest is infinite, it is the answer already.
     shift = ops.where(ops.eq(ops.abs(largest), math.inf), 0.0, largest)
     total = ops.sum(ops.exp(ops.sub(x, shift)), axes=axes, keepdims=True)

@@ -151,7 +151,8 @@ lcm = elementwise(
 def _turn(t: Any, y: Any, x: Any, side: Any) -> Any:
     """t times a side over the squared distance from the origin, where the angle does not turn at all."""
     distance = x * x + y * y
-    return where(eq(distance, 0.0), 0.0, t * (side / distance))
+    origin = eq(distance, 0.0)
+    return where(origin, 0.0, t * (side / where(origin, 1.0, distance)))
 
 
 atan2 = elementwise(
