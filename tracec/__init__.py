@@ -137,12 +137,16 @@ cfloat, cdouble = complex64, complex128
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
     "accelerator": ("tracec.accelerator", ""),
+    "amp": ("tracec.amp", ""),
+    "autocast": ("tracec.amp", "autocast"),
     "backends": ("tracec.backends", ""),
     "compile": ("tracec.compile", "compile"),
     "cuda": ("tracec.cuda", ""),
     "fft": ("tracec.fft", ""),
     "func": ("tracec.func", ""),
+    "get_autocast_dtype": ("tracec.amp.autocasting", "get_autocast_dtype"),
     "ir": ("tracec.ir", ""),
+    "is_autocast_enabled": ("tracec.amp.autocasting", "is_autocast_enabled"),
     "linalg": ("tracec.linalg", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),

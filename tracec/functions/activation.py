@@ -12,6 +12,7 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, one_axis, reshaped
 from tracec.functions.joining import chunk
 from tracec.functions.random import uniform_like
+from tracec.record.autocast import FLOAT32, LOWER, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 from tracec.record.write import assign, check_writable
@@ -90,6 +91,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 @tensor_method
+@under_autocast(LOWER)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """`leaky_relu` with a learned slope: one, or one for each channel (axis 1).
 
@@ -131,6 +133,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return placed(input, result, inplace, "selu")
 
 
+@under_autocast(FLOAT32)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``, and the input itself where beta times it is above the threshold."""
     scaled = input if beta == 1.0 else ops.mul(input, beta)

@@ -10,6 +10,7 @@ from tracec.functions.common import Number, cast, check_choice, check_tensor, fa
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Operator
 from tracec.record.arithmetic import check_power
+from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -100,6 +101,7 @@ def fmod(input: Operand, other: Operand) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def pow(input: Operand, exponent: Operand) -> Tensor:
     """``input ** exponent``.
 
@@ -200,6 +202,7 @@ def _not_nan(name: str, input: Tensor, other: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def atan2(input: Operand, other: Operand) -> Tensor:
     """The angle of the point (other, input), in radians from -π to π."""
     return ops.atan2(input, other)
@@ -245,6 +248,7 @@ def square(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def reciprocal(input: Tensor) -> Tensor:
     """``1 / input``."""
     return ops.div(1.0, input)
@@ -312,6 +316,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     product = ops.mul(tensor1, tensor2)
@@ -319,6 +324,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``.
 

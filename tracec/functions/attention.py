@@ -11,9 +11,11 @@ from tracec.functions.dropout import dropout
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import repeat_interleave, transpose
 from tracec.ir import dtype as dt
+from tracec.record.autocast import LOWER, under_autocast
 from tracec.record.tensor import Tensor
 
 
+@under_autocast(LOWER)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -9,11 +9,13 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
 from tracec.functions.common import check_ndim, check_tensor, fail, per_axis, reshaped
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import t
+from tracec.record.autocast import LOWER, WIDEST, under_autocast
 from tracec.record.tensor import Tensor
 
 Sizes = int | Sequence[int]
 
 
+@under_autocast(LOWER)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``.
 
@@ -42,6 +44,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product if bias is None else ops.add(product, bias)
 
 
+@under_autocast(WIDEST)
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input1 @ weight[o] @ input2`` for each output o, plus bias."""
     lead = tuple(input1.shape[:-1])
@@ -53,6 +56,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else ops.add(result, bias)
 
 
+@under_autocast(LOWER)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -66,6 +70,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@under_autocast(LOWER)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -95,6 +100,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@under_autocast(LOWER)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -159,6 +165,7 @@ def _padding(
     return tuple((p, p) for p in per_axis(name, padding, n, "padding"))
 
 
+@under_autocast(LOWER)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -173,6 +180,7 @@ def conv_transpose1d(
     return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@under_autocast(LOWER)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -205,6 +213,7 @@ def conv_transpose2d(
     return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@under_autocast(LOWER)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

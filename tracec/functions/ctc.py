@@ -14,6 +14,7 @@ from tracec.functions.indexing import gather
 from tracec.functions.joining import stack
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
 
@@ -23,6 +24,7 @@ Lengths = Tensor | Sequence[int]
 _NEVER = -1e30
 
 
+@under_autocast(FLOAT32)
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

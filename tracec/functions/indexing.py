@@ -11,6 +11,7 @@ from tracec.functions.reduction import ValuesIndices
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
+from tracec.record.autocast import WIDEST, under_autocast
 from tracec.record.check import check_values
 from tracec.record.indexing import nonzero_positions
 from tracec.record.method import tensor_method
@@ -166,6 +167,7 @@ def scatter(
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """The input with elements of ``src`` added along an axis at the places that the index names."""
     return _scatter("scatter_add", input, dim, index, src, True)

@@ -19,6 +19,7 @@ from tracec.functions.padding import pad
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tensor import Tensor
 
 #: Mode → numbers of spatial axes that it is for.
@@ -29,6 +30,7 @@ _MODES = {
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
+@under_autocast(FLOAT32)
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,

@@ -9,10 +9,12 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions.common import check_choice, check_tensor, expanded, fail, one_axis, reshaped
 from tracec.functions.shape import between, select, unsqueeze
+from tracec.record.autocast import WIDEST, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
 
+@under_autocast(WIDEST)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis; their other sizes agree."""
     given = _several("cat", tensors)
@@ -34,6 +36,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 concat = concatenate = cat
 
 
+@under_autocast(WIDEST)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape one after the other along a new axis."""
     given = _several("stack", tensors)

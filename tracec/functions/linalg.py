@@ -22,12 +22,14 @@ from tracec.functions.common import (
 )
 from tracec.functions.complex import conj
 from tracec.ir.types import Shape, broadcast_shapes
+from tracec.record.autocast import LOWER, WIDEST, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.promote import result_type_of
 from tracec.record.tensor import Tensor
 
 
 @tensor_method
+@under_autocast(LOWER)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, by PyTorch's rules for dimensions.
 
@@ -77,6 +79,7 @@ def _matmul(name: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(LOWER)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     check_ndim("mm", input, (2,), "a matrix")
@@ -85,6 +88,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(LOWER)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of matrices, (B, M, K) and (B, K, N)."""
     check_stacks("bmm", input, mat2, "input", "mat2")
@@ -105,6 +109,7 @@ def check_stacks(name: str, a: Tensor, b: Tensor, first: str, second: str) -> No
 
 
 @tensor_method
+@under_autocast(LOWER)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
     check_ndim("mv", input, (2,), "a matrix")
@@ -113,6 +118,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The dot product of two vectors."""
     check_ndim("dot", input, (1,), "a vector")
@@ -164,24 +170,28 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 @tensor_method(inplace=True)
+@under_autocast(LOWER)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``; see `_added`."""
     return _added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @tensor_method(inplace=True)
+@under_autocast(LOWER)
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * mat @ vec``; see `_added`."""
     return _added("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @tensor_method(inplace=True)
+@under_autocast(LOWER)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2).sum(0)`` over stacks of matrices; see `_added`."""
     return _added("addbmm", input, _contracted_stacks("addbmm", batch1, batch2), beta, alpha)
 
 
 @tensor_method(inplace=True)
+@under_autocast(LOWER)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2`` over stacks of matrices; see `_added`."""
     return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
@@ -245,6 +255,7 @@ def _whole(name: str, what: str, value: Number) -> int:
 # Several axes ------------------------------------------------------------------------------------------
 
 
+@under_autocast(WIDEST)
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor = 2) -> Tensor:
     """Products summed over several axes: so many last of ``a`` and first of ``b``, or two lists of axes.
 
@@ -326,6 +337,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(WIDEST)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross products of vectors of three elements along an axis, by default the first one of size 3."""
     check_tensor("cross", input)
@@ -378,6 +390,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return _chain("linalg.multi_dot", tensors)
 
 
+@under_autocast(LOWER)
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of matrices, in the order of multiplying that takes the fewest operations."""
     for m in matrices:

@@ -13,6 +13,7 @@ from tracec.functions.convolution import linear
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
 
@@ -49,6 +50,7 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
     return meant
 
 
+@under_autocast(FLOAT32)
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -95,6 +97,7 @@ def cross_entropy(
     return _against_classes("cross_entropy", logp, target, weight, ignore_index, reduction, label_smoothing)
 
 
+@under_autocast(FLOAT32)
 def nll_loss(
     input: Tensor,
     target: Tensor,

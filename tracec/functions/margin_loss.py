@@ -13,6 +13,7 @@ from tracec.functions.loss import reduced, reduction_of
 from tracec.functions.norms import pairwise_distance
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.ir import dtype as dt
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
 
@@ -22,6 +23,7 @@ def _positive(x: Tensor) -> Tensor:
     return ops.where(ops.lt(x, 0.0), 0.0, x)
 
 
+@under_autocast(FLOAT32)
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -48,6 +50,7 @@ def hinge_embedding_loss(
     return reduced(name, ops.add(apart, together), reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -85,6 +88,7 @@ def cosine_embedding_loss(
     return reduced(name, ops.add(together, apart), reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -109,6 +113,7 @@ def margin_ranking_loss(
     return reduced(name, _positive(short), reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -154,6 +159,7 @@ def multilabel_soft_margin_loss(
     return reduced(name, mean_of(loss, (loss.ndim - 1,)), reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -208,6 +214,7 @@ def multi_margin_loss(
     return reduced(name, reshaped(loss, tuple(target.shape)), reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -270,6 +277,7 @@ def _check_range(name: str, target: Tensor, least: int, classes: int) -> None:
     check_values(target, test, None)
 
 
+@under_autocast(FLOAT32)
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -11,10 +11,12 @@ from tracec.functions.common import cast, check_floating, check_inexact, check_t
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 
+@under_autocast(FLOAT32)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -52,6 +54,7 @@ def _standardised(x: Tensor, axes: Shape, eps: float) -> Tensor:
     return ops.mul(off, ops.rsqrt(ops.add(variance, eps)))
 
 
+@under_autocast(FLOAT32)
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -217,6 +220,7 @@ def _check_channels(
             )
 
 
+@under_autocast(FLOAT32)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -27,6 +27,7 @@ from tracec.functions.ranges import triu_indices
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -207,6 +208,7 @@ def linalg_norm(
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def norm(
     input: Tensor, p: float | str | None = "fro", dim: Axes = None, keepdim: bool = False, dtype: DType | None = None
 ) -> Tensor:
@@ -231,6 +233,7 @@ def norm(
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of ``input - other``."""
     check_tensor("dist", input)
@@ -239,6 +242,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 
 
 @tensor_method(inplace=True)
+@under_autocast(FLOAT32)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along an axis scaled down to a norm of at most ``maxnorm``.
 
@@ -270,6 +274,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     return norm(ops.add(ops.sub(x1, x2), eps), p, -1, keepdim)
 
 
+@under_autocast(FLOAT32)
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norms of the differences of each row and every later one, as a vector of n(n-1)/2.
 
@@ -286,6 +291,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return _distance("pdist", ops.sub(a, b), p)
 
 
+@under_autocast(FLOAT32)
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:

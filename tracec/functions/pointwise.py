@@ -10,11 +10,13 @@ from tracec.errors import DTypeError
 from tracec.functions.common import cast, check_floating, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Operator
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def exp(input: Tensor) -> Tensor:
     """e to the power of each element."""
     return ops.exp(input)
@@ -27,30 +29,35 @@ def exp2(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def expm1(input: Tensor) -> Tensor:
     """``exp(input) - 1``, precise near 0."""
     return ops.expm1(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def log(input: Tensor) -> Tensor:
     """Natural logarithm."""
     return ops.log(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def log1p(input: Tensor) -> Tensor:
     """``log(1 + input)``, precise near 0."""
     return ops.log1p(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def log2(input: Tensor) -> Tensor:
     """Logarithm to base 2."""
     return ops.log2(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def log10(input: Tensor) -> Tensor:
     """Logarithm to base 10."""
     return ops.log10(input)
@@ -104,18 +111,21 @@ def cos(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def tan(input: Tensor) -> Tensor:
     """Tangent of radians."""
     return ops.tan(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def asin(input: Tensor) -> Tensor:
     """Inverse sine, in radians."""
     return ops.asin(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def acos(input: Tensor) -> Tensor:
     """Inverse cosine, in radians."""
     return ops.acos(input)
@@ -128,12 +138,14 @@ def atan(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def sinh(input: Tensor) -> Tensor:
     """Hyperbolic sine."""
     return ops.sinh(input)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cosh(input: Tensor) -> Tensor:
     """Hyperbolic cosine."""
     return ops.cosh(input)
@@ -176,6 +188,7 @@ def sqrt(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def rsqrt(input: Tensor) -> Tensor:
     """``1 / sqrt(input)``."""
     return ops.rsqrt(input)

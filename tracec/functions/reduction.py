@@ -25,6 +25,7 @@ from tracec.functions.comparison import truth
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor, get_default_dtype
 
@@ -46,6 +47,7 @@ class MinMax(NamedTuple):
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum over some axes, or all of them; bools and integers give int64."""
     check_tensor("sum", input)
@@ -53,6 +55,7 @@ def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType 
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The product over an axis, or all of them; bools and integers give int64."""
     check_tensor("prod", input)
@@ -280,6 +283,7 @@ def count_nonzero(input: Tensor, dim: Axes = None) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` without overflow; of integers in the default dtype, -inf of nothing."""
     check_tensor("logsumexp", input)
@@ -303,6 +307,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums along an axis; bools and integers give int64."""
     check_tensor("cumsum", input)
@@ -310,6 +315,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running products along an axis; bools and integers give int64. Zeros do the gradient no harm."""
     check_tensor("cumprod", input)

@@ -11,6 +11,7 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_floating, check_tensor, fail, filled, reshaped
 from tracec.functions.loss import reduced, reduction_of
 from tracec.ir import dtype as dt
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
 
@@ -18,6 +19,7 @@ from tracec.record.tensor import Tensor
 _CERTAIN = 1e-12
 
 
+@under_autocast(FLOAT32)
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -42,6 +44,7 @@ def mse_loss(
     return _weighted("mse_loss", ops.mul(off, off), input, weight, reduction)
 
 
+@under_autocast(FLOAT32)
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -55,6 +58,7 @@ def l1_loss(
     return _weighted("l1_loss", off, input, weight, reduction_of(size_average, reduce, reduction))
 
 
+@under_autocast(FLOAT32)
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -75,6 +79,7 @@ def smooth_l1_loss(
     return reduced("smooth_l1_loss", ops.where(ops.lt(off, beta), near, ops.sub(off, 0.5 * beta)), reduction)
 
 
+@under_autocast(FLOAT32)
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -191,6 +196,7 @@ def _mixed(share: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return ops.add(ops.mul(share, yes), ops.mul(ops.sub(1.0, share), no))
 
 
+@under_autocast(FLOAT32)
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -221,6 +227,7 @@ def binary_cross_entropy_with_logits(
     return reduced(name, loss if weight is None else ops.mul(loss, weight), reduction)
 
 
+@under_autocast(FLOAT32)
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -254,6 +261,7 @@ def kl_div(
     return reduced("kl_div", loss, reduction)
 
 
+@under_autocast(FLOAT32)
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -292,6 +300,7 @@ def poisson_nll_loss(
     return reduced(name, loss, reduction)
 
 
+@under_autocast(FLOAT32)
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -27,9 +27,11 @@ from tracec.functions.linalg import matmul
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
+from tracec.record.autocast import WIDEST, under_autocast
 from tracec.record.tensor import Tensor
 
 
+@under_autocast(WIDEST)
 def grid_sample(
     input: Tensor,
     grid: Tensor,

@@ -6,9 +6,11 @@ from tracec import ops
 from tracec.functions.common import check_floating, one_axis
 from tracec.functions.norms import norm
 from tracec.functions.shape import broadcast_tensors
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tensor import Tensor
 
 
+@under_autocast(FLOAT32)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along an axis.
 

@@ -8,11 +8,13 @@ from tracec.functions.common import cast, check_floating, expanded, fail, iota, 
 from tracec.functions.random import uniform_like
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """``exp(input)`` divided by its sum over an axis; the largest element is subtracted first.
 
@@ -31,6 +33,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """The logarithm of `softmax`, without taking a logarithm of small numbers."""
     x = cast(input, dtype)
@@ -42,6 +45,7 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return ops.sub(shifted, ops.log(ops.sum(ops.exp(shifted), axes=axes, keepdims=True)))
 
 
+@under_autocast(FLOAT32)
 def softmin(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """`softmax` of the negated input."""
     return softmax(ops.neg(cast(input, dtype)), dim)

@@ -8,6 +8,7 @@ from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import Scalar, cast, check_tensor, fail, filled, integers
 from tracec.ir.operator import Operator
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor, get_default_dtype
 
@@ -114,6 +115,7 @@ def erfc(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def erfinv(input: Tensor) -> Tensor:
     """What `erf` makes the input of; infinite at -1 and 1, NaN beyond."""
     return ops.erfinv(input)

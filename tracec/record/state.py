@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracec.record.autocast import Modes
     from tracec.record.backend import Device
     from tracec.record.batching import Batching
     from tracec.record.dual import DualLevel
@@ -25,6 +26,7 @@ class State(threading.local):
         check_nan: Whether gradients are searched for NaN then.
         inference: Whether new tensors are for inference only.
         device: Where new tensors go that no device is named for; None for the CPU.
+        autocast: The 16-bit type for each kind of device where mixed precision is on; None where it is on for none.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
 
@@ -37,6 +39,7 @@ class State(threading.local):
     inference: bool = False
     device: Device | None = None
     devices: tuple[Device, ...] = ()
+    autocast: Modes | None = None
 
 
 STATE = State()

@@ -1,5 +1,6 @@
-"""Graphs with a new meaning: reverse mode, forward mode, batching."""
+"""Graphs with a new meaning: reverse mode, forward mode, batching, mixed precision."""
 
+from tracec.transform.autocast import autocast as autocast
 from tracec.transform.batch import vmap as vmap
 from tracec.transform.jvp import jvp as jvp
 from tracec.transform.jvp import tangents as tangents
