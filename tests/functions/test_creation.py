@@ -142,7 +142,7 @@ def test_buffers():
     for bad in (b"", b"abc"):
         with pytest.raises(ValueError, match="frombuffer"):
             tracec.frombuffer(bad, dtype=tracec.int16)
-    with pytest.raises(ArgumentTypeError, match="frombuffer: list is no buffer"):
+    with pytest.raises(ArgumentError, match="frombuffer: list is no buffer"):
         tracec.frombuffer([1], dtype=tracec.int16)
 
 
@@ -150,6 +150,17 @@ def test_python_types_are_element_types():
     assert tracec.zeros(1, dtype=float).dtype is tracec.float64
     assert tracec.tensor([1.5], dtype=int).tolist() == [1]
     assert tracec.ones(1).to(bool).dtype is tracec.bool
+
+
+def test_negative_numbers_wrap_around_in_unsigned_types():
+    assert tracec.tensor(-1, dtype=tracec.uint8).item() == tracec.tensor([-1], dtype=tracec.uint8).item() == 255
+    assert tracec.full((1,), -255, dtype=tracec.uint8).item() == 1
+
+
+def test_sizes_add_up():
+    size = tracec.Size([2, 3])
+    assert isinstance(size + (4,), tracec.Size) and isinstance((1,) + size, tracec.Size) and size * 2 == (2, 3, 2, 3)
+    assert repr(size[1:]) == "tracec.Size([3])" and size.numel() == 6 and hash(size) == hash((2, 3))
 
 
 def test_out():
@@ -188,6 +199,13 @@ def test_the_default_device():
         (lambda: tracec.eye(-1), RuntimeError, "eye: size .* negative"),
         (lambda: tracec.linspace(0, 1, -1), RuntimeError, "linspace: number of steps must be non-negative"),
         (lambda: tracec.ones(2, dtype=tracec.int64, requires_grad=True), GradientError, "floating point"),
+        (lambda: tracec.full(2, 1), ArgumentTypeError, "full: size must be a sequence"),
+        (lambda: tracec.tensor([300], dtype=tracec.uint8), ArgumentError, "cannot be converted to type uint8"),
+        (lambda: tracec.tensor([float("nan")], dtype=tracec.int64), ArgumentError, "cannot be converted to type int64"),
+        (lambda: tracec.rand(2, generator=3), ArgumentTypeError, "rand: generator must be a Generator, int given"),
+        (lambda: tracec.Size("a"), ArgumentTypeError, "Size: takes integers"),
+        (lambda: tracec.ones(2).size(1), IndexError, "size: dim=1 is no axis"),
+        (lambda: tracec.ones(()).stride(0), IndexError, "stride: dim=0 is no axis"),
         (lambda: tracec.full((2,), "a"), ArgumentTypeError, "full: fill_value must be a number"),
         (lambda: tracec.ones(2).contiguous(memory_format=3), ArgumentTypeError, "contiguous: memory_format"),
     ],

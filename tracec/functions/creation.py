@@ -44,7 +44,8 @@ def tensor(
     if isinstance(data, Tensor):
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device)
     elif isinstance(data, (bool, int, float, complex)):
-        made = ops.constant(value=data, dtype=dtype or dtype_of_number(data), device=str(placed(device)))
+        chosen = dtype or dtype_of_number(data)
+        made = ops.constant(value=wrapped(data, chosen), dtype=chosen, device=str(placed(device)))
     elif hasattr(data, "__cuda_array_interface__"):
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:
@@ -110,8 +111,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
         requires_grad: Whether gradients are computed for it.
 
     Raises:
-        ArgumentTypeError: it is no buffer.
-        ArgumentError: it is empty, or does not hold what is asked for.
+        ArgumentError: it is no buffer, it is empty, or does not hold what is asked for.
     """
     chosen = dtype_of("frombuffer", dtype)
     if chosen is None:
@@ -119,7 +119,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     try:
         size = memoryview(buffer).nbytes
     except TypeError:
-        fail(ArgumentTypeError, f"frombuffer: {type(buffer).__name__} is no buffer", "give bytes or a bytearray")
+        fail(ArgumentError, f"frombuffer: {type(buffer).__name__} is no buffer", "give bytes or a bytearray")
     left = size - offset
     if not size or not count or not 0 <= offset < size:
         fail(ArgumentError, f"frombuffer: {size} bytes, offset={offset}, count={count} hold no element", "give some")
@@ -230,7 +230,28 @@ def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
             f"tensor: complex numbers do not fit in {found.name}",
             "name a complex dtype, or give their real parts",
         )
+    if found.kind in "iu" and not _holds_numpy(data) and array.size:
+        _check_range(array, found)
     return array.astype(found.numpy, copy=False)
+
+
+def _check_range(array: Any, dtype: DType) -> None:
+    """Refuse numbers that an integer type does not hold; negative ones wrap around in unsigned types, as in PyTorch."""
+    most = int(np.iinfo(dtype.numpy).max)
+    least = -most if dtype.kind == "u" else -most - 1
+    if not (array.max() <= most and array.min() >= least):
+        fail(
+            ArgumentError,
+            f"tensor: a value cannot be converted to type {dtype.name} without overflow",
+            f"it holds integers up to {most}",
+        )
+
+
+def wrapped(value: Number, dtype: DType) -> Number:
+    """A number as an element type takes it: a negative integer wraps around in an unsigned type, as in PyTorch."""
+    if dtype.kind == "u" and isinstance(value, int) and -(2 ** (8 * dtype.itemsize)) < value < 0:
+        return value + 2 ** (8 * dtype.itemsize)
+    return value
 
 
 def _contents(array: Any) -> str:

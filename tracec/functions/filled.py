@@ -8,9 +8,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions.common import Number, check_number, check_tensor, fail, integers, sizes_of
-from tracec.functions.creation import dtype_of_number
+from tracec.functions.creation import dtype_of_number, wrapped
 from tracec.functions.options import LikeOptions, Options, OutOptions, SizeOptions, create, sizes_given
 from tracec.ir.types import Shape
 from tracec.record.backend import module, on
@@ -21,7 +21,11 @@ from tracec.record.tensor import Tensor
 
 def _filled(name: str, value: Number, shape: Shape, options: Any, takes: Any = SizeOptions, **default: Any) -> Tensor:
     return create(
-        name, options, lambda dtype, device: ops.full(value, shape, dtype, str(device)), takes=takes, **default
+        name,
+        options,
+        lambda dtype, device: ops.full(wrapped(value, dtype), shape, dtype, str(device)),
+        takes=takes,
+        **default,
     )
 
 
@@ -37,6 +41,8 @@ def _number(name: str, value: Any) -> Number:
 def full(size: Sequence[int], fill_value: Number, **options: Unpack[OutOptions]) -> Tensor:
     """One value everywhere; the element type is that of the value where none is given."""
     value = _number("full", fill_value)
+    if not isinstance(size, (tuple, list)):
+        fail(ArgumentTypeError, f"full: size must be a sequence, {type(size).__name__} given", "e.g. full((2, 3), 1)")
     shape = sizes_of("full", (size,))
     return _filled("full", value, shape, options, OutOptions, dtype=dtype_of_number(value))
 

@@ -78,6 +78,13 @@ def check_options(name: str, options: Mapping[str, Any], takes: Any) -> None:
             f"{name}: got an unexpected keyword argument {unknown[0]!r}",
             f"it takes {', '.join(sorted(known))}",
         )
+    generator = options.get("generator")
+    if generator is not None and not isinstance(generator, Generator):
+        fail(
+            ArgumentTypeError,
+            f"{name}: generator must be a Generator, {type(generator).__name__} given",
+            "make one with tracec.Generator()",
+        )
     layout = options.get("layout")
     if layout is not None and layout is not strided:
         fail(ArgumentError, f"{name}: layout={layout!r} is not known", "tensors are tracec.strided")

@@ -196,11 +196,11 @@ class Conversion(Cell):
         """The tensor in another element type or on another device; itself where nothing changes.
 
         Forms: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``, each with ``non_blocking`` and ``copy`` after
-        it, and all of them by name.
+        it, which may be given by name.
 
         Args:
             *args: A dtype, a device, both, or another tensor to take both from.
-            **kwargs: ``dtype``, ``device``, ``other``; ``copy`` for a copy in any case; ``memory_format``;
+            **kwargs: ``dtype``, ``device``; ``copy`` for a copy in any case; ``memory_format``;
                 ``non_blocking`` changes nothing, since copies to a device are queued behind what uses them.
         """
         wanted = _target(args, kwargs)
@@ -320,13 +320,13 @@ _AFTER = ("non_blocking", "copy")
 
 
 def _target(args: Any, kwargs: dict[str, Any]) -> _Target:
-    known = ("dtype", "device", "other", *_AFTER, "memory_format")
+    known = ("dtype", "device", *_AFTER, "memory_format")
     unknown = [k for k in kwargs if k not in known]
     if unknown:
         raise ArgumentTypeError(f"to: no argument named {unknown[0]!r}", hint=f"it takes {', '.join(known)}")
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     flags: list[Any] = []
-    for a in (*args, kwargs.get("other")):
+    for a in args:
         meant = dt.of_python(a)
         if isinstance(a, Cell):
             dtype, device = dt.of_numpy(a._array.dtype), a._device

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.backend import Device, get_default_device, to_device
@@ -27,6 +27,7 @@ NAMES = {
     "BoolTensor": dt.bool_,
 }
 _BY_DTYPE = {dtype: name for name, dtype in NAMES.items()}
+_BY_DTYPE |= {dt.complex64: "ComplexFloatTensor", dt.complex128: "ComplexDoubleTensor"}
 
 
 class TensorType(type):
@@ -78,7 +79,8 @@ def meant(name: str, given: Any) -> tuple[DType, str]:
     """Element type and kind of device that a type of tensors, or the name of one, stands for.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentError: there is no such name.
+        ArgumentTypeError: it is no type of tensors.
     """
     if isinstance(given, TensorType):
         return given.dtype, given.kind
@@ -86,9 +88,8 @@ def meant(name: str, given: Any) -> tuple[DType, str]:
         _, *rest = given.split(".")
         if rest and rest[-1] in NAMES and rest[:-1] in ([], ["cuda"]):
             return NAMES[rest[-1]], "cuda" if rest[:-1] else "cpu"
-    raise ArgumentTypeError(
-        f"{name}: {given!r} is no type of tensors", hint="give an element type such as tracec.float32"
-    )
+    error = ArgumentError if isinstance(given, str) else ArgumentTypeError
+    raise error(f"{name}: {given!r} is no type of tensors", hint="give an element type such as tracec.float32")
 
 
 def made(name: str, dtype: DType, device: Device | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

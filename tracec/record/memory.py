@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, RecordError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import backend
@@ -21,6 +21,25 @@ from tracec.record.state import STATE
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
+
+
+def axis_of(name: str, x: Cell, dim: Any) -> int:
+    """An axis of a tensor, counted from either end.
+
+    Raises:
+        ArgumentTypeError: it is no integer.
+        AxisError: the tensor has no such axis.
+    """
+    ndim = x._array.ndim
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise ArgumentTypeError(f"{name}: dim must be an integer, {type(dim).__name__} given", hint="e.g. 0 or -1")
+    axis: int = dim.__index__()
+    if not -ndim <= axis < ndim:
+        raise AxisError(
+            f"{name}: dim={axis} is no axis of a tensor of shape {tuple(x._array.shape)}",
+            hint=f"axes are from {-ndim} to {ndim - 1}" if ndim else "it has no axes",
+        )
+    return axis
 
 
 def _address(array: Any) -> int:
@@ -156,7 +175,7 @@ class Memory(Cell):
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours along each axis, in elements."""
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
-        return steps if dim is None else steps[dim]
+        return steps if dim is None else steps[axis_of("stride", self, dim)]
 
     def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
         """Whether the elements lie in row-major order, or that of a memory format, without gaps."""

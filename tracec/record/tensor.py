@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from tracec.record.dispatch import apply
 from tracec.record.form import contiguous_format, in_format, preserve_format
 from tracec.record.indexing import Indexing
 from tracec.record.kind import Kind
-from tracec.record.memory import Memory
+from tracec.record.memory import Memory, axis_of
 from tracec.record.numpy_protocol import NumPy
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
@@ -45,13 +45,30 @@ class Size(tuple[int, ...]):
 
     __slots__ = ()
 
+    def __new__(cls, sizes: Iterable[int] = ()) -> Size:
+        found = tuple(sizes)
+        if not all(hasattr(s, "__index__") for s in found):
+            raise ArgumentTypeError(f"Size: takes integers, {found} given", hint="e.g. tracec.Size([2, 3])")
+        return tuple.__new__(cls, [s.__index__() for s in found])
+
     def numel(self) -> int:
         """Number of elements."""
         return math.prod(self)
 
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
-        return Size(found) if isinstance(key, slice) else found
+        return tuple.__new__(Size, found) if isinstance(key, slice) else found
+
+    def __add__(self, other: Any) -> Any:
+        return tuple.__new__(Size, super().__add__(other)) if isinstance(other, tuple) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return tuple.__new__(Size, other + tuple(self)) if isinstance(other, tuple) else NotImplemented
+
+    def __mul__(self, times: Any) -> Any:
+        return tuple.__new__(Size, super().__mul__(times))
+
+    __rmul__ = __mul__
 
     def __repr__(self) -> str:
         return f"tracec.Size({list(self)})"
@@ -85,7 +102,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     @property
     def shape(self) -> Size:
         """Size of each axis."""
-        return Size(self._array.shape)
+        return tuple.__new__(Size, self._array.shape)
 
     @property
     def dtype(self) -> DType:
@@ -108,7 +125,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one axis."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[axis_of("size", self, dim)]
 
     def numel(self) -> int:
         """Number of elements."""
