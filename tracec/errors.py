@@ -124,6 +124,10 @@ class GradcheckError(GradientError):
     """Gradients are not what differences of values say."""
 
 
+class CheckpointError(GradientError):
+    """A function that computes again what gradients need did not do the same as before."""
+
+
 class RuleMissingError(TracecError, NotImplementedError):
     """A class of the user's leaves out what is asked of it."""
 

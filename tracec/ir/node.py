@@ -92,6 +92,16 @@ def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
         _context.inside, _context.source, _context.origin = before
 
 
+@contextmanager
+def originating(origin: str) -> Iterator[None]:
+    """Within, new nodes that users' lines make have this origin."""
+    before, _context.origin = _context.origin, origin
+    try:
+        yield
+    finally:
+        _context.origin = before
+
+
 def current_source() -> Source | None:
     """The line that new nodes carry: that of `made_from`, else the user's innermost one."""
     return _context.source if _context.inside else caller()

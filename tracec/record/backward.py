@@ -61,14 +61,14 @@ def backward(
     Raises:
         GradientError: there is nothing to go back from, or the values have been freed.
     """
-    before = STATE.grad
+    before = STATE.grad, STATE.gathering
     recorded = create or STATE.recorder is not None or bool(STATE.duals)
     run: _Walk = _Recorded(create) if recorded else _Plain()
     try:
-        STATE.grad = create
+        STATE.grad, STATE.gathering = create, gather and targets is None
         return run.go(roots, seeds, targets, retain, gather)
     finally:
-        STATE.grad = before
+        STATE.grad, STATE.gathering = before
 
 
 class _Walk:

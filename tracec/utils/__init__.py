@@ -1,5 +1,25 @@
 """Helpers around training."""
 
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tracec.errors import name_missing
 from tracec.utils import data
 
-__all__ = ["data"]
+if TYPE_CHECKING:
+    from tracec.utils import checkpoint
+
+#: Modules that are imported when they are first asked for.
+_LATER = ("_pytree", "checkpoint")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise name_missing(sys.modules[__name__], name)
+    return importlib.import_module(f"tracec.utils.{name}")
+
+
+__all__ = ["checkpoint", "data"]

@@ -1,0 +1,278 @@
+"""Checkpoints: the same gradients, from values that are computed again."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tracec as T
+from tracec.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+
+RNG = np.random.default_rng(0)
+WAYS = pytest.mark.parametrize("use_reentrant", [False, True])
+
+
+def random(*shape):
+    return T.tensor(RNG.normal(size=shape))
+
+
+def block(x, w):
+    return (x @ w).sin().exp() * x
+
+
+def gradients(run, *tensors):
+    leaves = [x.detach().requires_grad_() for x in tensors]
+    out = run(*leaves)
+    out.cos().sum().backward()
+    return [out.detach().numpy(), *(x.grad.numpy() for x in leaves)]
+
+
+def check_same(a, b):
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12)
+
+
+@WAYS
+def test_gradients_are_the_same(use_reentrant):
+    x, w = random(4, 3), random(3, 3)
+
+    def twice(x, w):
+        h = checkpoint(block, x, w, use_reentrant=use_reentrant)
+        return checkpoint(block, h * 2, w, use_reentrant=use_reentrant)
+
+    check_same(gradients(twice, x, w), gradients(lambda x, w: block(block(x, w) * 2, w), x, w))
+
+
+@WAYS
+def test_nested(use_reentrant):
+    x, w = random(4, 3), random(3, 3)
+    runs = []
+
+    def inner(x, w):
+        runs.append("inner")
+        return block(x, w)
+
+    def outer(x, w):
+        runs.append("outer")
+        h = checkpoint(inner, x.tanh(), w, use_reentrant=use_reentrant)
+        return block(h, w)
+
+    found = gradients(lambda x, w: checkpoint(outer, x, w, use_reentrant=use_reentrant), x, w)
+    check_same(found, gradients(lambda x, w: block(block(x.tanh(), w), w), x, w))
+    assert runs.count("outer") == 2 and runs.count("inner") >= 3
+
+
+def test_values_are_dropped_and_computed_again():
+    kept = []
+
+    def f(x):
+        a = x.sin()
+        b = a.exp()
+        kept.append(weakref.ref(b._array))
+        return b * b
+
+    x = random(1000).requires_grad_()
+    gc.disable()
+    try:
+        out = checkpoint(f, x, use_reentrant=False)
+        assert len(kept) == 1 and kept[0]() is None
+        plain = f(x)
+        assert kept[1]() is not None
+        out.sum().backward()
+        assert len(kept) == 3
+    finally:
+        gc.enable()
+    del plain
+    (again,) = T.autograd.grad(f(x).sum(), x)
+    np.testing.assert_allclose(x.grad.numpy(), again.numpy())
+
+
+def test_the_second_run_ends_early():
+    ran = []
+
+    def f(x):
+        y = x.sin()
+        z = y * y
+        ran.append("last")
+        return z + 1
+
+    for early_stop, count in ((True, 1), (False, 2)):
+        ran.clear()
+        x = random(3).requires_grad_()
+        checkpoint(f, x, use_reentrant=False, early_stop=early_stop).sum().backward()
+        assert len(ran) == count
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_going_back_twice(create_graph):
+    x = random(3).requires_grad_()
+    out = checkpoint(lambda a: (a.sin() * a).exp(), x, use_reentrant=False).sum()
+    grads = [
+        T.autograd.grad(out, x, retain_graph=True, create_graph=create_graph)[0] for _ in range(2)
+    ]  # fmt: skip
+    assert grads[0].tolist() == grads[1].tolist()
+    if create_graph:
+        expected = T.func.grad(T.func.grad(lambda a: (a.sin() * a).exp()))
+        (second,) = T.autograd.grad(grads[0].sum(), x)
+        np.testing.assert_allclose(second.numpy(), T.func.vmap(expected)(x.detach()).numpy())
+
+
+@WAYS
+def test_random_numbers_are_the_same(use_reentrant):
+    x = T.ones(200, requires_grad=True)
+    T.manual_seed(0)
+    out = checkpoint(lambda a: T.nn.functional.dropout(a, 0.5) * a, x, use_reentrant=use_reentrant)
+    after = T.rand(3).tolist()
+    out.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * out.detach().numpy())
+    T.manual_seed(0)
+    T.nn.functional.dropout(x, 0.5)
+    assert T.rand(3).tolist() == after
+    x.grad = None
+    out = checkpoint(
+        lambda a: T.nn.functional.dropout(a, 0.5) * a, x, use_reentrant=use_reentrant, preserve_rng_state=False
+    )
+    out.sum().backward()
+    assert x.grad.tolist() != (2 * out).tolist()
+
+
+@WAYS
+def test_parameters_that_are_closed_over(use_reentrant):
+    net = T.nn.Sequential(T.nn.Linear(3, 4), T.nn.Tanh(), T.nn.Linear(4, 3), T.nn.Tanh(), T.nn.Linear(3, 1))
+    x = random(5, 3).float().requires_grad_()
+    net(x).sum().backward()
+    expected = [p.grad.numpy().copy() for p in net.parameters()]
+    net.zero_grad()
+    out = checkpoint_sequential(net, 2, x, use_reentrant=use_reentrant)
+    out.sum().backward()
+    check_same([p.grad.numpy() for p in net.parameters()], expected)
+
+
+def test_arguments_that_are_written_later():
+    x = random(3).requires_grad_()
+    y = x * 1
+    out = checkpoint(lambda a: a.sin(), y, use_reentrant=False)
+    with T.no_grad():
+        y.zero_()
+    out.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), x.detach().cos().numpy())
+
+
+def test_trees_and_keywords():
+    x = random(3).requires_grad_()
+    out = checkpoint(lambda d, k, scale=1.0: {"o": d["x"].sin() * k * scale}, {"x": x}, 2, use_reentrant=False, scale=x)
+    out["o"].sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), (2 * (x.cos() * x + x.sin())).detach().numpy())
+    with T.no_grad():
+        assert not checkpoint(T.sin, x, use_reentrant=False).requires_grad
+
+
+def test_contexts():
+    entered = []
+
+    class Context:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            entered.append(self.name)
+
+        def __exit__(self, *_):
+            pass
+
+    x = random(3).requires_grad_()
+    out = checkpoint(T.sin, x, use_reentrant=False, context_fn=lambda: (Context("first"), Context("second")))
+    assert entered == ["first"]
+    out.sum().backward()
+    assert entered == ["first", "second"]
+
+
+def test_compiled():
+    x, w = random(4, 3), random(3, 3)
+
+    def step(x, w, f):
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+        loss = f(x, w).cos().sum()
+        loss.backward()
+        return loss, x.grad, w.grad
+
+    def again(x, w):
+        return checkpoint(block, x, w, use_reentrant=False)
+
+    kept, dropped = (T.compile(lambda x, w, f=f: step(x, w, f)) for f in (block, again))
+    for _ in range(2):
+        check_same(*([t.detach().numpy() for t in f(x, w)] for f in (kept, dropped)))
+
+
+def test_compiled_programs_keep_less():
+    def step(x, w, again):
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+        h = x
+        for _ in range(4):
+            h = checkpoint(deep, h, w, use_reentrant=False) if again else deep(h, w)
+        h.sum().backward()
+        return x.grad, w.grad
+
+    def deep(x, w):
+        for _ in range(3):
+            x = (x @ w).sin()
+        return x
+
+    x, w = random(64, 32), random(32, 32)
+    kept, dropped = (T.compile(lambda x, w, again=again: step(x, w, again)).lower(x, w) for again in (False, True))
+    assert dropped.memory.peak_bytes < 0.6 * kept.memory.peak_bytes
+    assert str(dropped.graph).count(" dot(") == str(kept.graph).count(" dot(") + 9  # nobody needs the last first run
+
+
+def test_compiled_forward_keeps_arguments_only():
+    f = T.compile(lambda x, w: checkpoint(block, x, w, use_reentrant=False))
+    x, w = random(4, 3), random(3, 3)
+    expected = gradients(block, x, w)
+    for _ in range(2):
+        check_same(gradients(f, x, w), expected)
+
+
+class Counter:
+    """A function that does not do the same again."""
+
+    def __init__(self, *functions):
+        self.functions, self.ran = functions, 0
+
+    def __call__(self, x):
+        self.ran += 1
+        return self.functions[self.ran - 1](x)
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        ((lambda x: x.sin(), lambda x: x[:1].sin()), "different metadata"),
+        ((lambda x: x.sin().cos(), lambda x: x.sin()), "different number of tensors"),
+    ],
+)
+def test_a_second_run_that_differs(functions, message):
+    x = random(3).requires_grad_()
+    with pytest.raises(CheckpointError, match=message) as caught:
+        checkpoint(Counter(*functions), x, use_reentrant=False).sum().backward()
+    assert "test_checkpoint.py" in str(caught.value) and caught.value.hint
+
+
+def test_refused():
+    x = random(3).requires_grad_()
+    with pytest.raises(ValueError, match="Unexpected keyword arguments: scale"):
+        checkpoint(T.sin, x, use_reentrant=True, scale=2)
+    with pytest.raises(ValueError, match="only supported when use_reentrant=False"):
+        checkpoint(T.sin, x, use_reentrant=True, context_fn=lambda: None)
+    with pytest.raises(ValueError, match="determinism_check"):
+        checkpoint(T.sin, x, use_reentrant=False, determinism_check="some")
+    with pytest.raises(RuntimeError, match=r"incompatible with .grad\(\)"):
+        T.autograd.grad(checkpoint(T.sin, x, use_reentrant=True).sum(), x)
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
+        checkpoint(T.sin, x)
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        checkpoint(T.sin, x.detach(), use_reentrant=True)
+    with pytest.raises(ValueError, match="segments"):
+        checkpoint_sequential([T.sin], 3, x, use_reentrant=False)
