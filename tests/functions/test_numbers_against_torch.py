@@ -243,3 +243,78 @@ def test_what_pytorch_refuses_is_refused(f):
     with pytest.raises(type(theirs.value)) as ours:
         f(TRACEC, *map(TRACEC.from_numpy, (INTS, BOOLS, HOLES)))
     assert isinstance(ours.value, TracecError)
+
+
+# Differences and quantiles ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, x: (t.diff(x), x.diff(dim=0), t.diff(x, 2), t.diff(x, 9, 1), t.diff(x, 0)),
+        lambda t, x: (t.diff(x, dim=1, prepend=x[:, :1], append=x[:, :2] * 2), t.diff(x > 0, dim=2)),
+        lambda t, x: t.gradient(x),
+        lambda t, x: t.gradient(x, dim=1, spacing=0.5),
+        lambda t, x: t.gradient(x, dim=(0, 2), spacing=[2.0, 3], edge_order=1),
+        lambda t, x: t.gradient(x, dim=2, edge_order=2),
+        lambda t, x: t.gradient(x, dim=2, spacing=(x[0, 0].detach().exp().cumsum(0),)),
+        lambda t, x: t.gradient(x, dim=(2,), spacing=(x[0, 0].detach().exp().cumsum(0),), edge_order=2),
+        lambda t, x: (t.trapezoid(x), t.trapz(x, dx=0.5, dim=0), t.trapezoid(x, x[0, 0].cumsum(0))),
+        lambda t, x: (t.trapezoid(x, x * x, dim=1), t.trapezoid(x, x[0, :, 0], dim=1), t.trapezoid(x[:, :0], dim=1)),
+        lambda t, x: (t.cumulative_trapezoid(x, dim=1), t.cumulative_trapezoid(x, x.cumsum(-1)), t.trapezoid(x, x[0])),
+    ],
+)
+def test_differences(f):
+    agree(f, (2, 3, 5))
+
+
+def test_differences_of_integers():
+    agree(lambda t, x: (t.diff(x), t.trapezoid(x), t.trapezoid(x, x), t.gradient(x, dim=1)[0]), INTS)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "lower", "higher", "midpoint", "nearest"])
+@pytest.mark.parametrize("name", ["quantile", "nanquantile"])
+def test_quantiles(name, interpolation):
+    shares = np.array([0.0, 0.1, 0.5, 0.625, 1.0])
+
+    def f(t, x, q):
+        take, how = getattr(t, name), {"interpolation": interpolation}
+        return (
+            take(x, 0.4, **how), take(x, 0.3, 1, **how), take(x, q.detach(), 0, True, **how),
+            take(x, 0.5, keepdim=True, **how), take(x[0, 0], q.detach(), **how),
+            getattr(x, name)(q[1].detach(), dim=-1, **how),
+        )  # fmt: skip
+
+    agree(f, (2, 4, 5), shares)
+    agree(lambda t, x: (getattr(t, name)(x, 0.5, 1), getattr(t, name)(x, 0.25, 0)), HOLES[:2])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, i, x: t.diff(x[0, 0]),
+        lambda t, i, x: t.diff(x, -1),
+        lambda t, i, x: t.diff(x, prepend=x[0]),
+        lambda t, i, x: t.gradient(x, edge_order=3),
+        lambda t, i, x: t.gradient(x, spacing=[1.0, 2.0, 3.0]),
+        lambda t, i, x: t.gradient(x[:1]),
+        lambda t, i, x: t.trapezoid(x, x[0, :2]),
+        lambda t, i, x: t.trapezoid(i > 0),
+        lambda t, i, x: t.quantile(i, 0.5),
+        lambda t, i, x: t.quantile(x, 1.5),
+        lambda t, i, x: t.quantile(x, t.tensor([0.5, 2.0]).double()),
+        lambda t, i, x: t.quantile(x, t.tensor([0.5])),
+        lambda t, i, x: t.quantile(x[:0], 0.5),
+        lambda t, i, x: t.quantile(x, 0.5, interpolation="cubic"),
+    ],
+)
+def test_what_is_no_difference_and_no_quantile(f):
+    with pytest.raises(Exception) as theirs:
+        f(TORCH, *map(torch.from_numpy, (INTS, ZEROS)))
+    with pytest.raises(type(theirs.value)) as ours:
+        f(TRACEC, *map(TRACEC.from_numpy, (INTS, ZEROS)))
+    assert isinstance(ours.value, TracecError)
+
+
+def test_the_larger_by_its_name():
+    agree(lambda t, x: (t.max(x, other=x * 0), t.min(x, other=x * 0), t.max(x, dim=1, keepdim=True)), (3, 4))

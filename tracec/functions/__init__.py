@@ -183,6 +183,7 @@ from tracec.functions.diagonals import (
     trace,
     vander,
 )
+from tracec.functions.differences import cumulative_trapezoid, diff, gradient, trapezoid, trapz
 from tracec.functions.dropout import (
     alpha_dropout,
     dropout,
@@ -359,6 +360,7 @@ from tracec.functions.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from tracec.functions.quantile import nanquantile, quantile
 from tracec.functions.random import (
     bernoulli,
     multinomial,
@@ -538,6 +540,8 @@ __all__ = [
     "ValuesIndices", "sum", "prod", "mean", "nansum", "nanmean", "var", "std", "var_mean", "std_mean", "amax",
     "amin", "aminmax", "max", "min", "argmax", "argmin", "any", "all", "count_nonzero", "logsumexp", "cumsum",
     "cumprod", "logcumsumexp",
+    # differences and quantiles
+    "diff", "gradient", "trapezoid", "trapz", "cumulative_trapezoid", "quantile", "nanquantile",
     # shape
     "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",
     "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as", "broadcast_to",

@@ -178,20 +178,24 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 @tensor_method
-def max(input: Tensor, dim: Operand | None = None, keepdim: bool = False) -> Tensor | ValuesIndices:
+def max(
+    input: Tensor, dim: Operand | None = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Tensor | ValuesIndices:
     """The largest element; with an axis, also where it stands; with a second tensor, the larger of two elements."""
     check_tensor("max", input)
-    if isinstance(dim, Tensor):
-        return ops.maximum(input, dim)
+    if isinstance(dim, Tensor) or other is not None:
+        return ops.maximum(input, dim if other is None else other)
     return _extreme("max", input, dim, keepdim)
 
 
 @tensor_method
-def min(input: Tensor, dim: Operand | None = None, keepdim: bool = False) -> Tensor | ValuesIndices:
+def min(
+    input: Tensor, dim: Operand | None = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Tensor | ValuesIndices:
     """The smallest element; with an axis, also where it stands; with a second tensor, the smaller of two elements."""
     check_tensor("min", input)
-    if isinstance(dim, Tensor):
-        return ops.minimum(input, dim)
+    if isinstance(dim, Tensor) or other is not None:
+        return ops.minimum(input, dim if other is None else other)
     return _extreme("min", input, dim, keepdim)
 
 
