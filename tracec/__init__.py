@@ -142,6 +142,7 @@ _LATER = {
     "backends": ("tracec.backends", ""),
     "compile": ("tracec.compile", "compile"),
     "cuda": ("tracec.cuda", ""),
+    "distributions": ("tracec.distributions", ""),
     "fft": ("tracec.fft", ""),
     "func": ("tracec.func", ""),
     "get_autocast_dtype": ("tracec.amp.autocasting", "get_autocast_dtype"),

@@ -164,3 +164,22 @@ def test_types_are_pytorchs(name, function):
         with module.autocast("cpu", dtype=module.bfloat16):
             found.append(str(function(module, module.from_numpy(a), module.from_numpy(a)).dtype).rpartition(".")[2])
     assert found[0] == found[1]
+
+
+def test_functions_of_ones_own():
+    class Double(tracec.autograd.Function):
+        @staticmethod
+        @tracec.amp.custom_fwd(device_type="cpu", cast_inputs=tracec.float32)
+        def forward(ctx, a):
+            assert a.dtype is tracec.float32 and not tracec.is_autocast_enabled("cpu")
+            return a * 2
+
+        @staticmethod
+        @tracec.amp.custom_bwd(device_type="cpu")
+        def backward(ctx, grad):
+            return grad * 2
+
+    a = tracec.randn(3, requires_grad=True)
+    with tracec.autocast("cpu"):
+        Double.apply(a).sum().backward()
+    assert a.grad.tolist() == [2, 2, 2]

@@ -1,0 +1,243 @@
+"""What all distributions share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from tracec import functions as fn
+from tracec.distributions.constraints import Constraint
+from tracec.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from tracec.record.state import STATE
+from tracec.record.tape import no_grad
+from tracec.record.tensor import Size, Tensor, get_default_dtype
+
+Shape = Sequence[int]
+
+
+class Distribution:
+    """A distribution over tensors, one for each place of its batch.
+
+    Args:
+        batch_shape: Shape of the batch of distributions.
+        event_shape: Shape of one value.
+        validate_args: Whether parameters and values are checked; by default what `set_default_validate_args` says.
+            While a compiled function is recorded nothing is checked, since that takes looking at values.
+
+    Attributes:
+        arg_constraints: Parameter → what it may be.
+        has_rsample: Whether gradients flow through `rsample`.
+        has_enumerate_support: Whether `enumerate_support` can list all values.
+
+    Raises:
+        ArgumentError: a parameter is not what it may be.
+    """
+
+    arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
+    has_rsample = False
+    has_enumerate_support = False
+    _validate_args = True
+
+    def __init__(
+        self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: bool | None = None
+    ) -> None:  # fmt: skip
+        self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
+        if validate_args is not None:
+            self._validate_args = validate_args
+        if self._validating:
+            for name, constraint in self.arg_constraints.items():
+                # Of probabilities and logits only what was given.
+                if name in self.__dict__ and not bool(fn.all(constraint.check(getattr(self, name)))):
+                    raise ArgumentError(
+                        f"{type(self).__name__}: parameter {name} of shape {tuple(getattr(self, name).shape)} has "
+                        f"invalid values: expected to satisfy the constraint {constraint!r}",
+                        hint="look at the values, or pass validate_args=False",
+                    )
+
+    @staticmethod
+    def set_default_validate_args(value: bool) -> None:
+        """Say whether distributions check their arguments by default."""
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"set_default_validate_args: takes a bool, {type(value).__name__} given")
+        Distribution._validate_args = value
+
+    @property
+    def _validating(self) -> bool:
+        return self._validate_args and STATE.recorder is None
+
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the batch of distributions."""
+        return self._batch_shape
+
+    @property
+    def event_shape(self) -> Size:
+        """Shape of one value."""
+        return self._event_shape
+
+    @property
+    def support(self) -> Constraint:
+        """What values may be."""
+        raise _none(self, "support")
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean."""
+        raise _none(self, "mean")
+
+    @property
+    def mode(self) -> Tensor:
+        """The most likely value."""
+        raise _none(self, "mode")
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance."""
+        raise _none(self, "variance")
+
+    @property
+    def stddev(self) -> Tensor:
+        """The root of the variance."""
+        return fn.sqrt(self.variance)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw values, through which no gradients flow.
+
+        Args:
+            sample_shape: Shape of the values drawn from each distribution.
+
+        Returns:
+            Shape ``sample_shape + batch_shape + event_shape``.
+        """
+        with no_grad():
+            return self.rsample(sample_shape)
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw values as functions of the parameters, so that gradients flow through."""
+        raise _none(self, "rsample")
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Logarithm of the density, or probability, at a value; shape of the batch."""
+        raise _none(self, "log_prob")
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Probability of values up to this one."""
+        raise _none(self, "cdf")
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The value up to which this probability lies."""
+        raise _none(self, "icdf")
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All values, along a new first axis.
+
+        Args:
+            expand: Whether to repeat them for each distribution of the batch.
+        """
+        raise _none(self, "enumerate_support")
+
+    def entropy(self) -> Tensor:
+        """The entropy in nats."""
+        raise _none(self, "entropy")
+
+    def perplexity(self) -> Tensor:
+        """The exponential of the entropy."""
+        return fn.exp(self.entropy())
+
+    def expand(self, batch_shape: Shape) -> Distribution:
+        """The distribution with its parameters repeated over a larger batch."""
+        shape = tuple(batch_shape)
+        given = {k: getattr(self, k) for k in self.arg_constraints if k in self.__dict__}
+        own = {k: len(v.shape) - len(self.batch_shape) for k, v in given.items()}
+        parameters = {k: v.expand(*shape, *v.shape[len(v.shape) - own[k] :]) for k, v in given.items()}
+        return type(self)(**parameters, **self._options(), validate_args=False)
+
+    def _options(self) -> dict[str, Any]:
+        """Arguments of the class besides the parameters."""
+        return {}
+
+    def _extended_shape(self, sample_shape: Shape = ()) -> tuple[int, ...]:
+        return (*sample_shape, *self._batch_shape, *self._event_shape)
+
+    def _validate_sample(self, value: Tensor) -> None:
+        """Refuse values that are none of this distribution.
+
+        Raises:
+            ArgumentError: the shape does not fit, or a value lies outside of the support.
+            ArgumentTypeError: it is no tensor.
+        """
+        name = type(self).__name__
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(
+                f"{name}: the value argument to log_prob must be a Tensor, {type(value).__name__} given"
+            )
+        if not self._validating:
+            return
+        own = tuple(self._event_shape)
+        if own and tuple(value.shape[len(value.shape) - len(own) :]) != own:
+            raise ArgumentError(
+                f"{name}: the right-most size of value must match event_shape: {tuple(value.shape)} vs {own}"
+            )
+        for i, j in zip(reversed(tuple(value.shape)), reversed(self._extended_shape()), strict=False):
+            if i != 1 and j != 1 and i != j:
+                raise ArgumentError(
+                    f"{name}: value is not broadcastable with batch_shape+event_shape: {tuple(value.shape)} vs "
+                    f"{self._extended_shape()}"
+                )
+        if not bool(fn.all(self.support.check(value))):
+            raise ArgumentError(
+                f"{name}: expected value argument of shape {tuple(value.shape)} to be within the support "
+                f"({self.support!r}), but found invalid values",
+                hint="look at the values, or pass validate_args=False",
+            )
+
+    def __repr__(self) -> str:
+        names = [k for k in self.arg_constraints if k in self.__dict__]
+        shown = (getattr(self, k) for k in names)
+        parts = (f"{k}: {v if v.numel() == 1 else tuple(v.shape)}" for k, v in zip(names, shown, strict=True))
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _none(d: Distribution, what: str) -> UnsupportedError:
+    return UnsupportedError(f"{type(d).__name__}: there is no {what} of this distribution")
+
+
+def broadcast_all(*values: Any) -> list[Tensor]:
+    """Numbers and tensors as tensors of one shape.
+
+    Raises:
+        ArgumentTypeError: one is neither.
+    """
+    like = next((v for v in values if isinstance(v, Tensor)), None)
+    made = []
+    for v in values:
+        if not isinstance(v, (Tensor, int, float)):
+            raise ArgumentTypeError(
+                f"distributions: parameters are numbers or tensors, {type(v).__name__} given", hint="give a tensor"
+            )
+        if not isinstance(v, Tensor):
+            dtype = like.dtype if like is not None and like.dtype.is_floating_point else get_default_dtype()
+            v = fn.tensor(v, dtype=dtype, device="cpu" if like is None else like.device)
+        made.append(v)
+    return list(fn.broadcast_tensors(*made)) if len(made) > 1 else made
+
+
+def eps_of(x: Tensor) -> float:
+    """The distance from 1 to the next number of a tensor's type."""
+    return {2: 2.0**-10, 4: 2.0**-23}.get(x.dtype.itemsize, 2.0**-52)
+
+
+def clamped(probs: Tensor) -> Tensor:
+    """Probabilities kept away from 0 and 1, whose logarithms are finite."""
+    eps = eps_of(probs)
+    return fn.clamp(probs, min=eps, max=1 - eps)
+
+
+def one_of(name: str, probs: Any, logits: Any) -> None:
+    """Refuse both or neither of two ways to say it.
+
+    Raises:
+        ArgumentError: both are given, or neither.
+    """
+    if (probs is None) == (logits is None):
+        raise ArgumentError(f"{name}: either `probs` or `logits` must be specified, but not both.")
