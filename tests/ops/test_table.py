@@ -279,7 +279,7 @@ def test_every_dtype_is_computed_or_refused(op, dtype):
         return
     found = eager(op, sample, arrays)
     assert type_of(found) == graph.outputs[0].type
-    if dtype.kind in "fc":
+    if dtype.kind in "fc" and op.name != "view_bits":  # bits of other numbers are others
         widest = np.float64 if dtype.kind == "f" else np.complex128
         wide = [a.astype(widest) if c else a for a, c in zip(arrays, changes, strict=True)]
         expected = eager(op, sample, wide)

@@ -82,6 +82,16 @@ from tracec.functions.arithmetic import (
     subtract,
     true_divide,
 )
+from tracec.functions.arranging import (
+    flip,
+    fliplr,
+    flipud,
+    repeat,
+    repeat_interleave,
+    roll,
+    rot90,
+    tile,
+)
 from tracec.functions.attention import (
     scaled_dot_product_attention,
 )
@@ -150,6 +160,12 @@ from tracec.functions.correlation import (
     corrcoef,
     cov,
 )
+from tracec.functions.counting import (
+    bincount,
+    histc,
+    histogram,
+    histogramdd,
+)
 from tracec.functions.creation import (
     as_tensor,
     asarray,
@@ -179,8 +195,11 @@ from tracec.functions.diagonals import (
     block_diag,
     diag,
     diag_embed,
+    diagflat,
     diagonal,
     trace,
+    tril,
+    triu,
     vander,
 )
 from tracec.functions.differences import cumulative_trapezoid, diff, gradient, trapezoid, trapz
@@ -209,29 +228,21 @@ from tracec.functions.filled import (
     zeros,
     zeros_like,
 )
+from tracec.functions.grids import (
+    cartesian_prod,
+    combinations,
+    meshgrid,
+)
 from tracec.functions.indexing import (
-    argsort,
     argwhere,
-    bincount,
     gather,
-    index_add,
-    index_copy,
-    index_fill,
     index_select,
-    kthvalue,
-    masked_fill,
     masked_select,
-    median,
     nonzero,
-    scatter,
-    scatter_add,
-    searchsorted,
-    sort,
+    nonzero_static,
     take,
     take_along_dim,
-    topk,
-    tril,
-    triu,
+    unravel_index,
 )
 from tracec.functions.inverses import (
     det,
@@ -243,16 +254,17 @@ from tracec.functions.inverses import (
     slogdet,
 )
 from tracec.functions.joining import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
     cat,
-    chunk,
+    column_stack,
     concat,
     concatenate,
+    dstack,
     hstack,
-    meshgrid,
-    split,
+    row_stack,
     stack,
-    tensor_split,
-    unbind,
     vstack,
 )
 from tracec.functions.linalg import (
@@ -427,32 +439,46 @@ from tracec.functions.regression_loss import (
     mse_loss,
     smooth_l1_loss,
 )
+from tracec.functions.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    index_reduce,
+    masked_fill,
+    masked_scatter,
+    put,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+)
+from tracec.functions.searching import (
+    bucketize,
+    isin,
+    searchsorted,
+    unique,
+    unique_consecutive,
+)
 from tracec.functions.shape import (
+    broadcast_shapes,
     broadcast_tensors,
     broadcast_to,
     expand,
     expand_as,
     flatten,
-    flip,
-    fliplr,
-    flipud,
     moveaxis,
     movedim,
     narrow,
     permute,
     ravel,
-    repeat,
-    repeat_interleave,
     reshape,
     reshape_as,
-    roll,
-    rot90,
     select,
     squeeze,
+    sum_to_size,
     swapaxes,
     swapdims,
     t,
-    tile,
     transpose,
     unflatten,
     unsqueeze,
@@ -470,6 +496,18 @@ from tracec.functions.softmax import (
 from tracec.functions.solving import (
     triangular_solve,
 )
+from tracec.functions.sorting import (
+    argsort,
+    cummax,
+    cummin,
+    kthvalue,
+    median,
+    mode,
+    msort,
+    nanmedian,
+    sort,
+    topk,
+)
 from tracec.functions.special import (
     digamma,
     erfc,
@@ -485,6 +523,26 @@ from tracec.functions.special import (
     xlogy,
 )
 from tracec.functions.spectral import istft, stft
+from tracec.functions.splitting import (
+    chunk,
+    dsplit,
+    hsplit,
+    split,
+    split_with_sizes,
+    tensor_split,
+    unbind,
+    unsafe_chunk,
+    unsafe_split,
+    vsplit,
+)
+from tracec.functions.strided import (
+    as_strided,
+    as_strided_scatter,
+    diagonal_scatter,
+    narrow_copy,
+    select_scatter,
+    slice_scatter,
+)
 from tracec.functions.unpooling import (
     max_unpool1d,
     max_unpool2d,
@@ -543,26 +601,42 @@ __all__ = [
     # differences and quantiles
     "diff", "gradient", "trapezoid", "trapz", "cumulative_trapezoid", "quantile", "nanquantile",
     # shape
-    "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",
-    "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as", "broadcast_to",
-    "broadcast_tensors", "repeat", "tile", "repeat_interleave", "flip", "fliplr", "flipud", "rot90", "roll",
-    "narrow", "select",
+    "reshape", "view", "reshape_as", "view_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze",
+    "transpose", "swapaxes", "swapdims", "t", "permute", "movedim", "moveaxis", "expand", "expand_as",
+    "broadcast_to", "broadcast_tensors", "broadcast_shapes", "sum_to_size", "narrow", "select",
+    # strided
+    "as_strided", "select_scatter", "slice_scatter", "diagonal_scatter", "as_strided_scatter", "narrow_copy",
+    # arranging
+    "repeat", "tile", "repeat_interleave", "flip", "fliplr", "flipud", "rot90", "roll",
     # vision
     "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
     # padding
     "constant_pad_nd", "pad",
     # joining
-    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "split", "chunk", "tensor_split", "unbind",
-    "meshgrid",
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "row_stack", "dstack", "column_stack",
+    "atleast_1d", "atleast_2d", "atleast_3d",
+    # splitting
+    "split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind", "unsafe_split",
+    "unsafe_chunk",
+    # grids
+    "meshgrid", "cartesian_prod", "combinations",
     # indexing
-    "gather", "take_along_dim", "take", "index_select", "scatter", "scatter_add", "index_add", "index_copy",
-    "index_fill", "masked_fill", "masked_select", "nonzero", "argwhere", "argsort", "sort", "topk", "kthvalue",
-    "median", "tril", "triu", "searchsorted", "bincount", "embedding",
+    "gather", "take_along_dim", "take", "index_select", "masked_select", "nonzero", "nonzero_static", "argwhere",
+    "unravel_index", "embedding",
+    # scattering
+    "scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "index_put",
+    "index_reduce", "put", "masked_fill", "masked_scatter",
+    # sorting
+    "argsort", "sort", "msort", "topk", "kthvalue", "median", "nanmedian", "mode", "cummax", "cummin",
+    # searching
+    "searchsorted", "bucketize", "isin", "unique", "unique_consecutive",
+    # counting
+    "bincount", "histc", "histogram", "histogramdd",
     # linalg
     "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "addmm", "addmv", "addbmm", "baddbmm", "addr",
     "tensordot", "kron", "cross", "chain_matmul",
     # diagonals
-    "diagonal", "diag", "diag_embed", "trace", "block_diag", "vander",
+    "diagonal", "diag", "diagflat", "diag_embed", "trace", "tril", "triu", "block_diag", "vander",
     # decomposition
     "cholesky", "cholesky_inverse", "cholesky_solve", "qr", "geqrf", "orgqr", "ormqr", "lu", "lu_solve", "lu_unpack",
     "svd", "svd_lowrank", "pca_lowrank",

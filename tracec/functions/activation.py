@@ -10,8 +10,8 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, one_axis, reshaped
-from tracec.functions.joining import chunk
 from tracec.functions.random import uniform_like
+from tracec.functions.splitting import chunk
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor

@@ -6,10 +6,11 @@ import math
 
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
+from tracec.functions.arranging import repeat_interleave
 from tracec.functions.common import check_floating, check_probability, fail, iota
 from tracec.functions.dropout import dropout
 from tracec.functions.linalg import matmul
-from tracec.functions.shape import repeat_interleave, transpose
+from tracec.functions.shape import transpose
 from tracec.ir import dtype as dt
 from tracec.record.autocast import LOWER, under_autocast
 from tracec.record.tensor import Tensor

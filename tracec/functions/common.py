@@ -193,7 +193,7 @@ def iota(shape: Shape, axis: int, dtype: DType, like: Tensor) -> Tensor:
     return ops.iota(shape=shape, axis=axis, dtype=dtype, device=str(like.device))
 
 
-def filled(value: Scalar, like: Tensor, shape: Shape | None = None, dtype: DType | None = None) -> Tensor:
+def filled(value: Number, like: Tensor, shape: Shape | None = None, dtype: DType | None = None) -> Tensor:
     """One value everywhere, in the shape and dtype of ``like`` where not told otherwise."""
     return ops.full(value, tuple(like.shape) if shape is None else shape, dtype or like.dtype, str(like.device))
 

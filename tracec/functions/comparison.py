@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any, overload
 
 from tracec import ops
 from tracec.errors import ArgumentTypeError, DTypeError
 from tracec.functions.arithmetic import Operand
 from tracec.functions.common import cast, check_tensor, fail
 from tracec.ir import dtype as dt
+from tracec.ir.source import warn
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -180,11 +182,29 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return bool(ops.min(same, axes=tuple(range(same.ndim)))) if same.numel() else True
 
 
-def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Tensor:
-    """``input`` where the condition holds, else ``other``."""
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor: ...
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Any:
+    """``input`` where the condition holds, else ``other``; without these the positions where it does.
+
+    Args:
+        condition: Bools; uint8 is read as such, with a warning.
+        input: A tensor or a number.
+        other: A tensor or a number. Dtypes are promoted to a common one.
+
+    Returns:
+        A tensor; of the condition alone a tuple of positions for each axis, as ``nonzero(as_tuple=True)`` gives.
+    """
     check_tensor("where", condition, "condition")
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
     if input is None or other is None:
-        fail(ArgumentTypeError, "where: takes a condition and two values", "use tracec.nonzero for positions alone")
+        fail(ArgumentTypeError, "where: takes a condition alone, or with two values", "give both values")
+    if condition.dtype is dt.uint8:
+        warn("where: a uint8 condition is deprecated; use a tensor of bools", UserWarning)
+        condition = ops.ne(condition, 0)
     if condition.dtype is not dt.bool_:
         fail(DTypeError, f"where: the condition is {condition.dtype.name}, not bool", "compare it, e.g. condition != 0")
     return ops.where(condition, input, other)

@@ -19,8 +19,7 @@ from tracec.functions.common import (
     reshaped,
     sliced,
 )
-from tracec.functions.diagonals import diagonal
-from tracec.functions.indexing import tril, triu
+from tracec.functions.diagonals import diagonal, tril, triu
 from tracec.functions.linalg import matmul
 from tracec.ir import dtype as dt
 from tracec.ops import matrices

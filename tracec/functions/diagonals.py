@@ -6,7 +6,18 @@ from functools import reduce
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import cast, check_ndim, check_tensor, expanded, fail, iota, one_axis, reshaped, sliced
+from tracec.functions.common import (
+    cast,
+    check_ndim,
+    check_tensor,
+    expanded,
+    fail,
+    integers,
+    iota,
+    one_axis,
+    reshaped,
+    sliced,
+)
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor, get_default_dtype
@@ -76,6 +87,65 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     for axis in range(input.ndim + 1):
         perm[axis] = input.ndim - 1 if axis == a else input.ndim if axis == b else next(rest)
     return ops.transpose(result, perm=tuple(perm))
+
+
+@tensor_method
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A square matrix, zero but for a diagonal that holds the elements in row-major order."""
+    check_tensor("diagflat", input)
+    return diag_embed(reshaped(input, (input.numel(),)), offset)
+
+
+@tensor_method(name="fill_diagonal_")
+def fill_diagonal(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """Write one value on the main diagonal, in place: where all positions are equal.
+
+    Args:
+        input: A matrix, or a tensor of more axes, all of one size.
+        fill_value: The value.
+        wrap: In a matrix that is higher than wide, begin again a row below the end.
+    """
+    check_tensor("fill_diagonal_", input)
+    shape = tuple(input.shape)
+    if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
+        fail(ShapeError, f"fill_diagonal_: shape {shape} has no main diagonal", "give a matrix, or equal sizes")
+    places = [
+        iota(tuple(n if a == b else 1 for b in range(len(shape))), a, dt.int64, input) for a, n in enumerate(shape)
+    ]
+    rows = ops.remainder(places[0], shape[1] + 1) if wrap and len(shape) == 2 and shape[1] else places[0]
+    held = ops.eq(rows, places[1])
+    for place in places[2:]:
+        held = ops.bitwise_and(held, ops.eq(places[0], place))
+    if not input.numel():
+        return input
+    input[expanded(held, shape)] = fill_value
+    return input
+
+
+@tensor_method
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Matrices with zeros above a diagonal."""
+    return _triangle("tril", input, diagonal)
+
+
+@tensor_method
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Matrices with zeros below a diagonal."""
+    return _triangle("triu", input, diagonal)
+
+
+def _triangle(name: str, x: Tensor, diagonal: int) -> Tensor:
+    check_tensor(name, x)
+    if x.ndim < 2:
+        fail(
+            ShapeError, f"{name}: input tensor must have at least 2 dimensions, shape is {tuple(x.shape)}", "reshape it"
+        )
+    (diagonal,) = integers(name, (diagonal,), "diagonal")
+    rows, columns = tuple(x.shape[-2:])
+    i, j = iota((rows, 1), 0, dt.int64, x), iota((1, columns), 1, dt.int64, x)
+    off = ops.sub(j, i)
+    kept = ops.le(off, diagonal) if name == "tril" else ops.ge(off, diagonal)
+    return ops.where(kept, x, _zero_of(x))
 
 
 def _zero_of(x: Tensor) -> bool | float:

@@ -8,8 +8,8 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_tensor, expanded, fail, filled, iota, reshaped
-from tracec.functions.indexing import check_positions
 from tracec.functions.norms import vector_norm
+from tracec.functions.positions import check_positions
 from tracec.ir import dtype as dt
 from tracec.record.check import check_values
 from tracec.record.tape import no_grad

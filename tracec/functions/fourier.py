@@ -8,10 +8,10 @@ from typing import Any, Unpack
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError
+from tracec.functions.arranging import roll
 from tracec.functions.common import cast, check_tensor, fail, integers, one_axis
 from tracec.functions.complex import conj
 from tracec.functions.options import OutOptions, create
-from tracec.functions.shape import roll
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape

@@ -11,10 +11,11 @@ from tracec.functions.attention import scaled_dot_product_attention
 from tracec.functions.common import check_floating, fail, filled, reshaped
 from tracec.functions.convolution import linear
 from tracec.functions.dropout import dropout
-from tracec.functions.joining import cat, chunk
+from tracec.functions.joining import cat
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import between, transpose
 from tracec.functions.softmax import softmax
+from tracec.functions.splitting import chunk
 from tracec.record.tensor import Tensor
 
 _NAME = "multi_head_attention_forward"

@@ -15,9 +15,10 @@ from tracec.functions.common import (
     one_axis,
     reshaped,
 )
-from tracec.functions.indexing import gather, sort
+from tracec.functions.indexing import gather
 from tracec.functions.reduction import all, any
 from tracec.functions.shape import movedim
+from tracec.functions.sorting import sort
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor

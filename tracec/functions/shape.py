@@ -1,4 +1,4 @@
-"""Functions that give elements other places."""
+"""Views: the same elements in another shape, in another order of axes, or some of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, AxisError, ShapeError, TracecError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, ShapeError, TracecError
 from tracec.functions.common import (
     check_tensor,
     expanded,
@@ -18,9 +18,20 @@ from tracec.functions.common import (
     reshaped,
     sizes_of,
 )
-from tracec.ir.types import Shape, broadcast_shapes, resolve_reshape
+from tracec.ir import types
+from tracec.ir.dtype import DType
+from tracec.ir.types import Shape, resolve_reshape
 from tracec.record.method import tensor_method
-from tracec.record.tensor import Tensor
+from tracec.record.tensor import Size, Tensor
+
+
+def given_as(name: str, word: str, listed: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
+    """Arguments given one by one or as one sequence, or the sequence given by name."""
+    if named is None:
+        return listed
+    if listed:
+        fail(ArgumentTypeError, f"{name}: got multiple values for argument {word!r}", "give them once")
+    return (named,)
 
 
 def _shape_of(name: str, x: Tensor, shape: Sequence[Any]) -> Shape:
@@ -32,22 +43,33 @@ def _shape_of(name: str, x: Tensor, shape: Sequence[Any]) -> Shape:
 
 
 @tensor_method
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Sequence[int] | None = None) -> Tensor:
     """The elements in row-major order in another shape, one of whose sizes may be -1."""
     check_tensor("reshape", input)
-    return ops.reshape(input, shape=_shape_of("reshape", input, shape))
+    return ops.reshape(input, shape=_shape_of("reshape", input, given_as("reshape", "shape", sizes, shape)))
 
 
 @tensor_method
-def view(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape, in the same memory.
+def view(input: Tensor, *shape: Any, size: Sequence[int] | None = None, dtype: DType | None = None) -> Tensor:
+    """The same elements in another shape, or their bits as another element type, in the same memory.
+
+    Args:
+        input: Any tensor.
+        *shape: Sizes, one of which may be -1; or an element type.
+        size: The sizes by name.
+        dtype: The element type by name. Where its elements are larger or smaller, the last axis shrinks or grows.
 
     Raises:
         ShapeError: the sizes do not hold the same number of elements, or the elements do not lie in memory
             in an order that the shape could look at.
     """
     check_tensor("view", input)
-    sizes = _shape_of("view", input, shape)
+    given = given_as("view", "size", shape, size)
+    if dtype is None and len(given) == 1 and isinstance(given[0], DType):
+        dtype = given[0]
+    if dtype is not None:
+        return _bits(input, dtype)
+    sizes = _shape_of("view", input, given)
     result = ops.reshape(input, shape=sizes)
     if result._storage is not input._storage and not input.is_contiguous():
         fail(
@@ -57,6 +79,19 @@ def view(input: Tensor, *shape: Any) -> Tensor:
             "use reshape(), which copies where it must, or contiguous() first",
         )
     return result
+
+
+def _bits(x: Tensor, dtype: DType) -> Tensor:
+    if dtype is x.dtype:
+        return ops.reshape(x, shape=tuple(x.shape))
+    if dtype.itemsize != x.dtype.itemsize and x.ndim and x.numel() and x.stride(-1) != 1:
+        fail(
+            ShapeError,
+            f"view: self.stride(-1) must be 1 to view {x.dtype.name} as {dtype.name} (different element sizes), but "
+            f"got {x.stride(-1)}",
+            "use contiguous() first",
+        )
+    return ops.view_bits(x.detach(), dtype=dtype)
 
 
 @tensor_method
@@ -103,10 +138,12 @@ def ravel(input: Tensor) -> Tensor:
 
 
 @tensor_method
-def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(input: Tensor, *axes: Any, dim: int | Sequence[int] | None = None) -> Tensor:
     """Axes of size 1 left out: all of them, or those named that have size 1."""
     check_tensor("squeeze", input)
-    named = range(input.ndim) if dim is None else many_axes("squeeze", dim, input.ndim)
+    given = given_as("squeeze", "dim", axes, dim)
+    listed = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+    named: Any = range(input.ndim) if not given else many_axes("squeeze", listed, input.ndim) if listed else ()
     shape = tuple(s for a, s in enumerate(input.shape) if s != 1 or a not in named)
     return ops.reshape(input, shape=shape)
 
@@ -144,10 +181,11 @@ def t(input: Tensor) -> Tensor:
 
 
 @tensor_method
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
     """The axes in another order."""
     check_tensor("permute", input)
-    given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+    given = given_as("permute", "dims", order, dims)
+    given = tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
     perm = tuple(one_axis("permute", d, input.ndim) for d in given)
     if sorted(perm) != list(range(input.ndim)):
         fail(
@@ -176,10 +214,18 @@ moveaxis = tensor_method(name="moveaxis")(movedim)
 
 
 @tensor_method
-def expand(input: Tensor, *sizes: Any) -> Tensor:
-    """Axes of size 1, and new ones in front, repeated without copying; -1 keeps a size."""
+def expand(input: Tensor, *sizes: Any, size: Sequence[int] | None = None, implicit: bool = False) -> Tensor:
+    """Axes of size 1, and new ones in front, repeated without copying; -1 keeps a size.
+
+    Args:
+        input: Any tensor.
+        *sizes: Sizes, one by one or as one sequence.
+        size: The sizes by name.
+        implicit: Has no effect here; PyTorch's compiler sets it.
+    """
     check_tensor("expand", input)
-    given = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    given = given_as("expand", "size", sizes, size)
+    given = tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
     given = integers("expand", given, "sizes")
     lead = len(given) - input.ndim
     shape = tuple(input.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(given))
@@ -200,113 +246,56 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 @tensor_method
-def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, *sizes: Any, size: Sequence[int] | None = None) -> Tensor:
     """The tensor broadcast to a shape."""
-    return expand(input, tuple(size))
+    check_tensor("broadcast_to", input)
+    return expand(input, *given_as("broadcast_to", "size", sizes, size))
+
+
+def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
+    """The shape that shapes broadcast to; an integer is a shape of one axis."""
+    given = [integers("broadcast_shapes", (s,) if hasattr(s, "__index__") else s, "shapes") for s in shapes]
+    if any(n < 0 for shape in given for n in shape):
+        fail(ArgumentError, f"broadcast_shapes: shapes {given} have a negative size", "sizes are 0 or more")
+    try:
+        return Size(types.broadcast_shapes(*given))
+    except TracecError as error:
+        fail(ShapeError, f"broadcast_shapes: {error.message}", error.hint or "")
+
+
+@tensor_method
+def sum_to_size(input: Tensor, *sizes: Any, size: Sequence[int] | None = None) -> Tensor:
+    """The sum over what a tensor of some shape would be repeated along to get to this one's."""
+    check_tensor("sum_to_size", input)
+    shape = sizes_of("sum_to_size", given_as("sum_to_size", "size", sizes, size))
+    lead = input.ndim - len(shape)
+    if lead < 0 or any(s not in (1, n) for s, n in zip(shape, input.shape[lead:], strict=True)):
+        fail(
+            ShapeError,
+            f"sum_to_size: size {{{list(shape)}}} is not expandable to size {{{list(input.shape)}}}",
+            "each size is that of the tensor, or 1",
+        )
+    axes = [*range(lead), *(lead + a for a, s in enumerate(shape) if s == 1 and input.shape[lead + a] != 1)]
+    return reshaped(ops.sum(input, axes=tuple(axes)), shape) if axes else input
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors broadcast to their common shape."""
     try:
-        shape = broadcast_shapes(*(tuple(t.shape) for t in tensors))
+        shape = types.broadcast_shapes(*(tuple(t.shape) for t in tensors))
     except TracecError as error:
         fail(ShapeError, f"broadcast_tensors: {error.message}", error.hint or "")
     return tuple(expanded(t, shape) for t in tensors)
 
 
 @tensor_method
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
-    """The whole tensor repeated along each axis; more counts than axes make new axes in front."""
-    check_tensor("repeat", input)
-    counts = sizes_of("repeat", repeats)
-    if len(counts) < input.ndim:
-        fail(ShapeError, f"repeat: {len(counts)} counts for {input.ndim} axes", "give a count for each axis")
-    shape = (1,) * (len(counts) - input.ndim) + tuple(input.shape)
-    apart = tuple(n for c, s in zip(counts, shape, strict=True) for n in (c, s))
-    ones = tuple(n for s in shape for n in (1, s))
-    whole = tuple(c * s for c, s in zip(counts, shape, strict=True))
-    return reshaped(expanded(reshaped(input, ones), apart), whole)
-
-
-@tensor_method
-def tile(input: Tensor, *dims: Any) -> Tensor:
-    """`repeat`, where missing counts are 1."""
-    counts = sizes_of("tile", dims)
-    return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
-
-
-@tensor_method
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated, in place."""
-    check_tensor("repeat_interleave", input)
-    (repeats,) = integers("repeat_interleave", (repeats,), "repeats")
-    if repeats < 0:
-        fail(ArgumentError, f"repeat_interleave: repeats={repeats} is negative", "give 0 or more")
-    x = reshaped(input, (input.numel(),)) if dim is None else input
-    axis = one_axis("repeat_interleave", 0 if dim is None else dim, x.ndim)
-    shape = tuple(x.shape)
-    apart = shape[: axis + 1] + (repeats,) + shape[axis + 1 :]
-    together = shape[:axis] + (shape[axis] * repeats,) + shape[axis + 1 :]
-    return reshaped(expanded(reshaped(x, shape[: axis + 1] + (1,) + shape[axis + 1 :]), apart), together)
-
-
-@tensor_method
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The elements in reverse along some axes."""
-    check_tensor("flip", input)
-    given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    axes = many_axes("flip", given, input.ndim) if given else ()
-    return ops.flip(input, axes=axes) if axes else input
-
-
-@tensor_method
-def fliplr(input: Tensor) -> Tensor:
-    """Columns in reverse."""
-    return flip(input, 1)
-
-
-@tensor_method
-def flipud(input: Tensor) -> Tensor:
-    """Rows in reverse."""
-    return flip(input, 0)
-
-
-@tensor_method
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by 90 degrees k times, from the first of two axes to the second."""
-    a, b = dims
-    turns = k % 4
-    if turns == 0:
-        return input
-    if turns == 2:
-        return flip(input, (a, b))
-    return flip(transpose(input, a, b), a) if turns == 1 else flip(transpose(input, a, b), b)
-
-
-@tensor_method
-def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
-    """Elements moved along axes, those pushed out coming in at the other end."""
-    if dims is None:
-        flat = reshaped(input, (input.numel(),))
-        return reshaped(roll(flat, shifts, 0), tuple(input.shape))
-    by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    axes = (dims,) if isinstance(dims, int) else tuple(dims)
-    if len(by) != len(axes):
-        fail(ArgumentError, f"roll: {len(by)} shifts for {len(axes)} axes", "give one for each")
-    for amount, dim in zip(by, axes, strict=True):
-        axis = one_axis("roll", dim, input.ndim)
-        size = input.shape[axis]
-        cut = size - amount % size if size else 0
-        if cut not in (0, size):
-            input = ops.concatenate(narrow(input, axis, cut, size - cut), narrow(input, axis, 0, cut), axis=axis)
-    return input
-
-
-@tensor_method
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """A stretch of an axis."""
+    """A stretch of an axis; where it begins may be counted from the end."""
     check_tensor("narrow", input)
+    if not input.ndim:
+        fail(ShapeError, "narrow: cannot be applied to a 0-dim tensor.", "a tensor of no dimensions has no stretches")
     axis = one_axis("narrow", dim, input.ndim)
+    start, length = integers("narrow", (start, length), "start and length")
     size = input.shape[axis]
     first = start + size if start < 0 else start
     if not 0 <= first <= size or length < 0 or first + length > size:
@@ -327,7 +316,10 @@ def between(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tenso
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """One position of an axis, the axis left out."""
     check_tensor("select", input)
+    if not input.ndim:
+        fail(AxisError, "select: cannot be applied to a 0-dim tensor.", "use item()")
     axis = one_axis("select", dim, input.ndim)
+    (index,) = integers("select", (index,), "index")
     size = input.shape[axis]
     if not -size <= index < size:
         fail(AxisError, f"select: index {index} is out of range for axis {axis} of size {size}", "stay inside")

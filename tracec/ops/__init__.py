@@ -23,6 +23,7 @@ from tracec.ops.arithmetic import (
     remainder,
     sub,
 )
+from tracec.ops.combining import index_combine
 from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
@@ -96,8 +97,10 @@ from tracec.ops.logic import (
 from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
+from tracec.ops.running import cummax, cummin
 from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.spectral import eigh, eigvalsh, svd, svdvals
+from tracec.ops.strided import as_strided, view_bits
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 from tracec.ops.waves import entr, i0, i0e, i1, i1e, sinc
 from tracec.ops.window import fold, windows
@@ -130,6 +133,8 @@ __all__ = [
     # special functions
     "digamma", "entr", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
     "log_ndtr", "ndtr", "ndtri", "sinc", "zeta",
+    # looks at memory, and what is combined or found along the way
+    "as_strided", "cummax", "cummin", "index_combine", "view_bits",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
 ]  # fmt: skip

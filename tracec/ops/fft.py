@@ -22,7 +22,7 @@ from tracec.ops.logic import bitwise_or, eq, where
 from tracec.ops.view import reshape
 
 
-def _check_axis(x: TensorType, axis: int) -> None:
+def check_axis(x: TensorType, axis: int) -> None:
     if not 0 <= axis < x.ndim:
         raise AxisError(
             f"axis {axis} is out of range for shape {x.shape}", hint=f"use one of {x.ndim} axes, counted from the front"
@@ -48,7 +48,7 @@ def _complex_type(x: TensorType, *, axes: Shape, inverse: bool = False, scale: f
     if len(set(axes)) != len(axes):
         raise AxisError(f"axes={tuple(axes)} name an axis twice", hint="name each axis once")
     for axis in axes:
-        _check_axis(x, axis)
+        check_axis(x, axis)
     return x
 
 
@@ -88,7 +88,7 @@ fft: Operator = primitive(
 def _real_type(x: TensorType, *, axis: int, scale: float = 1.0) -> TensorType:
     if x.dtype not in (dt.float32, dt.float64):
         raise DTypeError(f"takes float32 and float64, {x.dtype.short} given", hint="cast it to one of them first")
-    _check_axis(x, axis)
+    check_axis(x, axis)
     return _with_size(x, axis, x.shape[axis] // 2 + 1, x.dtype.to_complex())
 
 
@@ -138,7 +138,7 @@ rfft: Operator = primitive(
 
 def _to_real_type(x: TensorType, *, axis: int, size: int, scale: float = 1.0) -> TensorType:
     check_dtype(x, "complex")
-    _check_axis(x, axis)
+    check_axis(x, axis)
     if size < 1 or x.shape[axis] != size // 2 + 1:
         raise ShapeError(
             f"size={size} does not fit shape {x.shape} (axis {axis}: {x.shape[axis]} terms, not {size // 2 + 1})",

@@ -22,7 +22,7 @@ from tracec.ops.view import reshape, transpose
 # What index and index_put share ---------------------------------------------------------------------
 
 
-def _indexed_shape(x: TensorType, indices: tuple[TensorType, ...], axes: Shape) -> Shape:
+def indexed_shape(x: TensorType, indices: tuple[TensorType, ...], axes: Shape) -> Shape:
     """The shape of ``x[indices at axes]``: that of the indices, broadcast, then x's other axes."""
     if not axes or len(axes) != len(indices) or list(axes) != sorted(set(axes)):
         raise ArgumentError(
@@ -46,7 +46,7 @@ def _rest(shape: Shape, axes: Shape) -> Shape:
     return tuple(size for axis, size in enumerate(shape) if axis not in axes)
 
 
-def _front(ndim: int, axes: Shape) -> Shape:
+def brought_front(ndim: int, axes: Shape) -> Shape:
     """The permutation that brings axes to the front."""
     return (*axes, *(a for a in range(ndim) if a not in axes))
 
@@ -65,7 +65,7 @@ def _position(load: LoadElement, index: Index, first: int, types: tuple[TensorTy
     return tuple(at[a] if a in at else next(rest) for a in range(types[0].ndim))
 
 
-def _aligned(indices: tuple[Any, ...], batched: tuple[bool, ...], size: int) -> tuple[Any, ...]:
+def aligned_indices(indices: tuple[Any, ...], batched: tuple[bool, ...], size: int) -> tuple[Any, ...]:
     """Batched index arrays with the batch as the first axis of what all of them broadcast to."""
     ndim = max(i.ndim - b for i, b in zip(indices, batched, strict=True))
     return tuple(
@@ -74,13 +74,13 @@ def _aligned(indices: tuple[Any, ...], batched: tuple[bool, ...], size: int) -> 
     )
 
 
-def _batch_numbers(like: Any, size: int, indices: tuple[Any, ...]) -> Any:
+def batch_numbers(like: Any, size: int, indices: tuple[Any, ...]) -> Any:
     """An index array that picks each batch's own part along the batch axis."""
     ndim = max(i.ndim for i in indices)
     return iota(shape=(size, *(1,) * (ndim - 1)), axis=0, dtype=dt.int64, device=like.type.device)
 
 
-def _deeper(axes: Shape) -> Shape:
+def deeper(axes: Shape) -> Shape:
     return tuple(a + 1 for a in axes)
 
 
@@ -88,12 +88,12 @@ def _deeper(axes: Shape) -> Shape:
 
 
 def _index_type(x: TensorType, *indices: TensorType, axes: Shape) -> TensorType:
-    return x.with_shape(_indexed_shape(x, indices, axes))
+    return x.with_shape(indexed_shape(x, indices, axes))
 
 
 def _index_eager(xp: Any, x: Any, *indices: Any, axes: Shape) -> Any:
     at = tuple(i.astype(xp.intp, copy=False) for i in indices)
-    found = xp.take(x, at[0], axis=0) if tuple(axes) == (0,) else x.transpose(_front(x.ndim, axes))[at]
+    found = xp.take(x, at[0], axis=0) if tuple(axes) == (0,) else x.transpose(brought_front(x.ndim, axes))[at]
     # Scalar positions alone give a view or a scalar; the result is always an array of its own.
     return xp.array(found, x.dtype) if all(i.ndim == 0 for i in at) else found
 
@@ -101,13 +101,13 @@ def _index_eager(xp: Any, x: Any, *indices: Any, axes: Shape) -> Any:
 def _index_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, axes: Shape) -> Any:
     x, indices = inputs[0], inputs[1:]
     if not any(batched[1:]):
-        found = index(x, *indices, axes=_deeper(axes))
+        found = index(x, *indices, axes=deeper(axes))
         batch = max(i.ndim for i in indices)
-        return transpose(found, perm=_front(found.ndim, (batch,)))
-    indices = _aligned(indices, batched[1:], size)
+        return transpose(found, perm=brought_front(found.ndim, (batch,)))
+    indices = aligned_indices(indices, batched[1:], size)
     if not batched[0]:
         return index(x, *indices, axes=axes)
-    return index(x, _batch_numbers(x, size, indices), *indices, axes=(0, *_deeper(axes)))
+    return index(x, batch_numbers(x, size, indices), *indices, axes=(0, *deeper(axes)))
 
 
 index: Operator = primitive(
@@ -144,7 +144,7 @@ index: Operator = primitive(
 
 
 def _put_type(x: TensorType, v: TensorType, *indices: TensorType, axes: Shape, add: bool = False) -> TensorType:
-    shape = _indexed_shape(x, indices, axes)
+    shape = indexed_shape(x, indices, axes)
     if v.shape != shape:
         raise ShapeError(
             f"values have shape {v.shape}, the positions in {x.shape} have shape {shape}",
@@ -161,17 +161,21 @@ def _put_type(x: TensorType, v: TensorType, *indices: TensorType, axes: Shape, a
 
 
 def _put_eager(xp: Any, x: Any, v: Any, *indices: Any, axes: Shape, add: bool) -> Any:
-    perm = _front(x.ndim, axes)
-    moved = xp.array(x.transpose(perm), order="C", copy=True)
+    moved, rows, position, values = row_positions(xp, x, v, indices, axes)
+    if position.size and rows.shape[1]:
+        (add_rows if add else set_rows)(xp, rows, position, values)
+    perm = brought_front(x.ndim, axes)
+    return moved.transpose(tuple(perm.index(a) for a in range(x.ndim)))
+
+
+def row_positions(xp: Any, x: Any, v: Any, indices: tuple[Any, ...], axes: Shape) -> tuple[Any, Any, Any, Any]:
+    """A copy of x with the indexed axes in front, the same as rows, and each row of values with its position."""
+    moved = xp.array(x.transpose(brought_front(x.ndim, axes)), order="C", copy=True)
     sizes = moved.shape[: len(axes)]
     position = sum(i.astype(xp.intp) * step for i, step in zip(indices, contiguous_strides(sizes), strict=True))
     position = xp.broadcast_to(position, v.shape[: v.ndim - (x.ndim - len(axes))]).reshape(-1)
     columns = prod(moved.shape[len(axes) :])
-    if position.size and columns:
-        write = add_rows if add else set_rows
-        write(xp, moved.reshape(prod(sizes), columns), position, v.reshape(position.size, columns))
-    back = tuple(perm.index(a) for a in range(x.ndim))
-    return moved.transpose(back)
+    return moved, moved.reshape(prod(sizes), columns), position, v.reshape(position.size, columns)
 
 
 def set_rows(xp: Any, rows: Any, position: Any, values: Any) -> None:
@@ -191,22 +195,28 @@ def add_rows(xp: Any, rows: Any, position: Any, values: Any) -> None:
     if xp.__name__ == "numpy" and rows.shape[1] == 1:
         xp.add.at(rows[:, 0], position, values[:, 0])
         return
+    held, sums, starts = run_values(xp, values, position, xp.add)
+    rows[held[starts]] += sums
+
+
+def run_values(xp: Any, values: Any, position: Any, function: Any) -> tuple[Any, Any, Any]:
+    """Rows in the order of their positions: the positions, what each run of equal ones comes to, and its start."""
     order = xp.argsort(position, kind="stable")
     held, values = position[order], values[order]
     starts = xp.flatnonzero(xp.concatenate((xp.ones(1, bool), held[1:] != held[:-1])))
     if xp.__name__ == "numpy":
-        rows[held[starts]] += xp.add.reduceat(values, starts, axis=0, dtype=values.dtype)
-    else:
-        rows[held[starts]] += run_sums(xp, values, held, starts)
+        return held, function.reduceat(values, starts, axis=0, dtype=values.dtype), starts
+    return held, _by_doubling(xp, values, held, starts, function), starts
 
 
-def run_sums(xp: Any, values: Any, held: Any, starts: Any) -> Any:
-    """The sum of each run of equal ``held``, by doubling: the first row of a run gathers those behind it."""
+def _by_doubling(xp: Any, values: Any, held: Any, starts: Any, function: Any) -> Any:
+    """What each run of equal ``held`` comes to: its first row gathers those behind it, twice as many at each step."""
     longest = int(xp.diff(starts, append=held.size).max())
     step = 1
     while step < longest:
         same = (held[step:] == held[:-step])[:, None]
-        values = xp.concatenate((values[:-step] + xp.where(same, values[step:], 0), values[-step:]))
+        gathered = xp.where(same, function(values[:-step], values[step:]), values[:-step])
+        values = xp.concatenate((gathered, values[-step:]))
         step *= 2
     return values[starts]
 
@@ -240,11 +250,11 @@ def _put_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *,
     x, v = all_batched(inputs[:2], batched[:2], size)
     indices = inputs[2:]
     if any(batched[2:]):
-        indices = _aligned(indices, batched[2:], size)
-        return index_put(x, v, _batch_numbers(x, size, indices), *indices, axes=(0, *_deeper(axes)), add=add)
+        indices = aligned_indices(indices, batched[2:], size)
+        return index_put(x, v, batch_numbers(x, size, indices), *indices, axes=(0, *deeper(axes)), add=add)
     ndim = max(i.ndim for i in indices)
     v = transpose(v, perm=(*range(1, ndim + 1), 0, *range(ndim + 1, v.ndim)))
-    return index_put(x, v, *indices, axes=_deeper(axes), add=add)
+    return index_put(x, v, *indices, axes=deeper(axes), add=add)
 
 
 index_put: Operator = primitive(

@@ -21,7 +21,8 @@ from tracec.ops.logic import eq, le, where
 from tracec.ops.view import shifted
 
 
-def _check_axis(x: TensorType, axis: int) -> None:
+def check_axis(x: TensorType, axis: int) -> None:
+    """Refuse an axis that is none of the tensor's."""
     if not 0 <= axis < x.ndim:
         raise AxisError(
             f"axis {axis} is out of range for shape {x.shape}",
@@ -30,7 +31,7 @@ def _check_axis(x: TensorType, axis: int) -> None:
 
 
 def _cumsum_type(x: TensorType, *, axis: int, reverse: bool = False) -> TensorType:
-    _check_axis(x, axis)
+    check_axis(x, axis)
     check_dtype(x, "numbers")
     return x
 
@@ -182,7 +183,7 @@ def _logcumsumexp_jvp(tangents: Any, out: Any, x: Any, *, axis: int, reverse: bo
 
 
 def _logcumsumexp_type(x: TensorType, *, axis: int, reverse: bool = False) -> TensorType:
-    _check_axis(x, axis)
+    check_axis(x, axis)
     check_dtype(x, "floats")
     return x
 
@@ -211,7 +212,7 @@ logcumsumexp: Operator = primitive(
 
 
 def _argsort_type(x: TensorType, *, axis: int, descending: bool = False) -> TensorType:
-    _check_axis(x, axis)
+    check_axis(x, axis)
     check_dtype(x, "ordered")
     return x.with_dtype(dt.int64)
 

@@ -17,7 +17,9 @@ from tracec.record.derived import Batched, Pullback, Pushforward
 from tracec.record.promote import Operand, promote
 
 #: Operators whose results look at their operand's memory.
-VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "view_as_real", "view_as_complex"})
+VIEWS = frozenset(
+    {"reshape", "transpose", "expand", "slice", "windows", "as_strided", "view_bits", "view_as_real", "view_as_complex"}
+)
 
 _LIMIT = 20_000
 

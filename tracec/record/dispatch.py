@@ -159,8 +159,9 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
-    if not _is_writable(out) and x._array.flags.writeable and out.size == x._array.size:
-        # NumPy's broadcast arrays are read-only even where nothing is repeated.
+    apart = out.size == x._array.size or call.op.name == "windows"
+    if not _is_writable(out) and x._array.flags.writeable and apart:
+        # NumPy's broadcast arrays are read-only even where nothing is repeated, and so are windows.
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
     view: Tensor = alias(x)
     view._array, view._steps, view._is_dual = out, (*x._steps, call), x._is_dual

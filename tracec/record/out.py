@@ -104,11 +104,11 @@ _NAMES = """
     less_equal lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not
     logical_or logical_xor logit logsumexp lt lu_solve lu_unpack masked_select matmul matrix_power max maximum mean
     median min minimum mm mode msort mul multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile
-    nansum narrow_copy ne neg negative nextafter nonzero norm not_equal nuclear_norm orgqr ormqr outer polar polygamma
-    pow prod qr quantile rad2deg reciprocal remainder renorm round row_stack rsqrt scatter scatter_add scatter_reduce
-    searchsorted sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort sqrt square stack std sub subtract
-    sum svd take take_along_dim tan tanh tensordot topk triangular_solve tril triu true_divide trunc var vdot vstack
-    where xlogy
+    nansum narrow_copy ne neg negative nextafter nonzero nonzero_static norm not_equal nuclear_norm orgqr ormqr outer
+    polar polygamma pow prod qr quantile rad2deg reciprocal remainder renorm round row_stack rsqrt scatter scatter_add
+    scatter_reduce searchsorted sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort sqrt square stack std
+    sub subtract sum svd take take_along_dim tan tanh tensordot topk triangular_solve tril triu true_divide trunc
+    var vdot vstack where xlogy
 """
 
 #: Functions of PyTorch that take ``out=``; those that make tensors have it among their options.

@@ -203,6 +203,18 @@ def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     return ops.index_put(old, ops.transpose(value, perm=front), *positions, axes=tuple(chosen))
 
 
+def _undo_places(step: Call, old: Any, value: Any) -> Any:
+    """By the number of the element that each element of the view is."""
+    shape, count = step.types[0].shape, step.types[0].size
+    numbers = ops.iota(shape=(count,), axis=0, dtype=dt.int64, device=step.type.device)
+    places = apply(step.op, (ops.reshape(numbers, shape=shape),), step.keywords)
+    return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
+
+
+def _undo_view_bits(step: Call, old: Any, value: Any) -> Any:
+    return ops.view_bits(value, dtype=step.types[0].dtype)
+
+
 def _undo_view_as_real(step: Call, old: Any, value: Any) -> Any:
     return ops.view_as_complex(value)
 
@@ -216,6 +228,9 @@ _UNDO: dict[str, Callable[[Call, Any, Any], Any]] = {
     "transpose": _undo_transpose,
     "expand": _undo_expand,
     "slice": _undo_slice,
+    "windows": _undo_places,
+    "as_strided": _undo_places,
+    "view_bits": _undo_view_bits,
     "view_as_real": _undo_view_as_real,
     "view_as_complex": _undo_view_as_complex,
 }
