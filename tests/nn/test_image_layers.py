@@ -58,6 +58,21 @@ layer(
     "LayerNorm(5, bias=False)", "RMSNorm(5)", "RMSNorm((6, 5), eps=1e-3)", "RMSNorm(5, elementwise_affine=False)",
     "SyncBatchNorm(4)",
 )  # fmt: skip
+for n, shape in SHAPES.items():
+    pads = tuple(range(n))
+    layer(
+        shape,
+        f"Conv{n}d(4, 6, 3)", f"Conv{n}d(4, 6, 2, stride=2, padding=1, bias=False)",
+        f"Conv{n}d(4, 6, 3, padding='same', groups=2)", f"Conv{n}d(4, 2, 3, padding='valid', dilation=1)",
+        f"Conv{n}d(4, 2, 3, padding=1, padding_mode='reflect')",
+        f"Conv{n}d(4, 2, 2, padding=2, padding_mode='replicate')",
+        f"Conv{n}d(4, 2, 3, padding='same', padding_mode='circular')",
+        f"Conv{n}d(4, 2, 3, padding={pads}, padding_mode='circular', stride=2)",
+        f"ConvTranspose{n}d(4, 6, 3)", f"ConvTranspose{n}d(4, 6, 3, 2, 1, 1, groups=2)",
+        f"ConvTranspose{n}d(4, 6, 2, 3, output_padding=2, bias=False, dilation=2)",
+    )  # fmt: skip
+    layer(shape[1:], f"Conv{n}d(4, 6, 3, padding=1)", f"ConvTranspose{n}d(4, 6, 3)")
+    layer(shape[1:], f"Conv{n}d(4, 2, 3, padding=1, padding_mode='reflect')")
 layer(
     IMAGE,
     "Upsample(scale_factor=2)", "Upsample((9, 4), mode='bilinear', align_corners=True)", "Upsample(7, mode='bicubic')",
@@ -112,6 +127,42 @@ def test_layers_agree_with_torch(name):
     assert repr(ours) == repr(theirs)
     compare(ours, theirs, x)
     compare(ours.eval(), theirs.eval(), x)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_transposed_convolutions_to_a_size(n):
+    for shape in (SHAPES[n], SHAPES[n][1:]):
+        text = f"ConvTranspose{n}d(4, 3, 3, stride=3, padding=1)"
+        LAYERS["to a size"] = (text, shape)
+        ours, theirs, x = made("to a size")
+        least = [(size - 1) * 3 + 1 for size in shape[-n:]]
+        for size in (least, [s + 2 for s in least], [*theirs(torch.from_numpy(x)).shape[:-n], *(s + 1 for s in least)]):
+            expected = theirs(torch.from_numpy(x), output_size=size).detach().numpy()
+            np.testing.assert_allclose(ours(tracec.from_numpy(x), output_size=size).detach().numpy(), expected)
+        for wrong in ([s - 1 for s in least], [s + 3 for s in least], [*least, 1, 1, 1]):
+            with pytest.raises(ValueError):
+                theirs(torch.from_numpy(x), output_size=wrong)
+            with pytest.raises(tracec.errors.ArgumentError, match="output_size"):
+                ours(tracec.from_numpy(x), output_size=wrong)
+    del LAYERS["to a size"]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda n: n.Conv2d(3, 4, 3, groups=2), lambda n: n.Conv2d(4, 3, 3, groups=2),
+        lambda n: n.Conv2d(4, 4, 3, groups=0), lambda n: n.Conv2d(4, 4, 3, padding="full"),
+        lambda n: n.Conv2d(4, 4, 3, padding="same", stride=2), lambda n: n.Conv2d(4, 4, 3, padding_mode="mirror"),
+        lambda n: n.ConvTranspose2d(4, 4, 3, padding_mode="reflect"), lambda n: n.FractionalMaxPool2d(2),
+        lambda n: n.FractionalMaxPool2d(2, output_ratio=1.5), lambda n: n.GroupNorm(3, 4),
+    ],
+)  # fmt: skip
+def test_layers_that_cannot_be_made(mistake):
+    with pytest.raises(ValueError):
+        mistake(torch.nn)
+    with pytest.raises(tracec.errors.ArgumentError) as ours:
+        mistake(nn)
+    assert ours.value.hint
 
 
 def test_batch_norms_become_synchronised():

@@ -47,10 +47,25 @@ from tracec.nn.batchnorm import (
 )
 from tracec.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
+from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from tracec.nn.distance import CosineSimilarity, PairwiseDistance
 from tracec.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from tracec.nn.embedding import Embedding, EmbeddingBag
+from tracec.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from tracec.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from tracec.nn.loss import (
     BCELoss,
@@ -97,7 +112,7 @@ from tracec.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from tracec.nn.parameter import Buffer, Parameter
+from tracec.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from tracec.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -144,13 +159,13 @@ __all__ = [
     # module
     "Module",
     # parameter
-    "Parameter", "Buffer",
+    "Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer",
     # containers
     "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict",
     # linear
     "Identity", "Linear", "Bilinear", "Flatten", "Unflatten", "Embedding", "EmbeddingBag",
     # convolution
-    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d",
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
     # normalization
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "LayerNorm", "RMSNorm", "GroupNorm",
     "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LocalResponseNorm",
@@ -160,6 +175,10 @@ __all__ = [
     "Hardshrink", "RReLU", "Softmax2d", "Softmin", "Softshrink", "Tanhshrink", "Threshold",
     # dropout
     "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout",
+    # lazy
+    "LazyLinear", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d",
+    "LazyConvTranspose3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d", "LazyInstanceNorm3d",
     # pooling
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "AvgPool1d", "AvgPool2d",
     "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",

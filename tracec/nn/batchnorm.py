@@ -62,6 +62,12 @@ class _Norm(Module):
         count = F.zeros((), dtype=dt.int64, device=device) if track_running_stats else None
         self.register_buffer("num_batches_tracked", count)
 
+    def _check(self, input: Tensor) -> None:
+        """Refuse inputs that have another number of axes."""
+
+    def _channel_axis(self, input: Tensor) -> int:
+        return 1
+
     def reset_running_stats(self) -> None:
         """Set the kept statistics to what they were at first."""
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
@@ -219,23 +225,30 @@ class _InstanceNorm(_Norm):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, num_features, ...)`` or ``(num_features, ...)`` to the same shape."""
-        name, n = type(self).__name__, self.spatial
-        if input.ndim not in (n + 1, n + 2):
-            raise ShapeError(
-                f"{name}: expected {n + 1}D or {n + 2}D input (got {input.ndim}D input, shape {tuple(input.shape)})",
-                hint="it is (N, C, ...) or (C, ...)",
-            )
-        x = input if input.ndim == n + 2 else input.unsqueeze(0)
+        self._check(input)
+        x = input.unsqueeze(0) if self._channel_axis(input) == 0 else input
         if self.affine and x.shape[1] != self.num_features:
             raise ShapeError(
-                f"{name}: input of shape {tuple(input.shape)} has {x.shape[1]} channels, not {self.num_features}",
-                hint="num_features is the number of channels",
+                f"{type(self).__name__}: input of shape {tuple(input.shape)} has {x.shape[1]} channels",
+                hint=f"num_features is {self.num_features}",
             )
         y = F.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or not self.track_running_stats, self.momentum, self.eps,
         )  # fmt: skip
-        return y if input.ndim == n + 2 else y.squeeze(0)
+        return y.squeeze(0) if x is not input else y
+
+    def _check(self, input: Tensor) -> None:
+        n = self.spatial
+        if input.ndim not in (n + 1, n + 2):
+            raise ShapeError(
+                f"{type(self).__name__}: expected {n + 1}D or {n + 2}D input (got {input.ndim}D input, shape "
+                f"{tuple(input.shape)})",
+                hint="it is (N, C, ...) or (C, ...)",
+            )
+
+    def _channel_axis(self, input: Tensor) -> int:
+        return input.ndim - self.spatial - 1
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec import functions as F
-from tracec.errors import ArgumentError
-from tracec.functions.common import per_axis
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.functions.common import integers, per_axis
 from tracec.ir.dtype import DType
 from tracec.nn import init
 from tracec.nn.module import Module
@@ -68,8 +68,13 @@ class _Conv(Module):
                 f"{name}: {in_channels} input and {out_channels} output channels do not divide into {groups} groups",
                 hint="groups divides both",
             )
-        if padding_mode not in _MODES:
-            raise ArgumentError(f"{name}: padding_mode={padding_mode!r} is not known", hint=f"use one of {_MODES}")
+        if padding_mode not in (("zeros",) if self.transposed else _MODES):
+            known = "'zeros'" if self.transposed else ", ".join(map(repr, _MODES))
+            raise ArgumentError(f"{name}: padding_mode={padding_mode!r} is not known", hint=f"use {known}")
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ArgumentError(f"{name}: padding={padding!r} is not known", hint="use integers, 'same' or 'valid'")
+        if padding == "same" and any(s != 1 for s in per_axis(name, stride, n, "stride")):
+            raise ArgumentError(f"{name}: padding='same' with stride={stride}", hint="pad by numbers instead")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = per_axis(name, kernel_size, n, "kernel_size")
         self.stride = per_axis(name, stride, n, "stride")
@@ -155,8 +160,8 @@ class Conv3d(_Conv):
         return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class ConvTranspose2d(_Conv):
-    """Transposed convolution over two axes; the weight is ``(in_channels, out_channels / groups, *kernel_size)``.
+class _ConvTranspose(_Conv):
+    """What transposed convolutions share.
 
     Args:
         in_channels: Channels of the input.
@@ -168,12 +173,17 @@ class ConvTranspose2d(_Conv):
         groups: Blocks of channels that do not mix.
         bias: Whether there is a bias.
         dilation: Steps between the elements of a window.
+        padding_mode: Only ``zeros``.
         device: Where the parameters live.
         dtype: Their element type.
+
+    Attributes:
+        weight: Shape ``(in_channels, out_channels / groups, *kernel_size)``.
+        bias: Shape ``(out_channels,)``.
     """
 
-    spatial = 2
     transposed = True
+    padding: tuple[int, ...]
 
     def __init__(
         self,
@@ -186,24 +196,69 @@ class ConvTranspose2d(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         device: Any = None,
         dtype: DType | None = None,
     ) -> None:
+        if isinstance(padding, str):
+            raise ArgumentTypeError(f"{type(self).__name__}: padding={padding!r}", hint="give integers")
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, "zeros", device, dtype
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
-        self.output_padding = per_axis("ConvTranspose2d", output_padding, 2, "output_padding")
+        self.output_padding = per_axis(type(self).__name__, output_padding, self.spatial, "output_padding")
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _options(self, input: Tensor, output_size: Sequence[int] | None) -> tuple[Any, ...]:
+        extra = self.output_padding if output_size is None else self._padding_for(input, output_size)
+        return self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+
+    def _padding_for(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
+        """The output_padding with which the result has these sizes."""
+        name, n = type(self).__name__, self.spatial
+        wanted = integers(name, output_size, "output_size")
+        if len(wanted) == input.ndim:
+            wanted = wanted[-n:]
+        if len(wanted) != n:
+            raise ArgumentError(
+                f"{name}: output_size={tuple(output_size)} for input of shape {tuple(input.shape)}",
+                hint=f"give {n} sizes, or {input.ndim}",
+            )
+        sizes = input.shape[-n:]
+        axes = zip(sizes, self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+        least = tuple((size - 1) * step - 2 * p + d * (k - 1) + 1 for size, step, p, d, k in axes)
+        if not all(low <= w < low + step for low, w, step in zip(least, wanted, self.stride, strict=True)):
+            most = tuple(low + step - 1 for low, step in zip(least, self.stride, strict=True))
+            raise ArgumentError(
+                f"{name}: output_size={wanted} for input of shape {tuple(input.shape)}",
+                hint=f"sizes from {least} to {most} convolve to the input's",
+            )
+        return tuple(w - low for w, low in zip(wanted, least, strict=True))
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """Transposed convolution over one axis."""
+
+    spatial = 1
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Shape ``(N, in_channels, L)`` to ``(N, out_channels, L')``; ``output_size`` chooses among possible L'."""
+        return F.conv_transpose1d(input, *self._options(input, output_size))
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """Transposed convolution over two axes."""
+
+    spatial = 2
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
-        assert not isinstance(self.padding, str)
-        return F.conv_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+        return F.conv_transpose2d(input, *self._options(input, output_size))
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """Transposed convolution over three axes."""
+
+    spatial = 3
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Shape ``(N, in_channels, D, H, W)`` to ``(N, out_channels, D', H', W')``."""
+        return F.conv_transpose3d(input, *self._options(input, output_size))

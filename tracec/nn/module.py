@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from tracec.errors import ArgumentTypeError
 from tracec.ir.dtype import DType
 from tracec.nn.hooks import RemovableHandle, call_with_hooks
+from tracec.nn.parameter import is_lazy
 from tracec.nn.state import IncompatibleKeys, load_state, new_state, state_of
 from tracec.nn.tree import Tree
 from tracec.record.backend import Device
@@ -88,7 +89,9 @@ class Module(Tree):
                         if p._grad is not None:
                             p.grad = fn(p._grad)
                 for name, buffer in module._buffers.items():
-                    if buffer is not None:
+                    if is_lazy(buffer):
+                        buffer.data = fn(buffer.detach())
+                    elif buffer is not None:
                         module._buffers[name] = fn(buffer)
         return self
 

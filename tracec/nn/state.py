@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.errors import ArgumentTypeError, StateError
-from tracec.nn.parameter import Parameter
+from tracec.nn.parameter import Parameter, is_lazy
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -35,7 +35,7 @@ class IncompatibleKeys(NamedTuple):
 def state_of(module: Module, into: dict[str, Any], prefix: str, keep_vars: bool) -> None:
     """Enter the parameters and persistent buffers of a module and its children, by name."""
     for name, tensor in own_state(module).items():
-        into[prefix + name] = tensor if keep_vars else tensor.detach()
+        into[prefix + name] = tensor if keep_vars or is_lazy(tensor) else tensor.detach()
     extra = module.get_extra_state()
     if extra is not None:
         into[prefix + "_extra_state"] = extra
@@ -100,6 +100,10 @@ def _check(
         here, given = own_state(part)[own], state[name]
         if not isinstance(given, Tensor):
             lines.append(f"{name}: a tensor is expected, {type(given).__name__} given.")
+        elif is_lazy(given) and not is_lazy(here):
+            lines.append(f"{name}: its shape is not known yet; call the module that it was saved of first.")
+        elif is_lazy(here):
+            continue
         elif tuple(given.shape) != tuple(here.shape):
             lines.append(
                 f"size mismatch for {name}: copying a param with shape {tuple(given.shape)} from checkpoint, "
@@ -118,6 +122,10 @@ def _quoted(names: list[str]) -> str:
 
 def _write(module: Module, name: str, value: Tensor, assign: bool) -> None:
     table: Any = module._parameters if name in module._parameters else module._buffers
+    if is_lazy(value):
+        return
+    if is_lazy(table[name]) and not assign:
+        table[name].materialize(value.shape)
     if not assign:
         table[name].copy_(value)
     elif isinstance(value, Parameter) or table is module._buffers:
