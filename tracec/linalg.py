@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING
 from tracec.errors import LinAlgError, name_missing
 from tracec.functions.decomposition import (
     cholesky_ex,
-    eigh,
-    eigvalsh,
     householder_product,
     lu_factor,
     lu_factor_ex,
-    svdvals,
 )
 from tracec.functions.decomposition import linalg_cholesky as cholesky
 from tracec.functions.decomposition import linalg_lu as lu
 from tracec.functions.decomposition import linalg_lu_solve as lu_solve
 from tracec.functions.decomposition import linalg_qr as qr
-from tracec.functions.decomposition import linalg_svd as svd
 from tracec.functions.diagonals import linalg_diagonal as diagonal
 from tracec.functions.diagonals import linalg_vander as vander
+from tracec.functions.eigenvalues import eig, eigh, eigvals, eigvalsh, svdvals
+from tracec.functions.eigenvalues import linalg_svd as svd
 from tracec.functions.inverses import cond, inv_ex, matrix_exp, matrix_power, matrix_rank, pinv, tensorinv
 from tracec.functions.inverses import linalg_det as det
 from tracec.functions.inverses import linalg_inv as inv
@@ -31,7 +29,7 @@ from tracec.functions.norms import matrix_norm, vector_norm
 from tracec.functions.solving import lstsq, solve, solve_ex, solve_triangular, tensorsolve
 
 __all__ = [
-    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
     "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul",
     "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
     "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",

@@ -339,3 +339,88 @@ def test_other_errors(name):
     kinds = (theirs.type, ValueError) if theirs.type is AssertionError else theirs.type
     assert isinstance(ours.value, kinds), (ours.value, theirs.value)
     assert ours.value.hint
+
+
+# Complex numbers ---------------------------------------------------------------------------------------
+
+
+def complex_(*shape):
+    return RNG.normal(size=shape) + 1j * RNG.normal(size=shape)
+
+
+HERMITIAN = complex_(2, 3, 3)
+HERMITIAN = HERMITIAN @ np.conj(np.swapaxes(HERMITIAN, -2, -1)) + np.eye(3)
+COMPLEX = {
+    "inv": lambda t, a: (t.linalg.inv(a), t.linalg.det(a), *t.linalg.slogdet(a), t.logdet(a)),
+    "solve": lambda t, a: (t.linalg.solve(a, a[..., :1]), t.linalg.solve(a, a[..., :1, :], left=False)),
+    "lu": lambda t, a: (*t.linalg.lu(a), *t.linalg.lu_factor(a)),
+    "lu_solve": lambda t, a: [
+        t.linalg.lu_solve(*t.linalg.lu_factor(a), a * 2, left=left, adjoint=adjoint)
+        for left in (True, False)
+        for adjoint in (True, False)
+    ],
+    "exp": lambda t, a: (t.linalg.matrix_exp(a), t.linalg.matrix_power(a, -2)),
+    "triangular": lambda t, a: t.linalg.solve_triangular(a, a * 2, upper=True, left=False),
+    "pinv": lambda t, a: (t.linalg.pinv(a[..., :2]), t.linalg.matrix_rank(a)),
+    "svdvals": lambda t, a: (t.linalg.svdvals(a), t.linalg.cond(a), t.linalg.svd(a).S),
+    "svd": lambda t, a: (lambda u, s, vh: (u * (s**2).unsqueeze(-2) @ vh, u.abs()))(*t.linalg.svd(a[..., :2], False)),
+    "qr": lambda t, a: (*t.linalg.qr(a), *t.linalg.qr(a[..., :2]), *t.linalg.qr(a[..., :2, :])),
+    "lstsq": lambda t, a: t.linalg.lstsq(a[..., :2], a[..., 2:], driver="gels")[:2],
+    "norms": lambda t, a: (
+        [t.linalg.norm(a, p, (0, 1)) for p in ("fro", "nuc", 1, 2, inf)]
+        + [a.norm(), t.linalg.vector_norm(a, 3, -1), t.dist(a, a * 2), t.renorm(a, 2, 0, 0.5)]
+    ),
+    "products": lambda t, a: (
+        t.linalg.vecdot(a, a * 1j), t.vdot(a[0, 0], a[1, 0]), t.linalg.cross(a, a * 2 + 1), t.cov(a[0]),
+        t.kron(a[0], a[1]), t.addmm(a[0], a[0], a[1], beta=1j, alpha=2), t.tensordot(a, a, ([2], [2])),
+        t.linalg.vander(a[0, 0]), t.trace(a[0]),
+    ),
+    "corrcoef": lambda t, a: t.corrcoef(a.detach()[0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex(name):
+    checked(COMPLEX[name], complex_(2, 3, 3) + 2 * np.eye(3))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, a: (t.linalg.cholesky(a), t.linalg.cholesky(a, upper=True), t.cholesky_inverse(t.linalg.cholesky(a))),
+        lambda t, a: (t.cholesky_solve(a[..., :1], t.linalg.cholesky(a)), t.linalg.cholesky_ex(a).info),
+        lambda t, a: (t.linalg.eigvalsh(a), t.linalg.eigh(a, "U").eigenvalues, t.linalg.pinv(a, hermitian=True)),
+        lambda t, a: (lambda w, v: (v * w.exp().unsqueeze(-2) @ v.mH, v.abs()))(*t.linalg.eigh(a)),
+    ],
+)
+def test_hermitian(f):
+    # Along Hermitian changes: PyTorch's gradient has a part besides.
+    checked(lambda t, a: f(t, (a + a.mH) / 2), HERMITIAN)
+
+
+def test_complex_reflections():
+    a, tau, c = complex_(2, 5, 3), complex_(2, 3), complex_(2, 5, 4)
+    checked(lambda t, a, tau: t.linalg.householder_product(a, tau), a, tau)
+    for transpose in (True, False):
+        checked(lambda t, *x, tr=transpose: (t.ormqr(*x, True, tr), t.ormqr(x[0], x[1], x[2].mT, False, tr)), a, tau, c)
+
+
+TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
+
+
+@pytest.mark.parametrize("a", [regular(4, 4), complex_(2, 3, 3), TURN], ids=["real", "complex", "turn"])
+def test_eigenvalues(a):
+    checked(lambda t, a: (t.linalg.eigvals(a) ** 2).sum(-1), a)
+    checked(lambda t, a: (t.linalg.eig(a).eigenvalues ** 3).sum(-1), a)
+    checked(lambda t, a: (lambda w, v: (v * w.unsqueeze(-2).exp()) @ t.linalg.inv(v))(*t.linalg.eig(a)), a)
+    w, v = tracec.linalg.eig(tracec.from_numpy(a))
+    expected = torch.linalg.eigvals(torch.from_numpy(a))
+    np.testing.assert_allclose(np.sort_complex(w.numpy()), np.sort_complex(expected.numpy()), atol=1e-12)
+    np.testing.assert_allclose((v.abs() ** 2).sum(-2).numpy(), np.ones(a.shape[:-1]), atol=1e-12)
+    assert w.dtype is v.dtype is tracec.complex128
+
+
+def test_eigenvalues_are_complex_also_where_they_are_real():
+    agree(lambda t, a: (t.linalg.eigvals(a), t.linalg.eig(a.detach())[1]), np.diag([1.0, 2.0, 3.0]))
+    with pytest.raises(LinAlgError, match="non-finite"):
+        tracec.linalg.eig(tracec.full((2, 2), math.nan))

@@ -117,7 +117,7 @@ def draw(sample, name, dtypes=None, which=0):
 
 def along(arg, values):
     """The nearest values that the operand may have, or the nearest direction that it may go."""
-    return (values + np.swapaxes(values, -2, -1)) / 2 if arg.symmetric else values
+    return (values + np.conj(np.swapaxes(values, -2, -1))) / 2 if arg.symmetric else values
 
 
 def graph_of(op, sample, dtypes=None):

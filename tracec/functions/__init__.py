@@ -189,7 +189,6 @@ from tracec.functions.decomposition import (
     orgqr,
     ormqr,
     qr,
-    svd,
 )
 from tracec.functions.diagonals import (
     block_diag,
@@ -209,6 +208,9 @@ from tracec.functions.dropout import (
     dropout1d,
     dropout2d,
     feature_alpha_dropout,
+)
+from tracec.functions.eigenvalues import (
+    svd,
 )
 from tracec.functions.einsum import (
     einsum,

@@ -1,16 +1,16 @@
-"""Factors of matrices: Cholesky, QR, LU, eigenvalues and singular values, under PyTorch's older and newer names."""
+"""Factors of matrices: Cholesky, QR and LU, under PyTorch's older and newer names."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.errors import DTypeError, ShapeError
 from tracec.functions.common import (
     broadcast_matrices,
     cast,
     check_choice,
-    check_floating,
+    check_inexact,
     check_tensor,
     expanded,
     fail,
@@ -23,8 +23,8 @@ from tracec.functions.diagonals import diagonal, tril, triu
 from tracec.functions.linalg import matmul
 from tracec.ir import dtype as dt
 from tracec.ops import matrices
+from tracec.ops.contraction import swap_last
 from tracec.ops.factorization import lu_shapes, permutation
-from tracec.ops.spectral import svd_shapes
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -41,29 +41,6 @@ class QR(NamedTuple):
 
     Q: Tensor
     R: Tensor
-
-
-class SVD(NamedTuple):
-    """Left singular vectors, singular values, and right singular vectors as rows."""
-
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
-class OldSVD(NamedTuple):
-    """Left singular vectors, singular values, and right singular vectors as columns."""
-
-    U: Tensor
-    S: Tensor
-    V: Tensor
-
-
-class Eigh(NamedTuple):
-    """Eigenvalues, rising, and eigenvectors as columns."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
 
 
 class Geqrf(NamedTuple):
@@ -97,13 +74,13 @@ class PLU(NamedTuple):
 
 
 def check_matrix(name: str, x: Tensor, what: str = "A", square: bool = False) -> None:
-    """Refuse what is no stack of matrices of float32 or float64.
+    """Refuse what is no stack of matrices of float32, float64 or complex numbers.
 
     Raises:
-        DTypeError: the elements are no floats, or 16-bit ones, for which there are no routines.
+        DTypeError: the elements are integers, or 16-bit floats, for which there are no routines.
         ShapeError: there are fewer than two axes, or the matrices should be square and are not.
     """
-    check_floating(name, x, what)
+    check_inexact(name, x, what)
     if x.dtype.itemsize == 2:
         fail(DTypeError, f"{name}: low precision dtypes are not supported, {what} is {x.dtype.name}", "cast it first")
     if x.ndim < 2:
@@ -132,16 +109,16 @@ def check_same_dtype(name: str, a: Tensor, b: Tensor, first: str, second: str) -
 
 @tensor_method
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """The triangle L with ``L @ L.mT`` the input, or with ``upper`` U with ``U.mT @ U``; see `linalg_cholesky`."""
+    """The triangle L with ``L @ L.mH`` the input, or with ``upper`` U with ``U.mH @ U``; see `linalg_cholesky`."""
     return _cholesky("cholesky", input, upper, checked_by="cholesky")
 
 
 def linalg_cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
-    """The triangle L with ``L @ L.mT == input``, or with ``upper`` U with ``U.mT @ U == input``.
+    """The triangle L with ``L @ L.mH == input``, or with ``upper`` U with ``U.mH @ U == input``.
 
     Args:
-        input: Symmetric positive-definite, shape ``(..., n, n)``, float32 or float64. One triangle is read, the lower
-            one unless ``upper``; the gradient is that along symmetric changes.
+        input: Hermitian positive-definite, shape ``(..., n, n)``, float32, float64 or complex. One triangle is read,
+            the lower one unless ``upper``; the gradient is that along Hermitian changes.
         upper: Which triangle.
 
     Raises:
@@ -162,14 +139,14 @@ def cholesky_ex(input: Tensor, *, upper: bool = False, check_errors: bool = Fals
     """
     name = "linalg.cholesky_ex"
     found = _cholesky(name, input, upper, checked_by=name if check_errors else "")
-    positive = ops.gt(diagonal(found.detach(), 0, -2, -1), 0.0)
+    positive = ops.gt(matrices.real_part(diagonal(found.detach(), 0, -2, -1)), 0.0)
     return CholeskyEx(found, _first(ops.logical_not(positive)))
 
 
 def _cholesky(name: str, a: Tensor, upper: bool, checked_by: str) -> Tensor:
     check_matrix(name, a, square=True)
-    found: Tensor = ops.cholesky(a.mT if upper else a, checked_by=checked_by)
-    return found.mT if upper else found
+    found: Tensor = ops.cholesky(a.mH if upper else a, checked_by=checked_by)
+    return found.mH if upper else found
 
 
 def _first(found: Tensor) -> Tensor:
@@ -194,7 +171,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     check_matrix(name, input, "input", square=True)
     one = identity(input)
     half = ops.triangular_solve(input, one, upper=upper, checked_by=name)
-    return matmul(half, half.mT) if upper else matmul(half.mT, half)
+    return matmul(half, half.mH) if upper else matmul(half.mH, half)
 
 
 @tensor_method
@@ -205,7 +182,7 @@ def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor
     check_matrix(name, input2, "input2", square=True)
     check_same_dtype(name, input, input2, "input", "input2")
     factor, b = broadcast_matrices(name, input2, input)
-    first, second = (factor.mT, factor) if upper else (factor, factor.mT)
+    first, second = (factor.mH, factor) if upper else (factor, factor.mH)
     return ops.triangular_solve(second, ops.triangular_solve(first, b, upper=False), upper=True)
 
 
@@ -222,7 +199,7 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> QR:
     """Q with orthonormal columns, and an upper triangle R, with ``Q @ R == A``.
 
     Args:
-        A: Shape ``(..., m, n)``, float32 or float64.
+        A: Shape ``(..., m, n)``, float32, float64 or complex.
         mode: ``reduced``: Q is m by k and R k by n, k the smaller of m and n. ``complete``: Q is m by m and R m by n;
             it has no gradient where m > n. ``r``: Q is empty.
     """
@@ -240,7 +217,7 @@ def _qr(name: str, a: Tensor, mode: str) -> QR:
     square = sliced(a, a.ndim - 1, 0, min(m, n))
     q, r = matrices.unpack(ops.qr(square), ((m, min(m, n)), (min(m, n), min(m, n))))
     if n > m:
-        r = ops.concatenate(r, matmul(q.mT, sliced(a, a.ndim - 1, m, n)), axis=a.ndim - 1)
+        r = ops.concatenate(r, matmul(q.mH, sliced(a, a.ndim - 1, m, n)), axis=a.ndim - 1)
     return QR(filled(0.0, a, (0,)) if mode == "r" else q, r)
 
 
@@ -253,7 +230,7 @@ def geqrf(input: Tensor) -> Geqrf:
 
 
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
-    """The first n columns of the product of Householder's reflections ``I - tau[i] v[i] v[i]ᵀ``.
+    """The first n columns of the product of Householder's reflections ``I - tau[i] v[i] v[i]ᴴ``.
 
     Args:
         input: Shape ``(..., m, n)``, m no less than n; v[i] is column i below the diagonal, with 1 on it and 0 above.
@@ -287,7 +264,7 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
     _check_reflections(name, input, input2)
     check_matrix(name, input3, "input3")
     check_same_dtype(name, input, input3, "input", "input3")
-    other = input3 if left else input3.mT
+    other = input3 if left else input3.mH
     if other.shape[-2] != input.shape[-2] or other.shape[:-2] != input.shape[:-2]:
         fail(
             ShapeError,
@@ -295,7 +272,7 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
             "the side of input3 that is multiplied has as many rows as input, and the leading axes are equal",
         )
     found = _reflected(input, input2, other, transpose if left else not transpose)
-    return found if left else found.mT
+    return found if left else found.mH
 
 
 def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
@@ -313,7 +290,7 @@ def _check_reflections(name: str, a: Tensor, tau: Tensor) -> None:
 
 
 def _reflected(a: Tensor, tau: Tensor, x: Tensor, transpose: bool) -> Tensor:
-    """The product of reflections times x: ``x - V T Vᵀ x``, with T as a triangular inverse.
+    """The product of reflections times x: ``x - V T Vᴴ x``, with T as a triangular inverse.
 
     Source: Joffrain et al., "Accumulating Householder Transformations, Revisited", 2006, section 3.
     """
@@ -321,13 +298,13 @@ def _reflected(a: Tensor, tau: Tensor, x: Tensor, transpose: bool) -> Tensor:
     low = tril(sliced(a, a.ndim - 1, 0, k), -1)
     v = ops.add(low, expanded(_wide_identity(low), tuple(low.shape)))
     factor = reshaped(tau, (*tau.shape, 1))
-    inside = ops.mul(factor, triu(matmul(v.mT, v), 1))
-    scale = matrices.diagonal_matrix(tau)
+    inside = ops.mul(factor, triu(matmul(v.mH, v), 1))
+    scale = matrices.diagonal_matrix(matrices.conjugate(tau) if transpose else tau)
     if transpose:
-        # Tᵀ = D (I + D S)⁻ᵀ
-        seen = ops.triangular_solve(inside.mT, matmul(v.mT, x), upper=False, unit=True)
+        # Tᴴ = Dᴴ (I + D S)⁻ᴴ
+        seen = ops.triangular_solve(inside.mH, matmul(v.mH, x), upper=False, unit=True)
         return ops.sub(x, matmul(v, matmul(scale, seen)))
-    seen = ops.triangular_solve(inside, matmul(scale, matmul(v.mT, x)), upper=True, unit=True)
+    seen = ops.triangular_solve(inside, matmul(scale, matmul(v.mH, x)), upper=True, unit=True)
     return ops.sub(x, matmul(v, seen))
 
 
@@ -344,7 +321,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
     """L and U of ``A == P @ L @ U`` in one matrix, and the rows that were exchanged.
 
     Args:
-        A: Shape ``(..., m, n)``, float32 or float64.
+        A: Shape ``(..., m, n)``, float32, float64 or complex.
         pivot: Exchange rows, so that the largest element of each column divides it.
 
     Raises:
@@ -442,102 +419,14 @@ def _lu_solve(name: str, data: Tensor, pivots: Tensor, b: Tensor, left: bool, ad
     check_matrix(name, b, "B")
     check_same_dtype(name, data, b, "LU", "B")
     order = permutation(_order(name, data, pivots), data.dtype)
-    factors, given = broadcast_matrices(name, data, b if left else b.mT)
+    turned = swap_last if adjoint is left else matrices.adjoint
+    factors, given = broadcast_matrices(name, data, b if left else turned(b))
     if adjoint is left:
+        # A is transposed: conjugating both sides is what is left of its adjoint.
+        given = matrices.conjugate(given) if left else given
         half = ops.triangular_solve(factors.mT, given, upper=False)
         found = matmul(order.mT, ops.triangular_solve(factors.mT, half, upper=True, unit=True))
-    else:
-        half = ops.triangular_solve(factors, matmul(order, given), upper=False, unit=True)
-        found = ops.triangular_solve(factors, half, upper=True)
-    return found if left else found.mT
-
-
-# Eigenvalues and singular values -----------------------------------------------------------------------
-
-
-def eigh(input: Tensor, UPLO: str = "L") -> Eigh:
-    """Eigenvalues, rising, and eigenvectors of symmetric matrices: ``V @ diag(w) @ V.mT == input``.
-
-    Args:
-        input: Symmetric, shape ``(..., n, n)``, float32 or float64. One triangle is read; the gradient is that along
-            symmetric changes.
-        UPLO: The triangle, ``"L"`` or ``"U"``.
-
-    Returns:
-        Eigenvalues, shape ``(..., n)``, and eigenvectors as columns, whose signs are arbitrary. The gradient of the
-        eigenvectors is defined where no two eigenvalues are equal; elsewhere it is right for what does not hang on
-        the choice of vectors for equal values.
-
-    Raises:
-        LinAlgError: the algorithm does not converge.
-    """
-    a = _symmetric("linalg.eigh", input, UPLO)
-    n = input.shape[-1]
-    return Eigh(*matrices.unpack(ops.eigh(a), ((n,), (n, n))))
-
-
-def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues, rising, of symmetric matrices; see `eigh`. Their gradient is defined everywhere."""
-    return ops.eigvalsh(_symmetric("linalg.eigvalsh", input, UPLO))
-
-
-def _symmetric(name: str, a: Tensor, uplo: str) -> Tensor:
-    check_choice(name, "UPLO", uplo, ("L", "U", "l", "u"))
-    check_matrix(name, a, square=True)
-    return a if uplo in "Ll" else a.mT
-
-
-@tensor_method
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVD:
-    """U, S and V with ``U @ diag(S) @ V.mT`` the input; see `linalg_svd`.
-
-    Args:
-        input: Shape ``(..., m, n)``.
-        some: Give as many vectors as values; else U and V are square.
-        compute_uv: Without it, U and V are square and zero.
-    """
-    check_matrix("svd", input, "input")
-    if not compute_uv:
-        lead, (m, n) = tuple(input.shape[:-2]), input.shape[-2:]
-        u, v = (filled(0.0, input, (*lead, size, size)) for size in (m, n))
-        return OldSVD(u, ops.svdvals(input), v)
-    u, s, vh = _svd(input, full=not some)
-    return OldSVD(u, s, vh.mT)
-
-
-def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
-    """U, S and Vh with ``U @ diag(S) @ Vh == A``; S is not negative, and falls.
-
-    Args:
-        A: Shape ``(..., m, n)``, float32 or float64.
-        full_matrices: U is m by m and Vh n by n; else they have as many vectors as there are values.
-        driver: None: the library's own choice.
-
-    Returns:
-        Vectors, whose signs are arbitrary, and values. The gradient of the vectors is defined where all values differ
-        and none is zero; elsewhere it is right for what does not hang on the choice of vectors for equal values.
-
-    Raises:
-        LinAlgError: A is not finite, or the algorithm does not converge.
-    """
-    check_matrix("linalg.svd", A)
-    _check_driver("linalg.svd", driver)
-    return SVD(*_svd(A, full=full_matrices))
-
-
-def _svd(a: Tensor, full: bool) -> list[Tensor]:
-    full = full and a.shape[-1] != a.shape[-2]
-    found: list[Tensor] = matrices.unpack(ops.svd(a, full=full), svd_shapes(a, full))
-    return found
-
-
-def _check_driver(name: str, driver: str | None) -> None:
-    if driver is not None:
-        fail(ArgumentError, f"{name}: driver={driver!r} cannot be chosen", "leave it out: the library chooses")
-
-
-def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values, falling; see `linalg_svd`. Their gradient is defined where none is zero."""
-    check_matrix("linalg.svdvals", A)
-    _check_driver("linalg.svdvals", driver)
-    return ops.svdvals(A)
+        return matrices.conjugate(found) if left else found.mT
+    half = ops.triangular_solve(factors, matmul(order, given), upper=False, unit=True)
+    found = ops.triangular_solve(factors, half, upper=True)
+    return found if left else found.mH

@@ -9,7 +9,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions.common import (
     cast,
-    check_floating,
+    check_inexact,
     check_tensor,
     expanded,
     fail,
@@ -18,7 +18,8 @@ from tracec.functions.common import (
     reshaped,
     sliced,
 )
-from tracec.functions.decomposition import check_matrix, lu_info, svdvals
+from tracec.functions.decomposition import check_matrix, lu_info
+from tracec.functions.eigenvalues import svdvals
 from tracec.functions.linalg import matmul
 from tracec.functions.norms import matrix_norm
 from tracec.ir import dtype as dt
@@ -49,7 +50,7 @@ class Slogdet(NamedTuple):
 
 @tensor_method
 def inverse(input: Tensor) -> Tensor:
-    """The inverse of square matrices, shape ``(..., n, n)``, float32 or float64.
+    """The inverse of square matrices, shape ``(..., n, n)``, float32, float64 or complex.
 
     Raises:
         LinAlgError: a matrix is singular.
@@ -77,11 +78,12 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> InvEx:
 
 def resolution(x: Tensor) -> float:
     """The distance of 1 to the next larger number."""
-    return 2.0**-52 if x.dtype.itemsize == 8 else 2.0**-23
+    return 2.0**-52 if x.dtype.to_real().itemsize == 8 else 2.0**-23
 
 
 def as_tensor(value: float | Tensor, like: Tensor) -> Tensor:
-    return cast(value.detach(), like.dtype) if isinstance(value, Tensor) else filled(value, like, ())
+    kind = like.dtype.to_real()
+    return cast(value.detach(), kind) if isinstance(value, Tensor) else filled(value, like, (), kind)
 
 
 def _tolerances(a: Tensor, atol: Tolerance, rtol: Tolerance) -> tuple[float | Tensor, float | Tensor]:
@@ -107,7 +109,7 @@ def pinv(
     """The pseudo-inverse of matrices.
 
     Args:
-        input: Shape ``(..., m, n)``, float32 or float64.
+        input: Shape ``(..., m, n)``, float32, float64 or complex.
         rcond: An older name of ``rtol``.
         hermitian: input is symmetric; its lower triangle is read.
         atol: Singular values up to this count as zero.
@@ -151,7 +153,7 @@ def matrix_rank(
     """How many singular values of matrices are above a tolerance, int64.
 
     Args:
-        input: Shape ``(..., m, n)``, float32 or float64.
+        input: Shape ``(..., m, n)``, float32, float64 or complex.
         tol: An older name of ``atol``.
         hermitian: input is symmetric; its lower triangle is read.
         atol: Absolute tolerance.
@@ -227,7 +229,7 @@ def slogdet(input: Tensor) -> Slogdet:
     """The sign of the determinant, and the logarithm of its absolute value: ``(0, -inf)`` for singular matrices."""
     check_matrix("linalg.slogdet", input, square=True)
     sign, logarithm = matrices.unpack(ops.slogdet(input), ((), ()))
-    return Slogdet(sign, logarithm)
+    return Slogdet(sign, matrices.real_part(logarithm))
 
 
 def linalg_slogdet(A: Tensor) -> Slogdet:
@@ -237,9 +239,11 @@ def linalg_slogdet(A: Tensor) -> Slogdet:
 
 @tensor_method
 def logdet(input: Tensor) -> Tensor:
-    """The logarithm of the determinant; NaN where that is negative."""
+    """The logarithm of the determinant; NaN where that is real and negative."""
     check_matrix("logdet", input, "input", square=True)
     sign, logarithm = slogdet(input)
+    if input.dtype.is_complex:
+        return ops.add(logarithm, ops.log(sign))
     return ops.where(ops.lt(sign, 0.0), math.nan, logarithm)
 
 
@@ -249,7 +253,7 @@ def logdet(input: Tensor) -> Tensor:
 @tensor_method
 def matrix_exp(input: Tensor) -> Tensor:
     """The exponential of square matrices, shape ``(..., n, n)``; 16-bit floats are computed in float32."""
-    check_floating("linalg.matrix_exp", input)
+    check_inexact("linalg.matrix_exp", input)
     wide = cast(input, input.dtype.compute)
     check_matrix("linalg.matrix_exp", wide, square=True)
     return cast(ops.matrix_exp(wide), input.dtype)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import fail
-from tracec.functions.decomposition import OldSVD, check_matrix, linalg_qr, linalg_svd
+from tracec.functions.decomposition import check_matrix, linalg_qr
+from tracec.functions.eigenvalues import OldSVD, linalg_svd
 from tracec.functions.linalg import matmul
 from tracec.functions.random import randn
 from tracec.functions.reduction import mean
@@ -13,10 +14,10 @@ from tracec.record.tensor import Tensor
 
 
 def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> OldSVD:
-    """U, S and V with ``U @ diag(S) @ V.mT`` close to A, or to ``A - M``, if that is close to a matrix of rank q.
+    """U, S and V with ``U @ diag(S) @ V.mH`` close to A, or to ``A - M``, if that is close to a matrix of rank q.
 
     Args:
-        A: Shape ``(..., m, n)``, float32 or float64.
+        A: Shape ``(..., m, n)``, float32, float64 or complex.
         q: How many singular values; somewhat more than the rank. 6 by default.
         niter: How often the projection is multiplied by A and its transpose; 2 by default.
         M: Subtracted from A; its shape broadcasts.
@@ -31,7 +32,7 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
         fail(ArgumentError, f"svd_lowrank: niter={niter} is negative", "give a number of 0 or more")
     x = A if M is None else ops.sub(A, M)
     if A.shape[-2] < A.shape[-1]:
-        v, s, u = _tall(x.mT, count, rounds)
+        v, s, u = _tall(x.mH, count, rounds)
     else:
         u, s, v = _tall(x, count, rounds)
     return OldSVD(u, s, v)
@@ -40,10 +41,10 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
 def _tall(x: Tensor, count: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:
     q = linalg_qr(matmul(x, randn(x.shape[-1], count, dtype=x.dtype, device=x.device))).Q
     for _ in range(rounds):
-        q = linalg_qr(matmul(x.mT, q)).Q
+        q = linalg_qr(matmul(x.mH, q)).Q
         q = linalg_qr(matmul(x, q)).Q
-    u, s, vh = linalg_svd(matmul(q.mT, x), full_matrices=False)
-    return matmul(q, u), s, vh.mT
+    u, s, vh = linalg_svd(matmul(q.mH, x), full_matrices=False)
+    return matmul(q, u), s, vh.mH
 
 
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> OldSVD:

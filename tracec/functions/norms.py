@@ -21,7 +21,7 @@ from tracec.functions.common import (
     reshaped,
     squares,
 )
-from tracec.functions.decomposition import svdvals
+from tracec.functions.eigenvalues import svdvals
 from tracec.functions.linalg import matmul
 from tracec.functions.ranges import triu_indices
 from tracec.ir import dtype as dt
@@ -65,7 +65,10 @@ def vector_norm(
 
 def _check_wider(name: str, x: Tensor, dtype: DType | None) -> None:
     check_dtype(name, dtype)
-    if dtype is not None and (not dtype.is_differentiable or dt.promote(x.dtype, dtype) is not dtype):
+    if dtype is not None and dtype.kind != x.dtype.kind:
+        kind = "complex for complex inputs" if x.dtype.is_complex else "real for real inputs"
+        fail(DTypeError, f"{name}: dtype should be {kind}, but got {dtype.name}", "leave it out, or name a wider one")
+    if dtype is not None and dt.promote(x.dtype, dtype) is not dtype:
         fail(DTypeError, f"{name}: dtype {dtype.name} is narrower than {x.dtype.name}", "name a wider floating type")
 
 

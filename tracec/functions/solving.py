@@ -57,7 +57,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with ``A @ X == B``, or with ``X @ A == B`` where not ``left``.
 
     Args:
-        A: Shape ``(..., n, n)``, float32 or float64.
+        A: Shape ``(..., n, n)``, float32, float64 or complex.
         B: Shape ``(..., n, k)`` (``(..., k, n)`` where not ``left``), or ``(n,)``, or ``(..., n)`` where that is A's
             shape without its last axis. Leading axes broadcast.
         left: Whether A stands on the left.
@@ -134,7 +134,7 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
     """X for which the squares of ``input @ X - b`` have the smallest sum, and of several the smallest X.
 
     Args:
-        input: Shape ``(..., m, n)``, float32 or float64.
+        input: Shape ``(..., m, n)``, float32, float64 or complex.
         b: Shape ``(..., m, k)``, or ``(..., m)`` with one axis less than the input. Leading axes broadcast.
         rcond: Singular values up to this times the largest count as zero; the dtype's resolution times the larger of
             m and n by default. Not used by ``gels``.
@@ -151,7 +151,7 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
     vector, a, given = _overdetermined(name, input, b)
     m, n = a.shape[-2:]
     rank = filled(0, a, (0,), dt.int64)
-    values = filled(0.0, a, (0,))
+    values = filled(0.0, a, (0,), a.dtype.to_real())
     if chosen == "gels":
         solution = _by_qr(a, given)
     else:
@@ -159,12 +159,15 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
         least = as_tensor(resolution(a) * max(m, n) if rcond is None else rcond, a)
         rank = count_above(s, threshold(s, 0.0, least))
         lead = tuple(a.shape[:-2])
-        solution = matmul(ops.pinv(a, filled(0.0, a, lead), expanded(least, lead), hermitian=False), given)
+        solution = matmul(
+            ops.pinv(a, filled(0.0, a, lead, a.dtype.to_real()), expanded(least, lead), hermitian=False), given
+        )
         values = values if chosen == "gelsy" else s
-    residuals = sliced(reshaped(solution, (solution.numel(),)), 0, 0, 0)
+    residuals = matrices.real_part(sliced(reshaped(solution, (solution.numel(),)), 0, 0, 0))
     if m > n and chosen != "gelsy" and (chosen == "gels" or bool((rank == n).all())):
         off = ops.sub(matmul(a, solution), given)
-        residuals = ops.sum(ops.mul(off, off), axes=(off.ndim - 2,), keepdims=False)
+        squares = matrices.real_part(ops.mul(off, matrices.conjugate(off)))
+        residuals = ops.sum(squares, axes=(off.ndim - 2,), keepdims=False)
     return Lstsq(reshaped(solution, tuple(solution.shape[:-1])) if vector else solution, residuals, rank, values)
 
 
@@ -190,12 +193,12 @@ def _overdetermined(name: str, input: Tensor, b: Tensor) -> tuple[bool, Tensor, 
 
 def _by_qr(a: Tensor, b: Tensor) -> Tensor:
     m, n = a.shape[-2:]
-    tall = a if m >= n else a.mT
+    tall = a if m >= n else a.mH
     size = min(m, n)
     q, r = matrices.unpack(ops.qr(tall), ((max(m, n), size), (size, size)))
     if m >= n:
-        return ops.triangular_solve(r, matmul(q.mT, b), upper=True)
-    return matmul(q, ops.triangular_solve(r.mT, b, upper=False))
+        return ops.triangular_solve(r, matmul(q.mH, b), upper=True)
+    return matmul(q, ops.triangular_solve(r.mH, b, upper=False))
 
 
 def tensorsolve(input: Tensor, other: Tensor, dims: Sequence[int] | None = None) -> Tensor:

@@ -13,15 +13,19 @@ from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
 from tracec.ir.types import TensorType
 from tracec.ops.base import primitive
 from tracec.ops.contraction import dot
-from tracec.ops.contraction import swap_last as adjoint
+from tracec.ops.contraction import swap_last as transposed
 from tracec.ops.core import full_like
 from tracec.ops.families import all_batched, check_same_dtype
 from tracec.ops.linalg_arrays import exponential, first_of, one_by_one, order_of_pivots, refuse, solve_triangle
 from tracec.ops.matrices import (
+    adjoint,
     as_column,
     between,
     chain,
     check_matrices,
+    conjugate,
+    conjugated,
+    imaginary,
     lower,
     spread,
     trace_of_product,
@@ -74,8 +78,8 @@ def _solve_type(a: TensorType, b: TensorType, *, checked_by: str = "") -> Tensor
 
 
 def _solve_vjp(ct: Any, out: Any, a: Any, b: Any, *, checked_by: str) -> tuple[Any, ...]:
-    of_b = solve(adjoint(a), ct)
-    return -dot(of_b, adjoint(out)), of_b
+    of_b = solve(transposed(a), ct)
+    return -dot(of_b, transposed(out)), of_b
 
 
 def _solve_jvp(tangents: Any, out: Any, a: Any, b: Any, *, checked_by: str) -> Any:
@@ -99,6 +103,7 @@ solve: Operator = primitive(
     doc="X of A X = B. A singular A gives NaN, or an error of the function that ``checked_by`` names.",
     samples=(
         Sample((Arg((2, 2), diagonal=3), Arg((2, 3)))),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3), Arg((3, 2), dt.complex128))),
         Sample((Arg((3, 5, 5), f64, diagonal=3), Arg((3, 5, 2), f64)), {"checked_by": "inv"}),
         Sample((Arg((1, 1), diagonal=4), Arg((1, 1)))),
         Sample((Arg((3, 3), f64, diagonal=3), Arg((3, 0), f64))),
@@ -117,7 +122,7 @@ inv: Operator = primitive(
     family="linalg",
     type_rule=_inv_type,
     eager=lambda xp, a, *, checked_by: _unless_singular(xp, xp.linalg.inv, checked_by, a),
-    vjp=lambda ct, out, a, *, checked_by: (-chain(adjoint(out), ct, adjoint(out)),),
+    vjp=lambda ct, out, a, *, checked_by: (-chain(transposed(out), ct, transposed(out)),),
     jvp=lambda tangents, out, a, *, checked_by: -chain(out, tangents[0], out),
     batch=lambda inputs, batched, size, **params: inv(inputs[0], **params),
     lower=HostCall(),
@@ -126,6 +131,7 @@ inv: Operator = primitive(
     doc="The inverse. A singular matrix gives NaN, or an error of the function that ``checked_by`` names.",
     samples=(
         Sample((Arg((2, 2), diagonal=3),)),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3),)),
         Sample((Arg((3, 5, 5), f64, diagonal=3),), {"checked_by": "inv"}),
         Sample((Arg((1, 1), diagonal=4),)),
         Sample((Arg((2, 0, 0)),)),
@@ -158,8 +164,8 @@ def _triangular_eager(xp: Any, a: Any, b: Any, *, upper: bool, unit: bool, check
 
 
 def _triangular_vjp(ct: Any, out: Any, a: Any, b: Any, *, upper: bool, unit: bool, checked_by: str) -> tuple[Any, ...]:
-    of_b = triangular_solve(adjoint(a), ct, upper=not upper, unit=unit)
-    return -_triangle(dot(of_b, adjoint(out)), upper, unit), of_b
+    of_b = triangular_solve(transposed(a), ct, upper=not upper, unit=unit)
+    return -_triangle(dot(of_b, transposed(out)), upper, unit), of_b
 
 
 def _triangular_jvp(tangents: Any, out: Any, a: Any, b: Any, *, upper: bool, unit: bool, checked_by: str) -> Any:
@@ -184,6 +190,7 @@ triangular_solve: Operator = primitive(
     "diagonal gives infinities, or an error of the function that ``checked_by`` names.",
     samples=(
         Sample((Arg((2, 2), diagonal=3), Arg((2, 3))), {"upper": True}),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3), Arg((3, 2), dt.complex128)), {"upper": True}),
         Sample((Arg((3, 5, 5), f64, diagonal=3), Arg((3, 5, 2), f64)), {"upper": False}),
         Sample((Arg((4, 4), f64, -1, 1), Arg((4, 2), f64)), {"upper": True, "unit": True}),
         Sample((Arg((4, 4), f64, -1, 1), Arg((4, 1), f64)), {"upper": False, "unit": True}),
@@ -199,7 +206,7 @@ triangular_solve: Operator = primitive(
 
 def _pinv_type(a: TensorType, atol: TensorType, rtol: TensorType, *, hermitian: bool = False) -> TensorType:
     check_matrices(a, square=hermitian)
-    check_same_dtype((a, atol, rtol))
+    check_same_dtype((a.with_dtype(a.dtype.to_real()), atol, rtol))
     if not a.shape[:-2] == atol.shape == rtol.shape:
         raise ShapeError(
             f"tolerances of shapes {atol.shape} and {rtol.shape} for matrices of shape {a.shape}",
@@ -213,14 +220,14 @@ def _pinv_eager(xp: Any, a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> An
         return xp.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
     if hermitian:
         s, u = xp.linalg.eigh(a)
-        vh, sizes = xp.swapaxes(u, -2, -1), xp.abs(s)
+        vh, sizes = xp.conj(xp.swapaxes(u, -2, -1)), xp.abs(s)
     else:
         u, s, vh = xp.linalg.svd(a, full_matrices=False)
         sizes = s
     least = xp.maximum(atol, rtol * sizes.max(axis=-1))
     kept = sizes > least[..., None]
-    inverse = xp.where(kept, 1 / xp.where(kept, s, 1), 0).astype(a.dtype)
-    return xp.matmul(xp.swapaxes(vh, -2, -1) * inverse[..., None, :], xp.swapaxes(u, -2, -1))
+    inverse = xp.where(kept, 1 / xp.where(kept, s, 1), 0).astype(s.dtype)
+    return xp.matmul(xp.conj(xp.swapaxes(vh, -2, -1)) * inverse[..., None, :], xp.conj(xp.swapaxes(u, -2, -1)))
 
 
 def _pinv_jvp(tangents: Any, out: Any, a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> Any:
@@ -234,7 +241,7 @@ def _pinv_jvp(tangents: Any, out: Any, a: Any, atol: Any, rtol: Any, *, hermitia
     return left - chain(left, a, p) + right - chain(p, a, right) - chain(p, t, p)
 
 
-def _pinv_vjp(ct: Any, out: Any, a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> tuple[Any, ...]:
+def _pinv_gradient(ct: Any, out: Any, a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> tuple[Any, ...]:
     p, ph, cth = out, adjoint(out), adjoint(ct)
     left = chain(cth, p, ph)
     right = chain(ph, p, cth)
@@ -250,17 +257,19 @@ pinv: Operator = primitive(
     family="linalg",
     type_rule=_pinv_type,
     eager=_pinv_eager,
-    vjp=_pinv_vjp,
+    vjp=conjugated(_pinv_gradient),
     jvp=_pinv_jvp,
     batch=lambda inputs, batched, size, **params: pinv(*all_batched(inputs, batched, size), **params),
     lower=HostCall(),
     arity=3,
+    promotion="none",
     doc="The pseudo-inverse; singular values up to ``atol``, or ``rtol`` times the largest, count as zero.",
     samples=(
         Sample((Arg((2, 2), diagonal=3), Arg((), low=0, high=1e-6), Arg((), low=0, high=1e-6))),
         Sample((Arg((3, 5, 2), f64), *_tolerances(3))),
         Sample((Arg((2, 4), f64), *_tolerances())),
         Sample((Arg((3, 3), f64, symmetric=True, diagonal=1), *_tolerances()), {"hermitian": True}),
+        Sample((Arg((3, 2), dt.complex128), *_tolerances())),
         Sample((Arg((2, 0, 3), f64), *_tolerances(2))),
     ),
 )
@@ -288,6 +297,7 @@ det: Operator = primitive(
     doc="The determinant.",
     samples=(
         Sample((Arg((2, 2), diagonal=3),)),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3),)),
         Sample((Arg((3, 5, 5), f64),)),
         Sample((Arg((1, 1)),)),
         Sample((Arg((2, 0, 0)),)),
@@ -306,8 +316,14 @@ def _cofactors_eager(xp: Any, a: Any) -> Any:
     u, s, vh = xp.linalg.svd(a)
     n = s.shape[-1]
     others = xp.where(xp.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)
-    sign = xp.rint(xp.linalg.det(u) * xp.linalg.det(vh))
-    return (xp.matmul(u * others[..., None, :], vh) * sign[..., None, None]).astype(a.dtype)
+    phase = xp.linalg.det(u) * xp.linalg.det(vh)
+    phase = phase / xp.abs(phase)
+    return (xp.conj(xp.matmul(u * others[..., None, :], vh)) * phase[..., None, None]).astype(a.dtype)
+
+
+def _moved_cofactors(t: Any, out: Any, a: Any) -> Any:
+    """The derivative of ``det(a) a⁻ᵀ`` along t, which is its own transpose."""
+    return (spread(trace_of_product(t, out)) * out - chain(out, transposed(t), out)) / spread(det(a))
 
 
 cofactors: Operator = primitive(
@@ -315,10 +331,8 @@ cofactors: Operator = primitive(
     family="linalg",
     type_rule=_cofactors_type,
     eager=_cofactors_eager,
-    vjp=lambda ct, out, a: ((spread(trace_of_product(ct, out)) * out - chain(out, adjoint(ct), out)) / spread(det(a)),),
-    jvp=lambda tangents, out, a: (
-        (spread(trace_of_product(out, tangents[0])) * out - chain(out, adjoint(tangents[0]), out)) / spread(det(a))
-    ),
+    vjp=lambda ct, out, a: (_moved_cofactors(ct, out, a),),
+    jvp=lambda tangents, out, a: _moved_cofactors(tangents[0], out, a),
     batch=lambda inputs, batched, size: cofactors(inputs[0]),
     lower=HostCall(),
     arity=1,
@@ -327,6 +341,7 @@ cofactors: Operator = primitive(
     "Source: Stewart, 'On the Adjugate Matrix', 1998: products of all singular values but one.",
     samples=(
         Sample((Arg((2, 2), diagonal=3),)),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3),)),
         Sample((Arg((3, 4, 4), f64, diagonal=2),)),
         Sample((Arg((1, 1), diagonal=3),)),
         Sample((Arg((2, 0, 0)),)),
@@ -339,13 +354,20 @@ def _slogdet_type(a: TensorType) -> TensorType:
     return a.with_shape((*a.shape[:-2], 2))
 
 
-def _of_logarithm(ct: Any) -> Any:
-    return reshape(between(ct, -1, 1, 2), shape=(*ct.shape[:-1], 1, 1))
+def _slogdet_vjp(ct: Any, out: Any, a: Any) -> tuple[Any, ...]:
+    sign, of_sign, of_logarithm = (between(x, -1, k, k + 1) for x, k in ((out, 0), (ct, 0), (ct, 1)))
+    if a.dtype.is_complex:
+        # A change of tr(A⁻¹ dA) makes the logarithm grow by its real part, and turns the sign by its imaginary one.
+        of_logarithm = (of_logarithm + conjugate(of_logarithm)) * 0.5 + imaginary(of_sign * sign)
+    return (reshape(of_logarithm, shape=(*a.shape[:-2], 1, 1)) * transposed(inv(a)),)
 
 
 def _slogdet_jvp(tangents: Any, out: Any, a: Any) -> Any:
-    moved = as_column(trace_of_product(adjoint(inv(a)), tangents[0]))
-    return concatenate(full_like(moved, 0), moved, axis=moved.ndim - 1)
+    moved = as_column(trace_of_product(transposed(inv(a)), tangents[0]))
+    if not a.dtype.is_complex:
+        return concatenate(full_like(moved, 0), moved, axis=moved.ndim - 1)
+    turned = between(out, -1, 0, 1) * imaginary(moved)
+    return concatenate(turned, (moved + conjugate(moved)) * 0.5, axis=moved.ndim - 1)
 
 
 slogdet: Operator = primitive(
@@ -353,7 +375,7 @@ slogdet: Operator = primitive(
     family="linalg",
     type_rule=_slogdet_type,
     eager=lambda xp, a: xp.stack(xp.linalg.slogdet(a), axis=-1).astype(a.dtype),
-    vjp=lambda ct, out, a: (_of_logarithm(ct) * adjoint(inv(a)),),
+    vjp=_slogdet_vjp,
     jvp=_slogdet_jvp,
     batch=lambda inputs, batched, size: slogdet(inputs[0]),
     lower=HostCall(),
@@ -362,6 +384,7 @@ slogdet: Operator = primitive(
     doc="The sign of the determinant, and the logarithm of its absolute value.",
     samples=(
         Sample((Arg((2, 2), diagonal=3),)),
+        Sample((Arg((3, 3), dt.complex128, diagonal=3),)),
         Sample((Arg((3, 5, 5), f64),)),
         Sample((Arg((1, 1)),)),
         Sample((Arg((2, 0, 0)),)),
@@ -389,7 +412,7 @@ matrix_exp: Operator = primitive(
     family="linalg",
     type_rule=_cofactors_type,
     eager=exponential,
-    vjp=lambda ct, out, a: (_moved_exponential(adjoint(a), ct),),
+    vjp=lambda ct, out, a: (_moved_exponential(transposed(a), ct),),
     jvp=lambda tangents, out, a: _moved_exponential(a, tangents[0]),
     batch=lambda inputs, batched, size: matrix_exp(inputs[0]),
     lower=HostCall(),
@@ -398,6 +421,7 @@ matrix_exp: Operator = primitive(
     doc="The exponential of matrices: the sum of their powers over factorials.",
     samples=(
         Sample((Arg((2, 2), low=-1, high=1),)),
+        Sample((Arg((3, 3), dt.complex128),)),
         Sample((Arg((3, 3, 3), f64),)),
         Sample((Arg((4, 4), f64, -9, 9),)),
         Sample((Arg((1, 1)),)),

@@ -13,7 +13,7 @@ from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
 from tracec.ir.types import Shape, TensorType
 from tracec.ops.base import primitive
 from tracec.ops.contraction import dot
-from tracec.ops.contraction import swap_last as adjoint
+from tracec.ops.contraction import swap_last as transposed
 from tracec.ops.core import full_like
 from tracec.ops.elementwise import cast
 from tracec.ops.equations import triangular_solve
@@ -21,16 +21,20 @@ from tracec.ops.indexing import iota
 from tracec.ops.linalg_arrays import factor_lu, first_of, one_by_one, refuse
 from tracec.ops.logic import eq
 from tracec.ops.matrices import (
+    adjoint,
     as_column,
     between,
     check_matrices,
+    conjugated,
     diagonal_matrix,
     diagonal_of,
+    imaginary,
     lower,
     mirrored,
     pack,
     pack_arrays,
     packed_type,
+    real_part,
     unpack,
     upper,
 )
@@ -39,9 +43,9 @@ from tracec.ops.view import concatenate
 f64 = dt.float64
 
 
-def _solve_right(triangle: Any, x: Any, is_upper: bool, unit: bool = False) -> Any:
-    """``x triangle⁻ᵀ``."""
-    return adjoint(triangular_solve(triangle, adjoint(x), upper=is_upper, unit=unit))
+def _solve_right(triangle: Any, x: Any, is_upper: bool) -> Any:
+    """``x triangle⁻ᴴ``."""
+    return adjoint(triangular_solve(triangle, adjoint(x), upper=is_upper))
 
 
 # Cholesky ----------------------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ def _cholesky_eager(xp: Any, a: Any, *, checked_by: str) -> Any:
         found = one_by_one(xp, _partial_cholesky(xp), a)
     if not checked_by:
         return found
-    wrong = ~(xp.diagonal(found, axis1=-2, axis2=-1) > 0)
+    wrong = ~(xp.diagonal(found, axis1=-2, axis2=-1).real > 0)
     if wrong.any():
         *where, order = first_of(xp, wrong)
         refuse(
@@ -81,16 +85,16 @@ def _partial_cholesky(xp: Any) -> Any:
         n = a.shape[0]
         found = xp.zeros_like(a)
         for j in range(n):
-            column = a[j:, j] - found[j:, :j] @ found[j, :j]
-            if not column[0] > 0:
+            column = a[j:, j] - found[j:, :j] @ xp.conj(found[j, :j])
+            if not column[0].real > 0:
                 return xp.tril(xp.concatenate([found[:, :j], xp.full_like(a[:, j:], np.nan)], axis=1))
-            found[j:, j] = column / xp.sqrt(column[0])
+            found[j:, j] = column / xp.sqrt(column[0].real)
         return found
 
     return factor
 
 
-def _cholesky_vjp(ct: Any, out: Any, a: Any, *, checked_by: str) -> tuple[Any, ...]:
+def _cholesky_gradient(ct: Any, out: Any, a: Any, *, checked_by: str) -> tuple[Any, ...]:
     # Murray, "Differentiation of the Cholesky decomposition", 2016, eq. 10, made symmetric.
     half = mirrored(dot(adjoint(out), ct)) * 0.5
     turned = adjoint(out)
@@ -108,17 +112,18 @@ cholesky: Operator = primitive(
     family="linalg",
     type_rule=_cholesky_type,
     eager=_cholesky_eager,
-    vjp=_cholesky_vjp,
+    vjp=conjugated(_cholesky_gradient),
     jvp=_cholesky_jvp,
     batch=lambda inputs, batched, size, **params: cholesky(inputs[0], **params),
     lower=HostCall(),
     arity=1,
     promotion="none",
-    doc="The lower triangle L with L Lᵀ = A, of which the lower triangle is read. Where A is not positive-definite, "
+    doc="The lower triangle L with L Lᴴ = A, of which the lower triangle is read. Where A is not positive-definite, "
     "L's diagonal is not positive from there on, or it is an error of the function that ``checked_by`` names.",
     samples=(
         Sample((Arg((2, 2), diagonal=5, symmetric=True),)),
         Sample((Arg((3, 4, 4), f64, diagonal=7, symmetric=True),), {"checked_by": "cholesky"}),
+        Sample((Arg((3, 3), dt.complex128, diagonal=7, symmetric=True),)),
         Sample((Arg((1, 1), diagonal=3, symmetric=True),)),
         Sample((Arg((2, 0, 0)),)),
     ),
@@ -140,7 +145,7 @@ def _qr_type(a: TensorType) -> TensorType:
     return packed_type(a, _qr_shapes(a))
 
 
-def _qr_vjp(ct: Any, out: Any, a: Any) -> tuple[Any, ...]:
+def _qr_gradient(ct: Any, out: Any, a: Any) -> tuple[Any, ...]:
     # Roberts, Roberts, "QR and LQ Decomposition Matrix Backpropagation Algorithms …", 2020, eq. 7.
     q, r = unpack(out, _qr_shapes(a))
     of_q, of_r = unpack(ct, _qr_shapes(a))
@@ -153,6 +158,8 @@ def _qr_jvp(tangents: Any, out: Any, a: Any) -> Any:
     moved = adjoint(triangular_solve(adjoint(r), adjoint(tangents[0]), upper=False))
     inside = dot(adjoint(q), moved)
     turn = lower(inside, -1) - adjoint(lower(inside, -1))
+    if a.dtype.is_complex:
+        turn = turn + diagonal_matrix(imaginary(diagonal_of(inside)))  # R's diagonal stays real
     moved_r = dot(upper(inside - turn), r)
     return pack([moved + dot(q, turn - inside), moved_r], a.shape[:-2])
 
@@ -162,7 +169,7 @@ qr: Operator = primitive(
     family="linalg",
     type_rule=_qr_type,
     eager=lambda xp, a: pack_arrays(xp, xp.linalg.qr(a), a.shape[:-2]),
-    vjp=_qr_vjp,
+    vjp=conjugated(_qr_gradient),
     jvp=_qr_jvp,
     batch=lambda inputs, batched, size: qr(inputs[0]),
     lower=HostCall(),
@@ -173,6 +180,7 @@ qr: Operator = primitive(
         Sample((Arg((1, 1), low=1),)),
         Sample((Arg((3, 5, 2), f64),)),
         Sample((Arg((4, 4), f64),)),
+        Sample((Arg((4, 3), dt.complex128),)),
         Sample((Arg((2, 3, 0)),)),
     ),
 )
@@ -265,8 +273,14 @@ def _lu_eager(xp: Any, a: Any, *, pivot: bool, checked_by: str) -> Any:
 
 def permutation(order: Any, dtype: Any) -> Any:
     """The matrix that puts rows into this order."""
+    order = real_part(order)
     rows = iota(shape=(order.shape[-1],), axis=0, dtype=order.dtype, device=str(order.device))
     return cast(eq(as_column(order), rows), dtype=dtype)
+
+
+def _solve_right_plain(triangle: Any, x: Any, is_upper: bool) -> Any:
+    """``x triangle⁻ᵀ``."""
+    return transposed(triangular_solve(triangle, transposed(x), upper=is_upper))
 
 
 def _blocks(lu: Any) -> tuple[Any, Any, Any]:
@@ -284,23 +298,23 @@ def _lu_vjp(ct: Any, out: Any, a: Any, *, pivot: bool, checked_by: str) -> tuple
     square, right, below = _blocks(lu)
     of_square, of_right, of_below = _blocks(unpack(ct, lu_shapes(a))[0])
     of_l, of_u = lower(of_square, -1), upper(of_square)
-    l_turned, rest = adjoint(square), None
+    l_turned, rest = transposed(square), None
     if right is not None:
         rest = triangular_solve(l_turned, of_right, upper=True, unit=True)
-        of_l = of_l - lower(dot(rest, adjoint(right)), -1)
+        of_l = of_l - lower(dot(rest, transposed(right)), -1)
     if below is not None:
-        rest = _solve_right(square, of_below, is_upper=True)
-        of_u = of_u - upper(dot(adjoint(below), rest))
-    inside = lower(_times_unit(square, of_l), -1) + upper(dot(of_u, adjoint(upper(square))))
-    found = _solve_right(square, triangular_solve(l_turned, inside, upper=True, unit=True), is_upper=True)
+        rest = _solve_right_plain(square, of_below, is_upper=True)
+        of_u = of_u - upper(dot(transposed(below), rest))
+    inside = lower(_times_unit(square, of_l), -1) + upper(dot(of_u, transposed(upper(square))))
+    found = _solve_right_plain(square, triangular_solve(l_turned, inside, upper=True, unit=True), is_upper=True)
     if rest is not None:
         found = concatenate(found, rest, axis=a.ndim - (1 if right is not None else 2))
-    return (dot(adjoint(permutation(order, a.dtype)), found),)
+    return (dot(transposed(permutation(order, a.dtype)), found),)
 
 
 def _times_unit(square: Any, x: Any) -> Any:
     """``Lᵀ x``, where L has ones on its diagonal."""
-    return x + dot(adjoint(lower(square, -1)), x)
+    return x + dot(transposed(lower(square, -1)), x)
 
 
 def _lu_jvp(tangents: Any, out: Any, a: Any, *, pivot: bool, checked_by: str) -> Any:
@@ -308,7 +322,7 @@ def _lu_jvp(tangents: Any, out: Any, a: Any, *, pivot: bool, checked_by: str) ->
     square, right, below = _blocks(lu)
     t_square, t_right, t_below = _blocks(dot(permutation(order, a.dtype), tangents[0]))
     left = triangular_solve(square, t_square, upper=False, unit=True)
-    inside = adjoint(triangular_solve(adjoint(square), adjoint(left), upper=False))
+    inside = transposed(triangular_solve(transposed(square), transposed(left), upper=False))
     moved_l = lower(inside, -1) + dot(lower(square, -1), lower(inside, -1))
     moved_u = dot(upper(inside), upper(square))
     moved = moved_l + moved_u
@@ -317,7 +331,7 @@ def _lu_jvp(tangents: Any, out: Any, a: Any, *, pivot: bool, checked_by: str) ->
         moved = concatenate(moved, rest, axis=a.ndim - 1)
     if below is not None:
         off = t_below - dot(below, moved_u)
-        rest = adjoint(triangular_solve(adjoint(square), adjoint(off), upper=False))
+        rest = transposed(triangular_solve(transposed(square), transposed(off), upper=False))
         moved = concatenate(moved, rest, axis=a.ndim - 2)
     return pack([moved, full_like(pivots, 0), full_like(order, 0)], a.shape[:-2])
 
@@ -339,6 +353,7 @@ lu: Operator = primitive(
         Sample((Arg((2, 2), diagonal=3),)),
         Sample((Arg((3, 4, 4), f64),)),
         Sample((Arg((5, 3), f64),)),
+        Sample((Arg((3, 3), dt.complex128),)),
         Sample((Arg((2, 2, 4), f64),)),
         Sample((Arg((3, 3), f64, diagonal=3),), {"pivot": False}),
         Sample((Arg((1, 1)),)),

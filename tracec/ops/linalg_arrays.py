@@ -104,7 +104,7 @@ def factor_lu(xp: Any, a: Any, pivot: bool) -> tuple[Any, Any, Any]:
     for start in range(0, k, _BLOCK):
         stop = min(start + _BLOCK, k)
         for j in range(start, stop):
-            at = xp.argmax(xp.abs(x[:, j:, j]), axis=1) + j if pivot else xp.full(count, j)
+            at = xp.argmax(_sizes(xp, x[:, j:, j]), axis=1) + j if pivot else xp.full(count, j)
             pivots[:, j] = at + 1
             for moved in (x, order):
                 held = moved[:, j].copy()
@@ -119,6 +119,11 @@ def factor_lu(xp: Any, a: Any, pivot: bool) -> tuple[Any, Any, Any]:
             )
             x[:, stop:, stop:] -= xp.matmul(x[:, stop:, start:stop], x[:, start:stop, stop:])
     return x.reshape(a.shape), pivots.reshape((*lead, k)), order.reshape((*lead, rows))
+
+
+def _sizes(xp: Any, x: Any) -> Any:
+    """What pivots are chosen by: of complex numbers, as LAPACK does, the sum of both parts' sizes."""
+    return xp.abs(x.real) + xp.abs(x.imag) if x.dtype.kind == "c" else xp.abs(x)
 
 
 def order_of_pivots(xp: Any, pivots: Any, rows: int) -> Any:
@@ -137,7 +142,8 @@ def order_of_pivots(xp: Any, pivots: Any, rows: int) -> Any:
 
 # The exponential ---------------------------------------------------------------------------------------
 
-#: By itemsize, the degrees of Padé approximants and the largest 1-norm for which each is exact to rounding.
+#: By the itemsize of real numbers: degrees of Padé approximants, and the largest 1-norm for which each is exact to
+#: rounding.
 _DEGREES = {
     4: ((3, 4.258730016922831e-1), (5, 1.880152677804762), (7, 3.925724783138660)),
     8: (
@@ -159,7 +165,7 @@ def exponential(xp: Any, a: Any) -> Any:
     x = xp.where(finite, a, 0)
     size = xp.abs(x).sum(axis=-2).max(axis=-1, initial=0)[..., None, None]
     largest = float(size.max(initial=0))
-    degrees = _DEGREES[a.itemsize]
+    degrees = _DEGREES[a.real.itemsize]
     degree, bound = next((d for d in degrees if largest <= d[1]), degrees[-1])
     halvings = xp.maximum(xp.ceil(xp.log2(xp.maximum(size / bound, 1))), 0)
     y = _pade(xp, x / 2.0**halvings, degree).astype(a.dtype)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec.errors import DTypeError, ShapeError
 from tracec.ir import dtype as dt
+from tracec.ir.operator import OPERATORS
 from tracec.ir.types import Shape, TensorType, numel
-from tracec.ops.contraction import dot, swap_last
+from tracec.ops.complex import conj, real
+from tracec.ops.contraction import dot
+from tracec.ops.contraction import swap_last as transposed
 from tracec.ops.core import zeros_like
 from tracec.ops.indexing import iota
 from tracec.ops.logic import eq, where
@@ -16,11 +19,16 @@ from tracec.ops.logic import le as less_equal
 from tracec.ops.reduction import sum
 from tracec.ops.view import concatenate, reshape, slice
 
+#: Element types that there are routines for.
+LAPACK = (dt.float32, dt.float64, dt.complex64, dt.complex128)
+
 
 def check_matrices(x: TensorType, square: bool = False) -> None:
-    """Refuse what is no stack of matrices of float32 or float64; LAPACK has no routines for narrower types."""
-    if x.dtype not in (dt.float32, dt.float64):
-        raise DTypeError(f"takes float32 and float64, {x.dtype.name} given", hint="cast it with .float() first")
+    """Refuse what is no stack of matrices of float32, float64 or complex; LAPACK has no routines for other types."""
+    if x.dtype not in LAPACK:
+        raise DTypeError(
+            f"takes float32, float64 and complex numbers, {x.dtype.name} given", hint="cast it with .float() first"
+        )
     if x.ndim < 2:
         raise ShapeError(f"shape {x.shape} is no matrix", hint="give at least 2 dimensions")
     if square and x.shape[-1] != x.shape[-2]:
@@ -98,9 +106,50 @@ def upper(x: Any, diagonal: int = 0) -> Any:
 
 
 def mirrored(x: Any) -> Any:
-    """The symmetric matrices that have x's lower triangles."""
+    """The Hermitian matrices that have x's lower triangles, of whose diagonals the real parts count."""
     i, j = _places(x)
-    return where(less_equal(j, i), x, swap_last(x))
+    found = where(less_equal(j, i), x, adjoint(x))
+    return half_sum(found) if x.dtype.is_complex else found
+
+
+def half_sum(x: Any) -> Any:
+    """The mean of square matrices and their adjoints."""
+    return (x + adjoint(x)) * 0.5
+
+
+def imaginary(x: Any) -> Any:
+    """The numbers less their real parts."""
+    return (x - conjugate(x)) * 0.5
+
+
+def conjugate(x: Any) -> Any:
+    """The complex conjugate; what is real itself."""
+    return conj(x) if x.dtype.is_complex else x
+
+
+def adjoint(x: Any) -> Any:
+    """Matrices transposed and conjugated."""
+    return conjugate(transposed(x))
+
+
+def real_part(x: Any) -> Any:
+    """The real parts, as real numbers; what is real itself."""
+    return real(x) if x.dtype.is_complex else x
+
+
+def like(x: Any, other: Any) -> Any:
+    """Real numbers in the element type of another value."""
+    return x if x.dtype is other.dtype else OPERATORS["cast"](x, dtype=other.dtype)
+
+
+def conjugated(gradient: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """A vjp rule from one that is written for gradients, the conjugates of the cotangents that rules pass on."""
+
+    def vjp(ct: Any, *values: Any, **params: Any) -> tuple[Any, ...]:
+        found = gradient(conjugate(ct), *values, **params)
+        return tuple(None if g is None else conjugate(g) for g in found)
+
+    return vjp
 
 
 def diagonal_of(x: Any) -> Any:
@@ -135,7 +184,7 @@ def as_column(d: Any) -> Any:
 
 
 def trace_of_product(a: Any, b: Any) -> Any:
-    """``tr(aᵀ b)``: the sum of the elements' products."""
+    """``tr(aᵀ b)``: the sum of the elements' products, with nothing conjugated."""
     return sum(a * b, axes=(a.ndim - 2, a.ndim - 1))
 
 
