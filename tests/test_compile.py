@@ -303,3 +303,29 @@ def test_source_that_the_compiler_rejects_is_run_in_numpy_after_a_warning(monkey
         step(tracec.ones(3))
     step(tracec.ones(3))
     same(w, tensor(3) + 2)
+
+
+def test_arguments_of_pytorch():
+    x = tracec.ones(3)
+
+    @tracec.compile(mode="max-autotune-no-cudagraphs", dynamic=True, backend="inductor", options={"max_autotune": True})
+    def double(x):
+        return x * 2
+
+    assert double(x).tolist() == [2, 2, 2] and not double.cuda_graph
+    assert tracec.compile(model=lambda x: x + 1)(x).tolist() == [2, 2, 2]
+    assert tracec.compile(abs, disable=True) is abs
+    with pytest.raises(ArgumentError, match="compile: mode 'fast' is unknown"):
+        tracec.compile(abs, mode="fast")
+    with pytest.raises(ArgumentError, match="compile: backend must be a name"):
+        tracec.compile(abs, backend=print)
+
+
+def test_fullgraph_raises_where_a_call_would_run_eagerly():
+    def f(x):
+        return x + x.numpy().sum()
+
+    with pytest.raises(tracec.errors.RecordError, match="compile: f: asks for the value"):
+        tracec.compile(f, fullgraph=True)(tracec.ones(3))
+    with pytest.warns(RuntimeWarning, match="runs eagerly at every call"):
+        assert tracec.compile(f)(tracec.ones(2)).tolist() == [3, 3]

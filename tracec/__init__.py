@@ -152,6 +152,7 @@ _LATER = {
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
     "random": ("tracec.random", ""),
+    "settings": ("tracec.settings", ""),
     "signal": ("tracec.signal", ""),
     "special": ("tracec.special", ""),
     "testing": ("tracec.testing", ""),

@@ -20,7 +20,7 @@ from typing import Any
 
 from tracec.autotune import choices_of, describe_choices
 from tracec.build import LAUNCHERS, check_names
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, RecordError
 from tracec.guards import Environment, flatten, steps_key
 from tracec.ir.graph import Graph
 from tracec.ir.source import warn
@@ -70,11 +70,12 @@ class Compiled:
         disable: Names of optimisations to leave out.
         launcher: For ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
         cuda_graph: Whether launches on a GPU may be captured as a CUDA graph and replayed.
+        fullgraph: Whether a call that cannot be compiled raises, rather than runs eagerly.
     """
 
     def __init__(
         self, fn: Callable[..., Any], target: str | None = None, disable: frozenset[str] = frozenset(),
-        launcher: str = "gpu", cuda_graph: bool = True,
+        launcher: str = "gpu", cuda_graph: bool = True, fullgraph: bool = False,
     ) -> None:  # fmt: skip
         check_names(disable)
         if target not in (None, "cpu", "cuda"):
@@ -85,6 +86,7 @@ class Compiled:
         self.disable = disable
         self.launcher = launcher
         self.cuda_graph = cuda_graph
+        self.fullgraph = fullgraph
         self._known: dict[Hashable, list[Specialisation]] = {}
         self._misses: list[str] = []
         self._unsettled: set[Hashable] = set()
@@ -115,7 +117,7 @@ class Compiled:
 
     @property
     def _options(self) -> tuple[Any, ...]:
-        return self.target, self.disable, self.launcher, self.cuda_graph
+        return self.target, self.disable, self.launcher, self.cuda_graph, self.fullgraph
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "fn":
@@ -187,6 +189,11 @@ class Compiled:
             if recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
                 self._unsettled.add(key)
                 return recorded.out
+            if self.fullgraph:
+                raise RecordError(
+                    f"compile: {recording.graph.name}: {recorded.eager}",
+                    hint="without fullgraph=True such a function runs eagerly at every call",
+                )
             warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
             known.append(Specialisation(recording, surroundings, None, recorded.eager, kept))
             return recorded.out
@@ -310,37 +317,63 @@ def _devices(graph: Graph) -> set[str]:
     return {n.device for n in (*graph.inputs, *graph.outputs)}
 
 
+#: PyTorch's modes → whether launches may be captured as a CUDA graph.
+_MODES = {"default": True, "reduce-overhead": True, "max-autotune": True, "max-autotune-no-cudagraphs": False}
+
+
 def compile(
-    fn: Callable[..., Any] | None = None,
+    model: Callable[..., Any] | None = None,
     *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: str = "inductor",
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    disable: bool | str | Sequence[str] = (),
     target: str | None = None,
-    disable: str | Sequence[str] = (),
     launcher: str = "gpu",
     cuda_graph: bool = True,
-    **_: Any,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
 
     Args:
-        fn: What to compile; without it, a decorator comes back.
+        model: What to compile; without it, a decorator comes back.
+        fullgraph: Whether a call that cannot be compiled raises, rather than warns and runs eagerly.
+        dynamic: Whether sizes may change from call to call. They may in any case: each is compiled by itself.
+        backend: The name of one of PyTorch's compilers; there is one here, which stands for all of them.
+        mode: One of PyTorch's modes. ``max-autotune-no-cudagraphs`` is ``cuda_graph=False``; the others are alike.
+        options: Settings of PyTorch's compiler, which has others than this one: they are not looked at.
+        disable: Names of optimisations to leave out, for comparing and for finding faults; True compiles nothing and
+            gives ``model`` back.
         target: ``cpu`` or ``cuda``; None goes by where the tensors are.
-        disable: Names of optimisations to leave out, for comparing and for finding faults.
         launcher: For ``cuda``: ``gpu``, or ``emulator`` to run the very same kernels on the CPU, checked.
         cuda_graph: Whether the launches of a call on a GPU may be captured as one CUDA graph and replayed.
-        **_: PyTorch's other options (``mode``, ``fullgraph``, ``dynamic``, ``backend``) are taken and have no effect.
 
     Returns:
-        A callable that gives what ``fn`` gives. ``lower``, ``explain`` and the attributes of ``fn`` hang on it.
+        A callable that gives what ``model`` gives. ``lower``, ``explain`` and the attributes of ``model`` hang on it.
 
     Raises:
-        ArgumentError: a name in ``disable`` or the target is unknown.
-        ArgumentTypeError: ``fn`` cannot be called.
+        ArgumentError: a name in ``disable``, the target, the backend or the mode is unknown.
+        ArgumentTypeError: ``model`` cannot be called.
     """
-    if fn is None:
-        return functools.partial(compile, target=target, disable=disable, launcher=launcher, cuda_graph=cuda_graph)
-    if not callable(fn):
-        raise ArgumentTypeError(
-            f"compile: takes a callable, {type(fn).__name__} given", hint="compile the function itself, not its result"
+    if mode is not None and mode not in _MODES:
+        raise ArgumentError(f"compile: mode {mode!r} is unknown", hint=f"use one of {', '.join(map(repr, _MODES))}")
+    if not isinstance(backend, str):
+        raise ArgumentError(
+            f"compile: backend must be a name, {type(backend).__name__} given",
+            hint="leave it away: there is one compiler",
         )
-    names = frozenset([disable] if isinstance(disable, str) else disable)
-    return Compiled(fn, target, names, launcher, cuda_graph)
+    cuda_graph = cuda_graph and (mode is None or _MODES[mode])
+    if model is None:
+        return functools.partial(
+            compile, fullgraph=fullgraph, disable=disable, target=target, launcher=launcher, cuda_graph=cuda_graph
+        )
+    if not callable(model):
+        raise ArgumentTypeError(
+            f"compile: takes a callable, {type(model).__name__} given",
+            hint="compile the function itself, not its result",
+        )
+    if disable is True:
+        return model
+    names = frozenset([disable] if isinstance(disable, str) else disable or ())
+    return Compiled(model, target, names, launcher, cuda_graph, fullgraph)

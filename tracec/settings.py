@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.dtype import DType
 from tracec.record.backend import set_default_device
@@ -37,6 +40,16 @@ def set_num_threads(int: int) -> None:
 def get_num_threads() -> int:
     """The most threads of the CPU that compiled programs run on."""
     return threads.most()
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Within, compiled programs run on so many threads."""
+    before, threads.Asked.count = threads.Asked.count, _count("num_threads", count)
+    try:
+        yield
+    finally:
+        threads.Asked.count = before
 
 
 class _Interop:

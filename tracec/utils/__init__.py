@@ -10,10 +10,11 @@ from tracec.errors import name_missing
 from tracec.utils import data
 
 if TYPE_CHECKING:
-    from tracec.utils import checkpoint
+    from tracec.utils import benchmark, checkpoint, dlpack
+    from tracec.utils import tensorboard as tensorboard
 
 #: Modules that are imported when they are first asked for.
-_LATER = ("_pytree", "checkpoint")
+_LATER = ("_pytree", "benchmark", "checkpoint", "dlpack", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,4 @@ def __getattr__(name: str) -> Any:
     return importlib.import_module(f"tracec.utils.{name}")
 
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack"]
