@@ -170,7 +170,7 @@ def test_modes_and_conversions():
     assert all(p.grad is None for p in net.parameters())
     net.requires_grad_(False)
     assert not any(p.requires_grad for p in net.parameters())
-    with pytest.raises(ArgumentTypeError, match="to: modules have floating parameters, int64"):
+    with pytest.raises(ArgumentTypeError, match="to: modules have floating or complex parameters, int64"):
         net.to(tracec.int64)
     seen = []
     net.apply(lambda m: seen.append(type(m).__name__))

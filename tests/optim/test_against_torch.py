@@ -7,6 +7,7 @@ import pytest
 
 import tracec
 from tracec import optim
+from tracec.errors import ArgumentError
 
 torch = pytest.importorskip("torch")
 
@@ -97,12 +98,47 @@ def test_trajectory(name, options):
         pair.check()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Rprop"])
 def test_trajectory_in_float64_has_its_precision(name):
     pair = Pair(name, {"lr": 0.05}, "float64")
     for _ in range(STEPS):
         pair.step()
     pair.check(rtol=1e-10, atol=1e-12)
+
+
+COMPLEX = [
+    ("SGD", {"lr": 0.05, "momentum": 0.9}), ("Adam", {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}), ("AdamW", {}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.5, "centered": True}), ("Adagrad", {"lr": 0.1}), ("Adadelta", {}),
+    ("Adamax", {}), ("NAdam", {}), ("RAdam", {}), ("Rprop", {"lr": 0.02}), ("ASGD", {"lr": 0.02}),
+    ("LBFGS", {"lr": 0.1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, options", COMPLEX, ids=lambda v: str(v) if isinstance(v, dict) else v)
+def test_complex_parameters_are_pairs_of_real_ones(name, options):
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(3, 4)) + 1j * rng.normal(size=(3, 4))
+    found = []
+    for t in (tracec, torch):
+        p = t.tensor(start, requires_grad=True)
+        optimizer = getattr(t.optim, name)([p], **options)
+
+        def closure(p=p, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = ((p - 1j).abs() ** 2).sum() + (p**3).real.sum() * 0.01
+            loss.backward()
+            return loss
+
+        for _ in range(STEPS):
+            optimizer.step(closure)
+        found.append(p.detach().numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon"])
+def test_complex_parameters_are_refused(name):
+    with pytest.raises(ArgumentError, match=f"{name}: does not support complex parameters"):
+        getattr(optim, name)([tracec.zeros(2, 2, dtype=tracec.cfloat, requires_grad=True)])
 
 
 @pytest.mark.parametrize(

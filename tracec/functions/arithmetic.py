@@ -332,7 +332,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
         DTypeError: both operands of the quotient are integers.
     """
     if isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
-        if not (tensor1.dtype.is_floating_point or tensor2.dtype.is_floating_point):
+        if not (tensor1.dtype.is_differentiable or tensor2.dtype.is_differentiable):
             fail(
                 DTypeError,
                 f"addcdiv: takes no quotient of integers, {tensor1.dtype.name} and {tensor2.dtype.name} given",

@@ -22,9 +22,11 @@ from tracec.functions.common import (
     squares,
 )
 from tracec.functions.comparison import truth
+from tracec.functions.pointwise import logaddexp
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator
+from tracec.ops.view import shifted
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor, get_default_dtype
@@ -305,9 +307,23 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
 
 @tensor_method
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``log(cumsum(exp(input)))`` along an axis, without overflow or underflow."""
-    check_floating("logcumsumexp", input)
+    """``log(cumsum(exp(input)))`` along an axis, without overflow or underflow.
+
+    Of complex numbers it is one of the logarithms, whose imaginary parts differ by multiples of 2π.
+    """
+    check_inexact("logcumsumexp", input)
+    if input.dtype.is_complex:
+        return _complex_logcumsumexp(input, one_axis("logcumsumexp", dim, input.ndim))
     return _along("logcumsumexp", ops.logcumsumexp, input, dim)
+
+
+def _complex_logcumsumexp(x: Tensor, axis: int) -> Tensor:
+    """In a logarithmic number of steps, each of which joins sums of twice as many elements."""
+    reach = 1
+    while x.ndim and reach < x.shape[axis]:
+        x = logaddexp(x, shifted(x, axis, reach, -math.inf))
+        reach *= 2
+    return x
 
 
 @tensor_method

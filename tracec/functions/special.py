@@ -168,6 +168,10 @@ def i1e(input: Tensor) -> Tensor:
 @tensor_method
 def sinc(input: Tensor) -> Tensor:
     """``sin(π input) / (π input)``, and 1 at 0; exactly 0 at other whole numbers."""
+    if input.dtype.is_complex:
+        zero = ops.eq(input, 0)
+        turned = ops.mul(ops.where(zero, 1.0, input), math.pi)
+        return ops.where(zero, 1.0, ops.div(ops.sin(turned), turned))
     return ops.sinc(input)
 
 

@@ -96,14 +96,14 @@ class Module(Tree):
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
-        """Move parameters and buffers to a device, and cast floating ones to a floating dtype, in place."""
+        """Move parameters and buffers to a device, and cast floating and complex ones to such a dtype, in place."""
         dtype, device = _target(args, kwargs)
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not dtype.is_differentiable:
             raise ArgumentTypeError(
-                f"to: modules have floating parameters, {dtype.name} is not a floating dtype",
-                hint="use float16, bfloat16, float32 or float64",
+                f"to: modules have floating or complex parameters, {dtype.name} is neither",
+                hint="use float16, bfloat16, float32, float64, complex64 or complex128",
             )
-        return self._apply(lambda t: t.to(dtype=dtype if t.is_floating_point() else None, device=device))
+        return self._apply(lambda t: t.to(dtype=dtype if t.dtype.is_differentiable else None, device=device))
 
     def type(self: M, dst_type: DType) -> M:
         """Cast floating parameters and buffers."""

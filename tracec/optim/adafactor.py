@@ -34,6 +34,8 @@ class Adafactor(Optimizer):
     Source: Shazeer, Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018, algorithm 4.
     """
 
+    takes_complex = False
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -9,7 +9,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import cat, zeros_like
 from tracec.functions import sum as total
 from tracec.optim.line_search import Point, strong_wolfe
-from tracec.optim.optimizer import Optimizer, check_option
+from tracec.optim.optimizer import Optimizer, as_reals, check_option
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 
@@ -171,13 +171,13 @@ class LBFGS(Optimizer):
         """What the closure gives, and the gradients as one vector."""
         with enable_grad():
             loss = closure()
-        parts = [(zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1) for p in self._params]
-        return loss, cat(parts)
+        parts = [(zeros_like(p) if p.grad is None else p.grad).detach() for p in self._params]
+        return loss, cat([as_reals(g).reshape(-1) for g in parts])
 
     def _place(self, origin: list[Tensor], d: Tensor, t: float) -> None:
         """Put the parameters where a step leads."""
         at = 0
-        for p, start in zip(self._params, origin, strict=True):
+        for p, start in zip(map(as_reals, self._params), map(as_reals, origin), strict=True):
             p.copy_(start + d[at : at + p.numel()].reshape(p.shape) * t)
             at += p.numel()
 

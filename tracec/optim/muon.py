@@ -38,6 +38,8 @@ class Muon(Optimizer):
     Scalable for LLM Training", 2025 (``match_rms_adamw``).
     """
 
+    takes_complex = False
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.functions import tensor, zeros_like
+from tracec.functions import tensor, view_as_real, zeros_like
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 
@@ -36,11 +36,14 @@ class Optimizer:
         param_groups: A dictionary for each group: ``params`` and the options. Options may be changed at any time.
         state: Parameter → what is remembered of it, by name.
         defaults: Options for groups that do not set them.
+        takes_complex: Whether parameters may be complex; their real and imaginary parts are then like two parameters.
 
     Raises:
         ArgumentError: there is no parameter, or one is given twice.
         ArgumentTypeError: something is not a tensor.
     """
+
+    takes_complex = True
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -105,6 +108,10 @@ class Optimizer:
                     f"{name}: optimizer can only optimize tensors, {type(p).__name__} given",
                     hint="give module.parameters()",
                 )
+            if p.is_complex() and not self.takes_complex:
+                raise ArgumentError(
+                    f"{name}: does not support complex parameters", hint="optimise view_as_real of a real one"
+                )
             if not p.is_leaf:
                 raise ArgumentError(
                     f"{name}: can't optimize a non-leaf tensor of shape {tuple(p.shape)}",
@@ -131,7 +138,8 @@ class Optimizer:
 
         Args:
             group: Options.
-            params: Each parameter of the group that has a gradient, its gradient and its state.
+            params: Each parameter of the group that has a gradient, its gradient and its state, whose tensors are
+                to be written into. Of complex parameters, all are given as pairs of real numbers.
         """
         raise NotImplementedError
 
@@ -151,6 +159,7 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 found = [(p, p.grad, self._state_of(p, group)) for p in group["params"] if p.grad is not None]
+                found = [_in_reals(*one) if one[0].is_complex() else one for one in found]
                 if found:
                     self.update(group, found)
         return loss
@@ -249,6 +258,15 @@ class Optimizer:
                 like = _scalar(p) if key == "step" else p
                 own = state[key] = zeros_like(like if like.shape == np.shape(value) else _as_tensor(value))
             own.copy_(_as_tensor(value))
+
+
+def as_reals(x: Tensor) -> Tensor:
+    """Complex numbers as pairs of their parts, a view; real tensors themselves."""
+    return view_as_real(x) if x.is_complex() else x
+
+
+def _in_reals(p: Tensor, g: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    return as_reals(p), as_reals(g), {k: as_reals(v) if isinstance(v, Tensor) else v for k, v in state.items()}
 
 
 def _as_tensor(value: Any) -> Tensor:

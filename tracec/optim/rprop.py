@@ -67,8 +67,10 @@ class Rprop(Optimizer):
         return "step", "prev", "step_size"
 
     def init_state(self, p: Tensor, group: Group) -> State:
-        """Sizes start from the learning rate."""
-        return {**super().init_state(p, group), "step_size": full_like(p, float(group["lr"]))}
+        """Sizes start from the learning rate, of both parts of complex parameters."""
+        lr = float(group["lr"])
+        size = full_like(p, complex(lr, lr) if p.is_complex() else lr)
+        return {**super().init_state(p, group), "step_size": size}
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""
@@ -79,7 +81,8 @@ class Rprop(Optimizer):
         for p, g, state in params:
             g = gradient(p, g, {**group, "weight_decay": 0.0})
             turned = g * state["prev"]
-            factor = where(turned > 0, grow, where(turned < 0, shrink, 1.0)).to(p.dtype)
+            bigger, smaller, same = (full_like(p, factor) for factor in (grow, shrink, 1.0))
+            factor = where(turned > 0, bigger, where(turned < 0, smaller, same))
             size = clamp(state["step_size"] * factor, min=least, max=most)
             g = where(turned < 0, 0.0, g)
             p.copy_(p - sign(g) * size)

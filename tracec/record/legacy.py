@@ -27,6 +27,8 @@ NAMES = {
     "BoolTensor": dt.bool_,
 }
 _BY_DTYPE = {dtype: name for name, dtype in NAMES.items()}
+# PyTorch names these, and has no such types.
+_BY_DTYPE |= {dt.complex64: "ComplexFloatTensor", dt.complex128: "ComplexDoubleTensor"}
 _BY_DTYPE |= {dt.complex64: "ComplexFloatTensor", dt.complex128: "ComplexDoubleTensor"}
 
 

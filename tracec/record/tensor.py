@@ -148,7 +148,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         return self.flip(0) if self._array.ndim else self
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, (Tensor, bool, int, float, np.generic)):
+        if not isinstance(value, (Tensor, bool, int, float, complex, np.generic)):
             raise ArgumentError(
                 f"in: a Tensor holds numbers, {type(value).__name__} asked for", hint="ask for a number or a tensor"
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tracec.errors import ArgumentError
 from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
+from tracec.functions.common import squares
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -17,7 +18,7 @@ def get_total_norm(
     """The norm of tensors, as of one vector of all their elements.
 
     Args:
-        tensors: Floating tensors of one device; one or several.
+        tensors: Floating or complex tensors of one device; one or several.
         norm_type: The p of the p-norm; ``inf`` for the largest absolute value.
         error_if_nonfinite: Whether a norm that is infinite or NaN is an error.
 
@@ -36,7 +37,7 @@ def get_total_norm(
     elif p == -math.inf:
         total = amin(stack([amin(abs(t)) for t in found if t.numel()] or [tensor(0.0)]))
     elif p == 2.0:
-        total = sqrt(sum(stack([sum(t * t) for t in found])))
+        total = sqrt(sum(stack([sum(squares(t)) for t in found])))
     elif p == 1.0:
         total = sum(stack([sum(abs(t)) for t in found]))
     else:
