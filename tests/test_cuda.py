@@ -58,6 +58,11 @@ NEEDS_A_DEVICE = {
     "current_stream": cuda.current_stream,
     "default_stream": cuda.default_stream,
     "Event": cuda.Event,
+    "get_rng_state": cuda.get_rng_state,
+    "set_rng_state": lambda: cuda.set_rng_state(tracec.get_rng_state()),
+    "initial_seed": cuda.initial_seed,
+    "init": cuda.init,
+    "reset_max_memory_allocated": cuda.reset_max_memory_allocated,
 }
 
 
@@ -69,7 +74,8 @@ def test_what_needs_a_device_says_so(name):
 
 def test_every_name_is_tried_here_or_needs_no_device():
     others = {"DeviceProperties", "OutOfMemoryError", "device_count", "is_available", "is_initialized"}
-    others |= {"manual_seed", "manual_seed_all", "stream"}
+    others |= {"manual_seed", "manual_seed_all", "stream", "seed", "seed_all", "is_bf16_supported"}
+    others |= {"get_rng_state_all", "set_rng_state_all"}
     assert {*NEEDS_A_DEVICE, *others} == set(cuda.__all__)
 
 

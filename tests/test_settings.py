@@ -134,3 +134,24 @@ def test_functions_that_are_methods_first():
     assert "sqrt_" in dir(tracec) and tracec.sqrt_.__name__ == "sqrt_"
     with pytest.raises(TypeError, match="sqrt_: input must be a tensor, list given"):
         tracec.sqrt_([1.0])
+
+
+def test_what_a_function_asks_of_the_compiler():
+    seen = []
+
+    def f(x):
+        seen.append(tracec.compiler.is_compiling())
+        return x + 1
+
+    tracec.compile(f)(tracec.ones(2))
+    f(tracec.ones(2))
+    assert seen == [True, False] and not tracec.compiler.is_exporting()
+    tracec.compiler.cudagraph_mark_step_begin()
+
+
+@pytest.mark.skipif(tracec.cuda.is_available(), reason="tells what is said where there is no GPU")
+def test_random_state_of_devices_where_there_are_none():
+    assert tracec.cuda.get_rng_state_all() == [] and not tracec.cuda.is_bf16_supported()
+    tracec.cuda.set_rng_state_all([])
+    tracec.cuda.seed()
+    tracec.cuda.seed_all()

@@ -141,6 +141,7 @@ _LATER = {
     "autocast": ("tracec.amp", "autocast"),
     "backends": ("tracec.backends", ""),
     "compile": ("tracec.compile", "compile"),
+    "compiler": ("tracec.compiler", ""),
     "cuda": ("tracec.cuda", ""),
     "distributions": ("tracec.distributions", ""),
     "fft": ("tracec.fft", ""),

@@ -6,6 +6,7 @@ Without CuPy or a GPU, ``is_available()`` is False and ``device_count()`` is 0; 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
@@ -13,7 +14,8 @@ from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
 from tracec.record.legacy import tensor_types
-from tracec.record.random import default_generator
+from tracec.record.random import Generator, default_generator
+from tracec.record.tensor import Tensor
 from tracec.runtime.arena import release_arenas
 from tracec.runtime.peaks import Peaks
 from tracec.runtime.properties import DeviceProperties, properties_of
@@ -130,6 +132,20 @@ def get_device_capability(device: Place = None) -> tuple[int, int]:
     return found.major, found.minor
 
 
+def init() -> None:
+    """Reach the current device, as its first use does.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    _cupy()
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether kernels of bfloat16 run on the current device; before sm_80 they compute in float32 in between."""
+    return is_available() and (including_emulation or get_device_capability() >= (8, 0))
+
+
 # Memory -----------------------------------------------------------------------------------------------
 
 _peaks: list[Peaks] = []
@@ -176,6 +192,9 @@ def max_memory_allocated(device: Place = None) -> int:
 def reset_peak_memory_stats(device: Place = None) -> None:
     """Start to count `max_memory_allocated` from what is in use now."""
     _started(device).reset(_index(device))
+
+
+reset_max_memory_allocated = reset_peak_memory_stats
 
 
 def memory_stats(device: Place = None) -> dict[str, int]:
@@ -367,10 +386,60 @@ def manual_seed_all(seed: int) -> None:
         default_generator(f"cuda:{index}").manual_seed(seed)
 
 
+def _generator(device: Place) -> Generator:
+    """The generator of a device.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    _cupy(device)
+    return default_generator(f"cuda:{_index(device)}")
+
+
+def get_rng_state(device: Place = "cuda") -> Tensor:
+    """A copy of the state of a device's generator."""
+    return _generator(device).get_state()
+
+
+def set_rng_state(new_state: Tensor, device: Place = "cuda") -> None:
+    """Let a device's generator go on from a state that `get_rng_state` gave."""
+    _generator(device).set_state(new_state)
+
+
+def get_rng_state_all() -> list[Tensor]:
+    """The states of all devices' generators."""
+    return [get_rng_state(index) for index in range(device_count())]
+
+
+def set_rng_state_all(new_states: Iterable[Tensor]) -> None:
+    """Let all devices' generators go on from states that `get_rng_state_all` gave."""
+    for index, state in enumerate(new_states):
+        set_rng_state(state, index)
+
+
+def initial_seed() -> int:
+    """The seed of the current device's generator."""
+    return _generator(None).initial_seed()
+
+
+def seed() -> None:
+    """Start the current device's generator again from a seed that the system draws; without one, nothing happens."""
+    if is_available():
+        _generator(None).seed()
+
+
+def seed_all() -> None:
+    """Start all devices' generators again from one seed that the system draws."""
+    if is_available():
+        manual_seed_all(_generator(None).seed())
+
+
 __all__ = [
     "DeviceProperties", "Event", "OutOfMemoryError", "Stream", "current_device", "current_stream", "default_stream",
     "device", "device_count", "empty_cache", "get_device_capability", "get_device_name", "get_device_properties",
-    "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "mem_get_info",
+    "get_rng_state", "get_rng_state_all", "init", "initial_seed", "is_available", "is_bf16_supported", "is_initialized",
+    "manual_seed", "manual_seed_all", "max_memory_allocated", "mem_get_info",
     "memory_allocated", "memory_reserved", "memory_stats", "reset_peak_memory_stats", "set_device",
-    "set_per_process_memory_fraction", "stream", "synchronize",
+    "reset_max_memory_allocated", "seed", "seed_all", "set_per_process_memory_fraction", "set_rng_state",
+    "set_rng_state_all", "stream", "synchronize",
 ]  # fmt: skip

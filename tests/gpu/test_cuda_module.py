@@ -93,3 +93,16 @@ def test_seeds():
     first = tracec.rand(5, device="cuda").tolist()
     cuda.manual_seed_all(4)
     assert tracec.rand(5, device="cuda").tolist() == first
+
+
+def test_the_state_of_random_numbers_is_kept_and_set():
+    state = tracec.cuda.get_rng_state()
+    first = tracec.rand(3, device="cuda")
+    tracec.cuda.set_rng_state(state)
+    assert tracec.rand(3, device="cuda").equal(first)
+    states = tracec.cuda.get_rng_state_all()
+    second = tracec.rand(3, device="cuda")
+    tracec.cuda.set_rng_state_all(states)
+    assert tracec.rand(3, device="cuda").equal(second) and len(states) == tracec.cuda.device_count()
+    tracec.cuda.manual_seed(5)
+    assert tracec.cuda.initial_seed() == 5 and tracec.cuda.is_bf16_supported()

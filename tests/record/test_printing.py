@@ -57,6 +57,12 @@ ARRAYS = {
     "summary of doubles": np.arange(5000.0),
     "summary of bytes": np.zeros((99, 99), np.uint8),
     "last line just full": np.arange(1, 10, dtype=np.float64).repeat(2),
+    "complex": np.array([1 + 2j, 3.5 - 1j], np.complex64),
+    "complex scalar": np.complex64(1 - 2j),
+    "complex with nan": np.array([1e10 + 1j, 0, complex(NAN, INF)], np.complex64),
+    "complex zeros": np.zeros((2, 2), np.complex128),
+    "complex matrix": (RNG.normal(size=(3, 4)) + 1j * RNG.normal(size=(3, 4))).astype(np.complex64),
+    "summary of complex": (RNG.normal(size=(60, 20)) + 1e6j).astype(np.complex128),
 }
 
 OPTIONS = [
