@@ -78,6 +78,10 @@ class UnsupportedError(TracecError, NotImplementedError, ValueError):
     """A mode is not known, or one that the operator does not have for such operands."""
 
 
+class NameTakenError(ArgumentError, KeyError):
+    """A name cannot be given: something has it already, or it is none."""
+
+
 class ArgumentTypeError(TracecError, TypeError):
     """An argument has a Python type that the operator does not take."""
 

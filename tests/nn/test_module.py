@@ -132,8 +132,8 @@ def test_state_that_does_not_fit():
     text = str(caught.value)
     assert text.startswith(
         "load_state_dict: Error(s) in loading state_dict for Net:\n"
-        '\tUnexpected key(s) in state_dict: "extra".\n'
         '\tMissing key(s) in state_dict: "table".\n'
+        '\tUnexpected key(s) in state_dict: "extra".\n'
         "\tsize mismatch for first.bias: copying a param with shape (9,) from checkpoint, "
         "the shape in current model is (4,).\n"
     )

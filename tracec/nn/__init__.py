@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
-from tracec.nn import attention, functional, init, utils
+from tracec.nn import attention, functional, init, parallel, utils
 from tracec.nn.activation import (
     CELU,
     ELU,
@@ -46,7 +46,7 @@ from tracec.nn.batchnorm import (
     SyncBatchNorm,
 )
 from tracec.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
-from tracec.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from tracec.nn.containers import ModuleDict, ModuleList, Sequential
 from tracec.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from tracec.nn.distance import CosineSimilarity, PairwiseDistance
 from tracec.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
@@ -112,7 +112,9 @@ from tracec.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from tracec.nn.parallel import DataParallel
 from tracec.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+from tracec.nn.parameters import ParameterDict, ParameterList
 from tracec.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -161,7 +163,7 @@ __all__ = [
     # parameter
     "Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer",
     # containers
-    "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict",
+    "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "DataParallel", "parallel",
     # linear
     "Identity", "Linear", "Bilinear", "Flatten", "Unflatten", "Embedding", "EmbeddingBag",
     # convolution

@@ -68,6 +68,17 @@ class _Norm(Module):
     def _channel_axis(self, input: Tensor) -> int:
         return 1
 
+    _version = 2
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        # States of before version 2 have no count of batches; the one that is here stays.
+        key = f"{prefix}num_batches_tracked"
+        if (local_metadata.get("version") or 1) < 2 and self.num_batches_tracked is not None:
+            state_dict.setdefault(key, self.num_batches_tracked)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
     def reset_running_stats(self) -> None:
         """Set the kept statistics to what they were at first."""
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:

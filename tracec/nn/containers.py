@@ -5,74 +5,86 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from tracec.errors import ArgumentTypeError, AxisError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError
 from tracec.nn.module import Module
-from tracec.nn.parameter import Parameter
+
+S = TypeVar("S", bound="_Numbered")
 
 
-def _position(name: str, index: Any, size: int) -> int:
+def position(name: str, index: Any, size: int, what: str = "modules") -> int:
+    """A position counted from the front."""
     i = operator.index(index)
     if not -size <= i < size:
-        raise AxisError(f"{name}: index {i} is out of range for {size} modules", hint=f"use -{size} to {size - 1}")
+        raise AxisError(f"{name}: index {i} is out of range for {size} {what}", hint=f"use -{size} to {size - 1}")
     return i % size
 
 
 class _Numbered(Module):
-    """Modules named by their positions."""
+    """Modules in order, named by their positions where nothing else is said."""
 
-    def _put(self, modules: Iterable[Module]) -> None:
-        self._modules.clear()
-        for i, module in enumerate(modules):
-            self.add_module(str(i), module)
-
-    def _all(self) -> list[Any]:
+    def _every(self) -> list[Any]:
         return list(self._modules.values())
+
+    def _renumber(self, modules: Iterable[Any]) -> None:
+        every = list(modules)
+        self._modules.clear()
+        for i, module in enumerate(every):
+            self.add_module(str(i), module)
 
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._all())
+        return iter(self._every())
 
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return self._of(self._all()[index])
-        return self._all()[_position(type(self).__name__, index, len(self))]
+            return self._sliced(list(self._modules.items())[index])
+        return self._every()[position(type(self).__name__, index, len(self))]
 
-    def _of(self, modules: list[Module]) -> Any:
+    def _sliced(self, items: list[tuple[str, Any]]) -> Any:
         raise NotImplementedError
 
     def __setitem__(self, index: int, module: Module) -> None:
-        name = list(self._modules)[_position(type(self).__name__, index, len(self))]
-        self._modules.pop(name) if module is None else setattr(self, name, module)
+        setattr(self, list(self._modules)[position(type(self).__name__, index, len(self))], module)
 
-    def __delitem__(self, index: int | slice) -> None:
-        names = list(self._modules)
-        gone = names[index] if isinstance(index, slice) else [names[_position(type(self).__name__, index, len(names))]]
-        self._rename([m for n, m in self._modules.items() if n not in gone])
+    def __delitem__(self, index: Any) -> None:
+        every = self._every()
+        if isinstance(index, slice):
+            del every[index]
+        else:
+            del every[position(type(self).__name__, index, len(every))]
+        self._renumber(every)
 
-    def _rename(self, modules: list[Any]) -> None:
-        self._put(modules)
-
-    def append(self, module: Module) -> Any:
+    def append(self: S, module: Module) -> S:
         """Add a module at the end."""
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Any:
+    def extend(self: S, modules: Iterable[Module]) -> S:
         """Add modules at the end."""
-        for module in modules:
+        if not isinstance(modules, Iterable):
+            raise ArgumentTypeError(
+                f"{type(self).__name__}.extend: {type(modules).__name__} is no sequence of modules", hint="give a list"
+            )
+        for module in list(modules):
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
+    def insert(self: S, index: int, module: Module) -> S:
         """Put a module before the one at a position."""
-        every = self._all()
+        every = self._every()
         every.insert(index, module)
-        self._put(every)
+        self._renumber(every)
         return self
+
+    def pop(self, key: int = -1) -> Any:
+        """Take the module at a position out."""
+        found = self[key]
+        del self[key]
+        return found
 
 
 class Sequential(_Numbered):
@@ -88,26 +100,54 @@ class Sequential(_Numbered):
             for name, module in args[0].items():
                 self.add_module(name, module)
         else:
-            self._put(args)
+            self._renumber(args)
 
-    def _of(self, modules: list[Module]) -> Sequential:
-        return type(self)(dict(zip([n for n, m in self._modules.items() if m in modules], modules, strict=True)))
+    def _sliced(self, items: list[tuple[str, Any]]) -> Sequential:
+        return type(self)(dict(items))
 
-    def _rename(self, modules: list[Any]) -> None:
-        # Names that the user gave stay; numbers close up.
-        if all(n.isdigit() for n in self._modules):
-            self._put(modules)
-        else:
-            kept = {n: m for n, m in self._modules.items() if m in modules}
-            self._modules.clear()
-            self._modules.update(kept)
+    def insert(self, index: int, module: Module) -> Sequential:
+        """Put a module before the one at a position."""
+        if not -len(self) <= index <= len(self):
+            raise AxisError(
+                f"Sequential.insert: index {index} is out of range for {len(self)} modules",
+                hint=f"use {-len(self)} to {len(self)}",
+            )
+        return super().insert(index, module)
+
+    def __add__(self, other: Sequential) -> Sequential:
+        _check_sequential("+", other)
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other: Sequential) -> Sequential:
+        _check_sequential("+=", other)
+        return self.extend(other)
+
+    def __mul__(self, other: int) -> Sequential:
+        return Sequential(*(list(self) * _times(other)))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, other: int) -> Sequential:
+        return self.extend(list(self) * (_times(other) - 1))
 
     def forward(self, input: Any) -> Any:
         """The last module's result."""
         for module in self._modules.values():
-            assert module is not None
-            input = module(input)
+            input = module(input)  # type: ignore[misc]
         return input
+
+
+def _check_sequential(sign: str, other: Any) -> None:
+    if not isinstance(other, Sequential):
+        raise ArgumentError(f"Sequential {sign}: {type(other).__name__} is no Sequential", hint="wrap it in one")
+
+
+def _times(n: Any) -> int:
+    if not isinstance(n, int):
+        raise ArgumentTypeError(f"Sequential *: {type(n).__name__} is no integer", hint="give how many times")
+    if n < 1:
+        raise ArgumentError(f"Sequential *: {n} times", hint="give 1 or more")
+    return n
 
 
 class ModuleList(_Numbered):
@@ -119,12 +159,12 @@ class ModuleList(_Numbered):
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self._put(modules or ())
+        self.extend(modules or ())
 
-    def _of(self, modules: list[Module]) -> ModuleList:
-        return type(self)(modules)
+    def _sliced(self, items: list[tuple[str, Any]]) -> ModuleList:
+        return type(self)([module for _, module in items])
 
-    def __iadd__(self, modules: Iterable[Module]) -> Any:
+    def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
         return self.extend(modules)
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
@@ -193,80 +233,9 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those of the same names."""
-        for key, module in modules.items() if isinstance(modules, Mapping) else modules:
+        if not isinstance(modules, (Mapping, ModuleDict, Iterable)):
+            raise ArgumentTypeError(
+                f"ModuleDict.update: {type(modules).__name__} has no names with modules", hint="give a dictionary"
+            )
+        for key, module in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
             self[key] = module
-
-
-class ParameterList(Module):
-    """A list of parameters that belong to the module that holds it.
-
-    Args:
-        values: Parameters, or tensors that are made parameters.
-    """
-
-    def __init__(self, values: Iterable[Any] | None = None) -> None:
-        super().__init__()
-        self.extend(values or ())
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
-
-    def __getitem__(self, index: int) -> Any:
-        return list(self._parameters.values())[_position("ParameterList", index, len(self))]
-
-    def append(self, value: Any) -> ParameterList:
-        """Add a parameter at the end."""
-        self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
-        return self
-
-    def extend(self, values: Iterable[Any]) -> ParameterList:
-        """Add parameters at the end."""
-        for value in values:
-            self.append(value)
-        return self
-
-
-class ParameterDict(Module):
-    """A dictionary of parameters that belong to the module that holds it.
-
-    Args:
-        values: Parameters by name, or tensors that are made parameters.
-    """
-
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
-        for key, value in (values or {}).items():
-            self[key] = value
-
-    def __getitem__(self, key: str) -> Any:
-        return self._parameters[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise ArgumentTypeError(f"ParameterDict: a name is text, {type(key).__name__} given", hint="use str(key)")
-        self._parameters.pop(key, None)
-        self.register_parameter(key, value if isinstance(value, Parameter) else Parameter(value))
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._parameters
-
-    def keys(self) -> Any:
-        """The names."""
-        return self._parameters.keys()
-
-    def values(self) -> Any:
-        """The parameters."""
-        return self._parameters.values()
-
-    def items(self) -> Any:
-        """The parameters with their names."""
-        return self._parameters.items()

@@ -1,24 +1,40 @@
-"""Functions that run around a module's forward."""
+"""Functions that run around what a module does: its forward and backward parts, and saving and loading its state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
+
+from tracec.nn.tree import Tree
 
 _numbers = count()
 
 
+class Hook(NamedTuple):
+    """A function that is called with a module, and how.
+
+    Attributes:
+        function: The function.
+        with_kwargs: Whether it takes the keyword arguments of the call too.
+        always: Whether it is called even if the call ends in an exception.
+    """
+
+    function: Callable[..., Any]
+    with_kwargs: bool = False
+    always: bool = False
+
+
 class RemovableHandle:
-    """What registering a hook gives back.
+    """What registering a hook gives back; within it as a context the hook is called.
 
     Args:
-        hooks: Where the hook is kept, by number.
-        hook: The hook, and whether it takes keyword arguments.
+        hooks: Where hooks are kept, by number.
+        hook: The hook.
         prepend: Whether it runs before those that are there.
     """
 
-    def __init__(self, hooks: dict[int, Any], hook: tuple[Callable[..., Any], bool], prepend: bool = False) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any, prepend: bool = False) -> None:
         self.id = next(_numbers)
         self._hooks = hooks
         before = dict(hooks) if prepend else {}
@@ -38,20 +54,131 @@ class RemovableHandle:
         self.remove()
 
 
-def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Forward, with what hooks make of arguments and results."""
-    for hook, with_kwargs in list(module._forward_pre_hooks.values()):
-        if with_kwargs:
-            changed = hook(module, args, kwargs)
-            if changed is not None:
-                args, kwargs = changed
-        else:
-            changed = hook(module, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-    result = module.forward(*args, **kwargs)
-    for hook, with_kwargs in list(module._forward_hooks.values()):
-        changed = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
-        if changed is not None:
-            result = changed
-    return result
+#: Hooks of all modules, by when they run.
+EVERYWHERE: dict[str, dict[int, Hook]] = {"forward_pre": {}, "forward": {}, "backward_pre": {}, "backward": {}}
+
+_TABLES = (
+    *("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"),
+    *("_state_dict_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
+
+
+class Hooked(Tree):
+    """A module's hooks, and how they are registered."""
+
+    _forward_pre_hooks: dict[int, Hook]
+    _forward_hooks: dict[int, Hook]
+    _backward_pre_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
+    _state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _state_dict_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_post_hooks: dict[int, Callable[..., Any]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for table in _TABLES:
+            self.__dict__[table] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for table in _TABLES:
+            state.setdefault(table, {})
+        self.__dict__.update(state)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before forward; what it returns, if not None, are the arguments.
+
+        Args:
+            hook: The function.
+            prepend: Whether it runs before the other hooks of the module.
+            with_kwargs: Call ``hook(module, args, kwargs)``; it returns both of them, or None.
+        """
+        return RemovableHandle(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, result)`` after forward; what it returns, if not None, is the result.
+
+        Args:
+            hook: The function.
+            prepend: Whether it runs before the other hooks of the module.
+            with_kwargs: Call ``hook(module, args, kwargs, result)``.
+            always_call: Call it, with the result None, even if forward ends in an exception.
+        """
+        return RemovableHandle(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before gradients go back through the module.
+
+        What it returns, if not None, takes the place of the gradients of the module's results, a tuple.
+        """
+        return RemovableHandle(self._backward_pre_hooks, Hook(hook), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when gradients have gone back through the module.
+
+        What it returns, if not None, takes the place of the gradients of the module's positional arguments, a tuple
+        with None for those that have none. Arguments and results within other objects than tuples are not seen.
+        """
+        return RemovableHandle(self._backward_hooks, Hook(hook), prepend)
+
+    #: PyTorch's older name; there it saw the gradients of one operation of the module alone.
+    register_backward_hook = register_full_backward_hook
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, prefix, keep_vars)`` before `state_dict` enters the module's tensors."""
+        return RemovableHandle(self._state_dict_pre_hooks, hook)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, state_dict, prefix, local_metadata)`` when `state_dict` has entered its tensors."""
+        return RemovableHandle(self._state_dict_hooks, hook)
+
+    _register_state_dict_hook = register_state_dict_post_hook
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call a hook before the module's own tensors are looked up in a state that is loaded.
+
+        It is called with ``(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+        error_msgs)``, and may change the state, which is a copy.
+        """
+        return RemovableHandle(self._load_state_dict_pre_hooks, lambda *args: hook(self, *args))
+
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], with_module: bool = False
+    ) -> RemovableHandle:
+        function = (lambda *args: hook(self, *args)) if with_module else hook
+        return RemovableHandle(self._load_state_dict_pre_hooks, function)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, incompatible_keys)`` when the module is loaded; it may change the lists of keys."""
+        return RemovableHandle(self._load_state_dict_post_hooks, hook)
+
+
+def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """`Module.register_forward_pre_hook` for all modules."""
+    return RemovableHandle(EVERYWHERE["forward_pre"], Hook(hook))
+
+
+def register_module_forward_hook(
+    hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """`Module.register_forward_hook` for all modules."""
+    return RemovableHandle(EVERYWHERE["forward"], Hook(hook, with_kwargs, always_call))
+
+
+def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """`Module.register_full_backward_pre_hook` for all modules."""
+    return RemovableHandle(EVERYWHERE["backward_pre"], Hook(hook))
+
+
+def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """`Module.register_full_backward_hook` for all modules."""
+    return RemovableHandle(EVERYWHERE["backward"], Hook(hook))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tracec.errors import ArgumentTypeError
+from tracec.functions import empty_like
 from tracec.ir.dtype import DType
-from tracec.nn.hooks import RemovableHandle, call_with_hooks
+from tracec.nn.calls import call_with_hooks
+from tracec.nn.hooks import EVERYWHERE
 from tracec.nn.parameter import is_lazy
-from tracec.nn.state import IncompatibleKeys, load_state, new_state, state_of
-from tracec.nn.tree import Tree
+from tracec.nn.state import Stateful
 from tracec.record.backend import Device
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -18,7 +19,7 @@ from tracec.record.tensor import Tensor
 M = TypeVar("M", bound="Module")
 
 
-class Module(Tree):
+class Module(Stateful):
     """Base of all neural-network modules.
 
     A subclass calls ``super().__init__()``, sets parameters and other modules as attributes, and defines
@@ -29,20 +30,23 @@ class Module(Tree):
     """
 
     training: bool
-    _forward_hooks: dict[int, Any]
-    _forward_pre_hooks: dict[int, Any]
 
     def __init__(self) -> None:
         super().__init__()
         self.training = True
-        self._forward_hooks, self._forward_pre_hooks = {}, {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes; every subclass defines it."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks:
+        if (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+            or any(EVERYWHERE.values())
+        ):
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -70,7 +74,7 @@ class Module(Tree):
             if set_to_none:
                 p.grad = None
             elif p.grad is not None:
-                p.grad = p.grad.detach() * 0
+                p.grad.detach_().zero_()
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
         """Call a function with every module below and then with this one."""
@@ -105,9 +109,9 @@ class Module(Tree):
             )
         return self._apply(lambda t: t.to(dtype=dtype if t.dtype.is_differentiable else None, device=device))
 
-    def type(self: M, dst_type: DType) -> M:
-        """Cast floating parameters and buffers."""
-        return self.to(dst_type)
+    def type(self: M, dst_type: Any) -> M:
+        """Cast all parameters and buffers, integer ones too; types are those that `Tensor.type` takes."""
+        return self._apply(lambda t: t.type(dst_type))
 
     def float(self: M) -> M:
         """Cast floating parameters and buffers to float32."""
@@ -128,6 +132,23 @@ class Module(Tree):
     def _cast(self: M, name: str) -> M:
         return self._apply(lambda t: getattr(t, name)() if t.is_floating_point() else t)
 
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """Move parameters and buffers to a device without their values.
+
+        Args:
+            device: Where to.
+            recurse: Whether those of modules below are moved too.
+        """
+        with no_grad():
+            for module in self.modules() if recurse else [self]:
+                for p in module._parameters.values():
+                    if p is not None:
+                        p.data = empty_like(p.detach(), device=device)
+                for name, buffer in module._buffers.items():
+                    if buffer is not None:
+                        module._buffers[name] = empty_like(buffer, device=device)
+        return self
+
     def cpu(self: M) -> M:
         """Move parameters and buffers to the CPU."""
         return self.to("cpu")
@@ -135,61 +156,6 @@ class Module(Tree):
     def cuda(self: M, device: int | str | None = None) -> M:
         """Move parameters and buffers to a CUDA device."""
         return self.to(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
-
-    # State --------------------------------------------------------------------------------------------
-
-    def state_dict(
-        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """All parameters and persistent buffers by path; they share the module's memory.
-
-        Args:
-            destination: The dictionary to enter them into.
-            prefix: Put in front of all names.
-            keep_vars: Give the parameters themselves, not detached.
-        """
-        found = new_state() if destination is None else destination
-        state_of(self, found, prefix, keep_vars)
-        return found
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Write a state that `state_dict` gave into parameters and buffers.
-
-        Args:
-            state_dict: Tensors by path.
-            strict: Whether the names must be the same.
-            assign: Take the tensors themselves instead of their values.
-
-        Returns:
-            Names that only one side has.
-
-        Raises:
-            StateError: names differ, if strict, or shapes; nothing is written then.
-        """
-        return load_state(self, state_dict, strict, assign)
-
-    def get_extra_state(self) -> Any:
-        """Further state to keep in `state_dict`; None for none."""
-        return None
-
-    def set_extra_state(self, state: Any) -> None:
-        """Take back what `get_extra_state` gave."""
-
-    # Hooks --------------------------------------------------------------------------------------------
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args, result)`` after forward; what it returns, if not None, is the result."""
-        return RemovableHandle(self._forward_hooks, (hook, with_kwargs), prepend)
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args)`` before forward; what it returns, if not None, are the arguments."""
-        return RemovableHandle(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
     # Text ---------------------------------------------------------------------------------------------
 
@@ -202,10 +168,10 @@ class Module(Tree):
 
     def __repr__(self) -> str:
         lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()]
-        extra = self.extra_repr()
-        if not lines:
-            return f"{self._get_name()}({extra})"
-        body = ([extra] if extra else []) + lines
+        extra = self.extra_repr().split("\n")
+        if not lines and len(extra) == 1:
+            return f"{self._get_name()}({extra[0]})"
+        body = ([] if extra == [""] else extra) + lines
         return f"{self._get_name()}(\n  " + "\n  ".join(body) + "\n)"
 
 
@@ -222,6 +188,8 @@ def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[DType | None
             dtype = a
         elif isinstance(a, str):
             device = a
+        elif isinstance(a, int) and not isinstance(a, bool):
+            device = f"cuda:{a}"
         elif a is not None and not isinstance(a, bool):
             raise ArgumentTypeError(
                 f"to: {type(a).__name__} is neither a dtype nor a device", hint="e.g. tracec.float32, 'cuda'"

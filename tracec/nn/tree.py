@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tracec.errors import ArgumentError, ArgumentTypeError, NameMissingError, name_missing
+from tracec.errors import ArgumentError, ArgumentTypeError, NameMissingError, NameTakenError, name_missing
 from tracec.nn.parameter import Buffer, Parameter
 from tracec.record.tensor import Tensor
 
@@ -124,12 +124,14 @@ class Tree:
     register_module = add_module
 
     def _check_name(self, name: str, table: Mapping[str, Any]) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise ArgumentError(
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"a name is text, {type(name).__name__} given", hint="use str(name)")
+        if not name or "." in name:
+            raise NameTakenError(
                 f"{name!r} cannot name a part of {type(self).__name__}", hint="a name is not empty and has no dots"
             )
         if hasattr(self, name) and name not in table:
-            raise ArgumentError(f"attribute '{name}' already exists in {type(self).__name__}", hint="use another name")
+            raise NameTakenError(f"attribute '{name}' already exists in {type(self).__name__}", hint="use another name")
 
     # Walks --------------------------------------------------------------------------------------------
 
@@ -209,6 +211,28 @@ class Tree:
                 raise NameMissingError(f"{type(found).__name__} has no module `{name}`, asked for by {target!r}")
             found = child
         return found  # type: ignore[no-any-return]
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module at a path, in the place of the one that is there.
+
+        Args:
+            target: Its path.
+            module: The module.
+            strict: Whether there must be one already.
+
+        Raises:
+            ArgumentError: the path is empty.
+            NameMissingError: the module that is to hold it is not there, or none is in its place.
+        """
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ArgumentError("set_submodule: the path is empty", hint="name a module below this one")
+        if not isinstance(module, Tree):
+            _refuse(name, module, "child module", "Module")
+        holder = self.get_submodule(path)
+        if strict and holder._modules.get(name) is None:
+            raise NameMissingError(f"{type(holder).__name__} has no module `{name}`, asked for by {target!r}")
+        setattr(holder, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path."""
