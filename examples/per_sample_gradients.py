@@ -53,10 +53,13 @@ class Net(nn.Module):
 def gradients_in_a_loop(net: Net, images: torch.Tensor, classes: torch.Tensor) -> Params:
     """One backward pass for each sample."""
     found = []
-    for image, label in zip(images, classes):
+    for image, label in zip(images, classes, strict=True):
         loss = nn.functional.cross_entropy(net(image[None]), label[None])
         found.append(torch.autograd.grad(loss, list(net.parameters())))
-    return {name: torch.stack(each) for (name, _), each in zip(net.named_parameters(), zip(*found))}
+    return {
+        name: torch.stack(each)
+        for (name, _), each in zip(net.named_parameters(), zip(*found, strict=True), strict=True)
+    }
 
 
 def gradients_at_once(net: Net) -> Callable[[Params, torch.Tensor, torch.Tensor], Params]:

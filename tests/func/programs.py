@@ -79,6 +79,12 @@ FORWARD: dict[str, Callable[..., Any]] = {
     "aux of jvp": lambda T, F, x, w, v: F.jvp(lambda a: (a * a, a.sum()), (v,), (v,), has_aux=True),
     "detach": lambda T, F, x, w, v: F.jvp(lambda a: a.detach() * a, (v,), (v,)),
     "branches on values": lambda T, F, x, w, v: F.jvp(lambda a: a.sum() if a.sum() > 0 else a.prod(), (v,), (v,)),
+    "detach within vmap": lambda T, F, x, w, v: F.jvp(
+        lambda a: F.vmap(lambda b: (b.detach() * b.sin() + b.detach()).sum() * b)(a), (x,), (x * x,)
+    ),
+    "writes within vmap": lambda T, F, x, w, v: F.jvp(
+        lambda a: F.vmap(lambda b: with_item(into_view(b.clone()), b[0]) * b.detach())(a), (x,), (x * x,)
+    ),
     "written through a view": lambda T, F, x, w, v: F.jvp(lambda a: into_view(a.clone()).sin(), (v,), (v * v,)),
     "overwritten": lambda T, F, x, w, v: F.jvp(lambda a: with_item(a.clone(), w[0, 0]), (v,), (v,)),
     "writes into what stood still": lambda T, F, x, w, v: F.jvp(

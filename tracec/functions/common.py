@@ -14,6 +14,7 @@ from tracec.ir import types
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.record.backend import to_device
+from tracec.record.cell import is_dual
 from tracec.record.create import of_numbers
 from tracec.record.tensor import Tensor
 
@@ -154,6 +155,11 @@ def check_real(name: str, value: Any, what: str) -> None:
     check_number(name, value, what)
     if isinstance(value, (complex, np.complexfloating)):
         fail(ArgumentTypeError, f"{name}: {what} must be a real number, {value} given", "give its real part")
+
+
+def is_differentiated(x: Tensor) -> bool:
+    """Whether derivatives of what is computed from a tensor are wanted: gradients, or tangents."""
+    return x.requires_grad or is_dual(x)
 
 
 def cast(x: Tensor, dtype: DType | None) -> Tensor:

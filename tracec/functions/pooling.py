@@ -12,7 +12,17 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.arithmetic import div
-from tracec.functions.common import check_floating, check_ndim, check_tensor, fail, iota, per_axis, reshaped, table
+from tracec.functions.common import (
+    check_floating,
+    check_ndim,
+    check_tensor,
+    fail,
+    iota,
+    is_differentiated,
+    per_axis,
+    reshaped,
+    table,
+)
 from tracec.functions.reduction import pick_along
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
@@ -118,7 +128,7 @@ def _max_pool(
     pool = Pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode)
     lowest = -math.inf if x.dtype.is_floating_point else int(np.iinfo(x.dtype.numpy).min)
     windows = pool.windows(x, lowest)
-    if not x.requires_grad and not return_indices:
+    if not is_differentiated(x) and not return_indices:
         return ops.max(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)
     lead = tuple(windows.shape[:-n])
     flat = reshaped(windows, (*lead, math.prod(pool.kernel)))

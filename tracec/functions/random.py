@@ -241,7 +241,7 @@ def normal(
     _check_inexact("normal", like.dtype)
     with no_grad():
         drawn = normal_numbers(tuple(like.shape), generator, like.dtype, like.device)
-        value = ops.add(ops.mul(drawn, std), mean)
+        value = ops.add(ops.mul(drawn, std), mean).detach()
     return create("normal", options, lambda dtype, device: value, value.dtype, value.device, takes=DrawOptions)
 
 

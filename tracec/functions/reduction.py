@@ -16,6 +16,7 @@ from tracec.functions.common import (
     check_tensor,
     fail,
     iota,
+    is_differentiated,
     many_axes,
     one_axis,
     reshaped,
@@ -136,7 +137,7 @@ def std_mean(
 
 def _deviation(variance: Tensor) -> Tensor:
     """The square root, with gradient 0 where all elements are equal."""
-    if not variance.requires_grad:
+    if not is_differentiated(variance):
         return ops.sqrt(variance)
     equal = ops.eq(variance, 0)
     return ops.where(equal, 0.0, ops.sqrt(ops.where(equal, 1.0, variance)))
@@ -210,7 +211,7 @@ def _extreme(name: str, x: Tensor, dim: Operand | None, keepdim: bool) -> Tensor
         return ValuesIndices(op(x, axes=()), cast(ops.mul(x.detach(), 0), dt.int64))
     _check_not_empty(name, x, axis)
     at = where(x, axis=axis, keepdims=True)
-    if x.requires_grad:
+    if is_differentiated(x):
         # The gradient goes to the first of equal elements.
         values = ops.sum(pick_along(x, at, axis), axes=(axis,), keepdims=keepdim)
     else:

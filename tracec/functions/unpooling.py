@@ -8,7 +8,17 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from tracec.functions.common import check_ndim, check_tensor, fail, filled, integers, iota, per_axis, reshaped
+from tracec.functions.common import (
+    check_ndim,
+    check_tensor,
+    fail,
+    filled,
+    integers,
+    iota,
+    is_differentiated,
+    per_axis,
+    reshaped,
+)
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.check import check_values
@@ -107,7 +117,7 @@ def _put(x: Tensor, row: Tensor, at: Tensor, board: Tensor) -> Tensor:
     if not x.numel():
         return board
     written = ops.index_put(board, x.detach(), row, at, axes=(0, 1), add=False)
-    if not x.requires_grad:
+    if not is_differentiated(x):
         return written
     # As in PyTorch, elements that others are written over get the gradient of their place too: that of a sum, whose
     # value goes out again.

@@ -27,7 +27,7 @@ from tracec.ir.node import Node, current_source
 from tracec.ir.operator import OPERATORS
 from tracec.record.backend import module
 from tracec.record.call import Call
-from tracec.record.cell import Cell, Storage, alias, new_tensor, tensor_class
+from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
 from tracec.record.dispatch import apply, tell
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
@@ -114,6 +114,7 @@ class Batching:
         first = array[:1].reshape(shape).copy() if self.size else module(many._device).ones(shape, array.dtype)
         made = new_tensor(first)
         self._know(made, many)
+        mark(made, many)
         edge = edge_of(many) if STATE.grad else None
         if edge is many:
             made._requires_grad = True
@@ -172,18 +173,23 @@ class Batching:
             ]
             (found,) = compute(call.batched(which, self.size), values, current_source())
         self._know(result, found)
+        mark(result, found)
         if operation is not None:
             operation.recorder = self
             operation.nodes = [self.known(inputs[i] if i < len(inputs) else result) for i in operation.pullback.needs]
 
     def flowing(self, x: Any, edge: Any) -> Any:
-        """The tensor of all examples, cut off where no gradient flows through that of one."""
+        """The tensor of all examples, cut off where no gradient flows through that of one, still where it is still."""
         many = self._many(x)
-        if edge is not None or not STATE.grad or edge_of(many) is None:
+        cut = edge is None and STATE.grad and edge_of(many) is not None
+        still = is_dual(many) and not is_dual(x)
+        if not cut and not still:
             return many
-        cut: Any = alias(many)
-        cut._is_dual = many._is_dual
-        return cut
+        made: Any = alias(many)
+        made._is_dual = is_dual(many) and not still
+        if not cut:
+            made._history = edge_of(many)
+        return made
 
     def known(self, x: Any) -> tuple[Any, Any] | None:
         """To whom a value is known, and as what; see `tracec.record.restore.restored`."""
@@ -318,6 +324,14 @@ class Batching:
         with self.outside():
             many = generator.next_bits((self.size, *shape))
         return self.example(many)
+
+
+def mark(x: Any, many: Any) -> None:
+    """Mark a tensor of one example as moving where that of all examples does, at levels around."""
+    if is_dual(many):
+        x._is_dual = True
+        if x._storage.tangents is None:
+            x._storage.tangents = {}
 
 
 def _refuse(how: str) -> NoReturn:

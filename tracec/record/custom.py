@@ -16,7 +16,7 @@ from tracec.ir.node import current_source
 from tracec.ir.operator import OPERATORS, Operator, not_differentiable
 from tracec.ir.types import TensorType
 from tracec.record.backend import module, on
-from tracec.record.batching import Batching
+from tracec.record.batching import Batching, mark
 from tracec.record.call import Call
 from tracec.record.cell import Cell, add_reader, alias, is_dual, new_tensor
 from tracec.record.dispatch import apply
@@ -206,6 +206,9 @@ def attach(
         with recorder.outside():
             sizes = [t.with_shape((recorder.size, *t.shape)) for t in types]
             attach(all_rule, whole, results, sizes)
+        for x, made in zip(outputs, results, strict=True):
+            if x is not None:
+                mark(x, made)
     return node
 
 

@@ -92,7 +92,8 @@ def tangents_of(x: Any) -> Tangents | None:
 
 def move_with(x: Cell, tangents: Tangents | None) -> None:
     """Let all of a tensor's memory move in these ways."""
-    x._storage.tangents = None
+    x._storage.tangents = None if tangents is None else {}
+    x._is_dual = tangents is not None
     for level, tangent in (tangents or {}).items():
         level.give(x, tangent)
 
