@@ -1,0 +1,147 @@
+"""PyTorch's own files, read without running what is in them.
+
+Such a file is a zip archive with a pickle and the memory of each storage. A pickle is a program that calls what it
+names; this reader knows a list of names, all of which only put values together, and refuses any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import zipfile
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import ArgumentError
+from tracec.functions import as_strided, from_numpy
+from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
+from tracec.nn.parameter import Parameter
+from tracec.record.backend import Device
+from tracec.record.tensor import Size, Tensor
+from tracec.serialization.structure import Placement
+
+_STORAGES: dict[str, DType] = {
+    "FloatStorage": dt.float32, "DoubleStorage": dt.float64, "HalfStorage": dt.float16, "BFloat16Storage": dt.bfloat16,
+    "LongStorage": dt.int64, "IntStorage": dt.int32, "ShortStorage": dt.int16, "CharStorage": dt.int8,
+    "ByteStorage": dt.uint8, "BoolStorage": dt.bool_, "ComplexFloatStorage": dt.complex64,
+    "ComplexDoubleStorage": dt.complex128, "UntypedStorage": dt.uint8,
+}  # fmt: skip
+
+
+def read(data: bytes, where: str, place: Placement) -> Any:
+    """The value in a file of ``torch.save``.
+
+    Args:
+        data: The file's contents.
+        where: The file, for messages.
+        place: Where tensors go.
+
+    Raises:
+        ArgumentError: the file is damaged, or names something that is not a plain value.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            pickled = next((n for n in names if n.endswith("/data.pkl") or n == "data.pkl"), None)
+            if pickled is None:
+                kind = "a TorchScript or exported program" if any("constants.pkl" in n for n in names) else "unknown"
+                raise ArgumentError(f"load: {where} is a zip archive without data.pkl ({kind})")
+            root = pickled.removesuffix("data.pkl")
+            order = archive.read(f"{root}byteorder").decode() if f"{root}byteorder" in names else "little"
+            memory = _Memory(lambda key: archive.read(f"{root}data/{key}"), order, place)
+            return _Unpickler(io.BytesIO(archive.read(pickled)), memory, where).load()
+    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError) as error:
+        raise ArgumentError(f"load: {where} is damaged: {error}") from None
+
+
+class _Memory:
+    """The storages of a file; tensors of one storage share its memory."""
+
+    def __init__(self, read: Callable[[str], bytes], order: str, place: Placement) -> None:
+        self._read, self._order, self._place = read, order, place
+        self._known: dict[str, Tensor] = {}
+
+    def storage(self, kind: DType, key: str, location: str) -> Tensor:
+        if key not in self._known:
+            elements = np.frombuffer(bytearray(self._read(key)), kind.numpy)
+            if self._order != "little":
+                elements = elements.byteswap()
+            self._known[key] = self._place(from_numpy(elements), location)
+        return self._known[key]
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, memory: _Memory, where: str) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._memory, self._where = memory, where
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _KNOWN.get((module, name))
+        if known is not None:
+            return known
+        if module in ("torch", "torch.storage") and name in _STORAGES:
+            return _STORAGES[name]
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        raise ArgumentError(
+            f"load: {self._where} names {module}.{name}, which is not a plain value and would have to be run",
+            hint="save the state_dict() instead of the object",
+        )
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        kind, key, location = pid[1], pid[2], pid[3]
+        if pid[0] != "storage" or not isinstance(kind, DType):
+            raise ArgumentError(f"load: {self._where} refers to {pid[0]!r}, which is unknown")
+        return self._memory.storage(kind, str(key), str(location))
+
+
+def _tensor(
+    storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], requires_grad: bool = False, *_: Any
+) -> Tensor:  # fmt: skip
+    made: Tensor = as_strided(storage, tuple(size), tuple(stride), offset).detach()
+    return made.requires_grad_() if requires_grad else made
+
+
+def _parameter(data: Tensor, requires_grad: bool = True, *_: Any) -> Parameter:
+    return Parameter(data, requires_grad=requires_grad)
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How pickles of the second protocol write bytes."""
+    if encoding not in ("latin1", "latin-1", "utf-8"):
+        raise ArgumentError(f"load: bytes in encoding {encoding!r}")
+    return text.encode(encoding)
+
+
+_DTYPES: dict[str, DType] = {d.name: d for d in dt.ALL}
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): lambda make, kind, args, state: make(*args),
+    ("torch.nn.parameter", "Parameter"): Parameter,
+    ("torch", "Tensor"): Tensor,
+    ("torch", "Size"): Size,
+    ("torch", "device"): Device,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "Counter"): Counter,
+    ("collections", "defaultdict"): defaultdict,
+    ("argparse", "Namespace"): argparse.Namespace,
+    ("_codecs", "encode"): _encode,
+    **{
+        (module, c.__name__): c
+        for module in ("builtins", "__builtin__")  # as it was called in the pickles of Python 2
+        for c in (set, frozenset, slice, range, complex, bytearray, int, dict, list)
+    },
+    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): np.ndarray,
+    **{
+        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    },
+}
