@@ -27,6 +27,7 @@ from tracec.functions.linalg import matmul, multi_dot, vecdot
 from tracec.functions.norms import linalg_norm as norm
 from tracec.functions.norms import matrix_norm, vector_norm
 from tracec.functions.solving import lstsq, solve, solve_ex, solve_triangular, tensorsolve
+from tracec.record.out import give_out
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
@@ -34,6 +35,8 @@ __all__ = [
     "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
     "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+give_out(globals(), set(__all__) - {"LinAlgError", "diagonal", "lstsq", "matrix_exp", "vander"})
 
 
 if not TYPE_CHECKING:

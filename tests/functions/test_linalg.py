@@ -270,3 +270,22 @@ def test_names():
     assert "svdvals" in dir(tracec.linalg)
     with pytest.raises(AttributeError, match="nearest: solve"):
         tracec.linalg.solv  # noqa: B018
+
+
+def test_results_go_into_given_tensors():
+    a, out = definite(3, 3), tracec.empty(3, 3, dtype=tracec.float64)
+    assert linalg.inv(a, out=out) is out
+    close(out, linalg.inv(a))
+    q, r = tracec.empty_like(a), tracec.empty_like(a)
+    linalg.qr(a, out=(q, r))
+    close(q @ r, a)
+
+
+def test_derivatives_of_functions():
+    a = definite(3, 3)
+    jacobian = tracec.func.jacrev(linalg.inv)(a)
+    expected = -tracec.einsum("ik,lj->ijkl", linalg.inv(a), linalg.inv(a))
+    close(jacobian, expected)
+    close(tracec.func.jacfwd(linalg.inv)(a), expected)
+    hessian = tracec.func.hessian(lambda x: linalg.slogdet(x).logabsdet)(a)
+    close(hessian, -tracec.einsum("li,jk->ijkl", linalg.inv(a), linalg.inv(a)))

@@ -19,6 +19,7 @@ from tracec.functions.common import (
     many_axes,
     one_axis,
     reshaped,
+    sliced,
     squares,
 )
 from tracec.functions.eigenvalues import svdvals
@@ -289,6 +290,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     check_floating("pdist", input)
     _check_power("pdist", p)
     n = input.shape[0]
+    if n < 2:
+        return _distance("pdist", sliced(input, 0, 0, 0), p)
     pairs = triu_indices(n, n, 1, device=input.device)
     a, b = (ops.index(input, pairs[k], axes=(0,)) for k in (0, 1))
     return _distance("pdist", ops.sub(a, b), p)

@@ -98,27 +98,42 @@ def factor_lu(xp: Any, a: Any, pivot: bool) -> tuple[Any, Any, Any]:
     lead, (rows, columns) = a.shape[:-2], a.shape[-2:]
     count, k = math.prod(lead), min(rows, columns)
     x = a.reshape((count, rows, columns)).copy()
-    every = xp.arange(count)
+    every = xp.arange(count)[:, None]
     pivots = xp.zeros((count, k), np.int64)
     order = xp.tile(xp.arange(rows), (count, 1))
     for start in range(0, k, _BLOCK):
         stop = min(start + _BLOCK, k)
-        for j in range(start, stop):
-            at = xp.argmax(_sizes(xp, x[:, j:, j]), axis=1) + j if pivot else xp.full(count, j)
-            pivots[:, j] = at + 1
-            for moved in (x, order):
-                held = moved[:, j].copy()
-                moved[:, j] = moved[every, at]
-                moved[every, at] = held
-            divisor = x[:, j, j]
-            x[:, j + 1 :, j] /= xp.where(divisor == 0, 1, divisor)[:, None]
-            x[:, j + 1 :, j + 1 : stop] -= x[:, j + 1 :, j, None] * x[:, None, j, j + 1 : stop]
+        # A copy of the columns, in which rows move cheaply; all others follow once they are done.
+        panel = x[:, start:, start:stop].copy()
+        at, moved = _eliminate(xp, panel, pivot)
+        pivots[:, start:stop] = at + start + 1
+        order[:, start:] = order[every, moved + start]
+        x[:, start:] = x[every, moved + start]
+        x[:, start:, start:stop] = panel
         if stop < columns:
-            x[:, start:stop, stop:] = solve_triangle(
-                xp, x[:, start:stop, start:stop], x[:, start:stop, stop:], upper=False, unit=True
-            )
+            corner = x[:, start:stop, start:stop]
+            x[:, start:stop, stop:] = solve_triangle(xp, corner, x[:, start:stop, stop:], upper=False, unit=True)
             x[:, stop:, stop:] -= xp.matmul(x[:, stop:, start:stop], x[:, start:stop, stop:])
     return x.reshape(a.shape), pivots.reshape((*lead, k)), order.reshape((*lead, rows))
+
+
+def _eliminate(xp: Any, x: Any, pivot: bool) -> tuple[Any, Any]:
+    """Factor tall matrices in place; the row that each column's first one was exchanged with, and the order of rows."""
+    count, rows, columns = x.shape
+    every = xp.arange(count)
+    pivots = xp.zeros((count, columns), np.int64)
+    order = xp.tile(xp.arange(rows), (count, 1))
+    for j in range(columns):
+        at = xp.argmax(_sizes(xp, x[:, j:, j]), axis=1) + j if pivot else xp.full(count, j)
+        pivots[:, j] = at
+        for moved in (x, order):
+            held = moved[:, j].copy()
+            moved[:, j] = moved[every, at]
+            moved[every, at] = held
+        divisor = x[:, j, j]
+        x[:, j + 1 :, j] /= xp.where(divisor == 0, 1, divisor)[:, None]
+        x[:, j + 1 :, j + 1 :] -= x[:, j + 1 :, j, None] * x[:, None, j, j + 1 :]
+    return pivots, order
 
 
 def _sizes(xp: Any, x: Any) -> Any:
@@ -161,15 +176,17 @@ def exponential(xp: Any, a: Any) -> Any:
 
     Source: Higham, "The Scaling and Squaring Method for the Matrix Exponential Revisited", 2005, algorithm 2.3.
     """
+    if not a.size:
+        return a
     finite = xp.isfinite(a).all(axis=(-2, -1), keepdims=True)
     x = xp.where(finite, a, 0)
-    size = xp.abs(x).sum(axis=-2).max(axis=-1, initial=0)[..., None, None]
-    largest = float(size.max(initial=0))
+    size = xp.abs(x).sum(axis=-2).max(axis=-1)[..., None, None]
+    largest = float(size.max())
     degrees = _DEGREES[a.real.itemsize]
     degree, bound = next((d for d in degrees if largest <= d[1]), degrees[-1])
     halvings = xp.maximum(xp.ceil(xp.log2(xp.maximum(size / bound, 1))), 0)
     y = _pade(xp, x / 2.0**halvings, degree).astype(a.dtype)
-    for i in range(int(halvings.max(initial=0))):
+    for i in range(int(halvings.max())):
         y = xp.where(halvings > i, xp.matmul(y, y), y)
     return xp.where(finite, y, np.nan).astype(a.dtype)
 
