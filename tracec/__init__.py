@@ -47,7 +47,7 @@ from tracec.record.form import (
 )
 from tracec.record.legacy import tensor_types, typename
 from tracec.record.limits import finfo, iinfo
-from tracec.record.memory import is_storage
+from tracec.record.memory import TypedStorage, UntypedStorage, is_storage
 from tracec.record.mode import (
     enable_grad,
     inference_mode,
@@ -146,6 +146,7 @@ _LATER = {
     "distributions": ("tracec.distributions", ""),
     "fft": ("tracec.fft", ""),
     "func": ("tracec.func", ""),
+    "GradScaler": ("tracec.amp", "GradScaler"),
     "get_autocast_dtype": ("tracec.amp.autocasting", "get_autocast_dtype"),
     "ir": ("tracec.ir", ""),
     "is_autocast_enabled": ("tracec.amp.autocasting", "is_autocast_enabled"),
@@ -160,6 +161,7 @@ _LATER = {
     "signal": ("tracec.signal", ""),
     "special": ("tracec.special", ""),
     "testing": ("tracec.testing", ""),
+    "to_dlpack": ("tracec.utils.dlpack", "to_dlpack"),
     "transform": ("tracec.transform", ""),
     "types": ("tracec.types", ""),
     "utils": ("tracec.utils", ""),

@@ -24,8 +24,11 @@ from tracec.functions.fourier import (
     rfftfreq,
     rfftn,
 )
+from tracec.record.out import give_out
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift",
     "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
 ]  # fmt: skip
+
+give_out(globals(), [name for name in __all__ if not name.endswith(("freq", "shift"))])

@@ -174,6 +174,10 @@ OUTS = [
     lambda t, o: t.eq(t.ones(2), 1, out=o),
     lambda t, o: t.arange(3, out=o),
     lambda t, o: t.stack([t.ones(2), t.zeros(2)], dim=1, out=o),
+    lambda t, o: t.linalg.inv(t.eye(2) * 2, out=o),
+    lambda t, o: t.linalg.norm(t.ones(2, 2), out=o),
+    lambda t, o: t.fft.irfft(t.fft.rfft(t.arange(4.0)), out=o),
+    lambda t, o: t.special.expm1(t.ones(2), out=o),
     lambda t, o: t.where(t.tensor([True, False]), t.ones(2), t.zeros(2), out=o),
 ]
 

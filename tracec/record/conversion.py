@@ -163,6 +163,8 @@ class Conversion(Cell):
             )
         return builtins.bool(_one(self, "bool"))
 
+    __nonzero__ = __bool__  # Python 2's name
+
     def __float__(self) -> builtins.float:
         return builtins.float(_real_number(self, "float"))
 
