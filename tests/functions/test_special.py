@@ -245,6 +245,12 @@ def named(name):
     return found
 
 
+def replayed(compiled, *arguments):
+    """What a compiled function gives when its program runs: at the second call."""
+    compiled(*arguments)
+    return compiled(*arguments)
+
+
 def columns(table, dtype):
     """The arguments of a table, each as one array, and the values."""
     keys = [k if isinstance(k, tuple) else (k,) for k in table]
@@ -286,9 +292,8 @@ def test_compiled_is_eager(dtype):
     def all_of_them(inputs):
         return [named(n)(*x) for n, x in zip(names, inputs, strict=True)]
 
-    for name, found, xs in zip(
-        names, all_of_them([list(map(tracec.tensor, a)) for a in arguments]), arguments, strict=True
-    ):
+    results = replayed(all_of_them, [list(map(tracec.tensor, a)) for a in arguments])
+    for name, found, xs in zip(names, results, arguments, strict=True):
         eager = named(name)(*map(tracec.tensor, xs)).numpy()
         np.testing.assert_allclose(found.numpy(), eager, rtol=12 * np.finfo(dtype).eps, err_msg=name)
 
@@ -301,7 +306,7 @@ def test_incomplete_gamma_functions_are_called_from_compiled_programs():
 
     f(a, x).backward()
     grad, x.grad = x.grad, None
-    value = tracec.compile(f)(a, x)
+    value = replayed(tracec.compile(f), a, x)
     value.backward()
     np.testing.assert_allclose(value.item(), f(a, x).item(), rtol=1e-6)
     np.testing.assert_allclose(x.grad.numpy(), grad.numpy(), rtol=1e-5)
@@ -403,7 +408,8 @@ def test_names():
 def test_16_bit_floats_are_computed_in_float32(dtype):
     x = tracec.tensor([0.25, 0.5, 0.75, 1.0], dtype=getattr(tracec, dtype))
     functions = [named(n) for n in EDGES]
-    for name, compiled in zip(EDGES, tracec.compile(lambda x: [f(x) for f in functions])(x), strict=True):
+    program = tracec.compile(lambda x: [f(x) for f in functions])
+    for name, compiled in zip(EDGES, replayed(program, x), strict=True):
         expected = named(name)(x.float()).to(x.dtype)
         assert tracec.equal(named(name)(x), expected), name
         assert tracec.equal(compiled, expected), name

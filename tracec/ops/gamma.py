@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from tracec.ir import dtype as dt
+from tracec.ir.node import is_constant
 from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
 from tracec.ops.formula import NODES, Polynomial, formula, is_double
 
@@ -154,14 +155,24 @@ _BERNOULLI = (
 )  # fmt: skip
 
 
+def _inverse_power(xp: Any, x: Any, s: Any) -> Any:
+    """``x ** -s``; for small whole numbers s, by products."""
+    if not isinstance(s, int) or s > 8:
+        return xp.power(x, -s)
+    product = x
+    for _ in range(s - 1):
+        product = product * x
+    return 1.0 / product
+
+
 def _zeta_right(xp: Any, s: Any, q: Any) -> Any:
     """The zeta function for positive q, by the formula of Euler and Maclaurin."""
     direct, corrections = (10, 12) if is_double(q) else (8, 6)
-    total = xp.power(q, -s)
+    total = _inverse_power(xp, q, s)
     for k in range(1, direct):
-        total = total + xp.power(q + float(k), -s)
+        total = total + _inverse_power(xp, q + float(k), s)
     rest = q + float(direct)
-    integral = xp.power(rest, 1.0 - s)
+    integral = _inverse_power(xp, rest, s - 1)
     last = integral / rest
     total = total + (integral / (s - 1.0) + 0.5 * last)
     inverse = 1.0 / rest
@@ -172,24 +183,35 @@ def _zeta_right(xp: Any, s: Any, q: Any) -> Any:
     return total
 
 
+def _zeta_before(xp: Any, s: Any, q: Any) -> Any:
+    """The sum of the terms below 0, less their sign: it is that of another zeta function, cut off."""
+    return _zeta_right(xp, s, xp.ceil(q) - q) - _zeta_right(xp, s, 1.0 - q)
+
+
 def _zeta(xp: Any, s: Any, q: Any) -> Any:
+    if xp is NODES and is_constant(s) and s.param("value") in range(2, 1000):
+        return _zeta_of_whole(xp, int(s.param("value")), q)
     left = xp.less(q, 0.0)
+    value = _zeta_right(xp, s, xp.where(left, q - xp.floor(q), q))
     if xp is NODES or left.any():
-        # Below zero the terms up to the first positive one are those of another zeta function, cut off.
-        down, up = q - xp.floor(q), xp.ceil(q) - q
-        right = _zeta_right(xp, s, xp.where(left, down, q))
-        part = _zeta_right(xp, s, up) - _zeta_right(xp, s, 1.0 - q)
+        before = _zeta_before(xp, s, q)
         odd = xp.equal(s - 2.0 * xp.floor(0.5 * s), 1.0)
-        value = xp.where(left, right + xp.where(odd, -part, part), right)
+        value = xp.where(left, value + xp.where(odd, -before, before), value)
         value = xp.where(xp.logical_and(left, xp.less(xp.floor(s), s)), math.nan, value)
-    else:
-        value = _zeta_right(xp, s, q)
-    pole = xp.logical_and(xp.less_equal(q, 0.0), xp.equal(xp.floor(q), q))
-    value = xp.where(pole, math.inf, value)
+    value = xp.where(xp.logical_and(xp.less_equal(q, 0.0), xp.equal(xp.floor(q), q)), math.inf, value)
     # Of NaN nothing but NaN.
     known = xp.logical_and(xp.equal(q, q), xp.equal(s, s))
     value = xp.where(known, xp.where(xp.equal(s, 1.0), math.inf, value), math.nan)
     return xp.where(xp.less(s, 1.0), math.nan, value)
+
+
+def _zeta_of_whole(xp: Any, s: int, q: Any) -> Any:
+    """The same for one whole number above 1, which derivatives of digamma ask for."""
+    left = xp.less(q, 0.0)
+    value = _zeta_right(xp, s, xp.where(left, q - xp.floor(q), q))
+    before = _zeta_before(xp, s, q)
+    value = xp.where(left, value - before if s % 2 else value + before, value)
+    return xp.where(xp.logical_and(xp.less_equal(q, 0.0), xp.equal(xp.floor(q), q)), math.inf, value)
 
 
 zeta: Operator = formula(
