@@ -13,7 +13,10 @@ from tracec.record.tensor import Tensor
 
 
 def get_total_norm(
-    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """The norm of tensors, as of one vector of all their elements.
 
@@ -21,6 +24,7 @@ def get_total_norm(
         tensors: Floating or complex tensors of one device; one or several.
         norm_type: The p of the p-norm; ``inf`` for the largest absolute value.
         error_if_nonfinite: Whether a norm that is infinite or NaN is an error.
+        foreach: Taken as in PyTorch, with no effect.
 
     Returns:
         The norm, shape ``()``.
@@ -76,11 +80,30 @@ def clip_grad_norm_(
     grads = _gradients(parameters)
     with no_grad():
         total = get_total_norm(grads, norm_type, error_if_nonfinite)
-        # A little below 1 at the bound, as in PyTorch; never a question to the norm's value, so that it compiles.
-        scale = clamp(float(max_norm) / (total + 1e-6), max=1.0)
-        for g in grads:
-            g.copy_(g * scale)
+        _scale(grads, max_norm, total)
     return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale gradients as `clip_grad_norm_` does, by a norm that is known.
+
+    Args:
+        parameters: Tensors whose ``grad`` is scaled in place; those without one are skipped.
+        max_norm: The largest norm.
+        total_norm: The norm that they have.
+        foreach: Taken as in PyTorch, with no effect.
+    """
+    with no_grad():
+        _scale(_gradients(parameters), max_norm, total_norm)
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
+    # A little below 1 at the bound, as in PyTorch; never a question to the norm's value, so that it compiles.
+    scale = clamp(float(max_norm) / (total + 1e-6), max=1.0)
+    for g in grads:
+        g.copy_(g * scale)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
