@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tracec import linalg
 from tracec.errors import ArgumentError, RecordError, ShapeError
 from tracec.functions import cat, diagonal, eye, geqrf, matmul, matrix_exp, randn, sign, sum, tril, unsqueeze, where
+from tracec.functions.decomposition import householder_product, linalg_qr
+from tracec.functions.solving import solve
 from tracec.nn import functional as F
 from tracec.nn.module import Module
 from tracec.nn.utils.parametrize import register_parametrization
@@ -38,7 +39,7 @@ class _Orthogonal(Module):
         rows, columns = tall.shape[-2:]
         if self.by == "householder":
             A = tril(tall, -1)
-            Q = linalg.householder_product(A, 2.0 / (1.0 + sum(A * A, -2)))
+            Q = householder_product(A, 2.0 / (1.0 + sum(A * A, -2)))
             # The signs; no gradient goes through them.
             Q = Q * unsqueeze(diagonal(tall.detach(), dim1=-2, dim2=-1).int(), -2)
         else:
@@ -49,7 +50,7 @@ class _Orthogonal(Module):
                 Q = matrix_exp(A)
             else:
                 unit = eye(rows, dtype=X.dtype, device=X.device)
-                Q = linalg.solve(unit - 0.5 * A, unit + 0.5 * A)
+                Q = solve(unit - 0.5 * A, unit + 0.5 * A)
             Q = Q[..., :columns] if rows != columns else Q
         if self.based:
             assert self.base is not None
@@ -94,7 +95,7 @@ class _Orthogonal(Module):
 
 def _orthonormal(A: Tensor) -> Tensor:
     """Orthonormal columns that span what the columns span, by Householder's reflections."""
-    Q, R = linalg.qr(A)
+    Q, R = linalg_qr(A)
     return Q * unsqueeze(sign(diagonal(R, dim1=-2, dim2=-1)), -2)
 
 
