@@ -154,6 +154,7 @@ _LATER = {
     "load": ("tracec.serialization", "load"),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
+    "profiler": ("tracec.profiler", ""),
     "random": ("tracec.random", ""),
     "save": ("tracec.serialization", "save"),
     "serialization": ("tracec.serialization", ""),

@@ -129,8 +129,8 @@ class Compiled:
         return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # Inside of another compiled function: become part of its graph. A program knows no tangents.
-        if STATE.recorder is not None or STATE.duals:
+        # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
+        if STATE.recorder is not None or STATE.duals or STATE.packing is not None:
             return self.fn(*args, **kwargs)
         tensors: list[Tensor] = []
         kept: list[Any] = []

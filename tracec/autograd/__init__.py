@@ -24,7 +24,7 @@ from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tracec.autograd import anomaly_mode, forward_ad, function, functional, graph, variable
+    from tracec.autograd import anomaly_mode, forward_ad, function, functional, graph, profiler, variable
     from tracec.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
     from tracec.autograd.function import Function
     from tracec.autograd.gradcheck import gradcheck, gradgradcheck
@@ -42,6 +42,7 @@ _LATER = {
     "gradcheck": ("gradcheck", "gradcheck"),
     "gradgradcheck": ("gradcheck", "gradgradcheck"),
     "graph": ("graph", ""),
+    "profiler": ("profiler", ""),
     "set_detect_anomaly": ("anomaly_mode", "set_detect_anomaly"),
     "variable": ("variable", ""),
 }
@@ -230,5 +231,5 @@ def _seeds(roots: list[Any], given: Any, name: str) -> list[Any]:
 __all__ = [
     "Function", "Variable", "anomaly_mode", "backward", "detect_anomaly", "enable_grad", "forward_ad", "function",
     "functional", "grad", "grad_mode", "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_grad_enabled",
-    "no_grad", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable",
+    "no_grad", "profiler", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def vmap(
         )
     name = getattr(func, "__name__", type(func).__name__)
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         leaves, spec = tree_flatten(args)
         dims = _input_dims(name, in_dims, leaves, spec)

@@ -101,7 +101,7 @@ def jacfwd(
         What `jacrev` gives.
     """
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         positions = arguments_named("jacfwd", args, argnums)
         chosen = tuple(args[i] for i in positions)

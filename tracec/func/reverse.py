@@ -148,7 +148,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
         several, and the value; with ``has_aux`` the value and the second result as a pair.
     """
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         name = "grad_and_value"
         positions = arguments_named(name, args, argnums)
@@ -182,7 +182,7 @@ def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) 
     """
     both = grad_and_value(func, argnums, has_aux)
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         grads, value = both(*args, **kwargs)
         return (grads, value[1]) if has_aux else grads
@@ -194,7 +194,7 @@ def value_and_grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     """`grad_and_value` in the other order: the value, or it and the second result as a pair, then the gradients."""
     both = grad_and_value(func, argnums, has_aux)
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         grads, value = both(*args, **kwargs)
         return value, grads
@@ -223,7 +223,7 @@ def jacrev(
         the second result.
     """
 
-    @functools.wraps(func)
+    @functools.wraps(func, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         positions = arguments_named("jacrev", args, argnums)
         pulled = _of_arguments("jacrev", func, args, positions, has_aux, kwargs)

@@ -31,7 +31,7 @@ from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor
 from tracec.record.dispatch import apply, tell
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, Passage, edge_of, pass_through
+from tracec.record.tape import Moved, Operation, Passage, edge_of, pass_through
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -248,6 +248,18 @@ class Batching:
             return self, self.whole(value)
         with self.outside() as recorder:
             return (None, None) if recorder is None else recorder.written(storage, value)
+
+    def moved(self, x: Any, device: Any, move: Any) -> Any:
+        """A copy on another device."""
+        with self.outside():
+            many = move(self._many(x) if self.is_batched(x) else x, device)
+        if not self.is_batched(x):
+            return many
+        made = self.example(many)
+        edge = edge_of(x) if STATE.grad else None
+        made._requires_grad = False
+        made._history = None if edge is None else pass_through(made, edge, Moved(str(x._device)))
+        return made
 
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made within the level."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, RecordError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.source import caller
@@ -17,6 +17,7 @@ from tracec.record.backend import CPU, Device, to_device
 from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
+from tracec.record.dual import move_with, tangents_of
 from tracec.record.form import in_format
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, pass_through
@@ -359,15 +360,14 @@ def _copy(x: Cell, device: Device) -> Any:
 
 
 def move(x: Any, device: Device) -> Any:
-    """A copy on another device; gradients are moved back."""
+    """A copy on another device; gradients are moved back, tangents along."""
+    if STATE.recorder is not None:
+        return STATE.recorder.moved(x, device, move)
     made = new_tensor(_copy(x, device))
     made._device = device
-    if STATE.recorder is not None:
-        raise RecordError(
-            f"to: a copy from {x._device} to {device} cannot be part of a compiled function",
-            hint="move tensors before the call",
-            where=_at(),
-        )
+    tangents = tangents_of(x)
+    if tangents is not None:
+        move_with(made, {level: move(t, device) for level, t in tangents.items()})
     edge = edge_of(x) if STATE.grad else None
     if edge is not None:
         made._history = pass_through(made, edge, Moved(str(x._device)))

@@ -129,6 +129,17 @@ class Recorder:
         """Note another look at memory that is known: the function's own, where the memory may be from outside."""
         self._own[id(x)] = weakref.ref(x)
 
+    def moved(self, x: Cell, device: Any, move: Any) -> Any:
+        """A copy on another device.
+
+        Raises:
+            RecordError: always; programs do not copy from one to another.
+        """
+        raise RecordError(
+            f"to: a copy from {x._device} to {device} cannot be part of a compiled function",
+            hint="move tensors before the call",
+        )
+
     def is_own(self, x: Any) -> bool:
         """Whether the recorded function made a tensor, be it over memory from outside."""
         reference = self._own.get(id(x))

@@ -234,7 +234,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     def detach_(self) -> Tensor:
         """Forget how this tensor was computed."""
         self._base = self._history = self._seen = None
-        self._requires_grad = False
+        self._requires_grad = self._is_dual = False
         return self
 
     @property
