@@ -81,10 +81,6 @@ class Kind(Cell):
         """Whether another tensor has the same shape."""
         return bool(self._array.shape == other._array.shape)
 
-    def is_inference(self) -> bool:
-        """Whether it was made in inference mode, in which tensors here are as any others: no."""
-        return False
-
     def is_distributed(self) -> bool:
         """Whether its elements are on several machines: no."""
         return False
