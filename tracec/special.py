@@ -31,6 +31,7 @@ from tracec.functions.special import igamma as gammainc
 from tracec.functions.special import igammac as gammaincc
 from tracec.functions.special import lgamma as gammaln
 from tracec.functions.special import mvlgamma as multigammaln
+from tracec.record.aliases import give_aliases
 from tracec.record.out import give_out
 
 __all__ = [
@@ -40,3 +41,4 @@ __all__ = [
 ]  # fmt: skip
 
 give_out(globals(), __all__)
+give_aliases(globals(), __all__)

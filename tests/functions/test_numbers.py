@@ -180,3 +180,24 @@ def test_dtypes():
     assert t.cumprod(byte, 0).dtype is t.int64 and t.nansum(whole).dtype is t.int64
     assert t.logsumexp(whole, 0).dtype is t.float32 and t.copysign(whole, whole).dtype is t.float32
     assert t.float_power(byte, 2).dtype is t.float64 and t.frexp(t.ones(2)).exponent.dtype is t.int32
+
+
+def test_axes_go_by_their_names_in_numpy_too():
+    x = t.rand(2, 3)
+    for ours, numpy in [
+        (x.sum(axis=0), x.sum(dim=0)), (x.mean(axis=(0, 1), keepdims=True), x.mean(dim=(0, 1), keepdim=True)),
+        (x.max(axis=1).values, x.max(dim=1).values), (x.argmax(axis=1), x.argmax(1)), (x.std(axis=1), x.std(1)),
+        (t.cat([x, x], axis=1), t.cat([x, x], 1)), (t.stack([x, x], axis=2), t.stack([x, x], 2)),
+        (t.sum(x, axis=1, out=t.empty(2)), x.sum(1)), (t.special.logsumexp(x, axis=0), x.logsumexp(0)),
+    ]:  # fmt: skip
+        assert t.equal(ours, numpy)
+    assert replayed(lambda x: x.prod(axis=1, keepdims=True), x).shape == (2, 1)
+    with pytest.raises(TypeError, match="a second time"):
+        x.sum(dim=0, axis=0)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        x.sum(axes=0)
+
+
+def test_tolerances_are_not_negative():
+    with pytest.raises(RuntimeError, match="rtol must be"):
+        t.isclose(t.ones(2), t.ones(2), rtol=-1.0)

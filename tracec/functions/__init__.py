@@ -562,6 +562,7 @@ from tracec.functions.windows import (
     hann_window,
     kaiser_window,
 )
+from tracec.record.aliases import give_aliases
 from tracec.record.out import give_out
 
 __all__ = [
@@ -675,3 +676,4 @@ __all__ = [
 ]  # fmt: skip
 
 give_out(globals())
+give_aliases(globals(), __all__)

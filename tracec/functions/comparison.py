@@ -6,7 +6,7 @@ import math
 from typing import Any, overload
 
 from tracec import ops
-from tracec.errors import ArgumentTypeError, DTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
 from tracec.functions.arithmetic import Operand
 from tracec.functions.common import cast, check_tensor, fail
 from tracec.ir import dtype as dt
@@ -153,6 +153,13 @@ def isfinite(input: Tensor) -> Tensor:
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether ``|input - other| <= atol + rtol * |other|``; infinities are close to themselves."""
     _check_same(input, other, "isclose")
+    for what, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            fail(
+                ArgumentError,
+                f"isclose: {what} must be greater than or equal to zero, {tolerance} given",
+                "it is what elements may differ by",
+            )
     equal = ops.eq(input, other)
     if input.dtype.kind in "bui":
         input, other = cast(input, dt.float64), cast(other, dt.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from tracec.record.aliases import takes_aliases
 from tracec.record.tensor import Tensor
 from tracec.record.turning import turns_into
 from tracec.record.write import writes_into
@@ -63,6 +64,7 @@ def tensor_method(function: F | None = None, *, name: str | None = None, inplace
 def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     """Enter a function among the methods of Tensor."""
     METHODS[name] = function
+    function = takes_aliases(function)
     if not any(name in c.__dict__ for c in Tensor.__mro__[:-1]):
         setattr(Tensor, name, function)
     if (inplace or name in TURNING) and not hasattr(Tensor, name + "_"):
