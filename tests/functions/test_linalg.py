@@ -289,3 +289,12 @@ def test_derivatives_of_functions():
     close(tracec.func.jacfwd(linalg.inv)(a), expected)
     hessian = tracec.func.hessian(lambda x: linalg.slogdet(x).logabsdet)(a)
     close(hessian, -tracec.einsum("li,jk->ijkl", linalg.inv(a), linalg.inv(a)))
+
+
+def test_autocast_gives_float32():
+    x = tracec.eye(3, dtype=tracec.bfloat16) * 4
+    with tracec.autocast("cpu", dtype=tracec.bfloat16):
+        found = [linalg.inv(x), x.cholesky(), linalg.solve(x, x), linalg.svdvals(x), linalg.eigh(x)[0], tracec.det(x)]
+    assert {f.dtype for f in found} == {tracec.float32}
+    with pytest.raises(tracec.errors.DTypeError, match="low precision dtypes are not supported"):
+        linalg.inv(x)

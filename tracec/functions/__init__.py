@@ -311,6 +311,7 @@ from tracec.functions.norms import (
     cdist,
     dist,
     norm,
+    nuclear_norm,
     pairwise_distance,
     pdist,
     renorm,
@@ -648,7 +649,7 @@ __all__ = [
     # correlation
     "cov", "corrcoef",
     # norms
-    "norm", "dist", "renorm", "cdist", "pdist", "pairwise_distance",
+    "norm", "nuclear_norm", "dist", "renorm", "cdist", "pdist", "pairwise_distance",
     # einsum
     "einsum",
     # activation

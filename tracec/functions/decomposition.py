@@ -25,6 +25,7 @@ from tracec.ir import dtype as dt
 from tracec.ops import matrices
 from tracec.ops.contraction import swap_last
 from tracec.ops.factorization import lu_shapes, permutation
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -108,11 +109,13 @@ def check_same_dtype(name: str, a: Tensor, b: Tensor, first: str, second: str) -
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The triangle L with ``L @ L.mH`` the input, or with ``upper`` U with ``U.mH @ U``; see `linalg_cholesky`."""
     return _cholesky("cholesky", input, upper, checked_by="cholesky")
 
 
+@under_autocast(FLOAT32)
 def linalg_cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
     """The triangle L with ``L @ L.mH == input``, or with ``upper`` U with ``U.mH @ U == input``.
 
@@ -127,6 +130,7 @@ def linalg_cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
     return _cholesky("linalg.cholesky", input, upper, checked_by="linalg.cholesky")
 
 
+@under_autocast(FLOAT32)
 def cholesky_ex(input: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """As `linalg_cholesky`, but tells which matrices are not positive-definite.
 
@@ -161,6 +165,7 @@ def _first(found: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     """The inverse of the matrix whose Cholesky factor is given.
 
@@ -175,6 +180,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
     """X with ``A @ X == input``, where A is the matrix whose Cholesky factor is ``input2``; leading axes broadcast."""
     name = "cholesky_solve"
@@ -190,11 +196,13 @@ def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def qr(input: Tensor, some: bool = True) -> QR:
     """`linalg_qr`; ``some=False`` is its ``mode="complete"``."""
     return _qr("qr", input, "reduced" if some else "complete")
 
 
+@under_autocast(FLOAT32)
 def linalg_qr(A: Tensor, mode: str = "reduced") -> QR:
     """Q with orthonormal columns, and an upper triangle R, with ``Q @ R == A``.
 
@@ -222,6 +230,7 @@ def _qr(name: str, a: Tensor, mode: str) -> QR:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def geqrf(input: Tensor) -> Geqrf:
     """QR in LAPACK's form, which `householder_product` and `ormqr` take; it has no gradient."""
     check_matrix("geqrf", input, "input")
@@ -229,6 +238,7 @@ def geqrf(input: Tensor) -> Geqrf:
     return Geqrf(*matrices.unpack(ops.geqrf(input), ((m, n), (min(m, n),))))
 
 
+@under_autocast(FLOAT32)
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product of Householder's reflections ``I - tau[i] v[i] v[i]ᴴ``.
 
@@ -244,12 +254,14 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def orgqr(input: Tensor, input2: Tensor) -> Tensor:
     """`householder_product`, by LAPACK's name."""
     return householder_product(input, input2)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of Householder's reflections, as of `geqrf`, times ``input3``, or that times the product.
 
@@ -317,6 +329,7 @@ def _wide_identity(x: Tensor) -> Tensor:
 # LU ----------------------------------------------------------------------------------------------------
 
 
+@under_autocast(FLOAT32)
 def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
     """L and U of ``A == P @ L @ U`` in one matrix, and the rows that were exchanged.
 
@@ -331,6 +344,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
     return LUFactor(*_lu(name, A, pivot, checked_by=name)[:2])
 
 
+@under_autocast(FLOAT32)
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
     """As `lu_factor`, but tells which matrices have a zero on U's diagonal, and raises only with ``check_errors``."""
     name = "linalg.lu_factor_ex"
@@ -338,6 +352,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     return LUFactorEx(found, pivots, lu_info(found))
 
 
+@under_autocast(FLOAT32)
 def linalg_lu(A: Tensor, *, pivot: bool = True) -> PLU:
     """A permutation P, L with ones on its diagonal, and U, with ``P @ L @ U == A``; P is empty without ``pivot``."""
     found, _, order = _lu("linalg.lu", A, pivot, checked_by="")
@@ -346,6 +361,7 @@ def linalg_lu(A: Tensor, *, pivot: bool = True) -> PLU:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> LUFactor | LUFactorEx:
     """L and U in one matrix, and the rows that were exchanged; with ``get_infos`` as `lu_factor_ex`."""
     found, pivots, _ = _lu("lu", A, pivot, checked_by="")
@@ -395,6 +411,7 @@ def _order(name: str, data: Tensor, pivots: Tensor) -> Tensor:
     return ops.order_of_rows(pivots, rows=m)
 
 
+@under_autocast(FLOAT32)
 def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """X with ``A @ X == B``, where A is the matrix whose `lu_factor` is given; leading axes broadcast.
 
@@ -409,6 +426,7 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """X with ``A @ X == input``, where A is the matrix whose `lu_factor` is given."""
     return _lu_solve("lu_solve", LU_data, LU_pivots, input, True, False)

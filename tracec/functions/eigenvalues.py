@@ -10,6 +10,7 @@ from tracec.functions.common import check_choice, fail, filled
 from tracec.functions.decomposition import check_matrix
 from tracec.ops import matrices
 from tracec.ops.spectral import svd_shapes
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -44,6 +45,7 @@ class Eig(NamedTuple):
     eigenvectors: Tensor
 
 
+@under_autocast(FLOAT32)
 def eigh(input: Tensor, UPLO: str = "L") -> Eigh:
     """Eigenvalues, rising, and eigenvectors of Hermitian matrices: ``V @ diag(w) @ V.mH == input``.
 
@@ -66,6 +68,7 @@ def eigh(input: Tensor, UPLO: str = "L") -> Eigh:
     return Eigh(matrices.real_part(w), v)
 
 
+@under_autocast(FLOAT32)
 def eigvalsh(input: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues, rising, of Hermitian matrices; see `eigh`. Their gradient is defined everywhere."""
     return ops.eigvalsh(_symmetric("linalg.eigvalsh", input, UPLO))
@@ -77,6 +80,7 @@ def _symmetric(name: str, a: Tensor, uplo: str) -> Tensor:
     return a if uplo in "Ll" else a.mH
 
 
+@under_autocast(FLOAT32)
 def eig(input: Tensor) -> Eig:
     """Eigenvalues, in no order, and eigenvectors of square matrices: ``input @ V == V @ diag(w)``.
 
@@ -95,6 +99,7 @@ def eig(input: Tensor) -> Eig:
     return Eig(*matrices.unpack(ops.eig(input), ((n,), (n, n))))
 
 
+@under_autocast(FLOAT32)
 def eigvals(input: Tensor) -> Tensor:
     """The eigenvalues, in no order, of square matrices; see `eig`."""
     check_matrix("linalg.eigvals", input, square=True)
@@ -102,6 +107,7 @@ def eigvals(input: Tensor) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVD:
     """U, S and V with ``U @ diag(S) @ V.mH`` the input; see `linalg_svd`.
 
@@ -119,6 +125,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVD:
     return OldSVD(u, s, vh.mH)
 
 
+@under_autocast(FLOAT32)
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
     """U, S and Vh with ``U @ diag(S) @ Vh == A``; S is not negative, and falls.
 
@@ -150,6 +157,7 @@ def _check_driver(name: str, driver: str | None) -> None:
         fail(ArgumentError, f"{name}: driver={driver!r} cannot be chosen", "leave it out: the library chooses")
 
 
+@under_autocast(FLOAT32)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, falling; see `linalg_svd`. Their gradient is defined where none is zero."""
     check_matrix("linalg.svdvals", A)

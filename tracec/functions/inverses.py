@@ -25,6 +25,7 @@ from tracec.functions.norms import matrix_norm
 from tracec.ir import dtype as dt
 from tracec.ops import matrices
 from tracec.ops.factorization import lu_shapes
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -49,6 +50,7 @@ class Slogdet(NamedTuple):
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def inverse(input: Tensor) -> Tensor:
     """The inverse of square matrices, shape ``(..., n, n)``, float32, float64 or complex.
 
@@ -58,6 +60,7 @@ def inverse(input: Tensor) -> Tensor:
     return linalg_inv(input)
 
 
+@under_autocast(FLOAT32)
 def linalg_inv(A: Tensor) -> Tensor:
     """The inverse of square matrices; `inverse` by a newer name."""
     check_matrix("linalg.inv", A, square=True)
@@ -69,6 +72,7 @@ def singularity(a: Tensor) -> Tensor:
     return lu_info(found)
 
 
+@under_autocast(FLOAT32)
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> InvEx:
     """As `linalg_inv`, but tells which matrices are singular, int32, and raises only with ``check_errors``."""
     name = "linalg.inv_ex"
@@ -98,6 +102,7 @@ def _tolerances(a: Tensor, atol: Tolerance, rtol: Tolerance) -> tuple[float | Te
     return atol, 0.0 if atol > 0 else default
 
 
+@under_autocast(FLOAT32)
 def pinv(
     input: Tensor,
     rcond: Tolerance = None,
@@ -137,11 +142,13 @@ def pinv(
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse; singular values up to ``rcond`` times the largest count as zero. See `pinv`."""
     return pinv(input, rcond)
 
 
+@under_autocast(FLOAT32)
 def matrix_rank(
     input: Tensor,
     tol: Tolerance = None,
@@ -180,6 +187,7 @@ def count_above(s: Tensor, least: Tensor) -> Tensor:
     return ops.sum(cast(above, dt.int64), axes=(above.ndim - 1,), keepdims=False)
 
 
+@under_autocast(FLOAT32)
 def cond(input: Tensor, p: float | str | None = None) -> Tensor:
     """The condition number of matrices: the norm of a matrix times that of its inverse.
 
@@ -213,18 +221,21 @@ def cond(input: Tensor, p: float | str | None = None) -> Tensor:
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def det(input: Tensor) -> Tensor:
     """The determinant of square matrices, shape ``(..., n, n)``, with a gradient at singular ones too."""
     check_matrix("linalg.det", input, square=True)
     return ops.det(input)
 
 
+@under_autocast(FLOAT32)
 def linalg_det(A: Tensor) -> Tensor:
     """`det`, by a newer name."""
     return det(A)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def slogdet(input: Tensor) -> Slogdet:
     """The sign of the determinant, and the logarithm of its absolute value: ``(0, -inf)`` for singular matrices."""
     check_matrix("linalg.slogdet", input, square=True)
@@ -232,12 +243,14 @@ def slogdet(input: Tensor) -> Slogdet:
     return Slogdet(sign, matrices.real_part(logarithm))
 
 
+@under_autocast(FLOAT32)
 def linalg_slogdet(A: Tensor) -> Slogdet:
     """`slogdet`, by a newer name."""
     return slogdet(A)
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant; NaN where that is real and negative."""
     check_matrix("logdet", input, "input", square=True)
@@ -289,6 +302,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     return result
 
 
+@under_autocast(FLOAT32)
 def tensorinv(input: Tensor, ind: int = 2) -> Tensor:
     """The inverse of a map from a tensor's axes from ``ind`` on to those before.
 

@@ -236,6 +236,11 @@ def norm(
     return _norm("norm", cast(input, dtype), power, many_axes("norm", dim, input.ndim), keepdim)
 
 
+def nuclear_norm(input: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """The sum of the singular values of a matrix, or of those that two axes hold."""
+    return norm(input, "nuc", dim, keepdim)
+
+
 @tensor_method
 @under_autocast(FLOAT32)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:

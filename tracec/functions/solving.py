@@ -23,6 +23,7 @@ from tracec.functions.linalg import matmul
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
 from tracec.ops import matrices
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -53,6 +54,7 @@ class Lstsq(NamedTuple):
 # Equations ---------------------------------------------------------------------------------------------
 
 
+@under_autocast(FLOAT32)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with ``A @ X == B``, or with ``X @ A == B`` where not ``left``.
 
@@ -69,6 +71,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return _solve("linalg.solve", A, B, left, checked_by="linalg.solve")
 
 
+@under_autocast(FLOAT32)
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
     """As `solve`, but tells which matrices are singular, int32, and raises only with ``check_errors``."""
     name = "linalg.solve_ex"
@@ -91,6 +94,7 @@ def _solve(name: str, a: Tensor, b: Tensor, left: bool, checked_by: str) -> Tens
     return found if left else found.mT
 
 
+@under_autocast(FLOAT32)
 def solve_triangular(
     input: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -116,6 +120,7 @@ def solve_triangular(
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def triangular_solve(
     input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> TriangularSolve:
@@ -130,6 +135,7 @@ def triangular_solve(
     return TriangularSolve(found, factor.clone())
 
 
+@under_autocast(FLOAT32)
 def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
     """X for which the squares of ``input @ X - b`` have the smallest sum, and of several the smallest X.
 
@@ -201,6 +207,7 @@ def _by_qr(a: Tensor, b: Tensor) -> Tensor:
     return matmul(q, ops.triangular_solve(r.mH, b, upper=False))
 
 
+@under_autocast(FLOAT32)
 def tensorsolve(input: Tensor, other: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with ``tensordot(input, X, X.ndim) == other``.
 
