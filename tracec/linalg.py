@@ -4,26 +4,23 @@ import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import LinAlgError, name_missing
-from tracec.functions.decomposition import (
-    cholesky_ex,
-    householder_product,
-    lu_factor,
-    lu_factor_ex,
-)
+from tracec.functions.chains import multi_dot
+from tracec.functions.decomposition import cholesky_ex, householder_product
 from tracec.functions.decomposition import linalg_cholesky as cholesky
-from tracec.functions.decomposition import linalg_lu as lu
-from tracec.functions.decomposition import linalg_lu_solve as lu_solve
 from tracec.functions.decomposition import linalg_qr as qr
 from tracec.functions.diagonals import linalg_diagonal as diagonal
 from tracec.functions.diagonals import linalg_vander as vander
 from tracec.functions.eigenvalues import eig, eigh, eigvals, eigvalsh, svdvals
 from tracec.functions.eigenvalues import linalg_svd as svd
+from tracec.functions.elimination import linalg_lu as lu
+from tracec.functions.elimination import linalg_lu_solve as lu_solve
+from tracec.functions.elimination import lu_factor, lu_factor_ex
 from tracec.functions.inverses import cond, inv_ex, matrix_exp, matrix_power, matrix_rank, pinv, tensorinv
 from tracec.functions.inverses import linalg_det as det
 from tracec.functions.inverses import linalg_inv as inv
 from tracec.functions.inverses import linalg_slogdet as slogdet
 from tracec.functions.linalg import linalg_cross as cross
-from tracec.functions.linalg import matmul, multi_dot, vecdot
+from tracec.functions.linalg import matmul, vecdot
 from tracec.functions.norms import linalg_norm as norm
 from tracec.functions.norms import matrix_norm, vector_norm
 from tracec.functions.solving import lstsq, solve, solve_ex, solve_triangular, tensorsolve

@@ -95,6 +95,9 @@ from tracec.functions.arranging import (
 from tracec.functions.attention import (
     scaled_dot_product_attention,
 )
+from tracec.functions.chains import (
+    chain_matmul,
+)
 from tracec.functions.comparison import (
     allclose,
     bitwise_and,
@@ -183,9 +186,6 @@ from tracec.functions.decomposition import (
     cholesky_inverse,
     cholesky_solve,
     geqrf,
-    lu,
-    lu_solve,
-    lu_unpack,
     orgqr,
     ormqr,
     qr,
@@ -214,6 +214,11 @@ from tracec.functions.eigenvalues import (
 )
 from tracec.functions.einsum import (
     einsum,
+)
+from tracec.functions.elimination import (
+    lu,
+    lu_solve,
+    lu_unpack,
 )
 from tracec.functions.embedding import (
     embedding,
@@ -276,7 +281,6 @@ from tracec.functions.linalg import (
     addr,
     baddbmm,
     bmm,
-    chain_matmul,
     cross,
     dot,
     ger,

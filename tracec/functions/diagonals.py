@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import (
     cast,
     check_ndim,
@@ -66,7 +66,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     """
     check_tensor("diag_embed", input)
     if not input.ndim:
-        fail(ShapeError, "diag_embed: the input has no axes", "the last axis is the diagonal")
+        fail(AxisError, "diag_embed: the input has no axes", "the last axis is the diagonal")
     a, b = (one_axis("diag_embed", d, input.ndim + 1) for d in (dim1, dim2))
     if a == b:
         fail(ArgumentError, f"diag_embed: dim1 and dim2 are both axis {a}", "name two axes")
@@ -208,10 +208,11 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     check_tensor("linalg.vander", x, "x")
     if x.dtype is dt.bool_:
         fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")
-    if N is not None and N <= 1:
-        fail(ArgumentError, f"linalg.vander: N must be greater than 1, {N} given", "give the number of columns")
     x = x if x.ndim else reshaped(x, (1,))
-    return _powers(x, x.shape[-1] if N is None else N)
+    columns = x.shape[-1] if N is None else N
+    if columns <= 1:
+        fail(ArgumentError, f"linalg.vander: N must be greater than 1, it is {columns}", "give the number of columns")
+    return _powers(x, columns)
 
 
 def _powers(x: Tensor, count: int) -> Tensor:

@@ -18,8 +18,9 @@ from tracec.functions.common import (
     reshaped,
     sliced,
 )
-from tracec.functions.decomposition import check_matrix, lu_info
+from tracec.functions.decomposition import check_matrix
 from tracec.functions.eigenvalues import svdvals
+from tracec.functions.elimination import lu_info
 from tracec.functions.linalg import matmul
 from tracec.functions.norms import matrix_norm
 from tracec.ir import dtype as dt
@@ -203,14 +204,14 @@ def cond(input: Tensor, p: float | str | None = None) -> Tensor:
     if p in (None, 2, -2):
         s = svdvals(input)
         if not s.shape[-1]:
-            return filled(0.0, input, tuple(input.shape[:-2]))
+            return filled(0.0, input, tuple(input.shape[:-2]), input.dtype.to_real())
         first, last = (reshaped(sliced(s, s.ndim - 1, k, k + 1), tuple(s.shape[:-1])) for k in (0, s.shape[-1] - 1))
         return ops.div(last, first) if p == -2 else ops.div(first, last)
     if p not in ("fro", "nuc", 1, -1, math.inf, -math.inf):
         fail(ArgumentError, f"{name}: got an invalid norm type: {p!r}", "use 'fro', 'nuc', inf, 1, 2, or a negative")
     check_matrix(name, input, square=True)
     if not input.shape[-1]:
-        return filled(0.0, input, tuple(input.shape[:-2]))
+        return filled(0.0, input, tuple(input.shape[:-2]), input.dtype.to_real())
     found = inv_ex(input)
     bad = ops.gt(found.info, 0)
     inverse = ops.where(matrices.spread(bad), 0.0, found.inverse)
@@ -312,8 +313,12 @@ def tensorinv(input: Tensor, ind: int = 2) -> Tensor:
     """
     name = "linalg.tensorinv"
     check_tensor(name, input, "A")
-    if ind <= 0:
-        fail(ArgumentError, f"{name}: ind={ind} is not positive", "it is the number of axes of the result")
+    if not 0 < ind <= input.ndim:
+        fail(
+            ArgumentError,
+            f"{name}: ind={ind} for a tensor of {input.ndim} dimensions: Expected a strictly positive integer, no more",
+            "the axes before it are the result's last ones",
+        )
     before, after = tuple(input.shape[:ind]), tuple(input.shape[ind:])
     rows = equal_counts(name, input, before, after)
     return reshaped(linalg_inv(reshaped(input, (rows, rows))), (*after, *before))

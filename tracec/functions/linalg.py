@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
@@ -138,6 +137,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The dot products of vectors along an axis, the first conjugated; all other axes broadcast."""
     check_inexact("linalg.vecdot", x, "x")
     check_inexact("linalg.vecdot", y, "y")
+    _check_dtypes("linalg.vecdot", x, y)
     product = ops.mul(conj(x), y)
     return ops.sum(product, axes=(one_axis("linalg.vecdot", dim, product.ndim),), keepdims=False)
 
@@ -276,7 +276,7 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor
                 f"tensordot: dims={dims} for shapes {tuple(a.shape)} and {tuple(b.shape)}",
                 "sum over no more axes than both have",
             )
-        return _contracted("tensordot", a, b, tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims)))
+        return _contracted("tensordot", a, b, tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims)), broadcast=True)
     if len(dims) != 2:
         fail(ArgumentError, f"tensordot: dims={dims} is neither a number nor two lists", "e.g. dims=([1], [0])")
     of_a, of_b = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
@@ -286,16 +286,21 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor
     over_b = tuple(one_axis("tensordot", d, b.ndim) for d in of_b)
     if len(set(over_a)) != len(over_a) or len(set(over_b)) != len(over_b):
         fail(ArgumentError, f"tensordot: dims={dims} names an axis twice", "name each axis once")
-    return _contracted("tensordot", a, b, over_a, over_b)
+    return _contracted("tensordot", a, b, over_a, over_b, broadcast=True)
 
 
-def _contracted(name: str, a: Tensor, b: Tensor, over_a: Shape, over_b: Shape) -> Tensor:
-    """Products summed over axes of both, as one matrix product."""
+def _check_dtypes(name: str, a: Tensor, b: Tensor) -> None:
+    """Refuse operands of two dtypes."""
     if a.dtype is not b.dtype:
         fail(DTypeError, f"{name}: dtypes {a.dtype.name} and {b.dtype.name} differ", "cast one to the other's dtype")
+
+
+def _contracted(name: str, a: Tensor, b: Tensor, over_a: Shape, over_b: Shape, broadcast: bool = False) -> Tensor:
+    """Products summed over axes of both, as one matrix product."""
+    _check_dtypes(name, a, b)
     for i, j in zip(over_a, over_b, strict=True):
         n, m = a.shape[i], b.shape[j]
-        if n != m and 1 not in (n, m):
+        if n != m and not (broadcast and 1 in (n, m)):
             fail(
                 ShapeError,
                 f"{name}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not contract "
@@ -356,6 +361,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 def _cross(name: str, a: Tensor, b: Tensor, dim: int) -> Tensor:
     check_tensor(name, a)
     check_tensor(name, b, "other")
+    _check_dtypes(name, a, b)
     if a.ndim != b.ndim:
         fail(
             ShapeError,
@@ -374,81 +380,3 @@ def _cross(name: str, a: Tensor, b: Tensor, dim: int) -> Tensor:
         return ops.concatenate(sliced(x, axis, by, 3), sliced(x, axis, 0, by), axis=axis)
 
     return ops.sub(ops.mul(turned(a, 1), turned(b, 2)), ops.mul(turned(a, 2), turned(b, 1)))
-
-
-# Many matrices -----------------------------------------------------------------------------------------
-
-
-def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of two matrices or more, in the order of multiplying that takes the fewest operations.
-
-    The first tensor may be a vector, which is a row, and the last one, which is a column.
-
-    Raises:
-        ShapeError: neighbours do not multiply, or one between is no matrix.
-    """
-    return _chain("linalg.multi_dot", tensors)
-
-
-@under_autocast(LOWER)
-def chain_matmul(*matrices: Tensor) -> Tensor:
-    """The product of matrices, in the order of multiplying that takes the fewest operations."""
-    for m in matrices:
-        check_ndim("chain_matmul", m, (2,), "a matrix", "each of the matrices")
-    if len(matrices) == 1:
-        return matrices[0]
-    return _chain("chain_matmul", matrices)
-
-
-def _chain(name: str, tensors: Sequence[Tensor]) -> Tensor:
-    if len(tensors) < 2:
-        fail(ArgumentError, f"{name}: expected at least 2 tensors but got {len(tensors)}", "one is its own product")
-    given = list(tensors)
-    for k, x in enumerate(given):
-        ends = k in (0, len(given) - 1)
-        check_ndim(name, x, (1, 2) if ends else (2,), "a matrix, or a vector at an end", f"tensor {k}")
-        if x.dtype is not given[0].dtype:
-            fail(
-                DTypeError,
-                f"{name}: tensor 0 is {given[0].dtype.name}, tensor {k} is {x.dtype.name}",
-                "cast them to one dtype",
-            )
-    result = (tuple(given[0].shape[:-1])) + (tuple(given[-1].shape[1:]) if given[-1].ndim == 2 else ())
-    if given[0].ndim == 1:
-        given[0] = reshaped(given[0], (1, given[0].shape[0]))
-    if given[-1].ndim == 1:
-        given[-1] = reshaped(given[-1], (given[-1].shape[0], 1))
-    for k, (a, b) in enumerate(pairwise(given)):
-        if a.shape[1] != b.shape[0]:
-            fail(
-                ShapeError,
-                f"{name}: tensors {k} and {k + 1} with shapes {list(tensors[k].shape)} and "
-                f"{list(tensors[k + 1].shape)} cannot be multiplied",
-                "the columns of one are as many as the rows of the next",
-            )
-    split = _best_splits([given[0].shape[0], *(x.shape[1] for x in given)])
-    return reshaped(_product_between(given, split, 0, len(given) - 1), result)
-
-
-def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Where to split each chain of matrices; matrix k has ``sizes[k]`` rows and ``sizes[k + 1]`` columns.
-
-    Source: Cormen et al., "Introduction to Algorithms", 3rd edition, section 15.2.
-    """
-    n = len(sizes) - 1
-    cost = {(i, i): 0 for i in range(n)}
-    split = {}
-    for length in range(1, n):
-        for i in range(n - length):
-            j = i + length
-            cost[i, j], split[i, j] = min(
-                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
-            )
-    return split
-
-
-def _product_between(matrices: Sequence[Tensor], split: dict[tuple[int, int], int], first: int, last: int) -> Tensor:
-    if first == last:
-        return matrices[first]
-    k = split[first, last]
-    return ops.dot(_product_between(matrices, split, first, k), _product_between(matrices, split, k + 1, last))

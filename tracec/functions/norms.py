@@ -238,7 +238,7 @@ def norm(
 
 def nuclear_norm(input: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """The sum of the singular values of a matrix, or of those that two axes hold."""
-    return norm(input, "nuc", dim, keepdim)
+    return norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
 
 
 @tensor_method

@@ -181,6 +181,12 @@ def _overdetermined(name: str, input: Tensor, b: Tensor) -> tuple[bool, Tensor, 
     """Whether b holds vectors, and both as matrices with their leading axes broadcast."""
     check_matrix(name, input)
     check_same_dtype(name, input, b, "input", "b")
+    if b.ndim > input.ndim:
+        fail(
+            ShapeError,
+            f"{name}: input of shape {tuple(input.shape)} has fewer axes than b of shape {tuple(b.shape)}",
+            "input.dim() must be greater or equal to b.dim(); expand the input",
+        )
     vector = b.ndim == input.ndim - 1
     given = reshaped(b, (*b.shape, 1)) if vector else b
     m, n = input.shape[-2:]

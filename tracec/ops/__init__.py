@@ -28,6 +28,7 @@ from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
+from tracec.ops.determinant import cofactors, det, slogdet
 from tracec.ops.elementwise import (
     abs,
     acos,
@@ -62,13 +63,10 @@ from tracec.ops.elementwise import (
     trunc,
 )
 from tracec.ops.equations import (
-    cofactors,
-    det,
     inv,
     matrix_exp,
     order_of_rows,
     pinv,
-    slogdet,
     solve,
     triangular_solve,
 )

@@ -1,0 +1,163 @@
+"""LU factors, and equations solved with them, under PyTorch's older and newer names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tracec import ops
+from tracec.errors import DTypeError, ShapeError
+from tracec.functions.common import broadcast_matrices, cast, check_tensor, expanded, fail, filled, sliced
+from tracec.functions.decomposition import check_matrix, check_same_dtype, first_of, wide_identity
+from tracec.functions.diagonals import diagonal, tril, triu
+from tracec.functions.linalg import matmul
+from tracec.ir import dtype as dt
+from tracec.ops import matrices
+from tracec.ops.contraction import swap_last
+from tracec.ops.factorization import lu_shapes, permutation
+from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.method import tensor_method
+from tracec.record.tensor import Tensor
+
+
+class LUFactor(NamedTuple):
+    """L and U in one matrix, and the row that each row was exchanged with, counted from 1."""
+
+    LU: Tensor
+    pivots: Tensor
+
+
+class LUFactorEx(NamedTuple):
+    """L and U in one matrix, pivots, and which element of U's diagonal is the first zero; 0 if none is."""
+
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class PLU(NamedTuple):
+    """A permutation of rows, a lower triangle with ones on its diagonal, and an upper triangle."""
+
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+@under_autocast(FLOAT32)
+def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
+    """L and U of ``A == P @ L @ U`` in one matrix, and the rows that were exchanged.
+
+    Args:
+        A: Shape ``(..., m, n)``, float32, float64 or complex.
+        pivot: Exchange rows, so that the largest element of each column divides it.
+
+    Raises:
+        LinAlgError: U has a zero on its diagonal, so that nothing can be solved with it.
+    """
+    name = "linalg.lu_factor"
+    return LUFactor(*_lu(name, A, pivot, checked_by=name)[:2])
+
+
+@under_autocast(FLOAT32)
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
+    """As `lu_factor`, but tells which matrices have a zero on U's diagonal, and raises only with ``check_errors``."""
+    name = "linalg.lu_factor_ex"
+    found, pivots, _ = _lu(name, A, pivot, checked_by=name if check_errors else "")
+    return LUFactorEx(found, pivots, lu_info(found))
+
+
+@under_autocast(FLOAT32)
+def linalg_lu(A: Tensor, *, pivot: bool = True) -> PLU:
+    """A permutation P, L with ones on its diagonal, and U, with ``P @ L @ U == A``; P is empty without ``pivot``."""
+    found, _, order = _lu("linalg.lu", A, pivot, checked_by="")
+    lower, upper = _triangles(found)
+    return PLU(permutation(order, A.dtype).mT if pivot else filled(0.0, A, (0,)), lower, upper)
+
+
+@tensor_method
+@under_autocast(FLOAT32)
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> LUFactor | LUFactorEx:
+    """L and U in one matrix, and the rows that were exchanged; with ``get_infos`` as `lu_factor_ex`."""
+    found, pivots, _ = _lu("lu", A, pivot, checked_by="")
+    return LUFactorEx(found, pivots, lu_info(found)) if get_infos else LUFactor(found, pivots)
+
+
+def _lu(name: str, a: Tensor, pivot: bool, checked_by: str) -> tuple[Tensor, Tensor, Tensor]:
+    check_matrix(name, a)
+    found, pivots, order = matrices.unpack(ops.lu(a, pivot=pivot, checked_by=checked_by), lu_shapes(a))
+    return found, cast(pivots.detach(), dt.int32), order.detach()
+
+
+def lu_info(found: Tensor) -> Tensor:
+    """Which element of U's diagonal is the first zero, counted from 1; 0 if none is. int32."""
+    return first_of(ops.eq(diagonal(found.detach(), 0, -2, -1), 0.0))
+
+
+def _triangles(found: Tensor) -> tuple[Tensor, Tensor]:
+    m, n = found.shape[-2:]
+    k = min(m, n)
+    low = tril(sliced(found, found.ndim - 1, 0, k), -1)
+    return ops.add(low, expanded(wide_identity(low), tuple(low.shape))), triu(sliced(found, found.ndim - 2, 0, k))
+
+
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> PLU:
+    """P, L and U from what `lu_factor` gives; those that are not asked for are empty."""
+    name = "lu_unpack"
+    check_matrix(name, LU_data, "LU_data")
+    nothing = filled(0.0, LU_data, (0,))
+    lower, upper = _triangles(LU_data) if unpack_data else (nothing, nothing)
+    if not unpack_pivots:
+        return PLU(nothing, lower, upper)
+    return PLU(permutation(_order(name, LU_data, LU_pivots), LU_data.dtype).mT, lower, upper)
+
+
+def _order(name: str, data: Tensor, pivots: Tensor) -> Tensor:
+    check_tensor(name, pivots, "LU_pivots")
+    m, n = data.shape[-2:]
+    if pivots.dtype is not dt.int32:
+        fail(DTypeError, f"{name}: LU_pivots is {pivots.dtype.name}, not int32", "give what lu_factor gave")
+    if tuple(pivots.shape) != (*data.shape[:-2], min(m, n)):
+        fail(
+            ShapeError,
+            f"{name}: LU_pivots of shape {tuple(pivots.shape)} for LU of shape {tuple(data.shape)}",
+            "give both as lu_factor gave them",
+        )
+    return ops.order_of_rows(pivots, rows=m)
+
+
+@under_autocast(FLOAT32)
+def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with ``A @ X == B``, where A is the matrix whose `lu_factor` is given; leading axes broadcast.
+
+    Args:
+        LU: Shape ``(..., n, n)``.
+        pivots: Shape ``(..., n)``, int32.
+        B: Shape ``(..., n, k)``, or ``(..., k, n)`` where not ``left``.
+        left: Whether A stands on the left of X.
+        adjoint: Solve with A transposed.
+    """
+    return _lu_solve("linalg.lu_solve", LU, pivots, B, left, adjoint)
+
+
+@tensor_method
+@under_autocast(FLOAT32)
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """X with ``A @ X == input``, where A is the matrix whose `lu_factor` is given."""
+    return _lu_solve("lu_solve", LU_data, LU_pivots, input, True, False)
+
+
+def _lu_solve(name: str, data: Tensor, pivots: Tensor, b: Tensor, left: bool, adjoint: bool) -> Tensor:
+    check_matrix(name, data, "LU", square=True)
+    check_matrix(name, b, "B")
+    check_same_dtype(name, data, b, "LU", "B")
+    order = permutation(_order(name, data, pivots), data.dtype)
+    turned = swap_last if adjoint is left else matrices.adjoint
+    factors, given = broadcast_matrices(name, data, b if left else turned(b))
+    if adjoint is left:
+        # A is transposed: conjugating both sides is what is left of its adjoint.
+        given = matrices.conjugate(given) if left else given
+        half = ops.triangular_solve(factors.mT, given, upper=False)
+        found = matmul(order.mT, ops.triangular_solve(factors.mT, half, upper=True, unit=True))
+        return matrices.conjugate(found) if left else found.mT
+    half = ops.triangular_solve(factors, matmul(order, given), upper=False, unit=True)
+    found = ops.triangular_solve(factors, half, upper=True)
+    return found if left else found.mH
