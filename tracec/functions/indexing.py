@@ -174,27 +174,18 @@ def _unravelled(at: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
     step = 1
     for axis in reversed(range(len(shape))):
         over = at if step == 1 else ops.floor_div(at, step)
-        found.insert(0, over if not axis else ops.remainder(over, max(shape[axis], 1)))
+        found.insert(0, ops.remainder(over, max(shape[axis], 1)))
         step *= max(shape[axis], 1)
     return found
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """For each axis of a shape the coordinates of positions in row-major order.
-
-    Raises:
-        ArgumentError: a position is out of range.
-    """
+    """For each axis of a shape the coordinates of positions in row-major order; behind the last it begins anew."""
     check_tensor("unravel_index", indices, "indices")
     if indices.dtype.kind not in "iu":
-        fail(ArgumentError, f"unravel_index: indices are {indices.dtype.name}, not integers", "cast them with .long()")
+        fail(DTypeError, f"unravel_index: indices are {indices.dtype.name}, not integers", "cast them with .long()")
     given = (shape,) if hasattr(shape, "__index__") else tuple(shape)
     sizes = integers("unravel_index", given, "shape")
     if any(n < 0 for n in sizes):
         fail(ArgumentError, f"unravel_index: 'shape' cannot have negative values, but got {sizes}", "give sizes")
-    total = 1
-    for n in sizes:
-        total *= n
-    if indices.numel():
-        check_positions("unravel_index", indices, total, 0)
     return tuple(_unravelled(indices, sizes))

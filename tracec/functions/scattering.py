@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import (
     Number,
     cast,
@@ -44,6 +44,8 @@ def of_kind(value: Any, x: Tensor) -> Any:
 
 def _put(x: Tensor, value: Tensor, at: Sequence[Tensor], axes: tuple[int, ...], reduce: str | None) -> Tensor:
     """Values written (None), added or otherwise combined at positions."""
+    if 0 in value.shape:
+        return x.clone()
     if reduce == "sum" and x.dtype is dt.bool_:
         reduce = "amax"
     if reduce in (None, "sum"):
@@ -341,7 +343,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         )
     if index.numel() != source.numel():
         fail(
-            ShapeError,
+            AxisError,
             f"put: {source.numel()} elements of source for {index.numel()} indices",
             "source has an element for each index",
         )

@@ -83,7 +83,7 @@ def view(input: Tensor, *shape: Any, size: Sequence[int] | None = None, dtype: D
 
 def _bits(x: Tensor, dtype: DType) -> Tensor:
     if dtype is x.dtype:
-        return ops.reshape(x, shape=tuple(x.shape))
+        return ops.reshape(x.detach(), shape=tuple(x.shape))
     if dtype.itemsize != x.dtype.itemsize and x.ndim and x.numel() and x.stride(-1) != 1:
         fail(
             ShapeError,

@@ -8,6 +8,7 @@ views, which follow the base, see it too.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -157,12 +158,37 @@ def whole_of(x: Cell) -> Tensor:
 
 def _composed(root: Any, steps: tuple[Call, ...], value: Any) -> Any:
     """The root's new value when the view at the end of the steps is given a value."""
+    cut = next((k for k, step in enumerate(steps) if step.op.name in _OVERLAPPING), len(steps))
     olds = [root]
-    for step in steps[:-1]:
+    for step in steps[: min(cut, len(steps) - 1)]:
         olds.append(apply(step.op, (olds[-1],), step.keywords))
-    for old, step in zip(reversed(olds), reversed(steps), strict=True):
+    if cut < len(steps):
+        value = _written_at_places(olds.pop(), steps[cut:], value)
+    for old, step in zip(reversed(olds), reversed(steps[:cut]), strict=True):
         value = _UNDO[step.op.name](step, old, value)
     return value
+
+
+#: Views in which an element of the operand may be several: only those that are looked at in the end are written.
+_OVERLAPPING = frozenset({"windows", "as_strided"})
+
+
+def _written_at_places(old: Any, steps: tuple[Call, ...], value: Any) -> Any:
+    """By the number of the element that each element of the view is."""
+    shape, count = tuple(old.shape), math.prod(old.shape)
+    places = ops.reshape(ops.iota(shape=(count,), axis=0, dtype=dt.int64, device=str(old.device)), shape=shape)
+    for step in steps:
+        if step.op.name in _OF_BITS:
+            raise RecordError(
+                f"write: bits of overlapping views cannot be written ({step.op.name} of {steps[0].op.name})",
+                hint="write before you look at the bits",
+                where=_at(),
+            )
+        places = apply(step.op, (places,), step.keywords)
+    return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
+
+
+_OF_BITS = frozenset({"view_bits", "view_as_real", "view_as_complex"})
 
 
 def _undo_reshape(step: Call, old: Any, value: Any) -> Any:
@@ -203,14 +229,6 @@ def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     return ops.index_put(old, ops.transpose(value, perm=front), *positions, axes=tuple(chosen))
 
 
-def _undo_places(step: Call, old: Any, value: Any) -> Any:
-    """By the number of the element that each element of the view is."""
-    shape, count = step.types[0].shape, step.types[0].size
-    numbers = ops.iota(shape=(count,), axis=0, dtype=dt.int64, device=step.type.device)
-    places = apply(step.op, (ops.reshape(numbers, shape=shape),), step.keywords)
-    return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
-
-
 def _undo_view_bits(step: Call, old: Any, value: Any) -> Any:
     return ops.view_bits(value, dtype=step.types[0].dtype)
 
@@ -228,8 +246,6 @@ _UNDO: dict[str, Callable[[Call, Any, Any], Any]] = {
     "transpose": _undo_transpose,
     "expand": _undo_expand,
     "slice": _undo_slice,
-    "windows": _undo_places,
-    "as_strided": _undo_places,
     "view_bits": _undo_view_bits,
     "view_as_real": _undo_view_as_real,
     "view_as_complex": _undo_view_as_complex,
