@@ -262,6 +262,41 @@ def test_not_contiguous():
     np.testing.assert_allclose(func.vmap(lambda a: a.T @ a, in_dims=1)(x).numpy(), np.einsum("ani,anj->nij", x, x))
 
 
+def test_results_that_are_detached():
+    x = random(3, 2).requires_grad_()
+    assert not func.vmap(lambda a: a.detach())(x).requires_grad
+    outs = func.vmap(lambda a: (a * 2, (a * 2).detach(), a))(x)
+    assert [o.requires_grad for o in outs] == [True, False, True]
+
+    def quiet(a):
+        with T.no_grad():
+            b = a[:1]
+        return b, a[:1]
+
+    assert [o.requires_grad for o in func.vmap(quiet)(x)] == [False, True]
+
+
+def test_grad_of_what_is_captured():
+    p = T.ones(2, requires_grad=True, dtype=T.float64)
+
+    def f(a):
+        loss = (a * p).sum()
+        loss.backward()
+        return loss
+
+    with pytest.raises(RuntimeError, match="a grad that differs between them"):
+        func.vmap(f)(random(3, 2))
+    assert p.grad is None
+    rows = func.vmap(lambda a: T.autograd.grad((a * p).sum(), p)[0])(x := random(3, 2))
+    np.testing.assert_allclose(rows.numpy(), x.numpy())
+
+
+def test_modules_are_mapped():
+    net = T.nn.Linear(3, 2)
+    x = random(4, 3).float()
+    np.testing.assert_allclose(func.vmap(net)(x).detach().numpy(), net(x).detach().numpy(), rtol=1e-5)
+
+
 def test_printing_within(capsys):
     func.vmap(lambda a: (print(a), a)[1])(T.tensor([1.0, 2.0]))
     assert capsys.readouterr().out == "BatchedTensor(lvl=1, bdim=0, value=\n    tensor([1., 2.])\n)\n"

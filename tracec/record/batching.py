@@ -125,7 +125,7 @@ class Batching:
     def whole(self, x: Any) -> Any:
         """The tensor of all examples, along axis 0; one that is the same for all is repeated."""
         if self.is_batched(x):
-            return self._many(x)
+            return self.flowing(x, edge_of(x))
         with self.outside():
             return apply(OPERATORS["expand"], (x,), {"shape": (self.size, *x._array.shape)})
 
@@ -299,9 +299,22 @@ class Batching:
             if recorder is not None:
                 recorder.check(many, test, bounds, ignored)
 
-    def change_grad(self, x: Any) -> None:
-        """Note that ``grad`` of a tensor is about to be assigned."""
-        self._tell_of("change_grad", x)
+    def change_grad(self, x: Any, value: Any) -> None:
+        """Note that ``grad`` of a tensor is about to be assigned.
+
+        Raises:
+            RecordError: the tensor is the same for all examples, and its gradient differs.
+        """
+        if self.is_batched(value) and not self.is_batched(x):
+            raise RecordError(
+                "vmap: backward() would give a tensor that is the same for all examples a grad that differs between "
+                "them",
+                hint="use tracec.func.grad or tracec.autograd.grad, and return the gradient",
+            )
+        if not self.is_batched(x):
+            with self.outside() as recorder:
+                if recorder is not None:
+                    recorder.change_grad(x, value)
 
     def read_grad(self, x: Any) -> None:
         """Note that ``grad`` of a tensor is looked at."""

@@ -127,7 +127,7 @@ class Differentiation(Cell):
                     hint="a gradient has the dtype of its tensor",
                 )
         if STATE.recorder is not None:
-            STATE.recorder.change_grad(self)
+            STATE.recorder.change_grad(self, value)
         self._grad = value
 
     def retain_grad(self) -> None:

@@ -219,7 +219,7 @@ class Recorder:
                 self._written[storage] = storage.array.copy()
         return self, node
 
-    def change_grad(self, x: Any) -> None:
+    def change_grad(self, x: Any, value: Any) -> None:
         """Note that ``grad`` of a tensor is about to be assigned."""
         if not self.is_own(x):
             self._grads.setdefault(x, x._grad)
