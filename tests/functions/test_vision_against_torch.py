@@ -195,3 +195,20 @@ def test_mistakes_raise_as_in_torch(mistake):
         mistake(F, tracec)
     assert isinstance(ours.value, theirs.type), (ours.type, theirs.type)
     assert ours.value.hint
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_touches_only_what_is_computed_from_it(value):
+    x = np.random.default_rng(0).normal(size=(1, 2, 9, 11))
+    x[0, 0, 4, 6] = value
+    for f in (
+        lambda F, x: F.adaptive_avg_pool2d(x, (4, 3)),
+        lambda F, x: F.adaptive_max_pool2d(x, (4, 3)),
+        # At the edge of a filter's reach a weight is zero or nearly so, which infinity tells apart.
+        lambda F, x: F.interpolate(x, (5, 4), mode="bilinear", antialias=True).isfinite(),
+        lambda F, x: F.interpolate(x, (7, 5), mode="bicubic"),
+        lambda F, x: F.max_pool2d(x, 3, 2, 1),
+        lambda F, x: F.avg_pool2d(x, 3, 2, 1),
+    ):
+        ours, theirs = f(F, tracec.from_numpy(x)).numpy(), f(torch.nn.functional, torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -15,13 +15,13 @@ from tracec.functions.common import (
     check_ndim,
     check_tensor,
     fail,
+    filled,
     integers,
     iota,
     per_axis,
     reshaped,
     table,
 )
-from tracec.functions.linalg import matmul
 from tracec.functions.pooling import _avg_pool, _max_pool
 from tracec.functions.random import rand
 from tracec.functions.reduction import pick_along
@@ -83,14 +83,40 @@ def _adaptive_avg(name: str, n: int, x: Tensor, output_size: Any) -> Tensor:
 
 
 def _average_bins(x: Tensor, axis: int, count: int) -> Tensor:
-    """The means of the bins of an axis, as a product with a matrix of weights."""
-    start, stop = _bins(x.shape[axis], count)
-    place = np.arange(x.shape[axis])[:, None]
-    inside = (place >= start) & (place < stop)
-    weights = table(inside / (stop - start), x.dtype, x)
-    perm = (*(a for a in range(x.ndim) if a != axis), axis)
-    moved = matmul(ops.transpose(x, perm=perm), weights)
-    return ops.transpose(moved, perm=tuple(perm.index(a) for a in range(x.ndim)))
+    """The means of the bins of an axis."""
+    start, stop = (bound[:, None] for bound in _bins(x.shape[axis], count))
+    at = start + np.arange(int((stop - start).max()) if count else 1)
+    return weighted_sums(x, axis, at, np.broadcast_to(1 / (stop - start), at.shape), stop)
+
+
+def weighted_sums(x: Tensor, axis: int, at: Any, weights: Any, stop: Any) -> Tensor:
+    """Weighted sums of elements of an axis at known positions.
+
+    Args:
+        x: The tensor.
+        axis: The axis; ``count`` is its size in the result.
+        at: Positions, an array (count, terms).
+        weights: Their weights, an array of that shape.
+        stop: The positions (count, 1) from which on none is read: infinity times 0 would be NaN.
+    """
+    one_each = (1,) * (x.ndim - axis - 1)
+    terms = elements_along(x, axis, np.minimum(at, stop - 1))
+    if not (at < stop).all():
+        terms = ops.where(reshaped(table(at < stop, dt.bool_, x), (*at.shape, *one_each)), terms, 0.0)
+    shares = reshaped(table(weights, x.dtype, x), (*at.shape, *one_each))
+    return ops.sum(ops.mul(terms, shares), axes=(axis + 1,), keepdims=False)
+
+
+def elements_along(x: Tensor, axis: int, at: Any) -> Tensor:
+    """Elements of an axis at positions in an array, whose axes take its place."""
+    shape = tuple(x.shape)
+    lead, size, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    result = (*shape[:axis], *at.shape, *shape[axis + 1 :])
+    if not lead:
+        return filled(0, x, result)
+    # With its line named too, each element of the result reads and writes in the order of memory.
+    places = (iota((lead, 1), 0, dt.int64, x), table(at.reshape(1, -1), dt.int64, x))
+    return reshaped(ops.index(reshaped(x, (lead, size, rest)), *places, axes=(0, 1)), result)
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:

@@ -12,9 +12,13 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UnsupportedError
-from tracec.functions.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from tracec.functions.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    weighted_sums,
+)
 from tracec.functions.common import cast, check_tensor, expanded, fail, reshaped, table
-from tracec.functions.linalg import matmul
 from tracec.functions.padding import pad
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
@@ -166,7 +170,7 @@ class _Axis:
 def _resized(x: Tensor, axis: int, how: _Axis) -> Tensor:
     real = np.float64 if x.dtype is dt.float64 else np.float32
     if how.antialias:
-        return _by_matrix(x, axis, table(_filter_matrix(how, real), x.dtype, x))
+        return weighted_sums(x, axis, *_filter(how, real))
     if how.is_same:
         return x
     if how.mode.startswith("nearest"):
@@ -198,6 +202,7 @@ def _picked(x: Tensor, axis: int, at: Any) -> Tensor:
         apart = (*shape[: axis + 1], times, *shape[axis + 1 :])
         spread = expanded(reshaped(x, (*shape[: axis + 1], 1, *shape[axis + 1 :])), apart)
         return reshaped(spread, (*shape[:axis], count, *shape[axis + 1 :]))
+    # Of two axes, both gathers become one read.
     found = ops.index(x, table(at, dt.int64, x), axes=(axis,))
     return ops.transpose(found, perm=(*range(1, axis + 1), 0, *range(axis + 1, x.ndim)))
 
@@ -266,13 +271,6 @@ def _enlarged(x: Tensor, axis: int, times: int, mode: str) -> Tensor:
     return reshaped(total, (*x.shape[:axis], size * times, *x.shape[axis + 1 :]))
 
 
-def _by_matrix(x: Tensor, axis: int, weights: Tensor) -> Tensor:
-    """Each line along an axis times a matrix (size, count)."""
-    perm = (*(a for a in range(x.ndim) if a != axis), axis)
-    moved = matmul(ops.transpose(x, perm=perm), weights)
-    return ops.transpose(moved, perm=tuple(perm.index(a) for a in range(x.ndim)))
-
-
 #: Mode → how far its filter reaches, and the filter.
 _FILTERS: dict[str, tuple[float, Callable[[Any], Any]]] = {
     "bilinear": (1.0, lambda x: np.maximum(1 - np.abs(x), 0)),
@@ -282,18 +280,17 @@ _FILTERS: dict[str, tuple[float, Callable[[Any], Any]]] = {
 
 
 @lru_cache(maxsize=64)
-def _filter_matrix(how: _Axis, real: Any) -> Any:
-    """The weights (size, count) of a filter that is as wide as the elements of the result."""
+def _filter(how: _Axis, real: Any) -> tuple[Any, Any, Any]:
+    """Positions, weights and ends of a filter that is as wide as the elements of the result."""
     reach, weight_of = _FILTERS[how.mode]
     scale = float(how.scale(real))
     wide = max(scale, 1.0)
-    centre = scale * (np.arange(how.count) + 0.5)
+    centre = scale * (np.arange(how.count) + 0.5)[:, None]
     low = np.maximum((centre - reach * wide + 0.5).astype(np.int64), 0)
     high = np.minimum((centre + reach * wide + 0.5).astype(np.int64), how.size)
-    place = np.arange(how.size)[:, None]
-    inside = (place >= low) & (place < high)
-    weights = np.where(inside, weight_of((place - centre + 0.5) / wide), 0.0)
-    return weights / weights.sum(0)
+    place = low + np.arange(int((high - low).max()))
+    weights = np.where(place < high, weight_of((place - centre + 0.5) / wide), 0.0)
+    return place, weights / weights.sum(1, keepdims=True), high
 
 
 def upsample(
