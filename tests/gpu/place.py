@@ -49,4 +49,6 @@ def runs_compiled(function: Any) -> bool:
 
 def epsilon(dtype: dt.DType) -> float:
     """The distance of 1 to the next larger number; 0 for integers."""
-    return {dt.float16: 2.0**-10, dt.bfloat16: 2.0**-7, dt.float32: 2.0**-23, dt.float64: 2.0**-52}.get(dtype, 0.0)
+    return {dt.float16: 2.0**-10, dt.bfloat16: 2.0**-7, dt.float32: 2.0**-23, dt.float64: 2.0**-52}.get(
+        dtype.to_real(), 0.0
+    )

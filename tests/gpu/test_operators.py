@@ -12,12 +12,18 @@ import pytest
 
 import tracec
 from tests.gpu.place import DEVICE, compiled, epsilon, fetch, on_gpu, put, runs_compiled
-from tests.ops.test_table import NAMED, draw, graph_of, in_float64, is_smooth
+from tests.ops.test_table import NAMED, draw, graph_of, in_float64, is_smooth, like
 from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.record.promote import Operand, promote
 
 pytestmark = on_gpu
+
+#: Single precision → double precision.
+WIDE = {np.dtype(np.float32): np.float64, np.dtype(np.complex64): np.complex128}
+#: Kind → the widest NumPy type.
+WIDEST = {"f": np.float64, "c": np.complex128}
+PRECISE = {"f": dt.float64, "c": dt.complex128}
 
 OPERATORS = [op for op in NAMED if op.name != "constant"]
 
@@ -33,8 +39,8 @@ class Case:
         # Tensors of narrow integers are summed as int64, where nodes are taken as they are.
         op, dtypes = promote(op, [Operand(dt.of_numpy(a.dtype), a.ndim) for a in self.arrays])
         self.type = graph_of(op, sample, dtypes).outputs[0].type
-        wide = [a.astype(np.float64 if d.kind == "f" else d.numpy) for a, d in zip(self.arrays, dtypes, strict=True)]
-        params = {k: dt.float64 if isinstance(v, dt.DType) and v.kind == "f" else v for k, v in sample.params.items()}
+        wide = [a.astype(WIDEST.get(d.kind, d.numpy)) for a, d in zip(self.arrays, dtypes, strict=True)]
+        params = {k: PRECISE.get(v.kind, v) if isinstance(v, dt.DType) else v for k, v in sample.params.items()}
         exact = np.asarray(op.eager(np, *wide, **dict(op.bind(params))))
         self.expected = exact.astype(self.type.dtype.numpy)
 
@@ -47,8 +53,8 @@ class Case:
         found, expected = fetch(tensor), self.expected
         assert (found.shape, found.dtype) == (expected.shape, expected.dtype), way
         eps = epsilon(self.type.dtype)
-        if self.type.dtype.kind == "f":
-            found, expected = found.astype(np.float64), expected.astype(np.float64)
+        if self.type.dtype.kind in WIDEST:
+            found, expected = (x.astype(WIDEST[self.type.dtype.kind]) for x in (found, expected))
         scale = max(1.0, float(np.abs(expected).max(initial=0, where=np.isfinite(expected)))) if eps else 0.0
         message = f"{way}: {self.op.name} of {[a.dtype.name for a in self.arrays]}, {self.params}"
         np.testing.assert_allclose(found, expected, rtol=16 * eps, atol=8 * eps * scale, err_msg=message)
@@ -94,16 +100,18 @@ class GradientCase:
     def __init__(self, op, sample):
         self.op, self.params = op, dict(sample.params)
         self.arrays = draw(sample, op.name)
-        self.wrt = [i for i, a in enumerate(self.arrays) if a.dtype == np.float32]
-        shape = graph_of(op, sample).outputs[0].shape
-        self.arrays.append(np.random.default_rng(1).uniform(0.5, 1.5, shape).astype(np.float32))
-        wide = [tracec.tensor(a.astype(np.float64) if a.dtype == np.float32 else a) for a in self.arrays]
+        self.wrt = [i for i, a in enumerate(self.arrays) if a.dtype in WIDE]
+        out = graph_of(op, sample).outputs[0]
+        self.arrays.append(like(np.random.default_rng(1), out, 0.5, 1.5).astype(out.dtype.numpy))
+        wide = [tracec.tensor(a.astype(WIDE.get(a.dtype, a.dtype))) for a in self.arrays]
         self.expected = [fetch(g) for g in self(wide)]
 
     def __call__(self, given):
         *operands, ct = given
         leaves = [x.clone().requires_grad_() if i in self.wrt else x for i, x in enumerate(operands)]
-        return tracec.autograd.grad(self.op(*leaves, **self.params), [leaves[i] for i in self.wrt], ct)
+        out = self.op(*leaves, **self.params)
+        found = tracec.autograd.grad(out, [leaves[i] for i in self.wrt], ct, allow_unused=True)
+        return [g for g in found if g is not None]
 
     def check(self, found, way):
         for f, e in zip(map(fetch, found), self.expected, strict=True):
@@ -113,9 +121,10 @@ class GradientCase:
 
 
 def smooth(op):
-    """The samples in float32 alone that have gradients."""
-    plain = [s for s in op.samples if all(a.dtype is dt.float32 or a.dtype.kind != "f" for a in s.args)]
-    return [s for s in plain if is_smooth(op, in_float64(s)) and graph_of(op, s).outputs[0].dtype is dt.float32]
+    """The samples in single precision alone that have gradients."""
+    single = (dt.float32, dt.complex64)
+    plain = [s for s in op.samples if all(a.dtype in single or not a.dtype.is_differentiable for a in s.args)]
+    return [s for s in plain if is_smooth(op, in_float64(s)) and graph_of(op, s).outputs[0].dtype in single]
 
 
 SMOOTH = [op for op in OPERATORS if smooth(op)]
