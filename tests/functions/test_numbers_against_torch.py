@@ -318,3 +318,47 @@ def test_what_is_no_difference_and_no_quantile(f):
 
 def test_the_larger_by_its_name():
     agree(lambda t, x: (t.max(x, other=x * 0), t.min(x, other=x * 0), t.max(x, dim=1, keepdim=True)), (3, 4))
+
+
+# Edges ------------------------------------------------------------------------------------------------
+
+GRID = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3.7, -3.7, 1e-30, -1e-30, 1e30, -1e30, 100, -100, np.nan])
+INFINITE = np.array([np.inf, -np.inf])
+#: PyTorch has NaN where these are infinite.
+NOT_OF_INFINITY = {"i0", "special.i1"}
+OF_ONE = """
+    abs acos acosh asin asinh atan atanh ceil cos cosh deg2rad digamma erf erfc erfinv exp exp2 expm1 fix floor frac i0
+    isfinite isinf isnan isneginf isposinf isreal lgamma log log10 log1p log2 logical_not logit nan_to_num neg positive
+    rad2deg reciprocal round rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt square tan tanh trunc special.erfcx
+    special.ndtr special.log_ndtr special.i0e special.i1 special.i1e special.entr special.ndtri
+"""
+OF_TWO = """
+    add sub mul div floor_divide remainder fmod pow float_power maximum minimum fmax fmin atan2 hypot copysign logaddexp
+    logaddexp2 ldexp xlogy special.xlog1py heaviside eq ne lt le gt ge logical_and logical_or logical_xor nextafter
+"""
+
+
+def _named(t, name):
+    for part in name.split("."):
+        t = getattr(t, part)
+    return t
+
+
+@pytest.mark.parametrize("name", OF_ONE.split())
+def test_edges_of_one(name):
+    grid = GRID if name in NOT_OF_INFINITY else np.concatenate([GRID, INFINITE])
+    agree(lambda t, x: _named(t, name)(x.detach()), grid)
+    agree(lambda t, x: _named(t, name)(x.detach()), grid.astype(np.float32), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OF_TWO.split())
+def test_edges_of_two(name):
+    grid = np.concatenate([GRID, INFINITE])
+    agree(lambda t, x, y: _named(t, name)(x.detach(), y.detach()), grid[:, None], grid)
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round", "trunc", "positive", "neg"])
+def test_bools_are_refused(name):
+    for t, x in ((torch, torch.from_numpy(BOOLS)), (TRACEC.module, TRACEC.from_numpy(BOOLS))):
+        with pytest.raises(RuntimeError):
+            getattr(t, name)(x)

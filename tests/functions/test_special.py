@@ -212,7 +212,7 @@ EDGES = {
     "special.i0e": {INF: 0.0, NAN: NAN},
     "special.i1": {0.0: 0.0, INF: INF, -INF: -INF, NAN: NAN},
     "special.i1e": {0.0: 0.0, INF: 0.0, NAN: NAN},
-    "sinc": {0.0: 1.0, 1.0: 0.0, -7.0: 0.0, INF: 0.0, NAN: NAN},
+    "sinc": {0.0: 1.0, 1.0: 0.0, -7.0: 0.0, INF: NAN, NAN: NAN},
     "special.entr": {0.0: 0.0, -1.0: -INF, INF: -INF, NAN: NAN},
 }
 

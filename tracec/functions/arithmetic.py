@@ -12,6 +12,7 @@ from tracec.ir.operator import Operator
 from tracec.record.arithmetic import check_power
 from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
 from tracec.record.method import tensor_method
+from tracec.record.promote import result_type_of
 from tracec.record.tensor import Tensor
 
 Operand = Tensor | Number
@@ -110,7 +111,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     """
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         check_power(input, exponent)
-        if exponent == 2:
+        if exponent == 2 and input.dtype.kind != "b":
             return ops.mul(input, input)
         if exponent == 0.5:
             return ops.sqrt(input)
@@ -149,10 +150,11 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         DTypeError: the operands are neither float32 nor float64.
     """
-    for what, x in (("input", input), ("other", other)):
-        check_tensor("nextafter", x, what)
-        if x.dtype not in (dt.float32, dt.float64):
-            fail(DTypeError, f"nextafter: takes float32 and float64, {what} is {x.dtype.name}", "cast it first")
+    check_tensor("nextafter", input)
+    check_tensor("nextafter", other, "other")
+    common = result_type_of(input, other)
+    if common not in (dt.float32, dt.float64):
+        fail(DTypeError, f"nextafter: takes float32 and float64, {common.name} given", "cast the operands first")
     return ops.nextafter(input, other)
 
 
@@ -222,7 +224,10 @@ def neg(input: Tensor) -> Tensor:
 
 @tensor_method
 def positive(input: Tensor) -> Tensor:
-    """The input itself."""
+    """The input itself; of bools there is none."""
+    check_tensor("positive", input)
+    if input.dtype.kind == "b":
+        fail(DTypeError, "positive: The `+` operator, on a bool tensor is not supported", "cast it first")
     return input
 
 
@@ -243,8 +248,8 @@ def sign(input: Tensor) -> Tensor:
 
 @tensor_method
 def square(input: Tensor) -> Tensor:
-    """``input * input``."""
-    return ops.mul(input, input)
+    """``input * input``; of bools int64."""
+    return pow(input, 2)
 
 
 @tensor_method

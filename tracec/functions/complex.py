@@ -11,6 +11,7 @@ import math
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.arithmetic import sign
 from tracec.functions.common import cast, check_tensor, expanded, fail, filled
 from tracec.functions.pointwise import cos, sin
 from tracec.ir import dtype as dt
@@ -196,7 +197,7 @@ def angle(input: Tensor) -> Tensor:
 def sgn(input: Tensor) -> Tensor:
     """The number of size 1 in the direction of each element, 0 for 0; of a real tensor the sign."""
     check_tensor("sgn", input)
-    return unit(input, ops.abs(input)) if input.dtype.is_complex else ops.sign(input)
+    return unit(input, ops.abs(input)) if input.dtype.is_complex else sign(input)
 
 
 @tensor_method

@@ -92,8 +92,11 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 
 def _larger_and_gap(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where two logarithms are equal, the larger one, and the difference, not positive."""
-    for what, x in (("input", input), ("other", other)):
-        check_floating(name, x, what)
+    check_tensor(name, input)
+    check_tensor(name, other, "other")
+    if not input.dtype.is_floating_point:
+        # One of them is floating, and the other becomes so.
+        check_floating(name, other, "other")
     # Two equal infinities have no gap to subtract.
     return ops.eq(input, other), ops.maximum(input, other), ops.neg(ops.abs(ops.sub(input, other)))
 
@@ -221,6 +224,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 def _rounded(name: str, op: Operator, input: Tensor) -> Tensor:
     """A rounding, which leaves integers as they are."""
     check_tensor(name, input)
+    if input.dtype.kind == "b":
+        fail(DTypeError, f"{name}: takes numbers, input is bool", "cast it first")
     return input.clone() if input.dtype.kind in "ui" else op(input)
 
 

@@ -190,7 +190,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     x = input if input.dtype.is_floating_point else cast(input, get_default_dtype())
     if eps is not None:
         x = ops.where(ops.lt(x, eps), eps, ops.where(ops.gt(x, 1.0 - eps), 1.0 - eps, x))
-    return ops.log(ops.div(x, ops.sub(1.0, x)))
+    return ops.logit(x)
 
 
 @tensor_method

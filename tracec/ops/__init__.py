@@ -100,7 +100,7 @@ from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
 from tracec.ops.strided import as_strided, view_bits
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
-from tracec.ops.waves import entr, i0, i0e, i1, i1e, sinc
+from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
 from tracec.ops.window import fold, windows
 
 __all__ = [
@@ -130,7 +130,7 @@ __all__ = [
     "matrix_exp", "order_of_rows", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "triangular_solve",
     # special functions
     "digamma", "entr", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
-    "log_ndtr", "ndtr", "ndtri", "sinc", "zeta",
+    "log_ndtr", "logit", "ndtr", "ndtri", "sinc", "zeta",
     # looks at memory, and what is combined or found along the way
     "as_strided", "cummax", "cummin", "index_combine", "view_bits",
     # indexing, scans, random numbers

@@ -1,4 +1,4 @@
-"""Modified Bessel functions of the first kind, and other functions of waves."""
+"""Modified Bessel functions of the first kind, and other functions of one formula."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ops.elementwise import abs, cos, log, sign
 from tracec.ops.formula import Polynomial, formula, horner, is_double
-from tracec.ops.logic import eq, lt, where
+from tracec.ops.logic import bitwise_or, eq, gt, lt, where
 
 # Bessel functions -------------------------------------------------------------------------------------
 
@@ -134,8 +134,7 @@ def _sinc(xp: Any, x: Any) -> Any:
     wave = xp.sin((x - whole) * math.pi)
     zero = xp.equal(x, 0.0)
     far = xp.where(xp.greater(odd, 0.5), -wave, wave) / xp.where(zero, 1.0, x * math.pi)
-    # Beyond all fractions there is nothing to tell the phase.
-    return xp.where(zero, 1.0, xp.where(xp.equal(xp.abs(x), math.inf), 0.0, far))
+    return xp.where(zero, 1.0, far)
 
 
 def _sinc_slope(out: Any, x: Any) -> Any:
@@ -169,4 +168,20 @@ entr = formula(
     doc="``-x * log(x)``; 0 at 0 and -inf below.",
 )
 
-__all__ = ["entr", "i0", "i0e", "i1", "i1e", "sinc"]
+
+def _logit(xp: Any, x: Any) -> Any:
+    rest = 1.0 - x
+    # Around 1/2, where the logarithm is small, of what the quotient is above 1.
+    near = xp.less(xp.abs(x - 0.5), 0.25)
+    return xp.where(near, xp.log1p((x - rest) / xp.where(near, rest, 1.0)), xp.log(x / rest))
+
+
+logit = formula(
+    "logit",
+    _logit,
+    derivative=lambda t, out, x: where(bitwise_or(lt(x, 0.0), gt(x, 1.0)), math.nan, t / (x * (1.0 - x))),
+    domain=(0.1, 0.9),
+    doc="``log(x / (1 - x))``; NaN outside of [0, 1].",
+)
+
+__all__ = ["entr", "i0", "i0e", "i1", "i1e", "logit", "sinc"]
