@@ -176,3 +176,32 @@ def test_parameters_out_of_range(f, message):
 def test_integers_have_no_uniform_numbers():
     with pytest.raises(DTypeError, match="rand: dtype int64 is neither floating nor complex"):
         F.rand(3, dtype=tracec.int64)
+
+
+def test_counts():
+    rates = F.tensor([0.0, 0.5, 4.0, 300.0]).expand(4000, 4)
+    drawn = F.poisson(rates)
+    assert drawn.dtype is tracec.float32 and set((drawn % 1).flatten().tolist()) == {0.0}
+    np.testing.assert_allclose(drawn.mean(0).numpy(), [0, 0.5, 4, 300], rtol=0.1)
+    np.testing.assert_allclose(drawn.var(0).numpy(), [0, 0.5, 4, 300], rtol=0.15)
+    successes = F.binomial(F.full((4000, 1), 20.0), F.tensor([0.0, 0.25, 1.0]))
+    assert tuple(successes.shape) == (4000, 3) and set(successes[:, 2].tolist()) == {20.0}
+    np.testing.assert_allclose(successes.mean(0).numpy(), [0, 5, 20], rtol=0.05)
+    for f, message in (
+        (lambda: F.poisson(F.tensor([-1.0])), "poisson: a rate is out of its range"),
+        (lambda: F.binomial(F.ones(1), F.tensor([1.5])), "binomial: a probability is out of its range"),
+        (lambda: F.binomial(F.tensor([float("nan")]), F.ones(1)), "binomial: a count is out of its range"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            f()
+
+
+def test_counts_are_the_same_compiled():
+    run = tracec.compile(lambda x: F.poisson(x) * 100 + F.binomial(x, x / 10))
+    x = F.linspace(0, 9, 50)
+    tracec.manual_seed(4)
+    expected = [F.poisson(x) * 100 + F.binomial(x, x / 10) for _ in range(3)]
+    tracec.manual_seed(4)
+    for e in expected:
+        assert run(x).equal(e)
+    assert not expected[0].equal(expected[1])

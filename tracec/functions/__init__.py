@@ -382,8 +382,10 @@ from tracec.functions.pooling import (
 from tracec.functions.quantile import nanquantile, quantile
 from tracec.functions.random import (
     bernoulli,
+    binomial,
     multinomial,
     normal,
+    poisson,
     rand,
     rand_like,
     randint,
@@ -582,7 +584,8 @@ __all__ = [
     "stft", "istft", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
     # random
     "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "bernoulli", "normal",
-    "multinomial", "uniform_", "normal_", "log_normal_", "cauchy_", "exponential_", "geometric_", "bernoulli_",
+    "multinomial", "poisson", "binomial", "uniform_", "normal_", "log_normal_", "cauchy_", "exponential_",
+    "geometric_", "bernoulli_",
     "random_",
     # arithmetic
     "add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "atan2",

@@ -13,6 +13,7 @@ from tracec.functions.common import (
     check_floating,
     check_probability,
     check_tensor,
+    expanded,
     fail,
     integers,
     reshaped,
@@ -25,6 +26,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.ops.random import normal_from_bits, uniform_from_bits
 from tracec.record.backend import Device
+from tracec.record.check import check_values
 from tracec.record.method import tensor_method
 from tracec.record.random import Generator, default_generator
 from tracec.record.tape import no_grad
@@ -282,6 +284,52 @@ def multinomial(
     marks = reshaped(ops.mul(drawn, total), (*drawn.shape, 1))
     steps = reshaped(sums, (*input.shape[:-1], 1, input.shape[-1]))
     return ops.sum(cast(ops.le(steps, marks), dt.int64), axes=(input.ndim,))
+
+
+def _within(name: str, what: str, x: Tensor, low: float, high: float) -> None:
+    """Refuse parameters out of their range; a compiled function is told when it is recorded.
+
+    Raises:
+        ArgumentError: an element is.
+    """
+
+    def test(broken: Any) -> None:
+        if broken.size and broken.max():
+            fail(ArgumentError, f"{name}: {what} is out of its range", f"give numbers from {low} to {high}")
+
+    outside = ops.logical_not(ops.bitwise_and(ops.ge(x, low), ops.le(x, high)))
+    check_values(cast(outside, dt.int64), test, None)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """A Poisson number of each rate, in the rates' dtype; no gradients flow through.
+
+    Raises:
+        DTypeError: the rates are not floating.
+        ArgumentError: a rate is negative.
+    """
+    check_floating("poisson", input)
+    rates = input.detach()
+    _within("poisson", "a rate", rates, 0.0, math.inf)
+    return ops.poisson(rates, bits((4,), generator, input.device))
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of ``count`` trials succeed with probability ``prob``, in their dtype; no gradients flow through.
+
+    Raises:
+        DTypeError: they are not floating.
+        ArgumentError: a count is negative, or a probability is none.
+    """
+    check_floating("binomial", count, "count")
+    check_floating("binomial", prob, "prob")
+    counts, chances = ops.add(count.detach(), 0.0), ops.add(prob.detach(), 0.0)
+    _within("binomial", "a count", counts, 0.0, math.inf)
+    _within("binomial", "a probability", chances, 0.0, 1.0)
+    chosen = dt.promote(counts.dtype, chances.dtype)
+    shape = ops.add(counts, chances).shape
+    counts, chances = (expanded(cast(x, chosen), tuple(shape)) for x in (counts, chances))
+    return ops.binomial(counts, chances, bits((4,), generator, count.device))
 
 
 def uniform_like(x: Tensor) -> Tensor:

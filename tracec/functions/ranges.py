@@ -15,7 +15,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.source import warn
 from tracec.record import promote
-from tracec.record.backend import Device
+from tracec.record.backend import Device, to_device
 from tracec.record.create import of_numbers
 from tracec.record.tensor import Tensor
 
@@ -182,7 +182,7 @@ def _indices(name: str, positions: Any, row: int, col: int, offset: int, options
     (shift,) = integers(name, (offset,), "offset")
 
     def make(dtype: DType, device: Device) -> Tensor:
-        return of_numbers(np.stack(positions(rows, shift, columns)).astype(dtype.numpy)).to(device)
+        return of_numbers(to_device(np.stack(positions(rows, shift, columns)).astype(dtype.numpy), device))
 
     return create(name, options, make, dtype=dt.int64, takes=Options)
 

@@ -28,6 +28,7 @@ from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
+from tracec.ops.counting import binomial, poisson
 from tracec.ops.determinant import cofactors, det, slogdet
 from tracec.ops.elementwise import (
     abs,
@@ -135,4 +136,5 @@ __all__ = [
     "as_strided", "cummax", "cummin", "index_combine", "view_bits",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
+    "binomial", "poisson",
 ]  # fmt: skip
