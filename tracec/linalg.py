@@ -12,9 +12,10 @@ from tracec.functions.diagonals import linalg_diagonal as diagonal
 from tracec.functions.diagonals import linalg_vander as vander
 from tracec.functions.eigenvalues import eig, eigh, eigvals, eigvalsh, svdvals
 from tracec.functions.eigenvalues import linalg_svd as svd
+from tracec.functions.elimination import ldl_factor, ldl_factor_ex, lu_factor, lu_factor_ex
+from tracec.functions.elimination import linalg_ldl_solve as ldl_solve
 from tracec.functions.elimination import linalg_lu as lu
 from tracec.functions.elimination import linalg_lu_solve as lu_solve
-from tracec.functions.elimination import lu_factor, lu_factor_ex
 from tracec.functions.inverses import cond, inv_ex, matrix_exp, matrix_power, matrix_rank, pinv, tensorinv
 from tracec.functions.inverses import linalg_det as det
 from tracec.functions.inverses import linalg_inv as inv
@@ -27,10 +28,11 @@ from tracec.functions.solving import lstsq, solve, solve_ex, solve_triangular, t
 from tracec.record.out import give_out
 
 __all__ = [
-    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
-    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul",
-    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
-    "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
+    "eigvalsh", "householder_product", "inv", "inv_ex", "ldl_factor", "ldl_factor_ex", "ldl_solve", "lstsq", "lu",
+    "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
+    "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals",
+    "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 give_out(globals(), set(__all__) - {"LinAlgError", "diagonal", "lstsq", "matrix_exp", "vander"})

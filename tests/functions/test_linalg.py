@@ -298,3 +298,17 @@ def test_autocast_gives_float32():
     assert {f.dtype for f in found} == {tracec.float32}
     with pytest.raises(tracec.errors.DTypeError, match="low precision dtypes are not supported"):
         linalg.inv(x)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 9])
+def test_symmetric_matrices_that_are_not_definite(n):
+    x = RNG.normal(size=(4, n, n))
+    a = tracec.from_numpy(x + np.swapaxes(x, -2, -1))
+    b = make(4, n, 2)
+    found = linalg.ldl_factor(a)
+    close(a @ linalg.ldl_solve(*found, b), b, 100)
+    assert (found.pivots < 0).any() or n == 1
+    close(
+        tracec.compile(lambda a, b: linalg.ldl_solve(*linalg.ldl_factor_ex(a)[:2], b))(a, b),
+        linalg.ldl_solve(*found, b),
+    )

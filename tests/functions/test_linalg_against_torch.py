@@ -224,6 +224,22 @@ def test_gradients_of_gradients():
     checked(second, regular(3, 3))
 
 
+@pytest.mark.parametrize("hermitian", [False, True])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_symmetric_matrices_that_are_not_definite(kind, hermitian):
+    for n in (0, 1, 2, 5, 8):
+        a = RNG.normal(size=(3, n, n)) + (1j * RNG.normal(size=(3, n, n)) if kind == "complex" else 0)
+        turned = np.swapaxes(a, -2, -1)
+        a = a + (np.conj(turned) if hermitian else turned)
+        a[..., range(n), range(n)] *= 0.1  # small on the diagonal: blocks of two rows
+
+        def f(t, a):
+            found = t.linalg.ldl_factor(a.detach(), hermitian=hermitian)
+            return *found, t.linalg.ldl_solve(*found, a.detach()[..., :1], hermitian=hermitian)
+
+        checked(f, a)
+
+
 # Errors ------------------------------------------------------------------------------------------------
 
 INTS, HALVES = (lambda t: t.ones(2, 2, dtype=t.int64)), (lambda t: t.ones(2, 2).half())
@@ -323,6 +339,11 @@ OTHERS = {
     "reflections": lambda t: t.linalg.householder_product(t.ones(2, 3), t.ones(2)),
     "factors": lambda t: t.linalg.householder_product(t.ones(3, 2), t.ones(3)),
     "pivots": lambda t: t.lu_unpack(t.ones(2, 2), t.ones(2)),
+    "pivots range": lambda t: t.lu_unpack(t.ones(2, 2), t.tensor([5, 1], dtype=t.int32)),
+    "pivots zero": lambda t: t.linalg.lu_solve(t.ones(2, 2), t.tensor([0, 1], dtype=t.int32), t.ones(2, 1)),
+    "ldl": lambda t: t.linalg.ldl_factor(t.zeros(2, 2)),
+    "ldl shape": lambda t: t.linalg.ldl_factor(t.ones(2, 3)),
+    "ldl pivots": lambda t: t.linalg.ldl_solve(t.ones(2, 2), t.ones(2), t.ones(2, 1)),
     "vander": lambda t: t.linalg.vander(t.ones(3), N=1),
     "vander bool": lambda t: t.linalg.vander(t.ones(3, dtype=t.bool)),
     "complete": lambda t: t.linalg.qr(t.ones(3, 2, requires_grad=True), mode="complete").Q.sum().backward(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tracec import ops
-from tracec.errors import DTypeError, ShapeError
+from tracec.errors import AxisError, DTypeError, LinAlgError, ShapeError
 from tracec.functions.common import broadcast_matrices, cast, check_tensor, expanded, fail, filled, sliced
 from tracec.functions.decomposition import check_matrix, check_same_dtype, first_of, wide_identity
 from tracec.functions.diagonals import diagonal, tril, triu
@@ -14,7 +14,9 @@ from tracec.ir import dtype as dt
 from tracec.ops import matrices
 from tracec.ops.contraction import swap_last
 from tracec.ops.factorization import lu_shapes, permutation
+from tracec.ops.symmetric import ldl_shapes
 from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.check import check_values
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -30,6 +32,21 @@ class LUFactorEx(NamedTuple):
     """L and U in one matrix, pivots, and which element of U's diagonal is the first zero; 0 if none is."""
 
     LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class LDLFactor(NamedTuple):
+    """L and D in one lower triangle, and the row that each row was exchanged with; see `ldl_factor`."""
+
+    LD: Tensor
+    pivots: Tensor
+
+
+class LDLFactorEx(NamedTuple):
+    """As `LDLFactor`, and which element of D's diagonal is the first zero; 0 if none is."""
+
+    LD: Tensor
     pivots: Tensor
     info: Tensor
 
@@ -111,17 +128,33 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 
 
 def _order(name: str, data: Tensor, pivots: Tensor) -> Tensor:
-    check_tensor(name, pivots, "LU_pivots")
     m, n = data.shape[-2:]
+    _check_pivots(name, pivots, data, min(m, n), 1)
+    return ops.order_of_rows(pivots, rows=m)
+
+
+def _check_pivots(name: str, pivots: Tensor, data: Tensor, count: int, least: int) -> None:
+    """Refuse what are no pivots of factored matrices: so many rows' numbers for each, from ``least`` on."""
+    check_tensor(name, pivots, "pivots")
     if pivots.dtype is not dt.int32:
-        fail(DTypeError, f"{name}: LU_pivots is {pivots.dtype.name}, not int32", "give what lu_factor gave")
-    if tuple(pivots.shape) != (*data.shape[:-2], min(m, n)):
+        fail(DTypeError, f"{name}: pivots is {pivots.dtype.name}, not int32", "give what the factoring gave")
+    if tuple(pivots.shape) != (*data.shape[:-2], count):
         fail(
             ShapeError,
-            f"{name}: LU_pivots of shape {tuple(pivots.shape)} for LU of shape {tuple(data.shape)}",
-            "give both as lu_factor gave them",
+            f"{name}: pivots of shape {tuple(pivots.shape)} for factors of shape {tuple(data.shape)}",
+            "give both as the factoring gave them",
         )
-    return ops.order_of_rows(pivots, rows=m)
+    rows = data.shape[-2]
+
+    def test(values: Any) -> None:
+        if values.size and not least <= int(values.min()) <= int(values.max()) <= rows:
+            fail(
+                AxisError,
+                f"{name}: pivots must be from {least} to {rows}, they reach from {values.min()} to {values.max()}",
+                "give what the factoring gave",
+            )
+
+    check_values(pivots, test, (least, rows))
 
 
 @under_autocast(FLOAT32)
@@ -161,3 +194,59 @@ def _lu_solve(name: str, data: Tensor, pivots: Tensor, b: Tensor, left: bool, ad
     half = ops.triangular_solve(factors, matmul(order, given), upper=False, unit=True)
     found = ops.triangular_solve(factors, half, upper=True)
     return found if left else found.mH
+
+
+# Symmetric matrices ------------------------------------------------------------------------------------
+
+
+def ldl_factor(input: Tensor, *, hermitian: bool = False) -> LDLFactor:
+    """L and D of ``A == P @ L @ D @ L.mT @ P.mT``, A symmetric but not definite, in LAPACK's form; no gradient.
+
+    Args:
+        input: Shape ``(..., n, n)``, float32, float64 or complex; the lower triangle is read.
+        hermitian: Of complex numbers: A is Hermitian, and ``L.mH`` is in the place of ``L.mT``.
+
+    Returns:
+        L and D, which has blocks of one or two rows, in one triangle; and int32 pivots: p > 0 where a row was exchanged
+        with row p, twice -p where a block of two rows begins, whose second one was.
+
+    Raises:
+        LinAlgError: D has a row of zeros, so that nothing can be solved with it.
+    """
+    found = _ldl("linalg.ldl_factor", input, hermitian)
+    _check_regular("linalg.ldl_factor", found)
+    return LDLFactor(*found[:2])
+
+
+def ldl_factor_ex(input: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> LDLFactorEx:
+    """As `ldl_factor`, but tells which matrices give a zero in D, and raises only with ``check_errors``."""
+    found = _ldl("linalg.ldl_factor_ex", input, hermitian)
+    if check_errors:
+        _check_regular("linalg.ldl_factor_ex", found)
+    return found
+
+
+def _ldl(name: str, a: Tensor, hermitian: bool) -> LDLFactorEx:
+    check_matrix(name, a, square=True)
+    found, pivots = matrices.unpack(ops.ldl(a, hermitian=hermitian), ldl_shapes(a))
+    pivots = cast(matrices.real_part(pivots), dt.int32)
+    empty = ops.bitwise_and(ops.eq(diagonal(found.detach(), 0, -2, -1), 0.0), ops.gt(pivots, 0))
+    return LDLFactorEx(found, pivots, first_of(empty))
+
+
+def _check_regular(name: str, found: LDLFactorEx) -> None:
+    worst = int(found.info.max()) if found.info.numel() else 0
+    if worst:
+        raise LinAlgError(f"{name}: D[{worst},{worst}] is zero, and using it to solve would divide by it",
+                          hint="linalg.ldl_factor_ex tells instead of raising")  # fmt: skip
+
+
+def linalg_ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
+    """X with ``A @ X == B``, where A is the matrix whose `ldl_factor` is given; leading axes broadcast. No gradient."""
+    name = "linalg.ldl_solve"
+    check_matrix(name, LD, "LD", square=True)
+    check_matrix(name, B, "B")
+    check_same_dtype(name, LD, B, "LD", "B")
+    _check_pivots(name, pivots, LD, LD.shape[-1], -LD.shape[-1])
+    factors, given = broadcast_matrices(name, LD, B)
+    return ops.ldl_solve(factors, expanded(pivots, tuple(factors.shape[:-1])), given, hermitian=hermitian)

@@ -100,6 +100,7 @@ from tracec.ops.running import cummax, cummin
 from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
 from tracec.ops.strided import as_strided, view_bits
+from tracec.ops.symmetric import ldl, ldl_solve
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
 from tracec.ops.window import fold, windows
@@ -127,8 +128,9 @@ __all__ = [
     # contractions
     "conv", "conv_input_grad", "conv_weight_grad", "dot",
     # linear algebra
-    "cholesky", "cofactors", "det", "eig", "eigh", "eigvals", "eigvalsh", "full_qr", "geqrf", "inv", "lu",
-    "matrix_exp", "order_of_rows", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "triangular_solve",
+    "cholesky", "cofactors", "det", "eig", "eigh", "eigvals", "eigvalsh", "full_qr", "geqrf", "inv", "ldl",
+    "ldl_solve", "lu", "matrix_exp", "order_of_rows", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
+    "triangular_solve",
     # special functions
     "digamma", "entr", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
     "log_ndtr", "logit", "ndtr", "ndtri", "sinc", "zeta",
