@@ -353,6 +353,9 @@ class _Walker:
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
             self._container(name, ".{}", attributes)
+        watched = getattr(type(value), "_watched", None)
+        if isinstance(watched, dict):  # what modules of the library share
+            self.visit(f"hooks of every {type(value).__name__}", watched)
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             for slot in (slots,) if isinstance(slots, str) else slots:

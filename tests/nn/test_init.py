@@ -85,6 +85,27 @@ def test_gains_are_those_of_torch(name):
     assert init.calculate_gain("leaky_relu", 0.3) == pytest.approx(torch.nn.init.calculate_gain("leaky_relu", 0.3))
 
 
+def test_sparse():
+    w = init.sparse_(tracec.empty(10, 60), 0.25, std=2.0).numpy()
+    assert ((w == 0).sum(0) == 3).all()
+    assert len({tuple(column) for column in (w == 0).T}) > 20
+    assert w[w != 0].std() == pytest.approx(2.0, rel=0.15)
+    with pytest.raises(ArgumentError, match="only tensors with 2 dimensions"):
+        init.sparse_(tracec.empty(3), 0.5)
+
+
+@pytest.mark.parametrize("name", [
+    "uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal", "kaiming_uniform",
+    "kaiming_normal", "orthogonal", "sparse",
+])  # fmt: skip
+def test_older_names(name):
+    rest = {"constant": (2.0,), "sparse": (0.5,)}.get(name, ())
+    tensor = tracec.zeros(3, 3, 3) if name == "dirac" else tracec.zeros(3, 3)
+    with pytest.warns(FutureWarning, match=f"nn.init.{name} is now deprecated in favor of nn.init.{name}_."):
+        assert getattr(init, name)(tensor, *rest) is tensor
+    assert tensor.any()
+
+
 def test_leaves_are_written_and_the_seed_is_followed():
     w = tracec.zeros(3, 3, requires_grad=True)
     generator = tracec.Generator()

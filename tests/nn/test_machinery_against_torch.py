@@ -358,3 +358,14 @@ def test_hooks_of_compiled_functions():
     x = tracec.ones(3, 2, requires_grad=True)
     np.testing.assert_allclose(tracec.compile(step)(x).numpy(), step(x).numpy())
     np.testing.assert_allclose(step(x).numpy(), 6 * linear.weight.detach().expand(3, 2).numpy(), rtol=1e-6)
+
+
+def test_compiled_functions_see_hooks_that_come_and_go():
+    net, x = tracec.nn.Sequential(tracec.nn.Linear(2, 1), tracec.nn.Tanh()), tracec.ones(1, 2)
+    run = tracec.compile(lambda x: net(x))
+    plain_result = run(x).tolist()
+    with net[0].register_forward_hook(lambda m, args, out: out * 0 + 5):
+        assert run(x).tolist() == net(x).tolist() != plain_result
+    with tracec.nn.hooks.register_module_forward_hook(lambda m, args, out: out * 0 + 7):
+        assert run(x).tolist() == [[7.0]]
+    assert run(x).tolist() == plain_result

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec import functions as F
-from tracec.nn.hooks import EVERYWHERE, Hook
+from tracec.nn.hooks import EVERYWHERE, Hook, hooks_in
 from tracec.record.tape import is_grad_enabled
 from tracec.record.tensor import Tensor
 
 
 def _hooks(module: Any, when: str) -> list[Hook]:
-    return [*EVERYWHERE[when].values(), *getattr(module, f"_{when}_hooks").values()]
+    return [*[hook for at, hook in EVERYWHERE.values() if at == when], *hooks_in(module, f"_{when}_hooks")]
 
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tracec.nn.tree import Tree
 
@@ -54,36 +54,42 @@ class RemovableHandle:
         self.remove()
 
 
-#: Hooks of all modules, by when they run.
-EVERYWHERE: dict[str, dict[int, Hook]] = {"forward_pre": {}, "forward": {}, "backward_pre": {}, "backward": {}}
+#: Hooks of all modules: number → when it runs, and the hook.
+EVERYWHERE: dict[int, tuple[str, Hook]] = {}
 
-_TABLES = (
-    *("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"),
-    *("_state_dict_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
-)
+
+class _Table:
+    """A table of hooks, which a module has from the first time that it is asked for: most never have any."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, module: Any, owner: type | None = None) -> Any:
+        if module is None:
+            return self
+        made: dict[int, Any] = {}
+        module.__dict__[self.name] = made
+        return made
+
+
+def hooks_in(module: Tree, table: str) -> list[Any]:
+    """A module's hooks of one table, which is not made for that."""
+    return list(module.__dict__.get(table, {}).values())
 
 
 class Hooked(Tree):
     """A module's hooks, and how they are registered."""
 
-    _forward_pre_hooks: dict[int, Hook]
-    _forward_hooks: dict[int, Hook]
-    _backward_pre_hooks: dict[int, Hook]
-    _backward_hooks: dict[int, Hook]
-    _state_dict_pre_hooks: dict[int, Callable[..., Any]]
-    _state_dict_hooks: dict[int, Callable[..., Any]]
-    _load_state_dict_pre_hooks: dict[int, Callable[..., Any]]
-    _load_state_dict_post_hooks: dict[int, Callable[..., Any]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for table in _TABLES:
-            self.__dict__[table] = {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for table in _TABLES:
-            state.setdefault(table, {})
-        self.__dict__.update(state)
+    #: What compiled functions watch beside the modules themselves.
+    _watched = EVERYWHERE
+    _forward_pre_hooks = cast("dict[int, Hook]", _Table())
+    _forward_hooks = cast("dict[int, Hook]", _Table())
+    _backward_pre_hooks = cast("dict[int, Hook]", _Table())
+    _backward_hooks = cast("dict[int, Hook]", _Table())
+    _state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", _Table())
+    _state_dict_hooks = cast("dict[int, Callable[..., Any]]", _Table())
+    _load_state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", _Table())
+    _load_state_dict_post_hooks = cast("dict[int, Callable[..., Any]]", _Table())
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -164,21 +170,21 @@ class Hooked(Tree):
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_forward_pre_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE["forward_pre"], Hook(hook))
+    return RemovableHandle(EVERYWHERE, ("forward_pre", Hook(hook)))
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """`Module.register_forward_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE["forward"], Hook(hook, with_kwargs, always_call))
+    return RemovableHandle(EVERYWHERE, ("forward", Hook(hook, with_kwargs, always_call)))
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_full_backward_pre_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE["backward_pre"], Hook(hook))
+    return RemovableHandle(EVERYWHERE, ("backward_pre", Hook(hook)))
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_full_backward_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE["backward"], Hook(hook))
+    return RemovableHandle(EVERYWHERE, ("backward", Hook(hook)))

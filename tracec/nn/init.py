@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -283,3 +284,54 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     q = q * np.sign(np.diag(r))
     values = np.ascontiguousarray(q.T if wide else q).reshape(shape) * gain
     return _write(tensor, from_numpy(values.astype(flat.dtype)))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Fill a matrix with normal numbers, and with zeros at a share of the places of each column.
+
+    Args:
+        tensor: Shape ``(rows, columns)``.
+        sparsity: The share of zeros, rounded up.
+        std: Standard deviation of the others.
+        generator: Where the numbers come from; the default generator if None.
+
+    Raises:
+        ArgumentError: it is no matrix.
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    if tensor.ndim != 2:
+        raise ArgumentError(
+            f"sparse_: shape {tuple(tensor.shape)}", hint="only tensors with 2 dimensions are supported"
+        )
+    values = _normal(tensor, generator) * std
+    count = min(math.ceil(sparsity * tensor.shape[0]), tensor.shape[0])
+    order = _uniform(tensor, generator).argsort(0)
+    return _write(tensor, values.scatter(0, order[:count], 0.0))
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function under its older name, without the underscore, which tells of the newer one."""
+    name = function.__name__[:-1]
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(f"nn.init.{name} is now deprecated in favor of nn.init.{name}_.", FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"`{name}_`, by its older name."
+    return run
+
+
+uniform = _older(uniform_)
+normal = _older(normal_)
+constant = _older(constant_)
+eye = _older(eye_)
+dirac = _older(dirac_)
+xavier_uniform = _older(xavier_uniform_)
+xavier_normal = _older(xavier_normal_)
+kaiming_uniform = _older(kaiming_uniform_)
+kaiming_normal = _older(kaiming_normal_)
+orthogonal = _older(orthogonal_)
+sparse = _older(sparse_)

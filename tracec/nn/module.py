@@ -18,6 +18,8 @@ from tracec.record.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 
+_AROUND = frozenset(("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"))
+
 
 class Module(Stateful):
     """Base of all neural-network modules.
@@ -40,13 +42,7 @@ class Module(Stateful):
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or any(EVERYWHERE.values())
-        ):
+        if EVERYWHERE or not _AROUND.isdisjoint(self.__dict__):
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.errors import ArgumentTypeError, StateError
-from tracec.nn.hooks import Hooked
+from tracec.nn.hooks import Hooked, hooks_in
 from tracec.nn.parameter import Parameter, is_lazy
 from tracec.nn.tree import Tree
 from tracec.record.tape import no_grad
@@ -71,13 +71,13 @@ class Stateful(Hooked):
         metadata: dict[str, Any] = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = metadata
-        for hook in list(self._state_dict_pre_hooks.values()):
+        for hook in hooks_in(self, "_state_dict_pre_hooks"):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, child in self._modules.items():
             if child is not None:
                 child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in list(self._state_dict_hooks.values()):
+        for hook in hooks_in(self, "_state_dict_hooks"):
             changed = hook(self, destination, prefix, metadata)
             destination = destination if changed is None else changed
         return destination  # type: ignore[no-any-return]
@@ -125,7 +125,7 @@ class Stateful(Hooked):
         error_msgs: list[str],
     ) -> None:
         """Write the module's own part of a state, and say what does not fit."""
-        for hook in list(self._load_state_dict_pre_hooks.values()):
+        for hook in hooks_in(self, "_load_state_dict_pre_hooks"):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         own = _own_state(self)
         assign = local_metadata.get("assign_to_params_buffers", False)
@@ -222,7 +222,7 @@ def load_state(module: Any, state_dict: Mapping[str, Any], strict: bool, assign:
     metadata = getattr(state_dict, "_metadata", None) or {}
     keys, errors = IncompatibleKeys([], []), Findings()
     # Hooks that run when a module is loaded may look at its tensors: then they are written as they are found.
-    if not any(m._load_state_dict_post_hooks for m in module.modules()):
+    if not any(hooks_in(m, "_load_state_dict_post_hooks") for m in module.modules()):
         errors.writes = []
     _load_part(module, OrderedDict(state_dict), "", metadata, assign, keys, errors)
     if strict and keys.unexpected_keys:
@@ -258,7 +258,7 @@ def _load_part(
             lead = f"{prefix}{name}."
             part = {k: v for k, v in state.items() if k.startswith(lead)}
             _load_part(child, part, lead, metadata, assign, keys, errors)
-    for hook in list(module._load_state_dict_post_hooks.values()):
+    for hook in hooks_in(module, "_load_state_dict_post_hooks"):
         hook(module, keys)
 
 
