@@ -17,6 +17,12 @@ inf = math.inf
 INTEGERS = np.arange(4).reshape(2, 2)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_for_each_test():
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def regular(*shape):
     return RNG.normal(size=shape) + 3 * np.eye(shape[-1])
 
