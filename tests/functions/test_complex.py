@@ -313,6 +313,24 @@ def test_graphs_with_complex_constants_are_text():
     assert str(tracec.ir.parse(str(graph))) == str(graph)
 
 
+def test_transforms():
+    z, w = tracec.tensor(Z), tracec.tensor(Z[::-1].copy())
+    f, numpys = lambda a: (a * a.conj() * a).sum(-1), lambda a: (a * a.conj() * a).sum(-1)
+    np.testing.assert_allclose(tracec.vmap(f)(z).numpy(), numpys(Z), rtol=1e-12)
+    out, moved = tracec.func.jvp(f, (z,), (w,))
+    step = 1e-6 * Z[::-1]
+    np.testing.assert_allclose(moved.numpy(), (numpys(Z + step) - numpys(Z - step)) / 2e-6, rtol=1e-6)
+    _, pull = tracec.func.vjp(f, z)
+    ct = tracec.tensor([1j, 2 - 1j, 0.5])
+    np.testing.assert_allclose((pull(ct)[0].conj() * w).real.sum().item(), (ct.conj() * moved).real.sum().item())
+    g = tracec.func.grad(lambda a: a.abs().sum())(z)
+    np.testing.assert_allclose(g.numpy(), Z / np.abs(Z), rtol=1e-12)
+    each = tracec.vmap(tracec.func.grad(lambda a: tracec.fft.fft(a).abs().sum()))(z)
+    whole = tracec.func.grad(lambda a: tracec.fft.fft(a).abs().sum())(z)
+    np.testing.assert_allclose(each.numpy(), whole.numpy(), rtol=1e-9, atol=1e-12)
+    assert tracec.autograd.gradcheck(lambda a: (a * a.conj() + a.exp()).sin(), (z.clone().requires_grad_(),))
+
+
 def test_modules_of_complex_numbers():
     layer = tracec.nn.Linear(4, 2, dtype=tracec.cdouble)
     x = tracec.tensor(Z)
@@ -371,6 +389,13 @@ def test_modules_of_complex_numbers():
         (lambda z: tracec.complex(tracec.ones(1), tracec.ones(1).double()), DTypeError, "expected object of dtype"),
         (lambda z: tracec.complex(tracec.ones(2), tracec.ones(3)), ShapeError, "do not broadcast"),
         (lambda z: tracec.polar(1.0, 2.0), TypeError, "polar: input must be a tensor"),
+        (lambda z: tracec.func.jacrev(lambda a: a * a)(z), DTypeError, "jacrev: Expected all inputs to be real"),
+        (lambda z: tracec.func.jacrev(lambda a: a * 1j)(z.real), DTypeError, "jacrev: Expected all outputs to be real"),
+        (lambda z: tracec.func.jacfwd(lambda a: a.abs())(z), DTypeError, "jacfwd: Expected all inputs to be real"),
+        (lambda z: tracec.func.jacfwd(lambda a: a * 1j)(z.real), DTypeError, "jacfwd: Expected all outputs to be real"),
+        (lambda z: tracec.func.grad(lambda a: (a * a).sum())(z), GradientError, "only for real scalar outputs"),
+        (lambda z: tracec.autograd.functional.jacobian(lambda a: a * a, z), GradientError, "only for real scalar"),
+        (lambda z: tracec.Tensor([1j]), TypeError, "cannot make a tensor of this list"),
         (lambda z: tracec.arange(1j), TypeError, "arange: end must be a real number"),
     ],
 )  # fmt: skip

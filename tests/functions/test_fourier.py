@@ -168,6 +168,16 @@ def test_compiled():
     np.testing.assert_allclose(got.numpy(), k.grad.numpy(), rtol=1e-12)
 
 
+def test_under_autocast():
+    x = tracec.ones(4, 4)
+    with tracec.autocast("cpu", dtype=tracec.bfloat16):
+        narrow = x @ x
+        assert narrow.dtype is tracec.bfloat16
+        assert tracec.fft.fft(narrow).dtype is tracec.complex64
+        w = tracec.hann_window(4)
+        assert tracec.stft(narrow[0], 4, window=w, return_complex=True).dtype is tracec.complex64
+
+
 # Errors -----------------------------------------------------------------------------------------------
 
 

@@ -232,6 +232,12 @@ def jacobian(
         run = _Run("jacobian", func, inputs, create_graph, strict)
         rows = []
         for k, out in enumerate(run.outputs):
+            if out.is_complex():
+                fail(
+                    GradientError,
+                    f"jacobian: grad can be implicitly created only for real scalar outputs but got {out.dtype!r}",
+                    "take view_as_real of the result",
+                )
             each = _rows_at_once(run, out) if vectorize else _rows(run, k, out)
             shaped = [g.reshape(*out.shape, *x.shape) for g, x in zip(each, run.inputs, strict=True)]
             rows.append(run.by_input(tuple(shaped)))

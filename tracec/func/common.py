@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tracec.errors import ArgumentError, GradientError
+from tracec.errors import ArgumentError, DTypeError, GradientError
 from tracec.functions.common import fail
 from tracec.record.batching import Around
 from tracec.record.cell import alias, is_dual
@@ -39,6 +39,16 @@ def tensors_of(name: str, what: str, tree: Any) -> tuple[list[Tensor], TreeSpec]
                 "make tensors with tracec.tensor(...), or close over what is none",
             )
     return leaves, spec
+
+
+def check_real(name: str, x: Tensor, what: str) -> None:
+    """Refuse complex tensors, whose Jacobians are no matrices of complex numbers."""
+    if x.dtype.is_complex:
+        fail(
+            DTypeError,
+            f"{name}: Expected all {what} to be real but received complex tensor",
+            "take view_as_real of it, and give view_as_complex to the function",
+        )
 
 
 def check_floating(name: str, x: Tensor) -> None:

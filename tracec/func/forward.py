@@ -9,7 +9,15 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, GradientError
 from tracec.func.batch import map_examples
-from tracec.func.common import Argnums, arguments_named, check_floating, split_aux, tensors_of, with_replaced
+from tracec.func.common import (
+    Argnums,
+    arguments_named,
+    check_floating,
+    check_real,
+    split_aux,
+    tensors_of,
+    with_replaced,
+)
 from tracec.func.reverse import check_tangents, jacrev
 from tracec.functions import eye
 from tracec.functions.common import cast, fail
@@ -116,12 +124,14 @@ def jacfwd(
             outputs, found, out_spec, aux = pushed("jacfwd", of, leaves, spec, moved, has_aux)
             for o in outputs:
                 check_floating("jacfwd", o)
+                check_real("jacfwd", o, "outputs")
             known[:] = [out_spec, [tuple(o.shape) for o in outputs], aux]
             return [ops.zeros_like(o.detach()) if t is None else t for o, t in zip(outputs, found, strict=True)]
 
         columns = []
         for k, x in enumerate(leaves):
             check_floating("jacfwd", x)
+            check_real("jacfwd", x, "inputs")
             basis = eye(x.numel(), dtype=x.dtype, device=x.device).reshape(x.numel(), *x.shape)
             columns.append(map_examples("jacfwd", functools.partial(column, k), basis, None, randomness))
         out_spec, shapes, aux = known

@@ -13,6 +13,7 @@ from tracec.func.common import (
     Argnums,
     arguments_named,
     check_floating,
+    check_real,
     entered,
     goes_on,
     gradients_on,
@@ -227,6 +228,9 @@ def jacrev(
     def run(*args: Any, **kwargs: Any) -> Any:
         positions = arguments_named("jacrev", args, argnums)
         pulled = _of_arguments("jacrev", func, args, positions, has_aux, kwargs)
+        for what, tensors in (("inputs", pulled.inputs), ("outputs", pulled.outputs)):
+            for x in tensors:
+                check_real("jacrev", x, what)
         blocks = []
         for k, out in enumerate(pulled.outputs):
             rows = _rows(pulled, k, chunk_size)

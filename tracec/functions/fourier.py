@@ -16,6 +16,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.record import promote
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.backend import Device
 from tracec.record.out import takes_out
 from tracec.record.tensor import Tensor
@@ -176,36 +177,42 @@ def _one(name: str, n: int | None) -> Sizes:
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The Fourier transform along an axis; complex."""
     return _to_complex("fft", input, _one("fft", n), (dim,), norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `fft`; complex."""
     return _to_complex("ifft", input, _one("ifft", n), (dim,), norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The first half, ``n // 2 + 1`` terms, of the transform of a real signal: the rest mirrors it."""
     return _from_real("rfft", input, _one("rfft", n), (dim,), norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `rfft`: a real signal of n points, by default ``2 · (terms - 1)``."""
     return _to_real("irfft", input, _one("irfft", n), (dim,), norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The transform, which is real, of a signal that mirrors its conjugate, given by its first half."""
     return _to_real("hfft", input, _one("hfft", n), (dim,), norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `hfft`: half a signal."""
     return _from_real("ihfft", input, _one("ihfft", n), (dim,), norm, inverse=True)
@@ -215,72 +222,84 @@ def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: Norm = None)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def fft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`fftn` over the last two axes."""
     return _to_complex("fft2", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ifft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`ifftn` over the last two axes."""
     return _to_complex("ifft2", input, s, dim, norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def rfft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`rfftn` over the last two axes."""
     return _from_real("rfft2", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def irfft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`irfftn` over the last two axes."""
     return _to_real("irfft2", input, s, dim, norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def hfft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`hfftn` over the last two axes."""
     return _to_real("hfft2", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ihfft2(input: Tensor, s: Sizes = None, dim: Dims = (-2, -1), norm: Norm = None) -> Tensor:
     """`ihfftn` over the last two axes."""
     return _from_real("ihfft2", input, s, dim, norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def fftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The Fourier transform over several axes, by default all; with ``s`` alone, the last ones."""
     return _to_complex("fftn", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ifftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The inverse of `fftn`."""
     return _to_complex("ifftn", input, s, dim, norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def rfftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The transform of a real signal over several axes, half of it along the last one; see `rfft`."""
     return _from_real("rfftn", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def irfftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The inverse of `rfftn`: a real signal."""
     return _to_real("irfftn", input, s, dim, norm, inverse=True)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def hfftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The transform, which is real, of a signal that mirrors its conjugate, half of it along the last axis."""
     return _to_real("hfftn", input, s, dim, norm, inverse=False)
 
 
 @takes_out
+@under_autocast(FLOAT32)
 def ihfftn(input: Tensor, s: Sizes = None, dim: Dims = None, norm: Norm = None) -> Tensor:
     """The inverse of `hfftn`: half a signal along the last axis."""
     return _from_real("ihfftn", input, s, dim, norm, inverse=True)

@@ -11,6 +11,7 @@ from tracec.functions.common import cast, check_tensor, fail, integers, reshaped
 from tracec.functions.padding import pad
 from tracec.ir import dtype as dt
 from tracec.ir.source import warn
+from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -20,6 +21,7 @@ _LEAST = 1e-11
 
 
 @tensor_method
+@under_autocast(FLOAT32)
 def stft(
     input: Tensor,
     n_fft: int,

@@ -134,7 +134,8 @@ def _of_data(name: str, dtype: DType, place: Device, args: tuple[Any, ...]) -> A
     array = None
     if not more and not isinstance(data, (bool, int, float, str, bytes)):
         try:
-            array = np.array(_plain(data)).astype(dtype.numpy)
+            array = np.array(_plain(data))
+            array = None if array.dtype.kind == "c" else array.astype(dtype.numpy)
         except (TypeError, ValueError):
             array = None
     if array is None:
