@@ -97,7 +97,7 @@ def test_a_vjp_may_be_called_again():
     x = random(3)
     out, pull = func.vjp(lambda a: (a.sin(), a.sum()), x)
     for scale in (1.0, 2.0):
-        found = pull((T.ones_like(x) * scale, T.tensor(0.0, dtype=T.float64)))
+        (found,) = pull((T.ones_like(x) * scale, T.tensor(0.0, dtype=T.float64)))
         np.testing.assert_allclose(found.numpy(), scale * np.cos(x.numpy()))
     assert not out[0].requires_grad
 

@@ -317,7 +317,7 @@ def test_transforms():
     z, w = tracec.tensor(Z), tracec.tensor(Z[::-1].copy())
     f, numpys = lambda a: (a * a.conj() * a).sum(-1), lambda a: (a * a.conj() * a).sum(-1)
     np.testing.assert_allclose(tracec.vmap(f)(z).numpy(), numpys(Z), rtol=1e-12)
-    out, moved = tracec.func.jvp(f, (z,), (w,))
+    _, moved = tracec.func.jvp(f, (z,), (w,))
     step = 1e-6 * Z[::-1]
     np.testing.assert_allclose(moved.numpy(), (numpys(Z + step) - numpys(Z - step)) / 2e-6, rtol=1e-6)
     _, pull = tracec.func.vjp(f, z)

@@ -96,7 +96,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     Returns:
         The result and ``vjp_fn``, and with ``has_aux`` the second result. ``vjp_fn`` takes gradients in the result's
-        structure and gives one tree for each argument; a single one is given bare.
+        structure and gives a tuple of one tree for each argument.
 
     Raises:
         ArgumentError: an argument or a result is no tensor, or the structure of the gradients is another.
@@ -108,8 +108,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     def vjp_fn(*cotangents: Any, retain_graph: bool = True) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         seeds = _matching(given, pulled)
-        found = tree_unflatten(pulled.back(seeds, retain_graph), spec)
-        return found[0] if len(primals) == 1 else found
+        return tree_unflatten(pulled.back(seeds, retain_graph), spec)
 
     out = tree_unflatten(pulled.results(), pulled.spec)
     return (out, vjp_fn, pulled.aux) if has_aux else (out, vjp_fn)
