@@ -39,6 +39,9 @@ CASES = {
     "Bernoulli": (lambda d, t: d.Bernoulli(t(PROBS)), (PROBS > 0.5).astype(np.float32)),
     "Bernoulli logits": (lambda d, t: d.Bernoulli(logits=t(LOC)), (PROBS > 0.5).astype(np.float32)),
     "Geometric": (lambda d, t: d.Geometric(t(PROBS)), np.floor(SCALE * 3)),
+    "Poisson": (lambda d, t: d.Poisson(t(SCALE * 4)), np.floor(SCALE * 3)),
+    "Binomial": (lambda d, t: d.Binomial(7, t(PROBS)), np.floor(PROBS * 7)),
+    "Binomial logits": (lambda d, t: d.Binomial(3, logits=t(LOC)), np.floor(PROBS * 3)),
     "Categorical": (lambda d, t: d.Categorical(t(WEIGHTS)), CLASSES),
     "Categorical logits": (lambda d, t: d.Categorical(logits=t(LOGITS)), CLASSES),
     "OneHotCategorical": (lambda d, t: d.OneHotCategorical(t(WEIGHTS)), np.eye(4, dtype=np.float32)[CLASSES]),
@@ -127,7 +130,8 @@ def test_gradients_of_log_prob_are_pytorchs(name):
 
 DIVERGENCES = [
     "Normal", "LogNormal", "Laplace", "Gumbel", "HalfNormal", "Exponential", "Bernoulli", "Geometric", "Cauchy",
-    "Categorical logits", "OneHotCategorical", "MultivariateNormal", "Independent", "ContinuousBernoulli",
+    "Categorical logits", "OneHotCategorical", "MultivariateNormal", "Independent", "ContinuousBernoulli", "Poisson",
+    "Binomial",
 ]  # fmt: skip
 
 
@@ -266,3 +270,12 @@ def test_checks_can_be_left_out():
         D.Normal(0.0, -1.0)
     finally:
         D.Distribution.set_default_validate_args(True)
+
+
+def test_binomials_of_several_numbers_of_trials():
+    several = D.Binomial(tracec.tensor([2.0, 3.0]), 0.5)
+    with pytest.raises(NotImplementedError, match=r"Binomial.enumerate_support: several numbers of trials"):
+        several.enumerate_support()
+    with pytest.raises(NotImplementedError, match="the second Binomial has more trials"):
+        D.kl_divergence(D.Binomial(3, tracec.tensor(0.5)), D.Binomial(4, tracec.tensor(0.5)))
+    assert D.kl_divergence(D.Binomial(4, tracec.tensor(0.5)), D.Binomial(3, tracec.tensor(0.5))).item() == math.inf

@@ -16,6 +16,7 @@ from tracec.distributions.continuous import (
     Normal,
     Uniform,
 )
+from tracec.distributions.counts import Binomial, Poisson
 from tracec.distributions.discrete import (
     Bernoulli,
     Categorical,
@@ -39,10 +40,10 @@ from tracec.distributions.transforms import (
 from tracec.errors import name_missing
 
 __all__ = [
-    "AffineTransform", "Bernoulli", "Categorical", "Cauchy", "ComposeTransform", "ContinuousBernoulli", "Distribution",
-    "ExpTransform", "Exponential", "Geometric", "Gumbel", "HalfNormal", "Independent", "Laplace", "LogNormal",
-    "MixtureSameFamily", "Multinomial", "MultivariateNormal", "Normal", "OneHotCategorical",
-    "OneHotCategoricalStraightThrough", "PowerTransform", "SigmoidTransform", "TanhTransform", "Transform",
+    "AffineTransform", "Bernoulli", "Binomial", "Categorical", "Cauchy", "ComposeTransform", "ContinuousBernoulli",
+    "Distribution", "ExpTransform", "Exponential", "Geometric", "Gumbel", "HalfNormal", "Independent", "Laplace",
+    "LogNormal", "MixtureSameFamily", "Multinomial", "MultivariateNormal", "Normal", "OneHotCategorical",
+    "OneHotCategoricalStraightThrough", "Poisson", "PowerTransform", "SigmoidTransform", "TanhTransform", "Transform",
     "TransformedDistribution", "Uniform", "constraints", "kl_divergence", "register_kl", "transforms",
 ]  # fmt: skip
 

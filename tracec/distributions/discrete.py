@@ -81,7 +81,7 @@ class Bernoulli(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         values = fn.arange(2, dtype=self._param.dtype, device=self._param.device)
-        return _along_first(values, self, expand)
+        return along_first(values, self, expand)
 
 
 class Geometric(Distribution):
@@ -225,7 +225,7 @@ class Categorical(Distribution):
         return -fn.sum(fn.clamp(self.logits, min=least) * self.probs, dim=-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return _along_first(fn.arange(self._num_events, device=self._param.device), self, expand)
+        return along_first(fn.arange(self._num_events, device=self._param.device), self, expand)
 
 
 class OneHotCategorical(Distribution):
@@ -381,7 +381,7 @@ class Multinomial(Distribution):
         return fn.lgamma(fn.sum(value, dim=-1) + 1) - fn.sum(fn.lgamma(value + 1), dim=-1) + powers
 
 
-def _along_first(values: Tensor, d: Distribution, expand: bool) -> Tensor:
+def along_first(values: Tensor, d: Distribution, expand: bool) -> Tensor:
     """Values along a first axis, before those of the batch."""
     values = fn.reshape(values, (-1, *(1,) * len(d.batch_shape)))
     return values.expand(values.shape[0], *d.batch_shape) if expand else values

@@ -20,6 +20,7 @@ from tracec.distributions.continuous import (
     Normal,
     Uniform,
 )
+from tracec.distributions.counts import Binomial, Poisson
 from tracec.distributions.discrete import Bernoulli, Categorical, Geometric, OneHotCategorical
 from tracec.distributions.distribution import Distribution
 from tracec.distributions.multivariate import MultivariateNormal, mahalanobis
@@ -125,6 +126,19 @@ def _bernoullis(p: Bernoulli, q: Bernoulli) -> Tensor:
 def _continuous_bernoullis(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Tensor:
     mean = p.mean * (p.logits - q.logits)
     return mean + p._log_normalizer() + fn.log1p(-p.probs) - q._log_normalizer() - fn.log1p(-q.probs)
+
+
+@register_kl(Poisson, Poisson)
+def _poissons(p: Poisson, q: Poisson) -> Tensor:
+    return p.rate * (fn.log(p.rate) - fn.log(q.rate)) - (p.rate - q.rate)
+
+
+@register_kl(Binomial, Binomial)
+def _binomials(p: Binomial, q: Binomial) -> Tensor:
+    if fn.any(fn.gt(q.total_count, p.total_count)):
+        raise UnsupportedError("kl_divergence: the second Binomial has more trials than the first")
+    odds = p.probs * (p.logits - q.logits) + fn.log1p(-p.probs) - fn.log1p(-q.probs)
+    return fn.where(fn.gt(p.total_count, q.total_count), math.inf, p.total_count * odds)
 
 
 @register_kl(Geometric, Geometric)
