@@ -201,3 +201,28 @@ def test_axes_go_by_their_names_in_numpy_too():
 def test_tolerances_are_not_negative():
     with pytest.raises(RuntimeError, match="rtol must be"):
         t.isclose(t.ones(2), t.ones(2), rtol=-1.0)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x, z: x // z, lambda x, z: x % z, lambda x, z: 7 // z, lambda x, z: t.fmod(x, z),
+    lambda x, z: t.div(x, z, rounding_mode="trunc"), lambda x, z: t.floor_divide(x, z), lambda x, z: x.remainder(z),
+    lambda x, z: x.clone().floor_divide_(z),
+])  # fmt: skip
+def test_integers_are_not_divided_by_zero(f):
+    x, fine, zero = t.tensor([4, -5, 6]), t.tensor([1, 2, -3]), t.tensor([1, 0, 2])
+    expected = f(x, fine)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        f(x, zero)
+    compiled = t.compile(lambda x, z: f(x, z * 1))
+    assert replayed(compiled, x, fine).tolist() == expected.tolist()
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        compiled(x, zero)
+    assert t.func.vmap(f)(x.reshape(3, 1), fine.reshape(3, 1)).flatten().tolist() == expected.tolist()
+
+
+def test_numbers_as_divisors():
+    x = t.tensor([4, -5])
+    for f in (lambda: x // 0, lambda: x % False, lambda: t.fmod(x, 0), lambda: t.div(x, 0, rounding_mode="floor")):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            f()
+    assert (x / 0).tolist() == [INF, -INF] and (x // 0.0).tolist() == [INF, -INF]

@@ -9,7 +9,7 @@ from tracec.errors import ArgumentError, DTypeError
 from tracec.functions.common import Number, cast, check_choice, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Operator
-from tracec.record.arithmetic import check_power
+from tracec.record.arithmetic import check_divisor, check_power
 from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.promote import result_type_of
@@ -75,6 +75,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     if rounding_mode is None:
         return ops.div(input, other)
     check_choice("div", "rounding_mode", rounding_mode, ("trunc", "floor"))
+    check_divisor("div", input, other)
     if rounding_mode == "floor":
         return ops.floor_div(input, other)
     left = ops.fmod(input, other)
@@ -86,18 +87,21 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 @tensor_method
 def floor_divide(input: Operand, other: Operand) -> Tensor:
     """``input // other``, rounded down."""
+    check_divisor("floor_divide", input, other)
     return ops.floor_div(input, other)
 
 
 @tensor_method
 def remainder(input: Operand, other: Operand) -> Tensor:
     """``input % other``, with the sign of the divisor, as in Python."""
+    check_divisor("remainder", input, other)
     return ops.remainder(input, other)
 
 
 @tensor_method
 def fmod(input: Operand, other: Operand) -> Tensor:
     """What division rounded towards zero leaves, with the sign of the dividend."""
+    check_divisor("fmod", input, other)
     return ops.fmod(input, other)
 
 

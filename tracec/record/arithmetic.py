@@ -10,6 +10,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.check import check_values
 from tracec.record.write import assign, check_writable
 
 if TYPE_CHECKING:
@@ -60,6 +61,31 @@ def check_power(base: Any, exponent: Any) -> None:
         )
 
 
+def check_divisor(name: str, a: Any, b: Any) -> None:
+    """Refuse to divide integers by 0; on a GPU, as in PyTorch, tensors are not looked at.
+
+    Raises:
+        ArgumentError: that is what is given.
+    """
+    if not (_is_whole(a) and _is_whole(b)):
+        return
+
+    def test(values: Any) -> None:
+        if not np.all(values):
+            raise ArgumentError(
+                f"{name}: ZeroDivisionError: integers are divided by 0", hint="divide floats, which gives an infinity"
+            )
+
+    if not isinstance(b, Cell):
+        test(b)
+    elif b._device == "cpu":
+        check_values(b, test, None)
+
+
+def _is_whole(x: Any) -> bool:
+    return x._array.dtype.kind in "bui" if isinstance(x, Cell) else isinstance(x, (int, np.integer, np.bool_))
+
+
 class Arithmetic(Cell):
     """Operators of tensors, element by element, broadcasting."""
 
@@ -91,15 +117,19 @@ class Arithmetic(Cell):
     __div__, __rdiv__ = __truediv__, __rtruediv__
 
     def __floordiv__(self, other: Any) -> Tensor:
+        check_divisor("floor_divide", self, other)
         return _apply(ops.floor_div, self, other)  # type: ignore[no-any-return]
 
     def __rfloordiv__(self, other: Any) -> Tensor:
+        check_divisor("floor_divide", other, self)
         return _apply(ops.floor_div, other, self)  # type: ignore[no-any-return]
 
     def __mod__(self, other: Any) -> Tensor:
+        check_divisor("remainder", self, other)
         return _apply(ops.remainder, self, other)  # type: ignore[no-any-return]
 
     def __rmod__(self, other: Any) -> Tensor:
+        check_divisor("remainder", other, self)
         return _apply(ops.remainder, other, self)  # type: ignore[no-any-return]
 
     def __pow__(self, other: Any) -> Tensor:
@@ -154,9 +184,11 @@ class Arithmetic(Cell):
     __idiv__ = __itruediv__
 
     def __ifloordiv__(self, other: Any) -> Tensor:
+        check_divisor("floor_divide_", self, other)
         return _into(ops.floor_div, self, other, "floor_divide_")  # type: ignore[no-any-return]
 
     def __imod__(self, other: Any) -> Tensor:
+        check_divisor("remainder_", self, other)
         return _into(ops.remainder, self, other, "remainder_")  # type: ignore[no-any-return]
 
     def __ipow__(self, other: Any) -> Tensor:
