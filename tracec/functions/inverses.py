@@ -87,6 +87,7 @@ def resolution(x: Tensor) -> float:
 
 
 def as_tensor(value: float | Tensor, like: Tensor) -> Tensor:
+    """A tolerance as a tensor: of real numbers as precise as those of ``like``, and with no gradient."""
     kind = like.dtype.to_real()
     return cast(value.detach(), kind) if isinstance(value, Tensor) else filled(value, like, (), kind)
 
@@ -117,7 +118,7 @@ def pinv(
     Args:
         input: Shape ``(..., m, n)``, float32, float64 or complex.
         rcond: An older name of ``rtol``.
-        hermitian: input is symmetric; its lower triangle is read.
+        hermitian: The matrices are Hermitian; their lower triangles are read.
         atol: Singular values up to this count as zero.
         rtol: So do those up to this times the largest; the dtype's resolution times the larger of m and n by
             default, 0 where there is ``atol``.
@@ -163,7 +164,7 @@ def matrix_rank(
     Args:
         input: Shape ``(..., m, n)``, float32, float64 or complex.
         tol: An older name of ``atol``.
-        hermitian: input is symmetric; its lower triangle is read.
+        hermitian: The matrices are Hermitian; their lower triangles are read.
         atol: Absolute tolerance.
         rtol: Tolerance relative to the largest singular value; as in `pinv` by default.
     """
@@ -177,6 +178,7 @@ def matrix_rank(
 
 
 def threshold(s: Tensor, atol: float | Tensor, rtol: float | Tensor) -> Tensor:
+    """Up to where singular values count as zero: ``atol``, or ``rtol`` times the largest, whichever is more."""
     if not s.shape[-1]:
         return filled(0.0, s, tuple(s.shape[:-1]))
     largest = ops.max(s, axes=(s.ndim - 1,))
@@ -184,6 +186,7 @@ def threshold(s: Tensor, atol: float | Tensor, rtol: float | Tensor) -> Tensor:
 
 
 def count_above(s: Tensor, least: Tensor) -> Tensor:
+    """How many values along the last axis are above a threshold, int64."""
     above = ops.gt(s, reshaped(least, (*least.shape, 1)))
     return ops.sum(cast(above, dt.int64), axes=(above.ndim - 1,), keepdims=False)
 

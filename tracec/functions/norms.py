@@ -136,7 +136,7 @@ def matrix_norm(
 
     Raises:
         ArgumentError: an order that is none of these.
-        ShapeError: input holds no matrices, or ``dim`` does not name two axes.
+        ShapeError: the input holds no matrices, or ``dim`` does not name two axes.
     """
     name = "linalg.matrix_norm"
     check_inexact(name, input, "A")
@@ -190,7 +190,7 @@ def linalg_norm(
     Args:
         input: Floating or complex.
         ord: As in `vector_norm` or `matrix_norm`; None for the root of the sum of squares.
-        dim: One axis, along which there are vectors, or two, which hold matrices; left out, input is one vector or
+        dim: One axis, along which there are vectors, or two, which hold matrices; left out, the input is one vector or
             matrix, or, with no ``ord`` either, all of its elements are one vector.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.

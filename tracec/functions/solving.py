@@ -98,13 +98,13 @@ def _solve(name: str, a: Tensor, b: Tensor, left: bool, checked_by: str) -> Tens
 def solve_triangular(
     input: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """X with ``input @ X == B``, or with ``X @ input == B`` where not ``left``, where of input one triangle counts.
+    """X with ``input @ X == B``, or with ``X @ input == B`` where not ``left``, for a triangular input.
 
     Args:
         input: Shape ``(..., n, n)``; elements outside of the triangle are not looked at.
         B: Shape ``(..., n, k)``, or ``(..., k, n)`` where not ``left``. Leading axes broadcast.
         upper: Which triangle.
-        left: Whether input stands on the left.
+        left: Whether the input stands on the left.
         unitriangular: The diagonal counts as ones.
 
     Returns:
