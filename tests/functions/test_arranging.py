@@ -336,6 +336,38 @@ def test_compiled_gradients():
         same(ours.grad, theirs.grad.numpy())
 
 
+BATCHED = {
+    "pick": lambda x, i: x[i[0]] * x[i].sum(),
+    "write": lambda x, i: x.clone().index_fill_(0, i, 7.0).masked_fill_(x > 1, 0.0),
+    "assign": lambda x, i: assigned(x * 1, i),
+    "reduce": lambda x, i: x.scatter_reduce(0, i[None], x[:1, :2] * 2, "amax").index_reduce(0, i, x[:2], "prod"),
+    "order": lambda x, i: x.cummax(1).values + x.sort(1).values + x.median(0).values,
+    "views": lambda x, i: x.unfold(1, 2, 1).sum(2) + x.as_strided((2, 1), (1, 4)).sum(),
+}
+
+
+def assigned(x: Any, i: Any) -> Any:
+    x[i[0]] = x[i[1]] * 2
+    x[:, i] += 1.0
+    x[x > 0] = -1.0
+    return x
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_batched(name):
+    f = BATCHED[name]
+    arrays, index = np.stack([X, X[::-1] + 0.5, X * 2]), np.array([[0, 2], [1, 0], [2, 1]])
+    xs, rows = made(arrays, index)
+    expected = np.stack([f(*made(a, i)).numpy() for a, i in zip(arrays, index, strict=True)])
+    same(tracec.func.vmap(f)(xs, rows), expected)
+    (weights,) = made(np.cos(np.arange(expected[0].size)).reshape(expected[0].shape))
+    grads = tracec.func.vmap(tracec.func.grad(lambda x, i: (f(x, i) * weights).sum()))(xs, rows)
+    for grad, a, i in zip(grads, arrays, index, strict=True):
+        x, at = made(a, i)
+        (f(x.requires_grad_(), at) * weights).sum().backward()
+        same(grad, x.grad.numpy())
+
+
 DECIDING = {
     "nonzero": lambda x: x.clamp(min=0).nonzero().float().sum(0),
     "unique": lambda x: x.round().unique(return_counts=True),

@@ -197,7 +197,8 @@ ARRANGED = {
     ),
     "sum_to_size": lambda t, x: (x.sum_to_size(3, 1), x.sum_to_size((1, 5)), x.sum_to_size(2, 3, 5), x.sum_to_size(1)),
     "split": lambda t, x: (
-        x.split_with_sizes([1, 0, 2], 1), x.split((2, 3), -1), t.split(x, 2, dim=2), x.chunk(7, 1),
+        x.split_with_sizes([1, 0, 2], 1), x.split(split_size=2, dim=1), t.swapaxes(x, axis0=0, axis1=2),
+        x.split((2, 3), -1), t.split(x, 2, dim=2), x.chunk(7, 1),
         x.tensor_split(2, 2),
         t.tensor_split(x, (1, 9, -1), dim=2), t.tensor_split(x, t.tensor([1, 3]), 2), x.tensor_split(t.tensor(4), 2),
         x.hsplit([1]), x.vsplit(2), x.dsplit((1, 2)), x.hsplit(3), x.unsafe_chunk(2), x.unsafe_split(1), x.unbind(-1),

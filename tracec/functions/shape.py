@@ -167,7 +167,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return ops.transpose(input, perm=tuple(perm))
 
 
-swapaxes = tensor_method(name="swapaxes")(transpose)
+@tensor_method
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two axes exchanged: `transpose` by NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
 swapdims = tensor_method(name="swapdims")(transpose)
 
 

@@ -24,7 +24,6 @@ def _is_integer(value: Any) -> bool:
     return hasattr(value, "__index__") and not (isinstance(value, Tensor) and value.ndim)
 
 
-@tensor_method
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of stretches of an axis: of one size, the last one maybe smaller, or of the sizes given."""
     if not _is_integer(split_size_or_sections):
@@ -36,6 +35,12 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         fail(ArgumentError, f"split: expects split_size be non-negative, but got split_size={step}", "give at least 1")
     starts = range(0, size, step) if size else (0,)
     return tuple(between(tensor, axis, s, min(s + step, size)) for s in starts)
+
+
+@tensor_method(name="split")
+def split_method(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of stretches of an axis: `split` as a method."""
+    return split(input, split_size, dim)
 
 
 @tensor_method
