@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ def _wanted(name: str, n: int, x: Tensor, output_size: Any) -> Shape:
     """The checked output sizes; None keeps a size."""
     check_floating(name, x)
     check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
-    given = (output_size,) * n if output_size is None or hasattr(output_size, "__index__") else tuple(output_size)
+    several = isinstance(output_size, Iterable) and not isinstance(output_size, Tensor)
+    given = tuple(output_size) if several else (output_size,) * n
     if len(given) != n:
         fail(ArgumentError, f"{name}: output_size={output_size} does not fit {n} spatial axes", f"give one size or {n}")
     sizes = tuple(x.shape[-n:])

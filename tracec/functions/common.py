@@ -101,6 +101,10 @@ def sizes_of(name: str, size: Sequence[Any]) -> Shape:
 
 def integers(name: str, values: Iterable[Any], what: str) -> Shape:
     """The values as Python integers."""
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
+        fail(
+            ArgumentTypeError, f"{name}: {what} must be integers, {type(values).__name__} given", f"give {what} as int"
+        )
     found = []
     for v in values:
         if not hasattr(v, "__index__"):
@@ -109,9 +113,15 @@ def integers(name: str, values: Iterable[Any], what: str) -> Shape:
     return tuple(found)
 
 
+def one_integer(name: str, value: Any, what: str) -> int:
+    """The value as a Python integer."""
+    (found,) = integers(name, (value,), what)
+    return found
+
+
 def per_axis(name: str, value: Any, n: int, what: str) -> Shape:
     """A window's parameter: one integer for all spatial axes, or one for each."""
-    given = (value,) * n if isinstance(value, int) else integers(name, value, what)
+    given = (int(value),) * n if isinstance(value, int) else integers(name, value, what)
     if len(given) == 1 and n > 1:
         given *= n
     if len(given) != n:

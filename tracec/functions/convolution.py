@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
-from tracec.functions.common import check_ndim, check_tensor, fail, per_axis, reshaped
+from tracec.functions.common import check_ndim, check_tensor, fail, one_integer, per_axis, reshaped
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import t
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
@@ -129,6 +129,7 @@ def _conv(
     check_ndim(name, weight, (n + 2,), f"(O, C / groups, …) with {n} spatial axes", "weight")
     if x.dtype is not weight.dtype:
         fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
+    groups = one_integer(name, groups, "groups")
     _check_bias(name, bias, weight.shape[0])
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     pads = _padding(name, padding, n, tuple(weight.shape[2:]), steps, spread)
@@ -144,7 +145,10 @@ def _conv(
 
 
 def _check_bias(name: str, bias: Tensor | None, channels: int) -> None:
-    if bias is not None and tuple(bias.shape) != (channels,):
+    if bias is None:
+        return
+    check_tensor(name, bias, "bias")
+    if tuple(bias.shape) != (channels,):
         fail(
             ShapeError, f"{name}: bias has shape {tuple(bias.shape)}, not ({channels},)", "one for each output channel"
         )
@@ -244,6 +248,7 @@ def _transposed(
     check_ndim(name, weight, (n + 2,), f"(C, O / groups, …) with {n} spatial axes", "weight")
     if x.dtype is not weight.dtype:
         fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
+    groups = one_integer(name, groups, "groups")
     channels = weight.shape[1] * groups
     _check_bias(name, bias, channels)
     batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))

@@ -64,7 +64,7 @@ def interpolate(
     """
     check_tensor("interpolate", input)
     n = input.ndim - 2
-    if mode not in _MODES or n not in _MODES[mode]:
+    if not isinstance(mode, str) or n not in _MODES.get(mode, ()):
         fail(
             UnsupportedError,
             f"interpolate: mode={mode!r} for input of shape {tuple(input.shape)}",
@@ -88,7 +88,7 @@ def interpolate(
         return pools[n - 1](input, sizes)
     x = cast(input, input.dtype.compute) if input.dtype.is_floating_point else input
     for axis, (count, scale) in enumerate(zip(sizes, scales, strict=True), 2):
-        x = _resized(x, axis, _Axis(x.shape[axis], count, scale, mode, bool(align_corners), antialias))
+        x = _resized(x, axis, _Axis(x.shape[axis], count, scale, mode, bool(align_corners), bool(antialias)))
     result = cast(x, input.dtype)
     return result.clone() if result._storage is input._storage else result
 

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
-from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail, reshaped
+from tracec.functions.common import (
+    cast,
+    check_floating,
+    check_inexact,
+    check_number,
+    check_tensor,
+    fail,
+    one_integer,
+    reshaped,
+)
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
@@ -90,6 +99,8 @@ def _trailing(name: str, x: Tensor, shape: Sequence[int], weight: Tensor | None,
     if not wanted or tuple(x.shape[-len(wanted) :]) != wanted:
         fail(ShapeError, f"{name}: input of shape {tuple(x.shape)} does not end in {wanted}", "pass its last sizes")
     for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None:
+            check_tensor(name, t, what)
         if t is not None and tuple(t.shape) != wanted:
             fail(ShapeError, f"{name}: {what} has shape {tuple(t.shape)}, not {wanted}", "one element for each place")
     return tuple(range(x.ndim - len(wanted), x.ndim))
@@ -135,7 +146,7 @@ def batch_norm(
     check_floating("batch_norm", input)
     if input.ndim < 2 and input.numel():
         fail(ShapeError, f"batch_norm: input of shape {tuple(input.shape)} has no channels", "it is (N, C, ...)")
-    _check_kept("batch_norm", running_mean, running_var, eps)
+    _check_kept("batch_norm", running_mean, running_var, momentum, eps)
     channels = input.shape[1] if input.ndim > 1 else 0
     _check_channels("batch_norm", input, channels, running_mean, running_var, weight, bias)
     if training and math.prod(input.shape[:1] + input.shape[2:]) == 1:
@@ -194,7 +205,11 @@ def _keep(
                 kept.copy_(ops.add(kept * (1.0 - momentum), now * momentum))
 
 
-def _check_kept(name: str, running_mean: Tensor | None, running_var: Tensor | None, eps: float) -> None:
+def _check_kept(
+    name: str, running_mean: Tensor | None, running_var: Tensor | None, momentum: float | Tensor, eps: float
+) -> None:
+    check_number(name, momentum, "momentum")
+    check_number(name, eps, "eps")
     if (running_mean is None) != (running_var is None):
         fail(ArgumentError, f"{name}: one of running_mean and running_var is given", "give both or neither")
     if eps < 0:
@@ -212,6 +227,8 @@ def _check_channels(
 ) -> None:
     per_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for what, t in per_channel.items():
+        if t is not None:
+            check_tensor(name, t, what)
         if t is not None and tuple(t.shape) != (channels,):
             fail(
                 ShapeError,
@@ -246,6 +263,7 @@ def group_norm(
     if input.ndim < 2:
         fail(ShapeError, f"group_norm: input of shape {tuple(input.shape)} has no channels", "it is (N, C, ...)")
     n, channels = tuple(input.shape[:2])
+    num_groups = one_integer("group_norm", num_groups, "num_groups")
     if num_groups < 1 or channels % num_groups:
         fail(ArgumentError, f"group_norm: {channels} channels do not divide into {num_groups} groups", "change one")
     _check_channels("group_norm", input, channels, None, None, weight, bias)
@@ -311,7 +329,7 @@ def instance_norm(
             f"{tuple(input.shape)}",
             "it is (N, C, ...)",
         )
-    _check_kept("instance_norm", running_mean, running_var, eps)
+    _check_kept("instance_norm", running_mean, running_var, momentum, eps)
     channels = input.shape[1]
     _check_channels("instance_norm", input, channels, running_mean, running_var, weight, bias)
     if not use_input_stats:
@@ -350,6 +368,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         fail(DTypeError, f"local_response_norm: takes floats or int64, input is {input.dtype.name}", "cast it first")
     if input.ndim < 3:
         fail(ShapeError, f"local_response_norm: input of shape {tuple(input.shape)}", "it is (N, C, ...)")
+    size = one_integer("local_response_norm", size, "size")
     if size < 1:
         fail(ArgumentError, f"local_response_norm: size={size} is not positive", "give 1 or more")
     if not input.numel():
@@ -372,6 +391,7 @@ def _squares_around(x: Tensor, before: int, behind: int) -> Tensor:
 def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given."""
     check_inexact("normalize", input)
+    check_number("normalize", p, "p")
     result = ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
     if out is None:
         return result

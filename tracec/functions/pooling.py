@@ -15,10 +15,12 @@ from tracec.functions.arithmetic import div
 from tracec.functions.common import (
     check_floating,
     check_ndim,
+    check_number,
     check_tensor,
     fail,
     iota,
     is_differentiated,
+    one_integer,
     per_axis,
     reshaped,
     table,
@@ -224,7 +226,7 @@ def _avg_pool(
     check_tensor(name, x)
     if not x.dtype.is_floating_point and x.dtype is not dt.int64:
         fail(DTypeError, f"{name}: takes floats or int64, input is {x.dtype.name}", "cast it with .float() first")
-    if divisor_override == 0:
+    if divisor_override is not None and not one_integer(name, divisor_override, "divisor_override"):
         fail(ArgumentError, f"{name}: divisor_override is 0", "divide by another number")
     pool = Pool(name, n, x, kernel_size, stride, padding, 1, ceil_mode)
     windows = pool.windows(x, 0)
@@ -327,6 +329,9 @@ def _lp_pool(
     name: str, n: int, x: Tensor, power: float, kernel_size: Sizes, stride: Sizes | None, ceil_mode: bool
 ) -> Tensor:
     check_floating(name, x)
+    check_number(name, power, "norm_type")
+    if not power:
+        fail(ArgumentError, f"{name}: norm_type is 0", "give another power")
     kernel = per_axis(name, kernel_size, n, "kernel_size")
     mean = _avg_pool(name, n, ops.pow(x, float(power)), kernel, stride, ceil_mode=ceil_mode)
     return ops.pow(ops.mul(mean, math.prod(kernel)), 1.0 / power)

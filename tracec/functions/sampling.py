@@ -15,6 +15,7 @@ from tracec.functions.common import (
     check_choice,
     check_floating,
     check_ndim,
+    check_tensor,
     expanded,
     fail,
     filled,
@@ -209,6 +210,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         ShapeError: theta does not fit the size, or a size is not positive.
         UnsupportedError: the size has not 4 or 5 axes.
     """
+    check_tensor("affine_grid", theta, "theta")
     wanted = integers("affine_grid", size, "size")
     n = len(wanted) - 2
     if not theta.dtype.is_floating_point:

@@ -189,7 +189,7 @@ class _Patches:
 
 
 def _pair(name: str, value: Sizes, what: str) -> Shape:
-    given = (value, value) if isinstance(value, int) else integers(name, value, what)
+    given = (int(value),) * 2 if isinstance(value, int) else integers(name, value, what)
     if len(given) != 2:
         fail(ArgumentError, f"{name}: {what}={value} does not fit 2 spatial axes", "give one integer or 2")
     return given
