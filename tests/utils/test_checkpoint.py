@@ -170,6 +170,54 @@ def test_trees_and_keywords():
         assert not checkpoint(T.sin, x, use_reentrant=False).requires_grad
 
 
+TRANSFORMS = {
+    "grad": lambda f, x: T.func.grad(f)(x),
+    "vmap of grad": lambda f, x: T.func.vmap(T.func.grad(f))(x),
+    "grad of vmap": lambda f, x: T.func.grad(lambda a: T.func.vmap(f)(a).sum())(x),
+    "jvp": lambda f, x: T.func.jvp(f, (x,), (x,))[1],
+    "forward over reverse": lambda f, x: T.func.hessian(f)(x[0]),
+    "reverse over forward": lambda f, x: T.func.jacrev(T.func.jacfwd(f))(x[0]),
+    "reverse over reverse": lambda f, x: T.func.jacrev(T.func.jacrev(f))(x[0]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_under_transforms(name):
+    w = random(3, 3)
+
+    def f(x):
+        return ((x @ w).sin().exp() * x).sum()
+
+    x = random(4, 3)
+    found = TRANSFORMS[name](lambda a: checkpoint(f, a, use_reentrant=False), x)
+    np.testing.assert_allclose(found.numpy(), TRANSFORMS[name](f, x).numpy(), rtol=1e-10)
+
+
+def test_compiled_random_numbers():
+    def step(x):
+        x = x.detach().requires_grad_()
+        out = checkpoint(lambda a: T.nn.functional.dropout(a, 0.5) * a, x, use_reentrant=False)
+        out.sum().backward()
+        return out, x.grad
+
+    compiled = T.compile(step)
+    for _ in range(3):
+        out, grad = compiled(T.ones(100))
+        np.testing.assert_allclose(grad.numpy(), 2 * out.detach().numpy())
+
+
+def test_compiled_functions_within():
+    f = T.compile(lambda x: (x.sin() * x).exp())
+    x = random(3).requires_grad_()
+    for _ in range(2):
+        x.grad = None
+        checkpoint(lambda a: f(a) * a, x, use_reentrant=False).sum().backward()
+        found = x.grad
+        x.grad = None
+        ((x.sin() * x).exp() * x).sum().backward()
+        np.testing.assert_allclose(found.numpy(), x.grad.numpy(), rtol=1e-12)
+
+
 def test_contexts():
     entered = []
 

@@ -20,9 +20,9 @@ from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
 from tracec.record.backend import module, on
 from tracec.record.call import find_call
-from tracec.record.cell import Cell, alias, new_tensor
+from tracec.record.cell import Cell, new_tensor
 from tracec.record.dispatch import apply, finish
-from tracec.record.restore import restored
+from tracec.record.restore import restored, unpacked
 from tracec.record.rules import compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
@@ -360,13 +360,9 @@ class _Recorded(_Walk):
         """A saved value as a tensor: known to the recorder, moving as it did, and with its history."""
         assert operation.saved is not None
         value = operation.saved[k]
-        made: Tensor
-        if type(value) is Packed:
-            made = alias(value.unpacked())
-        else:
-            known = None if operation.nodes is None else operation.nodes[k]
-            moves = None if operation.tangents is None else operation.tangents[k]
-            made = restored(value, operation.readers[k], known, moves)
+        known = None if operation.nodes is None else operation.nodes[k]
+        moves = None if operation.tangents is None else operation.tangents[k]
+        made = unpacked(value, moves) if type(value) is Packed else restored(value, operation.readers[k], known, moves)
         if self.create:
             i = operation.pullback.needs[k]
             made._history = operation.edges[i] if i < len(operation.edges) else operation

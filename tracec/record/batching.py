@@ -57,7 +57,7 @@ class Batching:
     def __init__(self, size: int, randomness: str = "error") -> None:
         self.size = size
         self.randomness = randomness
-        self._around: list[tuple[Any, Any]] = []
+        self._around: list[tuple[Any, Any, Any]] = []
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._examples: dict[int, weakref.ref[Any]] = {}
         self._closed: list[tuple[weakref.ref[Any], type]] = []
@@ -65,12 +65,12 @@ class Batching:
     def __enter__(self) -> Batching:
         if not self._around:
             self._open_again()
-        self._around.append((STATE.recorder, STATE.duals))
-        STATE.recorder, STATE.duals = self, ()
+        self._around.append(_surroundings())
+        STATE.recorder, STATE.duals, STATE.packing = self, (), None
         return self
 
     def __exit__(self, *_: object) -> None:
-        STATE.recorder, STATE.duals = self._around.pop()
+        STATE.recorder, STATE.duals, STATE.packing = self._around.pop()
         if not self._around:
             self._close()
 
@@ -95,12 +95,12 @@ class Batching:
     @contextmanager
     def outside(self) -> Iterator[Any]:
         """Within, what is done is done around the level."""
-        before = STATE.recorder, STATE.duals
-        STATE.recorder, STATE.duals = self._around[-1]
+        before = _surroundings()
+        STATE.recorder, STATE.duals, STATE.packing = self._around[-1]
         try:
             yield STATE.recorder
         finally:
-            STATE.recorder, STATE.duals = before
+            STATE.recorder, STATE.duals, STATE.packing = before
 
     # Examples -----------------------------------------------------------------------------------------
 
@@ -349,6 +349,11 @@ class Batching:
         with self.outside():
             many = generator.next_bits((self.size, *shape))
         return self.example(many)
+
+
+def _surroundings() -> tuple[Any, Any, Any]:
+    """What a level puts in its own place: who is told, what moves, and how saved values are kept."""
+    return STATE.recorder, STATE.duals, STATE.packing
 
 
 def mark(x: Any, many: Any) -> None:

@@ -20,7 +20,7 @@ from tracec.record.batching import Batching, mark
 from tracec.record.call import Call
 from tracec.record.cell import Cell, add_reader, alias, is_dual, new_tensor
 from tracec.record.dispatch import apply
-from tracec.record.restore import restored
+from tracec.record.restore import restored, unpacked
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, Parts, Passage, Selected, edge_of, packed
@@ -113,7 +113,7 @@ class Custom(Operation):
         if value is None:
             return None
         if type(value) is Packed:
-            made = alias(value.unpacked())
+            made = unpacked(value, self.tangents[k])
         else:
             made = restored(value, self.readers[k], self.nodes[k], self.tangents[k])
         made._history = self.output(history) if isinstance(history, int) else history

@@ -27,17 +27,24 @@ Tangents = dict["DualLevel", Any]
 
 
 class DualLevel:
-    """One level of forward mode: a context within which tensors that were given tangents move."""
+    """One level of forward mode: a context within which tensors that were given tangents move.
+
+    Attributes:
+        is_open: Whether it is entered.
+    """
 
     def __init__(self) -> None:
+        self.is_open = False
         self._moving: list[weakref.ref[Storage]] = []
 
     def __enter__(self) -> DualLevel:
         STATE.duals = (*STATE.duals, self)
+        self.is_open = True
         return self
 
     def __exit__(self, *_: object) -> None:
         STATE.duals = tuple(level for level in STATE.duals if level is not self)
+        self.is_open = False
         for reference in self._moving:
             storage = reference()
             if storage is not None and storage.tangents is not None:
@@ -66,7 +73,9 @@ class DualLevel:
         """Compute how a result moves at each open level."""
         if not call.floating or not any(isinstance(x, Cell) and is_dual(x) for x in inputs):
             return
-        levels, source = STATE.duals, current_source()
+        levels, source, packing = STATE.duals, current_source(), STATE.packing
+        # What hooks keep is what the operations themselves need, with or without forward mode.
+        STATE.packing = None
         try:
             for k, level in enumerate(levels):
                 moved = [level.tangent(x) for x in inputs]
@@ -80,7 +89,7 @@ class DualLevel:
                 values = [*operands(call, inputs), result, *(t for t in moved if t is not None)]
                 level.give(result, compute(rule, values, source)[0])
         finally:
-            STATE.duals = levels
+            STATE.duals, STATE.packing = levels, packing
 
 
 def tangents_of(x: Any) -> Tangents | None:

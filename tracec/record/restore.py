@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.record.cell import new_tensor
 from tracec.record.dual import move_with, through
+from tracec.record.saved import Packed
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
@@ -27,5 +28,12 @@ def restored(array: Any, readers: list[Any], known: Any, moves: Any) -> Tensor:
         made._storage.recorder, made._storage.node = known
     if moves is not None:
         tangents, steps = moves
-        move_with(made, {level: through(steps, t) for level, t in tangents.items()})
+        move_with(made, {level: through(steps, t) for level, t in tangents.items() if level.is_open})
     return made
+
+
+def unpacked(value: Packed, moves: Any) -> Tensor:
+    """A value as hooks give it back, moving as it did."""
+    found = value.unpacked()
+    known = None if STATE.recorder is None else STATE.recorder.known(found)
+    return restored(found._array, found._storage.readers, known, moves)
