@@ -54,7 +54,7 @@ def wrapped(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return ndarray._of(np.asarray(value))
     if isinstance(value, (tuple, list)):
-        return type(value)(map(wrapped, value))
+        return list(map(wrapped, value)) if isinstance(value, list) else tuple(map(wrapped, value))
     return value
 
 
