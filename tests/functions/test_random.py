@@ -188,6 +188,7 @@ def test_counts():
     assert tuple(successes.shape) == (4000, 3) and set(successes[:, 2].tolist()) == {20.0}
     np.testing.assert_allclose(successes.mean(0).numpy(), [0, 5, 20], rtol=0.05)
     for f, message in (
+        (lambda: F.bernoulli(F.tensor([0.5, 1.5])), "bernoulli: a probability is out of its range"),
         (lambda: F.poisson(F.tensor([-1.0])), "poisson: a rate is out of its range"),
         (lambda: F.binomial(F.ones(1), F.tensor([1.5])), "binomial: a probability is out of its range"),
         (lambda: F.binomial(F.tensor([float("nan")]), F.ones(1)), "binomial: a count is out of its range"),

@@ -200,13 +200,20 @@ def bernoulli_bits(name: str, p: float, shape: Shape, generator: Generator | Non
 
 @tensor_method
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that each element names (or p), else 0."""
+    """1 with the probability that each element names (or p), else 0.
+
+    Raises:
+        DTypeError: the probabilities are not floating.
+        ArgumentError: one is no probability.
+    """
     check_floating("bernoulli", input)
     shape = tuple(input.shape)
     if p is not None:
         return cast(bernoulli_bits("bernoulli", p, shape, generator, input.device), input.dtype)
+    chances = input.detach()
+    _within("bernoulli", "a probability", chances, 0.0, 1.0)
     drawn = uniform_numbers(shape, generator, input.dtype.compute, input.device)
-    return cast(ops.lt(drawn, input.detach()), input.dtype)
+    return cast(ops.lt(drawn, chances), input.dtype)
 
 
 def normal(
