@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 import tracec
 from tests.record.indices import given_to, keys, shapes
 from tracec.errors import RecordError
+from tracec.ir import evaluate
 
 try:
     import torch
 except ImportError:
     torch = None
 
-QUICK = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 CASES = shapes().flatmap(lambda shape: st.tuples(st.just(shape), keys(shape)))
 NUMPY_CASES = shapes().flatmap(lambda shape: st.tuples(st.just(shape), keys(shape, like_numpy=True)))
 WAYS = st.sampled_from(["number", "whole", "row", "longer", "one"])
@@ -104,6 +105,37 @@ def test_pytorch_reads_writes_and_differentiates_the_same(case, how):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
+@given(CASES, WAYS)
+@QUICK
+def test_what_is_recorded_computes_the_same(case, how):
+    shape, key = case
+    parts = key if isinstance(key, tuple) else (key,)
+    key = tuple(np.array(k, np.int64) if isinstance(k, list) else k for k in parts)
+    arrays = [k for k in key if isinstance(k, np.ndarray)]
+    if any(k.dtype == bool for k in arrays) or any(isinstance(k, bool) for k in key):
+        return  # how many elements masks choose is read off their values
+    try:
+        value = value_for(tuple(tracec.from_numpy(filled(shape))[given_to(key, tracec.from_numpy)].shape), how)
+    except IndexError:
+        return
+
+    def read_and_write(x, value, *tensors):
+        left = iter(tensors)
+        found = x[given_to(key, lambda _: next(left))]
+        written = x.clone()
+        left = iter(tensors)
+        written[given_to(key, lambda _: next(left))] = value
+        return found, written
+
+    args = [tracec.from_numpy(np.asarray(a)) for a in (filled(shape), value, *arrays)]
+    graph = tracec.trace(read_and_write, *args)
+    # The graph with other elements and other positions.
+    moved = [np.array(m) for m in (args[0].numpy() * 2, np.asarray(value) - 1.0, *map(np.flip, arrays))]
+    found = evaluate(graph, [moved[int(n.param("name")[3:])] for n in graph.inputs])
+    for a, b in zip(found, read_and_write(*map(tracec.from_numpy, moved)), strict=True):
+        np.testing.assert_array_equal(a, b.numpy())
+
+
 def test_a_tensor_of_no_axes_is_an_integer():
     x = tracec.arange(24.0).reshape(2, 3, 4)
     row = x[tracec.tensor(1)]
@@ -142,6 +174,11 @@ def test_what_a_compiled_function_copies_is_not_taken_for_a_look():
     for f in (write, read):
         with pytest.raises(RecordError, match=r"index with int\(i\)"):
             tracec.compile(f)(tracec.ones(2, 3), tracec.tensor(1))
+    # Once it is returned, it is a tensor as any other.
+    x = tracec.ones(2, 3)
+    row = tracec.compile(lambda x, i: x[i])(x, tracec.tensor(1))
+    x.zero_()
+    assert tracec.compile(lambda row: row.add_(1) * 2)(row).tolist() == [4.0, 4.0, 4.0]
 
 
 def test_masks_without_a_look_at_their_values():

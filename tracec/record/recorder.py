@@ -91,7 +91,8 @@ class Recorder:
     def node_of(self, x: Cell) -> Node:
         """The node of a tensor's present value; a tensor from outside is lifted."""
         storage = x._storage
-        if storage.copied_from is not None and storage.copied_from[0].version != storage.copied_from[1]:
+        copied = storage.copied_from if storage.recorder is self else None
+        if copied is not None and copied[0].version != copied[1]:
             raise RecordError(
                 "index: a compiled function cannot read x[i], where i is a tensor of no dimensions, once x was written",
                 hint="clone() it before, or index with int(i)",
@@ -262,7 +263,7 @@ class Recorder:
             STATE.recorder = before
             # Tensors live on; they need not keep the graph alive.
             for storage in (*(v.storage for v in self._lifted), *self._inside):
-                storage.node = storage.recorder = None
+                storage.node = storage.recorder = storage.copied_from = None
 
     def _finish(self, out: Any) -> Recording:
         outputs: list[Node] = []

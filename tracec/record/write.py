@@ -68,7 +68,8 @@ def check_writable(x: Cell, name: str) -> None:
         RecordError: the tensor is a copy of what eagerly would be a look at another one.
     """
     check_no_leaf(x, name)
-    if x._storage.copied_from is not None and STATE.recorder is not None:
+    recorder = STATE.recorder
+    if recorder is not None and x._storage.copied_from is not None and x._storage.recorder is recorder:
         raise RecordError(
             f"{name}: a compiled function cannot write into x[i], where i is a tensor of no dimensions",
             hint="assign to x[i] instead, or index with int(i)",
