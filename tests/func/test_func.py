@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -399,6 +401,35 @@ def test_escaped(golden):
             use()
         errors.append(str(caught.value))
     assert "\n\n".join(errors) == golden
+
+
+def test_no_cycles():
+    """Large tensors go when the last name for them does, without waiting for a collection of cycles."""
+    x = random(3)
+    runs = {
+        "grad": lambda: func.grad(smooth)(x),
+        "jvp": lambda: func.jvp(smooth, (x,), (x,)),
+        "hessian": lambda: func.hessian(smooth)(x),
+        "vmap": lambda: func.vmap(func.grad(smooth))(x[None]),
+        "grad of vmap": lambda: func.grad(lambda a: func.vmap(smooth)(a[None]).sum())(x),
+    }
+    for name, run in runs.items():
+        run()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            run()
+            gc.collect()
+            assert [type(o).__name__ for o in gc.garbage] == [], name
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+
+def smooth(a):
+    return (a.sin() * a).exp().sum()
 
 
 def test_transforms_leave_no_trace_after_errors():

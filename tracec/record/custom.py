@@ -90,7 +90,7 @@ class Custom(Operation):
                 add_reader(readers, me)
             self.readers.append(readers)
             self.nodes.append(None if recorder is None or x is None else recorder.known(x))
-            self.tangents.append((x._storage.tangents, x._steps) if x is not None and is_dual(x) else None)
+            self.tangents.append(self.moving(x) if x is not None and is_dual(x) else None)
 
     def kept(self) -> tuple[Any, ...]:
         """The values that were kept, as tensors with their histories.

@@ -36,6 +36,7 @@ class DualLevel:
     def __init__(self) -> None:
         self.is_open = False
         self._moving: list[weakref.ref[Storage]] = []
+        self._kept: list[Tangents] = []
 
     def __enter__(self) -> DualLevel:
         STATE.duals = (*STATE.duals, self)
@@ -50,7 +51,10 @@ class DualLevel:
             if storage is not None and storage.tangents is not None:
                 storage.tangents.pop(self, None)
                 storage.tangents = storage.tangents or None
+        for tangents in self._kept:
+            tangents.pop(self, None)
         self._moving.clear()
+        self._kept.clear()
 
     def give(self, x: Cell, tangent: Any) -> None:
         """Let a tensor that has memory of its own move at this level."""
@@ -60,6 +64,13 @@ class DualLevel:
         storage.tangents[self] = tangent
         x._is_dual = True
         self._moving.append(weakref.ref(storage))
+
+    def remember(self, tangents: Tangents) -> None:
+        """Take the tangent of this level out of those that an operation keeps, in the end.
+
+        It may hold on to the operation by its history, which would keep both alive.
+        """
+        self._kept.append(tangents)
 
     def tangent(self, x: Any) -> Tensor | None:
         """How a tensor moves at this level; None where it does not."""

@@ -167,7 +167,7 @@ class Operation:
                 )
             if owner._storage.tangents is not None and is_dual(owner):
                 self.tangents = self.tangents or [None] * len(needs)
-                self.tangents[k] = owner._storage.tangents, owner._steps
+                self.tangents[k] = self.moving(owner)
             if STATE.packing is not None:
                 saved.append(packed(owner))
                 self.readers.append([])
@@ -175,6 +175,13 @@ class Operation:
             saved.append(array)
             add_reader(owner._storage.readers, me)
             self.readers.append(owner._storage.readers)
+
+    def moving(self, owner: Cell) -> tuple[Any, Any]:
+        """How a value moves: its memory's tangents, of which the levels take theirs away in the end, and its steps."""
+        tangents = owner._storage.tangents
+        for level in tangents or ():
+            level.remember(tangents)  # type: ignore[arg-type]
+        return tangents, owner._steps
 
     @property
     def freed(self) -> bool:

@@ -7,7 +7,7 @@ Lists, tuples, named tuples, dictionaries of the usual kinds and deques are cont
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,17 +100,18 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
         is_leaf: What counts as a leaf besides.
     """
     leaves: list[Any] = []
+    return leaves, _walk(tree, is_leaf, leaves)
 
-    def walk(at: Any) -> TreeSpec:
-        kind = None if is_leaf is not None and is_leaf(at) else _kind(at)
-        if kind is None:
-            leaves.append(at)
-            return _LEAF
-        children, context = kind[0](at)
-        cls = tuple if type(at) not in _NODES and not hasattr(at, "_fields") else type(at)
-        return TreeSpec(cls, context, tuple(map(walk, children)))
 
-    return leaves, walk(tree)
+# No function within another: one that calls itself keeps its cells, and tensors in them, alive in a cycle.
+def _walk(at: Any, is_leaf: Callable[[Any], bool] | None, leaves: list[Any]) -> TreeSpec:
+    kind = None if is_leaf is not None and is_leaf(at) else _kind(at)
+    if kind is None:
+        leaves.append(at)
+        return _LEAF
+    children, context = kind[0](at)
+    cls = tuple if type(at) not in _NODES and not hasattr(at, "_fields") else type(at)
+    return TreeSpec(cls, context, tuple([_walk(child, is_leaf, leaves) for child in children]))
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
@@ -125,15 +126,14 @@ def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
             f"tree_unflatten: {len(given)} leaves given, the structure has {treespec.num_leaves}",
             hint="give one leaf for each of the structure",
         )
-    source = iter(given)
+    return _build(treespec, iter(given))
 
-    def build(spec: TreeSpec) -> Any:
-        if spec.type is None:
-            return next(source)
-        kind = _NODES.get(spec.type, _NAMED)
-        return kind[1]([build(c) for c in spec.children_specs], spec.context)
 
-    return build(treespec)
+def _build(spec: TreeSpec, leaves: Iterator[Any]) -> Any:
+    if spec.type is None:
+        return next(leaves)
+    kind = _NODES.get(spec.type, _NAMED)
+    return kind[1]([_build(c, leaves) for c in spec.children_specs], spec.context)
 
 
 def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
