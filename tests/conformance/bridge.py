@@ -77,7 +77,12 @@ class Translation:
             return self._known[id(value)]
         if value.layout != torch.strided:
             raise Unusable(f"layout {value.layout}")
-        made = tracec.from_numpy(to_numpy(value).copy())
+        whole = value.untyped_storage().nbytes() // max(value.element_size(), 1)
+        if 0 < value.numel() < whole and not value.is_conj() and not value.is_neg():  # a look at a part of some memory
+            memory = tracec.from_numpy(to_numpy(value.detach().as_strided((whole,), (1,), 0)).copy())
+            made = memory.as_strided(tuple(value.shape), value.stride(), value.storage_offset()).detach()
+        else:
+            made = tracec.from_numpy(to_numpy(value).copy())
         if value.requires_grad:
             made.requires_grad_()
             self.leaves.append((value, made))

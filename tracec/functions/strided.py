@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, ShapeError, UnsupportedError
 from tracec.functions.common import check_tensor, fail, integers, one_axis
 from tracec.functions.diagonals import diagonal
 from tracec.functions.shape import narrow, select
@@ -52,6 +52,12 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
 def _memory(x: Tensor) -> Tensor:
     """All of the memory that a tensor looks at, in the order of its addresses; gradients flow through."""
     root: Any = root_of(x)
+    if root._steps and root.requires_grad:
+        fail(
+            UnsupportedError,
+            "as_strided: of a tensor that requires grad and looks at a part of memory gradients cannot be told",
+            "take the view of the whole tensor, or clone() the part first",
+        )
     whole: Any = whole_of(root) if root._steps else root
     array = whole._array
     order = sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
