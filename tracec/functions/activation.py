@@ -9,7 +9,7 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import check_choice, check_floating, check_tensor, fail, one_axis, reshaped
+from tracec.functions.common import check_choice, check_floating, check_inexact, check_tensor, fail, one_axis, reshaped
 from tracec.functions.random import uniform_like
 from tracec.functions.splitting import chunk
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
@@ -46,6 +46,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 @tensor_method
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the gradient at 0 is 0."""
+    check_tensor("relu", input)
     # Asked this way round, NaN comes through.
     return placed(input, ops.where(ops.le(input, 0), 0, input), inplace, "relu")
 
@@ -76,16 +77,19 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
+    check_inexact("silu", input)
     return placed(input, ops.mul(input, ops.sigmoid(input)), inplace, "silu")
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * tanh(softplus(input))``."""
+    check_floating("mish", input)
     return placed(input, ops.mul(input, ops.tanh(softplus(input))), inplace, "mish")
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``negative_slope`` times it."""
+    check_floating("leaky_relu", input)
     result = ops.where(ops.gt(input, 0), input, ops.mul(input, negative_slope))
     return placed(input, result, inplace, "leaky_relu")
 
@@ -118,6 +122,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``alpha * (exp(input) - 1)``."""
+    check_floating("elu", input)
     # The exponential is never taken of large numbers, whose infinity would spoil the gradient.
     below = ops.expm1(_capped(input, 0))
     result = ops.where(ops.gt(input, 0), input, below if alpha == 1.0 else ops.mul(below, alpha))
@@ -129,6 +134,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Source: Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", 2017.
     """
+    check_floating("selu", input)
     result = ops.mul(elu(input, 1.6732632423543772), 1.0507009873554805)
     return placed(input, result, inplace, "selu")
 
@@ -136,6 +142,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 @under_autocast(FLOAT32)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``, and the input itself where beta times it is above the threshold."""
+    check_floating("softplus", input)
     scaled = input if beta == 1.0 else ops.mul(input, beta)
     soft = ops.log1p(ops.exp(_capped(scaled, threshold)))
     return ops.where(ops.gt(scaled, threshold), input, soft if beta == 1.0 else ops.div(soft, beta))
@@ -143,12 +150,14 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def softsign(input: Tensor) -> Tensor:
     """``input / (1 + |input|)``."""
+    check_tensor("softsign", input)
     return ops.div(input, ops.add(ops.abs(input), 1.0))
 
 
 @tensor_method(inplace=False)
 def logsigmoid(input: Tensor) -> Tensor:
     """``log(sigmoid(input))`` without underflow."""
+    check_floating("logsigmoid", input)
     return ops.sub(ops.minimum(input, 0), ops.log1p(ops.exp(ops.neg(ops.abs(input)))))
 
 
@@ -191,6 +200,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``input - tanh(input)``."""
+    check_tensor("tanhshrink", input)
     return ops.sub(input, ops.tanh(input))
 
 

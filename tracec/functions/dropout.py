@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from tracec import ops
 from tracec.errors import ShapeError
 from tracec.functions.activation import placed
 from tracec.functions.common import check_tensor, fail
 from tracec.functions.random import dropout_mask
+from tracec.ir.source import warn
 from tracec.record.tensor import Tensor
 
 #: What `selu` tends to for large negative numbers, negated.
@@ -37,7 +37,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """`dropout` of whole channels (axis 1) of ``(N, C, H, W)``; three axes are taken to be ``(N, C, L)``."""
     check_tensor("dropout2d", input)
     if input.ndim not in (3, 4):
-        warnings.warn(f"dropout2d: input has {input.ndim} axes, not (N, C, H, W)", UserWarning, stacklevel=2)
+        warn(f"dropout2d: input has {input.ndim} axes, not (N, C, H, W)", UserWarning)
     return _dropped("dropout2d", input, p, training, _channels("dropout2d", input), inplace)
 
 
@@ -45,7 +45,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """`dropout` of whole channels of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
     check_tensor("dropout3d", input)
     if input.ndim not in (4, 5):
-        warnings.warn(f"dropout3d: input has {input.ndim} axes, not (N, C, D, H, W)", UserWarning, stacklevel=2)
+        warn(f"dropout3d: input has {input.ndim} axes, not (N, C, D, H, W)", UserWarning)
     shape = (input.shape[0], 1, 1, 1) if input.ndim == 4 else _channels("dropout3d", input)
     return _dropped("dropout3d", input, p, training, shape, inplace)
 

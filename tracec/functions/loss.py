@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from tracec import ops
@@ -13,6 +12,7 @@ from tracec.functions.convolution import linear
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
+from tracec.ir.source import warn
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
@@ -42,10 +42,9 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
             fail(ArgumentTypeError, f"{what} is {given!r}, text", f"name the argument: reduction={given!r}")
     averaged = "mean" if size_average or size_average is None else "sum"
     meant = averaged if reduce or reduce is None else "none"
-    warnings.warn(
+    warn(
         f"size_average and reduce args will be deprecated, please use reduction='{meant}' instead.",
         UserWarning,
-        stacklevel=3,
     )
     return meant
 
@@ -177,6 +176,8 @@ def _check_weight(name: str, x: Tensor, weight: Tensor | None) -> None:
     if not x.ndim:
         fail(ShapeError, f"{name}: input is a scalar, it has no classes", "give logits of shape (N, C)")
     classes = x.shape[_class_axis(x)]
+    if weight is not None:
+        check_tensor(name, weight, "weight")
     if weight is not None and tuple(weight.shape) != (classes,):
         fail(ShapeError, f"{name}: weight has shape {tuple(weight.shape)}, not ({classes},)", "one for each class")
 

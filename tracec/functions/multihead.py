@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.attention import scaled_dot_product_attention
-from tracec.functions.common import check_floating, fail, filled, reshaped
+from tracec.functions.common import check_floating, check_tensor, fail, filled, reshaped
 from tracec.functions.convolution import linear
 from tracec.functions.dropout import dropout
 from tracec.functions.joining import cat
@@ -211,6 +211,9 @@ def _given(static: Tensor | None, made: Tensor, sizes: _Sizes, what: str) -> Ten
 def _masks(attn: Tensor | None, padding: Tensor | None, sizes: _Sizes, like: Tensor) -> list[Tensor]:
     """The masks as what is added to scores of shape (batch, heads, queries, keys)."""
     found = []
+    for what, mask in (("attn_mask", attn), ("key_padding_mask", padding)):
+        if mask is not None:
+            check_tensor(_NAME, mask, what)
     if attn is not None:
         attn = _added("attn_mask", attn, like)
         shapes = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import check_floating, check_tensor, fail, filled, reshaped
+from tracec.functions.common import check_floating, check_number, check_tensor, fail, filled, reshaped
 from tracec.functions.loss import reduced, reduction_of
 from tracec.ir import dtype as dt
+from tracec.ir.source import warn
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
@@ -128,11 +128,10 @@ def _difference(name: str, input: Tensor, target: Tensor) -> Tensor:
     check_tensor(name, target, "target")
     if tuple(input.shape) != tuple(target.shape):
         # Nearly always a mistake: (N, 1) against (N,) gives N × N differences.
-        warnings.warn(
+        warn(
             f"{name}: using a target of shape {tuple(target.shape)} for an input of shape {tuple(input.shape)}: they "
             "broadcast, which is likely not what is meant. Reshape one of them.",
             UserWarning,
-            stacklevel=3,
         )
     return ops.sub(input, target)
 
@@ -342,6 +341,7 @@ def _variances(name: str, input: Tensor, var: Tensor | float) -> Tensor:
             fail(ArgumentError, f"{name}: var has negative entries", "a variance is 0 or more")
 
     if not isinstance(var, Tensor):
+        check_number(name, var, "var")
         if var < 0:
             fail(ArgumentError, f"{name}: var={var} is negative", "a variance is 0 or more")
         return filled(float(var), input)

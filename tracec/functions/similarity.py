@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracec import ops
-from tracec.functions.common import check_floating, one_axis
+from tracec.functions.common import check_floating, check_tensor, one_axis
 from tracec.functions.norms import norm
 from tracec.functions.shape import broadcast_tensors
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -20,6 +20,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         dim: Their axis in the broadcast shape.
         eps: What lengths count as at least; gradients pass as if there were no bound.
     """
+    check_tensor("cosine_similarity", x1, "x1")
+    check_tensor("cosine_similarity", x2, "x2")
     unit = []
     for x in broadcast_tensors(x1, x2):
         check_floating("cosine_similarity", x)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from tracec import full
 from tracec.errors import ArgumentError, ShapeError
 from tracec.ir.dtype import DType
+from tracec.ir.source import warn
 from tracec.nn import functional as F
 from tracec.nn import init
 from tracec.nn.module import Module
@@ -258,7 +258,7 @@ class Hardtanh(Module):
         super().__init__()
         for old, given in (("min_val", min_value), ("max_val", max_value)):
             if given is not None:
-                warnings.warn(f"keyword argument `{old}ue` is deprecated, use `{old}`", FutureWarning, stacklevel=2)
+                warn(f"keyword argument `{old}ue` is deprecated, use `{old}`", FutureWarning)
         min_val = min_val if min_value is None else min_value
         max_val = max_val if max_value is None else max_value
         if max_val <= min_val:

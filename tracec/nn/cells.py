@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tracec import functions as F
 from tracec.errors import ArgumentError, ShapeError
+from tracec.functions.common import check_tensor
 from tracec.ir.dtype import DType
 from tracec.nn import init
 from tracec.nn.module import Module
@@ -130,6 +131,7 @@ class RNNCellBase(Module):
     def _stepped(self, kind: str, input: Tensor, hx: Any) -> State:
         """The state after one step over ``(N, input_size)`` or ``(input_size,)``."""
         name, cell = type(self).__name__, CELLS[kind]
+        check_tensor(name, input)
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{name}: input of shape {tuple(input.shape)} for input_size {self.input_size}",

@@ -1,7 +1,6 @@
 """Neural-network functions, under the names of ``torch.nn.functional``."""
 
 import sys
-import warnings
 from typing import TYPE_CHECKING
 
 from tracec import functions as _top
@@ -138,6 +137,7 @@ from tracec.functions.softmax import (
 )
 from tracec.functions.vision import fold, unfold
 from tracec.ir.dtype import DType
+from tracec.ir.source import warn
 from tracec.record.tensor import Tensor
 
 __all__ = [
@@ -174,27 +174,26 @@ __all__ = [
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
-    """`tracec.softmax`, which finds the axis by itself if it must, with a warning."""
-    return _top.softmax(input, _axis("softmax", dim, input, _stacklevel), dtype)
+    """`tracec.softmax`, which finds the axis by itself if it must, with a warning at the user's line."""
+    return _top.softmax(input, _axis("softmax", dim, input), dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """`softmax` of the negated input."""
-    return _top.softmin(input, _axis("softmin", dim, input, _stacklevel), dtype)
+    return _top.softmin(input, _axis("softmin", dim, input), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """The logarithm of `softmax`, without taking a logarithm of small numbers."""
-    return _top.log_softmax(input, _axis("log_softmax", dim, input, _stacklevel), dtype)
+    return _top.log_softmax(input, _axis("log_softmax", dim, input), dtype)
 
 
-def _axis(name: str, dim: int | None, input: Tensor, stacklevel: int) -> int:
+def _axis(name: str, dim: int | None, input: Tensor) -> int:
     if dim is not None:
         return dim
-    warnings.warn(
+    warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
         UserWarning,
-        stacklevel=stacklevel,
     )
     return 0 if input.ndim in (0, 1, 3) else 1
 

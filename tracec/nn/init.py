@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from tracec.errors import ArgumentError
 from tracec.functions import clamp, erf, exp, from_numpy, log1p, rand, randn, sqrt, where
+from tracec.ir.source import warn
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -116,9 +116,8 @@ def trunc_normal_(
     Source: inversion of the distribution function.
     """
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             "trunc_normal_: mean is more than 2 std from [a, b]; the distribution of values may be incorrect",
-            stacklevel=3,
         )
     low, high = (math.erf((bound - mean) / std / math.sqrt(2.0)) for bound in (a, b))
     spread = _inverse_erf(_uniform(tensor, generator) * (high - low) + low)
@@ -316,7 +315,7 @@ def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(f"nn.init.{name} is now deprecated in favor of nn.init.{name}_.", FutureWarning, stacklevel=2)
+        warn(f"nn.init.{name} is now deprecated in favor of nn.init.{name}_.", FutureWarning)
         return function(*args, **kwargs)
 
     run.__name__ = run.__qualname__ = name

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from tracec import functions as F
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir.dtype import DType
+from tracec.ir.source import warn
 from tracec.nn import init
 from tracec.nn.cells import CELLS, State, Weights
 from tracec.nn.module import Module
@@ -242,10 +242,9 @@ def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, drop
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
         raise ArgumentError(f"{name}: dropout={dropout!r} is not a probability", hint="give a number from 0 to 1")
     if dropout > 0 and num_layers == 1:
-        warnings.warn(
+        warn(
             f"{name}: dropout={dropout} has no effect, it comes between layers and num_layers is 1",
             UserWarning,
-            stacklevel=4,
         )
     if not isinstance(hidden_size, int):
         raise ArgumentTypeError(f"{name}: hidden_size is of type {type(hidden_size).__name__}", hint="give an int")

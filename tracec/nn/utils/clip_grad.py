@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
 from tracec.functions.common import squares
+from tracec.ir.source import warn
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -129,12 +129,14 @@ def clip_grad_norm(
     foreach: bool | None = None,
 ) -> Tensor:
     """`clip_grad_norm_`, by its older name."""
-    warnings.warn(
-        "nn.utils.clip_grad_norm is now deprecated in favor of nn.utils.clip_grad_norm_.", FutureWarning, stacklevel=2
-    )
+    warn("nn.utils.clip_grad_norm is now deprecated in favor of nn.utils.clip_grad_norm_.", FutureWarning)
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     given = [parameters] if isinstance(parameters, Tensor) else parameters
+    if not isinstance(given, Iterable):
+        raise ArgumentTypeError(
+            f"clip_grad: {type(given).__name__} holds no parameters", hint="give model.parameters(), or one tensor"
+        )
     return [g for g in (p.grad for p in given) if g is not None]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from tracec.errors import ArgumentError
 from tracec.functions import dot, mv, randn
+from tracec.ir.source import warn
 from tracec.nn import functional as F
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
@@ -44,10 +44,9 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
 
     Source: Salimans, Kingma, "Weight Normalization", 2016.
     """
-    warnings.warn(
+    warn(
         "nn.utils.weight_norm is deprecated in favor of nn.utils.parametrizations.weight_norm.",
         FutureWarning,
-        stacklevel=2,
     )
     if _hook(module, WeightNorm, name) is not None:
         raise ArgumentError(

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tracec.errors import ArgumentError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.nn.containers import ModuleDict, ModuleList
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
@@ -199,6 +199,10 @@ def register_parametrization(
     Raises:
         ArgumentError: there is no such tensor, or dtype or shape change and that is not said to be wanted.
     """
+    if not isinstance(parametrization, Module):
+        raise ArgumentTypeError(
+            f"register_parametrization: {type(parametrization).__name__} is no module", hint="derive it of nn.Module"
+        )
     parametrization.train(module.training)
     if is_parametrized(module, tensor_name):
         known: ParametrizationList = module.parametrizations[tensor_name]

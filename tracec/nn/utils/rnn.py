@@ -120,10 +120,10 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 def _counts(name: str, lengths: Lengths) -> list[int]:
     """The lengths as integers; a tensor is asked for its values."""
-    values = lengths.tolist() if isinstance(lengths, Tensor) else [int(n) for n in lengths]
-    if not isinstance(values, list) or any(not isinstance(n, int) for n in values):
+    values: Any = lengths.tolist() if isinstance(lengths, Tensor) else lengths
+    if not isinstance(values, (list, tuple)) or not all(hasattr(n, "__index__") for n in values):
         raise ArgumentTypeError(f"{name}: lengths are not a row of integers", hint="give one length for each sequence")
-    return values
+    return [int(n) for n in values]
 
 
 def _gathered(x: Tensor, positions: list[int]) -> Tensor:
