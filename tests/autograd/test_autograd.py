@@ -138,6 +138,25 @@ def test_a_function_does_not_keep_its_results_alive():
         gc.enable()
 
 
+def test_results_that_are_no_tensors():
+    class Mixed(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return None, x * 2, 5, x.argmax()
+
+        @staticmethod
+        def backward(ctx, *grads):
+            seen.append([None if g is None else (g.dtype, g.tolist()) for g in grads])
+            return grads[1] * 2
+
+    seen = []
+    x = T.ones(2, requires_grad=True)
+    out = Mixed.apply(x)
+    assert out[0] is None and out[2] == 5 and not out[3].requires_grad
+    out[1].sum().backward()
+    assert seen == [[None, (T.float32, [1.0, 1.0]), None, (T.int64, 0)]] and x.grad.tolist() == [2.0, 2.0]
+
+
 MISTAKES = {
     "number of gradients": (GradientError, lambda ctx, g: (g, g)),
     "shape": (ShapeError, lambda ctx, g: T.ones(5)),

@@ -211,8 +211,7 @@ class _Application(Rule):
         self.materialize = self.ctx._materialize
         node = None
         if any(x is not None for x in differentiated):
-            tensors = [x for x in results if isinstance(x, Tensor)]
-            types = [x._type if isinstance(x, Tensor) else tensors[0]._type for x in results]
+            types = [x._type if isinstance(x, Tensor) else None for x in results]
             node = attach(self, self.args, differentiated, types, around=not batched)
         if node is not None:
             saved = self.ctx._to_save

@@ -51,14 +51,15 @@ class Custom(Operation):
 
     Attributes:
         rule: The rule.
-        types: Types of the outputs.
+        types: Types of the outputs; None for one that is no tensor.
         histories: For each saved value where its gradients go on to: an edge, or the number of an output.
     """
 
     __slots__ = ("histories", "rule", "types")
 
-    def __init__(self, rule: Rule, edges: tuple[Any, ...], types: tuple[TensorType, ...]) -> None:
-        call = Call(Operator(**_SHELL | {"name": rule.name}), (), (), types[0])
+    def __init__(self, rule: Rule, edges: tuple[Any, ...], types: tuple[TensorType | None, ...]) -> None:
+        first = next(t for t in types if t is not None)
+        call = Call(Operator(**_SHELL | {"name": rule.name}), (), (), first)
         super().__init__(call, edges, _Back(), current_source())
         self.rule, self.types = rule, types
         self.histories: list[Any] = []
@@ -123,7 +124,8 @@ class Custom(Operation):
         """What gradients of an output go to."""
         if len(self.types) == 1:
             return self
-        selected = Operation(Call(self.call.op, (), (), self.types[k]), (self,), Selected(k), self.source)
+        type_ = self.types[k] or self.call.type
+        selected = Operation(Call(self.call.op, (), (), type_), (self,), Selected(k), self.source)
         selected.saved = []
         return selected
 
@@ -162,7 +164,9 @@ class _Back(Passage):
         return operation.rule.backward(operation, grads)
 
 
-def _zeros(type_: TensorType) -> Any:
+def _zeros(type_: TensorType | None) -> Any:
+    if type_ is None:
+        return None
     if STATE.recorder is None:
         return new_tensor(module(type_.device).zeros(type_.shape, type_.dtype.numpy))
     zero = apply(OPERATORS["constant"], (), {"value": 0, "dtype": type_.dtype, "device": type_.device})
@@ -170,7 +174,7 @@ def _zeros(type_: TensorType) -> Any:
 
 
 def attach(
-    rule: Rule, inputs: Sequence[Any], outputs: Sequence[Any], types: Sequence[TensorType], around: bool = True
+    rule: Rule, inputs: Sequence[Any], outputs: Sequence[Any], types: Sequence[TensorType | None], around: bool = True
 ) -> Custom | None:
     """Let gradients, and tangents, of outputs that were computed somehow go by a rule.
 
@@ -179,7 +183,7 @@ def attach(
         inputs: What the outputs were computed from; entries that are no tensors have no gradient.
         outputs: The outputs; tensors with memory of their own, or inputs that were written; None for one that is
             not differentiated.
-        types: Types of all outputs.
+        types: Types of all outputs; None for one that is no tensor.
         around: Whether the same is to hold around a level of vmap that is at work.
 
     Returns:
@@ -204,7 +208,7 @@ def attach(
         all_rule, whole, results = many
         all_rule.one = node
         with recorder.outside():
-            sizes = [t.with_shape((recorder.size, *t.shape)) for t in types]
+            sizes = [None if t is None else t.with_shape((recorder.size, *t.shape)) for t in types]
             attach(all_rule, whole, results, sizes)
         for x, made in zip(outputs, results, strict=True):
             if x is not None:
