@@ -165,6 +165,22 @@ def test_layers_that_cannot_be_made(mistake):
     assert ours.value.hint
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda v: nn.Conv2d(v, 4, 3), lambda v: nn.Conv2d(4, v, 3), lambda v: nn.Conv2d(4, 4, v),
+        lambda v: nn.ConvTranspose2d(4, 4, 3, groups=v), lambda v: nn.LazyConv2d(v, 3), lambda v: nn.GroupNorm(v, 4),
+        lambda v: nn.LayerNorm(v), lambda v: nn.RMSNorm(v), lambda v: nn.ReflectionPad2d(v),
+        lambda v: nn.ConstantPad1d(v, 0.0), lambda v: nn.Upsample(scale_factor=v)(tracec.ones(1, 1, 2)),
+        lambda v: nn.MaxPool2d(v)(tracec.ones(1, 1, 2, 2)), lambda v: nn.LPPool1d(v, 2)(tracec.ones(1, 1, 2)),
+    ],
+)  # fmt: skip
+def test_layers_of_no_numbers(make):
+    for value in (None, "3", object(), [None], (1, "2")):
+        with pytest.raises(tracec.errors.TracecError):
+            make(value)
+
+
 def test_batch_norms_become_synchronised():
     def convert(n):
         inner = n.Sequential(n.BatchNorm2d(4, momentum=0.3), n.Conv2d(4, 2, 1))

@@ -63,6 +63,7 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name, n = type(self).__name__, self.spatial
+        in_channels, out_channels, groups = integers(name, (in_channels, out_channels, groups), "channels and groups")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 f"{name}: {in_channels} input and {out_channels} output channels do not divide into {groups} groups",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tracec.errors import ArgumentError, ShapeError
 from tracec.functions import zeros
+from tracec.functions.common import integers
 from tracec.ir.dtype import DType, int64
 from tracec.nn import batchnorm, convolution
 from tracec.nn.linear import Linear
@@ -105,6 +106,7 @@ class _LazyChannels(LazyModuleMixin, convolution._Conv):
 
     def _wait(self, out_channels: int, bias: bool, device: Any, dtype: DType | None) -> None:
         """Have parameters whose shapes are to come."""
+        (out_channels,) = integers(type(self).__name__, (out_channels,), "out_channels")
         if out_channels % self.groups:
             raise ArgumentError(
                 f"{type(self).__name__}: {out_channels} output channels do not divide into {self.groups} groups",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tracec import functions as F
 from tracec.errors import ArgumentError
+from tracec.functions.common import integers
 from tracec.ir.dtype import DType
 from tracec.nn.batchnorm import register_affine
 from tracec.nn.module import Module
@@ -40,7 +41,8 @@ class LayerNorm(Module):
         dtype: DType | None = None,
     ) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        given = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        shape = integers(type(self).__name__, given, "normalized_shape")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         made = Parameter(F.ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", made)
@@ -88,7 +90,8 @@ class RMSNorm(Module):
         dtype: DType | None = None,
     ) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        given = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        shape = integers(type(self).__name__, given, "normalized_shape")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         made = Parameter(F.ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", made)
@@ -132,6 +135,7 @@ class GroupNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        num_groups, num_channels = integers("GroupNorm", (num_groups, num_channels), "groups and channels")
         if num_groups < 1 or num_channels % num_groups:
             raise ArgumentError(
                 f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups",

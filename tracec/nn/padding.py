@@ -23,7 +23,7 @@ class _Pad(Module):
     def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
         name = type(self).__name__
-        sides = (padding,) * (2 * self.spatial) if hasattr(padding, "__index__") else tuple(padding)
+        sides = padding if isinstance(padding, Sequence) else (padding,) * (2 * self.spatial)
         self.padding = integers(name, sides, "padding")
 
     def forward(self, input: Tensor) -> Tensor:

@@ -214,7 +214,7 @@ class _LPPool(Module):
         self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
 
     def _options(self) -> tuple[float, Sizes, Sizes | None, bool]:
-        return float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        return self.norm_type, self.kernel_size, self.stride, self.ceil_mode
 
     def extra_repr(self) -> str:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tracec.functions.common import check_number
 from tracec.nn import functional as F
 from tracec.nn.module import Module
 from tracec.record.tensor import Tensor
@@ -33,8 +34,13 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         self.size = size
-        several = isinstance(scale_factor, (tuple, list))
-        self.scale_factor = tuple(map(float, scale_factor)) if several else scale_factor and float(scale_factor)
+        several = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,)
+        for factor in several if scale_factor is not None else ():
+            check_number(type(self).__name__, factor, "scale_factor")
+        self.scale_factor: Any = None
+        if scale_factor is not None:
+            factors = tuple(map(float, several))
+            self.scale_factor = factors if several is scale_factor else factors[0]
         self.mode, self.align_corners = mode, align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
