@@ -187,6 +187,21 @@ SPECIAL = {
 }  # fmt: skip
 
 
+BESSEL = {
+    "bessel_j0": (-30.0, 30.0), "bessel_j1": (-30.0, 30.0), "bessel_y0": (0.1, 30.0), "bessel_y1": (0.1, 30.0),
+    "modified_bessel_i0": (-9.0, 9.0), "modified_bessel_i1": (-9.0, 9.0), "modified_bessel_k0": (0.1, 9.0),
+    "modified_bessel_k1": (0.1, 9.0), "scaled_modified_bessel_k0": (0.1, 9.0), "scaled_modified_bessel_k1": (0.1, 9.0),
+    "spherical_bessel_j0": (-9.0, 9.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESSEL)
+def test_bessel_functions(name):
+    # PyTorch has no gradients of them, and between 5 and 9 no more than five digits of some.
+    low, high = BESSEL[name]
+    agree(lambda t, x: getattr(t.special, name)(x.detach()), (40,), low=low, high=high, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_functions(name):
     low, high = SPECIAL[name]

@@ -7,6 +7,7 @@ import math
 from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import Scalar, cast, check_tensor, fail, filled, integers
+from tracec.functions.comparison import isinf
 from tracec.ir.operator import Operator
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
@@ -163,6 +164,53 @@ def i1(input: Tensor) -> Tensor:
 def i1e(input: Tensor) -> Tensor:
     """``exp(-|input|) * i1(input)``."""
     return ops.i1e(input)
+
+
+def bessel_j0(input: Tensor) -> Tensor:
+    """The Bessel function of the first kind and order 0."""
+    return ops.bessel_j0(input)
+
+
+def bessel_j1(input: Tensor) -> Tensor:
+    """The Bessel function of the first kind and order 1."""
+    return ops.bessel_j1(input)
+
+
+def bessel_y0(input: Tensor) -> Tensor:
+    """The Bessel function of the second kind and order 0; NaN below 0."""
+    return ops.bessel_y0(input)
+
+
+def bessel_y1(input: Tensor) -> Tensor:
+    """The Bessel function of the second kind and order 1; NaN below 0."""
+    return ops.bessel_y1(input)
+
+
+def modified_bessel_k0(input: Tensor) -> Tensor:
+    """The modified Bessel function of the second kind and order 0; NaN below 0."""
+    return ops.bessel_k0(input)
+
+
+def modified_bessel_k1(input: Tensor) -> Tensor:
+    """The modified Bessel function of the second kind and order 1; NaN below 0."""
+    return ops.bessel_k1(input)
+
+
+def scaled_modified_bessel_k0(input: Tensor) -> Tensor:
+    """``exp(input)`` times `modified_bessel_k0`."""
+    return ops.bessel_k0e(input)
+
+
+def scaled_modified_bessel_k1(input: Tensor) -> Tensor:
+    """``exp(input)`` times `modified_bessel_k1`."""
+    return ops.bessel_k1e(input)
+
+
+def spherical_bessel_j0(input: Tensor) -> Tensor:
+    """``sin(input) / input``, and 1 at 0."""
+    near = ops.lt(ops.abs(input), 1.0)
+    far = ops.div(ops.sin(input), ops.where(near, 1.0, input))
+    return ops.where(near, ops.sinc(ops.mul(input, 1.0 / math.pi)), ops.where(isinf(input), 0.0, far))
 
 
 @tensor_method

@@ -23,6 +23,16 @@ from tracec.ops.arithmetic import (
     remainder,
     sub,
 )
+from tracec.ops.bessel import (
+    bessel_j0,
+    bessel_j1,
+    bessel_k0,
+    bessel_k0e,
+    bessel_k1,
+    bessel_k1e,
+    bessel_y0,
+    bessel_y1,
+)
 from tracec.ops.combining import index_combine
 from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
@@ -132,6 +142,7 @@ __all__ = [
     "ldl_solve", "lu", "matrix_exp", "order_of_rows", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
     "triangular_solve",
     # special functions
+    "bessel_j0", "bessel_j1", "bessel_k0", "bessel_k0e", "bessel_k1", "bessel_k1e", "bessel_y0", "bessel_y1",
     "digamma", "entr", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
     "log_ndtr", "logit", "ndtr", "ndtri", "sinc", "zeta",
     # looks at memory, and what is combined or found along the way

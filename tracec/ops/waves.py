@@ -50,7 +50,7 @@ _FAR_1 = Polynomial(
 )  # fmt: skip
 
 
-def _series(order: int, x: Any) -> Any:
+def series(order: int, x: Any) -> Any:
     """The sum of ``(x² / 4) ** k / (k! * (k + order)!)``, all of whose terms are positive.
 
     Source: NIST Digital Library of Mathematical Functions, 10.25.2.
@@ -62,20 +62,20 @@ def _series(order: int, x: Any) -> Any:
 def _i0e(xp: Any, x: Any) -> Any:
     size = xp.abs(x)
     far = _FAR_0(1.0 / size) / xp.sqrt(size)
-    return xp.where(xp.less_equal(size, _LIMIT), xp.exp(-size) * _series(0, size), far)
+    return xp.where(xp.less_equal(size, _LIMIT), xp.exp(-size) * series(0, size), far)
 
 
 def _i0(xp: Any, x: Any) -> Any:
     size = xp.abs(x)
     root = xp.exp(0.5 * size)  # twice, since exp(size) may overflow where the product does not
     far = root * (root * (_FAR_0(1.0 / size) / xp.sqrt(size)))
-    value = xp.where(xp.less_equal(size, _LIMIT), _series(0, size), far)
+    value = xp.where(xp.less_equal(size, _LIMIT), series(0, size), far)
     return xp.where(xp.equal(size, math.inf), math.inf, value)
 
 
 def _i1e(xp: Any, x: Any) -> Any:
     size = xp.abs(x)
-    near = xp.exp(-size) * (0.5 * size) * _series(1, size)
+    near = xp.exp(-size) * (0.5 * size) * series(1, size)
     value = xp.where(xp.less_equal(size, _LIMIT), near, _FAR_1(1.0 / size) / xp.sqrt(size))
     return xp.copysign(value, x)
 
@@ -84,11 +84,11 @@ def _i1(xp: Any, x: Any) -> Any:
     size = xp.abs(x)
     root = xp.exp(0.5 * size)
     far = root * (root * (_FAR_1(1.0 / size) / xp.sqrt(size)))
-    value = xp.where(xp.less_equal(size, _LIMIT), 0.5 * size * _series(1, size), far)
+    value = xp.where(xp.less_equal(size, _LIMIT), 0.5 * size * series(1, size), far)
     return xp.copysign(xp.where(xp.equal(size, math.inf), math.inf, value), x)
 
 
-def _over(x: Any, y: Any) -> Any:
+def over(x: Any, y: Any) -> Any:
     """``y / x``, which comes near 1/2 at 0."""
     zero = eq(x, 0.0)
     return where(zero, 0.5, y / where(zero, 1.0, x))
@@ -113,14 +113,14 @@ i0e: Operator = formula(
 i1: Operator = formula(
     "i1",
     _i1,
-    derivative=lambda t, out, x: t * (i0(x) - _over(x, out)),
+    derivative=lambda t, out, x: t * (i0(x) - over(x, out)),
     samples=_BESSEL_SAMPLES,
     doc="The modified Bessel function of the first kind and order 1.",
 )
 i1e: Operator = formula(
     "i1e",
     _i1e,
-    derivative=lambda t, out, x: t * (i0e(x) - _over(x, out) - sign(x) * out),
+    derivative=lambda t, out, x: t * (i0e(x) - over(x, out) - sign(x) * out),
     samples=_BESSEL_SAMPLES,
     doc="``exp(-|x|) * i1(x)``.",
 )
@@ -184,4 +184,4 @@ logit = formula(
     doc="``log(x / (1 - x))``; NaN outside of [0, 1].",
 )
 
-__all__ = ["entr", "i0", "i0e", "i1", "i1e", "logit", "sinc"]
+__all__ = ["entr", "i0", "i0e", "i1", "i1e", "logit", "over", "series", "sinc"]
