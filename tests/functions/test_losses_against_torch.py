@@ -171,6 +171,8 @@ def test_ctc_of_what_cannot_be_is_infinite():
         lambda t: t.mse_loss(t.tensor([1]), t.tensor([2])),
         lambda t: t.l1_loss(t.tensor([1]), t.tensor([2])),
         lambda t: t.binary_cross_entropy(t.ones(3), t.ones(3).double()),
+        lambda t: t.binary_cross_entropy(t.tensor([0.5, 1.5]), t.ones(2)),
+        lambda t: t.binary_cross_entropy(t.tensor([0.5, float("nan")]), t.ones(2)),
         lambda t: t.cross_entropy(t.ones(2, 3), t.ones(2, 3), ignore_index=1),
         lambda t: t.ctc_loss(t.ones(5, 2, 3), t.tensor([[1, 2], [1, 1]]), (5, 6), (2, 1)),
         lambda t: t.ctc_loss(t.ones(5, 2, 3), t.tensor([[1, 2], [1, 1]]), (5, 5), (2, 3)),

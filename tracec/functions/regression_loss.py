@@ -158,7 +158,7 @@ def binary_cross_entropy(
     """The cross entropy of two classes given as probabilities; logarithms are not taken below -100.
 
     Args:
-        input: Probabilities, floating; what is none gives NaN.
+        input: Probabilities, floating.
         target: Probabilities, of input's shape and dtype.
         weight: Weight of each element; broadcasts.
         size_average: Older way to say ``reduction="sum"``, by False.
@@ -168,6 +168,7 @@ def binary_cross_entropy(
     Raises:
         ShapeError: the shapes differ.
         DTypeError: the dtypes differ.
+        ArgumentError: the input is not from 0 to 1.
     """
     name = "binary_cross_entropy"
     reduction = reduction_of(size_average, reduce, reduction)
@@ -178,10 +179,10 @@ def binary_cross_entropy(
             f"{name}: target is {target.dtype.name}, input is {input.dtype.name}",
             f"cast the target with .to(tracec.{input.dtype.name})",
         )
+    _check_probabilities(name, input)
     # Where a class is certain the logarithm has no slope that a number could hold: there the loss has the slope
     # (input - target) / 1e-12, and no gradient passes through the logarithm.
     certain = ops.lt(ops.mul(input, ops.sub(1.0, input)), _CERTAIN)
-    certain = ops.bitwise_and(certain, ops.bitwise_and(ops.ge(input, 0.0), ops.le(input, 1.0)))
     at = input.detach()
     fixed = ops.neg(_mixed(target, ops.maximum(ops.log(at), -100.0), ops.maximum(ops.log1p(ops.neg(at)), -100.0)))
     slope = ops.mul(ops.sub(at, target.detach()), 1.0 / _CERTAIN)
@@ -189,6 +190,19 @@ def binary_cross_entropy(
     free = ops.neg(_mixed(target, ops.log(x), ops.log1p(ops.neg(x))))
     loss = ops.where(certain, ops.add(fixed, ops.mul(ops.sub(input, at), slope)), free)
     return reduced(name, loss if weight is None else ops.mul(loss, weight), reduction)
+
+
+def _check_probabilities(name: str, input: Tensor) -> None:
+    def test(values: Any) -> None:
+        if values.size and int(values.max()):
+            fail(
+                ArgumentError,
+                f"{name}: all elements of input should be between 0 and 1",
+                "give probabilities: a sigmoid's, say, or use binary_cross_entropy_with_logits",
+            )
+
+    inside = ops.bitwise_and(ops.ge(input.detach(), 0.0), ops.le(input.detach(), 1.0))
+    check_values(ops.cast(ops.logical_not(inside), dtype=dt.int64), test, None)
 
 
 def _mixed(share: Tensor, yes: Tensor, no: Tensor) -> Tensor:
