@@ -236,6 +236,8 @@ def test_element_types_on_assignment():
 def test_what_is_no_index(key):
     with pytest.raises(IndexError):
         tracec.zeros(2, 3)[key]
+    with pytest.raises(TypeError):
+        tracec.zeros(2, 3)["a"]
 
 
 def test_protocols():

@@ -204,7 +204,7 @@ def _integer(k: Any, size: int, axis: int) -> int:
         i = int(operator.index(k))
     except TypeError:
         fail(
-            AxisError,
+            ArgumentTypeError if isinstance(k, (str, bytes)) else AxisError,
             f"an index of type {type(k).__name__} is not understood",
             "use integers, slices, None, ..., masks or integer tensors",
         )
