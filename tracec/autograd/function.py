@@ -399,7 +399,3 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         return found
 
     return run
-
-
-class InplaceFunction(Function):
-    """A `Function`; PyTorch's older name for one that writes into its arguments."""
