@@ -91,8 +91,7 @@ def check(name: str, compiled: bool) -> None:
 def _run(info: Any, compiled: bool) -> None:
     function = function_of(info)
     if compiled:
-        plain = function
-        function = tracec.compile(lambda *args, **kwargs: plain(*args, **kwargs))
+        function = _by_second_call(function)
     ran = 0
     for dtype in _dtypes(info):
         differentiable = dtype is torch.float32 and info.supports_autograd
@@ -102,6 +101,19 @@ def _run(info: Any, compiled: bool) -> None:
         for sample in samples[:: -(-len(samples) // MOST) or 1]:
             ran += _sample(info, function, sample, differentiable)
     assert ran, f"{info.name}: no sample could be used"
+
+
+def _by_second_call(function: Any) -> Any:
+    """The function compiled; the first call is recorded and computes eagerly, the second one runs what was built."""
+    compiled = tracec.compile(lambda *args, **kwargs: function(*args, **kwargs))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tracec.manual_seed(1)
+        compiled(*args, **kwargs)
+        tracec.manual_seed(1)
+        return compiled(*args, **kwargs)
+
+    return call
 
 
 def _dtypes(info: Any) -> list[Any]:

@@ -30,6 +30,7 @@ from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
 from tracec.plan.inline import operation_cost
 from tracec.plan.partition import FULL, ROW, Group, reduced_shape, reduction_index
+from tracec.plan.reach import stays_inside
 from tracec.plan.space import Space, of_shape
 
 #: A row is kept on chip up to this many elements; a longer one is computed again from memory.
@@ -68,6 +69,7 @@ class Emitter(Access):
         self._loop_vars: frozenset[str] = frozenset()
         self._scratch: set[str] = set()
         self.naming = True
+        self._depth = 0  # of inlined nodes, one within another
 
     # -- buffers and names ---------------------------------------------------------------------------------
 
@@ -86,6 +88,8 @@ class Emitter(Access):
 
     def bind(self, expr: Expr) -> Expr:
         if not self.naming or not isinstance(expr, (Load, Call)) or is_bare(expr, self.sizes):
+            return expr
+        if self._depth and not stays_inside(expr, self.sizes):  # the selects around it are still to come
             return expr
         inner = self.inner is not None and self._is_inner(expr)
         memo = self._inner_memo if inner else self._outer_memo
@@ -122,7 +126,9 @@ class Emitter(Access):
             key = (node, index)
             known = self._inlined_memo.get(key)
             if known is None:
+                self._depth += 1
                 known = self._inlined_memo[key] = self.element(node, index)
+                self._depth -= 1
             return known
         name = self.buffer(node, "in").name
         loaded = load_element(name, node, index)
