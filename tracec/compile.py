@@ -130,7 +130,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
-        if STATE.recorder is not None or STATE.duals or STATE.packing is not None:
+        if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
             return self.fn(*args, **kwargs)
         tensors: list[Tensor] = []
         kept: list[Any] = []

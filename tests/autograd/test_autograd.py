@@ -483,6 +483,16 @@ def test_functional_against_differences():
         np.testing.assert_allclose(found.numpy(), bend, atol=1e-7)
 
 
+def test_functional_of_compiled_functions():
+    compiled = T.compile(lambda a: (a.sin() * a).sum())
+    f, x, t = T.autograd.functional, random(3), random(3)
+    for _ in range(2):
+        bend = np.diag((2 * x.cos() - x.sin() * x).numpy())
+        np.testing.assert_allclose(f.hessian(compiled, x, vectorize=True).numpy(), bend, rtol=1e-10, atol=1e-12)
+        slope = ((x.cos() * x + x.sin()) @ t).item()
+        np.testing.assert_allclose(f.jvp(compiled, x, t)[1].item(), slope, rtol=1e-10)
+
+
 def test_forward_ad():
     x, t = random(3), random(3)
     with T.autograd.forward_ad.dual_level():

@@ -125,6 +125,13 @@ def test_compiled_functions_take_part():
         np.testing.assert_allclose(func.grad(compiled)(x).numpy(), expected, rtol=1e-12)
         np.testing.assert_allclose(func.vmap(func.grad(compiled))(x[None])[0].numpy(), expected, rtol=1e-12)
         np.testing.assert_allclose(func.jvp(compiled, (x,), (x,))[1].item(), expected @ x.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(func.jacrev(compiled)(x).numpy(), expected, rtol=1e-12)
+        np.testing.assert_allclose(func.linearize(compiled, x)[1](x).item(), expected @ x.numpy(), rtol=1e-12)
+        bend = np.diag((2 * x.cos() - x.sin() * x).numpy())
+        for twice in (func.hessian(compiled), func.jacrev(func.jacrev(compiled)), func.jacfwd(func.grad(compiled))):
+            np.testing.assert_allclose(twice(x).numpy(), bend, rtol=1e-10, atol=1e-12)
+        nested = func.grad(lambda a: (func.grad(compiled)(a) * a).sum())(x)
+        np.testing.assert_allclose(nested.numpy(), expected + bend @ x.numpy(), rtol=1e-10)
 
 
 # Batches ---------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from tracec import ops
 from tracec.autograd import grad
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from tracec.func.batch import map_examples
-from tracec.func.common import entered, left
+from tracec.func.common import entered, gradients_on, left
 from tracec.func.forward import pushed
 from tracec.functions import eye, stack
 from tracec.functions.common import fail
-from tracec.record.tape import edge_of, enable_grad
+from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.utils._pytree import tree_flatten
 
@@ -142,7 +142,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     Returns:
         The results, and a product in the form of the inputs.
     """
-    with enable_grad():
+    with gradients_on(as_written=True):
         run = _Run("vjp", func, inputs, create_graph, strict)
         seeds = _vectors("vjp", v, run.outputs, "output")
         found = run.filled(run.gradients(run.outputs, seeds, create_graph))
@@ -162,7 +162,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     Returns:
         The results, and a product in their form.
     """
-    with enable_grad():
+    with gradients_on(as_written=True):
         run = _Run("jvp", func, inputs, create_graph, strict)
         directions = _vectors("jvp", v, run.inputs, "input to the user-provided function")
         used = [k for k, x in enumerate(run.outputs) if edge_of(x) is not None]
@@ -228,7 +228,7 @@ def jacobian(
                 'use tracec.func.jacfwd, or strategy="reverse-mode"',
             )
         return _forward(func, inputs)
-    with enable_grad():
+    with gradients_on(as_written=True):
         run = _Run("jacobian", func, inputs, create_graph, strict)
         rows = []
         for k, out in enumerate(run.outputs):
@@ -338,7 +338,7 @@ def hessian(
 
         if outer_jacobian_strategy == "forward-mode":
             own = tuple(entered("hessian", x, True) for x in given)
-            with enable_grad():
+            with gradients_on(as_written=True):
                 found = grad(number(*own), own, create_graph=True, materialize_grads=True)
         else:
             found = jacobian(number, given, create_graph=True, strict=strict)
@@ -360,7 +360,7 @@ def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     Returns:
         The result, and a product in the form of the inputs.
     """
-    with enable_grad():
+    with gradients_on(as_written=True):
         run = _Run("vhp", lambda *xs: _number("vhp", func(*xs)), inputs, create_graph, strict)
         vectors = _vectors("vhp", v, run.inputs, "input to the user-provided function")
         slopes = run.gradients(run.outputs, [_one(run.outputs[0])], True)

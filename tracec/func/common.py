@@ -62,14 +62,18 @@ def check_floating(name: str, x: Tensor) -> None:
 
 
 @contextmanager
-def gradients_on() -> Iterator[bool]:
-    """Within, operations are remembered; gives whether they are outside too."""
-    before = STATE.grad
-    STATE.grad = True
+def gradients_on(as_written: bool = False) -> Iterator[bool]:
+    """Within, operations are remembered; gives whether they are outside too.
+
+    Args:
+        as_written: Whether what is remembered will be differentiated again, or batched, which programs cannot be.
+    """
+    before = STATE.grad, STATE.as_written
+    STATE.grad, STATE.as_written = True, before[1] or as_written
     try:
-        yield before
+        yield before[0]
     finally:
-        STATE.grad = before
+        STATE.grad, STATE.as_written = before
 
 
 def entered(name: str, x: Tensor, outside: bool) -> Tensor:

@@ -53,7 +53,8 @@ class Pulled:
         self, name: str, func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, kwargs: Any = None
     ) -> None:
         leaves, spec = tensors_of(name, "Thing passed to transform API", primals)
-        with gradients_on() as outside:
+        again = name != "grad_and_value" or any(edge_of(x) is not None for x in leaves)
+        with gradients_on(as_written=again) as outside:
             self.inputs = [entered(name, x, outside) for x in leaves]
             out, aux = split_aux(name, func(*tree_unflatten(self.inputs, spec), **(kwargs or {})), has_aux)
         found, self.spec = tree_flatten(out)

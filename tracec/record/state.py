@@ -25,6 +25,7 @@ class State(threading.local):
         anomaly: Whether errors on the way back tell of the operation that went forward.
         check_nan: Whether gradients are searched for NaN then.
         inference: Whether new tensors are for inference only.
+        as_written: Whether compiled functions run as they were written, since their gradients will be differentiated.
         gathering: Whether the thread is going back for ``grad`` of every leaf.
         device: Where new tensors go that no device is named for; None for the CPU.
         autocast: The 16-bit type for each kind of device where mixed precision is on; None where it is on for none.
@@ -38,6 +39,7 @@ class State(threading.local):
     anomaly: bool = False
     check_nan: bool = True
     inference: bool = False
+    as_written: bool = False
     gathering: bool = False
     device: Device | None = None
     devices: tuple[Device, ...] = ()
