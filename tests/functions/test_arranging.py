@@ -200,6 +200,16 @@ def test_gradients_go_through_writes_into_views(name):
     same(new.grad, 2 * 9 * X[0, :1] * held.sum())
 
 
+def test_strides_over_a_part_of_memory_that_requires_grad():
+    whole = tracec.arange(8.0)
+    part = whole[2:6].requires_grad_()
+    part.as_strided((2, 2), (1, 2)).sum().backward()
+    assert part.grad.tolist() == [1.0, 1.0, 1.0, 1.0]
+    assert part.as_strided((2,), (1,), 6).tolist() == [6.0, 7.0]
+    with pytest.raises(NotImplementedError, match="gradients cannot be told"):
+        part.as_strided((3,), (1,), 4)
+
+
 COPIES = {
     "repeat": lambda x: x.repeat(1, 1),
     "tile": lambda x: x.tile(1),

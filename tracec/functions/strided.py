@@ -36,8 +36,9 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     offset = (
         input.storage_offset() if storage_offset is None else integers("as_strided", (storage_offset,), "offset")[0]
     )
-    whole = _memory(input)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    whole, before = _memory(input, offset, last)
+    offset, last = offset - before, last - before
     negative = offset < 0 or any(n < 0 for n in (*shape, *strides))
     if negative or (0 not in shape and last >= whole.numel()):
         fail(
@@ -49,16 +50,26 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     return ops.as_strided(whole, shape=shape, strides=strides, offset=offset)
 
 
-def _memory(x: Tensor) -> Tensor:
-    """All of the memory that a tensor looks at, in the order of its addresses; gradients flow through."""
+def _memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
+    """The memory that a tensor looks at, in the order of its addresses, and how much of it is left out in front.
+
+    Gradients flow through. A part of memory that requires grad stands for itself where all that is looked at, from
+    element ``first`` to ``last``, lies in it.
+    """
     root: Any = root_of(x)
-    if root._steps and root.requires_grad:
-        fail(
-            UnsupportedError,
-            "as_strided: of a tensor that requires grad and looks at a part of memory gradients cannot be told",
-            "take the view of the whole tensor, or clone() the part first",
-        )
-    whole: Any = whole_of(root) if root._steps else root
+    whole: Any = root
+    if root._steps:
+        start = root.storage_offset()
+        end = start + root.numel()
+        if root.requires_grad and root.is_contiguous() and start <= first and last < end:
+            return root, start
+        if root.requires_grad and not (root.is_contiguous() and (last < start or end <= first)):
+            fail(
+                UnsupportedError,
+                "as_strided: of a tensor that requires grad and looks at a part of memory gradients cannot be told",
+                "take the view of the whole tensor, or clone() the part first",
+            )
+        whole = whole_of(root)
     array = whole._array
     order = sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
     moved = ops.transpose(whole, perm=tuple(order)) if order != list(range(array.ndim)) else whole
@@ -68,7 +79,7 @@ def _memory(x: Tensor) -> Tensor:
             "as_strided: the memory of an array with gaps between its elements cannot be looked at",
             "use contiguous() first",
         )
-    return moved
+    return moved, 0
 
 
 @tensor_method(name="unfold")
