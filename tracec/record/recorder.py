@@ -21,6 +21,7 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
+from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Storage, type_of
 from tracec.record.recording import Check, Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
@@ -134,8 +135,10 @@ class Recorder:
         """A copy on another device.
 
         Raises:
-            RecordError: always; programs do not copy from one to another.
+            DeviceError: there is no such device.
+            RecordError: there is; programs do not copy from one to another.
         """
+        module(str(device))
         raise RecordError(
             f"to: a copy from {x._device} to {device} cannot be part of a compiled function",
             hint="move tensors before the call",
