@@ -175,7 +175,9 @@ def pytorch_file(value) -> io.BytesIO:
     return file
 
 
-@pytest.mark.parametrize("value", [Sneaky(), [Sneaky()], {"a": print}, nn.Linear], ids=repr)
+@pytest.mark.parametrize(
+    "value", [Sneaky(), [Sneaky()], {"a": print}, nn.Linear], ids=["object", "list", "builtin", "class"]
+)
 def test_nothing_in_a_file_is_run(value):
     with pytest.raises(ArgumentError, match="not a plain value"):
         tracec.load(pytorch_file(value))
