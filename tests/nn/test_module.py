@@ -262,3 +262,16 @@ def test_extra_state():
     a.count = 5
     b.load_state_dict(a.state_dict())
     assert b.count == 5
+
+
+def test_paths_of_torch():
+    modules = nn.modules
+    assert modules.linear.Linear is nn.Linear and modules.Conv2d is nn.Conv2d
+    assert isinstance(nn.BatchNorm2d(1), modules.batchnorm._BatchNorm)
+    assert isinstance(nn.ConvTranspose1d(1, 1, 1), modules.conv._ConvNd)
+    assert issubclass(nn.MSELoss, modules.loss._Loss) and modules.rnn.LSTMCell is nn.LSTMCell
+    from tracec.nn.modules.module import Module, register_module_forward_hook
+    from tracec.nn.modules.utils import _pair, _single, _triple
+
+    assert Module is nn.Module and callable(register_module_forward_hook)
+    assert (_single(3), _pair(3), _triple([1, 2, 3])) == ((3,), (3, 3), (1, 2, 3))

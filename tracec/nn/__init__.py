@@ -1,5 +1,6 @@
 """Neural networks: modules, layers, losses and first values."""
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -214,4 +215,6 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name):
+        if name == "modules":  # rarely asked for
+            return importlib.import_module("tracec.nn.modules")
         raise name_missing(sys.modules[__name__], name)

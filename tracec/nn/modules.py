@@ -1,0 +1,102 @@
+"""Modules under the paths that PyTorch keeps them at: ``nn.modules.linear.Linear``, ``nn.modules.utils._pair``, …"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tracec.nn import (
+    activation,
+    adaptive,
+    batchnorm,
+    cells,
+    containers,
+    convolution,
+    distance,
+    dropout,
+    embedding,
+    hooks,
+    lazy,
+    linear,
+    loss,
+    margin_loss,
+    module,
+    multihead,
+    normalization,
+    padding,
+    parameters,
+    pooling,
+    recurrent,
+    transformer,
+    vision,
+)
+from tracec.nn.batchnorm import _BatchNorm, _InstanceNorm
+from tracec.nn.convolution import _Conv, _ConvTranspose
+from tracec.nn.loss import _Loss, _Weighted
+from tracec.nn.module import Module
+
+
+def _ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that makes n of one, and a tuple of several."""
+
+    def parse(x: Any) -> tuple[Any, ...]:
+        return tuple(x) if isinstance(x, Iterable) else (x,) * n
+
+    return parse
+
+
+_WORDS = ("single", "pair", "triple", "quadruple")
+#: PyTorch's name of a file → where its classes are here, and what it names in another way.
+_FILES: dict[str, tuple[tuple[types.ModuleType, ...], dict[str, Any]]] = {
+    "activation": ((activation, multihead), {}),
+    "adaptive": ((adaptive,), {}),
+    "batchnorm": ((batchnorm, lazy), {"_BatchNorm": _BatchNorm}),
+    "container": ((containers, parameters), {}),
+    "conv": ((convolution, lazy), {"_ConvNd": _Conv, "_ConvTransposeNd": _ConvTranspose}),
+    "distance": ((distance,), {}),
+    "dropout": ((dropout,), {}),
+    "flatten": ((linear,), {}),
+    "instancenorm": ((batchnorm, lazy), {"_InstanceNorm": _InstanceNorm}),
+    "linear": ((linear, multihead, lazy), {}),
+    "loss": ((loss, margin_loss), {"_Loss": _Loss, "_WeightedLoss": _Weighted}),
+    "module": ((module, hooks), {}),
+    "normalization": ((normalization,), {}),
+    "padding": ((padding,), {}),
+    "pooling": ((pooling,), {}),
+    "rnn": ((recurrent, cells), {}),
+    "sparse": ((embedding,), {}),
+    "transformer": ((transformer,), {}),
+    "upsampling": ((vision,), {}),
+    "utils": ((), {"_ntuple": _ntuple, **{f"_{n}": _ntuple(k + 1) for k, n in enumerate(_WORDS)}}),
+}
+
+
+def _of(part: types.ModuleType) -> dict[str, Any]:
+    """What a module of the library defines for users."""
+    return {
+        name: value
+        for name, value in vars(part).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == part.__name__
+    }
+
+
+def _file(name: str) -> types.ModuleType:
+    parts, named = _FILES[name]
+    made = types.ModuleType(f"{__name__}.{name}", f"Names of ``torch.nn.modules.{name}``.")
+    for part in parts:
+        made.__dict__.update(_of(part))
+    made.__dict__.update(named)
+    sys.modules[made.__name__] = made
+    return made
+
+
+# A package to Python, so that ``from tracec.nn.modules.utils import _pair`` finds what is in the table of modules.
+__path__: list[str] = []
+for _name in _FILES:
+    globals()[_name] = _file(_name)
+for _file_of_it in (*dict.fromkeys(part for parts, _ in _FILES.values() for part in parts),):
+    for _name, _value in _of(_file_of_it).items():
+        if isinstance(_value, type) and issubclass(_value, Module):
+            globals()[_name] = _value
