@@ -105,3 +105,21 @@ def test_anything_else_is_taken_or_refused_with_a_word(name):
         for other in OTHERS + (INPUTS if isinstance(given[place], tracec.Tensor) else []):
             with suppress(TracecError):
                 f(*given[:place], other, *given[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: F.adaptive_avg_pool2d(x, 3),
+        lambda x: F.adaptive_max_pool2d(x, 3),
+        lambda x: F.interpolate(x, 3, mode="bicubic", antialias=True),
+        lambda x: F.grid_sample(x, x.new_zeros(0, 3, 3, 2)),
+        lambda x: F.max_unpool2d(x, x.new_zeros(0, 2, 4, 4, dtype=tracec.int64), 1),
+        lambda x: F.conv_transpose2d(x, x.new_zeros(2, 3, 2, 2)),
+    ],
+)
+def test_empty_batches_have_gradients(f):
+    x = tracec.zeros(0, 2, 4, 4, requires_grad=True)
+    y = f(x)
+    y.sum().backward()
+    assert y.shape[0] == 0 and x.grad.shape == x.shape

@@ -16,7 +16,6 @@ from tracec.functions.common import (
     check_ndim,
     check_tensor,
     fail,
-    filled,
     integers,
     iota,
     per_axis,
@@ -114,8 +113,6 @@ def elements_along(x: Tensor, axis: int, at: Any) -> Tensor:
     shape = tuple(x.shape)
     lead, size, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     result = (*shape[:axis], *at.shape, *shape[axis + 1 :])
-    if not lead:
-        return filled(0, x, result)
     # With its line named too, each element of the result reads and writes in the order of memory.
     places = (iota((lead, 1), 0, dt.int64, x), table(at.reshape(1, -1), dt.int64, x))
     return reshaped(ops.index(reshaped(x, (lead, size, rest)), *places, axes=(0, 1)), result)

@@ -18,7 +18,6 @@ from tracec.functions.common import (
     check_tensor,
     expanded,
     fail,
-    filled,
     integers,
     iota,
     reshaped,
@@ -116,8 +115,6 @@ class _Reader:
             known = here if known is None else ops.bitwise_and(known, here)
         assert known is not None
         shape = tuple(known.shape)
-        if not shape[0]:
-            return filled(0.0, self.x, (*shape, self.x.shape[1]))
         batch = iota((shape[0], *(1,) * (len(shape) - 1)), 0, dt.int64, self.x)
         found = ops.index(self.x, batch, *indices, axes=(0, *range(2, self.n + 2)))
         return ops.where(reshaped(known, (*shape, 1)), found, 0.0)

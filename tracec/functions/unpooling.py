@@ -114,8 +114,6 @@ def _unpool(
 
 
 def _put(x: Tensor, row: Tensor, at: Tensor, board: Tensor) -> Tensor:
-    if not x.numel():
-        return board
     written = ops.index_put(board, x.detach(), row, at, axes=(0, 1), add=False)
     if not is_differentiated(x):
         return written
