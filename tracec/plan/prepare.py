@@ -65,12 +65,17 @@ def _decomposed(node: Node) -> Node:
 
 
 def _without_empty(node: Node) -> Node:
-    """A reduction or product over no elements is the value that it starts from."""
+    """A reduction over no elements is the value that it starts from; what has no elements is not computed."""
     lower = node.op.lower
-    if not isinstance(lower, (Reduction, ContractionSpec)) or all(i.type.size for i in node.inputs):
+    if is_constant(node) or (node.op.name == "expand" and is_constant(node.inputs[0])):
         return node
-    start = identity(lower.combine if isinstance(lower, Reduction) else "add", node.dtype)
-    with made_from(node.source, "empty reduction"):
+    combine = "add"
+    if node.type.size:
+        if not isinstance(lower, (Reduction, ContractionSpec)) or all(i.type.size for i in node.inputs):
+            return node
+        combine = lower.combine if isinstance(lower, Reduction) else "add"
+    start = identity(combine, node.dtype)
+    with made_from(node.source, "no elements"):
         result: Node = OPERATORS["expand"](constant(start, node.type), shape=node.shape)
     return result
 
