@@ -186,7 +186,7 @@ def message(error, op, *types, **params):
 def test_messages():
     f32, i64, flag = typed(4), typed(4, dtype=dt.int64), typed(4, dtype=dt.bool_)
     assert message(DTypeError, ops.sin, i64) == (
-        "sin: takes floats, i64 given\n  hint: cast it to a floating dtype first"
+        "sin: takes floats and complex numbers, i64 given\n  hint: cast it to a floating dtype first"
     )
     assert message(DTypeError, ops.sub, flag, flag) == (
         "sub: takes numbers, bool given\n  hint: cast it to a number type"
