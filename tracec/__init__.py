@@ -10,8 +10,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec import autograd, errors, functions
-from tracec.functions import *  # noqa: F403
 from tracec.functions import methods
+
+if TYPE_CHECKING:
+    from tracec.functions import *  # type: ignore[has-type] # noqa: F403
 from tracec.ir.dtype import (
     DType,
     bfloat16,
@@ -68,7 +70,7 @@ from tracec.record.random import (
     seed,
     set_rng_state,
 )
-from tracec.record.recorder import trace  # type: ignore[assignment]
+from tracec.record.recorder import trace
 from tracec.record.tape import is_inference
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
 
@@ -178,7 +180,13 @@ _SETTINGS = """
 _LATER.update({name: ("tracec.settings", name) for name in _SETTINGS.split()})
 
 
+#: Functions, which come from modules that are imported when one of their names is asked for.
+_FUNCTIONS = frozenset(functions.__all__)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _FUNCTIONS:
+        return globals().setdefault(name, getattr(functions, name))
     if (method := methods.function_of(name)) is not None:
         return globals().setdefault(name, method)
     if name not in _LATER:
@@ -191,7 +199,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *methods.names()})
+    return sorted({*globals(), *_LATER, *_FUNCTIONS, *methods.names()})
 
 
 class _Package(ModuleType):

@@ -163,7 +163,45 @@ class Operator:
         return self
 
 
-OPERATORS: dict[str, Operator] = {}
+class Registry(dict[str, "Operator"]):
+    """Operators by name.
+
+    Attributes:
+        load: Imports the modules of the operators that few programs use: called when a name is not there, and when
+            all are asked for.
+    """
+
+    load: Callable[[], None] = staticmethod(lambda: None)
+
+    def __missing__(self, name: str) -> Operator:
+        self.load()
+        if name in self:
+            return self[name]
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The operator of a name."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return super().__iter__()
+
+    def values(self) -> Any:
+        """All operators."""
+        self.load()
+        return super().values()
+
+    def items(self) -> Any:
+        """All names and operators."""
+        self.load()
+        return super().items()
+
+
+OPERATORS = Registry()
 
 
 def register(op: Operator) -> Operator:

@@ -121,7 +121,7 @@ class _Parser:
         token = self.tokens.next
         if token.kind != "name":
             self.tokens.fail("an operator's name")
-        op = OPERATORS.get(token.text)
+        op: Operator | None = OPERATORS.get(token.text)
         if op is None:
             close = difflib.get_close_matches(token.text, OPERATORS, 3)
             hint = f"operators of that name: {', '.join(close)}" if close else None

@@ -4,6 +4,11 @@ An operator is a function: of Tensors it computes, of nodes it builds a node, of
 does is in its ``doc``; `tracec.ir.operator.OPERATORS` is the table of all of them.
 """
 
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from tracec.ir.operator import OPERATORS
 from tracec.ops.arithmetic import (
     add,
@@ -23,23 +28,10 @@ from tracec.ops.arithmetic import (
     remainder,
     sub,
 )
-from tracec.ops.bessel import (
-    bessel_j0,
-    bessel_j1,
-    bessel_k0,
-    bessel_k0e,
-    bessel_k1,
-    bessel_k1e,
-    bessel_y0,
-    bessel_y1,
-)
-from tracec.ops.combining import index_combine
 from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
-from tracec.ops.counting import binomial, poisson
-from tracec.ops.determinant import cofactors, det, slogdet
 from tracec.ops.elementwise import (
     abs,
     acos,
@@ -73,18 +65,6 @@ from tracec.ops.elementwise import (
     tanh,
     trunc,
 )
-from tracec.ops.equations import (
-    inv,
-    matrix_exp,
-    order_of_rows,
-    pinv,
-    solve,
-    triangular_solve,
-)
-from tracec.ops.factorization import cholesky, full_qr, geqrf, lu, qr
-from tracec.ops.fft import fft, irfft, rfft
-from tracec.ops.gamma import digamma, lgamma, zeta
-from tracec.ops.incomplete import gammainc, gammaincc
 from tracec.ops.indexing import index, index_put, iota
 from tracec.ops.logic import (
     bitwise_and,
@@ -103,17 +83,44 @@ from tracec.ops.logic import (
     shift_right,
     where,
 )
-from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
-from tracec.ops.running import cummax, cummin
 from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
-from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
-from tracec.ops.strided import as_strided, view_bits
-from tracec.ops.symmetric import ldl, ldl_solve
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
-from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
 from tracec.ops.window import fold, windows
+
+if TYPE_CHECKING:
+    from tracec.ops.bessel import (
+        bessel_j0,
+        bessel_j1,
+        bessel_k0,
+        bessel_k0e,
+        bessel_k1,
+        bessel_k1e,
+        bessel_y0,
+        bessel_y1,
+    )
+    from tracec.ops.combining import index_combine
+    from tracec.ops.counting import binomial, poisson
+    from tracec.ops.determinant import cofactors, det, slogdet
+    from tracec.ops.equations import (
+        inv,
+        matrix_exp,
+        order_of_rows,
+        pinv,
+        solve,
+        triangular_solve,
+    )
+    from tracec.ops.factorization import cholesky, full_qr, geqrf, lu, qr
+    from tracec.ops.fft import fft, irfft, rfft
+    from tracec.ops.gamma import digamma, lgamma, zeta
+    from tracec.ops.incomplete import gammainc, gammaincc
+    from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
+    from tracec.ops.running import cummax, cummin
+    from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
+    from tracec.ops.strided import as_strided, view_bits
+    from tracec.ops.symmetric import ldl, ldl_solve
+    from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
 
 __all__ = [
     "OPERATORS",
@@ -151,3 +158,51 @@ __all__ = [
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
     "binomial", "poisson",
 ]  # fmt: skip
+
+#: Module → its operators, of those that few programs use: they are imported when one is asked for.
+_RARE = {
+    "bessel": "bessel_j0 bessel_j1 bessel_k0 bessel_k0e bessel_k1 bessel_k1e bessel_y0 bessel_y1",
+    "combining": "index_combine",
+    "counting": "binomial poisson",
+    "determinant": "cofactors det slogdet",
+    "equations": "inv matrix_exp order_of_rows pinv solve triangular_solve",
+    "factorization": "cholesky full_qr geqrf lu qr",
+    "fft": "fft irfft rfft",
+    "gamma": "digamma lgamma zeta",
+    "incomplete": "gammainc gammaincc",
+    "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
+    "running": "cummax cummin",
+    "spectral": "eig eigh eigvals eigvalsh svd svdvals",
+    "strided": "as_strided view_bits",
+    "symmetric": "ldl ldl_solve",
+    "waves": "entr i0 i0e i1 i1e logit sinc",
+}
+_MODULES = {name: module for module, names in _RARE.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def _load_all() -> None:
+    for module in _RARE:
+        importlib.import_module(f"{__name__}.{module}")
+
+
+OPERATORS.load = _load_all
+
+
+class _Package(ModuleType):
+    """This package; where a module has the name of an operator, the name means the operator."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _MODULES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -65,7 +65,12 @@ def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     """Enter a function among the methods of Tensor."""
     METHODS[name] = function
     function = takes_aliases(function)
-    if not any(name in c.__dict__ for c in Tensor.__mro__[:-1]):
+    if not is_there(name):
         setattr(Tensor, name, function)
-    if (inplace or name in TURNING) and not hasattr(Tensor, name + "_"):
+    if (inplace or name in TURNING) and not is_there(name + "_"):
         setattr(Tensor, name + "_", (turns_into if name in TURNING else writes_into)(name, function))
+
+
+def is_there(name: str) -> bool:
+    """Whether the Tensor class has a method, without a look for modules that make it."""
+    return any(name in c.__dict__ for c in Tensor.__mro__[:-1])

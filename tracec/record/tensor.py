@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +74,30 @@ class Size(tuple[int, ...]):
         return f"tracec.Size({list(self)})"
 
 
-class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy):
+class Methods:
+    """Finds methods that modules make which have not been imported yet.
+
+    Attributes:
+        find: Imports the module that makes a method; whether there is one.
+    """
+
+    find: Callable[[str], bool] = staticmethod(lambda name: False)
+
+
+class TensorType(type):
+    """The class of Tensor, which finds its methods when they are asked for."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if not name.startswith("__") and Methods.find(name):
+            return getattr(cls, name)
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+    def __dir__(cls) -> list[str]:
+        Methods.find("")
+        return sorted(super().__dir__())
+
+
+class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy, metaclass=TensorType):
     """An n-dimensional array of one element type.
 
     ``Tensor(data)`` makes float32 tensors of nested lists, ``Tensor(2, 3)`` one of these sizes; `tracec.tensor`
@@ -327,6 +350,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         def __getattr__(self, name):
             if name.startswith("__"):
                 raise AttributeError(name)
+            if Methods.find(name):
+                return getattr(self, name)
             raise name_missing(Tensor, name)
 
 

@@ -1,0 +1,81 @@
+"""The table of what is imported when it is asked for is that of the modules."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import tracec
+from tracec import functions, ops
+from tracec.functions.table import FUNCTIONS, METHODS
+from tracec.record import method
+
+MODULES = [m.name for m in pkgutil.iter_modules(functions.__path__)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everything():
+    for name in MODULES:
+        importlib.import_module(f"tracec.functions.{name}")
+
+
+def test_functions_are_where_the_table_says():
+    assert set(functions.__all__) <= FUNCTIONS.keys()
+    for name, module in FUNCTIONS.items():
+        assert hasattr(importlib.import_module(f"tracec.functions.{module}"), name), (module, name)
+        assert callable(getattr(functions, name))
+
+
+def test_methods_are_made_where_the_table_says():
+    made = {k: f.__module__.removeprefix("tracec.functions.") for k, f in method.METHODS.items()}
+    assert made == METHODS
+
+
+def test_operators_are_where_the_table_says():
+    for name in ops.__all__:
+        assert getattr(ops, name) is not None
+    assert all(hasattr(ops, op) for op in ops.OPERATORS)
+
+
+ASKED = {
+    "tracec.relu(tracec.ones(2)).tolist()": "[1.0, 1.0]",
+    "tracec.ones(2).cumsum(0).tolist()": "[1.0, 2.0]",
+    "tracec.zeros(2).add_(1).tolist()": "[1.0, 1.0]",
+    "tracec.Tensor.exp_.__name__": "exp_",
+    "tracec.Tensor.softmax.__name__": "softmax",
+    "hasattr(tracec.Tensor, 'nothing')": "False",
+    "'svd' in dir(tracec) and 'relu' in dir(tracec.Tensor)": "True",
+    "tracec.functions.softmax.__name__": "softmax",
+    "__import__('tracec.functions.softmax').functions.softmax.__name__": "softmax",
+    "tracec.ops.fft.name": "fft",
+    "tracec.ir.operator.OPERATORS['svd'].name": "svd",
+    "len(list(tracec.ir.operator.OPERATORS)) > 100": "True",
+    "tracec.ops.OPERATORS.get('nothing')": "None",
+    "__import__('pickle').loads(b'ctracec.ir.operator\\nOPERATORS\\n.')['lgamma'].name": "lgamma",
+}
+
+
+@pytest.mark.parametrize("program", ASKED)
+def test_what_is_asked_for_first_in_a_process(program):
+    code = f"import tracec; import tracec.ir; print({program})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == ASKED[program], done.stderr
+
+
+def test_importing_the_package_imports_few_modules():
+    code = "import sys, tracec; print(sum(m.startswith(('tracec.functions.', 'tracec.ops.')) for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 30
+
+
+def test_names_that_are_nowhere():
+    with pytest.raises(AttributeError, match="nothing"):
+        tracec.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match="nothing"):
+        functions.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match="nothing"):
+        tracec.ones(1).nothing  # noqa: B018
