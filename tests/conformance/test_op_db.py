@@ -37,8 +37,8 @@ GAUGE = {"svd", "linalg.svd", "linalg.eigh", "linalg.eig", "linalg.qr", "qr", "g
 UNORDERED = {"linalg.eig", "linalg.eigvals"}
 #: Positions of equal elements are whichever PyTorch's algorithm meets first.
 TIES = {"sort", "argsort", "topk", "kthvalue", "mode", "median", "nanmedian", "msort", "cummax", "cummin", "max", "min"}
-#: Samples of each dtype.
-MOST = 12
+#: Samples of each dtype; of compiled functions fewer, since each compiles anew.
+MOST, MOST_COMPILED = 12, 3
 
 FAILURES = dict(
     line.split(": ", 1)
@@ -98,7 +98,8 @@ def _run(info: Any, compiled: bool) -> None:
         torch.manual_seed(0)
         np.random.seed(0)
         samples = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=differentiable), 200))
-        for sample in samples[:: -(-len(samples) // MOST) or 1]:
+        most = MOST_COMPILED if compiled else MOST
+        for sample in samples[:: -(-len(samples) // most) or 1]:
             ran += _sample(info, function, sample, differentiable)
     assert ran, f"{info.name}: no sample could be used"
 
