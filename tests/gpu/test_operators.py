@@ -15,6 +15,7 @@ from tests.gpu.place import DEVICE, compiled, epsilon, fetch, on_gpu, put, runs_
 from tests.ops.test_table import NAMED, draw, graph_of, in_float64, is_smooth, like
 from tracec.errors import TracecError
 from tracec.ir import dtype as dt
+from tracec.ir.operator import NotDifferentiable
 from tracec.record.promote import Operand, promote
 
 pytestmark = on_gpu
