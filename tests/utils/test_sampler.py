@@ -7,6 +7,8 @@ import tracec
 from tracec.errors import ArgumentError
 from tracec.utils.data import (
     BatchSampler,
+    DataLoader,
+    DistributedSampler,
     RandomSampler,
     SequentialSampler,
     SubsetRandomSampler,
@@ -74,3 +76,34 @@ def test_batches():
 def test_errors(make, text):
     with pytest.raises(ArgumentError, match=text):
         make()
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_processes_share_a_data_set(size, drop_last):
+    samplers = [DistributedSampler(range(size), 4, rank, drop_last=drop_last) for rank in range(4)]
+    parts = [list(s) for s in samplers]
+    assert {len(p) for p in parts} == {len(samplers[0])} == {size // 4 if drop_last else -(-size // 4)}
+    together = [k for p in parts for k in p]
+    if drop_last:
+        assert len(set(together)) == len(together)
+    else:
+        assert set(together) == set(range(size))
+
+
+def test_orders_of_epochs():
+    one, other = (DistributedSampler(range(40), 2, rank, seed=3) for rank in range(2))
+    first = list(one)
+    assert first == list(one)
+    one.set_epoch(1)
+    other.set_epoch(1)
+    assert list(one) != first and not set(one) & set(other)
+    assert list(DistributedSampler(range(5), 2, 1, shuffle=False)) == [1, 3, 0]
+    batches = DataLoader(np.arange(40.0), batch_size=5, sampler=one)
+    assert sum(len(b) for b in batches) == 20
+
+
+@pytest.mark.parametrize("arguments", [(), (2,), (2, 2), (2, -1)])
+def test_processes_that_there_are_not(arguments):
+    with pytest.raises(ArgumentError, match="rank"):
+        DistributedSampler(range(4), *arguments)

@@ -2,6 +2,7 @@
 
 from tracec.utils.data.collate import default_collate
 from tracec.utils.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from tracec.utils.data.distributed import DistributedSampler
 from tracec.utils.data.loader import DataLoader
 from tracec.utils.data.sampler import (
     BatchSampler,
@@ -26,6 +27,7 @@ __all__ = [
     "SubsetRandomSampler",
     "WeightedRandomSampler",
     "BatchSampler",
+    "DistributedSampler",
     "DataLoader",
     "default_collate",
     "WorkerInfo",
