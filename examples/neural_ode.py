@@ -51,7 +51,7 @@ def runge_kutta(velocity: Velocity, place: torch.Tensor, steps: int, tick: float
 def main(argv: list[str] | None = None) -> float:
     """Train, and return the mean distance between the learned path and the spiral."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--window", type=int, default=10, help="steps of the solver in each piece of the path")
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE")
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> float:
     truth = runge_kutta(lambda y: y**3 @ matrix, start, POINTS, TICK)
 
     field = Field()
-    optimizer = torch.optim.RMSprop(field.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(field.parameters(), lr=5e-3)
 
     def step(starts: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
