@@ -79,3 +79,23 @@ def test_names_that_are_nowhere():
         functions.nothing  # noqa: B018
     with pytest.raises(AttributeError, match="nothing"):
         tracec.ones(1).nothing  # noqa: B018
+
+
+def test_threads_that_ask_for_the_same_method_at_once():
+    code = """
+import sys, threading, tracec
+sys.setswitchinterval(1e-6)
+x, failed, start = tracec.ones(4), [], threading.Barrier(8)
+def ask():
+    start.wait()
+    try:
+        x.softmax(0), x.cumsum(0), x.relu(), tracec.logsumexp(x, 0), x.digamma()
+    except Exception as error:
+        failed.append(error)
+threads = [threading.Thread(target=ask) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(failed)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -726,9 +726,9 @@ def _find_method(name: str) -> bool:
             importlib.import_module(f"{__name__}.{module}")
         return True
     found = METHODS.get(name) or METHODS.get(name.removesuffix("_"))
-    if found is None or f"{__name__}.{found}" in sys.modules:
+    if found is None:
         return False
-    importlib.import_module(f"{__name__}.{found}")
+    importlib.import_module(f"{__name__}.{found}")  # waits where another thread is importing it
     return is_there(name)
 
 
