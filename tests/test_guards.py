@@ -128,3 +128,13 @@ def test_arrays_of_classes_of_their_own():
     f = tracec.compile(lambda x: x.sin() * 2 + x)
     x = tracec.from_numpy(np.linspace(0, 1, 7, dtype=np.float32).view(Mine))
     assert all(tracec.allclose(f(x), x.sin() * 2 + x) for _ in range(3))
+
+
+def test_results_in_inference_mode_are_marked_by_programs_too():
+    f = tracec.compile(lambda x: x.sin() * 2)
+    g = tracec.compile(lambda x: (x.sin(), x.cos()))
+    x = tracec.ones(3)
+    for _ in range(3):
+        with tracec.inference_mode():
+            assert f(x).is_inference() and all(t.is_inference() for t in g(x))
+        assert not f(x).is_inference()

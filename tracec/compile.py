@@ -163,8 +163,8 @@ class Compiled:
         return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
-        parts: list[Hashable] = [STATE.grad, get_default_dtype(), STATE.devices or STATE.device, STATE.autocast]
-        parts.append(len(args))
+        place = STATE.devices[-1] if STATE.devices else STATE.device
+        parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, len(args)]
         for value in args:
             flatten(value, tensors, parts, kept)
         for name, value in kwargs.items():

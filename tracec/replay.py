@@ -230,11 +230,11 @@ class Replay:
 
     def __call__(self, arguments: Sequence[Tensor]) -> Any:
         if self._only is not None and self._direct is not None:
-            return new_tensor(self.forward([arguments[k]._array for k in self._direct])[self._only])
+            return _made(self.forward([arguments[k]._array for k in self._direct])[self._only])
         given = [find(arguments) for find in self._finders]
         arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._only is not None:
-            return new_tensor(self.forward(arrays)[self._only])
+            return _made(self.forward(arrays)[self._only])
         if self._checks:
             self._checks([find(arguments) for find in self._check_finders])
         if self._ranges:  # before anything is changed: errors of calls before come here
@@ -325,6 +325,14 @@ def _makers(results: Sequence[Result], here: Mapping[int, int], has_program: Con
     return makers
 
 
+def _made(array: Any) -> Tensor:
+    """A tensor over an output, marked as eager ones are in inference mode."""
+    made = new_tensor(array)
+    if STATE.inference:
+        made._is_inference = True
+    return made
+
+
 def _again(k: int) -> _Maker:
     return lambda call: call.made[k]
 
@@ -334,7 +342,7 @@ def _result(result: Result, source: int | None, spent: bool) -> _Maker:
     at, steps = result.output, result.steps if result.shared else ()
 
     def make(call: _Call) -> Tensor:
-        made = new_tensor(call.outputs[at] if source is None else call.made[source]._storage.array)
+        made = _made(call.outputs[at] if source is None else call.made[source]._storage.array)
         if source is not None:
             made._storage = call.made[source]._storage
         if steps:

@@ -214,7 +214,8 @@ def test_integers_are_not_divided_by_zero(f):
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         f(x, zero)
     compiled = t.compile(lambda x, z: f(x, z * 1))
-    assert replayed(compiled, x, fine).tolist() == expected.tolist()
+    compiled(x, fine)
+    assert compiled(x, fine).tolist() == expected.tolist()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         compiled(x, zero)
     assert t.func.vmap(f)(x.reshape(3, 1), fine.reshape(3, 1)).flatten().tolist() == expected.tolist()

@@ -206,3 +206,16 @@ def test_counts_are_the_same_compiled():
     for e in expected:
         assert run(x).equal(e)
     assert not expected[0].equal(expected[1])
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 1.0], [float("nan"), 1.0], [float("inf"), 1.0], [0.0, 0.0]])
+def test_what_is_no_weight(weights):
+    with pytest.raises(RuntimeError, match="multinomial"):
+        tracec.multinomial(tracec.tensor(weights), 1)
+    with pytest.raises(RuntimeError, match="multinomial"):
+        tracec.multinomial(tracec.tensor([[1.0, 1.0], weights]), 1, True)
+
+
+def test_negative_deviations():
+    with pytest.raises(RuntimeError, match="std is out of its range"):
+        tracec.normal(tracec.zeros(2), tracec.tensor([1.0, -1.0]))

@@ -22,7 +22,8 @@ def both(f, *arrays, compiled=True):
         return y
 
     results = []
-    for call in (run, tracec.compile(run)) if compiled else (run,):
+    program = tracec.compile(run)  # whose first call is recorded, and whose second one runs what was built
+    for call in (run, program, program) if compiled else (run,):
         inputs = [tracec.from_numpy(a.copy()) for a in arrays]
         inputs[0].requires_grad_()
         y = call(*inputs)

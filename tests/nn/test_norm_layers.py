@@ -29,7 +29,8 @@ def standardised(x, axes, eps=1e-5):
 )
 def test_norms(layer, expected):
     layer = layer.double()
-    for call in (layer, tracec.compile(layer)):
+    program = tracec.compile(layer)
+    for call in (layer, program, program):
         np.testing.assert_allclose(call(tracec.from_numpy(X)).detach().numpy(), expected, rtol=1e-6, atol=1e-9)
 
 

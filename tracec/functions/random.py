@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
+import numpy as np
+
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tracec.functions.common import (
@@ -248,6 +250,8 @@ def normal(
         return create("normal", options, make, takes=DrawOptions)
     like: Tensor = tensors[0] if len(tensors) == 1 else ops.add(tensors[0], tensors[1])
     _check_inexact("normal", like.dtype)
+    if isinstance(std, Tensor) and not std.dtype.is_complex:
+        _within("normal", "std", std.detach(), 0.0, math.inf)
     with no_grad():
         drawn = normal_numbers(tuple(like.shape), generator, like.dtype, like.device)
         value = ops.add(ops.mul(drawn, std), mean).detach()
@@ -279,6 +283,7 @@ def multinomial(
             "draw fewer, or with replacement=True",
         )
     weights = cast(input.detach(), dt.float32)
+    _check_weights(weights)
     axis, place = input.ndim - 1, input.device
     if not replacement:
         # The smallest of exponential waiting times with these rates, in order.
@@ -291,6 +296,30 @@ def multinomial(
     marks = reshaped(ops.mul(drawn, total), (*drawn.shape, 1))
     steps = reshaped(sums, (*input.shape[:-1], 1, input.shape[-1]))
     return ops.sum(cast(ops.le(steps, marks), dt.int64), axes=(input.ndim,))
+
+
+def _check_weights(weights: Tensor) -> None:
+    """Refuse weights that are no probabilities; a compiled function is told when it is recorded.
+
+    Raises:
+        ArgumentError: one is negative, infinite or NaN, or a row is all zeros.
+    """
+
+    def test(values: Any) -> None:
+        if values.size and not (np.isfinite(values).all() and values.min() >= 0):
+            fail(
+                ArgumentError,
+                "multinomial: probability tensor contains either `inf`, `nan` or element < 0",
+                "give weights that are finite and not negative",
+            )
+        if values.size and not values.sum(-1).all():
+            fail(
+                ArgumentError,
+                "multinomial: invalid multinomial distribution (sum of probabilities <= 0)",
+                "give each row a weight above 0",
+            )
+
+    check_values(weights, test, None)
 
 
 def _within(name: str, what: str, x: Tensor, low: float, high: float) -> None:

@@ -72,8 +72,8 @@ def _steps(plan: p.Plan, names: Sequence[str]) -> Iterable[tuple[str, str]]:
         if isinstance(step, p.LibraryCall):
             params = [f"{key}={format_value(value)}" for key, value in step.params]
             operands = [names[i] for i in step.inputs]
-            for position, number, _ in step.literals:
-                operands.insert(position, format_value(number))
+            for position, literal, _ in step.literals:
+                operands.insert(position, format_value(literal))
             routine = f"eager {step.operator}" if step.routine == "eager" else step.routine
             call = f"{routine}({', '.join([*operands, *params])})"
             yield f"{number}: {names[step.output]} = {call}", str(step.source or "")
