@@ -297,7 +297,7 @@ def test_compiled_writes_and_scalars():
         y.imag.neg_()
         return y, y.abs().max()
 
-    for factor in (2j, 2j, 1.5, -0.0j):
+    for factor in (2j, 2j, 1.5, 1.5, -0.0j, -0.0j):
         y, largest = turn(tracec.tensor(Z), factor)
         expected = Z * factor
         expected.real[0] = 1.0
