@@ -314,7 +314,7 @@ def test_arguments_of_pytorch():
 
     more = tracec.compile(model=lambda x: x + 1)
     for _ in range(2):
-        assert double(x).tolist() == [2, 2, 2] and not double.cuda_graph
+        assert double(x).tolist() == [2, 2, 2] and not double._options.cuda_graph
         assert more(x).tolist() == [2, 2, 2]
     assert tracec.compile(abs, disable=True) is abs
     with pytest.raises(ArgumentError, match="compile: mode 'fast' is unknown"):

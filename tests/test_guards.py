@@ -108,7 +108,7 @@ def test_attributes_of_the_only_object_that_is_read():
         assert f(x).tolist() == [value] * 3
     scale.other = 1
     f(x)
-    assert "1 items -> 2 items" in f.explain()
+    assert "recorded again: scale.other: missing -> 1" in f.explain()
 
 
 @pytest.mark.parametrize("give", [lambda x: x[::2], lambda x: x.t(), lambda x: x[:, None][:, 0], lambda x: x[1:]])

@@ -15,16 +15,20 @@ import functools
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.autotune import choices_of, describe_choices
-from tracec.build import LAUNCHERS, check_names
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, RecordError
 from tracec.guards import Environment, flatten, steps_key
+from tracec.inspect.arguments import Part, named, parts_of
+from tracec.inspect.explanation import Explanation
+from tracec.inspect.history import History
 from tracec.ir.graph import Graph
 from tracec.ir.source import warn
 from tracec.lowered import Lowered
+from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
 from tracec.program import Program, Recorded, build_program, record
 from tracec.record.recording import Recording
 from tracec.record.state import STATE
@@ -43,6 +47,7 @@ class Specialisation:
     """What one recording gave: the program, and when it may stand in for the function.
 
     Attributes:
+        parts: The arguments that it is for.
         graph: What was recorded.
         surroundings: What the function read around it.
         replay: The loaded program; None where the function runs eagerly at each call.
@@ -51,8 +56,10 @@ class Specialisation:
     """
 
     def __init__(
-        self, recording: Recording, surroundings: Environment, replay: Replay | None, eager: str | None, kept: list[Any]
-    ) -> None:
+        self, recording: Recording, surroundings: Environment, replay: Replay | None, eager: str | None,
+        kept: list[Any], parts: tuple[Part, ...],
+    ) -> None:  # fmt: skip
+        self.parts = parts
         self.graph = recording.graph  # not the recording, which holds the first call's tensors
         self.surroundings = surroundings
         self.replay = replay
@@ -66,29 +73,15 @@ class Compiled:
 
     Args:
         fn: A function, bound method, Module or other callable over tensors.
-        target: ``cpu`` or ``cuda``; None goes by where the tensors are.
-        disable: Names of optimisations to leave out.
-        launcher: For ``cuda``: ``gpu``, or ``emulator`` to run its kernels on the CPU.
-        cuda_graph: Whether launches on a GPU may be captured as a CUDA graph and replayed.
-        fullgraph: Whether a call that cannot be compiled raises, rather than runs eagerly.
+        options: How it is compiled.
     """
 
-    def __init__(
-        self, fn: Callable[..., Any], target: str | None = None, disable: frozenset[str] = frozenset(),
-        launcher: str = "gpu", cuda_graph: bool = True, fullgraph: bool = False,
-    ) -> None:  # fmt: skip
-        check_names(disable)
-        if target not in (None, "cpu", "cuda"):
-            raise ArgumentError(f"compile: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
-        check_launcher("compile", launcher)
+    def __init__(self, fn: Callable[..., Any], options: Options = Options()) -> None:  # noqa: B008 (it is frozen)
         self.fn = fn
-        self.target = target
-        self.disable = disable
-        self.launcher = launcher
-        self.cuda_graph = cuda_graph
-        self.fullgraph = fullgraph
+        self._options = options
         self._known: dict[Hashable, list[Specialisation]] = {}
-        self._misses: list[str] = []
+        self._history = History(getattr(fn, "__qualname__", type(fn).__name__), options)
+        self._count = 0
         self._unsettled: set[Hashable] = set()
         self._owner: tuple[int, int] | None = None
         functools.update_wrapper(self, fn, updated=())
@@ -100,7 +93,7 @@ class Compiled:
         name = f"_compiled_{self.__name__}"
         bound = attributes.get(name)
         if bound is None or bound._owner != (id(self), id(instance)):
-            bound = Compiled(self.fn.__get__(instance, owner), *self._options)
+            bound = Compiled(self.fn.__get__(instance, owner), self._options)
             bound._owner = id(self), id(instance)
             attributes[name] = bound
         return bound
@@ -113,11 +106,7 @@ class Compiled:
         name = getattr(self.fn, "__qualname__", "")
         if getattr(module, name, None) is self:
             return name
-        return Compiled, (self.fn, *self._options)
-
-    @property
-    def _options(self) -> tuple[Any, ...]:
-        return self.target, self.disable, self.launcher, self.cuda_graph, self.fullgraph
+        return Compiled, (self.fn, self._options)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "fn":
@@ -125,8 +114,7 @@ class Compiled:
         return getattr(self.fn, name)
 
     def __repr__(self) -> str:
-        count = sum(map(len, self._known.values()))
-        return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {count} specialisations>"
+        return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
@@ -135,31 +123,29 @@ class Compiled:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         key = self._key(args, kwargs, tensors, kept)
-        replay = self._find(key, tensors, count=True)
+        replay = self._find(key, tensors)
         if replay is not None:
             return replay(tensors)
         known = self._known.get(key)
         if known and known[-1].eager is not None:
             known[-1].hits += 1
             return self.fn(*args, **kwargs)
+        if self._count >= self._options.max_specializations:
+            self._history.full()
+            return self.fn(*args, **kwargs)
         with _RECORDING:
-            replay = self._find(key, tensors, count=False)  # another thread may have recorded meanwhile
+            replay = self._find(key, tensors)  # another thread may have recorded meanwhile
             if replay is None:
                 return self._record(args, kwargs, key, tensors, kept)
         return replay(tensors)
 
-    def _find(self, key: Hashable, tensors: list[Tensor], count: bool) -> Replay | None:
+    def _find(self, key: Hashable, tensors: list[Tensor]) -> Replay | None:
         """The program that may stand in for the function now."""
         for candidate in self._known.get(key, ()):
             replay = candidate.replay
-            if replay is None:
-                continue
-            failed = candidate.surroundings.fails()
-            if failed is None and replay.fits(tensors):
+            if replay is not None and candidate.surroundings.fails() is None and replay.fits(tensors):
                 candidate.hits += 1
                 return replay
-            if failed is not None and count:
-                self._misses.append(str(failed))
         return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
@@ -179,37 +165,52 @@ class Compiled:
     def _record(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any]
     ) -> Any:
-        if self.target == "cuda" and self.launcher == "gpu":
+        start, parts = time.perf_counter(), parts_of(self.fn, args, kwargs)
+        reason, changes = self._history.begin(self._known, key, parts, tensors)
+        out = self._recorded(args, kwargs, key, tensors, kept, parts)
+        self._history.note(reason, changes, parts, time.perf_counter() - start)
+        return out
+
+    def _recorded(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any],
+        parts: tuple[Part, ...],
+    ) -> Any:  # fmt: skip
+        options = self._options
+        if options.target == "cuda" and options.launcher == "gpu":
             check_devices("compile", tensors)
-        surroundings = Environment(self.fn, (*args, *kwargs.values()))
+        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=True)
         recording = recorded.recording
-        known = self._known.setdefault(key, [])
         if recorded.eager is not None:
             if recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
                 self._unsettled.add(key)
                 return recorded.out
-            if self.fullgraph:
+            if options.fullgraph:
                 raise RecordError(
                     f"compile: {recording.graph.name}: {recorded.eager}",
                     hint="without fullgraph=True such a function runs eagerly at every call",
                 )
             warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
-            known.append(Specialisation(recording, surroundings, None, recorded.eager, kept))
+            self._keep(key, Specialisation(recording, surroundings, None, recorded.eager, kept, parts))
             return recorded.out
-        target = self.target or _target_of(recording.graph)
-        replay = self._built(recorded, target).load(self.launcher, self.cuda_graph)
-        known.append(Specialisation(recording, surroundings, replay, None, kept))
+        target = options.target or _target_of(recording.graph)
+        replay = self._built(recorded, target).load(options.launcher, options.cuda_graph)
+        self._keep(key, Specialisation(recording, surroundings, replay, None, kept, parts))
         return recorded.out
+
+    def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
+        self._known.setdefault(key, []).append(specialisation)
+        self._count += 1
 
     def _built(self, recorded: Recorded, target: str) -> Program:
         """The program to run; on a GPU for its architecture, and with the libraries that there are."""
-        if target == "cpu" or self.launcher == "emulator":
-            return build_program(recorded, target, DEFAULT_ARCH, self.disable)
+        disable = self._options.disable
+        if target == "cpu" or self._options.launcher == "emulator":
+            return build_program(recorded, target, DEFAULT_ARCH, disable)
         device = _device_of(recorded.recording.graph)
         if not cublas.available():
-            return build_program(recorded, target, arch_of(device), self.disable | {"library"})
-        return build_program(recorded, target, arch_of(device), self.disable, choices_of(device))
+            return build_program(recorded, target, arch_of(device), disable | {"library"})
+        return build_program(recorded, target, arch_of(device), disable, choices_of(device))
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
         """Every stage of the way for these arguments, without a lasting effect on any tensor.
@@ -226,21 +227,21 @@ class Compiled:
         Raises:
             ArgumentError: the target or the architecture is unknown.
         """
-        target = target or self.target or "cpu"
+        target = target or self._options.target or "cpu"
         if target not in ("cpu", "cuda"):
             raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
         if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
             raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
         tensors: list[Tensor] = []
         key = self._key(args, kwargs, tensors, [])
-        surroundings = Environment(self.fn, (*args, *kwargs.values()))
+        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
-        program = build_program(recorded, target, arch, self.disable)
+        program = build_program(recorded, target, arch, self._options.disable)
 
         loaded: dict[str, Replay] = {}
 
         def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
-            launcher = launcher or self.launcher
+            launcher = launcher or self._options.launcher
             check_launcher("run", launcher)
             given: list[Tensor] = []
             if self._key(arguments, keywords, given, []) != key:
@@ -252,25 +253,14 @@ class Compiled:
             if target == "cuda" and launcher == "gpu":
                 check_devices("run", given)
             if launcher not in loaded:
-                loaded[launcher] = program.load(launcher, self.cuda_graph)
+                loaded[launcher] = program.load(launcher, self._options.cuda_graph)
             return loaded[launcher](given)
 
         return Lowered(program.forward, target, arch, run)
 
-    def explain(self) -> str:
-        """The specialisations, what each hangs on, and why calls recorded again."""
-        lines = [repr(self)]
-        for number, (key, candidates) in enumerate(self._known.items()):
-            lines.append(f"key {number}: {key}")
-            for c in candidates:
-                how = "compiled" if c.eager is None else f"eager: it {c.eager}"
-                guards = len(c.surroundings.guards)
-                lines.append(f"  {how}, {c.hits} hits, {guards} guards, {len(c.graph.nodes)} nodes")
-                if c.replay is not None and hasattr(c.replay.forward, "describe"):
-                    lines.append(f"    {c.replay.forward.describe()}")
-        lines += [f"recorded again: {reason}" for reason in self._misses]
-        lines += describe_choices()
-        return "\n".join(lines)
+    def explain(self) -> Explanation:
+        """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
+        return self._history.explain(repr(self), self._known, describe_choices())
 
 
 def _nothing() -> None:
@@ -288,18 +278,6 @@ def check_devices(name: str, tensors: Sequence[Tensor]) -> None:
             f"{name}: target 'cuda' runs on a GPU, but the tensors given are on the CPU "
             f"({', '.join(str(t._type) for t in tensors[:4])})",
             hint="move them with .to('cuda'), or run the kernels on the CPU with launcher='emulator'",
-        )
-
-
-def check_launcher(name: str, launcher: str) -> None:
-    """Refuse launchers that there are not.
-
-    Raises:
-        ArgumentError: the message lists those that exist.
-    """
-    if launcher not in LAUNCHERS:
-        raise ArgumentError(
-            f"{name}: launcher {launcher!r} is unknown", hint=f"use {' or '.join(map(repr, LAUNCHERS))}"
         )
 
 
@@ -333,6 +311,8 @@ def compile(
     target: str | None = None,
     launcher: str = "gpu",
     cuda_graph: bool = True,
+    on_record: str = "allow",
+    max_specializations: int = MOST_SPECIALISATIONS,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
 
@@ -348,13 +328,17 @@ def compile(
         target: ``cpu`` or ``cuda``; None goes by where the tensors are.
         launcher: For ``cuda``: ``gpu``, or ``emulator`` to run the very same kernels on the CPU, checked.
         cuda_graph: Whether the launches of a call on a GPU may be captured as one CUDA graph and replayed.
+        on_record: What happens when a call is recorded after the first: ``allow``, ``warn`` with the reason, or
+            ``raise`` it, before anything is run.
+        max_specializations: Recordings to keep. When there are as many, calls that none of them serves run eagerly;
+            one warning tells what kept changing.
 
     Returns:
         A callable that gives what ``model`` gives. ``lower``, ``explain`` and the attributes of ``model`` hang on it.
 
     Raises:
-        ArgumentError: a name in ``disable``, the target, the backend or the mode is unknown.
-        ArgumentTypeError: ``model`` cannot be called.
+        ArgumentError: a name in ``disable``, the target, the backend, the mode or another option is unknown.
+        ArgumentTypeError: ``model`` cannot be called, or ``max_specializations`` is no integer.
     """
     if mode is not None and mode not in _MODES:
         raise ArgumentError(f"compile: mode {mode!r} is unknown", hint=f"use one of {', '.join(map(repr, _MODES))}")
@@ -366,8 +350,9 @@ def compile(
     cuda_graph = cuda_graph and (mode is None or _MODES[mode])
     if model is None:
         return functools.partial(
-            compile, fullgraph=fullgraph, disable=disable, target=target, launcher=launcher, cuda_graph=cuda_graph
-        )
+            compile, fullgraph=fullgraph, disable=disable, target=target, launcher=launcher, cuda_graph=cuda_graph,
+            on_record=on_record, max_specializations=max_specializations,
+        )  # fmt: skip
     if not callable(model):
         raise ArgumentTypeError(
             f"compile: takes a callable, {type(model).__name__} given",
@@ -376,4 +361,4 @@ def compile(
     if disable is True:
         return model
     names = frozenset([disable] if isinstance(disable, str) else disable or ())
-    return Compiled(model, target, names, launcher, cuda_graph, fullgraph)
+    return Compiled(model, Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations))

@@ -12,11 +12,11 @@ import functools
 import random
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_ as _is
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,26 @@ def steps_key(step: Call) -> Hashable:
     return step.op.name, step.params, step.types
 
 
+class Change(NamedTuple):
+    """Something that is otherwise than it was.
+
+    Attributes:
+        name: How the user would write it.
+        before: What it was.
+        now: What it is.
+        where: File and line where it is read; None where that is not known.
+    """
+
+    name: str
+    before: str
+    now: str
+    where: str | None = None
+
+    def __str__(self) -> str:
+        place = f" (read at {self.where})" if self.where else ""
+        return f"{self.name}: {self.before} -> {self.now}{place}"
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """Something read while recording, and what it was.
@@ -104,9 +124,10 @@ class Guard:
             return True
         return type(now) is type(self.value) and isinstance(now, PLAIN) and repr(now) == repr(self.value)
 
-    def __str__(self) -> str:
+    def change(self) -> Change:
+        """What it was and is."""
         now = self.now()
-        return f"{self.name}: {_short(self.value)} -> {'missing' if now is _MISSING else _short(now)}"
+        return Change(self.name, *_told_apart(self.value, now))
 
 
 def _label(key: Any) -> str:
@@ -114,9 +135,16 @@ def _label(key: Any) -> str:
     return repr(key) if isinstance(key, PLAIN) else type(key).__name__
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for reading; of what is long, or is known by its address, the type."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{type(value).__name__} object"
+    return text if len(text) <= 60 and " at 0x" not in text else f"{type(value).__name__} object"
+
+
+def _told_apart(before: Any, now: Any) -> tuple[str, str]:
+    """Two values for reading, of which one may be missing."""
+    first, second = ("missing" if v is _MISSING else short(v) for v in (before, now))
+    return first, f"another {second}" if first == second else second
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +179,18 @@ class Contents:
         """How the user would write an item."""
         return self.name + self.form.format(_label(key) if "[" in self.form else key)
 
-    def __str__(self) -> str:
-        keys = range(len(self.values)) if self.keys is None else self.keys
-        for key, before, now in zip(keys, self.values, self.now, strict=False):
-            if not _same(now, before):
-                return f"{self.item(key)}: {_short(before)} -> {_short(now)}"
-        return f"{self.name}: {len(self.values)} items -> {len(self.holder)} items"
+    def change(self) -> Change:
+        """What was and is of the first item that differs, or of the number or the order of items."""
+        named = self.keys is not None and len(self.keys) == len(self.values)
+        if isinstance(self.holder, (set, frozenset)):
+            return Change(self.name, *_told_apart(set(self.values), self.holder))
+        before = dict(zip(self.keys if named else range(len(self.values)), self.values, strict=True))  # type: ignore[arg-type]
+        now = self.holder if named else dict(enumerate(self.holder))
+        for key in (*before, *(k for k in now if k not in before)):
+            was, is_ = before.get(key, _MISSING), now.get(key, _MISSING)
+            if was is _MISSING or is_ is _MISSING or not _same(is_, was):
+                return Change(self.item(key), *_told_apart(was, is_))
+        return Change(f"order of {self.name}", *_told_apart(list(before), list(now)))
 
 
 def _same(now: Any, before: Any) -> bool:
@@ -191,20 +225,22 @@ class Environment:
 
     Args:
         fn: The function.
-        arguments: Its arguments, whose attributes it can read too.
+        arguments: Its arguments by name, whose attributes it can read too.
 
     Attributes:
         guards: What was there.
         captured: Memory that tensors found there look at; those among the arguments do not count.
+        codes: The user's functions found there.
     """
 
-    def __init__(self, fn: Callable[..., Any], arguments: Iterable[Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         walker = _Walker()
         walker.visit("self", fn)
         self.captured = frozenset(walker.captured)
-        for k, value in enumerate(arguments):
-            walker.visit(f"argument {k}", value)
+        for name, value in arguments.items():
+            walker.visit(name, value)
         self.guards = walker.guards
+        self.codes = tuple(walker.codes)
         self._sources = walker.sources
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
@@ -262,7 +298,7 @@ class Environment:
         if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
             return "draws numbers from Python's or NumPy's generators"
         guard = self.fails()
-        return None if guard is None else f"changes Python state, {guard}"
+        return None if guard is None else f"changes Python state, {guard.change()}"
 
 
 class _Walker:
@@ -271,6 +307,7 @@ class _Walker:
         self.captured: set[Storage] = set()
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
+        self.codes: list[types.CodeType] = []
         self._seen: set[int] = set()
         self._alive: list[Any] = []  # ids in _seen stay taken
 
@@ -284,6 +321,8 @@ class _Walker:
             self.read(name, cell, None, value)
         # A decorator of the library wears the name and module of what it decorates.
         own = not _of_library(fn.__globals__.get("__name__"))
+        if own:
+            self.codes.append(fn.__code__)
         for name in _names(fn.__code__) if own else ():
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name])

@@ -1,0 +1,1 @@
+"""Reports and explanations: what was done, and why, in words."""

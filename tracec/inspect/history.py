@@ -1,0 +1,131 @@
+"""The recordings of a compiled function: why each was made, and what comes of too many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracec.errors import RecordError
+from tracec.guards import Change
+from tracec.inspect.arguments import Part, changes_between
+from tracec.inspect.explanation import (
+    Explanation,
+    RecordingReport,
+    SpecialisationReport,
+    in_words,
+    names_of,
+    placed,
+    shown,
+    size_of,
+)
+from tracec.ir.source import warn
+
+if TYPE_CHECKING:
+    from tracec.compile import Specialisation
+    from tracec.options import Options
+
+Known = Mapping[Hashable, Sequence["Specialisation"]]
+
+
+class History:
+    """What was recorded of one compiled function.
+
+    Args:
+        name: The function's name.
+        options: How it is compiled.
+    """
+
+    def __init__(self, name: str, options: Options) -> None:
+        self.recordings: list[RecordingReport] = []
+        self._name = name
+        self._options = options
+        self._warned = False
+
+    def begin(
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any]
+    ) -> tuple[str, tuple[Change, ...]]:
+        """Why a call is about to be recorded; warns of it where that was asked for.
+
+        Args:
+            known: The specialisations that there are, none of which serves the call.
+            key: The key of the call.
+            parts: What it was given.
+            tensors: The tensors among that.
+
+        Returns:
+            The reason in words, and what is otherwise than the specialisations ask.
+
+        Raises:
+            RecordError: it is recorded again, which ``on_record="raise"`` forbids.
+        """
+        reason, changes = self._reason(known, key, parts, tensors)
+        how = self._options.on_record
+        if how != "allow" and any(known.values()):
+            text = f"{self._name}: {reason}: {in_words(changes)}"
+            if how == "raise":
+                raise RecordError(
+                    f"compile: {text}",
+                    hint="on_record='warn' or 'allow' lets it record again; explain() lists all reasons",
+                )
+            warn(text)
+        return reason, changes
+
+    def note(self, reason: str, changes: tuple[Change, ...], parts: Sequence[Part], seconds: float) -> None:
+        """Enter a recording."""
+        number = len(self.recordings) + 1
+        self.recordings.append(RecordingReport(number, shown(parts), reason, changes, seconds))
+
+    def _reason(
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any]
+    ) -> tuple[str, tuple[Change, ...]]:
+        there = [s for found in known.values() for s in found]
+        if not there:
+            return "recorded once more" if self.recordings else "first call", ()
+        if known.get(key):
+            return "recorded again", _fewest([_failures(s, tensors) for s in known[key]])
+        return "recorded for other arguments", _fewest([changes_between(s.parts, parts) for s in there])
+
+    def full(self) -> None:
+        """Say, once, that there are as many specialisations as may be, and what kept changing.
+
+        Raises:
+            RecordError: ``fullgraph=True`` allows no call to run eagerly.
+        """
+        changed = Counter(c.name for r in self.recordings for c in r.changes)
+        often = ", ".join(f"{name} ({count} times)" for name, count in changed.most_common(3))
+        last = next((c for r in reversed(self.recordings) for c in r.changes if changed[c.name] > 1), None)
+        text = f"{self._name}: has {self._options.max_specializations} specialisations, which is the most it may have"
+        why = f"what kept changing: {often}" + (f", last {last}" if last else "")
+        if self._options.fullgraph:
+            raise RecordError(f"compile: {text}; {why}", hint="max_specializations= allows more")
+        if not self._warned:
+            self._warned = True
+            warn(f"{text}; other calls run eagerly. {why[0].upper()}{why[1:]}")
+
+    def explain(self, title: str, known: Known, notes: Sequence[str]) -> Explanation:
+        """All of it in words."""
+        return Explanation(title, [_report(s) for found in known.values() for s in found], self.recordings, notes)
+
+
+def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Change]:
+    """What keeps a specialisation from serving a call with the right key."""
+    around = specialisation.surroundings
+    failed = [placed(g.change(), around) for g in around.guards if not g.holds()]
+    return failed or [Change("memory, gradients or flags of tensors", "as recorded", "otherwise")]
+
+
+def _fewest(changes: Sequence[Sequence[Change]]) -> tuple[Change, ...]:
+    """What is otherwise than the nearest specialisation asks: the latest of those that differ least."""
+    fewest = min(map(len, changes))
+    return tuple(next(found for found in reversed(changes) if len(found) == fewest))
+
+
+def _report(s: Specialisation) -> SpecialisationReport:
+    forward: Any = None if s.replay is None else s.replay.forward
+    how = forward.describe() if hasattr(forward, "describe") else ""
+    kernels, launches = size_of(forward)
+    return SpecialisationReport(
+        shown(s.parts), names_of(s.surroundings), s.hits, len(s.graph.nodes), s.eager is None, s.eager or how, kernels,
+        launches,
+    )  # fmt: skip
