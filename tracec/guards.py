@@ -136,8 +136,8 @@ def _label(key: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A value for reading; of what is long, or is known by its address, the type."""
-    text = repr(value)
+    """A value for reading; of a tensor, of what is long, or is known by its address, the type."""
+    text = str(value._type) if isinstance(value, Tensor) else repr(value)
     return text if len(text) <= 60 and " at 0x" not in text else f"{type(value).__name__} object"
 
 
@@ -181,11 +181,13 @@ class Contents:
 
     def change(self) -> Change:
         """What was and is of the first item that differs, or of the number or the order of items."""
-        named = self.keys is not None and len(self.keys) == len(self.values)
         if isinstance(self.holder, (set, frozenset)):
             return Change(self.name, *_told_apart(set(self.values), self.holder))
-        before = dict(zip(self.keys if named else range(len(self.values)), self.values, strict=True))  # type: ignore[arg-type]
-        now = self.holder if named else dict(enumerate(self.holder))
+        if self.keys is None and len(self.holder) != len(self.values):
+            return Change(self.name, f"{len(self.values)} items", f"{len(self.holder)} items")
+        keys = range(len(self.values)) if self.keys is None else self.keys
+        before = dict(zip(keys, self.values, strict=True))
+        now = dict(enumerate(self.holder)) if self.keys is None else self.holder
         for key in (*before, *(k for k in now if k not in before)):
             was, is_ = before.get(key, _MISSING), now.get(key, _MISSING)
             if was is _MISSING or is_ is _MISSING or not _same(is_, was):
