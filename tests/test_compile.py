@@ -14,7 +14,7 @@ import pytest
 
 import tracec
 from tracec import build
-from tracec.errors import ArgumentError, CompileError, GradientError, ShapeError
+from tracec.errors import ArgumentError, CompileError, GradientError, RecordError, ShapeError
 
 
 def tensor(*shape: int, seed: int = 0, requires_grad: bool = False):
@@ -182,17 +182,32 @@ def test_state_read_from_around_is_guarded():
         same(compiled(x), x * 2.0 + offset)
 
 
-def test_a_function_that_asks_for_values_runs_eagerly_and_says_so():
+def test_a_function_that_prints_a_tensor_runs_eagerly_and_says_so(capsys):
     @tracec.compile
     def f(x):
-        return x * 2 if x.sum().item() > 0 else x - 1
+        print(x)
+        return x * 2
 
     with pytest.warns(RuntimeWarning, match="asks for the value of a tensor"):
         f(tracec.ones(3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        same(f(tracec.ones(3)), tracec.ones(3) * 2)
-        same(f(-tracec.ones(3)), -tracec.ones(3) - 1)
+    same(f(tracec.ones(3)), tracec.ones(3) * 2)
+    assert capsys.readouterr().out == "tensor([1., 1., 1.])\n" * 2
+
+
+def test_arrays_that_a_function_is_given_by_numpy_may_not_be_written():
+    def f(x):
+        x.numpy()[0] = 5.0
+        return x * 2
+
+    with pytest.raises(RecordError, match=r"numpy: the function writes into the array of a tensor(.|\n)*\.numpy\(\)"):
+        tracec.compile(f)(tracec.ones(3))
+
+
+def test_run_of_a_lowered_function_keeps_to_the_values_that_it_asked_for():
+    lowered = tracec.compile(lambda x: x * 2 if x.sum() > 0 else x - 1).lower(tracec.ones(3))
+    assert "mul" in lowered.stages["record"]
+    with pytest.raises(RecordError, match=r"run: .* asks for the value of a tensor"):
+        lowered.run(tracec.ones(3))
 
 
 def test_an_error_inside_leaves_no_trace():
@@ -329,5 +344,4 @@ def test_fullgraph_raises_where_a_call_would_run_eagerly():
 
     with pytest.raises(tracec.errors.RecordError, match="compile: f: asks for the value"):
         tracec.compile(f, fullgraph=True)(tracec.ones(3))
-    with pytest.warns(RuntimeWarning, match="runs eagerly at every call"):
-        assert tracec.compile(f)(tracec.ones(2)).tolist() == [3, 3]
+    assert tracec.compile(f)(tracec.ones(2)).tolist() == [3, 3]

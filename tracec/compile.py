@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from tracec.autotune import choices_of, describe_choices
+from tracec.autotune import Choices, choices_of, describe_choices
+from tracec.build import Runner, build, load
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, RecordError
 from tracec.guards import Environment, flatten, steps_key
 from tracec.inspect.arguments import Part, named, parts_of
@@ -29,13 +30,14 @@ from tracec.ir.graph import Graph
 from tracec.ir.source import warn
 from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
-from tracec.program import Program, Recorded, build_program, record
+from tracec.program import Program, Recorded, asks, build_program, record
 from tracec.record.recording import Recording
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay
 from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
+from tracec.tree import UNSEEN, Builder, Tree
 
 DEFAULT_ARCH = "sm_90"
 
@@ -50,13 +52,13 @@ class Specialisation:
         parts: The arguments that it is for.
         graph: What was recorded.
         surroundings: What the function read around it.
-        replay: The loaded program; None where the function runs eagerly at each call.
+        replay: The loaded program, or programs where the function asks for values; None where it runs eagerly.
         eager: Why it does.
         hits: Calls that it served.
     """
 
     def __init__(
-        self, recording: Recording, surroundings: Environment, replay: Replay | None, eager: str | None,
+        self, recording: Recording, surroundings: Environment, replay: Replay | Tree | None, eager: str | None,
         kept: list[Any], parts: tuple[Part, ...],
     ) -> None:  # fmt: skip
         self.parts = parts
@@ -123,9 +125,12 @@ class Compiled:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         key = self._key(args, kwargs, tensors, kept)
-        replay = self._find(key, tensors)
-        if replay is not None:
-            return replay(tensors)
+        found = self._find(key, tensors)
+        if found is not None and found.replay is not None:
+            out = found.replay(tensors)
+            if out is not UNSEEN:
+                found.hits += 1
+                return out
         known = self._known.get(key)
         if known and known[-1].eager is not None:
             known[-1].hits += 1
@@ -134,18 +139,16 @@ class Compiled:
             self._history.full()
             return self.fn(*args, **kwargs)
         with _RECORDING:
-            replay = self._find(key, tensors)  # another thread may have recorded meanwhile
-            if replay is None:
-                return self._record(args, kwargs, key, tensors, kept)
-        return replay(tensors)
+            found = self._find(key, tensors)  # another thread may have recorded meanwhile
+            out = UNSEEN if found is None or found.replay is None else found.replay(tensors)
+            return self._record(args, kwargs, key, tensors, kept) if out is UNSEEN else out
 
-    def _find(self, key: Hashable, tensors: list[Tensor]) -> Replay | None:
-        """The program that may stand in for the function now."""
+    def _find(self, key: Hashable, tensors: list[Tensor]) -> Specialisation | None:
+        """What may stand in for the function now."""
         for candidate in self._known.get(key, ()):
             replay = candidate.replay
             if replay is not None and candidate.surroundings.fails() is None and replay.fits(tensors):
-                candidate.hits += 1
-                return replay
+                return candidate
         return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
@@ -193,24 +196,64 @@ class Compiled:
             warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
             self._keep(key, Specialisation(recording, surroundings, None, recorded.eager, kept, parts))
             return recorded.out
+        if recording.decisions:
+            self._grow(key, recorded, surroundings, kept, parts)
+            return recorded.out
         target = options.target or _target_of(recording.graph)
         replay = self._built(recorded, target).load(options.launcher, options.cuda_graph)
         self._keep(key, Specialisation(recording, surroundings, replay, None, kept, parts))
         return recorded.out
+
+    def _grow(
+        self, key: Hashable, recorded: Recorded, surroundings: Environment, kept: list[Any], parts: tuple[Part, ...]
+    ) -> None:
+        """Add the way that a function went which asks for values."""
+        recording = recorded.recording
+        name = recording.graph.name
+        if self._options.fullgraph:
+            raise RecordError(
+                f"compile: {name}: {asks(recording.decisions[0])}, which makes it several graphs",
+                hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
+            )
+        known = self._known.get(key, ())
+        tree = next((s.replay for s in known if isinstance(s.replay, Tree) and s.surroundings.fails() is None), None)
+        if tree is None:
+            tree = Tree(self._builder(self._options.target or _target_of(recording.graph), recording.graph))
+            self._keep(key, Specialisation(recording, surroundings, tree, None, kept, parts))
+        full = tree.grow(recorded)
+        if full is not None:
+            warn(f"{name}: {full}; calls that go other ways run eagerly")
+            self._keep(key, Specialisation(recording, surroundings, None, full, kept, parts))
+
+    def _builder(self, target: str, graph: Graph) -> Builder:
+        """How the programs of a tree are made."""
+        options = self._options
+
+        def segment(part: Graph) -> Runner:
+            arch, disabled, choices = self._settings(target, graph)
+            return load(build(part, target, arch, {}, disabled, choices), options.launcher, options.cuda_graph)
+
+        return Builder(
+            segment, lambda recorded: self._built(recorded, target).load(options.launcher, options.cuda_graph)
+        )
 
     def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
         self._known.setdefault(key, []).append(specialisation)
         self._count += 1
 
     def _built(self, recorded: Recorded, target: str) -> Program:
-        """The program to run; on a GPU for its architecture, and with the libraries that there are."""
-        disable = self._options.disable
+        """The program to run in a recording's place."""
+        return build_program(recorded, target, *self._settings(target, recorded.recording.graph))
+
+    def _settings(self, target: str, graph: Graph) -> tuple[str, frozenset[str], Choices | None]:
+        """Architecture, optimisations to leave out, and measurements: on a GPU those of it and of its libraries."""
+        disabled = self._options.disable
         if target == "cpu" or self._options.launcher == "emulator":
-            return build_program(recorded, target, DEFAULT_ARCH, disable)
-        device = _device_of(recorded.recording.graph)
+            return DEFAULT_ARCH, disabled, None
+        device = _device_of(graph)
         if not cublas.available():
-            return build_program(recorded, target, arch_of(device), disable | {"library"})
-        return build_program(recorded, target, arch_of(device), disable, choices_of(device))
+            return arch_of(device), disabled | {"library"}, None
+        return arch_of(device), disabled, choices_of(device)
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
         """Every stage of the way for these arguments, without a lasting effect on any tensor.
@@ -243,6 +286,11 @@ class Compiled:
         def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
             launcher = launcher or self._options.launcher
             check_launcher("run", launcher)
+            if recorded.recording.decisions:
+                raise RecordError(
+                    f"run: the function {asks(recorded.recording.decisions[0])}, and was lowered for one value",
+                    hint="call the compiled function, which goes by the values",
+                )
             given: list[Tensor] = []
             if self._key(arguments, keywords, given, []) != key:
                 was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (tensors, given))

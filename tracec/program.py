@@ -14,7 +14,7 @@ from tracec.guards import Environment
 from tracec.record.cell import Storage
 from tracec.record.check import Range
 from tracec.record.recorder import Recorder
-from tracec.record.recording import Recording, find_tensors
+from tracec.record.recording import Decision, Recording, find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.replay import Backward, Derivative, Replay, foreign, record_derivatives
@@ -75,12 +75,21 @@ def record(
     finally:
         if not keep:
             recorder.rollback()
-    if eager is None and recording.decisions:
-        decision = recording.decisions[0]
-        eager = f"asks for the value of a tensor ({decision.how}, made at {decision.node.source})"
+    if eager is None:
+        eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
     return Recorded(
         recording, out, tuple(arguments), tuple(derivatives), surroundings.captured, eager, changed is not None
     )
+
+
+#: Ways of asking for values that do more than choose the way on: an array may be another one next time, printing
+#: shows what is there, and other libraries write into memory that they are given.
+_UNPREDICTABLE = ("array", "print", "__dlpack__", "__cuda_array_interface__")
+
+
+def asks(decision: Decision) -> str:
+    """What a function did that asks for a value."""
+    return f"asks for the value of a tensor ({decision.how}, made at {decision.node.source})"
 
 
 def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Sequence[Any]) -> str | None:

@@ -145,7 +145,7 @@ class Replay:
         self._surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
-        self._check_finders = [_finder(recording.inputs[i], here) for i in self._checks.needs]
+        self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
         whole = {v.argument for v in self.inputs if v.whole}
         self._arguments = tuple(
@@ -168,7 +168,7 @@ class Replay:
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         self._grads = [(_locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
         self._backwards = {b.derivative.result: b for b in backwards}
-        self._finders = [_finder(v, here) for v in self.inputs]
+        self._finders = [finder(v, here) for v in self.inputs]
         self._storage_finders = [_storage_finder(v, here) for v in self.inputs]
         self._makers = _makers(recording.results[: len(tensors)], here, self._backwards)
         self._rebuild = rebuilder(out)
@@ -202,6 +202,15 @@ class Replay:
         found.update({places[k]: ("result", k) for k in reversed(range(count)) if k not in self._copies})
         return {i: found[place] for i, place in enumerate(places) if place in found}
 
+    @property
+    def programs(self) -> list[Any]:
+        """What runs in a call."""
+        return [self.forward]
+
+    def describe(self) -> list[str]:
+        """How the program runs, in words."""
+        return [self.forward.describe()] if hasattr(self.forward, "describe") else []
+
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
         if not self._surroundings.hold():
@@ -216,7 +225,7 @@ class Replay:
             if (tensor_of(arguments)._grad is not None) != present:
                 return False
         storages = self._storages
-        for t, (storage, steps, whole) in zip(arguments, self._arguments, strict=True):
+        for t, (storage, steps, whole) in zip(arguments, self._arguments, strict=False):  # behind them are values saved
             if storage is None:
                 if id(t._storage) in storages:
                     return False
@@ -416,7 +425,7 @@ def _locator(tensor: Tensor, here: Mapping[int, int]) -> Callable[[Sequence[Tens
     return (lambda arguments: tensor) if k is None else (lambda arguments: arguments[k])
 
 
-def _finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Any]:
+def finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Any]:
     """How an input's array is found."""
     k = lifted.argument
     if k is not None:

@@ -112,6 +112,9 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Ch
     """What keeps a specialisation from serving a call with the right key."""
     around = specialisation.surroundings
     failed = [placed(g.change(), around) for g in around.guards if not g.holds()]
+    missed = getattr(specialisation.replay, "missed", None)
+    if not failed and missed is not None:
+        return [missed]
     return failed or [Change("memory, gradients or flags of tensors", "as recorded", "otherwise")]
 
 
@@ -122,10 +125,10 @@ def _fewest(changes: Sequence[Sequence[Change]]) -> tuple[Change, ...]:
 
 
 def _report(s: Specialisation) -> SpecialisationReport:
-    forward: Any = None if s.replay is None else s.replay.forward
-    how = forward.describe() if hasattr(forward, "describe") else ""
-    kernels, launches = size_of(forward)
+    programs: list[Any] = [] if s.replay is None else s.replay.programs
+    lines = [] if s.replay is None else s.replay.describe()
+    sizes = [size_of(p) for p in programs]
     return SpecialisationReport(
-        shown(s.parts), names_of(s.surroundings), s.hits, len(s.graph.nodes), s.eager is None, s.eager or how, kernels,
-        launches,
+        shown(s.parts), names_of(s.surroundings), s.hits, len(s.graph.nodes), s.eager is None,
+        s.eager or "\n    ".join(lines), sum(k for k, _ in sizes), sum(n for _, n in sizes),
     )  # fmt: skip

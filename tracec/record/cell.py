@@ -80,6 +80,12 @@ class Storage:
             self.array[...] = array
 
 
+class Constant(Storage):
+    """Values that a recorded function made of Python's numbers: the same whenever it goes the same way."""
+
+    __slots__ = ()
+
+
 def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Operation]) -> None:
     """Enter an operation in a storage's list of readers."""
     readers.append(operation)

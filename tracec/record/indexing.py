@@ -12,7 +12,7 @@ import numpy as np
 from tracec import ops
 from tracec.ir import dtype as dt
 from tracec.record.backend import module, to_device
-from tracec.record.cell import Cell, new_tensor
+from tracec.record.cell import Cell
 from tracec.record.create import of_array, of_numbers
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
@@ -50,7 +50,7 @@ def nonzero_positions(mask: Any) -> list[Any]:
     if STATE.recorder is not None:
         STATE.recorder.decide(mask, mask._array, "nonzero")
     xp = module(mask._device)
-    return [new_tensor(xp.asarray(a, dtype=np.int64)) for a in mask._array.nonzero()]
+    return [of_numbers(xp.asarray(a, dtype=np.int64)) for a in mask._array.nonzero()]
 
 
 def _place(axes: Sequence[int], picked: Sequence[int]) -> int:

@@ -23,7 +23,7 @@ from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
-from tracec.record.cell import Cell, Storage, type_of
+from tracec.record.cell import Cell, Constant, Storage, type_of
 from tracec.record.recording import Check, Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
@@ -55,6 +55,7 @@ class Recorder:
         self._grad_reads: dict[Tensor, bool] = {}
         self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+        self._given: list[tuple[Any, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
         self._outer: Recorder | None = None
 
@@ -201,7 +202,7 @@ class Recorder:
             first = constant(values.reshape(-1)[0].item(), type_of(values))
             storage.node = first if not values.ndim else _spread(first, values.shape)
         else:
-            kept = Storage(values.copy())
+            kept = Constant(values.copy())
             storage.node = self._add(kept, None, whole=True).node
         storage.recorder = self
         self._inside.add(storage)
@@ -247,8 +248,10 @@ class Recorder:
         return flags or not all(s.holds() for s in self._seen.values())
 
     def decide(self, x: Any, array: Any, how: str) -> None:
-        """Note that the function asked for a tensor's values."""
+        """Note that the function asked for a tensor's values, and is given this array of them."""
         self.decisions.append(Decision(self.node_of(x), np.array(array), how))
+        if how == "numpy":
+            self._given.append((array, self.decisions[-1]))
 
     # What came out ------------------------------------------------------------------------------------
 
@@ -269,6 +272,13 @@ class Recorder:
                 storage.node = storage.recorder = storage.copied_from = None
 
     def _finish(self, out: Any) -> Recording:
+        for array, decision in self._given:
+            if array.tobytes() != decision.value.tobytes():
+                raise RecordError(
+                    "numpy: the function writes into the array of a tensor, which a compiled one cannot see",
+                    hint="write into the tensor, or into a copy: x.numpy().copy()",
+                    where=f"x.numpy()    of what was made at {decision.node.source}",
+                )
         outputs: list[Node] = []
 
         def emit(node: Node) -> int:

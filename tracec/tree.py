@@ -1,0 +1,393 @@
+"""Functions that ask for values: a tree of programs, in which each value that is asked for chooses the way on.
+
+    inputs ──> segment ──> value asked for ──┬─ True ──> segment ──> value ──┬─ ... ──> leaf
+                  └──> values saved ─────────┴─ False ─> leaf                └─ a value not seen before: record
+
+A recording is a path: its decisions in order, and what it did in the end. Paths that begin alike share the segments
+up to where they part. A segment is a program from the inputs, and the values that the segments before it have saved,
+to the value that is asked for and to values that are needed later. Nothing is written before the leaf, so a call may
+be left half way and recorded anew, as it is where a value is met for the first time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tracec.build import Runner
+from tracec.checks import clamped
+from tracec.guards import Change
+from tracec.ir.graph import Graph, substitute, topological, topological_until
+from tracec.ir.node import Node, input_node, is_constant, is_input
+from tracec.ir.types import TensorType
+from tracec.program import Recorded
+from tracec.record.backend import module, on, to_device
+from tracec.record.cell import Constant, new_tensor
+from tracec.record.recording import Decision, Lifted
+from tracec.record.tensor import Tensor
+from tracec.replay import Replay, finder
+
+#: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
+MOST_VALUES = 8
+#: Paths of one tree.
+MOST_PATHS = 64
+#: Larger values are told apart by a digest.
+_LONG = 1 << 10
+_VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
+
+
+class _Unseen:
+    """In place of a result: the function was asked to go a way that has not been recorded."""
+
+
+UNSEEN = _Unseen()
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """A value that the function asks for, and the ways on from there.
+
+    Attributes:
+        node: What it asks for.
+        how: How: ``bool``, ``item``, …
+        run: The segment: inputs to the value, then the values saved; None where the value is among those saved before.
+        finders: For each input of ``run`` how its array is found among the arguments and the values saved.
+        slot: Where the value is among those saved, where it is.
+        saved: The values that are there from here on, those of the segments before first.
+        children: Value → way on.
+        labels: Value → how a reader sees it.
+        leaves: The ends of all ways from here.
+    """
+
+    node: Node
+    how: str
+    run: Runner | None
+    finders: tuple[Callable[[Sequence[Tensor]], Any], ...]
+    slot: int | None
+    saved: tuple[Node, ...]
+    children: dict[Any, Branch | Leaf] = field(default_factory=dict)
+    labels: dict[Any, str] = field(default_factory=dict)
+    leaves: list[Leaf] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Leaf:
+    """The end of a way: what is computed when all values have been asked for, and everything that is written.
+
+    Attributes:
+        replay: The program; its last arguments are the values saved.
+        hits: Calls that ended here.
+    """
+
+    replay: Replay
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """How programs come to be for a tree.
+
+    Attributes:
+        segment: A graph's program.
+        end: The program of the end of a way.
+    """
+
+    segment: Callable[[Graph], Runner]
+    end: Callable[[Recorded], Replay]
+
+
+class Tree:
+    """The ways that a function has gone for one kind of arguments.
+
+    Args:
+        builder: How programs are made.
+    """
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._roots: list[Branch] = []
+        self._inputs: dict[Any, Node] = {}
+        self._nodes: dict[Any, Node] = {}
+        self._segments: dict[Any, Runner] = {}
+        #: The value that kept the last call from a way that had been recorded.
+        self.missed: Change | None = None
+        #: Inputs are known by the memory that they are: it must not be given to others.
+        self._alive: list[Any] = []
+
+    @property
+    def leaves(self) -> Iterator[Leaf]:
+        """The ends of all ways."""
+        for root in self._roots:
+            yield from root.leaves
+
+    def describe(self) -> list[str]:
+        """The values that are asked for, and the ways on from there, a line each."""
+        lines: list[str] = []
+        stack: list[tuple[int, str, Branch | Leaf]] = [(0, "", root) for root in reversed(self._roots)]
+        while stack:
+            depth, value, at = stack.pop()
+            if isinstance(at, Leaf):
+                lines.append(f"{'  ' * depth}{value}: to the end, {at.hits} hits")
+                continue
+            lines.append(f"{'  ' * depth}{value and value + ': '}{at.how} of {at.node.type}, made at {at.node.source}")
+            stack += [(depth + 1, at.labels[key], child) for key, child in reversed(at.children.items())]
+        return lines
+
+    @property
+    def programs(self) -> list[Any]:
+        """All programs: those of segments, then those of the ends."""
+        return [*self._segments.values(), *(leaf.replay.forward for leaf in self.leaves)]
+
+    def fits(self, arguments: Sequence[Tensor]) -> bool:
+        """Whether some way can be gone with these arguments."""
+        return any(leaf.replay.fits(arguments) for leaf in self.leaves)
+
+    def __call__(self, arguments: Sequence[Tensor]) -> Any:
+        """What the function gives; `UNSEEN` where it has not been seen to go this way."""
+        for root in self._roots:
+            found = self._walk(root, arguments)
+            if found is not UNSEEN:
+                return found
+        return UNSEEN
+
+    def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor]) -> Any:
+        fitting: Leaf | None = None
+        frame = list(arguments)
+        count = len(frame)
+        while isinstance(at, Branch):
+            if fitting not in at.leaves:
+                fitting = next((leaf for leaf in at.leaves if leaf.replay.fits(arguments)), None)
+                if fitting is None:  # the memory that segments read may be of another shape
+                    return UNSEEN
+            if at.run is None:
+                assert at.slot is not None
+                value = frame[count + at.slot]._array
+            else:
+                arrays = [find(frame) for find in at.finders]
+                value, *saved = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+                frame += map(new_tensor, saved)
+            value = to_device(value, "cpu")
+            way = at.children.get(outcome(value, at.how))
+            if way is None:
+                self.missed = _change(at, value)
+            at = way
+        if at is None or not (at is fitting or at.replay.fits(arguments)):
+            return UNSEEN
+        at.hits += 1
+        return at.replay(frame)
+
+    # How it grows -----------------------------------------------------------------------------------------
+
+    def grow(self, recorded: Recorded) -> str | None:
+        """Add the way that a recording went.
+
+        Returns:
+            Why there should be no more of them; None where there may.
+        """
+        recorded = self._interned(recorded)
+        recording = recorded.recording
+        decisions = _open(recording.decisions)
+        targets = (*(d.node for d in decisions), *recording.graph.outputs, *(c.node for c in recording.checks))
+        path: list[Branch] = []
+        at: Branch | Leaf | None = next((r for r in self._roots if r.node is decisions[0].node), None)
+        saved: tuple[Node, ...] = ()
+        for i, decision in enumerate(decisions):
+            if not (isinstance(at, Branch) and at.node is decision.node and at.how == decision.how):
+                at = self._branch(recorded, decision, saved, targets[i + 1 :])
+                if path:
+                    _add(path[-1], decisions[i - 1], at)
+                else:
+                    self._roots.append(at)
+            path.append(at)
+            saved = at.saved
+            at = at.children.get(_key(decision))
+        leaf = Leaf(self._builder.end(_cut(recorded, saved)))
+        _add(path[-1], decisions[-1], leaf)
+        for branch in path:
+            branch.leaves.insert(0, leaf)
+        return self._full(path)
+
+    def _full(self, path: Sequence[Branch]) -> str | None:
+        for branch in path:
+            if branch.how != "bool" and len(branch.children) >= MOST_VALUES:
+                return (
+                    f"asks for the value of a tensor ({branch.how}, made at {branch.node.source}), "
+                    f"which was another one {len(branch.children)} times"
+                )
+        if sum(1 for _ in self.leaves) >= MOST_PATHS:
+            last = path[-1]
+            return (
+                f"asks for values of tensors, the last one made at {last.node.source}, by which it went "
+                f"{MOST_PATHS} different ways"
+            )
+        return None
+
+    def _branch(self, recorded: Recorded, decision: Decision, saved: tuple[Node, ...], later: Sequence[Node]) -> Branch:
+        """A branch for a value, with the segment that computes it."""
+        if decision.node in saved:
+            return Branch(decision.node, decision.how, None, (), saved.index(decision.node), saved)
+        keep = _needed_later(decision.node, later, set(saved))
+        stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
+        recording = recorded.recording
+        outputs = substitute((decision.node, *keep), dict(stand_ins))
+        checked = substitute([c.node for c in recording.checks], dict(stand_ins))
+        checks = [c._replace(node=n) for c, n in zip(recording.checks, checked, strict=True)]
+        outputs = clamped(Graph((), outputs), checks).outputs
+        used = set(topological(outputs))
+        finders, inputs = [], []
+        here = {id(t): k for k, t in enumerate(recorded.arguments)}
+        for lifted in recording.inputs:
+            if lifted.node in used:
+                inputs.append(lifted.node)
+                finders.append(finder(lifted, here))
+        for k, stand_in in enumerate(stand_ins.values()):
+            if stand_in in used:
+                inputs.append(stand_in)
+                finders.append(_of_frame(len(recorded.arguments) + k))
+        segment = Graph(tuple(inputs), outputs, recording.graph.name)
+        key = segment.key()
+        run = self._segments.get(key)
+        if run is None:
+            run = self._segments[key] = self._builder.segment(segment)
+        return Branch(decision.node, decision.how, run, tuple(finders), None, (*saved, *keep))
+
+    def _interned(self, recorded: Recorded) -> Recorded:
+        """The recording with nodes that recordings of other ways have as well in place of its own."""
+        recording = recorded.recording
+        here = {id(t): k for k, t in enumerate(recorded.arguments)}
+        new: dict[Node, Node] = {}
+        inputs = []
+        for v in recording.inputs:
+            node = self._inputs.setdefault(self._source(v, here), v.node)
+            new[v.node] = node
+            inputs.append(replace(v, node=node))
+        asked = [d.node for d in recording.decisions]
+        checked = [c.node for c in recording.checks]
+        for node in topological((*recording.graph.outputs, *asked, *checked)):
+            if node not in new:
+                operands = tuple(new[i] for i in node.inputs)
+                key = (node.op.name, tuple(map(id, operands)), repr(node.params), node.type)
+                new[node] = self._nodes.setdefault(key, node.with_inputs(operands))
+        graph = Graph(
+            tuple(v.node for v in inputs), tuple(new[o] for o in recording.graph.outputs), recording.graph.name
+        )
+        decisions = [Decision(new[d.node], d.value, d.how) for d in recording.decisions]
+        checks = tuple(c._replace(node=new[c.node]) for c in recording.checks)
+        return replace(
+            recorded,
+            recording=replace(recording, graph=graph, inputs=tuple(inputs), decisions=decisions, checks=checks),
+        )
+
+    def _source(self, v: Lifted, here: Mapping[int, int]) -> Any:
+        """Where an input comes from, by which it is known in other recordings."""
+        kind = v.whole, v.node.type
+        if v.argument is not None:
+            # Behind the arguments are gradients given to the results of this one recording.
+            return ("argument", v.argument, *kind) if v.argument < len(here) else id(v.node)
+        if isinstance(v.storage, Constant):
+            return ("constant", v.storage.array.tobytes(), *kind)
+        self._alive.append((v.storage, v.grad_of))
+        if v.grad_of is not None:
+            owner = here.get(id(v.grad_of))
+            return ("gradient", id(v.grad_of) if owner is None else owner, owner is None, *kind)
+        look = None
+        if not v.whole:
+            data = v.array.__array_interface__ if isinstance(v.array, np.ndarray) else v.array.__cuda_array_interface__
+            look = data["data"][0], v.array.strides
+        return ("memory", id(v.storage), look, *kind)
+
+
+def _open(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions that other calls may take otherwise."""
+    found: list[Decision] = []
+    settled: set[tuple[Node, str]] = set()
+    for d in decisions:
+        if (d.node, d.how) in settled or not any(map(is_input, topological((d.node,)))):
+            continue
+        settled.add((d.node, d.how))
+        found.append(d)
+    return found
+
+
+def _add(branch: Branch, decision: Decision, way: Branch | Leaf) -> None:
+    branch.children[_key(decision)] = way
+    branch.labels[_key(decision)] = _label(branch, decision.value)
+
+
+def _label(branch: Branch, value: Any) -> str:
+    return str(value.reshape(())) if value.size == 1 else f"one value of {branch.node.type}"
+
+
+def _change(branch: Branch, value: Any) -> Change:
+    """That a value is none of those that were met before."""
+    source = branch.node.source
+    before = " or ".join(dict.fromkeys(branch.labels.values()))
+    return Change(f"{branch.how}(...)", before, _label(branch, value), None if source is None else str(source))
+
+
+def _key(decision: Decision) -> Any:
+    return outcome(decision.value, decision.how)
+
+
+def outcome(value: Any, how: str) -> Any:
+    """What of a value chooses the way."""
+    if how == "bool":
+        return bool(value.reshape(())) if value.size == 1 else value.tobytes()
+    data = np.ascontiguousarray(value).tobytes()
+    return data if len(data) <= _LONG else hashlib.blake2b(data).digest()
+
+
+def _needed_later(node: Node, later: Sequence[Node], saved: set[Node]) -> tuple[Node, ...]:
+    """What is computed on the way to a value, and is needed again afterwards; views by what they look at."""
+    inside = {n for n in topological_until((node,), saved) if not (is_input(n) or is_constant(n))}
+    known = inside | saved
+    found: dict[Node, None] = {}
+    wanted = [n for n in later if n in inside]
+    for user in topological_until(later, known):
+        wanted += [i for i in user.inputs if i in inside]
+    for n in wanted:
+        while n.op.name in _VIEWS and n in inside:
+            n = n.inputs[0]
+        if n in inside:
+            found[n] = None
+    return tuple(found)
+
+
+def _cut(recorded: Recorded, saved: tuple[Node, ...]) -> Recorded:
+    """A recording that is given the values saved as further arguments."""
+    recording = recorded.recording
+    stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
+    outputs = substitute(recording.graph.outputs, dict(stand_ins))
+    checked = substitute([c.node for c in recording.checks], dict(stand_ins))
+    used = set(topological((*outputs, *checked)))
+    given = [_placeholder(n.type) for n in saved]
+    count = len(recorded.arguments)
+    more = tuple(
+        Lifted(stand_in, t._storage, t._array, count + k, None, whole=True)
+        for k, (stand_in, t) in enumerate(zip(stand_ins.values(), given, strict=True))
+        if stand_in in used
+    )
+    inputs = (*recording.inputs, *more)
+    cut = replace(
+        recording,
+        graph=Graph(tuple(v.node for v in inputs), outputs, recording.graph.name),
+        inputs=inputs,
+        decisions=[],
+        checks=tuple(c._replace(node=n) for c, n in zip(recording.checks, checked, strict=True)),
+    )
+    return replace(recorded, recording=cut, arguments=(*recorded.arguments, *given))
+
+
+def _placeholder(type_: TensorType) -> Tensor:
+    """A tensor of a type, that takes no memory to speak of."""
+    xp = module(type_.device)
+    with on(type_.device):
+        return new_tensor(xp.broadcast_to(xp.zeros((), type_.dtype.numpy), type_.shape))
+
+
+def _of_frame(k: int) -> Callable[[Sequence[Tensor]], Any]:
+    return lambda frame: frame[k]._array
