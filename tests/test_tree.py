@@ -312,3 +312,14 @@ def test_values_that_are_never_the_same_run_eagerly_in_the_end_and_say_so():
 def test_fullgraph_refuses_what_takes_several_graphs():
     with pytest.raises(RecordError, match=r"branch: asks for the value of a tensor \(bool"):
         tracec.compile(branch, fullgraph=True)(tensor(3))
+
+
+def test_masks_with_as_many_elements_are_one_way():
+    compiled = tracec.compile(lambda x, y: (y[x > 0], tracec.nonzero(x > 0), tracec.unique(x.round())))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        x = tracec.tensor(rng.permutation([2.0, 1.0, -1.0, -2.0, 0.0]).astype(np.float32))
+        y = tracec.tensor(rng.standard_normal(5).astype(np.float32))
+        same(compiled(x, y), [y[x > 0], tracec.nonzero(x > 0), tracec.unique(x.round())])
+    assert hits(compiled) == 11
+    assert "nonzero of i64[]" in str(compiled.explain())

@@ -393,14 +393,14 @@ DECIDING = {
 def test_shapes_that_hang_on_values_are_right_at_every_call(name):
     f = DECIDING[name]
     compiled = tracec.compile(f)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for seed in range(4):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in (*range(4), *range(4)):
             (x,) = made(np.random.default_rng(seed).standard_normal((3, 4)))
             for found, expected in zip(flat(compiled(x)), flat(f(x)), strict=True):
                 assert found.shape == expected.shape
                 same(found, expected.numpy())
-    assert ["runs eagerly at every call" in str(w.message) for w in caught] == [True]
+    assert compiled.explain().specialisations[0].hits >= 4
 
 
 def test_compiled_functions_check_positions_at_every_call():

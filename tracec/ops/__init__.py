@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from tracec.ops.gamma import digamma, lgamma, zeta
     from tracec.ops.incomplete import gammainc, gammaincc
     from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
+    from tracec.ops.places import positions
     from tracec.ops.running import cummax, cummin
     from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
     from tracec.ops.strided import as_strided, view_bits
@@ -156,7 +157,7 @@ __all__ = [
     "as_strided", "cummax", "cummin", "index_combine", "view_bits",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
-    "binomial", "poisson",
+    "binomial", "poisson", "positions",
 ]  # fmt: skip
 
 #: Module → its operators, of those that few programs use: they are imported when one is asked for.
@@ -171,6 +172,7 @@ _RARE = {
     "gamma": "digamma lgamma zeta",
     "incomplete": "gammainc gammaincc",
     "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
+    "places": "positions",
     "running": "cummax cummin",
     "spectral": "eig eigh eigvals eigvalsh svd svdvals",
     "strided": "as_strided view_bits",

@@ -12,7 +12,7 @@ import numpy as np
 from tracec import ops
 from tracec.ir import dtype as dt
 from tracec.record.backend import module, to_device
-from tracec.record.cell import Cell
+from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
@@ -46,11 +46,18 @@ def _positions(p: Subscript, sizes: tuple[int, ...], device: str) -> dict[int, A
 
 
 def nonzero_positions(mask: Any) -> list[Any]:
-    """For each axis the positions of the elements that are not zero; how many there are is read off the values."""
-    if STATE.recorder is not None:
-        STATE.recorder.decide(mask, mask._array, "nonzero")
+    """For each axis the positions of the elements that are not zero; how many there are is read off the values.
+
+    A recorded function is recorded for that number: where there are as many, it is the same program.
+    """
     xp = module(mask._device)
-    return [of_numbers(xp.asarray(a, dtype=np.int64)) for a in mask._array.nonzero()]
+    if STATE.recorder is None:
+        return [new_tensor(xp.asarray(a, dtype=np.int64)) for a in mask._array.nonzero()]
+    held = mask if mask._array.dtype == np.bool_ else ops.ne(mask, 0)
+    total = ops.sum(ops.cast(held, dtype=dt.int64), axes=tuple(range(mask._array.ndim)))
+    STATE.recorder.decide(total, to_device(total._array, "cpu"), "nonzero")
+    rows = ops.positions(mask, count=int(total._array))
+    return [get_item(rows, k) for k in range(mask._array.ndim)]
 
 
 def _place(axes: Sequence[int], picked: Sequence[int]) -> int:
