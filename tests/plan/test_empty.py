@@ -61,3 +61,17 @@ def test_a_step_over_nothing():
 
     for _ in range(3):
         assert step(EMPTY).shape == (0,) and p.grad.tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_writes_into_nothing(shape):
+    @tracec.compile
+    def f(x, y):
+        x.mul_(2.0)
+        y.zero_()
+        return x + y
+
+    for _ in range(3):
+        x, y = tracec.zeros(shape), tracec.ones(shape)
+        assert f(x, y).shape == shape
+    assert "2 hits" in f.explain()

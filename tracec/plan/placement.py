@@ -141,6 +141,8 @@ class Placement:
     def _append_copies(self) -> None:
         for out, inp in self.copies.items():
             source, place = self.alias[self.graph.outputs[out]], self.graph.inputs[inp]
+            if not place.type.size:  # no work computes it, and there is nothing to copy
+                continue
             target = replace(place, origin="copy of an output into the input it replaces")
             if source.dtype.kind == "c":  # no kernel knows complex numbers
                 target = replace(target, op=OPERATORS["cast"])
