@@ -15,7 +15,7 @@ from tracec.guards import PLAIN, steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
-from tracec.record.backend import Device, module, on
+from tracec.record.backend import Device, device_of, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
@@ -25,7 +25,7 @@ from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_tensors
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, edge_of, enable_grad
+from tracec.record.tape import Operation, edge_of, enable_grad, root_of
 from tracec.record.tensor import Tensor
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -59,7 +59,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
     if not STATE.grad:
         return found
     for position, result in enumerate(find_tensors(out)):
-        if not recorder.is_inside(result) or (edge := edge_of(result)) is None or edge is result:
+        if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
             continue
         targets = _targets(edge, recorder, arguments)
         if targets is None:  # the function went back itself and freed what that takes
@@ -176,7 +176,8 @@ class Replay:
         self._owners = self._memory_of_outputs(places, len(tensors))
         result = recording.results[0] if isinstance(out, Cell) else None
         busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards
-        fresh = result is not None and not (busy or result.outside or result.requires_grad or result.shared)
+        known = result is not None and (result.outside or result.requires_grad or result.shared or result.layout)
+        fresh = result is not None and not (busy or known)
         #: The output that is all there is to give: then a call is little more than that of the program.
         self._only = result.output if result is not None and fresh else None
         given = [v.argument for v in self.inputs if v.argument is not None and v.array.flags.c_contiguous]
@@ -325,12 +326,15 @@ def _makers(results: Sequence[Result], here: Mapping[int, int], has_program: Con
         earlier = first.setdefault(id(result.tensor), k)
         if earlier != k:
             makers.append(_again(earlier))
-        elif result.outside:
-            makers.append(_look_outside(result, here))
+            continue
+        if result.outside:
+            make = _look_outside(result, here)
         else:
             source = memory.setdefault(result.tensor._storage, k)
-            spent = result.requires_grad and k not in has_program
-            makers.append(_result(result, None if source == k else source, spent))
+            make = _result(result, None if source == k else source)
+        follows = result.outside and (result.base is not None or not result.own)
+        spent = result.requires_grad and k not in has_program and not follows
+        makers.append(_made_spent(make) if spent else make)
     return makers
 
 
@@ -342,54 +346,75 @@ def _made(array: Any) -> Tensor:
     return made
 
 
+def _laid_out(array: Any, strides: tuple[int, ...]) -> Any:
+    """The elements of an array in memory where they lie so far apart: whether a reshape looks at it hangs on that."""
+    xp = module(device_of(array))
+    reach = [(n - 1) * s for n, s in zip(array.shape, strides, strict=True)]
+    memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]
+    made = xp.lib.stride_tricks.as_strided(memory, array.shape, [s * array.itemsize for s in strides])
+    made[...] = array
+    return made
+
+
 def _again(k: int) -> _Maker:
     return lambda call: call.made[k]
 
 
-def _result(result: Result, source: int | None, spent: bool) -> _Maker:
+def _made_spent(make: _Maker) -> _Maker:
+    """A tensor whose gradients the function has taken: going back again is an error, as it is eagerly."""
+
+    def spent(call: _Call) -> Tensor:
+        made = make(call)
+        pullback = ProgramPullback((0,), (), lambda arrays: [])
+        made._history = Operation(Call(_COMPILED, (), (), made._type), (), pullback, None)
+        return made
+
+    return spent
+
+
+def _result(result: Result, source: int | None) -> _Maker:
     """A tensor over an output, or over the memory of an earlier result."""
-    at, steps = result.output, result.steps if result.shared else ()
+    at, steps, layout = result.output, result.steps if result.shared else (), result.layout
 
     def make(call: _Call) -> Tensor:
-        made = _made(call.outputs[at] if source is None else call.made[source]._storage.array)
+        array = call.outputs[at] if source is None else call.made[source]._storage.array
+        made = _made(array if layout is None or source is not None else _laid_out(array, layout))
         if source is not None:
             made._storage = call.made[source]._storage
         if steps:
             made = _look(made, steps)
-        if spent:
-            made._history = _spent(made)
         return made
 
     return make
 
 
 def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
-    """An argument, a tensor that the function closes over, or a view of one."""
-    tensor, steps, tracked = result.tensor, result.steps, result.requires_grad
-    argument = here.get(id(tensor))
-    if argument is not None:
-        return lambda call: call.arguments[argument]
-    base: Any = tensor
-    while base._base is not None and id(base) not in here:
-        base = base._base
-    k = here.get(id(base), result.argument)
-    if k is None and (tracked or not steps):
-        return lambda call: tensor
+    """A tensor from outside, or the function's own look at memory from outside."""
+    if not result.own:
+        found = _locator(result.tensor, here)
+        return lambda call: found(call.arguments)
+    if result.base is not None:
+        base, steps = _locator(result.base, here), result.steps[len(result.base._steps) :]
+
+        def view(call: _Call) -> Tensor:
+            made = base(call.arguments)
+            with enable_grad():
+                for step in steps:
+                    made = apply(step.op, (made,), step.keywords)
+            return made
+
+        return view
+    tensor, k = result.tensor, result.argument
     if k is None:
         return lambda call: alias(tensor)
 
-    def make(call: _Call) -> Tensor:
+    def look(call: _Call) -> Tensor:
         given = call.arguments[k]
-        if tracked:
-            with enable_grad():
-                for step in steps[len(given._steps) :]:
-                    given = apply(step.op, (given,), step.keywords)
-            return given
         whole: Tensor = alias(given)
         whole._array, whole._steps = given._storage.array, ()
-        return _look(whole, steps)
+        return _look(whole, result.steps)
 
-    return make
+    return look
 
 
 def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
@@ -411,12 +436,6 @@ _COMPILED = Operator(
     vjp=not_differentiable("a compiled function has a program of its own"), jvp=None, batch=_compiled, lower=None,
     promotion="none", samples=(), arity=None,
 )  # fmt: skip
-
-
-def _spent(result: Tensor) -> Operation:
-    """What the function itself went back through: going back again is an error, as it is eagerly."""
-    pullback = ProgramPullback((0,), (), lambda arrays: [])
-    return Operation(Call(_COMPILED, (), (), result._type), (), pullback, None)
 
 
 def _locator(tensor: Tensor, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Tensor]:

@@ -170,6 +170,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     elif STATE.grad:
         view._base = x
     if recorder is not None:
+        recorder.follow(view)
         recorder.node_of(view)
     return view
 

@@ -324,12 +324,18 @@ class Recorder:
         shared = shared and inside
         index = emit(x._storage.node if shared else node)
         edge = edge_of(x)
+        base: Any = x
+        while base is not None and self.is_own(base):
+            base = base._base
         return Result(
             tensor=x,
             output=index,
             lifted=None if inside else known.get(x._storage),
             outside=not inside,
+            own=self.is_own(x),
+            base=None if base is x else base,
             steps=x._steps,
+            layout=_layout(x._storage.array if shared else x._array) if inside else None,
             shared=shared,
             requires_grad=edge is not None and edge is not x,
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
@@ -347,6 +353,13 @@ class Recorder:
         self._written.clear()
         self._grads.clear()
         self._flags.clear()
+
+
+def _layout(array: Any) -> tuple[int, ...] | None:
+    """Strides in elements; None where elements lie row by row."""
+    if array.flags.c_contiguous or not array.size:
+        return None
+    return tuple(s // array.itemsize for s in array.strides)
 
 
 def _spread(node: Node, shape: Any) -> Node:

@@ -135,7 +135,11 @@ class Result:
         output: The graph's output that holds its value.
         lifted: The input whose memory it looks at, where that is memory from outside which was lifted whole.
         outside: It looks at memory from outside.
+        own: The function made it, be it over memory from outside.
+        base: The tensor from outside that it is a view of for gradients, where the function made it as one.
         steps: Its view steps over its memory.
+        layout: Where its elements lie, or those of all of its memory if that is the output: strides, counted in
+            elements, where it is the function's and not row by row.
         shared: Another result looks at the same memory, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
         argument: Position of an argument that looks at the same memory, where it is from outside.
@@ -145,7 +149,10 @@ class Result:
     output: int
     lifted: int | None
     outside: bool
+    own: bool
+    base: Tensor | None
     steps: tuple[Call, ...]
+    layout: tuple[int, ...] | None
     shared: bool
     requires_grad: bool
     argument: int | None
