@@ -1,0 +1,68 @@
+"""What a program gives in a function's place: new tensors, over the right memory, with elements where they would lie."""
+
+from __future__ import annotations
+
+import pytest
+
+import tracec
+
+
+def replayed(function, *arguments):
+    """What the third call of a compiled function gives, which ran its program."""
+    compiled = tracec.compile(function)
+    compiled(*arguments), compiled(*arguments)
+    found = compiled(*arguments)
+    assert "2 hits" in str(compiled.explain())
+    return found
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.T * 2 + x.T,
+        lambda x: (x * 2).T,
+        lambda x: (x * 2)[:, ::2],
+        lambda x: (x + 1).expand(2, 4, 3),
+        lambda x: (x + 1).flip(0),
+        lambda x: (x * 2, x.T * 1),
+        lambda x: (y := x.T * 2, y[1:]),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_elements_lie_where_they_do_eagerly(function, turned):
+    x = tracec.arange(12.0).reshape(4, 3)
+    x = x.t().contiguous().t() if turned else x
+    expected, found = function(x), replayed(function, x)
+    for e, f in zip(*(r if isinstance(r, tuple) else (r,) for r in (expected, found)), strict=True):
+        assert f.stride() == e.stride() and f.is_contiguous() == e.is_contiguous()
+        assert f.tolist() == e.tolist()
+
+
+def test_whether_a_reshape_of_a_result_looks_at_it():
+    y = replayed(lambda x: x.T * 2, tracec.ones(2, 3))
+    y.reshape(-1).zero_()
+    assert y.tolist() == [[2.0, 2.0]] * 3
+
+
+def test_each_call_makes_a_look_of_its_own():
+    w = tracec.ones(4, requires_grad=True)
+    first, other = (replayed(f) for f in (lambda: w.detach(), lambda: w[1:]))
+    compiled = tracec.compile(lambda: (w.detach(), w[1:]))
+    looks = [compiled() for _ in range(3)]
+    assert len({id(t) for pair in looks for t in pair}) == 6
+    looks[2][1].sum().backward()
+    assert w.grad.tolist() == [0.0, 1.0, 1.0, 1.0] and not first.requires_grad and other.requires_grad
+
+
+def test_gradients_of_what_was_written_into_a_detached_look():
+    def f(x, y):
+        look = x.detach()
+        look[1:] = y.sum()
+        return look
+
+    compiled = tracec.compile(f)
+    for _ in range(3):
+        x, y = tracec.ones(3), tracec.ones(2, requires_grad=True)
+        found = compiled(x, y)
+        found.sum().backward()
+        assert x.tolist() == [1.0, 2.0, 2.0] and y.grad.tolist() == [2.0, 2.0]
