@@ -1,4 +1,4 @@
-"""What a program gives in a function's place: new tensors, over the right memory, with elements where they would lie."""
+"""What a program gives in a function's place: new tensors, over the right memory, elements where they would lie."""
 
 from __future__ import annotations
 

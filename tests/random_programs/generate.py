@@ -157,7 +157,8 @@ class Program:
         return self.rng.choice((
             f"flat({v})", f"row({v}, {i})", f"rest({v}, {i})", f"{v}[...]", f"{v}.unsqueeze(0)", f"{v}[..., 0:2]",
             f"{v}.transpose(0, -1)", f"{v}.detach()", f"{v}.flip(0)", f"{v}[::2]", f"{v}.view({v}.shape)",
-            f"{v}.contiguous()", f"{v}.expand(2, *{v}.shape)", f"{v}.chunk(2)[0]", f"{v}.squeeze(0)", f"{v}.movedim(0, -1)",
+            f"{v}.contiguous()", f"{v}.expand(2, *{v}.shape)", f"{v}.chunk(2)[0]", f"{v}.squeeze(0)",
+            f"{v}.movedim(0, -1)",
         ))  # fmt: skip
 
     def read(self, v: str) -> str:
@@ -177,7 +178,11 @@ class Program:
         if "array" in has:
             found += ["{v} * float(array[0])", "{v} + array.sum()"]
         if "module" in has:
-            found += ["m(data(4, 3, seed=8))", "m(flat({v})[:3].expand(3, 3).float())", "({v} if m.training else {v} * 2)"]
+            found += [
+                "m(data(4, 3, seed=8))",
+                "m(flat({v})[:3].expand(3, 3).float())",
+                "({v} if m.training else {v} * 2)",
+            ]
         if has & {"helper", "compiled helper"}:
             found += ["helper({v})"] * 3
         if "default" in has:
@@ -190,7 +195,11 @@ class Program:
 
     def drawn(self, v: str) -> str:
         by = ", generator=gen" if "generator" in self.has and (self.chance(0.7) or "random" not in self.has) else ""
-        found = [f"{v} + tracec.randint(0, 5, (3,){by}).sum()", f"tracec.randperm(3{by}) * 0.5", f"tracec.rand(2, 3{by})"]
+        found = [
+            f"{v} + tracec.randint(0, 5, (3,){by}).sum()",
+            f"tracec.randperm(3{by}) * 0.5",
+            f"tracec.rand(2, 3{by})",
+        ]
         if not by:
             found += [f"nn.functional.dropout({v}.float(), 0.5)", f"tracec.randn(2, 3) + {v}.sum()"]
             found += [f"tracec.bernoulli(tracec.full((2, 3), 0.5)) + {v}.sum()"]
@@ -227,9 +236,9 @@ class Program:
     def write(self) -> None:
         v, u, c = self.rng.choice(self.names), self.variable(), self.number()
         self.put(self.rng.choice((
-            f"{v}.mul_({c})", f"{v}.add_(fit({u}, {v}))", f"{v}.copy_(fit({u}, {v}))", f"row({v}, 1).zero_()", f"{v}[...] = {c}",
-            f"{v} += {c}", f"{v}[{v} > 0] = {c}", f"rest({v}, 1).copy_({u}.sum())", f"{v}.relu_()", f"flat({v})[:1].fill_({c})",
-            f"{v}.t_()" if self.chance(0.1) else f"{v}.neg_()",
+            f"{v}.mul_({c})", f"{v}.add_(fit({u}, {v}))", f"{v}.copy_(fit({u}, {v}))", f"row({v}, 1).zero_()",
+            f"{v}[...] = {c}", f"{v} += {c}", f"{v}[{v} > 0] = {c}", f"rest({v}, 1).copy_({u}.sum())", f"{v}.relu_()",
+            f"flat({v})[:1].fill_({c})", f"{v}.t_()" if self.chance(0.1) else f"{v}.neg_()",
         )))  # fmt: skip
 
     def guarded(self) -> None:
@@ -274,7 +283,9 @@ class Program:
 
     def change_outer(self) -> None:
         v, u = self.rng.choice(self.outer), self.variable()
-        line = self.rng.choice((f"{v}.mul_(0.5)", f"{v}.add_(fit({u}, {v}).detach())", f"{v}[0] = 1.0", f"rest({v}, 1).zero_()"))
+        line = self.rng.choice(
+            (f"{v}.mul_(0.5)", f"{v}.add_(fit({u}, {v}).detach())", f"{v}[0] = 1.0", f"rest({v}, 1).zero_()")
+        )
         self.block("with tracec.no_grad():", line)
 
     def python_state(self) -> None:
@@ -319,7 +330,9 @@ class Program:
         """A way to make the arguments of a call, with the same sizes each time or nearly so."""
         count, rng = self.arguments, self.rng
         shape = rng.choice(_SHAPES)
-        form = rng.choice(("apart", "apart", "same", "views", "strided", "leaf", "inner", "outer", "types", "sizes", "scalars"))
+        form = rng.choice(
+            ("apart", "apart", "same", "views", "strided", "leaf", "inner", "outer", "types", "sizes", "scalars")
+        )
 
         def make(call: int) -> list[str]:
             fresh = [f"data({shape + ', ' if shape else ''}seed={rng.randint(0, 9)})" for _ in range(count)]
@@ -342,7 +355,9 @@ class Program:
     def given(self, form: str, fresh: str, shape: str, call: int) -> str:
         rng = self.rng
         if form == "strided":
-            return f"data(6, 4, seed={call})" + rng.choice(("[::2, ::2]", "[:3, :2]", ".t()[:3, :2].t()", "[:, 1:3][:3]"))
+            return f"data(6, 4, seed={call})" + rng.choice(
+                ("[::2, ::2]", "[:3, :2]", ".t()[:3, :2].t()", "[:, 1:3][:3]")
+            )
         if form == "leaf":
             return fresh.replace("seed", "grad=True, seed")
         if form == "inner":
@@ -381,9 +396,18 @@ class Program:
         if "flag" in has:
             found += ["box.on = not box.on", "box.on = 1"]
         if "items" in has:
-            found += [f"items[0] = {c}", f"items.append({c})", "items = list(items)", f"items[1] = data(2, 3, seed={self.seed()})"]
+            found += [
+                f"items[0] = {c}",
+                f"items.append({c})",
+                "items = list(items)",
+                f"items[1] = data(2, 3, seed={self.seed()})",
+            ]
         if "table" in has:
-            found += [f"table['a'] = {c}", "table['a'] = table.pop('a')", f"table['b'] = data(2, 3, seed={self.seed()})"]
+            found += [
+                f"table['a'] = {c}",
+                "table['a'] = table.pop('a')",
+                f"table['b'] = data(2, 3, seed={self.seed()})",
+            ]
         if "counter" in has:
             found += ["n += 1", "n = 1"]
         if "array" in has:
@@ -392,9 +416,21 @@ class Program:
             found += ["w.grad = None", "w.requires_grad_(not w.requires_grad)", "w.data = data(2, 3, seed=6)"]
             found += ["w = data(2, 3, seed=7, grad=True)", "w.data.add_(1)", "w.grad = data(2, 3, seed=8)"]
         if "buffer" in has:
-            found += ["s.data.add_(1)", "s = data(2, 3, seed=9)", "s = data(3, 2, seed=9).t()", "s = s[:1]", "s.requires_grad_()"]
+            found += [
+                "s.data.add_(1)",
+                "s = data(2, 3, seed=9)",
+                "s = data(3, 2, seed=9).t()",
+                "s = s[:1]",
+                "s.requires_grad_()",
+            ]
         if "module" in has:
-            found += ["m.eval()", "m.train()", "m[0].bias.data.zero_()", "m[2].p = 0.25", "m[0].weight.requires_grad_(False)"]
+            found += [
+                "m.eval()",
+                "m.train()",
+                "m[0].bias.data.zero_()",
+                "m[2].p = 0.25",
+                "m[0].weight.requires_grad_(False)",
+            ]
         if "optimizer" in has:
             found += ["opt.param_groups[0]['lr'] = 0.25", "opt.param_groups[0]['lr'] = 0.5", "opt.zero_grad()"]
         if "generator" in has:

@@ -105,7 +105,7 @@ class Run:
         elif isinstance(value, (bool, int, float, str, type(None))):
             self.seen.append((name, value))
         else:
-            self.seen.append((name, type(value).__name__))
+            self.seen.append((name, "callable" if callable(value) else type(value).__name__))
 
     def _memory(self, t):
         first = next(k for k, other in enumerate(self.known) if other._storage is t._storage)
@@ -146,7 +146,9 @@ def difference(eager, compiled):
         elif repr(a) == repr(b):
             continue
         else:
-            kind = next((str(v) for v in (a, b) if v[0] == "raises"), a[0] if a[0] in ("tensor", "grad") else "structure")
+            kind = next(
+                (str(v) for v in (a, b) if v[0] == "raises"), a[0] if a[0] in ("tensor", "grad") else "structure"
+            )
         of = next((v for v in reversed(eager[:k]) if isinstance(v, tuple)), "") if kind == "values" else ""
         return kind, f"observation {k}: eager {a!r}, compiled {b!r} {of}"
     if len(eager) != len(compiled):
