@@ -323,3 +323,19 @@ def test_masks_with_as_many_elements_are_one_way():
         same(compiled(x, y), [y[x > 0], tracec.nonzero(x > 0), tracec.unique(x.round())])
     assert hits(compiled) == 11
     assert "nonzero of i64[]" in str(compiled.explain())
+
+
+def test_values_that_are_not_needed_any_more_are_let_go():
+    def f(x, n):
+        while x.sum() < n:
+            rows = x.reshape(2, -1)
+            x = (rows * 1.25).sum(dim=0).repeat(2) * 0.5 + rows.reshape(-1) * 0.5
+        return x
+
+    compiled = check(f, [(tracec.ones(8), n) for n in (9.0, 20.0, 60.0, 1.0)])
+    (spec,) = (s for s in compiled._known.values() for s in s if s.parts[1].text == "60.0")
+    branch, most = spec.replay._roots[0], 0
+    while isinstance(branch, tree.Branch):
+        most = max(most, len(branch.saved))
+        branch = next(iter(branch.children.values()))
+    assert most <= 2

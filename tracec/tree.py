@@ -56,8 +56,9 @@ class Branch:
         how: How: ``bool``, ``item``, …
         run: The segment: inputs to the value, then the values saved; None where the value is among those saved before.
         finders: For each input of ``run`` how its array is found among the arguments and the values saved.
-        slot: Where the value is among those saved, where it is.
-        saved: The values that are there from here on, those of the segments before first.
+        slot: Where the value is among those saved before, where it is.
+        keeps: Which of the values saved before are kept.
+        saved: The values that are there from here on: those that are kept, then those of the segment.
         children: Value → way on.
         labels: Value → how a reader sees it.
         leaves: The ends of all ways from here.
@@ -68,6 +69,7 @@ class Branch:
     run: Runner | None
     finders: tuple[Callable[[Sequence[Tensor]], Any], ...]
     slot: int | None
+    keeps: tuple[int, ...]
     saved: tuple[Node, ...]
     children: dict[Any, Branch | Leaf] = field(default_factory=dict)
     labels: dict[Any, str] = field(default_factory=dict)
@@ -156,8 +158,7 @@ class Tree:
 
     def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor]) -> Any:
         fitting: Leaf | None = None
-        frame = list(arguments)
-        count = len(frame)
+        saved: list[Tensor] = []
         while isinstance(at, Branch):
             if fitting not in at.leaves:
                 fitting = next((leaf for leaf in at.leaves if leaf.replay.fits(arguments)), None)
@@ -165,11 +166,12 @@ class Tree:
                     return UNSEEN
             if at.run is None:
                 assert at.slot is not None
-                value = frame[count + at.slot]._array
+                value, new = saved[at.slot]._array, []
             else:
+                frame = (*arguments, *saved)
                 arrays = [find(frame) for find in at.finders]
-                value, *saved = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
-                frame += map(new_tensor, saved)
+                value, *new = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, new)]
             value = to_device(value, "cpu")
             way = at.children.get(outcome(value, at.how))
             if way is None:
@@ -178,7 +180,7 @@ class Tree:
         if at is None or not (at is fitting or at.replay.fits(arguments)):
             return UNSEEN
         at.hits += 1
-        return at.replay(frame)
+        return at.replay((*arguments, *saved))
 
     # How it grows -----------------------------------------------------------------------------------------
 
@@ -191,13 +193,15 @@ class Tree:
         recorded = self._interned(recorded)
         recording = recorded.recording
         decisions = _open(recording.decisions)
-        targets = (*(d.node for d in decisions), *recording.graph.outputs, *(c.node for c in recording.checks))
+        last_use = _last_uses(
+            [d.node for d in decisions], (*recording.graph.outputs, *(c.node for c in recording.checks))
+        )
         path: list[Branch] = []
         at: Branch | Leaf | None = next((r for r in self._roots if r.node is decisions[0].node), None)
         saved: tuple[Node, ...] = ()
         for i, decision in enumerate(decisions):
             if not (isinstance(at, Branch) and at.node is decision.node and at.how == decision.how):
-                at = self._branch(recorded, decision, saved, targets[i + 1 :])
+                at = self._branch(recorded, decision, saved, _used_after(last_use, i))
                 if path:
                     _add(path[-1], decisions[i - 1], at)
                 else:
@@ -226,39 +230,48 @@ class Tree:
             )
         return None
 
-    def _branch(self, recorded: Recorded, decision: Decision, saved: tuple[Node, ...], later: Sequence[Node]) -> Branch:
-        """A branch for a value, with the segment that computes it."""
-        if decision.node in saved:
-            return Branch(decision.node, decision.how, None, (), saved.index(decision.node), saved)
-        keep = _needed_later(decision.node, later, set(saved))
+    def _branch(
+        self, recorded: Recorded, decision: Decision, saved: tuple[Node, ...], needed: Callable[[Node], bool]
+    ) -> Branch:
+        """A branch for a value, with the segment that computes it.
+
+        Args:
+            recorded: The whole way.
+            decision: The value.
+            saved: The values that are there before.
+            needed: Whether a value is used after this one was asked for.
+        """
+        node, how = decision.node, decision.how
+        keeps = tuple(k for k, n in enumerate(saved) if needed(n))
+        kept = tuple(saved[k] for k in keeps)
+        if node in saved:
+            return Branch(node, how, None, (), saved.index(node), keeps, kept)
+        inside = [n for n in topological_until((node,), saved) if not is_constant(n)]
+        new = _worth_saving(inside, needed)
         stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
-        recording = recorded.recording
-        outputs = substitute((decision.node, *keep), dict(stand_ins))
-        checked = substitute([c.node for c in recording.checks], dict(stand_ins))
-        checks = [c._replace(node=n) for c, n in zip(recording.checks, checked, strict=True)]
-        outputs = clamped(Graph((), outputs), checks).outputs
+        computed = set(inside)
+        checks = [c for c in recorded.recording.checks if c.node in computed]
+        outputs = substitute((node, *new, *(c.node for c in checks)), dict(stand_ins))
+        checks = [c._replace(node=n) for c, n in zip(checks, outputs[1 + len(new) :], strict=True)]
+        outputs = clamped(Graph((), outputs[: 1 + len(new)]), checks).outputs
+        given = {
+            v.node: finder(v, _positions(recorded.arguments)) for v in recorded.recording.inputs if v.node in computed
+        }
+        count = len(recorded.arguments)
+        given |= {stand_in: _of_frame(count + k) for k, stand_in in enumerate(stand_ins.values())}
         used = set(topological(outputs))
-        finders, inputs = [], []
-        here = {id(t): k for k, t in enumerate(recorded.arguments)}
-        for lifted in recording.inputs:
-            if lifted.node in used:
-                inputs.append(lifted.node)
-                finders.append(finder(lifted, here))
-        for k, stand_in in enumerate(stand_ins.values()):
-            if stand_in in used:
-                inputs.append(stand_in)
-                finders.append(_of_frame(len(recorded.arguments) + k))
-        segment = Graph(tuple(inputs), outputs, recording.graph.name)
+        inputs = tuple(n for n in given if n in used)
+        segment = Graph(inputs, outputs, recorded.recording.graph.name)
         key = segment.key()
         run = self._segments.get(key)
         if run is None:
             run = self._segments[key] = self._builder.segment(segment)
-        return Branch(decision.node, decision.how, run, tuple(finders), None, (*saved, *keep))
+        return Branch(node, how, run, tuple(given[n] for n in inputs), None, keeps, (*kept, *new))
 
     def _interned(self, recorded: Recorded) -> Recorded:
         """The recording with nodes that recordings of other ways have as well in place of its own."""
         recording = recorded.recording
-        here = {id(t): k for k, t in enumerate(recorded.arguments)}
+        here = _positions(recorded.arguments)
         new: dict[Node, Node] = {}
         inputs = []
         for v in recording.inputs:
@@ -341,19 +354,36 @@ def outcome(value: Any, how: str) -> Any:
     return data if len(data) <= _LONG else hashlib.blake2b(data).digest()
 
 
-def _needed_later(node: Node, later: Sequence[Node], saved: set[Node]) -> tuple[Node, ...]:
-    """What is computed on the way to a value, and is needed again afterwards; views by what they look at."""
-    inside = {n for n in topological_until((node,), saved) if not (is_input(n) or is_constant(n))}
-    known = inside | saved
+def _last_uses(decisions: Sequence[Node], ends: Sequence[Node]) -> dict[Node, int]:
+    """For each value the last of the decisions that it is used for; their number where it is used in the end."""
+    level: dict[Node, int] = {}
+    for i, node in enumerate(decisions):
+        level |= dict.fromkeys(topological_until((node,), level), i)
+    level |= dict.fromkeys(topological_until(ends, level), len(decisions))
+    last = dict(level) | dict.fromkeys(ends, len(decisions))
+    for i, node in enumerate(decisions):
+        last[node] = max(last[node], i)
+    for node in reversed(level):
+        use = last[node] if node.op.name in _VIEWS else level[node]  # a view is made again from what it looks at
+        for operand in node.inputs:
+            last[operand] = max(last[operand], use)
+    return last
+
+
+def _used_after(last: Mapping[Node, int], i: int) -> Callable[[Node], bool]:
+    return lambda node: last.get(node, -1) > i
+
+
+def _worth_saving(inside: Sequence[Node], needed: Callable[[Node], bool]) -> tuple[Node, ...]:
+    """The values of a segment that are needed after it; views by what they look at."""
+    computed = {n for n in inside if not is_input(n)}
     found: dict[Node, None] = {}
-    wanted = [n for n in later if n in inside]
-    for user in topological_until(later, known):
-        wanted += [i for i in user.inputs if i in inside]
-    for n in wanted:
-        while n.op.name in _VIEWS and n in inside:
-            n = n.inputs[0]
-        if n in inside:
-            found[n] = None
+    for node in inside:
+        if node in computed and needed(node):
+            while node.op.name in _VIEWS and node in computed:
+                node = node.inputs[0]
+            if node in computed:
+                found[node] = None
     return tuple(found)
 
 
@@ -387,6 +417,10 @@ def _placeholder(type_: TensorType) -> Tensor:
     xp = module(type_.device)
     with on(type_.device):
         return new_tensor(xp.broadcast_to(xp.zeros((), type_.dtype.numpy), type_.shape))
+
+
+def _positions(arguments: Sequence[Tensor]) -> dict[int, int]:
+    return {id(t): k for k, t in enumerate(arguments)}
 
 
 def _of_frame(k: int) -> Callable[[Sequence[Tensor]], Any]:
