@@ -58,6 +58,7 @@ from tracec.record.mode import (
     no_grad,
     set_grad_enabled,
 )
+from tracec.record.overriding import DisableTorchFunctionSubclass
 from tracec.record.printing import set_printoptions
 from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         linalg,
         nn,
         optim,
+        overrides,
         random,
         signal,
         special,
@@ -156,6 +158,7 @@ _LATER = {
     "load": ("tracec.serialization", "load"),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
+    "overrides": ("tracec.overrides", ""),
     "profiler": ("tracec.profiler", ""),
     "random": ("tracec.random", ""),
     "save": ("tracec.serialization", "save"),

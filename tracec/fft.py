@@ -25,6 +25,7 @@ from tracec.functions.fourier import (
     rfftn,
 )
 from tracec.record.out import give_out
+from tracec.record.public import make_public
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift",
@@ -32,3 +33,4 @@ __all__ = [
 ]  # fmt: skip
 
 give_out(globals(), [name for name in __all__ if not name.endswith(("freq", "shift"))])
+make_public(globals(), __all__)

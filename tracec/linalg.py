@@ -26,6 +26,7 @@ from tracec.functions.norms import linalg_norm as norm
 from tracec.functions.norms import matrix_norm, vector_norm
 from tracec.functions.solving import lstsq, solve, solve_ex, solve_triangular, tensorsolve
 from tracec.record.out import give_out
+from tracec.record.public import make_public
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
@@ -36,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 give_out(globals(), set(__all__) - {"LinAlgError", "diagonal", "lstsq", "matrix_exp", "vander"})
+make_public(globals(), __all__)
 
 
 if not TYPE_CHECKING:

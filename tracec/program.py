@@ -13,6 +13,7 @@ from tracec.checks import clamped, with_ranges
 from tracec.guards import Environment
 from tracec.record.cell import Storage
 from tracec.record.check import Range
+from tracec.record.overriding import CLASSES
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Decision, Recording, find_tensors
 from tracec.record.tape import edge_of
@@ -99,7 +100,8 @@ def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Seq
     results = find_tensors(out)
     if any(recorder.is_own(t) and edge_of(t) is t for t in results):
         return "returns a tensor that it made and that gradients end at"
-    strange = foreign(out)
+    own = next((t for t in results if type(t) in CLASSES and not t.is_composite and recorder.is_own(t)), None)
+    strange = foreign(out) if own is None else own
     return None if strange is None else f"returns an object of type {type(strange).__name__} that it may have made"
 
 

@@ -42,8 +42,8 @@ from tracec.functions.special import igamma as gammainc
 from tracec.functions.special import igammac as gammaincc
 from tracec.functions.special import lgamma as gammaln
 from tracec.functions.special import mvlgamma as multigammaln
-from tracec.record.aliases import give_aliases
 from tracec.record.out import give_out
+from tracec.record.public import make_public
 
 __all__ = [
     "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2",
@@ -54,4 +54,4 @@ __all__ = [
 ]  # fmt: skip
 
 give_out(globals(), __all__)
-give_aliases(globals(), __all__)
+make_public(globals(), __all__)

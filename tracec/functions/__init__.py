@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec.functions.table import FUNCTIONS, METHODS
-from tracec.record.aliases import takes_aliases
 from tracec.record.method import is_there
-from tracec.record.out import OUT, takes_out
+from tracec.record.out import OUT
+from tracec.record.public import public
 from tracec.record.tensor import Methods
 
 if TYPE_CHECKING:
@@ -698,15 +698,22 @@ __all__ = [
 ]  # fmt: skip
 
 
+#: What takes numbers, sizes or any object, so that no argument can have a say in it.
+_NAMES = """
+    arange as_tensor asarray bartlett_window blackman_window broadcast_shapes empty empty_strided eye from_dlpack
+    from_numpy frombuffer full hamming_window hann_window is_tensor kaiser_window linspace logspace ones rand randint
+    randn randperm range scalar_tensor tensor tril_indices triu_indices zeros
+"""
+_OF_NUMBERS = frozenset(_NAMES.split())
+
+
 def __getattr__(name: str) -> Any:
     module = FUNCTIONS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    if name in OUT:
-        value = takes_out(value)
-    if inspect.isfunction(value):
-        value = takes_aliases(value)
+    if inspect.isfunction(value) and name not in _OF_NUMBERS:
+        value = public(value, out=name in OUT)
     globals()[name] = value
     return value
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+from typing import Any
+
+import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
 from tracec.functions.common import Number, cast, check_choice, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Operator
@@ -42,7 +45,7 @@ def _times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
     """The second operand of a sum, with its factor."""
     if alpha == 1 and not isinstance(alpha, (float, complex)):
         return other
-    kinds = [x.dtype.kind if isinstance(x, Tensor) else _KINDS[type(x)] for x in (input, other)]
+    kinds = [_kind_of(name, x) for x in (input, other)]
     highest = max(kinds, key="buifc".index)
     given = _KINDS.get(type(alpha), "f")
     if "buifc".index(given) > max("buifc".index(highest), 0) and not (given == "i" and highest == "u"):
@@ -52,6 +55,19 @@ def _times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
             "for integers alpha is an integer, for bools a bool",
         )
     return other if alpha == 1 else ops.mul(other, alpha)
+
+
+def _kind_of(name: str, x: Any) -> str:
+    """The letter of an operand's category."""
+    if isinstance(x, (Tensor, np.ndarray, np.generic)):
+        return x.dtype.kind
+    if type(x) not in _KINDS:
+        fail(
+            ArgumentTypeError,
+            f"{name}: takes tensors and numbers, {type(x).__name__} given",
+            "make a tensor with tracec.tensor(...)",
+        )
+    return _KINDS[type(x)]
 
 
 _KINDS = {bool: "b", int: "i", float: "f", complex: "c"}

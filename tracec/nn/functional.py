@@ -138,6 +138,7 @@ from tracec.functions.softmax import (
 from tracec.functions.vision import fold, unfold
 from tracec.ir.dtype import DType
 from tracec.ir.source import warn
+from tracec.record.public import make_public
 from tracec.record.tensor import Tensor
 
 __all__ = [
@@ -197,6 +198,8 @@ def _axis(name: str, dim: int | None, input: Tensor) -> int:
     )
     return 0 if input.ndim in (0, 1, 3) else 1
 
+
+make_public(globals(), __all__)
 
 if not TYPE_CHECKING:
 

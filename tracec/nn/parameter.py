@@ -9,6 +9,7 @@ from tracec.errors import ArgumentError, RecordError
 from tracec.functions import empty, zeros
 from tracec.ir.dtype import DType, of_numpy
 from tracec.record.cell import new_tensor
+from tracec.record.overriding import disabled
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
@@ -20,6 +21,8 @@ class Parameter(Tensor):
         data: The first value, whose memory it shares; nothing makes an empty tensor.
         requires_grad: Whether gradients are computed for it.
     """
+
+    __torch_function__ = staticmethod(disabled)
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         made: Parameter = Tensor._make_subclass(cls, zeros(0) if data is None else data.detach(), requires_grad)
@@ -42,6 +45,8 @@ class Buffer(Tensor):
     """
 
     persistent: bool
+
+    __torch_function__ = staticmethod(disabled)
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         made: Buffer = Tensor._make_subclass(cls, zeros(0) if data is None else data.detach(), False)
@@ -140,6 +145,8 @@ class UninitializedBuffer(_Uninitialized, Tensor):
         device: Where it will live.
         dtype: Its element type.
     """
+
+    __torch_function__ = staticmethod(disabled)
 
     def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: DType | None = None) -> Any:
         made = object.__new__(cls)

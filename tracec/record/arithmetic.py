@@ -11,6 +11,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import check_values
+from tracec.record.overriding import operator, overrides
 from tracec.record.write import assign, check_writable
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def _apply(op: Operator, a: Any, b: Any) -> Any:
 def _refuse(name: str, a: Any, b: Any) -> Any:
     """Leave the operation to the other type, or tell the user where there can be no such operation."""
     tensor, other = (a, b) if isinstance(a, Cell) else (b, a)
+    if overrides(other):
+        return operator(name, a, b)
     # Python itself compares with anything, and repeats sequences by integers.
     repeats = name == "mul" and tensor._array.size == 1 and tensor._array.dtype.kind in "biu"
     if name in ("eq", "ne") or repeats or not isinstance(other, _NEVER):

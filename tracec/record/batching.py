@@ -29,6 +29,7 @@ from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
 from tracec.record.dispatch import apply, tell
+from tracec.record.overriding import disabled
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, Operation, Passage, edge_of, pass_through
@@ -380,6 +381,8 @@ class Around(Passage):
 
 class _Escape:
     """What is left of a tensor of one example outside of its level: an error for whoever uses it."""
+
+    __torch_function__ = staticmethod(disabled)
 
     @property
     def _array(self) -> Any:

@@ -148,6 +148,9 @@ class Cell:
     _node: Any = None
     _node_of: Any = None
 
+    #: Whether it is made of other tensors, and has no array of its own; see `tracec.record.composite`.
+    is_composite = False
+
     @property
     def _type(self) -> TensorType:
         return type_of(self._array)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
+from tracec.ops.view import reshape
 from tracec.record.cell import Cell
+from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -95,6 +97,9 @@ class Kind(Cell):
 
     def as_subclass(self, cls: type[Any]) -> Any:
         """The same memory as a tensor of a subclass."""
+        given: Any = self
+        if edge_of(self) is self:  # a leaf stays the one; gradients go on to it
+            given = reshape(self, shape=self._array.shape)
         made = object.__new__(cls)
-        made.__dict__.update(self.__dict__)
+        made.__dict__.update(given.__dict__)
         return made

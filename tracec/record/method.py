@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from tracec.record.aliases import takes_aliases
+from tracec.record.public import public
 from tracec.record.tensor import Tensor
 from tracec.record.turning import turns_into
 from tracec.record.write import writes_into
@@ -64,11 +64,10 @@ def tensor_method(function: F | None = None, *, name: str | None = None, inplace
 def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     """Enter a function among the methods of Tensor."""
     METHODS[name] = function
-    function = takes_aliases(function)
     if not is_there(name):
-        setattr(Tensor, name, function)
+        setattr(Tensor, name, public(function, name=name))
     if (inplace or name in TURNING) and not is_there(name + "_"):
-        setattr(Tensor, name + "_", (turns_into if name in TURNING else writes_into)(name, function))
+        setattr(Tensor, name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
 
 
 def is_there(name: str) -> bool:

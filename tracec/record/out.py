@@ -135,11 +135,16 @@ def takes_out(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         return write_out(name, out, function(*args, **kwargs))
 
+    _run.__signature__ = signature_with_out(own)  # type: ignore[attr-defined]
+    return _run
+
+
+def signature_with_out(own: inspect.Signature) -> inspect.Signature:
+    """The signature, with ``out`` among the arguments that are given by name."""
     extra = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
     behind = [p for p in own.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
     before = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    _run.__signature__ = own.replace(parameters=[*before, extra, *behind])  # type: ignore[attr-defined]
-    return _run
+    return own.replace(parameters=[*before, extra, *behind])
 
 
 def resize(x: Any, shape: Sequence[int]) -> Any:

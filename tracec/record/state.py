@@ -29,6 +29,7 @@ class State(threading.local):
         gathering: Whether the thread is going back for ``grad`` of every leaf.
         device: Where new tensors go that no device is named for; None for the CPU.
         autocast: The 16-bit type for each kind of device where mixed precision is on; None where it is on for none.
+        as_tensors: Whether objects of classes with a ``__torch_function__`` of their own are taken as what they are.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
 
@@ -44,6 +45,7 @@ class State(threading.local):
     device: Device | None = None
     devices: tuple[Device, ...] = ()
     autocast: Modes | None = None
+    as_tensors: bool = False
 
 
 STATE = State()

@@ -30,6 +30,7 @@ from tracec.record.indexing import Indexing
 from tracec.record.kind import Kind
 from tracec.record.memory import Memory, axis_of
 from tracec.record.numpy_protocol import NumPy
+from tracec.record.overriding import default, disabled, install
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
 from tracec.record.write import copy_into
@@ -85,7 +86,15 @@ class Methods:
 
 
 class TensorType(type):
-    """The class of Tensor, which finds its methods when they are asked for."""
+    """The class of Tensor, which finds its methods when they are asked for.
+
+    Classes that are made of Tensor take part in the protocol ``__torch_function__``.
+    """
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:
+        super().__init__(name, bases, namespace, **options)
+        if any(isinstance(b, TensorType) for b in bases) and cls.__torch_function__ is not disabled:
+            install(cls)
 
     def __getattr__(cls, name: str) -> Any:
         if not name.startswith("__") and Methods.find(name):
@@ -119,6 +128,20 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         made = alias(data, cls)
         made._requires_grad = requires_grad
         return made
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What a function gives for objects of a class made of this one: the same, as objects of the class.
+
+        Args:
+            func: The function or method.
+            types: The classes among the arguments that have a say.
+            args: Its arguments.
+            kwargs: Those by name.
+        """
+        return default(cls, func, types, args, kwargs)
 
     # What it is ---------------------------------------------------------------------------------------
 

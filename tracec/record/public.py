@@ -1,0 +1,64 @@
+"""What users call: functions with ``out=`` and NumPy's names of arguments, which objects may override."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tracec.record.aliases import aliases_of, rename
+from tracec.record.out import signature_with_out, write_out
+from tracec.record.overriding import CLASSES, dispatch, overriding, registered
+
+
+def public(function: Callable[..., Any], out: bool = False, name: str = "") -> Callable[..., Any]:
+    """The function as users see it.
+
+    Args:
+        function: It computes.
+        out: Whether it is to take ``out=``, where it does not by itself.
+        name: Its name, where it has another one.
+
+    Returns:
+        A function that also takes ``axis`` for ``dim`` and ``keepdims`` for ``keepdim``, and gives way to arguments
+        whose classes have a ``__torch_function__``.
+    """
+    if getattr(function, "asks_first", False):
+        return function
+    own = inspect.signature(function)
+    aliases = aliases_of(own)
+    out = out and "out" not in own.parameters
+    name = name or function.__name__
+
+    @functools.wraps(function)
+    def _run(*args: Any, **kwargs: Any) -> Any:
+        into = None
+        if kwargs:
+            if aliases:
+                rename(name, aliases, kwargs)
+            if out:
+                into = kwargs.pop("out", None)
+        if not CLASSES or not (found := registered(args, kwargs)):
+            try:
+                value = function(*args, **kwargs)
+                return value if into is None else write_out(name, into, value)
+            except Exception:  # one that is no tensor may break the function anywhere
+                found = overriding(args, kwargs)
+                if not found:
+                    raise
+        return dispatch(_run, found, args, kwargs if into is None else {**kwargs, "out": into})
+
+    if name != function.__name__:
+        _run.__name__ = _run.__qualname__ = name
+    _run.asks_first = True  # type: ignore[attr-defined]
+    if out:
+        _run.__signature__ = signature_with_out(own)  # type: ignore[attr-defined]
+    return _run
+
+
+def make_public(namespace: dict[str, Any], names: Iterable[str]) -> None:
+    """Let those functions of a module that are named be what users see."""
+    for name in names:
+        if inspect.isfunction(namespace[name]):
+            namespace[name] = public(namespace[name])
