@@ -18,6 +18,7 @@ from tracec.codegen import cuda as cuda_codegen
 from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
+from tracec.ir.passes import verifying
 from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
@@ -107,7 +108,7 @@ def build(
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     donate = _harmless(passes.graph, donate)
     plan = _plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING), choices)
-    if os.environ.get("TRACEC_VERIFY") == "1":
+    if verifying():
         verify_plan(plan)
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}

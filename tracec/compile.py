@@ -12,6 +12,7 @@ state) is an output of the program, written in place where that is safe.
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 import sys
 import threading
@@ -86,6 +87,7 @@ class Compiled:
         self._count = 0
         self._unsettled: set[Hashable] = set()
         self._owner: tuple[int, int] | None = None
+        self._verification = _verification(self) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -127,7 +129,11 @@ class Compiled:
         key = self._key(args, kwargs, tensors, kept)
         found = self._find(key, tensors)
         if found is not None and found.replay is not None:
-            out = found.replay(tensors)
+            if self._verification is None:
+                out = found.replay(tensors)
+            else:
+                with _RECORDING:
+                    out = self._verification(found.replay, found.graph, args, kwargs, tensors, UNSEEN)
             if out is not UNSEEN:
                 found.hits += 1
                 return out
@@ -311,6 +317,18 @@ class Compiled:
         return self._history.explain(repr(self), self._known, describe_choices())
 
 
+def _verification(compiled: Compiled) -> Any:
+    """What compares calls with eager ones."""
+    inspection = importlib.import_module("tracec.inspect.verification")
+    options = compiled._options
+
+    def settings(graph: Graph) -> Any:
+        target = options.target or _target_of(graph)
+        return inspection.Settings(target, *compiled._settings(target, graph), options.launcher)
+
+    return inspection.Verification(compiled.fn, settings)
+
+
 def _nothing() -> None:
     """In place of a compiled method that is bound to another object than its copy will be."""
 
@@ -361,6 +379,7 @@ def compile(
     cuda_graph: bool = True,
     on_record: str = "allow",
     max_specializations: int = MOST_SPECIALISATIONS,
+    verify: bool | None = None,
 ) -> Any:
     """Make a function, method or Module record itself and run compiled.
 
@@ -380,6 +399,10 @@ def compile(
             ``raise`` it, before anything is run.
         max_specializations: Recordings to keep. When there are as many, calls that none of them serves run eagerly;
             one warning tells what kept changing.
+        verify: Whether each call that a program serves is compared with an eager one, which runs before it and is
+            undone. What differs raises a ReplayError that names the first value, the line that makes it, the stage of
+            the compiler that is at fault, and a script that shows it. None goes by the environment: with
+            ``TRACEC_VERIFY=2`` it is on.
 
     Returns:
         A callable that gives what ``model`` gives. ``lower``, ``explain`` and the attributes of ``model`` hang on it.
@@ -399,7 +422,7 @@ def compile(
     if model is None:
         return functools.partial(
             compile, fullgraph=fullgraph, disable=disable, target=target, launcher=launcher, cuda_graph=cuda_graph,
-            on_record=on_record, max_specializations=max_specializations,
+            on_record=on_record, max_specializations=max_specializations, verify=verify,
         )  # fmt: skip
     if not callable(model):
         raise ArgumentTypeError(
@@ -409,4 +432,6 @@ def compile(
     if disable is True:
         return model
     names = frozenset([disable] if isinstance(disable, str) else disable or ())
-    return Compiled(model, Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations))
+    return Compiled(
+        model, Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify)
+    )

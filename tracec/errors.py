@@ -140,6 +140,21 @@ class RecordError(TracecError, RuntimeError):
     """A function cannot be recorded as asked."""
 
 
+class ReplayError(TracecError, RuntimeError):
+    """A compiled call does not give what the function gives: a bug in tracec, or something is read that no guard sees.
+
+    Attributes:
+        source: The user's line that makes the first value that differs.
+        stage: What makes it differ: a pass, a step of planning, a lowering, the source of a kernel.
+        script: A program that shows the difference; None where it does not show by itself.
+    """
+
+    about_program = False
+    source: Any = None
+    stage: str | None = None
+    script: str | None = None
+
+
 class StateError(TracecError, RuntimeError):
     """A saved state does not fit what it is loaded into."""
 

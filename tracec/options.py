@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from tracec.build import LAUNCHERS, check_names
@@ -25,6 +26,7 @@ class Options:
         fullgraph: Whether a call that cannot be compiled raises, rather than runs eagerly.
         on_record: What happens when it is recorded after the first time: ``allow``, ``warn`` or ``raise``.
         max_specializations: Specialisations to keep; calls that none of them serves run eagerly then.
+        verify: Whether each replay is compared with an eager run; None goes by ``TRACEC_VERIFY=2``.
 
     Raises:
         ArgumentError: one of them is unknown.
@@ -38,6 +40,12 @@ class Options:
     fullgraph: bool = False
     on_record: str = "allow"
     max_specializations: int = MOST_SPECIALISATIONS
+    verify: bool | None = None
+
+    @property
+    def verifies(self) -> bool:
+        """Whether each replay is compared with an eager run."""
+        return os.environ.get("TRACEC_VERIFY") == "2" if self.verify is None else self.verify
 
     def __post_init__(self) -> None:
         check_names(self.disable)

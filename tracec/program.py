@@ -11,6 +11,7 @@ from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
 from tracec.guards import Environment
+from tracec.ir.graph import Graph
 from tracec.record.cell import Storage
 from tracec.record.check import Range
 from tracec.record.overriding import CLASSES
@@ -47,7 +48,7 @@ class Recorded:
 
 def record(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
-    surroundings: Environment, keep: bool,
+    surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
 ) -> Recorded:  # fmt: skip
     """Run a function and write down what it does.
 
@@ -58,6 +59,7 @@ def record(
         arguments: The tensors among them.
         surroundings: What it can read besides.
         keep: Whether what it does to tensors lasts; otherwise they are left as they were.
+        look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
 
     Raises:
         RecordError: what it does cannot be recorded.
@@ -71,6 +73,8 @@ def record(
             changed = None if eager else surroundings.changed()
             eager = eager or changed
             derivatives = [] if eager else record_derivatives(recorder, out, arguments)
+        if look is not None:
+            look(recorder, out)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
     finally:
@@ -143,15 +147,34 @@ class Program:
         )  # fmt: skip
 
 
-def build_program(
-    recorded: Recorded, target: str, arch: str, disabled: frozenset[str], choices: Choices | None = None
-) -> Program:
-    """Optimise, split, plan and generate source; see `tracec.build.build`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Graphs:
+    """The graphs that a recording is built as.
+
+    Attributes:
+        whole: All of it: results, gradients of results, then state.
+        forward: What the function computes, and the values that gradients need.
+        donate: Output → input of ``forward`` whose memory it takes over.
+        backward: For each derivative its graph.
+        inputs: For each input of ``forward`` its position among the recording's.
+        ranges: As `Program.ranges`.
+    """
+
+    whole: Graph
+    forward: Graph
+    donate: dict[int, int]
+    backward: tuple[tuple[Derivative, Later], ...]
+    inputs: tuple[int, ...]
+    ranges: tuple[Range, ...]
+
+
+def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
+    """The graphs to build; those of a function that gradients go back through are parts of the optimised whole."""
     recording = recorded.recording
     graph, ranges = with_ranges(clamped(recording.graph, recording.checks), recording.checks)
+    donations = recording.donations()
     if not recorded.derivatives:
-        built = build(graph, target, arch, recording.donations(), disabled, choices)
-        return Program(recorded, built, (), tuple(range(len(graph.inputs))), ranges)
+        return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), ranges)
     joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
     count = len(find_tensors(recorded.out))
     later, at = [], count
@@ -160,18 +183,23 @@ def build_program(
         later.append(list(range(at, at + size)))
         at += size
     first = [i for i in range(len(graph.outputs)) if not count <= i < at]
-    cotangents = [_input_of(recording, d.cotangent) for d in recorded.derivatives]
+    cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives]
     inputs = tuple(i for i in range(len(graph.inputs)) if i not in cotangents)
-    donations = recording.donations()
     forward, parts = split(joint, first, later, [[c] for c in cotangents], frozenset(donations.values()))
     donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
-    built = build(forward, target, arch, donate, disabled, choices)
-    backward = tuple(
-        (d, build(part.graph, target, arch, {}, disabled, choices), part)
-        for d, part in zip(recorded.derivatives, parts, strict=True)
-    )
-    return Program(recorded, built, backward, inputs, ranges)
+    return Graphs(graph, forward, donate, tuple(zip(recorded.derivatives, parts, strict=True)), inputs, ranges)
 
 
-def _input_of(recording: Recording, tensor: Tensor) -> int:
+def build_program(
+    recorded: Recorded, target: str, arch: str, disabled: frozenset[str], choices: Choices | None = None
+) -> Program:
+    """Optimise, split, plan and generate source; see `tracec.build.build`."""
+    graphs = graphs_of(recorded, disabled)
+    built = build(graphs.forward, target, arch, graphs.donate, disabled, choices)
+    backward = tuple((d, build(part.graph, target, arch, {}, disabled, choices), part) for d, part in graphs.backward)
+    return Program(recorded, built, backward, graphs.inputs, graphs.ranges)
+
+
+def input_of(recording: Recording, tensor: Tensor) -> int:
+    """The input of a recording that a tensor's memory is."""
     return next(i for i, v in enumerate(recording.inputs) if v.storage is tensor._storage)

@@ -341,6 +341,16 @@ class Recorder:
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
         )
 
+    @property
+    def before_writes(self) -> dict[Storage, Any]:
+        """Memory from outside that was written, and what was in it before."""
+        return self._written
+
+    @property
+    def before_grads(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Tensors from outside whose ``grad`` was assigned, and what it was before."""
+        return list(self._grads.items())
+
     def rollback(self) -> None:
         """Give memory and gradients from outside the values that they had before the recording."""
         for storage, array in self._written.items():
