@@ -339,3 +339,20 @@ def test_values_that_are_not_needed_any_more_are_let_go():
         most = max(most, len(branch.saved))
         branch = next(iter(branch.children.values()))
     assert most <= 2
+
+
+def test_what_is_saved_is_no_memory_that_the_end_writes_into():
+    def f(x):
+        before = x * 1  # which is x itself
+        if before.sum() > 0:
+            x.mul_(2)
+        else:
+            x.add_(before)
+        return before * x + before, before
+
+    compiled = tracec.compile(f)
+    for sign in (1, -1, 1, 1, -1, -1):
+        x, y = (tracec.tensor([1, 2, 3]) * sign for _ in range(2))
+        same(compiled(x), f(y))
+        same(x, y)
+    assert hits(compiled) == 4

@@ -38,7 +38,7 @@ from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay
 from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
-from tracec.tree import UNSEEN, Builder, Tree
+from tracec.tree import UNSEEN, Builder, Tree, apart
 
 DEFAULT_ARCH = "sm_90"
 
@@ -237,7 +237,10 @@ class Compiled:
 
         def segment(part: Graph) -> Runner:
             arch, disabled, choices = self._settings(target, graph)
-            return load(build(part, target, arch, {}, disabled, choices), options.launcher, options.cuda_graph)
+            built = build(part, target, arch, {}, disabled, choices)
+            run = load(built, options.launcher, options.cuda_graph)
+            lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
+            return apart(run, lent) if lent else run
 
         return Builder(
             segment, lambda recorded: self._built(recorded, target).load(options.launcher, options.cuda_graph)

@@ -314,6 +314,21 @@ class Tree:
         return ("memory", id(v.storage), look, *kind)
 
 
+def apart(run: Runner, lent: Sequence[int]) -> Runner:
+    """A program whose outputs at these positions, which are inputs, get memory of their own.
+
+    The end of a way writes into inputs, while it still reads what was saved.
+    """
+
+    def call(arrays: Sequence[Any]) -> list[Any]:
+        found = run(arrays)
+        for k in lent:
+            found[k] = found[k].copy()
+        return found
+
+    return call
+
+
 def _open(decisions: Sequence[Decision]) -> list[Decision]:
     """The decisions that other calls may take otherwise."""
     found: list[Decision] = []
