@@ -233,6 +233,7 @@ class Environment:
         guards: What was there.
         captured: Memory that tensors found there look at; those among the arguments do not count.
         codes: The user's functions found there.
+        tensors: Names of tensors found there, by identity.
     """
 
     def __init__(self, fn: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -243,6 +244,7 @@ class Environment:
             walker.visit(name, value)
         self.guards = walker.guards
         self.codes = tuple(walker.codes)
+        self.tensors = walker.tensors
         self._sources = walker.sources
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
@@ -307,6 +309,7 @@ class _Walker:
     def __init__(self) -> None:
         self.guards: list[Guard | Contents] = []
         self.captured: set[Storage] = set()
+        self.tensors: dict[int, str] = {}
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
         self.codes: list[types.CodeType] = []
@@ -342,6 +345,7 @@ class _Walker:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
         if isinstance(value, Tensor):
             self.captured.add(value._storage)
+            self.tensors.setdefault(id(value), name)
             return
         if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or id(value) in self._seen:
             return

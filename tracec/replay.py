@@ -142,13 +142,13 @@ class Replay:
     ) -> None:  # fmt: skip
         self.forward = forward
         self.inputs = tuple(recording.inputs[i] for i in inputs)
-        self._surroundings = recording.surroundings
+        self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
         whole = {v.argument for v in self.inputs if v.whole}
-        self._arguments = tuple(
+        self.argument_looks = tuple(
             _Argument(
                 t._storage if id(t._storage) in self._storages or t._storage in captured else None,
                 tuple(map(steps_key, t._steps)),
@@ -156,10 +156,10 @@ class Replay:
             )
             for k, t in enumerate(arguments)
         )
-        self._grad_reads = [(_locator(t, here), present) for t, present in recording.grad_reads.items()]
-        plain = all(a.storage is None and not a.steps for a in self._arguments)
+        self.grad_reads = [(_locator(t, here), present) for t, present in recording.grad_reads.items()]
+        plain = all(a.storage is None and not a.steps for a in self.argument_looks)
         #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
-        self._plain = plain and not self._storages and not self._grad_reads
+        self._plain = plain and not self._storages and not self.grad_reads
         position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         tensors = find_tensors(out)
@@ -214,7 +214,7 @@ class Replay:
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
-        if not self._surroundings.hold():
+        if not self.surroundings.hold():
             return False
         if self._plain:
             for t in arguments:  # a generator expression would take longer than this
@@ -222,21 +222,23 @@ class Replay:
                     break
             else:
                 return True
-        for tensor_of, present in self._grad_reads:
+        for tensor_of, present in self.grad_reads:
             if (tensor_of(arguments)._grad is not None) != present:
                 return False
-        storages = self._storages
-        for t, (storage, steps, whole) in zip(arguments, self._arguments, strict=False):  # behind them are values saved
-            if storage is None:
-                if id(t._storage) in storages:
-                    return False
-                if whole is None or not (steps or t._steps):
-                    continue
-            elif t._storage is not storage:
+        # Behind the arguments are values saved.
+        return all(map(self.sees_as_before, arguments, self.argument_looks))
+
+    def sees_as_before(self, t: Tensor, look: _Argument) -> bool:
+        """Whether an argument looks at memory as one did when the function was recorded."""
+        storage, steps, whole = look
+        if storage is None:
+            if id(t._storage) in self._storages:
                 return False
-            if tuple(map(steps_key, t._steps)) != steps or (whole is not None and t._storage.type != whole):
-                return False
-        return True
+            if whole is None or not (steps or t._steps):
+                return True
+        elif t._storage is not storage:
+            return False
+        return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
     def __call__(self, arguments: Sequence[Tensor]) -> Any:
         if self._only is not None and self._direct is not None:

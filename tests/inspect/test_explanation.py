@@ -96,6 +96,39 @@ def test_modes_and_shared_memory_are_told():
     assert "for x: f32[3], y: f32[3], gradients: off" in f.explain()
 
 
+def test_memory_gradients_and_flags_are_told():
+    w, frozen = nn.Parameter(tracec.ones(3)), tracec.ones(3)
+
+    @tracec.compile
+    def f(x):
+        y = (w * x).sum() + frozen.sum()
+        return y if w.grad is None else y + w.grad.sum()
+
+    x = tracec.ones(3)
+    f(x), f(x)
+    w.grad = tracec.ones(3)
+    f(x), f(x)
+    w.requires_grad_(False)
+    f(x), f(x)
+    frozen.data = tracec.zeros(3)
+    f(x), f(x)
+    changes = [[str(c) for c in r.changes] for r in f.explain().recordings[1:]]
+    assert changes == [
+        ["w.grad: None -> a tensor"],
+        ["w is part of gradients: True -> False"],
+        ["memory of frozen: as recorded -> other memory"],
+    ]
+
+    @tracec.compile
+    def g(x):
+        return w + x
+
+    g(x), g(w.detach()), g(w.detach())
+    assert [str(c) for c in g.explain().recordings[1].changes] == [
+        "tensor argument 0: its memory: as recorded -> otherwise"
+    ]
+
+
 def test_specialisations_are_told():
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.0))
     f = tracec.compile(model)

@@ -19,7 +19,9 @@ from tracec.inspect.explanation import (
     shown,
     size_of,
 )
+from tracec.inspect.misfits import misfits
 from tracec.ir.source import warn
+from tracec.tree import Tree
 
 if TYPE_CHECKING:
     from tracec.compile import Specialisation
@@ -112,10 +114,18 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Ch
     """What keeps a specialisation from serving a call with the right key."""
     around = specialisation.surroundings
     failed = [placed(g.change(), around) for g in around.guards if not g.holds()]
-    missed = getattr(specialisation.replay, "missed", None)
-    if not failed and missed is not None:
-        return [missed]
-    return failed or [Change("memory, gradients or flags of tensors", "as recorded", "otherwise")]
+    replay = specialisation.replay
+    if failed or replay is None:
+        return failed
+    ends = [leaf.replay for leaf in replay.leaves] if isinstance(replay, Tree) else [replay]
+    found = min((misfits(end, tensors, around.tensors) for end in ends), key=_count)
+    if not found and isinstance(replay, Tree) and replay.missed is not None:
+        return [replay.missed]
+    return found
+
+
+def _count(changes: Sequence[Change]) -> int:
+    return len(changes)
 
 
 def _fewest(changes: Sequence[Sequence[Change]]) -> tuple[Change, ...]:
