@@ -181,3 +181,32 @@ __device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums
   __syncthreads();  // they are written again
   return sum - own;
 }
+
+// A value for other blocks, which wait for it: four bytes of it and a mark that they are there are one word, written at
+// once, so that no word has to come before another.
+template <typename T>
+__device__ __forceinline__ void post(volatile unsigned long long *board, T value) {
+  constexpr int words = (sizeof(T) + 3) / 4;
+  unsigned parts[words] = {};
+  memcpy(parts, &value, sizeof(T));
+#pragma unroll
+  for (int n = 0; n < words; ++n) board[n] = 1ULL << 32 | parts[n];
+}
+
+template <typename T>
+__device__ __forceinline__ T awaited(const volatile unsigned long long *board) {
+  constexpr int words = (sizeof(T) + 3) / 4;
+  unsigned parts[words];
+#pragma unroll
+  for (int n = 0; n < words; ++n) {
+    unsigned long long word = board[n];
+    while (word >> 32 == 0) {
+      __nanosleep(40);
+      word = board[n];
+    }
+    parts[n] = (unsigned)word;
+  }
+  T value;
+  memcpy(&value, parts, sizeof(T));
+  return value;
+}

@@ -72,6 +72,8 @@ LARGE = {
     "scan": k.scan(4096, 4096),
     "scan long": k.scan(1, 1 << 24),
     "scan bf16": k.scan(64, 1 << 16, "bf16"),
+    "scan long f64": k.scan(1, 1 << 24, "f64"),
+    "scan long, odd": k.scan(3, (1 << 22) + 1),
     "scan columns": k.scan(8, 4096, columns=512),
     "runs": k.sized(),
     "runs, adam": k.adam("f32"),
@@ -79,6 +81,7 @@ LARGE = {
     "past 2**31": k.chain((1 << 31) + 8),
     "past 2**31, odd": k.chain((1 << 31) + 7),
     "past 2**31, rows": k.row_sum(1 << 20, 1 << 12),
+    "past 2**31, scan": k.scan(1, (1 << 31) + 8),
     "past 2**31, dot": k.dot(1, 1 << 16, 1 << 16, 64),
 }
 
@@ -124,6 +127,7 @@ BANDWIDTH = {
     "odd column sums": (k.column_sum(1 << 14, 50257), 32),
     "transpose": (k.transpose(1, 4096, 4096), 64),
     "transpose, bf16": (k.transpose(1, 4096, 4096, "bf16"), 32),
+    "scan": (k.scan(1, 1 << 26), 64),
 }
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
 from tests.codegen.test_cuda_values import arguments, compare
+from tracec.codegen import cuda_scan
 from tracec.codegen.cuda import CudaKernel, render_kernel
 from tracec.errors import EmulatorError
 from tracec.ir.kernel import Kernel
@@ -138,6 +140,16 @@ def test_every_mistake_is_found() -> None:
     assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
 
 
+#: Scans by blocks that wait for each other.
+TURNS, TURNS_WIDE = k.scan(1, 16411), k.scan(1, 16411, "f64")
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some windows in a scan of few tiles."""
+    monkeypatch.setattr(cuda_scan, "WINDOW", 8)
+
+
 #: Mistakes that no pattern makes, and those in kernels whose loops end by a ``break``: not every change of theirs ends.
 CHOSEN = {
     "first barrier of a product": (k.dot(1, 70, 71, 90), "__syncthreads();\n  int turn", "int turn"),
@@ -149,7 +161,24 @@ CHOSEN = {
     "sums of parts": (k.dot(1, 64, 64, 8192), "split * ", "0u * "),
     "step of a shuffle": (k.row_sum(17, 33), "int step = 16", "int step = 8"),
     "step of a scan": (k.scan(3, 4099), "int step = 1; step < 32", "int step = 2; step < 32"),
-    "chunks of a scan": (k.scan(1, 40000), "left < piece", "left + 1 < piece"),
+    "turn of a scan": (TURNS, "turn = (unsigned)atomicAdd(board, 1ULL)", "turn = blockIdx.x"),
+    "first barrier of a scan": (TURNS, "1ULL);\n  __syncthreads();", "1ULL);"),
+    "barrier before sums of tiles": (TURNS, "__syncthreads();  // totals are written again", ""),
+    "barrier of the sums of tiles": (TURNS, "= carry;\n    __syncthreads();", "= carry;"),
+    "barrier before the carry": (
+        TURNS,
+        "__syncthreads();\n    const float other = totals[0]",
+        "const float other = totals[0]",
+    ),
+    "wait of a scan": (TURNS, "while (word >> 32 == 0)", "while (false)"),
+    "mark of a scan": (TURNS, "1ULL << 32 | parts[n]", "parts[n]"),
+    "post of a tile": (TURNS, "post(tiles + piece * 1u, sum)", ""),
+    "post of a window": (TURNS, "post(windows + window * 1u, sum)", ""),
+    "end of a window": (TURNS, "since == 7u", "since == 6u"),
+    "tiles of a scan": (TURNS, "thread < since", "thread + 1 < since"),
+    "windows of a scan": (TURNS, "window > 0", "window > 1"),
+    "clearing of a scan": (TURNS, "board[at] = 0", ""),
+    "half a sum": (TURNS_WIDE, "n < words; ++n) board[n]", "n < 1; ++n) board[n]"),
     "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
     "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
     "last of a put": (k.scatter(1000, 5, 4, add=False), "key_of(at + 1) == key", "false"),

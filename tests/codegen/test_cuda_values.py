@@ -10,7 +10,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen import scalars
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
-from tracec.codegen import cuda_map, cuda_transpose, cuda_writer
+from tracec.codegen import cuda_map, cuda_scan, cuda_transpose, cuda_writer
 from tracec.codegen.cuda import render_kernel
 from tracec.ir.kernel import Kernel
 from tracec.runtime.emulator_launch import ORDERS
@@ -187,6 +187,39 @@ def test_wide_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("unsigned long long" in kernel.source for one in found for kernel in one.program.kernels)
     for one in found:
         check(one, ["ascending"])
+
+
+#: Rows, their length, element type, columns, from the end on, combination.
+WINDOWS: tuple[tuple[int, int, str, int, bool, str], ...] = (
+    (1, 33004, "f32", 1, False, "add"), (3, 40000, "f32", 1, False, "add"), (2, 18433, "f32", 1, False, "add"),
+    (1, 34000, "f64", 1, False, "add"), (1, 34000, "i32", 1, False, "add"), (1, 34000, "i64", 1, False, "add"),
+    (1, 66000, "f16", 1, False, "add"), (1, 16401, "u8", 1, False, "add"), (2, 20483, "f64", 1, True, "add"),
+    (1, 66000, "bf16", 1, False, "maximum"), (1, 32769, "f64", 3, False, "add"),
+)  # fmt: skip
+
+
+def test_scans_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only long rows get: blocks that wait for windows of tiles, for all of one and for parts of it."""
+    monkeypatch.setattr(cuda_scan, "WINDOW", 4)
+    kernels = [k.scan(m, n, d, columns=c, reverse=r, combine=f) for m, n, d, c, r, f in WINDOWS]
+    for (m, n, _, columns, back, combine), one in zip(WINDOWS, emulate(kernels), strict=True):
+        assert "windows" in one.program.kernels[0].source
+        x, y = arguments(one.kernel)
+        x[...] = np.random.default_rng(0).integers(-1, 2, x.size)
+        wide = x.reshape(m, n, columns).astype(np.float64 if one.kernel.buffers[0].dtype.kind == "f" else np.int64)
+        wide = wide[:, ::-1] if back else wide
+        expected = np.cumsum(wide, axis=1) if combine == "add" else np.maximum.accumulate(wide, axis=1)
+        expected = (expected[:, ::-1] if back else expected).astype(y.dtype).reshape(-1)
+        for order in ORDERS:
+            np.testing.assert_array_equal(one.run([x, y], order)[-1].reshape(-1), expected)
+
+
+def test_scans_are_the_same_in_every_order() -> None:
+    """Which sums are added up hangs on places alone: not on which block came first."""
+    (one,) = emulate([k.scan(1, 30001)])
+    given = arguments(one.kernel)
+    first, *others = [one.run(given, order)[-1].tobytes() for order in ORDERS]
+    assert [first] * len(others) == others
 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "f64", "i8"])

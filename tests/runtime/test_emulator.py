@@ -136,6 +136,40 @@ HAND = {
   __syncthreads();
   y[tile * 32 + threadIdx.x] = before + a;""",
     ),
+    "look_back_too_soon": (
+        "const int *x, int *y, unsigned *ticket, volatile unsigned long long *state",
+        """
+  __shared__ unsigned tile;
+  if (threadIdx.x == 0) tile = atomicAdd(ticket, 1u);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const int sum = tile ? (int)state[tile - 1] : 0;
+    state[tile] = 1ull << 32 | (unsigned)(sum + x[tile]);
+    y[tile] = sum + x[tile];
+  }""",
+    ),
+    "in_order_of_blocks": (
+        "const int *x, int *y, volatile int *ready",
+        """
+  while (blockIdx.x && !ready[blockIdx.x - 1]) {}
+  y[blockIdx.x * 32 + threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  if (threadIdx.x == 0) ready[blockIdx.x] = 1;""",
+    ),
+    "hand_over": (
+        "int *y, volatile int *ready, unsigned *ticket",
+        """
+  __shared__ unsigned turn;
+  if (threadIdx.x == 0) turn = atomicAdd(ticket, 1u);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    while (turn && !ready[turn - 1]) {}
+    __threadfence();
+    y[turn] = turn ? y[turn - 1] + 1 : 0;
+    FENCE
+    ready[turn] = 1;
+  }""",
+    ),
     "wait_for_a_warp": (
         "int *y, int *flag",
         """
@@ -189,7 +223,7 @@ BEFORE = {
 
 @cache
 def library(checks: bool) -> Library:
-    sources = [source(n, p, b, BEFORE.get(n, "")) for n, (p, b) in HAND.items()]
+    sources = [source(n, p, b.replace("FENCE", ""), BEFORE.get(n, "")) for n, (p, b) in HAND.items()]
     return Library(sources, checks)
 
 
@@ -233,6 +267,36 @@ def test_a_scan_that_looks_back(order, checks):
     y, ticket, state = np.zeros_like(x), np.zeros(1, np.uint32), np.zeros(20, np.uint64)
     run(library(checks), "look_back", [x, y, ticket, state], grid=20, order=order)
     np.testing.assert_array_equal(y, x.cumsum())
+
+
+def test_blocks_that_do_not_wait_for_others():
+    """Blocks that talk to each other run at the same time, and one that does not wait comes too soon."""
+    x = np.arange(20, dtype=np.int32)
+    right = []
+    for order in ORDERS:
+        y, ticket, state = np.zeros_like(x), np.zeros(1, np.uint32), np.zeros(20, np.uint64)
+        run(library(True), "look_back_too_soon", [x, y, ticket, state], grid=20, order=order)
+        right.append(y.tolist() == x.cumsum().tolist())
+    assert right[0] and not right[1]
+
+
+def test_blocks_that_count_on_their_order():
+    x, y, ready = np.arange(32, dtype=np.int32), np.zeros(640, np.int32), np.zeros(20, np.int32)
+    run(library(True), "in_order_of_blocks", [x, y, ready], grid=20)
+    ready[:] = 0
+    with pytest.raises(EmulatorError, match="waits in a loop for what no other thread does"):
+        run(library(True), "in_order_of_blocks", [x, y, ready], grid=20, order="descending")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_blocks_hand_over_with_a_fence(order):
+    parameters, body = HAND["hand_over"]
+    fenced, bare = (source("hand_over", parameters, body.replace("FENCE", f)) for f in ("__threadfence();", ""))
+    y, ready, ticket = (np.zeros(n, np.int32) for n in (9, 9, 1))
+    run(Library([fenced], True), "hand_over", [y, ready, ticket], grid=9, order=order)
+    assert y.tolist() == list(range(9))
+    with pytest.raises(EmulatorError, match="race: read of 4 bytes at element"):
+        run(Library([bare], True), "hand_over", [y, 0 * ready, 0 * ticket], grid=9, order=order)
 
 
 @both

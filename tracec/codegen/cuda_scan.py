@@ -1,7 +1,9 @@
 """Running combinations: blocks along rows that are contiguous, threads side by side along those that are not.
 
-Few long rows are cut into chunks, as many as fill a GPU: one function finds what each chunk comes to, a second
-starts from that. Where chunks end hangs on the extents alone, so results are the same from run to run.
+Few long rows are cut into tiles, a block each, which read their elements once: a block posts what its tile comes to,
+and waits for what those before it post. Where tiles end, and how their sums are grouped, hangs on the extents alone, so
+results are the same from run to run. Those that lie side by side are cut into chunks: one function finds what each
+chunk comes to, a second starts from that.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_access import alignment, certain_loads, extent, peel, stride
 from tracec.codegen.cuda_chunk import mentions
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, Routine, ceil_div, head, lines, one_after_another
+from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
@@ -29,10 +31,13 @@ NEIGHBOURS = 16
 MOST_THREADS = 256
 #: and packs of each of them, where the row is long.
 PARTS = 4
-#: Tiles from which cutting a row into chunks pays for a second launch.
+#: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post.
 MANY_TILES = 8
-#: Blocks, and threads, that chunks are made for.
+#: With so many rows each of them has a block of its own.
 BLOCKS = 4 * MULTIPROCESSORS
+#: Tiles of a window: a block waits for the windows before its own, and for as many tiles as it has threads.
+WINDOW = MOST_THREADS
+#: Threads that chunks are made for.
 COLUMN_THREADS = 1024 * MULTIPROCESSORS
 #: Elements that a thread's chunk has at least.
 SHORTEST = 32
@@ -69,6 +74,8 @@ class ScanView:
     carry_combine: str
     before_combine: str
     item_combine: str
+    sum_combine: str
+    left_combine: str
     before: tuple[str, ...]
     after: tuple[str, ...]
     length: str
@@ -80,8 +87,15 @@ class ScanView:
     items: int = 1
     parts: int = 1
     width: int = 1
+    part_items: int = 1
+    warp_items: int = 1
     warps: int = 1
     block_threads: str = ""
+    tiles: str = ""
+    window: str = ""
+    last: str = ""
+    words: str = ""
+    posts: str = ""
 
 
 def scan_routine(kernel: Kernel, name: str) -> Routine:
@@ -128,7 +142,8 @@ def _view(writer: Writer, name: str, threads: int, row: Row) -> ScanView:
     start = lines((*writer.unflatten("row", row.variables), *writer.statements(row.outer)))
     return ScanView(
         head(writer, name, threads), start, writer.accumulator(acc), combine("carry"), combine("before"),
-        combine("own[item]"), (), (), writer.count(row.loop.var.extent), writer.count(extent(row.variables)),
+        combine("own[item]"), combine("sum"), combine("lefts[part]"), (), (), writer.count(row.loop.var.extent),
+        writer.count(extent(row.variables)),
     )  # fmt: skip
 
 
@@ -182,41 +197,65 @@ def _sizes(kernel: Kernel, *more: int) -> tuple[int, ...]:
 
 
 def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
-    """A block for each row, or for each chunk of one."""
+    """A block for each row, or for each tile of one."""
     writer = Writer(kernel)
     rows, length = extent(row.variables), row.loop.var.extent
     packs = _packs(writer, row)
     width = packs.width
     threads = min(MOST_THREADS, ceil_div(ceil_div(length, width), 32) * 32)
     parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(length, threads * width)), 1)
-    items = parts * width
-    tile = threads * items
+    turns = rows < BLOCKS and ceil_div(length, threads * width * parts) >= MANY_TILES
+    while turns and parts > 1 and rows * ceil_div(length, threads * width * parts) < 2 * MULTIPROCESSORS:
+        parts //= 2
+    tile = threads * parts * width
+    tiles = ceil_div(length, tile)
     before, after = _elements(writer, row, packs)
     view = replace(
-        _view(writer, name, threads, row), before=before, after=after, tile=writer.count(tile), items=items,
-        parts=parts, width=width, warps=threads // 32,
+        _view(writer, name, threads, row), before=before, after=after, tile=writer.count(tile), items=parts * width,
+        parts=parts, width=width, part_items=32 * width, warp_items=32 * width * parts, warps=threads // 32,
     )  # fmt: skip
-    tiles = ceil_div(length, tile)
-    chunk_tiles = ceil_div(tiles, max(min(tiles, BLOCKS // max(rows, 1)), 1))
-    chunks = ceil_div(tiles, chunk_tiles)
     wide = f", packs of {width}" if width > 1 else ""
-    schedule = f"a block of {threads} a row of {length}, {items} elements a thread{wide}"
+    each = "a row" if not turns else "a tile"
+    schedule = (
+        f"a block of {threads} {each} of {length if not turns else tile}, {parts * width} elements a thread{wide}"
+    )
     block = (threads, 1, 1)
     sizes = tuple(b.dtype.itemsize * (width if b.name in packs.buffers else 1) for b in kernel.buffers)
-    if tiles < MANY_TILES or chunks < 4:
+    if not turns:
         text = render_template("cuda/scan.j2", k=view)
         return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
-    itemsize = writer.combines[row.update.name][1].itemsize
-    view = replace(view, chunks=writer.count(chunks), chunk_length=writer.count(chunk_tiles * tile))
-    first = _with_sums(writer, view, f"{name}_totals", const=False)
-    second = _with_sums(writer, view, name, const=True)
-    schedule += f", {chunks} chunks a row"
-    entries = [
-        Entry(v.head.name, render_template(f"cuda/{template}.j2", k=v), (rows * chunks, 1, 1), block, 0,
-              (*sizes, itemsize), schedule=text)
-        for v, template, text in ((first, "scan_totals", "totals"), (second, "scan", schedule))
-    ]  # fmt: skip
-    return one_after_another(kernel, entries, (rows * chunks * itemsize,))
+    words = ceil_div(writer.combines[row.update.name][1].itemsize, 4)
+    posts = words * (tiles + tiles // WINDOW)
+    view = replace(
+        view, tiles=writer.count(tiles), window=writer.count(WINDOW), last=writer.count(WINDOW - 1),
+        words=writer.count(words), posts=writer.count(posts),
+        head=replace(view.head, parameters=(*writer.parameters(), _BOARD)),
+    )  # fmt: skip
+    text = render_template("cuda/scan_turns.j2", k=view)
+    schedule += f", {tiles} tiles a row of {length} that wait for those before"
+    main = Entry(name, text, (rows * tiles, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
+    clear = _clear(f"{name}_clear", 1 + rows * posts)
+    board = len(kernel.buffers)
+    return Routine((clear, main), (Call(0, (board,)), Call(1, (*range(board), board))), (_WORD * (1 + rows * posts),))
+
+
+#: What blocks post, behind the number of turns that were taken.
+_BOARD = "unsigned long long *__restrict__ board"
+_WORD = 8
+
+
+def _clear(name: str, words: int) -> Entry:
+    """A function that makes a board ready."""
+    top = Head(name, (_BOARD,), MOST_THREADS, "unsigned")
+    text = render_template("cuda/scan_clear.j2", k=_Clear(top, f"{words}u"))
+    grid = (ceil_div(words, MOST_THREADS), 1, 1)
+    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared")
+
+
+@dataclass(frozen=True, slots=True)
+class _Clear:
+    head: Head
+    words: str
 
 
 @dataclass(frozen=True, slots=True)

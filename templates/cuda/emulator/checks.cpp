@@ -1,5 +1,6 @@
 // What is looked at before every access to memory. g++ puts a call before each; their names are those of its own
 // runtime for finding data races, in whose place this one stands.
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -17,9 +18,15 @@ enum Readers : uint8_t { ONE, LANES, MANY };
 static Cell *cells, *shared_cells;
 static uint64_t cells_size, shared_cells_size;
 static unsigned last_region, last_array;
-// For each block that has run: when it began, and when it last made its writes seen by others.
-static uint32_t *begun, *fenced;
-static uint64_t history_size;
+// For each block, when it last made its writes seen by others.
+static uint32_t *fenced;
+static uint64_t fenced_size;
+// Which block ran from when on, in order.
+struct Slice {
+  uint32_t start, block;
+};
+static Slice *slices;
+static uint64_t slices_size, slice_count;
 
 // Makes room for so many elements, of zeros; pages that are not used take no memory.
 template <typename T>
@@ -55,28 +62,40 @@ bool begin_checks() {
     launch->arrays[a].granule = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
   }
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
-  uint64_t fenced_size = history_size;
+  slice_count = 0;
   return reserve(cells, cells_size, needed) && reserve(shared_cells, shared_cells_size, launch->shared_size) &&
-         reserve(fenced, fenced_size, blocks) && reserve(begun, history_size, blocks);
+         reserve(fenced, fenced_size, blocks);
 }
 
-void begin_block() {
-  if (!launch->checked) return;
-  begun[block_number] = block_start;
-  fenced[block_number] = 0;
+bool begin_slice(bool first) {
+  if (!launch->checked) return true;
+  if (slice_count == slices_size) {
+    const uint64_t size = slices_size ? 2 * slices_size : 1024;
+    Slice *const more = (Slice *)realloc(slices, size * sizeof *slices);
+    if (!more) return false;
+    slices = more, slices_size = size;
+  }
+  slices[slice_count++] = {slice_start, block_number};
+  if (first) fenced[block_number] = 0;
+  return true;
 }
 
 void note_fence() {
   if (launch->checked) fenced[block_number] = now++;
 }
 
-static uint32_t block_at(uint32_t time) {
-  uint32_t low = 0, high = block_number;
+static __attribute__((noinline)) uint32_t block_at(uint32_t time) {
+  uint64_t low = 0, high = slice_count - 1;
   while (low < high) {
-    const uint32_t middle = (low + high + 1) / 2;
-    if (begun[middle] <= time) low = middle; else high = middle - 1;
+    const uint64_t middle = (low + high + 1) / 2;
+    if (slices[middle].start <= time) low = middle; else high = middle - 1;
   }
-  return low;
+  return slices[low].block;
+}
+
+// Whether it was another block that ran at a time of this launch.
+FAST bool of_another(uint32_t time) {
+  return time < slice_start && (time < block_start || block_at(time) != block_number);
 }
 
 static void place(Site site, int32_t &line, uint64_t &address) {
@@ -121,15 +140,16 @@ static __attribute__((noinline)) bool seen_by_others(uint32_t time) { return tim
 // memory began: a block's with the block, buffers with the launch.
 FAST bool ordered(uint32_t start, uint32_t time, uint32_t thread) {
   if (time < start) return true;
-  if (time < block_start) return seen_by_others(time);
+  if (of_another(time)) return seen_by_others(time);
   if (thread == (uint32_t)current || time < barrier_time) return true;
   return thread / 32 == (uint32_t)current / 32 && time < warp_time[current / 32];
 }
 
 FAST bool reads_ordered(uint32_t start, const Cell &cell) {
   if (cell.read < start) return true;
-  if (cell.readers == MANY) return cell.read < block_start ? ordered(start, cell.read, 0) : cell.read < barrier_time;
-  if (cell.readers == LANES && cell.read >= barrier_time && cell.read >= block_start) {
+  const bool other = of_another(cell.read);
+  if (cell.readers == MANY) return other ? seen_by_others(cell.read) : cell.read < barrier_time;
+  if (cell.readers == LANES && cell.read >= barrier_time && !other) {
     return cell.reader / 32 == current / 32 && cell.read < warp_time[current / 32];
   }
   return ordered(start, cell.read, cell.reader);
@@ -139,7 +159,7 @@ FAST void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
   if (reads_ordered(start, cell)) {
     cell.readers = ONE;  // what comes after this read comes after those before it too
   } else {
-    cell.readers = cell.read >= block_start && cell.readers != MANY && cell.reader / 32 == current / 32 ? LANES : MANY;
+    cell.readers = !of_another(cell.read) && cell.readers != MANY && cell.reader / 32 == current / 32 ? LANES : MANY;
   }
   cell.reader = current;
   cell.read_atomic = atomic;
@@ -152,13 +172,13 @@ FAST void check_race(
   const bool atomic = access & ATOMIC;
   if (!(atomic && cell.write_atomic) && !ordered(start, cell.written, cell.writer)) {
     // After an atomic operation of another block a plain one is taken to have waited for it.
-    if (!(cell.write_atomic && cell.written < block_start)) {
+    if (!(cell.write_atomic && of_another(cell.written))) {
       const int other = WRITES | (cell.write_atomic ? ATOMIC : 0);
       report_race(address, size, access, site, region, cell.written, cell.writer, other, cell.write_site);
     }
   }
   if (access & WRITES) {
-    if (!(atomic && cell.read_atomic) && !reads_ordered(start, cell) && !(cell.read_atomic && cell.read < block_start)) {
+    if (!(atomic && cell.read_atomic) && !reads_ordered(start, cell) && !(cell.read_atomic && of_another(cell.read))) {
       const int other = READS | (cell.read_atomic ? ATOMIC : 0);
       report_race(address, size, access, site, region, cell.read, cell.reader, other, cell.read_site);
     }
@@ -253,11 +273,37 @@ static void check_global(char *address, unsigned size, int access, Site site) {
 
 static void check(const void *where, unsigned size, int access, Site site) {
   char *address = (char *)where;
-  if ((uint64_t)(address - stacks) < MOST_THREADS * STACK) return;  // a thread's own
+  if ((uint64_t)(address - stacks) < MOST_BLOCKS * MOST_THREADS * STACK) return;  // a thread's own
   if (!launch || !size) return;
   if ((uint64_t)(address - launch->shared) < launch->shared_size) return check_shared(address, size, access, site);
   check_global(address, size, access, site);
-  if (access & ATOMIC && access & READS) note_polling(site);
+  if (!(access & ATOMIC)) return;
+  blocks_talk = true;
+  if (access & WRITES) ++news;
+  if (access & READS) note_polling(site);
+}
+
+uint64_t shared_history_size() {
+  uint64_t size = 0;
+  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) size += launch->arrays[a].size * sizeof(Cell);
+  return size;
+}
+
+void keep_shared_history(char *place) {
+  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) {
+    Array &array = launch->arrays[a];
+    if (array.granule > 1) split_cells(array);  // so that all blocks' cells are of one size
+    memcpy(place, cells_of(array), array.size * sizeof(Cell));
+    place += array.size * sizeof(Cell);
+  }
+}
+
+void restore_shared_history(const char *place) {
+  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) {
+    const Array &array = launch->arrays[a];
+    memcpy(cells_of(array), place, array.size * sizeof(Cell));
+    place += array.size * sizeof(Cell);
+  }
 }
 
 }  // namespace emulator

@@ -1,9 +1,8 @@
-// Runs the threads of a block in turn on one thread of the host, a block after another.
+// Runs the threads of a block in turn on one thread of the host; `blocks.cpp` says which block.
 //
 // Threads are called one after another on one stack. One that blocks keeps the stack, and the next goes on with
 // another: there are as many stacks as threads that wait.
 #include <string.h>
-#include <sys/mman.h>
 
 #include "state.h"
 #include "switch.h"
@@ -18,18 +17,17 @@ Thread threads[MOST_THREADS];
 int count, current;
 const Launch *launch;
 Finding *finding;
-char *stacks;
-uint32_t now, launch_start, block_start, barrier_time, warp_time[MOST_THREADS / 32];
+char *stacks, *block_stacks;
+uint32_t now, launch_start, block_start, slice_start, barrier_time, warp_time[MOST_THREADS / 32];
 uint32_t block_number;
 
-static Fiber fibers[MOST_THREADS];
-static Fiber *idle[MOST_THREADS];
-static int fibers_begun, idle_count;
+Fiber fibers[MOST_THREADS], *idle[MOST_THREADS];
+int fibers_begun, idle_count;
 static void *scheduler;
 static int sequence[MOST_THREADS], cursor, limit;
-static uint32_t random_state;
+uint32_t random_state;
 
-static uint32_t draw() {
+uint32_t draw() {
   random_state ^= random_state << 13;
   random_state ^= random_state >> 17;
   return random_state ^= random_state << 5;
@@ -92,7 +90,7 @@ static void work() {
 static void go_on_with_a_fresh_thread() {
   if (!idle_count) {
     Fiber &fiber = fibers[fibers_begun];
-    fiber.top = stacks + ++fibers_begun * STACK;
+    fiber.top = block_stacks + ++fibers_begun * STACK;
     fiber.saved = emulator_stack(fiber.top, work);
     idle[idle_count++] = &fiber;
   }
@@ -239,58 +237,38 @@ static void explain() {
   finding->other_thread[0] = o.index.x, finding->other_thread[1] = o.index.y, finding->other_thread[2] = o.index.z;
 }
 
-static void run_block() {
+void begin_threads() {
   for (int t = 0; t < count; ++t) threads[t].state = FRESH;
-  block_start = barrier_time = ++now;
-  begin_block();
-  for (unsigned a = 0; a < launch->array_count; ++a) memset(launch->arrays[a].start, 0xFF, launch->arrays[a].size);
-  // Warps run ahead as far as they can, or all threads in a new order at each turn.
-  const int group = launch->order == RANDOM ? count : 32, groups = (count + group - 1) / group;
-  for (;;) {
-    for (int g = 0; g < groups; ++g) {
-      const int first = (launch->order == DESCENDING ? groups - 1 - g : g) * group;
-      const int size = count - first < group ? count - first : group;
-      for (bool going = true; going;) {
-        put_in_order(first, size);
-        going = run_sequence();
-        if (finding->kind) return;
-        for (int warp = first; warp < first + size; warp += 32) going |= release_warp(warp);
-        if (finding->kind) return;
-      }
-    }
-    int done = 0, yielded = 0;
-    for (int t = 0; t < count; ++t) {
-      done += threads[t].state == DONE;
-      if (threads[t].state == YIELDED) threads[t].state = READY, ++yielded;
-    }
-    if (done == count) return;
-    if (yielded) continue;
-    if (!release_barrier()) return explain();
-    turns_in_vain = 0;
-  }
+  fibers_begun = idle_count = 0;
 }
 
-static bool prepare() {
-  // Pages that no thread has used take no memory.
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  if (!stacks) {
-    void *found = mmap(nullptr, MOST_THREADS * STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (found == MAP_FAILED) return false;
-    stacks = (char *)found;
+Pause run_threads() {
+  // Warps run ahead as far as they can, or all threads in a new order at each turn.
+  const int group = launch->order == RANDOM ? count : 32, groups = (count + group - 1) / group;
+  for (int g = 0; g < groups; ++g) {
+    const int first = (launch->order == DESCENDING ? groups - 1 - g : g) * group;
+    const int size = count - first < group ? count - first : group;
+    for (bool going = true; going;) {
+      put_in_order(first, size);
+      going = run_sequence();
+      if (finding->kind) return FOUND;
+      for (int warp = first; warp < first + size; warp += 32) going |= release_warp(warp);
+      if (finding->kind) return FOUND;
+    }
   }
-  blockDim = {launch->block[0], launch->block[1], launch->block[2]};
-  gridDim = {launch->grid[0], launch->grid[1], launch->grid[2]};
-  count = launch->block[0] * launch->block[1] * launch->block[2];
+  int done = 0, yielded = 0;
   for (int t = 0; t < count; ++t) {
-    uint32_t index[3];
-    unravel(t, launch->block, index);
-    threads[t].index = {index[0], index[1], index[2]};
+    done += threads[t].state == DONE;
+    if (threads[t].state == YIELDED) threads[t].state = READY, ++yielded;
   }
-  fibers_begun = idle_count = 0;
-  random_state = launch->seed * 2654435761u | 1;
-  if (!begin_checks()) return false;
-  launch_start = ++now;
-  return true;
+  if (done == count) return ENDED;
+  if (yielded) return POLLS;
+  if (!release_barrier()) {
+    explain();
+    return FOUND;
+  }
+  turns_in_vain = 0;
+  return MET;
 }
 
 }  // namespace emulator
@@ -298,26 +276,6 @@ static bool prepare() {
 using namespace emulator;
 
 extern "C" {
-
-// Whether something was found, which ends the launch; -1 where there is no memory for it.
-int emulator_launch(const Launch *given, Finding *found) {
-  launch = given;
-  finding = found;
-  if (!prepare()) return -1;
-  const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
-  for (uint64_t b = 0; b < blocks && !finding->kind; ++b) {
-    uint32_t index[3];
-    unravel(block_number = (uint32_t)b, launch->grid, index);
-    blockIdx = {index[0], index[1], index[2]};
-    run_block();
-    if (finding->kind) {
-      finding->block[0] = index[0], finding->block[1] = index[1], finding->block[2] = index[2];
-      const EmulatorIndex &t = threads[current].index;
-      finding->thread[0] = t.x, finding->thread[1] = t.y, finding->thread[2] = t.z;
-    }
-  }
-  return finding->kind;
-}
 
 int emulator_barrier(int vote, int value, int line) {
   Thread &self = threads[current];

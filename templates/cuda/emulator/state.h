@@ -3,6 +3,8 @@
 
 #include "launch.h"
 
+extern "C" EmulatorIndex threadIdx, blockIdx, blockDim, gridDim;
+
 namespace emulator {
 
 struct Site {
@@ -12,6 +14,12 @@ struct Site {
 
 constexpr int MOST_THREADS = 1024;
 constexpr uint64_t STACK = 256 * 1024;
+
+// Blocks that run at the same time, those that talk to each other.
+constexpr int MOST_BLOCKS = 3;
+
+// Why a block's threads come to rest: all have ended, met at a barrier, or only read what others are to write.
+enum Pause { ENDED, MET, POLLS, FOUND };
 
 enum State : uint8_t { FRESH, READY, YIELDED, AT_BARRIER, AT_WARP, DONE };
 
@@ -34,9 +42,15 @@ extern Thread threads[MOST_THREADS];
 extern int count, current;
 extern const Launch *launch;
 extern Finding *finding;
-extern char *stacks;
-extern uint32_t now, launch_start, block_start, barrier_time, warp_time[MOST_THREADS / 32];
-extern uint32_t block_number;
+extern Fiber fibers[MOST_THREADS], *idle[MOST_THREADS];
+extern int fibers_begun, idle_count;
+extern char *stacks, *block_stacks;
+// A block runs in slices; others may run between.
+extern uint32_t now, launch_start, block_start, slice_start, barrier_time, warp_time[MOST_THREADS / 32];
+extern uint32_t block_number, random_state;
+// Whether blocks of this launch have used memory that others use at the same time, and how often it was written.
+extern bool blocks_talk;
+extern uint32_t news;
 
 // Called with each atomic or volatile read: a thread that only does such waits for another one.
 void note_polling(Site site);
@@ -44,8 +58,16 @@ void note_polling(Site site);
 [[noreturn]] void fail();
 void unravel(uint32_t number, const uint32_t *extents, uint32_t *index);
 
+uint32_t draw();
+void begin_threads();
+Pause run_threads();
+
 bool begin_checks();  // whether there is memory for them
-void begin_block();
+bool begin_slice(bool first);
 void note_fence();
+// What is known of the arrays in shared memory, which is a block's own.
+uint64_t shared_history_size();
+void keep_shared_history(char *place);
+void restore_shared_history(const char *place);
 
 }  // namespace emulator
