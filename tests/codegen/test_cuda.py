@@ -143,7 +143,7 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
     for (name, (_, each)), one, cubin in zip(
         BANDWIDTH.items(), rendered, compile_sources([r.source for r in rendered], arch), strict=True
     ):
-        (entry,), used = one.entries, cubin.resources
+        entry, used = one.entries[-1], cubin.resources
         registers = -(-used.registers // 8) * 8 * entry.threads
         shared = used.shared_bytes + entry.shared_bytes + 1024
         blocks = min(65536 // registers, 2048 // entry.threads, 32, (164 << 10) // shared)
