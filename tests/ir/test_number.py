@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tracec.ir.expression import Condition, compile_numbers, constant, first_failing, operation, same_value, symbol
-from tracec.ir.number import Number, Watcher, apply, watching
+from tracec.ir.number import Number, Watcher, calculate, watching
 
 BINARY = [
     operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
@@ -116,8 +116,8 @@ def test_functions_of_math_are_operations(name):
     for a in EDGES:
         for again in EDGES:
             if type(again) is type(a):
-                agrees(lambda n, name=name: apply(f"math.{name}", n), [a], [again])
-    assert apply(f"math.{name}", 0.5) == getattr(math, name)(0.5)
+                agrees(lambda n, name=name: calculate(f"math.{name}", n), [a], [again])
+    assert calculate(f"math.{name}", 0.5) == getattr(math, name)(0.5)
 
 
 def test_they_pass_for_ints_and_floats():
@@ -269,7 +269,7 @@ def test_expressions_print_as_written():
             (-(a**2), "-self.a ** 2"), ((-a) ** 2, "(-self.a) ** 2"), (a ** (b + 1), "self.a ** (b + 1)"),
             ((a**2) ** 3, "(self.a ** 2) ** 3"), (2 ** (-b * 1.0), "2 ** (-b * 1.0)"), (a * -2, "self.a * -2"),
             (round(a, 2), "round(self.a, 2)"), (abs(a - b), "abs(self.a - b)"), (1 / a, "1 / self.a"),
-            (apply("math.cos", a / 2), "math.cos(self.a / 2)"),
+            (calculate("math.cos", a / 2), "math.cos(self.a / 2)"),
         ]:  # fmt: skip
             assert str(given.expression) == text
 

@@ -12,6 +12,7 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_inexact, check_tensor, fail, one_axis, reshaped
 from tracec.functions.random import uniform_like
 from tracec.functions.splitting import chunk
+from tracec.ir.number import converted
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -178,7 +179,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     if input.dtype.kind == "b":
         fail(DTypeError, "hardtanh: takes numbers, input is bool", "cast it with .float() first")
     if not input.dtype.is_floating_point:
-        min_val, max_val = int(min_val), int(max_val)
+        min_val, max_val = converted(int, min_val), converted(int, max_val)
         if input.dtype.kind == "u" and min_val < 0:
             fail(ArgumentError, f"hardtanh: min_val={min_val} is no {input.dtype.name}", "give 0 or more")
     # Asked this way round, NaN comes through, and the gradient at the bounds is 0.
@@ -239,7 +240,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     """The input where it is above the threshold, else ``value``."""
     check_tensor("threshold", input)
     if not input.dtype.is_floating_point:
-        threshold, value = int(threshold), int(value)
+        threshold, value = converted(int, threshold), converted(int, value)
     return placed(input, ops.where(ops.le(input, threshold), value, input), inplace, "threshold")
 
 

@@ -47,7 +47,7 @@ def _times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
         return other
     kinds = [_kind_of(name, x) for x in (input, other)]
     highest = max(kinds, key="buifc".index)
-    given = _KINDS.get(type(alpha), "f")
+    given = _KINDS.get(alpha.__class__, "f")
     if "buifc".index(given) > max("buifc".index(highest), 0) and not (given == "i" and highest == "u"):
         fail(
             DTypeError,
@@ -61,13 +61,13 @@ def _kind_of(name: str, x: Any) -> str:
     """The letter of an operand's category."""
     if isinstance(x, (Tensor, np.ndarray, np.generic)):
         return x.dtype.kind
-    if type(x) not in _KINDS:
+    if x.__class__ not in _KINDS:
         fail(
             ArgumentTypeError,
             f"{name}: takes tensors and numbers, {type(x).__name__} given",
             "make a tensor with tracec.tensor(...)",
         )
-    return _KINDS[type(x)]
+    return _KINDS[x.__class__]
 
 
 _KINDS = {bool: "b", int: "i", float: "f", complex: "c"}

@@ -20,6 +20,7 @@ from tracec.functions.common import (
     sliced,
 )
 from tracec.functions.complex import conj
+from tracec.ir.number import converted
 from tracec.ir.types import Shape, broadcast_shapes
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
 from tracec.record.method import tensor_method
@@ -249,7 +250,7 @@ def _added(name: str, input: Tensor, product: Tensor, beta: Number, alpha: Numbe
 def _whole(name: str, what: str, value: Number) -> int:
     if isinstance(value, complex):
         fail(ArgumentError, f"{name}: {what}={value} is complex, the tensors are integers", "give a real number")
-    return int(value)
+    return converted(int, value)  # type: ignore[no-any-return]
 
 
 # Several axes ------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tracec.functions.common import (
 from tracec.functions.positions import along_axis, check_positions, check_vector, coordinates, wrapped
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import identity
+from tracec.ir.number import converted
 from tracec.ir.types import broadcast_shapes
 from tracec.record.autocast import WIDEST, under_autocast
 from tracec.record.check import check_values
@@ -39,7 +40,7 @@ _COMBINES = {"prod": "mul", "amax": "maximum", "amin": "minimum"}
 def of_kind(value: Any, x: Tensor) -> Any:
     """A number in Python's type for the elements of a tensor."""
     kind: Any = complex if x.dtype.is_complex else {"b": bool, "f": float}.get(x.dtype.kind, int)
-    return kind(value)
+    return converted(kind, value)
 
 
 def _put(x: Tensor, value: Tensor, at: Sequence[Tensor], axes: tuple[int, ...], reduce: str | None) -> Tensor:

@@ -81,10 +81,10 @@ def _both(kind: str) -> tuple[Any, Any]:
     function = OPERATIONS[kind].function
 
     def left(self: Number, other: Any) -> Any:
-        return apply(kind, self, other) if _is_number(other) else _otherwise(function, self, other)
+        return calculate(kind, self, other) if _is_number(other) else _otherwise(function, self, other)
 
     def right(self: Number, other: Any) -> Any:
-        return apply(kind, other, self) if _is_number(other) else _otherwise(function, self, other, reflected=True)
+        return calculate(kind, other, self) if _is_number(other) else _otherwise(function, self, other, reflected=True)
 
     return left, right
 
@@ -95,7 +95,7 @@ def _comparison(kind: str) -> Any:
 
     def compare(self: Number, other: Any) -> Any:
         if _is_number(other):
-            return apply(kind, self, other)
+            return calculate(kind, self, other)
         if kind in ("==", "!=") and type(other) in _OTHERS:
             return NotImplemented
         return _otherwise(function, self, other)
@@ -189,45 +189,47 @@ class Number:
     # Arithmetic ---------------------------------------------------------------------------------------
 
     def __neg__(self) -> Any:
-        return apply("neg", self)
+        return calculate("neg", self)
 
     def __pos__(self) -> Any:
         return self
 
     def __abs__(self) -> Any:
-        return apply("abs", self)
+        return calculate("abs", self)
 
     def __round__(self, digits: Any = None) -> Any:
         if digits is None:
-            return apply("nearest", self)
-        return apply("round", self, escaped(digits) if isinstance(digits, Number) else digits)
+            return calculate("nearest", self)
+        return calculate("round", self, escaped(digits) if isinstance(digits, Number) else digits)
 
     def __floor__(self) -> Any:
-        return apply("math.floor", self)
+        return calculate("math.floor", self)
 
     def __ceil__(self) -> Any:
-        return apply("math.ceil", self)
+        return calculate("math.ceil", self)
 
     def __trunc__(self) -> Any:
-        return apply("math.trunc", self)
+        return calculate("math.trunc", self)
 
     def __divmod__(self, other: Any) -> Any:
         if not _is_number(other):
             return _otherwise(divmod, self, other)
-        return apply("//", self, other), apply("%", self, other)
+        return calculate("//", self, other), calculate("%", self, other)
 
     def __rdivmod__(self, other: Any) -> Any:
         if not _is_number(other):
             return _otherwise(divmod, self, other, reflected=True)
-        return apply("//", other, self), apply("%", other, self)
+        return calculate("//", other, self), calculate("%", other, self)
 
     def __pow__(self, other: Any, modulus: Any = None) -> Any:
         if modulus is not None:
             return pow(escaped(self), plain(other), plain(modulus))
-        return apply("**", self, other) if _is_number(other) else _otherwise(operator.pow, self, other)
+        return calculate("**", self, other) if _is_number(other) else _otherwise(operator.pow, self, other)
 
     def __rpow__(self, other: Any, modulus: Any = None) -> Any:
-        return apply("**", other, self) if _is_number(other) else _otherwise(operator.pow, self, other, reflected=True)
+        if _is_number(other):
+            return calculate("**", other, self)
+        return _otherwise(operator.pow, self, other, reflected=True)
 
     __add__, __radd__ = _both("+")
     __sub__, __rsub__ = _both("-")
@@ -255,7 +257,7 @@ class Integer(Number):
         return self
 
     def __invert__(self) -> Any:
-        return apply("invert", self)
+        return calculate("invert", self)
 
     __lshift__, __rlshift__ = _both("<<")
     __rshift__, __rrshift__ = _both(">>")
@@ -272,7 +274,7 @@ class Float(Number):
 
     def is_integer(self) -> bool:
         """Whether it is a whole number."""
-        return apply("is_integer", self)  # type: ignore[no-any-return]
+        return calculate("is_integer", self)  # type: ignore[no-any-return]
 
 
 def number(value: int | float, expression: Expression, watcher: Watcher) -> Number:
@@ -292,6 +294,15 @@ def value_of(x: Any) -> Any:
     return x.value if isinstance(x, Number) else x
 
 
+def converted(kind: Any, x: Any) -> Any:
+    """``kind(x)`` for float, int, bool and complex, which leaves Numbers what they are where it can."""
+    if isinstance(x, Number) and (kind is float or kind is int):
+        if kind is int:
+            return x if isinstance(x, Integer) else calculate("math.trunc", x)
+        return x if isinstance(x, Float) else calculate("float", x)
+    return kind(x)
+
+
 def escaped(x: Number) -> int | float:
     """What a Number is; from here on the recording is for that number alone."""
     x._note(x.expression, x.value)
@@ -303,7 +314,7 @@ def is_watched(x: Any) -> bool:
     return isinstance(x, Number) and x.watcher is WATCH.watcher
 
 
-def apply(kind: str, *operands: Any) -> Any:
+def calculate(kind: str, *operands: Any) -> Any:
     """An operation of `OPERATIONS` on Numbers and plain numbers.
 
     Returns:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tracec.functions import expm1, maximum, rsqrt, sqrt
+from tracec.ir.number import calculate
 from tracec.optim.optimizer import (
     Group,
     Optimizer,
@@ -128,7 +128,7 @@ def correction(beta: float, step: Tensor) -> Tensor:
     """
     if beta == 0:
         return step * 0.0 + 1.0
-    return -expm1(step * math.log(beta))
+    return -expm1(step * calculate("math.log", beta))
 
 
 class AdamW(Adam):

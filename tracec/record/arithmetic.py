@@ -8,6 +8,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.ir.number import Number
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import check_values
@@ -57,7 +58,8 @@ def check_power(base: Any, exponent: Any) -> None:
     Raises:
         ArgumentError: that is what is given.
     """
-    if type(exponent) is int and exponent < 0 and isinstance(base, Cell) and base._array.dtype.kind in "bui":
+    whole = exponent.__class__ is int and isinstance(base, Cell) and base._array.dtype.kind in "bui"
+    if whole and exponent < 0:
         raise ArgumentError(
             f"pow: Integers to negative integer powers are not allowed, {base._array.dtype} ** {exponent} given",
             hint="cast the base with .float() first",
@@ -79,7 +81,9 @@ def check_divisor(name: str, a: Any, b: Any) -> None:
                 f"{name}: ZeroDivisionError: integers are divided by 0", hint="divide floats, which gives an infinity"
             )
 
-    if not isinstance(b, Cell):
+    if isinstance(b, Number):
+        test(bool(b))
+    elif not isinstance(b, Cell):
         test(b)
     elif b._device == "cpu":
         check_values(b, test, None)

@@ -275,6 +275,7 @@ class Batching:
 
     def hold(self, x: Cell, node: Node) -> None:
         """Enter a tensor that was made for a node."""
+        self._inside.add(x._storage)
         with self.outside() as recorder:
             if recorder is not None:
                 recorder.hold(x, node)

@@ -9,6 +9,7 @@ from tracec.errors import ArgumentTypeError, DeviceError, TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.node import Node
+from tracec.ir.number import plain, value_of
 from tracec.ir.operator import OPERATORS, Operator, Params
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
@@ -129,7 +130,7 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_hashable(v) for v in value)
     hash(value)
-    return value
+    return plain(value)
 
 
 def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
@@ -160,14 +161,15 @@ def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> C
 
 
 def _describe(x: Any) -> str:
-    return str(x._type) if isinstance(x, Cell) else repr(x)
+    return str(x._type) if isinstance(x, Cell) else repr(value_of(x))
 
 
 def _operand(op: Operator, x: Any) -> Operand:
     if isinstance(x, Cell):
         return Operand(dt.of_numpy(x._array.dtype), x._array.ndim)
-    if type(x) in (bool, int, float, complex):
-        return Operand(None, scalar=type(x))
+    kind = x.__class__  # of a Number what it stands for
+    if kind in (bool, int, float, complex):
+        return Operand(None, scalar=kind)
     raise ArgumentTypeError(
         f"{op.name}: takes tensors and numbers, {type(x).__name__} given", hint="make a tensor with tracec.tensor(...)"
     )

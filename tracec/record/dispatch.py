@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError
+from tracec.errors import ArgumentTypeError, OutOfMemoryError
 from tracec.ir.dtype import DType
 from tracec.ir.node import current_source
+from tracec.ir.number import Number
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
 from tracec.record.backend import module, number_on, on, share_memory, to_device
 from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
+from tracec.record.numbers import constant_of, scalar, watched_here
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -36,6 +38,10 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         if not isinstance(x, Cell) and type(x) not in _PLAIN:
             inputs = tuple(_operand(op, x) for x in inputs)
             break
+    if op.name == "constant" and isinstance(params["value"], Number):
+        value = watched_here(params["value"])
+        if isinstance(value, Number):
+            return constant_of(value, params.get("dtype"), params.get("device", "cpu"))
     call = find_call(op, inputs, params)
     if call.casts is not None:
         inputs = tuple(x if d is None else cast(x, d) for x, d in zip(inputs, call.casts, strict=True))
@@ -43,7 +49,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
     if device == "cpu":
         xp: Any = np
         arrays = [
-            x._array if isinstance(x, Cell) else _scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
+            x._array if isinstance(x, Cell) else scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
         ]
         try:
             out = call.op.eager(np, *arrays, **call.keywords)
@@ -56,7 +62,7 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         xp = module(device)
         with on(device), out_of_memory(call, device):
             arrays = [
-                to_device(x._array, device) if isinstance(x, Cell) else number_on(_scalar(x, t.dtype), device)
+                to_device(x._array, device) if isinstance(x, Cell) else number_on(scalar(x, t.dtype), device)
                 for x, t in zip(inputs, call.types, strict=True)
             ]
             out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
@@ -192,21 +198,12 @@ def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
     return out
 
 
-def _scalar(value: Any, dtype: DType) -> Any:
-    """A Python scalar as an array of no dimensions."""
-    if dtype.kind in "ui" and type(value) is int:
-        try:
-            # Wraps around where the type is narrower, as PyTorch does.
-            return np.array(value).astype(dtype.numpy)
-        except OverflowError:
-            raise ArgumentError(f"the number {value} does not fit in {dtype.name}", hint="use a float") from None
-    return np.array(value, dtype.numpy)
-
-
 def _operand(op: Operator, x: Any) -> Any:
     """What is not a tensor or a Python scalar, made one."""
     if isinstance(x, Cell) or type(x) in _PLAIN:
         return x
+    if isinstance(x, Number):
+        return watched_here(x)
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray) or hasattr(x, "__cuda_array_interface__"):

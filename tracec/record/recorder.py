@@ -21,9 +21,11 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
+from tracec.ir.number import WATCH, Number
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
+from tracec.record.numbers import Numbers
 from tracec.record.recording import Check, Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
@@ -57,16 +59,18 @@ class Recorder:
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._given: list[tuple[Any, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
-        self._outer: Recorder | None = None
+        self.numbers = Numbers(self)
 
     def __enter__(self) -> Recorder:
         if STATE.recorder is not None:
             raise RecordError("record: another recording is under way", hint="call the function as it is inside of it")
         STATE.recorder = self
+        WATCH.watcher = self.numbers
         return self
 
     def __exit__(self, *_: object) -> None:
         STATE.recorder = None
+        WATCH.watcher = None
 
     # What ran -----------------------------------------------------------------------------------------
 
@@ -86,9 +90,9 @@ class Recorder:
             operation.nodes = [(self, values[i]) for i in operation.pullback.needs]
 
     def _operand(self, x: Any, type_: Any) -> Node:
-        if not isinstance(x, Cell):
-            return constant(x, type_)
-        return self.node_of(x)
+        if isinstance(x, Cell):
+            return self.node_of(x)
+        return self.numbers.node(x, type_) if isinstance(x, Number) else constant(x, type_)
 
     def node_of(self, x: Cell) -> Node:
         """The node of a tensor's present value; a tensor from outside is lifted."""
@@ -127,6 +131,7 @@ class Recorder:
     def hold(self, x: Cell, node: Node) -> None:
         """Enter a tensor that was made for a node."""
         x._storage.node, x._storage.recorder = node, self
+        self._inside.add(x._storage)
 
     def follow(self, x: Cell) -> None:
         """Note another look at memory that is known: the function's own, where the memory may be from outside."""

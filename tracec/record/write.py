@@ -17,6 +17,7 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import dtype as dt
+from tracec.ir.number import calculate, converted
 from tracec.ir.source import caller
 from tracec.record.backend import to_device
 from tracec.record.call import Call
@@ -321,9 +322,9 @@ def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
             where=_at(),
         )
     # Infinity and NaN are left to the operator, which knows what fits.
-    whole = dtype.kind in "iu" and not (isinstance(value, (float, np.floating)) and not np.isfinite(value))
+    whole = dtype.kind in "iu" and (not isinstance(value, (float, np.floating)) or calculate("math.isfinite", value))
     kind: Any = complex if dtype.is_complex else bool if dtype.kind == "b" else int if whole else float
-    number = kind(value)
+    number = converted(kind, value)
     if dtype.kind == "u" and -(1 << 8 * dtype.itemsize) < number < 0:
         number += 1 << 8 * dtype.itemsize  # wraps around, as PyTorch has it
     return ops.constant(value=number, dtype=dtype, device=str(x._device))  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
 from tracec.functions.common import squares
+from tracec.ir.number import converted
 from tracec.ir.source import warn
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -102,7 +103,7 @@ def clip_grads_with_norm_(
 
 def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     # A little below 1 at the bound, as in PyTorch; never a question to the norm's value, so that it compiles.
-    scale = clamp(float(max_norm) / (total + 1e-6), max=1.0)
+    scale = clamp(converted(float, max_norm) / (total + 1e-6), max=1.0)
     for g in grads:
         g.copy_(g * scale)
 
@@ -115,7 +116,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         clip_value: The largest absolute value.
         foreach: Taken as in PyTorch, with no effect.
     """
-    bound = float(clip_value)
+    bound = converted(float, clip_value)
     with no_grad():
         for g in _gradients(parameters):
             g.copy_(clamp(g, min=-bound, max=bound))
