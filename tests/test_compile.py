@@ -182,18 +182,6 @@ def test_state_read_from_around_is_guarded():
         same(compiled(x), x * 2.0 + offset)
 
 
-def test_a_function_that_prints_a_tensor_runs_eagerly_and_says_so(capsys):
-    @tracec.compile
-    def f(x):
-        print(x)
-        return x * 2
-
-    with pytest.warns(RuntimeWarning, match="asks for the value of a tensor"):
-        f(tracec.ones(3))
-    same(f(tracec.ones(3)), tracec.ones(3) * 2)
-    assert capsys.readouterr().out == "tensor([1., 1., 1.])\n" * 2
-
-
 def test_arrays_that_a_function_is_given_by_numpy_may_not_be_written():
     def f(x):
         x.numpy()[0] = 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import logging
 import random
 import sys
 import types
@@ -373,6 +374,9 @@ class _Walker:
             self.sources.append(lambda: value.bit_generator.state)
         elif isinstance(value, random.Random):
             self.sources.append(value.getstate)
+        elif isinstance(value, logging.Logger):  # its handlers change as they work
+            for key in ("level", "disabled"):
+                self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
         elif isinstance(value, Iterator):
             self.iterators.append(name)
         elif type(value).__module__ == "tracec.compile":  # its own books change with every call

@@ -12,6 +12,7 @@ from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
 from tracec.guards import Environment
 from tracec.ir.graph import Graph
+from tracec.printed import printing
 from tracec.record.cell import Storage
 from tracec.record.check import Range
 from tracec.record.overriding import CLASSES
@@ -68,7 +69,8 @@ def record(
     edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
-            out = fn(*args, **kwargs)
+            with printing(recorder):
+                out = fn(*args, **kwargs)
             eager = _eager(recorder, out, arguments, edges)
             changed = None if eager else surroundings.changed()
             eager = eager or changed
@@ -87,9 +89,9 @@ def record(
     )
 
 
-#: Ways of asking for values that do more than choose the way on: an array may be another one next time, printing
-#: shows what is there, and other libraries write into memory that they are given.
-_UNPREDICTABLE = ("array", "print", "__dlpack__", "__cuda_array_interface__")
+#: Ways of asking for values that do more than choose the way on: an array may be another one next time, and other
+#: libraries write into memory that they are given.
+_UNPREDICTABLE = ("array", "__dlpack__", "__cuda_array_interface__")
 
 
 def asks(decision: Decision) -> str:

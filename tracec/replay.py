@@ -167,6 +167,8 @@ class Replay:
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         self._grads = [(_locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
+        self._looked = [output - shift for output in recording.looked]
+        self._printed = recording.printed
         self._backwards = {b.derivative.result: b for b in backwards}
         self._finders = [finder(v, here) for v in self.inputs]
         self._storage_finders = [_storage_finder(v, here) for v in self.inputs]
@@ -175,7 +177,7 @@ class Replay:
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
         result = recording.results[0] if isinstance(out, Cell) else None
-        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards
+        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards or self._printed
         known = result is not None and (result.outside or result.requires_grad or result.shared or result.layout)
         fresh = result is not None and not (busy or known)
         #: The output that is all there is to give: then a call is little more than that of the program.
@@ -187,7 +189,12 @@ class Replay:
     def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
         written = dict(self._writes)
-        used = [*written.values(), *range(count), *(output for _, output in self._grads if output is not None)]
+        used = [
+            *written.values(),
+            *range(count),
+            *(output for _, output in self._grads if output is not None),
+            *self._looked,
+        ]
         seen: set[Place] = {("input", i) for i in range(len(self.inputs))}
         found = []
         for output in dict.fromkeys(used):
@@ -263,6 +270,8 @@ class Replay:
                 given[i][...] = outputs[output]
         for tensor_of, at in self._grads:
             tensor_of(arguments)._grad = None if at is None else new_tensor(outputs[at])
+        for printed in self._printed:
+            printed.again([new_tensor(outputs[at]) for at in self._looked])
         call = _Call(outputs, arguments, arrays, [])
         for make in self._makers:
             call.made.append(make(call))

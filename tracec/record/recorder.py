@@ -26,7 +26,7 @@ from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
-from tracec.record.recording import Check, Decision, Lifted, Recording, Result, Seen, Surroundings, find_tensors
+from tracec.record.recording import Check, Decision, Lifted, Looked, Recording, Result, Seen, Surroundings, find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -47,6 +47,8 @@ class Recorder:
         self.name = name
         self.decisions: list[Decision] = []
         self.checks: list[Check] = []
+        self.printed: list[Any] = []
+        self._looked: list[Node] = []
         self._lifted: list[Lifted] = []
         self._seen: dict[int, Seen] = {}
         self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
@@ -258,6 +260,13 @@ class Recorder:
         if how == "numpy":
             self._given.append((array, self.decisions[-1]))
 
+    def look_at(self, x: Any) -> Looked:
+        """Note that a tensor is shown as it is now."""
+        edge = edge_of(x)
+        history = "" if edge is None or edge is x else getattr(edge, "name", lambda: "CopyBackwards")()
+        self._looked.append(self.node_of(x))
+        return Looked(len(self._looked) - 1, edge is x, history)
+
     # What came out ------------------------------------------------------------------------------------
 
     def finish(self, out: Any) -> Recording:
@@ -301,6 +310,7 @@ class Recorder:
         for x, before in self._grads.items():
             if x._grad is not before or x._grad is not None:
                 grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
+        looked = tuple(map(emit, self._looked))
         decided = [d.node for d in self.decisions]
         replaced = substitute((*outputs, *decided, *(c.node for c in self.checks)), self._whole)
         graph = Graph(tuple(v.node for v in self._lifted), replaced[: len(outputs)], self.name)
@@ -319,6 +329,8 @@ class Recorder:
             decisions=decisions,
             surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
             checks=tuple(c._replace(node=n) for n, c in zip(replaced[at:], self.checks, strict=True)),
+            looked=looked,
+            printed=tuple(self.printed),
         )
 
     def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:

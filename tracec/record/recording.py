@@ -47,6 +47,20 @@ class Check(NamedTuple):
     ignored: int | None = None
 
 
+class Looked(NamedTuple):
+    """A tensor that the function showed to somebody.
+
+    Attributes:
+        position: Its place among all of them.
+        is_leaf: It required grad itself.
+        history: Name of the operation that made it; empty where gradients do not go further.
+    """
+
+    position: int
+    is_leaf: bool
+    history: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lifted:
     """An input of the graph: memory from outside of the function.
@@ -175,6 +189,8 @@ class Recording:
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
         checks: Conditions on values, in order.
+        looked: Outputs that hold the tensors that were shown.
+        printed: What was printed, in order: objects with ``again(tensors)``, which are those of ``looked``.
     """
 
     graph: Graph
@@ -187,6 +203,8 @@ class Recording:
     decisions: list[Decision] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(()))
     checks: tuple[Check, ...] = ()
+    looked: tuple[int, ...] = ()
+    printed: tuple[Any, ...] = ()
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

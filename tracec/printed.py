@@ -1,0 +1,173 @@
+"""What a recorded function prints, so that its program prints it as well.
+
+While a function is recorded, text that its thread writes to standard output and error is noted, and so are messages
+to loggers. A tensor that is handed to ``print`` is noted as a tensor: the program prints its value of the day. Text
+that was made of values otherwise (``f"{loss:.3f}"``) hangs on them: those values were asked for.
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from tracec.record.cell import Cell
+from tracec.record.recorder import Recorder
+from tracec.record.recording import Looked
+from tracec.record.state import STATE
+from tracec.record.tensor import Tensor
+
+
+class _Named:
+    """Stands for the operation that made a tensor."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        """The operation's name."""
+        return self._name
+
+
+#: Held while standard streams and ``print`` are those below: they are the process's.
+_LOCK = threading.RLock()
+
+
+class Written(NamedTuple):
+    """Text to a standard stream.
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        text: The text.
+    """
+
+    stream: str
+    text: str
+
+    def again(self, tensors: Sequence[Tensor]) -> None:
+        """Do it again."""
+        getattr(sys, self.stream).write(self.text)
+
+
+class Shown(NamedTuple):
+    """A call of ``print`` with tensors among what it was given.
+
+    Attributes:
+        args: What it was given; a `Looked` for each tensor, and text for what is no tensor.
+        options: Its ``sep``, ``end`` and ``flush``.
+        stream: ``stdout`` or ``stderr``.
+    """
+
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    stream: str
+
+    def again(self, tensors: Sequence[Tensor]) -> None:
+        """Do it again, with the tensors of another call."""
+        args = [_as_it_was(tensors[a.position], a) if isinstance(a, Looked) else a for a in self.args]
+        print(*args, **self.options, file=getattr(sys, self.stream))
+
+
+def _as_it_was(made: Tensor, looked: Looked) -> Tensor:
+    """A tensor that shows the same history as the one that was printed."""
+    made._requires_grad = looked.is_leaf
+    made._history = _Named(looked.history) if looked.history else None  # type: ignore[assignment]
+    return made
+
+
+class Logged(NamedTuple):
+    """A message to a logger.
+
+    Attributes:
+        logger: The logger.
+        record: What it was given.
+    """
+
+    logger: logging.Logger
+    record: logging.LogRecord
+
+    def again(self, tensors: Sequence[Tensor]) -> None:
+        """Do it again, now."""
+        record = logging.makeLogRecord(self.record.__dict__)
+        record.created = now = time.time()
+        record.msecs = (now - int(now)) * 1000
+        self.logger.handle(record)
+
+
+class _Stream:
+    """A standard stream that notes what is written."""
+
+    def __init__(self, name: str, stream: Any, note: Callable[[Any], None]) -> None:
+        self._name, self._stream, self._note = name, stream, note
+
+    def write(self, text: str) -> int:
+        """Write, and note it."""
+        self._note(Written(self._name, text))
+        return self._stream.write(text)  # type: ignore[no-any-return]
+
+    def writelines(self, lines: Any) -> None:
+        """Write each, and note it."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def printing(recorder: Recorder) -> Iterator[None]:
+    """Within, what this thread prints is noted with the recorder."""
+    thread = threading.get_ident()
+    quiet = False
+
+    def note(effect: Any) -> None:
+        if threading.get_ident() == thread and not quiet:
+            recorder.printed.append(effect)
+
+    def show(*args: Any, file: Any = None, **options: Any) -> None:
+        nonlocal quiet
+        stream = next((name for name, s in streams.items() if (file is None and name == "stdout") or file is s), None)
+        mine = threading.get_ident() == thread and STATE.recorder is recorder and not quiet
+        if not mine or stream is None or not any(type(a) is Tensor for a in args):
+            before(*args, file=file, **options)
+            return
+        kept = tuple(recorder.look_at(a) if type(a) is Tensor else str(a) for a in args)
+        note(Shown(kept, options, stream))
+        quiet, STATE.recorder = True, None
+        try:
+            before(
+                *(a if type(a) is Tensor else text for a, text in zip(args, kept, strict=True)), file=file, **options
+            )
+        finally:
+            quiet, STATE.recorder = False, recorder
+
+    def handle(self: logging.Logger, record: logging.LogRecord) -> None:
+        nonlocal quiet
+        if any(isinstance(a, Cell) for a in (record.msg, *(record.args if isinstance(record.args, tuple) else ()))):
+            record.msg, record.args = record.getMessage(), ()  # the values are asked for
+        note(Logged(self, record))
+        was, quiet = quiet, True
+        try:
+            handled(self, record)
+        finally:
+            quiet = was
+
+    with _LOCK:
+        before, handled = builtins.print, logging.Logger.handle
+        streams = {name: _Stream(name, getattr(sys, name), note) for name in ("stdout", "stderr")}
+        saved = {name: getattr(sys, name) for name in streams}
+        builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+        try:
+            yield
+        finally:
+            builtins.print, logging.Logger.handle = before, handled  # type: ignore[method-assign]
+            for name, stream in streams.items():
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, saved[name])
