@@ -250,7 +250,7 @@ def _added(name: str, input: Tensor, product: Tensor, beta: Number, alpha: Numbe
 def _whole(name: str, what: str, value: Number) -> int:
     if isinstance(value, complex):
         fail(ArgumentError, f"{name}: {what}={value} is complex, the tensors are integers", "give a real number")
-    return converted(int, value)  # type: ignore[no-any-return]
+    return converted(int, value)
 
 
 # Several axes ------------------------------------------------------------------------------------------
