@@ -85,7 +85,17 @@ def two_routines() -> Graph:
     return by_eager_rule(Graph((x, y), (ops.dot(ops.sin(ops.dot(x, y)), y),)), "sin")
 
 
-GRAPHS = [between_kernels, alone, first_and_last, of_views, reshaped_result, with_numbers, empty, two_routines]
+def over_memory_of_another_shape() -> Graph:
+    (x,) = inputs((4, 6))
+    # The product may be written over what the first sine gave, which has another shape: its reader needs its own.
+    product = ops.reshape(ops.sin(x) * 2.0, shape=(4, 2, 3))
+    return by_eager_rule(Graph((x,), (ops.sum(product, axes=(2,)),)), "sin", "sum")
+
+
+GRAPHS = [
+    between_kernels, alone, first_and_last, of_views, reshaped_result, with_numbers, empty, two_routines,
+    over_memory_of_another_shape,
+]  # fmt: skip
 
 
 def arrays(graph: Graph) -> list[np.ndarray]:

@@ -157,7 +157,9 @@ class Placement:
 
     def _share(self, arena: list[Node], first: dict[Node, int], last: dict[Node, int]) -> dict[Node, Node]:
         """Intermediate → the intermediate that dies where it is written, and whose memory it takes over."""
-        inside, shared, taken = set(arena), {}, set()
+        inside, taken = set(arena), set[Node]()
+        shared: dict[Node, Node] = {}
+        called = {n for w in self.works if isinstance(w, Call) for n in w.reads()}
         for k, work in enumerate(self.works):
             if not isinstance(work, Work) or len(work.rows) != 1:
                 continue
@@ -170,6 +172,9 @@ class Placement:
                 for i, m in enumerate(row):
                     dies = m in inside and last[m] == k and m not in taken and first[m] != k
                     same = m.type.nbytes == n.type.nbytes and m.dtype is n.dtype
+                    # Kernels see elements, but a routine also sees a shape: that of the memory's first owner.
+                    if n in called:
+                        same = n.type == owner_of(m, shared).type
                     if dies and same and element_by_element(work.kernel, i, j):
                         shared[n] = m
                         taken.add(m)
@@ -182,10 +187,7 @@ class Placement:
         """Spans of memory; values that take over each other's memory are one span."""
         members: dict[Node, list[Node]] = {}
         for n in arena:
-            owner = n
-            while owner in shared:
-                owner = shared[owner]
-            members.setdefault(owner, []).append(n)
+            members.setdefault(owner_of(n, shared), []).append(n)
         groups = list(members.values())
         spans = [memory.Span(g[0].type.nbytes, min(first[n] for n in g), max(last[n] for n in g)) for g in groups]
         return spans, groups
@@ -250,6 +252,13 @@ class Placement:
             args = tuple(tuple(number[n] for n in row) for row in rows)
             steps.append(Launch(kernels[key], args, work.sizes))
         return tuple(found), tuple(steps)
+
+
+def owner_of(node: Node, shared: dict[Node, Node]) -> Node:
+    """Whose memory a value is written to: that of the first of those that take over each other's."""
+    while node in shared:
+        node = shared[node]
+    return node
 
 
 def _one_after_another(spans: Sequence[memory.Span]) -> tuple[list[int], int]:
