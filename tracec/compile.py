@@ -22,8 +22,9 @@ from typing import Any
 
 from tracec.autotune import Choices, choices_of, describe_choices
 from tracec.build import Runner, build, load
+from tracec.environment import Environment
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, RecordError
-from tracec.guards import Environment, flatten, steps_key
+from tracec.guards import flatten, steps_key
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History

@@ -10,7 +10,7 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
-from tracec.guards import Environment
+from tracec.environment import Environment
 from tracec.ir.graph import Graph
 from tracec.printed import printing
 from tracec.record.cell import Storage

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from tracec.build import Runner
 from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
-from tracec.guards import PLAIN, steps_key
+from tracec.guards import steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
+from tracec.places import PLAIN
 from tracec.record.backend import Device, device_of, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call

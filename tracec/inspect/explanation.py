@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.guards import Change, Contents, Environment
+from tracec.environment import Environment
+from tracec.guards import Change, Contents
 from tracec.inspect.arguments import Part
 from tracec.inspect.places import where_read
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tracec.environment import Environment
 from tracec.errors import ReplayError
-from tracec.guards import PLAIN, Environment
 from tracec.inspect.arguments import named
 from tracec.inspect.fault import Settings, find_fault
 from tracec.inspect.reproduce import write_script
@@ -24,6 +24,7 @@ from tracec.inspect.rounding import Expected, expected, on_host
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
 from tracec.ir.text import number
+from tracec.places import PLAIN
 from tracec.program import Recorded, graphs_of, record
 from tracec.record.backend import module, on, to_device
 from tracec.record.backward import backward

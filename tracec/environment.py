@@ -1,0 +1,319 @@
+"""What a function can read besides its arguments, found by walking from the function, and whether it is as it was."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import logging
+import random
+import sys
+import types
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from operator import is_ as _is
+from typing import Any
+
+import numpy as np
+
+from tracec.guards import Contents, Guard
+from tracec.ir.dtype import DType
+from tracec.places import PLAIN, Kind, Slots
+from tracec.record.cell import Storage
+from tracec.record.tensor import Tensor
+
+#: What is read with ``get``: dictionaries, and those of classes.
+_MAPPINGS = (dict, types.MappingProxyType)
+_GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
+class _Elements:
+    """The elements of an array, as a mapping from nothing to their bytes."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __getitem__(self, key: None) -> Any:
+        return self.array.tobytes()
+
+
+class Environment:
+    """What a function can read besides its arguments: its cells, defaults, globals, and the objects found there.
+
+    Args:
+        fn: The function.
+        arguments: Its arguments by name, whose attributes it can read too.
+        watched: Identities of places, and the kinds of what may be there.
+
+    Attributes:
+        guards: What was there.
+        captured: Memory that tensors found there look at; those among the arguments do not count.
+        codes: The user's functions found there.
+        tensors: Names of tensors found there, by identity.
+        watched: The places whose value may be another one next time, each once.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None
+    ) -> None:
+        walker = Walker(watched or {})
+        walker.visit("self", fn)
+        self.captured = frozenset(walker.captured)
+        for name, value in arguments.items():
+            walker.visit(name, value)
+        self.guards = walker.guards
+        self.watched = tuple(walker.found.values())
+        self.codes = tuple(walker.codes)
+        self.tensors = walker.tensors
+        self._sources = walker.sources
+        self._iterators = walker.iterators
+        self._states = [state() for state in self._sources]
+        reads = [g for g in self.guards if isinstance(g, Guard) and g.kind is None]
+        self._named = [(g.holder, g.key, g.value, g) for g in reads if type(g.holder) in _MAPPINGS]
+        self._cells = [(g.holder, g.value, g) for g in reads if type(g.holder) is types.CellType]
+        self._others = [g for g in reads if type(g.holder) not in (*_MAPPINGS, types.CellType)]
+        #: Items of containers that may be otherwise in part are looked at one by one.
+        partly = [g for g in self.guards if isinstance(g, Contents) and g.kinds]
+        self._lengths = [(c.holder, len(c.values), c) for c in partly]
+        for c in partly:
+            fixed = [Guard(c.item(k), c.holder, k, v) for k, v in c.items() if k not in c.kinds]
+            mapping = isinstance(c.holder, dict)
+            self._named += [(g.holder, g.key, g.value, g) for g in fixed if mapping]
+            self._others += [g for g in fixed if not mapping]
+        self._contents = [g for g in self.guards if isinstance(g, Contents) and not g.kinds]
+        # All containers at once, in a few calls: a large model has hundreds.
+        self._holders = [c.holder for c in self._contents]
+        self._sizes = list(map(len, self._holders))
+        self._items = [c.now for c in self._contents if c.values]
+        self._values = [v for c in self._contents for v in c.values]
+        self._keyed = [c.holder for c in self._contents if c.keys and "[" in c.form]
+        self._keys = [k for c in self._contents if c.keys and "[" in c.form for k in c.keys]
+        #: Attributes of one object are all: common among small functions, and checked in fewer steps.
+        one = len(self._contents) == 1 and not self._keyed
+        self._only = (self._holders[0], self._contents[0].now, self._values) if one else None
+
+    def fails(self) -> Guard | Contents | None:
+        """The first guard that does not hold."""
+        for holder, key, value, guard in self._named:
+            if holder.get(key) is not value and not guard.holds():
+                return guard
+        for cell, value, guard in self._cells:
+            try:
+                if cell.cell_contents is value:
+                    continue
+            except ValueError:  # it is empty now
+                pass
+            if not guard.holds():
+                return guard
+        for other in self._others:
+            if not other.holds():
+                return other
+        for container, length, contents in self._lengths:
+            if len(container) != length:
+                return contents
+        if not self._holders or self._same_contents():
+            return None
+        return next((c for c in self._contents if not c.holds()), None)
+
+    def _same_contents(self) -> bool:
+        """Whether all containers hold the very same objects."""
+        if self._only is not None:
+            holder, items, values = self._only
+            return len(holder) == len(values) and all(map(_is, items, values))
+        return (
+            list(map(len, self._holders)) == self._sizes
+            and all(map(_is, chain.from_iterable(self._items), self._values))
+            and all(map(_is, chain.from_iterable(self._keyed), self._keys))
+        )
+
+    def present(self) -> tuple[list[Any], list[Tensor]] | None:
+        """The numbers and the tensors in the places that are watched; None where there is something else."""
+        numbers: list[Any] = []
+        tensors: list[Tensor] = []
+        for guard in self.watched:
+            now, kind = guard.now(), guard.kind
+            assert kind is not None
+            if kind.is_tensor:
+                if not kind.holds(now):
+                    return None
+                tensors.append(now)
+                continue
+            found = kind.numbers(now)
+            if found is None:
+                return None
+            numbers += found
+        return numbers, tensors
+
+    def changed(self) -> str | None:
+        """What the function changed, or used up, that tensors do not show; asked when it has run."""
+        if self._iterators:
+            return f"takes from an iterator, {self._iterators[0]}"
+        if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
+            return "draws numbers from Python's or NumPy's generators"
+        guard = self.fails()
+        return None if guard is None else f"changes Python state, {guard.change()}"
+
+
+class Walker:
+    def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
+        self.guards: list[Guard | Contents] = []
+        #: Identity of a place → the guard of a place that is watched.
+        self.found: dict[Hashable, Guard] = {}
+        self._watched = watched
+        self.captured: set[Storage] = set()
+        self.tensors: dict[int, str] = {}
+        self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
+        self.iterators: list[str] = []
+        self.codes: list[types.CodeType] = []
+        self._seen: set[int] = set()
+        self._alive: list[Any] = []  # ids in _seen stay taken
+
+    def function(self, fn: types.FunctionType) -> None:
+        """The cells, defaults and named globals of a function, and of functions nested in it."""
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            self.read(name, cell, None, value)
+        # A decorator of the library wears the name and module of what it decorates.
+        own = not _of_library(fn.__globals__.get("__name__"))
+        if own:
+            self.codes.append(fn.__code__)
+        for name in _names(fn.__code__) if own else ():
+            if name in fn.__globals__:
+                self.read(name, fn.__globals__, name, fn.__globals__[name])
+        for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):
+            self.visit(f"default {k}", value)
+
+    def read(self, name: str, holder: Any, key: Any, value: Any) -> None:
+        """Guard a place, then what lies behind it."""
+        if isinstance(value, types.ModuleType):
+            return
+        kind = self.kind(guard := Guard(name, holder, key, value))
+        self.guards.append(guard if kind is None else replace(guard, kind=kind))
+        if kind is None:
+            self.visit(name, value)
+
+    def kind(self, guard: Guard) -> Kind | None:
+        """What a place may hold; None where that is what it holds alone."""
+        identity = guard.place.identity
+        kind = self._watched.get(identity)
+        if kind is None or not kind.holds(guard.value):
+            return None
+        self.found.setdefault(identity, replace(guard, kind=kind))
+        if isinstance(guard.value, Tensor):
+            self.tensors.setdefault(id(guard.value), guard.name)
+        return kind
+
+    def visit(self, name: str, value: Any) -> None:
+        """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
+        if isinstance(value, Tensor):
+            self.captured.add(value._storage)
+            self.tensors.setdefault(id(value), name)
+            return
+        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        self._alive.append(value)
+        if isinstance(value, types.FunctionType):
+            if not _of_library(value.__module__):
+                self.function(value)
+        elif isinstance(value, types.MethodType):
+            self.visit(name, value.__func__)
+            self.visit(name, value.__self__)
+        elif isinstance(value, functools.partial):
+            self.visit(name, value.func)
+            self._container(name, "[{}]", list(value.args))
+            self._container(name, "[{}]", value.keywords)
+        elif isinstance(value, (dict, list, tuple)):
+            self._container(name, "[{}]", value)
+        elif isinstance(value, (set, frozenset)):
+            self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
+        elif isinstance(value, np.ndarray):
+            if value.size <= MOST:
+                elements = _Elements(value)
+                self.guards.append(Guard(name, elements, None, elements[None]))
+        elif isinstance(value, np.random.Generator):
+            self.sources.append(lambda: value.bit_generator.state)
+        elif isinstance(value, random.Random):
+            self.sources.append(value.getstate)
+        elif isinstance(value, logging.Logger):  # its handlers change as they work
+            for key in ("level", "disabled"):
+                self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
+        elif isinstance(value, Iterator):
+            self.iterators.append(name)
+        elif type(value).__module__ == "tracec.compile":  # its own books change with every call
+            self.visit(name, value.fn)
+        elif isinstance(value, type):
+            self._class(name, value)
+        else:
+            self._object(name, value)
+
+    def _container(self, name: str, form: str, value: Any) -> None:
+        """Guard all items of a dictionary or list; a tuple's stay as they are."""
+        if len(value) > MOST:
+            return
+        named = isinstance(value, dict)
+        values = tuple(value.values() if named else value)
+        contents = Contents(name, form, value, tuple(value) if named else None, values)
+        if not isinstance(value, tuple):
+            kinds = {}
+            for k, item in contents.items() if self._watched else ():
+                kind = self.kind(Guard(contents.item(k), value, k, item))
+                if kind is not None:
+                    kinds[k] = kind
+            contents = replace(contents, kinds=kinds)
+            self.guards.append(contents)
+        for k, item in contents.items():
+            if k not in contents.kinds:
+                self.visit(contents.item(k), item)
+
+    def _object(self, name: str, value: Any) -> None:
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            self._container(name, ".{}", attributes)
+        watched = getattr(type(value), "_watched", None)
+        if isinstance(watched, dict):  # what modules of the library share
+            self.visit(f"hooks of every {type(value).__name__}", watched)
+        for cls in type(value).__mro__:
+            slots = cls.__dict__.get("__slots__", ())
+            for slot in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(value, slot) and slot not in ("__dict__", "__weakref__"):
+                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot))
+        self.visit(type(value).__name__, type(value))
+
+    def _class(self, name: str, cls: type) -> None:
+        """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
+        for base in cls.__mro__:
+            if base is not cls:
+                self.visit(base.__name__, base)
+        if _of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+            return
+        items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or k == "__call__"}
+        for k, v in items.items():
+            guard = Guard(f"{name}.{k}", cls.__dict__, k, v, owner=cls)
+            self.guards.append(replace(guard, kind=self.kind(guard)))
+        for k, v in items.items():
+            for found in (v.fget, v.fset) if isinstance(v, property) else (getattr(v, "__func__", v),):
+                self.visit(f"{name}.{k}", found)
+
+
+#: Containers and arrays of more items are not looked into.
+MOST = 4096
+#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
+_HEAP_TYPE = 1 << 9
+
+
+def _of_library(module: str | None) -> bool:
+    top = (module or "").partition(".")[0]
+    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """Global names that a function's code, and the code nested in it, may read; not the attributes it reads."""
+    names = [i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_READS]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _names(constant)
+    return list(dict.fromkeys(names))

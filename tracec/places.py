@@ -1,0 +1,181 @@
+"""Places that a function reads: how they are read and written, and what they hold where that may change.
+
+A place is a holder (a dictionary, list, cell, object with slots, or class) and a key. What a place holds is compared
+by value; a place that is watched may hold any value of a kind: an int, a float, a tensor of one type.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+from tracec.ir.number import Number, Watcher, value_of
+from tracec.record.tape import edge_of
+from tracec.record.tensor import Tensor
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+MISSING = object()
+
+
+class Slots:
+    """The attributes of an object that keeps them in slots, as a mapping."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self.owner, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+
+class Attributes(Slots):
+    """The attributes that a class has itself, as a mapping."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.owner.__dict__[name]
+
+    def get(self, name: str) -> Any:
+        """An attribute; None where there is none."""
+        return self.owner.__dict__.get(name)
+
+
+class Place(NamedTuple):
+    """Where something is read.
+
+    Attributes:
+        holder: The dictionary, list, cell, object with slots or class.
+        key: Its key there.
+    """
+
+    holder: Any
+    key: Any
+
+    @property
+    def identity(self) -> Hashable:
+        """Tells places from one another."""
+        owner = self.holder.owner if isinstance(self.holder, Slots) else self.holder
+        return id(owner), self.key
+
+    def now(self) -> Any:
+        """What it holds; `MISSING` where there is nothing."""
+        try:
+            if isinstance(self.holder, types.CellType):
+                return self.holder.cell_contents
+            return self.holder[self.key]
+        except (KeyError, IndexError, ValueError):
+            return MISSING
+
+    def put(self, value: Any) -> None:
+        """Let it hold something else; nobody is asked or told."""
+        holder = self.holder
+        if isinstance(holder, types.CellType):
+            holder.cell_contents = value
+        elif isinstance(holder, Attributes):
+            type.__setattr__(holder.owner, self.key, value)
+        elif isinstance(holder, Slots):
+            object.__setattr__(holder.owner, self.key, value)
+        elif isinstance(holder, dict):
+            dict.__setitem__(holder, self.key, value)
+        else:
+            holder[self.key] = value
+
+
+class Kind(NamedTuple):
+    """What a watched place may hold.
+
+    Attributes:
+        type: The type.
+        parts: Of a tuple its items: a type for a number that is watched, anything else for an item by value. Of a
+            tensor what `tensor_key` gives. Of a number nothing.
+    """
+
+    type: type
+    parts: tuple[Any, ...] = ()
+
+    def numbers(self, value: Any) -> tuple[Any, ...] | None:
+        """The numbers in a value of this kind; None for values of another kind."""
+        if type(value) is not self.type:
+            return None
+        if self.type is not tuple:
+            return (value,)
+        items: Any = value
+        if len(items) != len(self.parts):
+            return None
+        found = []
+        for item, part in zip(items, self.parts, strict=True):
+            if part is int or part is float:
+                if type(item) is not part:
+                    return None
+                found.append(item)
+            elif not same(item, part):
+                return None
+        return tuple(found)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is of this kind."""
+        if self.is_tensor:
+            return isinstance(value, Tensor) and tensor_key(value) == self.parts
+        return self.numbers(value) is not None
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it is a kind of tensors."""
+        return self.type not in (int, float, tuple)
+
+    def stand_in(self, value: Any, name: str, watcher: Watcher) -> Any:
+        """A value of this kind with Numbers for its numbers."""
+        if self.type is not tuple:
+            return watcher.number(value, name)
+        return tuple(
+            watcher.number(item, f"{name}[{k}]") if part is int or part is float else item
+            for k, (item, part) in enumerate(zip(value, self.parts, strict=True))
+        )
+
+
+def same(now: Any, before: Any) -> bool:
+    """Whether nothing tells two values from each other: they are one, or plain and equal."""
+    return now is before or (type(now) is type(before) and isinstance(now, PLAIN) and repr(now) == repr(before))
+
+
+def common_kind(before: Any, now: Any) -> Kind | None:
+    """The kind of two values of a place, where it may be watched for others of that kind."""
+    if type(before) is not type(now) or before is MISSING:
+        return None
+    if type(now) is int or type(now) is float:
+        return Kind(type(now))
+    if isinstance(now, Tensor):
+        return Kind(type(now), tensor_key(now))
+    if type(now) is tuple and len(before) == len(now) and all(isinstance(x, PLAIN) for x in (*before, *now)):
+        parts = tuple(
+            type(a) if type(a) is type(b) and type(a) in (int, float) else a for a, b in zip(before, now, strict=True)
+        )
+        kind = Kind(tuple, parts)
+        return kind if kind.numbers(now) else None
+    return None
+
+
+def kind_of(value: Any) -> Kind | None:
+    """The kind that a value is of by itself."""
+    return common_kind(value, value)
+
+
+def tensor_key(x: Tensor) -> tuple[Any, ...]:
+    """What a specialisation hangs on of a tensor that it is given: all but its values and its identity."""
+    array = x._array
+    if x._base is None and x._history is None:
+        way = True if x._requires_grad else None
+    else:
+        edge = edge_of(x)
+        way = None if edge is None else edge is x
+    # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
+    return type(x), array.dtype, array.shape, array.strides, x._device, way
+
+
+def without_numbers(value: Any) -> Any:
+    """A plain value, or a tuple of such, with no Number in it."""
+    if type(value) is tuple and any(isinstance(v, (Number, tuple)) for v in value):
+        return tuple(map(without_numbers, value))
+    return value_of(value)
