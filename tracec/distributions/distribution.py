@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from tracec import functions as fn
+from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from tracec.record.state import STATE
 from tracec.record.tape import no_grad
-from tracec.record.tensor import Size, Tensor, get_default_dtype
+from tracec.record.tensor import Size, Tensor
 
 Shape = Sequence[int]
 
@@ -45,14 +46,18 @@ class Distribution:
         if validate_args is not None:
             self._validate_args = validate_args
         if self._validating:
-            for name, constraint in self.arg_constraints.items():
-                # Of probabilities and logits only what was given.
-                if name in self.__dict__ and not bool(fn.all(constraint.check(getattr(self, name)))):
+            for name, given in self._given().items():
+                constraint = self.arg_constraints[name]
+                if not constraints.is_dependent(constraint) and not bool(fn.all(constraint.check(given))):
                     raise ArgumentError(
-                        f"{type(self).__name__}: parameter {name} of shape {tuple(getattr(self, name).shape)} has "
+                        f"{type(self).__name__}: parameter {name} of shape {tuple(given.shape)} has "
                         f"invalid values: expected to satisfy the constraint {constraint!r}",
                         hint="look at the values, or pass validate_args=False",
                     )
+
+    def _given(self) -> dict[str, Tensor]:
+        """The parameters that were given: of probabilities and logits one."""
+        return {k: self.__dict__[k] for k in self.arg_constraints if k in self.__dict__}
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -146,8 +151,13 @@ class Distribution:
 
     def expand(self, batch_shape: Shape) -> Distribution:
         """The distribution with its parameters repeated over a larger batch."""
-        shape = tuple(batch_shape)
-        given = {k: getattr(self, k) for k in self.arg_constraints if k in self.__dict__}
+        made = self._expand(tuple(batch_shape))
+        made._validate_args = self._validate_args
+        return made
+
+    def _expand(self, shape: tuple[int, ...]) -> Distribution:
+        """The same for this class, made with ``validate_args=False``."""
+        given = self._given()
         own = {k: len(v.shape) - len(self.batch_shape) for k, v in given.items()}
         parameters = {k: v.expand(*shape, *v.shape[len(v.shape) - own[k] :]) for k, v in given.items()}
         return type(self)(**parameters, **self._options(), validate_args=False)
@@ -192,52 +202,9 @@ class Distribution:
             )
 
     def __repr__(self) -> str:
-        names = [k for k in self.arg_constraints if k in self.__dict__]
-        shown = (getattr(self, k) for k in names)
-        parts = (f"{k}: {v if v.numel() == 1 else tuple(v.shape)}" for k, v in zip(names, shown, strict=True))
+        parts = (f"{k}: {v if v.numel() == 1 else tuple(v.shape)}" for k, v in self._given().items())
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _none(d: Distribution, what: str) -> UnsupportedError:
     return UnsupportedError(f"{type(d).__name__}: there is no {what} of this distribution")
-
-
-def broadcast_all(*values: Any) -> list[Tensor]:
-    """Numbers and tensors as tensors of one shape.
-
-    Raises:
-        ArgumentTypeError: one is neither.
-    """
-    like = next((v for v in values if isinstance(v, Tensor)), None)
-    made = []
-    for v in values:
-        if not isinstance(v, (Tensor, int, float)):
-            raise ArgumentTypeError(
-                f"distributions: parameters are numbers or tensors, {type(v).__name__} given", hint="give a tensor"
-            )
-        if not isinstance(v, Tensor):
-            dtype = like.dtype if like is not None and like.dtype.is_floating_point else get_default_dtype()
-            v = fn.tensor(v, dtype=dtype, device="cpu" if like is None else like.device)
-        made.append(v)
-    return list(fn.broadcast_tensors(*made)) if len(made) > 1 else made
-
-
-def eps_of(x: Tensor) -> float:
-    """The distance from 1 to the next number of a tensor's type."""
-    return {2: 2.0**-10, 4: 2.0**-23}.get(x.dtype.itemsize, 2.0**-52)
-
-
-def clamped(probs: Tensor) -> Tensor:
-    """Probabilities kept away from 0 and 1, whose logarithms are finite."""
-    eps = eps_of(probs)
-    return fn.clamp(probs, min=eps, max=1 - eps)
-
-
-def one_of(name: str, probs: Any, logits: Any) -> None:
-    """Refuse both or neither of two ways to say it.
-
-    Raises:
-        ArgumentError: both are given, or neither.
-    """
-    if (probs is None) == (logits is None):
-        raise ArgumentError(f"{name}: either `probs` or `logits` must be specified, but not both.")

@@ -121,6 +121,7 @@ if TYPE_CHECKING:
     from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
     from tracec.ops.strided import as_strided, view_bits
     from tracec.ops.symmetric import ldl, ldl_solve
+    from tracec.ops.variates import gamma_slope, standard_gamma, von_mises
     from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
 
 __all__ = [
@@ -157,7 +158,7 @@ __all__ = [
     "as_strided", "cummax", "cummin", "index_combine", "view_bits",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
-    "binomial", "poisson", "positions",
+    "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
 ]  # fmt: skip
 
 #: Module → its operators, of those that few programs use: they are imported when one is asked for.
@@ -177,6 +178,7 @@ _RARE = {
     "spectral": "eig eigh eigvals eigvalsh svd svdvals",
     "strided": "as_strided view_bits",
     "symmetric": "ldl ldl_solve",
+    "variates": "gamma_slope standard_gamma von_mises",
     "waves": "entr i0 i0e i1 i1e logit sinc",
 }
 _MODULES = {name: module for module, names in _RARE.items() for name in names.split()}

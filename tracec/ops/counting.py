@@ -21,7 +21,8 @@ from tracec.ops.view import concatenate, reshape, slice
 
 #: Rates above are more than NumPy's integers hold.
 _LARGEST = 9.2e18
-_WORDS = 4
+#: How many random words a variate is a function of.
+WORDS = 4
 
 
 def _host(xp: Any, x: Any) -> Any:
@@ -34,10 +35,11 @@ def _generator(xp: Any, words: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def _type(*operands: TensorType) -> TensorType:
+def variate_type(*operands: TensorType) -> TensorType:
+    """Parameters of one floating type, and random words: a variate in the parameters' type."""
     *parameters, words = operands
-    if words.dtype is not dt.uint32 or words.shape != (_WORDS,):
-        raise ShapeError(f"random words are {words}, not u32[{_WORDS}]", hint="draw four of them")
+    if words.dtype is not dt.uint32 or words.shape != (WORDS,):
+        raise ShapeError(f"random words are {words}, not u32[{WORDS}]", hint="draw four of them")
     if parameters[0].dtype.kind != "f":
         raise DTypeError(f"parameters have dtype {parameters[0].dtype.short}", hint="cast them to a floating type")
     if any(p != parameters[0] for p in parameters):
@@ -56,12 +58,14 @@ def _binomial_eager(xp: Any, count: Any, probability: Any, words: Any) -> Any:
     return xp.asarray(np.asarray(_generator(xp, words).binomial(counts, chances)).astype(count.dtype))
 
 
-def _batch_of(name: str) -> Any:
-    def batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int) -> Any:
+def batch_of(name: str) -> Any:
+    """The batching rule of an operator that is applied to one part of the batch after the other."""
+
+    def batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, **params: Any) -> Any:
         rows = []
         for i in range(size):
             row = [_row(x, i) if b else x for x, b in zip(inputs, batched, strict=True)]
-            found = OPERATORS[name](*row)
+            found = OPERATORS[name](*row, **params)
             rows.append(reshape(found, shape=(1, *found.shape)))
         return concatenate(*rows, axis=0)
 
@@ -73,8 +77,9 @@ def _row(x: Any, i: int) -> Any:
     return reshape(slice(x, starts=starts, stops=stops, steps=(1,) * x.ndim), shape=x.shape[1:])
 
 
-def _sample(*parameters: Arg) -> Sample:
-    return Sample((*parameters, Arg((_WORDS,), dt.uint32, 0, 1 << 16)))
+def variate_sample(*parameters: Arg, **params: Any) -> Sample:
+    """A sample of these parameters and of random words."""
+    return Sample((*parameters, Arg((WORDS,), dt.uint32, 0, 1 << 16)), params)
 
 
 _COUNTS = "counts change by whole numbers"
@@ -82,40 +87,40 @@ _COUNTS = "counts change by whole numbers"
 poisson: Operator = primitive(
     "poisson",
     family="random",
-    type_rule=_type,
+    type_rule=variate_type,
     eager=_poisson_eager,
     vjp=not_differentiable(_COUNTS),
     jvp=not_differentiable(_COUNTS),
-    batch=_batch_of("poisson"),
+    batch=batch_of("poisson"),
     lower=HostCall(),
     arity=2,
     promotion="none",
     doc="A Poisson number of each rate, operand 0, a function of four random words, operand 1.",
     samples=(
-        _sample(Arg((7,), dt.float32, 0.0, 9.0)),
-        _sample(Arg((3, 5), dt.float64, 0.0, 900.0)),
-        _sample(Arg((0, 2), dt.float32, 0.0, 1.0)),
-        _sample(Arg((4,), dt.bfloat16, 0.0, 4.0)),
-        _sample(Arg((), dt.float32, 0.0, 4.0)),
+        variate_sample(Arg((7,), dt.float32, 0.0, 9.0)),
+        variate_sample(Arg((3, 5), dt.float64, 0.0, 900.0)),
+        variate_sample(Arg((0, 2), dt.float32, 0.0, 1.0)),
+        variate_sample(Arg((4,), dt.bfloat16, 0.0, 4.0)),
+        variate_sample(Arg((), dt.float32, 0.0, 4.0)),
     ),
 )
 
 binomial: Operator = primitive(
     "binomial",
     family="random",
-    type_rule=_type,
+    type_rule=variate_type,
     eager=_binomial_eager,
     vjp=not_differentiable(_COUNTS),
     jvp=not_differentiable(_COUNTS),
-    batch=_batch_of("binomial"),
+    batch=batch_of("binomial"),
     lower=HostCall(),
     arity=3,
     promotion="none",
     doc="How many of so many trials, operand 0, succeed with a probability, operand 1, by four random words.",
     samples=(
-        _sample(Arg((7,), dt.float32, 0.0, 20.0), Arg((7,), dt.float32, 0.0, 1.0)),
-        _sample(Arg((3, 5), dt.float64, 0.0, 900.0), Arg((3, 5), dt.float64, 0.0, 1.0)),
-        _sample(Arg((0, 2), dt.float32, 0.0, 1.0), Arg((0, 2), dt.float32, 0.0, 1.0)),
-        _sample(Arg((), dt.float16, 0.0, 9.0), Arg((), dt.float16, 0.0, 1.0)),
+        variate_sample(Arg((7,), dt.float32, 0.0, 20.0), Arg((7,), dt.float32, 0.0, 1.0)),
+        variate_sample(Arg((3, 5), dt.float64, 0.0, 900.0), Arg((3, 5), dt.float64, 0.0, 1.0)),
+        variate_sample(Arg((0, 2), dt.float32, 0.0, 1.0), Arg((0, 2), dt.float32, 0.0, 1.0)),
+        variate_sample(Arg((), dt.float16, 0.0, 9.0), Arg((), dt.float16, 0.0, 1.0)),
     ),
 )

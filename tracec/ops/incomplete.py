@@ -28,13 +28,15 @@ from tracec.ops.gamma import lgamma, stirling
 from tracec.ops.logic import eq, where
 from tracec.ops.normal import erfc
 
-_EPSILON = 2.0**-53
-_MOST = 2000
+#: Half a unit in the last place of float64.
+EPSILON = 2.0**-53
+#: The most steps that anything here takes.
+MOST = 2000
 
 # Parts ------------------------------------------------------------------------------------------------
 
 
-def _log1p_less(xp: Any, x: Any) -> Any:
+def log1p_less(xp: Any, x: Any) -> Any:
     """``log(1 + x) - x``, exact near 0 too: by the series of the inverse hyperbolic tangent of x / (2 + x)."""
     r = xp.where(xp.abs(x) < 0.5, x / (2.0 + x), 0.0)
     y, series = r * r, 0.0
@@ -46,7 +48,7 @@ def _log1p_less(xp: Any, x: Any) -> Any:
 def _factor(xp: Any, a: Any, x: Any) -> Any:
     """``x ** a * exp(-x) / gamma(a)``."""
     safe = xp.maximum(a, 3.0)
-    exponent = safe * _log1p_less(xp, (x - safe) / safe)
+    exponent = safe * log1p_less(xp, (x - safe) / safe)
     large = xp.sqrt(safe / (2.0 * math.pi)) * xp.exp(exponent - stirling(safe))
     low = xp.minimum(a, 3.0)
     bounded = xp.minimum(x, 800.0)
@@ -54,7 +56,7 @@ def _factor(xp: Any, a: Any, x: Any) -> Any:
     return xp.where(a < 3.0, small, large)
 
 
-def _iterate(xp: Any, start: Any, combine: Callable[[Any, Any], Any], steps: Iterator[Any], small: Any) -> Any:
+def iterate(xp: Any, start: Any, combine: Callable[[Any, Any], Any], steps: Iterator[Any], small: Any) -> Any:
     """A sum or product over steps, to each element's own end, so that no element hangs on what is beside it.
 
     Args:
@@ -75,7 +77,7 @@ def _iterate(xp: Any, start: Any, combine: Callable[[Any, Any], Any], steps: Ite
 
 def _sum(xp: Any, start: Any, terms: Iterator[Any]) -> Any:
     """The sum of a series whose terms end up falling."""
-    return _iterate(xp, start, lambda v, t: v + t, terms, lambda v, t: xp.abs(t) <= _EPSILON * xp.abs(v))
+    return iterate(xp, start, lambda v, t: v + t, terms, lambda v, t: xp.abs(t) <= EPSILON * xp.abs(v))
 
 
 def _lower_series(xp: Any, a: Any, x: Any) -> Any:
@@ -83,7 +85,7 @@ def _lower_series(xp: Any, a: Any, x: Any) -> Any:
 
     def terms() -> Iterator[Any]:
         term = xp.ones_like(a)
-        for n in range(1, _MOST):
+        for n in range(1, MOST):
             term = term * (x / (a + n))
             yield term
 
@@ -99,7 +101,7 @@ def _upper_fraction(xp: Any, a: Any, x: Any) -> Any:
     def ratios() -> Iterator[Any]:
         b = x + 1.0 - a
         c, d = xp.full_like(b, 1e300), 1.0 / b
-        for n in range(1, _MOST):
+        for n in range(1, MOST):
             step = n * (a - n)
             b = b + 2.0
             d = 1.0 / (b + step * d)
@@ -107,9 +109,9 @@ def _upper_fraction(xp: Any, a: Any, x: Any) -> Any:
             yield c * d
 
     def last(value: Any, ratio: Any) -> Any:
-        return xp.abs(ratio - 1.0) <= 2.0 * _EPSILON
+        return xp.abs(ratio - 1.0) <= 2.0 * EPSILON
 
-    return _factor(xp, a, x) * _iterate(xp, 1.0 / (x + 1.0 - a), lambda v, r: v * r, ratios(), last)
+    return _factor(xp, a, x) * iterate(xp, 1.0 / (x + 1.0 - a), lambda v, r: v * r, ratios(), last)
 
 
 def _upper_series(xp: Any, a: Any, x: Any) -> Any:
@@ -117,7 +119,7 @@ def _upper_series(xp: Any, a: Any, x: Any) -> Any:
 
     def terms() -> Iterator[Any]:
         term = xp.ones_like(a)
-        for n in range(1, _MOST):
+        for n in range(1, MOST):
             term = term * (-x / n)
             yield term / (a + n)
 
@@ -126,7 +128,7 @@ def _upper_series(xp: Any, a: Any, x: Any) -> Any:
 
 
 @functools.cache
-def _temme(orders: int = 14, terms: int = 20) -> list[list[float]]:
+def temme(orders: int = 14, terms: int = 20) -> list[list[float]]:
     """The coefficients ``c[k]`` of the expansion in powers of eta, as rational numbers until they are rounded.
 
     Source: NIST Digital Library of Mathematical Functions, 8.12.8 to 8.12.11; mu of eta solves
@@ -154,10 +156,10 @@ def _temme(orders: int = 14, terms: int = 20) -> list[list[float]]:
 def _uniform(xp: Any, a: Any, x: Any) -> tuple[Any, Any]:
     """Both functions for large a, near a."""
     mu = (x - a) / a
-    half_square = -_log1p_less(xp, mu)
+    half_square = -log1p_less(xp, mu)
     eta = xp.copysign(xp.sqrt(2.0 * half_square), mu)
     total = xp.zeros_like(a)
-    for coefficients in reversed(_temme()):
+    for coefficients in reversed(temme()):
         part = xp.zeros_like(a)
         for v in reversed(coefficients):
             part = part * eta + v
@@ -237,4 +239,4 @@ gammaincc: Operator = elementwise(
     doc="The regularised upper incomplete gamma function; NaN for negative operands.",
 )
 
-__all__ = ["gammainc", "gammaincc"]
+__all__ = ["gammainc", "gammaincc", "iterate", "log1p_less", "temme"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from tracec import functions as fn
 from tracec import linalg
 from tracec.distributions import constraints
-from tracec.distributions.constraints import Constraint
 from tracec.distributions.distribution import Distribution, Shape
+from tracec.distributions.utils import lazy_property
 from tracec.errors import ArgumentError
 from tracec.ir.types import broadcast_shapes
 from tracec.record.tensor import Tensor
@@ -30,12 +28,13 @@ class MultivariateNormal(Distribution):
         ArgumentError: not exactly one of the matrices is given, or the mean has no axis.
     """
 
-    arg_constraints: ClassVar[Mapping[str, Constraint]] = {
+    arg_constraints = {
         "loc": constraints.real_vector,
         "covariance_matrix": constraints.positive_definite,
         "precision_matrix": constraints.positive_definite,
         "scale_tril": constraints.lower_cholesky,
     }
+    support = constraints.real_vector
     has_rsample = True
 
     def __init__(
@@ -44,45 +43,28 @@ class MultivariateNormal(Distribution):
     ) -> None:  # fmt: skip
         if loc.ndim < 1:
             raise ArgumentError("MultivariateNormal: loc must be at least one-dimensional.")
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {k: m for k, m in matrices.items() if m is not None}
-        if len(given) != 1:
-            raise ArgumentError(
-                "MultivariateNormal: exactly one of covariance_matrix, precision_matrix, scale_tril may be specified."
-            )
-        ((name, matrix),) = given.items()
-        if matrix.ndim < 2:
-            raise ArgumentError(
-                f"MultivariateNormal: {name} must be at least two-dimensional, with optional leading batch"
-            )
+        name, matrix = one_matrix("MultivariateNormal", covariance_matrix, precision_matrix, scale_tril)
         batch = broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
         n = loc.shape[-1]
         self.loc: Tensor = loc.expand(*batch, n)
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args=validate_args)
-        if name == "scale_tril":
-            self._tril: Tensor = self.__dict__[name]
-        elif name == "covariance_matrix":
-            self._tril = linalg.cholesky(self.__dict__[name])
-        else:
-            self._tril = _factor_of_inverse(self.__dict__[name])
+        self._tril = factor_of(name, self.__dict__[name])
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "scale_tril":
-            return self._tril
-        if name == "covariance_matrix":
-            return fn.matmul(self._tril, self._tril.mT)
-        if name == "precision_matrix":
-            return fn.cholesky_inverse(self._tril)
-        raise AttributeError(name)
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The lower Cholesky factor of the covariance."""
+        return self._tril
 
-    @property
-    def support(self) -> Constraint:
-        return constraints.real_vector
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariance."""
+        return fn.matmul(self._tril, self._tril.mT)
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return fn.cholesky_inverse(self._tril)
 
     @property
     def mean(self) -> Tensor:
@@ -94,7 +76,7 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return fn.sum(fn.square(self._tril), dim=-1).expand(self._extended_shape())  # type: ignore[no-any-return]
+        return fn.sum(fn.square(self._tril), dim=-1).expand(self._extended_shape())
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         eps = fn.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
@@ -103,13 +85,42 @@ class MultivariateNormal(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         apart = mahalanobis(self._tril, value - self.loc)
-        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + apart) - self._half_log_det()  # type: ignore[no-any-return]
-
-    def _half_log_det(self) -> Tensor:
-        return fn.sum(fn.log(fn.diagonal(self._tril, 0, -2, -1)), dim=-1)
+        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + apart) - half_log_det(self._tril)
 
     def entropy(self) -> Tensor:
-        return 0.5 * self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._half_log_det()  # type: ignore[no-any-return]
+        return 0.5 * self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + half_log_det(self._tril)
+
+
+def one_matrix(
+    name: str, covariance_matrix: Tensor | None, precision_matrix: Tensor | None, scale_tril: Tensor | None
+) -> tuple[str, Tensor]:
+    """The name and value of the one matrix that is given.
+
+    Raises:
+        ArgumentError: none is, or several are, or it has fewer than two axes.
+    """
+    matrices = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix, "scale_tril": scale_tril}
+    given = [(k, m) for k, m in matrices.items() if m is not None]
+    if len(given) != 1:
+        raise ArgumentError(f"{name}: exactly one of {', '.join(matrices)} may be specified.")
+    if given[0][1].ndim < 2:
+        raise ArgumentError(
+            f"{name}: {given[0][0]} must be at least two-dimensional, with optional leading batch dimensions"
+        )
+    return given[0]
+
+
+def factor_of(name: str, matrix: Tensor) -> Tensor:
+    """The lower Cholesky factor of the covariance, from a matrix of that name."""
+    if name == "scale_tril":
+        return matrix
+    if name == "covariance_matrix":
+        return linalg.cholesky(matrix)
+    # Of the inverse: that of the matrix with its axes reversed, then inverted and turned back.
+    turned = linalg.cholesky(fn.flip(matrix, (-2, -1)))
+    upper = fn.flip(turned, (-2, -1)).mT
+    eye = fn.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return linalg.solve_triangular(upper, eye.expand(matrix.shape), upper=False)
 
 
 def mahalanobis(tril: Tensor, x: Tensor) -> Tensor:
@@ -120,9 +131,6 @@ def mahalanobis(tril: Tensor, x: Tensor) -> Tensor:
     return fn.sum(fn.square(fn.squeeze(solved, -1)), dim=-1)
 
 
-def _factor_of_inverse(precision: Tensor) -> Tensor:
-    """The lower Cholesky factor of the inverse: of the matrix with its axes reversed, then inverted and turned back."""
-    turned = linalg.cholesky(fn.flip(precision, (-2, -1)))
-    upper = fn.flip(turned, (-2, -1)).mT
-    eye = fn.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
-    return linalg.solve_triangular(upper, eye.expand(precision.shape), upper=False)
+def half_log_det(tril: Tensor) -> Tensor:
+    """The sum of the logarithms of the diagonal."""
+    return fn.sum(fn.log(fn.diagonal(tril, 0, -2, -1)), dim=-1)

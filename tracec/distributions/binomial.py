@@ -1,60 +1,21 @@
-"""Distributions of counts."""
+"""The binomial distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
-from tracec.distributions.discrete import along_first
-from tracec.distributions.distribution import Distribution, Shape, broadcast_all, clamped, one_of
+from tracec.distributions.distribution import Shape
+from tracec.distributions.odds import OfProbability
+from tracec.distributions.utils import along_first
 from tracec.errors import UnsupportedError
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 
-class Poisson(Distribution):
-    """The number of events at a rate.
-
-    Args:
-        rate: How many are expected, 0 or more.
-        validate_args: Whether to check arguments.
-    """
-
-    arg_constraints: ClassVar[Mapping[str, Constraint]] = {"rate": constraints.nonnegative}
-
-    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
-        (self.rate,) = broadcast_all(rate)
-        super().__init__(self.rate.shape, validate_args=validate_args)
-
-    @property
-    def support(self) -> Constraint:
-        return constraints.nonnegative_integer
-
-    @property
-    def mean(self) -> Tensor:
-        return self.rate
-
-    @property
-    def mode(self) -> Tensor:
-        return fn.floor(self.rate)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.rate
-
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        with no_grad():
-            return fn.poisson(self.rate.expand(self._extended_shape(sample_shape)))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._validate_sample(value)
-        return fn.xlogy(value, self.rate) - self.rate - fn.lgamma(value + 1)
-
-
-class Binomial(Distribution):
+class Binomial(OfProbability):
     """The number of successes among so many trials.
 
     Args:
@@ -67,41 +28,19 @@ class Binomial(Distribution):
         ArgumentError: both or neither of probs and logits are given.
     """
 
-    arg_constraints: ClassVar[Mapping[str, Constraint]] = {
-        "total_count": constraints.nonnegative_integer,
-        "probs": constraints.unit_interval,
-        "logits": constraints.real,
-    }
+    arg_constraints = {"total_count": constraints.nonnegative_integer, **OfProbability.arg_constraints}
     has_enumerate_support = True
 
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        one_of("Binomial", probs, logits)
-        count, self._param = broadcast_all(total_count, probs if probs is not None else logits)
+        (count,) = self._take(probs, logits, total_count)
         self.total_count = count.to(self._param.dtype)
-        if probs is not None:
-            self.probs = self._param
-        else:
-            self.logits = self._param
         super().__init__(self._param.shape, validate_args=validate_args)
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "logits":
-            p = clamped(self.probs)
-            return fn.log(p) - fn.log1p(-p)
-        if name == "probs":
-            return fn.sigmoid(self.logits)
-        raise AttributeError(name)
-
-    @property
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Constraint:
         return constraints.integer_interval(0, self.total_count)
-
-    @property
-    def param_shape(self) -> Any:
-        """Shape of the probabilities."""
-        return self._param.shape
 
     @property
     def mean(self) -> Tensor:
@@ -143,4 +82,4 @@ class Binomial(Distribution):
                 "Binomial.enumerate_support: several numbers of trials", hint="give total_count one value everywhere"
             )
         values = fn.arange(most + 1, dtype=self._param.dtype, device=self._param.device)
-        return along_first(values, self, expand)
+        return along_first(values, self.batch_shape, expand)
