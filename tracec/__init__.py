@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from tracec import (
         accelerator,
         backends,
+        cache,
         cuda,
         fft,
         func,
@@ -144,6 +145,7 @@ _LATER = {
     "amp": ("tracec.amp", ""),
     "autocast": ("tracec.amp", "autocast"),
     "backends": ("tracec.backends", ""),
+    "cache": ("tracec.cache", ""),
     "compile": ("tracec.compile", "compile"),
     "compiler": ("tracec.compiler", ""),
     "cuda": ("tracec.cuda", ""),

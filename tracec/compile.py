@@ -436,6 +436,5 @@ def compile(
     if disable is True:
         return model
     names = frozenset([disable] if isinstance(disable, str) else disable or ())
-    return Compiled(
-        model, Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify)
-    )
+    chosen = Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify)
+    return Compiled(model, chosen.checked())

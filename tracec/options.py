@@ -27,10 +27,6 @@ class Options:
         on_record: What happens when it is recorded after the first time: ``allow``, ``warn`` or ``raise``.
         max_specializations: Specialisations to keep; calls that none of them serves run eagerly then.
         verify: Whether each replay is compared with an eager run; None goes by ``TRACEC_VERIFY=2``.
-
-    Raises:
-        ArgumentError: one of them is unknown.
-        ArgumentTypeError: ``max_specializations`` is no integer.
     """
 
     target: str | None = None
@@ -47,7 +43,13 @@ class Options:
         """Whether each replay is compared with an eager run."""
         return os.environ.get("TRACEC_VERIFY") == "2" if self.verify is None else self.verify
 
-    def __post_init__(self) -> None:
+    def checked(self) -> Options:
+        """These options.
+
+        Raises:
+            ArgumentError: one of them is unknown.
+            ArgumentTypeError: ``max_specializations`` is no integer.
+        """
         check_names(self.disable)
         if self.target not in (None, "cpu", "cuda"):
             raise ArgumentError(f"compile: target {self.target!r} is unknown", hint="use 'cpu' or 'cuda'")
@@ -66,6 +68,7 @@ class Options:
                 f"compile: max_specializations={self.max_specializations} leaves none",
                 hint="give 1 or more, or disable=True to compile nothing",
             )
+        return self
 
 
 def check_launcher(name: str, launcher: str) -> None:

@@ -6,12 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 
-from tracec.runtime.cache import DiskCache, default_cache, default_folder, key
+import tracec
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.runtime.cache import DiskCache, default_cache, default_folder, key, room_for_entries
 
 
 def test_an_entry_is_found_again(tmp_path: Path) -> None:
@@ -92,3 +96,120 @@ def test_two_processes_compile_the_same_at_once(tmp_path: Path) -> None:
         assert process.returncode == 0, log.decode()
     assert len(list(tmp_path.glob("*.so"))) == 2
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_SIZE", "5K")
+    cache = DiskCache(tmp_path)
+    for number, name in enumerate("abcd"):
+        path = cache.store(name, "so", bytes(1000))
+        os.utime(path, (number, number))
+    assert cache.read("a", "so") is not None  # used now
+    cache.store("e", "so", bytes(1000))
+    assert sorted(e.path.stem for e in cache.entries()) == ["a", "d", "e"]
+    cache.store("f", "so", bytes(10_000))  # more than all may take, and needed now
+    assert [e.path.stem for e in cache.entries()] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("", 4 << 30), ("100", 100), ("1.5k", 1536), ("2GiB", 2 << 30), ("3 M", 3 << 20)]
+)
+def test_sizes_in_the_environment(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_SIZE", text)
+    assert room_for_entries() == size
+
+
+def test_a_size_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_SIZE", "much")
+    with pytest.raises(ArgumentError, match="TRACEC_CACHE_SIZE='much' is no size"):
+        room_for_entries()
+
+
+def test_the_public_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path / "mine"))
+    assert tracec.cache.info().entries == 0
+    default_cache().store("a", "so", bytes(100))
+    default_cache().store("b", "json", bytes(100))
+    info = tracec.cache.info()
+    assert (info.folder, info.entries, info.limit) == (tmp_path / "mine", 2, 4 << 30)
+    assert info.kinds["programs for the CPU and the emulator"][0] == 1 and "2 entries" in str(info)
+    tracec.cache.set_limit(150)
+    try:
+        assert tracec.cache.info().entries == 0 and tracec.cache.info().limit == 150
+    finally:
+        tracec.cache.set_limit(None)
+    default_cache().store("a", "so", bytes(100))
+    tracec.cache.clear()
+    assert tracec.cache.info().entries == 0
+    with pytest.raises(ArgumentTypeError, match="set_limit"):
+        tracec.cache.set_limit(1.5)  # type: ignore[arg-type]
+
+
+def test_of_several_threads_one_makes_an_entry(tmp_path: Path) -> None:
+    cache, made, ready = DiskCache(tmp_path), [], threading.Barrier(8)
+
+    def make() -> bytes:
+        made.append(threading.get_ident())
+        time.sleep(0.05)
+        return b"code"
+
+    def ask(found: list[Path]) -> None:
+        ready.wait()
+        found.append(cache.made("a", "so", make))
+
+    found: list[Path] = []
+    threads = [threading.Thread(target=ask, args=(found,)) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(made) == 1 and set(found) == {tmp_path / "a.so"} and len(found) == 8
+    assert [p.name for p in tmp_path.iterdir()] == ["a.so"]
+
+
+_ASK = """
+import sys, time
+from pathlib import Path
+from tracec.runtime.cache import DiskCache
+
+def make():
+    with open(sys.argv[2], "a") as log:
+        log.write("made\\n")
+    time.sleep(0.3)
+    return b"code"
+
+while not Path(sys.argv[3]).exists():
+    time.sleep(0.005)
+DiskCache(Path(sys.argv[1])).made("a", "so", make)
+"""
+
+
+def test_of_several_processes_one_makes_an_entry(tmp_path: Path) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    running = [
+        subprocess.Popen([sys.executable, "-c", _ASK, str(tmp_path / "cache"), str(log), str(go)]) for _ in range(3)
+    ]
+    time.sleep(1.0)
+    go.touch()
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert log.read_text() == "made\n"
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["a.so"]
+
+
+def test_who_waits_goes_on_when_the_maker_fails_or_dies(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path)
+
+    def fail() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.made("a", "so", fail)
+    assert list(tmp_path.iterdir()) == []
+    go, log = tmp_path / "go", tmp_path / "log"
+    go.touch()
+    maker = subprocess.Popen([sys.executable, "-c", _ASK.replace("0.3", "60"), str(tmp_path), str(log), str(go)])
+    while not log.exists():
+        time.sleep(0.01)
+    maker.kill()
+    maker.wait()
+    assert cache.made("a", "so", lambda: b"mine").read_bytes().startswith(b"mine")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tracec
 from tests.codegen import kernels
 from tests.codegen.plans import plan_of
 from tracec.codegen.c import render
 from tracec.errors import CompileError, CompilerMissing
 from tracec.runtime.cache import DiskCache
-from tracec.runtime.compiler import find_compiler
+from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.cpu import load
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -73,3 +78,63 @@ def test_flags_are_probed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert compiler is find_compiler()
     assert "-ffast-math" not in compiler.flags
     assert any(f.startswith("-DTRACEC_VECTOR_MATH=") for f in compiler.flags)
+
+
+@needs_gcc
+def test_an_interrupt_ends_the_compiler_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pids, temporary = tmp_path / "pids", tmp_path / "temporary"
+    temporary.mkdir()
+    slow = tmp_path / "cc"
+    slow.write_text(f"#!/bin/sh\nsleep 60 &\necho $$ $! >> {pids}\nwait\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    compiler = Compiler((str(slow),), (), "slow")
+    cache = DiskCache(tmp_path / "cache")
+
+    def interrupt() -> None:
+        while not pids.exists() or len(pids.read_text().split()) < 4:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        compiler.shared_object(["int a;", "int b;"], cache)
+    for pid in pids.read_text().split():
+        for _ in range(200):  # who is not our child is waited for by others
+            if not _is_running(int(pid)):
+                break
+            time.sleep(0.01)
+        assert not _is_running(int(pid))
+    assert list(temporary.iterdir()) == [] and list((tmp_path / "cache").iterdir()) == []
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+@needs_gcc
+def test_equal_kernels_of_two_functions_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    built: list[int] = []
+    build = Compiler._build
+    monkeypatch.setattr(Compiler, "_build", lambda self, units: built.append(len(units)) or build(self, units))
+
+    def first(x: tracec.Tensor) -> tracec.Tensor:
+        return tracec.sin(x) * 3.5 + 0.25
+
+    def second(y: tracec.Tensor) -> tracec.Tensor:
+        z = tracec.sin(y)
+
+        return z * 3.5 + 0.25
+
+    x = tracec.ones(5)
+    tracec.compile(lambda x: x + 17.5)(x)  # brings the helper that calls entries
+    count = len(built)
+    for f in (first, second):
+        compiled = tracec.compile(f)
+        compiled(x)
+        assert compiled(x).tolist() == pytest.approx(f(x).tolist())
+    assert len(built) == count + 1

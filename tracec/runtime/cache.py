@@ -2,7 +2,8 @@
 
 An entry is one file, ``<folder>/<key>.<suffix>``: the data, then its SHA-256 and a mark. Object files and
 cubins bear the extra bytes at their end, so an entry can be loaded where it lies. Files are written under
-another name and moved into place; a file that fails its check is deleted and counts as missing.
+another name and moved into place; a file that fails its check is deleted and counts as missing. What is read is marked
+as used now; where entries take more room than they may, those that were not used for longest go.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ import os
 import shutil
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from tracec.errors import ArgumentError
 from tracec.ir.source import warn
+from tracec.runtime.alone import alone
 
 _MARK = b"tracec-1"
 _TAIL = 32 + len(_MARK)
@@ -31,6 +37,29 @@ def key(*parts: str | bytes) -> str:
     return digest.hexdigest()[:40]
 
 
+#: Room for entries, unless ``TRACEC_CACHE_SIZE`` says otherwise.
+ROOM = 4 << 30
+#: After entries went, this part of the room is taken.
+_KEPT = 0.8
+#: Files that other processes write, or wait at; older ones were left behind by processes that were killed.
+_YOUNG = 3600.0
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Entry(NamedTuple):
+    """An entry as it lies on the disk.
+
+    Attributes:
+        path: Its file.
+        nbytes: Its size.
+        used: When it was stored or read last, in seconds since 1970.
+    """
+
+    path: Path
+    nbytes: int
+    used: float
+
+
 class DiskCache:
     """Entries in one folder.
 
@@ -43,6 +72,7 @@ class DiskCache:
         self.folder = folder
         self._lock = threading.Lock()
         self._ready = False
+        self._taken: int | None = None
 
     def path(self, name: str, suffix: str) -> Path:
         """Where an entry lies, whether it is there or not."""
@@ -61,6 +91,10 @@ class DiskCache:
             return None
         data, tail = content[:-_TAIL], content[-_TAIL:]
         if tail == hashlib.sha256(data).digest() + _MARK:
+            try:
+                os.utime(path)
+            except OSError:  # another user's folder
+                pass
             return data
         try:
             path.unlink()
@@ -68,14 +102,32 @@ class DiskCache:
             pass
         return None
 
+    def made(self, name: str, suffix: str, make: Callable[[], bytes]) -> Path:
+        """The file of an entry, which is made where it is missing.
+
+        Of several threads or processes that ask for it at once, one makes it and the others wait.
+        """
+        found = self.fetch(name, suffix)
+        if found is not None:
+            return found
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # where the lock lies
+        except OSError:  # `store` says so
+            pass
+        with alone(self.folder / f".{name}.{suffix}.lock"):
+            found = self.fetch(name, suffix)
+            return found if found is not None else self.store(name, suffix, make())
+
     def store(self, name: str, suffix: str, data: bytes) -> Path:
         """Put an entry in place, at once for every process that looks."""
         try:
-            return self._store(name, suffix, data)
+            path = self._store(name, suffix, data)
         except OSError as error:
             with self._lock:
                 self._give_up(error)
-            return self._store(name, suffix, data)
+            path = self._store(name, suffix, data)
+        self._note(path, len(data) + _TAIL)
+        return path
 
     def _store(self, name: str, suffix: str, data: bytes) -> Path:
         if not self._ready:
@@ -96,6 +148,56 @@ class DiskCache:
             raise
         return path
 
+    # Room -------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """All entries, those that were not used for longest first."""
+        return sorted(self._files(hidden=False), key=lambda e: e.used)
+
+    def clear(self) -> None:
+        """Delete all entries; programs that are loaded stay so."""
+        for entry in (*self.entries(), *self._left_behind()):
+            _delete(entry.path)
+        self._taken = 0
+
+    def _files(self, hidden: bool) -> list[Entry]:
+        found = []
+        try:
+            with os.scandir(self.folder) as files:
+                for file in files:
+                    if file.name.startswith(".") == hidden and file.is_file(follow_symlinks=False):
+                        stat = file.stat(follow_symlinks=False)
+                        found.append(Entry(Path(file.path), stat.st_size, stat.st_mtime))
+        except OSError:  # no folder yet, or an entry that another process deletes meanwhile
+            pass
+        return found
+
+    def _left_behind(self) -> list[Entry]:
+        return [e for e in self._files(hidden=True) if time.time() - e.used > _YOUNG]
+
+    def _note(self, newest: Path, nbytes: int) -> None:
+        """Take a new entry into account."""
+        if self._taken is not None and self._taken + nbytes <= room_for_entries():
+            self._taken += nbytes  # what other processes store is seen at the next count
+        else:
+            self.trim(newest)
+
+    def trim(self, newest: Path | None = None) -> None:
+        """Delete what was not used for longest, where entries take more room than they may.
+
+        Args:
+            newest: An entry that stays in any case.
+        """
+        room, entries = room_for_entries(), self.entries()
+        taken = sum(e.nbytes for e in entries)
+        if taken > room:
+            for entry in (*self._left_behind(), *entries):
+                if taken <= _KEPT * room:
+                    break
+                if entry.path != newest and _delete(entry.path):
+                    taken -= entry.nbytes
+        self._taken = taken
+
     def _give_up(self, error: OSError) -> None:
         folder = Path(tempfile.mkdtemp(prefix="tracec-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -105,6 +207,44 @@ class DiskCache:
         )
         self.folder = folder
         self._ready = True
+
+
+def _delete(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+class Limit:
+    """What `tracec.cache.set_limit` was given.
+
+    Attributes:
+        nbytes: Bytes that entries may take; None goes by the environment.
+    """
+
+    nbytes: int | None = None
+
+
+def room_for_entries() -> int:
+    """Bytes that entries may take: those of `Limit`, else of ``TRACEC_CACHE_SIZE`` (``500M``, ``2G``), else `ROOM`.
+
+    Raises:
+        ArgumentError: it is no size.
+    """
+    if Limit.nbytes is not None:
+        return Limit.nbytes
+    given = os.environ.get("TRACEC_CACHE_SIZE", "").strip().upper().removesuffix("B").removesuffix("I")
+    if not given:
+        return ROOM
+    number, unit = (given[:-1], given[-1]) if given[-1] in _UNITS else (given, "")
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        raise ArgumentError(
+            f"TRACEC_CACHE_SIZE={os.environ['TRACEC_CACHE_SIZE']!r} is no size", hint="give bytes, or e.g. 500M or 2G"
+        ) from None
 
 
 _caches: dict[Path, DiskCache] = {}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tracec.errors import CompileError, CompilerMissing
 from tracec.runtime.cache import DiskCache, default_cache, key
+from tracec.runtime.processes import run_all
 
 #: Contraction is allowed, reassociation is not; integers wrap around. Never -ffast-math: it breaks NaN tests,
 #: and loading such an object flushes denormals in the whole process.
@@ -68,10 +69,7 @@ class Compiler:
         cache = cache or default_cache()
         # Comments name the user's lines, which the machine code does not hang on.
         name = key(self.identity, " ".join(self.flags), *(_COMMENTS.sub("", u) for u in units))
-        found = cache.fetch(name, "so")
-        if found is None:
-            found = cache.store(name, "so", self._build(units))
-        return found
+        return cache.made(name, "so", lambda: self._build(units))
 
     def _build(self, units: Sequence[str]) -> bytes:
         with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
@@ -91,21 +89,15 @@ class Compiler:
 
     def _run(self, jobs: list[list[str]], sources: list[Path]) -> None:
         """Run the compiler on every list of arguments, at the same time."""
-        running = [
-            subprocess.Popen(
-                [*self.command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
-            for arguments in jobs
-        ]
-        logs = [process.communicate()[0].decode(errors="replace") for process in running]
-        for process, log, arguments in zip(running, logs, jobs, strict=True):
-            if process.returncode:
+        finished = run_all([[*self.command, *arguments] for arguments in jobs])
+        for done, arguments in zip(finished, jobs, strict=True):
+            if done.status:
                 kept = Path(tempfile.mkdtemp(prefix="tracec-failed-"))
                 for s in sources:
                     shutil.copy(s, kept)
                 raise CompileError(
-                    f"{self.command[0]} rejects generated C (exit code {process.returncode}); the source is in {kept}",
-                    where=" ".join([*self.command, *arguments]) + "\n" + log.strip()[:4000],
+                    f"{self.command[0]} rejects generated C (exit code {done.status}); the source is in {kept}",
+                    where=" ".join([*self.command, *arguments]) + "\n" + done.log.strip()[:4000],
                     hint="please report this with the source; TRACEC_CC chooses another compiler",
                 )
 

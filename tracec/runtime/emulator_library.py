@@ -11,10 +11,8 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +22,7 @@ from tracec.errors import CompileError, CompilerMissing
 from tracec.runtime.cache import default_cache, key
 from tracec.runtime.compiler import program_identity
 from tracec.runtime.elf import thread_locals
+from tracec.runtime.processes import run_all
 
 #: Processes that compile at the same time.
 UNITS = 2
@@ -77,20 +76,13 @@ class Toolchain:
         Raises:
             CompileError: the compiler's words.
         """
-        with ThreadPoolExecutor(len(jobs), "tracec-emulator") as pool:
-            for done in pool.map(self._run, jobs):
-                if done.returncode:
-                    log = done.stderr.strip()
-                    raise CompileError(
-                        f"emulator: {Path(self.command[0]).name} rejects the source\n  "
-                        + log[:4000].replace("\n", "\n  "),
-                        hint="this is a bug in tracec unless you wrote the source; please report it",
-                    )
-
-    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.command, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, errors="replace"
-        )
+        for done in run_all([[*self.command, *arguments] for arguments in jobs]):
+            if done.status:
+                raise CompileError(
+                    f"emulator: {Path(self.command[0]).name} rejects the source\n  "
+                    + done.log.strip()[:4000].replace("\n", "\n  "),
+                    hint="this is a bug in tracec unless you wrote the source; please report it",
+                )
 
 
 def find_toolchain() -> Toolchain:
@@ -134,13 +126,15 @@ def _headers() -> str:
 def _runtime(toolchain: Toolchain) -> tuple[Path, Any]:
     """The runtime, which every library of kernels refers to by its name."""
     name = key("emulator runtime", toolchain.identity, " ".join(_RUNTIME), _headers())
-    path = default_cache().fetch(name, "so")
-    if path is None:
+
+    def build() -> bytes:
         with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
             output = Path(temporary, "runtime.so")
             sources = [str(p) for p in sorted(folder().glob("*.cpp"))]
             toolchain.run([[*_RUNTIME, *sources, f"-Wl,-soname,tracec-emulator-{name}.so", "-o", str(output)]])
-            path = default_cache().store(name, "so", output.read_bytes())
+            return output.read_bytes()
+
+    path = default_cache().made(name, "so", build)
     library = ctypes.CDLL(str(path))
     return path, library.emulator_launch
 
@@ -165,9 +159,7 @@ class Library:
         flags = _CHECKED if checks else _PLAIN
         texts = [_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
         name = key("emulator", toolchain.identity, " ".join(flags), _headers(), *texts)
-        self.path = default_cache().fetch(name, "so")
-        if self.path is None:
-            self.path = default_cache().store(name, "so", _build(toolchain, flags, self.sources, runtime))
+        self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, self.sources, runtime))
         self._library = ctypes.CDLL(str(self.path))
         self.shared_size, self._symbols = thread_locals(self.path.read_bytes())
         self._probe = next(s.offset for s in self._symbols if s.name == "emulator_probe")
