@@ -36,7 +36,7 @@ from tracec.program import Program, Recorded, asks, build_program, record
 from tracec.record.recording import Recording
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor, get_default_dtype
-from tracec.replay import Replay
+from tracec.replay import Replay, made_plain
 from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
 from tracec.tree import UNSEEN, Builder, Tree, apart
@@ -179,7 +179,7 @@ class Compiled:
         reason, changes = self._history.begin(self._known, key, parts, tensors)
         out = self._recorded(args, kwargs, key, tensors, kept, parts)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
-        return out
+        return made_plain(out)
 
     def _recorded(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tracec.build import Runner
@@ -13,6 +14,8 @@ from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
 from tracec.guards import steps_key
 from tracec.ir.dtype import DType
+from tracec.ir.expression import compile_numbers
+from tracec.ir.number import value_of
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
 from tracec.places import PLAIN
@@ -21,10 +24,11 @@ from tracec.record.backward import backward
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, add_reader, alias, new_tensor
 from tracec.record.check import Range, settle, test_later
+from tracec.record.conversion import as_number
 from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
-from tracec.record.recording import Lifted, Recording, Result, find_tensors
+from tracec.record.recording import Lifted, Recording, Result, find_parts, find_tensors, is_number
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of, enable_grad, root_of
 from tracec.record.tensor import Tensor
@@ -168,6 +172,9 @@ class Replay:
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         self._grads = [(_locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
+        self._asked = [(k, output - shift) for k, output in recording.asked]
+        self._kinds = tuple(map(is_number, find_parts(out)))
+        self._numbers = compile_numbers((), recording.numbers) if recording.numbers else None
         self._looked = [output - shift for output in recording.looked]
         self._printed = recording.printed
         self._backwards = {b.derivative.result: b for b in backwards}
@@ -248,7 +255,7 @@ class Replay:
             return False
         return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
-    def __call__(self, arguments: Sequence[Tensor]) -> Any:
+    def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         if self._only is not None and self._direct is not None:
             return _made(self.forward([arguments[k]._array for k in self._direct])[self._only])
         given = [find(arguments) for find in self._finders]
@@ -278,7 +285,17 @@ class Replay:
             call.made.append(make(call))
         for k, program in self._backwards.items():
             call.made[k]._history = self._history(program, call, call.made[k])
-        return self._rebuild(iter(call.made))
+        return self._rebuild(iter(call.made) if self._numbers is None else self._with_numbers(call, symbols))
+
+    def _with_numbers(self, call: _Call, symbols: Mapping[int, Any]) -> Iterator[Any]:
+        """Tensors and numbers of the result, in order."""
+        assert self._numbers is not None
+        known = {**symbols, **{k: as_number(call.outputs[at].item()) for k, at in self._asked}}
+        numbers = self._numbers(known)
+        if numbers is None:  # what Python refuses otherwise was asked for before
+            raise OverflowError("int too large to convert to float")
+        tensors, found = iter(call.made), iter(numbers)
+        return (next(found if number else tensors) for number in self._kinds)
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -491,7 +508,7 @@ def _storage_finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequen
 
 def foreign(out: Any) -> Any:
     """An object in a result that a program cannot make again; None where there is none."""
-    if isinstance(out, (Cell, *PLAIN, DType, Device, type, types.FunctionType)):
+    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, type, types.FunctionType)):
         return None
     parts: Any = None
     if isinstance(out, (list, tuple)):
@@ -507,7 +524,7 @@ def foreign(out: Any) -> Any:
 
 def rebuilder(out: Any) -> Callable[[Any], Any]:
     """From a value with tensors in it, how to make one of the same structure with others."""
-    if isinstance(out, Cell):
+    if isinstance(out, Cell) or is_number(out):
         return next
     cls = type(out)
     if isinstance(out, (list, tuple)):
@@ -529,6 +546,12 @@ def rebuilder(out: Any) -> Callable[[Any], Any]:
 
         return make
     return lambda tensors: out
+
+
+def made_plain(out: Any) -> Any:
+    """What a recorded function returned, with plain numbers in place of those that may be others at the next call."""
+    parts = find_parts(out)
+    return rebuilder(out)(iter(map(value_of, parts))) if any(map(is_number, parts)) else out
 
 
 def _filled_dict(cls: type[dict[Any, Any]], items: list[tuple[Any, Any]]) -> dict[Any, Any]:

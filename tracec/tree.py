@@ -21,12 +21,14 @@ import numpy as np
 from tracec.build import Runner
 from tracec.checks import clamped
 from tracec.guards import Change
+from tracec.ir.expression import Evaluator, compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, input_node, is_constant, is_input
 from tracec.ir.types import TensorType
 from tracec.program import Recorded
 from tracec.record.backend import module, on, to_device
 from tracec.record.cell import Constant, new_tensor
+from tracec.record.conversion import as_number
 from tracec.record.recording import Decision, Lifted
 from tracec.record.tensor import Tensor
 from tracec.replay import Replay, finder
@@ -52,28 +54,43 @@ class Branch:
     """A value that the function asks for, and the ways on from there.
 
     Attributes:
-        node: What it asks for.
-        how: How: ``bool``, ``item``, …
-        run: The segment: inputs to the value, then the values saved; None where the value is among those saved before.
+        asked: What it asks for.
+        run: The segment: inputs to the values that are not there yet, then those saved; None where all are there.
         finders: For each input of ``run`` how its array is found among the arguments and the values saved.
-        slot: Where the value is among those saved before, where it is.
+        sources: For each value asked for where it is: (True, output of ``run``) or (False, among those saved before).
         keeps: Which of the values saved before are kept.
         saved: The values that are there from here on: those that are kept, then those of the segment.
+        evaluate: Of an expression, what gives its value, of those of its symbols.
+        fetches: The symbols that are asked for here first.
         children: Value → way on.
         labels: Value → how a reader sees it.
         leaves: The ends of all ways from here.
     """
 
-    node: Node
-    how: str
+    asked: Decision
     run: Runner | None
     finders: tuple[Callable[[Sequence[Tensor]], Any], ...]
-    slot: int | None
+    sources: tuple[tuple[bool, int], ...]
     keeps: tuple[int, ...]
     saved: tuple[Node, ...]
+    evaluate: Evaluator | None
+    fetches: tuple[int, ...]
     children: dict[Any, Branch | Leaf] = field(default_factory=dict)
     labels: dict[Any, str] = field(default_factory=dict)
     leaves: list[Leaf] = field(default_factory=list)
+
+    def is_for(self, decision: Decision) -> bool:
+        """Whether another recording asks for the same."""
+        a, b = self.asked, decision
+        return (a.how, a.expression, a.symbols) == (b.how, b.expression, b.symbols) and a.node is b.node
+
+    def value(self, found: Sequence[Any], symbols: dict[int, Any]) -> Any:
+        """What is asked for, given the arrays; the values of its symbols are entered."""
+        if self.evaluate is None:
+            return found[0]
+        symbols.update(zip(self.fetches, (as_number(a.item()) for a in found), strict=True))
+        values = self.evaluate(symbols)
+        return None if values is None else values[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +152,7 @@ class Tree:
             if isinstance(at, Leaf):
                 lines.append(f"{'  ' * depth}{value}: to the end, {at.hits} hits")
                 continue
-            lines.append(f"{'  ' * depth}{value and value + ': '}{at.how} of {at.node.type}, made at {at.node.source}")
+            lines.append(f"{'  ' * depth}{value and value + ': '}{_in_words(at.asked)}")
             stack += [(depth + 1, at.labels[key], child) for key, child in reversed(at.children.items())]
         return lines
 
@@ -159,28 +176,29 @@ class Tree:
     def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor]) -> Any:
         fitting: Leaf | None = None
         saved: list[Tensor] = []
+        symbols: dict[int, Any] = {}
         while isinstance(at, Branch):
             if fitting not in at.leaves:
                 fitting = next((leaf for leaf in at.leaves if leaf.replay.fits(arguments)), None)
                 if fitting is None:  # the memory that segments read may be of another shape
                     return UNSEEN
-            if at.run is None:
-                assert at.slot is not None
-                value, new = saved[at.slot]._array, []
-            else:
+            outputs: list[Any] = []
+            if at.run is not None:
                 frame = (*arguments, *saved)
                 arrays = [find(frame) for find in at.finders]
-                value, *new = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
-            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, new)]
-            value = to_device(value, "cpu")
-            way = at.children.get(outcome(value, at.how))
+                outputs = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+            found = [outputs[k] if computed else saved[k]._array for computed, k in at.sources]
+            value = at.value([to_device(a, "cpu") for a in found], symbols)
+            kept = len(at.saved) - len(at.keeps)
+            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - kept :])]
+            way = at.children.get(outcome(value, at.asked.how))
             if way is None:
                 self.missed = _change(at, value)
             at = way
         if at is None or not (at is fitting or at.replay.fits(arguments)):
             return UNSEEN
         at.hits += 1
-        return at.replay((*arguments, *saved))
+        return at.replay((*arguments, *saved), symbols)
 
     # How it grows -----------------------------------------------------------------------------------------
 
@@ -193,15 +211,15 @@ class Tree:
         recorded = self._interned(recorded)
         recording = recorded.recording
         decisions = _open(recording.decisions)
-        last_use = _last_uses(
-            [d.node for d in decisions], (*recording.graph.outputs, *(c.node for c in recording.checks))
-        )
+        asks = _what_is_asked(decisions)
+        ends = (*recording.graph.outputs, *(c.node for c in recording.checks))
+        last_use = _last_uses(asks, ends)
         path: list[Branch] = []
-        at: Branch | Leaf | None = next((r for r in self._roots if r.node is decisions[0].node), None)
+        at: Branch | Leaf | None = next((r for r in self._roots if r.is_for(decisions[0])), None)
         saved: tuple[Node, ...] = ()
         for i, decision in enumerate(decisions):
-            if not (isinstance(at, Branch) and at.node is decision.node and at.how == decision.how):
-                at = self._branch(recorded, decision, saved, _used_after(last_use, i))
+            if not (isinstance(at, Branch) and at.is_for(decision)):
+                at = self._branch(recorded, decision, asks[i], saved, _used_after(last_use, i))
                 if path:
                     _add(path[-1], decisions[i - 1], at)
                 else:
@@ -217,56 +235,70 @@ class Tree:
 
     def _full(self, path: Sequence[Branch]) -> str | None:
         for branch in path:
-            if branch.how != "bool" and len(branch.children) >= MOST_VALUES:
-                return (
-                    f"asks for the value of a tensor ({branch.how}, made at {branch.node.source}), "
-                    f"which was another one {len(branch.children)} times"
-                )
+            if len(branch.children) >= MOST_VALUES:
+                why = f"which was another one {MOST_VALUES} times"
+                return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
         if sum(1 for _ in self.leaves) >= MOST_PATHS:
-            last = path[-1]
             return (
-                f"asks for values of tensors, the last one made at {last.node.source}, by which it went "
+                f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which it went "
                 f"{MOST_PATHS} different ways"
             )
         return None
 
     def _branch(
-        self, recorded: Recorded, decision: Decision, saved: tuple[Node, ...], needed: Callable[[Node], bool]
-    ) -> Branch:
+        self, recorded: Recorded, decision: Decision, asks: Sequence[Node], saved: tuple[Node, ...],
+        needed: Callable[[Node], bool],
+    ) -> Branch:  # fmt: skip
         """A branch for a value, with the segment that computes it.
 
         Args:
             recorded: The whole way.
             decision: The value.
+            asks: The nodes whose values it takes.
             saved: The values that are there before.
             needed: Whether a value is used after this one was asked for.
         """
-        node, how = decision.node, decision.how
         keeps = tuple(k for k, n in enumerate(saved) if needed(n))
         kept = tuple(saved[k] for k in keeps)
-        if node in saved:
-            return Branch(node, how, None, (), saved.index(node), keeps, kept)
-        inside = [n for n in topological_until((node,), saved) if not is_constant(n)]
+        evaluate = None if decision.expression is None else compile_numbers((), [decision.expression])
+        fetches = tuple(k for k, n in decision.symbols if n in asks)
+        computed = [n for n in asks if n not in saved]
+        sources = tuple((True, computed.index(n)) if n in computed else (False, saved.index(n)) for n in asks)
+        if not computed:
+            return Branch(decision, None, (), sources, keeps, kept, evaluate, fetches)
+        inside = [n for n in topological_until(computed, saved) if not is_constant(n)]
         new = _worth_saving(inside, needed)
+        run, finders = self._segment(recorded, (*computed, *new), inside, saved)
+        return Branch(decision, run, finders, sources, keeps, (*kept, *new), evaluate, fetches)
+
+    def _segment(
+        self, recorded: Recorded, outputs: Sequence[Node], inside: Sequence[Node], saved: tuple[Node, ...]
+    ) -> tuple[Runner, tuple[Callable[[Sequence[Tensor]], Any], ...]]:
+        """The program of a segment, and how its inputs are found.
+
+        Args:
+            recorded: The whole way.
+            outputs: What it computes.
+            inside: All that it takes for that, inputs included.
+            saved: The values that are there before.
+        """
         stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
-        computed = set(inside)
-        checks = [c for c in recorded.recording.checks if c.node in computed]
-        outputs = substitute((node, *new, *(c.node for c in checks)), dict(stand_ins))
-        checks = [c._replace(node=n) for c, n in zip(checks, outputs[1 + len(new) :], strict=True)]
-        outputs = clamped(Graph((), outputs[: 1 + len(new)]), checks).outputs
-        given = {
-            v.node: finder(v, _positions(recorded.arguments)) for v in recorded.recording.inputs if v.node in computed
-        }
-        count = len(recorded.arguments)
-        given |= {stand_in: _of_frame(count + k) for k, stand_in in enumerate(stand_ins.values())}
-        used = set(topological(outputs))
+        among = set(inside)
+        checks = [c for c in recorded.recording.checks if c.node in among]
+        new = substitute((*outputs, *(c.node for c in checks)), dict(stand_ins))
+        checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
+        new = clamped(Graph((), new[: len(outputs)]), checks).outputs
+        here = _positions(recorded.arguments)
+        given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among}
+        given |= {stand_in: _of_frame(len(here) + k) for k, stand_in in enumerate(stand_ins.values())}
+        used = set(topological(new))
         inputs = tuple(n for n in given if n in used)
-        segment = Graph(inputs, outputs, recorded.recording.graph.name)
+        segment = Graph(inputs, new, recorded.recording.graph.name)
         key = segment.key()
         run = self._segments.get(key)
         if run is None:
             run = self._segments[key] = self._builder.segment(segment)
-        return Branch(node, how, run, tuple(given[n] for n in inputs), None, keeps, (*kept, *new))
+        return run, tuple(given[n] for n in inputs)
 
     def _interned(self, recorded: Recorded) -> Recorded:
         """The recording with nodes that recordings of other ways have as well in place of its own."""
@@ -278,7 +310,7 @@ class Tree:
             node = self._inputs.setdefault(self._source(v, here), v.node)
             new[v.node] = node
             inputs.append(replace(v, node=node))
-        asked = [d.node for d in recording.decisions]
+        asked = [n for d in recording.decisions for n in d.nodes]
         checked = [c.node for c in recording.checks]
         for node in topological((*recording.graph.outputs, *asked, *checked)):
             if node not in new:
@@ -288,7 +320,7 @@ class Tree:
         graph = Graph(
             tuple(v.node for v in inputs), tuple(new[o] for o in recording.graph.outputs), recording.graph.name
         )
-        decisions = [Decision(new[d.node], d.value, d.how) for d in recording.decisions]
+        decisions = [d.over(new.__getitem__) for d in recording.decisions]
         checks = tuple(c._replace(node=new[c.node]) for c in recording.checks)
         return replace(
             recorded,
@@ -332,12 +364,12 @@ def apart(run: Runner, lent: Sequence[int]) -> Runner:
 def _open(decisions: Sequence[Decision]) -> list[Decision]:
     """The decisions that other calls may take otherwise."""
     found: list[Decision] = []
-    settled: set[tuple[Node, str]] = set()
+    settled: set[Any] = set()
     for d in decisions:
-        if (d.node, d.how) in settled or not any(map(is_input, topological((d.node,)))):
-            continue
-        settled.add((d.node, d.how))
-        found.append(d)
+        same = d.node, d.how, d.expression
+        if same not in settled and any(map(is_input, topological(d.nodes))):
+            settled.add(same)
+            found.append(d)
     return found
 
 
@@ -347,14 +379,34 @@ def _add(branch: Branch, decision: Decision, way: Branch | Leaf) -> None:
 
 
 def _label(branch: Branch, value: Any) -> str:
-    return str(value.reshape(())) if value.size == 1 else f"one value of {branch.node.type}"
+    if branch.asked.expression is not None:
+        return "computed" if branch.asked.expression.kind == "computed" else repr(value)
+    return str(value.reshape(())) if value.size == 1 else f"one value of {branch.asked.node.type}"
+
+
+def _in_words(decision: Decision) -> str:
+    """What is asked for."""
+    if decision.expression is not None:
+        return str(decision.expression)
+    return f"{decision.how} of {decision.node.type}, made at {decision.node.source}"
 
 
 def _change(branch: Branch, value: Any) -> Change:
     """That a value is none of those that were met before."""
-    source = branch.node.source
+    asked = branch.asked
+    name = f"{asked.how}(...)" if asked.expression is None else str(asked.expression)
     before = " or ".join(dict.fromkeys(branch.labels.values()))
-    return Change(f"{branch.how}(...)", before, _label(branch, value), None if source is None else str(source))
+    return Change(name, before, _label(branch, value), None if asked.node.source is None else str(asked.node.source))
+
+
+def _what_is_asked(decisions: Sequence[Decision]) -> list[list[Node]]:
+    """For each decision the nodes whose values have to be fetched: symbols are known from then on."""
+    known: set[int] = set()
+    found: list[list[Node]] = []
+    for d in decisions:
+        found.append([n for k, n in d.symbols if k not in known] if d.symbols else [d.node])
+        known |= {k for k, _ in d.symbols}
+    return found
 
 
 def _key(decision: Decision) -> Any:
@@ -363,21 +415,24 @@ def _key(decision: Decision) -> Any:
 
 def outcome(value: Any, how: str) -> Any:
     """What of a value chooses the way."""
+    if how == "number":
+        return type(value), repr(value)
     if how == "bool":
         return bool(value.reshape(())) if value.size == 1 else value.tobytes()
     data = np.ascontiguousarray(value).tobytes()
     return data if len(data) <= _LONG else hashlib.blake2b(data).digest()
 
 
-def _last_uses(decisions: Sequence[Node], ends: Sequence[Node]) -> dict[Node, int]:
+def _last_uses(asks: Sequence[Sequence[Node]], ends: Sequence[Node]) -> dict[Node, int]:
     """For each value the last of the decisions that it is used for; their number where it is used in the end."""
     level: dict[Node, int] = {}
-    for i, node in enumerate(decisions):
-        level |= dict.fromkeys(topological_until((node,), level), i)
-    level |= dict.fromkeys(topological_until(ends, level), len(decisions))
-    last = dict(level) | dict.fromkeys(ends, len(decisions))
-    for i, node in enumerate(decisions):
-        last[node] = max(last[node], i)
+    for i, nodes in enumerate(asks):
+        level |= dict.fromkeys(topological_until(nodes, level), i)
+    level |= dict.fromkeys(topological_until(ends, level), len(asks))
+    last = dict(level) | dict.fromkeys(ends, len(asks))
+    for i, nodes in enumerate(asks):
+        for node in nodes:
+            last[node] = max(last[node], i)
     for node in reversed(level):
         use = last[node] if node.op.name in _VIEWS else level[node]  # a view is made again from what it looks at
         for operand in node.inputs:

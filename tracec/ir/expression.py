@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -52,6 +52,7 @@ OPERATIONS: dict[str, Operation] = {
     **{f.__name__: Operation(f, f.__name__ + "({})", CALL) for f in (abs, bool, float, int, type)},
     "round": Operation(round, "round({}, {})", CALL),
     "nearest": Operation(round, "round({})", CALL),
+    "computed": Operation(lambda x: True, "{}", CALL),
     "is_integer": Operation(float.is_integer, "{}.is_integer()", CALL),
     **{f"math.{name}": Operation(getattr(math, name), "", CALL) for name in _MATH if hasattr(math, name)},
 }
@@ -116,6 +117,20 @@ def operation(kind: str, *operands: Expression) -> Expression:
     return _expression((kind, *operands), kind, operands)
 
 
+def every_part(expression: Expression) -> tuple[Expression, ...]:
+    """An expression and all that it is made of, operands first, each once."""
+    found: dict[Expression, None] = {}
+    stack = [expression]
+    while stack:
+        e = stack[-1]
+        missing = [x for x in e.operands if x not in found]
+        if missing:
+            stack += missing
+            continue
+        found[stack.pop()] = None
+    return tuple(found)
+
+
 def same_value(a: Any, b: Any) -> bool:
     """Whether nothing tells two plain values from each other: of one type, zeros of one sign; NaN is like NaN."""
     return type(a) is type(b) and (a is b or repr(a) == repr(b))
@@ -171,7 +186,7 @@ def _text(e: Expression, binds: int, depth: int, before: str = "") -> str:
 #: What Python raises where a number is not one that an operation is defined for.
 _FAILURES = (ArithmeticError, ValueError, TypeError)
 
-Evaluator = Callable[[Sequence[Any]], "tuple[Any, ...] | None"]
+Evaluator = Callable[[Sequence[Any] | Mapping[int, Any]], "tuple[Any, ...] | None"]
 
 
 def compile_numbers(conditions: Iterable[tuple[Expression, Any]], results: Sequence[Expression]) -> Evaluator:

@@ -9,8 +9,10 @@ import numpy as np
 from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.expression import Expression
-from tracec.ir.number import Float, Integer, Number, Watcher, is_watched, plain, value_of
+from tracec.ir.expression import Expression, every_part, operation
+from tracec.ir.node import constant, current_source, made_from
+from tracec.ir.number import Float, Integer, Number, Watcher, escaped, is_watched, number, plain, value_of
+from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
 from tracec.record.backend import module, number_on, on
 from tracec.record.cell import new_tensor
@@ -41,21 +43,83 @@ class Numbers(Watcher):
 
     Attributes:
         scalars: The inputs, and the tensor that stands for each among the recorder's arguments.
+        nodes: Symbol → the node whose value it is, of those that the function asked a tensor for.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.scalars: dict[Scalar, Tensor] = {}
+        self.nodes: dict[int, Any] = {}
+        self._known: dict[Any, Number] = {}
+        self._settled: set[Expression] = set()
         self._recorder = recorder
+
+    def of(self, node: Any, value: int | float) -> Number:
+        """The value of a node, as a number that is another one at each call."""
+        found = self._known.get(node)
+        if found is None:
+            found = self._known[node] = self.number(value, f"value {len(self.symbols)} (made at {node.source})")
+            self.nodes[found.expression.value] = node
+        return found
+
+    def asked_by(self, expression: Expression) -> tuple[int, ...]:
+        """The symbols of an expression that are values of nodes."""
+        return tuple(e.value for e in every_part(expression) if e.kind == "symbol" and e.value in self.nodes)
+
+    def note(self, expression: Expression, value: Any) -> None:
+        """Learn that the function went by an expression: by a condition, or a decision where it hangs on nodes."""
+        asked = self.asked_by(expression)
+        if not asked:
+            super().note(expression, value)
+        elif expression not in self._settled:
+            self._settled.add(expression)
+            self._recorder.decide_by(expression, asked, value)
+
+    def settle(self, expression: Expression) -> None:
+        """Learn that an expression is computed with; one that Python may refuse is tried before anything is written."""
+        if self.asked_by(expression) and not all(e.kind in _NEVER_REFUSED for e in every_part(expression)):
+            self.note(operation("computed", expression), True)
 
     def node(self, x: Number, type_: TensorType) -> Any:
         """The input that a Number is where it is used as a value of that type."""
+        if self.asked_by(x.expression):
+            return self._inside(x, type_)
         key = Scalar(x.expression, type_)
         found = self.scalars.get(key)
         if found is None:
             found = self.scalars[key] = new_tensor(array_of(x.value, type_))
             self._recorder.arguments = (*self._recorder.arguments, found)
         return self._recorder.node_of(found)
+
+    def _inside(self, x: Number, type_: TensorType) -> Any:
+        """A number that hangs on values of nodes, computed as they are; ints escape, since Python's have no bounds."""
+        whole = len(every_part(x.expression)) > 1
+        if whole and not (type(x) is Float and all(e.kind in _NEVER_REFUSED for e in every_part(x.expression))):
+            return constant(escaped(x), type_)
+        if any(n.device != type_.device for n in map(self.nodes.__getitem__, self.asked_by(x.expression))):
+            return constant(escaped(x), type_)
+        with made_from(current_source(), "of a number"):
+            found: dict[Expression, Any] = {}
+            for e in every_part(x.expression):
+                found[e] = self._part(e, [found[o] for o in e.operands], type_, whole)
+            return OPERATORS["cast"](found[x.expression], dtype=type_.dtype)
+
+    def _part(self, e: Expression, operands: list[Any], type_: TensorType, whole: bool) -> Any:
+        """A part of an expression, as a float64 where there are several: Python computes so."""
+        exact = TensorType(dt.float64, (), type_.device)
+        if e.kind == "constant":
+            return constant(float(e.value), exact)
+        if e.kind != "symbol":
+            return OPERATORS[_NEVER_REFUSED[e.kind]](*operands)
+        node = self.nodes.get(e.value)
+        if node is None:
+            return self.node(number(0.0, e, self), exact)
+        node = node if not node.shape else OPERATORS["reshape"](node, shape=())
+        return OPERATORS["cast"](node, dtype=dt.float64) if whole else node
+
+
+#: What Python computes of any floats, and the operators that do.
+_NEVER_REFUSED = {"symbol": "", "constant": "", "+": "add", "-": "sub", "*": "mul", "neg": "neg", "abs": "abs"}
 
 
 def array_of(value: Any, type_: TensorType) -> Any:

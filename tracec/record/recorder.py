@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, RecordError
+from tracec.ir.expression import Expression
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.ir.number import WATCH, Number
@@ -26,7 +27,19 @@ from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
-from tracec.record.recording import Check, Decision, Lifted, Looked, Recording, Result, Seen, Surroundings, find_tensors
+from tracec.record.recording import (
+    Check,
+    Decision,
+    Lifted,
+    Looked,
+    Recording,
+    Result,
+    Seen,
+    Surroundings,
+    find_parts,
+    find_tensors,
+    is_number,
+)
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -260,6 +273,15 @@ class Recorder:
         if how == "numpy":
             self._given.append((array, self.decisions[-1]))
 
+    def number_of(self, x: Any, value: int | float) -> Number:
+        """The only element of a tensor, which may be another one at the next call."""
+        return self.numbers.of(self.node_of(x), value)
+
+    def decide_by(self, expression: Expression, symbols: Sequence[int], value: Any) -> None:
+        """Note that the function went by what was computed from values of nodes."""
+        nodes = tuple((k, self.numbers.nodes[k]) for k in symbols)
+        self.decisions.append(Decision(nodes[0][1], value, "number", expression, nodes))
+
     def look_at(self, x: Any) -> Looked:
         """Note that a tensor is shown as it is now."""
         edge = edge_of(x)
@@ -311,13 +333,16 @@ class Recorder:
             if x._grad is not before or x._grad is not None:
                 grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
         looked = tuple(map(emit, self._looked))
-        decided = [d.node for d in self.decisions]
-        replaced = substitute((*outputs, *decided, *(c.node for c in self.checks)), self._whole)
-        graph = Graph(tuple(v.node for v in self._lifted), replaced[: len(outputs)], self.name)
-        at = len(outputs) + len(decided)
-        decisions = [
-            Decision(n, d.value, d.how) for n, d in zip(replaced[len(outputs) : at], self.decisions, strict=True)
-        ]
+        numbers = [x.expression for x in find_parts(out) if is_number(x)]
+        for expression in numbers:
+            self.numbers.settle(expression)
+        symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))
+        asked = tuple((k, emit(self.numbers.nodes[k])) for k in symbols)
+        decided = [n for d in self.decisions for n in (d.node, *d.nodes)]
+        nodes = (*outputs, *decided, *(c.node for c in self.checks))
+        new = dict(zip(nodes, substitute(nodes, self._whole), strict=True))
+        graph = Graph(tuple(v.node for v in self._lifted), tuple(map(new.__getitem__, outputs)), self.name)
+        decisions = [d.over(new.__getitem__) for d in self.decisions]
         return Recording(
             graph=graph,
             inputs=tuple(self._lifted),
@@ -328,7 +353,9 @@ class Recorder:
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
             surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
-            checks=tuple(c._replace(node=n) for n, c in zip(replaced[at:], self.checks, strict=True)),
+            checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
+            numbers=tuple(numbers),
+            asked=asked,
             looked=looked,
             printed=tuple(self.printed),
         )

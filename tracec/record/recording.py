@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tracec.ir.expression import Expression
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
+from tracec.ir.number import Float, Integer
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
 from tracec.record.tape import edge_of
@@ -23,12 +25,25 @@ class Decision(NamedTuple):
     Attributes:
         node: The node that was asked for.
         value: What it was, as an array.
-        how: ``item``, ``bool``, ``numpy``, ``print``, ``nonzero``, …
+        how: ``item``, ``bool``, ``numpy``, ``print``, ``nonzero``, …; ``number`` where an expression was asked for.
+        expression: What was asked for, where that was computed from values that are numbers.
+        symbols: The symbols in it that are values of nodes, and the nodes.
     """
 
     node: Node
     value: Any
     how: str
+    expression: Expression | None = None
+    symbols: tuple[tuple[int, Node], ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes whose values are asked for."""
+        return tuple(n for _, n in self.symbols) if self.symbols else (self.node,)
+
+    def over(self, new: Callable[[Node], Node]) -> Decision:
+        """The same with other nodes in place of its own."""
+        return self._replace(node=new(self.node), symbols=tuple((k, new(n)) for k, n in self.symbols))
 
 
 class Check(NamedTuple):
@@ -189,6 +204,8 @@ class Recording:
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
         checks: Conditions on values, in order.
+        numbers: Numbers in what was returned, in order, as expressions.
+        asked: Symbols in them that are values of nodes, and the outputs that hold those.
         looked: Outputs that hold the tensors that were shown.
         printed: What was printed, in order: objects with ``again(tensors)``, which are those of ``looked``.
     """
@@ -203,6 +220,8 @@ class Recording:
     decisions: list[Decision] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(()))
     checks: tuple[Check, ...] = ()
+    numbers: tuple[Expression, ...] = ()
+    asked: tuple[tuple[int, int], ...] = ()
     looked: tuple[int, ...] = ()
     printed: tuple[Any, ...] = ()
 
@@ -212,20 +231,30 @@ class Recording:
         return {output: position[storage] for storage, output in self.writes if storage in position}
 
 
+def is_number(value: Any) -> bool:
+    """Whether this is a number that may be another one at the next call."""
+    return type(value) in (Integer, Float)
+
+
 def find_tensors(value: Any) -> list[Any]:
     """The tensors in nested lists, tuples and dictionaries, in order."""
-    return list(_tensors(value))
+    return [part for part in _parts(value) if isinstance(part, Cell)]
 
 
-def _tensors(value: Any) -> Iterator[Any]:
-    if isinstance(value, Cell):
+def find_parts(value: Any) -> list[Any]:
+    """The tensors and Numbers in nested lists, tuples and dictionaries, in order."""
+    return list(_parts(value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, Cell) or is_number(value):
         yield value
     elif isinstance(value, (list, tuple)):
         for v in value:
-            yield from _tensors(v)
+            yield from _parts(v)
     elif isinstance(value, dict):
         for v in value.values():
-            yield from _tensors(v)
+            yield from _parts(v)
     elif is_dataclass(value) and not isinstance(value, type):
         for f in fields(value):
-            yield from _tensors(getattr(value, f.name))
+            yield from _parts(getattr(value, f.name))
