@@ -44,7 +44,11 @@ from tracec.record.form import (
     channels_last,
     channels_last_3d,
     contiguous_format,
+    jagged,
     preserve_format,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from tracec.record.legacy import tensor_types, typename
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
         overrides,
         random,
         signal,
+        sparse,
         special,
         testing,
         transform,
@@ -167,6 +172,7 @@ _LATER = {
     "serialization": ("tracec.serialization", ""),
     "settings": ("tracec.settings", ""),
     "signal": ("tracec.signal", ""),
+    "sparse": ("tracec.sparse", ""),
     "special": ("tracec.special", ""),
     "testing": ("tracec.testing", ""),
     "to_dlpack": ("tracec.utils.dlpack", "to_dlpack"),

@@ -39,7 +39,7 @@ from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
 from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
-from tracec.tree import UNSEEN, Builder, Tree, apart
+from tracec.tree import UNSEEN, Builder, Tree, apart, open_decisions
 
 DEFAULT_ARCH = "sm_90"
 
@@ -203,7 +203,7 @@ class Compiled:
             warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
             self._keep(key, Specialisation(recording, surroundings, None, recorded.eager, kept, parts))
             return recorded.out
-        if recording.decisions:
+        if open_decisions(recording.decisions):
             self._grow(key, recorded, surroundings, kept, parts)
             return recorded.out
         target = options.target or _target_of(recording.graph)

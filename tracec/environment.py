@@ -208,6 +208,9 @@ class Walker:
 
     def visit(self, name: str, value: Any) -> None:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
+        if isinstance(value, Tensor) and value.is_composite:
+            self._container(name, ".{}", value.__dict__)
+            return
         if isinstance(value, Tensor):
             self.captured.add(value._storage)
             self.tensors.setdefault(id(value), name)

@@ -27,6 +27,11 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         kept: Receives objects whose identity is in the key, so that they stay alive with it.
     """
     if isinstance(value, Tensor):
+        if value.is_composite:
+            key.append((type(value), value.form()))
+            for part in value.inner():
+                flatten(part, tensors, key, kept)
+            return
         tensors.append(value)
         key.append(tensor_key(value))
     elif isinstance(value, PLAIN):
@@ -118,7 +123,7 @@ def _label(key: Any) -> str:
 
 def short(value: Any) -> str:
     """A value for reading; of a tensor, of what is long, or is known by its address, the type."""
-    text = str(value._type) if isinstance(value, Tensor) else repr(value)
+    text = str(value._type) if isinstance(value, Tensor) and not value.is_composite else repr(value)
     return text if len(text) <= 60 and " at 0x" not in text else f"{type(value).__name__} object"
 
 

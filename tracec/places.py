@@ -146,7 +146,7 @@ def common_kind(before: Any, now: Any) -> Kind | None:
         return None
     if type(now) is int or type(now) is float:
         return Kind(type(now))
-    if isinstance(now, Tensor):
+    if isinstance(now, Tensor) and not now.is_composite:
         return Kind(type(now), tensor_key(now))
     if type(now) is tuple and len(before) == len(now) and all(isinstance(x, PLAIN) for x in (*before, *now)):
         parts = tuple(

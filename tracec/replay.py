@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 import weakref
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
@@ -184,7 +185,7 @@ class Replay:
         self._rebuild = rebuilder(out)
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
-        result = recording.results[0] if isinstance(out, Cell) else None
+        result = recording.results[0] if isinstance(out, Cell) and not out.is_composite else None
         busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards or self._printed
         known = result is not None and (result.outside or result.requires_grad or result.shared or result.layout)
         fresh = result is not None and not (busy or known)
@@ -524,9 +525,12 @@ def foreign(out: Any) -> Any:
 
 def rebuilder(out: Any) -> Callable[[Any], Any]:
     """From a value with tensors in it, how to make one of the same structure with others."""
+    cls = type(out)
+    if isinstance(out, Cell) and out.is_composite:
+        form, count = out.form(), len(out.inner())  # type: ignore[attr-defined]
+        return lambda tensors: cls.made(form, tuple(itertools.islice(tensors, count)))
     if isinstance(out, Cell) or is_number(out):
         return next
-    cls = type(out)
     if isinstance(out, (list, tuple)):
         parts = [rebuilder(v) for v in out]
         if hasattr(cls, "_fields"):

@@ -210,7 +210,7 @@ class Tree:
         """
         recorded = self._interned(recorded)
         recording = recorded.recording
-        decisions = _open(recording.decisions)
+        decisions = open_decisions(recording.decisions)
         asks = _what_is_asked(decisions)
         ends = (*recording.graph.outputs, *(c.node for c in recording.checks))
         last_use = _last_uses(asks, ends)
@@ -361,7 +361,7 @@ def apart(run: Runner, lent: Sequence[int]) -> Runner:
     return call
 
 
-def _open(decisions: Sequence[Decision]) -> list[Decision]:
+def open_decisions(decisions: Sequence[Decision]) -> list[Decision]:
     """The decisions that other calls may take otherwise."""
     found: list[Decision] = []
     settled: set[Any] = set()

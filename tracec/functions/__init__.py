@@ -533,6 +533,7 @@ if TYPE_CHECKING:
         sort,
         topk,
     )
+    from tracec.functions.sparsity import sparse_coo_tensor, sparse_csc_tensor, sparse_csr_tensor, spmm
     from tracec.functions.special import (
         digamma,
         erfc,
@@ -693,6 +694,8 @@ __all__ = [
     "lp_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d",
     "max_unpool2d", "max_unpool3d",
+    # sparsity
+    "sparse_coo_tensor", "sparse_csr_tensor", "sparse_csc_tensor", "spmm",
     # attention
     "scaled_dot_product_attention",
 ]  # fmt: skip
@@ -702,7 +705,8 @@ __all__ = [
 _NAMES = """
     arange as_tensor asarray bartlett_window blackman_window broadcast_shapes empty empty_strided eye from_dlpack
     from_numpy frombuffer full hamming_window hann_window is_tensor kaiser_window linspace logspace ones rand randint
-    randn randperm range scalar_tensor tensor tril_indices triu_indices zeros
+    randn randperm range scalar_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor tensor tril_indices
+    triu_indices zeros
 """
 _OF_NUMBERS = frozenset(_NAMES.split())
 

@@ -159,6 +159,9 @@ _FUNCTIONS = {
     "sorting": """
         argsort cummax cummin kthvalue median mode msort nanmedian sort topk
     """,
+    "sparsity": """
+        sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor spmm
+    """,
     "special": """
         digamma erfc erfinv i0 igamma igammac lgamma logit mvlgamma polygamma sinc xlogy
     """,
@@ -279,6 +282,10 @@ _METHODS = {
     """,
     "sorting": """
         argsort cummax cummin kthvalue median mode msort nanmedian sort topk
+    """,
+    "sparsity": """
+        _indices _nnz _values ccol_indices coalesce col_indices crow_indices dense_dim indices is_coalesced row_indices
+        sparse_dim sparse_mask to_sparse to_sparse_coo to_sparse_csc to_sparse_csr values
     """,
     "special": """
         digamma erfc erfinv i0 igamma igammac lgamma logit mvlgamma polygamma sinc xlogy

@@ -83,7 +83,11 @@ def named(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 
 
 def _take_apart(name: str, value: Any, found: list[Part], tensors: list[tuple[str, Tensor]]) -> None:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.is_composite:
+        found.append(Part(name, f"{type(value).__name__}{value.form()}", value.form()))
+        for k, item in enumerate(value.inner()):
+            _take_apart(f"{name}, part {k}", item, found, tensors)
+    elif isinstance(value, Tensor):
         tensors.append((name, value))
         found.append(_tensor(name, value))
     elif isinstance(value, PLAIN):

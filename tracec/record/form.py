@@ -35,7 +35,7 @@ class Constant:
 
 
 class Layout(Constant):
-    """How a tensor is stored; here each has one array with strides."""
+    """How a tensor is stored: one array with strides, or the tensors of a sparse or a jagged one."""
 
     __slots__ = ()
 
@@ -47,12 +47,18 @@ class MemoryFormat(Constant):
 
 
 strided = Layout("strided")
+sparse_coo = Layout("sparse_coo")
+sparse_csr = Layout("sparse_csr")
+sparse_csc = Layout("sparse_csc")
+jagged = Layout("jagged")
 contiguous_format = MemoryFormat("contiguous_format")
 preserve_format = MemoryFormat("preserve_format")
 channels_last = MemoryFormat("channels_last")
 channels_last_3d = MemoryFormat("channels_last_3d")
 
-_BY_NAME = {c.name: c for c in (strided, contiguous_format, preserve_format, channels_last, channels_last_3d)}
+_LAYOUTS = (strided, sparse_coo, sparse_csr, sparse_csc, jagged)
+_FORMATS = (contiguous_format, preserve_format, channels_last, channels_last_3d)
+_BY_NAME: dict[str, Constant] = {c.name: c for c in (*_LAYOUTS, *_FORMATS)}
 
 #: Format → the axes from the outermost in memory to the innermost.
 _ORDERS = {channels_last: (0, 2, 3, 1), channels_last_3d: (0, 2, 3, 4, 1)}

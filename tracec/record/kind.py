@@ -91,9 +91,14 @@ class Kind(Cell):
         """Number of axes."""
         return self._array.ndim  # type: ignore[no-any-return]
 
-    def to_dense(self) -> Tensor:
-        """Itself: there are no sparse tensors."""
-        return self  # type: ignore[return-value]
+    def to_dense(self, dtype: dt.DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
+        """Itself, in another dtype where one is given: it is dense.
+
+        Args:
+            dtype: Element type; by default its own.
+            masked_grad: Of sparse tensors.
+        """
+        return self if dtype is None else self.to(dtype)  # type: ignore[return-value, attr-defined]
 
     def as_subclass(self, cls: type[Any]) -> Any:
         """The same memory as a tensor of a subclass."""

@@ -30,7 +30,7 @@ def axis_of(name: str, x: Cell, dim: Any) -> int:
         ArgumentTypeError: it is no integer.
         AxisError: the tensor has no such axis.
     """
-    ndim = x._array.ndim
+    ndim: int = x.ndim  # type: ignore[attr-defined]
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise ArgumentTypeError(f"{name}: dim must be an integer, {type(dim).__name__} given", hint="e.g. 0 or -1")
     axis: int = dim.__index__()

@@ -198,13 +198,44 @@ def format_tensor(x: Cell, name: str = "tensor") -> str:
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, "print")
     prefix = name + "("
-    parts = [prefix + _elements(array, len(prefix))]
-    length = len(parts[0]) - parts[0].rfind("\n") + 1
-    for note in _notes(x, array):
-        if length + len(note) + 2 > OPTIONS.linewidth:
-            parts.append(",\n" + " " * len(prefix) + note)
-            length = len(prefix) + len(note)
+    return _with_notes(prefix + _elements(array, len(prefix)), _notes(x, array), len(prefix)) + ")"
+
+
+def _with_notes(text: str, notes: list[str], indent: int, below: bool = False) -> str:
+    """Text with notes behind it, on lines of their own where they are too long; the first one ``below`` in any case."""
+    parts = [text]
+    length = len(text) - text.rfind("\n") + 1
+    for note in notes:
+        if below or length + len(note) + 2 > OPTIONS.linewidth:
+            parts.append(",\n" + " " * indent + note)
+            length, below = indent + len(note), False
         else:
             parts.append(", " + note)
             length += len(note) + 2
-    return "".join(parts) + ")"
+    return "".join(parts)
+
+
+def format_parts(x: Any, parts: dict[str, Any], notes: list[str], layout: list[str], below: bool = False) -> str:
+    """A tensor that is made of others as text.
+
+    Args:
+        x: The tensor; what its elements say of device and history is said of it.
+        parts: The tensors by name, the elements last.
+        notes: What is said first of the whole.
+        layout: What is said of it behind its dtype.
+        below: Whether notes begin a line.
+    """
+    prefix, shown = "tensor(", []
+    for name, part in parts.items():
+        head = f"{name}=tensor("
+        array = to_device(part._array, "cpu")
+        if STATE.recorder is not None:
+            STATE.recorder.decide(part, array, "print")
+        empty = "" if array.size else f", size={tuple(array.shape)}"
+        shown.append(f"{head}{_elements(array, len(prefix) + len(head))}{empty})")
+    said = _notes(part, array)
+    history = [n for n in said if n.startswith(("requires_grad", "grad_fn"))]
+    device = [n for n in said if n.startswith("device")]
+    dtype = [n for n in said if n.startswith("dtype")]
+    text = prefix + (",\n" + " " * len(prefix)).join(shown)
+    return _with_notes(text, [*device, *notes, *dtype, *layout, *history], len(prefix), below) + ")"

@@ -247,7 +247,9 @@ def find_parts(value: Any) -> list[Any]:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    if isinstance(value, Cell) or is_number(value):
+    if isinstance(value, Cell):
+        yield from value.inner() if value.is_composite else (value,)  # type: ignore[attr-defined]
+    elif is_number(value):
         yield value
     elif isinstance(value, (list, tuple)):
         for v in value:
