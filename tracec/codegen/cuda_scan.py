@@ -33,8 +33,6 @@ MOST_THREADS = 256
 PARTS = 4
 #: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post.
 MANY_TILES = 8
-#: With so many rows each of them has a block of its own.
-BLOCKS = 4 * MULTIPROCESSORS
 #: Tiles of a window: a block waits for the windows before its own, and for as many tiles as it has threads.
 WINDOW = MOST_THREADS
 #: Threads that chunks are made for.
@@ -204,7 +202,7 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     width = packs.width
     threads = min(MOST_THREADS, ceil_div(ceil_div(length, width), 32) * 32)
     parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(length, threads * width)), 1)
-    turns = rows < BLOCKS and ceil_div(length, threads * width * parts) >= MANY_TILES
+    turns = ceil_div(length, threads * width * parts) >= MANY_TILES
     while turns and parts > 1 and rows * ceil_div(length, threads * width * parts) < 2 * MULTIPROCESSORS:
         parts //= 2
     tile = threads * parts * width
