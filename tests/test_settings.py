@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 import tracec
+from tests.codegen.emulated import needs_compiler
 from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.record.state import PROCESS
 
 try:
     import torch
@@ -52,7 +55,15 @@ def test_constants():
     assert tracec.OutOfMemoryError is tracec.cuda.OutOfMemoryError and tracec.version.cuda is None
 
 
-def test_determinism():
+@pytest.fixture
+def restored():
+    """Sums are in a fixed order again afterwards, as they are where nothing was asked for."""
+    yield
+    tracec.use_deterministic_algorithms(False)
+    PROCESS.any_order = False
+
+
+def test_determinism(restored):
     assert not tracec.are_deterministic_algorithms_enabled()
     tracec.use_deterministic_algorithms(True, warn_only=True)
     assert tracec.are_deterministic_algorithms_enabled() and tracec.is_deterministic_algorithms_warn_only_enabled()
@@ -155,3 +166,42 @@ def test_random_state_of_devices_where_there_are_none():
     tracec.cuda.set_rng_state_all([])
     tracec.cuda.seed()
     tracec.cuda.seed_all()
+
+
+def summed(rows, index):
+    return tracec.zeros(5, 3, dtype=rows.dtype).index_add(0, index, rows)
+
+
+def gradient(weight, index):
+    return tracec.autograd.grad(tracec.nn.functional.embedding(index, weight).square().sum(), (weight,))[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", [summed, gradient])
+def test_sums_in_any_order_must_be_asked_for(restored, function):
+    rows = tracec.rand(5 if function is gradient else 99, 3, requires_grad=function is gradient)
+    index = tracec.randint(0, 5, (99,))
+    expected = function(rows, index).numpy()
+    compiled = tracec.compile(function, target="cuda", launcher="emulator")
+    for mode in (None, False, True, False):
+        if mode is not None:
+            tracec.use_deterministic_algorithms(mode)
+        for _ in range(2):
+            np.testing.assert_allclose(compiled(rows, index).numpy(), expected, rtol=1e-5)
+        stages = compiled.lower(rows, index, target="cuda").stages
+        assert (") atomic {" in stages["kernels"]) is (mode is False)
+        assert ("atomicAdd(&" in stages["source"]) is (mode is False)
+        assert "atomic" not in compiled.lower(rows, index, target="cpu").stages["kernels"]
+    recordings = compiled.explain().recordings
+    assert [str(c) for c in recordings[1].changes] == ["sums: in a fixed order -> in any order"] and len(
+        recordings
+    ) == 2
+
+
+@needs_compiler
+def test_one_function_may_add_in_any_order():
+    compiled = tracec.compile(summed, target="cuda", launcher="emulator", disable={"deterministic"})
+    rows, index = tracec.rand(99, 3), tracec.randint(0, 5, (99,))
+    assert ") atomic {" in compiled.lower(rows, index, target="cuda").stages["kernels"]
+    halves = compiled.lower(rows.bfloat16(), index, target="cuda").stages["kernels"]  # whose sums are float32
+    assert ") scatter {" in halves and "atomic" not in halves

@@ -31,7 +31,7 @@ from tracec.runtime import emulator as emulator_runtime
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "library", "order", "memory")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory", "deterministic")
 LAUNCHERS = ("gpu", "emulator")
 
 

@@ -34,7 +34,7 @@ from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
 from tracec.program import Program, Recorded, asks, build_program, record
 from tracec.record.recording import Recording
-from tracec.record.state import STATE
+from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
 from tracec.runtime import cublas
@@ -160,7 +160,7 @@ class Compiled:
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
         place = STATE.devices[-1] if STATE.devices else STATE.device
-        parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, len(args)]
+        parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, PROCESS.any_order, len(args)]
         for value in args:
             flatten(value, tensors, parts, kept)
         for name, value in kwargs.items():
@@ -255,9 +255,13 @@ class Compiled:
         """The program to run in a recording's place."""
         return build_program(recorded, target, *self._settings(target, recorded.recording.graph))
 
+    def _disabled(self) -> frozenset[str]:
+        """Optimisations, and promises, to leave out."""
+        return self._options.disable | ({"deterministic"} if PROCESS.any_order else frozenset())
+
     def _settings(self, target: str, graph: Graph) -> tuple[str, frozenset[str], Choices | None]:
         """Architecture, optimisations to leave out, and measurements: on a GPU those of it and of its libraries."""
-        disabled = self._options.disable
+        disabled = self._disabled()
         if target == "cpu" or self._options.launcher == "emulator":
             return DEFAULT_ARCH, disabled, None
         device = _device_of(graph)
@@ -289,7 +293,7 @@ class Compiled:
         key = self._key(args, kwargs, tensors, [])
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
-        program = build_program(recorded, target, arch, self._options.disable)
+        program = build_program(recorded, target, arch, self._disabled())
 
         loaded: dict[str, Replay] = {}
 

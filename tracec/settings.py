@@ -9,6 +9,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.dtype import DType
 from tracec.record.backend import set_default_device
 from tracec.record.legacy import meant
+from tracec.record.state import PROCESS
 from tracec.record.tensor import set_default_dtype
 from tracec.runtime import threads
 
@@ -77,20 +78,30 @@ def get_num_interop_threads() -> int:
 
 
 class _Deterministic:
-    """What was asked for. Every operation gives the same bits from run to run in any case."""
+    """What was asked for: nothing, or determinism with warnings, or with errors."""
 
     mode = 0
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for the same results from run to run; results are so in any case, so that it changes nothing but the answer
-    of `are_deterministic_algorithms_enabled`.
+    """Ask for the same results from run to run, or do without.
+
+    Every operation gives the same bits from run to run unless ``False`` was asked for. Then what compiled functions add
+    at computed positions (`scatter_add`, `index_add`, gradients of `embedding` and of indexing) may be added by atomic
+    operations of a GPU, in whatever order threads come: a pass less over values and positions, which are not sorted.
+    That goes for float32, float64 and integers of 32 and 64 bits; 16-bit floats are summed in float32, in order.
+    Compiled functions are recorded anew when it changes; ``disable={"deterministic"}`` does the same for one function.
 
     Args:
         mode: Whether to ask for it.
         warn_only: Whether operations that cannot do so are to warn rather than raise; there are none.
     """
-    _Deterministic.mode = (1 if warn_only else 2) if mode else 0
+    _set_mode((1 if warn_only else 2) if mode else 0)
+
+
+def _set_mode(mode: int) -> None:
+    _Deterministic.mode = mode
+    PROCESS.any_order = mode == 0
 
 
 def are_deterministic_algorithms_enabled() -> bool:
@@ -115,7 +126,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     found = _MODES.index(debug_mode) if debug_mode in _MODES else debug_mode
     if found not in (0, 1, 2):
         raise ArgumentError(f"set_deterministic_debug_mode: {debug_mode!r} is not known", hint=f"one of {_MODES}")
-    _Deterministic.mode = int(found)
+    _set_mode(int(found))
 
 
 def get_deterministic_debug_mode() -> int:

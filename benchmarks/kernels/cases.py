@@ -53,6 +53,7 @@ class Case:
         moved: Bytes that have to move, where they are not inputs read and outputs written once.
         exact: Whether float64 tells what is right; otherwise the same function run eagerly does, bit for bit.
         quick: Whether a quick run has it.
+        any_order: Whether tracec may add up in any order, as others do.
     """
 
     family: str
@@ -62,6 +63,7 @@ class Case:
     moved: int | None = None
     exact: bool = True
     quick: bool = False
+    any_order: bool = False
 
     @property
     def title(self) -> str:
@@ -222,7 +224,11 @@ def movements(middle: int) -> Iterator[Case]:
         read = min(tokens, table) * width * size
         yield Case("gather", "embedding", (weight, index), lookup, tokens * (8 + width * size) + read, quick=True)
         moved = tokens * (8 + width * size) + table * width * size
-        yield Case("scatter", "embedding gradient", (wgrad, index, ct), embedding_gradient, moved, quick=True)
+        operands = (wgrad, index, ct)
+        yield Case("scatter", "embedding gradient", operands, embedding_gradient, moved, quick=True)
+        if dtype == "float32":
+            name = "embedding gradient, any order"
+            yield Case("scatter", name, operands, embedding_gradient, moved, quick=True, any_order=True)
 
 
 def others(middle: int) -> Iterator[Case]:
@@ -230,6 +236,11 @@ def others(middle: int) -> Iterator[Case]:
     n = count(middle, "float32")
     for shape in ((n >> 16, 1 << 16), (n >> 10, 1 << 10), (n,)):
         yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
+    down = lambda xp: lambda x: x.cumsum(0)  # noqa: E731
+    yield Case("scan", "cumsum of columns", (Operand((n >> 10, 1 << 10)),), down, quick=True)
+    for dtype in ("float64", "bfloat16", "int64"):
+        operands = (Operand((count(middle, dtype),), dtype, below=3 if dtype == "int64" else 0),)
+        yield Case("scan", "cumsum", operands, lambda xp: lambda x: x.cumsum(-1))
     for shape in ((n >> 12, 1 << 10), (n >> 4,)):
         order = lambda xp: lambda x: tuple(xp.sort(x, dim=-1))  # noqa: E731
         yield Case("sort", "sort", (Operand(shape),), order, quick=True)

@@ -42,6 +42,8 @@ SMALL = [
     Case("row", "softmax", (Operand((8, 33), grad=True), Operand((8, 33))), K.with_gradient(K.softmax)),
     Case("row", "loss", (Operand((8, 33), grad=True), Operand((8,), "int64", below=33)), K.cross_entropy_both),
     Case("random", "dropout", (Operand((500,)),), K.dropout, exact=False),
+    Case("scatter", "rows", (Operand((9, 5)), Operand((7,), "int64", below=9), Operand((7, 5))),
+         lambda xp: lambda w, i, rows: w.index_add(0, i, rows), any_order=True),
     Case("update", "AdamW", tuple(Operand((5, 7)) for _ in range(8)), K.adamw, moved=35 * 4 * 14),
 ]  # fmt: skip
 

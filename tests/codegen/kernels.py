@@ -368,11 +368,11 @@ kernel scan(x: in {dtype}[{m},{n},{columns}], y: out {dtype}[{m},{n},{columns}])
 }}""")
 
 
-def scatter(n: int, rows: int, columns: int, dtype: str = "f32", *, add: bool = True) -> Kernel:
+def scatter(n: int, rows: int, columns: int, dtype: str = "f32", *, add: bool = True, shape: str = "scatter") -> Kernel:
     """Rows added to, or put at, computed positions of a copy."""
     return read_kernel(f"""
 kernel scatter(x: in {dtype}[{rows},{columns}], v: in {dtype}[{n},{columns}], p: in i64[{n}],
-               y: out {dtype}[{rows},{columns}]) scatter {{
+               y: out {dtype}[{rows},{columns}]) {shape} {{
   for i in {rows * columns} parallel {{
     store y[i] = x[i]
   }}

@@ -39,6 +39,7 @@ KERNELS: dict[str, Kernel] = {
     "scan": k.scan(3, 4099, columns=2),
     "scan side by side": k.scan(2, 307, columns=17),
     "scatter": k.scatter(10, 5, 3),
+    "scatter in any order": k.scatter(10, 5, 3, shape="atomic"),
     "product": k.dot(2, 33, 35, 37),
     "convolution": k.conv(2, 3, 17, 5),
 }
@@ -181,6 +182,7 @@ CHOSEN = {
     "half a sum": (TURNS_WIDE, "n < words; ++n) board[n]", "n < 1; ++n) board[n]"),
     "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
     "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
+    "atomic addition": (k.scatter(100, 5, 4, shape="atomic"), "atomicAdd(&y[4 * q + j], w)", "y[4 * q + j] += w"),
     "last of a put": (k.scatter(1000, 5, 4, add=False), "key_of(at + 1) == key", "false"),
 }
 

@@ -112,6 +112,9 @@ CASES: dict[str, Kernel] = {
     "scatter add, many positions": k.scatter(5000, 5, 2, "f64"),
     "scatter put, sorted": k.scatter(1000, 5, 4, add=False),
     "scatter put, sorted half": k.scatter(66, 5, 3, "f16", add=False),
+    **{f"scatter, any order {d}": k.scatter(300, 5, 3, d, shape="atomic") for d in ("f32", "f64", "i32", "i64")},
+    **{f"scatter, any order {d}": k.scatter(77, 5, 1, d, shape="atomic") for d in ("u32", "u64")},
+    "scatter, any order, columns": k.scatter(130, 5, 64, shape="atomic"),
     "dot": k.dot(2, 33, 35, 37),
     "dot whole": k.dot(2, 32, 48, 64),
     "dot 16": k.dot(1, 5, 7, 9),
@@ -252,7 +255,8 @@ def test_random_words_are_made_four_at_a_time() -> None:
 EMPTY = (
     k.chain(0), k.broadcast(0, 3), k.broadcast(3, 0), k.row_sum(0, 5), k.row_sum(3, 0), k.row_sum(3, 0, shape="column"),
     k.softmax(0, 40), k.softmax(4, 0), k.column_sum(0, 5), k.column_sum(40, 0), k.full_sum(0), k.transpose(0, 9, 9),
-    k.transpose(2, 0, 9), k.scan(3, 0), k.scan(0, 100), k.scatter(0, 5, 4), k.dot(0, 3, 4, 5), k.dot(2, 0, 4, 5),
+    k.transpose(2, 0, 9), k.scan(3, 0), k.scan(0, 100), k.scatter(0, 5, 4), k.scatter(0, 5, 4, shape="atomic"),
+    k.dot(0, 3, 4, 5), k.dot(2, 0, 4, 5),
     k.dot(2, 3, 4, 0), k.dot(1, 3, 0, 5),
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_routine
-from tracec.codegen.cuda_scatter import scatter_routine
+from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
 from tracec.codegen.cuda_sort import argsort_routine
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.cuda_writer import headers
@@ -43,6 +43,7 @@ SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
 ROUTINES: dict[str, Callable[[Kernel, str], Routine]] = {
     "scan": scan_routine,
     "scatter": scatter_routine,
+    "atomic": atomic_routine,
     "contraction": contraction_routine,
 }
 

@@ -56,18 +56,19 @@ class MapView:
     uses_chunk: bool
 
 
-def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None) -> Entry:
+def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *, packed: bool = True) -> Entry:
     """A function in which each thread computes one chunk of the parallel loops, or a few.
 
     Args:
         kernel: The kernel.
         name: The function's name.
         body: The loops that the function runs, where they are not all of the kernel's.
+        packed: Whether neighbouring elements may be one thread's, rather than neighbouring threads'.
     """
     variables, inner = peel(kernel.body if body is None else body)
     writer = Writer(kernel)
     ragged = len(variables) == 1 and extent(variables) >= RAGGED
-    packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables else Packs()
+    packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables and packed else Packs()
     chunks, odd = divmod(extent(variables), packs.width)
     parts = _parts(inner, variables, writer, chunks)
     share = THREADS if chunks > 1 else 32

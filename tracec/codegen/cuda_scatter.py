@@ -3,6 +3,8 @@
 A few positions are gone through by each column's thread, in order. Many are sorted first, so that equal ones
 are neighbours, in the order they came in: parts of fixed length add up what is equal in them, and what goes on
 from one part to the next is added up by the part it begins in. No atomics, so that sums are the same every time.
+
+Where that was given up, each position and column has a thread, which adds by an atomic operation.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Stmt, Store, Var, subexpressions
+from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Loop, Stmt, Store, Var, subexpressions
 
 #: So few positions are gone through in order.
 FEW = 64
@@ -84,6 +86,21 @@ def scatter_routine(kernel: Kernel, name: str) -> Routine:
     if target is None or extent(target.positions) <= FEW or not extent(target.columns):
         return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(kernel, name, rest)])
     return _sorted(kernel, name, start, target)
+
+
+def atomic_routine(kernel: Kernel, name: str) -> Routine:
+    """The start in a function of its own; then a thread for each element, and neighbouring columns next to each other:
+    what a warp adds is neighbours in memory.
+    """
+    start, rest = kernel.body[:1], kernel.body[1:]
+    if not rest:
+        return one_after_another(kernel, [map_entry(kernel, name)])
+    columns, inner = peel(rest)
+    positions, statements = peel(inner, "serial")
+    for var in reversed((*positions, *columns)):
+        statements = (Loop(var, statements, "parallel"),)
+    spread = replace(kernel, body=statements)
+    return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(spread, name, packed=False)])
 
 
 def _target(body: tuple[Stmt, ...]) -> Target | None:

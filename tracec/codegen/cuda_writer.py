@@ -232,6 +232,11 @@ class Writer(ExpressionWriter):
         target = self.packs.get((stmt.buffer, stmt.index)) or self.element(stmt.buffer, stmt.index)
         if not stmt.add:
             return f"{target} = {self.convert(stmt.value, dtype)};"
+        if self.kernel.shape == "atomic":
+            value = self.convert(stmt.value, dtype)
+            if dtype is dt.int64:  # CUDA has it for unsigned ones, whose sums have the same bits
+                return f"atomicAdd((unsigned long long *)&{target}, (unsigned long long)({value}));"
+            return f"atomicAdd(&{target}, {value});"
         wide = dtype.compute
         entry = self.dialect.operation("add", wide)
         before = self.dialect.cast(dtype, wide).text.format(target)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tracec.guards import Change, short
 from tracec.places import PLAIN
-from tracec.record.state import STATE
+from tracec.record.state import PROCESS, STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 
@@ -120,4 +120,5 @@ def _modes() -> Iterator[Part]:
     yield Part("gradients", "on" if STATE.grad else "off", usual=STATE.grad)
     yield Part("default dtype", str(get_default_dtype()), usual=get_default_dtype().name == "float32")
     yield Part("default device", str(place or "cpu"), usual=place is None)
+    yield Part("sums", "in any order" if PROCESS.any_order else "in a fixed order", usual=not PROCESS.any_order)
     yield Part("autocast", str(STATE.autocast or "off"), usual=STATE.autocast is None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tracec.ir.graph import Graph
-from tracec.ir.kernel import Expr, Kernel, Load, Loop, Var, expressions, subexpressions, walk
+from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
 from tracec.ir.plan import LibraryCall, Plan, Step
 from tracec.plan.horizontal import Work, join_alike
@@ -31,7 +31,8 @@ def make_plan(
         graph: What to compute.
         target: What it runs on.
         donate: Output position → input position whose memory that output takes over.
-        disabled: Of ``fuse``, ``horizontal``, ``library``, ``order`` and ``memory``, what to leave out.
+        disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory`` and ``deterministic``, what to leave
+            out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
     graph = prepare(graph, target.blocks)
     plan = _planned(graph, target, donate, disabled)
@@ -66,7 +67,7 @@ def _parted(graph: Graph, target: Target, disabled: frozenset[str]) -> tuple[Par
 def _planned(graph: Graph, target: Target, donate: Mapping[int, int] | None, disabled: frozenset[str]) -> Plan:
     """The plan of a graph whose operators all have a lowering of their own."""
     partition, routines = _parted(graph, target, disabled)
-    works = _works(graph, partition, routines, target)
+    works = _works(graph, partition, routines, target, "deterministic" not in disabled)
     refused = list(partition.refused)
     if "horizontal" not in disabled:
         works, more = join_alike(works)  # type: ignore[assignment]
@@ -74,7 +75,9 @@ def _planned(graph: Graph, target: Target, donate: Mapping[int, int] | None, dis
     return Placement(graph, works, routines, dict(donate or {}), refused, disabled, target).plan()
 
 
-def _works(graph: Graph, partition: Partition, routines: dict[Node, Routine], target: Target) -> list[Work | Call]:
+def _works(
+    graph: Graph, partition: Partition, routines: dict[Node, Routine], target: Target, in_order: bool
+) -> list[Work | Call]:
     """Launches and calls, in dependence order."""
     outputs = {alias_of(o, routines) for o in graph.outputs}
     read_by_others: set[Node] = set()
@@ -95,7 +98,8 @@ def _works(graph: Graph, partition: Partition, routines: dict[Node, Routine], ta
         if not members or all(alias_of(n, routines) is not n for n in group.nodes):
             continue
         kernel, nodes = lower_group(group, partition.inlined, set(members), target.keep_rows)
-        works.append(Work(classify(coalesce(kernel), target), (tuple(nodes),)))
+        kernel = classify(coalesce(kernel), target)
+        works.append(Work(kernel if in_order else any_order(kernel, target), (tuple(nodes),)))
     needs, feeds = dependences(works, {})
     return [works[k] for k in topological(needs, feeds)]
 
@@ -118,6 +122,15 @@ def classify(kernel: Kernel, target: Target) -> Kernel:
                     continue
                 if not target.blocks or any(v == last for v in _loops(part.index)):
                     return replace(kernel, shape="transpose")
+    return kernel
+
+
+def any_order(kernel: Kernel, target: Target) -> Kernel:
+    """A scatter that adds, by atomic operations where the target has them: which comes first is left open."""
+    adds = [s for s in walk(kernel.body) if isinstance(s, Store) and s.add]
+    types = {b.name: b.dtype for b in kernel.buffers}
+    if kernel.shape == "scatter" and adds and all(types[s.buffer] in target.atomics for s in adds):
+        return replace(kernel, shape="atomic")
     return kernel
 
 

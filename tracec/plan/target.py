@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
 from tracec.plan.routines import Gemm, by_size
 
 
@@ -24,6 +25,7 @@ class Target:
         blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
+        atomics: Types that have an atomic addition. 16-bit floats are left out: their sums are float32.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Target:
     in_place: frozenset[str]
     results_in_place: frozenset[str] = frozenset()
     blocks: int = 0
+    atomics: frozenset[DType] = frozenset()
 
 
 _IN_PLACE = frozenset({"map", "contraction", "row", "full"})
@@ -40,7 +43,16 @@ _COLUMN = frozenset({"column"})
 #: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
 _CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
 _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
+_ATOMICS = frozenset({dt.float32, dt.float64, dt.int32, dt.uint32, dt.int64, dt.uint64})
 TARGETS = {
     "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE | _COLUMN),
-    "cuda": Target("cuda", gemm=_CUDA_GEMM, keep_rows=True, in_place=_IN_PLACE, results_in_place=_COLUMN, blocks=1056),
+    "cuda": Target(
+        "cuda",
+        gemm=_CUDA_GEMM,
+        keep_rows=True,
+        in_place=_IN_PLACE,
+        results_in_place=_COLUMN,
+        blocks=1056,
+        atomics=_ATOMICS,
+    ),
 }

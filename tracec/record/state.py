@@ -48,4 +48,15 @@ class State(threading.local):
     as_tensors: bool = False
 
 
+class Process:
+    """State of all threads.
+
+    Attributes:
+        any_order: Whether compiled programs may add up in another order at each run, where that is faster on a GPU.
+    """
+
+    any_order: bool = False
+
+
 STATE = State()
+PROCESS = Process()
