@@ -39,6 +39,12 @@ def texts(x):
     return x * 2
 
 
+def numbers(x):
+    n = x.sum().item()
+    print("n", n, n * 2, x.argmax().item(), x)
+    return n + 1, x + 1
+
+
 def branches(x):
     if x.sum() > 0:
         print("positive", x)
@@ -59,7 +65,13 @@ def in_a_nested_function(x):
     return tracec.func.vmap(lambda row: (print("row"), row * 2)[1])(x)
 
 
-@pytest.mark.parametrize("f", [plain, tensors, texts, branches, logs, in_a_nested_function], ids=lambda f: f.__name__)
+def values(result):
+    return [values(v) for v in result] if isinstance(result, tuple) else tracec.as_tensor(result).tolist()
+
+
+@pytest.mark.parametrize(
+    "f", [plain, tensors, texts, numbers, branches, logs, in_a_nested_function], ids=lambda f: f.__name__
+)
 def test_each_call_prints_what_an_eager_one_would(f):
     logger.setLevel(logging.INFO)
 
@@ -72,7 +84,7 @@ def test_each_call_prints_what_an_eager_one_would(f):
         try:
             with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
                 warnings.simplefilter("error")
-                results = [function(tracec.full((2,), value)).tolist() for value in (1.0, 1.0, -2.0, 1.0, -2.0)]
+                results = [values(function(tracec.full((2,), value))) for value in (1.0, 1.0, -2.0, 1.0, -2.0)]
         finally:
             logger.removeHandler(handler)
         return results, out.getvalue(), err.getvalue(), log.getvalue()
@@ -82,12 +94,13 @@ def test_each_call_prints_what_an_eager_one_would(f):
     assert sum(s.hits for s in compiled.explain().specialisations if s.compiled) >= 3
 
 
-def test_new_values_of_a_tensor_that_is_printed_are_no_new_recordings(capsys):
-    compiled = tracec.compile(tensors)
+@pytest.mark.parametrize(("f", "text"), [(tensors, "w | tensor"), (numbers, "n ")])
+def test_new_values_of_what_is_printed_are_no_new_recordings(f, text, capsys):
+    compiled = tracec.compile(f)
     for k in range(20):
         compiled(tracec.tensor(np.random.default_rng(k).standard_normal(2)).float())
     assert len(compiled.explain().recordings) == 1
-    assert capsys.readouterr().out.count("w | tensor") == 20
+    assert capsys.readouterr().out.count(text) == 20
 
 
 def test_other_threads_print_for_themselves(capsys):

@@ -466,3 +466,16 @@ def test_an_integer_that_addresses_is_a_way_for_each_value():
         x = tensor(4, seed=k)
         same(compiled(x), [x[x.argmax().item()], tracec.arange(x.argmax().item() + 1)])
     assert len(compiled.explain().recordings) <= 4
+
+
+def test_a_number_is_what_it_was_when_it_was_asked_for():
+    w = tracec.tensor(1.0)
+
+    def f():
+        before = w.item()
+        w.add_(1)
+        return before, w.item()
+
+    compiled = tracec.compile(f)
+    assert [compiled() for _ in range(4)] == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)]
+    assert hits(compiled) == 3

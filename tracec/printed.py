@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from tracec.ir.number import value_of
 from tracec.record.cell import Cell
 from tracec.record.recorder import Recorder
-from tracec.record.recording import Looked
+from tracec.record.recording import Counted, Looked, is_number
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
@@ -49,7 +50,7 @@ class Written(NamedTuple):
     stream: str
     text: str
 
-    def again(self, tensors: Sequence[Tensor]) -> None:
+    def again(self, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> None:
         """Do it again."""
         getattr(sys, self.stream).write(self.text)
 
@@ -58,7 +59,8 @@ class Shown(NamedTuple):
     """A call of ``print`` with tensors among what it was given.
 
     Attributes:
-        args: What it was given; a `Looked` for each tensor, and text for what is no tensor.
+        args: What it was given; a `Looked` for each tensor, a `Counted` for each number that may be another one, and
+            text for what is neither.
         options: Its ``sep``, ``end`` and ``flush``.
         stream: ``stdout`` or ``stderr``.
     """
@@ -67,9 +69,14 @@ class Shown(NamedTuple):
     options: dict[str, Any]
     stream: str
 
-    def again(self, tensors: Sequence[Tensor]) -> None:
-        """Do it again, with the tensors of another call."""
-        args = [_as_it_was(tensors[a.position], a) if isinstance(a, Looked) else a for a in self.args]
+    def again(self, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> None:
+        """Do it again, with the tensors and numbers of another call."""
+        args: list[Any] = []
+        for a in self.args:
+            if isinstance(a, Looked):
+                args.append(_as_it_was(tensors[a.position], a))
+            else:
+                args.append(numbers[a.position] if isinstance(a, Counted) else a)
         print(*args, **self.options, file=getattr(sys, self.stream))
 
 
@@ -91,7 +98,7 @@ class Logged(NamedTuple):
     logger: logging.Logger
     record: logging.LogRecord
 
-    def again(self, tensors: Sequence[Tensor]) -> None:
+    def again(self, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> None:
         """Do it again, now."""
         record = logging.makeLogRecord(self.record.__dict__)
         record.created = now = time.time()
@@ -129,19 +136,24 @@ def printing(recorder: Recorder) -> Iterator[None]:
         if threading.get_ident() == thread and not quiet:
             recorder.printed.append(effect)
 
+    def keep(x: Any) -> Any:
+        if type(x) is Tensor:
+            return recorder.look_at(x)
+        return recorder.count(x) if is_number(x) else str(x)
+
     def show(*args: Any, file: Any = None, **options: Any) -> None:
         nonlocal quiet
         stream = next((name for name, s in streams.items() if (file is None and name == "stdout") or file is s), None)
         mine = threading.get_ident() == thread and STATE.recorder is recorder and not quiet
-        if not mine or stream is None or not any(type(a) is Tensor for a in args):
+        if not mine or stream is None or not any(type(a) is Tensor or is_number(a) for a in args):
             before(*args, file=file, **options)
             return
-        kept = tuple(recorder.look_at(a) if type(a) is Tensor else str(a) for a in args)
+        kept = tuple(map(keep, args))
         note(Shown(kept, options, stream))
         quiet, STATE.recorder = True, None
         try:
             before(
-                *(a if type(a) is Tensor else text for a, text in zip(args, kept, strict=True)), file=file, **options
+                *(k if type(k) is str else value_of(a) for a, k in zip(args, kept, strict=True)), file=file, **options
             )
         finally:
             quiet, STATE.recorder = False, recorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import types
 import weakref
-from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -176,6 +176,7 @@ class Replay:
         self._asked = [(k, output - shift) for k, output in recording.asked]
         self._kinds = tuple(map(is_number, find_parts(out)))
         self._numbers = compile_numbers((), recording.numbers) if recording.numbers else None
+        self._shown = len(recording.numbers) - sum(self._kinds)
         self._looked = [output - shift for output in recording.looked]
         self._printed = recording.printed
         self._backwards = {b.derivative.result: b for b in backwards}
@@ -274,29 +275,33 @@ class Replay:
             test_later(outputs[self._ranges_at], self._ranges)
         for output in self._copies:
             outputs[output] = outputs[output].copy()
+        numbers = (
+            () if self._numbers is None else self._computed(outputs, symbols)
+        )  # before what they are is written to
         for i, output in self._writes:
             if outputs[output] is not given[i]:
                 given[i][...] = outputs[output]
         for tensor_of, at in self._grads:
             tensor_of(arguments)._grad = None if at is None else new_tensor(outputs[at])
         for printed in self._printed:
-            printed.again([new_tensor(outputs[at]) for at in self._looked])
+            printed.again([new_tensor(outputs[at]) for at in self._looked], numbers[len(numbers) - self._shown :])
         call = _Call(outputs, arguments, arrays, [])
         for make in self._makers:
             call.made.append(make(call))
         for k, program in self._backwards.items():
             call.made[k]._history = self._history(program, call, call.made[k])
-        return self._rebuild(iter(call.made) if self._numbers is None else self._with_numbers(call, symbols))
-
-    def _with_numbers(self, call: _Call, symbols: Mapping[int, Any]) -> Iterator[Any]:
-        """Tensors and numbers of the result, in order."""
-        assert self._numbers is not None
-        known = {**symbols, **{k: as_number(call.outputs[at].item()) for k, at in self._asked}}
-        numbers = self._numbers(known)
-        if numbers is None:  # what Python refuses otherwise was asked for before
-            raise OverflowError("int too large to convert to float")
+        if not numbers:
+            return self._rebuild(iter(call.made))
         tensors, found = iter(call.made), iter(numbers)
-        return (next(found if number else tensors) for number in self._kinds)
+        return self._rebuild(next(found if number else tensors) for number in self._kinds)
+
+    def _computed(self, outputs: Sequence[Any], symbols: Mapping[int, Any]) -> tuple[Any, ...]:
+        """The numbers that the function returns and shows."""
+        assert self._numbers is not None
+        found = self._numbers({**symbols, **{k: as_number(outputs[at].item()) for k, at in self._asked}})
+        if found is None:  # what Python refuses otherwise was asked for before
+            raise OverflowError("int too large to convert to float")
+        return found
 
     # Results ----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from tracec.record.cell import Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
 from tracec.record.recording import (
     Check,
+    Counted,
     Decision,
     Lifted,
     Looked,
@@ -62,6 +63,7 @@ class Recorder:
         self.checks: list[Check] = []
         self.printed: list[Any] = []
         self._looked: list[Node] = []
+        self._counted: list[Expression] = []
         self._lifted: list[Lifted] = []
         self._seen: dict[int, Seen] = {}
         self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
@@ -289,6 +291,11 @@ class Recorder:
         self._looked.append(self.node_of(x))
         return Looked(len(self._looked) - 1, edge is x, history)
 
+    def count(self, x: Number) -> Counted:
+        """Note that a number is shown."""
+        self._counted.append(x.expression)
+        return Counted(len(self._counted) - 1)
+
     # What came out ------------------------------------------------------------------------------------
 
     def finish(self, out: Any) -> Recording:
@@ -333,7 +340,7 @@ class Recorder:
             if x._grad is not before or x._grad is not None:
                 grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
         looked = tuple(map(emit, self._looked))
-        numbers = [x.expression for x in find_parts(out) if is_number(x)]
+        numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
         for expression in numbers:
             self.numbers.settle(expression)
         symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))

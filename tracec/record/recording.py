@@ -76,6 +76,16 @@ class Looked(NamedTuple):
     history: str
 
 
+class Counted(NamedTuple):
+    """A number that the function showed to somebody.
+
+    Attributes:
+        position: Its place among all of them.
+    """
+
+    position: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lifted:
     """An input of the graph: memory from outside of the function.
@@ -204,10 +214,11 @@ class Recording:
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
         checks: Conditions on values, in order.
-        numbers: Numbers in what was returned, in order, as expressions.
+        numbers: Numbers in what was returned, in order, as expressions; then those that were shown.
         asked: Symbols in them that are values of nodes, and the outputs that hold those.
         looked: Outputs that hold the tensors that were shown.
-        printed: What was printed, in order: objects with ``again(tensors)``, which are those of ``looked``.
+        printed: What was printed, in order: objects with ``again(tensors, numbers)``, which are those that were
+            shown.
     """
 
     graph: Graph
