@@ -39,7 +39,8 @@ from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
 from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
-from tracec.tree import UNSEEN, Builder, Tree, apart, open_decisions
+from tracec.tree import UNSEEN, Builder, Tree, apart
+from tracec.ways import open_decisions
 
 DEFAULT_ARCH = "sm_90"
 

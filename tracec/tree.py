@@ -12,8 +12,8 @@ be left half way and recorded anew, as it is where a value is met for the first 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,15 @@ from tracec.checks import clamped
 from tracec.guards import Change
 from tracec.ir.expression import Evaluator, compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
-from tracec.ir.node import Node, input_node, is_constant, is_input
-from tracec.ir.types import TensorType
+from tracec.ir.node import Node, input_node, is_constant
 from tracec.program import Recorded
-from tracec.record.backend import module, on, to_device
-from tracec.record.cell import Constant, new_tensor
+from tracec.record.backend import to_device
+from tracec.record.cell import new_tensor
 from tracec.record.conversion import as_number
-from tracec.record.recording import Decision, Lifted
+from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
 from tracec.replay import Replay, finder
+from tracec.ways import Interner, cut, last_uses, open_decisions, positions, used_after, what_is_asked, worth_saving
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
@@ -39,7 +39,6 @@ MOST_VALUES = 8
 MOST_PATHS = 64
 #: Larger values are told apart by a digest.
 _LONG = 1 << 10
-_VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
 
 
 class _Unseen:
@@ -129,13 +128,10 @@ class Tree:
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
         self._roots: list[Branch] = []
-        self._inputs: dict[Any, Node] = {}
-        self._nodes: dict[Any, Node] = {}
+        self._interned = Interner()
         self._segments: dict[Any, Runner] = {}
         #: The value that kept the last call from a way that had been recorded.
         self.missed: Change | None = None
-        #: Inputs are known by the memory that they are: it must not be given to others.
-        self._alive: list[Any] = []
 
     @property
     def leaves(self) -> Iterator[Leaf]:
@@ -174,7 +170,7 @@ class Tree:
         return UNSEEN
 
     def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor]) -> Any:
-        fitting: Leaf | None = None
+        self.missed, fitting = None, None
         saved: list[Tensor] = []
         symbols: dict[int, Any] = {}
         while isinstance(at, Branch):
@@ -211,15 +207,15 @@ class Tree:
         recorded = self._interned(recorded)
         recording = recorded.recording
         decisions = open_decisions(recording.decisions)
-        asks = _what_is_asked(decisions)
+        asks = what_is_asked(decisions)
         ends = (*recording.graph.outputs, *(c.node for c in recording.checks))
-        last_use = _last_uses(asks, ends)
+        last_use = last_uses(asks, ends)
         path: list[Branch] = []
         at: Branch | Leaf | None = next((r for r in self._roots if r.is_for(decisions[0])), None)
         saved: tuple[Node, ...] = ()
         for i, decision in enumerate(decisions):
             if not (isinstance(at, Branch) and at.is_for(decision)):
-                at = self._branch(recorded, decision, asks[i], saved, _used_after(last_use, i))
+                at = self._branch(recorded, decision, asks[i], saved, used_after(last_use, i))
                 if path:
                     _add(path[-1], decisions[i - 1], at)
                 else:
@@ -227,7 +223,7 @@ class Tree:
             path.append(at)
             saved = at.saved
             at = at.children.get(_key(decision))
-        leaf = Leaf(self._builder.end(_cut(recorded, saved)))
+        leaf = Leaf(self._builder.end(cut(recorded, saved)))
         _add(path[-1], decisions[-1], leaf)
         for branch in path:
             branch.leaves.insert(0, leaf)
@@ -267,7 +263,7 @@ class Tree:
         if not computed:
             return Branch(decision, None, (), sources, keeps, kept, evaluate, fetches)
         inside = [n for n in topological_until(computed, saved) if not is_constant(n)]
-        new = _worth_saving(inside, needed)
+        new = worth_saving(inside, needed)
         run, finders = self._segment(recorded, (*computed, *new), inside, saved)
         return Branch(decision, run, finders, sources, keeps, (*kept, *new), evaluate, fetches)
 
@@ -288,7 +284,7 @@ class Tree:
         new = substitute((*outputs, *(c.node for c in checks)), dict(stand_ins))
         checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
         new = clamped(Graph((), new[: len(outputs)]), checks).outputs
-        here = _positions(recorded.arguments)
+        here = positions(recorded.arguments)
         given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among}
         given |= {stand_in: _of_frame(len(here) + k) for k, stand_in in enumerate(stand_ins.values())}
         used = set(topological(new))
@@ -299,51 +295,6 @@ class Tree:
         if run is None:
             run = self._segments[key] = self._builder.segment(segment)
         return run, tuple(given[n] for n in inputs)
-
-    def _interned(self, recorded: Recorded) -> Recorded:
-        """The recording with nodes that recordings of other ways have as well in place of its own."""
-        recording = recorded.recording
-        here = _positions(recorded.arguments)
-        new: dict[Node, Node] = {}
-        inputs = []
-        for v in recording.inputs:
-            node = self._inputs.setdefault(self._source(v, here), v.node)
-            new[v.node] = node
-            inputs.append(replace(v, node=node))
-        asked = [n for d in recording.decisions for n in d.nodes]
-        checked = [c.node for c in recording.checks]
-        for node in topological((*recording.graph.outputs, *asked, *checked)):
-            if node not in new:
-                operands = tuple(new[i] for i in node.inputs)
-                key = (node.op.name, tuple(map(id, operands)), repr(node.params), node.type)
-                new[node] = self._nodes.setdefault(key, node.with_inputs(operands))
-        graph = Graph(
-            tuple(v.node for v in inputs), tuple(new[o] for o in recording.graph.outputs), recording.graph.name
-        )
-        decisions = [d.over(new.__getitem__) for d in recording.decisions]
-        checks = tuple(c._replace(node=new[c.node]) for c in recording.checks)
-        return replace(
-            recorded,
-            recording=replace(recording, graph=graph, inputs=tuple(inputs), decisions=decisions, checks=checks),
-        )
-
-    def _source(self, v: Lifted, here: Mapping[int, int]) -> Any:
-        """Where an input comes from, by which it is known in other recordings."""
-        kind = v.whole, v.node.type
-        if v.argument is not None:
-            # Behind the arguments are gradients given to the results of this one recording.
-            return ("argument", v.argument, *kind) if v.argument < len(here) else id(v.node)
-        if isinstance(v.storage, Constant):
-            return ("constant", v.storage.array.tobytes(), *kind)
-        self._alive.append((v.storage, v.grad_of))
-        if v.grad_of is not None:
-            owner = here.get(id(v.grad_of))
-            return ("gradient", id(v.grad_of) if owner is None else owner, owner is None, *kind)
-        look = None
-        if not v.whole:
-            data = v.array.__array_interface__ if isinstance(v.array, np.ndarray) else v.array.__cuda_array_interface__
-            look = data["data"][0], v.array.strides
-        return ("memory", id(v.storage), look, *kind)
 
 
 def apart(run: Runner, lent: Sequence[int]) -> Runner:
@@ -359,18 +310,6 @@ def apart(run: Runner, lent: Sequence[int]) -> Runner:
         return found
 
     return call
-
-
-def open_decisions(decisions: Sequence[Decision]) -> list[Decision]:
-    """The decisions that other calls may take otherwise."""
-    found: list[Decision] = []
-    settled: set[Any] = set()
-    for d in decisions:
-        same = d.node, d.how, d.expression
-        if same not in settled and any(map(is_input, topological(d.nodes))):
-            settled.add(same)
-            found.append(d)
-    return found
 
 
 def _add(branch: Branch, decision: Decision, way: Branch | Leaf) -> None:
@@ -399,16 +338,6 @@ def _change(branch: Branch, value: Any) -> Change:
     return Change(name, before, _label(branch, value), None if asked.node.source is None else str(asked.node.source))
 
 
-def _what_is_asked(decisions: Sequence[Decision]) -> list[list[Node]]:
-    """For each decision the nodes whose values have to be fetched: symbols are known from then on."""
-    known: set[int] = set()
-    found: list[list[Node]] = []
-    for d in decisions:
-        found.append([n for k, n in d.symbols if k not in known] if d.symbols else [d.node])
-        known |= {k for k, _ in d.symbols}
-    return found
-
-
 def _key(decision: Decision) -> Any:
     return outcome(decision.value, decision.how)
 
@@ -421,76 +350,6 @@ def outcome(value: Any, how: str) -> Any:
         return bool(value.reshape(())) if value.size == 1 else value.tobytes()
     data = np.ascontiguousarray(value).tobytes()
     return data if len(data) <= _LONG else hashlib.blake2b(data).digest()
-
-
-def _last_uses(asks: Sequence[Sequence[Node]], ends: Sequence[Node]) -> dict[Node, int]:
-    """For each value the last of the decisions that it is used for; their number where it is used in the end."""
-    level: dict[Node, int] = {}
-    for i, nodes in enumerate(asks):
-        level |= dict.fromkeys(topological_until(nodes, level), i)
-    level |= dict.fromkeys(topological_until(ends, level), len(asks))
-    last = dict(level) | dict.fromkeys(ends, len(asks))
-    for i, nodes in enumerate(asks):
-        for node in nodes:
-            last[node] = max(last[node], i)
-    for node in reversed(level):
-        use = last[node] if node.op.name in _VIEWS else level[node]  # a view is made again from what it looks at
-        for operand in node.inputs:
-            last[operand] = max(last[operand], use)
-    return last
-
-
-def _used_after(last: Mapping[Node, int], i: int) -> Callable[[Node], bool]:
-    return lambda node: last.get(node, -1) > i
-
-
-def _worth_saving(inside: Sequence[Node], needed: Callable[[Node], bool]) -> tuple[Node, ...]:
-    """The values of a segment that are needed after it; views by what they look at."""
-    computed = {n for n in inside if not is_input(n)}
-    found: dict[Node, None] = {}
-    for node in inside:
-        if node in computed and needed(node):
-            while node.op.name in _VIEWS and node in computed:
-                node = node.inputs[0]
-            if node in computed:
-                found[node] = None
-    return tuple(found)
-
-
-def _cut(recorded: Recorded, saved: tuple[Node, ...]) -> Recorded:
-    """A recording that is given the values saved as further arguments."""
-    recording = recorded.recording
-    stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
-    outputs = substitute(recording.graph.outputs, dict(stand_ins))
-    checked = substitute([c.node for c in recording.checks], dict(stand_ins))
-    used = set(topological((*outputs, *checked)))
-    given = [_placeholder(n.type) for n in saved]
-    count = len(recorded.arguments)
-    more = tuple(
-        Lifted(stand_in, t._storage, t._array, count + k, None, whole=True)
-        for k, (stand_in, t) in enumerate(zip(stand_ins.values(), given, strict=True))
-        if stand_in in used
-    )
-    inputs = (*recording.inputs, *more)
-    cut = replace(
-        recording,
-        graph=Graph(tuple(v.node for v in inputs), outputs, recording.graph.name),
-        inputs=inputs,
-        decisions=[],
-        checks=tuple(c._replace(node=n) for c, n in zip(recording.checks, checked, strict=True)),
-    )
-    return replace(recorded, recording=cut, arguments=(*recorded.arguments, *given))
-
-
-def _placeholder(type_: TensorType) -> Tensor:
-    """A tensor of a type, that takes no memory to speak of."""
-    xp = module(type_.device)
-    with on(type_.device):
-        return new_tensor(xp.broadcast_to(xp.zeros((), type_.dtype.numpy), type_.shape))
-
-
-def _positions(arguments: Sequence[Tensor]) -> dict[int, int]:
-    return {id(t): k for k, t in enumerate(arguments)}
 
 
 def _of_frame(k: int) -> Callable[[Sequence[Tensor]], Any]:
