@@ -18,59 +18,41 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from tracec.autotune import Choices, choices_of, describe_choices
-from tracec.build import Runner, build, load
+from tracec.autotune import describe_choices
+from tracec.background import Job, submit
 from tracec.environment import Environment
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.guards import flatten, steps_key
-from tracec.inspect.arguments import Part, named, parts_of
+from tracec.inspect.arguments import named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
 from tracec.ir.graph import Graph
-from tracec.ir.source import warn
+from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
-from tracec.program import Program, Recorded, asks, build_program, record
-from tracec.record.recording import Recording
+from tracec.program import Recorded, asks, build_program, record
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
-from tracec.runtime import cublas
-from tracec.runtime.cuda import arch_of
-from tracec.tree import UNSEEN, Builder, Tree, apart
+from tracec.specialisation import BEING_COMPILED, Looks, Specialisation
+from tracec.tree import UNSEEN, Tree
 from tracec.ways import open_decisions
-
-DEFAULT_ARCH = "sm_90"
+from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time.
 _RECORDING = threading.RLock()
 
 
-class Specialisation:
-    """What one recording gave: the program, and when it may stand in for the function.
+class _Call(NamedTuple):
+    """A call that nothing serves yet: its arguments, and what `Compiled._key` found in them."""
 
-    Attributes:
-        parts: The arguments that it is for.
-        graph: What was recorded.
-        surroundings: What the function read around it.
-        replay: The loaded program, or programs where the function asks for values; None where it runs eagerly.
-        eager: Why it does.
-        hits: Calls that it served.
-    """
-
-    def __init__(
-        self, recording: Recording, surroundings: Environment, replay: Replay | Tree | None, eager: str | None,
-        kept: list[Any], parts: tuple[Part, ...],
-    ) -> None:  # fmt: skip
-        self.parts = parts
-        self.graph = recording.graph  # not the recording, which holds the first call's tensors
-        self.surroundings = surroundings
-        self.replay = replay
-        self.eager = eager
-        self.kept = kept
-        self.hits = 0
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: Hashable
+    tensors: list[Tensor]
+    kept: list[Any]
 
 
 class Compiled:
@@ -85,10 +67,14 @@ class Compiled:
         self.fn = fn
         self._options = options
         self._known: dict[Hashable, list[Specialisation]] = {}
-        self._history = History(getattr(fn, "__qualname__", type(fn).__name__), options)
+        self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        self._history = History(self._name, options)
         self._count = 0
         self._unsettled: set[Hashable] = set()
         self._owner: tuple[int, int] | None = None
+        self._workshop = Workshop(options)
+        self._jobs: list[Job] = []
+        self._growing = threading.Lock()
         self._verification = _verification(self) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
 
@@ -149,7 +135,7 @@ class Compiled:
         with _RECORDING:
             found = self._find(key, tensors)  # another thread may have recorded meanwhile
             out = UNSEEN if found is None or found.replay is None else found.replay(tensors)
-            return self._record(args, kwargs, key, tensors, kept) if out is UNSEEN else out
+            return self._record(_Call(args, kwargs, key, tensors, kept)) if out is UNSEEN else out
 
     def _find(self, key: Hashable, tensors: list[Tensor]) -> Specialisation | None:
         """What may stand in for the function now."""
@@ -173,102 +159,137 @@ class Compiled:
                 parts += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
         return tuple(parts)
 
-    def _record(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any]
-    ) -> Any:
-        start, parts = time.perf_counter(), parts_of(self.fn, args, kwargs)
-        reason, changes = self._history.begin(self._known, key, parts, tensors)
-        out = self._recorded(args, kwargs, key, tensors, kept, parts)
+    def _record(self, call: _Call, lasting: bool = True) -> Any:
+        start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)
+        reason, changes = self._history.begin(self._known, call.key, parts, call.tensors)
+        if self._options.target == "cuda" and self._options.launcher == "gpu":
+            check_devices("compile", call.tensors)
+        surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)))
+        try:
+            recorded = record(self.fn, call.args, call.kwargs, call.tensors, surroundings, keep=lasting)
+        finally:
+            if not lasting:
+                surroundings.put_back()
+        made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
+        if recorded.eager is None:
+            self._build(call.key, made, recorded, self._options.background and lasting)
+        elif recorded.settles and call.key not in self._unsettled:  # as lazy set-up does, once
+            if lasting:
+                self._unsettled.add(call.key)
+        else:
+            self._give_up(call.key, made, recorded.eager)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
-        return made_plain(out)
+        return made_plain(recorded.out)
 
-    def _recorded(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Hashable, tensors: list[Tensor], kept: list[Any],
-        parts: tuple[Part, ...],
-    ) -> Any:  # fmt: skip
-        options = self._options
-        if options.target == "cuda" and options.launcher == "gpu":
-            check_devices("compile", tensors)
-        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
-        recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=True)
-        recording = recorded.recording
-        if recorded.eager is not None:
-            if recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
-                self._unsettled.add(key)
-                return recorded.out
-            if options.fullgraph:
-                raise RecordError(
-                    f"compile: {recording.graph.name}: {recorded.eager}",
-                    hint="without fullgraph=True such a function runs eagerly at every call",
-                )
-            warn(f"{recording.graph.name}: {recorded.eager}; such a function runs eagerly at every call")
-            self._keep(key, Specialisation(recording, surroundings, None, recorded.eager, kept, parts))
-            return recorded.out
-        if open_decisions(recording.decisions):
-            self._grow(key, recorded, surroundings, kept, parts)
-            return recorded.out
-        target = options.target or _target_of(recording.graph)
-        replay = self._built(recorded, target).load(options.launcher, options.cuda_graph)
-        self._keep(key, Specialisation(recording, surroundings, replay, None, kept, parts))
-        return recorded.out
-
-    def _grow(
-        self, key: Hashable, recorded: Recorded, surroundings: Environment, kept: list[Any], parts: tuple[Part, ...]
-    ) -> None:
-        """Add the way that a function went which asks for values."""
-        recording = recorded.recording
-        name = recording.graph.name
+    def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
+        """Let the function run eagerly."""
+        name = made.graph.name
         if self._options.fullgraph:
             raise RecordError(
-                f"compile: {name}: {asks(recording.decisions[0])}, which makes it several graphs",
-                hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
+                f"compile: {name}: {why}", hint="without fullgraph=True such a function runs eagerly at every call"
             )
-        known = self._known.get(key, ())
-        tree = next((s.replay for s in known if isinstance(s.replay, Tree) and s.surroundings.fails() is None), None)
-        if tree is None:
-            tree = Tree(self._builder(self._options.target or _target_of(recording.graph), recording.graph))
-            self._keep(key, Specialisation(recording, surroundings, tree, None, kept, parts))
+        warn(f"{name}: {why}; such a function runs eagerly at every call")
+        made.eager = why
+        self._keep(key, made)
+
+    def _build(self, key: Hashable, made: Specialisation, recorded: Recorded, later: bool) -> None:
+        """Make the program of a recording, now or in the background."""
+        recording = recorded.recording
+        if open_decisions(recording.decisions):
+            if self._options.fullgraph:
+                raise RecordError(
+                    f"compile: {made.graph.name}: {asks(recording.decisions[0])}, which makes it several graphs",
+                    hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
+                )
+            trees = [
+                s for s in self._known.get(key, ()) if isinstance(s.replay, Tree) and s.surroundings.fails() is None
+            ]
+            if trees:
+                made = trees[0]
+            else:
+                made.replay = Tree(self._workshop.builder(recording.graph))
+                self._keep(key, made)
+        if later:
+            self._build_later(key, made, recorded)
+        else:
+            self._make(key, made, recorded)
+
+    def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        tree = made.replay
+        if not isinstance(tree, Tree):
+            made.replay = self._workshop.replay(recorded, made.disabled)
+            if made not in self._known.get(key, ()):
+                self._keep(key, made)
+            return
         full = tree.grow(recorded)
         if full is not None:
-            warn(f"{name}: {full}; calls that go other ways run eagerly")
-            self._keep(key, Specialisation(recording, surroundings, None, full, kept, parts))
+            warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+            ways = Specialisation(recorded.recording, made.surroundings, made.kept, made.parts, made.disabled)
+            ways.eager = full
+            self._keep(key, ways)
 
-    def _builder(self, target: str, graph: Graph) -> Builder:
-        """How the programs of a tree are made."""
-        options = self._options
+    def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        """Make the program of a recording in the background; until then calls run eagerly."""
+        made.eager = BEING_COMPILED
+        if made.replay is None:
+            self._keep(key, made)
+        looks, line = Looks(recorded), caller()
 
-        def segment(part: Graph) -> Runner:
-            arch, disabled, choices = self._settings(target, graph)
-            built = build(part, target, arch, {}, disabled, choices)
-            run = load(built, options.launcher, options.cuda_graph)
-            lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
-            return apart(run, lent) if lent else run
+        def run() -> None:
+            with self._growing, collecting() as said:
+                try:
+                    if looks.hold():
+                        self._make(key, made, recorded)
+                    if made.replay is None or not looks.hold():  # it would stand for something else: record again
+                        self._known[key] = [s for s in self._known[key] if s is not made]
+                        self._count -= 1
+                    made.eager = None
+                except Exception as error:
+                    made.eager = f"could not be compiled: {type(error).__name__}: {error}"
+                    said.append(f"{made.graph.name}: it {made.eager}; it runs eagerly at every call")
+            for message in said:
+                warn_at(line, message)
 
-        return Builder(
-            segment, lambda recorded: self._built(recorded, target).load(options.launcher, options.cuda_graph)
-        )
+        self._jobs = [job for job in self._jobs if not job.done.is_set()]
+        self._jobs.append(submit(run))
+
+    def wait(self) -> None:
+        """Wait until nothing of the function is being compiled in the background."""
+        for job in self._jobs:
+            job.done.wait()
 
     def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
         self._known.setdefault(key, []).append(specialisation)
         self._count += 1
 
-    def _built(self, recorded: Recorded, target: str) -> Program:
-        """The program to run in a recording's place."""
-        return build_program(recorded, target, *self._settings(target, recorded.recording.graph))
+    def warmup(self, *args: Any, **kwargs: Any) -> None:
+        """Record and compile for such arguments without a lasting effect, so that the first call with such replays.
 
-    def _disabled(self) -> frozenset[str]:
-        """Optimisations, and promises, to leave out."""
-        return self._options.disable | ({"deterministic"} if PROCESS.any_order else frozenset())
+        The function runs once; tensors, gradients, random states and the Python state that guards see are put back
+        afterwards. What it sets up once, at its first call, it still sets up then, and is compiled after that.
 
-    def _settings(self, target: str, graph: Graph) -> tuple[str, frozenset[str], Choices | None]:
-        """Architecture, optimisations to leave out, and measurements: on a GPU those of it and of its libraries."""
-        disabled = self._disabled()
-        if target == "cpu" or self._options.launcher == "emulator":
-            return DEFAULT_ARCH, disabled, None
-        device = _device_of(graph)
-        if not cublas.available():
-            return arch_of(device), disabled | {"library"}, None
-        return arch_of(device), disabled, choices_of(device)
+        Args:
+            *args: Arguments as for a call.
+            **kwargs: Keyword arguments as for a call.
+
+        Raises:
+            RecordError: it cannot be recorded as the options ask.
+        """
+        if STATE.recorder is not None:
+            return
+        tensors: list[Tensor] = []
+        kept: list[Any] = []
+        key = self._key(args, kwargs, tensors, kept)
+        with _RECORDING:
+            if self._find(key, tensors) is None and not self._runs_eagerly(key):
+                self._record(_Call(args, kwargs, key, tensors, kept), lasting=False)
+                if not self._known.get(key):
+                    warn(f"{self._name}: sets up Python state when it is called first, and is compiled after that")
+        self.wait()
+
+    def _runs_eagerly(self, key: Hashable) -> bool:
+        known = self._known.get(key)
+        return bool(known) and known[-1].eager is not None  # type: ignore[index]
 
     def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
         """Every stage of the way for these arguments, without a lasting effect on any tensor.
@@ -294,7 +315,7 @@ class Compiled:
         key = self._key(args, kwargs, tensors, [])
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
         recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
-        program = build_program(recorded, target, arch, self._disabled())
+        program = build_program(recorded, target, arch, self._workshop.disabled())
 
         loaded: dict[str, Replay] = {}
 
@@ -329,11 +350,12 @@ class Compiled:
 def _verification(compiled: Compiled) -> Any:
     """What compares calls with eager ones."""
     inspection = importlib.import_module("tracec.inspect.verification")
-    options = compiled._options
+    workshop = compiled._workshop
 
     def settings(graph: Graph) -> Any:
-        target = options.target or _target_of(graph)
-        return inspection.Settings(target, *compiled._settings(target, graph), options.launcher)
+        target = workshop.target(graph)
+        how = workshop.settings(target, graph, workshop.disabled())
+        return inspection.Settings(target, *how, compiled._options.launcher)
 
     return inspection.Verification(compiled.fn, settings)
 
@@ -342,36 +364,10 @@ def _nothing() -> None:
     """In place of a compiled method that is bound to another object than its copy will be."""
 
 
-def check_devices(name: str, tensors: Sequence[Tensor]) -> None:
-    """Refuse to launch on a GPU what is on the CPU.
-
-    Raises:
-        DeviceError: tensors are given, and none of them is on a CUDA device.
-    """
-    if tensors and all(t._device == "cpu" for t in tensors):
-        raise DeviceError(
-            f"{name}: target 'cuda' runs on a GPU, but the tensors given are on the CPU "
-            f"({', '.join(str(t._type) for t in tensors[:4])})",
-            hint="move them with .to('cuda'), or run the kernels on the CPU with launcher='emulator'",
-        )
-
-
-def _target_of(graph: Graph) -> str:
-    return "cuda" if any(d.startswith("cuda") for d in _devices(graph)) else "cpu"
-
-
-def _device_of(graph: Graph) -> int:
-    """Number of the CUDA device that a graph works on."""
-    found = min((d for d in _devices(graph) if d.startswith("cuda")), default="cuda:0")
-    return int(found.partition(":")[2] or 0)
-
-
-def _devices(graph: Graph) -> set[str]:
-    return {n.device for n in (*graph.inputs, *graph.outputs)}
-
-
-#: PyTorch's modes → whether launches may be captured as a CUDA graph.
-_MODES = {"default": True, "reduce-overhead": True, "max-autotune": True, "max-autotune-no-cudagraphs": False}
+#: Modes → whether launches may be captured as a CUDA graph. All but ``async`` are PyTorch's.
+_MODES = {
+    "default": True, "reduce-overhead": True, "max-autotune": True, "max-autotune-no-cudagraphs": False, "async": True,
+}  # fmt: skip
 
 
 def compile(
@@ -397,7 +393,8 @@ def compile(
         fullgraph: Whether a call that cannot be compiled raises, rather than warns and runs eagerly.
         dynamic: Whether sizes may change from call to call. They may in any case: each is compiled by itself.
         backend: The name of one of PyTorch's compilers; there is one here, which stands for all of them.
-        mode: One of PyTorch's modes. ``max-autotune-no-cudagraphs`` is ``cuda_graph=False``; the others are alike.
+        mode: ``async`` compiles on threads, while calls run eagerly; a program serves calls once it is there. Of
+            PyTorch's modes ``max-autotune-no-cudagraphs`` is ``cuda_graph=False``; the others are alike.
         options: Settings of PyTorch's compiler, which has others than this one: they are not looked at.
         disable: Names of optimisations to leave out, for comparing and for finding faults; True compiles nothing and
             gives ``model`` back.
@@ -427,11 +424,10 @@ def compile(
             f"compile: backend must be a name, {type(backend).__name__} given",
             hint="leave it away: there is one compiler",
         )
-    cuda_graph = cuda_graph and (mode is None or _MODES[mode])
     if model is None:
         return functools.partial(
-            compile, fullgraph=fullgraph, disable=disable, target=target, launcher=launcher, cuda_graph=cuda_graph,
-            on_record=on_record, max_specializations=max_specializations, verify=verify,
+            compile, fullgraph=fullgraph, mode=mode, disable=disable, target=target, launcher=launcher,
+            cuda_graph=cuda_graph, on_record=on_record, max_specializations=max_specializations, verify=verify,
         )  # fmt: skip
     if not callable(model):
         raise ArgumentTypeError(
@@ -441,5 +437,8 @@ def compile(
     if disable is True:
         return model
     names = frozenset([disable] if isinstance(disable, str) else disable or ())
-    chosen = Options(target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify)
+    cuda_graph = cuda_graph and (mode is None or _MODES[mode])
+    chosen = Options(
+        target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify, mode == "async"
+    )
     return Compiled(model, chosen.checked())

@@ -153,6 +153,15 @@ class Environment:
         guard = self.fails()
         return None if guard is None else f"changes Python state, {guard.change()}"
 
+    def put_back(self) -> None:
+        """Let what the function changed, or set up, be as it was; iterators stay where they are."""
+        for guard in self.guards:
+            if not guard.holds():
+                guard.put_back()
+        for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905
+            if repr(state()) != repr(before):
+                restore(before)
+
 
 class Walker:
     def __init__(self, watched: Mapping[Hashable, Kind]) -> None:

@@ -110,6 +110,10 @@ class Guard:
         now = self.now()
         return now is self.value or (same(now, self.value) if self.kind is None else self.kind.holds(now))
 
+    def put_back(self) -> None:
+        """Let it be what it was."""
+        self.place.put(self.value)
+
     def change(self) -> Change:
         """What it was and is."""
         now = self.now()
@@ -167,6 +171,17 @@ class Contents:
             if now is not before and not (self.kinds[key].holds(now) if key in self.kinds else same(now, before)):
                 return False
         return True
+
+    def put_back(self) -> None:
+        """Let it hold what it held."""
+        if isinstance(self.holder, dict):
+            dict.clear(self.holder)
+            dict.update(self.holder, self.items())
+        elif isinstance(self.holder, set):
+            self.holder.clear()
+            self.holder.update(self.values)
+        elif isinstance(self.holder, list):
+            self.holder[:] = self.values
 
     @property
     def _places(self) -> Iterable[Any]:

@@ -26,6 +26,7 @@ class Options:
         fullgraph: Whether a call that cannot be compiled raises, rather than runs eagerly.
         on_record: What happens when it is recorded after the first time: ``allow``, ``warn`` or ``raise``.
         max_specializations: Specialisations to keep; calls that none of them serves run eagerly then.
+        background: Whether programs are made on threads, while calls run eagerly.
         verify: Whether each replay is compared with an eager run; None goes by ``TRACEC_VERIFY=2``.
     """
 
@@ -37,6 +38,7 @@ class Options:
     on_record: str = "allow"
     max_specializations: int = MOST_SPECIALISATIONS
     verify: bool | None = None
+    background: bool = False
 
     @property
     def verifies(self) -> bool:

@@ -164,7 +164,7 @@ class _Search:
         """Whether planning, lowering, a library or the source is at fault."""
         settings = self.settings
         built = settings.built(graph, donate)
-        steps = [s for s in PLANNING if s not in settings.disabled]
+        steps = [s for s in PLANNING if s not in settings.disabled and s != "deterministic"]
         if self._is_wrong(node, self._interpreted(built)):
             for step in steps:
                 if not self._is_wrong(node, self._interpreted(settings.built(graph, donate, step))):

@@ -24,8 +24,8 @@ from tracec.ir.source import warn
 from tracec.tree import Tree
 
 if TYPE_CHECKING:
-    from tracec.compile import Specialisation
     from tracec.options import Options
+    from tracec.specialisation import Specialisation
 
 Known = Mapping[Hashable, Sequence["Specialisation"]]
 

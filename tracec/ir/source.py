@@ -5,7 +5,10 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -64,12 +67,39 @@ def caller() -> Source | None:
     return None
 
 
+class _Collected(threading.local):
+    messages: list[str] | None = None
+
+
+_collected = _Collected()
+
+
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Within, what this thread warns of is put in a list, to be said at a line of the user's later."""
+    before, _collected.messages = _collected.messages, []
+    try:
+        yield _collected.messages
+    finally:
+        _collected.messages = before
+
+
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
     """Warn of something at the user's line."""
+    if _collected.messages is not None:
+        _collected.messages.append(message)
+        return
     level, frame = 2, sys._getframe(1)
     while is_internal(frame.f_code.co_filename) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def warn_at(source: Source | None, message: str) -> None:
+    """Warn of something at a line that ran before, as from another thread."""
+    warnings.warn_explicit(
+        message, RuntimeWarning, source.file if source else "<unknown>", source.line if source else 1
+    )
 
 
 def entered() -> str | None:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 #: Those at work, of all threads.
 _running: set[subprocess.Popen[bytes]] = set()
+#: Those that `end_all` has ended.
+_ended: set[subprocess.Popen[bytes]] = set()
 
 
 class Done(NamedTuple):
@@ -40,6 +42,8 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
             running.append(process)
             _running.add(process)
         logs = [process.communicate()[0].decode(errors="replace") for process in running]
+        if _ended.intersection(running):
+            raise SystemExit("given up")  # the program ends, and so does this thread
         return [Done(process.returncode, log) for process, log in zip(running, logs, strict=True)]
     except BaseException:
         for process in running:
@@ -47,11 +51,13 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
         raise
     finally:
         _running.difference_update(running)
+        _ended.difference_update(running)
 
 
 def end_all() -> None:
-    """End the processes of all threads; there they count as having failed."""
+    """End the processes of all threads, and the threads with them: the program ends."""
     for process in list(_running):
+        _ended.add(process)
         _kill(process)
 
 

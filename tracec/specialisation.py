@@ -1,0 +1,58 @@
+"""What one recording of a function gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracec.environment import Environment
+from tracec.inspect.arguments import Part
+from tracec.program import Recorded
+from tracec.record.recording import Recording, find_tensors
+from tracec.replay import Replay
+from tracec.tree import Tree
+
+#: Why a function runs eagerly while its program is made.
+BEING_COMPILED = "is being compiled"
+
+
+class Specialisation:
+    """The program, and when it may stand in for the function.
+
+    Attributes:
+        parts: The arguments that it is for.
+        graph: What was recorded.
+        surroundings: What the function read around it.
+        replay: The loaded program, or programs where the function asks for values; None where it runs eagerly.
+        eager: Why it does, or why calls that the programs do not serve do.
+        hits: Calls that it served.
+        disabled: What is left out of its program.
+    """
+
+    def __init__(
+        self, recording: Recording, surroundings: Environment, kept: list[Any], parts: tuple[Part, ...],
+        disabled: frozenset[str],
+    ) -> None:  # fmt: skip
+        self.parts = parts
+        self.graph = recording.graph  # not the recording, which holds the first call's tensors
+        self.surroundings = surroundings
+        self.replay: Replay | Tree | None = None
+        self.eager: str | None = None
+        self.kept = kept
+        self.disabled = disabled
+        self.hits = 0
+
+
+class Looks:
+    """How the tensors of a recording looked at their memory when it was made.
+
+    Args:
+        recorded: The recording; what is built of it later counts on them.
+    """
+
+    def __init__(self, recorded: Recorded) -> None:
+        tensors = (*recorded.arguments, *find_tensors(recorded.out))
+        self._looks = [(t, t._storage, t._steps) for t in tensors]
+
+    def hold(self) -> bool:
+        """Whether they look at the same memory in the same way."""
+        return all(t._storage is storage and t._steps is steps for t, storage, steps in self._looks)

@@ -1,0 +1,100 @@
+"""From recordings to programs that run, on the target that the tensors ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracec.autotune import Choices, choices_of
+from tracec.build import Runner, build, load
+from tracec.errors import DeviceError
+from tracec.ir.graph import Graph
+from tracec.options import Options
+from tracec.program import Recorded, build_program
+from tracec.record.state import PROCESS
+from tracec.record.tensor import Tensor
+from tracec.replay import Replay
+from tracec.runtime import cublas
+from tracec.runtime.cuda import arch_of
+from tracec.tree import Builder, apart
+
+DEFAULT_ARCH = "sm_90"
+
+
+class Workshop:
+    """Builds and loads the programs of one compiled function.
+
+    Args:
+        options: How it is compiled.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def replay(self, recorded: Recorded, disabled: frozenset[str]) -> Replay:
+        """What runs in a recording's place.
+
+        Args:
+            recorded: The recording.
+            disabled: What to leave out: what `disabled` gave when it was made.
+        """
+        return self._replay(recorded, self.target(recorded.recording.graph), disabled)
+
+    def builder(self, graph: Graph) -> Builder:
+        """How the programs of a tree are made, whose first recording is a graph."""
+        target, options, disabled = self.target(graph), self._options, self.disabled()
+
+        def segment(part: Graph) -> Runner:
+            arch, left_out, choices = self.settings(target, graph, disabled)
+            built = build(part, target, arch, {}, left_out, choices)
+            run = load(built, options.launcher, options.cuda_graph)
+            lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
+            return apart(run, lent) if lent else run
+
+        return Builder(segment, lambda recorded: self._replay(recorded, target, disabled))
+
+    def _replay(self, recorded: Recorded, target: str, disabled: frozenset[str]) -> Replay:
+        program = build_program(recorded, target, *self.settings(target, recorded.recording.graph, disabled))
+        return program.load(self._options.launcher, self._options.cuda_graph)
+
+    def target(self, graph: Graph) -> str:
+        """``cpu`` or ``cuda``: as asked for, else by where a graph's values are."""
+        return self._options.target or ("cuda" if any(d.startswith("cuda") for d in _devices(graph)) else "cpu")
+
+    def disabled(self) -> frozenset[str]:
+        """Optimisations, and promises, to leave out of what is recorded now."""
+        return self._options.disable | ({"deterministic"} if PROCESS.any_order else frozenset())
+
+    def settings(
+        self, target: str, graph: Graph, disabled: frozenset[str]
+    ) -> tuple[str, frozenset[str], Choices | None]:
+        """Architecture, optimisations to leave out, and measurements: on a GPU those of it and of its libraries."""
+        if target == "cpu" or self._options.launcher == "emulator":
+            return DEFAULT_ARCH, disabled, None
+        device = _device_of(graph)
+        if not cublas.available():
+            return arch_of(device), disabled | {"library"}, None
+        return arch_of(device), disabled, choices_of(device)
+
+
+def check_devices(name: str, tensors: Sequence[Tensor]) -> None:
+    """Refuse to launch on a GPU what is on the CPU.
+
+    Raises:
+        DeviceError: tensors are given, and none of them is on a CUDA device.
+    """
+    if tensors and all(t._device == "cpu" for t in tensors):
+        raise DeviceError(
+            f"{name}: target 'cuda' runs on a GPU, but the tensors given are on the CPU "
+            f"({', '.join(str(t._type) for t in tensors[:4])})",
+            hint="move them with .to('cuda'), or run the kernels on the CPU with launcher='emulator'",
+        )
+
+
+def _device_of(graph: Graph) -> int:
+    """Number of the CUDA device that a graph works on."""
+    found = min((d for d in _devices(graph) if d.startswith("cuda")), default="cuda:0")
+    return int(found.partition(":")[2] or 0)
+
+
+def _devices(graph: Graph) -> set[str]:
+    return {n.device for n in (*graph.inputs, *graph.outputs)}
