@@ -479,3 +479,20 @@ def test_a_number_is_what_it_was_when_it_was_asked_for():
     compiled = tracec.compile(f)
     assert [compiled() for _ in range(4)] == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)]
     assert hits(compiled) == 3
+
+
+def test_ways_that_hardly_any_call_goes_again_are_not_gone_on_with():
+    def f(x):
+        for row in x:
+            if row > 0:
+                x = x * 1.5
+        return x
+
+    inputs = [tracec.tensor([1.0 if k >> i & 1 else -1.0 for i in range(5)]) for k in range(32)]
+    compiled = tracec.compile(f)
+    with pytest.warns(RuntimeWarning, match=r"by which 16 calls went different ways, and few the same; .* eagerly"):
+        found = [compiled(x) for x in inputs]
+    same(found, [f(x) for x in inputs])
+    assert len(compiled.explain().recordings) == tree.FRUITLESS_PATHS
+    same(compiled(inputs[3]), f(inputs[3]))
+    assert hits(compiled) == 1

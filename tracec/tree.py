@@ -35,6 +35,8 @@ from tracec.ways import Interner, cut, last_uses, open_decisions, positions, use
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
+#: Paths after which few calls that went one of them are a sign that hardly any will.
+FRUITLESS_PATHS = 16
 #: Paths of one tree.
 MOST_PATHS = 64
 #: Larger values are told apart by a digest.
@@ -234,7 +236,13 @@ class Tree:
             if len(branch.children) >= MOST_VALUES:
                 why = f"which was another one {MOST_VALUES} times"
                 return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
-        if sum(1 for _ in self.leaves) >= MOST_PATHS:
+        leaves = list(self.leaves)
+        if len(leaves) >= FRUITLESS_PATHS and sum(leaf.hits for leaf in leaves) * 4 < len(leaves):
+            return (
+                f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
+                "calls went different ways, and few the same"
+            )
+        if len(leaves) >= MOST_PATHS:
             return (
                 f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which it went "
                 f"{MOST_PATHS} different ways"

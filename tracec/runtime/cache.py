@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,16 +161,16 @@ class DiskCache:
         self._taken = 0
 
     def _files(self, hidden: bool) -> list[Entry]:
-        found = []
+        return [Entry(Path(path), stat.st_size, stat.st_mtime) for path, stat in self._stats(hidden)]
+
+    def _stats(self, hidden: bool) -> Iterator[tuple[str, os.stat_result]]:
         try:
             with os.scandir(self.folder) as files:
                 for file in files:
                     if file.name.startswith(".") == hidden and file.is_file(follow_symlinks=False):
-                        stat = file.stat(follow_symlinks=False)
-                        found.append(Entry(Path(file.path), stat.st_size, stat.st_mtime))
+                        yield file.path, file.stat(follow_symlinks=False)
         except OSError:  # no folder yet, or an entry that another process deletes meanwhile
             pass
-        return found
 
     def _left_behind(self) -> list[Entry]:
         return [e for e in self._files(hidden=True) if time.time() - e.used > _YOUNG]
@@ -188,10 +188,10 @@ class DiskCache:
         Args:
             newest: An entry that stays in any case.
         """
-        room, entries = room_for_entries(), self.entries()
-        taken = sum(e.nbytes for e in entries)
+        room = room_for_entries()
+        taken = sum(stat.st_size for _, stat in self._stats(hidden=False))
         if taken > room:
-            for entry in (*self._left_behind(), *entries):
+            for entry in (*self._left_behind(), *self.entries()):
                 if taken <= _KEPT * room:
                     break
                 if entry.path != newest and _delete(entry.path):
