@@ -72,6 +72,8 @@ def scaled_dot_product_attention(
 def _softmax(x: Tensor, safe: bool) -> Tensor:
     """Softmax over the last axis; if ``safe``, zeros where every element is minus infinity."""
     axes = (x.ndim - 1,)
+    if not x.shape[-1]:  # nothing is attended to
+        return x
     largest = ops.max(x.detach(), axes=axes, keepdims=True)
     if safe:
         largest = ops.where(ops.eq(largest, -math.inf), 0.0, largest)

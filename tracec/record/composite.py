@@ -34,6 +34,8 @@ class Composite(Tensor):
     """
 
     is_composite = True
+    is_sparse = is_nested = is_quantized = is_meta = is_mkldnn = False
+    is_mps = is_xpu = is_xla = is_mtia = is_ipu = is_vulkan = False
     kind: ClassVar[str]
     way_out: ClassVar[str]
     functions: ClassVar[dict[str, F]]
