@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import tracec
-from tracec import nn
+from tracec import nn, progress
 from tracec.errors import CompileError
 from tracec.runtime.compiler import Compiler
 from tracec.workshop import Workshop
@@ -187,6 +188,49 @@ def test_a_forked_child_compiles_what_its_parent_had_not(gate):
         finally:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+# What is shown meanwhile -------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_is_told_of_what_takes_long(monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 0.05)
+    replay = Workshop.replay
+
+    def slow(self, *recorded):
+        time.sleep(0.4)
+        return replay(self, *recorded)
+
+    def some_step(x):
+        return x * 2.375
+
+    monkeypatch.setattr(Workshop, "replay", slow)
+    for stream, told in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        tracec.compile(some_step)(tracec.ones(3))
+        assert ("tracec: compiling" in stream.getvalue()) == told
+        assert ("some_step, 0 s" in stream.getvalue()) == told
+        assert stream.getvalue().endswith("\r\x1b[2K" if told else "")  # nothing is left of it
+    monkeypatch.setattr(Workshop, "replay", replay)
+    monkeypatch.setattr(progress, "FIRST", 60.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    tracec.compile(some_step)(tracec.ones(4))
+    assert sys.stderr.getvalue() == ""
+
+
+def test_what_is_shown_names_the_stage():
+    stream = Terminal()
+    line = progress._Line("compiling f", stream)
+    line.stage = "planning"
+    line._start -= 3
+    line._done.wait(progress.FIRST + 0.2)
+    line.end()
+    assert "\r\x1b[2Ktracec: compiling f (planning), 4 s" in stream.getvalue()
 
 
 # Ahead of the first call ------------------------------------------------------------------------------------

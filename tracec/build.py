@@ -24,6 +24,7 @@ from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, make_plan
 from tracec.plan.target import Target
+from tracec.progress import stage
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime import emulator as emulator_runtime
@@ -105,11 +106,14 @@ def build(
         disabled: Names of optimisations to leave out.
         choices: What was measured on the GPU that it is to run on.
     """
+    stage("optimising")
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     donate = _harmless(passes.graph, donate)
+    stage("planning")
     plan = _plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING), choices)
     if verifying():
         verify_plan(plan)
+    stage("writing source")
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for record in passes.records:
@@ -182,6 +186,7 @@ def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
         CompilerMissing: there is no C++ compiler for the emulator.
         DeviceError: no GPU can be reached.
     """
+    stage(f"compiling source for {'the emulator' if launcher == 'emulator' else built.target}")
     if built.target == "cpu":
         return _on_cpu(built)
     if launcher == "emulator":

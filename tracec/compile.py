@@ -33,6 +33,7 @@ from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
 from tracec.program import Recorded, asks, build_program, record
+from tracec.progress import progress
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
@@ -212,7 +213,8 @@ class Compiled:
         if later:
             self._build_later(key, made, recorded)
         else:
-            self._make(key, made, recorded)
+            with progress(f"compiling {self._name}"):
+                self._make(key, made, recorded)
 
     def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
         tree = made.replay
