@@ -217,3 +217,20 @@ def test_numpy_warnings_do_not_leak():
     (x * x).to(tracec.int32)
     tracec.tensor([300.0]).to(tracec.uint8)
     x.half()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tracec.tensor(1.0), lambda: tracec.zeros(()), lambda: tracec.full((), 2.0), lambda: tracec.as_tensor(3.0),
+        lambda: tracec.ones_like(tracec.rand(())), lambda: tracec.rand(3).new_zeros(()), lambda: tracec.empty(()),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "look", [lambda x: x.view(1), lambda x: x.expand(3), lambda x: x.t(), lambda x: x[None], lambda x: x.transpose(0, -1)]
+)
+def test_looks_at_tensors_of_no_dimensions(make, look):
+    x = make()
+    seen = look(x)
+    x.fill_(7.0)
+    assert seen.reshape(-1).tolist() == [7.0] * seen.numel()
