@@ -66,3 +66,17 @@ def test_gradients_of_what_was_written_into_a_detached_look():
         found = compiled(x, y)
         found.sum().backward()
         assert x.tolist() == [1.0, 2.0, 2.0] and y.grad.tolist() == [2.0, 2.0]
+
+
+def test_a_gradient_that_was_not_there_is_cleared_where_it_is():
+    w = tracec.ones(2, requires_grad=True)
+
+    @tracec.compile
+    def f(x):
+        w.grad = None
+        return x * 2
+
+    for k in range(3):
+        w.grad = tracec.ones(2) if k else None
+        f(tracec.ones(2))
+        assert w.grad is None

@@ -330,15 +330,14 @@ class Recorder:
 
         found = find_tensors(out)
         looks = Counter({id(t): t._storage for t in found}.values())
-        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
+        # Of a tensor that is spread, too, the memory is the result, in which writes show more than once.
+        results = [self._result(t, emit, looks[t._storage] > 1 or 0 in t._array.strides) for t in found]
         writes = []
         for storage in self._written:
             assert storage.node is not None
             writes.append((storage, emit(storage.node)))
-        grads = []
-        for x, before in self._grads.items():
-            if x._grad is not before or x._grad is not None:
-                grads.append((x, None if x._grad is None else emit(self.node_of(x._grad))))
+        # Also None that was None before: a later call may find a gradient there.
+        grads = [(x, None if x._grad is None else emit(self.node_of(x._grad))) for x in self._grads]
         looked = tuple(map(emit, self._looked))
         numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
         for expression in numbers:
