@@ -1,14 +1,17 @@
-"""Running programs both ways."""
+"""Running programs both ways, and the scripts of those that differ."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import tracec
 from tests.random_programs import prelude
 from tests.random_programs.shrink import shrink
+from tracec import build
 
 
 class Outcome(NamedTuple):
@@ -19,14 +22,14 @@ class Outcome(NamedTuple):
         kind: Its kind.
         refused: Why the compiler raised an error of its own, if it did.
         replays: Calls that ran compiled code.
-        eager: Calls that recorded, or ran eagerly.
+        others: Calls that were recorded, or ran eagerly.
     """
 
     difference: str | None
     kind: str | None
     refused: str | None
     replays: int
-    eager: int
+    others: int
 
 
 def outcome(text: str, compiler: Callable[..., Any] = tracec.compile) -> Outcome:
@@ -37,10 +40,9 @@ def outcome(text: str, compiler: Callable[..., Any] = tracec.compile) -> Outcome
         made.append(compiler(function))
         return made[-1]
 
-    function = load(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        eager = prelude.run(function, lambda f: f)
+        eager = prelude.run(load(text), lambda f: f)
         found = prelude.run(load(text), compiled)
     refused = found[-1][1] if found and isinstance(found[-1], tuple) and found[-1][0] == "refused" else None
     kind, difference = prelude.difference(eager, found) or (None, None)
@@ -69,11 +71,34 @@ def load(text: str) -> Any:
 
 
 def served(made: list[Any]) -> tuple[int, int]:
-    """Replays and calls otherwise of compiled functions."""
-    replays = eager = 0
-    for function in made:
-        for candidates in function._known.values():
-            for c in candidates:
-                replays += c.hits if c.eager is None else 0
-                eager += 1 if c.eager is None else c.hits
-    return replays, eager
+    """Calls of compiled functions that ran compiled code, and others."""
+    found = [s for function in made for s in function.explain().specialisations]
+    recordings = sum(len(function.explain().recordings) for function in made)
+    eager = sum(s.hits for s in found if not s.compiled)
+    return sum(s.hits for s in found if s.compiled), recordings + eager
+
+
+_SCRIPT = """{prelude}
+
+{program}
+
+if __name__ == "__main__":
+    print(difference(run(program, lambda f: f), run(program, tracec.compile)) or "no difference")
+"""
+
+
+def script(text: str) -> str:
+    """A program as a script that needs nothing but tracec."""
+    return _SCRIPT.format(prelude=inspect.getsource(prelude), program=text)
+
+
+@contextmanager
+def operator_by_operator() -> Iterator[None]:
+    """Within, programs are run by the operators' eager rules, as on a machine with no C compiler: it takes less time
+    than to compile them, and all that stands around a program is the same."""
+    before = build._on_cpu
+    build._on_cpu = lambda built: build.interpreted(built.graph, built.donate)
+    try:
+        yield
+    finally:
+        build._on_cpu = before

@@ -10,7 +10,7 @@ FEATURES = (
     "leaf", "buffer", "box", "items", "table", "counter", "number", "flag", "module", "optimizer", "helper",
     "compiled helper", "generator", "random", "branches", "backward", "python state", "array", "default",
 )  # fmt: skip
-_SHAPES = ("2, 3", "2, 3", "3", "4, 3", "3, 3", "1, 3", "0, 3", "", "2, 2, 3")
+_SIZES = ("2, 3", "2, 3", "3", "4, 3", "3, 3", "1, 3", "0, 3", "", "2, 2, 3")
 _TYPES = ("np.float64", "np.int64", "np.float16", "np.int32")
 
 
@@ -30,6 +30,8 @@ class Program:
         self.has = set(self.rng.sample(FEATURES, self.rng.randint(2, 7)))
         if "optimizer" in self.has:
             self.has |= {"leaf", "backward"}
+        if self.chance(0.4):
+            self.has.add("leaf")
         self.outer = ["w"] * ("leaf" in self.has) + ["s"] * ("buffer" in self.has)
         self.arguments = self.rng.choice((1, 1, 2, 2, 3))
 
@@ -129,7 +131,7 @@ class Program:
         pool = self.names[-3:] + self.names + self.outer
         if "box" in self.has:
             pool = [*pool, "box.t"]
-        return self.rng.choice(pool)
+        return "w" if "leaf" in self.has and self.chance(0.15) else self.rng.choice(pool)
 
     def tensor(self, plain: float = 0.3) -> str:
         """An expression for a tensor."""
@@ -308,12 +310,10 @@ class Program:
 
     def calls(self) -> None:
         """Calls, with changes between them."""
-        forms = [self.argument_maker() for _ in range(self.rng.choice((1, 1, 2)))]
-        count = self.rng.randint(3, 7)
-        self.last: list[str] = []
-        for number in range(count):
-            self.call(number, self.rng.choice(forms))
-            for _ in range(self.rng.choice((0, 1, 1, 2))):
+        ways = [self.arguments_way() for _ in range(self.rng.choice((1, 1, 1, 2)))]
+        for number in range(self.rng.randint(4, 8)):
+            self.call(number, self.rng.choice(ways))
+            for _ in range(self.rng.choice((0, 0, 1, 1, 2))):
                 self.change(number)
         self.put(f"run.see({', '.join(self.visible())})")
 
@@ -326,61 +326,59 @@ class Program:
             found += ["m=list(m.parameters())", "b=list(m.buffers())"]
         return [*found, "drawn=tracec.get_rng_state()"]
 
-    def argument_maker(self) -> Callable[[int], list[str]]:
-        """A way to make the arguments of a call, with the same sizes each time or nearly so."""
-        count, rng = self.arguments, self.rng
-        shape = rng.choice(_SHAPES)
+    def arguments_way(self) -> tuple[str, ...]:
+        """How the arguments of calls are made: a base that they may look at, if any, and an expression for each."""
+        rng, count = self.rng, self.arguments
+        sizes = rng.choice(_SIZES)
         form = rng.choice(
-            ("apart", "apart", "same", "views", "strided", "leaf", "inner", "outer", "types", "sizes", "scalars")
+            ("apart", "apart", "apart", "same", "views", "strided", "leaf", "inner", "outer", "types", "sizes")
         )
+        fresh = f"data({sizes + ', ' if sizes else ''}seed=SEED)"
+        if form == "same":
+            return (fresh, *["BASE"] * count)
+        if form == "views":
+            pieces = ("[:2]", "[1:3]", "[2:]", "[::2]", ".t()", "[0]", "", "[:, 1]", ".view(-1)", "[...]")
+            return ("data(4, 3, seed=SEED)", *[f"BASE{rng.choice(pieces)}" for _ in range(count)])
+        if form == "outer" and self.outer:
+            return ("", *[rng.choice((*self.outer, fresh)) for _ in range(count)])
+        if form == "sizes":
+            return ("", *["data(NUMBER % 4, 3, seed=SEED)"] * count)
+        return ("", *[self.given(form, fresh) for _ in range(count)])
 
-        def make(call: int) -> list[str]:
-            fresh = [f"data({shape + ', ' if shape else ''}seed={rng.randint(0, 9)})" for _ in range(count)]
-            names = [f"a{call}_{k}" for k in range(count)]
-            if form == "same":
-                self.put(f"{names[0]} = {fresh[0]}")
-                return [names[0]] * count
-            if form == "views":
-                self.put(f"b{call} = data(4, 3, seed={rng.randint(0, 9)})")
-                pieces = ("[:2]", "[1:3]", "[2:]", "[::2]", ".t()", "[0]", "", "[:, 1]")
-                return [f"b{call}{rng.choice(pieces[call % 3 :: 3])}" for _ in range(count)]
-            if form == "outer" and self.outer:
-                return [rng.choice((*self.outer, fresh[0])) for _ in range(count)]
-            for k, name in enumerate(names):
-                self.put(f"{name} = {self.given(form, fresh[k], shape, call)}")
-            return names
-
-        return make
-
-    def given(self, form: str, fresh: str, shape: str, call: int) -> str:
+    def given(self, form: str, fresh: str) -> str:
         rng = self.rng
         if form == "strided":
-            return f"data(6, 4, seed={call})" + rng.choice(
-                ("[::2, ::2]", "[:3, :2]", ".t()[:3, :2].t()", "[:, 1:3][:3]")
-            )
-        if form == "leaf":
-            return fresh.replace("seed", "grad=True, seed")
-        if form == "inner":
-            return fresh.replace("seed", "grad=True, seed") + " * 2"
+            return "data(6, 4, seed=SEED)" + rng.choice(("[::2, ::2]", "[:3, :2]", ".t()[:3, :2].t()", "[:, 1:3][:3]"))
+        if form in ("leaf", "inner"):
+            return fresh.replace("seed", "grad=True, seed") + " * 2" * (form == "inner")
         if form == "types":
             return fresh[:-1] + f", dtype={rng.choice(_TYPES)})"
-        if form == "sizes":
-            return f"data({call % 4}, 3, seed={rng.randint(0, 9)})"
-        if form == "scalars" and self.chance(0.5):
-            return rng.choice(("data(2, 3, seed=1)", "data(seed=1)", "data(2, 3, seed=3)"))
         return fresh
 
-    def call(self, number: int, make: Callable[[int], list[str]]) -> None:
-        arguments = make(number)
-        given = ", ".join(["f", *arguments])
-        if "default" in self.has and self.chance(0.6):
+    def call(self, number: int, way: tuple[str, ...]) -> None:
+        base, *parts = (p.replace("SEED", str(self.seed())).replace("NUMBER", str(number)) for p in way)
+        if base:
+            self.put(f"b{number} = {base}")
+        names = []
+        for k, part in enumerate(parts):
+            expression = part.replace("BASE", f"b{number}")
+            if number and self.chance(0.04):
+                expression = f"first(r{number - 1}, {expression})"
+            if not expression.isidentifier():
+                self.put(f"a{number}_{k} = {expression}")
+                expression = f"a{number}_{k}"
+            names.append(expression)
+        self.given_last = names
+        given = ", ".join(["f", *names])
+        if "default" in self.has and self.chance(0.4):
             given += f", k={self.rng.choice(('2.0', '3.0', '2', '0.5', 'True', 'data(seed=4)'))}"
         line = f"r{number} = run.attempt({given})"
-        if self.chance(0.12):
+        if self.chance(0.1):
             self.block("with tracec.no_grad():", line)
         else:
             self.put(line)
-        seen = [f"r=r{number}"] + [f"a{k}={v}" for k, v in enumerate(dict.fromkeys(arguments)) if v.isidentifier()]
+        seen = [f"r=r{number}", *([f"base=b{number}"] if base else [])]
+        seen += [f"a{k}={v}" for k, v in enumerate(dict.fromkeys(names))]
         self.put(f"run.see({', '.join([*seen, *self.visible()])})")
 
     def change(self, number: int) -> None:
@@ -388,6 +386,8 @@ class Program:
         has, rng = self.has, self.rng
         r, c = f"r{rng.randint(max(0, number - 1), number)}", self.number()
         found = [f"run.attempt(back, {r})"] * 2 + [f"run.attempt(write, {r}, 1)"] * 2
+        found += [f"run.attempt(turn, {r}, -2)", f"run.attempt(write, {rng.choice(self.given_last)}, 1)"]
+        found += [f"run.attempt(write, {rng.choice(self.given_last)}, 1)\nrun.attempt(back, {r})"] * 2
         found += [f"tracec.manual_seed({self.seed()})"] * bool(has & {"random", "module"})
         if has & {"box", "number"}:
             found += [f"box.k = {c}", "box.k = box.k", f"box.k = {c}"]
@@ -435,7 +435,8 @@ class Program:
             found += ["opt.param_groups[0]['lr'] = 0.25", "opt.param_groups[0]['lr'] = 0.5", "opt.zero_grad()"]
         if "generator" in has:
             found += ["gen.manual_seed(7)", "gen = tracec.Generator().manual_seed(3)"]
-        self.put(f"{rng.choice(found)}")
+        for line in rng.choice(found).split("\n"):
+            self.put(line)
 
 
 def program(seed: int) -> str:

@@ -53,6 +53,17 @@ def back(value):
         sum((t.double() * t.double()).sum() for t in found).backward()
 
 
+def first(value, otherwise):
+    """The first tensor of a result."""
+    return (*tensors(value), otherwise)[0]
+
+
+def turn(value, by):
+    """Multiply the first result in place, with gradients."""
+    for t in tensors(value)[:1]:
+        t.mul_(by)
+
+
 def write(value, by):
     """Write into the first result."""
     found = tensors(value)
