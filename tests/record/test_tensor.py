@@ -222,12 +222,13 @@ def test_numpy_warnings_do_not_leak():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: tracec.tensor(1.0), lambda: tracec.zeros(()), lambda: tracec.full((), 2.0), lambda: tracec.as_tensor(3.0),
-        lambda: tracec.ones_like(tracec.rand(())), lambda: tracec.rand(3).new_zeros(()), lambda: tracec.empty(()),
+        lambda: tracec.tensor(1.0), lambda: tracec.zeros(()), lambda: tracec.full((), 2.0), lambda: tracec.empty(()),
+        lambda: tracec.as_tensor(3.0), lambda: tracec.ones_like(tracec.rand(())), lambda: tracec.rand(3).new_zeros(()),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "look", [lambda x: x.view(1), lambda x: x.expand(3), lambda x: x.t(), lambda x: x[None], lambda x: x.transpose(0, -1)]
+    "look",
+    [lambda x: x.view(1), lambda x: x.expand(3), lambda x: x.t(), lambda x: x[None], lambda x: x.transpose(0, -1)],
 )
 def test_looks_at_tensors_of_no_dimensions(make, look):
     x = make()
