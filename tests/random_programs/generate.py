@@ -123,6 +123,8 @@ class Program:
 
     def result(self) -> None:
         parts = [self.tensor(0.7) for _ in range(self.rng.randint(1, 3))]
+        if "leaf" in self.has and self.chance(0.3):
+            parts[0] = "x * fit(w, x)"
         form = self.rng.choice(("{0}", "({0},)", "[{0}]", "{{'r': [{0}], 'n': 3}}", "({0}, None, 1.5)"))
         self.put("return " + form.format(", ".join(parts)))
 
@@ -145,6 +147,8 @@ class Program:
 
     def arithmetic(self, v: str) -> str:
         c, u = self.number(), self.variable()
+        if "leaf" in self.has and self.chance(0.2):
+            return self.rng.choice((f"{v} * fit(w, {v})", f"fit(w, {v}) * {v} * {v}", f"(fit(w, {v}) * {v}).relu()"))
         return self.rng.choice((
             f"{v} * {c}", f"{v} + {c}", f"{c} - {v}", f"{v} + fit({u}, {v})", f"{v} * fit({u}, {v})",
             f"tracec.maximum({v}, fit({u}, {v}))", f"tracec.where({v} > 0, {v}, fit({u}, {v}))", f"{v}.abs()",
