@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tracec
+from tracec.errors import GradientError
 
 
 def replayed(function, *arguments):
@@ -80,3 +81,12 @@ def test_a_gradient_that_was_not_there_is_cleared_where_it_is():
         w.grad = tracec.ones(2) if k else None
         f(tracec.ones(2))
         assert w.grad is None
+
+
+def test_going_back_a_second_time_is_refused_also_where_nothing_had_to_be_kept():
+    f = tracec.compile(lambda x: x * x)
+    for _ in range(3):
+        y = f(tracec.zeros(0, 3, requires_grad=True)).sum()
+        y.backward()
+        with pytest.raises(GradientError, match="a second time"):
+            y.backward()

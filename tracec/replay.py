@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracec.build import Runner
 from tracec.checks import Checks
 from tracec.errors import GradientError, RecordError
@@ -47,12 +49,14 @@ class Derivative:
         targets: Where gradients go on to: the position of an argument, or a leaf from outside.
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
         cotangent: The tensor that stood for the result's gradient.
+        saves: Whether eagerly it takes values that are freed once it has been gone through.
     """
 
     result: int
     targets: tuple[int | Tensor, ...]
     grads: tuple[Tensor | None, ...]
     cotangent: Tensor
+    saves: bool
 
 
 def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]) -> list[Derivative]:
@@ -67,28 +71,32 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
     for position, result in enumerate(find_tensors(out)):
         if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
             continue
-        targets = _targets(edge, recorder, arguments)
-        if targets is None:  # the function went back itself and freed what that takes
+        way = _targets(edge, recorder, arguments)
+        if way is None:  # the function went back itself and freed what that takes
             continue
+        targets, saves = way
         tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
         with on(result._device):
             cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
         recorder.arguments = (*recorder.arguments, cotangent)
         recorder.node_of(cotangent)
         grads = backward([result], [cotangent], tensors, True, False, False)
-        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent))
+        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))
     return found
 
 
-def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> list[int | Tensor] | None:
-    """The arguments and leaves that gradients of a result reach; None where they cannot any more."""
+def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tuple[list[int | Tensor], bool] | None:
+    """The arguments and leaves that gradients of a result reach, and whether that takes values that were saved.
+
+    None where they cannot any more.
+    """
     by_edge: dict[Any, int] = {}
     for k, argument in enumerate(arguments):
         reached = edge_of(argument)
         if reached is not None:
             by_edge.setdefault(reached, k)
     found: dict[Any, int | Tensor] = {}
-    stack, seen = [edge], set()
+    stack, seen, saves = [edge], set(), False
     while stack:
         e = stack.pop()
         if e is None or e in seen:
@@ -104,8 +112,9 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> list
         elif e.freed:
             return None
         else:
+            saves = saves or bool(e.pullback.needs)
             stack.extend(e.edges)
-    return list(found.values())
+    return list(found.values()), saves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -309,7 +318,13 @@ class Replay:
         """Where gradients of a result go back: through the compiled program."""
         targets = [call.arguments[t] if isinstance(t, int) else t for t in program.derivative.targets]
         edges = tuple(edge_of(t) for t in targets)
-        pullback = ProgramPullback(tuple(range(len(program.residuals))), program.gives, program.run)
+        run = program.run
+        if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
+            pullback = ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]))
+            operation = Operation(Call(_COMPILED, (), (), result._type), edges, pullback, None)
+            operation.saved, operation.readers = [_NOTHING], [[]]
+            return operation
+        pullback = ProgramPullback(tuple(range(len(program.residuals))), program.gives, run)
         operation = Operation(Call(_COMPILED, (), (), result._type), edges, pullback, None)
         operation.saved = []
         me = weakref.ref(operation)
@@ -388,6 +403,8 @@ def _laid_out(array: Any, strides: tuple[int, ...]) -> Any:
     memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]
     made = xp.lib.stride_tricks.as_strided(memory, array.shape, [s * array.itemsize for s in strides])
     made[...] = array
+    if 0 in strides and isinstance(made, np.ndarray):
+        made.flags.writeable = False  # as NumPy spreads
     return made
 
 
@@ -465,6 +482,8 @@ def _compiled(*_: Any) -> Any:
     raise GradientError("a compiled function is no operator")
 
 
+#: Stands for a value that was saved where there is none.
+_NOTHING = np.empty(0, np.float32)
 #: Stands for a compiled function among the operations that gradients go back through.
 _COMPILED = Operator(
     name="compiled", family="compiled", type_rule=_compiled, eager=_compiled,

@@ -152,7 +152,7 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
 
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
-    if x._is_constant or not share_memory(out, x._array):
+    if x._is_constant or (out.size and not share_memory(out, x._array)):
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
             with out_of_memory(call, call.type.device) if call.type.device != "cpu" else nullcontext():

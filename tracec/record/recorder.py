@@ -330,8 +330,7 @@ class Recorder:
 
         found = find_tensors(out)
         looks = Counter({id(t): t._storage for t in found}.values())
-        # Of a tensor that is spread, too, the memory is the result, in which writes show more than once.
-        results = [self._result(t, emit, looks[t._storage] > 1 or 0 in t._array.strides) for t in found]
+        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
         writes = []
         for storage in self._written:
             assert storage.node is not None
