@@ -9,7 +9,7 @@ import pytest
 
 from tests.random_programs.check import operator_by_operator, outcome, script, shrunk
 from tests.random_programs.generate import program
-from tracec.guards import Environment
+from tracec.environment import Environment
 from tracec.record.recorder import Recorder
 from tracec.replay import Replay
 
