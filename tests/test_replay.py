@@ -90,3 +90,18 @@ def test_going_back_a_second_time_is_refused_also_where_nothing_had_to_be_kept()
         y.backward()
         with pytest.raises(GradientError, match="a second time"):
             y.backward()
+
+
+def test_runs_of_one_launch_of_which_some_write_in_place():
+    w = tracec.ones(3)
+    v = tracec.ones(3)
+
+    @tracec.compile
+    def f(x, y):
+        x.neg_()
+        v.neg_()
+        return y * -1.0, w * -1.0, x * 1
+
+    for k in range(4):
+        x, y = tracec.full((3,), 2.0), tracec.full((3,), 3.0)
+        assert [t.tolist() for t in (*f(x, y), x, v)] == [[n] * 3 for n in (-3.0, -1.0, -2.0, -2.0, (-1.0) ** (k + 1))]

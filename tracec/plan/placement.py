@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
@@ -33,10 +34,11 @@ class Placement:
     ) -> None:
         self.target = target
         self.graph = graph
-        self.works = list(works)
+        self.alias = {o: alias_of(o, routines) for o in graph.outputs}
+        replaces = {self.alias[graph.outputs[out]]: graph.inputs[inp] for out, inp in donate.items()}
+        self.works = [part for work in works for part in _parted(work, replaces)]
         self.refused = refused
         self.disabled = disabled
-        self.alias = {o: alias_of(o, routines) for o in graph.outputs}
         self.size = {n: n.type.nbytes for w in self.works for n in (*w.reads(), *w.writes())}
         self.home: dict[Node, Node] = {}  # output → input whose memory it is written to
         self.copies: dict[int, int] = {}  # output position → input position, copied at the end
@@ -65,9 +67,18 @@ class Placement:
                 self.home[node] = place
                 taken.add(place)
             else:
-                self.copies[out] = inp
-                reason = "the old value is read at other elements or later"
-                self.refused.append(Refused("in place", node.op.name, f"input {inp}", reason, 2 * node.type.nbytes))
+                self._copy(out, inp, "the old value is read at other elements or later")
+        for work in self.works:
+            if isinstance(work, Work) and len({_places(row, self.home) for row in work.rows}) > 1:
+                for out, inp in donate.items():
+                    node = self.alias[self.graph.outputs[out]]
+                    if any(node in row for row in work.rows) and self.home.pop(node, None) is not None:
+                        self._copy(out, inp, "it is computed together with values that are not written in place")
+
+    def _copy(self, out: int, inp: int, reason: str) -> None:
+        node = self.alias[self.graph.outputs[out]]
+        self.copies[out] = inp
+        self.refused.append(Refused("in place", node.op.name, f"input {inp}", reason, 2 * node.type.nbytes))
 
     def _in_place(self, k: int, node: Node, place: Node) -> bool:
         """Whether the work may write ``node`` over ``place``: same type, and each element read only just before."""
@@ -259,6 +270,27 @@ def owner_of(node: Node, shared: dict[Node, Node]) -> Node:
     while node in shared:
         node = shared[node]
     return node
+
+
+def _places(row: Sequence[Node], home: Mapping[Node, Node]) -> tuple[tuple[int, int], ...]:
+    """Which of a run's values are written over which of the values that it reads."""
+    at = {n: i for i, n in enumerate(row)}
+    return tuple((j, at[home[n]]) for j, n in enumerate(row) if n in home and home[n] in at)
+
+
+def _parted(work: Work | Call, replaces: Mapping[Node, Node]) -> list[Work | Call]:
+    """A launch as several, so that the runs of each write the same of their values in place."""
+    if not isinstance(work, Work) or len(work.rows) < 2:
+        return [work]
+    alike: dict[Any, list[int]] = {}
+    for k, row in enumerate(work.rows):
+        alike.setdefault(_places(row, replaces), []).append(k)
+    if len(alike) == 1:
+        return [work]
+    return [
+        Work(work.kernel, tuple(work.rows[k] for k in part), tuple(work.sizes[k] for k in part) if work.sizes else ())
+        for part in alike.values()
+    ]
 
 
 def _one_after_another(spans: Sequence[memory.Span]) -> tuple[list[int], int]:
