@@ -324,7 +324,7 @@ class Compiled:
         def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
             launcher = launcher or self._options.launcher
             check_launcher("run", launcher)
-            if recorded.recording.decisions:
+            if open_decisions(recorded.recording.decisions):
                 raise RecordError(
                     f"run: the function {asks(recorded.recording.decisions[0])}, and was lowered for one value",
                     hint="call the compiled function, which goes by the values",
