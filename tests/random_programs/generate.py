@@ -317,6 +317,9 @@ class Program:
         ways = [self.arguments_way() for _ in range(self.rng.choice((1, 1, 1, 2)))]
         for number in range(self.rng.randint(4, 8)):
             self.call(number, self.rng.choice(ways))
+            if self.chance(0.25):  # gradients are those of the values that were
+                self.put(f"run.attempt(write, {self.rng.choice(self.given_last)}, 1)")
+                self.put(f"run.attempt(back, r{number})")
             for _ in range(self.rng.choice((0, 0, 1, 1, 2))):
                 self.change(number)
         self.put(f"run.see({', '.join(self.visible())})")
@@ -391,7 +394,6 @@ class Program:
         r, c = f"r{rng.randint(max(0, number - 1), number)}", self.number()
         found = [f"run.attempt(back, {r})"] * 2 + [f"run.attempt(write, {r}, 1)"] * 2
         found += [f"run.attempt(turn, {r}, -2)", f"run.attempt(write, {rng.choice(self.given_last)}, 1)"]
-        found += [f"run.attempt(write, {rng.choice(self.given_last)}, 1)\nrun.attempt(back, {r})"] * 2
         found += [f"tracec.manual_seed({self.seed()})"] * bool(has & {"random", "module"})
         if has & {"box", "number"}:
             found += [f"box.k = {c}", "box.k = box.k", f"box.k = {c}"]
