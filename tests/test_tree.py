@@ -135,7 +135,7 @@ def test_ways_share_what_comes_before_they_part():
     assert specialisation.why.count("to the end") == 2
     # A loop's turns are one program, however many there are.
     (specialisation,) = check(newton, CALLS[newton]).explain().specialisations
-    assert specialisation.why.count("bool of bool[]") > 20
+    assert " times: bool of bool[]" in specialisation.why
     assert specialisation.kernels < 40
 
 

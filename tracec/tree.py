@@ -85,6 +85,13 @@ class Branch:
         a, b = self.asked, decision
         return (a.how, a.expression, a.symbols) == (b.how, b.expression, b.symbols) and a.node is b.node
 
+    def repeated(self, value: str) -> Branch | None:
+        """The branch that follows, where there is one way on, by the value that led here, to the same question."""
+        (way, *more) = self.children.values()
+        if more or not isinstance(way, Branch) or list(self.labels.values()) != [value]:
+            return None
+        return way if _in_words(way.asked) == _in_words(self.asked) else None
+
     def value(self, found: Sequence[Any], symbols: dict[int, Any]) -> Any:
         """What is asked for, given the arrays; the values of its symbols are entered."""
         if self.evaluate is None:
@@ -150,7 +157,11 @@ class Tree:
             if isinstance(at, Leaf):
                 lines.append(f"{'  ' * depth}{value}: to the end, {at.hits} hits")
                 continue
-            lines.append(f"{'  ' * depth}{value and value + ': '}{_in_words(at.asked)}")
+            times = 1
+            while (further := at.repeated(value)) is not None:
+                at, times = further, times + 1
+            said = f"{value}: " if times == 1 and value else f"{value}, {times} times: " if value else ""
+            lines.append(f"{'  ' * depth}{said}{_in_words(at.asked)}")
             stack += [(depth + 1, at.labels[key], child) for key, child in reversed(at.children.items())]
         return lines
 
