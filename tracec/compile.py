@@ -24,7 +24,7 @@ from tracec.autotune import describe_choices
 from tracec.background import Job, submit
 from tracec.environment import Environment
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
-from tracec.guards import flatten, steps_key
+from tracec.guards import flatten
 from tracec.inspect.arguments import named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
@@ -38,20 +38,32 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay, made_plain
 from tracec.specialisation import BEING_COMPILED, Looks, Specialisation
+from tracec.stand_ins import StandIns
 from tracec.tree import UNSEEN, Tree
+from tracec.watching import Watch, sharing
 from tracec.ways import open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time.
 _RECORDING = threading.RLock()
+#: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
+_FIRST = 6
 
 
 class _Call(NamedTuple):
-    """A call that nothing serves yet: its arguments, and what `Compiled._key` found in them."""
+    """A call: its arguments, and what `Compiled._call` found in them.
+
+    Attributes:
+        args: The arguments.
+        kwargs: The keyword arguments.
+        whole: What it is known by, values of numbers included.
+        tensors: The tensors among the arguments.
+        kept: Objects whose identity is in ``whole``.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    key: Hashable
+    whole: tuple[Hashable, ...]
     tensors: list[Tensor]
     kept: list[Any]
 
@@ -71,6 +83,7 @@ class Compiled:
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
         self._history = History(self._name, options)
         self._count = 0
+        self._watch = Watch()
         self._unsettled: set[Hashable] = set()
         self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
@@ -113,18 +126,13 @@ class Compiled:
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
         if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
             return self.fn(*args, **kwargs)
-        tensors: list[Tensor] = []
-        kept: list[Any] = []
-        key = self._key(args, kwargs, tensors, kept)
-        found = self._find(key, tensors)
-        if found is not None and found.replay is not None:
-            if self._verification is None:
-                out = found.replay(tensors)
-            else:
-                with _RECORDING:
-                    out = self._verification(found.replay, found.graph, args, kwargs, tensors, UNSEEN)
-            if out is not UNSEEN:
-                found.hits += 1
+        call = self._call(args, kwargs)
+        key, numbers = self._watch.key(call.whole)
+        out = self._served(call, key, numbers)
+        if out is not UNSEEN:
+            return out
+        for older, few in self._watch.older_keys(call.whole):
+            if (out := self._served(call, older, few)) is not UNSEEN:
                 return out
         known = self._known.get(key)
         if known and known[-1].eager is not None:
@@ -134,19 +142,29 @@ class Compiled:
             self._history.full()
             return self.fn(*args, **kwargs)
         with _RECORDING:
-            found = self._find(key, tensors)  # another thread may have recorded meanwhile
-            out = UNSEEN if found is None or found.replay is None else found.replay(tensors)
-            return self._record(_Call(args, kwargs, key, tensors, kept)) if out is UNSEEN else out
+            out = self._served(call, *self._watch.key(call.whole))  # another thread may have recorded meanwhile
+            return self._record(call) if out is UNSEEN else out
 
-    def _find(self, key: Hashable, tensors: list[Tensor]) -> Specialisation | None:
-        """What may stand in for the function now."""
-        for candidate in self._known.get(key, ()):
-            replay = candidate.replay
-            if replay is not None and candidate.surroundings.fails() is None and replay.fits(tensors):
-                return candidate
-        return None
+    def _served(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
+        """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
+        for found in self._known.get(key, ()):
+            given = found.takes(call.tensors, numbers)
+            if given is None or found.replay is None:
+                continue
+            if self._verification is None:
+                out = found.replay(*given)
+            else:
+                with _RECORDING:
+                    run = functools.partial(found.replay, symbols=given[1])
+                    out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+            if out is not UNSEEN:
+                found.hits += 1
+                return out
+        return UNSEEN
 
-    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor], kept: list[Any]) -> Hashable:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        tensors: list[Tensor] = []
+        kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
         parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, PROCESS.any_order, len(args)]
         for value in args:
@@ -154,31 +172,35 @@ class Compiled:
         for name, value in kwargs.items():
             parts.append(name)
             flatten(value, tensors, parts, kept)
-        if len(tensors) > 1 and len({id(t._storage) for t in tensors}) != len(tensors):  # arguments that share memory
-            first: dict[int, int] = {}
-            for k, t in enumerate(tensors):
-                parts += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
-        return tuple(parts)
+        if len(tensors) > 1:
+            parts += sharing(tensors)
+        return _Call(args, kwargs, tuple(parts), tensors, kept)
 
     def _record(self, call: _Call, lasting: bool = True) -> Any:
         start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)
-        reason, changes = self._history.begin(self._known, call.key, parts, call.tensors)
+        key = self._watch.key(call.whole)[0]
+        reason, changes = self._history.begin(self._known, key, parts, call.tensors)
+        self._watch.learn(key, self._known, [s.surroundings for s in self._known.get(key, ())])
+        key = self._watch.key(call.whole)[0]
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
-        surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)))
+        surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)), self._watch.kinds)
+        stand_ins = StandIns(self._watch, surroundings, key, _FIRST)
+        arguments = [*call.tensors, *stand_ins.tensors]
+        surroundings.sharing = sharing(arguments)
         try:
-            recorded = record(self.fn, call.args, call.kwargs, call.tensors, surroundings, keep=lasting)
+            recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins)
         finally:
             if not lasting:
                 surroundings.put_back()
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
         if recorded.eager is None:
-            self._build(call.key, made, recorded, self._options.background and lasting)
-        elif recorded.settles and call.key not in self._unsettled:  # as lazy set-up does, once
+            self._build(key, made, recorded, self._options.background and lasting)
+        elif recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
             if lasting:
-                self._unsettled.add(call.key)
+                self._unsettled.add(key)
         else:
-            self._give_up(call.key, made, recorded.eager)
+            self._give_up(key, made, recorded.eager)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
         return made_plain(recorded.out)
 
@@ -203,12 +225,14 @@ class Compiled:
                     hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
                 )
             trees = [
-                s for s in self._known.get(key, ()) if isinstance(s.replay, Tree) and s.surroundings.fails() is None
-            ]
+                s for s in self._known.get(key, ())
+                if isinstance(s.replay, Tree) and s.replay.numbers == recorded.numbers
+                and s.surroundings.is_like(made.surroundings)
+            ]  # fmt: skip
             if trees:
                 made = trees[0]
             else:
-                made.replay = Tree(self._workshop.builder(recording.graph))
+                made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)
                 self._keep(key, made)
         if later:
             self._build_later(key, made, recorded)
@@ -279,12 +303,12 @@ class Compiled:
         """
         if STATE.recorder is not None:
             return
-        tensors: list[Tensor] = []
-        kept: list[Any] = []
-        key = self._key(args, kwargs, tensors, kept)
+        call = self._call(args, kwargs)
+        key, numbers = self._watch.key(call.whole)
         with _RECORDING:
-            if self._find(key, tensors) is None and not self._runs_eagerly(key):
-                self._record(_Call(args, kwargs, key, tensors, kept), lasting=False)
+            served = any(s.takes(call.tensors, numbers) is not None for s in self._known.get(key, ()))
+            if not served and not self._runs_eagerly(key):
+                self._record(call, lasting=False)
                 if not self._known.get(key):
                     warn(f"{self._name}: sets up Python state when it is called first, and is compiled after that")
         self.wait()
@@ -313,10 +337,9 @@ class Compiled:
             raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
         if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
             raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
-        tensors: list[Tensor] = []
-        key = self._key(args, kwargs, tensors, [])
+        call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
-        recorded = record(self.fn, args, kwargs, tensors, surroundings, keep=False)
+        recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
         program = build_program(recorded, target, arch, self._workshop.disabled())
 
         loaded: dict[str, Replay] = {}
@@ -329,9 +352,10 @@ class Compiled:
                     f"run: the function {asks(recorded.recording.decisions[0])}, and was lowered for one value",
                     hint="call the compiled function, which goes by the values",
                 )
-            given: list[Tensor] = []
-            if self._key(arguments, keywords, given, []) != key:
-                was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (tensors, given))
+            now = self._call(arguments, keywords)
+            given = now.tensors
+            if now.whole != call.whole:
+                was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (call.tensors, given))
                 raise ArgumentError(
                     f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
                     hint="lower for these arguments, or call the compiled function",

@@ -51,7 +51,11 @@ class Environment:
         codes: The user's functions found there.
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
+        names: The globals, or builtins, that the user's functions name, with the dictionaries that they look into.
+        sharing: How the tensors that the function was given, and those in places that are watched, share memory.
     """
+
+    sharing: tuple[Hashable, ...] = ()
 
     def __init__(
         self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None
@@ -63,6 +67,7 @@ class Environment:
             walker.visit(name, value)
         self.guards = walker.guards
         self.watched = tuple(walker.found.values())
+        self.names = walker.names
         self.codes = tuple(walker.codes)
         self.tensors = walker.tensors
         self._sources = walker.sources
@@ -91,6 +96,11 @@ class Environment:
         #: Attributes of one object are all: common among small functions, and checked in fewer steps.
         one = len(self._contents) == 1 and not self._keyed
         self._only = (self._holders[0], self._contents[0].now, self._values) if one else None
+
+    def is_like(self, other: Environment) -> bool:
+        """Whether what holds of what another call read holds of this one too."""
+        places = [[(g.place.identity, g.kind) for g in e.watched] for e in (self, other)]
+        return self.fails() is None and places[0] == places[1] and self.sharing == other.sharing
 
     def fails(self) -> Guard | Contents | None:
         """The first guard that does not hold."""
@@ -168,6 +178,7 @@ class Walker:
         self.guards: list[Guard | Contents] = []
         #: Identity of a place → the guard of a place that is watched.
         self.found: dict[Hashable, Guard] = {}
+        self.names: list[tuple[dict[str, Any], str]] = []
         self._watched = watched
         self.captured: set[Storage] = set()
         self.tensors: dict[int, str] = {}
@@ -190,6 +201,7 @@ class Walker:
         if own:
             self.codes.append(fn.__code__)
         for name in _names(fn.__code__) if own else ():
+            self.names.append((fn.__globals__, name))
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name])
         for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):

@@ -21,7 +21,9 @@ from tracec.record.recording import Decision, Recording, find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.replay import Backward, Derivative, Replay, foreign, record_derivatives
+from tracec.stand_ins import StandIns
 from tracec.transform.split import Later, split
+from tracec.watching import Scalars
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +38,7 @@ class Recorded:
         captured: Memory that the function reaches otherwise than by its arguments.
         eager: Why a program cannot stand in for the function; None where it can.
         settles: Whether that may be otherwise next time.
+        numbers: The numbers that a program is given behind the arguments; None where no number is watched.
     """
 
     recording: Recording
@@ -45,11 +48,13 @@ class Recorded:
     captured: frozenset[Storage]
     eager: str | None
     settles: bool
+    numbers: Scalars | None = None
 
 
 def record(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
     surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
+    stand_ins: StandIns | None = None,
 ) -> Recorded:  # fmt: skip
     """Run a function and write down what it does.
 
@@ -61,6 +66,7 @@ def record(
         surroundings: What it can read besides.
         keep: Whether what it does to tensors lasts; otherwise they are left as they were.
         look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
+        stand_ins: The numbers that are watched.
 
     Raises:
         RecordError: what it does cannot be recorded.
@@ -70,11 +76,14 @@ def record(
     try:
         with recorder:
             with printing(recorder):
-                out = fn(*args, **kwargs)
+                out = fn(*args, **kwargs) if stand_ins is None else stand_ins.run(fn, args, kwargs, recorder.numbers)
             eager = _eager(recorder, out, arguments, edges)
             changed = None if eager else surroundings.changed()
             eager = eager or changed
+            known = recorder.arguments
             derivatives = [] if eager else record_derivatives(recorder, out, arguments)
+            if len(recorder.arguments) != len(known) + len(derivatives):
+                eager = "computes gradients with numbers that change from call to call"
         if look is not None:
             look(recorder, out)
         grads = [g for d in derivatives for g in d.grads if g is not None]
@@ -84,8 +93,9 @@ def record(
             recorder.rollback()
     if eager is None:
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
+    numbers = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
     return Recorded(
-        recording, out, tuple(arguments), tuple(derivatives), surroundings.captured, eager, changed is not None
+        recording, out, known, tuple(derivatives), surroundings.captured, eager, changed is not None, numbers
     )
 
 
@@ -145,7 +155,7 @@ class Program:
         forward = load(self.forward, launcher, graphs)
         return Replay(
             recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
-            recorded.captured, self.ranges,
+            recorded.captured, self.ranges, recorded.numbers,
         )  # fmt: skip
 
 

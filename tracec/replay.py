@@ -35,6 +35,7 @@ from tracec.record.recording import Lifted, Recording, Result, find_parts, find_
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of, enable_grad, root_of
 from tracec.record.tensor import Tensor
+from tracec.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
 Place = tuple[str, int]
@@ -148,14 +149,16 @@ class Replay:
         inputs: For each input of ``forward`` its position among the recording's.
         captured: Memory that the function reaches otherwise than by its arguments.
         ranges: Conditions on the values of an output that follows those of the recording, before the residuals.
+        numbers: The numbers that are watched; None where none is.
     """
 
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
         backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
-        ranges: Sequence[Range] = (),
+        ranges: Sequence[Range] = (), numbers: Scalars | None = None,
     ) -> None:  # fmt: skip
         self.forward = forward
+        self.numbers = numbers
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}

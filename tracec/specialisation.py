@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tracec.environment import Environment
 from tracec.inspect.arguments import Part
 from tracec.program import Recorded
 from tracec.record.recording import Recording, find_tensors
+from tracec.record.tensor import Tensor
 from tracec.replay import Replay
 from tracec.tree import Tree
+from tracec.watching import sharing
 
 #: Why a function runs eagerly while its program is made.
 BEING_COMPILED = "is being compiled"
+
+#: Arguments of a program, and the values of symbols of its numbers.
+Given = tuple[list[Tensor], Mapping[int, Any]]
+_NO_SYMBOLS: Mapping[int, Any] = {}
 
 
 class Specialisation:
@@ -40,6 +47,32 @@ class Specialisation:
         self.kept = kept
         self.disabled = disabled
         self.hits = 0
+
+    def takes(self, tensors: list[Tensor], numbers: list[Any]) -> Given | None:
+        """What the program is given, where it may stand in for the function now; None where it may not.
+
+        Args:
+            tensors: The tensors that the function is given.
+            numbers: The numbers among its arguments that are watched.
+        """
+        replay, around = self.replay, self.surroundings
+        if replay is None or around.fails() is not None:
+            return None
+        if replay.numbers is None and not around.watched:
+            return (tensors, _NO_SYMBOLS) if replay.fits(tensors) else None
+        found = around.present()
+        if found is None:
+            return None
+        given = [*tensors, *found[1]]
+        if found[1] and sharing(given) != around.sharing:
+            return None
+        symbols = [*numbers, *found[0]]
+        if replay.numbers is not None:
+            more = replay.numbers.tensors(symbols)
+            if more is None:
+                return None
+            given += more
+        return (given, dict(enumerate(symbols))) if replay.fits(given) else None
 
 
 class Looks:

@@ -12,8 +12,9 @@ be left half way and recorded anew, as it is where a value is met for the first 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from tracec.record.conversion import as_number
 from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
 from tracec.replay import Replay, finder
+from tracec.watching import Scalars
 from tracec.ways import Interner, cut, last_uses, open_decisions, positions, used_after, what_is_asked, worth_saving
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
@@ -132,10 +134,12 @@ class Tree:
 
     Args:
         builder: How programs are made.
+        numbers: The numbers that all of them are given.
     """
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, numbers: Scalars | None = None) -> None:
         self._builder = builder
+        self.numbers = numbers
         self._roots: list[Branch] = []
         self._interned = Interner()
         self._segments: dict[Any, Runner] = {}
@@ -174,18 +178,17 @@ class Tree:
         """Whether some way can be gone with these arguments."""
         return any(leaf.replay.fits(arguments) for leaf in self.leaves)
 
-    def __call__(self, arguments: Sequence[Tensor]) -> Any:
+    def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         """What the function gives; `UNSEEN` where it has not been seen to go this way."""
         for root in self._roots:
-            found = self._walk(root, arguments)
+            found = self._walk(root, arguments, dict(symbols))
             if found is not UNSEEN:
                 return found
         return UNSEEN
 
-    def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor]) -> Any:
+    def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor], symbols: dict[int, Any]) -> Any:
         self.missed, fitting = None, None
         saved: list[Tensor] = []
-        symbols: dict[int, Any] = {}
         while isinstance(at, Branch):
             if fitting not in at.leaves:
                 fitting = next((leaf for leaf in at.leaves if leaf.replay.fits(arguments)), None)

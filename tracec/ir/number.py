@@ -46,6 +46,15 @@ class Watcher:
         self.symbols: list[str] = []
         self.conditions: dict[Expression, Any] = {}
 
+    def symbol(self, name: str) -> Expression:
+        """A new symbol.
+
+        Args:
+            name: How the user would write it.
+        """
+        self.symbols.append(name)
+        return symbol(len(self.symbols) - 1, name)
+
     def number(self, value: int | float, name: str) -> Number:
         """A number for a new symbol.
 
@@ -53,8 +62,7 @@ class Watcher:
             value: What it is now; an int or a float, no bool.
             name: How the user would write it.
         """
-        self.symbols.append(name)
-        return number(value, symbol(len(self.symbols) - 1, name), self)
+        return number(value, self.symbol(name), self)
 
     def note(self, expression: Expression, value: Any) -> None:
         """Learn that the function went by what an expression was."""

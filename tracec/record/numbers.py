@@ -84,12 +84,14 @@ class Numbers(Watcher):
         """The input that a Number is where it is used as a value of that type."""
         if self.asked_by(x.expression):
             return self._inside(x, type_)
-        key = Scalar(x.expression, type_)
-        found = self.scalars.get(key)
+        return self._recorder.node_of(self._given(Scalar(x.expression, type_), x.value))
+
+    def _given(self, scalar: Scalar, value: Any) -> Tensor:
+        found = self.scalars.get(scalar)
         if found is None:
-            found = self.scalars[key] = new_tensor(array_of(x.value, type_))
+            found = self.scalars[scalar] = new_tensor(array_of(value, scalar.type))
             self._recorder.arguments = (*self._recorder.arguments, found)
-        return self._recorder.node_of(found)
+        return found
 
     def _inside(self, x: Number, type_: TensorType) -> Any:
         """A number that hangs on values of nodes, computed as they are; ints escape, since Python's have no bounds."""

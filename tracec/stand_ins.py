@@ -1,0 +1,212 @@
+"""Numbers in the places of those that are watched, while a function is recorded."""
+
+from __future__ import annotations
+
+import functools
+import math
+import types
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from tracec.environment import Environment
+from tracec.ir.expression import OPERATIONS
+from tracec.ir.number import Number, calculate, value_of
+from tracec.places import MISSING, Kind, Place, without_numbers
+from tracec.record.numbers import Numbers
+from tracec.watching import Scalars, Watch, is_number
+
+
+class StandIns:
+    """Numbers in the places of those that are watched, while a function is recorded.
+
+    Args:
+        watch: What is watched.
+        surroundings: What the function reads around it.
+        key: The key of the call, in which watched arguments are marked.
+        first: Position of the first argument in the key.
+    """
+
+    def __init__(self, watch: Watch, surroundings: Environment, key: Any, first: int) -> None:
+        self._first = first
+        self._watch = watch
+        self._surroundings = surroundings
+        self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
+        self._put: list[tuple[Place, Any, Any]] = []
+        self.sources: list[Hashable] = []
+        #: The tensors in places that are watched: arguments behind those of the call.
+        found = surroundings.present()
+        self.tensors = [] if found is None else found[1]
+
+    def run(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers) -> Any:
+        """Call a function that reads Numbers where numbers are watched.
+
+        Args:
+            fn: The function.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            numbers: The recording's numbers.
+        """
+        try:
+            args, kwargs = self._put_all(args, kwargs, numbers)
+            return fn(*args, **kwargs)
+        finally:
+            self._restore()
+
+    def scalars(self, numbers: Numbers) -> Scalars | None:
+        """What a program is to be given of the recording's numbers; None where none is watched."""
+        self._watch.note(self.sources, numbers)
+        return Scalars(numbers.all_conditions(), tuple(numbers.scalars)) if self.sources else None
+
+    def _put_all(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        if self._positions:
+            walk = _Substitution(
+                self._positions, self._first, lambda at, value: self._number(at, f"argument {at}", value, numbers)
+            )
+            args = [walk.visit(v) for v in args]
+            kwargs = {k: walk.named(v) for k, v in kwargs.items()}
+            self._put += walk.put
+        for guard in self._surroundings.watched:
+            kind, place, value = guard.kind, guard.place, guard.now()
+            assert kind is not None
+            if kind.is_tensor:
+                continue
+            stand_in = self._stand_in(kind, place.identity, guard.name, value, numbers)
+            if stand_in is not value:
+                self._replace(place, value, stand_in)
+        if numbers.symbols:
+            for scope, name in self._surroundings.names:
+                value = scope.get(name, MISSING)
+                found = disguise(name, value)
+                if found is not None:
+                    self._replace(Place(scope, name), value, found)
+        return args, kwargs
+
+    def _replace(self, place: Place, value: Any, stand_in: Any) -> None:
+        self._put.append((place, value, stand_in))
+        place.put(stand_in)
+
+    def _number(self, source: Hashable, name: str, value: Any, numbers: Numbers) -> Any:
+        self.sources.append(source)
+        if self._watch.takes(source):
+            return numbers.number(value_of(value), name)
+        numbers.note(numbers.symbol(name), value_of(value))
+        return value
+
+    def _stand_in(self, kind: Kind, source: Hashable, name: str, value: Any, numbers: Numbers) -> Any:
+        if kind.type is not tuple:
+            return self._number(source, name, value, numbers)
+        items = [
+            self._number((source, k), f"{name}[{k}]", item, numbers) if part is int or part is float else item
+            for k, (item, part) in enumerate(zip(value, kind.parts, strict=True))
+        ]
+        return tuple(items)
+
+    def _restore(self) -> None:
+        """Put back what was there; what the function has put there itself is left, as plain numbers."""
+        for place, value, stand_in in reversed(self._put):
+            now = place.now()
+            if now is stand_in and value is MISSING:
+                del place.holder[place.key]
+            elif now is stand_in:
+                place.put(value)
+            else:
+                plain = without_numbers(now)
+                if plain is not now:
+                    place.put(plain)
+        self._put.clear()
+
+
+class _Substitution:
+    """Walks arguments as `tracec.guards.flatten` does, and puts Numbers at positions of the key.
+
+    Args:
+        positions: The positions.
+        at: Position of what comes next.
+        number: The Number for a position and a value.
+    """
+
+    def __init__(self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any]) -> None:
+        self.put: list[tuple[Place, Any, Any]] = []
+        self._positions = frozenset(positions)
+        self._at = at
+        self._number = number
+
+    def named(self, value: Any) -> Any:
+        """An argument given by name, which stands before it in the key."""
+        self._at += 1
+        return self.visit(value)
+
+    def visit(self, value: Any) -> Any:
+        """An argument, or part of one; lists and dictionaries are changed themselves."""
+        at = self._at
+        self._at += 1
+        if at in self._positions:
+            return self._number(at, value)
+        if type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+            found = [self.visit(v) for v in value]
+            if all(a is b for a, b in zip(found, value, strict=True)):
+                return value
+            return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
+        if type(value) is list or type(value) is dict:
+            for k in list(value if isinstance(value, dict) else range(len(value))):
+                item = value[k]
+                made = self.visit(item)
+                if made is not item:
+                    place = Place(value, k)
+                    self.put.append((place, item, made))
+                    place.put(made)
+        return value
+
+
+# Functions in C that take numbers without asking them --------------------------------------------------------
+
+
+class _TypeOf(type):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], Number):
+            return args[0].__class__
+        return type(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, type)
+
+    def __subclasscheck__(cls, subclass: Any) -> bool:
+        return issubclass(subclass, type)
+
+
+class TypeOf(type, metaclass=_TypeOf):
+    """`type`, but for Numbers the type that they stand for."""
+
+
+def _aware(name: str) -> Callable[..., Any]:
+    """A function of `math` that gives Numbers of Numbers."""
+    function = getattr(math, name)
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        return calculate(f"math.{name}", *args) if any(isinstance(x, Number) for x in args) else function(*args)
+
+    return run
+
+
+_FUNCTIONS = {name.removeprefix("math."): _aware(name.removeprefix("math.")) for name in OPERATIONS if "." in name}
+_MATH = types.ModuleType("math", math.__doc__)
+_MATH.__dict__.update({**math.__dict__, **_FUNCTIONS})
+
+
+def disguise(name: str, value: Any) -> Any:
+    """What stands in for a global while Numbers are about; None where nothing has to.
+
+    Args:
+        name: Its name.
+        value: Its value; `MISSING` where it is a builtin.
+    """
+    if value is MISSING:
+        return TypeOf if name == "type" else None
+    if value is math:
+        return _MATH
+    if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math":
+        return _FUNCTIONS.get(value.__name__)
+    return None

@@ -1,0 +1,185 @@
+"""Numbers and tensors that change from call to call: watched once they did, so that one recording serves them all.
+
+A number that a function reads is a guard, or part of the call's key, until a call fails by it alone. From then on its
+place is watched: the next recording reads a `Number` there, and hangs on what was asked of it rather than on what it
+is. What is computed with it is an input of the program, worked out anew at each call. A number that escaped all the
+same, twice, is taken as it is from then on: one recording for each value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+from tracec.environment import Environment
+from tracec.errors import TracecError
+from tracec.guards import Contents, Guard, steps_key
+from tracec.ir.expression import Condition, Expression, compile_numbers
+from tracec.places import Kind, Place, common_kind, same
+from tracec.record.cell import new_tensor
+from tracec.record.numbers import Numbers, Scalar, array_of
+from tracec.record.tensor import Tensor
+
+#: Recordings of a number that escaped before it is taken as it is.
+_TRIES = 2
+#: Parts of the key of a call that stand before its arguments.
+MODES = 5
+
+
+class Watch:
+    """What one compiled function watches.
+
+    Attributes:
+        kinds: Identity of a place → what may be there.
+        positions: Positions, in the keys of calls, of arguments that are watched.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: dict[Hashable, Kind] = {}
+        self.positions: list[int] = []
+        self._before: list[list[int]] = []
+        self._escapes: Counter[Hashable] = Counter()
+        self._alive: list[Any] = []  # so that identities stay taken
+
+    def place(self, place: Place, kind: Kind | None) -> None:
+        """Watch a place from now on."""
+        if kind is not None:
+            self.kinds[place.identity] = kind
+            self._alive.append(place)
+
+    def learn(self, key: Any, keys: Iterable[Any], environments: Iterable[Environment]) -> None:
+        """Watch what differs by value alone between a call that nothing serves and those that were recorded.
+
+        Args:
+            key: The call's key.
+            keys: Those of calls that were recorded.
+            environments: What those of the same key read.
+        """
+        for environment in environments:
+            for guard in environment.guards:
+                if not guard.holds():
+                    for place, before, now in _differences(guard):
+                        self.place(place, common_kind(before, now))
+        more = {k for other in keys for k in _other_numbers(key, other)}
+        if not more <= {*self.positions}:
+            self._before.append(self.positions)
+            self.positions = sorted({*self.positions, *more})
+
+    def key(self, whole: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], list[Any]]:
+        """A call's key without the values of numbers that are watched, and these."""
+        return (whole, []) if not self.positions else _without(whole, self.positions)
+
+    def older_keys(self, whole: tuple[Hashable, ...]) -> Iterator[tuple[tuple[Hashable, ...], list[Any]]]:
+        """The same for what was recorded while fewer numbers were watched."""
+        for positions in reversed(self._before):
+            yield _without(whole, positions)
+
+    def takes(self, what: Hashable) -> bool:
+        """Whether a place, or position, is read as a number that may be another one."""
+        return self._escapes[what] < _TRIES
+
+    def note(self, sources: Sequence[Hashable], numbers: Numbers) -> None:
+        """Learn what a recording asked of its numbers.
+
+        Args:
+            sources: For each symbol its place or position.
+            numbers: The recording's numbers.
+        """
+        escaped: set[int] = set()
+        for condition in numbers.all_conditions():
+            if not isinstance(condition.value, (bool, type)):
+                escaped |= _symbols(condition.expression)
+        self._escapes.update({sources[k] for k in escaped if k < len(sources)})
+
+
+def _differences(guard: Guard | Contents) -> Iterable[tuple[Place, Any, Any]]:
+    """The places of a guard whose values are others, with what was and what is there."""
+    if isinstance(guard, Guard):
+        return [(guard.place, guard.value, guard.now())]
+    if not isinstance(guard.holder, (dict, list)):
+        return []
+    found = [(Place(guard.holder, k), before) for k, before in guard.items()]
+    return [(place, before, now) for place, before in found if not same(now := place.now(), before)]
+
+
+def is_number(part: Any) -> bool:
+    """Whether a part of a key is a number."""
+    return type(part) is tuple and len(part) == 2 and (part[0] is int or part[0] is float)
+
+
+def _other_numbers(key: Sequence[Any], other: Sequence[Any]) -> list[int]:
+    """The positions at which two keys have other numbers, where they differ in nothing else."""
+    if len(key) != len(other):
+        return []
+    differ = [k for k, (a, b) in enumerate(zip(key, other, strict=True)) if a != b]
+    both = all(is_number(key[k]) and is_number(other[k]) and key[k][0] is other[k][0] for k in differ)
+    return differ if both else []
+
+
+def _symbols(expression: Expression) -> set[int]:
+    """The numbers of the symbols that an expression hangs on."""
+    found, seen, stack = set(), set(), [expression]
+    while stack:
+        e = stack.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        stack += e.operands
+        if e.kind == "symbol":
+            found.add(e.value)
+    return found
+
+
+def _without(whole: tuple[Hashable, ...], positions: Iterable[int]) -> tuple[tuple[Hashable, ...], list[Any]]:
+    """A key without the values of the numbers at positions, and these."""
+    parts: list[Any] = list(whole)
+    numbers = []
+    for k in positions:
+        if k < len(parts) and is_number(parts[k]):
+            kind, value = parts[k]
+            numbers.append(kind(value))
+            parts[k] = kind, None
+    return tuple(parts), numbers
+
+
+class Scalars:
+    """The numbers that a program is given, from those that are watched.
+
+    Args:
+        conditions: What has to hold of the numbers that are watched.
+        scalars: The inputs of its graph that are numbers, in order.
+    """
+
+    def __init__(self, conditions: Sequence[Condition], scalars: Sequence[Scalar]) -> None:
+        self.conditions = tuple(conditions)
+        self.scalars = tuple(scalars)
+        self._evaluate = compile_numbers(self.conditions, [s.expression for s in self.scalars])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Scalars):
+            return NotImplemented
+        return (self.conditions, self.scalars) == (other.conditions, other.scalars)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def tensors(self, symbols: Sequence[Any]) -> list[Tensor] | None:
+        """The numbers as tensors, from those that are watched; None where a condition does not hold."""
+        values = self._evaluate(symbols)
+        if values is None:
+            return None
+        try:
+            return [new_tensor(array_of(v, s.type)) for v, s in zip(values, self.scalars, strict=True)]
+        except (TracecError, ArithmeticError, ValueError):  # it does not fit the type, which the function itself tells
+            return None
+
+
+def sharing(tensors: Sequence[Tensor]) -> tuple[Hashable, ...]:
+    """Which tensors are one, and which look at one memory and how; nothing where each has its own."""
+    if len(tensors) < 2 or len({id(t._storage) for t in tensors}) == len(tensors):
+        return ()
+    first: dict[int, int] = {}
+    found: list[Hashable] = []
+    for k, t in enumerate(tensors):
+        found += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
+    return tuple(found)
