@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 
 from tests.strategies import graphs, kernels
 from tracec import ops
-from tracec.errors import ParseError
-from tracec.ir import Graph, Kernel, Node, Source, TensorType, constant, input_node, made_from, parse, parse_graph
+from tracec.errors import ParseError, VerifyError
+from tracec.ir import (
+    Graph,
+    Kernel,
+    Node,
+    Source,
+    TensorType,
+    constant,
+    input_node,
+    made_from,
+    parse,
+    parse_graph,
+    verify,
+)
 from tracec.ir import dtype as dt
 
 
@@ -112,3 +126,38 @@ def test_parse_errors(golden: str) -> None:
             parse(text)
         messages.append(f"{name}\n{error.value}\n")
     assert "\n".join(messages) == golden
+
+
+LOOP = """
+    graph(%0: f32[2], %1: f32[3,2], %2: f32[]) {
+      %3: f32[8] = scan(%0, %1, %2, body=graph(%0: f32[2], %1: f32[2], %2: f32[]) {
+          %3: f32[2] = mul(%0, %2)         # model.py:3
+          %4: f32[2] = add(%3, f32(1.0))   # model.py:4 (rule of thumb)
+          return %4, %1
+        }, carries=1, scanned=1, length=3, reverse=True, kept=0)    # model.py:7
+      %4: f32[8] = sin(%3)
+      return %4
+    }"""
+
+
+def test_bodies_parse_back(golden: str) -> None:
+    graph = parse_graph(LOOP)
+    verify(graph)
+    assert str(graph) == golden
+    again = parse_graph(str(graph))
+    assert str(again) == str(graph) and again.key() == graph.key()
+    body = graph.nodes[0].param("body")
+    assert body == again.nodes[0].param("body") and hash(body) == hash(again.nodes[0].param("body"))
+    assert [str(n.source) for n in body.graph.nodes] == ["model.py:3", "model.py:4"]
+    other = parse_graph(LOOP.replace("f32(1.0)", "f32(-1.0)"))
+    assert body != other.nodes[0].param("body") and other.key() != graph.key()
+    assert pickle.loads(pickle.dumps(body)) == body
+
+
+def test_bodies_are_verified() -> None:
+    with pytest.raises(
+        VerifyError, match=r"body of %3 = scan: %3 = mul has type f32\[3\], its type rule gives f32\[2\]"
+    ):
+        verify(parse_graph(LOOP.replace("%3: f32[2] = mul", "%3: f32[3] = mul")))
+    with pytest.raises(ParseError, match=r"scan: carried value 0 is f32\[2\] before a run and f32\[\] after it"):
+        parse_graph(LOOP.replace("%3: f32[8] =", "%3 =").replace("return %4, %1\n", "return %2, %1\n"))

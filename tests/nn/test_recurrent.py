@@ -101,3 +101,17 @@ def test_packed_input_compiles():
     for lengths in ([4, 2, 3], [1, 4, 4], [4, 2, 3]):
         for a, b in zip(run(x, lengths), f(x, lengths), strict=True):
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_one_step_is_compiled_however_many_there_are(kind):
+    layer = kind(4, 8, num_layers=2, bidirectional=True)
+
+    def lines(steps):
+        def step(x):
+            layer.zero_grad()
+            layer(x)[0].sum().backward()
+
+        return len(tracec.compile(step).lower(tracec.randn(steps, 3, 4)).stages["source"].split("\n"))
+
+    assert lines(200) < 1.1 * lines(7)

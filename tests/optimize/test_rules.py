@@ -10,7 +10,7 @@ import pytest
 
 from tracec.ir import Graph, Rule, Source, evaluate, parse_graph, verify
 from tracec.ir import rewrite as rewriting
-from tracec.optimize import arithmetic, dce, reductions, simplify, views
+from tracec.optimize import arithmetic, dce, reductions, simplify, structured, views
 
 EXAMPLES = {
     "add_zero": "graph(%0: f32[4]) { %1 = add(f32(-0.0), %0)\n return %1 }",
@@ -46,6 +46,12 @@ EXAMPLES = {
         "graph(%0: f32[4]) { %1 = mul(%0, %0)\n %2 = add(%1, f32(1e-5))\n %3 = pow(%2, f32(0.5))\n return %3 }"
     ),
     "power_minus_one_half": "graph(%0: f32[4]) { %1 = abs(%0)\n %2 = pow(%1, f32(-0.5))\n return %2 }",
+    "loop_back": (
+        "graph(%0: f32[8], %1: f32[8], %2: f32[2], %3: f32[3,2]) {\n"
+        "%4 = scan_grad(%0, %1, %2, %3, body=graph(%0: f32[2], %1: f32[2]) {\n"
+        "%2 = mul(%0, %1)\n return %2, %0 }, carries=1, scanned=1, length=3, kept=1)\n return %4 }"
+    ),
+    "bits_and_back": "graph(%0: f32[4]) { %1 = view_bits(%0, dtype=i32)\n %2 = view_bits(%1, dtype=f32)\n return %2 }",
     "both_the_same": "graph(%0: f32[4]) { %1 = maximum(%0, %0)\n return %1 }",
     "where_both_the_same": "graph(%0: bool[2,4], %1: f32[4]) { %2 = where(%0, %1, %1)\n return %2 }",
     "where_known": "graph(%0: f32[4], %1: f32[2,4]) { %2 = where(bool(True), %0, %1)\n return %2 }",
@@ -110,7 +116,7 @@ EXAMPLES = {
     ),
 }
 
-ALL: tuple[Rule, ...] = (*arithmetic.RULES, *views.RULES, *reductions.RULES, *views.DEAD_RULES)
+ALL: tuple[Rule, ...] = (*arithmetic.RULES, *views.RULES, *reductions.RULES, *structured.RULES, *views.DEAD_RULES)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ operator, which Python runs, the steps up to it have an entry of their own, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
-from tracec.codegen import c_fused, c_library
+from tracec.codegen import c_fused, c_library, c_structured
 from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
@@ -22,7 +22,7 @@ from tracec.codegen.c_transpose import TransposeWriter
 from tracec.codegen.c_unroll import unroll_short_loops
 from tracec.codegen.render import render_template
 from tracec.ir.kernel import Kernel, Loop
-from tracec.ir.plan import Launch, LibraryCall, Plan
+from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of
 
 ENTRY = "tracec_run"
 #: Source longer than this (characters of kernels) is split in two, so that two cores compile it.
@@ -62,14 +62,8 @@ class CProgram:
 
 def render(plan: Plan) -> CProgram:
     """The C source of a plan."""
-    overlapping = _overlapping(plan)
-    read = _read(plan)
-    functions = {
-        n: render_kernel(kernel, restrict=n not in overlapping, past_cache=_past_cache(plan, n, read))
-        for n, kernel in enumerate(plan.kernels)
-        if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
-    }
-    routines: dict[str, Function] = {}
+    functions = _Functions()
+    functions.add_kernels(plan)
     parts: list[str | LibraryCall] = []
     entries: dict[str, list[str]] = {}
 
@@ -82,20 +76,71 @@ def render(plan: Plan) -> CProgram:
     for step in plan.steps:
         if isinstance(step, LibraryCall) and step.routine == "eager":
             parts.append(step)
-        elif isinstance(step, LibraryCall):
-            function = c_library.routine(plan, step)
-            known = routines.setdefault(function.name, function)
-            entry().append(c_library.call(plan, step, known.name))
-        elif step.sizes:
-            entry().append(c_fused.call(plan, step))
         else:
-            entry().extend(c_fused.direct_call(plan, step.kernel, args) for args in step.args)
+            entry().extend(functions.statements(plan, step))
     text = "\n".join(
-        render_template("c/entry.j2", name=name, steps=steps, blas=any("(lib, " in s for s in steps))
+        render_template("c/entry.j2", name=name, steps=steps, blas=functions.use_blas(steps))
         for name, steps in entries.items()
     )
-    kernels = [*functions.values(), *routines.values()]
+    kernels = functions.functions
+    text = "\n".join([*functions.bodies, text])
     return CProgram(_units(kernels, text) if entries else (), tuple(parts), {f.name: f.source for f in kernels})
+
+
+class _Functions:
+    """The functions that an entry calls.
+
+    Attributes:
+        bodies: Functions of bodies, those that others call before them.
+    """
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+        self._kernels: list[Function] = []
+        self._routines: dict[str, Function] = {}
+        self._known: dict[int, tuple[Plan, str]] = {}
+
+    @property
+    def functions(self) -> list[Function]:
+        """Kernels and routines."""
+        return [*self._kernels, *self._routines.values()]
+
+    def use_blas(self, steps: Sequence[str]) -> bool:
+        """Whether statements, or what they run, call BLAS."""
+        within = any(f.params and "tracec_lib" in f.params[0] for f in self._routines.values())
+        return any("(lib, " in s or (within and ", lib)" in s) for s in steps)
+
+    def add_kernels(self, plan: Plan) -> None:
+        """Write a plan's kernels."""
+        overlapping, read = _overlapping(plan), _read(plan)
+        self._kernels += [
+            render_kernel(kernel, restrict=n not in overlapping, past_cache=_past_cache(plan, n, read))
+            for n, kernel in enumerate(plan.kernels)
+            if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
+        ]
+
+    def statements(self, plan: Plan, step: Step) -> list[str]:
+        """A step that is no eager rule, as statements of an entry."""
+        if isinstance(step, LibraryCall):
+            function = c_library.routine(plan, step)
+            known = self._routines.setdefault(function.name, function)
+            return [c_library.call(plan, step, known.name)]
+        if isinstance(step, (Repeat, Branch, While)):
+            return [c_structured.call(plan, step, [self._body(b) for b in bodies_of(step)])]
+        if step.sizes:
+            return [c_fused.call(plan, step)]
+        return [c_fused.direct_call(plan, step.kernel, args) for args in step.args]
+
+    def _body(self, plan: Plan) -> str:
+        """The name of the function that runs a body."""
+        if id(plan) not in self._known:
+            name = f"body{len(self._known)}"
+            self._known[id(plan)] = plan, name  # the plan too: a number is an object's as long as it lives
+            own = replace(plan, kernels=tuple(replace(k, name=f"{name}_{k.name}") for k in plan.kernels))
+            self.add_kernels(own)
+            steps = [s for step in own.steps for s in self.statements(own, step)]
+            self.bodies.append(render_template("c/body.j2", name=name, steps=steps))
+        return self._known[id(plan)][1]
 
 
 def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collection[str] = ()) -> Function:
@@ -128,6 +173,8 @@ def _read(plan: Plan) -> set[int]:
     for step in plan.steps:
         if isinstance(step, LibraryCall):
             found.update(step.inputs)
+        elif isinstance(step, (Repeat, Branch, While)):
+            found.update(step.reads)
         else:
             buffers = plan.kernels[step.kernel].buffers
             found.update(a for args in step.args for a, b in zip(args, buffers, strict=True) if b.role != "out")

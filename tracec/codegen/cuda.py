@@ -121,6 +121,7 @@ def render(plan: Plan, arch: str) -> CudaProgram:
         if isinstance(step, Launch):
             steps += _launches(step, kernels[step.kernel])
             continue
+        assert isinstance(step, LibraryCall), "loops are written out"
         kernel = render_routine(plan, step)
         if kernel is None:
             steps.append(step)

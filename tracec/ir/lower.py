@@ -109,6 +109,11 @@ class HostCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Structured:
+    """Runs bodies, which are planned by themselves: a loop or a branch between kernels."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decompose:
     """Rewritten into other operators before fusion.
 
@@ -119,7 +124,9 @@ class Decompose:
     build: Callable[..., Any]
 
 
-Lowering = Elementwise | Pull | Reduction | ContractionSpec | Scan | Scatter | Library | HostCall | Decompose
+Lowering = (
+    Elementwise | Pull | Reduction | ContractionSpec | Scan | Scatter | Library | HostCall | Structured | Decompose
+)
 
 
 def input_types(node: Any) -> tuple[TensorType, ...]:

@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 from tracec.errors import TracecError
+from tracec.ir.body import Body
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.kernel_parser import parse_kernel
@@ -180,6 +181,8 @@ class _Parser:
             return t.string()
         if t.next.text in DTYPES:
             return t.dtype()
+        if t.at("graph"):
+            return Body(_Parser(t).graph())
         if not t.accept("("):
             return t.literal()
         values: list[Any] = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracec.errors import ArgumentError, VerifyError
+from tracec.ir.body import Body
 from tracec.ir.graph import Graph
+from tracec.ir.node import Node
 from tracec.ir.verify import verify
 
 
@@ -120,12 +122,33 @@ class Pipeline:
             if p.name in disabled:
                 continue
             start = time.perf_counter()
-            after = p.run(graph)
+            after = through_bodies(p.run, p.run(graph))
             records.append(PassRecord(p.name, graph, after, 1e3 * (time.perf_counter() - start)))
             if checked and after is not graph:
                 _verify_after(f"pass {p.name}", after)
             graph = after
         return PipelineResult(graph, tuple(records))
+
+
+def through_bodies(run: Callable[[Graph], Graph], graph: Graph) -> Graph:
+    """The graph with a pass applied to the bodies of its operators, each once, and to theirs."""
+    if not any(isinstance(value, Body) for n in graph.nodes for _, value in n.params):
+        return graph
+    done: dict[Body, Body] = {}
+
+    def within(value: object) -> object:
+        if not isinstance(value, Body):
+            return value
+        if value not in done:
+            done[value] = value.with_graph(through_bodies(run, run(value.graph)))
+        return done[value]
+
+    def rule(node: Node) -> Node:
+        params = tuple((name, within(value)) for name, value in node.params)
+        same = all(a[1] is b[1] for a, b in zip(params, node.params, strict=True))
+        return node if same else replace(node, params=params)
+
+    return graph.map(rule)
 
 
 def verifying() -> bool:

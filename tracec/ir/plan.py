@@ -20,9 +20,10 @@ class Value:
     Attributes:
         name: ``%12``, the node's name in the graph.
         type: dtype, shape, device; always contiguous.
-        place: ``input`` (given by the caller), ``output`` (made for the caller), ``arena`` or ``alias``.
-        index: Position among the plan's inputs or outputs, for those places.
-        offset: Byte offset in the arena.
+        place: ``input`` (given by the caller), ``output`` (made for the caller), ``arena``, ``alias``, or ``part`` (a
+            piece of another value, which none of these are).
+        index: Position among the plan's inputs or outputs, for those places; of a piece, the other value's index.
+        offset: Byte offset in the arena, or in the other value.
         first: First step that writes it; -1 for inputs.
         last: Last step that reads it.
         source: The user's line.
@@ -90,7 +91,139 @@ class LibraryCall:
         return found
 
 
-Step = Launch | LibraryCall
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Runs a plan again and again, on slices of values, each run on what the one before it carried over.
+
+    A run writes what it carries to one of two buffers and reads it from the other; the first run reads operands, and
+    the last one writes to the output, where that holds it.
+
+    Attributes:
+        body: What runs. Its inputs are carried values, slices, and values that are the same in all runs; its outputs
+            carried values, then others.
+        carries: How many values are carried.
+        scanned: How many inputs behind them are slices.
+        length: How many runs there are.
+        reverse: Whether they go from the last slice to the first.
+        inputs: For each input of the body the index of the value that it lies in; -1 where it has no elements.
+        offsets: For each input of the body the bytes of that value in front of it.
+        output: Index of the value that results lie in.
+        places: For each output of the body the bytes of that value in front of it; -1 where it is not there.
+        strides: For each output of the body the bytes from one run's to the next one's.
+        scratch: Index of the value that the body's arena lies in, and behind it the buffers.
+        buffers: For each carried value the bytes of that value in front of either buffer.
+        operator: The primitive that it stands for.
+        source: The user's line.
+    """
+
+    body: Plan
+    carries: int
+    scanned: int
+    length: int
+    reverse: bool
+    inputs: tuple[int, ...]
+    offsets: tuple[int, ...]
+    output: int
+    places: tuple[int, ...]
+    strides: tuple[int, ...]
+    scratch: int
+    buffers: tuple[tuple[int, int], ...]
+    operator: str
+    source: Source | None = None
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values that it reads."""
+        return tuple(dict.fromkeys(i for i in self.inputs if i >= 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Runs one of two plans over the same values: the first where a condition holds.
+
+    Attributes:
+        bodies: What runs. Their outputs have memory of their own.
+        inputs: The condition's value, then for each input of the bodies the value that it lies in; -1 where it has no
+            elements.
+        offsets: For each of these the bytes of that value in front of it.
+        output: Index of the value that results lie in.
+        places: For each output of the bodies the bytes of that value in front of it.
+        scratch: Index of the value that the bodies' arena lies in.
+        operator: The primitive that it stands for.
+        source: The user's line.
+    """
+
+    bodies: tuple[Plan, Plan]
+    inputs: tuple[int, ...]
+    offsets: tuple[int, ...]
+    output: int
+    places: tuple[int, ...]
+    scratch: int
+    operator: str
+    source: Source | None = None
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values that it reads."""
+        return tuple(dict.fromkeys(i for i in self.inputs if i >= 0))
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """Runs a plan on what it carries as long as another one, of the same, gives a bool that holds.
+
+    Attributes:
+        condition: From what is carried, and the values behind it that it reads, to the bool.
+        body: From what is carried, and the other values, to what is carried on.
+        finish: From what is carried in the end to the results.
+        carries: How many values are carried.
+        read: How many inputs behind them the condition reads.
+        inputs: For each operand the value that it lies in; -1 where it has no elements.
+        offsets: For each operand the bytes of that value in front of it.
+        output: Index of the value that results lie in.
+        places: For each result the bytes of that value in front of it.
+        scratch: Index of the value that the arena of the plans lies in, and behind it the buffers and the bool.
+        buffers: For each carried value the bytes of that value in front of either buffer.
+        flag: The bytes of that value in front of the bool.
+        operator: The primitive that it stands for.
+        source: The user's line.
+    """
+
+    condition: Plan
+    body: Plan
+    finish: Plan
+    carries: int
+    read: int
+    inputs: tuple[int, ...]
+    offsets: tuple[int, ...]
+    output: int
+    places: tuple[int, ...]
+    scratch: int
+    buffers: tuple[tuple[int, int], ...]
+    flag: int
+    operator: str
+    source: Source | None = None
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values that it reads."""
+        return tuple(dict.fromkeys(i for i in self.inputs if i >= 0))
+
+
+#: Steps that run plans of their own.
+Structure = Repeat | Branch | While
+Step = Launch | LibraryCall | Structure
+
+
+def bodies_of(step: Structure) -> tuple[Plan, ...]:
+    """The plans that a step runs."""
+    match step:
+        case Repeat():
+            return (step.body,)
+        case Branch():
+            return step.bodies
+        case While():
+            return step.condition, step.body, step.finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +269,7 @@ class Plan:
 
     Attributes:
         kernels: Distinct kernels.
-        steps: Launches and library calls, in order.
+        steps: Launches, library calls and loops, in order.
         values: Every piece of memory; steps refer to them by position.
         inputs: Value index of each graph input.
         outputs: Value index of each graph output. An output that is written in place of an input it
@@ -152,6 +285,10 @@ class Plan:
     outputs: tuple[int, ...]
     memory: Memory
     refused: tuple[Refused, ...] = field(default=())
+
+    def whole(self, value: int) -> int:
+        """The value that a piece is a piece of; the value itself where it is none."""
+        return self.values[value].index if self.values[value].place == "part" else value
 
     def __str__(self) -> str:
         return plan_text.format_plan(self)

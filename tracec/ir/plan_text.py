@@ -57,6 +57,8 @@ def _value(name: str, value: p.Value) -> str:
             place = f"arena +{value.offset}, {format_bytes(value.type.nbytes)}"
         case "input" | "output":
             place = f"{value.place} {value.index}"
+        case "part":
+            place = f"+{value.offset} of value {value.index}"
         case _:
             place = value.place
     return f"{name}: {value.type} {place}"
@@ -77,8 +79,32 @@ def _steps(plan: p.Plan, names: Sequence[str]) -> Iterable[tuple[str, str]]:
             routine = f"eager {step.operator}" if step.routine == "eager" else step.routine
             call = f"{routine}({', '.join([*operands, *params])})"
             yield f"{number}: {names[step.output]} = {call}", str(step.source or "")
+        elif isinstance(step, (p.Repeat, p.Branch, p.While)):
+            yield _structure(number, step, names), str(step.source or "")
         else:
             yield from _launch(plan, number, step, names)
+
+
+def _structure(number: int, step: p.Structure, names: Sequence[str]) -> str:
+    operands = [
+        "()" if i < 0 else f"{names[i]}+{offset}" if offset else names[i]
+        for i, offset in zip(step.inputs, step.offsets, strict=True)
+    ]
+    head = f"{number}: {names[step.output]} = {step.operator}({', '.join(operands)})"
+    match step:
+        case p.Repeat():
+            order = "backwards" if step.reverse else "forwards"
+            head += f" {step.length} times {order}, carrying {step.carries}, over {step.scanned}"
+            titles = [":"]
+        case p.Branch():
+            titles = [", if so:", "or else:"]
+        case p.While():
+            titles = [f", carrying {step.carries}, as long as:", "again:", "at the end:"]
+    lines: list[str] = []
+    for title, body in zip(titles, p.bodies_of(step), strict=True):
+        lines.append(f"{head}{title}" if not lines else f"    {title}")
+        lines += [f"      {line}" for line in str(body).split("\n")]
+    return "\n".join(lines)
 
 
 def _launch(plan: p.Plan, number: int, step: p.Launch, names: Sequence[str]) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@
     constant::= DTYPE(literal)                     with @device where that is not the device of its user
     type    ::= DTYPE[size,...]                    with @device where that is not the CPU
     literal ::= 1 | -0.5 | inf | nan | True | None | complex(0.0, 1.0)
-    value   ::= literal | "text" | DTYPE | (value, ...)
+    value   ::= literal | "text" | DTYPE | (value, ...) | graph
 
 Constants have no line of their own: they stand where they are used.
 """
@@ -43,6 +43,15 @@ def number(graph: Graph) -> dict[Node, str]:
     return {n: f"%{i}" for i, n in enumerate((*graph.inputs, *graph.nodes))}
 
 
+def structure(graph: Graph) -> str:
+    """The graph as text without source lines: the same for graphs of the same structure."""
+    names = number(graph)
+    rows = [f"  {names[n]}: {n.type} = {format_call(n, names, sources=False)}" for n in graph.nodes]
+    outputs = ", ".join(format_operand(o, names, "cpu") for o in graph.outputs)
+    inputs = ", ".join(f"{names[n]}: {n.type}" for n in graph.inputs)
+    return "\n".join([f"graph({inputs}) {{", *rows, f"  return {outputs}".rstrip(), "}"])
+
+
 def body_lines(graph: Graph, names: Mapping[Node, str]) -> list[str]:
     """A line for each node and one for the outputs, source comments aligned."""
     rows = [(f"  {names[n]}: {n.type} = {format_call(n, names)}", _comment(n)) for n in graph.nodes]
@@ -53,8 +62,13 @@ def body_lines(graph: Graph, names: Mapping[Node, str]) -> list[str]:
 def align_comments(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Code and comment of each line joined, comments starting in one column."""
     rows = list(rows)
-    width = max((len(code) for code, comment in rows if comment), default=0)
-    return [f"{code:<{width}}    # {comment}" if comment else code for code, comment in rows]
+    width = max((_width(code) for code, comment in rows if comment), default=0)
+    return [f"{code}{' ' * (width - _width(code))}    # {comment}" if comment else code for code, comment in rows]
+
+
+def _width(code: str) -> int:
+    """Where the code ends in its last line."""
+    return len(code) - code.rfind("\n") - 1
 
 
 def _header(graph: Graph, names: Mapping[Node, str]) -> list[str]:
@@ -76,11 +90,18 @@ def _input_name(node: Node) -> str:
     return f" {json.dumps(name)}" if name else ""
 
 
-def format_call(node: Node, names: Mapping[Node, str]) -> str:
-    """``op(%0, f32(2.0), axis=1)``."""
+def format_call(node: Node, names: Mapping[Node, str], sources: bool = True) -> str:
+    """``op(%0, f32(2.0), axis=1)``; ``sources`` says whether lines of graphs among the parameters have theirs."""
     operands = [format_operand(i, names, node.device) for i in node.inputs]
-    params = [f"{key}={format_value(value)}" for key, value in node.params]
+    params = [f"{key}={_format_param(value, sources)}" for key, value in node.params]
     return f"{node.op.name}({', '.join(operands + params)})"
+
+
+def _format_param(value: Any, sources: bool) -> str:
+    structure_of = getattr(value, "structure", None)  # of a body, whose module imports this one
+    if structure_of is None:
+        return format_value(value)
+    return (format_graph(value.graph) if sources else str(structure_of)).replace("\n", "\n    ")
 
 
 def format_operand(node: Node, names: Mapping[Node, str], device: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from tracec.errors import TracecError, VerifyError
+from tracec.ir.body import Body
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node, constant, is_constant, is_input
 from tracec.ir.operator import OPERATORS
@@ -15,7 +16,7 @@ _NEIGHBOURS = 2
 
 
 def verify(graph: Graph) -> None:
-    """Check a graph: every node has the type that its operator infers, and every operand is known.
+    """Check a graph: every node has the type that its operator infers, and every operand is known; bodies too.
 
     Raises:
         VerifyError: names the node and the rule, and shows the node among its neighbours.
@@ -66,8 +67,19 @@ def _verify_node(graph: Graph, node: Node) -> None:
         inferred = op.infer(tuple(i.type for i in node.inputs), node.params)
     except TracecError as error:
         _fail(graph, node, f"has operands that its type rule refuses: {error.message.removeprefix(op.name + ': ')}")
+    for name, value in node.params:
+        if isinstance(value, Body):
+            _verify_body(graph, node, name, value)
     if inferred != node.type:
         _fail(graph, node, f"has type {node.type}, its type rule gives {inferred}")
+
+
+def _verify_body(graph: Graph, node: Node, name: str, body: Body) -> None:
+    try:
+        verify(body.graph)
+    except VerifyError as error:
+        error.message = f"{name} of {number(graph)[node]} = {node.op.name}: {error.message}"
+        raise
 
 
 def _user(graph: Graph, node: Node) -> Node | None:

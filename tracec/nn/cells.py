@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from tracec import functions as F
 from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import check_tensor
+from tracec.ir.body import Body
 from tracec.ir.dtype import DType
 from tracec.nn import init
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
+from tracec.ops.loops import ScanParams
+from tracec.record.backend import module
+from tracec.record.bodies import run_loop, trace_body
+from tracec.record.mode import no_grad
+from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
 State = tuple[Tensor, ...]
@@ -67,19 +74,92 @@ class Cell(NamedTuple):
         step: Computes the state after a step; its first tensor is the result.
         gates: How many times ``hidden_size`` the weights have rows.
         states: Tensors of the state.
+        gates_bias: Whether the state's bias goes through a gate, so that it is not just added to the input's share.
     """
 
     step: Step
     gates: int
     states: int
+    gates_bias: bool = False
 
 
 CELLS = {
     "LSTM": Cell(lstm_step, 4, 2),
-    "GRU": Cell(gru_step, 3, 1),
+    "GRU": Cell(gru_step, 3, 1, gates_bias=True),
     "RNN_TANH": Cell(tanh_step, 1, 1),
     "RNN_RELU": Cell(relu_step, 1, 1),
 }
+
+
+def run_steps(
+    kind: str, shares: Tensor, there: Tensor | None, first: State, w_hh: Tensor, b_hh: Tensor | None,
+    w_hr: Tensor | None, backwards: bool,
+) -> tuple[Tensor, State]:  # fmt: skip
+    """All steps of a layer, as one loop.
+
+    Args:
+        kind: Which of `CELLS`.
+        shares: The input's share of each step, shape ``(L, N, gates * hidden_size)``.
+        there: Shape ``(L, N, 1)``: whether a sequence has a step; None where all have all.
+        first: The state before the first step.
+        w_hh: The state's weight.
+        b_hh: Its bias.
+        w_hr: The projection.
+        backwards: Whether the last step comes first.
+
+    Returns:
+        The hidden states, shape ``(L, N, width)``, and the state after the last step.
+    """
+    weights = [w for w in (w_hh, b_hh, w_hr) if w is not None]
+    n = len(first)
+    slices = [shares] if there is None else [shares, there]
+
+    def step(given: Sequence[Tensor]) -> tuple[list[Tensor], None]:
+        state, share = tuple(given[:n]), given[n]
+        rest = iter(given[n + len(slices) :])
+        held = [None if w is None else next(rest, w) for w in (w_hh, b_hh, w_hr)]
+        new = CELLS[kind].step(share, state, held[0], held[1], held[2])  # type: ignore[arg-type]
+        if there is not None:
+            new = tuple(F.where(given[n + 1], a, b) for a, b in zip(new, state, strict=True))
+        return [*new, new[0]], None
+
+    loop, captured, first = _loop(step, (kind, b_hh is None, w_hr is None), first, slices, weights, backwards)
+    results = run_loop(loop, [*first, *slices, *captured])
+    return results[n], tuple(results[:n])
+
+
+_BODIES: dict[Any, Body] = {}
+
+
+def _loop(
+    step: Any, kind: tuple[Any, ...], first: State, slices: Sequence[Tensor], weights: Sequence[Tensor], backwards: bool
+) -> tuple[ScanParams, Sequence[Tensor], State]:
+    """The loop over a step, the operands that are the same in all runs, and the first state in its type.
+
+    The step of operands of the same types is the same graph. Under autocast weights are cast outside, once a call.
+    """
+    length = int(slices[0].shape[0])
+    one = [x._type.with_shape(x.shape[1:]) for x in slices]
+    same = [] if STATE.autocast is not None else list(weights)
+    types = [*(s._type for s in first), *one, *(w._type for w in same)]
+    key = (kind, len(first), *types)
+    body = _BODIES.get(key) if STATE.autocast is None else None
+    captured: Sequence[Tensor] = same
+    if body is None:
+        # On zeros, so that no memory is read; what is captured keeps its history.
+        arrays = [module(t.device).zeros(t.shape, t.dtype.numpy) for t in types]
+        with nullcontext() if STATE.autocast is not None else no_grad():
+            traced = trace_body("RNN", step, types, arrays)
+        outputs = tuple(o.type for o in traced.graph.outputs[: len(first)])
+        if outputs != tuple(types[: len(first)]):
+            # Mixed precision: the state becomes what a step makes of it.
+            cast = tuple(s.to(o.dtype) for s, o in zip(first, outputs, strict=True))
+            return _loop(step, kind, cast, slices, weights, backwards)
+        body = Body(traced.graph)
+        captured = [*same, *traced.captured]
+        if STATE.autocast is None:
+            _BODIES[key] = body
+    return ScanParams(body, len(first), len(slices), length, backwards), captured, first
 
 
 class RNNCellBase(Module):

@@ -1,4 +1,4 @@
-"""Recurrent layers, as loops over the steps."""
+"""Recurrent layers: each a loop over the steps, of which one is compiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir.dtype import DType
 from tracec.ir.source import warn
 from tracec.nn import init
-from tracec.nn.cells import CELLS, State, Weights
+from tracec.nn.cells import CELLS, State, Weights, run_steps
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
 from tracec.nn.utils.rnn import PackedSequence
@@ -202,25 +202,29 @@ class RNNBase(Module):
         self, rows: Tensor, sizes: list[int], first: State, weights: Weights, backwards: bool
     ) -> tuple[Tensor, State]:
         """One layer in one direction: its hidden states at all steps, and each sequence's last state."""
-        cell = CELLS[self.mode].step
+        cell = CELLS[self.mode]
         w_ih, w_hh, b_ih, b_hh, w_hr = weights
+        if b_ih is not None and b_hh is not None and not cell.gates_bias:
+            b_ih, b_hh = b_ih + b_hh, None
         # The inputs' share of all steps is one product.
-        shares = F.split(F.linear(rows, w_ih, b_ih), sizes)
-        state = tuple(s[: sizes[-1]] for s in first) if backwards and sizes[-1] != sizes[0] else first
-        found: list[Tensor] = []
-        ended: list[State] = []
-        for t in reversed(range(len(sizes))) if backwards else range(len(sizes)):
-            alive, size = state[0].shape[0], sizes[t]
-            if size > alive:
-                state = tuple(F.cat([s, f[alive:size]]) for s, f in zip(state, first, strict=True))
-            elif size < alive:
-                ended.append(tuple(s[size:] for s in state))
-                state = tuple(s[:size] for s in state)
-            state = cell(shares[t], state, w_hh, b_hh, w_hr)
-            found.append(state[0])
-        if ended:
-            state = tuple(F.cat(parts) for parts in zip(state, *reversed(ended), strict=True))
-        return F.cat(found[::-1] if backwards else found), state
+        shares = F.linear(rows, w_ih, b_ih)
+        steps, most = len(sizes), sizes[0]
+        if steps == 1:
+            state = cell.step(shares, first, w_hh, b_hh, w_hr)
+            return state[0], state
+        if min(sizes) == most:
+            out, state = run_steps(
+                self.mode, F.reshape(shares, (steps, most, -1)), None, first, w_hh, b_hh, w_hr, backwards
+            )
+            return F.reshape(out, (steps * most, out.shape[2])), state
+        # Shorter sequences are filled up: where one has no step, its state stays as it is.
+        starts = [sum(sizes[:t]) for t in range(steps)]
+        filled = F.tensor([starts[t] + min(n, sizes[t] - 1) for t in range(steps) for n in range(most)])
+        there = F.tensor([[[n < size] for n in range(most)] for size in sizes])
+        whole = F.tensor([t * most + n for t in range(steps) for n in range(sizes[t])])
+        shares = F.reshape(F.index_select(shares, 0, filled.to(shares.device)), (steps, most, -1))
+        out, state = run_steps(self.mode, shares, there.to(shares.device), first, w_hh, b_hh, w_hr, backwards)
+        return F.index_select(F.reshape(out, (steps * most, out.shape[2])), 0, whole.to(shares.device)), state
 
     def _weights(self, suffix: str) -> Any:
         # As attributes, which a parametrisation may compute.

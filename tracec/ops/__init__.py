@@ -32,6 +32,7 @@ from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
 from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
+from tracec.ops.cumulative import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.elementwise import (
     abs,
     acos,
@@ -85,7 +86,6 @@ from tracec.ops.logic import (
 )
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
-from tracec.ops.scan import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 from tracec.ops.window import fold, windows
 
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         bessel_y0,
         bessel_y1,
     )
+    from tracec.ops.branches import cond, while_loop
     from tracec.ops.combining import index_combine
     from tracec.ops.counting import binomial, poisson
     from tracec.ops.determinant import cofactors, det, slogdet
@@ -115,6 +116,8 @@ if TYPE_CHECKING:
     from tracec.ops.fft import fft, irfft, rfft
     from tracec.ops.gamma import digamma, lgamma, zeta
     from tracec.ops.incomplete import gammainc, gammaincc
+    from tracec.ops.loop_grad import scan_grad
+    from tracec.ops.loops import scan
     from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
     from tracec.ops.places import positions
     from tracec.ops.running import cummax, cummin
@@ -156,6 +159,8 @@ __all__ = [
     "log_ndtr", "logit", "ndtr", "ndtri", "sinc", "zeta",
     # looks at memory, and what is combined or found along the way
     "as_strided", "cummax", "cummin", "index_combine", "view_bits",
+    # loops and branches
+    "cond", "scan", "scan_grad", "while_loop",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
     "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
@@ -164,6 +169,7 @@ __all__ = [
 #: Module → its operators, of those that few programs use: they are imported when one is asked for.
 _RARE = {
     "bessel": "bessel_j0 bessel_j1 bessel_k0 bessel_k0e bessel_k1 bessel_k1e bessel_y0 bessel_y1",
+    "branches": "cond while_loop",
     "combining": "index_combine",
     "counting": "binomial poisson",
     "determinant": "cofactors det slogdet",
@@ -172,6 +178,8 @@ _RARE = {
     "fft": "fft irfft rfft",
     "gamma": "digamma lgamma zeta",
     "incomplete": "gammainc gammaincc",
+    "loop_grad": "scan_grad",
+    "loops": "scan",
     "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
     "places": "positions",
     "running": "cummax cummin",

@@ -11,10 +11,10 @@ from tracec.ir.types import TensorType
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive
 from tracec.ops.core import zeros_like
+from tracec.ops.cumulative import check_axis
 from tracec.ops.families import check_dtype
 from tracec.ops.indexing import index, index_put, iota
 from tracec.ops.logic import bitwise_or, eq, isnan, where
-from tracec.ops.scan import check_axis
 from tracec.ops.view import reshape
 
 

@@ -1,12 +1,12 @@
-"""Algebraic simplification: every rule of the tables in `arithmetic`, `views` and `reductions`."""
+"""Algebraic simplification: every rule of the tables in `arithmetic`, `views`, `reductions` and `structured`."""
 
 from __future__ import annotations
 
 from tracec.ir.graph import Graph
 from tracec.ir.rewrite import Rule, apply_rules
-from tracec.optimize import arithmetic, reductions, views
+from tracec.optimize import arithmetic, reductions, structured, views
 
-RULES: tuple[Rule, ...] = (*arithmetic.RULES, *views.RULES, *reductions.RULES)
+RULES: tuple[Rule, ...] = (*arithmetic.RULES, *views.RULES, *reductions.RULES, *structured.RULES)
 
 
 def simplify(graph: Graph) -> Graph:

@@ -250,6 +250,9 @@ class Placement:
         for work in self.works:
             if isinstance(work, Call):
                 operands = tuple(number[n] for n in work.routine.operands)
+                if (within := work.routine.within) is not None:
+                    steps.append(within.placed(operands, number[work.node], number[within.scratch]))
+                    continue
                 steps.append(
                     LibraryCall(work.routine.name, operands, number[work.node], work.routine.params, work.node.op.name,
                                 work.node.source, work.routine.literals)

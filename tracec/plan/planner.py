@@ -8,7 +8,7 @@ from dataclasses import replace
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
-from tracec.ir.plan import LibraryCall, Plan, Step
+from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, While
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
 from tracec.plan.loops import coalesce
@@ -19,7 +19,9 @@ from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare
 from tracec.plan.reunite import reunite
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
+from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
+from tracec.plan.unrolled import unrolled
 
 
 def make_plan(
@@ -35,38 +37,50 @@ def make_plan(
             out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
     graph = prepare(graph, target.blocks)
-    plan = _planned(graph, target, donate, disabled)
+    bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
+    plan = _planned(graph, target, bodies, donate, disabled)
     if "fuse" in disabled:
-        return plan
-    together = reunite(graph, lambda g: _parted(g, target, disabled)[0])
+        return _final(plan, target)
+    together = reunite(graph, lambda g: _parted(g, target, bodies, disabled)[0])
     if together is graph:
-        return plan
-    other = _planned(together, target, donate, disabled)
+        return _final(plan, target)
+    other = _planned(together, target, bodies, donate, disabled)
     better = traffic(other) < traffic(plan) and other.memory.peak_bytes <= plan.memory.peak_bytes
-    return other if better else plan
+    return _final(other if better else plan, target)
+
+
+def _final(plan: Plan, target: Target) -> Plan:
+    return unrolled(plan) if target.blocks else plan
 
 
 def traffic(plan: Plan) -> int:
     """Bytes that the steps of a plan read and write, as if nothing stayed in a cache between them."""
     touched = (v for step in plan.steps for v in _touched(step))
-    return sum(plan.values[v].type.nbytes for v in touched)
+    within = sum(step.length * traffic(step.body) for step in plan.steps if isinstance(step, Repeat))
+    return within + sum(plan.values[v].type.nbytes for v in touched)
 
 
 def _touched(step: Step) -> list[int]:
     if isinstance(step, LibraryCall):
         return [*step.inputs, step.output]
+    if isinstance(step, (Repeat, Branch, While)):
+        return [*step.reads, step.output]
     return [v for row in step.args for v in row]
 
 
-def _parted(graph: Graph, target: Target, disabled: frozenset[str]) -> tuple[Partition, dict[Node, Routine]]:
+def _parted(
+    graph: Graph, target: Target, bodies: Bodies, disabled: frozenset[str]
+) -> tuple[Partition, dict[Node, Routine]]:
     inlined = inline_nodes(graph)
-    routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm)
+    routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm, bodies)
     return Partition(graph, inlined, routines, fuse="fuse" not in disabled), routines
 
 
-def _planned(graph: Graph, target: Target, donate: Mapping[int, int] | None, disabled: frozenset[str]) -> Plan:
+def _planned(
+    graph: Graph, target: Target, bodies: Bodies, donate: Mapping[int, int] | None, disabled: frozenset[str]
+) -> Plan:
     """The plan of a graph whose operators all have a lowering of their own."""
-    partition, routines = _parted(graph, target, disabled)
+    partition, routines = _parted(graph, target, bodies, disabled)
     works = _works(graph, partition, routines, target, "deterministic" not in disabled)
     refused = list(partition.refused)
     if "horizontal" not in disabled:

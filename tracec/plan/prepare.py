@@ -7,9 +7,10 @@ from functools import cache
 
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
-from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduction
+from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduction, Structured
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS, Operator
+from tracec.ops.branches import both
 from tracec.plan.pick import pick_elements
 from tracec.plan.split import split_reductions
 from tracec.plan.unroll import unroll_short_reductions
@@ -26,9 +27,10 @@ def prepare(graph: Graph, blocks: int = 0) -> Graph:
     graph = turn_products(graph)
     graph = graph.map(_without_empty)
     if blocks:
+        graph = decompose(graph.map(_both_branches))
         graph = unroll_short_reductions(graph.map(pick_elements))
     graph = split_reductions(graph, blocks)
-    return called_eagerly(_materialise_constants(graph))
+    return called_eagerly(_materialise_constants(graph.map(_with_operands_in_memory)))
 
 
 def called_eagerly(graph: Graph) -> Graph:
@@ -78,6 +80,22 @@ def _without_empty(node: Node) -> Node:
     with made_from(node.source, "no elements"):
         result: Node = OPERATORS["expand"](constant(start, node.type), shape=node.shape)
     return result
+
+
+def _both_branches(node: Node) -> Node:
+    """On a GPU, which is not asked for a condition, both bodies are computed."""
+    if node.op.name != "cond" or not isinstance(node.op.lower, Structured):
+        return node
+    with made_from(node.source, "both branches"):
+        return both(*node.inputs, **dict(node.params))
+
+
+def _with_operands_in_memory(node: Node) -> Node:
+    """What runs a body takes constants from memory."""
+    if not isinstance(node.op.lower, Structured) or not any(map(is_constant, node.inputs)):
+        return node
+    with made_from(node.source, "materialise"):
+        return node.with_inputs(tuple(OPERATORS["expand"](i, shape=()) if is_constant(i) else i for i in node.inputs))
 
 
 def turn_products(graph: Graph) -> Graph:

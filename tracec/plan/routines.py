@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -11,8 +11,9 @@ from tracec.ir import index as ix
 from tracec.ir.dtype import DType
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Const, Expr, Linear, Var
-from tracec.ir.lower import ContractionSpec, Library
+from tracec.ir.lower import ContractionSpec, Library, Structured
 from tracec.ir.node import Node, is_constant, is_input
+from tracec.ir.plan import Structure
 from tracec.ir.types import contiguous_strides
 from tracec.plan.inline import is_view
 from tracec.plan.partition import Reader
@@ -21,14 +22,33 @@ from tracec.plan.partition import Reader
 Gemm = Callable[[Mapping[str, Any]], bool]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Within:
+    """A step that runs bodies, before memory is planned.
+
+    Attributes:
+        step: The step; in place of values it names the routine's operands by number.
+        scratch: Memory for what the bodies need.
+    """
+
+    step: Structure
+    scratch: Node
+
+    def placed(self, operands: tuple[int, ...], output: int, scratch: int) -> Structure:
+        """The step over values."""
+        inputs = tuple(-1 if k < 0 else operands[k] for k in self.step.inputs)
+        return replace(self.step, inputs=inputs, output=output, scratch=scratch)
+
+
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """A routine's name, the nodes whose memory it reads, its parameters, and operands that are not in memory."""
+    """A routine's name, the nodes whose memory it reads, its parameters, operands elsewhere, and what it repeats."""
 
     name: str
     operands: tuple[Node, ...]
     params: tuple[tuple[str, Any], ...]
     literals: tuple[tuple[int, Any, DType], ...] = ()
+    within: Within | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +62,7 @@ class Call:
         return list(self.routine.operands)
 
     def writes(self) -> list[Node]:
-        return [self.node]
+        return [self.node] if self.routine.within is None else [self.node, self.routine.within.scratch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +91,25 @@ def no_gemm(params: Mapping[str, Any]) -> bool:
     return False
 
 
-def find_routines(graph: Graph, inlined: dict[Node, int], gemm: Gemm) -> dict[Node, Routine]:
+def find_routines(
+    graph: Graph, inlined: dict[Node, int], gemm: Gemm, structured: Callable[[Node, dict[Node, int]], Routine | None]
+) -> dict[Node, Routine]:
     """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``.
 
     Args:
         graph: The graph.
         inlined: Nodes that are computed where they are read.
         gemm: Which matrix products to run so.
+        structured: Plans a node that runs bodies; None where its eager rule is to run.
     """
     found: dict[Node, Routine] = {}
     for node in graph.nodes:
-        if isinstance(node.op.lower, Library):
+        if isinstance(node.op.lower, Structured) and (routine := structured(node, inlined)) is not None:
+            found[node] = routine
+        elif isinstance(node.op.lower, (Library, Structured)):
             for operand in node.inputs:
                 inlined.pop(operand, None)
-            found[node] = _whole(node, node.op.lower.routine)
+            found[node] = _whole(node, getattr(node.op.lower, "routine", "eager"))
         elif node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
             routine = _gemm(node, inlined, gemm)
             if routine is not None:
@@ -134,8 +159,21 @@ def _written(node: Node) -> _Matrix:
     return _Matrix(node, False, max(node.shape[-1], 1), tuple(batch), 0)
 
 
-def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
-    """How a matrix lies in the memory of the value that it is a view of; None where it does not lie in one."""
+def lies_in(node: Node, inlined: dict[Node, int]) -> tuple[Node, int] | None:
+    """The value in memory that a value is a whole piece of, and the elements in front; None where it is no such."""
+    if node not in inlined:
+        return node, 0
+    found = _strides(node, inlined)
+    if found is None:
+        return None
+    source, steps, offset = found
+    rows = contiguous_strides(node.shape)
+    fits = all(size == 1 or step == row for size, step, row in zip(node.shape, steps, rows, strict=True))
+    return (source, offset) if fits else None
+
+
+def _strides(node: Node, inlined: dict[Node, int]) -> tuple[Node, list[int], int] | None:
+    """The value in memory that a value is a view of, how far the view's axes move in it, and where it begins."""
     if not _pure_view(node, inlined):
         return None
     axes = [Var(f"i{k}", s) for k, s in enumerate(node.shape)]
@@ -149,9 +187,17 @@ def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
     factors = _factors(flat, axes)
     if factors is None:
         return None
-    *batch, row, column = factors
-    rows, columns = axes[-2].extent, axes[-1].extent
     offset = flat.offset if isinstance(flat, Linear) else int(flat.value) if isinstance(flat, Const) else 0
+    return source, factors, offset
+
+
+def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
+    """How a matrix lies in the memory of the value that it is a view of; None where it does not lie in one."""
+    found = _strides(node, inlined)
+    if found is None:
+        return None
+    source, (*batch, row, column), offset = found
+    rows, columns = node.shape[-2:]
     if (column == 1 or columns == 1) and (row >= columns or rows == 1):
         return _Matrix(source, False, max(row, columns, 1), tuple(batch), offset)
     if (row == 1 or rows == 1) and (column >= rows or columns == 1):

@@ -96,8 +96,7 @@ class Recorder:
         if call.op.name == "constant":
             node = constant(call.keywords["value"], call.type)
         else:
-            operands = tuple(self._operand(x, t) for x, t in zip(inputs, call.types, strict=True))
-            node = call_node(call, operands, current_source(), current_origin())
+            node = call_node(call, self._operands(call, inputs), current_source(), current_origin())
         storage = result._storage
         storage.node, storage.recorder = node, self
         self._inside.add(storage)
@@ -105,6 +104,9 @@ class Recorder:
             operation.recorder = self
             values = (*node.inputs, node)
             operation.nodes = [(self, values[i]) for i in operation.pullback.needs]
+
+    def _operands(self, call: Call, inputs: tuple[Any, ...]) -> tuple[Node, ...]:
+        return tuple(self._operand(x, t) for x, t in zip(inputs, call.types, strict=True))
 
     def _operand(self, x: Any, type_: Any) -> Node:
         if isinstance(x, Cell):

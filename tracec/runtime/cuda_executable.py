@@ -49,6 +49,7 @@ class CudaExecutable:
         self._arena_peak = -(-plan.memory.peak_bytes // ALIGNMENT) * ALIGNMENT
         self._arena_bytes = self._arena_peak + program.workspace_bytes
         self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
+        self._parts = [(k, v.index, v.offset) for k, v in enumerate(plan.values) if v.place == "part"]
         self._outputs = list(dict.fromkeys(v for v in plan.outputs if plan.values[v].place == "output"))
         types = [plan.values[v].type for v in self._outputs]
         self._spares = [Spare(cupy, t.shape, t.dtype.numpy, t.nbytes) for t in types]
@@ -153,6 +154,8 @@ class CudaExecutable:
             slots[v] = address
         for v, offset in self._in_arena:
             slots[v] = base + offset
+        for v, whole, offset in self._parts:
+            slots[v] = slots[whole] + offset
         workspace = base + self._arena_peak
         for offset, slot in self._workspace_slots.items():
             slots[slot] = workspace + offset
@@ -177,7 +180,8 @@ class CudaExecutable:
             for run in step.args:
                 for argument, size in zip(run, entry.alignment, strict=False):
                     if isinstance(argument, int):
-                        need[argument] = max(need.get(argument, 1), size)
+                        whole = self.plan.whole(argument)
+                        need[whole] = max(need.get(whole, 1), size)
         return [(p, need[v]) for p, v in self._inputs if need.get(v, 1) > self.plan.values[v].type.dtype.itemsize]
 
     # -- steps ---------------------------------------------------------------------------------------------
@@ -261,7 +265,8 @@ class CudaExecutable:
     def _out_of_memory(self, error: Exception) -> OutOfMemoryError:
         """What the plan would keep, the largest first, with the lines that made it."""
         free, total = self._cupy.cuda.runtime.memGetInfo()
-        largest = sorted(self.plan.values, key=lambda v: v.type.nbytes, reverse=True)[:8]
+        own = (v for v in self.plan.values if v.place != "part")
+        largest = sorted(own, key=lambda v: v.type.nbytes, reverse=True)[:8]
         lines = "\n  ".join(_describe(v) for v in largest if v.type.nbytes)
         outputs = sum(self.plan.values[v].type.nbytes for v in self._outputs)
         return OutOfMemoryError(

@@ -116,6 +116,7 @@ class EmulatedPlan:
                 for row in step.args:
                     for argument, n in zip(row, needed, strict=False):
                         if isinstance(argument, int):
+                            argument = plan.whole(argument)
                             self._alignment[argument] = max(n, self._alignment.get(argument, 1))
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:

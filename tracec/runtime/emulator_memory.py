@@ -116,6 +116,7 @@ def formals(plan: Plan, step: Step) -> dict[int, tuple[str, bool]]:
     if isinstance(step, LibraryCall):
         found = {v: (f"x{n}", False) for n, v in enumerate(step.inputs)}
         return found | {step.output: ("y", True)}
+    assert isinstance(step, Launch), "loops are written out"
     for row in step.args:
         for value, buffer in zip(row, plan.kernels[step.kernel].buffers, strict=True):
             if buffer.role != "in" or value not in found:
@@ -152,6 +153,13 @@ class Memory:
             needed, nbytes = max(alignment.get(i, 1), value.type.dtype.itemsize), value.type.nbytes
             if i in self._given:
                 self.arrays[i] = _fitting(self._given[i], needed)
+                continue
+            if value.place == "part":
+                whole = self.arrays[value.index].reshape(-1).view(np.uint8)
+                piece = whole[value.offset :][:nbytes]
+                self.arrays[i] = piece.view(value.type.dtype.numpy).reshape(value.type.shape)
+                if value.index in self._owners:
+                    self._owners[i] = self._owners[value.index][value.offset :][:nbytes]
                 continue
             if value.place == "arena":
                 piece = self._arena[value.offset :][:nbytes]
@@ -200,13 +208,13 @@ class Memory:
         for i in step.inputs:
             self._check_written(f"{step.routine}", i)
         if self.checks and step.output in self._owners:
-            self._owners[step.output][:] = owner_of(step.output)
+            self._owners[step.output][:] = owner_of(self.plan.whole(step.output))
 
     def _check_written(self, who: str, value: int) -> None:
         owners = self._owners.get(value)
         if owners is None or not self.checks:
             return
-        wrong = np.flatnonzero(owners != owner_of(value))
+        wrong = np.flatnonzero(owners != owner_of(self.plan.whole(value)))
         if len(wrong):
             v = self.plan.values[value]
             element = int(wrong[0]) // v.type.dtype.itemsize
@@ -219,7 +227,7 @@ class Memory:
         array = self.arrays[value]
         return Buffer(
             name, str(array.dtype), array.ctypes.data, array.nbytes, array.itemsize, writable,
-            self._address(self._owners.get(value)), owner_of(value), name_of(self.plan, value),
+            self._address(self._owners.get(value)), owner_of(self.plan.whole(value)), name_of(self.plan, value),
         )  # fmt: skip
 
     def workspace(self, offset: int, nbytes: int) -> Buffer:

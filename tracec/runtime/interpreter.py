@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentError
+from tracec.ir import dtype as dt
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -34,7 +35,8 @@ from tracec.ir.kernel import (
     identity,
 )
 from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import LibraryCall, Plan
+from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Structure, While
+from tracec.ir.types import TensorType
 from tracec.runtime.scalars import COMBINE, compute, convert
 
 Array = np.ndarray[Any, Any]
@@ -93,11 +95,18 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> list[Array]:
         if value.place == "arena":
             piece = arena[value.offset : value.offset + value.type.nbytes]
             arrays[i] = piece.view(value.type.dtype.numpy).reshape(value.type.shape)
+        elif value.place == "part":
+            whole = arrays[value.index].reshape(-1).view(np.uint8)
+            piece = whole[value.offset : value.offset + value.type.nbytes]
+            arrays[i] = piece.view(value.type.dtype.numpy).reshape(value.type.shape)
         else:
             arrays[i] = np.empty(value.type.shape, value.type.dtype.numpy)
     for step in plan.steps:
         if isinstance(step, LibraryCall):
             call_library(plan, step, arrays)
+            continue
+        if isinstance(step, (Repeat, Branch, While)):
+            run_structure(step, arrays)
             continue
         for run, args in enumerate(step.args):
             size = step.sizes[run] if step.sizes else -1
@@ -113,6 +122,61 @@ def call_library(plan: Plan, step: LibraryCall, arrays: Mapping[int, Array]) -> 
     operands = step.operands((arrays[i].reshape(plan.values[i].type.shape) for i in step.inputs), np)
     result = OPERATORS[step.operator].eager(np, *operands, **dict(step.params))
     arrays[step.output].reshape(-1)[:] = np.asarray(result).reshape(-1)
+
+
+def run_structure(step: Structure, arrays: Mapping[int, Array]) -> None:
+    """Run a loop or a branch; ``arrays`` has each value's memory by the value's index."""
+    match step:
+        case Repeat():
+            _repeat(step, arrays)
+        case Branch():
+            n = len(step.inputs)
+            types = _types(step.bodies[0])
+            holds = _piece(step, arrays, 0, TensorType(dt.bool_, ()))
+            body = step.bodies[0] if bool(holds) else step.bodies[1]
+            found = run_plan(body, [_piece(step, arrays, k, t) for k, t in zip(range(1, n), types, strict=True)])
+            _write(step, arrays, found)
+        case While():
+            n, m = step.carries, step.carries + step.read
+            types = [*_types(step.condition), *_types(step.body)[n:]]
+            given = [_piece(step, arrays, k, t) for k, t in enumerate(types)]
+            carried = given[:n]
+            while bool(run_plan(step.condition, [*carried, *given[n:m]])[0]):
+                carried = run_plan(step.body, [*carried, *given[m:]])
+            _write(step, arrays, run_plan(step.finish, carried))
+
+
+def _types(plan: Plan) -> list[TensorType]:
+    return [plan.values[v].type for v in plan.inputs]
+
+
+def _piece(step: Structure, arrays: Mapping[int, Array], k: int, kind: TensorType, run: int = 0) -> Array:
+    """An operand of a body, in its run."""
+    if step.inputs[k] < 0:
+        return np.empty(kind.shape, kind.dtype.numpy)
+    memory = arrays[step.inputs[k]].reshape(-1).view(np.uint8)[step.offsets[k] + run * kind.nbytes :]
+    return memory[: kind.nbytes].view(kind.dtype.numpy).reshape(kind.shape)
+
+
+def _write(step: Structure, arrays: Mapping[int, Array], found: Sequence[Array], run: int = 0) -> None:
+    """Put results where they belong."""
+    output = arrays[step.output].reshape(-1).view(np.uint8)
+    strides = step.strides if isinstance(step, Repeat) else (0,) * len(found)
+    for value, place, stride in zip(found, step.places, strides, strict=True):
+        if place >= 0:
+            at = place + run * stride
+            output[at : at + value.nbytes] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def _repeat(step: Repeat, arrays: Mapping[int, Array]) -> None:
+    n, m, types = step.carries, step.carries + step.scanned, _types(step.body)
+    given = {k: _piece(step, arrays, k, t) for k, t in enumerate(types) if not n <= k < m}
+    carried = [given[k] for k in range(n)]
+    for run in range(step.length - 1, -1, -1) if step.reverse else range(step.length):
+        slices = [_piece(step, arrays, k, types[k], run) for k in range(n, m)]
+        found = run_plan(step.body, [*carried, *slices, *(given[k] for k in range(m, len(types)))])
+        carried = found[:n]
+        _write(step, arrays, found, run)
 
 
 def _gemm(a: Array, b: Array, out: Array, p: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from tests.failures import said
 from tests.ops.harness import check_second_derivatives, typed
 from tracec.errors import AxisError, DTypeError
 from tracec.ir import dtype as dt
-from tracec.ops.scan import argsort, cumsum
+from tracec.ops.cumulative import argsort, cumsum
 
 
 def test_cumsum_runs_from_either_end():

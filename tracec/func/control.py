@@ -1,0 +1,205 @@
+"""Loops and branches as single operations: the function that they run becomes part of a graph once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec import ops
+from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
+from tracec.functions import tensor
+from tracec.functions.common import fail
+from tracec.ir.body import Body
+from tracec.ops.loops import ScanParams
+from tracec.record.bodies import Traced, in_range, run_loop, trace_body
+from tracec.record.check import check_values
+from tracec.record.recording import Check
+from tracec.record.tensor import Tensor
+from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+#: Views whose values are all of their operand's.
+_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Run a function again and again, over slices of tensors, carrying values from run to run.
+
+    As a loop in Python it is ::
+
+        carry, ys = init, []
+        for x in slices of xs:
+            carry, y = f(carry, x)
+            ys.append(y)
+        return carry, stack(ys)
+
+    but the function becomes part of the graph once, however long the loop: it takes as long to compile as one run.
+    The function is run once in Python, on the first slice. Tensors that it takes from around it, such as weights, get
+    gradients as others do.
+
+    Args:
+        f: From what is carried and a slice to what is carried and what is stacked; trees of tensors, and None.
+        init: What is carried into the first run, a tree of tensors; numbers become tensors.
+        xs: A tree of tensors, cut along axis 0; None where there are only runs to count.
+        length: How many runs there are; needed where xs has no tensors.
+        reverse: Whether runs go from the last slice to the first; results are stacked as slices lie.
+
+    Returns:
+        What the last run carries, and what runs gave, stacked along axis 0.
+
+    Raises:
+        ArgumentError: there is no number of runs, or several; or f returns something else.
+        ShapeError: f carries other structures, shapes or dtypes than it is given.
+        RecordError: f does what a graph does not: it writes into a tensor from outside, or asks for values.
+
+    Source: JAX's ``jax.lax.scan``.
+    """
+    first, carry_spec = _operands("scan", "init", init)
+    slices, spec = _operands("scan", "xs", xs, numbers=False)
+    runs = _length(slices, length)
+    if runs == 0:
+        return _no_runs(f, init, xs, slices, spec)
+    start = runs - 1 if reverse else 0
+    found = _traced_run(f, first, carry_spec, [x[start] for x in slices], spec, [x._array[start, ...] for x in slices])
+    traced, out_spec, nones = found
+    carries = len(first)
+    direct, late = _checks(traced, carries, len(slices))
+    for x, check in direct:
+        check_values(slices[x], check.test, check.bounds, check.ignored)
+    graph = in_range(traced.graph, traced.checks)
+    graph = graph.with_outputs((*graph.outputs, *(c.node for c in late)))
+    loop = ScanParams(Body(graph), carries, len(slices), runs, bool(reverse))
+    results = run_loop(loop, [*first, *slices, *traced.captured])
+    for check, values in zip(late, results[len(results) - len(late) :], strict=True):
+        check_values(values, check.test, check.bounds, check.ignored)
+    stacked = results[carries : len(results) - len(late)]
+    return tree_unflatten(results[:carries], carry_spec), tree_unflatten(_with_nones(stacked, nones), out_spec)
+
+
+def _operands(name: str, what: str, tree: Any, numbers: bool = True) -> tuple[list[Tensor], TreeSpec]:
+    """The tensors of a tree; None is a tree without any."""
+    leaves, spec = tree_flatten(tree)
+    if leaves == [None]:
+        return [], tree_flatten(())[1]
+    found: list[Tensor] = []
+    for x in leaves:
+        if numbers and isinstance(x, (bool, int, float, complex, np.generic)):
+            x = tensor(x)
+        if not isinstance(x, Tensor):
+            fail(
+                ArgumentTypeError,
+                f"{name}: {what} holds tensors, {type(x).__name__} given",
+                "make tensors with tracec.tensor(...), or close over what is none",
+            )
+        found.append(x)
+    return found, spec
+
+
+def _length(slices: Sequence[Tensor], length: int | None) -> int:
+    """The number of runs."""
+    for x in slices:
+        if not x.ndim:
+            fail(ShapeError, "scan: xs holds a tensor of no dimensions", "it is cut along axis 0; carry it instead")
+    sizes = {int(x.shape[0]) for x in slices}
+    if length is not None:
+        if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
+            fail(ArgumentError, f"scan: length={length!r}", "give the number of runs, or None")
+        sizes.add(int(length))
+    if len(sizes) != 1:
+        if not sizes:
+            fail(ArgumentError, "scan: neither xs nor length tells how many runs there are", "give length")
+        fail(
+            ShapeError,
+            f"scan: there are slices for {' and '.join(map(str, sorted(sizes)))} runs",
+            "tensors of xs have one size along axis 0, which is length if that is given",
+        )
+    return sizes.pop()
+
+
+def _traced_run(
+    f: Callable[[Any, Any], Any], first: Sequence[Tensor], carry_spec: TreeSpec, examples: Sequence[Tensor],
+    spec: TreeSpec, arrays: Sequence[Any],
+) -> tuple[Traced, TreeSpec, list[bool]]:  # fmt: skip
+    """One run as a graph, the structure of what it stacks, and where None is in that."""
+    kept: list[Any] = []
+
+    def of_list(given: Sequence[Any]) -> tuple[list[Any], Any]:
+        carry = tree_unflatten(given[: len(first)], carry_spec)
+        x = tree_unflatten(given[len(first) :], spec) if spec.num_leaves else None
+        out = f(carry, x)
+        if not isinstance(out, tuple) or len(out) != 2:
+            fail(
+                ArgumentError,
+                f"scan: the function returns a pair, what is carried and what is stacked; {_kind(out)} returned",
+                "return (carry, y); y may be None",
+            )
+        carried, after = tree_flatten(out[0])
+        _check_carry("scan", carried, after, given[: len(first)], carry_spec)
+        stacked, out_spec = tree_flatten(out[1])
+        for y in stacked:
+            if y is not None and not isinstance(y, Tensor):
+                fail(ArgumentTypeError, f"scan: the function stacks tensors, {_kind(y)} returned", "or None")
+        kept.extend((out_spec, [y is None for y in stacked]))
+        return [*carried, *(y for y in stacked if y is not None)], None
+
+    types = [x._type for x in (*first, *examples)]
+    given = [*(x._array.copy() for x in first), *(a.copy() for a in arrays)]
+    traced = trace_body("scan", of_list, types, given)
+    return traced, kept[0], kept[1]
+
+
+def _check_carry(name: str, found: Sequence[Any], after: TreeSpec, given: Sequence[Tensor], before: TreeSpec) -> None:
+    """Refuse what is carried on as something else than it was."""
+    if after != before:
+        fail(
+            ShapeError,
+            f"{name}: the function is given {before} and carries {after} on",
+            "carry the structure on that init has",
+        )
+    for k, (new, old) in enumerate(zip(found, given, strict=True)):
+        if not isinstance(new, Tensor):
+            fail(ArgumentTypeError, f"{name}: the function carries tensors, {_kind(new)} returned", "carry a tensor")
+        if new._type != old._type:
+            fail(
+                ShapeError,
+                f"{name}: carried tensor {k} is {old._type} before a run and {new._type} after it",
+                "cast or reshape it, or begin with the type that it ends with",
+            )
+
+
+def _kind(x: Any) -> str:
+    return f"a tuple of {len(x)}" if isinstance(x, tuple) else type(x).__name__
+
+
+def _with_nones(values: Sequence[Any], nones: Sequence[bool]) -> list[Any]:
+    rest = iter(values)
+    return [None if none else next(rest) for none in nones]
+
+
+def _checks(traced: Traced, carries: int, scanned: int) -> tuple[list[tuple[int, Check]], list[Check]]:
+    """Conditions on slices as they are given, by the operand's number, and on values that runs compute."""
+    direct, late = [], []
+    position = {n: k for k, n in enumerate(traced.graph.inputs[carries : carries + scanned])}
+    for check in traced.checks:
+        node = check.node
+        while node.op.name in _SAME_VALUES:
+            node = node.inputs[0]
+        if node in position:
+            direct.append((position[node], check))
+        else:
+            late.append(check)
+    return direct, late
+
+
+def _no_runs(f: Any, init: Any, xs: Any, slices: Sequence[Tensor], spec: TreeSpec) -> tuple[Any, Any]:
+    """What a loop without runs gives: what was carried into it, and nothing stacked."""
+    first, carry_spec = _operands("scan", "init", init)
+    arrays = [np.ones(x.shape[1:], x._array.dtype) for x in slices]
+    examples = [tensor(a) for a in arrays]
+    traced, out_spec, nones = _traced_run(f, first, carry_spec, examples, spec, arrays)
+    empty = [ops.full(0, (0, *o.shape), o.dtype, o.device) for o in traced.graph.outputs[len(first) :]]
+    return tree_unflatten(first, carry_spec), tree_unflatten(_with_nones(empty, nones), out_spec)

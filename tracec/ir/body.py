@@ -1,0 +1,146 @@
+"""A graph as a parameter of an operator: what a loop or a branch runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tracec.ir import text
+from tracec.ir.graph import Graph, substitute
+from tracec.ir.node import Node, input_node, is_constant
+from tracec.ir.types import TensorType
+
+
+class Body:
+    """A graph that is compared by its structure; source lines do not count.
+
+    Args:
+        graph: What to run. It reads nothing but its inputs.
+
+    Attributes:
+        graph: The graph.
+        structure: Its text without source lines, which tells it from others.
+    """
+
+    __slots__ = ("__weakref__", "_hash", "_program", "graph", "structure")
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.structure = text.structure(graph)
+        self._hash = hash(self.structure)
+        self._program: _Program | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Body) and self._hash == other._hash and self.structure == other.structure
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return self.structure
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _parsed, (str(self.graph),)
+
+    @property
+    def inputs(self) -> tuple[TensorType, ...]:
+        """Types of what it takes."""
+        return tuple(i.type for i in self.graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[TensorType, ...]:
+        """Types of what it gives."""
+        return tuple(o.type for o in self.graph.outputs)
+
+    def with_graph(self, graph: Graph) -> Body:
+        """Another body; this one where it is the same graph."""
+        return self if graph is self.graph else Body(graph)
+
+    def applied(self, operands: Sequence[Node]) -> tuple[Node, ...]:
+        """The nodes that it gives for these operands."""
+        return substitute(self.graph.outputs, dict(zip(self.graph.inputs, operands, strict=True)))
+
+    def run(self, xp: Any, arrays: Sequence[Any]) -> list[Any]:
+        """What it gives, by the operators' eager rules.
+
+        Args:
+            xp: numpy or cupy.
+            arrays: A value for each input. Results may share memory with them.
+        """
+        if self._program is None:
+            self._program = _Program(self.graph)
+        return self._program.run(xp, arrays)
+
+
+def renamed(graph: Graph) -> Graph:
+    """The same graph over inputs of its own."""
+    inputs = tuple(input_node(i.type, i.param("name")) for i in graph.inputs)
+    outputs = substitute(graph.outputs, dict(zip(graph.inputs, inputs, strict=True)))
+    return Graph(inputs, outputs, graph.name)
+
+
+class _Program:
+    """A graph ready to run many times: what does not hang on values is worked out once."""
+
+    def __init__(self, graph: Graph) -> None:
+        at = {n: k for k, n in enumerate(graph.inputs)}
+        leaves = [n for n in _leaves(graph) if is_constant(n)]
+        at.update((n, len(graph.inputs) + k) for k, n in enumerate(leaves))
+        for n in graph.nodes:
+            at[n] = len(at)
+        self.constants = [(n.param("value"), n.dtype.numpy) for n in leaves]
+        self.steps = [(n.op.eager, tuple(at[i] for i in n.inputs), dict(n.params)) for n in graph.nodes]
+        self.outputs = [at[o] for o in graph.outputs]
+        self._made = threading.local()
+
+    def run(self, xp: Any, arrays: Sequence[Any]) -> list[Any]:
+        values = [*arrays, *self._leaves(xp)]
+        plain = xp.ndarray
+        for eager, places, params in self.steps:
+            made = eager(xp, *[values[k] for k in places], **params)
+            values.append(made if type(made) is plain else xp.asarray(made))
+        return [values[k] for k in self.outputs]
+
+    def _leaves(self, xp: Any) -> list[Any]:
+        """The constants as arrays of the thread's device."""
+        if xp.__name__ != "numpy":
+            return [xp.asarray(value, dtype) for value, dtype in self.constants]
+        made = getattr(self._made, "arrays", None)
+        if made is None:
+            made = self._made.arrays = [xp.asarray(value, dtype) for value, dtype in self.constants]
+        return made
+
+
+def _leaves(graph: Graph) -> list[Node]:
+    found = dict.fromkeys(i for n in graph.nodes for i in n.inputs if is_constant(i))
+    found.update(dict.fromkeys(o for o in graph.outputs if is_constant(o)))
+    return list(found)
+
+
+def _parsed(source: str) -> Body:
+    from tracec.ir.parser import parse_graph
+
+    return Body(parse_graph(source))
+
+
+class Transforms:
+    """What rules of operators with bodies do to them; `tracec.transform` enters its functions here.
+
+    Attributes:
+        transposed: `tracec.transform.vjp.transposed`.
+        tangents: `tracec.transform.jvp.tangents`.
+        vmap: `tracec.transform.batch.vmap`.
+    """
+
+    transposed: Callable[..., list[Node | None]]
+    tangents: Callable[..., list[Node | None]]
+    vmap: Callable[..., Graph]
+
+
+TRANSFORMS = Transforms()
+
+cached = lru_cache(maxsize=512)
