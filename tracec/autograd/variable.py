@@ -15,9 +15,15 @@ class _Tensors(type):
 
 
 class Variable(metaclass=_Tensors):
-    """``Variable(x, requires_grad)`` is a tensor over x's memory, a leaf; every tensor is a Variable."""
+    """``Variable(x, requires_grad)`` is a tensor over x's memory, a leaf; every tensor is a Variable.
 
-    def __new__(cls, data: Any = None, requires_grad: bool | None = None) -> Any:
+    Args:
+        data: A tensor.
+        requires_grad: Whether gradients are computed for it.
+        volatile: Taken as in PyTorch, with no effect: `tracec.no_grad` does what it did.
+    """
+
+    def __new__(cls, data: Any = None, requires_grad: bool | None = None, volatile: bool | None = None) -> Any:
         if data is None:
             data = Tensor()
         if not isinstance(data, Tensor):

@@ -396,6 +396,7 @@ if TYPE_CHECKING:
         max_pool3d,
     )
     from tracec.functions.quantile import nanquantile, quantile
+    from tracec.functions.quantization import fake_quantize_per_channel_affine, fake_quantize_per_tensor_affine
     from tracec.functions.random import (
         bernoulli,
         binomial,
@@ -694,6 +695,8 @@ __all__ = [
     "lp_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d",
     "max_unpool2d", "max_unpool3d",
+    # quantization
+    "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
     # sparsity
     "sparse_coo_tensor", "sparse_csr_tensor", "sparse_csc_tensor", "spmm",
     # attention

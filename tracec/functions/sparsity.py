@@ -273,6 +273,13 @@ def sparse_mask(input: Tensor, mask: Any) -> Any:
     fail(ArgumentError, "sparse_mask: the mask is no sparse tensor", "to_sparse() makes one")
 
 
+@tensor_method
+def to_padded_tensor(input: Tensor, padding: float, output_size: Sequence[int] | None = None) -> NoReturn:
+    """Of nested tensors alone."""
+    check_tensor("to_padded_tensor", input)
+    fail(ArgumentError, "to_padded_tensor: the tensor is not nested", "tracec.nested.nested_tensor(...) makes one")
+
+
 def _expects(name: str, what: str) -> Callable[[Tensor], NoReturn]:
     def _run(input: Tensor) -> NoReturn:
         check_tensor(name, input)

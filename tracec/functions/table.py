@@ -119,6 +119,9 @@ _FUNCTIONS = {
     "quantile": """
         nanquantile quantile
     """,
+    "quantization": """
+        fake_quantize_per_channel_affine fake_quantize_per_tensor_affine
+    """,
     "random": """
         bernoulli binomial multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
     """,
@@ -285,7 +288,7 @@ _METHODS = {
     """,
     "sparsity": """
         _indices _nnz _values ccol_indices coalesce col_indices crow_indices dense_dim indices is_coalesced row_indices
-        sparse_dim sparse_mask to_sparse to_sparse_coo to_sparse_csc to_sparse_csr values
+        sparse_dim sparse_mask to_padded_tensor to_sparse to_sparse_coo to_sparse_csc to_sparse_csr values
     """,
     "special": """
         digamma erfc erfinv i0 igamma igammac lgamma logit mvlgamma polygamma sinc xlogy

@@ -18,6 +18,7 @@ from tracec.record.create import of_numbers
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
 from tracec.record.out import resize
 from tracec.record.state import STATE
+from tracec.record.streams import record_stream
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -249,6 +250,14 @@ class Memory(Cell):
         if self._device != "cpu":
             raise ArgumentError(f"pin_memory: the tensor is on {self._device}", hint="only tensors on the CPU can be")
         return self if self.is_pinned() else of_numbers(backend.pinned(self._array))  # type: ignore[return-value]
+
+    def record_stream(self, stream: Any) -> None:
+        """Note that a stream of CUDA works on the elements: their memory is not given away until it is done with them.
+
+        Raises:
+            UnsupportedError: the tensor is on the CPU.
+        """
+        record_stream(self, stream)
 
     def is_shared(self) -> bool:
         """Whether the elements lie in memory that forked processes share; those on a CUDA device do."""

@@ -320,6 +320,15 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         """Write another tensor's elements, broadcast, cast and moved as needed."""
         return copy_into(self, source)
 
+    def module_load(self, other: Tensor, assign: bool = False) -> Tensor:
+        """What a parameter or buffer becomes when a state is loaded into it.
+
+        Args:
+            other: The tensor of the state.
+            assign: Whether it takes this one's place; otherwise its elements are written into this one.
+        """
+        return other.detach() if assign else self.copy_(other).detach()
+
     def fill_(self, value: Any) -> Tensor:
         """Write one value everywhere."""
         if isinstance(value, Tensor) and value.ndim:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
 from tracec.functions import from_numpy
 from tracec.ir import dtype as dt
@@ -20,6 +22,13 @@ from tracec.record.backend import Device
 from tracec.record.tensor import Tensor
 from tracec.serialization import pytorch, tensors
 from tracec.serialization.structure import Placement, Reader, Writer
+from tracec.serialization.trust import (
+    add_safe_globals,
+    clear_safe_globals,
+    get_safe_globals,
+    safe_globals,
+    skip_data,
+)
 
 File = str | os.PathLike[str] | IO[bytes]
 #: Where tensors are to be: a device, one for each device of the file, or a function of a tensor and its device.
@@ -51,6 +60,8 @@ def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: Any = No
             complex_.append(name)
             a = a.reshape(*a.shape, 1).view(a.real.dtype)
         arrays[name] = a
+    if skip_data.active:
+        arrays = {name: np.zeros_like(a) for name, a in arrays.items()}
     for name, a in arrays.items():
         try:
             dt.of_numpy(a.dtype)
@@ -166,4 +177,22 @@ def _placement(map_location: MapLocation) -> Placement:
     return lambda x, location: there(x, wanted)
 
 
-__all__ = ["load", "save"]
+def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
+    """What a file of ``torch.save`` names that `load` would refuse to call; nothing of it is run.
+
+    Raises:
+        ArgumentError: it is no such file.
+    """
+    data, where = _contents(f)
+    if data[:4] != b"PK\x03\x04":
+        raise ArgumentError(
+            f"get_unsafe_globals_in_checkpoint: {where} is no zip archive of torch.save",
+            hint="files of tracec.save name nothing",
+        )
+    return pytorch.unknown_names(data)
+
+
+__all__ = [
+    "add_safe_globals", "clear_safe_globals", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load",
+    "safe_globals", "save", "skip_data",
+]  # fmt: skip

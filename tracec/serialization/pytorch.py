@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentError
-from tracec.functions import as_strided, from_numpy
+from tracec.functions import as_strided, from_numpy, sparse_coo_tensor, sparse_csc_tensor, sparse_csr_tensor
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.nn.parameter import Parameter
 from tracec.record.backend import Device
+from tracec.record.form import Layout, sparse_coo, sparse_csc, sparse_csr
 from tracec.record.tensor import Size, Tensor
 from tracec.serialization.structure import Placement
+from tracec.serialization.trust import names_in, trusted
 
 _STORAGES: dict[str, DType] = {
     "FloatStorage": dt.float32, "DoubleStorage": dt.float64, "HalfStorage": dt.float16, "BFloat16Storage": dt.bfloat16,
@@ -59,6 +61,21 @@ def read(data: bytes, where: str, place: Placement) -> Any:
         raise ArgumentError(f"load: {where} is damaged: {error}") from None
 
 
+def unknown_names(data: bytes) -> list[str]:
+    """What a file of ``torch.save`` names that is neither a plain value nor trusted; nothing of it is run."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        pickled = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+        named = names_in(archive.read(pickled))
+    return [f"{m}.{n}" for m, n in named if _plain(m, n) is None and trusted(m, n) is None]
+
+
+def _plain(module: str, name: str) -> Any:
+    """What a name of a plain value stands for; None for others."""
+    if module in ("torch", "torch.storage") and name in _STORAGES:
+        return _STORAGES[name]
+    return _DTYPES.get(name) if module == "torch" and name in _DTYPES else _KNOWN.get((module, name))
+
+
 class _Memory:
     """The storages of a file; tensors of one storage share its memory."""
 
@@ -81,16 +98,13 @@ class _Unpickler(pickle.Unpickler):
         self._memory, self._where = memory, where
 
     def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get((module, name))
-        if known is not None:
-            return known
-        if module in ("torch", "torch.storage") and name in _STORAGES:
-            return _STORAGES[name]
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+        found = _plain(module, name) or trusted(module, name)
+        if found is not None:
+            return found
         raise ArgumentError(
             f"load: {self._where} names {module}.{name}, which is not a plain value and would have to be run",
-            hint="save the state_dict() instead of the object",
+            hint="save the state_dict() instead of the object; or, where the class is to be trusted, load it under "
+            "tracec.serialization.safe_globals([...])",
         )
 
     def persistent_load(self, pid: Any) -> Tensor:
@@ -118,10 +132,29 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode(encoding)
 
 
+def _sparse(layout: Layout, parts: Sequence[Any]) -> Tensor:
+    """A sparse tensor of its parts and size."""
+    if layout is sparse_coo:
+        return sparse_coo_tensor(*parts[:3], is_coalesced=parts[3] if len(parts) > 3 else None)  # type: ignore[no-any-return]
+    make = sparse_csr_tensor if layout is sparse_csr else sparse_csc_tensor
+    return make(*parts[:4])  # type: ignore[no-any-return]
+
+
+def _layout(name: str) -> Layout:
+    """A layout by its name, ``torch.sparse_coo``."""
+    found = _LAYOUTS.get(name.removeprefix("torch."))
+    if found is None:
+        raise ArgumentError(f"load: a tensor of the layout {name}, which is unknown")
+    return found
+
+
+_LAYOUTS = {layout.name: layout for layout in (sparse_coo, sparse_csr, sparse_csc)}
 _DTYPES: dict[str, DType] = {d.name: d for d in dt.ALL}
 _KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
+    ("torch.serialization", "_get_layout"): _layout,
     ("torch._tensor", "_rebuild_from_type_v2"): lambda make, kind, args, state: make(*args),
     ("torch.nn.parameter", "Parameter"): Parameter,
     ("torch", "Tensor"): Tensor,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.nn.parameter import Parameter
 from tracec.record.backend import Device
+from tracec.record.composite import Composite
+from tracec.record.form import Layout, jagged, strided
 from tracec.record.tensor import Size, Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,6 +53,8 @@ class Writer:
         """
         if value is None or isinstance(value, (bool, str)):
             return value
+        if isinstance(value, Composite):
+            return self._composite(value, path)
         if isinstance(value, (Tensor, np.ndarray, np.generic)):
             return self._array(value, path)
         if isinstance(value, int):
@@ -84,6 +89,14 @@ class Writer:
     def _items(self, mapping: Any, path: str) -> list[Any]:
         return [[self.write(k), self.write(v, f"{path}.{k}")] for k, v in mapping.items()]
 
+    def _composite(self, value: Composite, path: str) -> Any:
+        kind = next((k for k, (module, name) in _COMPOSITES.items() if _is_named(type(value), module, name)), None)
+        if kind is None:
+            type(value).refuse("save")
+        described: Any = value.form()
+        form = [str(x) if isinstance(x, Layout) else x for x in described]
+        return {kind: [self.write(form), [self.write(t, f"{path}.{k}") for k, t in enumerate(value.inner())]]}
+
     def _array(self, value: Any, path: str) -> Any:
         if not isinstance(value, Tensor):
             return {"array" if isinstance(value, np.ndarray) else "number": self._named(np.asarray(value), path, value)}
@@ -112,6 +125,17 @@ class Writer:
         return name
 
 
+def _is_named(cls: type, module: str, name: str) -> bool:
+    return (cls.__module__, cls.__name__) == (module, name)
+
+
+#: Kinds of tensors that are made of others → where their class is, which is imported where there is one.
+_COMPOSITES = {
+    "sparse": ("tracec.sparse.coo", "SparseTensor"),
+    "compressed": ("tracec.sparse.compressed", "CompressedTensor"),
+    "nested": ("tracec.nested.jagged", "NestedTensor"),
+}
+_LAYOUTS = {str(layout): layout for layout in (strided, jagged)}
 _MAPPINGS: dict[str, type] = {"dict": dict, "ordered": OrderedDict, "counter": Counter}
 _SEQUENCES: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset, "size": Size}
 
@@ -169,11 +193,20 @@ class Reader:
         made = made.detach()
         return made.requires_grad_() if described.get("requires_grad") else made
 
+    def _composite(self, kind: str, described: Any) -> Any:
+        module, name = _COMPOSITES[kind]
+        form, parts = (self.read(part) for part in described)
+        form = tuple(_LAYOUTS.get(x, x) if isinstance(x, str) else x for x in form)
+        return getattr(importlib.import_module(module), name).made(form, tuple(parts))
+
     def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
         return [(self.read(k), self.read(v)) for k, v in items]
 
     _kinds: dict[str, Callable[[Reader, Any], Any]] = {
         "tensor": _tensor,
+        "sparse": lambda self, described: self._composite("sparse", described),
+        "compressed": lambda self, described: self._composite("compressed", described),
+        "nested": lambda self, described: self._composite("nested", described),
         "array": lambda self, name: self._arrays[name].copy(),
         "number": lambda self, name: self._arrays[name][()],
         "float": lambda self, text: float(text),

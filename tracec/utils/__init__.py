@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.errors import name_missing
 from tracec.utils import data
+from tracec.utils.swapping import swap_tensors
 
 if TYPE_CHECKING:
     from tracec.utils import benchmark, checkpoint, dlpack
@@ -23,4 +24,4 @@ def __getattr__(name: str) -> Any:
     return importlib.import_module(f"tracec.utils.{name}")
 
 
-__all__ = ["benchmark", "checkpoint", "data", "dlpack"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack", "swap_tensors"]

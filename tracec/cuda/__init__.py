@@ -6,10 +6,12 @@ Without CuPy or a GPU, ``is_available()`` is False and ``device_count()`` is 0; 
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError, name_missing
 from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
@@ -21,17 +23,9 @@ from tracec.runtime.peaks import Peaks
 from tracec.runtime.properties import DeviceProperties, properties_of
 
 (
-    FloatTensor,
-    DoubleTensor,
-    HalfTensor,
-    BFloat16Tensor,
-    LongTensor,
-    IntTensor,
-    ShortTensor,
-    CharTensor,
-    ByteTensor,
+    FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor,
     BoolTensor,
-) = tensor_types("cuda")
+) = tensor_types("cuda")  # fmt: skip
 
 #: A device by name or number; None for the current one.
 Place = str | int | Device | None
@@ -443,3 +437,13 @@ __all__ = [
     "reset_max_memory_allocated", "seed", "seed_all", "set_per_process_memory_fraction", "set_rng_state",
     "set_rng_state_all", "stream", "synchronize",
 ]  # fmt: skip
+
+
+if TYPE_CHECKING:
+    from tracec.cuda import amp as amp
+else:
+
+    def __getattr__(name):
+        if name == "amp":  # which imports functions that few programs use
+            return importlib.import_module("tracec.cuda.amp")
+        raise name_missing(sys.modules[__name__], name)
