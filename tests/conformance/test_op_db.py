@@ -1,6 +1,8 @@
 """Every public operator on PyTorch's own samples: values, shapes, dtypes and gradients.
 
-``expected_failures.txt`` lists those that do not agree, each with the reason; one that newly agrees must leave it.
+``expected_failures.txt`` lists those that do not agree, each with what its errors say and the reason; one that newly
+agrees, or fails otherwise, must leave it. ``eager_fallbacks.txt`` lists those whose compiled functions run eagerly for
+some sample, with the reason that the warning gives; ``pytest -m slow tests/conformance --update-golden`` rewrites it.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,19 @@ TIES = {"sort", "argsort", "topk", "kthvalue", "mode", "median", "nanmedian", "m
 #: Samples of each dtype; of compiled functions fewer, since each compiles anew.
 MOST, MOST_COMPILED = 12, 3
 
-FAILURES = dict(
-    line.split(": ", 1)
-    for line in (Path(__file__).parent / "expected_failures.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-)
+
+def listed(name: str) -> dict[str, list[str]]:
+    """The lines of a file beside this one: operator → what else its line says."""
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    rows = (line.split(" | ") for line in lines if line and not line.startswith("#"))
+    return {operator: rest for operator, *rest in rows}
+
+
+#: Operator → what all of its errors say, and why they are right.
+FAILURES = listed("expected_failures.txt")
+FALLBACKS = "eager_fallbacks.txt"
+#: The end of the warning that a function cannot be compiled.
+RUNS_EAGERLY = "; such a function runs eagerly at every call"
 
 
 def label(info: Any) -> str:
@@ -65,34 +75,80 @@ def test_agrees_with_pytorch(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
-def test_agrees_compiled(name: str) -> None:
-    check(name, compiled=True)
+def test_agrees_compiled(name: str, request: pytest.FixtureRequest) -> None:
+    fallbacks = check(name, compiled=True)
+    expected = listed(FALLBACKS).get(name)
+    if bool(fallbacks) == bool(expected):
+        return
+    if request.config.getoption("--update-golden"):
+        _list_fallback(name, fallbacks)
+    elif fallbacks:
+        pytest.fail(f"{name} runs eagerly where it is compiled; {FALLBACKS} has no such line:\n{name} | {fallbacks[0]}")
+    else:
+        pytest.fail(f"{name} compiles now: take its line out of {FALLBACKS}")
 
 
-def test_expected_failures_are_operators() -> None:
+def _list_fallback(name: str, fallbacks: Sequence[str]) -> None:
+    path = Path(__file__).parent / FALLBACKS
+    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    rows = {k: " | ".join(rest) for k, rest in listed(FALLBACKS).items() if k != name}
+    if fallbacks:
+        rows[name] = fallbacks[0]
+    lines = (*head, *(f"{k} | {rows[k]}" for k in sorted(rows)))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def test_the_lists_are_of_operators() -> None:
     assert not FAILURES.keys() - ENTRIES.keys()
+    assert not listed(FALLBACKS).keys() - ENTRIES.keys()
+    assert all(len(rest) == 2 and all(rest) for rest in FAILURES.values())
+    assert all(len(rest) == 1 and all(rest) for rest in listed(FALLBACKS).values())
 
 
-def check(name: str, compiled: bool) -> None:
-    """Run an operator's samples; where it is listed as failing, it must fail."""
-    reason = FAILURES.get(name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of deprecated functions, by either library
-            _run(ENTRIES[name], compiled)
-    except (Exception, pytest.fail.Exception) as error:
-        if reason is None:
-            raise
-        pytest.xfail(f"{reason} ({type(error).__name__})")
-    if reason is not None and not compiled:
+def check(name: str, compiled: bool) -> list[str]:
+    """Run an operator's samples; where it is listed as failing, it must fail, and as the list says.
+
+    Returns:
+        Why compiled functions ran eagerly, for each that did.
+    """
+    errors: list[Exception] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # those of deprecated functions, by either library, are no matter
+        for run in _runs(ENTRIES[name], compiled):
+            try:
+                run()
+            except Exception as error:
+                if name not in FAILURES:
+                    raise
+                errors.append(error)
+    if name in FAILURES:
+        _check_failures(name, errors, compiled)
+    return fallbacks_in(caught)
+
+
+def fallbacks_in(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """What warnings say of functions that cannot be compiled."""
+    said = (str(w.message).partition("\n")[0] for w in caught)
+    return [text.removesuffix(RUNS_EAGERLY).partition(": ")[2] for text in said if text.endswith(RUNS_EAGERLY)]
+
+
+def _check_failures(name: str, errors: Sequence[Exception], compiled: bool) -> None:
+    says, reason = FAILURES[name]
+    for error in errors:
+        if not re.search(says, f"{type(error).__name__}: {error}"):
+            raise error
+    if errors:
+        pytest.xfail(reason)
+    if not compiled:  # fewer samples are compiled
         pytest.fail(f"{name} agrees now: take its line out of expected_failures.txt")
 
 
-def _run(info: Any, compiled: bool) -> None:
+def _runs(info: Any, compiled: bool) -> Iterator[Callable[[], None]]:
+    """The comparison of each sample, and at last whether any could be used."""
     function = function_of(info)
     if compiled:
         function = _by_second_call(function)
-    ran = 0
+    ran: list[bool] = []
     for dtype in _dtypes(info):
         differentiable = dtype is torch.float32 and info.supports_autograd
         torch.manual_seed(0)
@@ -100,8 +156,12 @@ def _run(info: Any, compiled: bool) -> None:
         samples = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=differentiable), 200))
         most = MOST_COMPILED if compiled else MOST
         for sample in samples[:: -(-len(samples) // most) or 1]:
-            ran += _sample(info, function, sample, differentiable)
-    assert ran, f"{info.name}: no sample could be used"
+            yield lambda s=sample, d=differentiable: ran.append(_sample(info, function, s, d))  # type: ignore[misc]
+
+    def some() -> None:
+        assert any(ran), f"{info.name}: no sample could be used"
+
+    yield some
 
 
 def _by_second_call(function: Any) -> Any:
@@ -114,6 +174,7 @@ def _by_second_call(function: Any) -> Any:
         tracec.manual_seed(1)
         return compiled(*args, **kwargs)
 
+    call.eagerly = function  # type: ignore[attr-defined]
     return call
 
 
@@ -141,9 +202,22 @@ def _sample(info: Any, function: Any, sample: Any, differentiable: bool) -> bool
     found = function(*args, **kwargs)
     where = f"{info.name}({_described(sample)})"
     _compare(info, list(tensors_in(found)), wanted, where, values=not random)
+    if random and info.name not in UNDEFINED and hasattr(function, "eagerly"):
+        _compare_draws(info, function.eagerly, sample, found, where)
     if differentiable and not random and translate.leaves:
         _compare_gradients(info, sample, found, expected, translate, where)
     return True
+
+
+def _compare_draws(info: Any, eagerly: Any, sample: Any, found: Any, where: str) -> None:
+    """Compiled and eager runs of one seed draw the same bits; what is computed of them differs by rounding alone."""
+    translate = Translation()
+    args = [translate(a) for a in (sample.input, *sample.args)]
+    kwargs = {k: translate(v) for k, v in sample.kwargs.items()}
+    tracec.manual_seed(1)
+    for f, w in zip(tensors_in(found), tensors_in(eagerly(*args, **kwargs)), strict=True):
+        if isinstance(w, tracec.Tensor):
+            _close(info, to_numpy(f), to_numpy(w), f"{where}: compiled and eager draws", loose=0.1)
 
 
 def _draws(info: Any) -> bool:
@@ -254,6 +328,20 @@ def _exact_gradient(info: Any, sample: Any, weights: Sequence[Any], position: in
     total = sum((t * torch.tensor(w)).sum() for t, w in zip(results, weights, strict=True))
     leaves = [t for t in known.values() if t.requires_grad]
     return to_numpy(torch.autograd.grad(total, leaves, allow_unused=True)[position])
+
+
+def test_a_function_that_runs_eagerly_is_found() -> None:
+    lengths = []
+
+    def remembers(x: Any) -> Any:
+        with open(__file__, encoding="utf-8") as file:  # what is read there no program knows
+            lengths.append(len(file.read()))
+        return tracec.sin(x)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _by_second_call(remembers)(tracec.ones(3))
+    assert fallbacks_in(caught)
 
 
 def test_the_comparison_finds_wrong_values_dtypes_and_gradients() -> None:
