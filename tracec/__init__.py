@@ -104,7 +104,9 @@ if TYPE_CHECKING:
         version,
     )
     from tracec.compile import compile as compile
+    from tracec.func import cond as cond
     from tracec.func import vmap as vmap
+    from tracec.func import while_loop as while_loop
     from tracec.settings import (
         are_deterministic_algorithms_enabled,
         get_deterministic_debug_mode,
@@ -182,7 +184,9 @@ _LATER = {
     "types": ("tracec.types", ""),
     "utils": ("tracec.utils", ""),
     "version": ("tracec.version", ""),
+    "cond": ("tracec.func", "cond"),
     "vmap": ("tracec.func", "vmap"),
+    "while_loop": ("tracec.func", "while_loop"),
 }
 _SETTINGS = """
     are_deterministic_algorithms_enabled get_deterministic_debug_mode get_float32_matmul_precision

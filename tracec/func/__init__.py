@@ -16,12 +16,13 @@ as any others: that is all that composing takes. Under `compile` none of it is l
 """
 
 from tracec.func.batch import vmap
+from tracec.func.branches import cond, while_loop
 from tracec.func.control import scan
 from tracec.func.forward import hessian, jacfwd, jvp
 from tracec.func.modules import functional_call, stack_module_state
 from tracec.func.reverse import grad, grad_and_value, jacrev, linearize, value_and_grad, vjp
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "scan",
-    "stack_module_state", "value_and_grad", "vjp", "vmap",
+    "cond", "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "scan",
+    "stack_module_state", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -57,8 +57,9 @@ class Traced:
 
 
 def trace_body(
-    name: str, fn: Callable[[Sequence[Any]], tuple[list[Any], Any]], types: Sequence[TensorType], arrays: Sequence[Any]
-) -> Traced:
+    name: str, fn: Callable[[Sequence[Any]], tuple[list[Any], Any]], types: Sequence[TensorType], arrays: Sequence[Any],
+    hoist: bool = True,
+) -> Traced:  # fmt: skip
     """Run a function on example values and write down what it does to them.
 
     Args:
@@ -66,11 +67,12 @@ def trace_body(
         fn: From the arguments, as tensors, to the tensors among its results and whatever else it returned.
         types: Types of the arguments.
         arrays: Example values for them.
+        hoist: Whether what does not hang on the arguments is computed outside, once and in any case.
 
     Raises:
         RecordError: the function has an effect that a graph has not.
     """
-    recorder = BodyRecorder(name)
+    recorder = BodyRecorder(name, hoist)
     with recorder:
         examples = [recorder.example(t, a) for t, a in zip(types, arrays, strict=True)]
         results, out = fn(examples)
@@ -96,13 +98,15 @@ class BodyRecorder(Recorder):
 
     Args:
         name: The loop or branch, for messages.
+        hoist: Whether what does not hang on the arguments happens around it too.
 
     Attributes:
         arguments_: The nodes of the arguments.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hoist: bool = True) -> None:
         super().__init__((), "body")
+        self.hoist = hoist
         self.label = name
         self.arguments_: list[Node] = []
         self._around: list[tuple[Any, Any, Any]] = []
@@ -152,7 +156,7 @@ class BodyRecorder(Recorder):
     def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
         """Write down an operation on the arguments; another one ran around the function."""
         tensors = [x for x in inputs if isinstance(x, Cell)]
-        if tensors and not any(map(self.belongs, tensors)):
+        if self.hoist and tensors and not any(map(self.belongs, tensors)):
             with self.outside():
                 tell(call, inputs, result, operation)  # type: ignore[arg-type]
             return

@@ -62,10 +62,10 @@ def jvp(graph: Graph, wrt: Sequence[int] | None = None) -> Graph:
 def _push_forward(node: Node, moved: list[Node | None]) -> Node | None:
     """The tangent of a node, given those of its operands."""
     rule, params = node.op.jvp, dict(node.params)
-    if isinstance(node.op.vjp, NotDifferentiable):
-        raise no_rule(node, node.op.vjp)
     if isinstance(rule, NotDifferentiable):
         raise no_rule(node, rule)
+    if rule is None and isinstance(node.op.vjp, NotDifferentiable):
+        raise no_rule(node, node.op.vjp)
     result: Node | None
     if rule is None:
         result = _transposed_vjp(node, moved)
