@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +33,19 @@ from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
 from tracec.replay import Replay, finder
 from tracec.watching import Scalars
-from tracec.ways import Interner, cut, last_uses, open_decisions, positions, used_after, what_is_asked, worth_saving
+from tracec.ways import (
+    NO_NUMBERS,
+    Interner,
+    LateNumbers,
+    cut,
+    last_uses,
+    open_decisions,
+    positions,
+    used_after,
+    what_is_asked,
+    without_known,
+    worth_saving,
+)
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
@@ -63,6 +75,7 @@ class Branch:
         sources: For each value asked for where it is: (True, output of ``run``) or (False, among those saved before).
         keeps: Which of the values saved before are kept.
         saved: The values that are there from here on: those that are kept, then those of the segment.
+        numbers: The inputs of ``run`` that are computed from values asked for before; they come behind those saved.
         evaluate: Of an expression, what gives its value, of those of its symbols.
         fetches: The symbols that are asked for here first.
         children: Value → way on.
@@ -76,6 +89,7 @@ class Branch:
     sources: tuple[tuple[bool, int], ...]
     keeps: tuple[int, ...]
     saved: tuple[Node, ...]
+    numbers: LateNumbers
     evaluate: Evaluator | None
     fetches: tuple[int, ...]
     children: dict[Any, Branch | Leaf] = field(default_factory=dict)
@@ -108,11 +122,13 @@ class Leaf:
     """The end of a way: what is computed when all values have been asked for, and everything that is written.
 
     Attributes:
-        replay: The program; its last arguments are the values saved.
+        replay: The program; its last arguments are the values saved, and numbers.
+        numbers: These numbers.
         hits: Calls that ended here.
     """
 
     replay: Replay
+    numbers: LateNumbers
     hits: int = 0
 
 
@@ -196,21 +212,27 @@ class Tree:
                     return UNSEEN
             outputs: list[Any] = []
             if at.run is not None:
-                frame = (*arguments, *saved)
+                numbers = at.numbers(symbols)
+                if numbers is None:
+                    return UNSEEN
+                frame = (*arguments, *saved, *numbers)
                 arrays = [find(frame) for find in at.finders]
                 outputs = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
             found = [outputs[k] if computed else saved[k]._array for computed, k in at.sources]
             value = at.value([to_device(a, "cpu") for a in found], symbols)
-            kept = len(at.saved) - len(at.keeps)
-            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - kept :])]
+            new = len(at.saved) - len(at.keeps)
+            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - new :])]
             way = at.children.get(outcome(value, at.asked.how))
             if way is None:
                 self.missed = _change(at, value)
             at = way
         if at is None or not (at is fitting or at.replay.fits(arguments)):
             return UNSEEN
+        numbers = at.numbers(symbols)
+        if numbers is None:
+            return UNSEEN
         at.hits += 1
-        return at.replay((*arguments, *saved), symbols)
+        return at.replay((*arguments, *saved, *numbers), symbols)
 
     # How it grows -----------------------------------------------------------------------------------------
 
@@ -221,8 +243,9 @@ class Tree:
             Why there should be no more of them; None where there may.
         """
         recorded = self._interned(recorded)
-        recording = recorded.recording
-        decisions = open_decisions(recording.decisions)
+        decisions = open_decisions(recorded.recording.decisions)
+        recording = without_known(recorded.recording, decisions)
+        recorded = replace(recorded, recording=recording)
         asks = what_is_asked(decisions)
         ends = (*recording.graph.outputs, *(c.node for c in recording.checks))
         last_use = last_uses(asks, ends)
@@ -239,7 +262,8 @@ class Tree:
             path.append(at)
             saved = at.saved
             at = at.children.get(_key(decision))
-        leaf = Leaf(self._builder.end(cut(recorded, saved)))
+        ending, numbers = cut(recorded, saved)
+        leaf = Leaf(self._builder.end(ending), numbers)
         _add(path[-1], decisions[-1], leaf)
         for branch in path:
             branch.leaves.insert(0, leaf)
@@ -283,16 +307,16 @@ class Tree:
         computed = [n for n in asks if n not in saved]
         sources = tuple((True, computed.index(n)) if n in computed else (False, saved.index(n)) for n in asks)
         if not computed:
-            return Branch(decision, None, (), sources, keeps, kept, evaluate, fetches)
+            return Branch(decision, None, (), sources, keeps, kept, NO_NUMBERS, evaluate, fetches)
         inside = [n for n in topological_until(computed, saved) if not is_constant(n)]
         new = worth_saving(inside, needed)
-        run, finders = self._segment(recorded, (*computed, *new), inside, saved)
-        return Branch(decision, run, finders, sources, keeps, (*kept, *new), evaluate, fetches)
+        run, finders, numbers = self._segment(recorded, (*computed, *new), inside, saved)
+        return Branch(decision, run, finders, sources, keeps, (*kept, *new), numbers, evaluate, fetches)
 
     def _segment(
         self, recorded: Recorded, outputs: Sequence[Node], inside: Sequence[Node], saved: tuple[Node, ...]
-    ) -> tuple[Runner, tuple[Callable[[Sequence[Tensor]], Any], ...]]:
-        """The program of a segment, and how its inputs are found.
+    ) -> tuple[Runner, tuple[Callable[[Sequence[Tensor]], Any], ...], LateNumbers]:
+        """The program of a segment, how its inputs are found, and the numbers among them.
 
         Args:
             recorded: The whole way.
@@ -307,8 +331,9 @@ class Tree:
         checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
         new = clamped(Graph((), new[: len(outputs)]), checks).outputs
         here = positions(recorded.arguments)
-        given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among}
-        given |= {stand_in: _of_frame(len(here) + k) for k, stand_in in enumerate(stand_ins.values())}
+        late = {n: scalar for n, scalar in recorded.recording.late.items() if n in among}
+        given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among and v.node not in late}
+        given |= {n: _of_frame(len(recorded.arguments) + k) for k, n in enumerate((*stand_ins.values(), *late))}
         used = set(topological(new))
         inputs = tuple(n for n in given if n in used)
         segment = Graph(inputs, new, recorded.recording.graph.name)
@@ -316,7 +341,7 @@ class Tree:
         run = self._segments.get(key)
         if run is None:
             run = self._segments[key] = self._builder.segment(segment)
-        return run, tuple(given[n] for n in inputs)
+        return run, tuple(given[n] for n in inputs), LateNumbers(late.values())
 
 
 def apart(run: Runner, lent: Sequence[int]) -> Runner:

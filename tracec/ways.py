@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tracec.ir.expression import Expression, compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
-from tracec.ir.node import Node, input_node, is_input
+from tracec.ir.node import Node, constant, input_node, is_input
 from tracec.ir.types import TensorType
 from tracec.program import Recorded
 from tracec.record.backend import module, on
 from tracec.record.cell import Constant, new_tensor
-from tracec.record.recording import Decision, Lifted
+from tracec.record.numbers import array_of
+from tracec.record.recording import Decision, Lifted, Recording
 from tracec.record.tensor import Tensor
 
 _VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
@@ -36,7 +38,8 @@ class Interner:
         new: dict[Node, Node] = {}
         inputs = []
         for v in recording.inputs:
-            node = self._inputs.setdefault(self._source(v, here), v.node)
+            late = recording.late.get(v.node)
+            node = self._inputs.setdefault(late or self._source(v, here), v.node)
             new[v.node] = node
             inputs.append(replace(v, node=node))
         asked = [n for d in recording.decisions for n in d.nodes]
@@ -53,7 +56,14 @@ class Interner:
         checks = tuple(c._replace(node=new[c.node]) for c in recording.checks)
         return replace(
             recorded,
-            recording=replace(recording, graph=graph, inputs=tuple(inputs), decisions=decisions, checks=checks),
+            recording=replace(
+                recording,
+                graph=graph,
+                inputs=tuple(inputs),
+                decisions=decisions,
+                checks=checks,
+                late={new[n]: scalar for n, scalar in recording.late.items()},
+            ),
         )
 
     def _source(self, v: Lifted, here: Mapping[int, int]) -> Any:
@@ -73,6 +83,17 @@ class Interner:
             data = v.array.__array_interface__ if isinstance(v.array, np.ndarray) else v.array.__cuda_array_interface__
             look = data["data"][0], v.array.strides
         return ("memory", id(v.storage), look, *kind)
+
+
+def without_known(recording: Recording, decisions: Sequence[Decision]) -> Recording:
+    """A recording whose end does not compute again what was asked for on the way."""
+    known = {k for d in decisions for k, _ in d.symbols}
+    outputs = list(recording.graph.outputs)
+    for k, at in recording.asked:
+        if k in known:
+            outputs[at] = constant(0, outputs[at].type)
+    asked = tuple((k, at) for k, at in recording.asked if k not in known)
+    return replace(recording, graph=recording.graph.with_outputs(outputs), asked=asked)
 
 
 def open_decisions(decisions: Sequence[Decision]) -> list[Decision]:
@@ -131,29 +152,59 @@ def worth_saving(inside: Sequence[Node], needed: Callable[[Node], bool]) -> tupl
     return tuple(found)
 
 
-def cut(recorded: Recorded, saved: tuple[Node, ...]) -> Recorded:
-    """A recording that is given the values saved as further arguments."""
+class LateNumbers:
+    """Inputs that are numbers, computed from values that the function asked for.
+
+    Args:
+        scalars: Expression and type of each.
+    """
+
+    def __init__(self, scalars: Iterable[tuple[Expression, TensorType]]) -> None:
+        expressions, self.types = [], []
+        for expression, type_ in scalars:
+            expressions.append(expression)
+            self.types.append(type_)
+        self._evaluate = compile_numbers((), expressions) if expressions else None
+
+    def __call__(self, symbols: Mapping[int, Any]) -> list[Tensor] | None:
+        """The inputs, given the values of symbols; None where Python refuses to compute one."""
+        if self._evaluate is None:
+            return []
+        values = self._evaluate(symbols)
+        if values is None:
+            return None
+        return [new_tensor(array_of(v, t)) for v, t in zip(values, self.types, strict=True)]
+
+
+NO_NUMBERS = LateNumbers(())
+
+
+def cut(recorded: Recorded, saved: tuple[Node, ...]) -> tuple[Recorded, LateNumbers]:
+    """A recording that is given the values saved as further arguments, and then numbers."""
     recording = recorded.recording
     stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
     outputs = substitute(recording.graph.outputs, dict(stand_ins))
     checked = substitute([c.node for c in recording.checks], dict(stand_ins))
     used = set(topological((*outputs, *checked)))
-    given = [_placeholder(n.type) for n in saved]
+    late = {n: scalar for n, scalar in recording.late.items() if n in used}
+    given = {n: _placeholder(n.type) for n in (*stand_ins.values(), *late)}
     count = len(recorded.arguments)
     more = tuple(
-        Lifted(stand_in, t._storage, t._array, count + k, None, whole=True)
-        for k, (stand_in, t) in enumerate(zip(stand_ins.values(), given, strict=True))
-        if stand_in in used
+        Lifted(n, t._storage, t._array, count + k, None, whole=True)
+        for k, (n, t) in enumerate(given.items())
+        if n in used
     )
-    inputs = (*recording.inputs, *more)
-    cut = replace(
+    inputs = (*(v for v in recording.inputs if v.node not in recording.late), *more)
+    ending = replace(
         recording,
         graph=Graph(tuple(v.node for v in inputs), outputs, recording.graph.name),
         inputs=inputs,
         decisions=[],
         checks=tuple(c._replace(node=n) for c, n in zip(recording.checks, checked, strict=True)),
     )
-    return replace(recorded, recording=cut, arguments=(*recorded.arguments, *given))
+    return replace(recorded, recording=ending, arguments=(*recorded.arguments, *given.values())), LateNumbers(
+        late.values()
+    )
 
 
 def _placeholder(type_: TensorType) -> Tensor:

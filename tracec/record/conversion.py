@@ -20,7 +20,7 @@ from tracec.record.check import settle
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.form import in_format
 from tracec.record.state import STATE
-from tracec.record.tape import Moved, edge_of, pass_through
+from tracec.record.tape import Moved, edge_of, no_grad, pass_through
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -76,6 +76,18 @@ def _real_number(x: Cell, how: str) -> Any:
     return found
 
 
+#: Elements of lists that a recorded function is given as numbers that may be others at the next call.
+_NUMBERS = 32
+
+
+def _numbers(x: Any, number_of: Any) -> Any:
+    """The elements as nested lists of such numbers."""
+    if not x._array.ndim:
+        return number_of(x, as_number(_copy(x, CPU).item()))
+    with no_grad():
+        return [_numbers(x[k], number_of) for k in range(x._array.shape[0])]
+
+
 class Conversion(Cell):
     """What turns tensors into other things."""
 
@@ -92,6 +104,9 @@ class Conversion(Cell):
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""
+        number_of = getattr(STATE.recorder, "number_of", None)
+        if number_of is not None and 0 < self._array.size <= _NUMBERS and self._array.dtype.kind not in "bc":
+            return _numbers(self, number_of)
         array = value_of(self, "tolist")
         return (array.astype(np.float64) if array.dtype.kind not in "biufc" else array).tolist()
 

@@ -10,7 +10,8 @@ from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.expression import Expression, every_part, operation
-from tracec.ir.node import constant, current_source, made_from
+from tracec.ir.graph import topological
+from tracec.ir.node import constant, current_source, is_input, made_from
 from tracec.ir.number import Float, Integer, Number, Watcher, escaped, is_watched, number, plain, value_of
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
@@ -43,12 +44,14 @@ class Numbers(Watcher):
 
     Attributes:
         scalars: The inputs, and the tensor that stands for each among the recorder's arguments.
+        late: Those that hang on values of nodes, and the tensor that stands for each.
         nodes: Symbol → the node whose value it is, of those that the function asked a tensor for.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.scalars: dict[Scalar, Tensor] = {}
+        self.late: dict[Scalar, Tensor] = {}
         self.nodes: dict[int, Any] = {}
         self._known: dict[Any, Number] = {}
         self._settled: set[Expression] = set()
@@ -94,17 +97,28 @@ class Numbers(Watcher):
         return found
 
     def _inside(self, x: Number, type_: TensorType) -> Any:
-        """A number that hangs on values of nodes, computed as they are; ints escape, since Python's have no bounds."""
-        whole = len(every_part(x.expression)) > 1
-        if whole and not (type(x) is Float and all(e.kind in _NEVER_REFUSED for e in every_part(x.expression))):
-            return constant(escaped(x), type_)
-        if any(n.device != type_.device for n in map(self.nodes.__getitem__, self.asked_by(x.expression))):
-            return constant(escaped(x), type_)
+        """A number that hangs on values of nodes: computed beside them where that is as Python does it, or an input."""
+        parts = every_part(x.expression)
+        whole = len(parts) > 1
+        here = all(self.nodes[k].device == type_.device for k in self.asked_by(x.expression))
+        if not here or (whole and not (type(x) is Float and all(e.kind in _NEVER_REFUSED for e in parts))):
+            return self._late(x, type_)
         with made_from(current_source(), "of a number"):
             found: dict[Expression, Any] = {}
             for e in every_part(x.expression):
                 found[e] = self._part(e, [found[o] for o in e.operands], type_, whole)
             return OPERATORS["cast"](found[x.expression], dtype=type_.dtype)
+
+    def _late(self, x: Number, type_: TensorType) -> Any:
+        """An input that is known when the values are that it hangs on."""
+        if not any(map(is_input, topological(self.nodes[k] for k in self.asked_by(x.expression)))):
+            return constant(escaped(x), type_)
+        self.note(operation("computed", x.expression), True)
+        scalar = Scalar(x.expression, type_)
+        found = self.late.get(scalar)
+        if found is None:
+            found = self.late[scalar] = new_tensor(array_of(x.value, type_))
+        return self._recorder.node_of(found)
 
     def _part(self, e: Expression, operands: list[Any], type_: TensorType, whole: bool) -> Any:
         """A part of an expression, as a float64 where there are several: Python computes so."""

@@ -363,6 +363,7 @@ class Recorder:
             checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
             numbers=tuple(numbers),
             asked=asked,
+            late={t._storage.node: (s.expression, s.type) for s, t in self.numbers.late.items()},
             looked=looked,
             printed=tuple(self.printed),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ from tracec.ir.expression import Expression
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
 from tracec.ir.number import Float, Integer
+from tracec.ir.types import TensorType
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
 from tracec.record.tape import edge_of
@@ -216,6 +217,7 @@ class Recording:
         checks: Conditions on values, in order.
         numbers: Numbers in what was returned, in order, as expressions; then those that were shown.
         asked: Symbols in them that are values of nodes, and the outputs that hold those.
+        late: Inputs that are numbers computed from values that the function asked for: expression and type of each.
         looked: Outputs that hold the tensors that were shown.
         printed: What was printed, in order: objects with ``again(tensors, numbers)``, which are those that were
             shown.
@@ -233,6 +235,7 @@ class Recording:
     checks: tuple[Check, ...] = ()
     numbers: tuple[Expression, ...] = ()
     asked: tuple[tuple[int, int], ...] = ()
+    late: Mapping[Node, tuple[Expression, TensorType]] = field(default_factory=dict)
     looked: tuple[int, ...] = ()
     printed: tuple[Any, ...] = ()
 
