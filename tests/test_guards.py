@@ -137,3 +137,11 @@ def test_results_in_inference_mode_are_marked_by_programs_too():
         with tracec.inference_mode():
             assert f(x).is_inference() and all(t.is_inference() for t in g(x))
         assert not f(x).is_inference()
+
+
+@pytest.mark.parametrize("make", [lambda: slice(0, 2), lambda: range(3), lambda: np.float32(2.5), lambda: np.int64(2)])
+def test_arguments_that_are_made_anew_count_by_what_they_are(make):
+    f = tracec.compile(lambda x, a: x[a] if isinstance(a, slice) else x * (len(a) if isinstance(a, range) else a))
+    for _ in range(4):
+        f(tracec.ones(3), make())
+    assert "1 specialisations" in str(f.explain())

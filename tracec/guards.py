@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracec.places import MISSING, PLAIN, Attributes, Kind, Place, same, tensor_key
 from tracec.record.call import Call
 from tracec.record.tensor import Tensor
@@ -46,6 +48,14 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         key.append((dict, tuple(value)))
         for item in value.values():
             flatten(item, tensors, key, kept)
+    elif type(value) is slice:
+        key.append(slice)
+        for item in (value.start, value.stop, value.step):
+            flatten(item, tensors, key, kept)
+    elif type(value) is range:
+        key.append((range, value.start, value.stop, value.step))
+    elif isinstance(value, np.generic):
+        key.append((type(value), value.tobytes()))
     else:
         key.append((type(value), id(value)))
         kept.append(value)

@@ -20,6 +20,7 @@ from tracec.record.recorder import Recorder
 from tracec.record.recording import Decision, Recording, find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
+from tracec.record.turning import look_again
 from tracec.replay import Backward, Derivative, Replay, foreign, record_derivatives
 from tracec.stand_ins import StandIns
 from tracec.transform.split import Later, split
@@ -81,6 +82,9 @@ def record(
             changed = None if eager else surroundings.changed()
             eager = eager or changed
             known = recorder.arguments
+            copies = recorder.copied(find_tensors(out))
+            if copies and eager is None:
+                eager = "returns x[i], where i is a tensor of no dimensions: a look at memory that others see"
             derivatives = [] if eager else record_derivatives(recorder, out, arguments)
             if len(recorder.arguments) != len(known) + len(derivatives):
                 eager = "computes gradients with numbers that change from call to call"
@@ -88,6 +92,8 @@ def record(
             look(recorder, out)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
+        for copy, of in copies:
+            look_again(copy, of)
     finally:
         if not keep:
             recorder.rollback()

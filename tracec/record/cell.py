@@ -13,6 +13,8 @@ from tracec.record.backend import CPU, Device, device_of, share_memory
 from tracec.record.saved import Packed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tracec.record.batching import Batching
     from tracec.record.call import Call
     from tracec.record.dual import DualLevel
@@ -32,7 +34,7 @@ class Storage:
         recorder: The recorder that `node` belongs to.
         node: The present value in the graph of that recorder; of a level of vmap, the tensor of all examples.
         readers: Recorded operations that keep a look at this memory for their gradients.
-        copied_from: Memory that eagerly this would be a look at, and its version when it was copied.
+        copied_from: Memory that eagerly this would be a look at, its version when it was copied, what gives the look.
         tangents: How the values move, by level of forward mode; None where they do not.
     """
 
@@ -44,7 +46,7 @@ class Storage:
         self.recorder: Recorder | Batching | None = None
         self.node: Any = None
         self.readers: list[weakref.ref[Operation]] = []
-        self.copied_from: tuple[Storage, int] | None = None
+        self.copied_from: tuple[Storage, int, Callable[[], Cell]] | None = None
         self.tangents: dict[DualLevel, Any] | None = None
 
     @property

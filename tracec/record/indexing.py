@@ -93,7 +93,7 @@ def get_item(x: Any, key: Any) -> Any:
     check_broadcast(list(positions.values()))
     found = ops.index(y, *positions.values(), axes=tuple(positions))
     if not p.arrays:
-        found._storage.copied_from = x._storage, x._storage.version
+        found._storage.copied_from = x._storage, x._storage.version, lambda: get_item(x, _with_numbers(key))
         return found
     picked = [a for a, _ in p.picks]
     at = _place([a for a in positions if a not in picked], picked)
@@ -102,6 +102,12 @@ def get_item(x: Any, key: Any) -> Any:
     count = found._array.ndim - (y._array.ndim - len(positions))
     order = (*range(count, count + at), *range(count), *range(count + at, found._array.ndim))
     return ops.transpose(found, perm=order)
+
+
+def _with_numbers(key: Any) -> Any:
+    """A key with numbers in place of tensors of no axes."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(int(k._array) if isinstance(k, Cell) else k for k in parts)
 
 
 def set_item(x: Any, key: Any, value: Any) -> None:

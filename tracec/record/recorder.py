@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -270,6 +270,16 @@ class Recorder:
         """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
         flags = any(x._requires_grad is not before for x, before in self._flags.items())
         return flags or not all(s.holds() for s in self._seen.values())
+
+    def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
+        """Results that are copies, but eagerly looks at memory that others see too; and what gives the looks."""
+        found = []
+        seen = {t._storage for t in results}
+        for t in results:
+            copy = t._storage.copied_from if t._storage.recorder is self else None
+            if copy is not None and (copy[0] in seen or copy[0] not in self._inside):
+                found.append((t, copy[2]))
+        return found
 
     def decide(self, x: Any, array: Any, how: str) -> None:
         """Note that the function asked for a tensor's values, and is given this array of them."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tracec.errors import RecordError
 from tracec.ir.source import caller
 from tracec.record.cell import Cell, Changes
+from tracec.record.dispatch import apply
+from tracec.record.mode import set_grad_enabled
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, enable_grad
 from tracec.record.write import check_no_leaf
@@ -48,6 +50,16 @@ def turns_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     run.__name__ = run.__qualname__ = name + "_"
     run.__doc__ = f"`{name}`, which the tensor itself becomes."
     return run
+
+
+def look_again(x: Any, of: Callable[[], Any]) -> None:
+    """Make a tensor the look that it would have been, had no recorder been at work; see `Storage.copied_from`."""
+    with set_grad_enabled(edge_of(x) is not None):
+        view = of()
+        for step in x._steps:
+            view = apply(step.op, (view,), step.keywords)
+    for what in _LOOK:
+        setattr(x, what, getattr(view, what))
 
 
 def _become(x: Cell, view: Cell, leaf: bool) -> None:

@@ -1,0 +1,76 @@
+"""What compiled functions refuse, say, and never do."""
+
+from __future__ import annotations
+
+import warnings
+
+import hypothesis
+import pytest
+
+import tracec
+from tests.compiled_programs import programs, run_program
+from tests.footguns.harness import tensor
+from tracec.errors import GradientError, RecordError
+
+
+def test_an_index_out_of_range_is_refused_before_anything_is_written():
+    @tracec.compile
+    def f(x, i):
+        x.add_(1.0)
+        x[i] = 7.0
+        return x
+
+    f(tensor(5), tracec.tensor([0, 1]))
+    x = tensor(5)
+    with pytest.raises(IndexError, match="index 5 is out of bounds for dimension 0 with size 5"):
+        f(x, tracec.tensor([0, 5]))
+    assert x.tolist() == tensor(5).tolist()
+
+
+def test_an_index_computed_from_floats_never_leaves_the_memory():
+    f = tracec.compile(lambda table, x: table[x.long()])
+    table = tensor(4)
+    f(table, tracec.tensor([0.0, 1.0]))
+    found = f(table, tracec.tensor([1e6, -1e6]))
+    assert found.tolist() == [table[3].item(), table[0].item()]
+
+
+def test_gradients_of_gradients_are_refused_rather_than_wrong():
+    w = tensor(3, g=True)
+    f = tracec.compile(lambda x: (w**3 * x).sum())
+    f(tensor(3))
+    with pytest.raises(GradientError, match="do not go through a compiled function"):
+        tracec.autograd.grad(f(tensor(3)), [w], create_graph=True)
+
+
+def test_going_back_past_the_compiled_function_is_refused():
+    def f(x):
+        (x * x).sum().backward()
+
+    with pytest.raises(RecordError, match="ran before the recorded function"):
+        tracec.compile(f)(tensor(3, g=True) * 2)
+
+
+def test_a_function_that_changes_python_state_says_so_once():
+    log = []
+
+    def f(x):
+        log.append(x)
+        return x * 2
+
+    compiled = tracec.compile(f)
+    compiled(tensor(3))
+    with pytest.warns(RuntimeWarning, match=r"changes Python state, log: 1 items -> 2 items; .* runs eagerly"):
+        compiled(tensor(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled(tensor(3))
+    assert len(log) == 3
+    assert "eager: it changes Python state" in compiled.explain()
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
+@hypothesis.settings(max_examples=100)
+@hypothesis.given(programs())
+def test_random_programs_are_as_eager(program):
+    run_program(program)
