@@ -49,9 +49,10 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         for item in value.values():
             flatten(item, tensors, key, kept)
     elif type(value) is slice:
-        key.append(slice)
+        parts: list[Hashable] = []  # apart: nothing stands in for its numbers
         for item in (value.start, value.stop, value.step):
-            flatten(item, tensors, key, kept)
+            flatten(item, tensors, parts, kept)
+        key.append((slice, *parts))
     elif type(value) is range:
         key.append((range, value.start, value.stop, value.step))
     elif isinstance(value, np.generic):
