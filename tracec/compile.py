@@ -24,6 +24,7 @@ from tracec.autotune import describe_choices
 from tracec.background import Job, submit
 from tracec.environment import Environment
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
+from tracec.families import Sizes
 from tracec.guards import flatten
 from tracec.inspect.arguments import named, parts_of
 from tracec.inspect.explanation import Explanation
@@ -87,6 +88,7 @@ class Compiled:
         self._unsettled: set[Hashable] = set()
         self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
+        self._sizes = Sizes(options.dynamic, self._workshop)
         self._jobs: list[Job] = []
         self._growing = threading.Lock()
         self._verification = _verification(self) if options.verifies else None
@@ -138,6 +140,8 @@ class Compiled:
         if known and known[-1].eager is not None:
             known[-1].hits += 1
             return self.fn(*args, **kwargs)
+        if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
+            return out
         if self._count >= self._options.max_specializations:
             self._history.full()
             return self.fn(*args, **kwargs)
@@ -161,6 +165,19 @@ class Compiled:
                 found.hits += 1
                 return out
         return UNSEEN
+
+    def _resized(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
+        """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
+        with _RECORDING:
+            variants = [s.variant for s in self._known.get(key, ())]
+            match = self._sizes.match(key, variants)
+            made = None
+            if match is not None:
+                made = self._sizes.serve(key, *match, call.kept, parts_of(self.fn, call.args, call.kwargs))
+            if made is None:
+                return UNSEEN
+            self._known.setdefault(key, []).append(made)
+        return self._served(call, key, numbers)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         tensors: list[Tensor] = []
@@ -188,13 +205,20 @@ class Compiled:
         stand_ins = StandIns(self._watch, surroundings, key, _FIRST)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing = sharing(arguments)
+        symbols = self._sizes.begin(key)
         try:
-            recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins)
+            recorded = record(
+                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols
+            )
         finally:
             if not lasting:
                 surroundings.put_back()
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
-        if recorded.eager is None:
+        recorded, of_many = self._sizes.took(key, symbols, recorded, made)
+        made.graph = recorded.recording.graph
+        if of_many is not None:
+            self._keep(key, of_many)
+        elif recorded.eager is None:
             self._build(key, made, recorded, self._options.background and lasting)
         elif recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
             if lasting:
@@ -370,7 +394,7 @@ class Compiled:
 
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
-        return self._history.explain(repr(self), self._known, describe_choices())
+        return self._history.explain(repr(self), self._known, [*self._sizes.describe(), *describe_choices()])
 
 
 def _verification(compiled: Compiled) -> Any:
@@ -417,7 +441,8 @@ def compile(
     Args:
         model: What to compile; without it, a decorator comes back.
         fullgraph: Whether a call that cannot be compiled raises, rather than warns and runs eagerly.
-        dynamic: Whether sizes may change from call to call. They may in any case: each is compiled by itself.
+        dynamic: Whether one program serves many sizes. None: from the second size of an axis on, the function is
+            recorded once with that size as a symbol. True: from the first call on. False: each size by itself.
         backend: The name of one of PyTorch's compilers; there is one here, which stands for all of them.
         mode: ``async`` compiles on threads, while calls run eagerly; a program serves calls once it is there. Of
             PyTorch's modes ``max-autotune-no-cudagraphs`` is ``cuda_graph=False``; the others are alike.
@@ -454,6 +479,7 @@ def compile(
         return functools.partial(
             compile, fullgraph=fullgraph, mode=mode, disable=disable, target=target, launcher=launcher,
             cuda_graph=cuda_graph, on_record=on_record, max_specializations=max_specializations, verify=verify,
+            dynamic=dynamic,
         )  # fmt: skip
     if not callable(model):
         raise ArgumentTypeError(
@@ -465,6 +491,7 @@ def compile(
     names = frozenset([disable] if isinstance(disable, str) else disable or ())
     cuda_graph = cuda_graph and (mode is None or _MODES[mode])
     chosen = Options(
-        target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify, mode == "async"
-    )
+        target, names, launcher, cuda_graph, fullgraph, on_record, max_specializations, verify, mode == "async",
+        dynamic,
+    )  # fmt: skip
     return Compiled(model, chosen.checked())

@@ -28,6 +28,8 @@ class Options:
         max_specializations: Specialisations to keep; calls that none of them serves run eagerly then.
         background: Whether programs are made on threads, while calls run eagerly.
         verify: Whether each replay is compared with an eager run; None goes by ``TRACEC_VERIFY=2``.
+        dynamic: Whether one program serves many sizes: True from the first call on, False never, None from the second
+            size on.
     """
 
     target: str | None = None
@@ -39,6 +41,7 @@ class Options:
     max_specializations: int = MOST_SPECIALISATIONS
     verify: bool | None = None
     background: bool = False
+    dynamic: bool | None = None
 
     @property
     def verifies(self) -> bool:

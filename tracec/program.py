@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tracec import optimize
@@ -11,7 +11,10 @@ from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
 from tracec.environment import Environment
+from tracec.ir.extent import Condition
 from tracec.ir.graph import Graph
+from tracec.ir.source import Source
+from tracec.ir.types import Shape
 from tracec.printed import printing
 from tracec.record.cell import Storage
 from tracec.record.check import Range
@@ -40,6 +43,7 @@ class Recorded:
         eager: Why a program cannot stand in for the function; None where it can.
         settles: Whether that may be otherwise next time.
         numbers: The numbers that a program is given behind the arguments; None where no number is watched.
+        conditions: What was learned of sizes by comparing them, and where: it is right for sizes for which they hold.
     """
 
     recording: Recording
@@ -50,12 +54,14 @@ class Recorded:
     eager: str | None
     settles: bool
     numbers: Scalars | None = None
+    conditions: Mapping[Condition, Source | None] = field(default_factory=dict)
 
 
 def record(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
     surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
     stand_ins: StandIns | None = None,
+    sizes: Sequence[Shape] | None = None,
 ) -> Recorded:  # fmt: skip
     """Run a function and write down what it does.
 
@@ -68,11 +74,12 @@ def record(
         keep: Whether what it does to tensors lasts; otherwise they are left as they were.
         look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
         stand_ins: The numbers that are watched.
+        sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
 
     Raises:
         RecordError: what it does cannot be recorded.
     """
-    recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"))
+    recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
     edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
@@ -101,8 +108,9 @@ def record(
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
     numbers = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
     return Recorded(
-        recording, out, known, tuple(derivatives), surroundings.captured, eager, changed is not None, numbers
-    )
+        recording, out, known, tuple(derivatives), surroundings.captured, eager, changed is not None, numbers,
+        recorder.conditions,
+    )  # fmt: skip
 
 
 #: Ways of asking for values that do more than choose the way on: an array may be another one next time, and other

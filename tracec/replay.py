@@ -79,7 +79,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
         with on(result._device):
             cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
-        recorder.arguments = (*recorder.arguments, cotangent)
+        recorder.add_argument(cotangent, result)
         recorder.node_of(cotangent)
         grads = backward([result], [cotangent], tensors, True, False, False)
         found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))

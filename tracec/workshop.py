@@ -56,6 +56,12 @@ class Workshop:
         program = build_program(recorded, target, *self.settings(target, recorded.recording.graph, disabled))
         return program.load(self._options.launcher, self._options.cuda_graph)
 
+    def arguments(
+        self, target: str, graph: Graph, disabled: frozenset[str]
+    ) -> tuple[str, str, frozenset[str], Choices | None]:
+        """What `build_program` takes besides a recording."""
+        return target, *self.settings(target, graph, disabled)
+
     def target(self, graph: Graph) -> str:
         """``cpu`` or ``cuda``: as asked for, else by where a graph's values are."""
         return self._options.target or ("cuda" if any(d.startswith("cuda") for d in _devices(graph)) else "cpu")

@@ -16,11 +16,13 @@ from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
+from tracec.codegen.c_sizes import Table, definitions, with_arguments, with_parameters
 from tracec.codegen.c_source import Function, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
 from tracec.codegen.c_transpose import TransposeWriter
 from tracec.codegen.c_unroll import unroll_short_loops
 from tracec.codegen.render import render_template
+from tracec.ir.extent import is_varying, like, plain, writing
 from tracec.ir.kernel import Kernel, Loop
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of
 
@@ -50,11 +52,15 @@ class CProgram:
             none where nothing is to be compiled.
         parts: What to run, in order: symbols of entries, and steps that are eager rules.
         kernels: Function name → its source, for readers.
+        sizes: Integers that vary with the sizes of a call, which the entries find behind the pointers of outputs.
+        reals: Floats that do, behind them.
     """
 
     units: tuple[str, ...]
     parts: tuple[str | LibraryCall, ...]
     kernels: dict[str, str]
+    sizes: tuple[int, ...] = ()
+    reals: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self.units)
@@ -62,6 +68,12 @@ class CProgram:
 
 def render(plan: Plan) -> CProgram:
     """The C source of a plan."""
+    table = Table()
+    with writing(table.write):
+        return _rendered(plan, table)
+
+
+def _rendered(plan: Plan, table: Table) -> CProgram:
     functions = _Functions()
     functions.add_kernels(plan)
     parts: list[str | LibraryCall] = []
@@ -78,13 +90,21 @@ def render(plan: Plan) -> CProgram:
             parts.append(step)
         else:
             entry().extend(functions.statements(plan, step))
+    kernels = functions.functions
+    if table.sizes or table.reals:
+        kernels = [with_parameters(f) for f in kernels]
+        given = {f.name for f in kernels if "*restrict sizes" in f.source}
+        for name, steps in entries.items():
+            steps = [with_arguments(s, given) for s in steps]
+            entries[name] = [definitions(steps, len(plan.inputs) + len(plan.outputs)), *steps]
     text = "\n".join(
         render_template("c/entry.j2", name=name, steps=steps, blas=functions.use_blas(steps))
         for name, steps in entries.items()
     )
-    kernels = functions.functions
     text = "\n".join([*functions.bodies, text])
-    return CProgram(_units(kernels, text) if entries else (), tuple(parts), {f.name: f.source for f in kernels})
+    sources = {f.name: f.source for f in kernels}
+    units = _units(kernels, text) if entries else ()
+    return CProgram(units, tuple(parts), sources, tuple(table.sizes), tuple(table.reals))
 
 
 class _Functions:
@@ -185,12 +205,12 @@ def _past_cache(plan: Plan, kernel: int, read: Set[int]) -> frozenset[str]:
     """The kernel's results that are too large to stay in the cache until they are read."""
     runs = [args for s in plan.steps if isinstance(s, Launch) and s.kernel == kernel for args in s.args]
     buffers, body = plan.kernels[kernel].buffers, plan.kernels[kernel].body
-    waits = nest_units(body) <= MAX_UNITS_PER_BYTE * sum(b.nbytes for b in buffers)
+    waits = nest_units(body) <= MAX_UNITS_PER_BYTE * sum(plain(b.nbytes) for b in buffers)
 
     def least(n: int) -> int:
         return MIN_LEAVING if waits and read.isdisjoint(args[n] for args in runs) else MIN_PAST_CACHE
 
-    return frozenset(b.name for n, b in enumerate(buffers) if b.role == "out" and b.nbytes >= least(n))
+    return frozenset(b.name for n, b in enumerate(buffers) if b.role == "out" and plain(b.nbytes) >= least(n))
 
 
 def _overlapping(plan: Plan) -> set[int]:
@@ -216,6 +236,8 @@ def _overlap(plan: Plan, a: int, b: int) -> bool:
         return False
     if one.place in ("input", "output"):
         return one.index == other.index
+    if is_varying(one.offset):  # what a step reads and writes lies apart, but where it is the same memory
+        return like(one.offset, other.offset)
     return one.offset < other.offset + other.type.nbytes and other.offset < one.offset + one.type.nbytes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracec.ir.extent import plain
 from tracec.ir.kernel import Call, Const, Div, Load, Loop, Mod, Stmt, Store, expressions, subexpressions
 
 #: Nanoseconds of one vectorised scalar operation, loads and stores included.
@@ -39,7 +40,9 @@ def units(stmt: Stmt) -> int:
 def nest_units(body: tuple[Stmt, ...]) -> int:
     """Cost of executing a body once; a loop without an extent counts as one iteration."""
     return sum(
-        max(s.var.extent, 0 if s.var.extent == 0 else 1) * nest_units(s.body) if isinstance(s, Loop) else units(s)
+        max(plain(s.var.extent), 0 if plain(s.var.extent) == 0 else 1) * nest_units(s.body)
+        if isinstance(s, Loop)
+        else units(s)
         for s in body
     )
 
@@ -65,6 +68,7 @@ def share(extents: tuple[int, ...], cost: float, *, inner_shared: bool) -> Shari
         cost: Units of the whole nest.
         inner_shared: Whether the last of them may be split among threads, too; it is then vectorised as well.
     """
+    extents = tuple(map(plain, extents))
     if cost * NS_PER_UNIT < MIN_PARALLEL_NS or not extents:
         return Sharing()
     usable = extents if inner_shared and len(extents) == 1 else extents[:-1] if inner_shared else extents

@@ -11,6 +11,7 @@ from tracec.codegen.c_source import Function, value
 from tracec.codegen.render import render_template
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import plain
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.ir.types import contiguous_strides, numel
 
@@ -131,6 +132,12 @@ def tiles(m: int, n: int, k: int) -> tuple[int, int]:
     return tile_m, tile_n
 
 
+def _tiles(m: int, n: int, sizes: tuple[int, int, int]) -> tuple[int, int]:
+    """Those of `tiles` for the present sizes; an axis that is not cut stays so for all."""
+    tile_m, tile_n = tiles(*sizes)
+    return m if tile_m == sizes[0] else tile_m, n if tile_n == sizes[1] else tile_n
+
+
 def _half(size: int) -> int:
     return (size // 2 + 15) // 16 * 16
 
@@ -144,9 +151,9 @@ def _gemm(params: dict[str, Any]) -> Function:
         for i, (extent, a, b, c) in enumerate(zip(batch, params["a_batch"], params["b_batch"], strides, strict=True))
         if extent != 1
     )
-    shared = numel(batch) * m * n * k >= MIN_PARALLEL
-    whole = not shared or numel(batch) >= 16
-    tile_m, tile_n = (m, n) if whole else tiles(m, n, k)
+    many, sizes = plain(numel(batch)), tuple(map(plain, (m, n, k)))
+    shared = many * numel(sizes) >= MIN_PARALLEL
+    tile_m, tile_n = (m, n) if not shared or many >= 16 else _tiles(m, n, sizes)
     trans_a, trans_b = bool(params["trans_a"]), bool(params["trans_b"])
     name = "gemm_" + _digest(*sorted(params.items(), key=lambda p: p[0]))
     product = Product(
@@ -174,7 +181,7 @@ def _argsort(shape: tuple[int, ...], dtype: DType, axis: int, descending: bool) 
     name = f"argsort_{_digest(dtype.short, outer, n, inner, descending)}"
     sort = Sort(
         name, TYPES[dtype], f"f32_from_{dtype.short}(x)" if half else "x", key_type, before, outer, n, inner,
-        outer * inner > 1 and outer * n * inner >= 1 << 12,
+        plain(outer * inner) > 1 and plain(outer * n * inner) >= 1 << 12,
     )  # fmt: skip
     source = render_template("c/argsort.j2", s=sort)
     return Function(name, (f"const {TYPES[dtype]} *x", "long *y"), source)

@@ -11,6 +11,7 @@ from tracec.codegen.c_strips import Strips, at_strip, plan_strips, replaced
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.tree import Block, Line, Tree, loop
 from tracec.ir import dtype as dt
+from tracec.ir.extent import plain
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -295,5 +296,5 @@ def is_vectorisable(stmt: Loop) -> bool:
     return (
         stmt.kind != "serial"
         and not any(isinstance(s, (Loop, Scratch)) for s in stmt.body)
-        and (stmt.var.extent >= MIN_SIMD or stmt.var.extent < 0)
+        and (plain(stmt.var.extent) >= MIN_SIMD or plain(stmt.var.extent) < 0)
     )

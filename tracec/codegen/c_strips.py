@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tracec.ir import index as ix
+from tracec.ir.extent import plain
 from tracec.ir.kernel import (
     Buffer,
     Call,
@@ -88,7 +89,7 @@ def plan_strips(kernel: Kernel, stmt: Loop, *, past_cache: Collection[str]) -> S
 
 def drawn_words(stmt: Loop) -> tuple[Call, ...]:
     """The calls of ``philox`` in a loop whose counters go on from strip to strip."""
-    if stmt.kind == "serial" or stmt.var.extent < STRIP:
+    if stmt.kind == "serial" or plain(stmt.var.extent) < STRIP:
         return ()
     local = {stmt.var.name, *(s.name for s in stmt.body if isinstance(s, Let))}
     found: dict[Call, None] = {}
@@ -109,7 +110,7 @@ def replaced(e: Expr, new: Mapping[Call, Expr]) -> Expr:
 
 def streamed_stores(kernel: Kernel, stmt: Loop, past_cache: Collection[str]) -> dict[Store, Buffer]:
     """The stores of an innermost loop that can write past the cache: their position moves with it, by one element."""
-    if not past_cache or stmt.kind == "serial" or stmt.var.extent < MIN_STREAMED:
+    if not past_cache or stmt.kind == "serial" or plain(stmt.var.extent) < MIN_STREAMED:
         return {}
     read = {
         e.buffer for s in walk(kernel.body) for r in expressions(s) for e in subexpressions(r) if isinstance(e, Load)

@@ -17,6 +17,7 @@ from tracec.codegen.tree import Line, Tree, loop
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -72,17 +73,22 @@ def plan_tiles(stmt: Loop) -> Tiling | None:
     """Decide how to tile a nest of parallel loops; None where plain loops are better."""
     loops, body = chain(stmt)
     columns = loops[-1].var
-    if columns.extent < MIN_SIMD or not any(isinstance(s, Loop) for s in body) or not _goes_across(columns, body):
+    if (
+        plain(columns.extent) < MIN_SIMD
+        or not any(isinstance(s, Loop) for s in body)
+        or not _goes_across(columns, body)
+    ):
         return None
     arrays = _crossing(columns, body)
     each = sum(d.itemsize for _, d in arrays)
     kept = sum(s.size * s.dtype.itemsize for s in walk(body) if isinstance(s, Scratch))
-    outer = numel(s.var.extent for s in loops[:-1])
+    outer = numel(plain(s.var.extent) for s in loops[:-1])
     size = min(MAX_TILE, MAX_ARRAYS // max(each, 1), MAX_SCRATCH // max(kept, 1))
     cost = nest_units((stmt,))
     if outer < WANTED_PIECES:
-        size = min(size, max(-(-columns.extent * outer // WANTED_PIECES), 64))
-    size = min(size // MIN_TILE * MIN_TILE, columns.extent)
+        size = min(size, max(-(-plain(columns.extent) * outer // WANTED_PIECES), 64))
+    size = size // MIN_TILE * MIN_TILE
+    size = size if is_varying(columns.extent) else min(size, columns.extent)
     if size < MIN_SIMD:
         return None
     extents = (*(s.var.extent for s in loops[:-1]), -(-columns.extent // size))
@@ -101,8 +107,8 @@ def _goes_across(columns: Var, body: tuple[Stmt, ...]) -> bool:
             unit = _unit_var(index)
             good += unit == columns.name
             bad += unit in inner
-    rows = numel(s.var.extent for s in walk(body) if isinstance(s, Loop))
-    return good > bad or (rows <= SHORT_ROW and rows <= columns.extent)
+    rows = numel(plain(s.var.extent) for s in walk(body) if isinstance(s, Loop))
+    return good > bad or (rows <= SHORT_ROW and rows <= plain(columns.extent))
 
 
 def _unit_var(index: Expr) -> str:
@@ -169,7 +175,7 @@ class TileWriter(LoopWriter):
         column = self.text.name(tiling.columns.name)
         self.start, self.stop = f"{column}_start", f"{column}_stop"
         self.text.names["lane"] = f"({column} - {self.start})"
-        self.varying = {tiling.columns.name, *(n for n, _ in tiling.arrays)}
+        self.varying = {tiling.columns.name, "lane", *(n for n, _ in tiling.arrays)}
         for name, _ in tiling.arrays:
             self.text.names[name] = f"{C.identifier(name)}[{column} - {self.start}]"
         loops, body = chain(stmt)

@@ -13,6 +13,7 @@ from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain
 from tracec.codegen.c_tiles import rebuilt
 from tracec.codegen.tree import Line, Tree, loop
+from tracec.ir.extent import plain
 from tracec.ir.kernel import Call, Expr, Kernel, Let, Linear, Load, Loop, Ref, Stmt, Store, Var, expressions, parts
 
 #: Elements along each side of a block, and the pitch of its array: odd in cache lines, so that columns spread.
@@ -52,7 +53,7 @@ def plan_blocks(kernel: Kernel, stmt: Loop) -> Blocking | None:
                 if unit not in ("", along.name) and _step(load.index, along) > 1 and load.buffer in read_only:
                     found[load] = unit
     across = next((s.var for s in loops[:-1] if s.var.name in found.values()), None)
-    if across is None or min(across.extent, along.extent) < 8:
+    if across is None or min(plain(across.extent), plain(along.extent)) < 8:
         return None
     chosen = tuple(load for load, unit in found.items() if unit == across.name)
     others = tuple(s.var.extent for s in loops[:-1] if s.var != across)

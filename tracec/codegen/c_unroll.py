@@ -11,6 +11,7 @@ from dataclasses import replace
 from tracec.codegen.c_loops import chain
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Call,
     Const,
@@ -47,8 +48,8 @@ def unroll_short_loops(kernel: Kernel) -> Kernel:
         return kernel
     loops, body = chain(kernel.body[0])
     inner = [s for s in walk(body) if isinstance(s, Loop)]
-    fits = inner and all(s.kind in ("reduce", "each") and s.var.extent <= MAX_EXTENT for s in inner)
-    if not fits or loops[-1].var.extent < MIN_ROWS or any(isinstance(s, Scratch) for s in walk(body)):
+    fits = inner and all(s.kind in ("reduce", "each") and _is_short(s.var) for s in inner)
+    if not fits or plain(loops[-1].var.extent) < MIN_ROWS or any(isinstance(s, Scratch) for s in walk(body)):
         return kernel
     if _statements(body) > MAX_STATEMENTS or not _stores_evenly(body, loops[-1].var):
         return kernel
@@ -56,6 +57,10 @@ def unroll_short_loops(kernel: Kernel) -> Kernel:
     for outer in reversed(loops):
         result = (replace(outer, body=result),)
     return replace(kernel, body=result)
+
+
+def _is_short(var: Var) -> bool:
+    return not is_varying(var.extent) and var.extent <= MAX_EXTENT
 
 
 def _stores_evenly(body: tuple[Stmt, ...], lane: Var) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio
 from tracec.ir.index import bounds
 from tracec.ir.kernel import Call, Const, Div, Expr, Linear, Load, Mod, Ref, Var, parts
 
@@ -112,6 +113,10 @@ class Dialect:
         """A constant; negative ones come with their sign."""
         if dtype.kind == "b":
             return "1" if value else "0"
+        if isinstance(value, (Extent, Ratio)):
+            if dtype.itemsize == 2 and dtype.kind == "f":
+                return self.cast(dt.float32, dtype).text.format(f"({self.types[dt.float32]}){value}")
+            return str(value) if dtype is dt.int64 else f"(({self.types[dtype]}){value})"
         if dtype.kind == "f":
             return self._float(float(value), dtype)
         number = int(value)

@@ -16,6 +16,7 @@ from tracec.ir.types import Shape
 from tracec.record.backend import to_device
 from tracec.record.cell import is_dual
 from tracec.record.create import of_numbers
+from tracec.record.opaque import unwrapped
 from tracec.record.tensor import Tensor
 
 Scalar = bool | int | float
@@ -109,7 +110,7 @@ def integers(name: str, values: Iterable[Any], what: str) -> Shape:
     for v in values:
         if not hasattr(v, "__index__"):
             fail(ArgumentTypeError, f"{name}: {what} must be integers, {type(v).__name__} given", f"give {what} as int")
-        found.append(v.__index__())
+        found.append(unwrapped(v).__index__())
     return tuple(found)
 
 
@@ -188,12 +189,12 @@ def squares(x: Tensor) -> Tensor:
 
 def reshaped(x: Tensor, shape: Shape) -> Tensor:
     """The tensor in that shape; itself where it has it already."""
-    return x if tuple(x.shape) == shape else ops.reshape(x, shape=shape)
+    return x if types.same(tuple(x.shape), shape) else ops.reshape(x, shape=shape)
 
 
 def expanded(x: Tensor, shape: Shape) -> Tensor:
     """The tensor broadcast to that shape; itself where it has it already."""
-    return x if tuple(x.shape) == shape else ops.expand(x, shape=shape)
+    return x if types.same(tuple(x.shape), shape) else ops.expand(x, shape=shape)
 
 
 def sliced(x: Tensor, axis: int, start: int, stop: int) -> Tensor:

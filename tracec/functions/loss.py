@@ -13,6 +13,7 @@ from tracec.functions.reduction import mean_of, pick_along
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
 from tracec.ir.source import warn
+from tracec.ir.types import same
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
@@ -244,7 +245,7 @@ def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> Non
 
 
 def _expand_like(x: Tensor, like: Tensor) -> Tensor:
-    return x if tuple(x.shape) == tuple(like.shape) else ops.expand(x, shape=tuple(like.shape))
+    return x if same(tuple(x.shape), tuple(like.shape)) else ops.expand(x, shape=tuple(like.shape))
 
 
 def _against_probabilities(

@@ -17,6 +17,7 @@ from tracec.ir.source import warn
 from tracec.record import promote
 from tracec.record.backend import Device, to_device
 from tracec.record.create import of_numbers
+from tracec.record.opaque import unwrapped
 from tracec.record.tensor import Tensor
 
 Number = int | float | complex | Tensor
@@ -31,7 +32,7 @@ def _numbers(name: str, **given: Any) -> list[int | float]:
     found = []
     for what, value in given.items():
         check_real(name, value, what)
-        found.append(value.item() if isinstance(value, (Tensor, np.generic)) else value)
+        found.append(value.item() if isinstance(value, (Tensor, np.generic)) else unwrapped(value))
     return found
 
 
@@ -74,7 +75,7 @@ def range(start: Number, end: Number, step: Number = 1, **options: Unpack[OutOpt
 
 
 def _check_range(name: str, first: float, last: float, by: float) -> None:
-    if not (math.isfinite(first) and math.isfinite(last) and math.isfinite(by)):
+    if not all(isinstance(v, int) or math.isfinite(v) for v in (first, last, by)):
         fail(ArgumentError, f"{name}: unsupported range: {first} to {last} by {by}", "give finite numbers")
     if by == 0:
         fail(ArgumentError, f"{name}: step must be nonzero", "give a step that leads from start to end")
@@ -91,7 +92,7 @@ def _count(name: str, first: float, last: float, by: float, dtype: DType) -> int
     _check_range(name, first, last, by)
     if dtype is dt.int64:
         # PyTorch cuts the bounds to integers first for int64, and for no other type.
-        first, last, by = int(first), int(last), int(by)
+        first, last, by = (v if isinstance(v, int) else int(v) for v in (first, last, by))
         _check_range(name, first, last, by)
     if isinstance(first, int) and isinstance(last, int) and isinstance(by, int):
         return -((first - last) // by)
@@ -109,8 +110,8 @@ def _progression(name: str, first: float, by: float, count: int, dtype: DType, d
         i = ops.iota(shape=(count,), axis=0, dtype=dt.float64, device=place)
         return ops.cast(ops.add(ops.mul(i, float(by)), float(first)), dtype=dtype)
     made = ops.iota(shape=(count,), axis=0, dtype=dtype, device=place)
-    made = made if by == 1 else ops.mul(made, int(by))
-    return made if first == 0 else ops.add(made, int(first))
+    made = made if by == 1 else ops.mul(made, by if isinstance(by, int) else int(by))
+    return made if first == 0 else ops.add(made, first if isinstance(first, int) else int(first))
 
 
 def _steps(name: str, steps: Any) -> int:

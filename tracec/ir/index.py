@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from tracec.ir import dtype as dt
+from tracec.ir.extent import divides, is_varying, plain, whole
 from tracec.ir.kernel import Call, Const, Div, Expr, Linear, Mod, Var
-from tracec.ir.types import Shape, contiguous_strides
+from tracec.ir.types import Shape, contiguous_strides, same
 
 TRUE = Const(True, dt.bool_)
 _UNIT = Const(1)
@@ -16,7 +17,7 @@ _UNIT = Const(1)
 def _terms(e: Expr) -> tuple[dict[Expr, int], int]:
     match e:
         case Const(value, _):
-            return {}, int(value)
+            return {}, whole(value)
         case Linear(terms, offset):
             return dict(terms), offset
         case _:
@@ -84,7 +85,7 @@ def bounds(e: Expr) -> tuple[int, int] | None:
     """Smallest and largest value, where the loops tell; None for values read from memory."""
     match e:
         case Const(value, _):
-            return int(value), int(value)
+            return whole(value), whole(value)
         case Var(_, extent):
             return 0, max(extent - 1, 0)
         case Mod(value, by):
@@ -109,8 +110,8 @@ def bounds(e: Expr) -> tuple[int, int] | None:
 def _whole(e: Expr, by: int) -> tuple[Expr, Expr]:
     """``e = by * q + r`` where q takes the terms that ``by`` divides."""
     terms, offset = _terms(e)
-    q = _make({t: c // by for t, c in terms.items() if c % by == 0}, offset // by)
-    return q, _make({t: c for t, c in terms.items() if c % by}, offset % by)
+    q = _make({t: c // by for t, c in terms.items() if divides(by, c)}, offset // by)
+    return q, _make({t: c for t, c in terms.items() if not divides(by, c)}, offset % by)
 
 
 def _split(e: Expr, by: int) -> tuple[Expr, Expr] | None:
@@ -120,10 +121,17 @@ def _split(e: Expr, by: int) -> tuple[Expr, Expr] | None:
     return (q, r) if inner and inner[0] >= 0 and inner[1] < by else None
 
 
+def _common(a: int, b: int) -> int:
+    """A divisor of two numbers: the greatest one where they are the same for all sizes."""
+    if is_varying(a) or is_varying(b):
+        return b if divides(b, a) else a if divides(a, b) else 1
+    return math.gcd(a, b)
+
+
 def _coarse(e: Expr, by: int) -> tuple[int, Expr, Expr] | None:
     """``e = step * q + r`` with 0 <= r < step and step a divisor of ``by``: division need only look at q."""
     terms, _ = _terms(e)
-    for step in sorted({math.gcd(c, by) for c in terms.values()} - {1}, reverse=True):
+    for step in sorted({_common(c, by) for c in terms.values()} - {1}, reverse=True, key=plain):
         split = _split(e, step)
         if split:
             return step, *split
@@ -189,7 +197,7 @@ def unflatten(flat: Expr, shape: Shape) -> tuple[Expr, ...]:
 
 def reshape(index: Sequence[Expr], shape: Shape, target: Shape) -> tuple[Expr, ...]:
     """A multi-index of ``shape`` as one of ``target``, which holds the same elements in the same order."""
-    if shape == target:
+    if same(shape, target):
         return tuple(index)
     return unflatten(flatten(index, shape), target)
 

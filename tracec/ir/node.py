@@ -11,6 +11,7 @@ from typing import Any
 from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio, as_real
 from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building
 from tracec.ir.source import Source, caller
 from tracec.ir.types import Shape, TensorType
@@ -132,8 +133,11 @@ def constant(value: bool | int | float | complex, like: TensorType | DType | Non
     """A scalar known when the graph is made, shape ``()``, printed in place as ``f32(2.0)``."""
     dtype = like.dtype if isinstance(like, TensorType) else like or dt.of_scalar(value)
     device = like.device if isinstance(like, TensorType) else "cpu"
-    cast = {"f": float, "b": bool, "c": complex}.get(dtype.kind, int)
-    return Node(OPERATORS["constant"], (), (("value", cast(value)),), TensorType(dtype, (), device))
+    if isinstance(value, (Extent, Ratio)) and dtype.kind in "fiu" and (dtype.kind == "f" or isinstance(value, Extent)):
+        number: Any = as_real(value) if dtype.kind == "f" else value
+    else:
+        number = {"f": float, "b": bool, "c": complex}.get(dtype.kind, int)(value)
+    return Node(OPERATORS["constant"], (), (("value", number),), TensorType(dtype, (), device))
 
 
 def input_node(type_: TensorType, name: str = "", source: Source | None = None) -> Node:

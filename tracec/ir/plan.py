@@ -256,11 +256,13 @@ class Memory:
         peak_bytes: Size of the arena.
         unplanned_bytes: What a buffer for each value would take.
         lower_bound_bytes: The most that is alive at once; no arena can be smaller.
+        layout: Where sizes vary from call to call: has a method ``values`` that gives offsets for others.
     """
 
     peak_bytes: int
     unplanned_bytes: int
     lower_bound_bytes: int
+    layout: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import VerifyError
+from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph, topological_until
 from tracec.ir.node import Node, is_constant, made_from
 from tracec.ir.operator import Arithmetic, Operator
@@ -64,7 +65,7 @@ class Literal(Pattern):
     value: bool | int | float
 
     def matches(self, node: Node) -> bool:
-        if not is_constant(node) or node.dtype.is_complex:
+        if not is_known(node):
             return False
         value = node.param("value")
         return bool(value == self.value and np.signbit(value) == np.signbit(self.value))
@@ -104,6 +105,11 @@ def applied(op: str) -> Pattern:
 Bound = dict[str, Node]
 
 
+def is_known(node: Node) -> bool:
+    """Whether a node is a constant that rules can compute with: no complex one, and none that varies with sizes."""
+    return is_constant(node) and not node.dtype.is_complex and not is_varying(node.param("value"))
+
+
 def match(pattern: Pattern, node: Node, bound: Bound | None = None) -> Iterator[Bound]:
     """Every way in which the pattern stands for the node: variable → node."""
     bound = bound or {}
@@ -115,7 +121,7 @@ def match(pattern: Pattern, node: Node, bound: Bound | None = None) -> Iterator[
             if name in bound:
                 if _same(bound[name], node):
                     yield bound
-            elif not constant or (is_constant(node) and not node.dtype.is_complex):
+            elif not constant or is_known(node):
                 yield {**bound, name: node}
         case Literal():
             if pattern.matches(node):

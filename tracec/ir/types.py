@@ -79,6 +79,11 @@ def normalize_axis(axis: int, ndim: int) -> int:
     return axis % bound
 
 
+def same(a: Shape, b: Shape) -> bool:
+    """Whether two shapes are equal; sizes of shapes of different lengths are not compared."""
+    return len(a) == len(b) and a == b
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape that all of these broadcast to, by NumPy's rules.
 
@@ -86,7 +91,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         ShapeError: two sizes of an axis differ and neither is 1.
     """
     first = shapes[0]
-    if all(s == first for s in shapes[1:]):
+    if all(same(s, first) for s in shapes[1:]):
         return first
     ndim = max(map(len, shapes))
     result: list[int] = []
@@ -119,7 +124,7 @@ def resolve_reshape(shape: Shape, target: Sequence[int]) -> Shape:
     Raises:
         ShapeError: the sizes do not hold the same number of elements.
     """
-    sizes = tuple(int(s) for s in target)
+    sizes = tuple(s.__index__() for s in target)
     total, unknown = numel(shape), [i for i, s in enumerate(sizes) if s == -1]
     known = numel(s for s in sizes if s != -1)
     fits = len(unknown) <= 1 and all(s >= -1 for s in sizes)

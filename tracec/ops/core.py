@@ -12,7 +12,7 @@ from tracec.ir import node as nodes
 from tracec.ir.dtype import DType
 from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS, Operator, Sample, not_differentiable
-from tracec.ir.types import Shape, TensorType
+from tracec.ir.types import Shape, TensorType, same
 from tracec.ops.base import primitive
 
 Number = bool | int | float | complex
@@ -82,7 +82,7 @@ constant: Operator = primitive(
 
 def expand(x: Any, *, shape: Shape) -> Any:
     """The primitive of that name, or x itself where it has the shape already."""
-    return x if x.shape == shape else OPERATORS["expand"](x, shape=shape)
+    return x if same(x.shape, shape) else OPERATORS["expand"](x, shape=shape)
 
 
 def full(value: Number, shape: Shape, dtype: DType, device: str = "cpu") -> Any:
@@ -109,10 +109,10 @@ def ones_like(x: Any) -> Any:
 
 def unbroadcast(ct: Any, shape: Shape) -> Any:
     """The cotangent of an operand of this shape, of that of what it was broadcast to: summed over the copies."""
-    if ct.shape == shape:
+    if same(ct.shape, shape):
         return ct
     lead = ct.ndim - len(shape)
     stretched = [lead + i for i, size in enumerate(shape) if size == 1 and ct.shape[lead + i] != 1]
     axes = (*range(lead), *stretched)
     summed = OPERATORS["sum"](ct, axes=axes, keepdims=bool(stretched))
-    return summed if summed.shape == shape else OPERATORS["reshape"](summed, shape=shape)
+    return summed if same(summed.shape, shape) else OPERATORS["reshape"](summed, shape=shape)

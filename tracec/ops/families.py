@@ -14,7 +14,7 @@ from tracec.ir.kernel import Expr
 from tracec.ir.lower import Elementwise, Index, LoadElement, Lowering, Pull, Reduction
 from tracec.ir.node import is_constant
 from tracec.ir.operator import OPERATORS, Arg, NotDifferentiable, Operator, Sample
-from tracec.ir.types import Shape, TensorType, broadcast_shapes, numel
+from tracec.ir.types import Shape, TensorType, broadcast_shapes, numel, same
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive
 from tracec.ops.core import expand, unbroadcast, zeros_like
@@ -121,7 +121,8 @@ def elementwise(
                 check_dtype(t, takes)
             if t.dtype is not dtype:
                 check_same_dtype(types)
-            if t.shape and t.shape != shape:  # scalars are common, and looked at no further
+            # Scalars are common, and looked at no further. Sizes of others that differ in number are not compared.
+            if t.shape and (len(t.shape) != len(shape) or t.shape != shape):
                 shape = broadcast_shapes(*(u.shape for u in types)) if shape else t.shape
         if gives is not None:
             dtype = gives if isinstance(gives, DType) else gives(dtype)
@@ -359,7 +360,7 @@ def kept(reduced: Any, x: Any, axes: Shape) -> Any:
 
 
 def _reshaped(x: Any, shape: Shape) -> Any:
-    return x if x.shape == shape else OPERATORS["reshape"](x, shape=shape)
+    return x if same(x.shape, shape) else OPERATORS["reshape"](x, shape=shape)
 
 
 def _reduced_extents(types: tuple[TensorType, ...], *, axes: Shape, keepdims: bool) -> Shape:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tracec import ops
+from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.rewrite import origin_after
@@ -56,11 +57,13 @@ def _uniform(value: np.ndarray[Any, Any]) -> bool:
 def _value(node: Node, known: dict[Node, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any] | None:
     """The node's elements, where they are known; one element (of shape ``(1,)``·ndim) stands for equal ones."""
     if is_constant(node):
-        return np.asarray(node.param("value"), node.dtype.numpy)
+        given = node.param("value")
+        return None if is_varying(given) else np.asarray(given, node.dtype.numpy)
     if any(i not in known for i in node.inputs) or not (node.inputs or node.op.name == "iota"):
         return None
     values = [known[i] for i in node.inputs]
-    exact = all(v.shape == i.shape for v, i in zip(values, node.inputs, strict=True))
+    fixed = not is_varying((node.params, node.shape, *(i.shape for i in node.inputs)))
+    exact = fixed and all(v.shape == i.shape for v, i in zip(values, node.inputs, strict=True))
     if exact and node.type.size <= _SMALL:
         return _run(node, values)
     if any(v.size != 1 for v in values):
@@ -76,6 +79,8 @@ def _uniform_value(node: Node, values: list[np.ndarray[Any, Any]]) -> np.ndarray
         result = values[0]
     elif node.op.name == "sum":
         count = numel(node.inputs[0].shape[a] for a in node.param("axes"))
+        if is_varying(count):
+            return None
         with np.errstate(all="ignore"):
             wide = {"f": np.float64, "c": np.complex128}.get(node.dtype.kind, np.int64)
             result = (values[0].astype(wide) * count).astype(node.dtype.numpy)

@@ -8,6 +8,7 @@ from typing import Any
 
 import networkx as nx
 
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, backward_part, topological_until
 from tracec.ir.node import Node, is_constant, is_input
 
@@ -112,7 +113,7 @@ def _cut(part: list[Node], needed: set[Node], fixed: set[Node], outputs: set[Nod
     """The nodes of one component that are computed again."""
     flow: Any = nx.DiGraph()
     for node in part:
-        kept = 0 if is_input(node) or node in outputs else _PER_BYTE * node.type.nbytes
+        kept = 0 if is_input(node) or node in outputs else _PER_BYTE * plain(node.type.nbytes)
         flow.add_edge((node, "in"), (node, "out"), capacity=kept)
         if node in fixed:
             flow.add_edge("source", (node, "in"))
@@ -130,7 +131,8 @@ def _cut(part: list[Node], needed: set[Node], fixed: set[Node], outputs: set[Nod
 
 def _price(node: Node) -> int:
     per_byte = _HARD if node.op.name in _COSTLY else 0 if node.op.family == "view" else _EASY
-    return per_byte * node.type.nbytes + _PER_BYTE * _NODE_BYTES
+    nbytes: int = plain(node.type.nbytes)
+    return per_byte * nbytes + _PER_BYTE * _NODE_BYTES
 
 
 def _copy(graph: Graph, backward: set[Node], again: set[Node]) -> Graph:

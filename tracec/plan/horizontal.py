@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
 from tracec.ir.plan import Refused
@@ -46,7 +47,7 @@ def any_size(kernel: Kernel) -> tuple[Kernel, int] | None:
     if not isinstance(loop, Loop):  # a single point
         loop = Loop(Var("i0", 1), kernel.body)
     size = loop.var.extent
-    if size >= LARGEST:
+    if size >= LARGEST or is_varying(size):
         return None
     whole = Var(loop.var.name, SIZE)
     for stmt in walk(loop.body):
@@ -55,6 +56,8 @@ def any_size(kernel: Kernel) -> tuple[Kernel, int] | None:
         for e in expressions(stmt):
             for part in subexpressions(e):
                 if isinstance(part, Load) and part.index != loop.var and not isinstance(part.index, Const):
+                    return None
+                if isinstance(part, Const) and is_varying(part.value):
                     return None
         if isinstance(stmt, Store) and stmt.index != loop.var and size != 1:
             return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction
 from tracec.ir.node import Node, is_constant
+from tracec.ir.types import same
 
 #: Cost of one element in simple vector operations.
 _COSTS = {
@@ -61,7 +63,7 @@ def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
     apart = [reader for reader, aligned in readers if not aligned]
     if not apart or any(isinstance(r.op.lower, (ContractionSpec, Library)) for r in apart):
         return False
-    size = max(node.type.size, 1)
+    size = max(plain(node.type.size), 1)
     repeats = sum(_points(r) for r in apart) / size
     hoisted = node.ndim > 0 and node.shape[-1] == 1
     limit = HOISTED_COST if repeats <= 1 or hoisted else max(LOAD_COST, STORE_COST / repeats)
@@ -70,9 +72,10 @@ def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
 
 def _points(reader: Node) -> int:
     """How often a reader asks for an element of its operand."""
+    points: int = plain(reader.type.size)
     if isinstance(reader.op.lower, Reduction):
-        return max(reader.inputs[0].type.size, reader.type.size)
-    return reader.type.size
+        points = max(points, plain(reader.inputs[0].type.size))
+    return points
 
 
 def _readers(graph: Graph) -> dict[Node, list[tuple[Node, bool]]]:
@@ -86,11 +89,11 @@ def _readers(graph: Graph) -> dict[Node, list[tuple[Node, bool]]]:
                 found[operand].extend(found[node])
             elif is_view(node):
                 # windows and expand ask for more elements than there are: the view itself counts as the reader
-                wider = node.type.size > operand.type.size
+                wider = plain(node.type.size) > plain(operand.type.size)
                 through = [(node, False)] if wider else [(r, False) for r, _ in found[node]]
                 found[operand].extend(through or [(node, False)])
             elif isinstance(node.op.lower, Elementwise):
-                found[operand].append((node, operand.shape == node.shape))
+                found[operand].append((node, same(operand.shape, node.shape)))
             elif isinstance(node.op.lower, Reduction):
                 found[operand].append((node, node.op.lower.axes is not None))
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from tracec.ir import index as ix
+from tracec.ir.extent import plain
 from tracec.ir.kernel import (
     Acc,
     Buffer,
@@ -316,7 +317,7 @@ def _needed(group: Group, wanted: list[Node], full: list[Node], known: Collectio
 
 def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[Node]) -> set[Node]:
     """Full-level members worth a scratch row: costly, and needed by more than one loop."""
-    if space.row > MAX_SCRATCH or space.row <= SHORT_ROW:
+    if space.row > MAX_SCRATCH or plain(space.row) <= SHORT_ROW:
         return set()
     group = e.group
     cost: dict[Node, int] = {}
@@ -343,7 +344,7 @@ def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[N
                 if below is not node:
                     loops[below] = {min(loops[below], default=1)} | _direct_uses(group, below, kept, stage)
     words = sum(max(n.dtype.compute.itemsize // 4, 1) for n in kept)
-    if e.keep_rows and _reduction_shape(e, space) == "column" and words * space.row > MAX_COLUMN:
+    if e.keep_rows and _reduction_shape(e, space) == "column" and words * plain(space.row) > MAX_COLUMN:
         return set()
     return kept
 
@@ -360,7 +361,7 @@ def _direct_uses(group: Group, node: Node, kept: set[Node], stage: dict[Node, in
 def _reduction_shape(e: Emitter, space: Space) -> str:
     if not any(not r for r in space.reduced):
         return "full"
-    if space.row <= SHORT_ROW and space.kept > space.row:
+    if plain(space.row) <= SHORT_ROW and plain(space.kept) > plain(space.row):
         return "column"
     return "row" if space.reduced[-1] else "column"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tracec.ir.extent import Symbol, Values, at, is_varying, plain, symbolic, unnoted
 
 #: Offsets are multiples of this: a cache line, and the widest vector load.
 ALIGN = 64
@@ -25,6 +27,28 @@ class Span:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An arena of pieces whose sizes vary from call to call.
+
+    Attributes:
+        spans: The pieces.
+        offsets: What stands for each one's offset.
+        total: And for the arena's size.
+    """
+
+    spans: tuple[Span, ...]
+    offsets: tuple[Symbol, ...]
+    total: Symbol
+
+    def values(self, sizes: Values) -> dict[Symbol, int]:
+        """Offsets and size of the arena for these sizes."""
+        with unnoted():
+            spans = [replace(s, size=plain(at(s.size, sizes))) for s in self.spans]
+            offsets, total = assign(spans)
+        return {**dict(zip(self.offsets, offsets, strict=True)), self.total: total}
+
+
 def aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
@@ -40,6 +64,15 @@ def lower_bound(spans: Sequence[Span]) -> int:
         alive += change[step]
         peak = max(peak, alive)
     return peak
+
+
+def place(spans: Sequence[Span]) -> tuple[list[int], int, Layout | None]:
+    """Offsets and the arena's size; where sizes vary, as what they are for the present ones, and how to find others."""
+    if not any(is_varying(s.size) for s in spans):
+        return *assign(spans), None
+    layout = Layout(tuple(spans), tuple(Symbol(f"offset{k}", 0, 0) for k in range(len(spans))), Symbol("arena", 0, 0))
+    offsets, total = assign([replace(s, size=plain(s.size)) for s in spans])
+    return list(map(symbolic, layout.offsets, offsets)), symbolic(layout.total, total), layout
 
 
 def assign(spans: Sequence[Span]) -> tuple[list[int], int]:

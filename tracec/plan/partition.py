@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tracec.ir import index as ix
+from tracec.ir.extent import like, plain
 from tracec.ir.graph import Graph, backward_part
 from tracec.ir.kernel import Const, Expr
 from tracec.ir.lower import ContractionSpec, Index, Library, Reduction, Scan, Scatter, input_types
@@ -130,7 +131,7 @@ class Partition:
         if not self.fuse:
             return
         producers = {r for r in group.reads[node] if r in self.group_of}
-        for producer in sorted(producers, key=lambda p: (-p.type.nbytes, self.rank[p])):
+        for producer in sorted(producers, key=lambda p: (-plain(p.type.nbytes), self.rank[p])):
             a, b = self.group_of[producer], self.group_of[node]
             if a is not b:
                 self._try(a, b, producer)
@@ -208,20 +209,20 @@ class Partition:
                 return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
             return self._joined(a, b, "reduce", a.space, None, None)
         if a.kind == "contraction":
-            if b.kind != "map" or b.space.total != a.space.total:
+            if b.kind != "map" or not like(b.space.total, a.space.total):
                 return "only an epilogue over the same elements fuses into a contraction"
         elif "reduce" in (a.kind, b.kind):
             reduce, other = (a, b) if a.kind == "reduce" else (b, a)
             if any(isinstance(n.op.lower, Reduction) for n in other.nodes):  # of rows of one element
                 return "a reduction of single elements has no place among rows of more"
             kind, space = "reduce", reduce.space
-            level = FULL if other.space.total == space.total else ROW
-            if level == ROW and other.space.total != space.kept:
+            level = FULL if like(other.space.total, space.total) else ROW
+            if level == ROW and not like(other.space.total, space.kept):
                 return f"{other.space.total} elements are neither the points nor the rows of {_describe(space)}"
-            if level == FULL and space.kept < MIN_ROWS and space.total > SMALL:
+            if level == FULL and plain(space.kept) < MIN_ROWS and plain(space.total) > SMALL:
                 return f"{space.kept} rows of {space.row} elements would leave cores idle"
             return self._joined(a, b, kind, space, level if other is a else None, level if other is b else None)
-        elif a.space.total != b.space.total:
+        elif not like(a.space.total, b.space.total):
             return f"different iteration spaces: {a.space.total} and {b.space.total} elements"
         return self._joined(a, b, kind, space, None, None)
 
@@ -280,8 +281,8 @@ class Partition:
         for group in self.groups:
             if group.kind != "reduce":
                 continue
-            for operand in sorted(group.operands, key=lambda n: -n.type.nbytes):
-                if operand.type.size < group.space.total:
+            for operand in sorted(group.operands, key=lambda n: -plain(n.type.nbytes)):
+                if plain(operand.type.size) < plain(group.space.total):
                     break
                 other = self.group_of.get(first.setdefault((group.space, source(operand)), group.nodes[0]))
                 mine = self.group_of[group.nodes[0]]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tracec.ir.extent import like, plain, unnoted
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
@@ -39,7 +40,7 @@ class Placement:
         self.works = [part for work in works for part in _parted(work, replaces)]
         self.refused = refused
         self.disabled = disabled
-        self.size = {n: n.type.nbytes for w in self.works for n in (*w.reads(), *w.writes())}
+        self.size = {n: plain(n.type.nbytes) for w in self.works for n in (*w.reads(), *w.writes())}
         self.home: dict[Node, Node] = {}  # output → input whose memory it is written to
         self.copies: dict[int, int] = {}  # output position → input position, copied at the end
         self.after: dict[int, set[int]] = {}
@@ -142,11 +143,12 @@ class Placement:
         shared = {} if "memory" in self.disabled else self._share(arena, first, last)
         spans, members = self._spans(arena, shared, first, last)
         if "memory" in self.disabled:
-            offsets, total = _one_after_another(spans)
+            (offsets, total), layout = _one_after_another(spans), None
         else:
-            offsets, total = memory.assign(spans) if spans else ([], 0)
-        unplanned = sum(memory.aligned(n.type.nbytes) for n in arena)
-        figures = Memory(total, unplanned, memory.lower_bound(spans))
+            offsets, total, layout = memory.place(spans)
+        with unnoted():
+            unplanned = sum(memory.aligned(n.type.nbytes) for n in arena)
+            figures = Memory(total, unplanned, memory.lower_bound(spans), layout)
         return self._assemble(offsets, members, first, last, figures, shared)
 
     def _append_copies(self) -> None:
@@ -162,7 +164,7 @@ class Placement:
             else:
                 self.home[target] = place
                 self.works.append(Work(copy_kernel(source), ((source, target),)))
-            self.size[target] = place.type.nbytes
+            self.size[target] = plain(place.type.nbytes)
             self.alias[self.graph.outputs[out]] = source
         self.copied = {out: self.graph.inputs[inp] for out, inp in self.copies.items()}
 
@@ -182,10 +184,10 @@ class Placement:
                     continue
                 for i, m in enumerate(row):
                     dies = m in inside and last[m] == k and m not in taken and first[m] != k
-                    same = m.type.nbytes == n.type.nbytes and m.dtype is n.dtype
+                    same = m.dtype is n.dtype and like(m.type.nbytes, n.type.nbytes)
                     # Kernels see elements, but a routine also sees a shape: that of the memory's first owner.
                     if n in called:
-                        same = n.type == owner_of(m, shared).type
+                        same = like(n.type, owner_of(m, shared).type)
                     if dies and same and element_by_element(work.kernel, i, j):
                         shared[n] = m
                         taken.add(m)

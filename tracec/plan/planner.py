@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
@@ -45,7 +46,8 @@ def make_plan(
     if together is graph:
         return _final(plan, target)
     other = _planned(together, target, bodies, donate, disabled)
-    better = traffic(other) < traffic(plan) and other.memory.peak_bytes <= plan.memory.peak_bytes
+    smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
+    better = traffic(other) < traffic(plan) and smaller
     return _final(other if better else plan, target)
 
 
@@ -57,7 +59,8 @@ def traffic(plan: Plan) -> int:
     """Bytes that the steps of a plan read and write, as if nothing stayed in a cache between them."""
     touched = (v for step in plan.steps for v in _touched(step))
     within = sum(step.length * traffic(step.body) for step in plan.steps if isinstance(step, Repeat))
-    return within + sum(plan.values[v].type.nbytes for v in touched)
+    own: int = sum(plain(plan.values[v].type.nbytes) for v in touched)
+    return within + own
 
 
 def _touched(step: Step) -> list[int]:

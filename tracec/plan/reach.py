@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tracec.ir import index as ix
+from tracec.ir.extent import whole
 from tracec.ir.kernel import Call, Const, Expr, Linear, Load, parts
 
 #: What is known of an index where an expression is computed: its least and largest value.
@@ -47,9 +48,9 @@ def _where(condition: Expr, known: Known) -> Known:
         case Call("bitwise_and", (a, b), _):
             return _where(b, _where(a, known))
         case Call("ge", (index, Const(low, _)), _):
-            return _narrowed(known, index, int(low), None)
+            return _narrowed(known, index, whole(low), None)
         case Call("lt", (index, Const(high, _)), _):
-            return _narrowed(known, index, None, int(high) - 1)
+            return _narrowed(known, index, None, whole(high) - 1)
         case _:
             return known
 
@@ -58,9 +59,9 @@ def _unless(condition: Expr, known: Known) -> Known:
     """What is known where a condition does not hold."""
     match condition:
         case Call("ge", (index, Const(low, _)), _):
-            return _narrowed(known, index, None, int(low) - 1)
+            return _narrowed(known, index, None, whole(low) - 1)
         case Call("lt", (index, Const(high, _)), _):
-            return _narrowed(known, index, int(high), None)
+            return _narrowed(known, index, whole(high), None)
         case _:
             return known
 
@@ -104,6 +105,6 @@ def _terms(index: Expr) -> tuple[dict[Expr, int], int]:
         case Linear(terms, offset):
             return dict(terms), offset
         case Const(value, _):
-            return {}, int(value)
+            return {}, whole(value)
         case _:
             return {index: 1}, 0

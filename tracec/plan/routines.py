@@ -9,6 +9,7 @@ from typing import Any
 
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import plain, whole
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Const, Expr, Linear, Var
 from tracec.ir.lower import ContractionSpec, Library, Structured
@@ -80,7 +81,7 @@ def by_size(least: Mapping[DType, int]) -> Gemm:
     """Products of these element types, from so many multiplications on."""
 
     def wanted(params: Mapping[str, Any]) -> bool:
-        size = prod(params["batch"]) * params["m"] * params["n"] * params["k"]
+        size = plain(prod(params["batch"]) * params["m"] * params["n"] * params["k"])
         return params["dtype"] in least and size >= least[params["dtype"]]
 
     return wanted
@@ -187,7 +188,7 @@ def _strides(node: Node, inlined: dict[Node, int]) -> tuple[Node, list[int], int
     factors = _factors(flat, axes)
     if factors is None:
         return None
-    offset = flat.offset if isinstance(flat, Linear) else int(flat.value) if isinstance(flat, Const) else 0
+    offset = flat.offset if isinstance(flat, Linear) else whole(flat.value) if isinstance(flat, Const) else 0
     return source, factors, offset
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tracec.ir import index
+from tracec.ir.extent import divides, formula_key, plain
 from tracec.ir.kernel import Expr, Var
 from tracec.ir.types import Shape, numel
 
@@ -100,8 +101,9 @@ class Space:
         sizes = [self.extents[i] for i in chosen]
         cuts = _suffix_products(sizes)
         for shape in shapes:
-            more = sorted({*cuts, *_suffix_products(shape)})
-            if all(b % a == 0 for a, b in itertools.pairwise(more)):
+            every = {formula_key(c): c for c in (*cuts, *_suffix_products(shape))}
+            more = sorted(every.values(), key=plain)
+            if all(divides(a, b) for a, b in itertools.pairwise(more)):  # which orders them for all sizes
                 cuts = more
         extents: list[int] = []
         reduced: list[bool] = []
@@ -113,7 +115,7 @@ class Space:
                 reduced.append(r)
                 continue
             outer, inner = inner, inner // max(e, 1)
-            within = [c for c in cuts if inner <= c <= outer]
+            within = [c for c in cuts if plain(inner) <= plain(c) <= plain(outer)]
             parts = [b // a for a, b in itertools.pairwise(within)] if len(within) > 1 else [e]
             extents.extend(reversed(parts))
             reduced.extend([r] * len(parts))

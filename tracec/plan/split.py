@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
 from tracec.ir.lower import Reduction
@@ -63,7 +64,7 @@ def split_reductions(graph: Graph, blocks: int) -> Graph:
 def _split_for_cores(node: Node, lower: Reduction) -> Node:
     operand, axes = node.inputs[0], node.param("axes")
     row = numel(operand.shape[a] for a in axes)
-    if row < LARGE or node.type.size >= FEW_ROWS:
+    if plain(row) < LARGE or plain(node.type.size) >= FEW_ROWS:
         return node
     lead = operand.ndim - len(axes)
     if tuple(sorted(axes)) != tuple(range(lead, operand.ndim)):
@@ -148,7 +149,7 @@ def _in_parts(rows: Node, at: int, parts: int, fold: int, lower: Reduction) -> N
     extent, shape = rows.shape[at], rows.shape
     length = -(-extent // (parts * fold))
     missing = parts * length * fold - extent
-    if missing:
+    if is_varying(missing) or missing:
         high = tuple(missing if k == at else 0 for k in range(rows.ndim))
         fill = identity(lower.combine, rows.dtype)
         rows = OPERATORS["pad"](rows, low=(0,) * rows.ndim, high=high, value=fill)

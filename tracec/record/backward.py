@@ -221,7 +221,7 @@ class _Walk:
             if root._array.size != 1:
                 raise GradientError(
                     f"backward: grad can be implicitly created only for scalar outputs, this one has shape "
-                    f"{tuple(root._array.shape)}",
+                    f"{tuple(root._shape)}",
                     hint="give a gradient, or take the sum or mean first",
                     where=_at(),
                 )
@@ -237,9 +237,9 @@ class _Walk:
                 f"backward: a gradient is a tensor or None, {type(seed).__name__} given",
                 hint="make a tensor with tracec.tensor(...)",
             )
-        if seed._array.shape != root._array.shape:
+        if seed._shape != root._shape:
             raise ShapeError(
-                f"backward: the gradient has shape {tuple(seed._array.shape)}, the output {tuple(root._array.shape)}",
+                f"backward: the gradient has shape {tuple(seed._shape)}, the output {tuple(root._shape)}",
                 hint="a gradient has the shape of its output",
                 where=_at(),
             )
@@ -333,7 +333,7 @@ class _Recorded(_Walk):
         self._given: set[int] = set()
 
     def ones(self, root: Any) -> Any:
-        return ops.full(1, root._array.shape, root.dtype, str(root._device))
+        return ops.full(1, root._shape, root.dtype, str(root._device))
 
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         recorder = STATE.recorder
@@ -395,7 +395,7 @@ class _Recorded(_Walk):
 
 def own(x: Any) -> Tensor:
     """The same value in memory of its own."""
-    call = find_call(OPERATORS["reshape"], (x,), {"shape": x._array.shape})
+    call = find_call(OPERATORS["reshape"], (x,), {"shape": x._shape})
     return finish(call, (x,), [x._array], x._array.copy())
 
 

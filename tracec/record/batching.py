@@ -66,6 +66,8 @@ class Batching:
     def __enter__(self) -> Batching:
         if not self._around:
             self._open_again()
+        if STATE.recorder is not None:
+            STATE.recorder.fix_sizes()
         self._around.append(_surroundings())
         STATE.recorder, STATE.duals, STATE.packing = self, (), None
         return self
@@ -226,6 +228,12 @@ class Batching:
         """Note a tensor of one example, which means nothing outside."""
         if self.is_batched(x):
             self._examples[id(x)] = weakref.ref(x)
+
+    #: The sizes within are those of one example.
+    sizes = None
+
+    def fix_sizes(self) -> None:
+        """Sizes are as they are already."""
 
     def includes(self, recorder: Any) -> bool:
         """Whether what a recorder was told of is known here."""

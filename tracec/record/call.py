@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracec.errors import ArgumentTypeError, DeviceError, TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio, fixed, formula_key, plain
 from tracec.ir.node import Node
-from tracec.ir.number import plain, value_of
+from tracec.ir.number import plain as plain_number
+from tracec.ir.number import value_of
 from tracec.ir.operator import OPERATORS, Operator, Params
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
 from tracec.record.cell import Cell
 from tracec.record.derived import Batched, Pullback, Pushforward
+from tracec.record.opaque import unwrapped
 from tracec.record.promote import Operand, promote
+from tracec.record.state import STATE
 
 #: Operators whose results look at their operand's memory.
 VIEWS = frozenset(
@@ -85,12 +89,22 @@ class Call:
 _CALLS: dict[Any, Call] = {}
 
 
+def _hashable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(v) for v in value)
+    hash(value)
+    return fixed(plain_number(value))
+
+
 def find_call(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
     """The call for these operands: tensors, or Python scalars.
 
     Raises:
         TracecError: the operands do not fit; with the user's line.
     """
+    recorder = STATE.recorder
+    if recorder is not None and recorder.sizes is not None:
+        return _find_sized(recorder.calls, op, inputs, params)
     key: list[Any] = [op]
     for x in inputs:
         if isinstance(x, Cell):
@@ -126,14 +140,29 @@ def forget_calls() -> None:
     _CALLS.clear()
 
 
-def _hashable(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_hashable(v) for v in value)
-    hash(value)
-    return plain(value)
+def _find_sized(known: dict[Any, Call], op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
+    """The call for operands and parameters whose sizes hang on others: its parameters and types do, too."""
+    given = tuple((x._type, ()) if isinstance(x, Cell) else type(x) for x in inputs)
+    params = {k: _kept(v) for k, v in params.items()}
+    key = op, formula_key(given), formula_key(tuple(params.items()))
+    call = known.get(key)
+    if call is None:
+        call = known[key] = _make(op, inputs, params, _kept)
+        call.keywords = {k: _plainly(v) for k, v in call.params}
+    return call
 
 
-def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
+def _kept(value: Any) -> Any:
+    return tuple(map(_kept, value)) if isinstance(value, (list, tuple)) else plain_number(unwrapped(value))
+
+
+def _plainly(value: Any) -> Any:
+    return tuple(map(_plainly, value)) if type(value) is tuple else plain(value)
+
+
+def _make(
+    op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any], prepare: Callable[[Any], Any] = _hashable
+) -> Call:
     where = None
     try:
         operands = [_operand(op, x) for x in inputs]
@@ -141,10 +170,9 @@ def _make(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> C
         where = ", ".join(_describe(x) for x in inputs)
         chosen, dtypes = promote(op, operands)
         types = tuple(
-            TensorType(d, x._array.shape if isinstance(x, Cell) else (), device)
-            for d, x in zip(dtypes, inputs, strict=True)
+            TensorType(d, x._shape if isinstance(x, Cell) else (), device) for d, x in zip(dtypes, inputs, strict=True)
         )
-        bound = chosen.bind({k: _hashable(v) for k, v in params.items()})
+        bound = chosen.bind({k: prepare(v) for k, v in params.items()})
         call = Call(chosen, bound, types, chosen.infer(types, bound))
     except TracecError as error:
         if not error.message.startswith(op.name + ":"):
@@ -167,6 +195,8 @@ def _describe(x: Any) -> str:
 def _operand(op: Operator, x: Any) -> Operand:
     if isinstance(x, Cell):
         return Operand(dt.of_numpy(x._array.dtype), x._array.ndim)
+    if isinstance(x, (Extent, Ratio)):
+        return Operand(None, scalar=int if isinstance(x, Extent) else float)
     kind = x.__class__  # of a Number what it stands for
     if kind in (bool, int, float, complex):
         return Operand(None, scalar=kind)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tracec.ir import dtype as dt
-from tracec.ir.types import TensorType
+from tracec.ir.types import Shape, TensorType
 from tracec.record.backend import CPU, Device, device_of, share_memory
 from tracec.record.saved import Packed
+from tracec.record.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,8 +155,16 @@ class Cell:
     is_composite = False
 
     @property
+    def _shape(self) -> Shape:
+        """Its shape; while a function is recorded for many sizes, with what the sizes hang on."""
+        recorder = STATE.recorder
+        return self._array.shape if recorder is None or recorder.sizes is None else recorder.shape_of(self)
+
+    @property
     def _type(self) -> TensorType:
-        return type_of(self._array)
+        found = type_of(self._array)
+        recorder = STATE.recorder
+        return found if recorder is None or recorder.sizes is None else found.with_shape(recorder.shape_of(self))
 
 
 def type_of(array: Any) -> TensorType:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tracec.errors import TracecError
+from tracec.ir.conditions import unnoted
 from tracec.ir.source import Source
 from tracec.record.backend import Readback
 from tracec.record.cell import Cell
@@ -34,7 +35,8 @@ def check_values(
         bounds: The least and the largest value that memory may be addressed with, where they address any.
         ignored: A value that the condition says nothing of.
     """
-    test(x._array)
+    with unnoted():  # the sizes in it are those of the call that it is made for
+        test(x._array)
     if STATE.recorder is not None:
         STATE.recorder.check(x, test, bounds, ignored)
 

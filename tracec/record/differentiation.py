@@ -113,10 +113,9 @@ class Differentiation(Cell):
                     f"grad: takes a tensor or None, {type(value).__name__} given",
                     hint="make one with tracec.tensor(...)",
                 )
-            if value._array.shape != self._array.shape:
+            if value._shape != self._shape:
                 raise ArgumentError(
-                    f"grad: assigned grad has data of shape {tuple(value._array.shape)}, the tensor "
-                    f"{tuple(self._array.shape)}",
+                    f"grad: assigned grad has data of shape {tuple(value._shape)}, the tensor {tuple(self._shape)}",
                     hint="a gradient has the shape of its tensor",
                     where=_at(),
                 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, OutOfMemoryError
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio
 from tracec.ir.node import current_source
 from tracec.ir.number import Number
 from tracec.ir.operator import OPERATORS, Operator
@@ -19,6 +20,7 @@ from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
 from tracec.record.numbers import constant_of, scalar, watched_here
+from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -202,15 +204,18 @@ def _operand(op: Operator, x: Any) -> Any:
     """What is not a tensor or a Python scalar, made one."""
     if isinstance(x, Cell) or type(x) in _PLAIN:
         return x
+    x = unwrapped(x)
+    if isinstance(x, (Extent, Ratio)):
+        return x
     if isinstance(x, Number):
         return watched_here(x)
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray) or hasattr(x, "__cuda_array_interface__"):
         return of_array(x)
-    for plain in _PLAIN:
-        if isinstance(x, plain):
-            return plain(x)  # type: ignore[arg-type]
+    for kind in _PLAIN:
+        if isinstance(x, kind):
+            return kind(x)  # type: ignore[arg-type]
     raise ArgumentTypeError(
         f"{op.name}: takes tensors and numbers, {type(x).__name__} given",
         hint="make a tensor with tracec.tensor(...)",

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.ir import dtype as dt
+from tracec.ir.types import same
 from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 def _basic(x: Any, p: Subscript) -> Any:
     """The view that the slices, integers and None make."""
-    shape = x._array.shape
+    shape = x._shape
     if any(p.starts) or any(s != 1 for s in p.steps) or tuple(p.stops) != shape:
         x = ops.slice(x, starts=tuple(p.starts), stops=tuple(p.stops), steps=tuple(p.steps))
-    return x if x._array.shape == p.shape else ops.reshape(x, shape=p.shape)
+    return x if same(x._shape, p.shape) else ops.reshape(x, shape=p.shape)
 
 
 def _positions(p: Subscript, sizes: tuple[int, ...], device: str) -> dict[int, Any]:
@@ -80,16 +81,16 @@ def get_item(x: Any, key: Any) -> Any:
     Raises:
         AxisError: an index is out of range, or there are too many.
     """
-    if type(key) is int and x._array.ndim and -(n := x._array.shape[0]) <= key < n:
-        i, rest = key % n, x._array.shape[1:]
+    if type(key) is int and x._array.ndim and -(n := x._shape[0]) <= key < n:
+        i, rest = (key if key >= 0 else key + n), x._shape[1:]
         row = ops.slice(x, starts=(i, *(0,) * len(rest)), stops=(i + 1, *rest), steps=(1,) * (len(rest) + 1))
         return ops.reshape(row, shape=rest)
     p = parse(x, key)
     y = _basic(x, p)
     if not p.arrays and not p.picks:
         # A look of its own, as x[...] is another tensor in PyTorch.
-        return y if y is not x else ops.reshape(x, shape=x._array.shape)
-    positions = _positions(p, y._array.shape, y._device)
+        return y if y is not x else ops.reshape(x, shape=x._shape)
+    positions = _positions(p, y._shape, y._device)
     check_broadcast(list(positions.values()))
     found = ops.index(y, *positions.values(), axes=tuple(positions))
     if not p.arrays:
@@ -152,35 +153,35 @@ def _beside(masked: tuple[int, Any], y: Any, value: Any) -> Any:
     """
     first, mask = masked
     after = y._array.ndim - first - mask._array.ndim
-    given = value._array.shape
+    given = value._shape
     while len(given) > first + 1 + after and given[0] == 1:
         given = given[1:]
     if len(given) > first + 1 + after or (len(given) > after and given[-after - 1] != 1):
         return None
     if len(given) > after:
         given = given[: len(given) - after - 1] + (1,) * mask._array.ndim + given[len(given) - after :]
-    shape = y._array.shape[y._array.ndim - len(given) :]
+    shape = y._shape[y._array.ndim - len(given) :]
     if any(s not in (1, n) for s, n in zip(given, shape, strict=True)):
         return None
-    return value if value._array.shape == given else ops.reshape(value, shape=given)
+    return value if same(value._shape, given) else ops.reshape(value, shape=given)
 
 
 def _set_masked(y: Any, masked: tuple[int, Any], value: Any) -> None:
     first, mask = masked
-    shape = (*mask._array.shape, *(1,) * (y._array.ndim - first - mask._array.ndim))
+    shape = (*mask._shape, *(1,) * (y._array.ndim - first - mask._array.ndim))
     mask = mask if mask._device == y._device else mask.to(y._device)
     write(y, ops.where(ops.reshape(mask, shape=shape), value, y))
 
 
 def _set_positions(y: Any, p: Subscript, value: Any) -> None:
-    positions = _positions(p, y._array.shape, y._device)
+    positions = _positions(p, y._shape, y._device)
     axes, found = tuple(positions), list(positions.values())
     index_shape = check_broadcast(found)
-    rest = tuple(n for a, n in enumerate(y._array.shape) if a not in axes)
+    rest = tuple(n for a, n in enumerate(y._shape) if a not in axes)
     picked = [a for a, _ in p.picks]
     at = _place([a for a in axes if a not in picked], picked)
     shape = (*rest[:at], *index_shape, *rest[at:])
-    given = fitted(value._array.shape, shape)
+    given = fitted(value._shape, shape)
     if not prod(shape):
         return
     if not remembered(y, value):
@@ -190,7 +191,7 @@ def _set_positions(y: Any, p: Subscript, value: Any) -> None:
             key[a] = q._array
         y._array[tuple(key)] = to_device(value._array, y._device)
         return
-    if value._array.shape != given:
+    if not same(value._shape, given):
         value = ops.reshape(value, shape=given)
     if given != shape:
         value = ops.expand(value, shape=shape)

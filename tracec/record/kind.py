@@ -81,7 +81,7 @@ class Kind(Cell):
 
     def is_same_size(self, other: Cell) -> bool:
         """Whether another tensor has the same shape."""
-        return bool(self._array.shape == other._array.shape)
+        return bool(self._shape == other._shape)
 
     def is_distributed(self) -> bool:
         """Whether its elements are on several machines: no."""

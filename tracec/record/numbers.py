@@ -10,6 +10,7 @@ from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.expression import Expression, every_part, operation
+from tracec.ir.extent import plain as plain_size
 from tracec.ir.graph import topological
 from tracec.ir.node import constant, current_source, is_input, made_from
 from tracec.ir.number import Float, Integer, Number, Watcher, escaped, is_watched, number, plain, value_of
@@ -155,6 +156,7 @@ def scalar(value: Any, dtype: DType) -> Any:
     kind = type(value)
     if kind is Float or kind is Integer:
         value = value.value
+    value = plain_size(value)
     if dtype.kind in "ui" and type(value) is int:
         try:
             # Wraps around where the type is narrower, as PyTorch does.

@@ -78,12 +78,12 @@ def _write_one(name: str, out: Any, value: Any) -> Any:
             hint="give out= a tensor of that device",
             where=_at(),
         )
-    shape = tuple(value._array.shape)
-    if tuple(out._array.shape) != shape:
+    shape = tuple(value._shape)
+    if tuple(out._shape) != shape:
         if out._array.size:
             warn(
                 f"{name}: an output with one or more elements was resized since it had shape "
-                f"{list(out._array.shape)}, which does not match the required output shape {list(shape)}. "
+                f"{list(out._shape)}, which does not match the required output shape {list(shape)}. "
                 "Give out= an empty tensor, or one of that shape.",
                 UserWarning,
             )
@@ -161,7 +161,7 @@ def resize(x: Any, shape: Sequence[int]) -> Any:
             "resize_: cannot resize variables that require grad", hint="resize a detach()ed tensor", where=_at()
         )
     shape = tuple(shape)
-    if shape == tuple(x._array.shape):
+    if shape == tuple(x._shape):
         return x
     if STATE.recorder is not None and not STATE.recorder.is_inside(x):
         raise RecordError(

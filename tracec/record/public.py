@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tracec.record.aliases import aliases_of, rename
+from tracec.record.opaque import SIZED, unwrapped
 from tracec.record.out import signature_with_out, write_out
 from tracec.record.overriding import CLASSES, dispatch, overriding, registered
 
@@ -34,6 +35,8 @@ def public(function: Callable[..., Any], out: bool = False, name: str = "") -> C
     @functools.wraps(function)
     def _run(*args: Any, **kwargs: Any) -> Any:
         into = None
+        if SIZED:
+            args, kwargs = unwrapped(args), {k: unwrapped(v) for k, v in kwargs.items()}
         if kwargs:
             if aliases:
                 rename(name, aliases, kwargs)

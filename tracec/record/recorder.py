@@ -14,19 +14,24 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.expression import Expression
+from tracec.ir.extent import Condition, form_of, noting, plain, symbolic, symbols_of
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.ir.number import WATCH, Number
+from tracec.ir.source import Source
+from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
+from tracec.record.opaque import SIZED
 from tracec.record.recording import (
     Check,
     Counted,
@@ -54,11 +59,23 @@ class Recorder:
     Args:
         arguments: Tensors that the recorded function is given: inputs that are found by position.
         name: Name of the graph.
+        sizes: Shapes of the arguments with formulas over the sizes that vary from call to call, if any do.
+
+    Attributes:
+        sizes: The same by position, and shapes of arguments that were added.
+        conditions: What comparing such sizes gave, and at which line: the recording is right where they hold.
+        calls: Calls of operators over such sizes.
     """
 
-    def __init__(self, arguments: Sequence[Tensor] = (), name: str = "graph") -> None:
+    def __init__(
+        self, arguments: Sequence[Tensor] = (), name: str = "graph", sizes: Sequence[Shape] | None = None
+    ) -> None:
         self.arguments = tuple(arguments)
         self.name = name
+        self.sizes = None if sizes is None else dict(enumerate(sizes))
+        self.conditions: dict[Condition, Source | None] = {}
+        self.calls: dict[Any, Call] = {}
+        self._noting: Any = nullcontext()
         self.decisions: list[Decision] = []
         self.checks: list[Check] = []
         self.printed: list[Any] = []
@@ -83,18 +100,48 @@ class Recorder:
             raise RecordError("record: another recording is under way", hint="call the function as it is inside of it")
         STATE.recorder = self
         WATCH.watcher = self.numbers
+        if self.sizes is not None:
+            self._noting = noting(self._note)
+            SIZED.add(self)
+        self._noting.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         STATE.recorder = None
         WATCH.watcher = None
+        self._noting.__exit__(None, None, None)
+        SIZED.discard(self)
+
+    # Sizes --------------------------------------------------------------------------------------------
+
+    def _note(self, condition: Condition) -> None:
+        if condition not in self.conditions:
+            self.conditions[condition] = current_source()
+
+    def shape_of(self, x: Cell) -> Shape:
+        """The shape of a tensor, with what its sizes hang on."""
+        if x._storage.recorder is self or any(x is a for a in self.arguments):
+            return self.node_of(x).shape
+        return x._array.shape  # type: ignore[no-any-return]
+
+    def fix_sizes(self) -> None:
+        """Let the recording hold for the present sizes alone, from here on."""
+        for symbol in {s for shape in (self.sizes or {}).values() for size in shape for s in symbols_of(form_of(size))}:
+            condition = Condition("==", form_of(symbolic(symbol)), form_of(symbol.value), True)
+            self.conditions.setdefault(condition, current_source())
+
+    def add_argument(self, x: Tensor, like: Tensor) -> None:
+        """Let a tensor of another one's shape be an argument."""
+        if self.sizes is not None:
+            self.sizes[len(self.arguments)] = like._shape
+        self.arguments = (*self.arguments, x)
 
     # What ran -----------------------------------------------------------------------------------------
 
     def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
         """Write down an operation that ran, and the nodes of the values that its gradients need."""
         if call.op.name == "constant":
-            node = constant(call.keywords["value"], call.type)
+            node = constant(dict(call.params)["value"], call.type)
         else:
             node = call_node(call, self._operands(call, inputs), current_source(), current_origin())
         storage = result._storage
@@ -205,7 +252,14 @@ class Recorder:
         owner = self._grad_owner.get(storage)
         array = storage.array if x is None else x._array
         name = "" if position is None else f"arg{position}"
-        node = input_node(type_of(array), name, current_source())
+        type_ = type_of(array)
+        if self.sizes is not None and position in self.sizes:
+            shape = self.sizes[position]
+            if tuple(map(plain, shape)) == array.shape:
+                type_ = type_.with_shape(shape)
+            else:  # the memory that an argument is a part of
+                self.fix_sizes()
+        node = input_node(type_, name, current_source())
         lifted = Lifted(node, storage, array, position, None if owner is None else owner(), whole)
         self._lifted.append(lifted)
         return lifted

@@ -12,10 +12,13 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError, TracecError
 from tracec.ir import dtype as dt
+from tracec.ir.extent import Extent
 from tracec.ir.source import warn
+from tracec.ir.types import broadcast_shapes
 from tracec.record.cell import Cell
 from tracec.record.check import check_values
 from tracec.record.create import of_array, of_numbers
+from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
 
 _SEQUENCES = (list, tuple, range)
@@ -76,7 +79,7 @@ def parse(x: Cell, key: Any) -> Subscript:
         ArgumentError: a step is not positive.
         ArgumentTypeError: bounds of a slice are no integers.
     """
-    shape = x._array.shape
+    shape = x._shape
     parts = [_part(k) for k in _parts(key)]
     used = sum(map(_consumes, parts))
     if used > len(shape):
@@ -186,22 +189,37 @@ def _tensor(p: Subscript, k: Cell, shape: tuple[int, ...], sizes: list[int]) -> 
 
 def _slice(p: Subscript, k: slice, size: int) -> int:
     try:
-        step = 1 if k.step is None else operator.index(k.step)
+        step = 1 if k.step is None else _index(k.step)
         if step <= 0:
             fail(ArgumentError, f"step must be greater than zero, {step} given", "use flip to reverse an axis")
-        first, last = (None if b is None else operator.index(b) for b in (k.start, k.stop))
+        first, last = (None if b is None else _index(b) for b in (k.start, k.stop))
     except TracecError:
         raise
     except TypeError:
         fail(ArgumentTypeError, "slice bounds must be integers", "give integers, or None")
-    return p.cut(*slice(first, last, step).indices(size))
+    return p.cut(*_clipped(first, last, size), step)
+
+
+def _index(k: Any) -> int:
+    """An integer; one with a formula keeps it."""
+    k = unwrapped(k)
+    return k if isinstance(k, Extent) else int(operator.index(k))
+
+
+def _clipped(first: int | None, last: int | None, size: int) -> tuple[int, int]:
+    """The bounds of a slice with a positive step, as Python reads them."""
+    start, stop = (
+        default if b is None else max(b + size, 0) if b < 0 else min(b, size)
+        for b, default in ((first, 0), (last, size))
+    )
+    return start, stop
 
 
 def _integer(k: Any, size: int, axis: int) -> int:
     try:
         if isinstance(k, np.bool_):
             raise TypeError
-        i = int(operator.index(k))
+        i = _index(k)
     except TypeError:
         fail(
             ArgumentTypeError if isinstance(k, (str, bytes)) else AxisError,
@@ -210,7 +228,7 @@ def _integer(k: Any, size: int, axis: int) -> int:
         )
     if not -size <= i < size:
         _out_of_bounds(i, size, axis)
-    return i % size
+    return i if i >= 0 else i + size
 
 
 def _out_of_bounds(i: int, size: int, axis: int) -> NoReturn:
@@ -222,7 +240,7 @@ def _out_of_bounds(i: int, size: int, axis: int) -> NoReturn:
 
 
 def _check_mask(k: Cell, shape: tuple[int, ...], axis: int) -> None:
-    given = k._array.shape
+    given = k._shape
     for i, size in enumerate(given):
         if size != shape[axis + i]:
             fail(
@@ -260,10 +278,10 @@ def check_broadcast(positions: Sequence[Cell]) -> tuple[int, ...]:
     Raises:
         AxisError: they do not broadcast.
     """
-    shapes = [q._array.shape for q in positions]
+    shapes = [q._shape for q in positions]
     try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
+        return broadcast_shapes(*shapes)
+    except ShapeError:
         given = ", ".join(str(list(s)) for s in shapes)
         fail(
             AxisError,

@@ -326,7 +326,7 @@ def edge_of(x: Cell) -> Any:
 
 def pass_through(x: Cell, edge: Any, passage: Passage) -> Operation:
     """The operation that stands between a tensor and where its gradients went on to before."""
-    call = view_call("reshape", x._type, shape=x._array.shape)
+    call = view_call("reshape", x._type, shape=x._shape)
     operation = Operation(call, (edge,), passage, current_source())
     operation.saved = []
     return operation

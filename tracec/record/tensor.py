@@ -12,6 +12,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, RecordError, ShapeError, name_missing
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import fixed
 from tracec.ir.operator import set_default_builder
 from tracec.ir.source import caller
 from tracec.ops.complex import imag as imag_part
@@ -30,6 +31,7 @@ from tracec.record.indexing import Indexing
 from tracec.record.kind import Kind
 from tracec.record.memory import Memory, axis_of
 from tracec.record.numpy_protocol import NumPy
+from tracec.record.opaque import SIZED, for_caller
 from tracec.record.overriding import default, disabled, install
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
@@ -50,7 +52,7 @@ class Size(tuple[int, ...]):
         found = tuple(sizes)
         if not all(hasattr(s, "__index__") for s in found):
             raise ArgumentTypeError(f"Size: takes integers, {found} given", hint="e.g. tracec.Size([2, 3])")
-        return tuple.__new__(cls, [s.__index__() for s in found])
+        return tuple.__new__(cls, [s if SIZED and isinstance(s, int) else s.__index__() for s in found])
 
     def numel(self) -> int:
         """Number of elements."""
@@ -148,7 +150,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     @property
     def shape(self) -> Size:
         """Size of each axis."""
-        return tuple.__new__(Size, self._array.shape)
+        shape = self._shape
+        return tuple.__new__(Size, for_caller(shape) if SIZED else shape)
 
     @property
     def dtype(self) -> DType:
@@ -175,19 +178,22 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     def numel(self) -> int:
         """Number of elements."""
-        return int(self._array.size)
+        recorder = STATE.recorder
+        return (
+            int(self._array.size) if recorder is None or recorder.sizes is None else for_caller(math.prod(self._shape))
+        )
 
     nelement = numel
 
     def __len__(self) -> int:
         if not self._array.ndim:
             raise ArgumentTypeError("len: len() of a 0-d tensor", hint="a tensor of no dimensions has no length")
-        return len(self._array)
+        return fixed(self._shape[0])  # type: ignore[no-any-return]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._array.ndim:
             raise ArgumentTypeError("iter: iteration over a 0-d tensor", hint="use item()")
-        return iter([self[i] for i in range(len(self._array))])
+        return iter([self[i] for i in range(len(self))])
 
     def __reversed__(self) -> Tensor:
         """The elements in reverse order along the first axis."""

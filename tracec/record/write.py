@@ -19,6 +19,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, Gradient
 from tracec.ir import dtype as dt
 from tracec.ir.number import calculate, converted
 from tracec.ir.source import caller
+from tracec.ir.types import same
 from tracec.record.backend import to_device
 from tracec.record.call import Call
 from tracec.record.cell import Cell, alias, is_dual, new_tensor
@@ -97,7 +98,7 @@ def assign(x: Tensor, value: Any, name: str) -> Tensor:
     """
     check_writable(x, name)
     given, own = value._array, x._array
-    if given.shape != own.shape:
+    if value._shape != x._shape:
         raise ShapeError(
             f"{name}: output with shape {list(own.shape)} doesn't match the broadcast shape {list(given.shape)}",
             hint="use the operation that makes a new tensor",
@@ -210,7 +211,7 @@ def _undo_expand(step: Call, old: Any, value: Any) -> Any:
 def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     shape = step.types[0].shape
     starts, steps = step.keywords["starts"], step.keywords["steps"]
-    if step.type.shape == shape:
+    if same(step.type.shape, shape):
         return value
     if not step.type.size:
         return old
@@ -263,15 +264,15 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
     check_writable(x, name)
     if not isinstance(source, Cell):
         source = scalar_like(x, source, name)
-    shape = x._array.shape
-    if source._array.shape != shape:
-        given = source._array.shape
+    shape = x._shape
+    if not same(source._shape, shape):
+        given = source._shape
         while len(given) > len(shape) and given[0] == 1:
             given = given[1:]
         lead = len(shape) - len(given)
         if lead < 0 or any(s not in (1, n) for s, n in zip(given, shape[lead:], strict=True)):
             raise ShapeError(
-                f"{name}: a value of shape {tuple(source._array.shape)} does not broadcast to shape {tuple(shape)}",
+                f"{name}: a value of shape {tuple(source._shape)} does not broadcast to shape {tuple(shape)}",
                 hint="reshape or slice the value",
                 where=_at(),
             )
@@ -286,7 +287,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
         value = value.to(x._device)
     if value._array.dtype != x._array.dtype:
         value = cast(value, dt.of_numpy(x._array.dtype))
-    if value._array.shape != shape:
+    if not same(value._shape, shape):
         if value._array.ndim > len(shape):
             value = ops.reshape(value, shape=given)
         value = ops.expand(value, shape=shape)

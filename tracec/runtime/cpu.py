@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
-from tracec.runtime.executable import Executable, Host
+from tracec.runtime.executable import Executable, Host, Invoke
 from tracec.runtime.pool import Array
 from tracec.runtime.threads import threads_of
 
@@ -24,6 +26,12 @@ class Program(Protocol):
 
     @property
     def parts(self) -> tuple[str | LibraryCall, ...]: ...
+
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+
+    @property
+    def reals(self) -> tuple[float, ...]: ...
 
 
 def load(plan: Plan, program: Program) -> Executable:
@@ -43,7 +51,18 @@ def load(plan: Plan, program: Program) -> Executable:
     if threads is not None and not _set_threads:
         _set_threads.append(threads.set)
     parallel = any("#pragma omp parallel" in unit for unit in program.units)
-    return Executable(plan, library, program.parts, _host(compiler).invoke, threads if parallel else None)
+    invoke = _host(compiler).invoke
+    if program.sizes or program.reals:
+        tables = [np.array(program.sizes, np.int64), np.array(program.reals, np.float64)]
+        invoke = partial(_with_tables, invoke, tables)
+    return Executable(plan, library, program.parts, invoke, threads if parallel else None)
+
+
+def _with_tables(
+    invoke: Invoke, tables: list[Array], entry: int, inputs: list[Array], outputs: list[Array], arena: int
+) -> None:
+    """Call an entry that is given numbers besides."""
+    invoke(entry, inputs, [*outputs, *tables], arena)
 
 
 def _none(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:

@@ -47,14 +47,15 @@ class Executable:
             invoke = partial(self._timed, invoke, threads.set, self._choice)
         self._library = library
         self._invoke = invoke
-        self._arena_bytes = plan.memory.peak_bytes
+        self._arena_bytes = int(plan.memory.peak_bytes)
         self._arenas: list[Array] = []
         makers: list[Callable[[], Array] | None] = []
         results: list[tuple[bool, int]] = []
         for position, v in enumerate(plan.outputs):
             value = plan.values[v]
             own = value.place == "output" and value.index == position
-            makers.append(_maker(value.type.shape, value.type.dtype.numpy, value.type.nbytes) if own else None)
+            shape = tuple(map(int, value.type.shape))
+            makers.append(_maker(shape, value.type.dtype.numpy, int(value.type.nbytes)) if own else None)
             results.append((value.place == "input", value.index))
         self._makers = makers
         self._results = results

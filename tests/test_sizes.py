@@ -1,0 +1,314 @@
+"""Arguments whose sizes vary: one recording and one program for many of them, equal to eager runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracec as tc
+from tracec import nn
+from tracec.errors import AxisError, ShapeError
+from tracec.runtime.compiler import Compiler
+
+F = nn.functional
+SIZES = (16, 16, 24, 24, 33, 7, 64, 10, 3, 2, 65, 31)
+
+
+def _mlp():
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    return lambda n: (tc.randn(n, 16),), lambda x: model(x)
+
+
+def _mlp_step():
+    model = nn.Sequential(nn.Linear(12, 20), nn.GELU(), nn.Linear(20, 5))
+    optimiser = tc.optim.Adam(model.parameters())
+
+    def step(x, y):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    return lambda n: (tc.randn(n, 12), tc.randint(0, 5, (n,))), step
+
+
+def _cnn_step():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)
+    )
+    optimiser = tc.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+    def step(x, y):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    return lambda n: (tc.randn(n, 3, 8, 8), tc.randint(0, 3, (n,))), step
+
+
+def _attention():
+    position, project = nn.Parameter(tc.randn(128, 32)), nn.Linear(32, 96)
+
+    def attend(x):
+        b, t, c = x.size()
+        q, k, v = (z.view(b, t, 4, c // 4).transpose(1, 2) for z in project(x + position[:t]).split(c, dim=2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return y.transpose(1, 2).reshape(b, t, c)
+
+    return lambda n: (tc.randn(2, n, 32),), attend
+
+
+def _masked_attention():
+    def attend(x):
+        t = x.shape[1]
+        scores = x @ x.transpose(-2, -1) / x.shape[-1] ** 0.5
+        mask = tc.tril(tc.ones(t, t)).view(1, t, t)
+        return (scores.masked_fill(mask == 0, float("-inf")).softmax(-1) @ x).mean(1)
+
+    return lambda n: (tc.randn(3, n, 8),), attend
+
+
+def _norms():
+    layer, group, batch = nn.LayerNorm(8), nn.GroupNorm(2, 8), nn.BatchNorm1d(8)
+    return lambda n: (tc.randn(n, 8),), lambda x: (layer(x), group(x), batch(x), F.normalize(x), F.softmax(x, 0))
+
+
+def _gathers():
+    table = nn.Embedding(20, 8)
+
+    def gather(i, x):
+        column = (i % 8).unsqueeze(1)
+        return table(i), x[i % 2], x.gather(1, column), F.one_hot(i, 20), tc.zeros(20, 8).index_add(0, i, x)
+
+    return lambda n: (tc.randint(0, 20, (n,)), tc.randn(n, 8)), gather
+
+
+def _creation(x):
+    n = x.shape[0]
+    return x * tc.arange(n).unsqueeze(1), tc.zeros(n) + 1, tc.full((n, 2), 3.0), tc.arange(1, n + 1), tc.eye(n)
+
+
+def _numbers(x):
+    n = x.shape[0]
+    return x * n, x / n, x + 1.0 / n, x * 0.5 ** (1 / n), x / x.numel(), x.mean(), n * 2, x.size(0)
+
+
+def _reductions(x):
+    return x.mean(), x.mean(0), x.var(0), x.std(), x.sum(1), x.amax(0), x.argmax(0), x.logsumexp(0), x.cumsum(0)
+
+
+def _views(x):
+    flat, columns = x.view(-1), x.reshape(2, -1, 3)
+    return flat * 2, columns + 1, x.t() @ x, x.unsqueeze(1).expand(-1, 4, -1), x.permute(1, 0).contiguous(), x.t()
+
+
+def _parts(x):
+    return x[1:] * 2, x[:-1] + 1, x[::2] + 0, x[-1] + 0, x[1:] - x[:-1], x[:, 2:] + 0, x.narrow(0, 0, 1) + 0, x.flip(0)
+
+
+def _joins(x):
+    first, second = x.split([2, 4], 1)
+    padded = F.pad(x, (1, 2)), F.pad(x, (0, 0, 1, 1))
+    return tc.cat([x, first], 1), tc.cat([x, x], 0), tc.stack([x, x]), second * 2, *padded, x.repeat(2, 1), x.roll(1, 0)
+
+
+def _products(x):
+    y = x * 2
+    return tc.einsum("ni,nj->ij", x, y), tc.einsum("ni,nj->nij", x, y), x.T @ y, tc.outer(x[:, 0], y[:, 0])
+
+
+def _choices(x):
+    return tc.where(x > 0, x, tc.zeros_like(x)), x.clamp(-1, 1), (x > 0).sum(), x.masked_fill(x < 0, 0), x.sort(0)[0]
+
+
+def _random(x):
+    return F.dropout(x, 0.5), tc.rand_like(x) + x, tc.randn(x.shape[0]) + 0
+
+
+def _of(shape, function):
+    return lambda: (lambda n: (tc.randn(*(n if s is None else s for s in shape)),), function)
+
+
+PROGRAMS = {
+    "mlp": _mlp, "mlp_step": _mlp_step, "attention": _attention, "masked_attention": _masked_attention,
+    "norms": _norms, "gathers": _gathers, "creation": _of((None, 3), _creation), "numbers": _of((None, 3), _numbers),
+    "reductions": _of((None, 5), _reductions), "views": _of((None, 6), _views), "parts": _of((None, 6), _parts),
+    "joins": _of((None, 6), _joins), "products": _of((None, 3), _products), "choices": _of((None, 4), _choices),
+    "random": _of((None, 8), _random),
+}  # fmt: skip
+
+
+def _flat(out):
+    return [y for x in out for y in _flat(x)] if isinstance(out, (tuple, list)) else [out]
+
+
+def _same(a, b, what):
+    if not isinstance(a, tc.Tensor):
+        assert a == b, what
+        assert type(a) is type(b), what
+        return
+    assert a.shape == b.shape, what
+    assert a.dtype == b.dtype, what
+    assert all(type(s) is int for s in b.shape), what
+    np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=2e-5, atol=2e-5, err_msg=str(what))
+
+
+def _compare(make, sizes, **options):
+    """The compiled function, after calls with these sizes that gave what the function itself gives."""
+    programs = []
+    for _ in range(2):
+        tc.manual_seed(0)
+        programs.append(make())
+    (draw, eager), (_, function) = programs
+    compiled = tc.compile(function, **options)
+    for i, n in enumerate(sizes):
+        given = []
+        for _ in range(2):
+            tc.manual_seed(100 + i)
+            given.append(draw(n))
+        tc.manual_seed(5)
+        expected = eager(*given[0])
+        tc.manual_seed(5)
+        found = compiled(*given[1])
+        for a, b in zip(_flat((expected, given[0])), _flat((found, given[1])), strict=True):
+            _same(a, b, (n, i))
+    return compiled
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """Sources that the C compiler is given."""
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    found = []
+    build = Compiler._build
+
+    def counted(self, units):
+        found.append(units)
+        return build(self, units)
+
+    monkeypatch.setattr(Compiler, "_build", counted)
+    return found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_two_recordings_serve_all_sizes(name):
+    assert len(_compare(PROGRAMS[name], SIZES).explain().recordings) == 2
+
+
+def test_fifty_sizes_of_a_train_step(runs):
+    compiled = _compare(_mlp_step, (*range(20, 70), 8, 100))
+    assert len(compiled.explain().recordings) == 2
+    assert len(runs) <= 4  # with the helper that calls programs
+    assert "any size(0, 0)" in compiled.explain()
+
+
+@pytest.mark.slow
+def test_fifty_sizes_of_a_convolution_step(runs):
+    assert len(_compare(_cnn_step, range(3, 53)).explain().recordings) == 2
+    assert len(runs) <= 5
+
+
+def test_fifty_lengths_of_attention(runs):
+    assert len(_compare(_attention, range(12, 62)).explain().recordings) == 2
+    assert len(runs) <= 5
+
+
+def test_gradients_outside_of_the_function():
+    def make():
+        model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
+        return model, lambda x: model(x)
+
+    programs = []
+    for _ in range(2):
+        tc.manual_seed(0)
+        programs.append(make())
+    (model, eager), (other, function) = programs
+    compiled = tc.compile(function)
+    for n in SIZES:
+        x = tc.randn(n, 6)
+        eager(x).square().mean().backward()
+        compiled(x).square().mean().backward()
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            _same(a.grad, b.grad, n)
+            a.grad = b.grad = None
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_sizes_of_none_and_one_are_recorded_by_themselves():
+    compiled = _compare(_of((None, 3), lambda x: (x.sum(0), x * 2 + tc.ones(1, 3))), (4, 4, 0, 0, 1, 1, 5, 5, 6, 1, 0))
+    assert len(compiled.explain().recordings) == 4
+
+
+def test_both_sides_of_a_comparison():
+    compiled = _compare(_of((None, 3), lambda x: x * 2 if x.shape[0] > 8 else x + 1), (16, 24, 4, 6, 33, 7, 9, 8))
+    assert len(compiled.explain().recordings) <= 4
+    assert "8 < size(0, 0)" in compiled.explain()
+
+
+def test_a_loop_over_a_size_is_of_that_size():
+    def function(x):
+        total = 0
+        for i in range(x.shape[0]):
+            total = total + x[i] * i
+        return total
+
+    sizes = (3, 3, 4, 4, 5, 5)
+    compiled = _compare(_of((None, 2), function), sizes)
+    assert len(compiled.explain().recordings) == len(set(sizes))
+    assert "size(0, 0) is as recorded" in compiled.explain()
+
+
+def test_len_is_a_plain_number():
+    compiled = _compare(_of((None, 2), lambda x: x.sum() / len(x)), (3, 4, 5, 5))
+    assert len(compiled.explain().recordings) == 3
+    assert "size(0, 0) is as recorded: the function goes by size(0, 0)" in compiled.explain()
+
+
+def test_two_sizes_that_were_equal_may_differ():
+    def make():
+        return lambda n: (tc.randn(n, 4), tc.randn(n + (n > 20), 4)), lambda x, y: (x * 2, y.sum(0), x @ y.T)
+
+    compiled = _compare(make, (8, 9, 10, 21, 22, 30, 12))
+    assert len(compiled.explain().recordings) <= 4
+
+
+def test_sizes_that_do_not_fit_are_errors():
+    compiled = tc.compile(lambda x, y: x + y)
+    for n in (4, 5, 6):
+        compiled(tc.ones(n, 2), tc.ones(n, 2))
+    for _ in range(2):
+        with pytest.raises(ShapeError, match="broadcast"):
+            compiled(tc.ones(7, 2), tc.ones(8, 2))
+    assert compiled(tc.ones(9, 2), tc.ones(9, 2)).shape == (9, 2)
+
+
+def test_indices_are_checked_against_the_present_size():
+    compiled = tc.compile(lambda x, i: x[i])
+    for n in (4, 5, 6, 7):
+        assert compiled(tc.arange(n * 1.0), tc.tensor([n - 1])).item() == n - 1
+        with pytest.raises(AxisError, match=f"size {n}"):
+            compiled(tc.arange(n * 1.0), tc.tensor([n]))
+    assert compiled(tc.arange(100.0), tc.tensor([99])).item() == 99
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_dynamic_false_records_each_size():
+    compiled = _compare(_of((None, 2), lambda x: x * 2), (3, 4, 5, 5), dynamic=False)
+    assert len(compiled.explain().recordings) == 3
+
+
+def test_dynamic_true_from_the_first_call_on():
+    compiled = _compare(_of((None, 2), lambda x: x * x.shape[0]), (3, 4, 5, 6, 7, 8), dynamic=True)
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_the_first_recording_is_of_one_size():
+    compiled = tc.compile(lambda x: (x * x.shape[0]).softmax(1))
+    source = compiled.lower(tc.randn(24, 8)).stages["source"]
+    for n in (16, 24, 32):
+        compiled(tc.randn(n, 8))
+    assert compiled.lower(tc.randn(24, 8)).stages["source"] == source
+    assert "size_0" not in source

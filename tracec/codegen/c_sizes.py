@@ -1,0 +1,83 @@
+"""Sizes that vary from call to call: numbers that C code is given in tables, so that one text serves many sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
+
+from tracec.codegen.c_source import Function
+from tracec.ir.extent import Extent, formula_key
+
+_NAME = re.compile(r"\b(size|real)_(\d+)(?=L?\b)")
+_LONG = re.compile(r"\b(size_\d+)L\b")
+_PARAMETERS = "const long *restrict sizes, const double *restrict reals"
+
+
+class Table:
+    """The numbers with formulas that a program's text names.
+
+    Attributes:
+        sizes: Their values, where they are integers.
+        reals: And where they are floats.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.reals: list[float] = []
+        self._known: dict[Any, str] = {}
+
+    def write(self, x: Any) -> str:
+        """The name of a number."""
+        key = type(x), formula_key(x)
+        known = self._known.get(key)
+        if known is None:
+            whole = isinstance(x, Extent)
+            values: list[Any] = self.sizes if whole else self.reals
+            known = self._known[key] = f"{'size' if whole else 'real'}_{len(values)}"
+            values.append(x)
+        return known
+
+
+def with_parameters(function: Function) -> Function:
+    """The function with the tables among its parameters, where it names any of their numbers."""
+    names = _names(function.source)
+    if not names:
+        return function
+    head = f"HIDDEN void {function.name}("
+    before, _, after = _LONG.sub(r"\1", function.source).partition(head)
+    params, _, body = after.partition(") {\n")
+    source = f"{before}{head}{params}, {_PARAMETERS}) {{\n{_definitions(names)}\n{body}"
+    return replace(function, params=(*function.params, _PARAMETERS), source=source)
+
+
+def with_arguments(statement: str, functions: Collection[str]) -> str:
+    """A statement of the entry with the tables given to those functions that take them."""
+    lines = statement.split("\n")
+    for k, line in enumerate(lines):
+        name = line.strip().partition("(")[0]
+        if name in functions and line.endswith(");"):
+            lines[k] = line[:-2] + ", sizes, reals);"
+    return "\n".join(lines)
+
+
+def definitions(statements: Iterable[str], first: int) -> str:
+    """What an entry whose statements these are finds among its pointers.
+
+    Args:
+        statements: Its statements.
+        first: Number of pointers of inputs and outputs.
+    """
+    text = "\n".join(statements)
+    tables = f"const long *restrict sizes = io[{first}]; const double *restrict reals = io[{first + 1}];"
+    return f"{tables}\n{_definitions(_names(text))}".rstrip()
+
+
+def _names(text: str) -> list[tuple[str, str]]:
+    return sorted(set(_NAME.findall(text)), key=lambda name: (name[0], int(name[1])))
+
+
+def _definitions(names: Iterable[tuple[str, str]]) -> str:
+    types = {"size": "long", "real": "double"}
+    return "\n".join(f"  const {types[kind]} {kind}_{n} = {kind}s[{n}];" for kind, n in names)

@@ -1,0 +1,177 @@
+"""Sizes as a recorded function sees them.
+
+Library code reads an `Extent` where a size varies from call to call: an int, which C code may read without asking. What
+the user's code reads is no int, though it says so: every way into C goes through a method here, which notes that the
+recording hangs on the number.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tracec.ir.extent import Extent, Ratio, as_real, fixed, plain
+
+#: Recorders at work whose sizes vary: functions look for `Opaque` among their arguments while there are any.
+SIZED: set[Any] = set()
+
+
+class Opaque:
+    """A size, or what the user computes from one.
+
+    Attributes:
+        number: The number with its formula.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: Any) -> None:
+        self.number = number
+
+    @property
+    def __class__(self) -> Any:
+        return int if isinstance(self.number, int) else float
+
+    @__class__.setter
+    def __class__(self, _: Any) -> None:
+        raise TypeError("the type of a number cannot be changed")
+
+    def __bool__(self) -> bool:
+        return bool(self.number)
+
+    def __index__(self) -> int:
+        if not isinstance(self.number, int):
+            raise TypeError("'float' object cannot be interpreted as an integer")
+        return fixed(self.number)  # type: ignore[no-any-return]
+
+    def __int__(self) -> int:
+        return int(fixed(self.number))
+
+    def __float__(self) -> float:
+        return float(fixed(self.number))
+
+    def __complex__(self) -> complex:
+        return complex(fixed(self.number))
+
+    def __hash__(self) -> int:
+        return hash(fixed(self.number))
+
+    def __str__(self) -> str:
+        return str(fixed(self.number))
+
+    def __repr__(self) -> str:
+        return repr(fixed(self.number))
+
+    def __format__(self, form: str) -> str:
+        return format(fixed(self.number), form)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.asarray(fixed(self.number), dtype)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        value = fixed(self.number)
+        return type(value), (value,)
+
+    def __copy__(self) -> Opaque:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Opaque:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(fixed(self.number), name)
+
+    def __neg__(self) -> Any:
+        return opaque(-self.number)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return opaque(abs(self.number))
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, digits: Any = None) -> Any:
+        return opaque(round(self.number, digits))
+
+    def __trunc__(self) -> Any:
+        return opaque(self.number.__trunc__())
+
+    def __floor__(self) -> Any:
+        return opaque(self.number.__floor__())
+
+    def __ceil__(self) -> Any:
+        return opaque(self.number.__ceil__())
+
+
+def _operation(function: Callable[[Any, Any], Any], reflected: bool, compares: bool) -> Callable[[Any, Any], Any]:
+    def method(self: Opaque, other: Any) -> Any:
+        mine, other = self.number, unwrapped(other)
+        if not isinstance(other, (int, float)):
+            if hasattr(type(other), "__array__") or compares:
+                return NotImplemented
+            mine = fixed(mine)
+        elif isinstance(other, float) and isinstance(mine, Extent):
+            mine = as_real(mine)  # floats would take it for a plain int
+        elif isinstance(other, Extent) and isinstance(mine, Ratio):
+            other = as_real(other)
+        found = function(other, mine) if reflected else function(mine, other)
+        return found if compares else opaque(found)
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
+    _function = getattr(operator, f"__{_name}__")
+    setattr(Opaque, f"__{_name}__", _operation(_function, reflected=False, compares=False))
+    setattr(Opaque, f"__r{_name}__", _operation(_function, reflected=True, compares=False))
+for _name in ["eq", "ne", "lt", "le", "gt", "ge"]:
+    setattr(Opaque, f"__{_name}__", _operation(getattr(operator, _name), reflected=False, compares=True))
+
+
+def opaque(x: Any) -> Any:
+    """What the user's code is given for a number, or for a tuple of them."""
+    if isinstance(x, (Extent, Ratio)):
+        return Opaque(x)
+    return tuple(map(opaque, x)) if type(x) is tuple else x
+
+
+def unwrapped(x: Any) -> Any:
+    """What library code is given for an argument: for numbers those with formulas, in lists and tuples as well."""
+    cls = type(x)
+    if cls is Opaque:
+        return x.number
+    if isinstance(x, (list, tuple)) and any(type(v) is Opaque or isinstance(v, (list, tuple)) for v in x):
+        parts = [unwrapped(v) for v in x]
+        return parts if cls is list else tuple.__new__(cls, parts)
+    if cls is slice:
+        return slice(unwrapped(x.start), unwrapped(x.stop), unwrapped(x.step))
+    return x
+
+
+def without_opaque(x: Any) -> Any:
+    """A number as a plain one."""
+    return plain(x.number) if type(x) is Opaque else plain(x)
+
+
+#: Modules that stand between users and what they call.
+_BETWEEN = ("tracec.record.tensor", "tracec.record.public", "tracec.record.overriding", "tracec.record.opaque")
+
+
+def for_caller(x: Any) -> Any:
+    """Sizes as who asks for them may have them: library code as they are, others as `Opaque`."""
+    frame = sys._getframe(1)
+    name: str = frame.f_globals.get("__name__", "")
+    while name in _BETWEEN and frame.f_back is not None:
+        frame = frame.f_back
+        name = frame.f_globals.get("__name__", "")
+    return x if name.startswith("tracec.") else opaque(x)

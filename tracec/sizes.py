@@ -1,0 +1,222 @@
+"""One recording for many sizes: what was recorded with formulas in place of sizes, for the sizes of another call."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from tracec.build import Built
+from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
+from tracec.ir.graph import Graph, topological
+from tracec.ir.node import Node
+from tracec.ir.plan import Launch, LibraryCall, Plan, Step, Value
+from tracec.ir.types import TensorType
+from tracec.program import Program, Recorded
+from tracec.record.call import Call
+from tracec.record.cell import Constant
+from tracec.record.opaque import unwrapped
+from tracec.record.recording import Lifted, Result
+
+
+class Resized:
+    """What was recorded, for other sizes.
+
+    Args:
+        values: The sizes.
+    """
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.nodes: dict[Node, Node] = {}
+
+    def number(self, x: Any) -> Any:
+        """A parameter for these sizes."""
+        if isinstance(x, (Extent, Ratio)):
+            return at(x, self.values)
+        if isinstance(x, Graph):  # the body of a loop or branch
+            return type(self)(self.values).graph(x)
+        return tuple(map(self.number, x)) if type(x) is tuple else x
+
+    def value(self, value: Value) -> Value:
+        """A piece of memory for these sizes."""
+        return replace(value, type=self.type(value.type), offset=self.number(value.offset))
+
+    def step(self, step: Step) -> Step:
+        """A step of a plan for these sizes."""
+        if isinstance(step, LibraryCall):
+            params = tuple((k, self.number(v)) for k, v in step.params)
+            return replace(step, params=params, literals=self.number(step.literals))
+        return replace(step, sizes=self.number(step.sizes)) if isinstance(step, Launch) else step
+
+    def plan(self, plan: Plan) -> Plan:
+        """A plan for these sizes: the same kernels over memory of other sizes."""
+        memory = plan.memory
+        if memory.layout is not None:
+            self.values = {**self.values, **memory.layout.values(self.values)}
+        figures = replace(memory, **{f.name: self.number(getattr(memory, f.name)) for f in fields(memory)})
+        values = tuple(map(self.value, plan.values))
+        return replace(plan, values=values, steps=tuple(map(self.step, plan.steps)), memory=figures)
+
+    def type(self, t: TensorType) -> TensorType:
+        """A type for these sizes."""
+        return t.with_shape(map(self.number, t.shape)) if is_varying(t.shape) else t
+
+    def graph(self, graph: Graph) -> Graph:
+        """A graph for these sizes."""
+        for node in (*graph.inputs, *topological(graph.outputs)):
+            self.node(node)
+        inputs, outputs = (tuple(map(self.nodes.__getitem__, part)) for part in (graph.inputs, graph.outputs))
+        return Graph(inputs, outputs, graph.name)
+
+    def node(self, node: Node) -> Node:
+        """A node whose operands are known."""
+        known = self.nodes.get(node)
+        if known is None:
+            inputs = tuple(map(self.nodes.__getitem__, node.inputs))
+            params = tuple((k, self.number(v)) for k, v in node.params)
+            known = replace(node, inputs=inputs, params=params, type=self.type(node.type))
+            self.nodes[node] = known
+        return known
+
+    def call(self, call: Call) -> Call:
+        """A view step for these sizes."""
+        if not is_varying(call.params) and not is_varying(call.type.shape):
+            return call
+        made = Call(call.op, self.number(call.params), tuple(map(self.type, call.types)), self.type(call.type))
+        made.keywords = {k: plainly(v) for k, v in made.params}
+        return made
+
+    def result(self, result: Result) -> Result:
+        """A result for these sizes."""
+        return replace(result, steps=tuple(map(self.call, result.steps)))
+
+    def test(self, test: Callable[..., Any]) -> Callable[..., Any]:
+        """A condition on values, of a function that closes over sizes."""
+        if isinstance(test, functools.partial):
+            keywords = {k: plainly(self.number(v)) for k, v in test.keywords.items()}
+            return functools.partial(self.test(test.func), *plainly(self.number(test.args)), **keywords)
+        if not isinstance(test, types.FunctionType) or not test.__closure__:
+            return test
+        cells = [types.CellType(plainly(self.number(c.cell_contents))) for c in test.__closure__]
+        made = types.FunctionType(test.__code__, test.__globals__, test.__name__, test.__defaults__, tuple(cells))
+        made.__kwdefaults__ = test.__kwdefaults__
+        return made
+
+
+class Fixed(Resized):
+    """What was recorded, for the present sizes alone."""
+
+    def number(self, x: Any) -> Any:
+        return plain(x) if isinstance(x, (Extent, Ratio)) else super().number(x)
+
+
+def fixed_sizes(recorded: Recorded) -> Recorded:
+    """What was recorded, for the present sizes alone."""
+    return _resized(recorded, Fixed({}))
+
+
+def resized(recorded: Recorded, values: Values) -> Recorded:
+    """What was recorded, for other sizes."""
+    return _resized(recorded, Resized(values))
+
+
+def _resized(recorded: Recorded, new: Resized) -> Recorded:
+    recording = recorded.recording
+    graph = new.graph(recording.graph)
+    for c in recording.checks:
+        for node in topological((c.node,)):
+            new.node(node)
+    checks = tuple(
+        c._replace(node=new.nodes[c.node], test=new.test(c.test), bounds=new.number(c.bounds)) for c in recording.checks
+    )
+    inputs = tuple(replace(v, node=new.nodes[v.node]) for v in recording.inputs)
+    results = tuple(map(new.result, recording.results))
+    decisions = []
+    for d in recording.decisions:
+        for node in topological((d.node,)):
+            new.node(node)
+        decisions.append(d._replace(node=new.nodes[d.node]))
+    out = plain_value(recorded.out, new.values)
+    recording = replace(
+        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions
+    )
+    return replace(recorded, recording=recording, out=out)
+
+
+def plainly(value: Any) -> Any:
+    """Numbers, or tuples of them, without formulas."""
+    return tuple(map(plainly, value)) if type(value) is tuple else plain(value)
+
+
+def plain_value(value: Any, values: Values) -> Any:
+    """A result of a function with numbers in it as they are for these sizes, and plain."""
+    value = unwrapped(value)
+    if isinstance(value, (Extent, Ratio)):
+        return plain(at(value, values))
+    cls: Any = type(value)
+    if isinstance(value, (list, tuple)):
+        parts = [plain_value(v, values) for v in value]
+        if all(a is b for a, b in zip(parts, value, strict=True)):
+            return value
+        return cls(*parts) if hasattr(cls, "_fields") else tuple.__new__(cls, parts) if cls is not list else parts
+    if isinstance(value, dict):
+        found = {k: plain_value(v, values) for k, v in value.items()}
+        return value if all(found[k] is v for k, v in value.items()) else found
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: plain_value(getattr(value, f.name), values) for f in fields(value)}
+        if any(changed[k] is not getattr(value, k) for k in changed):
+            made = object.__new__(cls)
+            for k, v in changed.items():
+                object.__setattr__(made, k, v)
+            return made
+    return value
+
+
+def built_at(built: Built, values: Values) -> Built:
+    """What was built, for other sizes: the same code with other numbers in its tables."""
+    new = Resized(values)
+    plan = new.plan(built.plan)
+    program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
+    return replace(built, plan=plan, program=program)
+
+
+def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
+    """What was built of a recording, for the sizes that ``recorded`` is resized to."""
+    backward = tuple((d, built_at(b, values), later) for d, b, later in program.backward)
+    return replace(program, recorded=recorded, forward=built_at(program.forward, values), backward=backward)
+
+
+def difference(one: Graph, other: Graph, first: Sequence[Lifted] = (), second: Sequence[Lifted] = ()) -> str | None:
+    """The first place at which two graphs differ, source lines left aside; None where there is none.
+
+    Args:
+        one: A graph.
+        other: Another.
+        first: The inputs of the one, for numbers that are kept as such.
+        second: Those of the other.
+    """
+    kept = [{v.node: v.storage.array for v in given if isinstance(v.storage, Constant)} for given in (first, second)]
+    pairs: dict[Node, Node] = {}
+    left, right = topological(one.outputs), topological(other.outputs)
+    for a, b in zip(left, right, strict=False):
+        pairs[a] = b
+        if a.op.name != b.op.name or a.type != b.type or len(a.inputs) != len(b.inputs):
+            return f"{a.op.name} {a.type} or {b.op.name} {b.type}, at {b.source}"
+        if repr(a.params) != repr(b.params):
+            return f"{a.op.name} {a.params} or {b.params}, at {b.source}"
+        if any(pairs[i] is not j for i, j in zip(a.inputs, b.inputs, strict=True)):
+            return f"operands of {a.op.name}, at {b.source}"
+        if a in kept[0] and b in kept[1] and kept[0][a].tobytes() != kept[1][b].tobytes():
+            return f"numbers made at {b.source}"
+    same = len(left) == len(right) and len(one.outputs) == len(other.outputs)
+    if not same or any(pairs[a] is not b for a, b in zip(one.outputs, other.outputs, strict=True)):
+        return "what is computed"
+    return None
+
+
+def consistent(graph: Graph) -> bool:
+    """Whether every operator gives what the graph says, by its own rule."""
+    return all(n.op.infer(tuple(i.type for i in n.inputs), n.params) == n.type for n in graph.nodes)
