@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from math import log1p
 
 import numpy as np
 import pytest
@@ -497,3 +499,17 @@ def test_ways_that_hardly_any_call_goes_again_are_not_gone_on_with():
     assert len(compiled.explain().recordings) == tree.FRUITLESS_PATHS
     same(compiled(inputs[3]), f(inputs[3]))
     assert hits(compiled) == 1
+
+
+def test_functions_of_math_are_computed_of_numbers():
+    def f(x):
+        length = math.sqrt(x.square().sum().item())
+        return x / length, math.exp(-length), log1p(length), type(length)
+
+    compiled = tracec.compile(f)
+    for k in range(8):
+        x = tensor(5, seed=k)
+        (unit, *rest), (expected, *others) = compiled(x), f(x)
+        same(unit, expected)
+        assert rest == pytest.approx(others, rel=1e-6)
+    assert len(compiled.explain().recordings) == 1

@@ -75,13 +75,16 @@ class StandIns:
             stand_in = self._stand_in(kind, place.identity, guard.name, value, numbers)
             if stand_in is not value:
                 self._replace(place, value, stand_in)
-        if numbers.symbols:
-            for scope, name in self._surroundings.names:
-                value = scope.get(name, MISSING)
-                found = disguise(name, value)
-                if found is not None:
-                    self._replace(Place(scope, name), value, found)
+        self._disguise()
         return args, kwargs
+
+    def _disguise(self) -> None:
+        """Put in place of functions in C those that ask Numbers."""
+        for scope, name in self._surroundings.names:
+            value = scope.get(name, MISSING)
+            found = disguise(name, value)
+            if found is not None:
+                self._replace(Place(scope, name), value, found)
 
     def _replace(self, place: Place, value: Any, stand_in: Any) -> None:
         self._put.append((place, value, stand_in))
