@@ -14,7 +14,7 @@ import pytest
 
 import tracec
 from tracec import build
-from tracec.errors import ArgumentError, CompileError, GradientError, RecordError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, CompileError, GradientError, RecordError, ShapeError
 
 
 def tensor(*shape: int, seed: int = 0, requires_grad: bool = False):
@@ -322,7 +322,7 @@ def test_arguments_of_pytorch():
     assert tracec.compile(abs, disable=True) is abs
     with pytest.raises(ArgumentError, match="compile: mode 'fast' is unknown"):
         tracec.compile(abs, mode="fast")
-    with pytest.raises(ArgumentError, match="compile: backend must be a name"):
+    with pytest.raises(ArgumentTypeError, match="compile: backend must be a name"):
         tracec.compile(abs, backend=print)
 
 

@@ -466,12 +466,12 @@ def compile(
 
     Raises:
         ArgumentError: a name in ``disable``, the target, the backend, the mode or another option is unknown.
-        ArgumentTypeError: ``model`` cannot be called, or ``max_specializations`` is no integer.
+        ArgumentTypeError: ``model`` cannot be called, the backend is no name, or ``max_specializations`` is no integer.
     """
     if mode is not None and mode not in _MODES:
         raise ArgumentError(f"compile: mode {mode!r} is unknown", hint=f"use one of {', '.join(map(repr, _MODES))}")
     if not isinstance(backend, str):
-        raise ArgumentError(
+        raise ArgumentTypeError(
             f"compile: backend must be a name, {type(backend).__name__} given",
             hint="leave it away: there is one compiler",
         )

@@ -66,9 +66,25 @@ def run(library: Library, make: Callable[[np.ndarray], Any], f: Callable[..., An
 
 
 def agree(
-    f: Callable[..., Any], *specs: Spec, low: float = -2.0, high: float = 2.0, rtol: float = 1e-9, atol: float = 1e-10
+    f: Callable[..., Any],
+    *specs: Spec,
+    low: float = -2.0,
+    high: float = 2.0,
+    rtol: float = 1e-9,
+    atol: float = 1e-10,
+    none_is_zeros: bool = False,
 ) -> None:
-    """Assert that a function gives the same values, dtypes and gradients with both libraries."""
+    """Assert that a function gives the same values, dtypes and gradients with both libraries.
+
+    Args:
+        f: The function, of a library and tensors.
+        *specs: Arrays, or shapes of random ones.
+        low: Smallest of the random numbers.
+        high: Largest.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        none_is_zeros: Whether one library may have a gradient of zeros where the other has none.
+    """
     arrays = arrays_of(specs, low, high)
     ours = run(TRACEC, tracec.from_numpy, f, arrays)
     theirs = run(TORCH, torch.from_numpy, f, arrays)
@@ -77,8 +93,9 @@ def agree(
         assert np.shape(a) == np.shape(b)
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
     for a, b in zip(ours[2], theirs[2], strict=True):
-        if a is None or b is None:
-            # No gradient and a gradient of zeros are the same.
-            assert a is b or not np.any(a if b is None else b)
+        if none_is_zeros and (a is None) != (b is None):
+            assert not np.any(a if b is None else b)
+        elif a is None or b is None:
+            assert a is b
         else:
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tracec
 from tests.functions.compare import TORCH, TRACEC, agree, torch
 from tracec.errors import TracecError
 
@@ -377,3 +378,19 @@ def test_bools_are_refused(name):
     for t, x in ((torch, torch.from_numpy(BOOLS)), (TRACEC.module, TRACEC.from_numpy(BOOLS))):
         with pytest.raises(RuntimeError):
             getattr(t, name)(x)
+
+
+@pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
+def test_unbiased_and_correction_are_two_names_of_one_thing(name):
+    for library in (tracec, torch):
+        f, x = getattr(library, name), library.ones(3, 4)
+        for call in (
+            lambda f=f, x=x: f(x, unbiased=True, correction=1),
+            lambda f=f, x=x: f(x, 0, False, correction=1),
+            lambda f=f, x=x: f(x, False, correction=1),
+        ):
+            with pytest.raises(TypeError):
+                call()
+    agree(
+        lambda t, x: (getattr(t, name)(x, dim=0, unbiased=False), getattr(t, name)(x, dim=0, correction=None)), (3, 4)
+    )

@@ -7,6 +7,7 @@ import pytest
 
 import tracec
 from tests.functions.compare import agree, torch
+from tests.functions.test_vision_rules import CALLS, changed
 
 F = tracec.nn.functional
 
@@ -85,12 +86,14 @@ def test_grid_sample(mode, padding_mode, align_corners):
     def f(t, x, grid):
         return t.functional.grid_sample(x, grid, mode, padding_mode, align_corners)
 
-    agree(f, (2, 3, 5, 4), (2, 6, 7, 2), rtol=1e-7, atol=1e-9)
-    agree(f, (2, 1, 1, 4), (2, 3, 2, 2), rtol=1e-7, atol=1e-9)
+    # The nearest element does not hang on the grid.
+    options = {"rtol": 1e-7, "atol": 1e-9, "none_is_zeros": mode == "nearest"}
+    agree(f, (2, 3, 5, 4), (2, 6, 7, 2), **options)
+    agree(f, (2, 1, 1, 4), (2, 3, 2, 2), **options)
     if mode != "bicubic":
-        agree(f, (2, 2, 3, 5, 4), (2, 3, 2, 4, 3), rtol=1e-7, atol=1e-9)
+        agree(f, (2, 2, 3, 5, 4), (2, 3, 2, 4, 3), **options)
     for shapes in (((0, 1, 4, 4), (0, 2, 2, 2)), ((1, 0, 4, 4), (1, 2, 2, 2)), ((1, 1, 4, 4), (1, 0, 2, 2))):
-        agree(f, *shapes)
+        agree(f, *shapes, none_is_zeros=mode == "nearest")
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
@@ -212,3 +215,50 @@ def test_what_is_not_finite_touches_only_what_is_computed_from_it(value):
     ):
         ours, theirs = f(F, tracec.from_numpy(x)).numpy(), f(torch.nn.functional, torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+#: (function, argument's place) → what differs in what is taken. The first argument is at place 0.
+OTHERWISE = {
+    # Here a flag is a number where PyTorch's is none, in what takes one integer.
+    **{(f, 1): "True is 1" for f in ("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "group_norm")},
+    ("avg_pool2d", 6): "True is 1", ("conv2d", 6): "True is 1", ("conv_transpose2d", 6): "True is 1",
+    ("local_response_norm", 1): "True is 1", ("interpolate", 1): "True is 1", ("max_unpool2d", 2): "True is 1 there",
+    ("adaptive_avg_pool2d", 1): "True is 1; None is the input's size",
+    ("adaptive_max_pool2d", 1): "True is 1; None is the input's size",
+    # Input without channels: PyTorch's functions do not agree with each other.
+    **{(f, 0): "no channels" for f in ("max_pool2d", "avg_pool2d", "fractional_max_pool2d", "adaptive_avg_pool2d",
+                                       "unfold", "batch_norm", "pixel_unshuffle")},
+    **{("unfold", k): "True is 1" for k in (1, 2, 3, 4)}, ("fold", 3): "True is 1", ("fold", 5): "True is 1",
+    ("conv2d", 1): "no channels",
+    ("lp_pool2d", 0): "no channels; integers, whose powers PyTorch takes as integers",
+    # PyTorch reads memory that is not its own, or does not look.
+    ("fractional_max_pool2d", 1): "windows of no elements", ("fractional_max_pool2d", 2): "no windows",
+    ("fractional_max_pool2d", 3): "both a size and a ratio", ("max_unpool2d", 3): "steps that do not fit",
+    ("max_unpool2d", 4): "padding that does not fit", ("instance_norm", 7): "a negative eps",
+    ("batch_norm", 7): "an eps of 0", ("normalize", 1): "no power", ("normalize", 4): "out= that is no tensor",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_taken_is_what_pytorch_takes(name):
+    def outcome(f, arguments):
+        try:
+            return f(*arguments)
+        except Exception as error:  # PyTorch's functions in Python end in any, an AttributeError of None among them
+            return error
+
+    for place, arguments in changed(CALLS[name]):
+        ours = outcome(getattr(tracec.nn.functional, name), arguments)
+        theirs = outcome(getattr(torch.nn.functional, name), to_torch(arguments))
+        if (name, place) in OTHERWISE:
+            continue
+        assert isinstance(ours, Exception) == isinstance(theirs, Exception), (place, arguments[place], ours, theirs)
+        if isinstance(theirs, torch.Tensor) and name != "fractional_max_pool2d":
+            assert tuple(ours.shape) == tuple(theirs.shape)
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def to_torch(value):
+    if isinstance(value, tracec.Tensor):
+        return torch.from_numpy(value.numpy().copy())
+    return type(value)(map(to_torch, value)) if isinstance(value, (tuple, list)) else value

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 
 import tracec
+from tests.failures import check_form
 from tracec.errors import TracecError
 from tracec.func import grad, jvp, vmap
 from tracec.nn import functional as F
@@ -93,6 +92,8 @@ CALLS = {
     "local_response_norm": (X, 2, 1e-4, 0.75, 1.0),
     "normalize": (X, 2.0, 1, 1e-12, None),
 }
+#: Where a truth says whether there is a second result: anything that is true will do, as it does in PyTorch.
+FLAGS = {"max_pool2d": 6, "adaptive_max_pool2d": 2, "fractional_max_pool2d": 4}
 OTHERS = [None, "2", 1.5, -1, 0, (1, 2, 3, 4), [1.5], (), LINE, True, object(), (None, 2), float("nan")]
 INPUTS = [LINE, X.long(), X != 0, X[:0], X[:, :0], X[:, :, :0], tracec.tensor(1.0)]
 
@@ -100,11 +101,26 @@ INPUTS = [LINE, X.long(), X != 0, X[:0], X[:, :0], X[:, :, :0], tracec.tensor(1.
 @pytest.mark.parametrize("name", CALLS)
 def test_anything_else_is_taken_or_refused_with_a_word(name):
     f, given = getattr(F, name), CALLS[name]
-    f(*given)
+    normal = f(*given)
+    refused = 0
+    for place, arguments in changed(given):
+        try:
+            found = f(*arguments)
+        except TracecError as error:
+            check_form(error)
+            refused += 1
+        else:
+            several = isinstance(normal, tuple) or place == FLAGS.get(name)
+            results = found if several and isinstance(found, tuple) else (found,)
+            assert all(isinstance(t, tracec.Tensor) and t.numpy().dtype.kind in "fiub" for t in results)
+    assert refused > len(OTHERS)
+
+
+def changed(given):
+    """Arguments with one of them another thing, and which one that is."""
     for place in range(len(given)):
         for other in OTHERS + (INPUTS if isinstance(given[place], tracec.Tensor) else []):
-            with suppress(TracecError):
-                f(*given[:place], other, *given[place + 1 :])
+            yield place, (*given[:place], other, *given[place + 1 :])
 
 
 @pytest.mark.parametrize(

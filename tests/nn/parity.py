@@ -53,6 +53,7 @@ def same(
     rtol: float = 1e-9,
     atol: float = 1e-10,
     check_repr: bool = True,
+    none_is_zeros: bool = False,
 ) -> None:
     """Assert that a module is the same in both libraries.
 
@@ -63,6 +64,7 @@ def same(
         rtol: Relative tolerance of values and gradients.
         atol: Absolute tolerance.
         check_repr: Whether both print the same.
+        none_is_zeros: Whether one library may have a gradient of zeros where the other has none.
     """
     rng = np.random.default_rng(0)
     arrays = [x if isinstance(x, np.ndarray) else rng.normal(size=x) for x in inputs]
@@ -81,7 +83,9 @@ def same(
             assert np.shape(a) == np.shape(b)
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
         for a, b in zip(grads, wanted_grads, strict=True):
-            if a is None or b is None:
-                assert a is b or not np.any(a if b is None else b)
+            if none_is_zeros and (a is None) != (b is None):
+                assert not np.any(a if b is None else b)
+            elif a is None or b is None:
+                assert a is b
             else:
                 np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)

@@ -89,7 +89,8 @@ def test_adaptive_softmax():
     make = lambda t: t.nn.AdaptiveLogSoftmaxWithLoss(6, 9, [3, 5], 2.0)  # noqa: E731
     same(make, (5, 6), call=lambda t, m, x: m.log_prob(x))
     same(make, (5, 6), call=lambda t, m, x: m.predict(x))
-    same(make, (6,), call=lambda t, m, x: m(x, t.tensor(7)))
+    # PyTorch leaves clusters out that no target is in.
+    same(make, (6,), call=lambda t, m, x: m(x, t.tensor(7)), none_is_zeros=True)
 
 
 def test_bags_with_weights():

@@ -17,10 +17,10 @@ def test_device_names():
     assert tracec.device("cuda", 1) == "cuda:1"
     assert tracec.device("cuda:1") != "cuda"
     assert tracec.device("cuda:1").index == 1
-    assert tracec.device("cpu").index is None
+    assert tracec.device("cpu").index is None and tracec.device("cuda").index is None
     assert tracec.device("cuda").type == "cuda"
     assert repr(tracec.device("cuda:1")) == "device(type='cuda', index=1)"
-    assert repr(tracec.device("cpu")) == "device(type='cpu')"
+    assert repr(tracec.device("cpu")) == "device(type='cpu')" and repr(tracec.device("cuda")) == "device(type='cuda')"
     assert len({tracec.device("cuda"), tracec.device("cuda:0"), "cuda:0"}) == 1
 
 

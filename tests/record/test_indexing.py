@@ -95,7 +95,7 @@ def test_arrays_lists_and_zero_dimensional_tensors():
     assert (x[i, i].numpy() == x.numpy()[[0, 1], [0, 1]]).all()
 
 
-@pytest.mark.parametrize("key", [5, (0, -4), (0, 0, 0, 0), [0, 2], "a", 1.5, (Ellipsis, Ellipsis)], ids=str)
+@pytest.mark.parametrize("key", [5, (0, -4), (0, 0, 0, 0), [0, 2], "a", 1.5, (Ellipsis, Ellipsis, 0)], ids=str)
 def test_errors(key, golden):
     x, _ = pair()
     with pytest.raises((IndexError, TypeError)) as error:
@@ -140,3 +140,20 @@ def test_gradients_of_indexing():
         if lib is tracec:
             ours = x.grad
     assert (ours.numpy() == x.grad.numpy()).all()
+
+
+def test_further_ellipses_skip_nothing_more():
+    # As PyTorch: they may stand where nothing but them follows, or where the first one skips nothing.
+    x, array = pair()
+    for key, same in (
+        ((Ellipsis, Ellipsis), (Ellipsis,)),
+        ((Ellipsis, 0, Ellipsis), (Ellipsis, 0)),
+        ((0, Ellipsis, Ellipsis), (0,)),
+        ((Ellipsis, None, Ellipsis), (Ellipsis, None)),
+        ((0, Ellipsis, 1, Ellipsis, 2), (0, 1, 2)),
+    ):
+        np.testing.assert_array_equal(x[key].numpy(), array[same])
+    x[..., 0, ...] = 7.0
+    assert (x[..., 0] == 7).all()
+    with pytest.raises(IndexError, match="single ellipsis"):
+        x[..., ..., 0] = 1.0

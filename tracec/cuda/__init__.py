@@ -46,9 +46,9 @@ def _index(place: Place) -> int:
     if not isinstance(place, str):
         raise ArgumentTypeError(f"device: takes a name or a number, {type(place).__name__} given", hint="'cuda:0' or 0")
     found = Device(place)
-    if found.index is None:
+    if found.type == "cpu":
         raise DeviceError(f"device: {place!r} is no CUDA device", hint="use 'cuda' or 'cuda:N'")
-    return found.index
+    return backend.current_index() if found.index is None else found.index
 
 
 def _cupy(place: Place = None) -> Any:

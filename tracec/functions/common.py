@@ -122,7 +122,8 @@ def one_integer(name: str, value: Any, what: str) -> int:
 
 def per_axis(name: str, value: Any, n: int, what: str) -> Shape:
     """A window's parameter: one integer for all spatial axes, or one for each."""
-    given = (int(value),) * n if isinstance(value, int) else integers(name, value, what)
+    single = isinstance(value, int) and not isinstance(value, bool)
+    given = (int(value),) * n if single else integers(name, value, what)
     if len(given) == 1 and n > 1:
         given *= n
     if len(given) != n:
@@ -135,6 +136,12 @@ def check_choice(name: str, what: str, value: Any, choices: Sequence[str]) -> No
     if value not in choices:
         known = ", ".join(repr(c) for c in choices)
         fail(ArgumentError, f"{name}: {what}={value!r} is not known", f"use one of {known}")
+
+
+def check_flag(name: str, value: Any, what: str) -> None:
+    """Refuse what is no bool: numbers and words stand for truth by accident."""
+    if not isinstance(value, (bool, np.bool_)):
+        fail(ArgumentTypeError, f"{name}: {what} must be bool, {type(value).__name__} given", "give True or False")
 
 
 def check_probability(name: str, p: float) -> None:

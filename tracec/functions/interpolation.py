@@ -18,7 +18,7 @@ from tracec.functions.adaptive_pooling import (
     adaptive_avg_pool3d,
     weighted_sums,
 )
-from tracec.functions.common import cast, check_tensor, expanded, fail, reshaped, table
+from tracec.functions.common import cast, check_flag, check_tensor, expanded, fail, reshaped, table
 from tracec.functions.padding import pad
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
@@ -100,6 +100,8 @@ def _check_options(mode: str, n: int, align_corners: bool | None, antialias: boo
             f"interpolate: align_corners={align_corners} does not go with mode={mode!r}",
             "leave it out, or use linear, bilinear, bicubic or trilinear",
         )
+    if align_corners is not None:
+        check_flag("interpolate", align_corners, "align_corners")
     if antialias and mode not in ("bilinear", "bicubic", "lanczos"):
         fail(
             ArgumentError,

@@ -9,6 +9,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tracec.functions.common import (
     cast,
+    check_flag,
     check_floating,
     check_inexact,
     check_number,
@@ -149,6 +150,7 @@ def batch_norm(
     _check_kept("batch_norm", running_mean, running_var, momentum, eps)
     channels = input.shape[1] if input.ndim > 1 else 0
     _check_channels("batch_norm", input, channels, running_mean, running_var, weight, bias)
+    check_flag("batch_norm", training, "training")
     if training and math.prod(input.shape[:1] + input.shape[2:]) == 1:
         fail(
             ShapeError,
@@ -322,6 +324,7 @@ def instance_norm(
     Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization", 2016.
     """
     check_floating("instance_norm", input)
+    check_flag("instance_norm", use_input_stats, "use_input_stats")
     if input.ndim < 2 or (use_input_stats and math.prod(input.shape[2:]) == 1):
         fail(
             ShapeError,

@@ -13,6 +13,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.arithmetic import div
 from tracec.functions.common import (
+    check_flag,
     check_floating,
     check_ndim,
     check_number,
@@ -53,6 +54,7 @@ class Pool:
         ceil_mode: bool = False,
     ) -> None:
         check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
+        check_flag(name, ceil_mode, "ceil_mode")
         self.n = n
         self.kernel = per_axis(name, kernel, n, "kernel_size")
         self.stride = self.kernel if stride is None or stride in ((), []) else per_axis(name, stride, n, "stride")
@@ -228,6 +230,7 @@ def _avg_pool(
         fail(DTypeError, f"{name}: takes floats or int64, input is {x.dtype.name}", "cast it with .float() first")
     if divisor_override is not None and not one_integer(name, divisor_override, "divisor_override"):
         fail(ArgumentError, f"{name}: divisor_override is 0", "divide by another number")
+    check_flag(name, count_include_pad, "count_include_pad")
     pool = Pool(name, n, x, kernel_size, stride, padding, 1, ceil_mode)
     windows = pool.windows(x, 0)
     total = ops.sum(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tracec import ops
-from tracec.errors import AxisError
+from tracec.errors import ArgumentTypeError, AxisError
 from tracec.functions.arithmetic import Operand
 from tracec.functions.common import (
     cast,
@@ -96,7 +96,12 @@ def nanmean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DT
 
 @tensor_method
 def var(
-    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """The variance over some axes, or all of them.
 
@@ -105,30 +110,49 @@ def var(
     Args:
         input: Floating.
         dim: Axes.
-        unbiased: Divide by the count less 1; an older name of ``correction=1``.
+        unbiased: Divide by the count less 1, or by the count; an older name of ``correction=1`` and ``correction=0``.
         keepdim: Keep the axes, with size 1.
-        correction: What the count is lessened by before dividing.
+        correction: What the count is lessened by before dividing; 1 by default.
+
+    Raises:
+        DTypeError: the input is neither floating nor complex.
+        ArgumentTypeError: both unbiased and correction are given.
     """
     return _var_mean("var", input, dim, unbiased, keepdim, correction)[0]
 
 
 @tensor_method
 def std(
-    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """The standard deviation: the square root of `var`, whose arguments it takes."""
     return _deviation(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])
 
 
 def var_mean(
-    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     return _var_mean("var_mean", input, dim, unbiased, keepdim, correction)
 
 
 def std_mean(
-    input: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Axes = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     variance, middle = _var_mean("std_mean", input, dim, unbiased, keepdim, correction)
@@ -144,18 +168,25 @@ def _deviation(variance: Tensor) -> Tensor:
 
 
 def _var_mean(
-    name: str, input: Tensor, dim: Axes | bool, unbiased: bool, keepdim: bool, correction: float | None
+    name: str, input: Tensor, dim: Axes | bool, unbiased: bool | None, keepdim: bool, correction: float | None
 ) -> tuple[Tensor, Tensor]:
     check_inexact(name, input)
     over, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
+    if unbiased is not None and correction is not None:
+        fail(
+            ArgumentTypeError,
+            f"{name}: unbiased={unbiased} and correction={correction} both given",
+            "give correction alone",
+        )
+    if correction is None:
+        correction = 1.0 if unbiased is None else float(unbiased)
     axes = many_axes(name, over, input.ndim)
     count = count_of(input, axes)
     wide = cast(input, input.dtype.compute)  # as in mean_of
     middle = ops.div(ops.sum(wide, axes=axes, keepdims=True), count)
     off = ops.sub(wide, middle)
     total = ops.sum(squares(off), axes=axes, keepdims=keepdim)
-    lessened = count - (correction if correction is not None else float(unbiased))
-    variance = cast(ops.div(total, max_(lessened, 0.0)), input.dtype.to_real())
+    variance = cast(ops.div(total, max_(count - correction, 0.0)), input.dtype.to_real())
     middle = cast(middle, input.dtype)
     return variance, middle if keepdim else reshaped(middle, tuple(variance.shape))
 

@@ -13,6 +13,7 @@ from tracec.functions.arithmetic import fmod
 from tracec.functions.common import (
     cast,
     check_choice,
+    check_flag,
     check_floating,
     check_ndim,
     check_tensor,
@@ -59,6 +60,8 @@ def grid_sample(
     """
     check_choice("grid_sample", "mode", mode, ("bilinear", "nearest", "bicubic"))
     check_choice("grid_sample", "padding_mode", padding_mode, ("zeros", "border", "reflection"))
+    if align_corners is not None:
+        check_flag("grid_sample", align_corners, "align_corners")
     _check_grid(input, grid, mode)
     n = input.ndim - 2
     x, places = cast(input, input.dtype.compute), cast(grid, grid.dtype.compute)
@@ -208,6 +211,8 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         UnsupportedError: the size has not 4 or 5 axes.
     """
     check_tensor("affine_grid", theta, "theta")
+    if align_corners is not None:
+        check_flag("affine_grid", align_corners, "align_corners")
     wanted = integers("affine_grid", size, "size")
     n = len(wanted) - 2
     if not theta.dtype.is_floating_point:

@@ -33,7 +33,7 @@ class Device(str):
 
     Attributes:
         type: ``cpu`` or ``cuda``.
-        index: Number of the CUDA device; None for the CPU.
+        index: Number of the CUDA device; None for the CPU, and where the name does not have one.
     """
 
     type: str
@@ -52,9 +52,9 @@ class Device(str):
         number = str(index) if index is not None else number
         if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
             raise DeviceError(f"device: there is no device {device!r}", hint="use 'cpu', 'cuda' or 'cuda:N'")
-        number = number or str(_Current.index)
-        made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number}")
-        made.type, made.index = kind, None if kind == "cpu" else int(number)
+        # "cuda" alone is the device that is the current one now.
+        made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number or _Current.index}")
+        made.type, made.index = kind, int(number) if number and kind == "cuda" else None
         return made
 
     def __eq__(self, other: object) -> bool:
@@ -106,7 +106,7 @@ def _find(device: str) -> Any:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
         raise DeviceError(f"device {device}: CuPy is not installed ({error})", hint=_HINT) from None
-    index = Device(device).index or 0
+    index = _index_of(device)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
@@ -168,7 +168,8 @@ _HERE = nullcontext()
 
 @cache
 def _index_of(device: str) -> int:
-    return Device(device).index or 0
+    """The number in the name of a CUDA device; of any other 0."""
+    return int(str(device).partition(":")[2] or 0)
 
 
 def get_default_device() -> Device:

@@ -386,7 +386,7 @@ def move(x: Any, device: Device) -> Any:
     if STATE.recorder is not None:
         return STATE.recorder.moved(x, device, move)
     made = new_tensor(_copy(x, device))
-    made._device = device
+    made._device = Device(str(device))  # with its number, which "cuda" has not
     tangents = tangents_of(x)
     if tangents is not None:
         move_with(made, {level: move(t, device) for level, t in tangents.items()})

@@ -86,12 +86,21 @@ def parse(x: Cell, key: Any) -> Subscript:
         if not shape and len(parts) == 1 and isinstance(parts[0], (int, np.integer)):
             fail(AxisError, "invalid index of a 0-dim tensor.", "use tensor.item() to convert it to a number")
         fail(AxisError, f"too many indices for tensor of dimension {len(shape)}", f"give at most {len(shape)} indices")
+    at = next((i for i, k in enumerate(parts) if k is Ellipsis), len(parts))
+    rest = _after_ellipsis(parts[at + 1 :], len(shape) - used)
+    return _walk(shape, [*parts[:at], *[slice(None)] * (len(shape) - used), *rest])
+
+
+def _after_ellipsis(parts: list[Any], skipped: int) -> list[Any]:
+    """Indices without further ellipses, which skip as many axes again: nothing may follow them where that is any.
+
+    Raises:
+        AxisError: something does.
+    """
     dots = [i for i, k in enumerate(parts) if k is Ellipsis]
-    if len(dots) > 1:
+    if dots and skipped and any(k is not Ellipsis for k in parts[dots[0] :]):
         fail(AxisError, "an index can only have a single ellipsis ('...')", "leave one out")
-    at = dots[0] if dots else len(parts)
-    parts[at : at + 1] = [slice(None)] * (len(shape) - used)
-    return _walk(shape, parts)
+    return [k for k in parts if k is not Ellipsis]
 
 
 def _parts(key: Any) -> list[Any]:
