@@ -89,7 +89,7 @@ def assert_close(
         equal_nan: Whether NaN is close to NaN.
         check_device: Whether they must be on one device.
         check_dtype: Whether they must be of one element type.
-        check_layout: Whether they must be stored in one way; all tensors are ``tracec.strided``.
+        check_layout: Whether they must be stored in one way; tensors of two layouts are never close.
         check_stride: Whether they must have the same strides.
         msg: The message of the error, or a function of the message to the one to give.
 
@@ -123,6 +123,8 @@ def _compare(actual: Any, expected: Any, rules: _Rules) -> None:
             rules.fail(f"The (d)types do not match: {type(actual)} != {type(expected)}.")
         kinds = [_NUMBERS.get(type(v), "float64") for v in (actual, expected)]
         _compare_numbers(actual, expected, rules, *rules.tolerances(*kinds))
+    elif isinstance(actual, Tensor) and isinstance(expected, Tensor) and (actual.is_composite or expected.is_composite):
+        _compare_composites(actual, expected, rules)
     elif isinstance(actual, Tensor) and isinstance(expected, Tensor):
         _compare_tensors(actual, expected, rules)
     elif isinstance(actual, (np.ndarray, np.generic)) and isinstance(expected, (np.ndarray, np.generic)):
@@ -175,6 +177,18 @@ def _compare_numbers(actual: Any, expected: Any, rules: _Rules, rtol: float, ato
         f"Absolute difference: {difference}{_allowed(atol, exact)}\n"
         f"Relative difference: {relative}{_allowed(rtol, exact)}"
     )
+
+
+def _compare_composites(actual: Any, expected: Any, rules: _Rules) -> None:
+    """Tensors that are made of others, part by part; sparse ones with each place once."""
+    if actual.layout is not expected.layout or actual.is_nested is not expected.is_nested:
+        rules.fail(f"The values for attribute 'layout' do not match: {actual.layout!r} != {expected.layout!r}.")
+    if not actual.is_nested and actual.shape != expected.shape:
+        rules.fail(f"The values for attribute 'shape' do not match: {actual.shape} != {expected.shape}.")
+    (mine, *places), (theirs, *others) = ((x.coalesce() if x.is_sparse else x).inner() for x in (actual, expected))
+    for k, (a, e) in enumerate(zip(places, others, strict=True)):
+        _compare_tensors(a, e, rules.within(f"indices {k}"))
+    _compare_tensors(mine, theirs, rules.within("values"))
 
 
 def _compare_tensors(actual: Tensor, expected: Tensor, rules: _Rules) -> None:

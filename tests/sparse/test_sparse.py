@@ -335,3 +335,39 @@ def test_mistakes(golden):
     for kind, mistake in {NotImplementedError: "no function", TypeError: "numpy", IndexError: "place"}.items():
         with pytest.raises(kind):
             mistakes[mistake](tracec)
+
+
+def test_functions_that_are_methods():
+    s = matrix()
+    assert tracec.is_floating_point(s) and tracec.numel(s) == 12 and not tracec.is_complex(s)
+    for other in (tracec.clone(s), tracec.detach(s)):
+        close(other, DENSE)
+    assert tracec.is_tensor(s) and not s.is_quantized and not s.is_nested and not s.is_meta
+
+
+def test_assert_close():
+    s, close_ = matrix(), tracec.testing.assert_close
+    close_(s, s.coalesce())
+    close_(s.to_sparse_csr(), s.to_sparse_csr() * (1 + 1e-7))
+    for other, message in (
+        (s * 2, "not close"), (s.t(), "shape"), (s.to_sparse_csr(), "layout"), (s.to_dense(), "layout"),
+        (s.index_select(0, tracec.tensor([1, 0, 2])), "not"),
+    ):  # fmt: skip
+        with pytest.raises(AssertionError, match=message):
+            close_(s, other)
+
+
+def test_states_of_modules(tmp_path):
+    def module():
+        made = nn.Linear(2, 2)
+        made.register_buffer("graph", matrix())
+        return made
+
+    first, second = module(), module()
+    second.graph.mul_(2)
+    assert first.state_dict()["graph"].is_sparse
+    first.load_state_dict(second.state_dict())
+    close(first.graph, 2 * DENSE)
+    tracec.save(second.state_dict(), tmp_path / "x.pt")
+    first.load_state_dict(tracec.load(tmp_path / "x.pt"))
+    close(first.graph, 2 * DENSE)

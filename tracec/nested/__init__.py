@@ -11,7 +11,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeErr
 from tracec.functions.common import check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.nested import elementwise, products, reductions, shapes
+from tracec.nested import elementwise, products, reductions, shapes  # noqa: F401 (they enter their functions)
 from tracec.nested.jagged import NestedTensor, check_nested, of_tensors
 from tracec.record.check import check_values
 from tracec.record.form import Layout, jagged, strided
@@ -166,8 +166,8 @@ def masked_select(tensor: Tensor, mask: Tensor) -> NestedTensor:
 
 
 __all__ = [
-    "NestedTensor", "as_nested_tensor", "elementwise", "masked_select", "narrow", "nested_tensor",
-    "nested_tensor_from_jagged", "products", "reductions", "shapes", "to_padded_tensor",
+    "NestedTensor", "as_nested_tensor", "masked_select", "narrow", "nested_tensor", "nested_tensor_from_jagged",
+    "to_padded_tensor",
 ]  # fmt: skip
 
 

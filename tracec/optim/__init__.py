@@ -20,10 +20,11 @@ from tracec.optim.radam import RAdam
 from tracec.optim.rmsprop import RMSprop
 from tracec.optim.rprop import Rprop
 from tracec.optim.sgd import SGD
+from tracec.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "SGD", "lr_scheduler",
+    "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam", "lr_scheduler",
 ]  # fmt: skip
 
 

@@ -50,10 +50,20 @@ class Composite(Tensor):
         Raises:
             UnsupportedError: there is no such function for them.
         """
-        own = cls.functions.get(name_of(func))
+        name = name_of(func)
+        own = cls.functions.get(name) or cls._method(name)
         if own is None:
-            cls.refuse(name_of(func))
+            cls.refuse(name)
         return own(*args, **(kwargs or {}))
+
+    @classmethod
+    def _method(cls, name: str) -> F | None:
+        """A method that the class itself defines: it is the function of that name, too."""
+        for base in cls.__mro__[: cls.__mro__.index(Tensor)]:
+            found = vars(base).get(name)
+            if callable(found) and not hasattr(found, "asks_class"):
+                return found  # type: ignore[no-any-return]
+        return None
 
     @classmethod
     def refuse(cls, name: str) -> NoReturn:

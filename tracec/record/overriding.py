@@ -37,10 +37,21 @@ class DisableTorchFunctionSubclass:
 def registered(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """One object of each class in `CLASSES` among the arguments and in lists of them; see `overriding`."""
     found: list[Any] = []
-    for x in _each(args, kwargs):
-        if type(x) in CLASSES and (not STATE.as_tensors or type(x).is_composite):
-            _enter(found, x)
+    for given in (args, kwargs.values()) if kwargs else (args,):
+        for x in given:
+            cls = type(x)
+            if cls in CLASSES:
+                _enter_registered(found, x)
+            elif cls is list or cls is tuple:
+                for y in x:
+                    if type(y) in CLASSES:
+                        _enter_registered(found, y)
     return found
+
+
+def _enter_registered(found: list[Any], x: Any) -> None:
+    if not STATE.as_tensors or x.is_composite:
+        _enter(found, x)
 
 
 def overriding(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -232,6 +243,7 @@ def _asking(name: str, value: Any) -> Any:
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = value.__doc__
+    run.asks_class = True  # type: ignore[attr-defined]
     return run
 
 

@@ -12,7 +12,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import promote
 from tracec.record.tensor import Tensor
-from tracec.sparse import compressed
+from tracec.sparse import compressed  # noqa: F401 (it imports those that enter their functions)
 from tracec.sparse.products import addmm as _addmm
 from tracec.sparse.products import mm as _mm
 from tracec.sparse.products import sampled_addmm
@@ -52,7 +52,7 @@ ByteTensor = _old_type("ByteTensor", dt.uint8)
 
 __all__ = [
     "BFloat16Tensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
-    "LongTensor", "ShortTensor", "addmm", "compressed", "log_softmax", "mm", "sampled_addmm", "softmax", "sum",
+    "LongTensor", "ShortTensor", "addmm", "log_softmax", "mm", "sampled_addmm", "softmax", "sum",
 ]  # fmt: skip
 
 
