@@ -45,10 +45,17 @@ from tracec.watching import Watch, sharing
 from tracec.ways import open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
-#: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time.
+#: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
+#: threads that nothing serves yet run eagerly meanwhile.
 _RECORDING = threading.RLock()
 #: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
 _FIRST = 6
+
+
+def _give_back() -> None:
+    """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
+    while _RECORDING._is_owned():  # type: ignore[attr-defined]
+        _RECORDING.release()
 
 
 class _Call(NamedTuple):
@@ -145,9 +152,21 @@ class Compiled:
         if self._count >= self._options.max_specializations:
             self._history.full()
             return self.fn(*args, **kwargs)
-        with _RECORDING:
+        before = STATE.__dict__.copy()
+        try:
+            # Waiting could last for ever: the function that another thread records may wait for this one.
+            if not _RECORDING.acquire(blocking=False):
+                return self.fn(*args, **kwargs)
             out = self._served(call, *self._watch.key(call.whole))  # another thread may have recorded meanwhile
             return self._record(call) if out is UNSEEN else out
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, which may have come where modes are left
+            STATE.__dict__.clear()
+            STATE.__dict__.update(before)
+            raise
+        finally:
+            _give_back()
 
     def _served(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
@@ -155,12 +174,18 @@ class Compiled:
             given = found.takes(call.tensors, numbers)
             if given is None or found.replay is None:
                 continue
-            if self._verification is None:
-                out = found.replay(*given)
-            else:
-                with _RECORDING:
-                    run = functools.partial(found.replay, symbols=given[1])
-                    out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+            try:
+                if self._verification is None:
+                    out = found.replay(*given)
+                else:
+                    with _RECORDING:
+                        run = functools.partial(found.replay, symbols=given[1])
+                        out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+            except Exception:
+                raise
+            except BaseException:  # an interrupt, which may have come where modes are left
+                STATE.grad = call.whole[0]  # type: ignore[assignment]
+                raise
             if out is not UNSEEN:
                 found.hits += 1
                 return out
@@ -168,7 +193,9 @@ class Compiled:
 
     def _resized(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
         """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
-        with _RECORDING:
+        try:
+            if not _RECORDING.acquire(blocking=False):
+                return UNSEEN
             variants = [s.variant for s in self._known.get(key, ())]
             match = self._sizes.match(key, variants)
             made = None
@@ -177,6 +204,8 @@ class Compiled:
             if made is None:
                 return UNSEEN
             self._known.setdefault(key, []).append(made)
+        finally:
+            _give_back()
         return self._served(call, key, numbers)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
@@ -363,7 +392,8 @@ class Compiled:
             raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
         call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
-        recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
+        with _RECORDING:
+            recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
         program = build_program(recorded, target, arch, self._workshop.disabled())
 
         loaded: dict[str, Replay] = {}

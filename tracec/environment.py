@@ -20,6 +20,7 @@ from tracec.guards import Contents, Guard
 from tracec.ir.dtype import DType
 from tracec.places import PLAIN, Kind, Slots
 from tracec.record.cell import Storage
+from tracec.record.recording import hooks_of
 from tracec.record.tensor import Tensor
 
 #: What is read with ``get``: dictionaries, and those of classes.
@@ -235,6 +236,8 @@ class Walker:
         if isinstance(value, Tensor):
             self.captured.add(value._storage)
             self.tensors.setdefault(id(value), name)
+            for hook in hooks_of(value):
+                self.visit(f"hook of {name}", hook)
             return
         if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or id(value) in self._seen:
             return

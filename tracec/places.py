@@ -166,7 +166,9 @@ def tensor_key(x: Tensor) -> tuple[Any, ...]:
     """What a specialisation hangs on of a tensor that it is given: all but its values and its identity."""
     array = x._array
     if x._base is None and x._history is None:
-        way = True if x._requires_grad else None
+        way: Any = True if x._requires_grad else None
+        if way and (x._hooks or x._gathered_hooks):
+            way = "hooks"
     else:
         edge = edge_of(x)
         way = None if edge is None else edge is x

@@ -21,10 +21,11 @@ from tracec.record.check import Range
 from tracec.record.overriding import CLASSES
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Decision, Recording, find_tensors
+from tracec.record.state import STATE
 from tracec.record.tape import edge_of
-from tracec.record.tensor import Tensor
+from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.record.turning import look_again
-from tracec.replay import Backward, Derivative, Replay, foreign, record_derivatives
+from tracec.replay import Backward, Derivative, Observed, Replay, foreign, record_derivatives
 from tracec.stand_ins import StandIns
 from tracec.transform.split import Later, split
 from tracec.watching import Scalars
@@ -83,17 +84,25 @@ def record(
     edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
+            modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
                 out = fn(*args, **kwargs) if stand_ins is None else stand_ins.run(fn, args, kwargs, recorder.numbers)
             eager = _eager(recorder, out, arguments, edges)
+            if (STATE.modes(), get_default_dtype()) != modes:
+                eager = eager or "leaves modes, such as that of gradients or the default dtype, otherwise than before"
             changed = None if eager else surroundings.changed()
             eager = eager or changed
             known = recorder.arguments
             copies = recorder.copied(find_tensors(out))
             if copies and eager is None:
                 eager = "returns x[i], where i is a tensor of no dimensions: a look at memory that others see"
-            derivatives = [] if eager else record_derivatives(recorder, out, arguments)
-            if len(recorder.arguments) != len(known) + len(derivatives):
+            derivatives: list[Derivative] = []
+            if not eager:
+                try:
+                    derivatives = record_derivatives(recorder, out, arguments)
+                except Observed:
+                    eager = "has hooks on tensors that it makes, or retains their gradients"
+            if not eager and len(recorder.arguments) != len(known) + len(derivatives):
                 eager = "computes gradients with numbers that change from call to call"
         if look is not None:
             look(recorder, out)
@@ -127,6 +136,8 @@ def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Seq
     """What a function did that its program would not do."""
     if any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True)) or recorder.changed_outside():
         return "changes where gradients of a tensor from outside go"
+    if any(x is t for x in recorder.hooked for t in arguments):
+        return "goes back to an argument that has hooks"
     results = find_tensors(out)
     if any(recorder.is_own(t) and edge_of(t) is t for t in results):
         return "returns a tensor that it made and that gradients end at"

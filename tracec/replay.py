@@ -33,7 +33,7 @@ from tracec.record.dispatch import apply
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Lifted, Recording, Result, find_parts, find_tensors, is_number
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, edge_of, enable_grad, root_of
+from tracec.record.tape import Operation, edge_of, enable_grad, root_of, unobserved
 from tracec.record.tensor import Tensor
 from tracec.watching import Scalars
 
@@ -60,11 +60,16 @@ class Derivative:
     saves: bool
 
 
+class Observed(Exception):
+    """A function has hooks on tensors that it makes, or retains their gradients: no program calls or keeps them."""
+
+
 def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]) -> list[Derivative]:
     """Record, while the recorder is at work, how gradients go back from each result that asks for it.
 
     Raises:
         RecordError: gradients leave the function other than through its arguments and leaves.
+        Observed: Python is to be told of gradients on the way.
     """
     found: list[Derivative] = []
     if not STATE.grad:
@@ -81,7 +86,8 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
             cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
         recorder.add_argument(cotangent, result)
         recorder.node_of(cotangent)
-        grads = backward([result], [cotangent], tensors, True, False, False)
+        with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
+            grads = backward([result], [cotangent], tensors, True, False, False)
         found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))
     return found
 
@@ -112,6 +118,8 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tupl
             raise RecordError("compile: a tensor from outside that the function closes over carries gradients")
         elif e.freed:
             return None
+        elif e.hooks or e.node_hooks is not None or e.keeps is not None:
+            raise Observed
         else:
             saves = saves or bool(e.pullback.needs)
             stack.extend(e.edges)

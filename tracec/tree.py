@@ -103,8 +103,8 @@ class Branch:
 
     def repeated(self, value: str) -> Branch | None:
         """The branch that follows, where there is one way on, by the value that led here, to the same question."""
-        (way, *more) = self.children.values()
-        if more or not isinstance(way, Branch) or list(self.labels.values()) != [value]:
+        way = next(iter(self.children.values()), None)  # none where growing was interrupted
+        if not isinstance(way, Branch) or len(self.children) > 1 or list(self.labels.values()) != [value]:
             return None
         return way if _in_words(way.asked) == _in_words(self.asked) else None
 

@@ -69,8 +69,8 @@ def gradients_on(as_written: bool = False) -> Iterator[bool]:
         as_written: Whether what is remembered will be differentiated again, or batched, which programs cannot be.
     """
     before = STATE.grad, STATE.as_written
-    STATE.grad, STATE.as_written = True, before[1] or as_written
     try:
+        STATE.grad, STATE.as_written = True, before[1] or as_written
         yield before[0]
     finally:
         STATE.grad, STATE.as_written = before

@@ -8,6 +8,7 @@ from typing import Any
 from tracec.guards import Change, steps_key
 from tracec.inspect.explanation import written
 from tracec.record.cell import Cell
+from tracec.record.recording import hooks_of
 from tracec.replay import Replay
 
 
@@ -31,6 +32,8 @@ def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) 
             continue
         if x._storage is not seen.storage:
             found.append(Change(f"memory of {name_of(x)}", "as recorded", "other memory"))
+        elif hooks_of(x) != seen.hooks:
+            found.append(Change(f"hooks of {name_of(x)}", "as recorded", "others"))
         else:
             flags = [str(seen.requires_grad), str(not seen.requires_grad)]
             found.append(Change(f"{name_of(x)} is part of gradients", *flags))

@@ -85,8 +85,8 @@ _context = _Context()
 def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
     """Within, new nodes carry this source line and origin, and operand-free operators build nodes."""
     before = (_context.inside, _context.source, _context.origin)
-    _context.inside, _context.source, _context.origin = True, source, origin
     try:
+        _context.inside, _context.source, _context.origin = True, source, origin
         with building(apply):
             yield
     finally:
@@ -96,8 +96,9 @@ def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
 @contextmanager
 def originating(origin: str) -> Iterator[None]:
     """Within, new nodes that users' lines make have this origin."""
-    before, _context.origin = _context.origin, origin
+    before = _context.origin
     try:
+        _context.origin = origin
         yield
     finally:
         _context.origin = before

@@ -77,8 +77,8 @@ class Watcher:
 def watching(watcher: Watcher | None) -> Iterator[None]:
     """Within, Numbers of that watcher are watched in this thread; with None, all are plain."""
     before = WATCH.watcher
-    WATCH.watcher = watcher
     try:
+        WATCH.watcher = watcher
         yield
     finally:
         WATCH.watcher = before

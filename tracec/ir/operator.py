@@ -274,11 +274,11 @@ def set_default_builder(apply: Apply) -> None:
 def building(apply: Apply) -> Iterator[None]:
     """Within, operator calls with no tensor among their operands go to ``apply``."""
     before = _state.__dict__.get("builder")
-    _state.builder = apply
     try:
+        _state.builder = apply
         yield
     finally:
         if before is None:
-            del _state.builder
+            _state.__dict__.pop("builder", None)
         else:
             _state.builder = before

@@ -77,8 +77,9 @@ _collected = _Collected()
 @contextmanager
 def collecting() -> Iterator[list[str]]:
     """Within, what this thread warns of is put in a list, to be said at a line of the user's later."""
-    before, _collected.messages = _collected.messages, []
+    before = _collected.messages
     try:
+        _collected.messages = []
         yield _collected.messages
     finally:
         _collected.messages = before

@@ -62,8 +62,8 @@ def _run_cast(
             return _cast_tensor(value, policy, narrow, widest)
         return type(value)(map(fitted, value)) if type(value) in (list, tuple) else value
 
-    STATE.autocast = None  # what the function calls takes its types from it
     try:
+        STATE.autocast = None  # what the function calls takes its types from it
         return function(*map(fitted, args), **{k: fitted(v) for k, v in kwargs.items()})
     finally:
         STATE.autocast = modes

@@ -22,6 +22,7 @@ from tracec.record.backend import module, on
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.dispatch import apply, finish
+from tracec.record.recorder import Recorder
 from tracec.record.restore import restored, unpacked
 from tracec.record.rules import compute
 from tracec.record.saved import Packed
@@ -102,6 +103,8 @@ class _Walk:
                 if not retain:
                     operation.saved = None
         for leaf, g in self.flow.items():
+            if leaf._hooks and isinstance(STATE.recorder, Recorder):
+                STATE.recorder.hooked.append(leaf)
             self.results[leaf] = self._hooked(leaf._hooks, g)
         if gather:
             for t in targets if targets is not None else list(self.flow):

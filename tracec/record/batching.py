@@ -99,8 +99,8 @@ class Batching:
     def outside(self) -> Iterator[Any]:
         """Within, what is done is done around the level."""
         before = _surroundings()
-        STATE.recorder, STATE.duals, STATE.packing = self._around[-1]
         try:
+            STATE.recorder, STATE.duals, STATE.packing = self._around[-1]
             yield STATE.recorder
         finally:
             STATE.recorder, STATE.duals, STATE.packing = before

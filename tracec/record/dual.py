@@ -85,9 +85,9 @@ class DualLevel:
         if not call.floating or not any(isinstance(x, Cell) and is_dual(x) for x in inputs):
             return
         levels, source, packing = STATE.duals, current_source(), STATE.packing
-        # What hooks keep is what the operations themselves need, with or without forward mode.
-        STATE.packing = None
         try:
+            # What hooks keep is what the operations themselves need, with or without forward mode.
+            STATE.packing = None
             for k, level in enumerate(levels):
                 moved = [level.tangent(x) for x in inputs]
                 mask = tuple([t is not None for t in moved])

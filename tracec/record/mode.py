@@ -33,7 +33,12 @@ class Mode:
         STATE.grad = before
 
     def __enter__(self) -> None:
-        self._before.append(self._switch())
+        before = STATE.grad, STATE.inference
+        try:
+            self._before.append(self._switch())
+        except BaseException:  # an interrupt: what was not entered is not left
+            STATE.grad, STATE.inference = before
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._restore(self._before.pop())

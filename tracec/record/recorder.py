@@ -44,6 +44,7 @@ from tracec.record.recording import (
     Surroundings,
     find_parts,
     find_tensors,
+    hooks_of,
     is_number,
 )
 from tracec.record.state import STATE
@@ -78,6 +79,8 @@ class Recorder:
         self._noting: Any = nullcontext()
         self.decisions: list[Decision] = []
         self.checks: list[Check] = []
+        #: Leaves whose hooks were called.
+        self.hooked: list[Cell] = []
         self.printed: list[Any] = []
         self._looked: list[Node] = []
         self._counted: list[Expression] = []
@@ -170,7 +173,7 @@ class Recorder:
                 hint="clone() it before, or index with int(i)",
             )
         if id(x) not in self._seen and not self.is_own(x) and not any(x is a for a in self.arguments):
-            self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None)
+            self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None, hooks_of(x))
         if storage.recorder is not self:
             if x._steps:
                 return self._view_from_outside(x)
@@ -371,8 +374,8 @@ class Recorder:
             out: Tensors, nested in lists, tuples and dictionaries; other values are kept as they are.
         """
         before = STATE.recorder
-        STATE.recorder = self
         try:
+            STATE.recorder = self
             return self._finish(out)
         finally:
             STATE.recorder = before

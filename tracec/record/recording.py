@@ -134,16 +134,27 @@ class Seen:
         tensor: The tensor.
         storage: The memory that it looked at.
         requires_grad: Whether it required grad.
+        hooks: The hooks that it had.
     """
 
     tensor: weakref.ref[Any]
     storage: Storage
     requires_grad: bool
+    hooks: tuple[Any, ...] = ()
 
     def holds(self) -> bool:
         """Whether it is as it was."""
         x = self.tensor()
-        return x is None or (x._storage is self.storage and (edge_of(x) is not None) == self.requires_grad)
+        return x is None or (
+            x._storage is self.storage and (edge_of(x) is not None) == self.requires_grad and hooks_of(x) == self.hooks
+        )
+
+
+def hooks_of(x: Cell) -> tuple[Any, ...]:
+    """What is called with the gradients of a leaf."""
+    if x._hooks is None and x._gathered_hooks is None:
+        return ()
+    return (*(x._hooks or {}).values(), None, *(x._gathered_hooks or {}).values())
 
 
 class Surroundings:

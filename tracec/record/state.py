@@ -47,6 +47,10 @@ class State(threading.local):
     autocast: Modes | None = None
     as_tensors: bool = False
 
+    def modes(self) -> dict[str, Any]:
+        """All of it, by name."""
+        return {name: getattr(self, name) for name in State.__annotations__}
+
 
 class Process:
     """State of all threads.

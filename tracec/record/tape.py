@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tracec import ops
@@ -12,7 +13,7 @@ from tracec.ir.node import current_source
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
-from tracec.record.cell import Cell, add_reader, alias, is_dual
+from tracec.record.cell import Cell, Changes, add_reader, alias, is_dual
 from tracec.record.derived import Pullback
 from tracec.record.mode import enable_grad as enable_grad
 from tracec.record.mode import inference_mode as inference_mode
@@ -244,17 +245,33 @@ class Handle:
         """Enter a hook behind the others."""
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
+        Changes.count += 1
         return Handle(hooks, key)
 
     def remove(self) -> None:
         """Call the hook no more."""
         self._hooks.pop(self._key, None)
+        Changes.count += 1
 
     def __enter__(self) -> Handle:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+
+@contextmanager
+def unobserved(edges: Iterable[Operation | Cell]) -> Iterator[None]:
+    """Within, nobody is told of the gradients that arrive at some operations and leaves, or changes them."""
+    names = {Cell: ("_hooks",), Operation: ("hooks", "keeps")}
+    before = [(e, n, getattr(e, n)) for e in edges for n in names[Cell if isinstance(e, Cell) else Operation]]
+    try:
+        for edge, name, _ in before:
+            setattr(edge, name, None)
+        yield
+    finally:
+        for edge, name, value in before:
+            setattr(edge, name, value)
 
 
 class AccumulateGrad:
@@ -290,8 +307,8 @@ def packed(owner: Cell) -> Any:
     """A value that gradients need, in the form that the user's hooks give it."""
     assert STATE.packing is not None
     pack, unpack = STATE.packing
-    STATE.packing = None
     try:
+        STATE.packing = None
         return Packed(alias(owner), pack, unpack)
     finally:
         STATE.packing = pack, unpack

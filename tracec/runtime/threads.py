@@ -60,7 +60,7 @@ class ThreadChoice:
         if self._calls % _AGAIN == 0:
             other = 1 if self._best == self.most else self.most
             # What was many times slower is tried seldom.
-            ratio = median(self._times[other]) / max(median(self._times[self._best]), 1e-9)
+            ratio = self._median(other) / max(self._median(self._best), 1e-9)
             if ratio < 4 or self._calls % (20 * _AGAIN) == 0:
                 return other
         return self._best
@@ -71,7 +71,12 @@ class ThreadChoice:
             return
         self._times[threads].append(seconds)
         if self._calls >= 2 * _TRIALS:
-            self._best = min(self._times, key=lambda n: median(self._times[n]))
+            self._best = min(self._times, key=self._median)
+
+    def _median(self, threads: int) -> float:
+        """The usual time; endless where no call has ended yet, as where other threads are still in theirs."""
+        times = list(self._times[threads])
+        return median(times) if times else float("inf")
 
 
 class Threads:

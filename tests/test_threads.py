@@ -1,0 +1,453 @@
+"""Compiled functions called from several threads, from within each other, and interrupted at any moment."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import tracec
+from tracec import nn
+from tracec.record.state import STATE
+
+
+@pytest.fixture(autouse=True)
+def switch_often():
+    """Threads take turns every few bytecodes."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(work, count: int = 6):
+    """Run something in several threads that start at once, with the number of each; what they give."""
+    ready = threading.Barrier(count)
+
+    def run(k: int):
+        ready.wait()
+        return work(k)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+# Several threads ------------------------------------------------------------------------------------------------
+
+
+def test_one_function_in_many_threads_with_the_same_and_other_shapes():
+    w = tracec.arange(12.0).reshape(3, 4) / 10
+
+    def f(x, scale):
+        return (tracec.tanh(x @ w) * scale).softmax(-1).sum(0), x.shape[0]
+
+    compiled = tracec.compile(f)
+
+    def work(k):
+        rng = np.random.default_rng(k)
+        for step in range(40):
+            x = tracec.tensor(rng.standard_normal((1 + (k + step) % 3, 3)).astype(np.float32))
+            got, want = compiled(x, 2.0), f(x, 2.0)
+            np.testing.assert_allclose(got[0].numpy(), want[0].numpy(), rtol=1e-5)
+            assert got[1] == want[1]
+        return True
+
+    assert all(together(work))
+    assert len(compiled.explain().specialisations) == 3
+
+
+def test_results_of_one_thread_are_not_those_of_another():
+    # Large results come from the pool, intermediate values from arenas: no call may see another's.
+    compiled = tracec.compile(lambda x: ((x * 2).cumsum(0) + 1, (x + 1).sum(1)))
+    base = tracec.ones(300, 200)
+    compiled(base), compiled(base)
+
+    def work(k):
+        kept = []
+        for step in range(12):
+            value = float(k * 100 + step)
+            kept.append((value, compiled(tracec.full((300, 200), value))))
+        return all(bool((a[-1] == 2 * v * 300 + 1).all()) and bool((b == (v + 1) * 200).all()) for v, (a, b) in kept)
+
+    assert all(together(work))
+
+
+def test_modes_are_those_of_each_thread():
+    w = tracec.ones(3, requires_grad=True)
+
+    def f(x):
+        return (x * w).sum()
+
+    compiled = tracec.compile(f)
+
+    def work(k):
+        for _ in range(30):
+            x = tracec.full((3,), float(k))
+            if k % 3 == 0:
+                with tracec.no_grad():
+                    y = compiled(x)
+                assert not y.requires_grad
+            elif k % 3 == 1:
+                with tracec.autocast("cpu", dtype=tracec.bfloat16):
+                    y = compiled(x)
+            else:
+                (gradient,) = tracec.autograd.grad(compiled(x), w)
+                assert gradient.tolist() == [float(k)] * 3
+                y = compiled(x)
+            assert float(y) == 3.0 * k
+        return True
+
+    assert all(together(work))
+
+
+def test_models_of_their_own_train_in_threads_as_they_do_alone():
+    def train(seed):
+        rng = np.random.default_rng(seed)
+        w = tracec.tensor(rng.standard_normal((4, 4)).astype(np.float32), requires_grad=True)
+        optimizer = tracec.optim.Adam([w], lr=0.05)
+
+        @tracec.compile
+        def step(x):
+            optimizer.zero_grad()
+            loss = tracec.tanh(x @ w).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        x = tracec.tensor(rng.standard_normal((2, 4)).astype(np.float32))
+        return [step(x).item() for _ in range(15)]
+
+    alone = [train(k) for k in range(4)]
+    np.testing.assert_allclose(together(train, 4), alone, rtol=2e-4)
+
+
+def test_ways_of_a_tree_are_found_by_several_threads():
+    def f(x):
+        if x.sum() > 4:
+            return x * 2
+        if x[0] > 0:
+            return x + 1
+        return x - 1
+
+    compiled = tracec.compile(f)
+
+    def work(k):
+        rng = random.Random(k)
+        for _ in range(40):
+            x = tracec.full((2,), rng.choice((-1.0, 1.0, 3.0)))
+            assert compiled(x).tolist() == f(x).tolist()
+        return True
+
+    assert all(together(work))
+
+
+@pytest.mark.parametrize("mode", [None, "async"])
+def test_a_function_that_waits_for_a_thread_which_calls_compiled_ones(mode):
+    inner = tracec.compile(lambda x: x * 3, mode=mode)
+
+    def outer(x):
+        y = x + 1
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: inner(tracec.ones(2)).tolist()).result(timeout=20)
+        return y * 2
+
+    compiled = tracec.compile(outer, mode=mode)
+    for _ in range(3):
+        assert compiled(tracec.ones(2)).tolist() == [4.0, 4.0]
+
+
+# Within each other -----------------------------------------------------------------------------------------------
+
+
+def test_compiled_functions_call_each_other_and_themselves():
+    @tracec.compile
+    def power(x, n):
+        return x if n == 1 else x * power(x, n - 1)
+
+    @tracec.compile
+    def both(x):
+        return power(x, 3) + double(x)
+
+    @tracec.compile
+    def double(x):
+        return x * 2
+
+    x = tracec.full((3,), 2.0)
+    for _ in range(3):
+        assert power(x, 4).tolist() == [16.0] * 3
+        assert both(x).tolist() == [12.0] * 3
+        assert double(x).tolist() == [4.0] * 3
+    assert len(both.explain().recordings) == 1 and both.explain().specialisations[0].hits == 2
+
+
+def test_compiled_functions_in_generators_and_generators_in_them():
+    square = tracec.compile(lambda x: x * x)
+
+    def stream(n):
+        for k in range(n):
+            yield square(tracec.full((2,), float(k)))
+
+    assert [y.tolist() for y in stream(4)] == [[float(k * k)] * 2 for k in range(4)]
+
+    @tracec.compile
+    def total(x):
+        return sum((x * k for k in range(1, 4)), start=tracec.zeros(2))
+
+    for value in (1.0, 2.0, 3.0):
+        assert total(tracec.full((2,), value)).tolist() == [6 * value] * 2
+
+    # Two that take turns, each half way through the other.
+    first, second = stream(3), stream(3)
+    assert [(next(first).tolist(), next(second).tolist()) for _ in range(3)][2] == ([4.0, 4.0], [4.0, 4.0])
+
+
+def test_a_function_that_is_a_generator_runs_as_it_is():
+    def f(x):
+        yield x * 2
+        yield x * 3
+
+    compiled = tracec.compile(f)
+    with pytest.warns(RuntimeWarning, match="generator"):
+        assert [y.tolist() for y in compiled(tracec.ones(1))] == [[2.0], [3.0]]
+    assert [y.tolist() for y in compiled(tracec.full((1,), 2.0))] == [[4.0], [6.0]]
+
+
+def test_hooks_are_called_as_they_are_eagerly():
+    w = tracec.ones(3, requires_grad=True)
+    model = nn.Linear(3, 2)
+    seen: dict[str, list] = {}
+
+    def run(wrap):
+        calls = seen.setdefault(wrap.__name__, [])
+        handles = [
+            w.register_hook(lambda g: calls.append(g.tolist()) or g * 2),
+            model.register_forward_hook(lambda m, args, out: out * 10),
+        ]
+        f = wrap(lambda x: model(x * w).sum())
+        found = []
+        for value in (1.0, 2.0, 3.0):
+            w.grad = None
+            f(tracec.full((4, 3), value)).backward()
+            found.append(w.grad.tolist())
+        for handle in handles:
+            handle.remove()
+        return found
+
+    def eagerly(f):
+        return f
+
+    np.testing.assert_allclose(run(tracec.compile), run(eagerly), rtol=1e-5)
+    np.testing.assert_allclose(seen["compile"], seen["eagerly"], rtol=1e-5)
+
+
+def test_hooks_that_come_and_go_are_noticed():
+    w = tracec.ones(2, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (w * x).sum().backward()
+        return w.grad * 1
+
+    compiled = tracec.compile(step)
+    x = tracec.ones(2)
+    compiled(x), compiled(x)
+    handle = w.register_hook(lambda g: g * 3)
+    assert [compiled(x).tolist() for _ in range(2)] == [[3.0, 3.0]] * 2
+    assert str(compiled.explain().recordings[1].changes[0]) == "hooks of w: as recorded -> others"
+    handle.remove()
+    assert [compiled(x).tolist() for _ in range(2)] == [[1.0, 1.0]] * 2
+    with w.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(5)):
+        assert [compiled(x).tolist() for _ in range(2)] == [[5.0, 5.0]] * 2
+    assert compiled(x).tolist() == [1.0, 1.0]
+
+
+def test_hooks_of_arguments_are_called_once():
+    compiled = tracec.compile(lambda x: (x * x).sum())
+    for _ in range(3):
+        calls = []
+        x = tracec.full((2,), 3.0, requires_grad=True)
+        x.register_hook(lambda g, calls=calls: calls.append(g.tolist()) or g * 2)
+        compiled(x).backward()
+        assert x.grad.tolist() == [12.0, 12.0] and calls == [[6.0, 6.0]]
+
+
+@pytest.mark.parametrize("how", ["hook", "retain", "node"])
+def test_what_is_told_of_gradients_inside_is_told_at_each_call(how):
+    w, told = tracec.ones(2, requires_grad=True), []
+
+    def f(x):
+        h = w * x
+        if how == "hook":
+            h.register_hook(lambda g: told.append(g.tolist()))
+        elif how == "node":
+            h.grad_fn.register_hook(lambda grads, outs: told.append(outs[0].tolist()))
+        else:
+            h.retain_grad()
+        return h.sum() * 2, h
+
+    compiled = tracec.compile(f)
+    with pytest.warns(RuntimeWarning, match="hooks on tensors that it makes"):
+        compiled(tracec.ones(2))
+    told.clear()
+    for k in range(1, 4):
+        loss, h = compiled(tracec.ones(2))
+        loss.backward()
+        assert h.grad.tolist() == [2.0, 2.0] if how == "retain" else len(told) == k
+
+
+def test_modes_that_a_function_leaves_otherwise_are_so_at_each_call():
+    compiled = tracec.compile(lambda x: (tracec.set_grad_enabled(False), x * 2)[1])
+    with pytest.warns(RuntimeWarning, match="leaves modes"):
+        compiled(tracec.ones(3))
+    for _ in range(2):
+        tracec.set_grad_enabled(True)
+        compiled(tracec.ones(3))
+        assert not tracec.is_grad_enabled()
+    tracec.set_grad_enabled(True)
+
+
+# Errors and interrupts -----------------------------------------------------------------------------------------------
+
+
+def test_an_error_half_way_leaves_what_eager_code_leaves():
+    def make():
+        w = tracec.zeros(2)
+
+        def f(x, how):
+            w.add_(x)
+            if how == "before":
+                raise KeyError(how)
+            w.mul_(2)
+            y = w / 1
+            if how == "after":
+                raise KeyError(how)
+            return y
+
+        return w, f
+
+    w, f = make()
+    v, g = make()
+    compiled = tracec.compile(g)
+    for how in ("no", "before", "no", "after", "before", "no", "no", "after"):
+        results = []
+        for function in (f, compiled):
+            try:
+                results.append(function(tracec.ones(2), how).tolist())
+            except KeyError:
+                results.append("error")
+        assert results[0] == results[1]
+        assert w.tolist() == v.tolist()
+        assert STATE.recorder is None and STATE.grad
+
+
+class Stop(BaseException):
+    """As an interrupt from the keyboard is."""
+
+
+def interrupted(work, after: int, inside: str) -> bool:
+    """Run something, and stop it in the middle: when so many lines of the library have run."""
+    lines = 0
+
+    def trace(frame, event, arg):
+        nonlocal lines
+        if inside not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == after:
+                sys.settrace(None)
+                raise Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except Stop:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_an_interrupt_at_any_moment_leaves_nothing_broken(seed):
+    rng = random.Random(seed)
+    w = tracec.ones(3, requires_grad=True)
+    state = {"on": True}
+
+    def f(x):
+        y = tracec.tanh(x * w).sum()
+        if state["on"] and y > 100:
+            return y * 2
+        return y + tracec.rand(()) * 0
+
+    compiled = tracec.compile(f)
+    x = tracec.full((3,), 0.5)
+    want = f(x).item()
+    stopped = 0
+    for _ in range(6):
+        after = int(10 ** rng.uniform(0.5, 4.6))
+        stopped += interrupted(lambda: compiled(x), after, "tracec")
+        assert STATE.recorder is None and STATE.grad and not STATE.gathering and STATE.devices == ()
+        if rng.random() < 0.3:
+            state["on"] = not state["on"]
+    for _ in range(3):
+        y = compiled(x)
+        assert abs(y.item() - want) < 1e-6
+        (gradient,) = tracec.autograd.grad(y, w)
+        np.testing.assert_allclose(gradient.numpy(), (0.5 / np.cosh(0.5) ** 2) * np.ones(3), rtol=1e-5)
+    # Another thread is not kept waiting by a lock that nobody will give back.
+    assert together(lambda k: abs(compiled(x).item() - want) < 1e-6, 2) == [True, True]
+    assert any(s.compiled for s in compiled.explain().specialisations)
+
+
+def test_interrupted_steps_that_train_go_on():
+    def make():
+        w = tracec.tensor([1.0, -2.0, 3.0], requires_grad=True)
+        optimizer = tracec.optim.SGD([w], lr=0.1, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (x * w).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return w, optimizer, step
+
+    w, optimizer, step = make()
+    compiled = tracec.compile(step)
+    x = tracec.tensor([1.0, 0.5, 0.25])
+    for after in (40, 400, 4000, 40000, 100, 150, 200, 250, 300):
+        interrupted(lambda: compiled(x), after, "tracec")
+        # From wherever it was left, steps go on as eager ones do from there.
+        before = (
+            w.detach().clone(),
+            {k: v.clone() for k, v in optimizer.state[w].items() if isinstance(v, tracec.Tensor)},
+        )
+        v, other, eager = make()
+        with tracec.no_grad():
+            v.copy_(before[0])
+        for name, value in before[1].items():
+            other.state[v][name].copy_(value)
+        v.grad = None if w.grad is None else w.grad.clone()
+        assert abs(compiled(x).item() - eager(x).item()) < 1e-4 * abs(before[0].abs().sum().item() + 1)
+        np.testing.assert_allclose(w.detach().numpy(), v.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_functions_that_are_gone_leave_no_books_behind():
+    import weakref
+
+    model = nn.Linear(3, 3)
+    compiled = tracec.compile(model)
+    x = tracec.ones(2, 3)
+    compiled(x), compiled(x)
+    reference = weakref.ref(model)
+    del model, compiled
+    gc.collect()
+    assert reference() is None
