@@ -102,7 +102,8 @@ def _reductions(x):
 
 def _views(x):
     flat, columns = x.view(-1), x.reshape(2, -1, 3)
-    return flat * 2, columns + 1, x.t() @ x, x.unsqueeze(1).expand(-1, 4, -1), x.permute(1, 0).contiguous(), x.t()
+    laid = (x * 2).t(), columns.exp().permute(2, 0, 1), (x + 1)[:, ::2]
+    return flat * 2, columns + 1, x.t() @ x, x.unsqueeze(1).expand(-1, 4, -1), x.permute(1, 0).contiguous(), *laid
 
 
 def _parts(x):
@@ -153,6 +154,7 @@ def _same(a, b, what):
     assert a.shape == b.shape, what
     assert a.dtype == b.dtype, what
     assert all(type(s) is int for s in b.shape), what
+    assert a.stride() == b.stride(), what
     np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=2e-5, atol=2e-5, err_msg=str(what))
 
 

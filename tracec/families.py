@@ -23,6 +23,7 @@ from tracec.program import Program, Recorded, build_program
 from tracec.record.tensor import Tensor
 from tracec.sizes import consistent, difference, fixed_sizes, plain_value, program_at, resized
 from tracec.specialisation import Specialisation
+from tracec.ways import open_decisions
 from tracec.workshop import Workshop
 
 #: Recordings of one family.
@@ -185,7 +186,7 @@ class Sizes:
             return recorded, None
         if recorded.eager is not None:
             return fixed_sizes(recorded), None
-        if recorded.recording.decisions:
+        if open_decisions(recorded.recording.decisions):
             family.fix(symbols, "the function asks for values")
         elif any(isinstance(n.op.lower, Structured) for n in recorded.recording.graph.nodes):
             family.fix(symbols, "loops and branches of a graph are compiled for one size")

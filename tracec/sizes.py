@@ -91,7 +91,8 @@ class Resized:
 
     def result(self, result: Result) -> Result:
         """A result for these sizes."""
-        return replace(result, steps=tuple(map(self.call, result.steps)))
+        layout = plainly(self.number(result.layout))
+        return replace(result, steps=tuple(map(self.call, result.steps)), layout=layout)
 
     def test(self, test: Callable[..., Any]) -> Callable[..., Any]:
         """A condition on values, of a function that closes over sizes."""

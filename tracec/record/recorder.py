@@ -30,6 +30,7 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
+from tracec.record.layouts import strides_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
 from tracec.record.recording import (
@@ -258,7 +259,7 @@ class Recorder:
         type_ = type_of(array)
         if self.sizes is not None and position in self.sizes:
             shape = self.sizes[position]
-            if tuple(map(plain, shape)) == array.shape:
+            if tuple(map(plain, shape)) == array.shape and not (whole and self.arguments[position]._steps):
                 type_ = type_.with_shape(shape)
             else:  # the memory that an argument is a part of
                 self.fix_sizes()
@@ -454,11 +455,24 @@ class Recorder:
             own=self.is_own(x),
             base=None if base is x else base,
             steps=x._steps,
-            layout=_layout(x._storage.array if shared else x._array) if inside else None,
+            layout=self._layout(x, shared) if inside else None,
             shared=shared,
             requires_grad=edge is not None and edge is not x,
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
         )
+
+    def _layout(self, x: Tensor, shared: bool) -> tuple[int, ...] | None:
+        """Strides of a result's elements, or of all in its memory; None where they lie row by row."""
+        layout = _layout(x._storage.array if shared else x._array)
+        if layout is None or self.sizes is None:
+            return layout
+        memory = x._storage
+        strides = tuple(s // memory.array.itemsize for s in memory.array.strides)
+        known = strides_of(strides, memory.node.shape, () if shared else x._steps)
+        if known is None or tuple(map(plain, known)) != layout:
+            self.fix_sizes()
+            return layout
+        return known
 
     @property
     def before_writes(self) -> dict[Storage, Any]:

@@ -1,0 +1,76 @@
+"""Strides of results whose sizes vary from call to call, with the formulas that they hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracec.ir.extent import divides, like, plain
+from tracec.ir.types import Shape
+from tracec.record.call import Call
+
+
+def strides_of(strides: Shape, shape: Shape, steps: Sequence[Call]) -> Shape | None:
+    """The strides of a look at memory; None where it cannot be told how they hang on sizes.
+
+    Args:
+        strides: Those of the memory itself, in elements.
+        shape: Its shape.
+        steps: The views that lead from the memory to the look.
+    """
+    found = _dense(strides, shape)
+    for step in steps:
+        if found is None:
+            return None
+        found = _through(found, step)
+    return found
+
+
+def _dense(strides: Shape, shape: Shape) -> Shape | None:
+    """Strides of elements that lie one behind the other in some order of axes."""
+    found, size = list(strides), 1
+    for axis in sorted(range(len(shape)), key=lambda a: (strides[a], plain(shape[a]))):
+        if plain(shape[axis]) == 1:
+            continue
+        if strides[axis] != plain(size):
+            return None
+        found[axis], size = size, size * shape[axis]
+    return tuple(found)
+
+
+def _through(strides: Shape, step: Call) -> Shape | None:
+    params, shape = dict(step.params), step.types[0].shape
+    if step.op.name == "transpose":
+        return tuple(strides[a] for a in params["perm"])
+    if step.op.name == "slice":
+        return tuple(s * by for s, by in zip(strides, params["steps"], strict=True))
+    if step.op.name == "expand":
+        lead = len(step.type.shape) - len(shape)
+        kept = [
+            0 if plain(n) == 1 != plain(m) else s
+            for s, n, m in zip(strides, shape, step.type.shape[lead:], strict=True)
+        ]
+        return (*(0,) * lead, *kept)
+    return _reshaped(strides, shape, step.type.shape) if step.op.name == "reshape" else None
+
+
+def _reshaped(strides: Shape, shape: Shape, target: Shape) -> Shape | None:
+    """Strides after a change of shape: axes are split, or joined where they lie one behind the other."""
+    joined: list[list[int]] = []  # [elements, stride]
+    for n, s in zip(shape, strides, strict=True):
+        if plain(n) == 1:
+            continue
+        if joined and like(joined[-1][1], n * s):
+            joined[-1] = [joined[-1][0] * n, s]
+        else:
+            joined.append([n, s])
+    found: list[int] = []
+    left, stride = joined.pop() if joined else (1, 1)
+    for n in reversed(target):
+        while plain(left) == 1 and joined:
+            left, stride = joined.pop()
+        found.append(stride)
+        if plain(n) != 1:
+            if not divides(n, left):
+                return None
+            left, stride = left // n, stride * n
+    return tuple(reversed(found)) if plain(left) == 1 and not joined else None
