@@ -88,7 +88,7 @@ class Lowered:
         """The generated kernels, in the order of their first launch."""
         program = self.built.program
         if self.target == "cpu":
-            found = [(k.name, program.kernels[k.name], k) for k in self.plan.kernels]
+            found = [(k.name, program.kernels[k.name], k) for k in self.plan.every_kernel]
         else:
             found = [(k.name, k.source, k.ir) for k in program.kernels]
         return [

@@ -156,9 +156,8 @@ class _Functions:
         if id(plan) not in self._known:
             name = f"body{len(self._known)}"
             self._known[id(plan)] = plan, name  # the plan too: a number is an object's as long as it lives
-            own = replace(plan, kernels=tuple(replace(k, name=f"{name}_{k.name}") for k in plan.kernels))
-            self.add_kernels(own)
-            steps = [s for step in own.steps for s in self.statements(own, step)]
+            self.add_kernels(plan)
+            steps = [s for step in plan.steps for s in self.statements(plan, step)]
             self.bodies.append(render_template("c/body.j2", name=name, steps=steps))
         return self._known[id(plan)][1]
 

@@ -145,4 +145,4 @@ def size_of(program: Any) -> tuple[int, int]:
     plan = getattr(program, "plan", None)
     if plan is None:
         return 0, 0
-    return len(plan.kernels), sum(len(getattr(step, "args", ())) for step in plan.steps)
+    return len(plan.every_kernel), sum(len(getattr(step, "args", ())) for step in plan.steps)

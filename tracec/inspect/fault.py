@@ -23,7 +23,7 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, topological
 from tracec.ir.kernel import Store, Update, walk
 from tracec.ir.node import Node, is_constant, is_input
-from tracec.ir.plan import Launch, LibraryCall
+from tracec.ir.plan import Branch, Launch, LibraryCall, Repeat, While
 from tracec.program import Recorded, graphs_of
 from tracec.runtime.interpreter import run_plan
 
@@ -254,6 +254,8 @@ def _maker(built: Built) -> str:
     for step in reversed(plan.steps):
         if isinstance(step, LibraryCall) and step.output == wanted:
             return f"library call {step.routine}" if step.routine != "eager" else f"eager rule of {step.operator}"
+        if isinstance(step, (Repeat, Branch, While)) and step.output == wanted:
+            return f"{step.operator}, or a body of it"
         if isinstance(step, Launch):
             kernel = plan.kernels[step.kernel]
             names = {getattr(s, "buffer", None) for s in walk(kernel.body) if isinstance(s, (Store, Update))}

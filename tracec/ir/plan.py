@@ -288,6 +288,18 @@ class Plan:
     memory: Memory
     refused: tuple[Refused, ...] = field(default=())
 
+    @property
+    def every_kernel(self) -> tuple[Kernel, ...]:
+        """Its kernels, then those of what its steps run, each once."""
+        found = list(self.kernels)
+        known: set[int] = set()
+        for step in self.steps:
+            for body in bodies_of(step) if isinstance(step, (Repeat, Branch, While)) else ():
+                if id(body) not in known:
+                    known.add(id(body))
+                    found += body.every_kernel
+        return tuple(found)
+
     def whole(self, value: int) -> int:
         """The value that a piece is a piece of; the value itself where it is none."""
         return self.values[value].index if self.values[value].place == "part" else value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from tracec.ir import dtype as dt
 from tracec.ir.body import Body
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, input_node, is_constant, is_input, made_from
 from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Structure, While, bodies_of
+from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, Structure, While, bodies_of
 from tracec.ir.types import TensorType
 from tracec.ops.branches import WhileParams
 from tracec.ops.loops import ScanParams
@@ -54,7 +55,7 @@ class Bodies:
         """The plan of a body; None where it calls Python."""
         key = Body(graph).structure
         if key not in self._known:
-            self._known[key] = self._plan(graph)
+            self._known[key] = _named(self._plan(graph), f"body{len(self._known)}_")
         return None if _calls_python(self._known[key]) else self._known[key]
 
     def _repeat(self, node: Node, inlined: dict[Node, int]) -> tuple[tuple[Node, ...], Structure, int] | None:
@@ -105,6 +106,25 @@ class Bodies:
             end, node.op.name, node.source,
         )  # fmt: skip
         return operands, made, end + 1
+
+
+def _named(plan: Plan, prefix: str) -> Plan:
+    """The plan with a prefix to the names of kernels, so that those of several plans differ."""
+    kernels = tuple(replace(k, name=prefix + k.name) for k in plan.kernels)
+    return replace(plan, kernels=kernels, steps=tuple(_named_within(step, prefix) for step in plan.steps))
+
+
+def _named_within(step: Step, prefix: str) -> Step:
+    match step:
+        case Repeat():
+            return replace(step, body=_named(step.body, prefix))
+        case Branch():
+            then, other = (_named(b, prefix) for b in step.bodies)
+            return replace(step, bodies=(then, other))
+        case While():
+            test, body, last = (_named(b, prefix) for b in bodies_of(step))
+            return replace(step, condition=test, body=body, finish=last)
+    return step
 
 
 def _calls_python(plan: Plan) -> bool:

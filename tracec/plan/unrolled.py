@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Launch, LibraryCall, Plan, Repeat, Step, Value
 from tracec.ir.types import TensorType
 
@@ -53,9 +52,8 @@ class _Unrolling:
     def _kernels(self, body: Plan) -> int:
         """Where the body's kernels are among all."""
         if id(body) not in self._bodies:
-            name = f"body{len(self._bodies)}"
             self._bodies[id(body)] = len(self.kernels)
-            self.kernels += [_named(k, f"{name}_{k.name}") for k in body.kernels]
+            self.kernels += body.kernels
         return self._bodies[id(body)]
 
     def _places(self, step: Repeat, run: int) -> list[int]:
@@ -102,7 +100,3 @@ class _Unrolling:
             return replace(step, kernel=step.kernel + shift, args=args)
         assert isinstance(step, LibraryCall)
         return replace(step, inputs=tuple(places[v] for v in step.inputs), output=places[step.output])
-
-
-def _named(kernel: Kernel, name: str) -> Kernel:
-    return replace(kernel, name=name)

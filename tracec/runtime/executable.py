@@ -12,7 +12,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError
 from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import Launch, LibraryCall, Plan, Value
+from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Value, While
 from tracec.runtime.blas import lib_table
 from tracec.runtime.pool import MIN_POOLED, POOL, Array
 from tracec.runtime.threads import ThreadChoice, Threads
@@ -95,10 +95,11 @@ class Executable:
 
     def describe(self) -> str:
         """How calls run, for readers."""
-        launches = sum(len(s.args) for s in self.plan.steps if isinstance(s, Launch))
+        launches, calls = _runs(self.plan)
         eager = [s.operator for s in self.plan.steps if isinstance(s, LibraryCall) and s.routine == "eager"]
-        calls = len(self.plan.steps) - sum(isinstance(s, Launch) for s in self.plan.steps) - len(eager)
         text = f"on the CPU: {launches} kernel runs" + (f" and {calls} library calls" if calls else "")
+        others = sum(isinstance(s, (Branch, While)) for s in self.plan.steps)
+        text += f", and those of {others} branches and loops of no fixed length" if others else ""
         if not eager:
             return f"{text} a call"
         return f"{text} a call; computed by NumPy between them: {', '.join(dict.fromkeys(eager))}"
@@ -124,6 +125,20 @@ class Executable:
             choice.note(threads, perf_counter() - start)
             if threads != choice.most:
                 set_threads(choice.most)
+
+
+def _runs(plan: Plan) -> tuple[int, int]:
+    """How many kernels and library routines run in a call, branches and loops of no fixed length left out."""
+    launches = calls = 0
+    for step in plan.steps:
+        if isinstance(step, Launch):
+            launches += len(step.args)
+        elif isinstance(step, Repeat):
+            inner = _runs(step.body)
+            launches, calls = launches + step.length * inner[0], calls + step.length * inner[1]
+        elif isinstance(step, LibraryCall):
+            calls += step.routine != "eager"
+    return launches, calls
 
 
 def _address(library: ctypes.CDLL | None, symbol: str) -> int:
