@@ -370,3 +370,41 @@ def test_indices_out_of_range_are_told():
         func.scan(lambda i, _: (i + 1, table[i]), T.tensor(1), length=4)
     with pytest.raises(DTypeError):
         func.scan(lambda c, x: (c, c ^ x), random(2), random(3, 2))
+
+
+def test_random_numbers_are_those_of_the_loop_in_python():
+    def run(h, x):
+        h = T.nn.functional.dropout(T.tanh(h + x), 0.4)
+        return h, T.rand(2) + h.sum()
+
+    h, xs = random(50).float(), random(6, 50).float()
+    T.manual_seed(7)
+    expected, after = looped(run, h, xs), T.rand(3)
+    T.manual_seed(7)
+    assert_close(func.scan(run, h, xs), expected, 1e-6)
+    assert T.rand(3).tolist() == after.tolist()
+
+    compiled = T.compile(lambda h, xs: func.grad(lambda h: (func.scan(run, h, xs)[0] ** 2).sum())(h), fullgraph=True)
+    for seed in (1, 2, 3):
+        T.manual_seed(seed)
+        expected, after = func.grad(lambda h: (looped(run, h, xs)[0] ** 2).sum())(h), T.rand(3)
+        T.manual_seed(seed)
+        assert_close(compiled(h, xs), expected, 1e-6)
+        assert T.rand(3).tolist() == after.tolist()
+
+
+def test_random_numbers_in_loops_in_loops():
+    def outer(loop):
+        def run(h, x):
+            h, _ = loop(lambda h, x: (h + T.rand(2) * x, None), h, x)
+            return h * T.rand(()), None
+
+        return lambda h, xs: loop(run, h, xs)[0]
+
+    h, xs = random(2).float(), random(3, 4, 2).float()
+    T.manual_seed(3)
+    expected = outer(looped)(h, xs)
+    T.manual_seed(3)
+    assert_close(outer(func.scan)(h, xs), expected, 1e-6)
+    with pytest.raises(RecordError, match="draws random numbers, under vmap"):
+        func.vmap(outer(func.scan), randomness="different")(T.stack([h, h]), T.stack([xs, xs]))

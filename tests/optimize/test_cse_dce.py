@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tracec import ops
-from tracec.ir import Graph, TensorType, input_node, parse_graph
+from tracec.ir import Graph, TensorType, evaluate, input_node, parse_graph, verify
 from tracec.ir import dtype as dt
 from tracec.optimize import cse, dce
 
@@ -87,3 +89,37 @@ def test_dce_drops_what_a_slice_passes_by(golden: str) -> None:
     once = dce(graph)
     assert str(once) == golden
     assert dce(once) is once
+
+
+UNREAD = """
+    graph(%0: f32[2], %1: f32[3,2], %2: f32[3,2], %3: f32[2]) {
+      %4: f32[20] = scan(%0, %1, %2, %3, body=graph(%0: f32[2], %1: f32[2], %2: f32[2], %3: f32[2]) {
+          %4: f32[2] = mul(%0, %1)
+          %5: f32[2] = sin(%2)
+          %6: f32[2] = add(%4, %3)
+          return %4, %5, %6, %0
+        }, carries=1, scanned=2, length=3, reverse=False, kept=1)
+      %5: f32[6] = slice(%4, starts=(8,), stops=(14,), steps=(1,))
+      %6: f32[12] = scan(%0, %1, %5, body=graph(%0: f32[2], %1: f32[2], %2: f32[6]) {
+          %3: f32[2] = mul(%0, %1)
+          %4: f32[3,2] = reshape(%2, shape=(3, 2))
+          %5: f32[2] = sum(%4, axes=(0,), keepdims=False)
+          return %3, %5, %0
+        }, carries=1, scanned=1, length=3, reverse=False, kept=0)
+      %7: f32[2] = slice(%6, starts=(0,), stops=(2,), steps=(1,))
+      %8: f32[3] = slice(%6, starts=(9,), stops=(12,), steps=(1,))
+      %9: f32[6] = slice(%4, starts=(14,), stops=(20,), steps=(1,))
+      return %7, %8, %9
+    }""".replace("f32[12] = scan", "f32[14] = scan")
+
+
+def test_what_loops_stack_and_nothing_reads_is_dropped(golden):
+    graph = parse_graph(UNREAD)
+    verify(graph)
+    after = dce(graph)
+    verify(after)
+    assert str(after) == golden and dce(after) is after
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal(i.shape).astype(np.float32) for i in graph.inputs]
+    for found, expected in zip(evaluate(after, given), evaluate(graph, given), strict=True):
+        np.testing.assert_array_equal(found, expected)

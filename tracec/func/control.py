@@ -12,9 +12,11 @@ from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions import tensor
 from tracec.functions.common import fail
 from tracec.ir.body import Body
+from tracec.ir.graph import Graph
 from tracec.ops.loops import ScanParams
 from tracec.record.bodies import Traced, in_range, run_loop, trace_body
 from tracec.record.check import check_values
+from tracec.record.mode import no_grad
 from tracec.record.recording import Check
 from tracec.record.tensor import Tensor
 from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
@@ -66,14 +68,21 @@ def scan(
     start = runs - 1 if reverse else 0
     found = _traced_run(f, first, carry_spec, [x[start] for x in slices], spec, [x._array[start, ...] for x in slices])
     traced, out_spec, nones = found
-    carries = len(first)
+    carries, count = len(first), len(traced.states)
     direct, late = _checks(traced, carries, len(slices))
     for x, check in direct:
         check_values(slices[x], check.test, check.bounds, check.ignored)
     graph = in_range(traced.graph, traced.checks)
-    graph = graph.with_outputs((*graph.outputs, *(c.node for c in late)))
-    loop = ScanParams(Body(graph), carries, len(slices), runs, bool(reverse))
-    results = run_loop(loop, [*first, *slices, *traced.captured])
+    last = len(graph.outputs) - count
+    outputs = (*graph.outputs[:carries], *graph.outputs[last:], *graph.outputs[carries:last], *(c.node for c in late))
+    drawn = graph.inputs[carries + len(slices) :][:count]
+    inputs = (*graph.inputs[:carries], *drawn, *(i for i in graph.inputs[carries:] if i not in drawn))
+    loop = ScanParams(Body(Graph(inputs, outputs, "body")), carries + count, len(slices), runs, bool(reverse))
+    results = run_loop(loop, [*first, *traced.states, *slices, *traced.captured])
+    for state, after in zip(traced.states, results[carries : carries + count], strict=True):
+        with no_grad():
+            state.copy_(after)
+    del results[carries : carries + count]
     for check, values in zip(late, results[len(results) - len(late) :], strict=True):
         check_values(values, check.test, check.bounds, check.ignored)
     stacked = results[carries : len(results) - len(late)]
@@ -148,7 +157,7 @@ def _traced_run(
 
     types = [x._type for x in (*first, *examples)]
     given = [*(x._array.copy() for x in first), *(a.copy() for a in arrays)]
-    traced = trace_body("scan", of_list, types, given)
+    traced = trace_body("scan", of_list, types, given, draws=True)
     return traced, kept[0], kept[1]
 
 

@@ -129,6 +129,7 @@ def run_steps(
 
 
 _BODIES: dict[Any, Body] = {}
+_MOST_BODIES = 1000
 
 
 def _loop(
@@ -158,6 +159,8 @@ def _loop(
         body = Body(traced.graph)
         captured = [*same, *traced.captured]
         if STATE.autocast is None:
+            if len(_BODIES) >= _MOST_BODIES:
+                _BODIES.clear()
             _BODIES[key] = body
     return ScanParams(body, len(first), len(slices), length, backwards), captured, first
 

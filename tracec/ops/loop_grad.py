@@ -71,10 +71,17 @@ def widened(loop: ScanParams, every: bool = False) -> ScanParams:
     found, _ = _pulled(loop, _asked(loop, every))
     forward = set(topological(graph.outputs)).union(graph.inputs)
     kept: dict[Node, None] = {}
+    conditions: dict[Node, None] = {}
     for node in topological([g for g in found.values() if g is not None]):
         for i in (node, *node.inputs):
             if i in forward and (node not in forward or i is node):
-                kept.update(dict.fromkeys(_sources(i, loop)))
+                sources = list(_sources(i, loop))
+                kept.update((s, None) for s in sources if s.dtype is not dt.bool_)
+                conditions.update((s, None) for s in sources if s.dtype is dt.bool_)
+    for node in conditions:  # computed again where what they compare is there
+        compared = [s for i in node.inputs for s in _sources(i, loop)]
+        if not compared or not all(s in kept for s in compared):
+            kept[node] = None
     more = [n for n in kept if n not in graph.outputs[len(graph.outputs) - loop.kept :]]
     body = Body(Graph(graph.inputs, (*graph.outputs, *more), graph.name))
     return loop._replace(body=body, kept=loop.kept + len(more))
@@ -87,8 +94,8 @@ def _asked(loop: ScanParams, every: bool) -> tuple[bool, ...]:
 
 
 def _sources(node: Node, loop: ScanParams) -> Iterator[Node]:
-    """What must be kept for a value to be there on the way back: views, casts and conditions are computed again."""
-    again = node.op.family == "view" or node.op.name == "cast" or node.dtype is dt.bool_
+    """What must be kept for a value to be there on the way back: views and casts are computed again."""
+    again = node.op.family == "view" or node.op.name == "cast"
     if is_constant(node):
         return
     if is_input(node):

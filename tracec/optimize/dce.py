@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tracec.ir.graph import Graph
 from tracec.ir.rewrite import apply_rules
+from tracec.optimize.structured import trimmed
 from tracec.optimize.views import DEAD_RULES
 
 
@@ -12,6 +13,9 @@ def dce(graph: Graph) -> Graph:
 
     Whole nodes that nothing needs never get here: a `Graph` does not hold them. What is left are operands
     of a concatenation that a slice passes by, padding that is cut off again, writes that a later write to
-    the same places covers, and empty operands.
+    the same places covers, empty operands, and what loops stack and nothing reads.
     """
-    return apply_rules(graph, DEAD_RULES)
+    while True:
+        before, graph = graph, trimmed(apply_rules(graph, DEAD_RULES))
+        if graph is before:
+            return graph

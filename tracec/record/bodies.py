@@ -24,6 +24,7 @@ from tracec.ops.loop_grad import widened
 from tracec.ops.loops import ScanParams
 from tracec.ops.packing import take
 from tracec.record.backend import module
+from tracec.record.batching import Batching
 from tracec.record.call import VIEWS, Call
 from tracec.record.cell import Cell, Storage, new_tensor
 from tracec.record.dispatch import tell
@@ -46,19 +47,22 @@ class Traced:
     Attributes:
         graph: From the function's arguments and the tensors from outside to its results.
         captured: The tensors from outside.
+        states: States of random numbers that it draws from, and the graph's inputs and outputs for them: the inputs lie
+            behind the arguments, the outputs behind the results.
         out: What the function returned, with example values.
         checks: Conditions on values within.
     """
 
     graph: Graph
     captured: tuple[Any, ...]
+    states: tuple[Any, ...]
     out: Any
     checks: tuple[Check, ...]
 
 
 def trace_body(
     name: str, fn: Callable[[Sequence[Any]], tuple[list[Any], Any]], types: Sequence[TensorType], arrays: Sequence[Any],
-    hoist: bool = True,
+    hoist: bool = True, draws: bool = False,
 ) -> Traced:  # fmt: skip
     """Run a function on example values and write down what it does to them.
 
@@ -68,20 +72,24 @@ def trace_body(
         types: Types of the arguments.
         arrays: Example values for them.
         hoist: Whether what does not hang on the arguments is computed outside, once and in any case.
+        draws: Whether it may draw random numbers.
 
     Raises:
         RecordError: the function has an effect that a graph has not.
     """
-    recorder = BodyRecorder(name, hoist)
+    recorder = BodyRecorder(name, hoist, draws)
     with recorder:
         examples = [recorder.example(t, a) for t, a in zip(types, arrays, strict=True)]
         results, out = fn(examples)
         recorder.check_history(results)
         outputs = [recorder.result(r) for r in results]
+        outputs += [state._storage.node for state, *_ in recorder.states]
     used = set(topological((*outputs, *(c.node for c in recorder.checks))))
     captured = [(x, node) for x, node in recorder.captured() if node in used]
-    graph = Graph((*recorder.arguments_, *(node for _, node in captured)), tuple(outputs), "body")
-    return Traced(graph, tuple(x for x, _ in captured), out, tuple(recorder.checks))
+    states = tuple(state for state, *_ in recorder.states)
+    inputs = (*recorder.arguments_, *(node for _, node, *_ in recorder.states), *(node for _, node in captured))
+    graph = Graph(inputs, tuple(outputs), "body")
+    return Traced(graph, tuple(x for x, _ in captured), states, out, tuple(recorder.checks))
 
 
 def run_loop(loop: ScanParams, operands: Sequence[Any]) -> list[Any]:
@@ -99,14 +107,17 @@ class BodyRecorder(Recorder):
     Args:
         name: The loop or branch, for messages.
         hoist: Whether what does not hang on the arguments happens around it too.
+        draws: Whether it may draw random numbers.
 
     Attributes:
         arguments_: The nodes of the arguments.
+        states: States of random numbers that it draws from, their nodes, and what they were before.
     """
 
-    def __init__(self, name: str, hoist: bool = True) -> None:
+    def __init__(self, name: str, hoist: bool = True, draws: bool = False) -> None:
         super().__init__((), "body")
-        self.hoist = hoist
+        self.hoist, self.draws = hoist, draws
+        self.states: list[tuple[Any, Node, tuple[Any, Any, Any]]] = []
         self.label = name
         self.arguments_: list[Node] = []
         self._around: list[tuple[Any, Any, Any]] = []
@@ -120,6 +131,9 @@ class BodyRecorder(Recorder):
 
     def __exit__(self, *_: object) -> None:
         STATE.recorder, STATE.duals, STATE.packing = self._around.pop()
+        for state, _node, before in self.states:
+            state._storage.recorder, state._storage.node, array = before
+            state._storage.write(array)
 
     @contextmanager
     def outside(self) -> Iterator[Any]:
@@ -259,6 +273,28 @@ class BodyRecorder(Recorder):
 
     def shown(self, x: Cell) -> None:
         """A tensor's own text."""
+
+    def carry(self, state: Any) -> None:
+        """Take in a state of random numbers, which each run carries on to the next.
+
+        Raises:
+            RecordError: this is no loop, or one of one example.
+        """
+        storage = state._storage
+        if storage.recorder is self:
+            return
+        if not self.draws:
+            self._refuse("draws random numbers", "draw them before, or use tracec.func.scan")
+        with self.outside() as recorder:
+            if isinstance(recorder, Batching):
+                self._refuse("draws random numbers, under vmap", "draw them before")
+            if isinstance(recorder, BodyRecorder):
+                recorder.carry(state)
+            elif recorder is not None:
+                recorder.node_of(state)
+        node = input_node(storage.type, "", current_source())
+        self.states.append((state, node, (storage.recorder, storage.node, storage.array.copy())))
+        storage.recorder, storage.node = self, node
 
     # What a graph does not do -------------------------------------------------------------------------
 

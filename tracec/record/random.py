@@ -71,6 +71,8 @@ class Generator:
         """Fresh uniform bits, uint32."""
         if isinstance(STATE.recorder, Batching):
             return STATE.recorder.random_bits(self, tuple(shape))  # type: ignore[no-any-return]
+        if (carry := getattr(STATE.recorder, "carry", None)) is not None:
+            carry(self.state)  # of what a loop runs
         with no_grad():
             bits = ops.random_bits(self.state, shape=tuple(shape))
             self.state.copy_(ops.add(self.state, ops.iota(shape=(2,), axis=0, dtype=dt.int64, device=str(self.device))))

@@ -117,7 +117,7 @@ class EmulatedPlan:
                     for argument, n in zip(row, needed, strict=False):
                         if isinstance(argument, int):
                             argument = plan.whole(argument)
-                            self._alignment[argument] = max(n, self._alignment.get(argument, 1))
+                            self._alignment[whole] = max(n, self._alignment.get(whole, 1))
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the plan.
