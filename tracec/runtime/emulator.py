@@ -116,7 +116,7 @@ class EmulatedPlan:
                 for row in step.args:
                     for argument, n in zip(row, needed, strict=False):
                         if isinstance(argument, int):
-                            argument = plan.whole(argument)
+                            whole = plan.whole(argument)
                             self._alignment[whole] = max(n, self._alignment.get(whole, 1))
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
