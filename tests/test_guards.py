@@ -139,6 +139,20 @@ def test_results_in_inference_mode_are_marked_by_programs_too():
         assert not f(x).is_inference()
 
 
+def test_leaves_that_are_replaced_and_whose_gradients_are_read():
+    w = tracec.ones(2, requires_grad=True)
+
+    @tracec.compile
+    def f(x):
+        (w * x).sum().backward()
+
+    for _ in range(4):
+        w = tracec.ones(2, requires_grad=True)
+        for k in (1.0, 2.0):
+            f(tracec.full((2,), 3.0))
+            assert w.grad.tolist() == [3.0 * k] * 2
+
+
 @pytest.mark.parametrize("make", [lambda: slice(0, 2), lambda: range(3), lambda: np.float32(2.5), lambda: np.int64(2)])
 def test_arguments_that_are_made_anew_count_by_what_they_are(make):
     f = tracec.compile(lambda x, a: x[a] if isinstance(a, slice) else x * (len(a) if isinstance(a, range) else a))
