@@ -83,6 +83,29 @@ def test_a_gradient_that_was_not_there_is_cleared_where_it_is():
         assert w.grad is None
 
 
+@pytest.mark.parametrize("write", [lambda x: x.add_(1), lambda x: x[1:].zero_(), lambda x: x.copy_(x.flip(0))])
+def test_gradients_are_those_of_values_before_the_function_wrote(write):
+    w = tracec.ones(3, requires_grad=True)
+
+    @tracec.compile
+    def f(x):
+        y = x * w
+        write(x)
+        return y, x * w
+
+    for k in range(4):
+        w.grad = None
+        x = tracec.arange(3.0) + k
+        after = x.clone()
+        write(after)
+        f(x)[0].sum().backward()
+        assert w.grad.tolist() == (tracec.arange(3.0) + k).tolist()
+        w.grad = None
+        x = tracec.arange(3.0) + k
+        f(x)[1].sum().backward()
+        assert w.grad.tolist() == after.tolist() == x.tolist()
+
+
 def test_going_back_a_second_time_is_refused_also_where_nothing_had_to_be_kept():
     f = tracec.compile(lambda x: x * x)
     for _ in range(3):

@@ -232,7 +232,10 @@ class Replay:
             if place in seen and not (place[0] == "input" and written.get(place[1]) == output):
                 found.append(output)
             seen.add(place)
-        return tuple(found)
+        # Gradients need what was in memory that is about to be written.
+        kept = {i for b in self._backwards.values() for from_output, i in b.residuals if from_output}
+        over = {("input", i) for i in written}
+        return (*found, *(i for i in sorted(kept - set(found)) if places[i] in over and i not in written.values()))
 
     def _memory_of_outputs(self, places: Sequence[Place], count: int) -> dict[int, Place]:
         """Outputs that are the memory of an input or of a result: of which one."""
