@@ -118,7 +118,11 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Ch
     if failed or replay is None:
         return failed
     ends = [leaf.replay for leaf in replay.leaves] if isinstance(replay, Tree) else [replay]
-    found = min((misfits(end, tensors, around.tensors) for end in ends), key=_count, default=[])
+    present = around.present()
+    if present is None:
+        return []
+    given = [*tensors, *present[1]]
+    found = min((misfits(end, given, around.tensors) for end in ends), key=_count, default=[])
     if not found and isinstance(replay, Tree) and replay.missed is not None:
         return [replay.missed]
     return found
