@@ -91,17 +91,22 @@ def reduced_shape(node: Node) -> tuple[Shape, Shape]:
 class Partition:
     """Greedy fusion: each node, operands first, joins the groups of its producers where the rules allow."""
 
-    def __init__(self, graph: Graph, inlined: dict[Node, int], routines: Container[Node], *, fuse: bool = True) -> None:
+    def __init__(
+        self, graph: Graph, inlined: dict[Node, int], routines: Container[Node],
+        early: frozenset[Node] = frozenset(), *, fuse: bool = True,
+    ) -> None:  # fmt: skip
         """Partition a graph.
 
         Args:
             graph: What to partition; its operators have a lowering other than `Decompose`.
             inlined: Nodes that readers compute anew, with the cost of an element.
             routines: Nodes that the target runs as a library routine.
+            early: Nodes that are to be there before others; see `tracec.plan.early`.
             fuse: Whether to merge at all.
         """
         self.graph = graph
         self.fuse = fuse
+        self.early = early
         self.routines = routines
         self.inlined = inlined
         self.roots = self._roots()
@@ -185,6 +190,8 @@ class Partition:
             return f"a {a.kind} feeds a {b.kind}"
         if _is_remat(a) != _is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
             return "a value computed again for the backward part is computed when that part needs it"
+        if self.early.isdisjoint(a.nodes) != self.early.isdisjoint(b.nodes):
+            return "what hangs on integers alone is there before the rest"
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
             return f"more than {MAX_NODES} nodes in a kernel"
         merged = self._common(a, b)

@@ -31,8 +31,9 @@ def pick_elements(node: Node) -> Node:
     with made_from(node.source, node.origin or "pick an element"):
         place = OPERATORS["expand"](_padded(place, len(shape)), shape=kept) if place.shape != kept else place
         inside = OPERATORS["bitwise_and"](OPERATORS["ge"](place, 0), OPERATORS["lt"](place, shape[axis]))
-        found = _Pick(shape, axis, OPERATORS["where"](inside, place, 0)).of(chosen.inputs[1])
-        if found is None:
+        pick = _Pick(shape, axis, OPERATORS["where"](inside, place, 0))
+        found = pick.of(chosen.inputs[1])
+        if found is None or pick.widens_product:
             return node
         found = OPERATORS["where"](inside, found, 0)
         found = OPERATORS["neg"](found) if negated else found
@@ -71,6 +72,12 @@ class _Pick:
     def __init__(self, shape: Shape, axis: int, place: Node) -> None:
         self.shape, self.axis, self.place = shape, axis, place
         self.left = MOST_STEPS
+        self.narrow = self.product = False
+
+    @property
+    def widens_product(self) -> bool:
+        """Whether a product meets what is the same for all rows: a bias, say, that its kernel adds before it stores."""
+        return self.narrow and self.product
 
     def of(self, node: Node) -> Node | None:
         """The element for each row; None where reading it would mean to store what is not stored otherwise."""
@@ -78,8 +85,10 @@ class _Pick:
         if here < 0 or node.shape[here] == 1:
             return node
         self.left -= 1
-        if self.left < 0 or node.shape != self.shape:
+        whole = self.shape[len(self.shape) - node.ndim :]
+        if self.left < 0 or any(s not in (1, w) for s, w in zip(node.shape, whole, strict=True)):
             return None
+        self.narrow |= node.shape != self.shape
         if is_input(node) or isinstance(node.op.lower, (ContractionSpec, Reduction)):
             return self._read(node)
         if node.op.name == "reshape" and isinstance(node.inputs[0].op.lower, ContractionSpec):
@@ -94,10 +103,15 @@ class _Pick:
 
     def _read(self, node: Node) -> Node:
         kept = self.place.shape
+        looked = node.inputs[0] if node.op.name == "reshape" else node
+        self.product |= isinstance(looked.op.lower, ContractionSpec)
+        walked = [a for a, s in enumerate(node.shape, len(kept) - node.ndim) if s != 1 or self.shape[a] == 1]
         places = [
             self.place if a == self.axis
             else OPERATORS["iota"](shape=kept, axis=a, dtype=dt.int64, device=node.type.device)
-            for a in range(len(kept))
+            for a in walked
         ]  # fmt: skip
-        result: Node = OPERATORS["index"](node, *places, axes=tuple(range(len(kept))))
+        if len(walked) < node.ndim:  # it is the same for all along the other axes
+            node = OPERATORS["reshape"](node, shape=tuple(self.shape[a] for a in walked))
+        result: Node = OPERATORS["index"](node, *places, axes=tuple(range(node.ndim)))
         return result

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
 from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, While
+from tracec.plan.early import Early, find_early
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
 from tracec.plan.loops import coalesce
@@ -42,13 +44,17 @@ def make_plan(
     plan = _planned(graph, target, bodies, donate, disabled)
     if "fuse" in disabled:
         return _final(plan, target)
-    together = reunite(graph, lambda g: _parted(g, target, bodies, disabled)[0])
-    if together is graph:
-        return _final(plan, target)
-    other = _planned(together, target, bodies, donate, disabled)
-    smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
-    better = traffic(other) < traffic(plan) and smaller
-    return _final(other if better else plan, target)
+    for early in (False, True):
+        if early and not find_early(graph).nodes:
+            break
+        parted = partial(_parted, target=target, bodies=bodies, disabled=disabled, early=early)
+        together = reunite(graph, lambda g: parted(g)[0], given=early)  # noqa: B023 (called at once)
+        if together is not graph:
+            other = _planned(together, target, bodies, donate, disabled, early)
+            smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
+            if traffic(other) < traffic(plan) and smaller:
+                plan = other
+    return _final(plan, target)
 
 
 def _final(plan: Plan, target: Target) -> Plan:
@@ -72,18 +78,22 @@ def _touched(step: Step) -> list[int]:
 
 
 def _parted(
-    graph: Graph, target: Target, bodies: Bodies, disabled: frozenset[str]
+    graph: Graph, target: Target, bodies: Bodies, disabled: frozenset[str], early: bool = False
 ) -> tuple[Partition, dict[Node, Routine]]:
+    """The nodes of each kernel; with ``early``, sums that hang on integers alone have kernels of their own."""
     inlined = inline_nodes(graph)
     routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm, bodies)
-    return Partition(graph, inlined, routines, fuse="fuse" not in disabled), routines
+    first = find_early(graph) if early else Early()
+    inlined |= {n: cost for n, cost in first.inlined.items() if n not in graph.outputs}
+    return Partition(graph, inlined, routines, first.nodes, fuse="fuse" not in disabled), routines
 
 
 def _planned(
-    graph: Graph, target: Target, bodies: Bodies, donate: Mapping[int, int] | None, disabled: frozenset[str]
-) -> Plan:
+    graph: Graph, target: Target, bodies: Bodies, donate: Mapping[int, int] | None, disabled: frozenset[str],
+    early: bool = False,
+) -> Plan:  # fmt: skip
     """The plan of a graph whose operators all have a lowering of their own."""
-    partition, routines = _parted(graph, target, bodies, disabled)
+    partition, routines = _parted(graph, target, bodies, disabled, early)
     works = _works(graph, partition, routines, target, "deterministic" not in disabled)
     refused = list(partition.refused)
     if "horizontal" not in disabled:

@@ -20,12 +20,13 @@ from tracec.plan.partition import MAX_NODES, Group, Partition
 MOST = 2 * MAX_NODES
 
 
-def reunite(graph: Graph, partition: Callable[[Graph], Partition]) -> Graph:
+def reunite(graph: Graph, partition: Callable[[Graph], Partition], *, given: bool = False) -> Graph:
     """Let backward nodes read the forward value itself where one kernel can hold both; the same values.
 
     Args:
         graph: What is to be planned.
         partition: Parts a graph into kernels.
+        given: Whether what readers compute from inputs alone is also taken back, wherever it is read.
 
     Returns:
         The graph itself where there is nothing to take back.
@@ -40,7 +41,7 @@ def reunite(graph: Graph, partition: Callable[[Graph], Partition]) -> Graph:
     outputs = {joint[number[o]] for o in graph.outputs}
     nodes = list(dict.fromkeys(joint[number[n]] for n in order))
     level = {joint[number[n]]: depth[n] for n in order}
-    kernels = {d: _Kernels([n for n in nodes if level[n] == d], outputs, nodes, partition) for d in meet}
+    kernels = {d: _Kernels([n for n in nodes if level[n] == d], outputs, nodes, partition, given) for d in meet}
     taken = {
         (node, k)
         for node in order
@@ -106,11 +107,14 @@ class _Kernels:
         outputs: The graph's outputs.
         nodes: The graph's nodes.
         partition: Parts a graph into kernels.
+        given: Whether what comes from inputs alone is together with all that reads it.
     """
 
     def __init__(
-        self, region: list[Node], outputs: set[Node], nodes: list[Node], partition: Callable[[Graph], Partition]
-    ) -> None:
+        self, region: list[Node], outputs: set[Node], nodes: list[Node], partition: Callable[[Graph], Partition],
+        given: bool,
+    ) -> None:  # fmt: skip
+        self._given = given
         self._image: dict[Node, Node] = {}
         self._group_of: dict[Node, Group] = {}
         self._home: dict[Node, Group | None] = {}
@@ -121,19 +125,19 @@ class _Kernels:
         inside = set(region)
         read = {i for n in nodes if n not in inside for i in n.inputs}
         image = self._image
-        given: list[Node] = []
+        operands: list[Node] = []
         for node in region:
             for i in node.inputs:
                 if i not in image and not is_constant(i):
                     image[i] = input_node(i.type)
-                    given.append(image[i])
+                    operands.append(image[i])
             if is_input(node):
                 image.setdefault(node, node)
             else:
                 image[node] = node.with_inputs(tuple(image.get(i, i) for i in node.inputs))
-        given += [image[n] for n in region if is_input(n) and image[n] is n]
+        operands += [image[n] for n in region if is_input(n) and image[n] is n]
         results = [image[n] for n in region if n in read or n in outputs]
-        graph = Graph(tuple(given), tuple(dict.fromkeys(results)))
+        graph = Graph(tuple(operands), tuple(dict.fromkeys(results)))
         parts = partition(graph)
         self._group_of = parts.group_of
         self._users = graph.users()
@@ -146,7 +150,8 @@ class _Kernels:
         if mine is None or operand not in self._image or mine in self._read_by_others:
             return False
         kernel = self._kernel_of(mine)
-        return kernel is not None and self._reaches(self._image[operand], kernel)
+        image = self._image[operand]
+        return kernel is not None and (self._reaches(image, kernel) or (self._given and self._reaches(image, None)))
 
     def _kernel_of(self, node: Node) -> Group | None:
         """The kernel of a node; one that is computed where it is read has that of its only reader, or none."""
@@ -158,8 +163,8 @@ class _Kernels:
             self._home[node] = readers.pop() if len(readers) == 1 else None
         return self._home[node]
 
-    def _reaches(self, node: Node, kernel: Group) -> bool:
-        """Whether what a node is computed from, or the node itself, is computed in that kernel."""
+    def _reaches(self, node: Node, kernel: Group | None) -> bool:
+        """Whether what a node is computed from, or the node itself, is computed in that kernel; for None, in none."""
         stack, seen = [node], set()
         while stack:
             n = stack.pop()
@@ -167,8 +172,10 @@ class _Kernels:
                 continue
             seen.add(n)
             group = self._group_of.get(n)
-            if group is kernel:
+            if group is kernel is not None:
                 return True
             if group is None:
                 stack.extend(n.inputs)
-        return False
+            elif kernel is None:
+                return False
+        return kernel is None
