@@ -143,6 +143,23 @@ def test_a_class_made_of_tensor_keeps_its_class():
     assert repr(x[0]) == "Named([1., 1., 1.])"
 
 
+def test_classes_with_a_new_of_their_own():
+    class Labelled(tracec.Tensor):
+        @staticmethod
+        def __new__(cls, data, label, **options):
+            return super().__new__(cls, data, **options)
+
+        def __init__(self, data, label):
+            self.label = label
+
+    x = Labelled([1.0, 2.0], "a")
+    assert x.label == "a" and x.tolist() == [1.0, 2.0] and type(x + 1) is Labelled
+    t = tracec.zeros(2)
+    Labelled(t, "b")[0] = 5
+    assert t.tolist() == [5, 0]  # as Tensor(t), a look at the same memory
+    assert tracec.Tensor(2, 3).shape == (2, 3) and tracec.Tensor([1, 2]).dtype is tracec.float32
+
+
 def test_gradients_go_through_a_class_made_of_tensor(logged):
     leaf = tracec.tensor([1.0, 2.0], requires_grad=True)
     loss = (leaf.as_subclass(Logged) ** 2).sum()

@@ -204,6 +204,16 @@ def test_gradients_of_leaves_are_sparse():
     assert s.grad is None and not s.detach().requires_grad and not (s * 2).is_leaf
 
 
+def test_gradients_by_sparse_tensors():
+    s = matrix(requires_grad=True)
+    x = tracec.ones(4, 2, requires_grad=True)
+    of_s, of_x = tracec.autograd.grad((s @ x).sum(), (s, x))
+    assert of_s.is_sparse and of_s._values().tolist() == [2.0] * 5
+    assert of_x.sum(1).tolist() == [8.0, 0.0, 20.0, -2.0]
+    rows = tracec.vmap(lambda v: s.detach() @ v)(x.detach().t())
+    close(rows, tracec.ones(2, 4).numpy() @ DENSE.T)
+
+
 def test_gradients_reach_a_dense_tensor():
     x = tracec.tensor(DENSE, requires_grad=True)
     (x.to_sparse() * tracec.tensor(X)).sum().backward()

@@ -153,7 +153,9 @@ def grad(
     Raises:
         GradientError: an input does not require grad or is not used, or the graph was used up before.
     """
-    roots, by = _tensors("grad", "outputs", outputs), _tensors("grad", "inputs", inputs)
+    roots, given = _tensors("grad", "outputs", outputs), _tensors("grad", "inputs", inputs)
+    # Of tensors that are made of others, gradients are those of their elements.
+    by = [x.inner()[0] if x.is_composite else x for x in given]
     _check_flags(only_inputs, allow_unused, materialize_grads)
     if any(edge_of(x) is None for x in by):
         raise GradientError(
@@ -177,7 +179,7 @@ def grad(
             hint="set allow_unused=True if this is the desired behavior",
             where=_at(),
         )
-    return tuple(found)
+    return tuple(x.with_data(g) if x.is_composite and g is not None else g for x, g in zip(given, found, strict=True))
 
 
 def _check_flags(only_inputs: bool, allow_unused: bool | None, materialize_grads: bool) -> None:

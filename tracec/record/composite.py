@@ -43,6 +43,10 @@ class Composite(Tensor):
     _places: tuple[Tensor, ...]
     _sizes: tuple[int, ...]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """One without parts; ``__init__`` gives it them."""
+        return object.__new__(cls)
+
     @classmethod
     def __torch_function__(cls, func: F, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """What a function gives for objects of this class.

@@ -116,11 +116,16 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     Functions of `tracec` that take a tensor first are methods too.
     """
 
-    def __init__(self, *args: Any, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> None:
+    def __new__(cls, *args: Any, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+        """A tensor of sizes or data; of a class made of Tensor, too, whose ``__init__`` may take anything."""
         place = None if device is None else Device(device)
-        made = legacy.made("Tensor", promote.DEFAULT_FLOAT, place, args, kwargs)
-        self._storage, self._array, self._steps, self._device = made._storage, made._array, made._steps, made._device
-        self._requires_grad = requires_grad
+        made: Any = alias(legacy.made("Tensor", promote.DEFAULT_FLOAT, place, args, kwargs), cls)
+        made._requires_grad = requires_grad
+        return made
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # All was done when it was made.
+        pass
 
     _apply_operator = staticmethod(apply)
 
