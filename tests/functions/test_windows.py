@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from itertools import product
 
 import numpy as np
@@ -120,3 +122,14 @@ def test_windows_that_lie_at_random_stay_inside():
     assert tuple(values.shape) == (2, 3, 5, 6)
     assert tracec.equal(x.flatten(2).gather(2, at.flatten(2)), values.flatten(2))
     assert tracec.equal(F.fractional_max_pool2d(x, 2, (5, 6)) <= x.amax(), tracec.ones(2, 3, 5, 6) > 0)
+
+
+@pytest.mark.parametrize("name", ["max_pool", "lp_pool", "conv", "conv_transpose", "max_unpool"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_functions_over_axes_are_as_if_each_were_written_out(name, n):
+    f = getattr(F, f"{name}{n}d")
+    assert f.__name__ == f.__qualname__ == f.__code__.co_name == f"{name}{n}d" and f.__doc__
+    assert list(inspect.signature(f).parameters)[0] == "input" and "n" not in inspect.signature(f).parameters
+    assert pickle.loads(pickle.dumps(f)) is f
+    with pytest.raises(TypeError, match="missing .* required positional argument"):
+        f()

@@ -14,7 +14,33 @@ from tracec.ir.types import broadcast_shapes
 from tracec.record.tensor import Tensor
 
 
-class MultivariateNormal(Distribution):
+class OfCovariance(Distribution):
+    """A distribution that one of three matrices describes: a covariance, its inverse, or its Cholesky factor."""
+
+    arg_constraints = {
+        "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
+    }
+    _tril: Tensor
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The lower Cholesky factor of the covariance."""
+        return self._tril
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariance."""
+        return fn.matmul(self._tril, self._tril.mT)
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return fn.cholesky_inverse(self._tril)
+
+
+class MultivariateNormal(OfCovariance):
     """The normal distribution of vectors with a mean and a covariance.
 
     Args:
@@ -28,12 +54,7 @@ class MultivariateNormal(Distribution):
         ArgumentError: not exactly one of the matrices is given, or the mean has no axis.
     """
 
-    arg_constraints = {
-        "loc": constraints.real_vector,
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = {"loc": constraints.real_vector, **OfCovariance.arg_constraints}
     support = constraints.real_vector
     has_rsample = True
 
@@ -50,21 +71,6 @@ class MultivariateNormal(Distribution):
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args=validate_args)
         self._tril = factor_of(name, self.__dict__[name])
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """The lower Cholesky factor of the covariance."""
-        return self._tril
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """The covariance."""
-        return fn.matmul(self._tril, self._tril.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
-        return fn.cholesky_inverse(self._tril)
 
     @property
     def mean(self) -> Tensor:

@@ -8,7 +8,7 @@ from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.distribution import Shape
 from tracec.distributions.odds import OfProbability
-from tracec.distributions.transformed_distribution import TransformedDistribution
+from tracec.distributions.relaxed import Relaxed
 from tracec.distributions.transforms import SigmoidTransform
 from tracec.distributions.utils import open_uniform
 from tracec.record.tensor import Tensor
@@ -50,7 +50,7 @@ class LogitRelaxedBernoulli(OfProbability):
         return fn.log(temperature) + apart - 2 * fn.softplus(apart)
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class RelaxedBernoulli(Relaxed):
     """A number between 0 and 1 that stands for a Bernoulli variable and through which gradients flow.
 
     Args:
@@ -64,30 +64,8 @@ class RelaxedBernoulli(TransformedDistribution):
 
     arg_constraints = LogitRelaxedBernoulli.arg_constraints
     support = constraints.unit_interval
-    base_dist: LogitRelaxedBernoulli
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         super().__init__(LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(), validate_args)
-
-    def _given(self) -> dict[str, Tensor]:
-        return self.base_dist._given()
-
-    def _options(self) -> dict[str, Any]:
-        return self.base_dist._options()
-
-    @property
-    def temperature(self) -> Any:
-        """How far from 0 and 1 values are."""
-        return self.base_dist.temperature
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return self.base_dist.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """Its log odds."""
-        return self.base_dist.logits

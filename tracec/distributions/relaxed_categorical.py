@@ -10,7 +10,7 @@ from tracec.distributions import constraints
 from tracec.distributions.categorical import Categorical
 from tracec.distributions.distribution import Shape
 from tracec.distributions.one_hot_categorical import OfCategorical
-from tracec.distributions.transformed_distribution import TransformedDistribution
+from tracec.distributions.relaxed import Relaxed
 from tracec.distributions.transforms import ExpTransform
 from tracec.distributions.utils import open_uniform
 from tracec.record.tensor import Tensor
@@ -55,7 +55,7 @@ class ExpRelaxedCategorical(OfCategorical):
         return score + (math.lgamma(n) + (n - 1) * fn.log(temperature))
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(Relaxed):
     """A vector of probabilities that stands for a one-hot one and through which gradients flow.
 
     Args:
@@ -69,31 +69,9 @@ class RelaxedOneHotCategorical(TransformedDistribution):
 
     arg_constraints = Categorical.arg_constraints
     support = constraints.simplex
-    base_dist: ExpRelaxedCategorical
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args)
-
-    def _given(self) -> dict[str, Tensor]:
-        return self.base_dist._given()
-
-    def _options(self) -> dict[str, Any]:
-        return self.base_dist._options()
-
-    @property
-    def temperature(self) -> Any:
-        """How far from one-hot values are."""
-        return self.base_dist.temperature
-
-    @property
-    def probs(self) -> Tensor:
-        """Probabilities of the classes."""
-        return self.base_dist.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """Their logarithms."""
-        return self.base_dist.logits

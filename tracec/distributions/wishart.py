@@ -9,15 +9,14 @@ from tracec import functions as fn
 from tracec import linalg
 from tracec.distributions import constraints
 from tracec.distributions.chi2 import Chi2
-from tracec.distributions.distribution import Distribution, Shape
-from tracec.distributions.multivariate_normal import factor_of, half_log_det, one_matrix
-from tracec.distributions.utils import lazy_property
+from tracec.distributions.distribution import Shape
+from tracec.distributions.multivariate_normal import OfCovariance, factor_of, half_log_det, one_matrix
 from tracec.errors import ArgumentError
 from tracec.ir.types import broadcast_shapes
 from tracec.record.tensor import Tensor
 
 
-class Wishart(Distribution):
+class Wishart(OfCovariance):
     """The distribution of the sum of ``x xᵀ`` of ``df`` normal vectors x with a covariance.
 
     Args:
@@ -31,12 +30,7 @@ class Wishart(Distribution):
         ArgumentError: not exactly one of the matrices is given, or there are too few degrees of freedom.
     """
 
-    arg_constraints = {
-        "df": constraints.greater_than(0),
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints = {"df": constraints.greater_than(0), **OfCovariance.arg_constraints}
     support = constraints.positive_definite
     has_rsample = True
 
@@ -56,21 +50,6 @@ class Wishart(Distribution):
                 f"Wishart: df must be greater than ndim - 1 = {n - 1}", hint="give more degrees of freedom"
             )
         self._tril = factor_of(name, self.__dict__[name])
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """The lower Cholesky factor of the covariance."""
-        return self._tril
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """The covariance."""
-        return fn.matmul(self._tril, self._tril.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
-        return fn.cholesky_inverse(self._tril)
 
     @property
     def _df(self) -> Tensor:

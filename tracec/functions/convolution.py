@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
+from tracec.functions.axes import over_axes
 from tracec.functions.common import check_ndim, check_tensor, fail, one_integer, per_axis, reshaped
 from tracec.functions.linalg import matmul
 from tracec.functions.shape import t
@@ -57,34 +58,15 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @under_autocast(LOWER)
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes | str = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution over one axis; arguments as in `conv2d`."""
-    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
-
-
-@under_autocast(LOWER)
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes | str = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution over two axes (a cross-correlation, as in all of deep learning).
+def _conv(
+    name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
+    padding: Sizes | str = 0, dilation: Sizes = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Convolution over the spatial axes (a cross-correlation, as in all of deep learning).
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``.
-        weight: Shape ``(O, C / groups, KH, KW)``.
+        input: Shape ``(N, C, …)`` or ``(C, …)``.
+        weight: Shape ``(O, C / groups, …)``.
         bias: Shape ``(O,)``.
         stride: Steps between windows.
         padding: Zeros on both sides, or ``"same"`` (so many that the sizes stay) or ``"valid"`` (none).
@@ -92,55 +74,41 @@ def conv2d(
         groups: Blocks of channels that do not mix.
 
     Returns:
-        Shape ``(N, O, H', W')``.
+        Shape ``(N, O, …)``.
 
     Raises:
         ShapeError: channels or sizes do not fit.
     """
-    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
-
-
-@under_autocast(LOWER)
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes | str = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolution over three axes; arguments as in `conv2d`."""
-    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv(
-    name: str,
-    n: int,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sizes,
-    padding: Sizes | str,
-    dilation: Sizes,
-    groups: int,
-) -> Tensor:
-    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
-    check_ndim(name, weight, (n + 2,), f"(O, C / groups, …) with {n} spatial axes", "weight")
-    if x.dtype is not weight.dtype:
-        fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
-    groups = one_integer(name, groups, "groups")
+    groups = _checked(name, n, input, weight, groups, "(O, C / groups, …)")
     _check_bias(name, bias, weight.shape[0])
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     pads = _padding(name, padding, n, tuple(weight.shape[2:]), steps, spread)
-    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
     try:
-        y = ops.conv(batched, weight, stride=steps, padding=pads, dilation=spread, groups=groups)
+        y = ops.conv(_batched(input, n), weight, stride=steps, padding=pads, dilation=spread, groups=groups)
     except TracecError as error:
         error.message = error.message.replace("conv:", f"{name}:", 1)
         raise
+    return _finished(y, bias, n, input)
+
+
+def _checked(name: str, n: int, x: Tensor, weight: Tensor, groups: int, layout: str) -> int:
+    """The number of groups of a convolution, whose input and weight have the axes and dtype that they need."""
+    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
+    check_ndim(name, weight, (n + 2,), f"{layout} with {n} spatial axes", "weight")
+    if x.dtype is not weight.dtype:
+        fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
+    return one_integer(name, groups, "groups")
+
+
+def _batched(x: Tensor, n: int) -> Tensor:
+    """The input with an axis N."""
+    return x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+
+
+def _finished(y: Tensor, bias: Tensor | None, n: int, x: Tensor) -> Tensor:
+    """The result with its bias, with an axis N if the input has one."""
     if bias is not None:
-        y = ops.add(y, reshaped(bias, (1, weight.shape[0]) + (1,) * n))
+        y = ops.add(y, reshaped(bias, (1, bias.shape[0]) + (1,) * n))
     return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))
 
 
@@ -170,36 +138,15 @@ def _padding(
 
 
 @under_autocast(LOWER)
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    output_padding: Sizes = 0,
-    groups: int = 1,
-    dilation: Sizes = 1,
-) -> Tensor:
-    """Transposed convolution over one axis; arguments as in `conv_transpose2d`."""
-    return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-@under_autocast(LOWER)
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    output_padding: Sizes = 0,
-    groups: int = 1,
-    dilation: Sizes = 1,
-) -> Tensor:
-    """The gradient of `conv2d` with respect to its input, as an operator of its own.
+def _conv_transpose(
+    name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
+    padding: Sizes = 0, output_padding: Sizes = 0, groups: int = 1, dilation: Sizes = 1,
+) -> Tensor:  # fmt: skip
+    """The gradient of a convolution with respect to its input, as an operator of its own.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``.
-        weight: Shape ``(C, O / groups, KH, KW)``.
+        input: Shape ``(N, C, …)`` or ``(C, …)``.
+        weight: Shape ``(C, O / groups, …)``.
         bias: Shape ``(O,)``.
         stride: Steps between windows of that convolution.
         padding: Its padding: so much is cut off from the result.
@@ -208,84 +155,56 @@ def conv_transpose2d(
         dilation: Steps between the elements of a window.
 
     Returns:
-        Shape ``(N, O, H', W')`` with ``H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1``.
+        Shape ``(N, O, …)`` with ``(size - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1``
+        along each spatial axis.
 
     Raises:
         ShapeError: channels do not fit, or nothing is left of a size.
         ArgumentError: output_padding is not smaller than stride or dilation.
     """
-    return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-@under_autocast(LOWER)
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    output_padding: Sizes = 0,
-    groups: int = 1,
-    dilation: Sizes = 1,
-) -> Tensor:
-    """Transposed convolution over three axes; arguments as in `conv_transpose2d`."""
-    return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def _transposed(
-    name: str,
-    n: int,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sizes,
-    padding: Sizes,
-    output_padding: Sizes,
-    groups: int,
-    dilation: Sizes,
-) -> Tensor:
-    check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
-    check_ndim(name, weight, (n + 2,), f"(C, O / groups, …) with {n} spatial axes", "weight")
-    if x.dtype is not weight.dtype:
-        fail(DTypeError, f"{name}: input is {x.dtype.name}, weight {weight.dtype.name}", "cast one of them")
-    groups = one_integer(name, groups, "groups")
+    groups = _checked(name, n, input, weight, groups, "(C, O / groups, …)")
     channels = weight.shape[1] * groups
     _check_bias(name, bias, channels)
-    batched = x if x.ndim == n + 2 else reshaped(x, (1, *x.shape))
+    batched = _batched(input, n)
     _check_transposed_channels(name, batched, weight, groups)
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     cut, extra = per_axis(name, padding, n, "padding"), per_axis(name, output_padding, n, "output_padding")
     _check_geometry(name, stride=steps, dilation=spread)
-    for axis, (c, e) in enumerate(zip(cut, extra, strict=True)):
-        if c < 0 or not 0 <= e < max(steps[axis], spread[axis]):
+    _check_cut(name, cut, extra, steps, spread)
+    # What output_padding adds is less cut off behind; what it adds beyond that and lies past the last step is zeros.
+    high = tuple(max(c - e, 0) for c, e in zip(cut, extra, strict=True))
+    zeros = tuple(max(e - c - (s - 1), 0) for c, e, s in zip(cut, extra, steps, strict=True))
+    axes = zip(batched.shape[2:], weight.shape[2:], steps, spread, cut, extra, strict=True)
+    sizes = tuple((size - 1) * step - 2 * c + d * (k - 1) + e + 1 for size, k, step, d, c, e in axes)
+    computed = tuple(s - z for s, z in zip(sizes, zeros, strict=True))
+    if min(computed) < 1:
+        fail(ShapeError, f"{name}: the result of input {tuple(input.shape)} has sizes {sizes}", "use less padding")
+    y = ops.conv_input_grad(
+        batched, weight, shape=(batched.shape[0], channels, *computed), stride=steps,
+        padding=tuple(zip(cut, high, strict=True)), dilation=spread, groups=groups,
+    )  # fmt: skip
+    if any(zeros):
+        y = ops.pad(y, low=(0,) * (n + 2), high=(0, 0, *zeros), value=0)
+    return _finished(y, bias, n, input)
+
+
+conv1d, conv2d, conv3d = over_axes(_conv, 1), over_axes(_conv, 2), over_axes(_conv, 3)
+conv_transpose1d, conv_transpose2d, conv_transpose3d = (
+    over_axes(_conv_transpose, 1), over_axes(_conv_transpose, 2), over_axes(_conv_transpose, 3)
+)  # fmt: skip
+
+
+def _check_cut(
+    name: str, cut: tuple[int, ...], extra: tuple[int, ...], steps: tuple[int, ...], spread: tuple[int, ...]
+) -> None:
+    """Refuse padding and output_padding that no convolution has."""
+    for c, e, step, d in zip(cut, extra, steps, spread, strict=True):
+        if c < 0 or not 0 <= e < max(step, d):
             fail(
                 ArgumentError,
                 f"{name}: padding={cut} and output_padding={extra} with stride {steps} and dilation {spread}",
                 "neither is negative, and output_padding is smaller than stride or dilation",
             )
-    # What output_padding adds is less cut off behind; what it adds beyond that and lies past the last step is zeros.
-    high = tuple(max(c - e, 0) for c, e in zip(cut, extra, strict=True))
-    zeros = tuple(max(e - c - (s - 1), 0) for c, e, s in zip(cut, extra, steps, strict=True))
-    sizes = tuple(
-        (batched.shape[2 + i] - 1) * steps[i] - 2 * cut[i] + spread[i] * (weight.shape[2 + i] - 1) + extra[i] + 1
-        for i in range(n)
-    )
-    if any(s - z < 1 for s, z in zip(sizes, zeros, strict=True)):
-        fail(ShapeError, f"{name}: the result of input {tuple(x.shape)} has sizes {sizes}", "use less padding")
-    y = ops.conv_input_grad(
-        batched,
-        weight,
-        shape=(batched.shape[0], channels, *(s - z for s, z in zip(sizes, zeros, strict=True))),
-        stride=steps,
-        padding=tuple(zip(cut, high, strict=True)),
-        dilation=spread,
-        groups=groups,
-    )
-    if any(zeros):
-        y = ops.pad(y, low=(0,) * (n + 2), high=(0, 0, *zeros), value=0)
-    if bias is not None:
-        y = ops.add(y, reshaped(bias, (1, channels) + (1,) * n))
-    return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))
 
 
 def _check_geometry(name: str, **given: tuple[int, ...]) -> None:

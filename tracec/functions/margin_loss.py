@@ -23,6 +23,11 @@ def _positive(x: Tensor) -> Tensor:
     return ops.where(ops.lt(x, 0.0), 0.0, x)
 
 
+def _check_tensors(name: str, **given: Tensor) -> None:
+    for what, x in given.items():
+        check_tensor(name, x, what)
+
+
 @under_autocast(FLOAT32)
 def hinge_embedding_loss(
     input: Tensor,
@@ -75,8 +80,7 @@ def cosine_embedding_loss(
         ShapeError: the shapes do not fit.
     """
     name = "cosine_embedding_loss"
-    for what, x in (("input1", input1), ("input2", input2), ("target", target)):
-        check_tensor(name, x, what)
+    _check_tensors(name, input1=input1, input2=input2, target=target)
     if target.ndim not in (0, 1) or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
         shapes = f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}"
         fail(ShapeError, f"{name}: input1, input2 and target have shapes {shapes}", "they are (N, D), (N, D) and (N,)")
@@ -104,8 +108,7 @@ def margin_ranking_loss(
         ShapeError: the tensors have different numbers of axes.
     """
     name = "margin_ranking_loss"
-    for what, x in (("input1", input1), ("input2", input2), ("target", target)):
-        check_tensor(name, x, what)
+    _check_tensors(name, input1=input1, input2=input2, target=target)
     if not input1.ndim == input2.ndim == target.ndim:
         shapes = f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}"
         fail(ShapeError, f"{name}: input1, input2 and target have shapes {shapes}", "give them equally many axes")
@@ -344,8 +347,7 @@ def _triplet(
     swap: bool,
     reduction: str,
 ) -> Tensor:
-    for what, x in (("anchor", anchor), ("positive", positive), ("negative", negative)):
-        check_tensor(name, x, what)
+    _check_tensors(name, anchor=anchor, positive=positive, negative=negative)
     if margin <= 0:
         fail(ArgumentError, f"{name}: margin must be greater than 0, got {margin}", "give a positive number")
     if not anchor.ndim == positive.ndim == negative.ndim:

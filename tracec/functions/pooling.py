@@ -12,6 +12,7 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.arithmetic import div
+from tracec.functions.axes import over_axes
 from tracec.functions.common import (
     check_flag,
     check_floating,
@@ -116,17 +117,27 @@ class Pool:
 
 
 def _max_pool(
-    name: str,
-    n: int,
-    x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    dilation: Sizes,
-    ceil_mode: bool,
-    return_indices: bool,
-) -> Any:
+    name: str, n: int, input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+    dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """The largest element of each window over the spatial axes.
+
+    Args:
+        input: Shape ``(N, C, …)`` or ``(C, …)``, numbers; over one axis floats.
+        kernel_size: Sizes of the window.
+        stride: Steps between windows; the window's sizes by default.
+        padding: The lowest value on both sides; at most half of the window.
+        dilation: Steps between the elements of a window.
+        ceil_mode: Also take windows that begin inside and end outside.
+        return_indices: Also give where the elements stand, in row-major order of the spatial axes.
+
+    Raises:
+        ShapeError: not even one window fits.
+    """
+    x = input
     check_tensor(name, x)
+    if n == 1:
+        check_floating(name, x)
     if x.dtype.kind not in "fiu":
         fail(DTypeError, f"{name}: takes numbers that have an order, input is {x.dtype.name}", "cast it first")
     pool = Pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -161,70 +172,25 @@ def _positions(pool: Pool, at: Tensor) -> Tensor:
     return found
 
 
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window over one axis; arguments as in `max_pool2d`."""
-    check_floating("max_pool1d", input)
-    return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window over two axes.
+def _avg_pool(
+    name: str, n: int, input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """The mean of each window over the spatial axes.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, numbers.
+        input: Shape ``(N, C, …)`` or ``(C, …)``, floating or int64.
         kernel_size: Sizes of the window.
         stride: Steps between windows; the window's sizes by default.
-        padding: The lowest value on both sides; at most half of the window.
-        dilation: Steps between the elements of a window.
+        padding: Zeros on both sides; at most half of the window.
         ceil_mode: Also take windows that begin inside and end outside.
-        return_indices: Also give where the elements stand, in row-major order of (H, W).
+        count_include_pad: Divide by the count of elements with the padding's.
+        divisor_override: Divide by this number instead.
 
     Raises:
         ShapeError: not even one window fits.
     """
-    return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window over three axes; arguments as in `max_pool2d`."""
-    return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def _avg_pool(
-    name: str,
-    n: int,
-    x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
+    x = input
     check_tensor(name, x)
     if not x.dtype.is_floating_point and x.dtype is not dt.int64:
         fail(DTypeError, f"{name}: takes floats or int64, input is {x.dtype.name}", "cast it with .float() first")
@@ -243,98 +209,37 @@ def _avg_pool(
     return div(total, divisor, rounding_mode="trunc")
 
 
-def avg_pool1d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
+def _lp_pool(
+    name: str, n: int, input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None,
     ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Tensor:
-    """The mean of each window over one axis; arguments as in `avg_pool2d`."""
-    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
-
-
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window over two axes.
+) -> Tensor:  # fmt: skip
+    """``(sum of x^p)^(1/p)`` of each window over the spatial axes; a negative sum of odd powers gives NaN.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating or int64.
-        kernel_size: Sizes of the window.
-        stride: Steps between windows; the window's sizes by default.
-        padding: Zeros on both sides; at most half of the window.
-        ceil_mode: Also take windows that begin inside and end outside.
-        count_include_pad: Divide by the count of elements with the padding's.
-        divisor_override: Divide by this number instead.
-
-    Raises:
-        ShapeError: not even one window fits.
-    """
-    return _avg_pool(
-        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
-
-
-def avg_pool3d(
-    input: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window over three axes; arguments as in `avg_pool2d`."""
-    return _avg_pool(
-        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
-
-
-def lp_pool1d(
-    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """The p-norm of each window over one axis; arguments as in `lp_pool2d`."""
-    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """``(sum of x^p)^(1/p)`` of each window over two axes; a negative sum of odd powers gives NaN.
-
-    Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``, floating.
+        input: Shape ``(N, C, …)`` or ``(C, …)``, floating.
         norm_type: The power p.
         kernel_size: Sizes of the window.
         stride: Steps between windows; the window's sizes by default.
         ceil_mode: Also take windows that begin inside and end outside; their sum is that of a whole window with
             the same mean.
     """
-    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-def lp_pool3d(
-    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """The p-norm of each window over three axes; arguments as in `lp_pool2d`."""
-    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-def _lp_pool(
-    name: str, n: int, x: Tensor, power: float, kernel_size: Sizes, stride: Sizes | None, ceil_mode: bool
-) -> Tensor:
-    check_floating(name, x)
-    check_number(name, power, "norm_type")
-    if not power:
+    check_floating(name, input)
+    check_number(name, norm_type, "norm_type")
+    if not norm_type:
         fail(ArgumentError, f"{name}: norm_type is 0", "give another power")
     kernel = per_axis(name, kernel_size, n, "kernel_size")
-    mean = _avg_pool(name, n, ops.pow(x, float(power)), kernel, stride, ceil_mode=ceil_mode)
-    return ops.pow(ops.mul(mean, math.prod(kernel)), 1.0 / power)
+    mean = _avg_pool(name, n, ops.pow(input, float(norm_type)), kernel, stride, ceil_mode=ceil_mode)
+    return ops.pow(ops.mul(mean, math.prod(kernel)), 1.0 / norm_type)
+
+
+max_pool1d, max_pool2d, max_pool3d = over_axes(_max_pool, 1), over_axes(_max_pool, 2), over_axes(_max_pool, 3)
+avg_pool2d, avg_pool3d = over_axes(_avg_pool, 2), over_axes(_avg_pool, 3)
+lp_pool1d, lp_pool2d, lp_pool3d = over_axes(_lp_pool, 1), over_axes(_lp_pool, 2), over_axes(_lp_pool, 3)
+
+
+def avg_pool1d(
+    input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """The mean of each window over one axis; arguments as in `avg_pool2d`."""
+    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)

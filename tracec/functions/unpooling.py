@@ -8,6 +8,7 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from tracec.functions.axes import over_axes
 from tracec.functions.common import (
     check_ndim,
     check_tensor,
@@ -27,31 +28,15 @@ from tracec.record.tensor import Tensor
 Sizes = int | Sequence[int]
 
 
-def max_unpool1d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """`max_pool1d` undone; arguments as in `max_unpool2d`."""
-    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
-
-
-def max_unpool2d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """Values put where `max_pool2d` with ``return_indices`` took them from, with zeros around.
+def _max_unpool(
+    name: str, n: int, input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None,
+    padding: Sizes = 0, output_size: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Values put where a max pooling with ``return_indices`` took them from, with zeros around.
 
     Args:
-        input: Shape ``(N, C, H, W)`` or ``(C, H, W)``.
-        indices: Positions in row-major order of the result's (H, W), int64, of the input's shape.
+        input: Shape ``(N, C, …)`` or ``(C, …)``.
+        indices: Positions in row-major order of the result's spatial axes, int64, of the input's shape.
         kernel_size: Sizes of the window of the pooling.
         stride: Its steps; the window's sizes by default.
         padding: Its padding.
@@ -65,31 +50,7 @@ def max_unpool2d(
 
     Where several values go to one place, the last one stays.
     """
-    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
-
-
-def max_unpool3d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Sizes = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """`max_pool3d` undone; arguments as in `max_unpool2d`."""
-    return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
-
-
-def _unpool(
-    name: str,
-    n: int,
-    x: Tensor,
-    indices: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    output_size: Sequence[int] | None,
-) -> Tensor:
+    x = input
     check_ndim(name, x, (n + 1, n + 2), f"(N, C, …) with {n} spatial axes, with or without N")
     check_tensor(name, indices, "indices")
     if indices.dtype is not dt.int64:
@@ -111,6 +72,11 @@ def _unpool(
     at = reshaped(indices, (maps, each))
     row = iota((maps, 1), 0, dt.int64, x)
     return reshaped(_put(reshaped(x, (maps, each)), row, at, filled(0, x, (maps, places))), (*lead, *sizes))
+
+
+max_unpool1d, max_unpool2d, max_unpool3d = (
+    over_axes(_max_unpool, 1), over_axes(_max_unpool, 2), over_axes(_max_unpool, 3)
+)  # fmt: skip
 
 
 def _put(x: Tensor, row: Tensor, at: Tensor, board: Tensor) -> Tensor:
