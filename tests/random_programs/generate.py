@@ -241,6 +241,10 @@ class Program:
 
     def write(self) -> None:
         v, u, c = self.rng.choice(self.names), self.variable(), self.number()
+        if "leaf" in self.has and self.chance(0.3):  # whose gradient needs what is written over
+            name = self.new()
+            self.put(f"{name} = {v} * fit(w, {v})")
+            self.names.append(name)
         self.put(self.rng.choice((
             f"{v}.mul_({c})", f"{v}.add_(fit({u}, {v}))", f"{v}.copy_(fit({u}, {v}))", f"row({v}, 1).zero_()",
             f"{v}[...] = {c}", f"{v} += {c}", f"{v}[{v} > 0] = {c}", f"rest({v}, 1).copy_({u}.sum())", f"{v}.relu_()",
