@@ -244,6 +244,18 @@ def test_numbers_that_change_from_call_to_call_reach_the_body():
         assert_close(run(x, scale, offset), expected)
 
 
+def test_sizes_that_change_from_call_to_call():
+    def slope(loop, h, xs):
+        return func.grad(lambda h: (loop(recurrent, h, xs)[0] ** 2).sum())(h)
+
+    compiled = T.compile(lambda h, xs: slope(func.scan, h, xs), dynamic=True)
+    for length, rows in ((5, 2), (5, 3), (7, 3), (7, 3), (2, 4), (9, 9)):
+        h, xs = random(rows, 3), random(length, rows, 3)
+        expected = slope(looped, h, xs)
+        for _ in range(2):
+            assert_close(compiled(h, xs), expected)
+
+
 def test_loops_in_loops():
     def inner(h, x):
         return func.scan(lambda c, y: (T.sin(c + y) @ W, c), h, x)

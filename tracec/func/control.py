@@ -12,6 +12,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions import tensor
 from tracec.functions.common import fail
 from tracec.ir.body import Body
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ops.loops import ScanParams
 from tracec.record.bodies import Traced, in_range, run_loop, trace_body
@@ -113,7 +114,7 @@ def _length(slices: Sequence[Tensor], length: int | None) -> int:
     for x in slices:
         if not x.ndim:
             fail(ShapeError, "scan: xs holds a tensor of no dimensions", "it is cut along axis 0; carry it instead")
-    sizes = {int(x.shape[0]) for x in slices}
+    sizes = {plain(x.shape[0]) for x in slices}
     if length is not None:
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
             fail(ArgumentError, f"scan: length={length!r}", "give the number of runs, or None")
@@ -126,7 +127,8 @@ def _length(slices: Sequence[Tensor], length: int | None) -> int:
             f"scan: there are slices for {' and '.join(map(str, sorted(sizes)))} runs",
             "tensors of xs have one size along axis 0, which is length if that is given",
         )
-    return sizes.pop()
+    runs: int = plain(sizes.pop())
+    return runs
 
 
 def _traced_run(

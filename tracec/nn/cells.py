@@ -12,6 +12,7 @@ from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import check_tensor
 from tracec.ir.body import Body
 from tracec.ir.dtype import DType
+from tracec.ir.extent import plain
 from tracec.nn import init
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
@@ -139,7 +140,7 @@ def _loop(
 
     The step of operands of the same types is the same graph. Under autocast weights are cast outside, once a call.
     """
-    length = int(slices[0].shape[0])
+    length = plain(slices[0].shape[0])
     one = [x._type.with_shape(x.shape[1:]) for x in slices]
     same = [] if STATE.autocast is not None else list(weights)
     types = [*(s._type for s in first), *one, *(w._type for w in same)]

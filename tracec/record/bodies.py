@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tracec import ops
 from tracec.errors import RecordError
 from tracec.ir import dtype as dt
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.node import Node, constant, current_source, input_node, is_constant, made_from
 from tracec.ir.number import Number
@@ -147,7 +148,7 @@ class BodyRecorder(Recorder):
 
     def example(self, type_: TensorType, array: Any) -> Tensor:
         """An argument, with an example value."""
-        node = input_node(type_, "", current_source())
+        node = input_node(settled(type_), "", current_source())
         made = new_tensor(array)
         made._storage.node, made._storage.recorder = node, self
         self._inside.add(made._storage)
@@ -238,7 +239,7 @@ class BodyRecorder(Recorder):
                 recorder.node_of(x)
         found = self._captured.get(id(x))
         if found is None:
-            node = input_node(x._type, "", current_source())
+            node = input_node(settled(x._type), "", current_source())
             found = self._captured[id(x)] = x, node
             if STATE.grad and edge_of(x) is not None:
                 self._flowing.add(node)
@@ -385,6 +386,11 @@ class BodyRecorder(Recorder):
         raise RecordError(
             f"{self.label}: the function {what}", hint=instead, where=f"at {line}" if line is not None else None
         )
+
+
+def settled(type_: TensorType) -> TensorType:
+    """The type without formulas of sizes: a body is made for one size."""
+    return type_.with_shape(plain(n) for n in type_.shape)
 
 
 def in_range(graph: Graph, checks: Sequence[Check]) -> Graph:
