@@ -22,6 +22,7 @@ from tracec.ir.node import Node, input_node, made_from
 from tracec.ir.source import warn
 from tracec.ir.types import TensorType
 from tracec.plan import TARGETS, make_plan
+from tracec.runtime import cublas
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime.cache import default_cache, key
 from tracec.runtime.measure import device_name, product_times
@@ -72,6 +73,8 @@ class Choices:
     def prefers_library(self, params: Mapping[str, Any]) -> bool:
         """Whether a product is one for cuBLAS; by size as long as it was not measured."""
         size = prod(params["batch"]) * params["m"] * params["n"] * params["k"]
+        if not cublas.available():  # asked when there is a product: it takes a while to load
+            return False
         if params["dtype"] not in MEASURED:
             return bool(TARGETS["cuda"].gemm(params))
         if size < LEAST or size >= MOST:

@@ -13,7 +13,6 @@ from tracec.program import Recorded, build_program
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
 from tracec.replay import Replay
-from tracec.runtime import cublas
 from tracec.runtime.cuda import arch_of
 from tracec.tree import Builder, apart
 
@@ -77,8 +76,6 @@ class Workshop:
         if target == "cpu" or self._options.launcher == "emulator":
             return DEFAULT_ARCH, disabled, None
         device = _device_of(graph)
-        if not cublas.available():
-            return arch_of(device), disabled | {"library"}, None
         return arch_of(device), disabled, choices_of(device)
 
 

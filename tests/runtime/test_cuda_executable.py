@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +14,11 @@ import tracec
 from tests.codegen.emulated import needs_compiler
 from tests.doubles import cupy as double
 from tests.doubles.driver import Cublas, Driver, runs_of
-from tracec import autotune, nn
+from tracec import autotune, nn, workshop
 from tracec.autotune import Choices
-from tracec.errors import AxisError, DeviceError, OutOfMemoryError
+from tracec.errors import AxisError, CompileError, CompilerMissing, DeviceError, OutOfMemoryError
 from tracec.nn import functional as F
-from tracec.runtime import arena, cublas, cuda
+from tracec.runtime import arena, cublas, cuda, launcher
 
 pytestmark = needs_compiler
 
@@ -27,8 +28,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     made = Driver()
     monkeypatch.setattr(cuda, "load", made.load)
     monkeypatch.setattr(cuda, "arch_of", lambda device: "sm_90")
-    compiling = importlib.import_module("tracec.compile")  # the function hides the module
-    monkeypatch.setattr(compiling, "arch_of", lambda device: "sm_90")
+    monkeypatch.setattr(workshop, "arch_of", lambda device: "sm_90")
     monkeypatch.setattr(cublas, "available", lambda: False)
     monkeypatch.setattr(arena, "_arenas", {})
     monkeypatch.setattr(double.ndarray, "data", double.ndarray.data)
@@ -78,6 +78,73 @@ def test_launches_become_a_graph(driver: Driver) -> None:
     np.testing.assert_allclose(result.cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
     # The first call runs eagerly, the next ones meet each set of addresses for the first time.
     assert seen[0] == "" and seen[1].endswith("launches") and seen[-1] == "graph"
+
+
+@pytest.fixture
+def queue(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Launches by one call of C, which calls the driver's double; what it says of the launches to come, then 0."""
+    said: list[int] = []
+
+    def called(function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int,
+               parameters: int, extra: int) -> int:  # fmt: skip
+        driver._launch(function, gx, gy, gz, bx, by, bz, shared, stream or 0, parameters, 0)
+        return said.pop(0) if said else 0
+
+    sizes, pointer = (ctypes.c_uint,) * 7, ctypes.c_void_p
+    kept = ctypes.CFUNCTYPE(ctypes.c_int, pointer, *sizes, pointer, pointer, pointer)(called)
+    address = ctypes.cast(kept, pointer).value
+    monkeypatch.setattr(launcher, "driver_address", lambda kept=kept: address)
+    return said
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_launches_by_one_call(driver: Driver, queue: list[int], graph: bool) -> None:
+    run = tracec.compile(lambda x: (x - x.mean(), F.softmax(x, dim=-1).sum(0) @ x.t()), cuda_graph=graph)
+    inputs = [tracec.randn(4, 33, device="cuda") for _ in range(2)]
+    for k in (0, 1, 0, 0, 1, 1, 0, 0, 0):
+        for found, want in zip(run(inputs[k]), run.fn(inputs[k]), strict=True):
+            np.testing.assert_allclose(found.cpu().numpy(), want.cpu().numpy(), rtol=1e-4, atol=1e-6)
+    assert ("graph" in driver.log) is graph
+
+
+def test_training_by_one_call(driver: Driver, queue: list[int]) -> None:
+    """Tables of parameters are written again when a batch moves, and only then."""
+    losses, parameters, _ = trained("cuda", 6, compiled=True)
+    expected, wanted, _ = trained("cpu", 6, compiled=False)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for found, want in zip(parameters, wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
+
+
+def test_a_launch_that_the_driver_refuses(driver: Driver, queue: list[int]) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t(), cuda_graph=False)
+    x = tracec.randn(4, 33, device="cuda")
+    run(x)
+    queue += [0, 700]
+    driver.log.clear()
+    with pytest.raises(CompileError, match=r"launch: (\w+) .* on cuda:0: 700") as error:
+        run(x)
+    assert len(driver.log) == 2 and driver.log[1] in str(error.value)
+    np.testing.assert_allclose(run(x).cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+
+
+def test_without_a_compiler_launches_go_one_by_one(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "driver_address", lambda: 1)
+    monkeypatch.setattr(launcher, "find_compiler", raising(CompilerMissing("there is none")))
+    launcher._compiled.cache_clear()
+    assert launcher.queue_function() is None
+    run = tracec.compile(lambda x: x.softmax(0).sum(1), cuda_graph=False)
+    x = tracec.randn(4, 33, device="cuda")
+    for _ in range(2):
+        np.testing.assert_allclose(run(x).cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+    launcher._compiled.cache_clear()
+
+
+def raising(error: Exception) -> Any:
+    def refuse() -> None:
+        raise error
+
+    return refuse
 
 
 def test_inputs_that_move_are_copied_into_place(driver: Driver) -> None:

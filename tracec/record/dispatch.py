@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +61,15 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
             out = np.asarray(out)
     else:
         xp = module(device)
-        with on(device), out_of_memory(call, device):
-            arrays = [
-                to_device(x._array, device) if isinstance(x, Cell) else number_on(scalar(x, t.dtype), device)
-                for x, t in zip(inputs, call.types, strict=True)
-            ]
-            out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
+        try:
+            with on(device):
+                arrays = [
+                    to_device(x._array, device) if isinstance(x, Cell) else number_on(scalar(x, t.dtype), device)
+                    for x, t in zip(inputs, call.types, strict=True)
+                ]
+                out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
+        except MemoryError as error:  # CuPy's is one
+            raise _no_memory(call, device) from error
     if call.is_view:
         return _view(call, inputs[0], out)
     result = finish(call, inputs, arrays, _own(xp, out, arrays))
@@ -90,21 +92,13 @@ def _check_memory(call: Call) -> None:
         ) from None
 
 
-@contextmanager
-def out_of_memory(call: Call, device: str) -> Iterator[None]:
-    """Within, the device's lack of memory is told in terms of the operator.
-
-    Raises:
-        OutOfMemoryError: there is none for the result, or for what it takes on the way.
-    """
-    try:
-        yield
-    except MemoryError as error:  # CuPy's is one
-        raise OutOfMemoryError(
-            f"{call.op.name}: no memory on {device} for {call.type.nbytes} bytes",
-            hint="free tensors, use smaller sizes or a narrower dtype; tracec.cuda.memory_stats() tells what is in use",
-            where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
-        ) from error
+def _no_memory(call: Call, device: str) -> OutOfMemoryError:
+    """The device's lack of memory for a result, or for what it takes on the way, in terms of the operator."""
+    return OutOfMemoryError(
+        f"{call.op.name}: no memory on {device} for {call.type.nbytes} bytes",
+        hint="free tensors, use smaller sizes or a narrower dtype; tracec.cuda.memory_stats() tells what is in use",
+        where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
+    )
 
 
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
@@ -157,12 +151,13 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     if x._is_constant or (out.size and not share_memory(out, x._array)):
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
-            with out_of_memory(call, call.type.device) if call.type.device != "cpu" else nullcontext():
-                try:
-                    out = out.copy()
-                except (MemoryError, ValueError):
-                    _check_memory(call)
-                    raise
+            try:
+                out = out.copy()
+            except (MemoryError, ValueError) as error:
+                if isinstance(error, MemoryError) and call.type.device != "cpu":
+                    raise _no_memory(call, call.type.device) from error
+                _check_memory(call)
+                raise
         return finish(call, (x,), [x._array], out)
     recorder = STATE.recorder
     if recorder is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from tracec.errors import CompileError, OutOfMemoryError
 from tracec.ir.launch import CudaLaunch, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
-from tracec.runtime import cublas
+from tracec.runtime import cublas, launcher
 from tracec.runtime.arena import ALIGNMENT, arena_of
 from tracec.runtime.cuda_graph import Graphs
 from tracec.runtime.spare import Spare
@@ -61,11 +62,12 @@ class CudaExecutable:
         self._host = [p for p, v in self._inputs if plan.values[v].type.device == "cpu"]
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
-        self._tables: list[Callable[[], None]] = []
+        self._tables: list[tuple[frozenset[int], Callable[[], None]]] = []
         self._capturable = True
         self._uses_cublas = False
-        self._steps: list[Step] = [self._step(s, program) for s in program.steps]
-        self._key: tuple[int, ...] = ()
+        self._steps = self._queued(program)
+        self._placed: list[int] | None = None
+        self._base = 0
         launches = sum(isinstance(s, (CudaLaunch, LibraryCall)) for s in program.steps)
         sizes = [plan.values[v].type.nbytes for v in (*plan.inputs, *self._outputs)]
         fixed = [k for k, v in enumerate(plan.inputs) if v in self._written]
@@ -134,31 +136,46 @@ class CudaExecutable:
 
     def _queue(self, stream: int, addresses: Sequence[int], base: int) -> None:
         """Queue every step."""
-        key = (base, *addresses)
-        if key != self._key:
-            self._key = ()
-            self._place(addresses, base)
-            for write in self._tables:
-                write()
-            self._key = key
+        if base != self._base or addresses != self._placed:
+            self._place(list(addresses), base)
         number = 0
         try:
-            for number, step in enumerate(self._steps):  # noqa: B007 (told where it fails)
+            for number, step in self._steps:  # noqa: B007 (told where it fails)
                 step(stream)
+        except launcher.Refused as refused:
+            error = self._cupy.cuda.driver.CUDADriverError(refused.status)
+            raise self._not_launched(number + refused.number, error) from None
         except self._cupy.cuda.driver.CUDADriverError as error:
             raise self._not_launched(number, error) from None
 
-    def _place(self, addresses: Sequence[int], base: int) -> None:
-        slots = self._slots
-        for v, address in zip(self._own, addresses, strict=True):
-            slots[v] = address
-        for v, offset in self._in_arena:
-            slots[v] = base + offset
+    def _place(self, addresses: list[int], base: int) -> None:
+        """Write the addresses that are others than in the call before, and what is made of them."""
+        slots, before = self._slots, self._placed
+        everything = before is None or base != self._base
+        self._placed = None  # until all of it is done
+        if everything or before is None:
+            moved = set(range(len(slots)))
+            for v, address in zip(self._own, addresses, strict=True):
+                slots[v] = address
+            for v, offset in self._in_arena:
+                slots[v] = base + offset
+            workspace = base + self._arena_peak
+            for offset, slot in self._workspace_slots.items():
+                slots[slot] = workspace + offset
+        else:
+            moved = set()
+            for v, address, old in zip(self._own, addresses, before, strict=True):
+                if address != old:
+                    slots[v] = address
+                    moved.add(v)
         for v, whole, offset in self._parts:
-            slots[v] = slots[whole] + offset
-        workspace = base + self._arena_peak
-        for offset, slot in self._workspace_slots.items():
-            slots[slot] = workspace + offset
+            if whole in moved:
+                slots[v] = slots[whole] + offset
+                moved.add(v)
+        for needed, write in self._tables:
+            if not moved.isdisjoint(needed):
+                write()
+        self._placed, self._base = addresses, base
 
     def _aligned(self, arrays: list[Any], addresses: list[int]) -> list[tuple[int, Any]]:
         """Copies in place of arrays that do not lie where packs can be read: looks into the midst of others."""
@@ -186,12 +203,22 @@ class CudaExecutable:
 
     # -- steps ---------------------------------------------------------------------------------------------
 
-    def _step(self, step: Any, program: Any) -> Step:
-        if isinstance(step, CudaLaunch):
-            return self._launch(step, program.kernels[step.kernel].entries[step.entry])
-        return self._library(step)
+    def _queued(self, program: Any) -> list[tuple[int, Step]]:
+        """What queues the program's steps, each with the number of its first: launches together, as far as they go."""
+        found: list[tuple[int, Step]] = []
+        queue = launcher.queue_function()
+        for apart, steps in groupby(enumerate(program.steps), lambda s: not isinstance(s[1], CudaLaunch)):
+            if apart:
+                found += [(number, self._library(step)) for number, step in steps]
+                continue
+            numbered = [(n, self._launch(s, program.kernels[s.kernel].entries[s.entry])) for n, s in steps]
+            if queue is not None and len(numbered) > 1:
+                found.append((numbered[0][0], launcher.Batch([x for _, x in numbered], queue)))
+            else:
+                found += [(number, self._alone(one)) for number, one in numbered]
+        return found
 
-    def _launch(self, step: CudaLaunch, entry: Any) -> Step:
+    def _launch(self, step: CudaLaunch, entry: Any) -> launcher.Launch:
         function = self._functions[step.kernel][step.entry]
         if entry.table is None:
             values = [self._address(self._slot(a)) for a in step.args[0]]
@@ -199,19 +226,26 @@ class CudaExecutable:
         else:
             block = ctypes.create_string_buffer(entry.table.nbytes)
             parameters = (ctypes.c_void_p * 1)(ctypes.addressof(block))
-            self._tables.append(self._table_writer(step, entry.table, block))
-        launch, handle, address = self._cupy.cuda.driver.launchKernel, function.ptr, ctypes.addressof(parameters)
-        gx, gy, gz = step.grid
-        bx, by, bz = entry.block
-        shared = entry.shared_bytes
+            places = [[self._slot(a) for a in run] for run in step.args]
+            needed = frozenset(slot for run in places for slot in run)
+            self._tables.append((needed, self._table_writer(step, places, entry.table, block)))
+        return launcher.Launch(function.ptr, parameters, step.grid, entry.block, entry.shared_bytes)
 
-        def run(stream: int, keep: Any = (parameters, function)) -> None:
+    def _alone(self, one: launcher.Launch) -> Step:
+        """What queues a launch through CuPy."""
+        launch, handle, address = self._cupy.cuda.driver.launchKernel, one.function, ctypes.addressof(one.parameters)
+        gx, gy, gz = one.grid
+        bx, by, bz = one.block
+        shared = one.shared_bytes
+
+        def run(stream: int, keep: Any = one.parameters) -> None:
             launch(handle, gx, gy, gz, bx, by, bz, shared, stream, address, 0)
 
         return run
 
-    def _table_writer(self, step: CudaLaunch, table: Any, block: Any) -> Callable[[], None]:
-        places = [[self._slot(a) for a in run] for run in step.args]
+    def _table_writer(
+        self, step: CudaLaunch, places: Sequence[Sequence[int]], table: Any, block: Any
+    ) -> Callable[[], None]:
         slots = self._slots
 
         def write() -> None:

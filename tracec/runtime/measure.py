@@ -12,8 +12,11 @@ from tracec.runtime import cublas
 from tracec.runtime import cuda as cuda_runtime
 
 _ROUNDS = 7
-#: Calls between two events: queued one behind the other, so that the host's time is hidden.
-_CALLS = 4
+#: Calls between two events, queued one behind the other.
+_CALLS = 8
+#: What the device does first, for so long that all calls are queued when it begins with them: filling so many bytes,
+#: which takes it ten microseconds or more, so many times. Otherwise small products would take the host's time.
+_BUSY_BYTES, _BUSY_TIMES = 32 << 20, 48
 
 
 def product_times(plan: Plan, program: Any, params: Mapping[str, Any], device: int) -> tuple[float, float, float]:
@@ -48,9 +51,13 @@ def product_times(plan: Plan, program: Any, params: Mapping[str, Any], device: i
 def _time(cupy: Any, run: Callable[[], object]) -> float:
     """Microseconds of one call on the device, the median of some rounds."""
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    fill, stream = cupy.cuda.runtime.memsetAsync, cupy.cuda.get_current_stream().ptr
+    busy = cupy.cuda.alloc(_BUSY_BYTES)
     run()
     times = []
     for _ in range(_ROUNDS):
+        for _ in range(_BUSY_TIMES):
+            fill(busy.ptr, 0, _BUSY_BYTES, stream)
         start.record()
         for _ in range(_CALLS):
             run()
