@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -39,6 +41,17 @@ def test_operators_are_where_the_table_says():
     for name in ops.__all__:
         assert getattr(ops, name) is not None
     assert all(hasattr(ops, op) for op in ops.OPERATORS)
+
+
+@pytest.mark.parametrize(
+    "module", [tracec, tracec.nn.functional, tracec.linalg, tracec.fft, tracec.special], ids=lambda m: m.__name__
+)
+def test_functions_are_pickled_by_name(module):
+    found = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    named = {name: f for name, f in found.items() if inspect.isfunction(f)}
+    assert len(named) > 10
+    for name, f in named.items():
+        assert pickle.loads(pickle.dumps(f)) is f, name
 
 
 ASKED = {

@@ -720,7 +720,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     if inspect.isfunction(value) and name not in _OF_NUMBERS:
-        value = public(value, out=name in OUT)
+        value = public(value, name in OUT, name, __name__)
     globals()[name] = value
     return value
 

@@ -13,13 +13,16 @@ from tracec.record.out import signature_with_out, write_out
 from tracec.record.overriding import CLASSES, dispatch, overriding, registered
 
 
-def public(function: Callable[..., Any], out: bool = False, name: str = "") -> Callable[..., Any]:
+def public(
+    function: Callable[..., Any], out: bool = False, name: str = "", module: str = ""
+) -> Callable[..., Any]:  # fmt: skip
     """The function as users see it.
 
     Args:
         function: It computes.
         out: Whether it is to take ``out=``, where it does not by itself.
         name: Its name, where it has another one.
+        module: The module in which users find it, by which it is pickled.
 
     Returns:
         A function that also takes ``axis`` for ``dim`` and ``keepdims`` for ``keepdim``, and gives way to arguments
@@ -54,6 +57,8 @@ def public(function: Callable[..., Any], out: bool = False, name: str = "") -> C
 
     if name != function.__name__:
         _run.__name__ = _run.__qualname__ = name
+    if module:
+        _run.__module__ = module
     _run.asks_first = True  # type: ignore[attr-defined]
     if out:
         _run.__signature__ = signature_with_out(own)  # type: ignore[attr-defined]
@@ -64,4 +69,4 @@ def make_public(namespace: dict[str, Any], names: Iterable[str]) -> None:
     """Let those functions of a module that are named be what users see."""
     for name in names:
         if inspect.isfunction(namespace[name]):
-            namespace[name] = public(namespace[name])
+            namespace[name] = public(namespace[name], name=name, module=namespace["__name__"])
