@@ -25,7 +25,6 @@ from tracec.background import Job, submit
 from tracec.environment import Environment
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.families import Sizes
-from tracec.guards import flatten
 from tracec.inspect.arguments import named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
@@ -33,11 +32,12 @@ from tracec.ir.graph import Graph
 from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
+from tracec.places import flatten
 from tracec.program import Recorded, asks, build_program, record
 from tracec.progress import progress
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
-from tracec.replay import Replay, made_plain
+from tracec.replay import Replay
 from tracec.specialisation import BEING_COMPILED, Looks, Specialisation
 from tracec.stand_ins import StandIns
 from tracec.tree import UNSEEN, Tree
@@ -171,7 +171,7 @@ class Compiled:
     def _served(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
         for found in self._known.get(key, ()):
-            given = found.takes(call.tensors, numbers)
+            given = found.takes(call.tensors, numbers, (*call.args, *call.kwargs.values()))
             if given is None or found.replay is None:
                 continue
             try:
@@ -235,27 +235,26 @@ class Compiled:
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing = sharing(arguments)
         symbols = self._sizes.begin(key)
-        try:
-            recorded = record(
-                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols
-            )
-        finally:
-            if not lasting:
-                surroundings.put_back()
+        recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
-        recorded, of_many = self._sizes.took(key, symbols, recorded, made)
-        made.graph = recorded.recording.graph
+        given = recorded.given
+        if recorded.left is not None:
+            self._watch.written(recorded.left.effects, recorded.out[1])
+        first = recorded.settles and key not in self._unsettled and lasting  # as lazy set-up does, once
+        of_many = None
+        if not first:
+            recorded, of_many = self._sizes.took(key, symbols, recorded, made)
+            made.graph = recorded.recording.graph
         if of_many is not None:
             self._keep(key, of_many)
-        elif recorded.eager is None:
+        elif recorded.eager is None and not first:
             self._build(key, made, recorded, self._options.background and lasting)
-        elif recorded.settles and key not in self._unsettled:  # as lazy set-up does, once
-            if lasting:
-                self._unsettled.add(key)
-        else:
+        elif first:
+            self._unsettled.add(key)
+        elif recorded.eager is not None and (lasting or not recorded.settles):
             self._give_up(key, made, recorded.eager)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
-        return made_plain(recorded.out)
+        return given
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
         """Let the function run eagerly."""
@@ -359,7 +358,8 @@ class Compiled:
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole)
         with _RECORDING:
-            served = any(s.takes(call.tensors, numbers) is not None for s in self._known.get(key, ()))
+            roots = (*args, *kwargs.values())
+            served = any(s.takes(call.tensors, numbers, roots) is not None for s in self._known.get(key, ()))
             if not served and not self._runs_eagerly(key):
                 self._record(call, lasting=False)
                 if not self._known.get(key):

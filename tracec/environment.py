@@ -8,7 +8,8 @@ import logging
 import random
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from operator import is_ as _is
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from tracec.effects import ARGUMENTS, Effect, Given, effects_of
 from tracec.guards import Contents, Guard
 from tracec.ir.dtype import DType
-from tracec.places import PLAIN, Kind, Slots
+from tracec.places import MISSING, PLAIN, Kind, Place, Slots
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.tensor import Tensor
@@ -26,6 +28,7 @@ from tracec.record.tensor import Tensor
 #: What is read with ``get``: dictionaries, and those of classes.
 _MAPPINGS = (dict, types.MappingProxyType)
 _GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_GLOBAL_WRITES = ("STORE_GLOBAL", "DELETE_GLOBAL")
 
 
 class _Elements:
@@ -53,6 +56,9 @@ class Environment:
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
         names: The globals, or builtins, that the user's functions name, with the dictionaries that they look into.
+        takes_containers: Lists and dictionaries are among the arguments.
+        given: Identity of a list or dictionary among the arguments, whose items are arguments too → where it is, and
+            what it held.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
     """
 
@@ -64,9 +70,14 @@ class Environment:
         walker = Walker(watched or {})
         walker.visit("self", fn)
         self.captured = frozenset(walker.captured)
-        for name, value in arguments.items():
-            walker.visit(name, value)
+        for k, (name, value) in enumerate(arguments.items()):
+            walker.argument(name, (k,), value)
         self.guards = walker.guards
+        self.given = walker.given
+        self._one, self._fixed = walker.one, walker.fixed
+        self.takes_containers = bool(walker.given or walker.fixed)
+        self._known = walker.seen
+        self._alive = walker.alive
         self.watched = tuple(walker.found.values())
         self.names = walker.names
         self.codes = tuple(walker.codes)
@@ -80,7 +91,7 @@ class Environment:
         self._others = [g for g in reads if type(g.holder) not in (*_MAPPINGS, types.CellType)]
         #: Items of containers that may be otherwise in part are looked at one by one.
         partly = [g for g in self.guards if isinstance(g, Contents) and g.kinds]
-        self._lengths = [(c.holder, len(c.values), c) for c in partly]
+        self._partly = [(c.holder, list(c.keys) if c.keys and "[" in c.form else None, c) for c in partly]
         for c in partly:
             fixed = [Guard(c.item(k), c.holder, k, v) for k, v in c.items() if k not in c.kinds]
             mapping = isinstance(c.holder, dict)
@@ -119,8 +130,8 @@ class Environment:
         for other in self._others:
             if not other.holds():
                 return other
-        for container, length, contents in self._lengths:
-            if len(container) != length:
+        for container, keys, contents in self._partly:
+            if len(container) != len(contents.values) or (keys is not None and list(container) != keys):
                 return contents
         if not self._holders or self._same_contents():
             return None
@@ -144,6 +155,10 @@ class Environment:
         for guard in self.watched:
             now, kind = guard.now(), guard.kind
             assert kind is not None
+            if kind.is_structure:
+                if not kind.take(now, tensors):
+                    return None
+                continue
             if kind.is_tensor:
                 if not kind.holds(now):
                     return None
@@ -155,18 +170,51 @@ class Environment:
             numbers += found
         return numbers, tensors
 
-    def changed(self) -> str | None:
-        """What the function changed, or used up, that tensors do not show; asked when it has run."""
+    def knows(self, value: Any) -> bool:
+        """Whether an object was there before the call; lists and dictionaries among the arguments do not count."""
+        return id(value) in self._known
+
+    def alias(self, roots: Sequence[Any]) -> bool:
+        """Whether lists and dictionaries among the arguments are other ones of each other, or of those reached besides.
+
+        Args:
+            roots: The arguments.
+        """
+        symbols = {ARGUMENTS: roots}
+        found = {id(Given(path).find(symbols)) for path, _ in self.given.values()}
+        if len(found) != len(self.given) or not self._known.isdisjoint(found):
+            return True
+        if any(Given(a).find(symbols) is not Given(b).find(symbols) for a, b in self._one):
+            return True
+        return any(Given(path).find(symbols) is not value for path, value in self._fixed)
+
+    def used_up(self) -> str | None:
+        """What the function changed, or used up, that cannot be done again; asked when it has run."""
         if self._iterators:
             return f"takes from an iterator, {self._iterators[0]}"
         if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
             return "draws numbers from Python's or NumPy's generators"
-        guard = self.fails()
-        return None if guard is None else f"changes Python state, {guard.change()}"
+        for guard in self.guards:
+            if isinstance(guard, Guard) and isinstance(guard.holder, _Elements) and not guard.holds():
+                return f"changes an array, {guard.name}"
+        return None
+
+    def changes(self) -> list[tuple[Effect, Any]]:
+        """What the function changed, and what is there now."""
+        found: dict[Any, tuple[Effect, Any]] = {}
+        for guard in self.guards:
+            if guard.changed():
+                for effect, value in effects_of(guard):
+                    found.setdefault(effect.identity, (effect, value))
+        for path, contents in self.given.values():
+            if contents.changed():
+                for effect, value in effects_of(contents, Given(path)):
+                    found[effect.identity] = effect, value
+        return list(found.values())
 
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""
-        for guard in self.guards:
+        for guard in (*self.guards, *(contents for _, contents in self.given.values())):
             if not guard.holds():
                 guard.put_back()
         for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905
@@ -186,17 +234,17 @@ class Walker:
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
         self.codes: list[types.CodeType] = []
-        self._seen: set[int] = set()
-        self._alive: list[Any] = []  # ids in _seen stay taken
+        self.given: dict[int, tuple[tuple[Any, ...], Contents]] = {}
+        #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
+        self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
+        self.fixed: list[tuple[tuple[Any, ...], Any]] = []
+        self.seen: set[int] = set()
+        self.alive: list[Any] = []  # ids in `seen` stay taken
 
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            self.read(name, cell, None, value)
+            self.read(name, cell, None, Place(cell, None).now())
         # A decorator of the library wears the name and module of what it decorates.
         own = not _of_library(fn.__globals__.get("__name__"))
         if own:
@@ -205,6 +253,9 @@ class Walker:
             self.names.append((fn.__globals__, name))
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name])
+        for name in _names(fn.__code__, _GLOBAL_WRITES) if own else ():
+            if name not in fn.__globals__:
+                self.read(name, fn.__globals__, name, MISSING)
         for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):
             self.visit(f"default {k}", value)
 
@@ -226,7 +277,37 @@ class Walker:
         self.found.setdefault(identity, replace(guard, kind=kind))
         if isinstance(guard.value, Tensor):
             self.tensors.setdefault(id(guard.value), guard.name)
+        if kind.is_structure:
+            self.argument(guard.name, (guard.place,), guard.value)
         return kind
+
+    def argument(self, name: str, path: tuple[Any, ...], value: Any) -> None:
+        """Note what the parts of an argument hold; the parts themselves are in the key of the call.
+
+        Args:
+            name: How the user would write it.
+            path: Position of the argument, or the place where it is, then keys.
+            value: The argument.
+        """
+        if isinstance(value, Tensor):
+            self.tensors.setdefault(id(value), name)
+            return
+        structured = type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+        if not structured or id(value) in self.seen:
+            self.visit(name, value)
+            if isinstance(value, (list, dict)) and structured:
+                self.fixed.append((path, value))
+            return
+        self.alive.append(value)
+        keys = tuple(value) if isinstance(value, dict) else None
+        contents = Contents(name, "[{}]", value, keys, tuple(value.values() if isinstance(value, dict) else value))
+        if not isinstance(value, tuple):
+            if id(value) in self.given:
+                self.one.append((self.given[id(value)][0], path))
+                return
+            self.given[id(value)] = path, contents
+        for k, item in contents.items():
+            self.argument(contents.item(k), (*path, k), item)
 
     def visit(self, name: str, value: Any) -> None:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
@@ -239,10 +320,12 @@ class Walker:
             for hook in hooks_of(value):
                 self.visit(f"hook of {name}", hook)
             return
-        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or id(value) in self._seen:
+        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
             return
-        self._seen.add(id(value))
-        self._alive.append(value)
+        if id(value) in self.seen:
+            return
+        self.seen.add(id(value))
+        self.alive.append(value)
         if isinstance(value, types.FunctionType):
             if not _of_library(value.__module__):
                 self.function(value)
@@ -255,8 +338,10 @@ class Walker:
             self._container(name, "[{}]", value.keywords)
         elif isinstance(value, (dict, list, tuple)):
             self._container(name, "[{}]", value)
-        elif isinstance(value, (set, frozenset)):
+        elif isinstance(value, (set, frozenset, deque)):
             self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
+            for k, item in enumerate(value):
+                self.visit(f"{name}[{k}]", item)
         elif isinstance(value, np.ndarray):
             if value.size <= MOST:
                 elements = _Elements(value)
@@ -306,8 +391,8 @@ class Walker:
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             for slot in (slots,) if isinstance(slots, str) else slots:
-                if hasattr(value, slot) and slot not in ("__dict__", "__weakref__"):
-                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot))
+                if slot not in ("__dict__", "__weakref__"):
+                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot, MISSING))
         self.visit(type(value).__name__, type(value))
 
     def _class(self, name: str, cls: type) -> None:
@@ -337,10 +422,10 @@ def _of_library(module: str | None) -> bool:
     return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
 
 
-def _names(code: types.CodeType) -> list[str]:
-    """Global names that a function's code, and the code nested in it, may read; not the attributes it reads."""
-    names = [i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL_READS]
+def _names(code: types.CodeType, instructions: tuple[str, ...] = (*_GLOBAL_READS, *_GLOBAL_WRITES)) -> list[str]:
+    """Global names that a function's code, and the code nested in it, may read or write; not those of attributes."""
+    names = [i.argval for i in dis.get_instructions(code) if i.opname in instructions]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _names(constant)
+            names += _names(constant, instructions)
     return list(dict.fromkeys(names))

@@ -11,55 +11,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tracec.places import MISSING, PLAIN, Attributes, Kind, Place, same, tensor_key
+from tracec.places import MISSING, PLAIN, Attributes, Kind, Place, refill, same
 from tracec.record.call import Call
 from tracec.record.tensor import Tensor
-
-
-def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any]) -> None:
-    """Take a nested argument apart.
-
-    Args:
-        value: Tensors, plain values, and lists, tuples and dictionaries of them; any other object counts
-            by identity.
-        tensors: Receives the tensors, in order.
-        key: Receives what the specialisation hangs on.
-        kept: Receives objects whose identity is in the key, so that they stay alive with it.
-    """
-    if isinstance(value, Tensor):
-        if value.is_composite:
-            key.append((type(value), value.form()))
-            for part in value.inner():
-                flatten(part, tensors, key, kept)
-            return
-        tensors.append(value)
-        key.append(tensor_key(value))
-    elif isinstance(value, PLAIN):
-        # The digits of 0.0 tell its sign, and those of NaN are equal to others.
-        digits = isinstance(value, complex) or (isinstance(value, float) and not (value and value == value))
-        key.append((type(value), repr(value) if digits else value))
-    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        key.append((type(value), len(value)))
-        for item in value:
-            flatten(item, tensors, key, kept)
-    elif type(value) is dict:
-        key.append((dict, tuple(value)))
-        for item in value.values():
-            flatten(item, tensors, key, kept)
-    elif type(value) is slice:
-        parts: list[Hashable] = []  # apart: nothing stands in for its numbers
-        for item in (value.start, value.stop, value.step):
-            flatten(item, tensors, parts, kept)
-        key.append((slice, *parts))
-    elif type(value) is range:
-        key.append((range, value.start, value.stop, value.step))
-    elif isinstance(value, np.generic):
-        key.append((type(value), value.tobytes()))
-    else:
-        key.append((type(value), id(value)))
-        kept.append(value)
 
 
 def steps_key(step: Call) -> Hashable:
@@ -120,6 +74,10 @@ class Guard:
         """Whether it is what it has to be."""
         now = self.now()
         return now is self.value or (same(now, self.value) if self.kind is None else self.kind.holds(now))
+
+    def changed(self) -> bool:
+        """Whether something else is there than was."""
+        return not same(self.now(), self.value)
 
     def put_back(self) -> None:
         """Let it be what it was."""
@@ -183,16 +141,15 @@ class Contents:
                 return False
         return True
 
+    def changed(self) -> bool:
+        """Whether it holds other items than it did."""
+        if len(self.holder) != len(self.values) or not all(map(same, self.holder, self.keys or ())):
+            return True
+        return not all(map(same, self.now, self.values))
+
     def put_back(self) -> None:
         """Let it hold what it held."""
-        if isinstance(self.holder, dict):
-            dict.clear(self.holder)
-            dict.update(self.holder, self.items())
-        elif isinstance(self.holder, set):
-            self.holder.clear()
-            self.holder.update(self.values)
-        elif isinstance(self.holder, list):
-            self.holder[:] = self.values
+        refill(self.holder, dict(self.items()) if isinstance(self.holder, dict) else self.values)
 
     @property
     def _places(self) -> Iterable[Any]:
@@ -214,7 +171,7 @@ class Contents:
             return Change(self.name, f"{len(self.values)} items", f"{len(self.holder)} items")
         keys = range(len(self.values)) if self.keys is None else self.keys
         before = dict(zip(keys, self.values, strict=True))
-        now = dict(enumerate(self.holder)) if self.keys is None else self.holder
+        now: Mapping[Any, Any] = dict(enumerate(self.holder)) if self.keys is None else self.holder
         for key in (*before, *(k for k in now if k not in before)):
             was, is_ = before.get(key, MISSING), now.get(key, MISSING)
             if key in self.kinds and is_ is not MISSING and self.kinds[key].holds(is_):

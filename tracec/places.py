@@ -7,10 +7,13 @@ by value; a place that is watched may hold any value of a kind: an int, a float,
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-from tracec.ir.number import Number, Watcher, value_of
+import numpy as np
+
+from tracec.ir.number import Watcher
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 
@@ -69,9 +72,11 @@ class Place(NamedTuple):
             return MISSING
 
     def put(self, value: Any) -> None:
-        """Let it hold something else; nobody is asked or told."""
+        """Let it hold something else, or nothing, for `MISSING`; nobody is asked or told."""
         holder = self.holder
-        if isinstance(holder, types.CellType):
+        if value is MISSING:
+            self._clear()
+        elif isinstance(holder, types.CellType):
             holder.cell_contents = value
         elif isinstance(holder, Attributes):
             type.__setattr__(holder.owner, self.key, value)
@@ -82,14 +87,24 @@ class Place(NamedTuple):
         else:
             holder[self.key] = value
 
+    def _clear(self) -> None:
+        if isinstance(self.holder, types.CellType):
+            del self.holder.cell_contents
+        elif isinstance(self.holder, Attributes):
+            type.__delattr__(self.holder.owner, self.key)
+        elif isinstance(self.holder, Slots):
+            object.__delattr__(self.holder.owner, self.key)
+        else:
+            dict.__delitem__(self.holder, self.key)
+
 
 class Kind(NamedTuple):
     """What a watched place may hold.
 
     Attributes:
         type: The type.
-        parts: Of a tuple its items: a type for a number that is watched, anything else for an item by value. Of a
-            tensor what `tensor_key` gives. Of a number nothing.
+        parts: Of a tuple of plain values its items: a type for a number that is watched, anything else for an item by
+            value. Of a tensor what `tensor_key` gives. Of other structures what `flatten` gives. Of a number nothing.
     """
 
     type: type
@@ -118,12 +133,31 @@ class Kind(NamedTuple):
         """Whether a value is of this kind."""
         if self.is_tensor:
             return isinstance(value, Tensor) and tensor_key(value) == self.parts
+        if self.is_structure:
+            return self.take(value, [])
         return self.numbers(value) is not None
+
+    @property
+    def is_structure(self) -> bool:
+        """Whether it is a kind of nested lists, tuples and dictionaries, whose tensors may be others."""
+        return bool(self.parts) and type(self.parts[0]) is _Structure
+
+    def take(self, value: Any, tensors: list[Tensor]) -> bool:
+        """Whether a value is of this kind of structure; its tensors are taken out of it then."""
+        if type(value) is not self.type:
+            return False
+        found: list[Tensor] = []
+        parts: list[Hashable] = [self.parts[0]]
+        flatten(value, found, parts, [])
+        if tuple(parts) != self.parts:
+            return False
+        tensors += found
+        return True
 
     @property
     def is_tensor(self) -> bool:
         """Whether it is a kind of tensors."""
-        return self.type not in (int, float, tuple)
+        return self.type not in (int, float, tuple, list, dict)
 
     def stand_in(self, value: Any, name: str, watcher: Watcher) -> Any:
         """A value of this kind with Numbers for its numbers."""
@@ -154,7 +188,23 @@ def common_kind(before: Any, now: Any) -> Kind | None:
         )
         kind = Kind(tuple, parts)
         return kind if kind.numbers(now) else None
+    if type(now) in (list, tuple, dict):
+        first = _Structure()
+        keys: list[list[Hashable]] = [[first], [first]]
+        try:
+            for value, key in zip((before, now), keys, strict=True):
+                flatten(value, [], key, first.kept)
+        except RecursionError:  # it holds itself
+            return None
+        return Kind(type(now), tuple(keys[0])) if keys[0] == keys[1] else None
     return None
+
+
+class _Structure:
+    """The first part of the kind of a structure: keeps the objects alive that are known in it by identity."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
 
 
 def kind_of(value: Any) -> Kind | None:
@@ -176,8 +226,60 @@ def tensor_key(x: Tensor) -> tuple[Any, ...]:
     return type(x), array.dtype, array.shape, array.strides, x._device, way
 
 
-def without_numbers(value: Any) -> Any:
-    """A plain value, or a tuple of such, with no Number in it."""
-    if type(value) is tuple and any(isinstance(v, (Number, tuple)) for v in value):
-        return tuple(map(without_numbers, value))
-    return value_of(value)
+def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any]) -> None:
+    """Take a nested argument apart.
+
+    Args:
+        value: Tensors, plain values, and lists, tuples and dictionaries of them; any other object counts
+            by identity.
+        tensors: Receives the tensors, in order.
+        key: Receives what the specialisation hangs on.
+        kept: Receives objects whose identity is in the key, so that they stay alive with it.
+    """
+    if isinstance(value, Tensor):
+        if value.is_composite:
+            key.append((type(value), value.form()))
+            for part in value.inner():
+                flatten(part, tensors, key, kept)
+            return
+        tensors.append(value)
+        key.append(tensor_key(value))
+    elif isinstance(value, PLAIN):
+        # The digits of 0.0 tell its sign, and those of NaN are equal to others.
+        digits = isinstance(value, complex) or (isinstance(value, float) and not (value and value == value))
+        key.append((type(value), repr(value) if digits else value))
+    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        key.append((type(value), len(value)))
+        for item in value:
+            flatten(item, tensors, key, kept)
+    elif type(value) is dict:
+        key.append((dict, tuple(value)))
+        for item in value.values():
+            flatten(item, tensors, key, kept)
+    elif type(value) is slice:
+        parts: list[Hashable] = []  # apart: nothing stands in for its numbers
+        for item in (value.start, value.stop, value.step):
+            flatten(item, tensors, parts, kept)
+        key.append((slice, *parts))
+    elif type(value) is range:
+        key.append((range, value.start, value.stop, value.step))
+    elif isinstance(value, np.generic):
+        key.append((type(value), value.tobytes()))
+    else:
+        key.append((type(value), id(value)))
+        kept.append(value)
+
+
+def refill(holder: Any, items: Any) -> None:
+    """Give a container other items."""
+    if isinstance(holder, dict):
+        dict.clear(holder)
+        dict.update(holder, items)
+    elif isinstance(holder, list):
+        holder[:] = items
+    elif isinstance(holder, deque):
+        holder.clear()
+        holder.extend(items)
+    else:
+        holder.clear()
+        holder.update(items)

@@ -10,11 +10,13 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.checks import clamped, with_ranges
+from tracec.effects import Effects
 from tracec.environment import Environment
 from tracec.ir.extent import Condition
 from tracec.ir.graph import Graph
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
+from tracec.leaving import formed, made_plain
 from tracec.printed import printing
 from tracec.record.cell import Storage
 from tracec.record.check import Range
@@ -45,6 +47,8 @@ class Recorded:
         settles: Whether that may be otherwise next time.
         numbers: The numbers that a program is given behind the arguments; None where no number is watched.
         conditions: What was learned of sizes by comparing them, and where: it is right for sizes for which they hold.
+        left: What the function left in places around it, whose values follow the results in ``out`` then.
+        given: What the function returned, as it is for the caller.
     """
 
     recording: Recording
@@ -56,6 +60,8 @@ class Recorded:
     settles: bool
     numbers: Scalars | None = None
     conditions: Mapping[Condition, Source | None] = field(default_factory=dict)
+    left: Effects | None = None
+    given: Any = None
 
 
 def record(
@@ -86,12 +92,14 @@ def record(
         with recorder:
             modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
-                out = fn(*args, **kwargs) if stand_ins is None else stand_ins.run(fn, args, kwargs, recorder.numbers)
-            eager = _eager(recorder, out, arguments, edges)
-            if (STATE.modes(), get_default_dtype()) != modes:
-                eager = eager or "leaves modes, such as that of gradients or the default dtype, otherwise than before"
-            changed = None if eager else surroundings.changed()
-            eager = eager or changed
+                given = fn(*args, **kwargs) if stand_ins is None else stand_ins.run(fn, args, kwargs, recorder.numbers)
+            left_modes = (STATE.modes(), get_default_dtype()) != modes
+            changes = surroundings.changes()
+            out, left, eager = formed(given, changes, surroundings)
+            used_up = surroundings.used_up()
+            if left_modes:
+                eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
+            eager = eager or used_up or _eager(recorder, out, arguments, edges)
             known = recorder.arguments
             copies = recorder.copied(find_tensors(out))
             if copies and eager is None:
@@ -105,20 +113,23 @@ def record(
             if not eager and len(recorder.arguments) != len(known) + len(derivatives):
                 eager = "computes gradients with numbers that change from call to call"
         if look is not None:
-            look(recorder, out)
+            look(recorder, given)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
         for copy, of in copies:
             look_again(copy, of)
+        given = made_plain(given, changes, surroundings, (*args, *kwargs.values()))
     finally:
         if not keep:
             recorder.rollback()
+            surroundings.put_back()
     if eager is None:
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
     numbers = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
+    settles = bool(changes) or used_up is not None
     return Recorded(
-        recording, out, known, tuple(derivatives), surroundings.captured, eager, changed is not None, numbers,
-        recorder.conditions,
+        recording, out, known, tuple(derivatives), surroundings.captured, eager, settles, numbers,
+        recorder.conditions, left, given,
     )  # fmt: skip
 
 
@@ -180,7 +191,7 @@ class Program:
         forward = load(self.forward, launcher, graphs)
         return Replay(
             recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
-            recorded.captured, self.ranges, recorded.numbers,
+            recorded.captured, self.ranges, recorded.numbers, recorded.left,
         )  # fmt: skip
 
 

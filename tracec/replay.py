@@ -14,11 +14,11 @@ import numpy as np
 
 from tracec.build import Runner
 from tracec.checks import Checks
+from tracec.effects import Again, Effects, Filled, Form, Given, Kept, Parts, form_maker
 from tracec.errors import GradientError, RecordError
 from tracec.guards import steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.expression import compile_numbers
-from tracec.ir.number import value_of
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
 from tracec.places import PLAIN
@@ -158,15 +158,17 @@ class Replay:
         captured: Memory that the function reaches otherwise than by its arguments.
         ranges: Conditions on the values of an output that follows those of the recording, before the residuals.
         numbers: The numbers that are watched; None where none is.
+        left: What the function leaves around it; its values follow the results in ``out`` then.
     """
 
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
         backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
-        ranges: Sequence[Range] = (), numbers: Scalars | None = None,
+        ranges: Sequence[Range] = (), numbers: Scalars | None = None, left: Effects | None = None,
     ) -> None:  # fmt: skip
         self.forward = forward
         self.numbers = numbers
+        self._left = left
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
@@ -314,9 +316,14 @@ class Replay:
         for k, program in self._backwards.items():
             call.made[k]._history = self._history(program, call, call.made[k])
         if not numbers:
-            return self._rebuild(iter(call.made))
+            return self._finished(Parts(iter(call.made), symbols))
         tensors, found = iter(call.made), iter(numbers)
-        return self._rebuild(next(found if number else tensors) for number in self._kinds)
+        return self._finished(Parts((next(found if number else tensors) for number in self._kinds), symbols))
+
+    def _finished(self, parts: Parts) -> Any:
+        """The results of a call; what it leaves behind is put where it belongs."""
+        made = self._rebuild(parts)
+        return made if self._left is None else self._left.apply(made, parts.symbols)
 
     def _computed(self, outputs: Sequence[Any], symbols: Mapping[int, Any]) -> tuple[Any, ...]:
         """The numbers that the function returns and shows."""
@@ -547,10 +554,14 @@ def _storage_finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequen
 
 def foreign(out: Any) -> Any:
     """An object in a result that a program cannot make again; None where there is none."""
-    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, type, types.FunctionType)):
+    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, type, Kept, Given, Again)):
+        return None
+    if isinstance(out, types.FunctionType) and out.__closure__ is None:
         return None
     parts: Any = None
-    if isinstance(out, (list, tuple)):
+    if isinstance(out, Filled):
+        parts = out.items
+    elif isinstance(out, (list, tuple)):
         parts = out
     elif isinstance(out, dict):
         parts = out.values()
@@ -564,6 +575,8 @@ def foreign(out: Any) -> Any:
 def rebuilder(out: Any) -> Callable[[Any], Any]:
     """From a value with tensors in it, how to make one of the same structure with others."""
     cls = type(out)
+    if isinstance(out, Form):
+        return form_maker(out, rebuilder)
     if isinstance(out, Cell) and out.is_composite:
         form, count = out.form(), len(out.inner())  # type: ignore[attr-defined]
         return lambda tensors: cls.made(form, tuple(itertools.islice(tensors, count)))
@@ -588,12 +601,6 @@ def rebuilder(out: Any) -> Callable[[Any], Any]:
 
         return make
     return lambda tensors: out
-
-
-def made_plain(out: Any) -> Any:
-    """What a recorded function returned, with plain numbers in place of those that may be others at the next call."""
-    parts = find_parts(out)
-    return rebuilder(out)(iter(map(value_of, parts))) if any(map(is_number, parts)) else out
 
 
 def _filled_dict(cls: type[dict[Any, Any]], items: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tracec.effects import ARGUMENTS
 from tracec.environment import Environment
 from tracec.inspect.arguments import Part
 from tracec.program import Recorded
@@ -50,17 +51,18 @@ class Specialisation:
         self.hits = 0
         self.variant: Any = None
 
-    def takes(self, tensors: list[Tensor], numbers: list[Any]) -> Given | None:
+    def takes(self, tensors: list[Tensor], numbers: list[Any], roots: tuple[Any, ...]) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.
 
         Args:
             tensors: The tensors that the function is given.
             numbers: The numbers among its arguments that are watched.
+            roots: Its arguments: those by position, then those by name.
         """
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
             return None
-        if replay.numbers is None and not around.watched:
+        if replay.numbers is None and not around.watched and not around.takes_containers:
             return (tensors, _NO_SYMBOLS) if replay.fits(tensors) else None
         found = around.present()
         if found is None:
@@ -74,7 +76,14 @@ class Specialisation:
             if more is None:
                 return None
             given += more
-        return (given, dict(enumerate(symbols))) if replay.fits(given) else None
+        if not replay.fits(given):
+            return None
+        values: dict[int, Any] = dict(enumerate(symbols))
+        if around.takes_containers:
+            if around.alias(roots):
+                return None
+            values[ARGUMENTS] = roots
+        return given, values
 
 
 class Looks:

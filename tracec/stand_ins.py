@@ -11,7 +11,8 @@ from typing import Any
 from tracec.environment import Environment
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.number import Number, calculate, value_of
-from tracec.places import MISSING, Kind, Place, without_numbers
+from tracec.leaving import made_plain
+from tracec.places import MISSING, Kind, Place
 from tracec.record.numbers import Numbers
 from tracec.watching import Scalars, Watch, is_number
 
@@ -48,9 +49,13 @@ class StandIns:
         """
         try:
             args, kwargs = self._put_all(args, kwargs, numbers)
-            return fn(*args, **kwargs)
-        finally:
+            out = fn(*args, **kwargs)
+        except BaseException:
             self._restore()
+            made_plain(None, self._surroundings.changes(), self._surroundings, (*args, *kwargs.values()))
+            raise
+        self._restore()
+        return out
 
     def scalars(self, numbers: Numbers) -> Scalars | None:
         """What a program is to be given of the recording's numbers; None where none is watched."""
@@ -107,22 +112,18 @@ class StandIns:
         return tuple(items)
 
     def _restore(self) -> None:
-        """Put back what was there; what the function has put there itself is left, as plain numbers."""
+        """Put back what was there; what the function has put there itself is left."""
         for place, value, stand_in in reversed(self._put):
             now = place.now()
             if now is stand_in and value is MISSING:
                 del place.holder[place.key]
             elif now is stand_in:
                 place.put(value)
-            else:
-                plain = without_numbers(now)
-                if plain is not now:
-                    place.put(plain)
         self._put.clear()
 
 
 class _Substitution:
-    """Walks arguments as `tracec.guards.flatten` does, and puts Numbers at positions of the key.
+    """Walks arguments as `tracec.places.flatten` does, and puts Numbers at positions of the key.
 
     Args:
         positions: The positions.

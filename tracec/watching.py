@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tracec.effects import Effect, plain_number
 from tracec.environment import Environment
 from tracec.errors import TracecError
 from tracec.guards import Contents, Guard, steps_key
 from tracec.ir.expression import Condition, Expression, compile_numbers
-from tracec.places import Kind, Place, common_kind, same
+from tracec.places import Kind, Place, common_kind, kind_of, same
 from tracec.record.cell import new_tensor
 from tracec.record.numbers import Numbers, Scalar, array_of
 from tracec.record.tensor import Tensor
@@ -47,6 +48,17 @@ class Watch:
         if kind is not None:
             self.kinds[place.identity] = kind
             self._alive.append(place)
+
+    def written(self, effects: Sequence[Effect], values: Sequence[Any]) -> None:
+        """Watch the places that a function left tensors and numbers in: the next call reads these.
+
+        Args:
+            effects: What it left.
+            values: The values.
+        """
+        for effect, value in zip(effects, values, strict=True):
+            if effect.place is not None:
+                self.place(effect.place, kind_of(plain_number(value)))
 
     def learn(self, key: Any, keys: Iterable[Any], environments: Iterable[Environment]) -> None:
         """Watch what differs by value alone between a call that nothing serves and those that were recorded.

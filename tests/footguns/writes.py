@@ -7,7 +7,7 @@ from tests.footguns.harness import footgun, tensor
 from tracec import nn
 
 
-@footgun(eager="changes Python state")
+@footgun
 def counter_incremented(wrap):
 
     class A:
@@ -22,7 +22,7 @@ def counter_incremented(wrap):
     return [f(tensor(3)) for _ in range(5)] + [a.n]
 
 
-@footgun(eager="changes Python state")
+@footgun
 def counter_closure(wrap):
     n = 0
 
@@ -36,7 +36,7 @@ def counter_closure(wrap):
     return found + [n]
 
 
-@footgun(eager="changes Python state")
+@footgun
 def list_append_inside(wrap):
     log = []
 
@@ -50,7 +50,7 @@ def list_append_inside(wrap):
     return found + [len(log)] + log
 
 
-@footgun(eager="changes Python state")
+@footgun
 def attr_tensor_set(wrap):
 
     class A:
@@ -69,7 +69,7 @@ def attr_tensor_set(wrap):
     return found
 
 
-@footgun(eager="changes Python state")
+@footgun
 def attr_tensor_set_mod(wrap):
 
     class A(nn.Module):
@@ -90,7 +90,7 @@ def attr_tensor_set_mod(wrap):
     return found
 
 
-@footgun(eager="changes Python state")
+@footgun
 def dict_cache_write(wrap):
     cache = {}
 
@@ -106,7 +106,7 @@ def dict_cache_write(wrap):
     return found
 
 
-@footgun(eager="changes Python state")
+@footgun
 def arg_dict_write(wrap):
 
     def f(d):
@@ -122,7 +122,7 @@ def arg_dict_write(wrap):
     return found
 
 
-@footgun(eager="changes Python state")
+@footgun
 def arg_list_append(wrap):
 
     def f(x, items):

@@ -225,15 +225,17 @@ def _inputs(recorded: Recorded, tensors: Sequence[Tensor]) -> list[Any]:
 def _pairs(recorded: Recorded, before: Before, out: Any) -> Iterator[tuple[Seen, Seen]]:
     """What the eager run and the program left: results, gradients through them, memory, ``grad``."""
     recording = recorded.recording
-    results = find_tensors(recorded.out)
+    results = find_tensors(recorded.given)
     given = find_tensors(out)
+    known = {id(r.tensor): r for r in recording.results}
     yield Seen("number of tensors returned", np.array(len(results))), Seen("", np.array(len(given)))
     for k, (value, made) in enumerate(zip(before.results, given, strict=False)):
-        output = None if recording.results[k].shared else recording.results[k].output
+        result = known.get(id(results[k]))
+        output = None if result is None or result.shared else result.output
         yield Seen(f"result {k}", value, output), Seen("", made._array)
         tracked = edge_of(results[k]) is not None, edge_of(made) is not None
         yield Seen(f"requires_grad of result {k}", np.array(tracked[0])), Seen("", np.array(tracked[1]))
-    plain = [str(_plain(recorded.out)), str(_plain(out))]
+    plain = [str(_plain(recorded.given)), str(_plain(out))]
     yield Seen(f"what is returned, {plain[0]}", np.array(plain[0])), Seen("", np.array(plain[1]))
     outputs = dict(recording.writes)
     for storage, array in before.after.items():
@@ -248,14 +250,17 @@ def _pairs(recorded: Recorded, before: Before, out: Any) -> Iterator[tuple[Seen,
 def _gradients(recorded: Recorded, given: Sequence[Tensor]) -> Iterator[tuple[Seen, Seen]]:
     """Gradients that go back through the results, of both."""
     results, at = find_tensors(recorded.out), len(find_tensors(recorded.out))
+    position = {id(x): k for k, x in reversed(list(enumerate(find_tensors(recorded.given))))}
     rng = np.random.default_rng(0)
     for d in recorded.derivatives:
         targets = [recorded.arguments[t] if isinstance(t, int) else t for t in d.targets]
         result = results[d.result]
+        if id(result) not in position or position[id(result)] >= len(given):
+            continue
         values = rng.standard_normal(result._array.shape).astype(result._array.dtype)
         with on(result._device):
             seed = new_tensor(module(result._device).asarray(values))
-        both = [backward([x], [seed], targets, True, False, False) for x in (result, given[d.result])]
+        both = [backward([x], [seed], targets, True, False, False) for x in (result, given[position[id(result)]])]
         for want, got, target, recorded_grad in zip(*both, targets, d.grads, strict=True):
             name = f"gradient of result {d.result} by {target._type}"
             yield (

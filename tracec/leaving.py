@@ -1,0 +1,50 @@
+"""From what a function returned and changed to what its program gives and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tracec.effects import ALL, ARGUMENTS, Effect, Effects, Former, purged
+from tracec.environment import Environment
+
+Changes = Sequence[tuple[Effect, Any]]
+
+
+def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, Effects | None, str | None]:
+    """What a program is to give.
+
+    Args:
+        out: What the function returned.
+        changes: What it changed.
+        surroundings: What it can reach.
+
+    Returns:
+        The results with forms in them, followed by the values that are left behind where there are any; what is left
+        behind; why it cannot be done again, or None.
+    """
+    former = Former(surroundings.knows, {k: path for k, (path, _) in surroundings.given.items()})
+    values = [value for _, value in changes]
+    try:
+        for value in (out, *values):
+            former.count(value)
+        out = former.form(out)
+        values = [former.form(v) for v in values]
+    except RecursionError:
+        return out, None, "makes a container that holds itself"
+    if not changes:
+        return out, None, None
+    return (out, values), Effects(tuple(effect for effect, _ in changes)), None
+
+
+def made_plain(out: Any, changes: Changes, surroundings: Environment, arguments: Sequence[Any]) -> Any:
+    """What the function returned, with no Number in it, nor in anything that it changed."""
+    for effect, value in changes:
+        holder, plain = effect.find({ARGUMENTS: arguments}), purged(value, surroundings.knows)
+        if effect.key is ALL:
+            now, then = (list(v.values() if isinstance(v, dict) else v) for v in (holder, plain))
+            if any(a is not b for a, b in zip(now, then, strict=True)):
+                effect.apply(holder, plain)
+        elif plain is not value:
+            effect.apply(holder, plain)
+    return purged(out, surroundings.knows)
