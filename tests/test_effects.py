@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 import tracec as T
+from tracec import nn
 
 X = T.tensor([1.0, -2.0, 3.0])
 
@@ -245,6 +247,324 @@ def test_verified_calls_leave_it_once(function):
         x = X * (k + 1)
         want = seen((function(eager, x), eager))
         assert seen((compiled(x), other)) == want, f"call {k}"
+
+
+def appended(s, x):
+    y = x * 2
+    s.log.append(y)
+    s.queue.append(y.sum().item())
+    s.log += [s.steps]
+    s.log.extend((x, "a"))
+    s.inner["same"] = s.log
+    return y, s.log
+
+
+def appended_and_read(s, x):
+    s.log.append(x)
+    return x * len(s.log)
+
+
+def appended_and_popped(s, x):
+    s.log.append(x * 2)
+    if len(s.log) > 2:
+        s.log.pop(0)
+    return x
+
+
+READS = [
+    list, tuple, sum, len, bool, sorted, repr, reversed, lambda log: log[0], lambda log: 1.0 in log,
+    lambda log: [*log], lambda log: [0.0] + log, lambda log: log + [0.0], lambda log: log == [1.0], lambda log: log * 2,
+    lambda log: [].extend(log), lambda log: log.pop(), lambda log: log.clear(), lambda log: log.insert(0, 2.0),
+    lambda log: log.reverse(), lambda log: log.sort(), lambda log: log.__setitem__(0, 3.0), lambda log: log.copy(),
+    lambda log: log.index(1.0), lambda log: np.array(log), lambda log: max(log), lambda log: [v + 1 for v in log if not isinstance(v, T.Tensor)],
+    lambda log: list(zip(log, log, strict=True)), lambda log: (lambda *a: a)(*log), lambda log: "".join(map(str, log)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [appended, appended_and_read, appended_and_popped], ids=lambda f: f.__name__)
+def test_lists_that_grow(function):
+    agree(function, calls=8, most=2 if function is appended else None)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_every_read_of_a_list_that_grows_is_seen(read):
+    def function(s, x):
+        s.log.append(1.0)
+        if s.flag:
+            read(s.log)
+        return x * (len(s.log) if s.flag else 1.0)
+
+    eager, other = State(), State()
+    compiled = T.compile(lambda x: function(other, x))
+    for k in range(7):
+        eager.flag = other.flag = k > 3
+        assert seen((function(eager, X), eager)) == seen((compiled(X), other)), f"call {k}"
+
+
+def test_a_list_that_grows_in_two_places():
+    def make():
+        s = State()
+        s.inner["same"] = s.log
+        return s
+
+    def function(s, x):
+        s.log.append(x)
+        s.inner["same"].append(x * 2)
+        return x
+
+    agree(function, calls=5, most=2, make=make)
+
+
+def test_a_list_that_is_in_a_tuple_as_well():
+    def make():
+        s = State()
+        s.pair = (s.log, 1)
+        return s
+
+    def function(s, x):
+        s.log.append(x)
+        s.pair[0].append(x * 2)
+        return x
+
+    agree(function, calls=4, make=make)
+
+
+def test_arguments_are_changed():
+    def function(log, table, x):
+        log[0] = x * 2
+        log.append(x.sum())
+        table["y"] = x + 1
+        table.pop("gone", None)
+        return x, log
+
+    compiled = T.compile(function)
+    for k in range(5):
+        given = [[[1, 2], {"gone": k}], [[1, 2], {"gone": k}]]
+        outs = [f(*args, X * k) for f, args in zip((function, compiled), given, strict=True)]
+        assert outs[1][1] is given[1][0]
+        assert seen((outs[0], given[0])) == seen((outs[1], given[1]))
+    shared = [1, 2]
+    other = [1, 2]
+    function(other, {"gone": shared}, X)
+    compiled(shared, {"gone": shared}, X)
+    assert seen(shared) == seen(other)
+
+
+def test_one_list_given_twice():
+    def function(a, b, x):
+        a.append(x)
+        return len(b)
+
+    compiled = T.compile(function)
+    for _ in range(3):
+        a, b = [1], [1]
+        assert compiled(a, b, X) == 1 and len(a) == 2 and len(b) == 1
+        a = [1]
+        assert compiled(a, a, X) == 2 and len(a) == 2
+
+
+counted = 0
+
+
+def test_globals_and_cells():
+    total = 0.0
+    seen_last = None
+
+    def function(x):
+        global counted, last_seen
+        nonlocal total, seen_last
+        counted += 1
+        total += 0.5
+        seen_last = last_seen = x * counted
+        return x * total
+
+    compiled = T.compile(function)
+    for k in range(1, 8):
+        out = compiled(X)
+        assert counted == k and total == 0.5 * k
+        np.testing.assert_allclose(out.numpy(), X.numpy() * total)
+        np.testing.assert_allclose(seen_last.numpy(), X.numpy() * k)
+        assert last_seen is seen_last
+    assert len(compiled.explain().recordings) <= 3
+    del globals()["last_seen"]
+
+
+@dataclass
+class Settings:
+    rate: float = 0.5
+    history: list = field(default_factory=list)
+
+
+def test_dataclasses_slots_and_classes():
+    class Slotted:
+        __slots__ = ("last", "steps")
+        total = 0
+
+        def __init__(self):
+            self.steps = 0
+
+    def function(s, x):
+        s.settings.rate *= 0.5
+        s.settings.history = [x]
+        s.slotted.steps += 1
+        s.slotted.last = x * s.slotted.steps
+        type(s.slotted).total += 1
+        s.made = Settings(s.slotted.steps * 1.0, [x])
+        return x * type(s.slotted).total + s.settings.rate
+
+    def make():
+        class Own(Slotted):
+            __slots__ = ()
+            total = 0
+
+        s = State()
+        s.settings, s.slotted = Settings(), Own()
+        return s
+
+    agree(function, calls=8, make=make)
+
+
+def test_kinds_of_dictionaries():
+    def make():
+        s = State()
+        s.ordered, s.default = OrderedDict(a=1), defaultdict(list)
+        return s
+
+    def function(s, x):
+        s.ordered["n"] = s.ordered.get("n", 0) + 1
+        s.default["k"] = [x]
+        s.fresh = OrderedDict(b=x, a=1)
+        return x * s.ordered["n"]
+
+    agree(function, calls=6, make=make)
+
+
+def test_modules_keep_what_they_are_given():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+            self.register_buffer("mean", T.zeros(3))
+            self.calls = 0
+            self.hidden = None
+
+        def forward(self, x):
+            h = T.zeros(3) if self.hidden is None else self.hidden
+            self.hidden = T.tanh(self.linear(x) + h).detach()
+            self.mean = 0.9 * self.mean + 0.1 * x
+            self.calls += 1
+            return self.hidden * self.calls + self.mean
+
+    T.manual_seed(0)
+    eager = Net()
+    other = Net()
+    other.load_state_dict(eager.state_dict())
+    compiled = T.compile(other)
+    for k in range(8):
+        np.testing.assert_allclose(compiled(X * k).detach().numpy(), eager(X * k).detach().numpy(), rtol=1e-4)
+        np.testing.assert_allclose(other.mean.numpy(), eager.mean.numpy(), rtol=1e-5)
+        assert other.calls == eager.calls and "mean" in other.state_dict()
+    assert len(compiled.explain().recordings) <= 3
+
+
+def test_gradients_go_back_through_what_is_kept():
+    def function(s, x):
+        s.last = (x * s.weight) ** 2
+        return s.last.sum()
+
+    eager, other = State(), State()
+    eager.weight, other.weight = (T.tensor([1.0, 2.0, 3.0], requires_grad=True) for _ in range(2))
+    compiled = T.compile(lambda x: function(other, x))
+    for k in range(1, 5):
+        function(eager, X * k)
+        compiled(X * k)
+        for s in (eager, other):
+            s.last.sum().backward()
+        np.testing.assert_allclose(other.weight.grad.numpy(), eager.weight.grad.numpy(), rtol=1e-5)
+
+
+def test_an_exception_leaves_what_was_changed_until_then():
+    def function(s, x, fail):
+        s.steps += 1
+        s.log.append(s.steps)
+        if fail:
+            raise KeyError("half way")
+        return x * s.steps
+
+    eager, other = State(), State()
+    compiled = T.compile(lambda x, fail: function(other, x, fail))
+    for fail in (False, True, False, True, True, False, False):
+        for run, s in ((lambda x, f: function(eager, x, f), eager), (compiled, other)):
+            try:
+                run(X, fail)
+            except KeyError:
+                assert fail
+            assert type(s.steps) is int and all(type(n) is int for n in s.log) and type(s.log) is list
+        assert seen(eager) == seen(other)
+
+
+def test_warming_up_leaves_nothing_behind():
+    s = State()
+
+    def function(x):
+        s.steps += 1
+        s.log.append(x)
+        s.last = x
+        return x * s.steps
+
+    compiled = T.compile(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled.warmup(X)
+    assert s.steps == 0 and s.log == [] and s.last is None
+    for k in range(1, 5):
+        assert compiled(X).tolist() == (X * k).tolist() and s.steps == k and len(s.log) == k
+
+
+def test_lowering_leaves_nothing_behind():
+    s = State()
+
+    def function(x):
+        s.steps += 1
+        return x * s.steps
+
+    T.compile(function).lower(X)
+    assert s.steps == 0
+
+
+def test_a_container_that_holds_itself_runs_eagerly():
+    s = State()
+
+    def function(x):
+        made = [x]
+        made.append(made)
+        s.last = made
+        return x
+
+    compiled = T.compile(function)
+    compiled(X)
+    with pytest.warns(RuntimeWarning, match="makes a container that holds itself"):
+        compiled(X)
+    assert s.last[1] is s.last
+
+
+def test_objects_that_cannot_be_made_again_run_eagerly():
+    class Thing:
+        pass
+
+    s = State()
+
+    def function(x):
+        s.last = Thing()
+        return x
+
+    compiled = T.compile(function)
+    compiled(X)
+    with pytest.warns(RuntimeWarning, match="an object of type Thing that it may have made"):
+        compiled(X)
+    first = s.last
+    compiled(X)
+    assert s.last is not first
 
 
 def test_a_hundred_steps_take_two_recordings():

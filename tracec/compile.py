@@ -239,9 +239,11 @@ class Compiled:
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
         given = recorded.given
         if recorded.left is not None:
-            self._watch.written(recorded.left.effects, recorded.out[1])
+            self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards)
         first = recorded.settles and key not in self._unsettled and lasting  # as lazy set-up does, once
         of_many = None
+        if stand_ins.is_void:
+            first = True
         if not first:
             recorded, of_many = self._sizes.took(key, symbols, recorded, made)
             made.graph = recorded.recording.graph

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from tracec.growing import Growing
 from tracec.guards import Contents, Guard
 from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Float, Integer, value_of
@@ -150,6 +151,8 @@ class Former:
 
     def count(self, value: Any) -> None:
         """Note the containers that values have in common; asked of all values before any is formed."""
+        if isinstance(value, Growing):
+            return
         if id(value) in self._made:
             self._repeated.add(id(value))
             return
@@ -164,6 +167,8 @@ class Former:
         Raises:
             RecursionError: it holds itself.
         """
+        if isinstance(value, Growing):
+            return Kept(value.original)
         if id(value) in self._given:
             return Given(self._given[id(value)])
         if not self._is_made(value):
@@ -222,7 +227,7 @@ class Effect:
     Attributes:
         name: How the user would write the place.
         holder: The container or other holder, or the form of it.
-        key: What is put there: the item of that key; `ALL` for all items.
+        key: What is put there: the item of that key; `ALL` for all items, `MORE` for further items.
         deleted: The item is taken away.
         place: The place, of an item that is put.
     """
@@ -248,6 +253,8 @@ class Effect:
         """Do it again."""
         if self.key is ALL:
             refill(holder, value)
+        elif self.key is MORE:
+            holder.extend(value)
         elif self.deleted:
             Place(holder, self.key).put(MISSING)
         else:
@@ -259,6 +266,13 @@ class _All:
 
 
 ALL = _All()
+
+
+class _More:
+    """In place of a key: further items."""
+
+
+MORE = _More()
 
 
 @dataclass(frozen=True)
@@ -318,6 +332,8 @@ def purged(value: Any, is_known: Callable[[Any], bool], seen: set[int] | None = 
     """A value with no Number in it; containers that the function has made are changed themselves, tuples replaced."""
     if type(value) in _STAND_INS:
         return plain_number(value)
+    if isinstance(value, Growing):
+        return value.original
     seen = set() if seen is None else seen
     if isinstance(value, Cell) or id(value) in seen or is_known(value):
         return value

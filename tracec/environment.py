@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tracec.effects import ARGUMENTS, Effect, Given, effects_of
+from tracec.effects import ARGUMENTS, MORE, Effect, Given, effects_of
+from tracec.growing import can_grow
 from tracec.guards import Contents, Guard
 from tracec.ir.dtype import DType
-from tracec.places import MISSING, PLAIN, Kind, Place, Slots
+from tracec.places import MISSING, PLAIN, Kind, Place, Slots, refill
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.tensor import Tensor
@@ -75,6 +76,12 @@ class Environment:
         self.guards = walker.guards
         self.given = walker.given
         self._one, self._fixed = walker.one, walker.fixed
+        #: Lists that the function adds to, and all places that hold them.
+        walker.settle_growing()
+        self.growing = [(name, x, _places_of(x, self.guards)) for name, x in walker.growing.values()]
+        self._grown = {id(x): list(x) for _, x, _ in self.growing}
+        #: Identity of such a list → what a function that was recorded has added to it.
+        self.added: dict[int, list[Any]] = {}
         self.takes_containers = bool(walker.given or walker.fixed)
         self._known = walker.seen
         self._alive = walker.alive
@@ -206,6 +213,9 @@ class Environment:
             if guard.changed():
                 for effect, value in effects_of(guard):
                     found.setdefault(effect.identity, (effect, value))
+        for name, grown, _ in self.growing:
+            if self.added.get(id(grown)):
+                found[id(grown)] = Effect(name, grown, MORE), self.added[id(grown)]
         for path, contents in self.given.values():
             if contents.changed():
                 for effect, value in effects_of(contents, Given(path)):
@@ -214,6 +224,8 @@ class Environment:
 
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""
+        for _, grown, _ in self.growing:
+            refill(grown, self._grown[id(grown)])
         for guard in (*self.guards, *(contents for _, contents in self.given.values())):
             if not guard.holds():
                 guard.put_back()
@@ -234,6 +246,9 @@ class Walker:
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
         self.codes: list[types.CodeType] = []
+        self.growing: dict[int, tuple[str, Any]] = {}
+        #: Identities of what is held where nothing can stand in for it.
+        self.stuck: set[int] = set()
         self.given: dict[int, tuple[tuple[Any, ...], Contents]] = {}
         #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
         self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
@@ -256,7 +271,9 @@ class Walker:
         for name in _names(fn.__code__, _GLOBAL_WRITES) if own else ():
             if name not in fn.__globals__:
                 self.read(name, fn.__globals__, name, MISSING)
-        for k, value in enumerate((*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())):
+        defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
+        self.stuck.update(map(id, defaults))
+        for k, value in enumerate(defaults):
             self.visit(f"default {k}", value)
 
     def read(self, name: str, holder: Any, key: Any, value: Any) -> None:
@@ -326,6 +343,9 @@ class Walker:
             return
         self.seen.add(id(value))
         self.alive.append(value)
+        if can_grow(value) and id(value) in self._watched:
+            self.growing[id(value)] = name, value
+            return
         if isinstance(value, types.FunctionType):
             if not _of_library(value.__module__):
                 self.function(value)
@@ -333,6 +353,7 @@ class Walker:
             self.visit(name, value.__func__)
             self.visit(name, value.__self__)
         elif isinstance(value, functools.partial):
+            self.stuck.update(map(id, (*value.args, *value.keywords.values())))
             self.visit(name, value.func)
             self._container(name, "[{}]", list(value.args))
             self._container(name, "[{}]", value.keywords)
@@ -340,6 +361,7 @@ class Walker:
             self._container(name, "[{}]", value)
         elif isinstance(value, (set, frozenset, deque)):
             self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
+            self.stuck.update(map(id, value))
             for k, item in enumerate(value):
                 self.visit(f"{name}[{k}]", item)
         elif isinstance(value, np.ndarray):
@@ -362,6 +384,15 @@ class Walker:
         else:
             self._object(name, value)
 
+    def settle_growing(self) -> None:
+        """Guard the contents of lists that nothing can stand in for after all."""
+        for identity, (name, value) in list(self.growing.items()):
+            if identity in self.stuck or not _places_of(value, self.guards):
+                del self.growing[identity]
+                self.seen.discard(identity)
+                self._watched = {k: v for k, v in self._watched.items() if k != identity}
+                self.visit(name, value)
+
     def _container(self, name: str, form: str, value: Any) -> None:
         """Guard all items of a dictionary or list; a tuple's stay as they are."""
         if len(value) > MOST:
@@ -369,7 +400,9 @@ class Walker:
         named = isinstance(value, dict)
         values = tuple(value.values() if named else value)
         contents = Contents(name, form, value, tuple(value) if named else None, values)
-        if not isinstance(value, tuple):
+        if isinstance(value, tuple):
+            self.stuck.update(map(id, value))
+        else:
             kinds = {}
             for k, item in contents.items() if self._watched else ():
                 kind = self.kind(Guard(contents.item(k), value, k, item))
@@ -409,6 +442,17 @@ class Walker:
         for k, v in items.items():
             for found in (v.fget, v.fset) if isinstance(v, property) else (getattr(v, "__func__", v),):
                 self.visit(f"{name}.{k}", found)
+
+
+def _places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
+    """The places that hold an object."""
+    found = []
+    for guard in guards:
+        if isinstance(guard, Guard):
+            found += [guard.place] if guard.value is value else []
+        elif isinstance(guard.holder, (dict, list)):
+            found += [Place(guard.holder, k) for k, item in guard.items() if item is value]
+    return list({p.identity: p for p in found}.values())
 
 
 #: Containers and arrays of more items are not looked into.

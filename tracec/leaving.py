@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracec.effects import ALL, ARGUMENTS, Effect, Effects, Former, purged
+from tracec.effects import ALL, ARGUMENTS, MORE, Effect, Effects, Former, purged
 from tracec.environment import Environment
 
 Changes = Sequence[tuple[Effect, Any]]
@@ -45,6 +45,9 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment, arguments:
             now, then = (list(v.values() if isinstance(v, dict) else v) for v in (holder, plain))
             if any(a is not b for a, b in zip(now, then, strict=True)):
                 effect.apply(holder, plain)
+        elif effect.key is MORE:
+            for k in range(1, min(len(plain), len(holder)) + 1):
+                holder[-k] = plain[-k]
         elif plain is not value:
             effect.apply(holder, plain)
     return purged(out, surroundings.knows)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tracec.environment import Environment
+from tracec.growing import contents, to_grow
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.number import Number, calculate, value_of
 from tracec.leaving import made_plain
-from tracec.places import MISSING, Kind, Place
+from tracec.places import MISSING, Kind, Place, refill
 from tracec.record.numbers import Numbers
 from tracec.watching import Scalars, Watch, is_number
 
@@ -34,6 +35,10 @@ class StandIns:
         self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
         self._put: list[tuple[Place, Any, Any]] = []
         self.sources: list[Hashable] = []
+        #: A list that grows was read after all: what was recorded hangs on what nobody has noted.
+        self.is_void = False
+        self._growing: list[Any] = []
+        self._lengths: dict[int, int] = {}
         #: The tensors in places that are watched: arguments behind those of the call.
         found = surroundings.present()
         self.tensors = [] if found is None else found[1]
@@ -52,10 +57,26 @@ class StandIns:
             out = fn(*args, **kwargs)
         except BaseException:
             self._restore()
+            self._grow()
             made_plain(None, self._surroundings.changes(), self._surroundings, (*args, *kwargs.values()))
             raise
         self._restore()
+        self._grow()
         return out
+
+    def _grow(self) -> None:
+        """Give lists what was added to those that stood in for them."""
+        for growing in self._growing:
+            original = growing.original
+            if growing.is_read and len(original) == self._lengths[id(original)]:
+                refill(original, contents(growing))
+            else:
+                original.extend(growing.added)
+            self._surroundings.added[id(original)] = growing.added
+            if growing.is_read:
+                self.is_void = True
+                self._watch.never_grow(original)
+        self._growing.clear()
 
     def scalars(self, numbers: Numbers) -> Scalars | None:
         """What a program is to be given of the recording's numbers; None where none is watched."""
@@ -72,14 +93,20 @@ class StandIns:
             args = [walk.visit(v) for v in args]
             kwargs = {k: walk.named(v) for k, v in kwargs.items()}
             self._put += walk.put
+        for _, original, places in self._surroundings.growing:
+            growing = to_grow(original)
+            self._growing.append(growing)
+            self._lengths[id(original)] = len(original)
+            for place in places:
+                self._replace(place, original, growing)
         for guard in self._surroundings.watched:
             kind, place, value = guard.kind, guard.place, guard.now()
             assert kind is not None
-            if kind.is_tensor:
+            if kind.is_tensor or kind.is_structure:
                 continue
-            stand_in = self._stand_in(kind, place.identity, guard.name, value, numbers)
-            if stand_in is not value:
-                self._replace(place, value, stand_in)
+            found = self._stand_in(kind, place.identity, guard.name, value, numbers)
+            if found is not value:
+                self._replace(place, value, found)
         self._disguise()
         return args, kwargs
 

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tracec.effects import Effect, plain_number
+from tracec.effects import ALL, Effect, plain_number
 from tracec.environment import Environment
 from tracec.errors import TracecError
+from tracec.growing import can_grow, grew
 from tracec.guards import Contents, Guard, steps_key
 from tracec.ir.expression import Condition, Expression, compile_numbers
 from tracec.places import Kind, Place, common_kind, kind_of, same
@@ -41,6 +42,7 @@ class Watch:
         self.positions: list[int] = []
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
+        self._never: set[int] = set()
         self._alive: list[Any] = []  # so that identities stay taken
 
     def place(self, place: Place, kind: Kind | None) -> None:
@@ -49,14 +51,26 @@ class Watch:
             self.kinds[place.identity] = kind
             self._alive.append(place)
 
-    def written(self, effects: Sequence[Effect], values: Sequence[Any]) -> None:
+    def never_grow(self, container: Any) -> None:
+        """Take a list that is read as it is."""
+        self._never.add(id(container))
+        self.kinds.pop(id(container), None)
+
+    def written(self, effects: Sequence[Effect], values: Sequence[Any], guards: Iterable[Guard | Contents]) -> None:
         """Watch the places that a function left tensors and numbers in: the next call reads these.
 
         Args:
             effects: What it left.
             values: The values.
+            guards: What was there before.
         """
+        contents = {id(g.holder): g for g in guards if isinstance(g, Contents)}
         for effect, value in zip(effects, values, strict=True):
+            if effect.key is ALL and can_grow(effect.holder) and id(effect.holder) not in self._never:
+                before = contents.get(id(effect.holder))
+                if before is not None and grew(before.values, effect.holder):
+                    self.kinds[id(effect.holder)] = Kind(type(effect.holder))
+                    self._alive.append(effect.holder)
             if effect.place is not None:
                 self.place(effect.place, kind_of(plain_number(value)))
 

@@ -1,0 +1,103 @@
+"""Lists and deques that a function adds to and does not read: what it adds is an effect, whatever they hold by then.
+
+While the function is recorded, another list stands in for such a list. It notes what is added to it; any other use is
+a read, and the recording is for the contents that the list had.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+class Growing:
+    """What the lists and deques that stand in for others have in common.
+
+    Attributes:
+        original: What they stand in for.
+        added: What was added, in order.
+        is_read: They were used otherwise.
+    """
+
+    original: Any
+    added: list[Any]
+    is_read: bool
+
+    def append(self, item: Any) -> None:
+        """Add an item."""
+        self.added.append(item)
+        self._add(item)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        """Add several."""
+        for item in list(items):
+            self.append(item)
+
+    def __iadd__(self, items: Iterable[Any]) -> Any:
+        self.extend(items)
+        return self
+
+    def _add(self, item: Any) -> None:
+        raise NotImplementedError
+
+
+def _reading(name: str, cls: type) -> Callable[..., Any]:
+    function = getattr(cls, name)
+
+    def read(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.is_read = True
+        return function(self, *args, **kwargs)
+
+    return read
+
+
+#: Methods that neither read nor write items.
+_OTHER = {
+    "__class__", "__class_getitem__", "__delattr__", "__dict__", "__dir__", "__doc__", "__getattribute__", "__init__",
+    "__init_subclass__", "__module__", "__new__", "__setattr__", "__subclasshook__", "__weakref__", "__hash__",
+    "append", "extend", "__iadd__",
+}  # fmt: skip
+
+
+def _added_to(self: Any, other: Any) -> Any:
+    self.is_read = True
+    return other + list(self) if isinstance(other, list) else NotImplemented
+
+
+def _kind(cls: type) -> type:
+    methods = {name: _reading(name, cls) for name in dir(cls) if name not in _OTHER and callable(getattr(cls, name))}
+    methods |= {"_add": cls.append, "__radd__": _added_to}  # type: ignore[attr-defined]
+    return type(f"Growing{cls.__name__.capitalize()}", (Growing, cls), methods)
+
+
+_KINDS: dict[Any, Any] = {list: _kind(list), deque: _kind(deque)}
+
+
+def can_grow(value: Any) -> bool:
+    """Whether something can stand in for a container."""
+    return type(value) in _KINDS
+
+
+def to_grow(original: Any) -> Any:
+    """What notes what is added to a list or deque."""
+    cls = _KINDS[type(original)]
+    made = cls(original, original.maxlen) if type(original) is deque else cls(original)
+    made.original, made.added, made.is_read = original, [], False
+    return made
+
+
+def contents(growing: Any) -> list[Any]:
+    """The items, which does not count as a read."""
+    before = growing.is_read
+    found = list(growing)
+    growing.is_read = before
+    return found
+
+
+def grew(before: Iterable[Any], now: Any) -> bool:
+    """Whether a container holds what it held, and more."""
+    held, holds = list(before), list(now)
+    if type(now) is deque and now.maxlen is not None and len(holds) == now.maxlen and len(held) == now.maxlen:
+        return any(all(a is b for a, b in zip(held[k:], holds, strict=False)) for k in range(1, len(held) + 1))
+    return len(holds) > len(held) and all(a is b for a, b in zip(held, holds, strict=False))
