@@ -238,11 +238,12 @@ class Compiled:
         recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
         given = recorded.given
+        void = stand_ins.is_void
         if recorded.left is not None:
-            self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards)
+            void = self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards) or void
         first = recorded.settles and key not in self._unsettled and lasting  # as lazy set-up does, once
         of_many = None
-        if stand_ins.is_void:
+        if void:
             first = True
         if not first:
             recorded, of_many = self._sizes.took(key, symbols, recorded, made)

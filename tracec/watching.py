@@ -43,6 +43,7 @@ class Watch:
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
         self._never: set[int] = set()
+        self._grown: Counter[int] = Counter()
         self._alive: list[Any] = []  # so that identities stay taken
 
     def place(self, place: Place, kind: Kind | None) -> None:
@@ -56,23 +57,31 @@ class Watch:
         self._never.add(id(container))
         self.kinds.pop(id(container), None)
 
-    def written(self, effects: Sequence[Effect], values: Sequence[Any], guards: Iterable[Guard | Contents]) -> None:
+    def written(self, effects: Sequence[Effect], values: Sequence[Any], guards: Iterable[Guard | Contents]) -> bool:
         """Watch the places that a function left tensors and numbers in: the next call reads these.
 
         Args:
             effects: What it left.
             values: The values.
             guards: What was there before.
+
+        Returns:
+            Whether a list has grown again, so that what was recorded for its contents will not serve another call.
         """
+        grows = False
         contents = {id(g.holder): g for g in guards if isinstance(g, Contents)}
         for effect, value in zip(effects, values, strict=True):
             if effect.key is ALL and can_grow(effect.holder) and id(effect.holder) not in self._never:
                 before = contents.get(id(effect.holder))
                 if before is not None and grew(before.values, effect.holder):
-                    self.kinds[id(effect.holder)] = Kind(type(effect.holder))
+                    self._grown[id(effect.holder)] += 1
                     self._alive.append(effect.holder)
+                    if self._grown[id(effect.holder)] > 1:  # once may have been to set something up
+                        self.kinds[id(effect.holder)] = Kind(type(effect.holder))
+                        grows = True
             if effect.place is not None:
                 self.place(effect.place, kind_of(plain_number(value)))
+        return grows
 
     def learn(self, key: Any, keys: Iterable[Any], environments: Iterable[Environment]) -> None:
         """Watch what differs by value alone between a call that nothing serves and those that were recorded.
