@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tracec.errors import name_missing
 from tracec.record.overriding import dispatch, name_of, overrides, overriding
 from tracec.record.tensor import Tensor
 
@@ -56,3 +58,9 @@ __all__ = [
     "handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic",
     "is_tensor_like", "resolve_name",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        raise name_missing(sys.modules[__name__], name)

@@ -108,6 +108,27 @@ def test_what_none_of_them_handles_is_an_error():
         tracec.mean(object())
 
 
+def test_who_calls_the_function_again_ends_in_its_error():
+    class Again:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    t = tracec.ones(2)
+    for call in (lambda: tracec.add(t, Again()), lambda: tracec.sum(Again()), lambda: t + Again()):
+        with pytest.raises(TypeError, match="Again given"):
+            call()
+
+
+def test_pytorchs_own_tensors_have_no_say():
+    torch = pytest.importorskip("torch")
+    t = tracec.ones(2)
+    with pytest.raises(TypeError, match="takes tensors and numbers, Tensor given"):
+        tracec.add(t, torch.ones(2))
+    with pytest.raises(TypeError):
+        t + torch.ones(2)
+
+
 def test_labels_follow():
     a, b = Labelled(tracec.ones(2), "a"), Labelled(tracec.arange(2.0), "b")
     found = tracec.mul(tracec.add(a, b), 2)

@@ -72,7 +72,11 @@ def overrides(x: Any) -> bool:
     cls = type(x)
     if isinstance(x, Cell):
         return cls in CLASSES and (not STATE.as_tensors or cls.is_composite)
-    return not STATE.as_tensors and not isinstance(x, type) and hasattr(cls, "__torch_function__")
+    if STATE.as_tensors or isinstance(x, type):
+        return False
+    # PyTorch's own tensors only know to call the function again.
+    own = getattr(cls, "__torch_function__", None)
+    return own is not None and not getattr(own, "__module__", "").startswith("torch.")
 
 
 def _each(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
@@ -108,13 +112,27 @@ def dispatch(
     return result
 
 
+def is_asked(function: Any, objects: Sequence[Any]) -> bool:
+    """Whether the objects are being asked about the function already: it is their answer that calls it again."""
+    return bool(STATE.asked) and _question(function, objects) in STATE.asked
+
+
+def _question(function: Any, objects: Sequence[Any]) -> tuple[int, ...]:
+    return (id(function), *map(id, objects))
+
+
 def _answer(function: Any, objects: Sequence[Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
     types = tuple(type(x) for x in objects)
-    for x in objects:
-        result = type(x).__torch_function__(function, types, args, {} if kwargs is None else kwargs)
-        if result is not NotImplemented:
-            return result
-    return NotImplemented
+    before = STATE.asked
+    STATE.asked = (*before, _question(function, objects))
+    try:
+        for x in objects:
+            result = type(x).__torch_function__(function, types, args, {} if kwargs is None else kwargs)
+            if result is not NotImplemented:
+                return result
+        return NotImplemented
+    finally:
+        STATE.asked = before
 
 
 def name_of(function: Any) -> str:
@@ -129,10 +147,16 @@ def default(
     cls: type, function: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...], kwargs: dict[str, Any] | None
 ) -> Any:
     """What a class of Tensor's does that has no other wish: the function as it is, its tensors as ones of the class."""
-    if not all(issubclass(cls, t) for t in types):
-        return NotImplemented
-    with DisableTorchFunctionSubclass():
-        result = function(*args, **(kwargs or {}))
+    question = (0, *_question(function, args))
+    if question in STATE.asked or not all(issubclass(cls, t) for t in types):
+        return NotImplemented  # the first: another library's function, which asks again
+    before = STATE.asked
+    STATE.asked = (*before, question)
+    try:
+        with DisableTorchFunctionSubclass():
+            result = function(*args, **(kwargs or {}))
+    finally:
+        STATE.asked = before
     return result if cls is tensor_class() or name_of(function) in _AS_THEY_ARE else _as(cls, result)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tracec.record.aliases import aliases_of, rename
 from tracec.record.opaque import SIZED, unwrapped
 from tracec.record.out import signature_with_out, write_out
-from tracec.record.overriding import CLASSES, dispatch, overriding, registered
+from tracec.record.overriding import CLASSES, dispatch, is_asked, overriding, registered
 
 
 def public(
@@ -51,7 +51,7 @@ def public(
                 return value if into is None else write_out(name, into, value)
             except Exception:  # one that is no tensor may break the function anywhere
                 found = overriding(args, kwargs)
-                if not found:
+                if not found or is_asked(_run, found):
                     raise
         return dispatch(_run, found, args, kwargs if into is None else {**kwargs, "out": into})
 

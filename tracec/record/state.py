@@ -30,6 +30,7 @@ class State(threading.local):
         device: Where new tensors go that no device is named for; None for the CPU.
         autocast: The 16-bit type for each kind of device where mixed precision is on; None where it is on for none.
         as_tensors: Whether objects of classes with a ``__torch_function__`` of their own are taken as what they are.
+        asked: The functions that objects are being asked about by ``__torch_function__``, with the objects.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
 
@@ -46,6 +47,7 @@ class State(threading.local):
     devices: tuple[Device, ...] = ()
     autocast: Modes | None = None
     as_tensors: bool = False
+    asked: tuple[tuple[int, ...], ...] = ()
 
     def modes(self) -> dict[str, Any]:
         """All of it, by name."""

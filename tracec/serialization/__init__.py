@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, name_missing
 from tracec.functions import from_numpy
 from tracec.ir import dtype as dt
 from tracec.record.backend import Device
@@ -196,3 +197,9 @@ __all__ = [
     "add_safe_globals", "clear_safe_globals", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load",
     "safe_globals", "save", "skip_data",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        raise name_missing(sys.modules[__name__], name)
