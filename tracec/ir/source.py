@@ -52,16 +52,21 @@ def is_internal(file: str) -> bool:
     return known
 
 
+def _is_own(frame: FrameType) -> bool:
+    """Whether a frame runs what belongs to tracec or to Python's library, the methods of dataclasses included."""
+    file = frame.f_code.co_filename
+    return is_internal(file) or (file == "<string>" and frame.f_globals.get("__name__", "").startswith("tracec."))
+
+
 def caller() -> Source | None:
     """The innermost line on the stack that is not tracec's own; None where there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not is_internal(file):
-            key = (file, frame.f_lineno)
+        if not _is_own(frame):
+            key = (frame.f_code.co_filename, frame.f_lineno)
             source = _KNOWN.get(key)
             if source is None:
-                source = _KNOWN[key] = Source(file, frame.f_lineno)
+                source = _KNOWN[key] = Source(*key)
             return source
         frame = frame.f_back
     return None
@@ -91,7 +96,7 @@ def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
         _collected.messages.append(message)
         return
     level, frame = 2, sys._getframe(1)
-    while is_internal(frame.f_code.co_filename) and frame.f_back is not None:
+    while _is_own(frame) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
@@ -107,7 +112,7 @@ def entered() -> str | None:
     """The function of `tracec.functions` that the innermost line outside of tracec has called, if it has."""
     found = None
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and is_internal(frame.f_code.co_filename):
+    while frame is not None and _is_own(frame):
         code = frame.f_code
         file, name = code.co_filename, code.co_name
         if file.startswith(_FUNCTIONS) and file != _SHARED and not name.startswith(("_", "<")):
