@@ -30,6 +30,8 @@ from tracec.workshop import Workshop
 MOST = 8
 #: How far around a size others are looked for that a condition holds for.
 _NEAR = 8
+#: Choices that sizes decide are made for sizes of this much at least, or the largest that there have been.
+_TYPICAL = 64
 Shapes = tuple[Shape, ...]
 
 
@@ -303,7 +305,7 @@ def serve(variant: Variant, values: dict[Symbol, int], seen: Sequence[Shapes], b
 
 
 def _largest(variant: Variant, seen: Sequence[Shapes], values: dict[Symbol, int]) -> dict[Symbol, int]:
-    found = dict(values)
+    found = {symbol: max(n, _TYPICAL) for symbol, n in values.items()}
     for shapes in seen:
         for mine, given in zip(variant.shapes, shapes, strict=True):
             for size, now in zip(mine, given, strict=True):

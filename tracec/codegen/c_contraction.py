@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracec.codegen.c_cost import condition
 from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain
 from tracec.codegen.c_source import Function, comments, parameters
@@ -18,6 +19,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.tree import Tree
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -103,6 +105,8 @@ class Product:
         parts: Parts that the outermost reduced loop is split into; 1 where units are panels of lanes.
         shared: Whether threads share the units.
         collapse: Loops that are shared as one.
+        where: The condition under which threads share, as words of the pragma.
+        varying: Rows or lanes vary from call to call.
     """
 
     name: str
@@ -129,6 +133,8 @@ class Product:
     parts: int
     shared: bool
     collapse: int
+    where: str
+    varying: bool
 
 
 def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
@@ -171,33 +177,37 @@ def _plan(
     assert c is not None
     by_name = {v.name: v for v in loops}
     m, n, batch = ([v for v in loops if v.name in group] for group in (c.m, c.n, c.batch))
-    total = numel(v.extent for v in (*loops, *reduced))
+    work = numel(v.extent for v in (*loops, *reduced))
+    total = plain(work)
     if not m or not n or not reduced or total < MIN_WORK or len(m) + len(n) + len(batch) != len(by_name):
         return None
     lanes_first = _contiguous(epilogue, m, n)
     wide, narrow, a, b = (m, n, c.a, c.b) if lanes_first else (n, m, c.b, c.a)
     rows, lanes_all = numel(v.extent for v in narrow), numel(v.extent for v in wide)
-    if rows < 3 or lanes_all < 8:
+    if plain(rows) < 3 or plain(lanes_all) < 8:
         return None
-    split = _split_reduction(rows, lanes_all, reduced, total)
+    split = _split_reduction(plain(rows), plain(lanes_all), reduced, total)
     flat = len(wide) if split > 1 else _flat_loops(wide, a)
     outer, inside = wide[: len(wide) - flat], wide[len(wide) - flat :]
     p, s = Var(_LANE, numel(v.extent for v in inside)), Var(_ROW, rows)
     k_outer, k_loop, k_inner = _blocks(reduced, split)
     unit = numel(v.extent for v in k_inner)
     dtype = _acc_dtype(kernel, c.acc)
-    chunk = _row_chunk(rows, numel(v.extent for v in outer) * -(-p.extent // 32), split)
-    units = numel(v.extent for v in outer) * -(-p.extent // 32) * -(-rows // chunk)
+    panels = numel(plain(v.extent) for v in outer) * -(-plain(p.extent) // 32)
+    chunk = _row_chunk(plain(rows), panels, split)
+    units = panels * -(-plain(rows) // chunk)
     writer = _Writer(kernel, inside, p, narrow, s)
     return Product(
         name=kernel.name, params=parameters(kernel, restrict=restrict), comments=comments(kernel),
         type=C.types[dtype], short=dtype.short, batch=_counters(batch), outer=_counters(outer),
         lanes=p.extent, lane_digits=writer.digits(inside), rows=rows, row_digits=writer.digits(narrow),
         row_chunk=chunk, k_outer=_counters(k_outer), k_loop=_counters([k_loop])[0],
-        k_chunk=max(1, min(BLOCK // unit, k_loop.extent)), k_inner=_counters(k_inner), k_unit=unit,
+        k_chunk=max(1, BLOCK // unit if is_varying(k_loop.extent) else min(BLOCK // unit, k_loop.extent)),
+        k_inner=_counters(k_inner), k_unit=unit,
         k_total=numel(v.extent for v in reduced), lane_value=writer.lane(a), row_value=writer.row(b),
         epilogue=writer.epilogue(epilogue, c.acc), parts=split,
-        shared=total >= MIN_PARALLEL and (split > 1 or units > 1), collapse=len(outer) + 2,
+        shared=is_varying(work) or (total >= MIN_PARALLEL and (split > 1 or units > 1)), collapse=len(outer) + 2,
+        where=condition(work, MIN_PARALLEL), varying=is_varying(rows) or is_varying(lanes_all),
     )  # fmt: skip
 
 
@@ -221,15 +231,16 @@ def _contiguous(epilogue: tuple[Stmt, ...], m: list[Var], n: list[Var]) -> bool:
                 return True
             if not units.isdisjoint(v.name for v in n):
                 return False
-    return numel(v.extent for v in m) >= numel(v.extent for v in n)
+    return bool(numel(plain(v.extent) for v in m) >= numel(plain(v.extent) for v in n))
 
 
 def _split_reduction(rows: int, lanes: int, reduced: list[Var], total: int) -> int:
     """Into how many parts to cut the reduction: a small result of long sums, as a weight's gradient is."""
-    k = numel(v.extent for v in reduced)
+    first: int = plain(reduced[0].extent)
+    k = numel(plain(v.extent) for v in reduced)
     if k < 4 * max(rows, lanes) or rows * lanes > 1 << 18 or total < MIN_PARALLEL:
         return 1
-    return max(1, min(PARTS, reduced[0].extent, MAX_PARTIAL // (rows * lanes * 8)))
+    return max(1, min(PARTS, first, MAX_PARTIAL // (rows * lanes * 8)))
 
 
 def _flat_loops(wide: list[Var], value: Expr) -> int:
@@ -238,7 +249,7 @@ def _flat_loops(wide: list[Var], value: Expr) -> int:
     while count < len(wide):
         inside = wide[-count:]
         more = wide[-count - 1 :]
-        if numel(v.extent for v in inside) >= MIN_LANES and not _linear(value, more):
+        if numel(plain(v.extent) for v in inside) >= MIN_LANES and not _linear(value, more):
             break
         count += 1
     return count
@@ -266,7 +277,7 @@ def _blocks(reduced: list[Var], split: int) -> tuple[list[Var], Var, list[Var]]:
     """The reduced loops around blocks, the one that is cut, and those within a block."""
     first = 1 if split > 1 and len(reduced) > 1 else 0
     at, inner = len(reduced) - 1, 1
-    while at > first and inner * reduced[at].extent < BLOCK:
+    while at > first and not is_varying(reduced[at].extent) and inner * reduced[at].extent < BLOCK:
         inner *= reduced[at].extent
         at -= 1
     return reduced[:at], reduced[at], reduced[at + 1 :]

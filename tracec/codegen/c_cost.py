@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tracec.ir.extent import plain
-from tracec.ir.kernel import Call, Const, Div, Load, Loop, Mod, Stmt, Store, expressions, subexpressions
+from tracec.ir.extent import chosen, is_varying, plain
+from tracec.ir.kernel import Call, Const, Div, Load, Loop, Mod, Stmt, Store, expressions, subexpressions, walk
 
 #: Nanoseconds of one vectorised scalar operation, loads and stores included.
 NS_PER_UNIT = 0.12
@@ -37,6 +37,17 @@ def units(stmt: Stmt) -> int:
     return cost
 
 
+def cost_of(stmt: Loop) -> int:
+    """Cost of a nest, with what it hangs on where extents in it vary."""
+    varies = any(isinstance(s, Loop) and is_varying(s.var.extent) for s in walk((stmt,)))
+    return varying_units((stmt,)) if varies else nest_units((stmt,))
+
+
+def varying_units(body: tuple[Stmt, ...]) -> int:
+    """Cost of executing a body once, with what it hangs on where sizes vary."""
+    return sum(s.var.extent * varying_units(s.body) if isinstance(s, Loop) else units(s) for s in body)
+
+
 def nest_units(body: tuple[Stmt, ...]) -> int:
     """Cost of executing a body once; a loop without an extent counts as one iteration."""
     return sum(
@@ -54,10 +65,22 @@ class Sharing:
     Attributes:
         skip: Outer loops that run one after another, because they have too few iterations.
         collapse: Loops shared as one; 0 keeps the nest serial.
+        where: The condition under which they are, as words of the pragma, where sizes that vary decide it.
     """
 
     skip: int = 0
     collapse: int = 0
+    where: str = ""
+
+    @property
+    def words(self) -> str:
+        """The pragma's words behind those that name it."""
+        return (f" collapse({self.collapse})" if self.collapse > 1 else "") + f"{self.where} schedule(static)"
+
+
+def condition(cost: float, least: float) -> str:
+    """The words that let threads share work where sizes make it large enough; none where it is known to be."""
+    return f" if(parallel: {chosen('shared', lambda c: int(c >= least), cost)})" if is_varying(cost) else ""
 
 
 def share(extents: tuple[int, ...], cost: float, *, inner_shared: bool) -> Sharing:
@@ -68,7 +91,10 @@ def share(extents: tuple[int, ...], cost: float, *, inner_shared: bool) -> Shari
         cost: Units of the whole nest.
         inner_shared: Whether the last of them may be split among threads, too; it is then vectorised as well.
     """
-    extents = tuple(map(plain, extents))
+    if is_varying(cost):
+        large = tuple(max(plain(e), MIN_PIECES) if is_varying(e) else e for e in extents)
+        shared = share(large, MIN_PARALLEL_NS / NS_PER_UNIT * large[-1], inner_shared=inner_shared)
+        return replace(shared, where=condition(cost, MIN_PARALLEL_NS / NS_PER_UNIT))
     if cost * NS_PER_UNIT < MIN_PARALLEL_NS or not extents:
         return Sharing()
     usable = extents if inner_shared and len(extents) == 1 else extents[:-1] if inner_shared else extents

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from tracec.codegen.c_cost import condition
 from tracec.codegen.c_dialect import TYPES
 from tracec.codegen.c_source import Function, value
 from tracec.codegen.render import render_template
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.extent import plain
+from tracec.ir.extent import chosen, is_varying, plain
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.ir.types import contiguous_strides, numel
 
@@ -49,6 +51,7 @@ class Product:
         a, b: Offsets of the first elements.
         a_step, b_step: How far the operands move from one row (column) of the result to the next.
         collapse: Loops to share among threads; 0 for none.
+        where: The condition under which they are, as words of the pragma.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Product:
     a_step: int
     b_step: int
     collapse: int
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +136,10 @@ def tiles(m: int, n: int, k: int) -> tuple[int, int]:
     return tile_m, tile_n
 
 
-def _tiles(m: int, n: int, sizes: tuple[int, int, int]) -> tuple[int, int]:
-    """Those of `tiles` for the present sizes; an axis that is not cut stays so for all."""
-    tile_m, tile_n = tiles(*sizes)
-    return m if tile_m == sizes[0] else tile_m, n if tile_n == sizes[1] else tile_n
+def _tile(axis: int, many: int, m: int, n: int, k: int) -> int:
+    """The size of a tile along rows or columns: all, where there is little to do or many matrices are shared."""
+    whole = many * m * n * k < MIN_PARALLEL or many >= 16
+    return (m, n)[axis] if whole else tiles(m, n, k)[axis]
 
 
 def _half(size: int) -> int:
@@ -151,9 +155,9 @@ def _gemm(params: dict[str, Any]) -> Function:
         for i, (extent, a, b, c) in enumerate(zip(batch, params["a_batch"], params["b_batch"], strides, strict=True))
         if extent != 1
     )
-    many, sizes = plain(numel(batch)), tuple(map(plain, (m, n, k)))
-    shared = many * numel(sizes) >= MIN_PARALLEL
-    tile_m, tile_n = (m, n) if not shared or many >= 16 else _tiles(m, n, sizes)
+    many, work = numel(batch), numel(batch) * m * n * k
+    shared = is_varying(work) or work >= MIN_PARALLEL
+    tile_m, tile_n = (chosen("tile", functools.partial(_tile, axis), many, m, n, k) for axis in (0, 1))
     trans_a, trans_b = bool(params["trans_a"]), bool(params["trans_b"])
     name = "gemm_" + _digest(*sorted(params.items(), key=lambda p: p[0]))
     product = Product(
@@ -161,7 +165,7 @@ def _gemm(params: dict[str, Any]) -> Function:
         112 if trans_a else 111, 112 if trans_b else 111, params["lda"], params["ldb"],
         params["a_offset"], params["b_offset"],
         1 if trans_a else params["lda"], params["ldb"] if trans_b else 1,
-        len(loops) + 2 if shared else 0,
+        len(loops) + 2 if shared else 0, condition(work, MIN_PARALLEL),
     )  # fmt: skip
     source = render_template("c/gemm.j2", g=product)
     pointer = f"{TYPES[dtype]} *"

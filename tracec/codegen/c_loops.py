@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from tracec.codegen.c_cost import Sharing, nest_units, share
+from tracec.codegen.c_cost import Sharing, cost_of, share
 from tracec.codegen.c_dialect import C
 from tracec.codegen.c_strips import Strips, at_strip, plan_strips, replaced
 from tracec.codegen.expressions import ExpressionWriter
@@ -249,7 +249,7 @@ class LoopWriter:
         loops, body = chain(stmt)
         vector = is_vectorisable(loops[-1])
         extents = tuple(s.var.extent for s in loops)
-        shared = Sharing() if self.serial else share(extents, nest_units((stmt,)), inner_shared=vector)
+        shared = Sharing() if self.serial else share(extents, cost_of(stmt), inner_shared=vector)
         return self._nest(loops, body, shared, vector)
 
     def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
@@ -260,8 +260,7 @@ class LoopWriter:
             pragma = self.simd(body) if last else ""
             if shared.collapse and level == shared.skip:
                 words = "omp parallel for simd" if last else "omp parallel for"
-                depth = f" collapse({shared.collapse})" if shared.collapse > 1 else ""
-                pragma = f"{words}{depth} schedule(static)"
+                pragma = f"{words}{shared.words}"
             pragmas = (pragma,) if pragma else ()
             if strips and level == len(loops) - 1:
                 inner = (self._strips(loops[level], strips, pragmas),)

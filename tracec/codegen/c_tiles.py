@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tracec.codegen.c_cost import Sharing, nest_units, share
+from tracec.codegen.c_cost import Sharing, cost_of, share
 from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import MIN_SIMD, LoopWriter, chain, names_in
 from tracec.codegen.tree import Line, Tree, loop
@@ -84,7 +84,6 @@ def plan_tiles(stmt: Loop) -> Tiling | None:
     kept = sum(s.size * s.dtype.itemsize for s in walk(body) if isinstance(s, Scratch))
     outer = numel(plain(s.var.extent) for s in loops[:-1])
     size = min(MAX_TILE, MAX_ARRAYS // max(each, 1), MAX_SCRATCH // max(kept, 1))
-    cost = nest_units((stmt,))
     if outer < WANTED_PIECES:
         size = min(size, max(-(-plain(columns.extent) * outer // WANTED_PIECES), 64))
     size = size // MIN_TILE * MIN_TILE
@@ -92,7 +91,7 @@ def plan_tiles(stmt: Loop) -> Tiling | None:
     if size < MIN_SIMD:
         return None
     extents = (*(s.var.extent for s in loops[:-1]), -(-columns.extent // size))
-    return Tiling(columns, size, arrays, share(extents, cost, inner_shared=False))
+    return Tiling(columns, size, arrays, share(extents, cost_of(stmt), inner_shared=False))
 
 
 def _goes_across(columns: Var, body: tuple[Stmt, ...]) -> bool:
@@ -197,8 +196,7 @@ class TileWriter(LoopWriter):
         sharing = self.tiling.sharing
         if not sharing.collapse or self.serial or level != sharing.skip:
             return ()
-        depth = f" collapse({sharing.collapse})" if sharing.collapse > 1 else ""
-        return (f"omp parallel for{depth} schedule(static)",)
+        return (f"omp parallel for{sharing.words}",)
 
     def _steps(self, body: Iterable[Stmt]) -> list[Tree]:
         """Statements in order, runs of them as loops over the tile."""

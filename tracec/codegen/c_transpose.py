@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracec.codegen.c_cost import Sharing, nest_units, share
+from tracec.codegen.c_cost import Sharing, cost_of, share
 from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain
 from tracec.codegen.c_tiles import rebuilt
@@ -58,7 +58,7 @@ def plan_blocks(kernel: Kernel, stmt: Loop) -> Blocking | None:
     chosen = tuple(load for load, unit in found.items() if unit == across.name)
     others = tuple(s.var.extent for s in loops[:-1] if s.var != across)
     blocks = (*others, -(-across.extent // SIDE), -(-along.extent // SIDE))
-    return Blocking(across, along, chosen, share(blocks, nest_units((stmt,)), inner_shared=False))
+    return Blocking(across, along, chosen, share(blocks, cost_of(stmt), inner_shared=False))
 
 
 def _unguarded(e: Expr) -> list[Load]:
@@ -131,8 +131,7 @@ class TransposeWriter(LoopWriter):
         sharing = blocking.sharing
         if self.serial or not sharing.collapse or level != sharing.skip:
             return ()
-        depth = f" collapse({sharing.collapse})" if sharing.collapse > 1 else ""
-        return (f"omp parallel for{depth} schedule(static)",)
+        return (f"omp parallel for{sharing.words}",)
 
 
 def _through(s: Stmt, names: dict[Load, str]) -> Stmt:

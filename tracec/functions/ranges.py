@@ -13,6 +13,7 @@ from tracec.functions.common import check_number, check_real, fail, integers, io
 from tracec.functions.options import Options, OutOptions, create, dtype_of
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import as_real
 from tracec.ir.source import warn
 from tracec.record import promote
 from tracec.record.backend import Device, to_device
@@ -130,7 +131,7 @@ def _even(start: complex, end: complex, steps: int, dtype: DType, device: Device
         number = int
     start, end = number(start), number(end)
     i = ops.iota(shape=(steps,), axis=0, dtype=dt.float64, device=str(device))
-    by = (end - start) / max(steps - 1, 1)
+    by = (end - start) / as_real(max(steps - 1, 1))
     # The second half is counted back from the end, so that both ends are exact.
     up, down = ops.add(ops.mul(i, by), start), ops.add(ops.mul(ops.sub(i, steps - 1), by), end)
     return ops.where(ops.lt(i, steps // 2 or 1), up, down)

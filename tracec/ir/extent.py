@@ -377,7 +377,7 @@ def _compared(test: str, a: float, b: float) -> bool:
 
 def divides(by: int, x: int) -> bool:
     """Whether a number divides another one, for all sizes; notes nothing."""
-    if isinstance(by, Extent) or isinstance(x, Extent):
+    if type(by) is not int or type(x) is not int:
         _, rest = _divided(x, by)
         return not isinstance(rest, Extent) and rest == 0
     return x % by == 0
@@ -404,6 +404,14 @@ def whole(x: Any) -> int:
     return x if isinstance(x, Extent) else int(x)
 
 
+def chosen(name: str, choose: Callable[..., int], *by: Any) -> int:
+    """A number that is chosen by others; where these vary, it is chosen anew for each call's."""
+    value = choose(*map(plain, by))
+    if not any(map(is_varying, by)):
+        return value
+    return symbolic(Symbol(name, value, 0, lambda values: choose(*(plain(at(x, values)) for x in by))), value)  # type: ignore[no-any-return]
+
+
 def like(a: Any, b: Any) -> bool:
     """Whether two numbers are equal for all sizes; notes nothing."""
     return bool(formula_key(a) == formula_key(b))
@@ -411,6 +419,8 @@ def like(a: Any, b: Any) -> bool:
 
 def plain(x: Any) -> Any:
     """A number as a plain one."""
+    if type(x) is int:
+        return x
     if isinstance(x, Extent):
         return int.__pos__(x)
     return float.__pos__(x) if isinstance(x, Ratio) else x

@@ -14,12 +14,13 @@ class Symbol:
         name: For readers.
         value: What it was when the function was recorded. Where it is not known otherwise, it counts as that.
         least: What it is at least.
+        chosen: For a number that is chosen by sizes, rather than a size: the choice.
     """
 
-    __slots__ = ("least", "name", "value")
+    __slots__ = ("chosen", "least", "name", "value")
 
-    def __init__(self, name: str, value: int, least: int = 2) -> None:
-        self.name, self.value, self.least = name, value, least
+    def __init__(self, name: str, value: int, least: int = 2, chosen: Callable[[Values], int] | None = None) -> None:
+        self.name, self.value, self.least, self.chosen = name, value, least, chosen
 
     def __repr__(self) -> str:
         return self.name
@@ -126,7 +127,7 @@ def evaluate(form: Any, values: Values) -> Any:
 
 def _atom(atom: Atom, values: Values) -> int:
     if isinstance(atom, Symbol):
-        return values.get(atom, atom.value)
+        return values.get(atom, atom.value) if atom.chosen is None else atom.chosen(values)
     operation, a, b = atom
     left, right = evaluate(a, values), evaluate(b, values)
     return left // right if operation == "//" else left % right  # type: ignore[no-any-return]

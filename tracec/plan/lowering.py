@@ -317,7 +317,8 @@ def _needed(group: Group, wanted: list[Node], full: list[Node], known: Collectio
 
 def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[Node]) -> set[Node]:
     """Full-level members worth a scratch row: costly, and needed by more than one loop."""
-    if space.row > MAX_SCRATCH or plain(space.row) <= SHORT_ROW:
+    # A condition on sizes that vary where it is kept, since it has to fit for all of them; none where it is not.
+    if not SHORT_ROW < plain(space.row) <= MAX_SCRATCH or space.row > MAX_SCRATCH:
         return set()
     group = e.group
     cost: dict[Node, int] = {}

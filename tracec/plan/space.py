@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,8 +101,7 @@ class Space:
         sizes = [self.extents[i] for i in chosen]
         cuts = _suffix_products(sizes)
         for shape in shapes:
-            every = {formula_key(c): c for c in (*cuts, *_suffix_products(shape))}
-            more = sorted(every.values(), key=plain)
+            more = _ordered((*cuts, *_suffix_products(shape)))
             if all(divides(a, b) for a, b in itertools.pairwise(more)):  # which orders them for all sizes
                 cuts = more
         extents: list[int] = []
@@ -120,6 +119,13 @@ class Space:
             extents.extend(reversed(parts))
             reduced.extend([r] * len(parts))
         return Space(tuple(extents), tuple(reduced))
+
+
+def _ordered(sizes: Sequence[int]) -> list[int]:
+    """The distinct sizes in rising order."""
+    if all(type(s) is int for s in sizes):
+        return sorted({*sizes})
+    return sorted({formula_key(s): s for s in sizes}.values(), key=plain)
 
 
 def _suffix_products(shape: Iterable[int]) -> list[int]:

@@ -121,5 +121,5 @@ def move_with(x: Cell, tangents: Tangents | None) -> None:
 def through(steps: tuple[Call, ...], tangent: Any) -> Any:
     """What a view sees of its memory's tangent."""
     for step in steps:
-        tangent = apply(step.op, (tangent,), step.keywords)
+        tangent = apply(step.op, (tangent,), dict(step.params))
     return tangent

@@ -57,7 +57,7 @@ def look_again(x: Any, of: Callable[[], Any]) -> None:
     with set_grad_enabled(edge_of(x) is not None):
         view = of()
         for step in x._steps:
-            view = apply(step.op, (view,), step.keywords)
+            view = apply(step.op, (view,), dict(step.params))
     for what in _LOOK:
         setattr(x, what, getattr(view, what))
 

@@ -164,7 +164,7 @@ def _composed(root: Any, steps: tuple[Call, ...], value: Any) -> Any:
     cut = next((k for k, step in enumerate(steps) if step.op.name in _OVERLAPPING), len(steps))
     olds = [root]
     for step in steps[: min(cut, len(steps) - 1)]:
-        olds.append(apply(step.op, (olds[-1],), step.keywords))
+        olds.append(apply(step.op, (olds[-1],), dict(step.params)))
     if cut < len(steps):
         value = _written_at_places(olds.pop(), steps[cut:], value)
     for old, step in zip(reversed(olds), reversed(steps[:cut]), strict=True):
@@ -187,7 +187,7 @@ def _written_at_places(old: Any, steps: tuple[Call, ...], value: Any) -> Any:
                 hint="write before you look at the bits",
                 where=_at(),
             )
-        places = apply(step.op, (places,), step.keywords)
+        places = apply(step.op, (places,), dict(step.params))
     return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
 
 
@@ -199,7 +199,7 @@ def _undo_reshape(step: Call, old: Any, value: Any) -> Any:
 
 
 def _undo_transpose(step: Call, old: Any, value: Any) -> Any:
-    perm = step.keywords["perm"]
+    perm = dict(step.params)["perm"]
     return ops.transpose(value, perm=tuple(perm.index(i) for i in range(len(perm))))
 
 
@@ -210,7 +210,8 @@ def _undo_expand(step: Call, old: Any, value: Any) -> Any:
 
 def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     shape = step.types[0].shape
-    starts, steps = step.keywords["starts"], step.keywords["steps"]
+    params = dict(step.params)
+    starts, steps = params["starts"], params["steps"]
     if same(step.type.shape, shape):
         return value
     if not step.type.size:
