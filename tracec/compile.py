@@ -136,7 +136,7 @@ class Compiled:
         if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
             return self.fn(*args, **kwargs)
         call = self._call(args, kwargs)
-        key, numbers = self._watch.key(call.whole)
+        key, numbers = self._watch.key(call.whole) if self._watch.positions else (call.whole, [])
         out = self._served(call, key, numbers)
         if out is not UNSEEN:
             return out
@@ -220,7 +220,8 @@ class Compiled:
             flatten(value, tensors, parts, kept)
         if len(tensors) > 1:
             parts += sharing(tensors)
-        return _Call(args, kwargs, tuple(parts), tensors, kept)
+        # Without the detour through the class's own __new__, which takes twice as long.
+        return tuple.__new__(_Call, (args, kwargs, tuple(parts), tensors, kept))
 
     def _record(self, call: _Call, lasting: bool = True) -> Any:
         start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)

@@ -25,6 +25,7 @@ from tracec.places import MISSING, PLAIN, Kind, Place, Slots, refill
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.tensor import Tensor
+from tracec.runtime.containers import quickly
 
 #: What is read with ``get``: dictionaries, and those of classes.
 _MAPPINGS = (dict, types.MappingProxyType)
@@ -105,16 +106,18 @@ class Environment:
             self._named += [(g.holder, g.key, g.value, g) for g in fixed if mapping]
             self._others += [g for g in fixed if not mapping]
         self._contents = [g for g in self.guards if isinstance(g, Contents) and not g.kinds]
-        # All containers at once, in a few calls: a large model has hundreds.
-        self._holders = [c.holder for c in self._contents]
+        # All containers at once: a large model has hundreds.
+        self._quickly, rest = quickly(self._contents)
+        self._holders = [c.holder for c in rest]
         self._sizes = list(map(len, self._holders))
-        self._items = [c.now for c in self._contents if c.values]
-        self._values = [v for c in self._contents for v in c.values]
-        self._keyed = [c.holder for c in self._contents if c.keys and "[" in c.form]
-        self._keys = [k for c in self._contents if c.keys and "[" in c.form for k in c.keys]
+        self._items = [c.now for c in rest if c.values]
+        self._values = [v for c in rest for v in c.values]
+        self._keyed = [c.holder for c in rest if c.keys and "[" in c.form]
+        self._keys = [k for c in rest if c.keys and "[" in c.form for k in c.keys]
         #: Attributes of one object are all: common among small functions, and checked in fewer steps.
-        one = len(self._contents) == 1 and not self._keyed
-        self._only = (self._holders[0], self._contents[0].now, self._values) if one else None
+        one = len(self._contents) == len(rest) == 1 and not self._keyed
+        self._only = (self._holders[0], rest[0].now, self._values) if one else None
+        self._nothing = not (self._named or self._cells or self._others or self._lengths or self._contents)
 
     def is_like(self, other: Environment) -> bool:
         """Whether what holds of what another call read holds of this one too."""
@@ -123,6 +126,8 @@ class Environment:
 
     def fails(self) -> Guard | Contents | None:
         """The first guard that does not hold."""
+        if self._nothing:
+            return None
         for holder, key, value, guard in self._named:
             if holder.get(key) is not value and not guard.holds():
                 return guard
@@ -140,7 +145,7 @@ class Environment:
         for container, keys, contents in self._partly:
             if len(container) != len(contents.values) or (keys is not None and list(container) != keys):
                 return contents
-        if not self._holders or self._same_contents():
+        if not self._contents or self._same_contents():
             return None
         return next((c for c in self._contents if not c.holds()), None)
 
@@ -149,7 +154,9 @@ class Environment:
         if self._only is not None:
             holder, items, values = self._only
             return len(holder) == len(values) and all(map(_is, items, values))
-        return (
+        if self._quickly is not None and not self._quickly():
+            return False
+        return not self._holders or (
             list(map(len, self._holders)) == self._sizes
             and all(map(_is, chain.from_iterable(self._items), self._values))
             and all(map(_is, chain.from_iterable(self._keyed), self._keys))

@@ -3,6 +3,11 @@
 typedef struct object object;
 extern object *PyList_GetItem(object *list, long n);
 extern long PyList_Size(object *list);
+extern long PyDict_Size(object *dict);
+extern int PyDict_Next(object *dict, long *position, object **key, object **value);
+extern long PySet_Size(object *set);
+extern char *PyBytes_AsString(object *bytes);
+extern long PyBytes_Size(object *bytes);
 extern void *PyEval_SaveThread(void);
 extern void PyEval_RestoreThread(void *state);
 extern void *PyLong_AsVoidPtr(object *);
@@ -45,6 +50,38 @@ static object *call(object *self, object *const *arguments, long count) {
 object *tracec_call(const void *lib, const void *type, long offset) {
   static const struct method definition = {"call", call, 0x80 /* METH_FASTCALL */, 0};
   routines = lib, array_type = type, data_offset = offset;
+  return PyCFunction_NewEx(&definition, 0, 0);
+}
+
+// How a container is looked at: the keys and values of a dictionary, the items of a list, the size of a set.
+enum kind { KEYS_AND_VALUES, ITEMS, SIZE };
+struct look { object *container; long kind, size; };
+
+// Of (looks, addresses of what they found), as bytes: whether containers hold the very same objects.
+static object *holds(object *self, object *const *arguments, long count) {
+  const struct look *look = (const void *)PyBytes_AsString(arguments[0]);
+  const struct look *end = look + PyBytes_Size(arguments[0]) / (long)sizeof *look;
+  object *const *found = (const void *)PyBytes_AsString(arguments[1]);
+  for (; look < end; look++) {
+    object *container = look->container, *key, *value;
+    long size = look->kind == ITEMS ? PyList_Size(container)
+                : look->kind == SIZE ? PySet_Size(container) : PyDict_Size(container);
+    if (size != look->size) return PyBool_FromLong(0);
+    long position = 0;
+    if (look->kind == KEYS_AND_VALUES)
+      while (size && PyDict_Next(container, &position, &key, &value)) {
+        if (key != *found++) return PyBool_FromLong(0);
+        if (value != *found++) return PyBool_FromLong(0);
+      }
+    else if (look->kind == ITEMS)
+      for (; position < size; position++)
+        if (PyList_GetItem(container, position) != *found++) return PyBool_FromLong(0);
+  }
+  return PyBool_FromLong(1);
+}
+
+object *tracec_holds(void) {
+  static const struct method definition = {"holds", holds, 0x80 /* METH_FASTCALL */, 0};
   return PyCFunction_NewEx(&definition, 0, 0);
 }
 

@@ -39,16 +39,16 @@ class Storage:
         tangents: How the values move, by level of forward mode; None where they do not.
     """
 
-    __slots__ = ("__weakref__", "array", "copied_from", "node", "readers", "recorder", "tangents", "version")
+    # The class's until they are set: each operation makes one of these.
+    version: int = 0
+    recorder: Recorder | Batching | None = None
+    node: Any = None
+    copied_from: tuple[Storage, int, Callable[[], Cell]] | None = None
+    tangents: dict[DualLevel, Any] | None = None
 
     def __init__(self, array: Any) -> None:
         self.array = array
-        self.version = 0
-        self.recorder: Recorder | Batching | None = None
-        self.node: Any = None
         self.readers: list[weakref.ref[Operation]] = []
-        self.copied_from: tuple[Storage, int, Callable[[], Cell]] | None = None
-        self.tangents: dict[DualLevel, Any] | None = None
 
     @property
     def type(self) -> TensorType:
@@ -85,8 +85,6 @@ class Storage:
 
 class Constant(Storage):
     """Values that a recorded function made of Python's numbers: the same whenever it goes the same way."""
-
-    __slots__ = ()
 
 
 def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Operation]) -> None:
@@ -186,12 +184,15 @@ def tensor_class() -> type[Tensor]:
     return _Classes.tensor
 
 
+_new, _ndarray = object.__new__, np.ndarray
+
+
 def new_tensor(array: Any) -> Tensor:
     """A tensor over an array, whose memory it shares."""
-    made = object.__new__(_Classes.tensor)
+    made = _new(_Classes.tensor)
     made._storage = Storage(array)
     made._array = array
-    if type(array) is not np.ndarray and type(array).__module__ != "numpy":
+    if type(array) is not _ndarray and type(array).__module__ != "numpy":
         made._device = device_of(array)
     return made
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tracec.errors import CompileError, CompilerMissing
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.executable import Executable, Host, Invoke
@@ -75,6 +76,14 @@ def _host(compiler: Compiler) -> Host:
     folders = (package / "templates", package.parent / "templates")
     source = next(p for p in (f / "c" / "host.c" for f in folders) if p.exists())
     return Host(str(compiler.shared_object([source.read_text()])))
+
+
+def host() -> Host | None:
+    """The compiled helper; None where there is no compiler."""
+    try:
+        return _host(find_compiler())
+    except (CompilerMissing, CompileError):
+        return None
 
 
 #: Rounds that an idle thread spins before it sleeps, some hundred microseconds. The default is several times

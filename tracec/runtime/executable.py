@@ -226,6 +226,14 @@ class Host:
         """How entries are called on this interpreter."""
         return self._plainly if data_offset() < 0 else self._directly()
 
+    @property
+    def holds(self) -> Callable[[bytes, bytes], bool]:
+        """Whether containers hold the very same objects as before; see `tracec.runtime.containers`."""
+        make = self._library.tracec_holds
+        make.restype, make.argtypes = ctypes.py_object, []
+        found: Callable[[bytes, bytes], bool] = make()
+        return found
+
     def _directly(self) -> Invoke:
         """The helper reads the pointers, and runs the entry without Python's lock."""
         make = self._library.tracec_call

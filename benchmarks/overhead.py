@@ -1,0 +1,94 @@
+"""What a call of a compiled function takes besides its kernels, on the CPU.
+
+``python -m benchmarks.overhead`` prints the time of a tiny function's call, of the guards of a model of 100 layers,
+and for each train step the share of its time that is spent outside of generated code. Times are of this thread on the
+processor, the least of many rounds, so that a busy machine changes little.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.engines import ENGINES
+from benchmarks.workloads import by_name
+
+
+def least(call: Callable[[], Any], calls: int, rounds: int, clock: Callable[[], float] = time.thread_time) -> float:
+    """Return the seconds of a call, in the quickest of some rounds."""
+    call()
+    found = []
+    for _ in range(rounds):
+        start = clock()
+        for _ in range(calls):
+            call()
+        found.append((clock() - start) / calls)
+    return min(found)
+
+
+def guards(layers: int) -> tuple[int, float]:
+    """Return the number of guarded places of a model, and the seconds to check them."""
+    import tracec
+
+    nn = tracec.nn
+    model = nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(layers)])
+    compiled = tracec.compile(model)
+    x = tracec.ones(2, 4)
+    compiled(x), compiled(x)
+    around = next(iter(compiled._known.values()))[0].surroundings
+    return len(around.guards), least(around.fails, 200, 20)
+
+
+def outside(call: Callable[[], Any], calls: int, rounds: int) -> tuple[float, float]:
+    """Return the seconds of a step, and those of them that are not spent in generated code."""
+    from tracec.runtime.executable import Executable
+
+    inside = [0.0]
+
+    def timed(invoke: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> None:
+            start = time.perf_counter()
+            invoke(*args)
+            inside[0] += time.perf_counter() - start
+
+        return run
+
+    for _ in range(20):  # programs settle on a number of threads
+        call()
+    changed = [(e, e._invoke) for e in gc.get_objects() if isinstance(e, Executable)]
+    for executable, invoke in changed:
+        executable._invoke = timed(invoke)
+    found = []
+    try:
+        for _ in range(rounds):
+            inside[0], start = 0.0, time.perf_counter()
+            for _ in range(calls):
+                call()
+            total = time.perf_counter() - start
+            found.append((total / calls, (total - inside[0]) / calls))
+    finally:
+        for executable, invoke in changed:
+            executable._invoke = invoke
+    return min(found, key=lambda pair: pair[1])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", default="gpt", help="train steps, with commas between")
+    args = parser.parse_args()
+    engine = ENGINES["tracec"]("cpu")
+    engine.start()
+    tiny = engine.load(by_name("tiny"))
+    print(f"a tiny function: {1e6 * least(tiny, 1000, 4 * args.rounds):.1f} us a call")
+    count, seconds = guards(100)
+    print(f"guards of 100 layers: {1e6 * seconds:.1f} us for {count} containers")
+    for name in args.steps.split(","):
+        seconds, rest = outside(engine.load(by_name(name)), 5, args.rounds)
+        print(f"{name}: {1e3 * seconds:.2f} ms a step, {100 * rest / seconds:.2f} % outside of kernels")
+
+
+if __name__ == "__main__":
+    main()
