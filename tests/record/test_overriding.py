@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import tracec
@@ -244,6 +247,18 @@ def test_the_class_further_down_is_asked_first():
     assert [cls for cls, _ in order] == [Derived, Base] and order[0][1] == {Base, Derived}
 
 
+def test_programs_without_such_classes_pay_nothing():
+    code = """
+import tracec, tracec.nn
+from tracec.record.overriding import CLASSES
+x = tracec.nn.Linear(2, 2)(tracec.ones(1, 2))
+assert hasattr(x, "values") and hasattr(x, "to_sparse") and not x.is_sparse and not CLASSES
+tracec.ones(2).to_sparse()
+assert CLASSES
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_overrides():
     from tracec.overrides import handle_torch_function, has_torch_function, is_tensor_like
 
@@ -259,16 +274,12 @@ def test_overrides():
 
 
 def test_compiled_functions_take_them_as_they_are(logged):
-    calls = []
-
-    @tracec.compile
-    def f(x):
-        calls.append(1)
-        return x.sum() if calls else x
-
+    compiled = tracec.compile(lambda x: x.sum())
     with pytest.warns(RuntimeWarning, match="returns an object of type Logged"):
-        assert type(f(logged)) is Logged
-    assert type(f(logged)) is Logged
+        assert type(compiled(logged)) is Logged
+    assert type(compiled(logged)) is Logged
+    inner = tracec.compile(lambda x: x.sum().as_subclass(tracec.Tensor), fullgraph=True)
+    assert [inner(logged).item() for _ in range(3)] == [3.0] * 3
 
 
 def test_functions_are_the_same_objects_everywhere():
