@@ -117,7 +117,7 @@ class Environment:
         #: Attributes of one object are all: common among small functions, and checked in fewer steps.
         one = len(self._contents) == len(rest) == 1 and not self._keyed
         self._only = (self._holders[0], rest[0].now, self._values) if one else None
-        self._nothing = not (self._named or self._cells or self._others or self._lengths or self._contents)
+        self._nothing = not (self._named or self._cells or self._others or self._partly or self._contents)
 
     def is_like(self, other: Environment) -> bool:
         """Whether what holds of what another call read holds of this one too."""
