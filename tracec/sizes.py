@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from tracec.build import Built
+from tracec.ir.body import Body
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
@@ -36,8 +37,8 @@ class Resized:
         """A parameter for these sizes."""
         if isinstance(x, (Extent, Ratio)):
             return at(x, self.values)
-        if isinstance(x, Graph):  # the body of a loop or branch
-            return type(self)(self.values).graph(x)
+        if isinstance(x, Body):
+            return x.with_graph(type(self)(self.values).graph(x.graph))
         return tuple(map(self.number, x)) if type(x) is tuple else x
 
     def value(self, value: Value) -> Value:

@@ -69,6 +69,8 @@ class CProgram:
 def render(plan: Plan) -> CProgram:
     """The C source of a plan."""
     table = Table()
+    if not any(is_varying(plan.values[v].type.shape) for v in plan.inputs):
+        return _rendered(plan, table)
     with writing(table.write):
         return _rendered(plan, table)
 
