@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import write_pack
@@ -227,9 +228,6 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
     b, b_packs = operand_view(writer, "b", "n", sums.b, tile.n, tile, dtype)
     m_vector, n_vector = (min(each, WIDEST // dtype.itemsize) for each in (tile.m_each, tile.n_each))
     epilogue, packs = _epilogue(writer, sums, tile, m_vector if sums.m_fast else n_vector)
-    m_threads, n_threads = tile.m // tile.m_each, tile.n // tile.n_each
-    grouped = m_tiles >= 2 and n_tiles >= 2 and m_tiles * n_tiles > 2 * MULTIPROCESSORS
-    group = min(GROUP, m_tiles)
     part = writer.name("split")
     view = ContractionView(
         head=replace(
@@ -244,23 +242,8 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
         pad=WIDEST // dtype.itemsize,
         first=f"{part} * {writer.count(length)}" if length else writer.count(0),
         stop=_stop(writer, k, length),
-        m_fast=sums.m_fast,
-        fast_warps=(m_threads if sums.m_fast else n_threads) // 8,
-        m_each=tile.m_each,
-        n_each=tile.n_each,
-        m_threads=m_threads,
-        n_threads=n_threads,
-        m_vector=m_vector,
-        n_vector=n_vector,
-        m_groups=tile.m_each // m_vector,
-        n_groups=tile.n_each // n_vector,
-        m_stride=m_threads * m_vector,
-        n_stride=n_threads * n_vector,
-        m_tiles=writer.count(m_tiles),
-        n_tiles=writer.count(n_tiles),
-        batch_tiles=writer.count(m_tiles * n_tiles),
-        group=writer.count(group),
-        group_tiles=writer.count(group * n_tiles) if grouped else "",
+        **_threads(tile, sums.m_fast, m_vector, n_vector),
+        **_order_of_tiles(writer, m_tiles, n_tiles),
         batch=lines(writer.unflatten("batch", sums.batch)),
         multiply_add=_multiply_add(writer, sums.acc.name, dtype, m_vector, n_vector),
         epilogue=epilogue,
@@ -274,6 +257,38 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
         name, text, (m_tiles * n_tiles * batch if m and n else 0, 1, 1), (tile.threads, 1, 1), 0,
         alignments(kernel, (a_packs, b_packs, packs)), schedule=schedule,
     )  # fmt: skip
+
+
+def _threads(tile: Tile, m_fast: bool, m_vector: int, n_vector: int) -> dict[str, Any]:
+    """Fields of the view: which sums of a tile a thread has, in groups that it loads at once."""
+    m_threads, n_threads = tile.m // tile.m_each, tile.n // tile.n_each
+    return {
+        "m_fast": m_fast,
+        "fast_warps": (m_threads if m_fast else n_threads) // 8,
+        "m_each": tile.m_each,
+        "n_each": tile.n_each,
+        "m_threads": m_threads,
+        "n_threads": n_threads,
+        "m_vector": m_vector,
+        "n_vector": n_vector,
+        "m_groups": tile.m_each // m_vector,
+        "n_groups": tile.n_each // n_vector,
+        "m_stride": m_threads * m_vector,
+        "n_stride": n_threads * n_vector,
+    }
+
+
+def _order_of_tiles(writer: Writer, m_tiles: int, n_tiles: int) -> dict[str, Any]:
+    """Fields of the view: how tiles are counted, in groups of rows where there are more than run at once."""
+    grouped = m_tiles >= 2 and n_tiles >= 2 and m_tiles * n_tiles > 2 * MULTIPROCESSORS
+    group = min(GROUP, m_tiles)
+    return {
+        "m_tiles": writer.count(m_tiles),
+        "n_tiles": writer.count(n_tiles),
+        "batch_tiles": writer.count(m_tiles * n_tiles),
+        "group": writer.count(group),
+        "group_tiles": writer.count(group * n_tiles) if grouped else "",
+    }
 
 
 def _stop(writer: Writer, k: int, length: int) -> str:

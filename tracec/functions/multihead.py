@@ -100,34 +100,22 @@ def multi_head_attention_forward(
     single = query.ndim == 2
     if single:
         query, key, value = _batched(query, key, value)
-        key_padding_mask = (
-            None if key_padding_mask is None else reshaped(key_padding_mask, (1, *key_padding_mask.shape))
-        )
+        if key_padding_mask is not None:
+            key_padding_mask = reshaped(key_padding_mask, (1, *key_padding_mask.shape))
     if is_causal and attn_mask is None:
         fail(ArgumentError, f"{_NAME}: is_causal without attn_mask", "it is a hint about the mask: give both")
     sizes = _Sizes(query.shape[1], num_heads, query.shape[0], key.shape[0])
     masks = _masks(attn_mask, key_padding_mask, sizes, query)
     separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias, separate)
-    if (bias_k is None) != (bias_v is None):
-        fail(ArgumentError, f"{_NAME}: only one of bias_k and bias_v is given", "give both or none")
-    if bias_k is not None and bias_v is not None:
-        width = (1, sizes.batch, query.shape[2])
-        k, v = (cat([x, ops.expand(b, shape=width)]) for x, b in ((k, bias_k), (v, bias_v)))
+    k, v = _with_biases(k, v, bias_k, bias_v)
     q, k, v = (_heads(x, sizes) for x in (q, k, v))
     k, v = _given(static_k, k, sizes, "static_k"), _given(static_v, v, sizes, "static_v")
     if add_zero_attn:
         k, v = (cat([x, filled(0.0, x, (*x.shape[:2], 1, x.shape[3]))], 2) for x in (k, v))
     mask = _merged(masks, k.shape[2])
-    p = dropout_p if training else 0.0
-    weights: Tensor | None = None
-    if need_weights:
-        scores = matmul(ops.mul(q, 1.0 / math.sqrt(q.shape[3])), transpose(k, 2, 3))
-        weights = dropout(softmax(scores if mask is None else ops.add(scores, mask), -1), p)
-        mixed = matmul(weights, v)
-    else:
-        causal = is_causal and key_padding_mask is None
-        mixed = scaled_dot_product_attention(q, k, v, None if causal else mask, p, causal)
+    p, causal = dropout_p if training else 0.0, is_causal and key_padding_mask is None
+    mixed, weights = _attended(q, k, v, mask, p, causal, need_weights)
     rows = reshaped(ops.transpose(mixed, perm=(2, 0, 1, 3)), tuple(query.shape))
     out = linear(rows, out_proj_weight, out_proj_bias)
     if weights is not None and average_attn_weights:
@@ -187,6 +175,27 @@ def _projected(
         return linear(query, parts[0], biases[0]), k, v
     q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), parts, biases, strict=True))
     return q, k, v
+
+
+def _with_biases(k: Tensor, v: Tensor, bias_k: Tensor | None, bias_v: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Keys and values, each with one more behind."""
+    if (bias_k is None) != (bias_v is None):
+        fail(ArgumentError, f"{_NAME}: only one of bias_k and bias_v is given", "give both or none")
+    if bias_k is None or bias_v is None:
+        return k, v
+    width = (1, *k.shape[1:])
+    return cat([k, ops.expand(bias_k, shape=width)]), cat([v, ops.expand(bias_v, shape=width)])
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, causal: bool, need_weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """What the queries get of the values, and with which weights, if those are asked for."""
+    if not need_weights:
+        return scaled_dot_product_attention(q, k, v, None if causal else mask, p, causal), None
+    scores = matmul(ops.mul(q, 1.0 / math.sqrt(q.shape[3])), transpose(k, 2, 3))
+    weights = dropout(softmax(scores if mask is None else ops.add(scores, mask), -1), p)
+    return matmul(weights, v), weights
 
 
 def _heads(x: Tensor, sizes: _Sizes) -> Tensor:
