@@ -94,6 +94,8 @@ EACH = {
     "linear": (lambda x, y: F.linear(x, y, y[:, 0]), lambda x, y: F.linear(x, y, y[:, 0])),
     "matmul": (lambda x, y: x @ y.t(), lambda x, y: x @ y.t()),
     "layer_norm": (lambda x, y: F.layer_norm(x, (4,)), lambda x, y: F.layer_norm(x, (4,))),
+    "normalize": (lambda x, y: F.normalize(x, dim=-1), lambda x, y: F.normalize(x, dim=-1)),
+    "glu": (lambda x, y: F.glu(x), lambda x, y: F.glu(x)),
     "softmax": (lambda x, y: tracec.softmax(x, -1), lambda x, y: tracec.softmax(x, -1)),
     "log_softmax": (lambda x, y: x.log_softmax(2), lambda x, y: x.log_softmax(1)),
     "ragged softmax": (lambda x, y: tracec.softmax(x, 1), lambda x, y: tracec.softmax(x, 0)),
@@ -203,6 +205,18 @@ def test_attention_to_others():
     found = F.scaled_dot_product_attention(q, k, k)
     for mine, a, b in zip(found.unbind(), q.unbind(), k.unbind(), strict=True):
         close(mine, F.scaled_dot_product_attention(a, b, b))
+
+
+def test_layers_of_each():
+    layers = nn.Sequential(
+        nn.Embedding(5, 8), nn.LayerNorm(8), nn.Linear(8, 6), nn.GELU(), nn.Dropout(0.0), nn.SiLU(), nn.Softmax(-1)
+    )
+    parts = [tracec.tensor(p) for p in ([1, 2], [3, 4, 0], [2])]
+    found = layers(nested(parts))
+    for mine, part in zip(found.unbind(), parts, strict=True):
+        close(mine, layers(part))
+    found.sum().backward()
+    assert layers[0].weight.grad.shape == (5, 8)
 
 
 class Attention(nn.Module):

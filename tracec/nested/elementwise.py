@@ -183,6 +183,12 @@ def embedding(input: NestedTensor, weight: Tensor, *args: Any, **kwargs: Any) ->
     return input.with_data(NF.embedding(input._data, weight, *args, **kwargs))
 
 
+@handles("normalize")
+def normalize(input: NestedTensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> NestedTensor:
+    """`normalize` along an axis that is not ragged."""
+    return input.with_data(NF.normalize(input._data, p, inner_axis("normalize", input, dim), eps))
+
+
 @handles("glu")
 def glu(input: NestedTensor, dim: int = -1) -> NestedTensor:
     """`glu` along an axis that is not ragged."""
