@@ -37,7 +37,6 @@ KERNELS: dict[str, Kernel] = {
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),
     "scan": k.scan(3, 4099, columns=2),
-    "scan side by side": k.scan(2, 307, columns=17),
     "scatter": k.scatter(10, 5, 3),
     "scatter in any order": k.scatter(10, 5, 3, shape="atomic"),
     "product": k.dot(2, 33, 35, 37),
@@ -143,12 +142,14 @@ def test_every_mistake_is_found() -> None:
 
 #: Scans by blocks that wait for each other.
 TURNS, TURNS_WIDE = k.scan(1, 16411), k.scan(1, 16411, "f64")
+ASIDE = k.scan(2, 307, columns=17)
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some windows in a scan of few tiles."""
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
+    monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
 
 
 #: Mistakes that no pattern makes, and those in kernels whose loops end by a ``break``: not every change of theirs ends.
@@ -179,6 +180,27 @@ CHOSEN = {
     "tiles of a scan": (TURNS, "thread < since", "thread + 1 < since"),
     "windows of a scan": (TURNS, "window > 0", "window > 1"),
     "clearing of a scan": (TURNS, "board[at] = 0", ""),
+    "turn of a scan aside": (ASIDE, "turn = (unsigned)atomicAdd(board, 1ULL)", "turn = blockIdx.x"),
+    "first barrier aside": (ASIDE, "1ULL);\n  __syncthreads();", "1ULL);"),
+    "barrier of sums aside": (ASIDE, "= sum;\n  __syncthreads();", "= sum;"),
+    "barrier before sums of tiles aside": (ASIDE, "__syncthreads();  // totals are written again", ""),
+    "barrier of the sums of tiles aside": (ASIDE, "= carry;\n  __syncthreads();", "= carry;"),
+    "barrier before the carry aside": (
+        ASIDE,
+        "__syncthreads();\n  const float other = totals[0]",
+        "const float other = totals[0]",
+    ),
+    "rows aside": (ASIDE, "wanted < 34u ? wanted : 33u", "wanted"),
+    "end aside": (ASIDE, "if (chunk >= stop || wanted", "if (wanted"),
+    "last rows aside": (ASIDE, "chunk >= stop || wanted != row", "chunk >= stop"),
+    "group aside": (ASIDE, "board + 1 + group * ", "board + 1 + 0 * "),
+    "lane aside": (ASIDE, "+ lane * 1u", ""),
+    "post aside": (ASIDE, "post(tiles + piece * 32u, sum)", ""),
+    "window aside": (ASIDE, "post(windows + window * 32u, sum)", ""),
+    "windows aside": (ASIDE, "window > 0", "window > 1"),
+    "end of a window aside": (ASIDE, "since == 7u", "since == 6u"),
+    "tiles aside": (ASIDE, "left < since", "left + 1 < since"),
+    "shares aside": (ASIDE, "for (unsigned left = 1; left < 8", "for (unsigned left = 2; left < 8"),
     "half a sum": (TURNS_WIDE, "n < words; ++n) board[n]", "n < 1; ++n) board[n]"),
     "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
     "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),

@@ -198,12 +198,14 @@ WINDOWS: tuple[tuple[int, int, str, int, bool, str], ...] = (
     (1, 34000, "f64", 1, False, "add"), (1, 34000, "i32", 1, False, "add"), (1, 34000, "i64", 1, False, "add"),
     (1, 66000, "f16", 1, False, "add"), (1, 16401, "u8", 1, False, "add"), (2, 20483, "f64", 1, True, "add"),
     (1, 66000, "bf16", 1, False, "maximum"), (1, 32769, "f64", 3, False, "add"),
+    (2, 1001, "f32", 33, False, "add"), (1, 2000, "i64", 64, True, "add"), (3, 65, "f16", 16, False, "maximum"),
 )  # fmt: skip
 
 
 def test_scans_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only long rows get: blocks that wait for windows of tiles, for all of one and for parts of it."""
     monkeypatch.setattr(cuda_scan, "WINDOW", 4)
+    monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 4)
     kernels = [k.scan(m, n, d, columns=c, reverse=r, combine=f) for m, n, d, c, r, f in WINDOWS]
     for (m, n, _, columns, back, combine), one in zip(WINDOWS, emulate(kernels), strict=True):
         assert "windows" in one.program.kernels[0].source

@@ -1,9 +1,8 @@
 """Running combinations: blocks along rows that are contiguous, threads side by side along those that are not.
 
-Few long rows are cut into tiles, a block each, which read their elements once: a block posts what its tile comes to,
-and waits for what those before it post. Where tiles end, and how their sums are grouped, hangs on the extents alone, so
-results are the same from run to run. Those that lie side by side are cut into chunks: one function finds what each
-chunk comes to, a second starts from that.
+Long rows are cut into tiles, a block each, which read their elements once: a block posts what its tile comes to, and
+waits for what those before it post. Where tiles end, and how their sums are grouped, hangs on the extents alone, so
+results are the same from run to run.
 """
 
 from __future__ import annotations
@@ -35,10 +34,12 @@ PARTS = 4
 MANY_TILES = 8
 #: Tiles of a window: a block waits for the windows before its own, and for as many tiles as it has threads.
 WINDOW = MOST_THREADS
-#: Threads that chunks are made for.
-COLUMN_THREADS = 1024 * MULTIPROCESSORS
-#: Elements that a thread's chunk has at least.
-SHORTEST = 32
+#: So many rows side by side have a thread each, which walks all of one.
+MANY_COLUMNS = 256 * MULTIPROCESSORS
+#: Bytes of accumulators that a thread keeps of such a row, where there are fewer,
+COLUMN_BYTES = 64
+#: and tiles of their windows: each takes a warp's time.
+COLUMN_WINDOW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,8 @@ class ScanView:
     after: tuple[str, ...]
     length: str
     rows: str = ""
-    pieces: str = ""
-    chunks: str = ""
-    chunk_length: str = ""
+    last_row: str = ""
+    groups: str = ""
     tile: str = ""
     items: int = 1
     parts: int = 1
@@ -88,12 +88,12 @@ class ScanView:
     part_items: int = 1
     warp_items: int = 1
     warps: int = 1
-    block_threads: str = ""
     tiles: str = ""
     window: str = ""
     last: str = ""
     words: str = ""
     posts: str = ""
+    tile_words: str = ""
 
 
 def scan_routine(kernel: Kernel, name: str) -> Routine:
@@ -150,45 +150,47 @@ def _used(statements: Sequence[Tree], row: Row, writer: Writer) -> bool:
     return any(mentions(statements, writer.name(s.name)) for s in row.lets if isinstance(s, Let))
 
 
-def _with_sums(writer: Writer, view: ScanView, name: str, const: bool) -> ScanView:
-    """The view of a function that takes the chunks' sums too."""
-    sums = f"{'const ' if const else ''}{view.acc.type} *__restrict__ sums"
-    return replace(view, head=replace(view.head, name=name, parameters=(*writer.parameters(), sums)))
-
-
 # -- rows side by side -----------------------------------------------------------------------------------------
 
 
 def _columns(kernel: Kernel, name: str, row: Row) -> Routine:
-    """A thread for each chunk of a row."""
+    """A lane for each row, and a block for each tile of 32 of them."""
     rows, length = extent(row.variables), row.loop.var.extent
-    chunks = max(min(COLUMN_THREADS // max(rows, 1), length // SHORTEST), 1)
-    if chunks < 4:  # what is saved does not pay for reading everything twice
+    if rows >= MANY_COLUMNS:
         return one_after_another(kernel, [map_entry(kernel, name)])
     writer = Writer(kernel)
-    chunk_length = ceil_div(length, chunks)
-    chunks = ceil_div(length, chunk_length)
-    position = writer.unflatten("chunk", [row.loop.var])
-    before = (*position, *writer.statements((*row.lets, row.update)))
-    view = replace(
-        _view(writer, name, MOST_THREADS, row), before=lines(before), pieces=writer.count(rows * chunks),
-        chunks=writer.count(chunks), chunk_length=writer.count(chunk_length), block_threads=writer.count(MOST_THREADS),
-    )  # fmt: skip
-    first = _with_sums(writer, view, f"{name}_totals", const=False)
-    second = replace(_with_sums(writer, view, name, const=True), after=lines(writer.statements(row.after)))
-    grid = (ceil_div(rows * chunks, MOST_THREADS), 1, 1)
     itemsize = writer.combines[row.update.name][1].itemsize
-    schedule = f"a thread a chunk of {chunk_length}, {chunks} chunks a row of {length}"
-    entries = [
-        Entry(v.head.name, render_template("cuda/scan_column.j2", k=v), grid, (MOST_THREADS, 1, 1), 0,
-              _sizes(kernel, itemsize), schedule=text)
-        for v, text in ((first, "totals"), (second, schedule))
-    ]  # fmt: skip
-    return one_after_another(kernel, entries, (rows * chunks * itemsize,))
+    warps, groups = MOST_THREADS // 32, ceil_div(rows, 32)
+    items = COLUMN_BYTES // max(itemsize, 4)
+    while items > 1 and groups * ceil_div(length, warps * items) < 2 * MULTIPROCESSORS:
+        items //= 2
+    tile = warps * items
+    tiles = ceil_div(length, tile)
+    before, after = _elements_apart(writer, row)
+    words = ceil_div(itemsize, 4)
+    posts = 32 * words * (tiles + tiles // COLUMN_WINDOW)
+    view = replace(
+        _view(writer, name, MOST_THREADS, row), before=before, after=after, rows=writer.count(rows),
+        last_row=writer.count(max(rows - 1, 0)),
+        groups=writer.count(groups), tile=writer.count(tile), items=items, warps=warps,
+    )  # fmt: skip
+    view = _with_board(writer, view, tiles, COLUMN_WINDOW, words, posts)
+    text = render_template("cuda/scan_turns_column.j2", k=view)
+    schedule = (
+        f"a block of {MOST_THREADS} 32 rows by {tile}, {tiles} tiles a row of {length} that wait for those before"
+    )
+    sizes = tuple(b.dtype.itemsize for b in kernel.buffers)
+    main = Entry(name, text, (groups * tiles, 1, 1), (MOST_THREADS, 1, 1), 0, (*sizes, _WORD), schedule=schedule)
+    return _cleared_first(kernel, main, 1 + groups * posts)
 
 
-def _sizes(kernel: Kernel, *more: int) -> tuple[int, ...]:
-    return (*(b.dtype.itemsize for b in kernel.buffers), *more)
+def _elements_apart(writer: Writer, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a thread does for one element before and after they are combined."""
+    position = writer.unflatten("chunk", [row.loop.var])
+    lets = writer.statements(row.lets)
+    results = writer.derive({row.update.name: "own[item]"}).statements(row.after)
+    before = (*position, *lets, Line(f"own[item] = {writer.write(row.update.value)};"))
+    return lines(before), lines((*position, *(lets if _used(results, row, writer) else ()), *results))
 
 
 # -- rows by blocks --------------------------------------------------------------------------------------------
@@ -224,22 +226,31 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
         return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
     words = ceil_div(writer.combines[row.update.name][1].itemsize, 4)
     posts = words * (tiles + tiles // WINDOW)
-    view = replace(
-        view, tiles=writer.count(tiles), window=writer.count(WINDOW), last=writer.count(WINDOW - 1),
-        words=writer.count(words), posts=writer.count(posts),
-        head=replace(view.head, parameters=(*writer.parameters(), _BOARD)),
-    )  # fmt: skip
-    text = render_template("cuda/scan_turns.j2", k=view)
+    text = render_template("cuda/scan_turns.j2", k=_with_board(writer, view, tiles, WINDOW, words, posts))
     schedule += f", {tiles} tiles a row of {length} that wait for those before"
     main = Entry(name, text, (rows * tiles, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
-    clear = _clear(f"{name}_clear", 1 + rows * posts)
-    board = len(kernel.buffers)
-    return Routine((clear, main), (Call(0, (board,)), Call(1, (*range(board), board))), (_WORD * (1 + rows * posts),))
+    return _cleared_first(kernel, main, 1 + rows * posts)
 
 
 #: What blocks post, behind the number of turns that were taken.
 _BOARD = "unsigned long long *__restrict__ board"
 _WORD = 8
+
+
+def _with_board(writer: Writer, view: ScanView, tiles: int, window: int, words: int, posts: int) -> ScanView:
+    """The view of a function whose blocks post sums of so many words, for each of its chains so many."""
+    return replace(
+        view, head=replace(view.head, parameters=(*writer.parameters(), _BOARD)), tiles=writer.count(tiles),
+        window=writer.count(window), last=writer.count(window - 1), words=writer.count(words),
+        posts=writer.count(posts), tile_words=writer.count(32 * words),
+    )  # fmt: skip
+
+
+def _cleared_first(kernel: Kernel, main: Entry, words: int) -> Routine:
+    """A function whose blocks wait for each other, behind one that makes their board ready."""
+    board = len(kernel.buffers)
+    calls = (Call(0, (board,)), Call(1, (*range(board), board)))
+    return Routine((_clear(f"{main.name}_clear", words), main), calls, (_WORD * words,))
 
 
 def _clear(name: str, words: int) -> Entry:
