@@ -223,7 +223,18 @@ def tensor_key(x: Tensor) -> tuple[Any, ...]:
         edge = edge_of(x)
         way = None if edge is None else edge is x
     # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
-    return type(x), array.dtype, array.shape, array.strides, x._device, way
+    key = type(x), array.dtype, array.shape, array.strides, x._device, way
+    for name in x.__dict__:
+        if name[0] != "_":
+            return *key, _attributes(x)
+    return key
+
+
+def _attributes(x: Tensor) -> tuple[Any, ...]:
+    """What a user has set on a tensor; of what is not plain nothing is known from one call to the next."""
+    return tuple(
+        (k, type(v), repr(v) if isinstance(v, PLAIN) else object()) for k, v in x.__dict__.items() if k[0] != "_"
+    )
 
 
 def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any]) -> None:

@@ -46,7 +46,7 @@ def tensor(
     elif isinstance(data, (bool, int, float, complex)):
         chosen = dtype or dtype_of_number(data)
         made = ops.constant(value=wrapped(data, chosen), dtype=chosen, device=str(placed(device)))
-        made._is_constant = False  # it may be looked at
+        made.__dict__.pop("_is_constant", None)  # it may be looked at
     elif hasattr(data, "__cuda_array_interface__"):
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:

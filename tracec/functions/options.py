@@ -135,7 +135,7 @@ def create(
     place = placed(options.get("device"), device if out is None else out.device)
     with no_grad():
         made = in_format(name, make(chosen, place), options.get("memory_format"))
-    made._is_constant = False  # a user's tensor of no dimensions may be looked at
+    made.__dict__.pop("_is_constant", None)  # a user's tensor of no dimensions may be looked at
     if options.get("pin_memory"):
         made = pin(made)
     if out is not None:

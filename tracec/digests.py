@@ -1,0 +1,82 @@
+"""What tells, in one plain value, that an object is as it was; and the names that a function's code reads."""
+
+from __future__ import annotations
+
+import dis
+import types
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+
+class Digest:
+    """One plain value that tells of an object, as a mapping from nothing to it.
+
+    Args:
+        of: The object.
+        tell: Gives the value; text or bytes, so that it is compared and not watched as a number.
+    """
+
+    def __init__(self, of: Any, tell: Callable[[Any], str | bytes]) -> None:
+        self.of = of
+        self._tell = tell
+
+    def __getitem__(self, key: None) -> str | bytes:
+        return self._tell(self.of)
+
+
+def elements(array: Any) -> bytes:
+    """The bytes of an array of NumPy's or Python's."""
+    found: bytes = array.tobytes() if hasattr(array, "tobytes") else bytes(array)
+    return found
+
+
+def size(container: Any) -> str:
+    """How many items there are."""
+    return f"{len(container)} items"
+
+
+class Books:
+    """How often a function that keeps its results has computed one, how many it keeps, and how often it forgot them."""
+
+    def __init__(self) -> None:
+        self._hits = self._forgot = 0
+
+    def __call__(self, cached: Any) -> str:
+        info = cached.cache_info()
+        self._forgot += info.hits < self._hits
+        self._hits = info.hits
+        return f"{info.misses} computed, {info.currsize} kept, forgot {self._forgot} times"
+
+
+class Names(NamedTuple):
+    """Names that a function's code, and the code nested in it, may read.
+
+    Attributes:
+        globals: Globals and builtins.
+        attributes: Attributes of whatever object.
+        modules: Modules that it imports.
+    """
+
+    globals: tuple[str, ...]
+    attributes: frozenset[str]
+    modules: tuple[str, ...]
+
+
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
+
+
+@lru_cache(maxsize=4096)
+def names_of(code: types.CodeType) -> Names:
+    """The names that code reads."""
+    found: tuple[dict[str, None], ...] = ({}, {}, {})
+    codes = [code]
+    while codes:
+        at = codes.pop(0)
+        codes += [c for c in at.co_consts if isinstance(c, types.CodeType)]
+        for i in dis.get_instructions(at):
+            for names, operations in zip(found, (_GLOBALS, _ATTRIBUTES, ("IMPORT_NAME",)), strict=True):
+                if i.opname in operations:
+                    names[i.argval] = None
+    return Names(tuple(found[0]), frozenset(found[1]), tuple(found[2]))
