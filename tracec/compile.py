@@ -232,6 +232,8 @@ class Compiled:
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
         surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)), self._watch.kinds)
+        if surroundings.keeps:
+            self._watch.stop()
         stand_ins = StandIns(self._watch, surroundings, key, _FIRST)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing = sharing(arguments)

@@ -24,6 +24,11 @@ class Digest:
     def __getitem__(self, key: None) -> str | bytes:
         return self._tell(self.of)
 
+    @property
+    def kind(self) -> str:
+        """What it tells of."""
+        return "an array" if self._tell is elements else f"what nothing stands in for, a {type(self.of).__name__}"
+
 
 def elements(array: Any) -> bytes:
     """The bytes of an array of NumPy's or Python's."""
@@ -56,27 +61,33 @@ class Names(NamedTuple):
         globals: Globals and builtins.
         attributes: Attributes of whatever object.
         modules: Modules that it imports.
+        written: Globals that it writes.
     """
 
     globals: tuple[str, ...]
     attributes: frozenset[str]
     modules: tuple[str, ...]
+    written: tuple[str, ...]
 
 
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
 
 
+_WRITTEN = ("STORE_GLOBAL", "DELETE_GLOBAL")
+_OPERATIONS = (_GLOBALS, _ATTRIBUTES, ("IMPORT_NAME",), _WRITTEN)
+
+
 @lru_cache(maxsize=4096)
 def names_of(code: types.CodeType) -> Names:
     """The names that code reads."""
-    found: tuple[dict[str, None], ...] = ({}, {}, {})
+    found: tuple[dict[str, None], ...] = ({}, {}, {}, {})
     codes = [code]
     while codes:
         at = codes.pop(0)
         codes += [c for c in at.co_consts if isinstance(c, types.CodeType)]
         for i in dis.get_instructions(at):
-            for names, operations in zip(found, (_GLOBALS, _ATTRIBUTES, ("IMPORT_NAME",)), strict=True):
+            for names, operations in zip(found, _OPERATIONS, strict=True):
                 if i.opname in operations:
                     names[i.argval] = None
-    return Names(tuple(found[0]), frozenset(found[1]), tuple(found[2]))
+    return Names(tuple(found[0]), frozenset(found[1]), tuple(found[2]), tuple(found[3]))

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import dis
-import functools
-import logging
 import random
-import sys
 import types
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 from operator import is_ as _is
 from typing import Any
 
 import numpy as np
 
+from tracec.digests import Digest
 from tracec.effects import ARGUMENTS, MORE, Effect, Given, effects_of
-from tracec.growing import can_grow
 from tracec.guards import Contents, Guard
-from tracec.ir.dtype import DType
-from tracec.places import MISSING, PLAIN, Kind, Place, Slots, refill
-from tracec.record.cell import Storage
-from tracec.record.recording import hooks_of
+from tracec.places import Kind, Slots, refill
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import quickly
+from tracec.walker import Walker, places_of
 
 #: What is read with ``get``: dictionaries, and those of classes.
 _MAPPINGS = (dict, types.MappingProxyType)
-_GLOBAL_READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-_GLOBAL_WRITES = ("STORE_GLOBAL", "DELETE_GLOBAL")
-
-
-class _Elements:
-    """The elements of an array, as a mapping from nothing to their bytes."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-
-    def __getitem__(self, key: None) -> Any:
-        return self.array.tobytes()
 
 
 class Environment:
@@ -57,6 +37,7 @@ class Environment:
         codes: The user's functions found there.
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
+        keeps: Whether functions are found there that keep their results.
         names: The globals, or builtins, that the user's functions name, with the dictionaries that they look into.
         takes_containers: Lists and dictionaries are among the arguments.
         given: Identity of a list or dictionary among the arguments, whose items are arguments too → where it is, and
@@ -79,7 +60,7 @@ class Environment:
         self._one, self._fixed = walker.one, walker.fixed
         #: Lists that the function adds to, and all places that hold them.
         walker.settle_growing()
-        self.growing = [(name, x, _places_of(x, self.guards)) for name, x in walker.growing.values()]
+        self.growing = [(name, x, places_of(x, self.guards)) for name, x in walker.growing.values()]
         self._grown = {id(x): list(x) for _, x, _ in self.growing}
         #: Identity of such a list → what a function that was recorded has added to it.
         self.added: dict[int, list[Any]] = {}
@@ -106,6 +87,11 @@ class Environment:
             self._named += [(g.holder, g.key, g.value, g) for g in fixed if mapping]
             self._others += [g for g in fixed if not mapping]
         self._contents = [g for g in self.guards if isinstance(g, Contents) and not g.kinds]
+        self._absent = [(g.holder, g.key, g) for g in walker.absent]
+        self._objects = [value for _, value in walker.objects]
+        self._types = list(map(type, self._objects))
+        self._object_names = [name for name, _ in walker.objects]
+        self.keeps = walker.keeps
         # All containers at once: a large model has hundreds.
         self._quickly, rest = quickly(self._contents)
         self._holders = [c.holder for c in rest]
@@ -117,7 +103,8 @@ class Environment:
         #: Attributes of one object are all: common among small functions, and checked in fewer steps.
         one = len(self._contents) == len(rest) == 1 and not self._keyed
         self._only = (self._holders[0], rest[0].now, self._values) if one else None
-        self._nothing = not (self._named or self._cells or self._others or self._partly or self._contents)
+        around = self._named or self._cells or self._others or self._partly or self._contents
+        self._nothing = not (around or self._absent or self._objects)
 
     def is_like(self, other: Environment) -> bool:
         """Whether what holds of what another call read holds of this one too."""
@@ -142,6 +129,13 @@ class Environment:
         for other in self._others:
             if not other.holds():
                 return other
+        for scope, name, guard in self._absent:
+            if name in scope:
+                return guard
+        if self._objects and not all(map(_is, map(type, self._objects), self._types)):
+            for name, value, cls in zip(self._object_names, self._objects, self._types, strict=True):
+                if type(value) is not cls:
+                    return Guard(f"{name}.__class__", Slots(value), "__class__", cls)
         for container, keys, contents in self._partly:
             if len(container) != len(contents.values) or (keys is not None and list(container) != keys):
                 return contents
@@ -209,8 +203,8 @@ class Environment:
         if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
             return "draws numbers from Python's or NumPy's generators"
         for guard in self.guards:
-            if isinstance(guard, Guard) and isinstance(guard.holder, _Elements) and not guard.holds():
-                return f"changes an array, {guard.name}"
+            if isinstance(guard, Guard) and isinstance(guard.holder, Digest) and not guard.holds():
+                return f"changes {guard.holder.kind}, {guard.name}"
         return None
 
     def changes(self) -> list[tuple[Effect, Any]]:
@@ -239,244 +233,3 @@ class Environment:
         for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905
             if repr(state()) != repr(before):
                 restore(before)
-
-
-class Walker:
-    def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
-        self.guards: list[Guard | Contents] = []
-        #: Identity of a place → the guard of a place that is watched.
-        self.found: dict[Hashable, Guard] = {}
-        self.names: list[tuple[dict[str, Any], str]] = []
-        self._watched = watched
-        self.captured: set[Storage] = set()
-        self.tensors: dict[int, str] = {}
-        self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
-        self.iterators: list[str] = []
-        self.codes: list[types.CodeType] = []
-        self.growing: dict[int, tuple[str, Any]] = {}
-        #: Identities of what is held where nothing can stand in for it.
-        self.stuck: set[int] = set()
-        self.given: dict[int, tuple[tuple[Any, ...], Contents]] = {}
-        #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
-        self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
-        self.fixed: list[tuple[tuple[Any, ...], Any]] = []
-        self.seen: set[int] = set()
-        self.alive: list[Any] = []  # ids in `seen` stay taken
-
-    def function(self, fn: types.FunctionType) -> None:
-        """The cells, defaults and named globals of a function, and of functions nested in it."""
-        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-            self.read(name, cell, None, Place(cell, None).now())
-        # A decorator of the library wears the name and module of what it decorates.
-        own = not _of_library(fn.__globals__.get("__name__"))
-        if own:
-            self.codes.append(fn.__code__)
-        for name in _names(fn.__code__) if own else ():
-            self.names.append((fn.__globals__, name))
-            if name in fn.__globals__:
-                self.read(name, fn.__globals__, name, fn.__globals__[name])
-        for name in _names(fn.__code__, _GLOBAL_WRITES) if own else ():
-            if name not in fn.__globals__:
-                self.read(name, fn.__globals__, name, MISSING)
-        defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
-        self.stuck.update(map(id, defaults))
-        for k, value in enumerate(defaults):
-            self.visit(f"default {k}", value)
-
-    def read(self, name: str, holder: Any, key: Any, value: Any) -> None:
-        """Guard a place, then what lies behind it."""
-        if isinstance(value, types.ModuleType):
-            return
-        kind = self.kind(guard := Guard(name, holder, key, value))
-        self.guards.append(guard if kind is None else replace(guard, kind=kind))
-        if kind is None:
-            self.visit(name, value)
-
-    def kind(self, guard: Guard) -> Kind | None:
-        """What a place may hold; None where that is what it holds alone."""
-        identity = guard.place.identity
-        kind = self._watched.get(identity)
-        if kind is None or not kind.holds(guard.value):
-            return None
-        self.found.setdefault(identity, replace(guard, kind=kind))
-        if isinstance(guard.value, Tensor):
-            self.tensors.setdefault(id(guard.value), guard.name)
-        if kind.is_structure:
-            self.argument(guard.name, (guard.place,), guard.value)
-        return kind
-
-    def argument(self, name: str, path: tuple[Any, ...], value: Any) -> None:
-        """Note what the parts of an argument hold; the parts themselves are in the key of the call.
-
-        Args:
-            name: How the user would write it.
-            path: Position of the argument, or the place where it is, then keys.
-            value: The argument.
-        """
-        if isinstance(value, Tensor):
-            self.tensors.setdefault(id(value), name)
-            return
-        structured = type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
-        if not structured or id(value) in self.seen:
-            self.visit(name, value)
-            if isinstance(value, (list, dict)) and structured:
-                self.fixed.append((path, value))
-            return
-        self.alive.append(value)
-        keys = tuple(value) if isinstance(value, dict) else None
-        contents = Contents(name, "[{}]", value, keys, tuple(value.values() if isinstance(value, dict) else value))
-        if not isinstance(value, tuple):
-            if id(value) in self.given:
-                self.one.append((self.given[id(value)][0], path))
-                return
-            self.given[id(value)] = path, contents
-        for k, item in contents.items():
-            self.argument(contents.item(k), (*path, k), item)
-
-    def visit(self, name: str, value: Any) -> None:
-        """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
-        if isinstance(value, Tensor) and value.is_composite:
-            self._container(name, ".{}", value.__dict__)
-            return
-        if isinstance(value, Tensor):
-            self.captured.add(value._storage)
-            self.tensors.setdefault(id(value), name)
-            for hook in hooks_of(value):
-                self.visit(f"hook of {name}", hook)
-            return
-        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
-            return
-        if id(value) in self.seen:
-            return
-        self.seen.add(id(value))
-        self.alive.append(value)
-        if can_grow(value) and id(value) in self._watched:
-            self.growing[id(value)] = name, value
-            return
-        if isinstance(value, types.FunctionType):
-            if not _of_library(value.__module__):
-                self.function(value)
-        elif isinstance(value, types.MethodType):
-            self.visit(name, value.__func__)
-            self.visit(name, value.__self__)
-        elif isinstance(value, functools.partial):
-            self.stuck.update(map(id, (*value.args, *value.keywords.values())))
-            self.visit(name, value.func)
-            self._container(name, "[{}]", list(value.args))
-            self._container(name, "[{}]", value.keywords)
-        elif isinstance(value, (dict, list, tuple)):
-            self._container(name, "[{}]", value)
-        elif isinstance(value, (set, frozenset, deque)):
-            self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
-            self.stuck.update(map(id, value))
-            for k, item in enumerate(value):
-                self.visit(f"{name}[{k}]", item)
-        elif isinstance(value, np.ndarray):
-            if value.size <= MOST:
-                elements = _Elements(value)
-                self.guards.append(Guard(name, elements, None, elements[None]))
-        elif isinstance(value, np.random.Generator):
-            self.sources.append(lambda: value.bit_generator.state)
-        elif isinstance(value, random.Random):
-            self.sources.append(value.getstate)
-        elif isinstance(value, logging.Logger):  # its handlers change as they work
-            for key in ("level", "disabled"):
-                self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
-        elif isinstance(value, Iterator):
-            self.iterators.append(name)
-        elif type(value).__module__ == "tracec.compile":  # its own books change with every call
-            self.visit(name, value.fn)
-        elif isinstance(value, type):
-            self._class(name, value)
-        else:
-            self._object(name, value)
-
-    def settle_growing(self) -> None:
-        """Guard the contents of lists that nothing can stand in for after all."""
-        for identity, (name, value) in list(self.growing.items()):
-            if identity in self.stuck or not _places_of(value, self.guards):
-                del self.growing[identity]
-                self.seen.discard(identity)
-                self._watched = {k: v for k, v in self._watched.items() if k != identity}
-                self.visit(name, value)
-
-    def _container(self, name: str, form: str, value: Any) -> None:
-        """Guard all items of a dictionary or list; a tuple's stay as they are."""
-        if len(value) > MOST:
-            return
-        named = isinstance(value, dict)
-        values = tuple(value.values() if named else value)
-        contents = Contents(name, form, value, tuple(value) if named else None, values)
-        if isinstance(value, tuple):
-            self.stuck.update(map(id, value))
-        else:
-            kinds = {}
-            for k, item in contents.items() if self._watched else ():
-                kind = self.kind(Guard(contents.item(k), value, k, item))
-                if kind is not None:
-                    kinds[k] = kind
-            contents = replace(contents, kinds=kinds)
-            self.guards.append(contents)
-        for k, item in contents.items():
-            if k not in contents.kinds:
-                self.visit(contents.item(k), item)
-
-    def _object(self, name: str, value: Any) -> None:
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
-            self._container(name, ".{}", attributes)
-        watched = getattr(type(value), "_watched", None)
-        if isinstance(watched, dict):  # what modules of the library share
-            self.visit(f"hooks of every {type(value).__name__}", watched)
-        for cls in type(value).__mro__:
-            slots = cls.__dict__.get("__slots__", ())
-            for slot in (slots,) if isinstance(slots, str) else slots:
-                if slot not in ("__dict__", "__weakref__"):
-                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot, MISSING))
-        self.visit(type(value).__name__, type(value))
-
-    def _class(self, name: str, cls: type) -> None:
-        """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
-        for base in cls.__mro__:
-            if base is not cls:
-                self.visit(base.__name__, base)
-        if _of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
-            return
-        items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or k == "__call__"}
-        for k, v in items.items():
-            guard = Guard(f"{name}.{k}", cls.__dict__, k, v, owner=cls)
-            self.guards.append(replace(guard, kind=self.kind(guard)))
-        for k, v in items.items():
-            for found in (v.fget, v.fset) if isinstance(v, property) else (getattr(v, "__func__", v),):
-                self.visit(f"{name}.{k}", found)
-
-
-def _places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
-    """The places that hold an object."""
-    found = []
-    for guard in guards:
-        if isinstance(guard, Guard):
-            found += [guard.place] if guard.value is value else []
-        elif isinstance(guard.holder, (dict, list)):
-            found += [Place(guard.holder, k) for k, item in guard.items() if item is value]
-    return list({p.identity: p for p in found}.values())
-
-
-#: Containers and arrays of more items are not looked into.
-MOST = 4096
-#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
-_HEAP_TYPE = 1 << 9
-
-
-def _of_library(module: str | None) -> bool:
-    top = (module or "").partition(".")[0]
-    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
-
-
-def _names(code: types.CodeType, instructions: tuple[str, ...] = (*_GLOBAL_READS, *_GLOBAL_WRITES)) -> list[str]:
-    """Global names that a function's code, and the code nested in it, may read or write; not those of attributes."""
-    names = [i.argval for i in dis.get_instructions(code) if i.opname in instructions]
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names += _names(constant, instructions)
-    return list(dict.fromkeys(names))

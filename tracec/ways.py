@@ -42,7 +42,7 @@ class Interner:
             node = self._inputs.setdefault(late or self._source(v, here), v.node)
             new[v.node] = node
             inputs.append(replace(v, node=node))
-        asked = [n for d in recording.decisions for n in d.nodes]
+        asked = [n for d in recording.decisions for n in (d.node, *d.nodes)]
         checked = [c.node for c in recording.checks]
         for node in topological((*recording.graph.outputs, *asked, *checked)):
             if node not in new:

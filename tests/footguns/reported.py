@@ -171,7 +171,7 @@ def property_over_hidden_state(wrap):
     return [*found, f(whole(3))]
 
 
-@footgun(eager="changes Python state")
+@footgun
 def cached_property_that_is_deleted(wrap):
     class Config:
         base = 2.0
@@ -318,7 +318,7 @@ def flag_set_by_a_context(wrap):
     return [*found, f(whole(3))]
 
 
-@footgun(eager="changes Python state")
+@footgun(eager="changes what nothing stands in for")
 def cached_function_that_reads_a_global(wrap):
     @functools.lru_cache
     def scale(n):
@@ -377,7 +377,7 @@ def memory_given_for_the_result(wrap):
     return found
 
 
-@footgun(eager="returns a list from outside")
+@footgun
 def list_that_is_given_and_returned(wrap):
     f, found = wrap(lambda items: items), []
     for k in range(3):
@@ -386,7 +386,7 @@ def list_that_is_given_and_returned(wrap):
     return found
 
 
-@footgun(eager="returns a list from outside")
+@footgun(unserved="it has more items at each call")
 def list_from_outside_that_is_returned(wrap):
     kept = [whole(3)]
     f, found = wrap(lambda x: (kept, x * 2)), []
@@ -397,7 +397,7 @@ def list_from_outside_that_is_returned(wrap):
     return found
 
 
-@footgun(eager="returns one list twice")
+@footgun
 def list_that_is_returned_twice(wrap):
     def f(x):
         both = [x * 2]

@@ -1,0 +1,300 @@
+"""The walk from a function to all that it can read: cells, globals, defaults, and the objects that are found there."""
+
+from __future__ import annotations
+
+import array
+import functools
+import logging
+import os
+import random
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tracec.digests import Books, Digest, elements, names_of, size
+from tracec.growing import can_grow
+from tracec.guards import Contents, Guard
+from tracec.ir.dtype import DType
+from tracec.places import MISSING, PLAIN, Kind, Place, Slots
+from tracec.record.cell import Storage
+from tracec.record.recording import hooks_of
+from tracec.record.tensor import Tensor
+
+
+class Walker:
+    def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
+        self.guards: list[Guard | Contents] = []
+        #: Identity of a place → the guard of a place that is watched.
+        self.found: dict[Hashable, Guard] = {}
+        self.names: list[tuple[dict[str, Any], str]] = []
+        self._watched = watched
+        self.captured: set[Storage] = set()
+        self.tensors: dict[int, str] = {}
+        self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
+        self.iterators: list[str] = []
+        self.codes: list[types.CodeType] = []
+        #: Globals that are not there: builtins, mostly.
+        self.absent: list[Guard] = []
+        #: Objects whose class may be changed.
+        self.objects: list[tuple[str, Any]] = []
+        #: Whether there are functions that keep their results.
+        self.keeps = False
+        self._attributes: set[tuple[int, str]] = set()
+        self.growing: dict[int, tuple[str, Any]] = {}
+        #: Identities of what is held where nothing can stand in for it.
+        self.stuck: set[int] = set()
+        self.given: dict[int, tuple[tuple[Any, ...], Contents]] = {}
+        #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
+        self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
+        self.fixed: list[tuple[tuple[Any, ...], Any]] = []
+        self.seen: set[int] = set()
+        self.alive: list[Any] = []  # ids in `seen` stay taken
+
+    def function(self, fn: types.FunctionType) -> None:
+        """The cells, defaults and named globals of a function, and of functions nested in it."""
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+            self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__).attributes)
+        # A decorator of the library wears the name and module of what it decorates.
+        own = not _of_library(fn.__globals__.get("__name__"))
+        if own:
+            self.codes.append(fn.__code__)
+        names = names_of(fn.__code__)
+        for name in dict.fromkeys((*names.globals, *names.written)) if own else ():
+            self.names.append((fn.__globals__, name))
+            if name in fn.__globals__:
+                self.read(name, fn.__globals__, name, fn.__globals__[name], names.attributes)
+            elif name in names.written:
+                self.read(name, fn.__globals__, name, MISSING)
+            else:
+                self.absent.append(Guard(name, fn.__globals__, name, MISSING))
+        for name in names.modules if own else ():
+            if name in sys.modules:
+                self.module(name, sys.modules[name], names.attributes)
+        defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
+        self.stuck.update(map(id, defaults))
+        for k, value in enumerate(defaults):
+            self.visit(f"default {k}", value)
+
+    def module(self, name: str, module: types.ModuleType, attributes: frozenset[str]) -> None:
+        """Guard those attributes of a module of the user's that are named; of others, the variables of the process."""
+        if module is os and attributes & {"environ", "getenv"}:
+            self.visit("os.environ", os.environ)
+        if _of_library(module.__name__):
+            return
+        for attribute in sorted(attributes):
+            if attribute in module.__dict__ and (id(module), attribute) not in self._attributes:
+                self._attributes.add((id(module), attribute))
+                self.read(f"{name}.{attribute}", module.__dict__, attribute, module.__dict__[attribute], attributes)
+
+    def read(self, name: str, holder: Any, key: Any, value: Any, attributes: frozenset[str] = frozenset()) -> None:
+        """Guard a place, then what lies behind it; of a module, what is named of it."""
+        if isinstance(value, types.ModuleType):
+            if not _of_library(value.__name__):
+                self.guards.append(Guard(name, holder, key, value))
+            self.module(name, value, attributes)
+            return
+        kind = self.kind(guard := Guard(name, holder, key, value))
+        self.guards.append(guard if kind is None else replace(guard, kind=kind))
+        if kind is None:
+            self.visit(name, value)
+
+    def kind(self, guard: Guard) -> Kind | None:
+        """What a place may hold; None where that is what it holds alone."""
+        identity = guard.place.identity
+        kind = self._watched.get(identity)
+        if kind is None or not kind.holds(guard.value):
+            return None
+        self.found.setdefault(identity, replace(guard, kind=kind))
+        if isinstance(guard.value, Tensor):
+            self.tensors.setdefault(id(guard.value), guard.name)
+        if kind.is_structure:
+            self.argument(guard.name, (guard.place,), guard.value)
+        return kind
+
+    def argument(self, name: str, path: tuple[Any, ...], value: Any) -> None:
+        """Note what the parts of an argument hold; the parts themselves are in the key of the call.
+
+        Args:
+            name: How the user would write it.
+            path: Position of the argument, or the place where it is, then keys.
+            value: The argument.
+        """
+        if isinstance(value, Tensor):
+            self.tensors.setdefault(id(value), name)
+            return
+        structured = type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+        if not structured or id(value) in self.seen:
+            self.visit(name, value)
+            if isinstance(value, (list, dict)) and structured:
+                self.fixed.append((path, value))
+            return
+        self.alive.append(value)
+        keys = tuple(value) if isinstance(value, dict) else None
+        contents = Contents(name, "[{}]", value, keys, tuple(value.values() if isinstance(value, dict) else value))
+        if not isinstance(value, tuple):
+            if id(value) in self.given:
+                self.one.append((self.given[id(value)][0], path))
+                return
+            self.given[id(value)] = path, contents
+        for k, item in contents.items():
+            self.argument(contents.item(k), (*path, k), item)
+
+    def visit(self, name: str, value: Any) -> None:
+        """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
+        if isinstance(value, Tensor) and value.is_composite:
+            self._container(name, ".{}", value.__dict__)
+            return
+        if isinstance(value, Tensor):
+            self.captured.add(value._storage)
+            self.tensors.setdefault(id(value), name)
+            for hook in hooks_of(value):
+                self.visit(f"hook of {name}", hook)
+            return
+        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
+            return
+        if id(value) in self.seen:
+            return
+        self.seen.add(id(value))
+        self.alive.append(value)
+        if can_grow(value) and id(value) in self._watched:
+            self.growing[id(value)] = name, value
+            return
+        if isinstance(value, types.FunctionType):
+            if not _of_library(value.__module__):
+                self.function(value)
+        elif isinstance(value, types.MethodType):
+            self.visit(name, value.__func__)
+            self.visit(name, value.__self__)
+        elif isinstance(value, functools.partial):
+            self.stuck.update(map(id, (*value.args, *value.keywords.values())))
+            self.visit(name, value.func)
+            self._container(name, "[{}]", list(value.args))
+            self._container(name, "[{}]", value.keywords)
+        elif isinstance(value, (dict, list, tuple)):
+            self._container(name, "[{}]", value)
+        elif isinstance(value, (set, frozenset, deque)):
+            self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
+            self.stuck.update(map(id, value))
+            for k, item in enumerate(value):
+                self.visit(f"{name}[{k}]", item)
+        elif isinstance(value, np.ndarray):
+            if value.size <= MOST:
+                self._digest(name, value, elements)
+        elif isinstance(value, (bytearray, array.array)):
+            if len(value) <= MOST:
+                self._digest(name, value, elements)
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self.keeps = True
+            self._digest(f"results kept by {name}", value, Books())
+            self.visit(name, value.__wrapped__)
+        elif isinstance(value, np.random.Generator):
+            self.sources.append(lambda: value.bit_generator.state)
+        elif isinstance(value, random.Random):
+            self.sources.append(value.getstate)
+        elif isinstance(value, logging.Logger):  # its handlers change as they work
+            for key in ("level", "disabled"):
+                self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
+        elif isinstance(value, Iterator):
+            self.iterators.append(name)
+        elif type(value).__module__ == "tracec.compile":  # its own books change with every call
+            self.visit(name, value.fn)
+        elif isinstance(value, type):
+            self._class(name, value)
+        else:
+            self._object(name, value)
+
+    def settle_growing(self) -> None:
+        """Guard the contents of lists that nothing can stand in for after all."""
+        for identity, (name, value) in list(self.growing.items()):
+            if identity in self.stuck or not places_of(value, self.guards):
+                del self.growing[identity]
+                self.seen.discard(identity)
+                self._watched = {k: v for k, v in self._watched.items() if k != identity}
+                self.visit(name, value)
+
+    def _container(self, name: str, form: str, value: Any) -> None:
+        """Guard all items of a dictionary or list; a tuple's stay as they are."""
+        if len(value) > MOST:
+            self._digest(name, value, size)
+            return
+        named = isinstance(value, dict)
+        values = tuple(value.values() if named else value)
+        contents = Contents(name, form, value, tuple(value) if named else None, values)
+        if isinstance(value, tuple):
+            self.stuck.update(map(id, value))
+        else:
+            kinds = {}
+            for k, item in contents.items() if self._watched else ():
+                kind = self.kind(Guard(contents.item(k), value, k, item))
+                if kind is not None:
+                    kinds[k] = kind
+            contents = replace(contents, kinds=kinds)
+            self.guards.append(contents)
+        for k, item in contents.items():
+            if k not in contents.kinds:
+                self.visit(contents.item(k), item)
+
+    def _digest(self, name: str, value: Any, tell: Callable[[Any], str | bytes]) -> None:
+        holder = Digest(value, tell)
+        self.guards.append(Guard(name, holder, None, holder[None]))
+
+    def _object(self, name: str, value: Any) -> None:
+        if type(value).__flags__ & _HEAP_TYPE:
+            self.objects.append((name, value))
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            self._container(name, ".{}", attributes)
+        watched = getattr(type(value), "_watched", None)
+        if isinstance(watched, dict):  # what modules of the library share
+            self.visit(f"hooks of every {type(value).__name__}", watched)
+        for cls in type(value).__mro__:
+            slots = cls.__dict__.get("__slots__", ())
+            for slot in (slots,) if isinstance(slots, str) else slots:
+                if slot not in ("__dict__", "__weakref__"):
+                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot, MISSING))
+        self.visit(type(value).__name__, type(value))
+
+    def _class(self, name: str, cls: type) -> None:
+        """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
+        for base in cls.__mro__:
+            if base is not cls:
+                self.visit(base.__name__, base)
+        if _of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+            return
+        self._digest(name, cls.__dict__, size)
+        items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or isinstance(v, _METHODS)}
+        for k, v in items.items():
+            guard = Guard(f"{name}.{k}", cls.__dict__, k, v, owner=cls)
+            self.guards.append(replace(guard, kind=self.kind(guard)))
+        for k, v in items.items():
+            for found in (v.fget, v.fset) if isinstance(v, property) else (getattr(v, "__func__", v),):
+                self.visit(f"{name}.{k}", found)
+
+
+def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
+    """The places that hold an object."""
+    found = []
+    for guard in guards:
+        if isinstance(guard, Guard):
+            found += [guard.place] if guard.value is value else []
+        elif isinstance(guard.holder, (dict, list)):
+            found += [Place(guard.holder, k) for k, item in guard.items() if item is value]
+    return list({p.identity: p for p in found}.values())
+
+
+#: What of a class's attributes that Python gives a meaning to is looked into.
+_METHODS = (types.FunctionType, property, classmethod, staticmethod)
+#: Of containers of more items only the number is looked at, and arrays of more are not.
+MOST = 4096
+#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
+_HEAP_TYPE = 1 << 9
+
+
+def _of_library(module: str | None) -> bool:
+    top = (module or "").partition(".")[0]
+    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
