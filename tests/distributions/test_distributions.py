@@ -76,7 +76,7 @@ ERRORS = [
     (ArgumentError, "reinterpreted_batch_ndims", lambda: D.Independent(D.Normal(0.0, 1.0), 1)),
     (UnsupportedError, "no formula", lambda: D.kl_divergence(D.Normal(0.0, 1.0), D.StudentT(3.0))),
     (UnsupportedError, "no cdf", lambda: D.Categorical(tracec.ones(2)).cdf(tracec.tensor(0))),
-    (ArgumentTypeError, "numbers or tensors", lambda: D.Normal("0", 1.0)),
+    (ArgumentError, "numbers or tensors", lambda: D.Normal("0", 1.0)),
 ]
 
 

@@ -210,7 +210,7 @@ def test_what_constraints_refuse():
         constraints.positive_definite: ones, constraints.positive_semidefinite: tracec.tensor([[1.0, 2.0], [2.0, 1.0]]),
         constraints.symmetric: tracec.tensor([[1.0, 2.0], [0.0, 1.0]]), constraints.square: tracec.ones(2, 3),
         constraints.lower_triangular: ones, constraints.corr_cholesky: 2 * eye, constraints.one_hot: ones,
-        constraints.positive_integer: tracec.tensor([0.0, 1.5]), constraints.simplex: ones,
+        constraints.positive_integer: tracec.tensor([0.0, 1.5, float("inf")]), constraints.simplex: ones,
     }  # fmt: skip
     for constraint, value in refused.items():
         assert not constraint.check(value).any(), constraint

@@ -78,6 +78,11 @@ class dependent_property(property, _Dependent):
         return dependent_property(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
 
 
+def _whole(value: Tensor) -> Tensor:
+    """Where values are whole numbers, which infinity is not."""
+    return fn.eq(fn.remainder(value, 1), 0)
+
+
 class _Real(Constraint):
     def check(self, value: Tensor) -> Tensor:
         return fn.eq(value, value)  # nan is none
@@ -115,7 +120,7 @@ class _IntegerInterval(_Interval):
     is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
-        return fn.logical_and(fn.eq(fn.floor(value), value), super().check(value))
+        return fn.logical_and(_whole(value), super().check(value))
 
 
 class _GreaterThan(_Bounded):
@@ -135,7 +140,7 @@ class _IntegerGreaterThanEq(_GreaterThan):
     is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
-        return fn.logical_and(fn.eq(fn.floor(value), value), fn.ge(value, self.lower_bound))
+        return fn.logical_and(_whole(value), fn.ge(value, self.lower_bound))
 
 
 class _LessThan(_Bounded):

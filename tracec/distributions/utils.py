@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec import functions as fn
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.errors import ArgumentError
 from tracec.record.limits import finfo
 from tracec.record.tensor import Tensor, get_default_dtype
 
@@ -34,13 +34,13 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     """Numbers and tensors as tensors of one shape.
 
     Raises:
-        ArgumentTypeError: one is neither.
+        ArgumentError: one is neither; PyTorch raises no TypeError here.
     """
     like = next((v for v in values if isinstance(v, Tensor)), None)
     made = []
     for v in values:
         if not isinstance(v, (Tensor, int, float)):
-            raise ArgumentTypeError(
+            raise ArgumentError(
                 f"distributions: parameters are numbers or tensors, {type(v).__name__} given", hint="give a tensor"
             )
         if not isinstance(v, Tensor):
