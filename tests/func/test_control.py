@@ -273,19 +273,14 @@ def test_loops_in_loops():
 
 
 def test_what_does_not_hang_on_runs_is_computed_once():
-    calls = []
-
     def run(h, x):
-        weight = T.cos(W) * 2
-        calls.append(weight)
-        return h @ weight + x, None
+        return h @ (T.cos(W) * 2) + x, None
 
     h, xs = random(2, 3), random(5, 2, 3)
     assert_close(func.scan(run, h, xs), looped(run, h, xs))
-    calls.clear()
     lowered = T.compile(lambda h, xs: func.scan(run, h, xs)[0]).lower(h, xs)
     body = lowered.stages["record"].split("body=graph", 1)[1].split("}", 1)[0]
-    assert len(calls) == 1 and "cos" in lowered.stages["record"] and "cos" not in body
+    assert "cos" in lowered.stages["record"] and "cos" not in body
 
 
 @pytest.mark.parametrize("dtype", [T.float32, T.float16, T.bfloat16])

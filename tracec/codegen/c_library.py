@@ -22,6 +22,9 @@ MIN_PARALLEL = 500_000
 #: Multiplications that a tile should have; a product has at most `MAX_TILES` of them.
 TILE = 32_000_000
 MAX_TILES = 64
+#: Sums of so many products read operands that no cache holds: there a tile below so many multiplications for each
+#: element that it packs, or half of the whole's where that is less, is mostly packing.
+LONG, LEAST_REUSE = 1 << 10, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +127,24 @@ def call(plan: Plan, step: LibraryCall, name: str) -> str:
 def tiles(m: int, n: int, k: int) -> tuple[int, int]:
     """The size of a tile: rows are halved first, since cutting columns packs the wider operand again."""
     tile_m, tile_n, count = m, n, 1
-    target = min(TILE, m * n * k // 4)
+    target, least = min(TILE, m * n * k // 4), min(LEAST_REUSE, _reuse(m, n) / 2)
     while tile_m * tile_n * k > target and count < MAX_TILES:
         if tile_m >= 64 and tile_m * 8 >= tile_n:
-            tile_m = _half(tile_m)
+            smaller = _half(tile_m), tile_n
         elif tile_n >= 64:
-            tile_n = _half(tile_n)
+            smaller = tile_m, _half(tile_n)
         else:
             break
+        if k >= LONG and _reuse(*smaller) < least:
+            break
+        tile_m, tile_n = smaller
         count *= 2
     return tile_m, tile_n
+
+
+def _reuse(m: int, n: int) -> float:
+    """Multiplications of a tile for each element of the operands that it packs."""
+    return m * n / max(m + n, 1)
 
 
 def _tile(axis: int, many: int, m: int, n: int, k: int) -> int:

@@ -93,9 +93,8 @@ CELLS = {
 
 
 def run_steps(
-    kind: str, shares: Tensor, there: Tensor | None, first: State, w_hh: Tensor, b_hh: Tensor | None,
-    w_hr: Tensor | None, backwards: bool,
-) -> tuple[Tensor, State]:  # fmt: skip
+    kind: str, shares: Tensor, there: Tensor | None, first: State, held: Sequence[Tensor | None], backwards: bool
+) -> tuple[Tensor, State]:
     """All steps of a layer, as one loop.
 
     Args:
@@ -103,28 +102,27 @@ def run_steps(
         shares: The input's share of each step, shape ``(L, N, gates * hidden_size)``.
         there: Shape ``(L, N, 1)``: whether a sequence has a step; None where all have all.
         first: The state before the first step.
-        w_hh: The state's weight.
-        b_hh: Its bias.
-        w_hr: The projection.
+        held: The share's bias, the state's weight and bias, and the projection; None for what there is not.
         backwards: Whether the last step comes first.
 
     Returns:
         The hidden states, shape ``(L, N, width)``, and the state after the last step.
     """
-    weights = [w for w in (w_hh, b_hh, w_hr) if w is not None]
+    weights = [w for w in held if w is not None]
     n = len(first)
     slices = [shares] if there is None else [shares, there]
 
     def step(given: Sequence[Tensor]) -> tuple[list[Tensor], None]:
         state, share = tuple(given[:n]), given[n]
         rest = iter(given[n + len(slices) :])
-        held = [None if w is None else next(rest, w) for w in (w_hh, b_hh, w_hr)]
-        new = CELLS[kind].step(share, state, held[0], held[1], held[2])  # type: ignore[arg-type]
+        bias, w_hh, b_hh, w_hr = (None if w is None else next(rest, w) for w in held)
+        assert w_hh is not None
+        new = CELLS[kind].step(share if bias is None else share + bias, state, w_hh, b_hh, w_hr)
         if there is not None:
             new = tuple(F.where(given[n + 1], a, b) for a, b in zip(new, state, strict=True))
         return [*new, new[0]], None
 
-    loop, captured, first = _loop(step, (kind, b_hh is None, w_hr is None), first, slices, weights, backwards)
+    loop, captured, first = _loop(step, (kind, *(w is None for w in held)), first, slices, weights, backwards)
     results = run_loop(loop, [*first, *slices, *captured])
     return results[n], tuple(results[:n])
 

@@ -204,18 +204,17 @@ class RNNBase(Module):
         """One layer in one direction: its hidden states at all steps, and each sequence's last state."""
         cell = CELLS[self.mode]
         w_ih, w_hh, b_ih, b_hh, w_hr = weights
-        if b_ih is not None and b_hh is not None and not cell.gates_bias:
-            b_ih, b_hh = b_ih + b_hh, None
-        # The inputs' share of all steps is one product.
-        shares = F.linear(rows, w_ih, b_ih)
         steps, most = len(sizes), sizes[0]
         if steps == 1:
-            state = cell.step(shares, first, w_hh, b_hh, w_hr)
+            state = cell.step(F.linear(rows, w_ih, b_ih), first, w_hh, b_hh, w_hr)
             return state[0], state
+        if b_ih is not None and b_hh is not None and not cell.gates_bias:
+            b_ih, b_hh = None, b_ih + b_hh
+        # The inputs' share of all steps is one product; biases are added where a step reads it.
+        shares = F.linear(rows, w_ih)
+        held = (b_ih, w_hh, b_hh, w_hr)
         if min(sizes) == most:
-            out, state = run_steps(
-                self.mode, F.reshape(shares, (steps, most, -1)), None, first, w_hh, b_hh, w_hr, backwards
-            )
+            out, state = run_steps(self.mode, F.reshape(shares, (steps, most, -1)), None, first, held, backwards)
             return F.reshape(out, (steps * most, out.shape[2])), state
         # Shorter sequences are filled up: where one has no step, its state stays as it is.
         starts = [sum(sizes[:t]) for t in range(steps)]
@@ -223,7 +222,7 @@ class RNNBase(Module):
         there = F.tensor([[[n < size] for n in range(most)] for size in sizes])
         whole = F.tensor([t * most + n for t in range(steps) for n in range(sizes[t])])
         shares = F.reshape(F.index_select(shares, 0, filled.to(shares.device)), (steps, most, -1))
-        out, state = run_steps(self.mode, shares, there.to(shares.device), first, w_hh, b_hh, w_hr, backwards)
+        out, state = run_steps(self.mode, shares, there.to(shares.device), first, held, backwards)
         return F.index_select(F.reshape(out, (steps * most, out.shape[2])), 0, whole.to(shares.device)), state
 
     def _weights(self, suffix: str) -> Any:
