@@ -314,3 +314,45 @@ def test_the_first_recording_is_of_one_size():
         compiled(tc.randn(n, 8))
     assert compiled.lower(tc.randn(24, 8)).stages["source"] == source
     assert "size_0" not in source
+
+
+def test_arguments_whose_axes_lie_in_another_order():
+    def make():
+        return lambda n: (tc.randn(4, n).T, tc.randn(n, 2, 3).permute(1, 2, 0)), lambda x, y: (x * 2, x.sum(0), y @ x)
+
+    compiled = _compare(make, (5, 5, 6, 7, 4, 9))
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_writes_through_views_of_arguments():
+    def function(x):
+        x[1:] += 1
+        x.T.mul_(2)
+        y = x * 1
+        y[0] = 3.0
+        return y
+
+    assert len(_compare(_of((None, 3), function), (5, 5, 6, 7, 4, 3, 9)).explain().recordings) == 2
+
+
+def test_items_that_are_returned():
+    def function(x):
+        return x * 2, x.shape[0], f"{x.shape[1]} columns", x.max().item()
+
+    assert len(_compare(_of((None, 3), function), (5, 5, 6, 7, 4)).explain().recordings) == 2
+
+
+def test_tables_that_are_looked_up_by_size():
+    table = {16: 3.0, 40: 5.0}
+    compiled = _compare(_of((None, 3), lambda x: x * table.get(x.shape[0], 1.0)), (16, 16, 24, 33, 40, 7))
+    assert "size(0, 0) is as recorded" in compiled.explain()
+
+
+def test_sizes_of_one_recording_mean_nothing_in_another():
+    kept = []
+    first = tc.compile(lambda x: (kept.append(x.shape[0]), x * 2)[1])
+    second = tc.compile(lambda x: x * kept[0])
+    for n in (4, 5, 6):
+        first(tc.ones(n))
+    for n in (3, 7, 8, 9):
+        np.testing.assert_array_equal(second(tc.ones(n)).numpy(), 4.0 * np.ones(n, np.float32))

@@ -322,9 +322,20 @@ def _general(key: Any) -> tuple[Hashable, Shapes]:
     for part in key:
         if type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor):
             cls, dtype, shape, strides, *rest = part
-            expected = tuple(n * dtype.itemsize for n in contiguous_strides(shape))
             shapes.append(shape)
-            if strides == expected:
-                part = (cls, dtype, tuple(n if n < 2 else None for n in shape), *rest)
+            order = _order(shape, strides, dtype.itemsize)
+            if order is not None:
+                part = (cls, dtype, tuple(n if n < 2 else None for n in shape), order, *rest)
         parts.append(part)
     return tuple(parts), tuple(shapes)
+
+
+def _order(shape: Shape, strides: Shape, itemsize: int) -> tuple[int, ...] | None:
+    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear."""
+    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
+        return tuple(range(len(shape)))
+    if not all(n > 1 for n in shape):
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda a: -strides[a]))
+    expected = contiguous_strides(tuple(shape[a] for a in order))
+    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None

@@ -138,12 +138,13 @@ def _resized(recorded: Recorded, new: Resized) -> Recorded:
     results = tuple(map(new.result, recording.results))
     decisions = []
     for d in recording.decisions:
-        for node in topological((d.node,)):
+        for node in topological((d.node, *d.nodes)):
             new.node(node)
-        decisions.append(d._replace(node=new.nodes[d.node]))
+        decisions.append(d.over(new.nodes.__getitem__))
     out = plain_value(recorded.out, new.values)
+    late = {new.nodes[n]: scalar for n, scalar in recording.late.items()}
     recording = replace(
-        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions
+        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late
     )
     return replace(recorded, recording=recording, out=out)
 

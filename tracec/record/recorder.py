@@ -21,7 +21,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.expression import Expression
-from tracec.ir.extent import Condition, form_of, noting, plain, symbolic, symbols_of
+from tracec.ir.extent import Condition, noting, plain
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.ir.number import WATCH, Number
@@ -30,7 +30,6 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Cell, Constant, Storage, type_of
-from tracec.record.layouts import strides_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
 from tracec.record.recording import (
@@ -48,6 +47,7 @@ from tracec.record.recording import (
     hooks_of,
     is_number,
 )
+from tracec.record.sized import Sized
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-class Recorder:
+class Recorder(Sized):
     """Writes down every operation that runs in this thread while it is active.
 
     Args:
@@ -115,30 +115,6 @@ class Recorder:
         WATCH.watcher = None
         self._noting.__exit__(None, None, None)
         SIZED.discard(self)
-
-    # Sizes --------------------------------------------------------------------------------------------
-
-    def _note(self, condition: Condition) -> None:
-        if condition not in self.conditions:
-            self.conditions[condition] = current_source()
-
-    def shape_of(self, x: Cell) -> Shape:
-        """The shape of a tensor, with what its sizes hang on."""
-        if x._storage.recorder is self or any(x is a for a in self.arguments):
-            return self.node_of(x).shape
-        return x._array.shape  # type: ignore[no-any-return]
-
-    def fix_sizes(self) -> None:
-        """Let the recording hold for the present sizes alone, from here on."""
-        for symbol in {s for shape in (self.sizes or {}).values() for size in shape for s in symbols_of(form_of(size))}:
-            condition = Condition("==", form_of(symbolic(symbol)), form_of(symbol.value), True)
-            self.conditions.setdefault(condition, current_source())
-
-    def add_argument(self, x: Tensor, like: Tensor) -> None:
-        """Let a tensor of another one's shape be an argument."""
-        if self.sizes is not None:
-            self.sizes[len(self.arguments)] = like._shape
-        self.arguments = (*self.arguments, x)
 
     # What ran -----------------------------------------------------------------------------------------
 
@@ -461,19 +437,6 @@ class Recorder:
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
         )
 
-    def _layout(self, x: Tensor, shared: bool) -> tuple[int, ...] | None:
-        """Strides of a result's elements, or of all in its memory; None where they lie row by row."""
-        layout = _layout(x._storage.array if shared else x._array)
-        if layout is None or self.sizes is None:
-            return layout
-        memory = x._storage
-        strides = tuple(s // memory.array.itemsize for s in memory.array.strides)
-        known = strides_of(strides, memory.node.shape, () if shared else x._steps)
-        if known is None or tuple(map(plain, known)) != layout:
-            self.fix_sizes()
-            return layout
-        return known
-
     @property
     def before_writes(self) -> dict[Storage, Any]:
         """Memory from outside that was written, and what was in it before."""
@@ -496,13 +459,6 @@ class Recorder:
         self._written.clear()
         self._grads.clear()
         self._flags.clear()
-
-
-def _layout(array: Any) -> tuple[int, ...] | None:
-    """Strides in elements; None where elements lie row by row."""
-    if array.flags.c_contiguous or not array.size:
-        return None
-    return tuple(s // array.itemsize for s in array.strides)
 
 
 def _spread(node: Node, shape: Any) -> Node:

@@ -1,0 +1,75 @@
+"""What a recorder knows of sizes that vary from call to call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tracec.ir.extent import Condition, form_of, plain, symbolic, symbols_of
+from tracec.ir.node import Node, current_source
+from tracec.ir.source import Source
+from tracec.ir.types import Shape
+from tracec.record.cell import Cell
+from tracec.record.layouts import strides_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+class Sized:
+    """The part of a recorder that knows of sizes.
+
+    Attributes:
+        sizes: Shapes of arguments, by position, with formulas over the sizes that vary; None where none does.
+        conditions: What comparing such sizes gave, and at which line: the recording is right where they hold.
+    """
+
+    arguments: tuple[Any, ...]
+    sizes: dict[int, Shape] | None
+    conditions: dict[Condition, Source | None]
+
+    if TYPE_CHECKING:
+
+        def node_of(self, x: Cell) -> Node:
+            """The node of a tensor's present value, as the recorder knows it."""
+
+    def _note(self, condition: Condition) -> None:
+        if condition not in self.conditions:
+            self.conditions[condition] = current_source()
+
+    def shape_of(self, x: Cell) -> Shape:
+        """The shape of a tensor, with what its sizes hang on."""
+        if x._storage.recorder is self or any(x._storage is a._storage for a in self.arguments):
+            return self.node_of(x).shape
+        return x._array.shape  # type: ignore[no-any-return]
+
+    def fix_sizes(self) -> None:
+        """Let the recording hold for the present sizes alone, from here on."""
+        for symbol in {s for shape in (self.sizes or {}).values() for size in shape for s in symbols_of(form_of(size))}:
+            condition = Condition("==", form_of(symbolic(symbol)), form_of(symbol.value), True)
+            self.conditions.setdefault(condition, current_source())
+
+    def add_argument(self, x: Tensor, like: Tensor) -> None:
+        """Let a tensor of another one's shape be an argument."""
+        if self.sizes is not None:
+            self.sizes[len(self.arguments)] = like._shape
+        self.arguments = (*self.arguments, x)
+
+    def _layout(self, x: Tensor, shared: bool) -> tuple[int, ...] | None:
+        """Strides of a result's elements, or of all in its memory; None where they lie row by row."""
+        layout = _layout(x._storage.array if shared else x._array)
+        if layout is None or self.sizes is None:
+            return layout
+        memory = x._storage
+        strides = tuple(s // memory.array.itemsize for s in memory.array.strides)
+        known = strides_of(strides, memory.node.shape, () if shared else x._steps)
+        if known is None or tuple(map(plain, known)) != layout:
+            self.fix_sizes()
+            return layout
+        return known
+
+
+def _layout(array: Any) -> tuple[int, ...] | None:
+    """Strides in elements; None where elements lie row by row."""
+    if array.flags.c_contiguous or not array.size:
+        return None
+    return tuple(s // array.itemsize for s in array.strides)
