@@ -513,3 +513,19 @@ def test_functions_of_math_are_computed_of_numbers():
         same(unit, expected)
         assert rest == pytest.approx(others, rel=1e-6)
     assert len(compiled.explain().recordings) == 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * 2 if x.sum().item() > 1 else x,
+        lambda x: x * x.sum().item() if x.sum() > 1 else x,
+        lambda x: x + x.sum().item() * 2,
+    ],
+)
+def test_values_that_are_asked_for_of_many_sizes(function):
+    compiled = tracec.compile(function)
+    for n in (2, 4, 4, 5, 6, 5, 3, 1):
+        for scale in (1.0, -1.0):
+            x = tracec.ones(n, 3) * scale
+            assert tracec.equal(compiled(x), function(x))
