@@ -356,3 +356,16 @@ def test_sizes_of_one_recording_mean_nothing_in_another():
         first(tc.ones(n))
     for n in (3, 7, 8, 9):
         np.testing.assert_array_equal(second(tc.ones(n)).numpy(), 4.0 * np.ones(n, np.float32))
+
+
+def test_of_many_sizes_the_latest_are_kept_ready(monkeypatch):
+    monkeypatch.setattr("tracec.families.MOST_SERVED", 3)
+    compiled = _compare(_of((None, 2), lambda x: x * x.shape[0]), (*range(4, 14), 6, 13, 5))
+    assert len(compiled.explain().recordings) == 2
+    assert len(compiled.explain().specialisations) == 5
+
+
+def test_each_size_is_compiled_by_itself_for_a_gpu():
+    compiled = _compare(_of((None, 3), lambda x: x.softmax(1)), (4, 5, 6), target="cuda", launcher="emulator")
+    assert len(compiled.explain().recordings) == 3
+    assert "kernels for a GPU are made for one size" in compiled.explain()

@@ -203,7 +203,7 @@ class Compiled:
                 made = self._sizes.serve(key, *match, call.kept, parts_of(self.fn, call.args, call.kwargs))
             if made is None:
                 return UNSEEN
-            self._known.setdefault(key, []).append(made)
+            self._sizes.keep(self._known, key, made)
         finally:
             _give_back()
         return self._served(call, key, numbers)

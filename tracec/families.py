@@ -10,6 +10,7 @@ sizes that it was not made with, it is compared with one that was made with othe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,8 @@ from tracec.workshop import Workshop
 
 #: Recordings of one family.
 MOST = 8
+#: Sizes that are kept ready.
+MOST_SERVED = 256
 #: How far around a size others are looked for that a condition holds for.
 _NEAR = 8
 #: Choices that sizes decide are made for sizes of this much at least, or the largest that there have been.
@@ -142,6 +145,7 @@ class Sizes:
         self.dynamic = dynamic
         self._workshop = workshop
         self.families: dict[Hashable, Family] = {}
+        self._served: deque[tuple[Hashable, Specialisation]] = deque()
         #: Whether some recording serves many sizes.
         self.any = False
 
@@ -250,6 +254,14 @@ class Sizes:
         found = Specialisation(program.recorded.recording, variant.made.surroundings, kept, parts, disabled)
         found.variant, found.replay = variant, program.load()
         return found
+
+    def keep(self, known: dict[Hashable, list[Specialisation]], key: Hashable, made: Specialisation) -> None:
+        """Enter what serves a size; of many, what was entered first goes, and is made anew when it is asked for."""
+        known.setdefault(key, []).append(made)
+        self._served.append((key, made))
+        if len(self._served) > MOST_SERVED:
+            before, oldest = self._served.popleft()
+            known[before].remove(oldest)
 
     def describe(self) -> list[str]:
         """What is known of sizes, in words."""
