@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tracec.autotune import describe_choices
 from tracec.background import Job, submit
@@ -38,7 +38,7 @@ from tracec.progress import progress
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.replay import Replay
-from tracec.specialisation import BEING_COMPILED, Looks, Specialisation
+from tracec.specialisation import BEING_COMPILED, Call, Looks, Specialisation
 from tracec.stand_ins import StandIns
 from tracec.tree import UNSEEN, Tree
 from tracec.watching import Watch, sharing
@@ -56,24 +56,6 @@ def _give_back() -> None:
     """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
     while _RECORDING._is_owned():  # type: ignore[attr-defined]
         _RECORDING.release()
-
-
-class _Call(NamedTuple):
-    """A call: its arguments, and what `Compiled._call` found in them.
-
-    Attributes:
-        args: The arguments.
-        kwargs: The keyword arguments.
-        whole: What it is known by, values of numbers included.
-        tensors: The tensors among the arguments.
-        kept: Objects whose identity is in ``whole``.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    whole: tuple[Hashable, ...]
-    tensors: list[Tensor]
-    kept: list[Any]
 
 
 class Compiled:
@@ -168,10 +150,10 @@ class Compiled:
         finally:
             _give_back()
 
-    def _served(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
+    def _served(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
         for found in self._known.get(key, ()):
-            given = found.takes(call.tensors, numbers, (*call.args, *call.kwargs.values()))
+            given = found.takes(call, numbers)
             if given is None or found.replay is None:
                 continue
             try:
@@ -191,7 +173,7 @@ class Compiled:
                 return out
         return UNSEEN
 
-    def _resized(self, call: _Call, key: Hashable, numbers: list[Any]) -> Any:
+    def _resized(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
         try:
             if not _RECORDING.acquire(blocking=False):
@@ -208,7 +190,7 @@ class Compiled:
             _give_back()
         return self._served(call, key, numbers)
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
@@ -221,9 +203,9 @@ class Compiled:
         if len(tensors) > 1:
             parts += sharing(tensors)
         # Without the detour through the class's own __new__, which takes twice as long.
-        return tuple.__new__(_Call, (args, kwargs, tuple(parts), tensors, kept))
+        return tuple.__new__(Call, (args, kwargs, tuple(parts), tensors, kept))
 
-    def _record(self, call: _Call, lasting: bool = True) -> Any:
+    def _record(self, call: Call, lasting: bool = True) -> Any:
         start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)
         key = self._watch.key(call.whole)[0]
         reason, changes = self._history.begin(self._known, key, parts, call.tensors)
@@ -364,8 +346,7 @@ class Compiled:
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole)
         with _RECORDING:
-            roots = (*args, *kwargs.values())
-            served = any(s.takes(call.tensors, numbers, roots) is not None for s in self._known.get(key, ()))
+            served = any(s.takes(call, numbers) is not None for s in self._known.get(key, ()))
             if not served and not self._runs_eagerly(key):
                 self._record(call, lasting=False)
                 if not self._known.get(key):

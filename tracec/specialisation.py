@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
 
 from tracec.effects import ARGUMENTS
 from tracec.environment import Environment
@@ -21,6 +21,24 @@ BEING_COMPILED = "is being compiled"
 #: Arguments of a program, and the values of symbols of its numbers.
 Given = tuple[list[Tensor], Mapping[int, Any]]
 _NO_SYMBOLS: Mapping[int, Any] = {}
+
+
+class Call(NamedTuple):
+    """A call: its arguments, and what `Compiled._call` found in them.
+
+    Attributes:
+        args: The arguments.
+        kwargs: The keyword arguments.
+        whole: What it is known by, values of numbers included.
+        tensors: The tensors among the arguments.
+        kept: Objects whose identity is in ``whole``.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    whole: tuple[Hashable, ...]
+    tensors: list[Tensor]
+    kept: list[Any]
 
 
 class Specialisation:
@@ -51,23 +69,22 @@ class Specialisation:
         self.hits = 0
         self.variant: Any = None
 
-    def takes(self, tensors: list[Tensor], numbers: list[Any], roots: tuple[Any, ...]) -> Given | None:
+    def takes(self, call: Call, numbers: list[Any]) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.
 
         Args:
-            tensors: The tensors that the function is given.
+            call: The call.
             numbers: The numbers among its arguments that are watched.
-            roots: Its arguments: those by position, then those by name.
         """
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
             return None
         if replay.numbers is None and not around.watched and not around.takes_containers:
-            return (tensors, _NO_SYMBOLS) if replay.fits(tensors) else None
+            return (call.tensors, _NO_SYMBOLS) if replay.fits(call.tensors) else None
         found = around.present()
         if found is None:
             return None
-        given = [*tensors, *found[1]]
+        given = [*call.tensors, *found[1]]
         if found[1] and sharing(given) != around.sharing:
             return None
         symbols = [*numbers, *found[0]]
@@ -80,6 +97,7 @@ class Specialisation:
             return None
         values: dict[int, Any] = dict(enumerate(symbols))
         if around.takes_containers:
+            roots = *call.args, *call.kwargs.values()
             if around.alias(roots):
                 return None
             values[ARGUMENTS] = roots
