@@ -99,6 +99,8 @@ def record(
             used_up = surroundings.used_up()
             if left_modes:
                 eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
+            if recorder.numbers.observed is not None:
+                used_up = f"reads {recorder.numbers.observed}"
             eager = eager or used_up or _eager(recorder, out, arguments, edges)
             known = recorder.arguments
             copies = recorder.copied(find_tensors(out))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tracec.environment import Environment
 from tracec.growing import contents, to_grow
+from tracec.impure import told, watch_files
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.number import Number, calculate, value_of
 from tracec.leaving import made_plain
@@ -52,6 +53,7 @@ class StandIns:
             kwargs: Its keyword arguments.
             numbers: The recording's numbers.
         """
+        watch_files()
         try:
             args, kwargs = self._put_all(args, kwargs, numbers)
             out = fn(*args, **kwargs)
@@ -114,7 +116,7 @@ class StandIns:
         """Put in place of functions in C those that ask Numbers."""
         for scope, name in self._surroundings.names:
             value = scope.get(name, MISSING)
-            found = disguise(name, value)
+            found = disguise(name, value) or told(name, value)
             if found is not None:
                 self._replace(Place(scope, name), value, found)
 

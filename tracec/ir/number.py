@@ -40,7 +40,10 @@ class Watcher:
     Attributes:
         symbols: Names of the symbols given out; a symbol's number is its place.
         conditions: Expression → what it was, in the order in which they were asked for first.
+        observed: Something that was read and cannot be watched, in words.
     """
+
+    observed: str | None = None
 
     def __init__(self) -> None:
         self.symbols: list[str] = []
