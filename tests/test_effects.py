@@ -276,7 +276,8 @@ READS = [
     lambda log: [*log], lambda log: [0.0] + log, lambda log: log + [0.0], lambda log: log == [1.0], lambda log: log * 2,
     lambda log: [].extend(log), lambda log: log.pop(), lambda log: log.clear(), lambda log: log.insert(0, 2.0),
     lambda log: log.reverse(), lambda log: log.sort(), lambda log: log.__setitem__(0, 3.0), lambda log: log.copy(),
-    lambda log: log.index(1.0), lambda log: np.array(log), lambda log: max(log), lambda log: [v + 1 for v in log if not isinstance(v, T.Tensor)],
+    lambda log: log.index(1.0), lambda log: np.array(log), lambda log: max(log),
+    lambda log: [v + 1 for v in log],
     lambda log: list(zip(log, log, strict=True)), lambda log: (lambda *a: a)(*log), lambda log: "".join(map(str, log)),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Reads that no guard can tell of: the clock, files, the environment of the process, the user at the keyboard.
+"""Reads that no guard can tell of: the clock, files, the process, the user at the keyboard.
 
 A function that makes one runs eagerly at every call. Files are seen wherever they are opened; the clock and the rest
 where the user's own functions name them.
@@ -22,7 +22,7 @@ _CLOCKS = (
     "perf_counter_ns", "process_time", "process_time_ns", "strftime", "thread_time", "thread_time_ns", "time",
     "time_ns",
 )  # fmt: skip
-_OS = ("cpu_count", "getcwd", "getenv", "getpid", "listdir", "scandir", "stat", "urandom")
+_OS = ("cpu_count", "getcwd", "getpid", "listdir", "scandir", "stat", "urandom")
 
 #: What the interpreter itself reads.
 _SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".j2", ".c", ".h", ".cu")
@@ -51,29 +51,8 @@ def _module(module: types.ModuleType, names: tuple[str, ...], what: str) -> type
     return made
 
 
-class _Environ:
-    """``os.environ``, whose use is noted."""
-
-    def __getattribute__(self, name: str) -> Any:
-        observe("the environment, os.environ")
-        return getattr(os.environ, name)
-
-    def __getitem__(self, name: str) -> str:
-        observe("the environment, os.environ")
-        return os.environ[name]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        observe("the environment, os.environ")
-        os.environ[name] = value
-
-    def __contains__(self, name: object) -> bool:
-        observe("the environment, os.environ")
-        return name in os.environ
-
-
 _TIME = _module(time, _CLOCKS, "the clock")
 _PROCESS = _module(os, _OS, "the process")
-_PROCESS.__dict__["environ"] = _Environ()
 _INPUT = _told(input, "the keyboard, input")
 
 
@@ -88,8 +67,6 @@ def told(name: str, value: Any) -> Any:
         return _TIME
     if value is os:
         return _PROCESS
-    if value is os.environ:
-        return _PROCESS.__dict__["environ"]
     if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "time" and value.__name__ in _CLOCKS:
         return _TIME.__dict__[value.__name__]
     if isinstance(value, types.FunctionType) and value.__module__ == "os" and value.__name__ in _OS:
