@@ -161,6 +161,17 @@ def test_a_function_that_waits_for_a_thread_which_calls_compiled_ones(mode):
         assert compiled(tracec.ones(2)).tolist() == [4.0, 4.0]
 
 
+def test_what_another_thread_computes_for_a_function_is_no_constant():
+    def f(x):
+        with ThreadPoolExecutor(1) as pool:
+            return x + pool.submit(lambda: x * 2).result()
+
+    compiled = tracec.compile(f)
+    with pytest.warns(RuntimeWarning, match="another thread made"):
+        found = [compiled(tracec.full((2,), v)).tolist() for v in (1.0, 2.0, 3.0)]
+    assert found == [[3.0] * 2, [6.0] * 2, [9.0] * 2]
+
+
 # Within each other -----------------------------------------------------------------------------------------------
 
 

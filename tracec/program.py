@@ -125,6 +125,8 @@ def record(
         if not keep:
             recorder.rollback()
             surroundings.put_back()
+    if eager is None and recorder.uses_others:
+        eager = "computes with a tensor that another thread made meanwhile"
     if eager is None:
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
     numbers = None if stand_ins is None else stand_ins.scalars(recorder.numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,7 @@ class Storage:
         readers: Recorded operations that keep a look at this memory for their gradients.
         copied_from: Memory that eagerly this would be a look at, its version when it was copied, what gives the look.
         tangents: How the values move, by level of forward mode; None where they do not.
+        beside: The last recording that had begun when another thread than the one recorded made it; see `Beside`.
     """
 
     # The class's until they are set: each operation makes one of these.
@@ -45,6 +47,7 @@ class Storage:
     node: Any = None
     copied_from: tuple[Storage, int, Callable[[], Cell]] | None = None
     tangents: dict[DualLevel, Any] | None = None
+    beside: int = 0
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -94,6 +97,40 @@ def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Ope
     # At each power of two from 64 on: the dead ones go, at a constant price for each reader.
     if count >= 64 and not count & (count - 1):
         readers[:] = [r for r in readers if r() is not None]
+
+
+class Beside:
+    """Marks memory that other threads make while one is recorded; nobody pays for it at other times."""
+
+    _lock = threading.Lock()
+    _active = 0
+    _begun = 0
+
+    @classmethod
+    def begin(cls) -> int:
+        """Mark from now on; what is marked with this number, or a greater one, is younger than the call."""
+        with cls._lock:
+            cls._active += 1
+            cls._begun += 1
+            Storage.__init__ = _marked  # type: ignore[method-assign]
+            return cls._begun
+
+    @classmethod
+    def end(cls) -> None:
+        """Mark no more, where nobody else asks for it."""
+        with cls._lock:
+            cls._active -= 1
+            if not cls._active:
+                Storage.__init__ = _plain  # type: ignore[method-assign]
+
+
+_plain = Storage.__init__
+
+
+def _marked(self: Storage, array: Any) -> None:
+    _plain(self, array)
+    if STATE.recorder is None:
+        self.beside = Beside._begun
 
 
 class Changes:

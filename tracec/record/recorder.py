@@ -29,7 +29,7 @@ from tracec.ir.source import Source
 from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
-from tracec.record.cell import Cell, Constant, Storage, type_of
+from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
 from tracec.record.recording import (
@@ -80,6 +80,9 @@ class Recorder(Sized):
         self._noting: Any = nullcontext()
         self.decisions: list[Decision] = []
         self.checks: list[Check] = []
+        #: Whether a tensor is used that another thread made meanwhile.
+        self.uses_others = False
+        self._begun = 0
         #: Leaves whose hooks were called.
         self.hooked: list[Cell] = []
         self.printed: list[Any] = []
@@ -102,6 +105,7 @@ class Recorder(Sized):
     def __enter__(self) -> Recorder:
         if STATE.recorder is not None:
             raise RecordError("record: another recording is under way", hint="call the function as it is inside of it")
+        self._begun = Beside.begin()
         STATE.recorder = self
         WATCH.watcher = self.numbers
         if self.sizes is not None:
@@ -112,6 +116,7 @@ class Recorder(Sized):
 
     def __exit__(self, *_: object) -> None:
         STATE.recorder = None
+        Beside.end()
         WATCH.watcher = None
         self._noting.__exit__(None, None, None)
         SIZED.discard(self)
@@ -229,6 +234,8 @@ class Recorder(Sized):
             (k for k, a in enumerate(self.arguments) if a._storage is storage and (whole or a._steps == x._steps)),  # type: ignore[union-attr]
             None,
         )
+        if 0 < self._begun <= storage.beside:
+            self.uses_others = True
         owner = self._grad_owner.get(storage)
         array = storage.array if x is None else x._array
         name = "" if position is None else f"arg{position}"
