@@ -369,3 +369,14 @@ def test_each_size_is_compiled_by_itself_for_a_gpu():
     compiled = _compare(_of((None, 3), lambda x: x.softmax(1)), (4, 5, 6), target="cuda", launcher="emulator")
     assert len(compiled.explain().recordings) == 3
     assert "kernels for a GPU are made for one size" in compiled.explain()
+
+
+def test_formulas_that_have_no_value_for_some_size():
+    compiled = tc.compile(lambda x: x / (1 / (x.shape[0] - 3)))
+    for n in (5, 6, 7, 8):
+        np.testing.assert_allclose(compiled(tc.ones(n)).numpy(), np.full(n, n - 3.0, np.float32), rtol=1e-6)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            compiled(tc.ones(3))
+    assert compiled(tc.ones(9)).numpy()[0] == pytest.approx(6.0)
+    assert tc.compile(tc.corrcoef)(tc.rand(6, 4)).shape == (6, 6)

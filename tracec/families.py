@@ -293,11 +293,11 @@ def serve(variant: Variant, values: dict[Symbol, int], seen: Sequence[Shapes], b
         seen: Shapes that there have been.
         build: From a recording to a program.
     """
-    recorded = resized(variant.recorded, values)
     try:
+        recorded = resized(variant.recorded, values)
         if not consistent(recorded.recording.graph):
             return None
-    except TracecError:
+    except (TracecError, ArithmeticError):  # which the function itself will raise
         return None
     for conditions, program in variant.programs:
         if holds(conditions, values):

@@ -26,8 +26,11 @@ class Condition(NamedTuple):
     outcome: bool
 
     def holds(self, values: Values) -> bool:
-        """Whether the comparison gives the same for these sizes."""
-        return TESTS[self.test](evaluate(self.left, values), evaluate(self.right, values)) is self.outcome
+        """Whether the comparison gives the same for these sizes; not where a side has no value for them."""
+        try:
+            return TESTS[self.test](evaluate(self.left, values), evaluate(self.right, values)) is self.outcome
+        except ArithmeticError:
+            return False
 
     def __str__(self) -> str:
         sign = self.test if self.outcome else {"==": "!=", "<": ">=", "<=": ">"}[self.test]
