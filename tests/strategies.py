@@ -148,7 +148,8 @@ def _bodies(draw: Any, buffers: tuple[Buffer, ...], loops: tuple[Var, ...]) -> t
                 body.append(Let(f"t{n}", value))
                 names.append(Ref(f"t{n}", value.dtype))
             case "acc":
-                body += [Acc(f"s{n}", draw(st.sampled_from(COMBINES)), value.dtype), Update(f"s{n}", value)]
+                combines = [c for c in COMBINES if c != "logaddexp" or value.dtype.kind == "f"]
+                body += [Acc(f"s{n}", draw(st.sampled_from(combines)), value.dtype), Update(f"s{n}", value)]
                 names.append(Ref(f"s{n}", value.dtype))
             case kind:
                 b = draw(st.sampled_from(buffers))

@@ -236,6 +236,8 @@ def others(middle: int) -> Iterator[Case]:
     n = count(middle, "float32")
     for shape in ((n >> 16, 1 << 16), (n >> 10, 1 << 10), (n,)):
         yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
+    logarithms = lambda xp: lambda x: x.logcumsumexp(-1)  # noqa: E731
+    yield Case("scan", "logcumsumexp", (Operand((n,)),), logarithms)
     down = lambda xp: lambda x: x.cumsum(0)  # noqa: E731
     yield Case("scan", "cumsum of columns", (Operand((n >> 10, 1 << 10)),), down, quick=True)
     for dtype in ("float64", "bfloat16", "int64"):

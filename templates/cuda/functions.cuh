@@ -55,6 +55,17 @@ __device__ __forceinline__ float sigmoid_f32(float x) { return 1.0f / (1.0f + ex
 
 __device__ __forceinline__ double sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
 
+// log(exp(a) + exp(b)); two equal infinities have no distance to subtract.
+__device__ __forceinline__ float logaddexp_f32(float a, float b) {
+  const float apart = a == b ? 0.0f : -fabsf(a - b);
+  return maximum(a, b) + log1pf(expf(apart));
+}
+
+__device__ __forceinline__ double logaddexp_f64(double a, double b) {
+  const double apart = a == b ? 0.0 : -fabs(a - b);
+  return maximum(a, b) + log1p(exp(apart));
+}
+
 // Rounds down; dividing an integer by zero gives zero, and by -1 wraps around.
 template <typename T>
 __device__ __forceinline__ T floor_div(T a, T b) {

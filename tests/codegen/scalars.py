@@ -13,7 +13,7 @@ UNARY = [
 ]
 BINARY = [
     "add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder", "fmod", "copysign",
-    "hypot", "nextafter",
+    "hypot", "nextafter", "logaddexp",
 ]
 INTEGER = [
     "add", "sub", "mul", "maximum", "minimum", "floor_div", "remainder", "bitwise_and", "bitwise_or", "bitwise_xor",

@@ -52,6 +52,8 @@ CASES: dict[str, Kernel] = {
     "scan, reverse": k.scan(2, 60, reverse=True),
     "scan, columns": k.scan(2, 70, columns=50),
     "scan, maximum": k.scan(2, 129, "i64", combine="maximum"),
+    "scan, exponentials": k.scan(2, 129, combine="logaddexp"),
+    "scan, exponentials, columns": k.scan(2, 70, "f64", combine="logaddexp", columns=50),
     "scan half": k.scan(2, 20, "f16"),
     **{f"scatter {d}": k.scatter(40, 5, 33, d) for d in (*DTYPES, "i64")},
     "scatter one column": k.scatter(40, 5, 1),

@@ -100,6 +100,8 @@ CASES: dict[str, Kernel] = {
     "scan, side by side": k.scan(2, 300, columns=17),
     "scan, side by side back": k.scan(1, 1001, "f16", columns=16, reverse=True),
     "scan, maximum": k.scan(2, 129, "i64", combine="maximum"),
+    "scan, exponentials": k.scan(2, 129, combine="logaddexp"),
+    "scan, exponentials, turns": k.scan(1, 2049, "f64", combine="logaddexp", columns=17),
     "scatter add": k.scatter(10, 5, 4),
     "scatter half": k.scatter(10, 5, 3, "f16"),
     "scatter put": k.scatter(6, 7, 8, add=False),

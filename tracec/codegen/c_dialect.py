@@ -62,7 +62,7 @@ def _operations() -> Table:
 
     found = c_like_operations(TYPES)
     found |= table(UNARY_MATH + " sigmoid " + _ANY_UNARY, FLOATS, unary)
-    found |= table(BINARY_MATH + " " + _ANY_BINARY, FLOATS, binary)
+    found |= table(BINARY_MATH + " logaddexp " + _ANY_BINARY, FLOATS, binary)
     found |= table(_ANY_UNARY, INTS, unary)
     found |= table(_ANY_BINARY + " pow shift_left shift_right fmod", INTS, binary)
     found |= table("sqrt floor ceil trunc", FLOATS, builtin)

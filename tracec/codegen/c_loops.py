@@ -240,8 +240,8 @@ class LoopWriter:
         if acc.dtype is dt.bool_:
             sign = {"add": "|", "maximum": "|", "mul": "&", "minimum": "&"}[acc.combine]
         elif sign is None:
-            short = {"maximum": "max", "minimum": "min"}[acc.combine]
-            sign = f"{acc.combine}_{acc.dtype.short}" if acc.dtype.kind == "f" else short
+            whole = {"maximum": "max", "minimum": "min"}
+            sign = f"{acc.combine}_{acc.dtype.short}" if acc.dtype.kind == "f" else whole[acc.combine]
         return f"reduction({sign} : {self.text.name(acc.name)})"
 
     def nest(self, stmt: Loop) -> Tree:

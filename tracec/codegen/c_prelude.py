@@ -68,6 +68,8 @@ def prelude(source: str) -> str:
     for short in ("f32", "f64"):
         if f"sigmoid_{short}" in uses:
             uses.add(f"exp_{short}")
+        if f"logaddexp_{short}" in uses:
+            uses |= {f"exp_{short}", f"log1p_{short}"}
     for name, below in _FALLBACKS.items():
         if name in uses:
             uses.update(below)

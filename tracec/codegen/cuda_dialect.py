@@ -79,6 +79,7 @@ def _operations() -> Table:
     found |= table("abs", FLOATS, lambda _, d: math("fabs", d))
     found |= table(_MATH_OF_TWO, FLOATS, lambda name, d: function(f"{name}f" if d is dt.float32 else name, 2))
     found |= table("sigmoid", FLOATS, lambda name, d: function(f"{name}_{d.short}"))
+    found |= table("logaddexp", FLOATS, lambda name, d: function(f"{name}_{d.short}", 2))
     found |= table("isnan", FLOATS, lambda _, d: function("is_nan"))
     found |= table("sign", (*FLOATS, *INTS), lambda _, d: function(f"sign<{TYPES[d]}>"))
     found |= table("maximum minimum", (*FLOATS, *INTS), generic)

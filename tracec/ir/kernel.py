@@ -121,13 +121,13 @@ SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "isnan", "logical_not", "bitwise_not", "cast"), 1),
     **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"), 2),
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor"), 2),
-    **dict.fromkeys(("shift_left", "shift_right", "mulhi", "fmod", "copysign", "hypot", "nextafter"), 2),
+    **dict.fromkeys(("shift_left", "shift_right", "mulhi", "fmod", "copysign", "hypot", "nextafter", "logaddexp"), 2),
     "select": 3,
     "philox": 3,
 }
 
 #: Combining operations of accumulators and the value each starts from.
-COMBINES = ("add", "mul", "maximum", "minimum")
+COMBINES = ("add", "mul", "maximum", "minimum", "logaddexp")
 
 
 def identity(combine: str, dtype: DType) -> bool | int | float:
@@ -136,7 +136,7 @@ def identity(combine: str, dtype: DType) -> bool | int | float:
         return 0.0 if dtype.kind == "f" else 0
     if combine == "mul":
         return 1.0 if dtype.kind == "f" else 1
-    lowest = combine == "maximum"
+    lowest = combine in ("maximum", "logaddexp")
     if dtype.kind == "f":
         return float("-inf") if lowest else float("inf")
     if dtype.kind == "b":

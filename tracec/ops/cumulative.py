@@ -9,13 +9,12 @@ import numpy as np
 
 from tracec.errors import AxisError
 from tracec.ir import dtype as dt
-from tracec.ir.lower import Decompose, Library, Scan
+from tracec.ir.lower import Library, Scan
 from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
 from tracec.ir.types import TensorType
-from tracec.ops.arithmetic import maximum
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive
-from tracec.ops.elementwise import abs, cast, exp, log, log1p
+from tracec.ops.elementwise import exp, log
 from tracec.ops.families import check_dtype
 from tracec.ops.logic import eq, le, where
 from tracec.ops.view import shifted
@@ -131,23 +130,6 @@ cumprod: Operator = primitive(
 )
 
 
-def _log_sum(x: Any, y: Any) -> Any:
-    """``log(exp(x) + exp(y))``."""
-    gap = -abs(x - y)
-    # Two equal infinities have no gap to subtract.
-    return maximum(x, y) + log1p(exp(where(eq(x, y), 0.0, gap)))
-
-
-def _logcumsumexp_build(x: Any, *, axis: int, reverse: bool) -> Any:
-    """In a logarithmic number of steps, each of which joins sums of twice as many elements."""
-    narrow, x = x.dtype, cast(x, dtype=x.dtype.compute)
-    reach = 1
-    while reach < x.shape[axis]:
-        x = _log_sum(x, shifted(x, axis, -reach if reverse else reach, -math.inf))
-        reach *= 2
-    return cast(x, dtype=narrow)
-
-
 def _logcumsumexp_eager(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
     lines = xp.moveaxis(xp.flip(x, axis) if reverse else x, axis, 0)
     if xp is np:
@@ -196,7 +178,7 @@ logcumsumexp: Operator = primitive(
     vjp=_logcumsumexp_vjp,
     jvp=_logcumsumexp_jvp,
     batch=lambda inputs, batched, size, *, axis, reverse: logcumsumexp(inputs[0], axis=axis + 1, reverse=reverse),
-    lower=Decompose(_logcumsumexp_build),
+    lower=Scan("logaddexp"),
     arity=1,
     promotion="none",
     doc="``log(cumsum(exp(x)))`` along an axis, without overflow; with ``reverse``, from each element on.",

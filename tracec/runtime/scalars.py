@@ -10,7 +10,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-COMBINE: dict[str, Any] = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum}
+COMBINE: dict[str, Any] = {
+    "add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum, "logaddexp": np.logaddexp,
+}  # fmt: skip
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -60,7 +62,7 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "pow": _pow,
     "maximum": np.maximum, "minimum": np.minimum, "atan2": np.arctan2,
     "floor_div": np.floor_divide, "remainder": np.remainder, "fmod": np.fmod, "copysign": np.copysign,
-    "hypot": np.hypot, "nextafter": np.nextafter,
+    "hypot": np.hypot, "nextafter": np.nextafter, "logaddexp": np.logaddexp,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor,
     "shift_left": np.left_shift, "shift_right": np.right_shift, "mulhi": _mulhi, "philox": _philox,
