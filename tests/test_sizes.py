@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracec as tc
+from tests.random_programs.check import operator_by_operator
 from tracec import nn
 from tracec.errors import AxisError, ShapeError
 from tracec.runtime.compiler import Compiler
@@ -380,3 +381,15 @@ def test_formulas_that_have_no_value_for_some_size():
             compiled(tc.ones(3))
     assert compiled(tc.ones(9)).numpy()[0] == pytest.approx(6.0)
     assert tc.compile(tc.corrcoef)(tc.rand(6, 4)).shape == (6, 6)
+
+
+def test_many_sizes_where_there_is_no_compiler():
+    w = tc.arange(3.0).requires_grad_()
+    compiled = tc.compile(lambda x: (x.reshape(-1)[2].expand(3, 3) * w, (x * w).sum(0)))
+    with operator_by_operator():
+        for n in (2, 3, 7, 5, 7):
+            w.grad = None
+            a, b = compiled(tc.ones(n, 3) * n)
+            assert a.tolist() == [[0.0, n, 2.0 * n]] * 3 and b.tolist() == [0.0, n * n, 2.0 * n * n]
+            b.sum().backward()
+            assert w.grad.tolist() == [float(n * n)] * 3

@@ -181,9 +181,10 @@ def plain_value(value: Any, values: Values) -> Any:
 def built_at(built: Built, values: Values) -> Built:
     """What was built, for other sizes: the same code with other numbers in its tables."""
     new = Resized(values)
+    graph = new.graph(built.graph)  # which is what runs where there is no compiler
     plan = new.plan(built.plan)
     program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
-    return replace(built, plan=plan, program=program)
+    return replace(built, graph=graph, plan=plan, program=program)
 
 
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:

@@ -59,7 +59,8 @@ def _changes(tree: ast.AST) -> Iterator[_Change]:
                         yield at, field, slice(start, start + length), []
     for at, node in enumerate(nodes):
         for field in _BODIES:
-            for k, statement in enumerate(getattr(node, field, None) or () if not isinstance(node, ast.Lambda) else ()):
+            body = getattr(node, field, None)
+            for k, statement in enumerate(body if isinstance(body, list) else ()):
                 inner = getattr(statement, "body", None)
                 if isinstance(inner, list) and not isinstance(statement, ast.FunctionDef):
                     yield at, field, slice(k, k + 1), inner
