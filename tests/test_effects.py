@@ -330,6 +330,19 @@ def test_a_list_that_is_in_a_tuple_as_well():
     agree(function, calls=4, make=make)
 
 
+def test_what_is_written_is_what_was_there():
+    s = State()
+    compiled = T.compile(lambda x, n: setattr(s, "rate", n) or x * n)
+    for n in (1.5, 1.5, 3.0, 0.5, 1.5, 1.5, 0.5, 0.5, 3.0):
+        compiled(X, n)
+        assert s.rate == n
+    compiled = T.compile(lambda x, log: log.__setitem__(0, 2.0) or x * log[1])
+    for k in (2.0, 2.0, 3.0, 4.0, 2.0, 5.0):
+        log = [k, k]
+        compiled(X, log)
+        assert log == [2.0, k]
+
+
 def test_arguments_are_changed():
     def function(log, table, x):
         log[0] = x * 2

@@ -8,7 +8,7 @@ the call, so it is part of what the program gives, as results are; objects that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -294,11 +294,15 @@ class Effects:
         return out
 
 
-def effects_of(guard: Guard | Contents, holder: Any = None) -> list[tuple[Effect, Any]]:
+def effects_of(
+    guard: Guard | Contents, written: Container[Hashable], stood: Mapping[Hashable, Any], holder: Any = None
+) -> list[tuple[Effect, Any]]:
     """What was changed in a place or container, and the values that are there now.
 
     Args:
         guard: The place or container, as it was.
+        written: Identities of places that are known to have been written to.
+        stood: Identities of places that were not → what stood there for a number that may be another one.
         holder: The form of the container, where it is not the same one at each call.
     """
     if isinstance(guard, Guard):
@@ -307,14 +311,15 @@ def effects_of(guard: Guard | Contents, holder: Any = None) -> list[tuple[Effect
         return [(Effect(guard.name, place.holder, place.key, now is MISSING, place), None if now is MISSING else now)]
     container = guard.holder
     target = container if holder is None else holder
+    identity = id(container)
     if not isinstance(container, dict):
-        return [(Effect(guard.name, target, ALL), list(container))]
+        return [(Effect(guard.name, target, ALL), [stood.get((identity, k), v) for k, v in enumerate(container)])]
     before = dict(guard.items())
-    changed = [k for k, v in container.items() if k not in before or before[k] is not v]
+    changed = [k for k, v in container.items() if k not in before or before[k] is not v or (identity, k) in written]
     gone = [k for k in before if k not in container]
     order = [k for k in before if k in container] + [k for k in container if k not in before]
     if order != list(container):
-        return [(Effect(guard.name, target, ALL), dict(container))]
+        return [(Effect(guard.name, target, ALL), {k: stood.get((identity, k), v) for k, v in container.items()})]
     deleted = [(Effect(guard.item(k), target, k, True), None) for k in gone]
     places = [(k, Place(container, k) if holder is None else None) for k in changed]
     return [*deleted, *((Effect(guard.item(k), target, k, False, p), container[k]) for k, p in places)]

@@ -64,6 +64,10 @@ class Environment:
         self._grown = {id(x): list(x) for _, x, _ in self.growing}
         #: Identity of such a list → what a function that was recorded has added to it.
         self.added: dict[int, list[Any]] = {}
+        #: Identities of places in which a number was watched that a function that was recorded has written to.
+        self.written: set[Hashable] = set()
+        #: Identities of those that it has not → what stood there for the number.
+        self.stood: dict[Hashable, Any] = {}
         self.takes_containers = bool(walker.given or walker.fixed)
         self._known = walker.seen
         self._alive = walker.alive
@@ -211,17 +215,26 @@ class Environment:
         """What the function changed, and what is there now."""
         found: dict[Any, tuple[Effect, Any]] = {}
         for guard in self.guards:
-            if guard.changed():
-                for effect, value in effects_of(guard):
+            if self._is_changed(guard):
+                for effect, value in effects_of(guard, self.written, self.stood):
                     found.setdefault(effect.identity, (effect, value))
         for name, grown, _ in self.growing:
             if self.added.get(id(grown)):
                 found[id(grown)] = Effect(name, grown, MORE), self.added[id(grown)]
         for path, contents in self.given.values():
-            if contents.changed():
-                for effect, value in effects_of(contents, Given(path)):
+            if self._is_changed(contents):
+                for effect, value in effects_of(contents, self.written, self.stood, Given(path)):
                     found[effect.identity] = effect, value
         return list(found.values())
+
+    def _is_changed(self, guard: Guard | Contents) -> bool:
+        if guard.changed():
+            return True
+        if not self.written:
+            return False
+        if isinstance(guard, Guard):
+            return guard.place.identity in self.written
+        return any((id(guard.holder), k) in self.written for k, _ in guard.items())
 
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""

@@ -148,6 +148,9 @@ class StandIns:
                 del place.holder[place.key]
             elif now is stand_in:
                 place.put(value)
+                self._surroundings.stood[place.identity] = stand_in
+            else:  # be it with what was there
+                self._surroundings.written.add(place.identity)
         self._put.clear()
 
 
