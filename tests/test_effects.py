@@ -343,6 +343,18 @@ def test_what_is_written_is_what_was_there():
         assert log == [2.0, k]
 
 
+def test_lists_in_places_that_change_are_changed():
+    def function(s, x):
+        s.log.append(s.steps)
+        s.log = s.log[-2:]
+        s.table["list"] = [x, [1, x]]
+        s.table["list"][1].append(2)
+        s.inner["same"] = s.table["list"]
+        return x
+
+    agree(function, calls=8, compiles=False)
+
+
 def test_arguments_are_changed():
     def function(log, table, x):
         log[0] = x * 2

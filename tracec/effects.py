@@ -241,9 +241,11 @@ class Effect:
     @property
     def identity(self) -> Any:
         """Tells what is changed."""
-        holder = self.holder.path if isinstance(self.holder, Given) else self.holder
-        owner = holder.owner if isinstance(holder, Slots) else holder
-        return (owner if type(owner) is tuple else id(owner)), (id(ALL) if self.key is ALL else self.key)
+        if isinstance(self.holder, Given):
+            owner: Hashable = tuple(p.identity if isinstance(p, Place) else p for p in self.holder.path)
+        else:
+            owner = id(self.holder.owner if isinstance(self.holder, Slots) else self.holder)
+        return owner, id(self.key) if isinstance(self.key, (_All, _More)) else self.key
 
     def find(self, symbols: Mapping[int, Any]) -> Any:
         """The holder in a call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracec.effects import ALL, ARGUMENTS, MORE, Effect, Effects, Former, purged
+from tracec.effects import ALL, MORE, Effect, Effects, Former, Given, purged
 from tracec.environment import Environment
 
 Changes = Sequence[tuple[Effect, Any]]
@@ -37,10 +37,10 @@ def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, 
     return (out, values), Effects(tuple(effect for effect, _ in changes)), None
 
 
-def made_plain(out: Any, changes: Changes, surroundings: Environment, arguments: Sequence[Any]) -> Any:
+def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
     """What the function returned, with no Number in it, nor in anything that it changed."""
     for effect, value in changes:
-        holder, plain = effect.find({ARGUMENTS: arguments}), purged(value, surroundings.knows)
+        holder, plain = _holder(effect, surroundings), purged(value, surroundings.knows)
         if effect.key is ALL:
             now, then = (list(v.values() if isinstance(v, dict) else v) for v in (holder, plain))
             if any(a is not b for a, b in zip(now, then, strict=True)):
@@ -51,3 +51,10 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment, arguments:
         elif plain is not value:
             effect.apply(holder, plain)
     return purged(out, surroundings.knows)
+
+
+def _holder(effect: Effect, surroundings: Environment) -> Any:
+    """What the function has changed; its place may hold something else by now."""
+    if not isinstance(effect.holder, Given):
+        return effect.holder
+    return next(c.holder for path, c in surroundings.given.values() if path is effect.holder.path)

@@ -120,7 +120,7 @@ def record(
         recording = recorder.finish((out, grads))
         for copy, of in copies:
             look_again(copy, of)
-        given = made_plain(given, changes, surroundings, (*args, *kwargs.values()))
+        given = made_plain(given, changes, surroundings)
     finally:
         if not keep:
             recorder.rollback()

@@ -60,7 +60,7 @@ class StandIns:
         except BaseException:
             self._restore()
             self._grow()
-            made_plain(None, self._surroundings.changes(), self._surroundings, (*args, *kwargs.values()))
+            made_plain(None, self._surroundings.changes(), self._surroundings)
             raise
         self._restore()
         self._grow()
