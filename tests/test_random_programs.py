@@ -17,7 +17,6 @@ GROUP = 25
 #: Programs that differ, and why: faults that are known and not yet mended.
 KNOWN = {
     92: "a list that grows at each call and whose last item is then replaced is given the argument all the same",
-    144: "an argument computed from a leaf that the function closes over, whose history is freed, raises an error",
 }
 
 

@@ -106,6 +106,15 @@ def test_gradients_are_those_of_values_before_the_function_wrote(write):
         assert w.grad.tolist() == after.tolist() == x.tolist()
 
 
+def test_arguments_computed_from_what_the_function_closes_over():
+    w = tracec.tensor(3.0, requires_grad=True)
+    cell = tracec.compile(lambda x: x * w)
+    for _ in range(3):
+        w.grad = None
+        cell(cell(w * 2)).backward()
+        assert w.grad.item() == 2 * 3 * 9.0
+
+
 def test_going_back_a_second_time_is_refused_also_where_nothing_had_to_be_kept():
     f = tracec.compile(lambda x: x * x)
     for _ in range(3):

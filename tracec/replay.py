@@ -82,12 +82,14 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
             continue
         targets, saves = way
         tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
+        # What arguments were computed from is gone through when gradients have come to them.
+        ends = frozenset(edge_of(arguments[t]) for t in targets if isinstance(t, int))
         with on(result._device):
             cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
         recorder.add_argument(cotangent, result)
         recorder.node_of(cotangent)
         with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
-            grads = backward([result], [cotangent], tensors, True, False, False)
+            grads = backward([result], [cotangent], tensors, True, False, False, ends)
         found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))
     return found
 

@@ -45,6 +45,7 @@ def backward(
     retain: bool,
     create: bool,
     gather: bool,
+    ends: frozenset[Any] = frozenset(),
 ) -> list[Tensor | None]:
     """Go back from some tensors.
 
@@ -55,6 +56,7 @@ def backward(
         retain: Keep the saved values for another time.
         create: Remember how the gradients are computed.
         gather: Add what is found to ``grad`` of leaves.
+        ends: Operations that are not gone through.
 
     Returns:
         One gradient for each of ``targets``; None where there is none. Empty where ``gather`` is set.
@@ -67,7 +69,7 @@ def backward(
     run: _Walk = _Recorded(create) if recorded else _Plain()
     try:
         STATE.grad, STATE.gathering = create, gather and targets is None
-        return run.go(roots, seeds, targets, retain, gather)
+        return run.go(roots, seeds, targets, retain, gather, ends)
     finally:
         STATE.grad, STATE.gathering = before
 
@@ -80,8 +82,9 @@ class _Walk:
         self.results: dict[Any, Any] = {}
 
     def go(
-        self, roots: Sequence[Any], seeds: Sequence[Any], targets: Sequence[Any] | None, retain: bool, gather: bool
-    ) -> list[Any]:
+        self, roots: Sequence[Any], seeds: Sequence[Any], targets: Sequence[Any] | None, retain: bool, gather: bool,
+        ends: frozenset[Any] = frozenset(),
+    ) -> list[Any]:  # fmt: skip
         starts = [edge_of(r) for r in roots]
         for root, start, seed in zip(roots, starts, seeds, strict=True):
             self._check_root(root, start)
@@ -98,7 +101,7 @@ class _Walk:
             g = self._observe(operation, g)
             if operation in wanted_set and not isinstance(g, Parts):
                 self.results[operation] = g
-            if path is None or operation in path:
+            if (path is None or operation in path) and operation not in ends:
                 self._through(operation, g, path, wanted_set)
                 if not retain:
                     operation.saved = None
