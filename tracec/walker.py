@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import functools
+import io
 import logging
 import os
 import random
@@ -200,7 +201,8 @@ class Walker:
             for key in ("level", "disabled"):
                 self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
         elif isinstance(value, Iterator):
-            self.iterators.append(name)
+            if not _is_written_alone(value):
+                self.iterators.append(name)
         elif type(value).__module__ == "tracec.compile":  # its own books change with every call
             self.visit(name, value.fn)
         elif isinstance(value, type):
@@ -295,6 +297,34 @@ MOST = 4096
 _HEAP_TYPE = 1 << 9
 
 
+def _is_written_alone(value: Any) -> bool:
+    """Whether an iterator is a file that can be written and not read, such as a standard stream."""
+    try:
+        return isinstance(value, io.IOBase) and not value.readable()
+    except ValueError:  # it is closed
+        return True
+
+
 def _of_library(module: str | None) -> bool:
+    """Whether a module is none whose state changes what the user's functions of tensors do."""
     top = (module or "").partition(".")[0]
-    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names)
+    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names or _is_foreign(top))
+
+
+@functools.cache
+def _is_foreign(top: str) -> bool:
+    """Whether a package is installed, rather than being worked on, and none of its modules names tracec."""
+    file = getattr(sys.modules.get(top), "__file__", None) or ""
+    if not {"site-packages", "dist-packages"} & {*file.split(os.sep)}:
+        return False
+    own = sys.modules["tracec"]
+    loaded = [m for name, m in list(sys.modules.items()) if name == top or name.startswith(f"{top}.")]
+    return not any(v is own or _module_of(v) == "tracec" for m in loaded for v in list(vars(m).values()))
+
+
+def _module_of(value: Any) -> str:
+    """The package that a function, class or module says it is of."""
+    name = value.__dict__.get("__name__") if isinstance(value, types.ModuleType) else None
+    if isinstance(value, (type, types.FunctionType)):
+        name = value.__module__
+    return name.partition(".")[0] if isinstance(name, str) else ""
