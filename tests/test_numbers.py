@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 from collections import namedtuple
 
 import numpy as np
@@ -405,3 +407,29 @@ def test_numbers_on_the_way_of_decisions():
         return x / n if n > 2 else x
 
     agree(function, [(X * k, n / 2) for k in (-1, 1, 2) for n in range(1, 12)], 8)
+
+
+def test_functions_in_c_that_take_exact_types_are_given_them():
+    counts = {"runs": 0}
+
+    def dumped(x):
+        counts["runs"] += 1
+        x.add_(1)
+        return json.dumps({"sum": x.sum().item()}), x * 2
+
+    compiled = T.compile(dumped)
+    x, y = T.zeros(3), T.zeros(3)
+    for _ in range(4):
+        found, expected = compiled(x), dumped(y)
+        assert found[0] == expected[0]
+        assert found[1].tolist() == expected[1].tolist()
+        assert x.tolist() == y.tolist()
+    assert counts["runs"] == 8
+
+    scaled = T.compile(lambda x, n: (x * n, json.dumps(n)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for n in (1.0, 2.0, 3.0, 2.0):
+            assert [v.tolist() if isinstance(v, T.Tensor) else v for v in scaled(y, n)] == [
+                (y * n).tolist(), json.dumps(n)
+            ]  # fmt: skip

@@ -241,7 +241,7 @@ class Environment:
         for _, grown, _ in self.growing:
             refill(grown, self._grown[id(grown)])
         for guard in (*self.guards, *(contents for _, contents in self.given.values())):
-            if not guard.holds():
+            if guard.changed():
                 guard.put_back()
         for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905
             if repr(state()) != repr(before):

@@ -86,13 +86,53 @@ def record(
     Raises:
         RecordError: what it does cannot be recorded.
     """
+    for numbers in (_ALL, _WATCHED):
+        try:
+            return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers)
+        except _NumbersRefused:  # by C code that takes exact types alone; what was done is undone
+            pass
+    return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, _NONE)
+
+
+#: What may be numbers that stand in for others: values of tensors and what is watched, the latter alone, or nothing.
+_ALL, _WATCHED, _NONE = 2, 1, 0
+
+
+class _NumbersRefused(Exception):
+    """A recorded function raised TypeError, which may be for a number that stands in for another."""
+
+
+def _called(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], stand_ins: StandIns | None,
+    recorder: Recorder, surroundings: Environment, numbers: int,
+) -> Any:  # fmt: skip
+    """What a function returns that is recorded."""
+    try:
+        if stand_ins is None or numbers == _NONE:
+            return fn(*args, **kwargs)
+        return stand_ins.run(fn, args, kwargs, recorder.numbers)
+    except TypeError as error:
+        if numbers == _NONE or not recorder.numbers.symbols:
+            raise
+        recorder.rollback()
+        surroundings.put_back()
+        raise _NumbersRefused from error
+
+
+def _record(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
+    surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None, stand_ins: StandIns | None,
+    sizes: Sequence[Shape] | None, numbers: int,
+) -> Recorded:  # fmt: skip
+    """See `record`; ``numbers`` says what may be numbers that stand in for others."""
     recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
+    recorder.gives_numbers = numbers == _ALL
     edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
             modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
-                given = fn(*args, **kwargs) if stand_ins is None else stand_ins.run(fn, args, kwargs, recorder.numbers)
+                given = _called(fn, args, kwargs, stand_ins, recorder, surroundings, numbers)
             left_modes = (STATE.modes(), get_default_dtype()) != modes
             changes = surroundings.changes()
             out, left, eager = formed(given, changes, surroundings)
@@ -101,6 +141,8 @@ def record(
                 eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
             if recorder.numbers.observed is not None:
                 used_up = f"reads {recorder.numbers.observed}"
+            if numbers == _NONE and stand_ins is not None and stand_ins.has_numbers:
+                eager = eager or "takes a number that changes from call to call where an exact type is asked for"
             eager = eager or used_up or _eager(recorder, out, arguments, edges)
             known = recorder.arguments
             copies = recorder.copied(find_tensors(out))
@@ -129,10 +171,10 @@ def record(
         eager = "computes with a tensor that another thread made meanwhile"
     if eager is None:
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
-    numbers = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
+    scalars = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
     settles = bool(changes) or used_up is not None
     return Recorded(
-        recording, out, known, tuple(derivatives), surroundings.captured, eager, settles, numbers,
+        recording, out, known, tuple(derivatives), surroundings.captured, eager, settles, scalars,
         recorder.conditions, left, given,
     )  # fmt: skip
 

@@ -44,6 +44,11 @@ class StandIns:
         found = surroundings.present()
         self.tensors = [] if found is None else found[1]
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any number is watched."""
+        return bool(self._positions or self._surroundings.watched)
+
     def run(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers) -> Any:
         """Call a function that reads Numbers where numbers are watched.
 

@@ -76,6 +76,12 @@ def _real_number(x: Cell, how: str) -> Any:
     return found
 
 
+def _number_of() -> Any:
+    """What makes a number that may be another one at the next call; None where plain ones are given."""
+    recorder = STATE.recorder
+    return getattr(recorder, "number_of", None) if getattr(recorder, "gives_numbers", False) else None
+
+
 #: Elements of lists that a recorded function is given as numbers that may be others at the next call.
 _NUMBERS = 32
 
@@ -97,14 +103,14 @@ class Conversion(Cell):
         Raises:
             ShapeError: there is not exactly one element.
         """
-        number_of = getattr(STATE.recorder, "number_of", None)
+        number_of = _number_of()
         if number_of is not None and self._array.size == 1 and self._array.dtype.kind not in "bc":
             return number_of(self, as_number(_copy(self, CPU).reshape(()).item()))
         return _number(self, "item")
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""
-        number_of = getattr(STATE.recorder, "number_of", None)
+        number_of = _number_of()
         if number_of is not None and 0 < self._array.size <= _NUMBERS and self._array.dtype.kind not in "bc":
             return _numbers(self, number_of)
         array = value_of(self, "tolist")

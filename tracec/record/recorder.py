@@ -101,6 +101,8 @@ class Recorder(Sized):
         self._given: list[tuple[Any, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
         self.numbers = Numbers(self)
+        #: Whether values that are asked for are given as Numbers.
+        self.gives_numbers = True
 
     def __enter__(self) -> Recorder:
         if STATE.recorder is not None:
