@@ -597,3 +597,21 @@ def test_a_hundred_steps_take_two_recordings():
     agree(counter, calls=100, most=2)
     agree(hidden, calls=50, most=3)
     agree(decay, calls=100, most=2)
+
+
+def test_what_a_function_adds_to_a_list_and_then_replaces():
+    def made(wrap):
+        items = []
+
+        def f(x):
+            items.append(x)
+            items[-1] = x * 2
+            return x + 1
+
+        return wrap(f), items
+
+    (eager, expected), (compiled, found) = made(lambda f: f), made(T.compile)
+    for k in range(6):
+        eager(T.full((2,), float(k)))
+        compiled(T.full((2,), float(k)))
+    assert [v.tolist() for v in found] == [v.tolist() for v in expected]

@@ -75,11 +75,13 @@ class StandIns:
         """Give lists what was added to those that stood in for them."""
         for growing in self._growing:
             original = growing.original
+            more = growing.added
             if growing.is_read and len(original) == self._lengths[id(original)]:
-                refill(original, contents(growing))
+                more = contents(growing)  # what was added may have been replaced
+                refill(original, more)
             else:
-                original.extend(growing.added)
-            self._surroundings.added[id(original)] = growing.added
+                original.extend(more)
+            self._surroundings.added[id(original)] = more
             if growing.is_read:
                 self.is_void = True
                 self._watch.never_grow(original)
