@@ -9,9 +9,9 @@ import pytest
 
 from tests.random_programs.check import operator_by_operator, outcome, script, shrunk
 from tests.random_programs.generate import program
-from tracec.environment import Environment
 from tracec.record.recorder import Recorder
-from tracec.replay import Replay
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.replay import Replay
 
 GROUP = 25
 
@@ -79,7 +79,7 @@ def results_share_memory(patch):
 
 
 def saved_values_are_not_kept(patch):
-    patch.setattr("tracec.replay.add_reader", lambda readers, operation: None)
+    patch.setattr("tracec.specialisations.replay.add_reader", lambda readers, operation: None)
 
 
 def layouts_are_lost(patch):
@@ -87,7 +87,7 @@ def layouts_are_lost(patch):
 
 
 def values_choose_no_way(patch):
-    patch.setattr("tracec.tree.outcome", lambda value, how: True)
+    patch.setattr("tracec.specialisations.tree.outcome", lambda value, how: True)
 
 
 #: What hangs on where a program's results lie is seen of generated code only.

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tracec
-from tracec import tree
 from tracec.errors import RecordError
+from tracec.specialisations import tree
 
 
 def tensor(*shape: int, seed: int = 0, scale: float = 1.0, requires_grad: bool = False):

@@ -22,9 +22,7 @@ from typing import Any
 
 from tracec.autotune import describe_choices
 from tracec.background import Job, submit
-from tracec.environment import Environment
 from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
-from tracec.families import Sizes
 from tracec.inspect.arguments import named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
@@ -32,17 +30,19 @@ from tracec.ir.graph import Graph
 from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.lowered import Lowered
 from tracec.options import MOST_SPECIALISATIONS, Options, check_launcher
-from tracec.places import flatten
-from tracec.program import Recorded, asks, build_program, record
 from tracec.progress import progress
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor, get_default_dtype
-from tracec.replay import Replay
-from tracec.specialisation import BEING_COMPILED, Call, Looks, Specialisation
-from tracec.stand_ins import StandIns
-from tracec.tree import UNSEEN, Tree
-from tracec.watching import Watch, sharing
-from tracec.ways import open_decisions
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.families import Sizes
+from tracec.specialisations.places import flatten
+from tracec.specialisations.program import Recorded, asks, build_program, record
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
+from tracec.specialisations.stand_ins import StandIns
+from tracec.specialisations.tree import UNSEEN, Tree
+from tracec.specialisations.watching import Watch, sharing
+from tracec.specialisations.ways import open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other

@@ -9,12 +9,12 @@ from tracec.build import Runner, build, load
 from tracec.errors import DeviceError
 from tracec.ir.graph import Graph
 from tracec.options import Options
-from tracec.program import Recorded, build_program
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
-from tracec.replay import Replay
 from tracec.runtime.cuda import arch_of
-from tracec.tree import Builder, apart
+from tracec.specialisations.program import Recorded, build_program
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.tree import Builder, apart
 
 DEFAULT_ARCH = "sm_90"
 

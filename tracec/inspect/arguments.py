@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tracec.guards import Change, short
-from tracec.places import PLAIN
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
+from tracec.specialisations.guards import Change, short
+from tracec.specialisations.places import PLAIN
 
 
 class Part(NamedTuple):

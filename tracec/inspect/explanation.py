@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.environment import Environment
-from tracec.guards import Change, Contents
 from tracec.inspect.arguments import Part
 from tracec.inspect.places import where_read
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.guards import Change, Contents
 
 #: Roots of what is read that are listed; the rest are counted.
 _LISTED = 12

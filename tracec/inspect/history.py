@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracec.errors import RecordError
-from tracec.guards import Change
 from tracec.inspect.arguments import Part, changes_between
 from tracec.inspect.explanation import (
     Explanation,
@@ -21,11 +20,12 @@ from tracec.inspect.explanation import (
 )
 from tracec.inspect.misfits import misfits
 from tracec.ir.source import warn
-from tracec.tree import Tree
+from tracec.specialisations.guards import Change
+from tracec.specialisations.tree import Tree
 
 if TYPE_CHECKING:
     from tracec.options import Options
-    from tracec.specialisation import Specialisation
+    from tracec.specialisations.specialisation import Specialisation
 
 Known = Mapping[Hashable, Sequence["Specialisation"]]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracec.guards import Change, steps_key
 from tracec.inspect.explanation import written
 from tracec.record.cell import Cell
 from tracec.record.recording import hooks_of
-from tracec.replay import Replay
+from tracec.specialisations.guards import Change, steps_key
+from tracec.specialisations.replay import Replay
 
 
 def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) -> list[Change]:

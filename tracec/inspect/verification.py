@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from tracec.environment import Environment
 from tracec.errors import ReplayError
 from tracec.inspect.arguments import named
 from tracec.inspect.fault import Settings, find_fault
@@ -24,8 +23,6 @@ from tracec.inspect.rounding import Expected, expected, on_host
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
 from tracec.ir.text import number
-from tracec.places import PLAIN
-from tracec.program import Recorded, graphs_of, record
 from tracec.record.backend import module, on, to_device
 from tracec.record.backward import backward
 from tracec.record.cell import Storage, new_tensor
@@ -33,6 +30,9 @@ from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.places import PLAIN
+from tracec.specialisations.program import Recorded, graphs_of, record
 
 #: Gives the settings for a recording: only when it is to be built anew.
 HowBuilt = Callable[[Graph], Settings]

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from tracec.digests import Books, Digest, elements, names_of, size
-from tracec.growing import can_grow
-from tracec.guards import Contents, Guard
 from tracec.ir.dtype import DType
-from tracec.places import MISSING, PLAIN, Kind, Place, Slots
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.digests import Books, Digest, elements, names_of, size
+from tracec.specialisations.growing import can_grow
+from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, Slots
 
 
 class Walker:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from tracec.effects import ARGUMENTS
-from tracec.environment import Environment
 from tracec.inspect.arguments import Part
-from tracec.program import Recorded
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
-from tracec.replay import Replay
-from tracec.tree import Tree
-from tracec.watching import sharing
+from tracec.specialisations.effects import ARGUMENTS
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.program import Recorded
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.tree import Tree
+from tracec.specialisations.watching import sharing
 
 #: Why a function runs eagerly while its program is made.
 BEING_COMPILED = "is being compiled"
@@ -52,7 +52,7 @@ class Specialisation:
         eager: Why it does, or why calls that the programs do not serve do.
         hits: Calls that it served.
         disabled: What is left out of its program.
-        variant: The recording for many sizes that it is a case of, if it is one of `tracec.families`.
+        variant: The recording for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
     """
 
     def __init__(

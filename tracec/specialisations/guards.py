@@ -11,9 +11,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tracec.places import MISSING, PLAIN, Attributes, Kind, Place, refill, same
 from tracec.record.call import Call
 from tracec.record.tensor import Tensor
+from tracec.specialisations.places import MISSING, PLAIN, Attributes, Kind, Place, refill, same
 
 
 def steps_key(step: Call) -> Hashable:

@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 
 from tracec.build import Runner
-from tracec.checks import clamped
-from tracec.guards import Change
 from tracec.ir.expression import Evaluator, compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, input_node, is_constant
-from tracec.program import Recorded
 from tracec.record.backend import to_device
 from tracec.record.cell import new_tensor
 from tracec.record.conversion import as_number
 from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
-from tracec.replay import Replay, finder
-from tracec.watching import Scalars
-from tracec.ways import (
+from tracec.specialisations.checks import clamped
+from tracec.specialisations.guards import Change
+from tracec.specialisations.program import Recorded
+from tracec.specialisations.replay import Replay, finder
+from tracec.specialisations.watching import Scalars
+from tracec.specialisations.ways import (
     NO_NUMBERS,
     Interner,
     LateNumbers,

@@ -12,16 +12,16 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tracec.effects import ALL, Effect, plain_number
-from tracec.environment import Environment
 from tracec.errors import TracecError
-from tracec.growing import can_grow, grew
-from tracec.guards import Contents, Guard, steps_key
 from tracec.ir.expression import Condition, Expression, compile_numbers
-from tracec.places import Kind, Place, common_kind, kind_of, same
 from tracec.record.cell import new_tensor
 from tracec.record.numbers import Numbers, Scalar, array_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.effects import ALL, Effect, plain_number
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.growing import can_grow, grew
+from tracec.specialisations.guards import Contents, Guard, steps_key
+from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tracec.digests import Digest
-from tracec.effects import ARGUMENTS, MORE, Effect, Given, effects_of
-from tracec.guards import Contents, Guard
-from tracec.places import Kind, Slots, refill
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import quickly
-from tracec.walker import Walker, places_of
+from tracec.specialisations.digests import Digest
+from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
+from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.places import Kind, Slots, refill
+from tracec.specialisations.walker import Walker, places_of
 
 #: What is read with ``get``: dictionaries, and those of classes.
 _MAPPINGS = (dict, types.MappingProxyType)

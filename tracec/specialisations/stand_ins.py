@@ -8,15 +8,15 @@ import types
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tracec.environment import Environment
-from tracec.growing import contents, to_grow
-from tracec.impure import told, watch_files
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.number import Number, calculate, value_of
-from tracec.leaving import made_plain
-from tracec.places import MISSING, Kind, Place, refill
 from tracec.record.numbers import Numbers
-from tracec.watching import Scalars, Watch, is_number
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.growing import contents, to_grow
+from tracec.specialisations.impure import told, watch_files
+from tracec.specialisations.leaving import made_plain
+from tracec.specialisations.places import MISSING, Kind, Place, refill
+from tracec.specialisations.watching import Scalars, Watch, is_number
 
 
 class StandIns:
@@ -162,7 +162,7 @@ class StandIns:
 
 
 class _Substitution:
-    """Walks arguments as `tracec.places.flatten` does, and puts Numbers at positions of the key.
+    """Walks arguments as `tracec.specialisations.places.flatten` does, and puts Numbers at positions of the key.
 
     Args:
         positions: The positions.

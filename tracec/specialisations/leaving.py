@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracec.effects import ALL, MORE, Effect, Effects, Former, Given, purged
-from tracec.environment import Environment
+from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Former, Given, purged
+from tracec.specialisations.environment import Environment
 
 Changes = Sequence[tuple[Effect, Any]]
 

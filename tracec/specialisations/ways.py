@@ -12,12 +12,12 @@ from tracec.ir.expression import Expression, compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, constant, input_node, is_input
 from tracec.ir.types import TensorType
-from tracec.program import Recorded
 from tracec.record.backend import module, on
 from tracec.record.cell import Constant, new_tensor
 from tracec.record.numbers import array_of
 from tracec.record.recording import Decision, Lifted, Recording
 from tracec.record.tensor import Tensor
+from tracec.specialisations.program import Recorded
 
 _VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
 

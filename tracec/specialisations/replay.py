@@ -13,15 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.build import Runner
-from tracec.checks import Checks
-from tracec.effects import Again, Effects, Filled, Form, Given, Kept, Parts, form_maker
 from tracec.errors import GradientError, RecordError
-from tracec.guards import steps_key
 from tracec.ir.dtype import DType
 from tracec.ir.expression import compile_numbers
 from tracec.ir.operator import Operator, not_differentiable
 from tracec.ir.types import TensorType
-from tracec.places import PLAIN
 from tracec.record.backend import Device, device_of, module, on
 from tracec.record.backward import backward
 from tracec.record.call import Call
@@ -35,7 +31,11 @@ from tracec.record.recording import Lifted, Recording, Result, find_parts, find_
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of, enable_grad, root_of, unobserved
 from tracec.record.tensor import Tensor
-from tracec.watching import Scalars
+from tracec.specialisations.checks import Checks
+from tracec.specialisations.effects import Again, Effects, Filled, Form, Given, Kept, Parts, form_maker
+from tracec.specialisations.guards import steps_key
+from tracec.specialisations.places import PLAIN
+from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
 Place = tuple[str, int]

@@ -9,15 +9,10 @@ from typing import Any
 from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
-from tracec.checks import clamped, with_ranges
-from tracec.effects import Effects
-from tracec.environment import Environment
 from tracec.ir.extent import Condition
 from tracec.ir.graph import Graph
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
-from tracec.leaving import formed, made_plain
-from tracec.printed import printing
 from tracec.record.cell import Storage
 from tracec.record.check import Range
 from tracec.record.overriding import CLASSES
@@ -27,10 +22,15 @@ from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.record.turning import look_again
-from tracec.replay import Backward, Derivative, Observed, Replay, foreign, record_derivatives
-from tracec.stand_ins import StandIns
+from tracec.specialisations.checks import clamped, with_ranges
+from tracec.specialisations.effects import Effects
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.leaving import formed, made_plain
+from tracec.specialisations.printed import printing
+from tracec.specialisations.replay import Backward, Derivative, Observed, Replay, foreign, record_derivatives
+from tracec.specialisations.stand_ins import StandIns
+from tracec.specialisations.watching import Scalars
 from tracec.transform.split import Later, split
-from tracec.watching import Scalars
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,11 +20,11 @@ from tracec.inspect.arguments import Part
 from tracec.ir.extent import Condition, Extent, Symbol, Values, noting, symbolic, symbols_of, text
 from tracec.ir.lower import Structured
 from tracec.ir.types import Shape, contiguous_strides
-from tracec.program import Program, Recorded, build_program
 from tracec.record.tensor import Tensor
-from tracec.sizes import consistent, difference, fixed_sizes, plain_value, program_at, resized
-from tracec.specialisation import Specialisation
-from tracec.ways import open_decisions
+from tracec.specialisations.program import Program, Recorded, build_program
+from tracec.specialisations.sizes import consistent, difference, fixed_sizes, plain_value, program_at, resized
+from tracec.specialisations.specialisation import Specialisation
+from tracec.specialisations.ways import open_decisions
 from tracec.workshop import Workshop
 
 #: Recordings of one family.

@@ -12,14 +12,14 @@ from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from tracec.growing import Growing
-from tracec.guards import Contents, Guard
 from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Float, Integer, value_of
-from tracec.places import MISSING, Place, Slots, refill
 from tracec.record.cell import Cell
 from tracec.record.opaque import Opaque, unwrapped
 from tracec.record.recording import is_number
+from tracec.specialisations.growing import Growing
+from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.places import MISSING, Place, Slots, refill
 
 #: Among the symbols of a call, its arguments: those by position, then those by name.
 ARGUMENTS = -1

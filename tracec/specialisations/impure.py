@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tracec.ir.number import WATCH
-from tracec.places import MISSING
+from tracec.specialisations.places import MISSING
 
 _CLOCKS = (
     "clock_gettime", "clock_gettime_ns", "ctime", "gmtime", "localtime", "monotonic", "monotonic_ns", "perf_counter",

@@ -15,11 +15,11 @@ from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
 from tracec.ir.plan import Launch, LibraryCall, Plan, Step, Value
 from tracec.ir.types import TensorType
-from tracec.program import Program, Recorded
 from tracec.record.call import Call
 from tracec.record.cell import Constant
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Lifted, Result
+from tracec.specialisations.program import Program, Recorded
 
 
 class Resized:

@@ -1,0 +1,11 @@
+"""Specialisations of compiled functions: what a recording hangs on, and how programs stand in for it.
+
+places, walker, environment, guards, digests    what a function reads, and whether it is as it was
+watching, stand_ins, growing                    numbers, tensors and lists that change are inputs
+families, sizes                                 arguments that differ in sizes alone share a program
+effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
+program, checks                                 from a recording to programs, and those of its gradients
+replay                                          a program in the function's place
+tree, ways                                      functions that ask for values, which choose among programs
+specialisation                                  what one recording gave, and when it serves a call
+"""
