@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, as_real
-from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building
+from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building, leave_building
 from tracec.ir.source import Source, caller
 from tracec.ir.types import Shape, TensorType
 
@@ -81,27 +80,42 @@ class _Context(threading.local):
 _context = _Context()
 
 
-@contextmanager
-def made_from(source: Source | None, origin: str = "") -> Iterator[None]:
+class made_from:
     """Within, new nodes carry this source line and origin, and operand-free operators build nodes."""
-    before = (_context.inside, _context.source, _context.origin)
-    try:
-        _context.inside, _context.source, _context.origin = True, source, origin
-        with building(apply):
-            yield
-    finally:
-        _context.inside, _context.source, _context.origin = before
+
+    def __init__(self, source: Source | None, origin: str = "") -> None:
+        self._now = True, source, origin
+        self._before: tuple[bool, Source | None, str] = (False, None, "")
+        self._building = building(apply)
+
+    def __enter__(self) -> None:
+        self._before = _context.inside, _context.source, _context.origin
+        _context.inside, _context.source, _context.origin = self._now
+        self._building.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._building.__exit__()
+        _context.inside, _context.source, _context.origin = self._before
 
 
-@contextmanager
-def originating(origin: str) -> Iterator[None]:
+class originating:
     """Within, new nodes that users' lines make have this origin."""
-    before = _context.origin
-    try:
-        _context.origin = origin
-        yield
-    finally:
-        _context.origin = before
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._before = ""
+
+    def __enter__(self) -> None:
+        self._before, _context.origin = _context.origin, self._origin
+
+    def __exit__(self, *_: object) -> None:
+        _context.origin = self._before
+
+
+def leave_contexts() -> None:
+    """Leave all of `made_from`, `originating` and `building` that this thread is in, after an interrupt."""
+    _context.inside, _context.source, _context.origin = False, None, ""
+    leave_building()
 
 
 def current_source() -> Source | None:

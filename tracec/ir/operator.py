@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -270,15 +269,27 @@ def set_default_builder(apply: Apply) -> None:
     _State.builder = staticmethod(apply)
 
 
-@contextmanager
-def building(apply: Apply) -> Iterator[None]:
-    """Within, operator calls with no tensor among their operands go to ``apply``."""
-    before = _state.__dict__.get("builder")
-    try:
-        _state.builder = apply
-        yield
-    finally:
-        if before is None:
+class building:
+    """Within, operator calls with no tensor among their operands go to ``apply``.
+
+    A class, since what a generator does in the end may come late, where an interrupt leaves it half way.
+    """
+
+    def __init__(self, apply: Apply) -> None:
+        self._apply = apply
+        self._before: Apply | None = None
+
+    def __enter__(self) -> None:
+        self._before = _state.__dict__.get("builder")
+        _state.builder = self._apply
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
             _state.__dict__.pop("builder", None)
         else:
-            _state.builder = before
+            _state.builder = self._before
+
+
+def leave_building() -> None:
+    """Leave all of `building` that this thread is in, after an interrupt."""
+    _state.__dict__.pop("builder", None)

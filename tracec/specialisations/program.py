@@ -23,11 +23,13 @@ from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.record.turning import look_again
 from tracec.specialisations.checks import clamped, with_ranges
+from tracec.specialisations.derivatives import Backward, Derivative, Observed, record_derivatives
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.leaving import formed, made_plain
 from tracec.specialisations.printed import printing
-from tracec.specialisations.replay import Backward, Derivative, Observed, Replay, foreign, record_derivatives
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.results import foreign
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.watching import Scalars
 from tracec.transform.split import Later, split

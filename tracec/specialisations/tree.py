@@ -30,8 +30,9 @@ from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import clamped
 from tracec.specialisations.guards import Change
+from tracec.specialisations.inputs import finder
 from tracec.specialisations.program import Recorded
-from tracec.specialisations.replay import Replay, finder
+from tracec.specialisations.replay import Replay
 from tracec.specialisations.watching import Scalars
 from tracec.specialisations.ways import (
     NO_NUMBERS,

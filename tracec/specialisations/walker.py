@@ -203,7 +203,7 @@ class Walker:
         elif isinstance(value, Iterator):
             if not _is_written_alone(value):
                 self.iterators.append(name)
-        elif type(value).__module__ == "tracec.compile":  # its own books change with every call
+        elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
             self.visit(name, value.fn)
         elif isinstance(value, type):
             self._class(name, value)

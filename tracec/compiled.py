@@ -1,0 +1,428 @@
+"""Functions that record themselves and then run compiled."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from tracec.autotune import describe_choices
+from tracec.background import Job, submit
+from tracec.errors import ArgumentError, RecordError
+from tracec.inspect.arguments import named, parts_of
+from tracec.inspect.explanation import Explanation
+from tracec.inspect.history import History
+from tracec.ir.graph import Graph
+from tracec.ir.node import leave_contexts
+from tracec.ir.number import WATCH
+from tracec.ir.source import caller, collecting, warn, warn_at
+from tracec.lowered import Lowered
+from tracec.options import Options, check_launcher
+from tracec.progress import progress
+from tracec.record.state import PROCESS, STATE
+from tracec.record.tensor import Tensor, get_default_dtype
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.families import Sizes
+from tracec.specialisations.places import flatten
+from tracec.specialisations.program import Recorded, asks, build_program, record
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
+from tracec.specialisations.stand_ins import StandIns
+from tracec.specialisations.tree import UNSEEN, Tree
+from tracec.specialisations.watching import Watch, sharing
+from tracec.specialisations.ways import open_decisions
+from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
+
+#: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
+#: threads that nothing serves yet run eagerly meanwhile.
+_RECORDING = threading.RLock()
+
+
+#: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
+_FIRST = 6
+
+
+def _give_back() -> None:
+    """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
+    while _RECORDING._is_owned():  # type: ignore[attr-defined]
+        _RECORDING.release()
+
+
+class Compiled:
+    """A function that records itself and then runs compiled.
+
+    Args:
+        fn: A function, bound method, Module or other callable over tensors.
+        options: How it is compiled.
+    """
+
+    def __init__(self, fn: Callable[..., Any], options: Options = Options()) -> None:  # noqa: B008 (it is frozen)
+        self.fn = fn
+        self._options = options
+        self._known: dict[Hashable, list[Specialisation]] = {}
+        self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        self._history = History(self._name, options)
+        self._count = 0
+        self._watch = Watch()
+        self._unsettled: set[Hashable] = set()
+        self._owner: tuple[int, int] | None = None
+        self._workshop = Workshop(options)
+        self._sizes = Sizes(options.dynamic, self._workshop)
+        self._jobs: list[Job] = []
+        self._growing = threading.Lock()
+        self._verification = _verification(self) if options.verifies else None
+        functools.update_wrapper(self, fn, updated=())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        attributes = getattr(instance, "__dict__", {})
+        name = f"_compiled_{self.__name__}"
+        bound = attributes.get(name)
+        if bound is None or bound._owner != (id(self), id(instance)):
+            bound = Compiled(self.fn.__get__(instance, owner), self._options)
+            bound._owner = id(self), id(instance)
+            attributes[name] = bound
+        return bound
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """What was compiled, without what was built: copies and other processes record anew."""
+        if self._owner is not None:  # bound to an object that is copied too
+            return _nothing, ()
+        module = sys.modules.get(getattr(self.fn, "__module__", None) or "")
+        name = getattr(self.fn, "__qualname__", "")
+        if getattr(module, name, None) is self:
+            return name
+        return Compiled, (self.fn, self._options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "fn":
+            raise AttributeError(name)
+        return getattr(self.fn, name)
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._count} specialisations>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
+        if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
+            return self.fn(*args, **kwargs)
+        call = self._call(args, kwargs)
+        key, numbers = self._watch.key(call.whole) if self._watch.positions else (call.whole, [])
+        out = self._served(call, key, numbers)
+        if out is not UNSEEN:
+            return out
+        for older, few in self._watch.older_keys(call.whole):
+            if (out := self._served(call, older, few)) is not UNSEEN:
+                return out
+        known = self._known.get(key)
+        if known and known[-1].eager is not None:
+            known[-1].hits += 1
+            return self.fn(*args, **kwargs)
+        if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
+            return out
+        if self._count >= self._options.max_specializations:
+            self._history.full()
+            return self.fn(*args, **kwargs)
+        before = STATE.__dict__.copy()
+        try:
+            # Waiting could last for ever: the function that another thread records may wait for this one.
+            if not _RECORDING.acquire(blocking=False):
+                return self.fn(*args, **kwargs)
+            out = self._served(call, *self._watch.key(call.whole))  # another thread may have recorded meanwhile
+            return self._record(call) if out is UNSEEN else out
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, which may have come where modes are left
+            STATE.__dict__.clear()
+            STATE.__dict__.update(before)
+            leave_contexts()
+            WATCH.watcher = None
+            raise
+        finally:
+            _give_back()
+
+    def _served(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
+        """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
+        for found in self._known.get(key, ()):
+            given = found.takes(call, numbers)
+            if given is None or found.replay is None:
+                continue
+            try:
+                if self._verification is None:
+                    out = found.replay(*given)
+                else:
+                    with _RECORDING:
+                        run = functools.partial(found.replay, symbols=given[1])
+                        out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+            except Exception:
+                raise
+            except BaseException:  # an interrupt, which may have come where modes are left
+                STATE.grad = call.whole[0]  # type: ignore[assignment]
+                raise
+            if out is not UNSEEN:
+                found.hits += 1
+                return out
+        return UNSEEN
+
+    def _resized(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
+        """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
+        try:
+            if not _RECORDING.acquire(blocking=False):
+                return UNSEEN
+            variants = [s.variant for s in self._known.get(key, ())]
+            match = self._sizes.match(key, variants)
+            made = None
+            if match is not None:
+                made = self._sizes.serve(key, *match, call.kept, parts_of(self.fn, call.args, call.kwargs))
+            if made is None:
+                return UNSEEN
+            self._sizes.keep(self._known, key, made)
+        finally:
+            _give_back()
+        return self._served(call, key, numbers)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        tensors: list[Tensor] = []
+        kept: list[Any] = []
+        place = STATE.devices[-1] if STATE.devices else STATE.device
+        parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, PROCESS.any_order, len(args)]
+        for value in args:
+            flatten(value, tensors, parts, kept)
+        for name, value in kwargs.items():
+            parts.append(name)
+            flatten(value, tensors, parts, kept)
+        if len(tensors) > 1:
+            parts += sharing(tensors)
+        # Without the detour through the class's own __new__, which takes twice as long.
+        return tuple.__new__(Call, (args, kwargs, tuple(parts), tensors, kept))
+
+    def _record(self, call: Call, lasting: bool = True) -> Any:
+        start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)
+        key = self._watch.key(call.whole)[0]
+        reason, changes = self._history.begin(self._known, key, parts, call.tensors)
+        self._watch.learn(key, self._known, [s.surroundings for s in self._known.get(key, ())])
+        key = self._watch.key(call.whole)[0]
+        if self._options.target == "cuda" and self._options.launcher == "gpu":
+            check_devices("compile", call.tensors)
+        surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)), self._watch.kinds)
+        if surroundings.keeps:
+            self._watch.stop()
+        stand_ins = StandIns(self._watch, surroundings, key, _FIRST)
+        arguments = [*call.tensors, *stand_ins.tensors]
+        surroundings.sharing = sharing(arguments)
+        symbols = self._sizes.begin(key)
+        recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
+        made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
+        given = recorded.given
+        void = stand_ins.is_void
+        if recorded.left is not None:
+            void = self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards) or void
+        first = recorded.settles and key not in self._unsettled and lasting  # as lazy set-up does, once
+        of_many = None
+        if void:
+            first = True
+        if not first:
+            recorded, of_many = self._sizes.took(key, symbols, recorded, made)
+            made.graph = recorded.recording.graph
+        if of_many is not None:
+            self._keep(key, of_many)
+        elif recorded.eager is None and not first:
+            self._build(key, made, recorded, self._options.background and lasting)
+        elif first:
+            self._unsettled.add(key)
+        elif recorded.eager is not None and (lasting or not recorded.settles):
+            self._give_up(key, made, recorded.eager)
+        self._history.note(reason, changes, parts, time.perf_counter() - start)
+        return given
+
+    def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
+        """Let the function run eagerly."""
+        name = made.graph.name
+        if self._options.fullgraph:
+            raise RecordError(
+                f"compile: {name}: {why}", hint="without fullgraph=True such a function runs eagerly at every call"
+            )
+        warn(f"{name}: {why}; such a function runs eagerly at every call")
+        made.eager = why
+        self._keep(key, made)
+
+    def _build(self, key: Hashable, made: Specialisation, recorded: Recorded, later: bool) -> None:
+        """Make the program of a recording, now or in the background."""
+        recording = recorded.recording
+        if open_decisions(recording.decisions):
+            if self._options.fullgraph:
+                raise RecordError(
+                    f"compile: {made.graph.name}: {asks(recording.decisions[0])}, which makes it several graphs",
+                    hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
+                )
+            trees = [
+                s for s in self._known.get(key, ())
+                if isinstance(s.replay, Tree) and s.replay.numbers == recorded.numbers
+                and s.surroundings.is_like(made.surroundings)
+            ]  # fmt: skip
+            if trees:
+                made = trees[0]
+            else:
+                made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)
+                self._keep(key, made)
+        if later:
+            self._build_later(key, made, recorded)
+        else:
+            with progress(f"compiling {self._name}"):
+                self._make(key, made, recorded)
+
+    def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        tree = made.replay
+        if not isinstance(tree, Tree):
+            made.replay = self._workshop.replay(recorded, made.disabled)
+            if made not in self._known.get(key, ()):
+                self._keep(key, made)
+            return
+        full = tree.grow(recorded)
+        if full is not None:
+            warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+            ways = Specialisation(recorded.recording, made.surroundings, made.kept, made.parts, made.disabled)
+            ways.eager = full
+            self._keep(key, ways)
+
+    def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        """Make the program of a recording in the background; until then calls run eagerly."""
+        made.eager = BEING_COMPILED
+        if made.replay is None:
+            self._keep(key, made)
+        looks, line = Looks(recorded), caller()
+
+        def run() -> None:
+            with self._growing, collecting() as said:
+                try:
+                    if looks.hold():
+                        self._make(key, made, recorded)
+                    if made.replay is None or not looks.hold():  # it would stand for something else: record again
+                        self._known[key] = [s for s in self._known[key] if s is not made]
+                        self._count -= 1
+                    made.eager = None
+                except Exception as error:
+                    made.eager = f"could not be compiled: {type(error).__name__}: {error}"
+                    said.append(f"{made.graph.name}: it {made.eager}; it runs eagerly at every call")
+            for message in said:
+                warn_at(line, message)
+
+        self._jobs = [job for job in self._jobs if not job.done.is_set()]
+        self._jobs.append(submit(run))
+
+    def wait(self) -> None:
+        """Wait until nothing of the function is being compiled in the background."""
+        for job in self._jobs:
+            job.done.wait()
+
+    def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
+        self._known.setdefault(key, []).append(specialisation)
+        self._count += 1
+
+    def warmup(self, *args: Any, **kwargs: Any) -> None:
+        """Record and compile for such arguments without a lasting effect, so that the first call with such replays.
+
+        The function runs once; tensors, gradients, random states and the Python state that guards see are put back
+        afterwards. What it sets up once, at its first call, it still sets up then, and is compiled after that.
+
+        Args:
+            *args: Arguments as for a call.
+            **kwargs: Keyword arguments as for a call.
+
+        Raises:
+            RecordError: it cannot be recorded as the options ask.
+        """
+        if STATE.recorder is not None:
+            return
+        call = self._call(args, kwargs)
+        key, numbers = self._watch.key(call.whole)
+        with _RECORDING:
+            served = any(s.takes(call, numbers) is not None for s in self._known.get(key, ()))
+            if not served and not self._runs_eagerly(key):
+                self._record(call, lasting=False)
+                if not self._known.get(key):
+                    warn(f"{self._name}: sets up Python state when it is called first, and is compiled after that")
+        self.wait()
+
+    def _runs_eagerly(self, key: Hashable) -> bool:
+        known = self._known.get(key)
+        return bool(known) and known[-1].eager is not None  # type: ignore[index]
+
+    def lower(self, *args: Any, target: str | None = None, arch: str = DEFAULT_ARCH, **kwargs: Any) -> Lowered:
+        """Every stage of the way for these arguments, without a lasting effect on any tensor.
+
+        Args:
+            *args: Arguments as for a call.
+            target: ``cpu`` or ``cuda``; no GPU is needed for source and cubin.
+            arch: GPU architecture for ``cuda``, as ``sm_90``.
+            **kwargs: Keyword arguments as for a call.
+
+        Returns:
+            The lowered function: ``stages``, ``kernels``, ``memory`` and ``run``.
+
+        Raises:
+            ArgumentError: the target or the architecture is unknown.
+        """
+        target = target or self._options.target or "cpu"
+        if target not in ("cpu", "cuda"):
+            raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
+        if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
+            raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
+        call = self._call(args, kwargs)
+        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
+        with _RECORDING:
+            recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
+        program = build_program(recorded, target, arch, self._workshop.disabled())
+
+        loaded: dict[str, Replay] = {}
+
+        def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
+            launcher = launcher or self._options.launcher
+            check_launcher("run", launcher)
+            if open_decisions(recorded.recording.decisions):
+                raise RecordError(
+                    f"run: the function {asks(recorded.recording.decisions[0])}, and was lowered for one value",
+                    hint="call the compiled function, which goes by the values",
+                )
+            now = self._call(arguments, keywords)
+            given = now.tensors
+            if now.whole != call.whole:
+                was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (call.tensors, given))
+                raise ArgumentError(
+                    f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
+                    hint="lower for these arguments, or call the compiled function",
+                )
+            if target == "cuda" and launcher == "gpu":
+                check_devices("run", given)
+            if launcher not in loaded:
+                loaded[launcher] = program.load(launcher, self._options.cuda_graph)
+            return loaded[launcher](given)
+
+        return Lowered(program.forward, target, arch, run)
+
+    def explain(self) -> Explanation:
+        """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
+        return self._history.explain(repr(self), self._known, [*self._sizes.describe(), *describe_choices()])
+
+
+def _verification(compiled: Compiled) -> Any:
+    """What compares calls with eager ones."""
+    inspection = importlib.import_module("tracec.inspect.verification")
+    workshop = compiled._workshop
+
+    def settings(graph: Graph) -> Any:
+        target = workshop.target(graph)
+        how = workshop.settings(target, graph, workshop.disabled())
+        return inspection.Settings(target, *how, compiled._options.launcher)
+
+    return inspection.Verification(compiled.fn, settings)
+
+
+def _nothing() -> None:
+    """In place of a compiled method that is bound to another object than its copy will be."""

@@ -1,0 +1,122 @@
+"""How gradients go back through a compiled function from its results: recorded, then programs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracec.build import Runner
+from tracec.errors import RecordError
+from tracec.record.backend import module, on
+from tracec.record.backward import backward
+from tracec.record.cell import Cell, new_tensor
+from tracec.record.recorder import Recorder
+from tracec.record.recording import find_tensors
+from tracec.record.state import STATE
+from tracec.record.tape import edge_of, root_of, unobserved
+from tracec.record.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivative:
+    """How gradients go back through a compiled function from one of its results.
+
+    Attributes:
+        result: Position of the result.
+        targets: Where gradients go on to: the position of an argument, or a leaf from outside.
+        grads: The tensors that were recorded as the gradients of the targets; None for zero.
+        cotangent: The tensor that stood for the result's gradient.
+        saves: Whether eagerly it takes values that are freed once it has been gone through.
+    """
+
+    result: int
+    targets: tuple[int | Tensor, ...]
+    grads: tuple[Tensor | None, ...]
+    cotangent: Tensor
+    saves: bool
+
+
+class Observed(Exception):
+    """A function has hooks on tensors that it makes, or retains their gradients: no program calls or keeps them."""
+
+
+def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]) -> list[Derivative]:
+    """Record, while the recorder is at work, how gradients go back from each result that asks for it.
+
+    Raises:
+        RecordError: gradients leave the function other than through its arguments and leaves.
+        Observed: Python is to be told of gradients on the way.
+    """
+    found: list[Derivative] = []
+    if not STATE.grad:
+        return found
+    for position, result in enumerate(find_tensors(out)):
+        if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
+            continue
+        way = _targets(edge, recorder, arguments)
+        if way is None:  # the function went back itself and freed what that takes
+            continue
+        targets, saves = way
+        tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
+        # What arguments were computed from is gone through when gradients have come to them.
+        ends = frozenset(edge_of(arguments[t]) for t in targets if isinstance(t, int))
+        with on(result._device):
+            cotangent = new_tensor(module(result._device).ones(result._array.shape, result._array.dtype))
+        recorder.add_argument(cotangent, result)
+        recorder.node_of(cotangent)
+        with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
+            grads = backward([result], [cotangent], tensors, True, False, False, ends)
+        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))
+    return found
+
+
+def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tuple[list[int | Tensor], bool] | None:
+    """The arguments and leaves that gradients of a result reach, and whether that takes values that were saved.
+
+    None where they cannot any more.
+    """
+    by_edge: dict[Any, int] = {}
+    for k, argument in enumerate(arguments):
+        reached = edge_of(argument)
+        if reached is not None:
+            by_edge.setdefault(reached, k)
+    found: dict[Any, int | Tensor] = {}
+    stack, seen, saves = [edge], set(), False
+    while stack:
+        e = stack.pop()
+        if e is None or e in seen:
+            continue
+        seen.add(e)
+        if e in by_edge:
+            found[e] = by_edge[e]
+        elif isinstance(e, Cell):
+            if not recorder.is_inside(e):
+                found[e] = e  # type: ignore[assignment]
+        elif e.recorder is not recorder and e.pullback.needs:
+            raise RecordError("compile: a tensor from outside that the function closes over carries gradients")
+        elif e.freed:
+            return None
+        elif e.hooks or e.node_hooks is not None or e.keeps is not None:
+            raise Observed
+        else:
+            saves = saves or bool(e.pullback.needs)
+            stack.extend(e.edges)
+    return list(found.values()), saves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backward:
+    """A loaded backward program.
+
+    Attributes:
+        derivative: What it computes.
+        run: Residuals and the cotangent to gradients.
+        residuals: (True, output of the forward program) or (False, input of the recording).
+        gives: For each target the program's output, or None.
+    """
+
+    derivative: Derivative
+    run: Runner
+    residuals: tuple[tuple[bool, int], ...]
+    gives: tuple[int | None, ...]

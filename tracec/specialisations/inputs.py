@@ -1,0 +1,49 @@
+"""How the arrays and the memory that a program works on are found at each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tracec.record.cell import Storage
+from tracec.record.recording import Lifted
+from tracec.record.tensor import Tensor
+
+
+def locator(tensor: Tensor, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Tensor]:
+    """How a tensor is found: as an argument, or as it is."""
+    k = here.get(id(tensor))
+    return (lambda arguments: tensor) if k is None else (lambda arguments: arguments[k])
+
+
+def finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Any]:
+    """How an input's array is found."""
+    k = lifted.argument
+    if k is not None:
+        if lifted.whole:
+            return lambda arguments: arguments[k]._storage.array
+        return lambda arguments: arguments[k]._array
+    if lifted.grad_of is not None:
+        owner, whole = locator(lifted.grad_of, here), lifted.whole
+
+        def find(arguments: Sequence[Tensor]) -> Any:
+            grad: Any = owner(arguments)._grad
+            return grad._storage.array if whole else grad._array
+
+        return find
+    storage, array = lifted.storage, lifted.array
+    if lifted.whole:
+        return lambda arguments: storage.array
+    return lambda arguments: array
+
+
+def storage_finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Storage]:
+    """How an input's memory is found."""
+    k = lifted.argument
+    if k is not None:
+        return lambda arguments: arguments[k]._storage
+    if lifted.grad_of is not None:
+        owner = locator(lifted.grad_of, here)
+        return lambda arguments: owner(arguments)._grad._storage  # type: ignore[union-attr]
+    storage = lifted.storage
+    return lambda arguments: storage

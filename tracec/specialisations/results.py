@@ -1,0 +1,227 @@
+"""Results of a program as the function's: tensors over outputs, looks at memory, structures around them."""
+
+from __future__ import annotations
+
+import itertools
+import types
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracec.errors import GradientError
+from tracec.ir.dtype import DType
+from tracec.ir.operator import Operator, not_differentiable
+from tracec.record.backend import Device, device_of, module
+from tracec.record.call import Call
+from tracec.record.cell import Cell, Storage, alias, new_tensor
+from tracec.record.derived import ProgramPullback
+from tracec.record.dispatch import apply
+from tracec.record.recording import Result, is_number
+from tracec.record.state import STATE
+from tracec.record.tape import Operation, enable_grad
+from tracec.record.tensor import Tensor
+from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, form_maker
+from tracec.specialisations.inputs import locator
+from tracec.specialisations.places import PLAIN
+
+
+class ProgramCall(NamedTuple):
+    """One call under way: what the program gave, what it was given, and the results so far."""
+
+    outputs: list[Any]
+    arguments: Sequence[Tensor]
+    arrays: list[Any]
+    made: list[Tensor]
+
+
+#: The first argument alone.
+FIRST = [0]
+
+
+_Maker = Callable[[ProgramCall], Tensor]
+
+
+def makers(results: Sequence[Result], here: Mapping[int, int], has_program: Container[int]) -> list[_Maker]:
+    """How each result is made; a tensor that is returned twice is made once."""
+    makers: list[_Maker] = []
+    first: dict[int, int] = {}
+    memory: dict[Storage, int] = {}
+    for k, result in enumerate(results):
+        earlier = first.setdefault(id(result.tensor), k)
+        if earlier != k:
+            makers.append(_again(earlier))
+            continue
+        if result.outside:
+            make = _look_outside(result, here)
+        else:
+            source = memory.setdefault(result.tensor._storage, k)
+            make = _result(result, None if source == k else source)
+        follows = result.outside and (result.base is not None or not result.own)
+        spent = result.requires_grad and k not in has_program and not follows
+        makers.append(_made_spent(make) if spent else make)
+    return makers
+
+
+def made_tensor(array: Any) -> Tensor:
+    """A tensor over an output, marked as eager ones are in inference mode."""
+    made = new_tensor(array)
+    if STATE.inference:
+        made._is_inference = True
+    return made
+
+
+def _laid_out(array: Any, strides: tuple[int, ...]) -> Any:
+    """The elements of an array in memory where they lie so far apart: whether a reshape looks at it hangs on that."""
+    xp = module(device_of(array))
+    reach = [(n - 1) * s for n, s in zip(array.shape, strides, strict=True)]
+    memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]
+    made = xp.lib.stride_tricks.as_strided(memory, array.shape, [s * array.itemsize for s in strides])
+    made[...] = array
+    if 0 in strides and isinstance(made, np.ndarray):
+        made.flags.writeable = False  # as NumPy spreads
+    return made
+
+
+def _again(k: int) -> _Maker:
+    return lambda call: call.made[k]
+
+
+def _made_spent(make: _Maker) -> _Maker:
+    """A tensor whose gradients the function has taken: going back again is an error, as it is eagerly."""
+
+    def spent(call: ProgramCall) -> Tensor:
+        made = make(call)
+        pullback = ProgramPullback((0,), (), lambda arrays: [])
+        made._history = Operation(Call(COMPILED, (), (), made._type), (), pullback, None)
+        return made
+
+    return spent
+
+
+def _result(result: Result, source: int | None) -> _Maker:
+    """A tensor over an output, or over the memory of an earlier result."""
+    at, steps, layout = result.output, result.steps if result.shared else (), result.layout
+
+    def make(call: ProgramCall) -> Tensor:
+        array = call.outputs[at] if source is None else call.made[source]._storage.array
+        made = made_tensor(array if layout is None or source is not None else _laid_out(array, layout))
+        if source is not None:
+            made._storage = call.made[source]._storage
+        if steps:
+            made = _look(made, steps)
+        return made
+
+    return make
+
+
+def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
+    """A tensor from outside, or the function's own look at memory from outside."""
+    if not result.own:
+        found = locator(result.tensor, here)
+        return lambda call: found(call.arguments)
+    if result.base is not None:
+        base, steps = locator(result.base, here), result.steps[len(result.base._steps) :]
+
+        def view(call: ProgramCall) -> Tensor:
+            made = base(call.arguments)
+            with enable_grad():
+                for step in steps:
+                    made = apply(step.op, (made,), step.keywords)
+            return made
+
+        return view
+    tensor, k = result.tensor, result.argument
+    if k is None:
+        return lambda call: alias(tensor)
+
+    def look(call: ProgramCall) -> Tensor:
+        given = call.arguments[k]
+        whole: Tensor = alias(given)
+        whole._array, whole._steps = given._storage.array, ()
+        return _look(whole, result.steps)
+
+    return look
+
+
+def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
+    """A view of all of some memory, that no gradient flows through."""
+    view: Tensor = alias(whole)
+    view._steps = tuple(steps)
+    for call in steps:
+        view._array = call.op.eager(module(view._device), view._array, **call.keywords)
+    return view
+
+
+def _compiled(*_: Any) -> Any:
+    raise GradientError("a compiled function is no operator")
+
+
+#: Stands for a value that was saved where there is none.
+NOTHING = np.empty(0, np.float32)
+
+
+#: Stands for a compiled function among the operations that gradients go back through.
+COMPILED = Operator(
+    name="compiled", family="compiled", type_rule=_compiled, eager=_compiled,
+    vjp=not_differentiable("a compiled function has a program of its own"), jvp=None, batch=_compiled, lower=None,
+    promotion="none", samples=(), arity=None,
+)  # fmt: skip
+
+
+def foreign(out: Any) -> Any:
+    """An object in a result that a program cannot make again; None where there is none."""
+    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, type, Kept, Given, Again)):
+        return None
+    if isinstance(out, types.FunctionType) and out.__closure__ is None:
+        return None
+    parts: Any = None
+    if isinstance(out, Filled):
+        parts = out.items
+    elif isinstance(out, (list, tuple)):
+        parts = out
+    elif isinstance(out, dict):
+        parts = out.values()
+    elif is_dataclass(out):
+        parts = [getattr(out, f.name) for f in fields(out)]
+    else:
+        return out
+    return next((found for v in parts if (found := foreign(v)) is not None), None)
+
+
+def rebuilder(out: Any) -> Callable[[Any], Any]:
+    """From a value with tensors in it, how to make one of the same structure with others."""
+    cls = type(out)
+    if isinstance(out, Form):
+        return form_maker(out, rebuilder)
+    if isinstance(out, Cell) and out.is_composite:
+        form, count = out.form(), len(out.inner())  # type: ignore[attr-defined]
+        return lambda tensors: cls.made(form, tuple(itertools.islice(tensors, count)))
+    if isinstance(out, Cell) or is_number(out):
+        return next
+    if isinstance(out, (list, tuple)):
+        parts = [rebuilder(v) for v in out]
+        if hasattr(cls, "_fields"):
+            return lambda tensors: cls(*(p(tensors) for p in parts))
+        return lambda tensors: cls(p(tensors) for p in parts)
+    if isinstance(out, dict):
+        items = [(k, rebuilder(v)) for k, v in out.items()]
+        return lambda tensors: _filled_dict(cls, [(k, p(tensors)) for k, p in items])
+    if is_dataclass(out) and not isinstance(out, type):
+        attributes = [(f.name, rebuilder(getattr(out, f.name))) for f in fields(out)]
+
+        def make(tensors: Any) -> Any:
+            made = object.__new__(cls)
+            for name, part in attributes:
+                object.__setattr__(made, name, part(tensors))
+            return made
+
+        return make
+    return lambda tensors: out
+
+
+def _filled_dict(cls: type[dict[Any, Any]], items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    made = cls.__new__(cls)
+    made.update(items)
+    return made
