@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.dtype import DType
@@ -13,8 +15,6 @@ from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
 from tracec.ir.verify import verify
-from tracec.ir.verify_kernel import verify_kernel
-from tracec.ir.verify_plan import verify_plan
 
 if TYPE_CHECKING:
     from tracec.ir.kernel import Kernel
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tracec.ir.passes import Pass, PassRecord, Pipeline, PipelineResult
     from tracec.ir.plan import Plan
     from tracec.ir.rewrite import C, D, Rule, X, Y, Z, apply_rules, named, rule
+    from tracec.ir.verify_kernel import verify_kernel
+    from tracec.ir.verify_plan import verify_plan
 
 #: Name → module that has it, imported when first asked for: eager programs need none of them.
 _LATER = {
@@ -29,6 +31,8 @@ _LATER = {
     **dict.fromkeys(("parse", "parse_graph"), "parser"),
     **dict.fromkeys(("Pass", "PassRecord", "Pipeline", "PipelineResult"), "passes"),
     "Plan": "plan",
+    "verify_kernel": "verify_kernel",
+    "verify_plan": "verify_plan",
     **dict.fromkeys(("C", "D", "Rule", "X", "Y", "Z", "apply_rules", "named", "rule"), "rewrite"),
 }
 
@@ -40,6 +44,17 @@ def __getattr__(name: str) -> Any:
     globals()[name] = found
     return found
 
+
+class _Package(ModuleType):
+    """Two modules bear the names of the functions in them: what is found here are the functions."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("verify_") and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     # values and graphs
