@@ -25,6 +25,11 @@ class Digest:
         return self._tell(self.of)
 
     @property
+    def counts(self) -> bool:
+        """Whether it tells how many items there are."""
+        return self._tell is size
+
+    @property
     def kind(self) -> str:
         """What it tells of."""
         return "an array" if self._tell is elements else f"what nothing stands in for, a {type(self.of).__name__}"

@@ -82,6 +82,11 @@ class Environment:
         self._named = [(g.holder, g.key, g.value, g) for g in reads if type(g.holder) in _MAPPINGS]
         self._cells = [(g.holder, g.value, g) for g in reads if type(g.holder) is types.CellType]
         self._others = [g for g in reads if type(g.holder) not in (*_MAPPINGS, types.CellType)]
+        #: Of some containers only the number of items counts, which needs no text.
+        counted = [g for g in self._others if isinstance(g.holder, Digest) and g.holder.counts and g.holds()]
+        self._counted = [(g.holder.of, len(g.holder.of), g) for g in counted]
+        others = {id(g) for g in counted}
+        self._others = [g for g in self._others if id(g) not in others]
         #: Items of containers that may be otherwise in part are looked at one by one.
         partly = [g for g in self.guards if isinstance(g, Contents) and g.kinds]
         self._partly = [(c.holder, list(c.keys) if c.keys and "[" in c.form else None, c) for c in partly]
@@ -107,7 +112,7 @@ class Environment:
         #: Attributes of one object are all: common among small functions, and checked in fewer steps.
         one = len(self._contents) == len(rest) == 1 and not self._keyed
         self._only = (self._holders[0], rest[0].now, self._values) if one else None
-        around = self._named or self._cells or self._others or self._partly or self._contents
+        around = self._named or self._cells or self._counted or self._others or self._partly or self._contents
         self._nothing = not (around or self._absent or self._objects)
 
     def is_like(self, other: Environment) -> bool:
@@ -129,6 +134,9 @@ class Environment:
             except ValueError:  # it is empty now
                 pass
             if not guard.holds():
+                return guard
+        for holder, count, guard in self._counted:
+            if len(holder) != count:
                 return guard
         for other in self._others:
             if not other.holds():
