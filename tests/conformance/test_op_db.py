@@ -334,13 +334,15 @@ def test_a_function_that_runs_eagerly_is_found() -> None:
     lengths = []
 
     def remembers(x: Any) -> Any:
-        with open(__file__, encoding="utf-8") as file:  # what is read there no program knows
-            lengths.append(len(file.read()))
+        path = Path(__file__).with_name("expected_failures.txt")
+        lengths.append(len(path.read_text()))  # what is read there no program knows
         return tracec.sin(x)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        _by_second_call(remembers)(tracec.ones(3))
+        call = _by_second_call(remembers)
+        for _ in range(2):  # a first read may have been to set something up
+            call(tracec.ones(3))
     assert fallbacks_in(caught)
 
 
