@@ -24,8 +24,8 @@ from tracec.functions.common import (
 )
 from tracec.functions.positions import along_axis, check_positions, check_vector, coordinates, wrapped
 from tracec.ir import dtype as dt
-from tracec.ir.kernel import identity
 from tracec.ir.number import converted
+from tracec.ir.scalar import identity
 from tracec.ir.types import broadcast_shapes
 from tracec.record.autocast import WIDEST, under_autocast
 from tracec.record.check import check_values

@@ -8,20 +8,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.dtype import DType
-from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, input_node, is_constant, is_input, made_from
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
-from tracec.ir.verify import verify
 
 if TYPE_CHECKING:
+    from tracec.ir.evaluate import evaluate
     from tracec.ir.kernel import Kernel
     from tracec.ir.parser import parse, parse_graph
     from tracec.ir.passes import Pass, PassRecord, Pipeline, PipelineResult
     from tracec.ir.plan import Plan
     from tracec.ir.rewrite import C, D, Rule, X, Y, Z, apply_rules, named, rule
+    from tracec.ir.verify import verify
     from tracec.ir.verify_kernel import verify_kernel
     from tracec.ir.verify_plan import verify_plan
 
@@ -31,6 +31,8 @@ _LATER = {
     **dict.fromkeys(("parse", "parse_graph"), "parser"),
     **dict.fromkeys(("Pass", "PassRecord", "Pipeline", "PipelineResult"), "passes"),
     "Plan": "plan",
+    "evaluate": "evaluate",
+    "verify": "verify",
     "verify_kernel": "verify_kernel",
     "verify_plan": "verify_plan",
     **dict.fromkeys(("C", "D", "Rule", "X", "Y", "Z", "apply_rules", "named", "rule"), "rewrite"),
@@ -46,10 +48,10 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Two modules bear the names of the functions in them: what is found here are the functions."""
+    """Some modules bear the names of the functions in them: what is found here are the functions."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("verify_") and isinstance(value, ModuleType):
+        if _LATER.get(name) == name and isinstance(value, ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tracec.ir import dtype as dt
 from tracec.ir.extent import divides, is_varying, plain, whole
-from tracec.ir.kernel import Call, Const, Div, Expr, Linear, Mod, Var
+from tracec.ir.scalar import Call, Const, Div, Expr, Linear, Mod, Var
 from tracec.ir.types import Shape, contiguous_strides, same
 
 TRUE = Const(True, dt.bool_)

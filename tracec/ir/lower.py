@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tracec.ir.kernel import Expr
+from tracec.ir.scalar import Expr
 from tracec.ir.types import Shape, TensorType
 
 Index = tuple[Expr, ...]

@@ -30,9 +30,7 @@ from tracec.ops.arithmetic import (
 )
 from tracec.ops.complex import conj, view_as_complex, view_as_real
 from tracec.ops.contraction import dot
-from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
 from tracec.ops.core import constant, full, full_like, input, ones_like, unbroadcast, zeros_like
-from tracec.ops.cumulative import argsort, cumprod, cumsum, logcumsumexp
 from tracec.ops.elementwise import (
     abs,
     acos,
@@ -87,7 +85,6 @@ from tracec.ops.logic import (
 from tracec.ops.random import random_bits
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
-from tracec.ops.window import fold, windows
 
 if TYPE_CHECKING:
     from tracec.ops.bessel import (
@@ -102,7 +99,9 @@ if TYPE_CHECKING:
     )
     from tracec.ops.branches import cond, while_loop
     from tracec.ops.combining import index_combine
+    from tracec.ops.conv import conv, conv_input_grad, conv_weight_grad
     from tracec.ops.counting import binomial, poisson
+    from tracec.ops.cumulative import argsort, cumprod, cumsum, logcumsumexp
     from tracec.ops.determinant import cofactors, det, slogdet
     from tracec.ops.equations import (
         inv,
@@ -126,6 +125,7 @@ if TYPE_CHECKING:
     from tracec.ops.symmetric import ldl, ldl_solve
     from tracec.ops.variates import gamma_slope, standard_gamma, von_mises
     from tracec.ops.waves import entr, i0, i0e, i1, i1e, logit, sinc
+    from tracec.ops.window import fold, windows
 
 __all__ = [
     "OPERATORS",
@@ -166,12 +166,14 @@ __all__ = [
     "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
 ]  # fmt: skip
 
-#: Module → its operators, of those that few programs use: they are imported when one is asked for.
+#: Module → its operators, of those that not every program uses: they are imported when one is asked for.
 _RARE = {
     "bessel": "bessel_j0 bessel_j1 bessel_k0 bessel_k0e bessel_k1 bessel_k1e bessel_y0 bessel_y1",
     "branches": "cond while_loop",
     "combining": "index_combine",
+    "conv": "conv conv_input_grad conv_weight_grad",
     "counting": "binomial poisson",
+    "cumulative": "argsort cumprod cumsum logcumsumexp",
     "determinant": "cofactors det slogdet",
     "equations": "inv matrix_exp order_of_rows pinv solve triangular_solve",
     "factorization": "cholesky full_qr geqrf lu qr",
@@ -188,6 +190,7 @@ _RARE = {
     "symmetric": "ldl ldl_solve",
     "variates": "gamma_slope standard_gamma von_mises",
     "waves": "entr i0 i0e i1 i1e logit sinc",
+    "window": "fold windows",
 }
 _MODULES = {name: module for module, names in _RARE.items() for name in names.split()}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from tracec.errors import ArgumentError, ShapeError
 from tracec.ir import index as ix
-from tracec.ir.kernel import Expr
 from tracec.ir.lower import ContractionSpec, Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample
+from tracec.ir.scalar import Expr
 from tracec.ir.types import Shape, TensorType
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive

@@ -10,10 +10,10 @@ from typing import Any
 from tracec.errors import AxisError, DTypeError, GradientError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Expr
 from tracec.ir.lower import Elementwise, Index, LoadElement, Lowering, Pull, Reduction
 from tracec.ir.node import is_constant
 from tracec.ir.operator import OPERATORS, Arg, NotDifferentiable, Operator, Sample
+from tracec.ir.scalar import Expr
 from tracec.ir.types import Shape, TensorType, broadcast_shapes, numel, same
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive

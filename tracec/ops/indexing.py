@@ -8,9 +8,9 @@ from typing import Any
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Call, Const, Expr
 from tracec.ir.lower import Index, LoadElement, Pull, Scatter
 from tracec.ir.operator import Arg, Operator, Sample
+from tracec.ir.scalar import Call, Const, Expr
 from tracec.ir.types import Shape, TensorType, broadcast_shapes, contiguous_strides
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive

@@ -30,9 +30,9 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Call, Const, Expr
 from tracec.ir.lower import Index, LoadElement, Pull
 from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
+from tracec.ir.scalar import Call, Const, Expr
 from tracec.ir.types import Shape, TensorType, numel
 from tracec.ops.base import primitive
 from tracec.ops.elementwise import cast, cos, log, sqrt

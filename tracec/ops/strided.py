@@ -8,9 +8,9 @@ from tracec.errors import DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Const, Expr
 from tracec.ir.lower import HostCall, Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
+from tracec.ir.scalar import Const, Expr
 from tracec.ir.types import Shape, TensorType, numel
 from tracec.ops.base import primitive
 from tracec.ops.core import full

@@ -8,9 +8,9 @@ from typing import Any
 from tracec.errors import ArgumentError, AxisError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
-from tracec.ir.kernel import Const, Expr
 from tracec.ir.lower import Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample
+from tracec.ir.scalar import Const, Expr
 from tracec.ir.types import Shape, TensorType, numel, resolve_reshape
 from tracec.ops.core import unbroadcast, zeros_like
 from tracec.ops.families import all_batched, check_same_dtype, view
