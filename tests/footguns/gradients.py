@@ -227,6 +227,26 @@ def grad_mode_inside(wrap):
 
 
 @footgun
+def gradients_enabled_inside_of_a_call_without_them(wrap):
+    w = tensor(3, g=True)
+
+    def f(x):
+        with tracec.enable_grad():
+            y = (w * x).relu()
+        return y, w * y
+
+    f = wrap(f)
+    found = []
+    for i in range(3):
+        x = tensor(3, g=True, seed=i)
+        with tracec.no_grad():
+            y, z = f(x)
+        y.sum().backward()
+        found += [z.requires_grad, x.grad, w.grad.clone()]
+    return found
+
+
+@footgun
 def partial_grad_no_path(wrap):
     w = tensor(3, g=True)
     v = tensor(3, g=True, seed=1)

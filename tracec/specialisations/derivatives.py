@@ -13,7 +13,6 @@ from tracec.record.backward import backward
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
-from tracec.record.state import STATE
 from tracec.record.tape import edge_of, root_of, unobserved
 from tracec.record.tensor import Tensor
 
@@ -49,8 +48,6 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         Observed: Python is to be told of gradients on the way.
     """
     found: list[Derivative] = []
-    if not STATE.grad:
-        return found
     for position, result in enumerate(find_tensors(out)):
         if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
             continue
