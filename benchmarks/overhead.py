@@ -56,7 +56,7 @@ def outside(call: Callable[[], Any], calls: int, rounds: int) -> tuple[float, fl
 
     for _ in range(20):  # programs settle on a number of threads
         call()
-    changed = [(e, e._invoke) for e in gc.get_objects() if isinstance(e, Executable)]
+    changed = [(e, e._invoke) for e in gc.get_objects() if type(e) is Executable]  # others may answer isinstance
     for executable, invoke in changed:
         executable._invoke = timed(invoke)
     found = []
