@@ -6,6 +6,7 @@ As on a GPU, parameters are read when a launch is queued or captured, not when i
 from __future__ import annotations
 
 import ctypes
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,6 +76,7 @@ class Driver:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.memory_left = 1 << 40
+        self._bound = {threading.current_thread()}
         self._functions: dict[int, tuple[Any, str, list[int]]] = {}
         self._captured: dict[int, list[Work]] = {}
         self._graphs: dict[int, list[Work]] = {}
@@ -107,13 +109,18 @@ class Driver:
         cuda.runtime.memcpyAsync = self._copy
         cuda.runtime.graphLaunch = self._replay
         cuda.runtime.streamIsCapturing = lambda stream: stream in self._captured
-        cuda.runtime.memGetInfo = lambda: (self.memory_left, 1 << 40)
+        cuda.runtime.memGetInfo = self._memory
         double.ndarray.data = property(lambda array: Pointer(array._a.ctypes.data))  # type: ignore[assignment]
 
     def _alloc(self, nbytes: int) -> Memory:
         if nbytes > self.memory_left:
             raise OutOfMemoryError
         return Memory(nbytes)
+
+    def _memory(self) -> tuple[int, int]:
+        """As most functions of the runtime, binds the device's context to the thread."""
+        self._bound.add(threading.current_thread())
+        return self.memory_left, 1 << 40
 
     def _queue(self, stream: int, work: Work, name: str) -> None:
         if stream in self._captured:
@@ -126,6 +133,8 @@ class Driver:
         self, handle: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, table: int,
         extra: int,
     ) -> None:  # fmt: skip
+        if threading.current_thread() not in self._bound:
+            raise OSError("CUDA_ERROR_INVALID_CONTEXT: invalid device context")
         library, name, sizes = self._functions[handle]
         values = [ctypes.string_at(ctypes.c_void_p.from_address(table + 8 * k).value, n) for k, n in enumerate(sizes)]
 

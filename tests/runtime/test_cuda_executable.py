@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_launches_by_one_call(driver: Driver, queue: list[int], graph: bool) -> 
         for found, want in zip(run(inputs[k]), run.fn(inputs[k]), strict=True):
             np.testing.assert_allclose(found.cpu().numpy(), want.cpu().numpy(), rtol=1e-4, atol=1e-6)
     assert ("graph" in driver.log) is graph
+
+
+def test_launches_from_a_thread_that_has_not_used_the_device(driver: Driver) -> None:
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t(), cuda_graph=False)
+    x = tracec.randn(4, 33, device="cuda")
+    run(x)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(run, x).result()
+    np.testing.assert_allclose(found.cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
 
 
 def test_training_by_one_call(driver: Driver, queue: list[int]) -> None:

@@ -21,6 +21,16 @@ from tracec.runtime.spare import Spare
 Step = Callable[[int], object]
 
 
+class _Bound(threading.local):
+    """The devices whose contexts are a thread's: the driver launches nothing from others."""
+
+    def __init__(self) -> None:
+        self.devices: set[int] = set()
+
+
+_BOUND = _Bound()
+
+
 class CudaExecutable:
     """Runs a plan on a GPU, in the stream that is CuPy's current one; nothing is waited for.
 
@@ -94,6 +104,9 @@ class CudaExecutable:
         if cupy.cuda.runtime.getDevice() != self._device:
             with cupy.cuda.Device(self._device):
                 return self(inputs)
+        if self._device not in _BOUND.devices:
+            cupy.cuda.runtime.memGetInfo()  # binds it, as all that is not asked of the driver itself does
+            _BOUND.devices.add(self._device)
         arrays = list(inputs)
         for position in self._host:
             arrays[position] = cupy.asarray(arrays[position])
