@@ -24,12 +24,18 @@ def programs(T: Any, F: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
 
     x, y, half = put(37, 131), put(37, 131), put(37, 131, dtype=T.float16)
     images, weight = put(2, 3, 9, 9), put(4, 3, 3, 3)
-    table = put(50, 36).requires_grad_()
+    table, logits = put(50, 36).requires_grad_(), put(37, 131).requires_grad_()
+
+    def loss(w: Any, target: Any) -> Any:
+        found = F.cross_entropy(w, target)
+        return found, *T.autograd.grad(found, (w,))
+
     return {
         "map": (lambda a, b: F.gelu(a * 2 + b[:1]), (x, y)),
         "map of odd float16": (lambda a: (a * 3).tanh(), (half,)),
         "rows": (lambda a, b: (F.softmax(a, -1), F.layer_norm(b, (131,)), a.sum(-1)), (x, y)),
         "long rows": (lambda a: (F.log_softmax(a, -1), a.argmax(-1)), (put(3, 20_001),)),
+        "loss": (loss, (logits, whole(131, 37))),
         "columns": (lambda a: (a.sum(0), a.max(0).values), (put(1031, 67),)),
         "everything": (lambda a: (a.sum(), a.mean()), (put(100_003),)),
         "transpose": (lambda a, h: (a.T.contiguous() * 2, h.T.contiguous()), (x, half)),
@@ -40,6 +46,7 @@ def programs(T: Any, F: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
             (put(77, 36), whole(50, 77)),
         ),
         "scan": (lambda a, b: (a.cumsum(-1), b.cumsum(0)), (x, put(30_011))),
+        "scan of columns": (lambda a: a.cumsum(0), (put(1031, 67),)),
         "sort": (lambda a, b: (*T.sort(a, dim=-1), *T.sort(b)), (x, put(5003))),
         "product": (lambda a, b: a @ b.T, (x, y)),
         "products of float16": (lambda a: a @ a.T, (half,)),

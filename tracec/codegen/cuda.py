@@ -29,8 +29,8 @@ from tracec.ir.plan import Launch, LibraryCall, Plan
 
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
-#: Raised when kernels change so much that what was measured of them says nothing any more.
-GENERATION = 1
+#: Raised when kernels, or the way they are timed, change so much that what was measured says nothing any more.
+GENERATION = 2
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
