@@ -383,6 +383,33 @@ def test_formulas_that_have_no_value_for_some_size():
     assert tc.compile(tc.corrcoef)(tc.rand(6, 4)).shape == (6, 6)
 
 
+#: What a function may go by, the same for the first sizes and another for those after them.
+COARSE = {
+    "half // 8.0": lambda x: (x.shape[0] / 2) // 8.0, "half % 8.0": lambda x: (x.shape[0] / 2) % 8.0 < 4,
+    "n // 16.0": lambda x: x.shape[0] // 16.0, "n % 16.0": lambda x: x.shape[0] % 16.0 < 13,
+    "4.5 // n": lambda x: 4.5 // x.shape[0], "4.5 % n": lambda x: 4.5 % x.shape[0] < 5,
+    "divmod": lambda x: divmod(x.shape[0] / 2, 8.0)[0], "divmod of n": lambda x: divmod(x.shape[0], 16.0)[0],
+    "inverted": lambda x: ~(x.shape[0] // 16), "modular power": lambda x: pow(x.shape[0] // 16, 2, 5),
+    "nbytes": lambda x: x.nbytes // 192, "stride": lambda x: x.t().stride()[1] + x.unsqueeze(0).stride(0) // 48,
+    "storage": lambda x: x.untyped_storage().nbytes() // 192, "items of a storage": lambda x: len(x.storage()) // 48,
+    "offset": lambda x: x[x.shape[0] // 16 :].storage_offset(), "contiguous": lambda x: x[::12].is_contiguous() + 1,
+    "stride of none": lambda x: (tc.zeros(x.shape[0] - 4, 3) + 1).stride(0), "complex": lambda x: x.shape[0] == 10 + 0j,
+    "contiguous turned": lambda x: (x + 1)[: 1 + x.shape[0] // 16].t().is_contiguous() + 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_what_a_function_goes_by_is_of_the_present_size(name):
+    number = COARSE[name]
+    _compare(_of((None, 3), lambda x: (x * number(x), number(x))), (9, 10, 16, 33, 12, 4, 64, 17))
+
+
+def test_strides_of_results_that_lie_row_by_row_for_some_sizes():
+    compiled = tc.compile(lambda x: (x + 1)[: x.shape[0] // 4].t())
+    for n in (4, 5, 6, 8, 9, 17):
+        assert compiled(tc.ones(n, 3)).is_contiguous() is (n < 8)
+
+
 def test_many_sizes_where_there_is_no_compiler():
     w = tc.arange(3.0).requires_grad_()
     compiled = tc.compile(lambda x: (x.reshape(-1)[2].expand(3, 3) * w, (x * w).sum(0)))

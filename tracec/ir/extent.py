@@ -90,22 +90,22 @@ class Extent(int):
         return -self if self < 0 else self
 
     def __floordiv__(self, other: Any) -> Any:
-        return _divided(self, other)[0] if isinstance(other, int) else _no
+        return _divided(self, other)[0] if isinstance(other, int) else _real("//", self, other)
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return _divided(other, self)[0] if isinstance(other, int) else _no
+        return _divided(other, self)[0] if isinstance(other, int) else _real("//", other, self)
 
     def __mod__(self, other: Any) -> Any:
-        return _divided(self, other)[1] if isinstance(other, int) else _no
+        return _divided(self, other)[1] if isinstance(other, int) else _real("%", self, other)
 
     def __rmod__(self, other: Any) -> Any:
-        return _divided(other, self)[1] if isinstance(other, int) else _no
+        return _divided(other, self)[1] if isinstance(other, int) else _real("%", other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return _divided(self, other) if isinstance(other, int) else _no
+        return self // other, self % other
 
     def __rdivmod__(self, other: Any) -> Any:
-        return _divided(other, self) if isinstance(other, int) else _no
+        return other // self, other % self
 
     def __truediv__(self, other: Any) -> Any:
         return _real("/", self, other)
@@ -125,24 +125,6 @@ class Extent(int):
 
     def __rpow__(self, other: Any, modulo: Any = None) -> Any:
         return _real("**", other, self) if isinstance(other, float) else pow(other, fixed(self))
-
-    def __eq__(self, other: Any) -> Any:
-        return _compared("==", self, other) if isinstance(other, (int, float)) else int.__eq__(self, other)
-
-    def __ne__(self, other: Any) -> Any:
-        return not _compared("==", self, other) if isinstance(other, (int, float)) else int.__ne__(self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return _compared("<", self, other) if isinstance(other, (int, float)) else int.__lt__(self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return _compared("<=", self, other) if isinstance(other, (int, float)) else int.__le__(self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return _compared("<", other, self) if isinstance(other, (int, float)) else int.__gt__(self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return _compared("<=", other, self) if isinstance(other, (int, float)) else int.__ge__(self, other)
 
     def __bool__(self) -> bool:
         return not _compared("==", self, 0)
@@ -199,8 +181,6 @@ for _name in ["lshift", "rlshift", "rshift", "rrshift", "and", "rand", "or", "ro
     setattr(Extent, f"__{_name}__", _escaping(f"__{_name}__"))
 Extent.bit_length = _escaping("bit_length")  # type: ignore[method-assign]
 
-_no: Any = NotImplemented
-
 
 class Ratio(float):
     """A float with its formula.
@@ -211,59 +191,17 @@ class Ratio(float):
 
     tree: Any
 
-    def __add__(self, other: Any) -> Any:
-        return _real("+", self, other)
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
 
-    def __radd__(self, other: Any) -> Any:
-        return _real("+", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return _real("-", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _real("-", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return _real("*", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return _real("*", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _real("/", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return _real("/", other, self)
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
 
     def __neg__(self) -> Any:
         return _real("*", self, -1)
 
     def __abs__(self) -> Any:
         return -self if self < 0 else self
-
-    def __pow__(self, other: Any, modulo: Any = None) -> Any:
-        return _real("**", self, other)
-
-    def __rpow__(self, other: Any, modulo: Any = None) -> Any:
-        return _real("**", other, self)
-
-    def __eq__(self, other: Any) -> Any:
-        return _compared("==", self, other) if isinstance(other, (int, float)) else _no
-
-    def __ne__(self, other: Any) -> Any:
-        return not _compared("==", self, other) if isinstance(other, (int, float)) else _no
-
-    def __lt__(self, other: Any) -> Any:
-        return _compared("<", self, other) if isinstance(other, (int, float)) else _no
-
-    def __le__(self, other: Any) -> Any:
-        return _compared("<=", self, other) if isinstance(other, (int, float)) else _no
-
-    def __gt__(self, other: Any) -> Any:
-        return _compared("<", other, self) if isinstance(other, (int, float)) else _no
-
-    def __ge__(self, other: Any) -> Any:
-        return _compared("<=", other, self) if isinstance(other, (int, float)) else _no
 
     def __bool__(self) -> bool:
         return not _compared("==", self, 0)
@@ -301,6 +239,43 @@ class Ratio(float):
 
     def __deepcopy__(self, memo: Any) -> float:
         return self
+
+
+def _arithmetic(operation: str, reflected: bool) -> Callable[..., Any]:
+    def method(self: Ratio, other: Any) -> Any:
+        return _real(operation, other, self) if reflected else _real(operation, self, other)
+
+    return method
+
+
+for _name, _sign in {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+}.items():
+    setattr(Ratio, f"__{_name}__", _arithmetic(_sign, reflected=False))
+    setattr(Ratio, f"__r{_name}__", _arithmetic(_sign, reflected=True))
+
+
+def _comparison(test: str, outcome: bool, reflected: bool) -> Callable[..., Any]:
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, (int, float)):
+            return NotImplemented
+        return (_compared(test, other, self) if reflected else _compared(test, self, other)) is outcome
+
+    return method
+
+
+for _class in (Extent, Ratio):
+    for _name, _comparing in {
+        "eq": ("==", True, False), "ne": ("==", False, False), "lt": ("<", True, False),
+        "le": ("<=", True, False), "gt": ("<", True, True), "ge": ("<=", True, True),
+    }.items():  # fmt: skip
+        setattr(_class, f"__{_name}__", _comparison(*_comparing))
 
 
 def _tree(x: Any) -> Any:

@@ -8,6 +8,8 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, ShapeError
 from tracec.record.backward import own
 from tracec.record.cell import Cell
+from tracec.record.layouts import is_row_major
+from tracec.record.state import STATE
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -95,12 +97,14 @@ def lies_in(x: Cell, wanted: Any) -> bool:
     Raises:
         ArgumentTypeError: it is no memory format.
     """
-    array = x._array
-    if wanted is contiguous_format:
-        return bool(array.flags.c_contiguous)
+    array, recorder = x._array, STATE.recorder
     if isinstance(wanted, MemoryFormat) and wanted in _ORDERS and array.ndim != len(_ORDERS[wanted]):
         return False
-    order = _order("is_contiguous", x, wanted)
+    order = None if wanted is contiguous_format else _order("is_contiguous", x, wanted)
+    if recorder is not None and recorder.sizes is not None:
+        shape, strides = x._shape, recorder.strides(x)
+        axes = range(array.ndim) if order is None else order
+        return is_row_major(tuple(shape[a] for a in axes), tuple(strides[a] for a in axes))
     return bool((array if order is None else array.transpose(order)).flags.c_contiguous)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracec.ir.extent import divides, like, plain
-from tracec.ir.types import Shape
+from tracec.ir.extent import divides, is_varying, like, plain
+from tracec.ir.types import Shape, contiguous_strides
 from tracec.record.call import Call
 
 
@@ -25,11 +25,27 @@ def strides_of(strides: Shape, shape: Shape, steps: Sequence[Call]) -> Shape | N
     return found
 
 
+def is_row_major(shape: Shape, strides: Shape) -> bool:
+    """Whether elements lie row by row, without gaps."""
+    if like(strides, contiguous_strides(shape)) or any(n == 0 for n in shape):
+        return True
+    size = 1
+    for n, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if n != 1 and stride != size:
+            return False
+        size = size * n
+    return True
+
+
 def _dense(strides: Shape, shape: Shape) -> Shape | None:
     """Strides of elements that lie one behind the other in some order of axes."""
+    if strides == contiguous_strides(tuple(map(plain, shape))) and not any(
+        is_varying(n) and plain(n) < 2 for n in shape
+    ):
+        return contiguous_strides(shape)
     found, size = list(strides), 1
     for axis in sorted(range(len(shape)), key=lambda a: (strides[a], plain(shape[a]))):
-        if plain(shape[axis]) == 1:
+        if shape[axis] == 1:
             continue
         if strides[axis] != plain(size):
             return None
@@ -45,10 +61,7 @@ def _through(strides: Shape, step: Call) -> Shape | None:
         return tuple(s * by for s, by in zip(strides, params["steps"], strict=True))
     if step.op.name == "expand":
         lead = len(step.type.shape) - len(shape)
-        kept = [
-            0 if plain(n) == 1 != plain(m) else s
-            for s, n, m in zip(strides, shape, step.type.shape[lead:], strict=True)
-        ]
+        kept = [0 if n == 1 != m else s for s, n, m in zip(strides, shape, step.type.shape[lead:], strict=True)]
         return (*(0,) * lead, *kept)
     return _reshaped(strides, shape, step.type.shape) if step.op.name == "reshape" else None
 
@@ -57,7 +70,7 @@ def _reshaped(strides: Shape, shape: Shape, target: Shape) -> Shape | None:
     """Strides after a change of shape: axes are split, or joined where they lie one behind the other."""
     joined: list[list[int]] = []  # [elements, stride]
     for n, s in zip(shape, strides, strict=True):
-        if plain(n) == 1:
+        if n == 1:
             continue
         if joined and like(joined[-1][1], n * s):
             joined[-1] = [joined[-1][0] * n, s]
@@ -66,11 +79,11 @@ def _reshaped(strides: Shape, shape: Shape, target: Shape) -> Shape | None:
     found: list[int] = []
     left, stride = joined.pop() if joined else (1, 1)
     for n in reversed(target):
-        while plain(left) == 1 and joined:
+        while left == 1 and joined:
             left, stride = joined.pop()
         found.append(stride)
-        if plain(n) != 1:
+        if n != 1:
             if not divides(n, left):
                 return None
             left, stride = left // n, stride * n
-    return tuple(reversed(found)) if plain(left) == 1 and not joined else None
+    return tuple(reversed(found)) if left == 1 and not joined else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from tracec.record.backend import Device, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
+from tracec.record.opaque import for_caller
 from tracec.record.out import resize
 from tracec.record.state import STATE
 from tracec.record.streams import record_stream
@@ -61,6 +63,7 @@ class UntypedStorage:
     @property
     def _count(self) -> int:
         """Elements from the first to the last, gaps among them."""
+        _fix_sizes()
         array = self._memory.array
         if not array.size:
             return 0
@@ -149,6 +152,13 @@ class TypedStorage(UntypedStorage):
         return found
 
 
+def _fix_sizes() -> None:
+    """Note that a function goes by the extent of memory, or by where in it a tensor begins."""
+    recorder = STATE.recorder
+    if recorder is not None and recorder.sizes is not None:
+        recorder.fix_sizes()
+
+
 def _is_shared(array: Any) -> bool:
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
@@ -171,11 +181,15 @@ class Memory(Cell):
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return int(self._array.nbytes)
+        return for_caller(math.prod(self._shape) * self.itemsize)  # type: ignore[no-any-return]
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours along each axis, in elements."""
-        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        recorder = STATE.recorder
+        if recorder is None or recorder.sizes is None:
+            steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        else:
+            steps = for_caller(recorder.strides(self))
         return steps if dim is None else steps[axis_of("stride", self, dim)]
 
     def is_contiguous(self, memory_format: Any = contiguous_format) -> bool:
@@ -196,6 +210,7 @@ class Memory(Cell):
 
     def storage_offset(self) -> int:
         """Elements of the storage before the first of this tensor."""
+        _fix_sizes()
         return (_address(self._array) - _address(self._storage.array)) // int(self._array.itemsize)
 
     def is_set_to(self, tensor: Cell) -> bool:

@@ -94,6 +94,12 @@ class Opaque:
     def __abs__(self) -> Any:
         return opaque(abs(self.number))
 
+    def __invert__(self) -> Any:
+        return ~fixed(self.number)
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        return _power(self, other) if modulo is None else pow(*(fixed(unwrapped(x)) for x in (self, other, modulo)))
+
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
@@ -117,7 +123,7 @@ def _operation(function: Callable[[Any, Any], Any], reflected: bool, compares: b
     def method(self: Opaque, other: Any) -> Any:
         mine, other = self.number, unwrapped(other)
         if not isinstance(other, (int, float)):
-            if hasattr(type(other), "__array__") or compares:
+            if hasattr(type(other), "__array__") or (compares and not isinstance(other, complex)):
                 return NotImplemented
             mine = fixed(mine)
         elif isinstance(other, float) and isinstance(mine, Extent):
@@ -130,10 +136,12 @@ def _operation(function: Callable[[Any, Any], Any], reflected: bool, compares: b
     return method
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "lshift", "rshift", "and", "or", "xor"):
     _function = getattr(operator, f"__{_name}__")
     setattr(Opaque, f"__{_name}__", _operation(_function, reflected=False, compares=False))
     setattr(Opaque, f"__r{_name}__", _operation(_function, reflected=True, compares=False))
+_power = _operation(operator.pow, reflected=False, compares=False)
+Opaque.__rpow__ = _operation(operator.pow, reflected=True, compares=False)  # type: ignore[attr-defined]
 for _name in ["eq", "ne", "lt", "le", "gt", "ge"]:
     setattr(Opaque, f"__{_name}__", _operation(getattr(operator, _name), reflected=False, compares=True))
 

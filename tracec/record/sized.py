@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracec.ir.extent import Condition, form_of, plain, symbolic, symbols_of
+from tracec.ir.extent import Condition, form_of, is_varying, noting, plain, symbolic, symbols_of
 from tracec.ir.node import Node, current_source
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
 from tracec.record.cell import Cell
-from tracec.record.layouts import strides_of
+from tracec.record.layouts import is_row_major, strides_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -42,6 +42,22 @@ class Sized:
             return self.node_of(x).shape
         return x._array.shape  # type: ignore[no-any-return]
 
+    def strides(self, x: Cell) -> Shape:
+        """A tensor's strides in elements, with what they hang on; where that is unknown, sizes are as they are."""
+        own = _in_elements(x._array)
+        shape, memory = self.shape_of(x), x._storage
+        if memory.recorder is self:
+            known = strides_of(_in_elements(memory.array), memory.node.shape, x._steps)
+        elif is_varying(shape):  # an argument that is a part of memory
+            known = strides_of(own, shape, ())
+        else:
+            return own
+        empty = any(n == 0 for n in shape)  # which has strides of its own
+        if empty or known is None or tuple(map(plain, known)) != own:
+            self.fix_sizes()
+            return own
+        return known
+
     def fix_sizes(self) -> None:
         """Let the recording hold for the present sizes alone, from here on."""
         for symbol in {s for shape in (self.sizes or {}).values() for size in shape for s in symbols_of(form_of(size))}:
@@ -56,20 +72,18 @@ class Sized:
 
     def _layout(self, x: Tensor, shared: bool) -> tuple[int, ...] | None:
         """Strides of a result's elements, or of all in its memory; None where they lie row by row."""
-        layout = _layout(x._storage.array if shared else x._array)
-        if layout is None or self.sizes is None:
-            return layout
         memory = x._storage
-        strides = tuple(s // memory.array.itemsize for s in memory.array.strides)
-        known = strides_of(strides, memory.node.shape, () if shared else x._steps)
-        if known is None or tuple(map(plain, known)) != layout:
-            self.fix_sizes()
-            return layout
-        return known
+        array, steps = (memory.array, ()) if shared else (x._array, x._steps)
+        if self.sizes is None:
+            return None if array.flags.c_contiguous or not array.size else _in_elements(array)
+        with noting(self._note):
+            shape = memory.node.shape if shared else x._shape
+            known = strides_of(_in_elements(memory.array), memory.node.shape, steps)
+            if known is None or tuple(map(plain, known)) != _in_elements(array):
+                self.fix_sizes()
+                known = _in_elements(array)
+            return None if is_row_major(shape, known) else known
 
 
-def _layout(array: Any) -> tuple[int, ...] | None:
-    """Strides in elements; None where elements lie row by row."""
-    if array.flags.c_contiguous or not array.size:
-        return None
+def _in_elements(array: Any) -> Shape:
     return tuple(s // array.itemsize for s in array.strides)
