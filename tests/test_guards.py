@@ -159,3 +159,17 @@ def test_arguments_that_are_made_anew_count_by_what_they_are(make):
     for _ in range(4):
         f(tracec.ones(3), make())
     assert "1 specialisations" in str(f.explain())
+
+
+def test_an_attribute_that_has_another_name_now_is_seen():
+    class Settings:
+        pass
+
+    settings, factor = Settings(), 3.0
+    settings.factor = factor
+    compiled = tracec.compile(lambda x: x * getattr(settings, "factor", 1.0))
+    x = tracec.ones(3)
+    assert [compiled(x).tolist() for _ in range(3)] == [[3.0] * 3] * 3
+    del settings.factor
+    settings.other = factor
+    assert compiled(x).tolist() == [1.0] * 3

@@ -5,7 +5,12 @@ extern object *PyList_GetItem(object *list, long n);
 extern long PyList_Size(object *list);
 extern long PyDict_Size(object *dict);
 extern int PyDict_Next(object *dict, long *position, object **key, object **value);
-extern long PySet_Size(object *set);
+extern object *PyDict_GetItem(object *dict, object *key);
+extern object *PyObject_GetItem(object *mapping, object *key);
+extern long PyObject_Size(object *container);
+extern object *PyCell_Get(object *cell);
+extern void PyErr_Clear(void);
+extern void Py_DecRef(object *);
 extern char *PyBytes_AsString(object *bytes);
 extern long PyBytes_Size(object *bytes);
 extern void *PyEval_SaveThread(void);
@@ -17,7 +22,7 @@ extern object *PyCFunction_NewEx(const struct method *, object *self, object *mo
 
 typedef void entry(void *const *io, char *arena, const void *lib);
 
-struct object { long references; void *type; };
+struct object { long references; object *type; };
 
 // What every call needs to know; set once. data_offset is where an array object keeps its data pointer, and the
 // caller has checked it.
@@ -53,29 +58,50 @@ object *tracec_call(const void *lib, const void *type, long offset) {
   return PyCFunction_NewEx(&definition, 0, 0);
 }
 
-// How a container is looked at: the keys and values of a dictionary, the items of a list, the size of a set.
-enum kind { KEYS_AND_VALUES, ITEMS, SIZE };
-struct look { object *container; long kind, size; };
+// How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many items
+// there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is.
+enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS };
+struct look { object *at; long kind, size; };
 
-// Of (looks, addresses of what they found), as bytes: whether containers hold the very same objects.
+// Gives up a reference to what its owner, where there is one, keeps alive.
+static object *borrowed(object *new) {
+  if (new) Py_DecRef(new);
+  else PyErr_Clear();
+  return new;
+}
+
+// Of (looks, addresses of what they found), as bytes: whether they would find the very same objects again. No address
+// stands for what is not there.
 static object *holds(object *self, object *const *arguments, long count) {
   const struct look *look = (const void *)PyBytes_AsString(arguments[0]);
   const struct look *end = look + PyBytes_Size(arguments[0]) / (long)sizeof *look;
   object *const *found = (const void *)PyBytes_AsString(arguments[1]);
   for (; look < end; look++) {
-    object *container = look->container, *key, *value;
-    long size = look->kind == ITEMS ? PyList_Size(container)
-                : look->kind == SIZE ? PySet_Size(container) : PyDict_Size(container);
-    if (size != look->size) return PyBool_FromLong(0);
-    long position = 0;
-    if (look->kind == KEYS_AND_VALUES)
-      while (size && PyDict_Next(container, &position, &key, &value)) {
+    object *at = look->at, *key, *value, *now = 0;
+    long size = look->size, position = 0;
+    switch (look->kind) {
+    case KEYS_AND_VALUES:
+    case KEYS:
+      if (PyDict_Size(at) != size) return PyBool_FromLong(0);
+      while (size && PyDict_Next(at, &position, &key, &value)) {
         if (key != *found++) return PyBool_FromLong(0);
-        if (value != *found++) return PyBool_FromLong(0);
+        if (look->kind == KEYS_AND_VALUES && value != *found++) return PyBool_FromLong(0);
       }
-    else if (look->kind == ITEMS)
+      continue;
+    case ITEMS:
+      if (PyList_Size(at) != size) return PyBool_FromLong(0);
       for (; position < size; position++)
-        if (PyList_GetItem(container, position) != *found++) return PyBool_FromLong(0);
+        if (PyList_GetItem(at, position) != *found++) return PyBool_FromLong(0);
+      continue;
+    case SIZE:
+      if (PyObject_Size(at) != size) return PyBool_FromLong(0);
+      continue;
+    case CELL: now = borrowed(PyCell_Get(at)); break;
+    case ENTRY: now = PyDict_GetItem(at, *found++); break;
+    case ATTRIBUTE: now = borrowed(PyObject_GetItem(at, *found++)); break;
+    case CLASS: now = at->type; break;
+    }
+    if (now != *found++) return PyBool_FromLong(0);
   }
   return PyBool_FromLong(1);
 }

@@ -1,76 +1,120 @@
-"""Whether many containers hold the very same objects as before: one crossing from Python, given a compiler."""
+"""Whether what was found in many places is there still: one crossing from Python, given a compiler."""
 
 from __future__ import annotations
 
 import struct
+import types
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from operator import is_
+from typing import Any, NamedTuple
 
 from tracec.runtime.cpu import host
 
-#: Fewer containers are looked at in Python: the helper is not worth loading.
-_FEW = 8
 #: As in ``host.c``.
-_KEYS_AND_VALUES, _ITEMS, _SIZE = range(3)
+_KEYS_AND_VALUES, _KEYS, _ITEMS, _SIZE, _CELL, _ENTRY, _ATTRIBUTE, _CLASS = range(8)
+#: Stands for what is not there.
+NOTHING = object()
+_COUNTED = (dict, list, tuple, set, frozenset, types.MappingProxyType)
 
 
-class Held(Protocol):
-    """What a container held.
+class Look(NamedTuple):
+    """Somewhere that objects were found.
 
     Attributes:
-        holder: A dictionary, list or set.
-        keys: The keys of a dictionary.
-        values: Its values.
+        at: What is looked at.
+        kind: How.
+        size: How many items it has, where they are counted.
+        found: The objects; a key before its value.
     """
 
-    @property
-    def holder(self) -> Any: ...
-
-    @property
-    def keys(self) -> tuple[Any, ...] | None: ...
-
-    @property
-    def values(self) -> tuple[Any, ...]: ...
+    at: Any
+    kind: int
+    size: int
+    found: tuple[Any, ...]
 
 
-H = TypeVar("H", bound=Held)
+def held(holder: Any, keys: Sequence[Any] | None, values: Sequence[Any]) -> Look | None:
+    """What a dictionary or list held, in order; None for other containers that are not empty."""
+    if type(holder) is dict and keys is not None:
+        pairs = chain.from_iterable(zip(keys, values, strict=True))
+        return Look(holder, _KEYS_AND_VALUES, len(values), tuple(pairs))
+    if type(holder) is list:
+        return Look(holder, _ITEMS, len(values), tuple(values))
+    return None if values else count(holder, 0)
 
 
-def quickly(all_held: Sequence[H]) -> tuple[Callable[[], bool] | None, list[H]]:
-    """A function that tells whether containers hold what they held, and those that it does not look at.
+def names(holder: Any, keys: Sequence[Any]) -> Look | None:
+    """What keys a dictionary had, in order."""
+    return Look(holder, _KEYS, len(keys), tuple(keys)) if type(holder) is dict else None
 
-    Args:
-        all_held: The containers, and what they held.
 
-    Returns:
-        The function, or None, and the rest.
-    """
-    chosen = [h for h in all_held if _kind(h) is not None]
-    helper = host() if len(chosen) > _FEW else None
+def count(holder: Any, items: int) -> Look | None:
+    """How many items a container held; None where a class of the user's may say how many."""
+    return Look(holder, _SIZE, items, ()) if type(holder) in _COUNTED else None
+
+
+def item(holder: Any, key: Any, value: Any) -> Look | None:
+    """What a cell held, or a dictionary or class under a name, or `NOTHING`; None for other holders."""
+    if type(holder) is types.CellType:
+        return Look(holder, _CELL, 0, (value,))
+    if type(key) is not str or type(holder) not in (dict, types.MappingProxyType):
+        return None
+    return Look(holder, _ENTRY if type(holder) is dict else _ATTRIBUTE, 0, (key, value))
+
+
+def class_of(value: Any) -> Look:
+    """What class an object had."""
+    return Look(value, _CLASS, 0, (type(value),))
+
+
+def unchanged(looks: Sequence[Look]) -> Callable[[], bool]:
+    """A function that tells whether the very same objects are found again."""
+    if not looks:
+        return lambda: True
+    helper = host()
     if helper is None:
-        return None, list(all_held)
+        return _in_python(looks)
+    packed = struct.pack(f"{3 * len(looks)}q", *(n for k in looks for n in (id(k.at), k.kind, k.size)))
+    found = [0 if x is NOTHING else id(x) for k in looks for x in k.found]
+    addresses, holds = struct.pack(f"{len(found)}q", *found), helper.holds
+
+    def same(alive: Any = looks) -> bool:  # addresses stay theirs
+        return holds(packed, addresses)
+
+    return same
+
+
+def _in_python(looks: Sequence[Look]) -> Callable[[], bool]:
+    """All containers at once: a large model has hundreds."""
+    sized = [k for k in looks if k.kind <= _SIZE]
+    holders, sizes = [k.at for k in sized], [k.size for k in sized]
+    others = [k for k in looks if k.kind > _SIZE]
+    parts: list[Any] = []
     found: list[Any] = []
-    for h in chosen:
-        if h.keys is None:
-            found += h.values
-        else:
-            found += [x for pair in zip(h.keys, h.values, strict=True) for x in pair]
-    looks = struct.pack(f"{3 * len(chosen)}q", *(n for h in chosen for n in (id(h.holder), _kind(h), len(h.values))))
-    addresses = struct.pack(f"{len(found)}q", *map(id, found))
-    holds = helper.holds
-    alive = chosen, found  # addresses stay theirs
+    for at, kind, _, items in sized:
+        if kind == _KEYS_AND_VALUES:
+            parts += at, at.values()
+            found += *items[::2], *items[1::2]
+        elif items:
+            parts.append(at)
+            found += items
 
-    def same(alive: Any = alive) -> bool:
-        return holds(looks, addresses)
+    def same() -> bool:
+        return (
+            list(map(len, holders)) == sizes
+            and all(map(is_, chain.from_iterable(parts), found))
+            and all(map(_finds_again, others))
+        )
 
-    return same, [h for h in all_held if _kind(h) is None]
+    return same
 
 
-def _kind(held: Held) -> int | None:
-    """How the helper looks at a container; None where it does not, as at sets that are not empty."""
-    cls = type(held.holder)
-    if cls is dict:
-        return _KEYS_AND_VALUES
-    if cls is list:
-        return _ITEMS
-    return _SIZE if cls is set and not held.values else None
+def _finds_again(look: Look) -> bool:
+    at, kind, _, found = look
+    if kind == _CLASS:
+        return type(at) is found[0]
+    try:
+        return (at.cell_contents if kind == _CELL else at[found[0]]) is found[-1]
+    except (KeyError, ValueError):
+        return found[-1] is NOTHING

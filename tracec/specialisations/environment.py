@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import random
-import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import chain
-from operator import is_ as _is
 from typing import Any
 
 import numpy as np
 
 from tracec.record.tensor import Tensor
-from tracec.runtime.containers import quickly
+from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import Kind, Slots, refill
+from tracec.specialisations.places import Kind, refill
 from tracec.specialisations.walker import Walker, places_of
-
-#: What is read with ``get``: dictionaries, and those of classes.
-_MAPPINGS = (dict, types.MappingProxyType)
 
 
 class Environment:
@@ -78,42 +72,30 @@ class Environment:
         self._sources = walker.sources
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
-        reads = [g for g in self.guards if isinstance(g, Guard) and g.kind is None]
-        self._named = [(g.holder, g.key, g.value, g) for g in reads if type(g.holder) in _MAPPINGS]
-        self._cells = [(g.holder, g.value, g) for g in reads if type(g.holder) is types.CellType]
-        self._others = [g for g in reads if type(g.holder) not in (*_MAPPINGS, types.CellType)]
-        #: Of some containers only the number of items counts, which needs no text.
-        counted = [g for g in self._others if isinstance(g.holder, Digest) and g.holder.counts and g.holds()]
-        self._counted = [(g.holder.of, len(g.holder.of), g) for g in counted]
-        others = {id(g) for g in counted}
-        self._others = [g for g in self._others if id(g) not in others]
-        #: Items of containers that may be otherwise in part are looked at one by one.
-        partly = [g for g in self.guards if isinstance(g, Contents) and g.kinds]
-        self._partly = [(c.holder, list(c.keys) if c.keys and "[" in c.form else None, c) for c in partly]
-        for c in partly:
-            fixed = [Guard(c.item(k), c.holder, k, v) for k, v in c.items() if k not in c.kinds]
-            mapping = isinstance(c.holder, dict)
-            self._named += [(g.holder, g.key, g.value, g) for g in fixed if mapping]
-            self._others += [g for g in fixed if not mapping]
-        self._contents = [g for g in self.guards if isinstance(g, Contents) and not g.kinds]
-        self._absent = [(g.holder, g.key, g) for g in walker.absent]
-        self._objects = [value for _, value in walker.objects]
-        self._types = list(map(type, self._objects))
-        self._object_names = [name for name, _ in walker.objects]
         self.keeps = walker.keeps
-        # All containers at once: a large model has hundreds.
-        self._quickly, rest = quickly(self._contents)
-        self._holders = [c.holder for c in rest]
-        self._sizes = list(map(len, self._holders))
-        self._items = [c.now for c in rest if c.values]
-        self._values = [v for c in rest for v in c.values]
-        self._keyed = [c.holder for c in rest if c.keys and "[" in c.form]
-        self._keys = [k for c in rest if c.keys and "[" in c.form for k in c.keys]
-        #: Attributes of one object are all: common among small functions, and checked in fewer steps.
-        one = len(self._contents) == len(rest) == 1 and not self._keyed
-        self._only = (self._holders[0], rest[0].now, self._values) if one else None
-        around = self._named or self._cells or self._counted or self._others or self._partly or self._contents
-        self._nothing = not (around or self._absent or self._objects)
+        #: How what was read is found to be the very same, and what tells whether it is as good as that.
+        self._looks: list[Look] = []
+        self._looked: list[tuple[Guard | Contents, Callable[[], bool]]] = []
+        #: What can only be asked for.
+        self._others: list[tuple[Guard | Contents, Callable[[], bool]]] = []
+        for guard in (*walker.guards, *walker.besides):
+            if isinstance(guard, Guard):
+                if guard.kind is None:
+                    self._check(guard, guard.holds, guard.look())
+            elif not guard.kinds:
+                self._check(guard, guard.holds, guard.look())
+            else:  # items that may be others are looked at when numbers and tensors are taken from there
+                self._check(guard, guard.has_places, guard.look())
+                for item in guard.fixed():
+                    self._check(item, item.holds, item.look())
+        self._same: Callable[[], bool] | None = None
+
+    def _check(self, guard: Guard | Contents, holds: Callable[[], bool], look: Look | None) -> None:
+        if look is None:
+            self._others.append((guard, holds))
+        else:
+            self._looks.append(look)
+            self._looked.append((guard, holds))
 
     def is_like(self, other: Environment) -> bool:
         """Whether what holds of what another call read holds of this one too."""
@@ -122,51 +104,17 @@ class Environment:
 
     def fails(self) -> Guard | Contents | None:
         """The first guard that does not hold."""
-        if self._nothing:
-            return None
-        for holder, key, value, guard in self._named:
-            if holder.get(key) is not value and not guard.holds():
+        same = self._same
+        if same is None:
+            same = self._same = unchanged(self._looks)
+        if not same():
+            for guard, holds in self._looked:
+                if not holds():
+                    return guard
+        for guard, holds in self._others:
+            if not holds():
                 return guard
-        for cell, value, guard in self._cells:
-            try:
-                if cell.cell_contents is value:
-                    continue
-            except ValueError:  # it is empty now
-                pass
-            if not guard.holds():
-                return guard
-        for holder, count, guard in self._counted:
-            if len(holder) != count:
-                return guard
-        for other in self._others:
-            if not other.holds():
-                return other
-        for scope, name, guard in self._absent:
-            if name in scope:
-                return guard
-        if self._objects and not all(map(_is, map(type, self._objects), self._types)):
-            for name, value, cls in zip(self._object_names, self._objects, self._types, strict=True):
-                if type(value) is not cls:
-                    return Guard(f"{name}.__class__", Slots(value), "__class__", cls)
-        for container, keys, contents in self._partly:
-            if len(container) != len(contents.values) or (keys is not None and list(container) != keys):
-                return contents
-        if not self._contents or self._same_contents():
-            return None
-        return next((c for c in self._contents if not c.holds()), None)
-
-    def _same_contents(self) -> bool:
-        """Whether all containers hold the very same objects."""
-        if self._only is not None:
-            holder, items, values = self._only
-            return len(holder) == len(values) and all(map(_is, items, values))
-        if self._quickly is not None and not self._quickly():
-            return False
-        return not self._holders or (
-            list(map(len, self._holders)) == self._sizes
-            and all(map(_is, chain.from_iterable(self._items), self._values))
-            and all(map(_is, chain.from_iterable(self._keyed), self._keys))
-        )
+        return None
 
     def present(self) -> tuple[list[Any], list[Tensor]] | None:
         """The numbers and the tensors in the places that are watched; None where there is something else."""

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from tracec.record.call import Call
 from tracec.record.tensor import Tensor
-from tracec.specialisations.places import MISSING, PLAIN, Attributes, Kind, Place, refill, same
+from tracec.runtime.containers import NOTHING, Look, class_of, count, held, item, names
+from tracec.specialisations.digests import Digest
+from tracec.specialisations.places import MISSING, PLAIN, Attributes, ClassOf, Kind, Place, refill, same
 
 
 def steps_key(step: Call) -> Hashable:
@@ -69,6 +71,16 @@ class Guard:
     def now(self) -> Any:
         """What it is at present."""
         return Place(self.holder, self.key).now()
+
+    def look(self) -> Look | None:
+        """How it is found to be the very same, quickly; None where there is only `holds`."""
+        if self.kind is not None:
+            return None
+        if isinstance(self.holder, Digest):
+            return count(self.holder.of, len(self.holder.of)) if self.holder.counts and self.holds() else None
+        if isinstance(self.holder, ClassOf):
+            return class_of(self.holder.owner)
+        return item(self.holder, self.key, NOTHING if self.value is MISSING else self.value)
 
     def holds(self) -> bool:
         """Whether it is what it has to be."""
@@ -130,6 +142,26 @@ class Contents:
     def now(self) -> Any:
         """Its present values."""
         return self.holder if self.keys is None else self.holder.values()
+
+    def look(self) -> Look | None:
+        """How it, or what `has_places` says, is found to be the very same, quickly; None where only these tell."""
+        if not self.kinds:
+            return held(self.holder, self.keys, self.values)
+        return names(self.holder, self.keys or ()) if self._is_keyed else count(self.holder, len(self.values))
+
+    def has_places(self) -> bool:
+        """Whether it has as many items as it had, under the same keys where these are no names of attributes."""
+        if len(self.holder) != len(self.values):
+            return False
+        return not self._is_keyed or list(self.holder) == list(self.keys or ())
+
+    @property
+    def _is_keyed(self) -> bool:
+        return self.keys is not None and "[" in self.form
+
+    def fixed(self) -> list[Guard]:
+        """Guards on the items that may not be otherwise."""
+        return [Guard(self.item(k), self.holder, k, v) for k, v in self.items() if k not in self.kinds]
 
     def holds(self) -> bool:
         if len(self.holder) != len(self.values) or not all(map(same, self.holder, self.keys or ())):

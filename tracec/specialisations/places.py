@@ -45,6 +45,13 @@ class Attributes(Slots):
         return self.owner.__dict__.get(name)
 
 
+class ClassOf(Slots):
+    """The class of an object, whatever the object says of it, as a mapping."""
+
+    def __getitem__(self, name: str) -> Any:
+        return type(self.owner)
+
+
 class Place(NamedTuple):
     """Where something is read.
 

@@ -24,7 +24,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import Books, Digest, elements, names_of, size
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, Slots
+from tracec.specialisations.places import MISSING, PLAIN, ClassOf, Kind, Place, Slots
 
 
 class Walker:
@@ -39,10 +39,8 @@ class Walker:
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
         self.codes: list[types.CodeType] = []
-        #: Globals that are not there: builtins, mostly.
-        self.absent: list[Guard] = []
-        #: Objects whose class may be changed.
-        self.objects: list[tuple[str, Any]] = []
+        #: What no program changes: globals that are not there, builtins mostly, and the classes of objects.
+        self.besides: list[Guard] = []
         #: Whether there are functions that keep their results.
         self.keeps = False
         self._attributes: set[tuple[int, str]] = set()
@@ -72,7 +70,7 @@ class Walker:
             elif name in names.written:
                 self.read(name, fn.__globals__, name, MISSING)
             else:
-                self.absent.append(Guard(name, fn.__globals__, name, MISSING))
+                self.besides.append(Guard(name, fn.__globals__, name, MISSING))
         for name in names.modules if own else ():
             if name in sys.modules:
                 self.module(name, sys.modules[name], names.attributes)
@@ -247,7 +245,7 @@ class Walker:
 
     def _object(self, name: str, value: Any) -> None:
         if type(value).__flags__ & _HEAP_TYPE:
-            self.objects.append((name, value))
+            self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
             self._container(name, ".{}", attributes)
