@@ -24,8 +24,9 @@ from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.lowered import Lowered
 from tracec.options import Options, check_launcher
 from tracec.progress import progress
+from tracec.record import promote
 from tracec.record.state import PROCESS, STATE
-from tracec.record.tensor import Tensor, get_default_dtype
+from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.places import flatten
@@ -191,7 +192,7 @@ class Compiled:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
-        parts: list[Hashable] = [STATE.grad, get_default_dtype(), place, STATE.autocast, PROCESS.any_order, len(args)]
+        parts: list[Hashable] = [STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, PROCESS.any_order, len(args)]
         for value in args:
             flatten(value, tensors, parts, kept)
         for name, value in kwargs.items():

@@ -66,6 +66,8 @@ class Environment:
         self._known = walker.seen
         self._alive = walker.alive
         self.watched = tuple(walker.found.values())
+        #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
+        self.is_all = not (self.watched or self.takes_containers)
         self.names = walker.names
         self.codes = tuple(walker.codes)
         self.tensors = walker.tensors

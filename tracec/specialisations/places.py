@@ -231,9 +231,11 @@ def tensor_key(x: Tensor) -> tuple[Any, ...]:
         way = None if edge is None else edge is x
     # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
     key = type(x), array.dtype, array.shape, array.strides, x._device, way
-    for name in x.__dict__:
-        if name[0] != "_":
-            return *key, _attributes(x)
+    attributes = x.__dict__
+    if len(attributes) > 2:  # its memory and its array
+        for name in attributes:
+            if name[0] != "_":
+                return *key, _attributes(x)
     return key
 
 

@@ -23,7 +23,7 @@ from tracec.specialisations.derivatives import Backward
 from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.guards import steps_key
 from tracec.specialisations.inputs import finder, locator, storage_finder
-from tracec.specialisations.results import COMPILED, FIRST, NOTHING, ProgramCall, made_tensor, makers, rebuilder
+from tracec.specialisations.results import COMPILED, NOTHING, ProgramCall, made_tensor, makers, rebuilder
 from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -101,9 +101,10 @@ class Replay:
         fresh = result is not None and not (busy or known)
         #: The output that is all there is to give: then a call is little more than that of the program.
         self._only = result.output if result is not None and fresh else None
-        given = [v.argument for v in self.inputs if v.argument is not None and v.array.flags.c_contiguous]
-        #: Arguments whose arrays are the inputs as they are: the key of a call says where elements lie.
-        self._direct = given if self._plain and len(given) == len(self.inputs) else None
+        given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
+        #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
+        self._direct = given if self._only is not None and self._plain and len(given) == len(self.inputs) else None
+        self._is_first = self._direct == [0]
 
     def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
@@ -170,8 +171,8 @@ class Replay:
         return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
-        if self._direct is not None and self._only is not None:
-            if self._direct == FIRST:  # a comprehension takes longer than this
+        if self._direct is not None:
+            if self._is_first:  # a comprehension takes longer than this
                 return made_tensor(self.forward([arguments[0]._array])[self._only])
             return made_tensor(self.forward([arguments[k]._array for k in self._direct])[self._only])
         given = [find(arguments) for find in self._finders]

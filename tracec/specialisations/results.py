@@ -36,10 +36,6 @@ class ProgramCall(NamedTuple):
     made: list[Tensor]
 
 
-#: The first argument alone.
-FIRST = [0]
-
-
 _Maker = Callable[[ProgramCall], Tensor]
 
 

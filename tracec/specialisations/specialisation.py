@@ -79,7 +79,7 @@ class Specialisation:
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
             return None
-        if replay.numbers is None and not around.watched and not around.takes_containers:
+        if around.is_all and replay.numbers is None:
             return (call.tensors, _NO_SYMBOLS) if replay.fits(call.tensors) else None
         found = around.present()
         if found is None:
