@@ -171,7 +171,7 @@ class Replay:
         return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
-        if self._direct is not None:
+        if self._direct is not None and self._only is not None:
             if self._is_first:  # a comprehension takes longer than this
                 return made_tensor(self.forward([arguments[0]._array])[self._only])
             return made_tensor(self.forward([arguments[k]._array for k in self._direct])[self._only])
