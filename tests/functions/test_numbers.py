@@ -227,3 +227,26 @@ def test_numbers_as_divisors():
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             f()
     assert (x / 0).tolist() == [INF, -INF] and (x // 0.0).tolist() == [INF, -INF]
+
+
+@pytest.mark.parametrize("alpha", [2, True, np.int64(2), t.tensor(2)])
+def test_factors_of_a_sum(alpha):
+    whole, bools = t.tensor([1, 2]), t.tensor([True, False])
+    assert t.add(bools, bools, alpha=alpha).tolist() == [True, False]
+    if alpha is True:
+        with pytest.raises(t.errors.DTypeError, match="add: alpha=True is of another category than the operands"):
+            t.add(whole, whole, alpha=alpha)
+    else:
+        assert t.sub(whole, whole, alpha=alpha).tolist() == [-1, -2]
+
+
+def test_a_size_as_factor_of_a_sum():
+    run = t.compile(lambda x: x.add(x, alpha=x.shape[0]))
+    for n in (2, 3, 4, 5):
+        assert run(t.arange(n)).tolist() == [k * (1 + n) for k in range(n)]
+
+
+@pytest.mark.parametrize("alpha", ["a", None])
+def test_factors_that_are_no_numbers(alpha):
+    with pytest.raises(t.errors.ArgumentTypeError, match="add: takes tensors and numbers"):
+        t.add(t.ones(2), t.ones(2), alpha=alpha)

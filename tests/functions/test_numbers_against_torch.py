@@ -91,7 +91,14 @@ def test_bytes(f):
     "f",
     [
         lambda t, x: (t.any(x, 1), t.all(x, (0, 1)), x.cumprod(1), t.nansum(x), x.float().mean()),
-        lambda t, x: (t.add(x, x, alpha=True), x ^ x, x & True, True | x, t.logical_xor(x, x.long())),
+        lambda t, x: (
+            t.add(x, x, alpha=True),
+            t.add(x, x, alpha=2),
+            x ^ x,
+            x & True,
+            True | x,
+            t.logical_xor(x, x.long()),
+        ),
     ],
 )
 def test_bools(f):
@@ -234,6 +241,9 @@ def test_special_functions_with_arguments(f):
     "f",
     [
         lambda t, i, b, x: t.add(i, i, alpha=0.5),
+        lambda t, i, b, x: t.add(b, b, alpha=1.0),
+        lambda t, i, b, x: t.add(x, x, alpha=True),
+        lambda t, i, b, x: t.sub(x, x, alpha="a"),
         lambda t, i, b, x: i**-1,
         lambda t, i, b, x: t.addcdiv(i, i, i),
         lambda t, i, b, x: t.lerp(x, x.float(), 0.5),

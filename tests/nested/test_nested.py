@@ -12,6 +12,7 @@ import tracec
 import tracec.nn.functional as F
 from tests.failures import caught, check_form
 from tracec import nn
+from tracec.errors import DTypeError
 
 SIZES = (2, 3, 0, 5)
 
@@ -294,6 +295,9 @@ def test_copies_and_gradients():
     y = x.detach()
     y.mul_(2).add_(1)
     close(y.values(), 2 * tracec.cat(tensors()) + 1)
+    assert y.add_(y.double()).dtype is tracec.float32
+    with pytest.raises(DTypeError, match="mul_: result type float32 can't be cast to the desired output type int32"):
+        y.int().mul_(0.5)
     assert tracec.zeros_like(x).values().sum() == 0 and tracec.randn_like(x).is_nested
 
 

@@ -11,6 +11,7 @@ import pytest
 import tracec
 from tests.failures import caught, check_form
 from tracec import nn
+from tracec.errors import AxisError, DTypeError, GradientError
 
 PLACES = [[0, 1, 1, 2, 0], [2, 0, 2, 3, 2]]
 
@@ -120,6 +121,9 @@ ARITHMETIC = {
     "linear": (lambda s, x: nn.functional.linear(s, x, x[0, :3]), lambda a, x: a @ x.T + x[0, :3]),
     "csr": (lambda s, x: s.to_sparse_csr(), lambda a, x: a),
     "csr mm": (lambda s, x: s.to_sparse_csr() @ x.t(), lambda a, x: a @ x.T),
+    "less": (lambda s, x: tracec.sub(s, s * 3, alpha=2), lambda a, x: -5 * a),
+    "dense less sparse": (lambda s, x: x.sub(s, alpha=2), lambda a, x: x - 2 * a),
+    "csr by name": (lambda s, x: tracec.mm(s.to_sparse_csr(), mat2=x.t()), lambda a, x: a @ x.T),
     "csr add": (lambda s, x: s.to_sparse_csr() + s.to_sparse_csr() * 2, lambda a, x: 3 * a),
     "csc": (lambda s, x: s.to_sparse_csr().t() @ x, lambda a, x: a.T @ x),
     "csc back": (lambda s, x: s.to_sparse_csc().to_sparse_csr().to_sparse_coo(), lambda a, x: a),
@@ -256,6 +260,38 @@ def test_in_place():
     s.zero_()
     close(s, 0 * DENSE)
     close(s.copy_(matrix()), DENSE)
+    for other in (matrix().double(), matrix().int()):
+        assert s.add_(other).dtype is tracec.float32
+    close(s, 3 * DENSE)
+    with pytest.raises(DTypeError, match="result type float32 can't be cast"):
+        s.int().mul_(0.5)
+
+
+def test_leaves_in_place():
+    s = matrix().coalesce().requires_grad_()
+    for change in (s.zero_, lambda: s.mul_(2), lambda: s.copy_(matrix())):
+        with pytest.raises(GradientError, match="a leaf Variable that requires grad"):
+            change()
+    tracec.sparse.sum(s * s).backward()
+    with tracec.no_grad():
+        s.mul_(2)
+    assert s.is_leaf and s.requires_grad
+    close(s.grad.coalesce(), 2 * DENSE)
+    close(s.detach(), 2 * DENSE)
+
+
+def test_elements_that_are_a_leaf_stay_one_and_the_tensor_is_none():
+    values = tracec.tensor([3.0, 4.0, 5.0, -1.0, 2.0], requires_grad=True)
+    s = tracec.sparse_coo_tensor(PLACES, values, (3, 4))
+    assert s.requires_grad and not s.is_leaf and values.is_leaf
+
+
+def test_axes_of_compressed_matrices():
+    r = matrix().to_sparse_csr()
+    assert r.transpose(0, 0) is r and r.transpose(-1, 1) is r and r.transpose(1, -2).layout is tracec.sparse_csc
+    for axes in ((0, 2), (-3, 1)):
+        with pytest.raises(AxisError, match=r"transpose: axis .* is out of range"):
+            r.transpose(*axes)
 
 
 def test_copies():

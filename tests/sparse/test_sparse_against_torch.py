@@ -57,7 +57,14 @@ T.stack([s, s], 1); T.cat([s, d]); T.zeros_like(s); T.ones_like(s); d.to_sparse(
 s.to_dense(); h.to_dense(); u.to_dense(); d.to_dense(); d.sparse_mask(c); s.clone(); s.detach(); s.double(); s.long()
 s.to(T.float16); s.type(T.float64); s.numpy(); s.item(); s.tolist(); s.data_ptr(); s.gather(0, i); s.narrow(0, 0, 1)
 s.mul_(2); s.add_(s); T.zeros(2, 3).add_(s); s.copy_(c); s.zero_(); F.dropout(s, 0.5); T.allclose(s, s); T.equal(s, s)
-bool(s)
+bool(s); T.sub(c, c, alpha=2); s.sub(u, alpha=0.5); T.sub(c.int(), c.int(), alpha=2); T.sub(c.int(), c.int(), alpha=2.5)
+T.sub(c.bool(), c.bool()); d.sub(s, alpha=3); d.int().add(s.int(), alpha=3); d.int().add(s, alpha=3); s.int().add(s)
+T.add(r, other=r, alpha=2); T.add(input=r, other=r); T.mm(r, mat2=d.T); T.mm(input=r, mat2=d.T); T.sub(r, other=c)
+T.transpose(r, 0, 0); T.transpose(r, -1, 0); T.transpose(r, -1, 1); T.transpose(r, 0, 2); T.transpose(r, 0.5, 1)
+s.int().mul_(2); s.int().mul_(2.5); c.add_(c.int()); c.int().add_(c); c.add_(c.double()); c.sub_(c.double(), alpha=2)
+s.int().div_(2); c.copy_(c.double() * 2); c.int().copy_(c); c.requires_grad_().mul_(2); c.requires_grad_().zero_()
+T.sparse_coo_tensor(i, v.requires_grad_()).is_leaf; T.sparse_coo_tensor(i, v.requires_grad_()).requires_grad
+T.add(s, s, alpha="a"); T.add(s, s, alpha=None); T.add(s, s, alpha=1j); T.add(s, s, alpha=True)
 """
 
 
@@ -72,7 +79,7 @@ def outcome(T, program):
 
 
 #: Programs after which what is stored lies in another order.
-OTHER_ORDER = ("s + u", "s.index_select(1, T.tensor([2, 0]))")
+OTHER_ORDER = ("s + u", "s.sub(u, alpha=0.5)", "s.index_select(1, T.tensor([2, 0]))")
 
 
 @pytest.mark.parametrize("program", [p.strip() for line in PROGRAMS.strip().splitlines() for p in line.split(";")])
@@ -99,6 +106,8 @@ GRADIENTS = {
     "coalesced": lambda T, s, x: s.coalesce().values() ** 2,
     "number": lambda T, s, x: (s * 3).to_dense(),
     "add": lambda T, s, x: (s + s).to_dense() * x,
+    "sub": lambda T, s, x: T.sub(s, s * s, alpha=2).to_dense() * x,
+    "dense less sparse": lambda T, s, x: x.sub(s, alpha=2),
 }
 
 

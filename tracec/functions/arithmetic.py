@@ -26,9 +26,9 @@ def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``.
 
     Raises:
-        DTypeError: ``alpha`` is of a higher category (bool < integer < float) than the operands.
+        DTypeError: ``alpha`` is a float or complex where the operands are not, or a bool where they are none.
     """
-    return ops.add(input, _times("add", input, other, alpha))
+    return ops.add(input, times("add", input, other, alpha))
 
 
 @tensor_method
@@ -36,40 +36,45 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``; of bools there is none.
 
     Raises:
-        DTypeError: ``alpha`` is of a higher category (bool < integer < float) than the operands.
+        DTypeError: ``alpha`` is a float or complex where the operands are not, or a bool where they are none.
     """
-    return ops.sub(input, _times("sub", input, other, alpha))
+    return ops.sub(input, times("sub", input, other, alpha))
 
 
-def _times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
+def times(name: str, input: Operand, other: Operand, alpha: Number) -> Operand:
     """The second operand of a sum, with its factor."""
-    if alpha == 1 and not isinstance(alpha, (float, complex)):
+    if alpha.__class__ is int and alpha == 1:
         return other
-    kinds = [_kind_of(name, x) for x in (input, other)]
-    highest = max(kinds, key="buifc".index)
-    given = _KINDS.get(alpha.__class__, "f")
-    if "buifc".index(given) > max("buifc".index(highest), 0) and not (given == "i" and highest == "u"):
+    highest = max((_kind_of(name, x) for x in (input, other)), key="buifc".index)
+    given = _kind_of(name, alpha)
+    if (given == "f" and highest in "bui") or (given == "c" and highest != "c") or (given == "b" and highest != "b"):
         fail(
             DTypeError,
-            f"{name}: alpha={alpha} is of a higher category than the operands",
-            "for integers alpha is an integer, for bools a bool",
+            f"{name}: alpha={alpha} is of another category than the operands",
+            "only floats take a float, and only bools a bool",
         )
+    if highest == "b":
+        alpha = bool(alpha)
     return other if alpha == 1 else ops.mul(other, alpha)
 
 
 def _kind_of(name: str, x: Any) -> str:
-    """The letter of an operand's category."""
-    if isinstance(x, (Tensor, np.ndarray, np.generic)):
+    """The letter of a category: of an operand or a factor."""
+    if isinstance(x, Tensor):
         return x.dtype.kind
-    if x.__class__ not in _KINDS:
-        fail(
-            ArgumentTypeError,
-            f"{name}: takes tensors and numbers, {type(x).__name__} given",
-            "make a tensor with tracec.tensor(...)",
-        )
-    return _KINDS[x.__class__]
+    if isinstance(x, (np.ndarray, np.generic)):
+        return dt.of_numpy(x.dtype).kind
+    for kind, letter in _KINDS.items():
+        if isinstance(x, kind):
+            return letter
+    return fail(
+        ArgumentTypeError,
+        f"{name}: takes tensors and numbers, {type(x).__name__} given",
+        "make a tensor with tracec.tensor(...)",
+    )
 
 
+#: In the order in which they are asked for: a bool is an int to Python.
 _KINDS = {bool: "b", int: "i", float: "f", complex: "c"}
 
 

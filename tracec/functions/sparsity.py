@@ -11,6 +11,7 @@ from tracec.functions.creation import as_tensor
 from tracec.functions.options import Place, dtype_of, placed
 from tracec.functions.positions import check_positions
 from tracec.functions.reduction import amax
+from tracec.functions.shape import view_as
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.check import check_values
@@ -103,7 +104,10 @@ def _parts(
 
 
 def _leaf(data: Tensor, requires_grad: bool) -> Tensor:
-    return data.detach().requires_grad_() if requires_grad else data
+    """Elements that are a leaf where asked for; otherwise none, so that a leaf that was given stays as it is."""
+    if requires_grad:
+        return data.detach().requires_grad_()
+    return view_as(data, data) if data.requires_grad and data.is_leaf else data
 
 
 def _sizes_of(at: Tensor, data: Tensor) -> tuple[int, ...]:

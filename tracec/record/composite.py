@@ -14,6 +14,7 @@ from tracec.record.memory import axis_of
 from tracec.record.overriding import CLASSES, name_of
 from tracec.record.state import STATE
 from tracec.record.tensor import Size, Tensor
+from tracec.record.write import check_can_cast, check_no_leaf
 
 F = Callable[..., Any]
 
@@ -109,6 +110,21 @@ class Composite(Tensor):
         Changes.count += 1
         self.__dict__.update(other.__dict__)
         return self
+
+    def changed(self, other: Self, name: str) -> Self:
+        """Become the result of a function in place, in the element type that it has.
+
+        Raises:
+            GradientError: its elements are a leaf that requires grad, and gradients are on.
+            DTypeError: the result is of a higher category (bool < integer < float < complex).
+        """
+        check_can_cast(other.dtype, self.dtype, name)
+        found = other.to(self.dtype)
+        if self.is_leaf and self.requires_grad:
+            check_no_leaf(self._data, name)
+            found = found.detach().requires_grad_()  # gradients are off: it stays a leaf
+            found._data.grad = self._data.grad
+        return self.become(found, name)
 
     def _trap(self) -> Any:
         raise UnsupportedError(f"a {self.kind} tensor has no array of elements", hint=self.way_out)

@@ -89,6 +89,20 @@ def check_writable(x: Cell, name: str) -> None:
         raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone", where=_at())
 
 
+def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
+    """Refuse to write a result into a tensor of a lower category (bool < integer < float < complex).
+
+    Raises:
+        DTypeError: it is of one.
+    """
+    if not can_cast(given, own):
+        raise DTypeError(
+            f"{name}: result type {given.name} can't be cast to the desired output type {own.name}",
+            hint=f"cast the tensor with .to(tracec.{given.name}) first, or use the operation that makes a new one",
+            where=_at(),
+        )
+
+
 def assign(x: Tensor, value: Any, name: str) -> Tensor:
     """Write the result of an operation into a tensor.
 
@@ -105,13 +119,8 @@ def assign(x: Tensor, value: Any, name: str) -> Tensor:
             where=_at(),
         )
     if given.dtype != own.dtype:
-        was, is_ = dt.of_numpy(given.dtype), dt.of_numpy(own.dtype)
-        if not can_cast(was, is_):
-            raise DTypeError(
-                f"{name}: result type {was.name} can't be cast to the desired output type {is_.name}",
-                hint=f"cast the tensor with .to(tracec.{was.name}) first, or use the operation that makes a new one",
-                where=_at(),
-            )
+        is_ = dt.of_numpy(own.dtype)
+        check_can_cast(dt.of_numpy(given.dtype), is_, name)
         value = cast(value, is_)
     write(x, value)
     return x

@@ -7,7 +7,8 @@ from typing import Any
 
 import tracec.functions as F
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.functions.arithmetic import times
 from tracec.functions.common import cast, fail, reshaped
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
@@ -72,7 +73,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
 @handles("sub", "subtract", "__sub__")
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """``input - alpha * other``; see `add`."""
-    return _sum("sub", input, other, -alpha)
+    return _sum("sub", input, other, alpha)
 
 
 @handles("rsub", "__rsub__")
@@ -91,7 +92,12 @@ def _sum(name: str, x: Any, y: Any, alpha: Any) -> Any:
     if not isinstance(x, Tensor):
         fail(ArgumentError, f"{name}: a sparse tensor and a number", SparseTensor.way_out)
     dtype = dt.promote(x.dtype, y.dtype)
-    values = cast(y._data, dtype) if alpha == 1 else cast(y._data * alpha, dtype)
+    scaled: Any = times(name, x, y._data, alpha)
+    values = cast(scaled, dtype)
+    if name == "sub":
+        if dtype is dt.bool_:
+            fail(DTypeError, "sub: takes numbers, bool given", "cast it to a number type")
+        values = F.neg(values)
     if not isinstance(x, SparseTensor):
         if isinstance(x, Composite):
             type(x).refuse(name)
@@ -192,7 +198,7 @@ def floor_divide(input: Any, other: Any) -> SparseTensor:
 def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def run(input: Any, *args: Any, **kwargs: Any) -> Any:
         found = function(input, *args, **kwargs)
-        return input.become(found, name) if isinstance(input, SparseTensor) else input.copy_(found)
+        return input.changed(found, name) if isinstance(input, SparseTensor) else input.copy_(found)
 
     return run
 
@@ -205,7 +211,7 @@ handles("__ifloordiv__")(_in_place("floor_divide_", floor_divide))
 @handles("zero_")
 def zero_(input: SparseTensor) -> SparseTensor:
     """Store nothing."""
-    return input.become(zeros_like(input), "zero_")
+    return input.changed(zeros_like(input), "zero_")
 
 
 @handles("copy_")
@@ -215,7 +221,7 @@ def copy_(input: Any, source: Any, non_blocking: bool = False) -> Any:
         fail(ArgumentError, "copy_: copies between a sparse and a dense tensor", "to_dense() or to_sparse() before")
     if input._sizes != source._sizes:
         _refuse_shapes("copy_", input, source)
-    return input.become(source.to(device=input.device, dtype=input.dtype).clone(), "copy_")
+    return input.changed(source.to(device=input.device, dtype=input.dtype).clone(), "copy_")
 
 
 @handles("zeros_like")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import tracec.functions as F
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.common import fail, iota
+from tracec.functions.common import fail, iota, one_axis
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.composite import Composite
@@ -189,11 +189,12 @@ def _of_coordinates(function: Callable[..., Any], name: str) -> Callable[..., An
     """A function of sparse tensors by coordinates, for those by rows; its result is by rows where they are."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        first = next(a for a in args if isinstance(a, CompressedTensor))
-        for other in args:
+        given = (*args, *kwargs.values())
+        first = next(a for a in given if isinstance(a, CompressedTensor))
+        for other in given:
             if isinstance(other, SparseTensor):
                 fail(ArgumentError, f"{name}: operands of layouts {first.layout!r} and {other.layout!r}", "convert one")
-        found = function(*(products.plain(a) for a in args), **kwargs)
+        found = function(*map(products.plain, args), **{k: products.plain(v) for k, v in kwargs.items()})
         return compressed(name, found, first._by_rows) if isinstance(found, SparseTensor) and found.ndim == 2 else found
 
     return run
@@ -215,8 +216,8 @@ for _name, _function in _COORDINATES.items():
 @handles("transpose", "swapaxes", "swapdims", of=CompressedTensor)
 def transpose(input: CompressedTensor, dim0: int, dim1: int) -> CompressedTensor:
     """Rows and columns exchanged: what was stored by rows is stored by columns."""
-    if {dim0 % 2, dim1 % 2} != {0, 1} or not -2 <= min(dim0, dim1) <= max(dim0, dim1) < 2:
-        CompressedTensor.refuse("transpose of other axes")
+    if one_axis("transpose", dim0, 2) == one_axis("transpose", dim1, 2):
+        return input
     return CompressedTensor.made((input._sizes[::-1], not input._by_rows), input.inner())
 
 
