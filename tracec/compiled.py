@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.autotune import describe_choices
@@ -218,6 +218,8 @@ class Compiled:
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing = sharing(arguments)
         symbols = self._sizes.begin(key)
+        # As it is before the call: the function may change what they hang on.
+        fitting = [s for s in self._known.get(key, ()) if s.surroundings.fails() is None]
         recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
         given = recorded.given
@@ -234,7 +236,7 @@ class Compiled:
         if of_many is not None:
             self._keep(key, of_many)
         elif recorded.eager is None and not first:
-            self._build(key, made, recorded, self._options.background and lasting)
+            self._build(key, made, recorded, fitting, self._options.background and lasting)
         elif first:
             self._unsettled.add(key)
         elif recorded.eager is not None and (lasting or not recorded.settles):
@@ -253,8 +255,18 @@ class Compiled:
         made.eager = why
         self._keep(key, made)
 
-    def _build(self, key: Hashable, made: Specialisation, recorded: Recorded, later: bool) -> None:
-        """Make the program of a recording, now or in the background."""
+    def _build(
+        self, key: Hashable, made: Specialisation, recorded: Recorded, fitting: Sequence[Specialisation], later: bool
+    ) -> None:
+        """Make the program of a recording, now or in the background.
+
+        Args:
+            key: The call's key.
+            made: What the recording was.
+            recorded: The recording.
+            fitting: The specialisations of the key for which all was as they need it when the call began.
+            later: Make it in the background.
+        """
         recording = recorded.recording
         if open_decisions(recording.decisions):
             if self._options.fullgraph:
@@ -263,7 +275,7 @@ class Compiled:
                     hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
                 )
             trees = [
-                s for s in self._known.get(key, ())
+                s for s in fitting
                 if isinstance(s.replay, Tree) and s.replay.numbers == recorded.numbers
                 and s.surroundings.is_like(made.surroundings)
             ]  # fmt: skip

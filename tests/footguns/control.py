@@ -229,3 +229,23 @@ def index_computed_from_floats(wrap):
     for i in range(3):
         found += list(f(tensor(4, seed=i), 2.0))
     return found
+
+
+@footgun
+def a_flag_turned_beside_a_decision(wrap):
+    class State:
+        on = True
+
+    state = State()
+    state.on = True
+
+    def f(x):
+        y = x if (x > 0).any() else -x
+        state.on = not state.on
+        return y * 2
+
+    f = wrap(f)
+    found = []
+    for sign in (1, 1, 1, -1, 1, 1, -1, -1):
+        found += [f(tensor(3).abs() * sign), state.on]
+    return found

@@ -319,12 +319,15 @@ class Program:
     def calls(self) -> None:
         """Calls, with changes between them."""
         ways = [self.arguments_way() for _ in range(self.rng.choice((1, 1, 1, 2)))]
-        for number in range(self.rng.randint(4, 8)):
-            self.call(number, self.rng.choice(ways))
+        way = ways[0]
+        for number in range(self.rng.randint(6, 12)):
+            if number == 0 or self.chance(0.4):
+                way = self.rng.choice(ways)
+            self.call(number, way)
             if self.chance(0.25):  # gradients are those of the values that were
                 self.put(f"run.attempt(write, {self.rng.choice(self.given_last)}, 1)")
                 self.put(f"run.attempt(back, r{number})")
-            for _ in range(self.rng.choice((0, 0, 1, 1, 2))):
+            for _ in range(self.rng.choice((0, 0, 0, 0, 1, 2))):
                 self.change(number)
         self.put(f"run.see({', '.join(self.visible())})")
 
