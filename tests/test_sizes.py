@@ -7,6 +7,7 @@ import pytest
 
 import tracec as tc
 from tests.random_programs.check import operator_by_operator
+from tests.sizes import compare, of, same
 from tracec import nn
 from tracec.errors import AxisError, ShapeError
 from tracec.runtime.compiler import Compiler
@@ -130,55 +131,13 @@ def _random(x):
     return F.dropout(x, 0.5), tc.rand_like(x) + x, tc.randn(x.shape[0]) + 0
 
 
-def _of(shape, function):
-    return lambda: (lambda n: (tc.randn(*(n if s is None else s for s in shape)),), function)
-
-
 PROGRAMS = {
     "mlp": _mlp, "mlp_step": _mlp_step, "attention": _attention, "masked_attention": _masked_attention,
-    "norms": _norms, "gathers": _gathers, "creation": _of((None, 3), _creation), "numbers": _of((None, 3), _numbers),
-    "reductions": _of((None, 5), _reductions), "views": _of((None, 6), _views), "parts": _of((None, 6), _parts),
-    "joins": _of((None, 6), _joins), "products": _of((None, 3), _products), "choices": _of((None, 4), _choices),
-    "random": _of((None, 8), _random),
+    "norms": _norms, "gathers": _gathers, "creation": of((None, 3), _creation), "numbers": of((None, 3), _numbers),
+    "reductions": of((None, 5), _reductions), "views": of((None, 6), _views), "parts": of((None, 6), _parts),
+    "joins": of((None, 6), _joins), "products": of((None, 3), _products), "choices": of((None, 4), _choices),
+    "random": of((None, 8), _random),
 }  # fmt: skip
-
-
-def _flat(out):
-    return [y for x in out for y in _flat(x)] if isinstance(out, (tuple, list)) else [out]
-
-
-def _same(a, b, what):
-    if not isinstance(a, tc.Tensor):
-        assert a == b, what
-        assert type(a) is type(b), what
-        return
-    assert a.shape == b.shape, what
-    assert a.dtype == b.dtype, what
-    assert all(type(s) is int for s in b.shape), what
-    assert a.stride() == b.stride(), what
-    np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=2e-5, atol=2e-5, err_msg=str(what))
-
-
-def _compare(make, sizes, **options):
-    """The compiled function, after calls with these sizes that gave what the function itself gives."""
-    programs = []
-    for _ in range(2):
-        tc.manual_seed(0)
-        programs.append(make())
-    (draw, eager), (_, function) = programs
-    compiled = tc.compile(function, **options)
-    for i, n in enumerate(sizes):
-        given = []
-        for _ in range(2):
-            tc.manual_seed(100 + i)
-            given.append(draw(n))
-        tc.manual_seed(5)
-        expected = eager(*given[0])
-        tc.manual_seed(5)
-        found = compiled(*given[1])
-        for a, b in zip(_flat((expected, given[0])), _flat((found, given[1])), strict=True):
-            _same(a, b, (n, i))
-    return compiled
 
 
 @pytest.fixture
@@ -198,11 +157,11 @@ def runs(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_two_recordings_serve_all_sizes(name):
-    assert len(_compare(PROGRAMS[name], SIZES).explain().recordings) == 2
+    assert len(compare(PROGRAMS[name], SIZES).explain().recordings) == 2
 
 
 def test_fifty_sizes_of_a_train_step(runs):
-    compiled = _compare(_mlp_step, (*range(20, 70), 8, 100))
+    compiled = compare(_mlp_step, (*range(20, 70), 8, 100))
     assert len(compiled.explain().recordings) == 2
     assert len(runs) <= 4  # with the helper that calls programs
     assert "any size(0, 0)" in compiled.explain()
@@ -210,12 +169,12 @@ def test_fifty_sizes_of_a_train_step(runs):
 
 @pytest.mark.slow
 def test_fifty_sizes_of_a_convolution_step(runs):
-    assert len(_compare(_cnn_step, range(3, 53)).explain().recordings) == 2
+    assert len(compare(_cnn_step, range(3, 53)).explain().recordings) == 2
     assert len(runs) <= 5
 
 
 def test_fifty_lengths_of_attention(runs):
-    assert len(_compare(_attention, range(12, 62)).explain().recordings) == 2
+    assert len(compare(_attention, range(12, 62)).explain().recordings) == 2
     assert len(runs) <= 5
 
 
@@ -235,18 +194,18 @@ def test_gradients_outside_of_the_function():
         eager(x).square().mean().backward()
         compiled(x).square().mean().backward()
         for a, b in zip(model.parameters(), other.parameters(), strict=True):
-            _same(a.grad, b.grad, n)
+            same(a.grad, b.grad, n)
             a.grad = b.grad = None
     assert len(compiled.explain().recordings) == 2
 
 
 def test_sizes_of_none_and_one_are_recorded_by_themselves():
-    compiled = _compare(_of((None, 3), lambda x: (x.sum(0), x * 2 + tc.ones(1, 3))), (4, 4, 0, 0, 1, 1, 5, 5, 6, 1, 0))
+    compiled = compare(of((None, 3), lambda x: (x.sum(0), x * 2 + tc.ones(1, 3))), (4, 4, 0, 0, 1, 1, 5, 5, 6, 1, 0))
     assert len(compiled.explain().recordings) == 4
 
 
 def test_both_sides_of_a_comparison():
-    compiled = _compare(_of((None, 3), lambda x: x * 2 if x.shape[0] > 8 else x + 1), (16, 24, 4, 6, 33, 7, 9, 8))
+    compiled = compare(of((None, 3), lambda x: x * 2 if x.shape[0] > 8 else x + 1), (16, 24, 4, 6, 33, 7, 9, 8))
     assert len(compiled.explain().recordings) <= 4
     assert "8 < size(0, 0)" in compiled.explain()
 
@@ -259,13 +218,13 @@ def test_a_loop_over_a_size_is_of_that_size():
         return total
 
     sizes = (3, 3, 4, 4, 5, 5)
-    compiled = _compare(_of((None, 2), function), sizes)
+    compiled = compare(of((None, 2), function), sizes)
     assert len(compiled.explain().recordings) == len(set(sizes))
     assert "size(0, 0) is as recorded" in compiled.explain()
 
 
 def test_len_is_a_plain_number():
-    compiled = _compare(_of((None, 2), lambda x: x.sum() / len(x)), (3, 4, 5, 5))
+    compiled = compare(of((None, 2), lambda x: x.sum() / len(x)), (3, 4, 5, 5))
     assert len(compiled.explain().recordings) == 3
     assert "size(0, 0) is as recorded: the function goes by size(0, 0)" in compiled.explain()
 
@@ -274,7 +233,7 @@ def test_two_sizes_that_were_equal_may_differ():
     def make():
         return lambda n: (tc.randn(n, 4), tc.randn(n + (n > 20), 4)), lambda x, y: (x * 2, y.sum(0), x @ y.T)
 
-    compiled = _compare(make, (8, 9, 10, 21, 22, 30, 12))
+    compiled = compare(make, (8, 9, 10, 21, 22, 30, 12))
     assert len(compiled.explain().recordings) <= 4
 
 
@@ -299,12 +258,12 @@ def test_indices_are_checked_against_the_present_size():
 
 
 def test_dynamic_false_records_each_size():
-    compiled = _compare(_of((None, 2), lambda x: x * 2), (3, 4, 5, 5), dynamic=False)
+    compiled = compare(of((None, 2), lambda x: x * 2), (3, 4, 5, 5), dynamic=False)
     assert len(compiled.explain().recordings) == 3
 
 
 def test_dynamic_true_from_the_first_call_on():
-    compiled = _compare(_of((None, 2), lambda x: x * x.shape[0]), (3, 4, 5, 6, 7, 8), dynamic=True)
+    compiled = compare(of((None, 2), lambda x: x * x.shape[0]), (3, 4, 5, 6, 7, 8), dynamic=True)
     assert len(compiled.explain().recordings) == 2
 
 
@@ -321,7 +280,7 @@ def test_arguments_whose_axes_lie_in_another_order():
     def make():
         return lambda n: (tc.randn(4, n).T, tc.randn(n, 2, 3).permute(1, 2, 0)), lambda x, y: (x * 2, x.sum(0), y @ x)
 
-    compiled = _compare(make, (5, 5, 6, 7, 4, 9))
+    compiled = compare(make, (5, 5, 6, 7, 4, 9))
     assert len(compiled.explain().recordings) == 2
 
 
@@ -333,19 +292,19 @@ def test_writes_through_views_of_arguments():
         y[0] = 3.0
         return y
 
-    assert len(_compare(_of((None, 3), function), (5, 5, 6, 7, 4, 3, 9)).explain().recordings) == 2
+    assert len(compare(of((None, 3), function), (5, 5, 6, 7, 4, 3, 9)).explain().recordings) == 2
 
 
 def test_items_that_are_returned():
     def function(x):
         return x * 2, x.shape[0], f"{x.shape[1]} columns", x.max().item()
 
-    assert len(_compare(_of((None, 3), function), (5, 5, 6, 7, 4)).explain().recordings) == 2
+    assert len(compare(of((None, 3), function), (5, 5, 6, 7, 4)).explain().recordings) == 2
 
 
 def test_tables_that_are_looked_up_by_size():
     table = {16: 3.0, 40: 5.0}
-    compiled = _compare(_of((None, 3), lambda x: x * table.get(x.shape[0], 1.0)), (16, 16, 24, 33, 40, 7))
+    compiled = compare(of((None, 3), lambda x: x * table.get(x.shape[0], 1.0)), (16, 16, 24, 33, 40, 7))
     assert "size(0, 0) is as recorded" in compiled.explain()
 
 
@@ -361,13 +320,13 @@ def test_sizes_of_one_recording_mean_nothing_in_another():
 
 def test_of_many_sizes_the_latest_are_kept_ready(monkeypatch):
     monkeypatch.setattr("tracec.specialisations.families.MOST_SERVED", 3)
-    compiled = _compare(_of((None, 2), lambda x: x * x.shape[0]), (*range(4, 14), 6, 13, 5))
+    compiled = compare(of((None, 2), lambda x: x * x.shape[0]), (*range(4, 14), 6, 13, 5))
     assert len(compiled.explain().recordings) == 2
     assert len(compiled.explain().specialisations) == 5
 
 
 def test_each_size_is_compiled_by_itself_for_a_gpu():
-    compiled = _compare(_of((None, 3), lambda x: x.softmax(1)), (4, 5, 6), target="cuda", launcher="emulator")
+    compiled = compare(of((None, 3), lambda x: x.softmax(1)), (4, 5, 6), target="cuda", launcher="emulator")
     assert len(compiled.explain().recordings) == 3
     assert "kernels for a GPU are made for one size" in compiled.explain()
 
@@ -401,7 +360,7 @@ COARSE = {
 @pytest.mark.parametrize("name", COARSE)
 def test_what_a_function_goes_by_is_of_the_present_size(name):
     number = COARSE[name]
-    _compare(_of((None, 3), lambda x: (x * number(x), number(x))), (9, 10, 16, 33, 12, 4, 64, 17))
+    compare(of((None, 3), lambda x: (x * number(x), number(x))), (9, 10, 16, 33, 12, 4, 64, 17))
 
 
 def test_strides_of_results_that_lie_row_by_row_for_some_sizes():

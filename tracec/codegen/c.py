@@ -16,7 +16,7 @@ from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
-from tracec.codegen.c_sizes import Table, definitions, with_arguments, with_parameters
+from tracec.codegen.c_sizes import PARAMETERS, Table, definitions, tables, with_arguments, with_parameters
 from tracec.codegen.c_source import Function, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
 from tracec.codegen.c_transpose import TransposeWriter
@@ -96,14 +96,20 @@ def _rendered(plan: Plan, table: Table) -> CProgram:
     if table.sizes or table.reals:
         kernels = [with_parameters(f) for f in kernels]
         given = {f.name for f in kernels if "*restrict sizes" in f.source}
+        given.update(functions.bodies)
         for name, steps in entries.items():
             steps = [with_arguments(s, given) for s in steps]
-            entries[name] = [definitions(steps, len(plan.inputs) + len(plan.outputs)), *steps]
+            entries[name] = [tables(len(plan.inputs) + len(plan.outputs)), *definitions(steps), *steps]
+        for name, steps in functions.bodies.items():
+            steps = [with_arguments(s, given) for s in steps]
+            functions.bodies[name] = [*definitions(steps), *steps]
     text = "\n".join(
         render_template("c/entry.j2", name=name, steps=steps, blas=functions.use_blas(steps))
         for name, steps in entries.items()
     )
-    text = "\n".join([*functions.bodies, text])
+    more = f", {PARAMETERS}" if table.sizes or table.reals else ""
+    bodies = (render_template("c/body.j2", name=n, steps=s, more=more) for n, s in functions.bodies.items())
+    text = "\n".join([*bodies, text])
     sources = {f.name: f.source for f in kernels}
     units = _units(kernels, text) if entries else ()
     return CProgram(units, tuple(parts), sources, tuple(table.sizes), tuple(table.reals))
@@ -113,11 +119,11 @@ class _Functions:
     """The functions that an entry calls.
 
     Attributes:
-        bodies: Functions of bodies, those that others call before them.
+        bodies: Functions of bodies by name, those that others call before them, as statements.
     """
 
     def __init__(self) -> None:
-        self.bodies: list[str] = []
+        self.bodies: dict[str, list[str]] = {}
         self._kernels: list[Function] = []
         self._routines: dict[str, Function] = {}
         self._known: dict[int, tuple[Plan, str]] = {}
@@ -159,8 +165,7 @@ class _Functions:
             name = f"body{len(self._known)}"
             self._known[id(plan)] = plan, name  # the plan too: a number is an object's as long as it lives
             self.add_kernels(plan)
-            steps = [s for step in plan.steps for s in self.statements(plan, step)]
-            self.bodies.append(render_template("c/body.j2", name=name, steps=steps))
+            self.bodies[name] = [s for step in plan.steps for s in self.statements(plan, step)]
         return self._known[id(plan)][1]
 
 

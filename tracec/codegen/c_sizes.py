@@ -11,8 +11,11 @@ from tracec.codegen.c_source import Function
 from tracec.ir.extent import Extent, formula_key
 
 _NAME = re.compile(r"\b(size|real)_(\d+)(?=L?\b)")
+#: A call, of a function or of one of two that a condition chooses.
+_CALL = re.compile(r"\s*(\w+|\(.* \? \w+ : \w+\))\(.*\);$")
+_WORD = re.compile(r"\w+")
 _LONG = re.compile(r"\b(size_\d+)L\b")
-_PARAMETERS = "const long *restrict sizes, const double *restrict reals"
+PARAMETERS = "const long *restrict sizes, const double *restrict reals"
 
 
 class Table:
@@ -48,30 +51,32 @@ def with_parameters(function: Function) -> Function:
     head = f"HIDDEN void {function.name}("
     before, _, after = _LONG.sub(r"\1", function.source).partition(head)
     params, _, body = after.partition(") {\n")
-    source = f"{before}{head}{params}, {_PARAMETERS}) {{\n{_definitions(names)}\n{body}"
-    return replace(function, params=(*function.params, _PARAMETERS), source=source)
+    source = f"{before}{head}{params}, {PARAMETERS}) {{\n{_definitions(names)}\n{body}"
+    return replace(function, params=(*function.params, PARAMETERS), source=source)
 
 
 def with_arguments(statement: str, functions: Collection[str]) -> str:
-    """A statement of the entry with the tables given to those functions that take them."""
+    """A statement of an entry or a body with the tables given to those functions that take them."""
     lines = statement.split("\n")
     for k, line in enumerate(lines):
-        name = line.strip().partition("(")[0]
-        if name in functions and line.endswith(");"):
+        called = _CALL.match(line)
+        if called is not None and any(name in functions for name in _WORD.findall(called[1])):
             lines[k] = line[:-2] + ", sizes, reals);"
     return "\n".join(lines)
 
 
-def definitions(statements: Iterable[str], first: int) -> str:
-    """What an entry whose statements these are finds among its pointers.
+def tables(first: int) -> str:
+    """The tables, which an entry finds among its pointers.
 
     Args:
-        statements: Its statements.
         first: Number of pointers of inputs and outputs.
     """
-    text = "\n".join(statements)
-    tables = f"const long *restrict sizes = io[{first}]; const double *restrict reals = io[{first + 1}];"
-    return f"{tables}\n{_definitions(_names(text))}".rstrip()
+    return f"const long *restrict sizes = io[{first}]; const double *restrict reals = io[{first + 1}];"
+
+
+def definitions(statements: Iterable[str]) -> list[str]:
+    """The numbers that statements name, of the tables."""
+    return [line.strip() for line in _definitions(_names("\n".join(statements))).splitlines()]
 
 
 def _names(text: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from tracec.ir.node import input_node
 from tracec.ops.branches import WhileParams
 from tracec.ops.packing import layout, take
 from tracec.record.backend import module
-from tracec.record.bodies import Traced, in_range, settled, trace_body
+from tracec.record.bodies import Traced, in_range, trace_body
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -101,7 +101,7 @@ def _over(traced: Traced, count: int, captured: Sequence[Tensor]) -> Body:
     """The body over the operands and these tensors from outside, some of which it may not read."""
     graph = in_range(traced.graph, traced.checks)
     own = {id(x): node for x, node in zip(traced.captured, graph.inputs[count:], strict=True)}
-    rest = (own[id(x)] if id(x) in own else input_node(settled(x._type)) for x in captured)
+    rest = (own[id(x)] if id(x) in own else input_node(x._type) for x in captured)
     return Body(Graph((*graph.inputs[:count], *rest), graph.outputs, graph.name))
 
 

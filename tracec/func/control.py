@@ -12,12 +12,13 @@ from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions import tensor
 from tracec.functions.common import fail
 from tracec.ir.body import Body
-from tracec.ir.extent import plain
+from tracec.ir.extent import plain, whole
 from tracec.ir.graph import Graph
 from tracec.ops.loops import ScanParams
 from tracec.record.bodies import Traced, in_range, run_loop, trace_body
 from tracec.record.check import check_values
 from tracec.record.mode import no_grad
+from tracec.record.opaque import unwrapped
 from tracec.record.recording import Check
 from tracec.record.tensor import Tensor
 from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
@@ -63,7 +64,7 @@ def scan(
     """
     first, carry_spec = _operands("scan", "init", init)
     slices, spec = _operands("scan", "xs", xs, numbers=False)
-    runs = _length(slices, length)
+    runs = _length(slices, unwrapped(length))
     if runs == 0:
         return _no_runs(f, init, xs, slices, spec)
     start = runs - 1 if reverse else 0
@@ -114,20 +115,20 @@ def _length(slices: Sequence[Tensor], length: int | None) -> int:
     for x in slices:
         if not x.ndim:
             fail(ShapeError, "scan: xs holds a tensor of no dimensions", "it is cut along axis 0; carry it instead")
-    sizes = {plain(x.shape[0]) for x in slices}
+    sizes = [x.shape[0] for x in slices]
     if length is not None:
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
             fail(ArgumentError, f"scan: length={length!r}", "give the number of runs, or None")
-        sizes.add(int(length))
-    if len(sizes) != 1:
-        if not sizes:
-            fail(ArgumentError, "scan: neither xs nor length tells how many runs there are", "give length")
+        sizes.append(whole(length))
+    if not sizes:
+        fail(ArgumentError, "scan: neither xs nor length tells how many runs there are", "give length")
+    if any(n != sizes[0] for n in sizes[1:]):
         fail(
             ShapeError,
-            f"scan: there are slices for {' and '.join(map(str, sorted(sizes)))} runs",
+            f"scan: there are slices for {' and '.join(map(str, sorted(set(map(plain, sizes)))))} runs",
             "tensors of xs have one size along axis 0, which is length if that is given",
         )
-    runs: int = plain(sizes.pop())
+    runs: int = sizes[0]
     return runs
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 from tracec.ir import text
+from tracec.ir.conditions import writing
+from tracec.ir.extent import formula_key, is_varying
+from tracec.ir.formula import Symbol, symbols_of
+from tracec.ir.formula import text as formula_text
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, input_node, is_constant
 from tracec.ir.types import TensorType
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Body:
@@ -21,27 +27,35 @@ class Body:
 
     Attributes:
         graph: The graph.
-        structure: Its text without source lines, which tells it from others.
+        structure: Its text without source lines, with formulas in place of sizes that vary from call to call.
+        symbols: The sizes that these hang on: the same text over others is another body.
+        settled: The same graph without formulas, once it has been asked for; see `tracec.ir.resize`.
     """
 
-    __slots__ = ("__weakref__", "_hash", "_program", "graph", "structure")
+    __slots__ = ("__weakref__", "_hash", "_program", "graph", "settled", "structure", "symbols")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.structure = text.structure(graph)
+        self.structure, self.symbols = _with_formulas(graph)
+        self.settled: Body | None = None
         self._hash = hash(self.structure)
         self._program: _Program | None = None
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return isinstance(other, Body) and self._hash == other._hash and self.structure == other.structure
+        return (
+            isinstance(other, Body)
+            and self._hash == other._hash
+            and self.structure == other.structure
+            and self.symbols == other.symbols
+        )
 
     def __hash__(self) -> int:
         return self._hash
 
     def __repr__(self) -> str:
-        return self.structure
+        return text.structure(self.graph) if self.symbols else self.structure
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _parsed, (str(self.graph),)
@@ -74,6 +88,19 @@ class Body:
         if self._program is None:
             self._program = _Program(self.graph)
         return self._program.run(xp, arrays)
+
+
+def _with_formulas(graph: Graph) -> tuple[str, frozenset[Symbol]]:
+    """The structure of a graph with formulas in place of numbers that have them, and what they hang on."""
+    found: set[Symbol] = set()
+
+    def write(x: Any) -> str:
+        form = formula_key(x)
+        found.update(symbols_of(form))
+        return f"<{formula_text(form)}>"
+
+    with writing(write):
+        return text.structure(graph), frozenset(found)
 
 
 def renamed(graph: Graph) -> Graph:
@@ -143,4 +170,21 @@ class Transforms:
 
 TRANSFORMS = Transforms()
 
-cached = lru_cache(maxsize=512)
+
+def cached(function: F) -> F:
+    """The function of parameters of operators, which remembers what it gave; not that for sizes that vary."""
+    known: Any = lru_cache(maxsize=512)(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args) if _varies(args) else known(*args)
+
+    return call  # type: ignore[return-value]
+
+
+def _varies(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_varies, value))
+    if isinstance(value, Body):
+        return bool(value.symbols)
+    return is_varying(value.shape) if isinstance(value, TensorType) else is_varying(value)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio
 from tracec.ir.node import Node, is_constant
 from tracec.ir.source import Source
 
@@ -98,10 +99,11 @@ def format_call(node: Node, names: Mapping[Node, str], sources: bool = True) -> 
 
 
 def _format_param(value: Any, sources: bool) -> str:
-    structure_of = getattr(value, "structure", None)  # of a body, whose module imports this one
-    if structure_of is None:
+    if not hasattr(value, "structure"):  # of a body, whose module imports this one
         return format_value(value)
-    return (format_graph(value.graph) if sources else str(structure_of)).replace("\n", "\n    ")
+    if sources:
+        return format_graph(value.graph).replace("\n", "\n    ")
+    return (structure(value.graph) if value.symbols else str(value.structure)).replace("\n", "\n    ")
 
 
 def format_operand(node: Node, names: Mapping[Node, str], device: str) -> str:
@@ -122,6 +124,8 @@ def format_value(value: Any) -> str:
             return value.short
         case str():
             return json.dumps(value)
+        case Extent() | Ratio():
+            return str(value)
         case int() | np.integer():
             return str(int(value))
         case float() | np.floating():

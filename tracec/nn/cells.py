@@ -12,7 +12,7 @@ from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import check_tensor
 from tracec.ir.body import Body
 from tracec.ir.dtype import DType
-from tracec.ir.extent import plain
+from tracec.ir.extent import is_varying
 from tracec.nn import init
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
@@ -138,12 +138,13 @@ def _loop(
 
     The step of operands of the same types is the same graph. Under autocast weights are cast outside, once a call.
     """
-    length = plain(slices[0].shape[0])
+    length = slices[0].shape[0]
     one = [x._type.with_shape(x.shape[1:]) for x in slices]
     same = [] if STATE.autocast is not None else list(weights)
     types = [*(s._type for s in first), *one, *(w._type for w in same)]
     key = (kind, len(first), *types)
-    body = _BODIES.get(key) if STATE.autocast is None else None
+    is_kept = STATE.autocast is None and not any(is_varying(t.shape) for t in types)
+    body = _BODIES.get(key) if is_kept else None
     captured: Sequence[Tensor] = same
     if body is None:
         # On zeros, so that no memory is read; what is captured keeps its history.
@@ -157,7 +158,7 @@ def _loop(
             return _loop(step, kind, cast, slices, weights, backwards)
         body = Body(traced.graph)
         captured = [*same, *traced.captured]
-        if STATE.autocast is None:
+        if is_kept:
             if len(_BODIES) >= _MOST_BODIES:
                 _BODIES.clear()
             _BODIES[key] = body

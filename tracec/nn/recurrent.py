@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracec import functions as F
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
@@ -15,6 +15,20 @@ from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
 from tracec.nn.utils.rnn import PackedSequence
 from tracec.record.tensor import Tensor
+
+
+class Steps(NamedTuple):
+    """Steps of sequences.
+
+    Attributes:
+        longest: Those of the longest one.
+        most: Sequences that have the first one.
+        sizes: Sequences that have each one; None where all have all.
+    """
+
+    longest: int
+    most: int
+    sizes: list[int] | None = None
 
 
 class RNNBase(Module):
@@ -132,7 +146,7 @@ class RNNBase(Module):
                 hint="the sequence length is larger than 0",
             )
         first = self._first_states(x, hx, batch, single)
-        rows, last = self._run(F.reshape(x, (steps * batch, x.shape[2])), [batch] * steps, first)
+        rows, last = self._run(F.reshape(x, (steps * batch, x.shape[2])), Steps(steps, batch), first)
         out = F.reshape(rows, (steps, batch, rows.shape[1]))
         if single:
             return F.squeeze(out, 1), self._given_back([F.squeeze(s, 1) for s in last])
@@ -144,7 +158,7 @@ class RNNBase(Module):
         first = self._first_states(packed.data, hx, sizes[0], False)
         if hx is not None and packed.sorted_indices is not None:
             first = [F.index_select(s, 1, packed.sorted_indices) for s in first]
-        rows, last = self._run(packed.data, sizes, first)
+        rows, last = self._run(packed.data, Steps(len(sizes), sizes[0], sizes), first)
         if packed.unsorted_indices is not None:
             last = [F.index_select(s, 1, packed.unsorted_indices) for s in last]
         return packed.with_data(rows), self._given_back(last)
@@ -183,8 +197,8 @@ class RNNBase(Module):
                 )
         return [F.unsqueeze(h, 1) for h in given] if single else given
 
-    def _run(self, rows: Tensor, sizes: list[int], first: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """All layers over the rows of all steps; ``sizes`` says how many there are in each."""
+    def _run(self, rows: Tensor, all_: Steps, first: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """All layers over the rows of all steps."""
         last: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
@@ -192,19 +206,19 @@ class RNNBase(Module):
             ways = []
             for way, suffix in enumerate(self._suffixes(layer)):
                 at = layer * self._ways + way
-                found, end = self._one_way(rows, sizes, tuple(s[at] for s in first), self._weights(suffix), way == 1)
+                found, end = self._one_way(rows, all_, tuple(s[at] for s in first), self._weights(suffix), way == 1)
                 ways.append(found)
                 last.append(end)
             rows = ways[0] if len(ways) == 1 else F.cat(ways, 1)
         return rows, [F.stack([end[k] for end in last]) for k in range(len(first))]
 
     def _one_way(
-        self, rows: Tensor, sizes: list[int], first: State, weights: Weights, backwards: bool
+        self, rows: Tensor, all_: Steps, first: State, weights: Weights, backwards: bool
     ) -> tuple[Tensor, State]:
         """One layer in one direction: its hidden states at all steps, and each sequence's last state."""
         cell = CELLS[self.mode]
         w_ih, w_hh, b_ih, b_hh, w_hr = weights
-        steps, most = len(sizes), sizes[0]
+        steps, most, sizes = all_
         if steps == 1:
             state = cell.step(F.linear(rows, w_ih, b_ih), first, w_hh, b_hh, w_hr)
             return state[0], state
@@ -213,7 +227,7 @@ class RNNBase(Module):
         # The inputs' share of all steps is one product; biases are added where a step reads it.
         shares = F.linear(rows, w_ih)
         held = (b_ih, w_hh, b_hh, w_hr)
-        if min(sizes) == most:
+        if sizes is None or min(sizes) == most:
             out, state = run_steps(self.mode, F.reshape(shares, (steps, most, -1)), None, first, held, backwards)
             return F.reshape(out, (steps * most, out.shape[2])), state
         # Shorter sequences are filled up: where one has no step, its state stays as it is.

@@ -14,6 +14,7 @@ from typing import Any
 
 from tracec.ir import dtype as dt
 from tracec.ir.body import TRANSFORMS, Body, cached
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.lower import Decompose
 from tracec.ir.node import Node, input_node, is_constant, is_input, made_from
@@ -239,8 +240,9 @@ def _stackable(term: Node, same: Sequence[Node]) -> list[Node] | None:
 
 
 def _is_worth(term: Node, new: Sequence[Node]) -> bool:
-    """Whether stacking takes no more than adding to the sum in each run."""
-    return sum(n.type.nbytes for n in dict.fromkeys(new)) <= term.type.nbytes
+    """Whether stacking takes no more than adding to the sum in each run; both ways are right for all sizes."""
+    stacked: int = sum(plain(n.type.nbytes) for n in dict.fromkeys(new))
+    return stacked <= int(plain(term.type.nbytes))
 
 
 # All runs' way back -----------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import numpy as np
 from tracec.ir import dtype as dt
 from tracec.ir.body import cached
 from tracec.ir.dtype import DType
-from tracec.ir.extent import plain
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import Shape, TensorType
 from tracec.ops.view import pad, reshape, slice
@@ -74,8 +73,7 @@ def layout(types: tuple[TensorType, ...]) -> Layout:
     dtype = packed_dtype(tuple(t.dtype for t in types))
     parts, at = [], 0
     for t in types:
-        settled = t.with_shape(plain(n) for n in t.shape)  # what is kept serves other calls
-        parts.append(Part(settled, at, _limbs(t.dtype, dtype), dtype))
+        parts.append(Part(t, at, _limbs(t.dtype, dtype), dtype))
         at = parts[-1].stop
     return Layout(TensorType(dtype, (at,), types[0].device if types else "cpu"), tuple(parts))
 

@@ -64,7 +64,7 @@ def _final(plan: Plan, target: Target) -> Plan:
 def traffic(plan: Plan) -> int:
     """Bytes that the steps of a plan read and write, as if nothing stayed in a cache between them."""
     touched = (v for step in plan.steps for v in _touched(step))
-    within = sum(step.length * traffic(step.body) for step in plan.steps if isinstance(step, Repeat))
+    within: int = sum(plain(step.length) * traffic(step.body) for step in plan.steps if isinstance(step, Repeat))
     own: int = sum(plain(plan.values[v].type.nbytes) for v in touched)
     return within + own
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tracec.ir import dtype as dt
 from tracec.ir.body import Body
+from tracec.ir.extent import chosen
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, input_node, is_constant, is_input, made_from
 from tracec.ir.operator import OPERATORS
@@ -86,7 +87,7 @@ class Bodies:
         step = Branch(
             (found[0], found[1]), feeds, offsets, -1, _places(results), -1, node.op.name, node.source
         )  # fmt: skip
-        return operands, step, max(p.memory.peak_bytes for p in step.bodies)
+        return operands, step, _largest(step.bodies)
 
     def _while(self, node: Node, inlined: dict[Node, int]) -> tuple[tuple[Node, ...], Structure, int] | None:
         loop = WhileParams(**dict(node.params))
@@ -99,8 +100,7 @@ class Bodies:
         if condition is None or body is None or finish is None or self._target.blocks:
             return None
         operands, feeds, offsets = _operands(node.inputs, inlined)
-        peak = max(p.memory.peak_bytes for p in (condition, body, finish))
-        end, buffers = _buffers(aligned(peak), carried)
+        end, buffers = _buffers(aligned(_largest((condition, body, finish))), carried)
         made = While(
             condition, body, finish, loop.carries, loop.read, feeds, offsets, -1, _places(loop.results), -1, buffers,
             end, node.op.name, node.source,
@@ -141,6 +141,11 @@ def _is_launched(loop: ScanParams, node: Node, plan: Plan, apart: Iterable[int])
     slices = (x.type.nbytes // loop.length for x in node.inputs[loop.carries : loop.carries + loop.scanned])
     fits = all(n % PACK_BYTES == 0 for n in (*apart, *slices) if n > 0)
     return fits and loop.length * len(plan.steps) <= MOST_LAUNCHES
+
+
+def _largest(plans: Sequence[Plan]) -> int:
+    """Bytes that each of some plans can have its intermediate values in."""
+    return chosen("bytes", max, *(p.memory.peak_bytes for p in plans))
 
 
 def _places(results: Layout) -> tuple[int, ...]:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tracec import ops
 from tracec.errors import RecordError
 from tracec.ir import dtype as dt
-from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.node import Node, constant, current_source, input_node, is_constant, made_from
 from tracec.ir.number import Number
 from tracec.ir.source import caller
-from tracec.ir.types import TensorType
+from tracec.ir.types import Shape, TensorType
 from tracec.ops.loop_grad import widened
 from tracec.ops.loops import ScanParams
 from tracec.ops.packing import take
@@ -126,7 +125,9 @@ class BodyRecorder(Recorder):
         self._flowing: set[Node] = set()
 
     def __enter__(self) -> BodyRecorder:
-        self._around.append((STATE.recorder, STATE.duals, STATE.packing))
+        around = STATE.recorder
+        self._around.append((around, STATE.duals, STATE.packing))
+        self.sizes = None if around is None or around.sizes is None else {}
         STATE.recorder, STATE.duals, STATE.packing = self, (), None
         return self
 
@@ -148,7 +149,7 @@ class BodyRecorder(Recorder):
 
     def example(self, type_: TensorType, array: Any) -> Tensor:
         """An argument, with an example value."""
-        node = input_node(settled(type_), "", current_source())
+        node = input_node(type_, "", current_source())
         made = new_tensor(array)
         made._storage.node, made._storage.recorder = node, self
         self._inside.add(made._storage)
@@ -157,6 +158,19 @@ class BodyRecorder(Recorder):
             made._requires_grad = True
             self._flowing.add(node)
         return made
+
+    def shape_of(self, x: Cell) -> Shape:
+        """The shape of a tensor, with what its sizes hang on."""
+        if self.belongs(x):
+            return self.node_of(x).shape
+        with self.outside() as recorder:
+            return x._array.shape if recorder is None or recorder.sizes is None else recorder.shape_of(x)  # type: ignore[no-any-return]
+
+    def fix_sizes(self) -> None:
+        """Let the recording around hold for the present sizes alone."""
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.fix_sizes()
 
     def captured(self) -> list[tuple[Any, Node]]:
         """The tensors from outside, and their nodes."""
@@ -239,7 +253,7 @@ class BodyRecorder(Recorder):
                 recorder.node_of(x)
         found = self._captured.get(id(x))
         if found is None:
-            node = input_node(settled(x._type), "", current_source())
+            node = input_node(x._type, "", current_source())
             found = self._captured[id(x)] = x, node
             if STATE.grad and edge_of(x) is not None:
                 self._flowing.add(node)
@@ -386,11 +400,6 @@ class BodyRecorder(Recorder):
         raise RecordError(
             f"{self.label}: the function {what}", hint=instead, where=f"at {line}" if line is not None else None
         )
-
-
-def settled(type_: TensorType) -> TensorType:
-    """The type without formulas of sizes: a body is made for one size."""
-    return type_.with_shape(plain(n) for n in type_.shape)
 
 
 def in_range(graph: Graph, checks: Sequence[Check]) -> Graph:

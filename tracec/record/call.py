@@ -8,11 +8,12 @@ from typing import Any
 from tracec.errors import ArgumentTypeError, DeviceError, TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.extent import Extent, Ratio, fixed, formula_key, plain
+from tracec.ir.extent import Extent, Ratio, fixed, formula_key
 from tracec.ir.node import Node
 from tracec.ir.number import plain as plain_number
 from tracec.ir.number import value_of
 from tracec.ir.operator import OPERATORS, Operator, Params
+from tracec.ir.resize import settled
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
 from tracec.record.cell import Cell
@@ -148,16 +149,12 @@ def _find_sized(known: dict[Any, Call], op: Operator, inputs: tuple[Any, ...], p
     call = known.get(key)
     if call is None:
         call = known[key] = _make(op, inputs, params, _kept)
-        call.keywords = {k: _plainly(v) for k, v in call.params}
+        call.keywords = {k: settled(v) for k, v in call.params}
     return call
 
 
 def _kept(value: Any) -> Any:
     return tuple(map(_kept, value)) if isinstance(value, (list, tuple)) else plain_number(unwrapped(value))
-
-
-def _plainly(value: Any) -> Any:
-    return tuple(map(_plainly, value)) if type(value) is tuple else plain(value)
 
 
 def _make(

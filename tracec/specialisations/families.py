@@ -18,7 +18,6 @@ from typing import Any
 from tracec.errors import TracecError
 from tracec.inspect.arguments import Part
 from tracec.ir.extent import Condition, Extent, Symbol, Values, noting, symbolic, symbols_of, text
-from tracec.ir.lower import Structured
 from tracec.ir.types import Shape, contiguous_strides
 from tracec.record.tensor import Tensor
 from tracec.specialisations.program import Program, Recorded, build_program
@@ -194,8 +193,6 @@ class Sizes:
             return fixed_sizes(recorded), None
         if open_decisions(recorded.recording.decisions):
             family.fix(symbols, "the function asks for values")
-        elif any(isinstance(n.op.lower, Structured) for n in recorded.recording.graph.nodes):
-            family.fix(symbols, "loops and branches of a graph are compiled for one size")
         elif self._workshop.target(recorded.recording.graph) != "cpu":
             family.fix(symbols, "kernels for a GPU are made for one size")
         elif not family.specialise(symbols, recorded.conditions):

@@ -13,8 +13,8 @@ from tracec.ir.body import Body
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
-from tracec.ir.plan import Launch, LibraryCall, Plan, Step, Value
-from tracec.ir.types import TensorType
+from tracec.ir.plan import Branch, Launch, Plan, Repeat, Step, Value, While, bodies_of
+from tracec.ir.resize import Resized, Settled, settled
 from tracec.record.call import Call
 from tracec.record.cell import Constant
 from tracec.record.opaque import unwrapped
@@ -22,24 +22,8 @@ from tracec.record.recording import Lifted, Result
 from tracec.specialisations.program import Program, Recorded
 
 
-class Resized:
-    """What was recorded, for other sizes.
-
-    Args:
-        values: The sizes.
-    """
-
-    def __init__(self, values: Values) -> None:
-        self.values = values
-        self.nodes: dict[Node, Node] = {}
-
-    def number(self, x: Any) -> Any:
-        """A parameter for these sizes."""
-        if isinstance(x, (Extent, Ratio)):
-            return at(x, self.values)
-        if isinstance(x, Body):
-            return x.with_graph(type(self)(self.values).graph(x.graph))
-        return tuple(map(self.number, x)) if type(x) is tuple else x
+class Resizing(Resized):
+    """Recordings and plans for some sizes."""
 
     def value(self, value: Value) -> Value:
         """A piece of memory for these sizes."""
@@ -47,85 +31,74 @@ class Resized:
 
     def step(self, step: Step) -> Step:
         """A step of a plan for these sizes."""
-        if isinstance(step, LibraryCall):
-            params = tuple((k, self.number(v)) for k, v in step.params)
-            return replace(step, params=params, literals=self.number(step.literals))
-        return replace(step, sizes=self.number(step.sizes)) if isinstance(step, Launch) else step
+        if isinstance(step, Launch):
+            return replace(step, sizes=self.number(step.sizes))
+        return replace(step, **{f.name: self._part(getattr(step, f.name)) for f in fields(step)})
+
+    def _part(self, x: Any) -> Any:
+        """What a step holds: numbers, parameters or plans, or tuples of these."""
+        if isinstance(x, Plan):
+            return self.plan(x)
+        return tuple(map(self._part, x)) if type(x) is tuple else self.number(x)
 
     def plan(self, plan: Plan) -> Plan:
         """A plan for these sizes: the same kernels over memory of other sizes."""
+        self._lay_out(plan)
         memory = plan.memory
-        if memory.layout is not None:
-            self.values = {**self.values, **memory.layout.values(self.values)}
         figures = replace(memory, **{f.name: self.number(getattr(memory, f.name)) for f in fields(memory)})
         values = tuple(map(self.value, plan.values))
         return replace(plan, values=values, steps=tuple(map(self.step, plan.steps)), memory=figures)
 
-    def type(self, t: TensorType) -> TensorType:
-        """A type for these sizes."""
-        return t.with_shape(map(self.number, t.shape)) if is_varying(t.shape) else t
-
-    def graph(self, graph: Graph) -> Graph:
-        """A graph for these sizes."""
-        for node in (*graph.inputs, *topological(graph.outputs)):
-            self.node(node)
-        inputs, outputs = (tuple(map(self.nodes.__getitem__, part)) for part in (graph.inputs, graph.outputs))
-        return Graph(inputs, outputs, graph.name)
-
-    def node(self, node: Node) -> Node:
-        """A node whose operands are known."""
-        known = self.nodes.get(node)
-        if known is None:
-            inputs = tuple(map(self.nodes.__getitem__, node.inputs))
-            params = tuple((k, self.number(v)) for k, v in node.params)
-            known = replace(node, inputs=inputs, params=params, type=self.type(node.type))
-            self.nodes[node] = known
-        return known
+    def _lay_out(self, plan: Plan) -> None:
+        """Find where the values of a plan lie: those of its bodies first, whose memory is a piece of its own."""
+        for step in plan.steps:
+            for body in bodies_of(step) if isinstance(step, (Repeat, Branch, While)) else ():
+                self._lay_out(body)
+        layout = plan.memory.layout
+        if layout is not None and layout.total not in self.values:
+            self.values = {**self.values, **layout.values(self.values)}
 
     def call(self, call: Call) -> Call:
         """A view step for these sizes."""
         if not is_varying(call.params) and not is_varying(call.type.shape):
             return call
         made = Call(call.op, self.number(call.params), tuple(map(self.type, call.types)), self.type(call.type))
-        made.keywords = {k: plainly(v) for k, v in made.params}
+        made.keywords = {k: settled(v) for k, v in made.params}
         return made
 
     def result(self, result: Result) -> Result:
         """A result for these sizes."""
-        layout = plainly(self.number(result.layout))
+        layout = settled(self.number(result.layout))
         return replace(result, steps=tuple(map(self.call, result.steps)), layout=layout)
 
     def test(self, test: Callable[..., Any]) -> Callable[..., Any]:
         """A condition on values, of a function that closes over sizes."""
         if isinstance(test, functools.partial):
-            keywords = {k: plainly(self.number(v)) for k, v in test.keywords.items()}
-            return functools.partial(self.test(test.func), *plainly(self.number(test.args)), **keywords)
+            keywords = {k: settled(self.number(v)) for k, v in test.keywords.items()}
+            return functools.partial(self.test(test.func), *settled(self.number(test.args)), **keywords)
         if not isinstance(test, types.FunctionType) or not test.__closure__:
             return test
-        cells = [types.CellType(plainly(self.number(c.cell_contents))) for c in test.__closure__]
+        cells = [types.CellType(settled(self.number(c.cell_contents))) for c in test.__closure__]
         made = types.FunctionType(test.__code__, test.__globals__, test.__name__, test.__defaults__, tuple(cells))
         made.__kwdefaults__ = test.__kwdefaults__
         return made
 
 
-class Fixed(Resized):
-    """What was recorded, for the present sizes alone."""
-
-    def number(self, x: Any) -> Any:
-        return plain(x) if isinstance(x, (Extent, Ratio)) else super().number(x)
+class Settling(Settled, Resizing):
+    """Recordings for the present sizes alone."""
 
 
 def fixed_sizes(recorded: Recorded) -> Recorded:
     """What was recorded, for the present sizes alone."""
-    return _resized(recorded, Fixed({}))
+    return _resized(recorded, Settling({}))
 
 
 def resized(recorded: Recorded, values: Values) -> Recorded:
     """What was recorded, for other sizes."""
-    return _resized(recorded, Resized(values))
+    return _resized(recorded, Resizing(values))
 
 
-def _resized(recorded: Recorded, new: Resized) -> Recorded:
+def _resized(recorded: Recorded, new: Resizing) -> Recorded:
     recording = recorded.recording
     graph = new.graph(recording.graph)
     for c in recording.checks:
@@ -147,11 +120,6 @@ def _resized(recorded: Recorded, new: Resized) -> Recorded:
         recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late
     )
     return replace(recorded, recording=recording, out=out)
-
-
-def plainly(value: Any) -> Any:
-    """Numbers, or tuples of them, without formulas."""
-    return tuple(map(plainly, value)) if type(value) is tuple else plain(value)
 
 
 def plain_value(value: Any, values: Values) -> Any:
@@ -180,7 +148,7 @@ def plain_value(value: Any, values: Values) -> Any:
 
 def built_at(built: Built, values: Values) -> Built:
     """What was built, for other sizes: the same code with other numbers in its tables."""
-    new = Resized(values)
+    new = Resizing(values)
     graph = new.graph(built.graph)  # which is what runs where there is no compiler
     plan = new.plan(built.plan)
     program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
@@ -222,5 +190,8 @@ def difference(one: Graph, other: Graph, first: Sequence[Lifted] = (), second: S
 
 
 def consistent(graph: Graph) -> bool:
-    """Whether every operator gives what the graph says, by its own rule."""
-    return all(n.op.infer(tuple(i.type for i in n.inputs), n.params) == n.type for n in graph.nodes)
+    """Whether every operator gives what the graph says, by its own rule, and so in bodies."""
+    bodies = {id(v): v.graph for n in graph.nodes for _, v in n.params if isinstance(v, Body)}
+    return all(n.op.infer(tuple(i.type for i in n.inputs), n.params) == n.type for n in graph.nodes) and all(
+        map(consistent, bodies.values())
+    )
