@@ -104,6 +104,19 @@ def test_batch_norm_statistics_and_what_follows_are_one_kernel() -> None:
     check(graph)
 
 
+def test_what_rows_and_columns_read_in_float32_stays_in_memory_as_it_is() -> None:
+    x, ct = inputs((40, 24), (40, 24), dtype=dt.float16)
+    wide, change = ops.cast(x, dtype=dt.float32), ops.cast(ct, dtype=dt.float32)
+    slope = change * (wide - ops.sum(wide * change, axes=(1,), keepdims=True))
+    graph = Graph(
+        (x, ct), (ops.cast(slope, dtype=dt.float16), ops.sum(change * wide, axes=(0,)), ops.sum(change, axes=(0,)))
+    )
+    for target in TARGETS.values():
+        kept = [v.type for v in make_plan(graph, target).values if v.place == "arena"]
+        assert not [t for t in kept if t.shape == (40, 24)], kept
+    check(graph, tolerance=1e-2)
+
+
 def test_pooling_windows_reduce_without_being_stored() -> None:
     (x,) = inputs((2, 3, 8, 6))
     w = ops.windows(ops.maximum(x, 0.0), size=(2, 2), stride=(2, 2), dilation=(1, 1))

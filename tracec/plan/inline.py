@@ -42,8 +42,8 @@ def is_view(node: Node) -> bool:
 def inline_nodes(graph: Graph) -> dict[Node, int]:
     """Nodes whose readers compute them anew, with the cost of one element.
 
-    Views always; arithmetic where readers that walk it in another order (through a view, or broadcast)
-    repeat so little of it that a trip through memory would cost more.
+    Views always, and casts to more bytes; arithmetic where readers that walk it in another order (through a view, or
+    broadcast) repeat so little of it that a trip through memory would cost more.
     """
     readers = _readers(graph)
     outputs = set(graph.outputs)
@@ -60,6 +60,8 @@ def inline_nodes(graph: Graph) -> dict[Node, int]:
 def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
     if node.type.size == 1:
         return cost <= HOISTED_COST
+    if _is_widened(node) and cost <= LOAD_COST:
+        return not any(isinstance(r.op.lower, (ContractionSpec, Library)) for r, _ in readers)
     apart = [reader for reader, aligned in readers if not aligned]
     if not apart or any(isinstance(r.op.lower, (ContractionSpec, Library)) for r in apart):
         return False
@@ -68,6 +70,12 @@ def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
     hoisted = node.ndim > 0 and node.shape[-1] == 1
     limit = HOISTED_COST if repeats <= 1 or hoisted else max(LOAD_COST, STORE_COST / repeats)
     return cost <= limit
+
+
+def _is_widened(node: Node) -> bool:
+    """Whether a node is a cast of what is in memory in fewer bytes: whoever reads that moves less."""
+    (operand, *others) = node.inputs or (node,)
+    return node.op.name == "cast" and not others and operand.dtype.itemsize < node.dtype.itemsize
 
 
 def _points(reader: Node) -> int:
