@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 import sys
 import threading
@@ -14,10 +13,9 @@ from typing import Any
 from tracec.autotune import describe_choices
 from tracec.background import Job, submit
 from tracec.errors import ArgumentError, RecordError
-from tracec.inspect.arguments import named, parts_of
+from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
-from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
 from tracec.ir.source import caller, collecting, warn, warn_at
@@ -29,13 +27,14 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
-from tracec.specialisations.places import flatten
+from tracec.specialisations.opening import Opened
+from tracec.specialisations.places import Opener, flatten
 from tracec.specialisations.program import Recorded, asks, build_program, record
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN, Tree
-from tracec.specialisations.watching import Watch, sharing
+from tracec.specialisations.watching import Unsettled, Watch, sharing
 from tracec.specialisations.ways import open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
@@ -69,14 +68,15 @@ class Compiled:
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
         self._history = History(self._name, options)
         self._count = 0
-        self._watch = Watch()
-        self._unsettled: set[Hashable] = set()
+        self._opened = Opened()
+        self._watch = Watch(self._opened.held)
+        self._unsettled = Unsettled(self._watch)
         self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._jobs: list[Job] = []
         self._growing = threading.Lock()
-        self._verification = _verification(self) if options.verifies else None
+        self._verification = self._workshop.verification(fn) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -180,7 +180,7 @@ class Compiled:
             match = self._sizes.match(key, variants)
             made = None
             if match is not None:
-                made = self._sizes.serve(key, *match, call.kept, parts_of(self.fn, call.args, call.kwargs))
+                made = self._sizes.serve(key, *match, call.kept, self._parts(call))
             if made is None:
                 return UNSEEN
             self._sizes.keep(self._known, key, made)
@@ -188,35 +188,50 @@ class Compiled:
             _give_back()
         return self._served(call, key, numbers)
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _parts(self, call: Call) -> tuple[Part, ...]:
+        return parts_of(self.fn, call.args, call.kwargs, self._opened.layouts)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], opener: Opener | None = None) -> Call:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
         parts: list[Hashable] = [STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, PROCESS.any_order, len(args)]
         for value in args:
-            flatten(value, tensors, parts, kept)
+            flatten(value, tensors, parts, kept, opener)
         for name, value in kwargs.items():
             parts.append(name)
-            flatten(value, tensors, parts, kept)
+            flatten(value, tensors, parts, kept, opener)
+        if kept and opener is None and self._opened.among(kept):
+            try:
+                return self._call(args, kwargs, Opener(self._opened.layouts))
+            except RecursionError:
+                self._opened.close()
         if len(tensors) > 1:
             parts += sharing(tensors)
         # Without the detour through the class's own __new__, which takes twice as long.
         return tuple.__new__(Call, (args, kwargs, tuple(parts), tensors, kept))
 
     def _record(self, call: Call, lasting: bool = True) -> Any:
-        start, parts = time.perf_counter(), parts_of(self.fn, call.args, call.kwargs)
+        start = time.perf_counter()
+        known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
+        if known and self._opened.learn(call, known):
+            call = self._call(call.args, call.kwargs)
         key = self._watch.key(call.whole)[0]
+        parts, layouts = self._parts(call), self._opened.layouts
         reason, changes = self._history.begin(self._known, key, parts, call.tensors)
-        self._watch.learn(key, self._known, [s.surroundings for s in self._known.get(key, ())])
+        self._watch.learn(
+            key, (*self._known, *self._unsettled.calls), [s.surroundings for s in self._known.get(key, ())]
+        )
         key = self._watch.key(call.whole)[0]
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
-        surroundings = Environment(self.fn, dict(named(self.fn, call.args, call.kwargs)), self._watch.kinds)
+        arguments_by_name = dict(named(self.fn, call.args, call.kwargs))
+        surroundings = Environment(self.fn, arguments_by_name, self._watch.kinds, layouts)
         if surroundings.keeps:
             self._watch.stop()
-        stand_ins = StandIns(self._watch, surroundings, key, _FIRST)
+        stand_ins = StandIns(self._watch, surroundings, key, _FIRST, layouts)
         arguments = [*call.tensors, *stand_ins.tensors]
-        surroundings.sharing = sharing(arguments)
+        surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key)
         # As it is before the call: the function may change what they hang on.
         fitting = [s for s in self._known.get(key, ()) if s.surroundings.fails() is None]
@@ -226,7 +241,7 @@ class Compiled:
         void = stand_ins.is_void
         if recorded.left is not None:
             void = self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards) or void
-        first = recorded.settles and key not in self._unsettled and lasting  # as lazy set-up does, once
+        first = recorded.settles and lasting and not self._unsettled.knows(key)  # as lazy set-up does, once
         of_many = None
         if void:
             first = True
@@ -238,10 +253,12 @@ class Compiled:
         elif recorded.eager is None and not first:
             self._build(key, made, recorded, fitting, self._options.background and lasting)
         elif first:
-            self._unsettled.add(key)
+            self._unsettled.add(call.whole, call.kept)
         elif recorded.eager is not None and (lasting or not recorded.settles):
             self._give_up(key, made, recorded.eager)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
+        self._opened.note((*call.args, *call.kwargs.values()))
+        surroundings.let_go()
         return given
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
@@ -388,7 +405,7 @@ class Compiled:
         if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
             raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
         call = self._call(args, kwargs)
-        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)))
+        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
         with _RECORDING:
             recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
         program = build_program(recorded, target, arch, self._workshop.disabled())
@@ -422,19 +439,6 @@ class Compiled:
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
         return self._history.explain(repr(self), self._known, [*self._sizes.describe(), *describe_choices()])
-
-
-def _verification(compiled: Compiled) -> Any:
-    """What compares calls with eager ones."""
-    inspection = importlib.import_module("tracec.inspect.verification")
-    workshop = compiled._workshop
-
-    def settings(graph: Graph) -> Any:
-        target = workshop.target(graph)
-        how = workshop.settings(target, graph, workshop.disabled())
-        return inspection.Settings(target, *how, compiled._options.launcher)
-
-    return inspection.Verification(compiled.fn, settings)
 
 
 def _nothing() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tracec.autotune import Choices, choices_of
 from tracec.build import Runner, build, load
@@ -50,6 +52,16 @@ class Workshop:
             return apart(run, lent) if lent else run
 
         return Builder(segment, lambda recorded: self._replay(recorded, target, disabled))
+
+    def verification(self, fn: Callable[..., Any]) -> Any:
+        """What compares calls of a function with eager ones."""
+        inspection = importlib.import_module("tracec.inspect.verification")
+
+        def settings(graph: Graph) -> Any:
+            target = self.target(graph)
+            return inspection.Settings(target, *self.settings(target, graph, self.disabled()), self._options.launcher)
+
+        return inspection.Verification(fn, settings)
 
     def _replay(self, recorded: Recorded, target: str, disabled: frozenset[str]) -> Replay:
         program = build_program(recorded, target, *self.settings(target, recorded.recording.graph, disabled))

@@ -6,6 +6,7 @@ extern long PyList_Size(object *list);
 extern long PyDict_Size(object *dict);
 extern int PyDict_Next(object *dict, long *position, object **key, object **value);
 extern object *PyDict_GetItem(object *dict, object *key);
+extern object *PyObject_GenericGetDict(object *, void *);
 extern object *PyObject_GetItem(object *mapping, object *key);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
@@ -59,8 +60,9 @@ object *tracec_call(const void *lib, const void *type, long offset) {
 }
 
 // How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many items
-// there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is.
-enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS };
+// there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is, in which
+// dictionary it keeps its attributes.
+enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS, ATTRIBUTES };
 struct look { object *at; long kind, size; };
 
 // Gives up a reference to what its owner, where there is one, keeps alive.
@@ -100,6 +102,7 @@ static object *holds(object *self, object *const *arguments, long count) {
     case ENTRY: now = PyDict_GetItem(at, *found++); break;
     case ATTRIBUTE: now = borrowed(PyObject_GetItem(at, *found++)); break;
     case CLASS: now = at->type; break;
+    case ATTRIBUTES: now = borrowed(PyObject_GenericGetDict(at, 0)); break;
     }
     if (now != *found++) return PyBool_FromLong(0);
   }

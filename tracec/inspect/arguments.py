@@ -7,10 +7,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tracec.record.state import PROCESS, STATE
+from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
-from tracec.specialisations.places import PLAIN
+from tracec.specialisations.places import PLAIN, Layouts, Opener
 
 
 class Part(NamedTuple):
@@ -32,18 +33,22 @@ class Part(NamedTuple):
         return f"{self.name}: {self.text}"
 
 
-def parts_of(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Part, ...]:
+def parts_of(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], layouts: Layouts | None = None
+) -> tuple[Part, ...]:
     """The parts of a call's arguments, in order, then modes of the thread.
 
     Args:
         fn: The function, whose parameters name its arguments.
         args: The arguments.
         kwargs: The keyword arguments.
+        layouts: Tells which objects are taken apart.
     """
     found: list[Part] = []
     tensors: list[tuple[str, Tensor]] = []
+    opener = None if layouts is None else Opener(layouts)
     for name, value in named(fn, args, kwargs):
-        _take_apart(name, value, found, tensors)
+        _take_apart(name, value, found, tensors, opener)
     memory: dict[int, str] = {}
     for name, tensor in tensors:
         first = memory.setdefault(id(tensor._storage), name)
@@ -82,11 +87,13 @@ def named(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     yield from kwargs.items()
 
 
-def _take_apart(name: str, value: Any, found: list[Part], tensors: list[tuple[str, Tensor]]) -> None:
+def _take_apart(
+    name: str, value: Any, found: list[Part], tensors: list[tuple[str, Tensor]], opener: Opener | None
+) -> None:
     if isinstance(value, Tensor) and value.is_composite:
         found.append(Part(name, f"{type(value).__name__}{value.form()}", value.form()))
         for k, item in enumerate(value.inner()):
-            _take_apart(f"{name}, part {k}", item, found, tensors)
+            _take_apart(f"{name}, part {k}", item, found, tensors, opener)
     elif isinstance(value, Tensor):
         tensors.append((name, value))
         found.append(_tensor(name, value))
@@ -95,13 +102,30 @@ def _take_apart(name: str, value: Any, found: list[Part], tensors: list[tuple[st
     elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         found.append(Part(name, f"{type(value).__name__} of {len(value)}", id(type(value))))
         for k, item in enumerate(value):
-            _take_apart(f"{name}[{k}]", item, found, tensors)
+            _take_apart(f"{name}[{k}]", item, found, tensors, opener)
     elif type(value) is dict:
         found.append(Part(name, f"dict of {', '.join(map(short, value)) or 'nothing'}", tuple(map(repr, value))))
         for key, item in value.items():
-            _take_apart(f"{name}[{short(key)}]", item, found, tensors)
+            _take_apart(f"{name}[{short(key)}]", item, found, tensors, opener)
+    elif opener is not None and opener.layouts(type(value)) is not None:
+        if opener.meets(value) is not None:
+            return
+        holders = [(aspect, aspect.of(value)) for aspect in aspects(value)]
+        items = [(aspect, k, v) for aspect, holder in holders for k, v in _items(holder)]
+        names = [(repr(aspect), repr(k)) for aspect, k, _ in items]
+        found.append(
+            Part(
+                name, f"{type(value).__name__} of {', '.join(k for _, k in names) or 'nothing'}", (type(value), *names)
+            )
+        )
+        for aspect, k, item in items:
+            _take_apart(f"{name}[{short(k)}]" if aspect is ITEMS else f"{name}.{k}", item, found, tensors, opener)
     else:
         found.append(Part(name, f"{type(value).__name__} object", id(value)))
+
+
+def _items(holder: Any) -> Any:
+    return enumerate(holder) if isinstance(holder, list) else holder.items()
 
 
 def _tensor(name: str, x: Tensor) -> Part:

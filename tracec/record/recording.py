@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.ir.expression import Expression
@@ -14,6 +14,7 @@ from tracec.ir.number import Float, Integer
 from tracec.ir.types import TensorType
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
+from tracec.record.structure import children, is_data
 from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
@@ -276,12 +277,9 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from value.inner() if value.is_composite else (value,)  # type: ignore[attr-defined]
     elif is_number(value):
         yield value
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, tuple):
         for v in value:
             yield from _parts(v)
-    elif isinstance(value, dict):
-        for v in value.values():
+    elif is_data(value):
+        for v in children(value):
             yield from _parts(v)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for f in fields(value):
-            yield from _parts(getattr(value, f.name))

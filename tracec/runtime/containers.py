@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tracec.runtime.cpu import host
 
 #: As in ``host.c``.
-_KEYS_AND_VALUES, _KEYS, _ITEMS, _SIZE, _CELL, _ENTRY, _ATTRIBUTE, _CLASS = range(8)
+_KEYS_AND_VALUES, _KEYS, _ITEMS, _SIZE, _CELL, _ENTRY, _ATTRIBUTE, _CLASS, _ATTRIBUTES = range(9)
 #: Stands for what is not there.
 NOTHING = object()
 _COUNTED = (dict, list, tuple, set, frozenset, types.MappingProxyType)
@@ -68,6 +68,11 @@ def class_of(value: Any) -> Look:
     return Look(value, _CLASS, 0, (type(value),))
 
 
+def attributes_of(value: Any) -> Look:
+    """What dictionary an object kept its attributes in."""
+    return Look(value, _ATTRIBUTES, 0, (value.__dict__,))
+
+
 def unchanged(looks: Sequence[Look]) -> Callable[[], bool]:
     """A function that tells whether the very same objects are found again."""
     if not looks:
@@ -114,6 +119,8 @@ def _finds_again(look: Look) -> bool:
     at, kind, _, found = look
     if kind == _CLASS:
         return type(at) is found[0]
+    if kind == _ATTRIBUTES:
+        return at.__dict__ is found[0]
     try:
         return (at.cell_contents if kind == _CELL else at[found[0]]) is found[-1]
     except (KeyError, ValueError):

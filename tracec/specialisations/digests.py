@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Digest:
     """One plain value that tells of an object, as a mapping from nothing to it.
@@ -36,8 +38,10 @@ class Digest:
 
 
 def elements(array: Any) -> bytes:
-    """The bytes of an array of NumPy's or Python's."""
+    """The bytes of an array of NumPy's or Python's, and what they mean."""
     found: bytes = array.tobytes() if hasattr(array, "tobytes") else bytes(array)
+    if isinstance(array, np.ndarray):
+        found += f"{array.dtype}{array.shape}{array.strides}".encode()
     return found
 
 

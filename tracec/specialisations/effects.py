@@ -8,18 +8,21 @@ the call, so it is part of what the program gives, as results are; objects that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
+from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Float, Integer, value_of
 from tracec.record.cell import Cell
 from tracec.record.opaque import Opaque, unwrapped
 from tracec.record.recording import is_number
+from tracec.record.structure import Aspect, Slots, aspects, children, is_data, made_again, setter
 from tracec.specialisations.growing import Growing
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import MISSING, Place, Slots, refill
+from tracec.specialisations.places import MISSING, PLAIN, Place, refill
 
 #: Among the symbols of a call, its arguments: those by position, then those by name.
 ARGUMENTS = -1
@@ -51,7 +54,7 @@ class Given(Form):
         root, *keys = self.path
         found = root.now() if isinstance(root, Place) else symbols[ARGUMENTS][root]
         for key in keys:
-            found = found[key]
+            found = key.of(found) if type(key) is Aspect else found[key]
         return found
 
 
@@ -148,6 +151,8 @@ class Former:
         self._given = given
         self._made: dict[int, tuple[int, Any]] = {}
         self._repeated: set[int] = set()
+        #: A dictionary was met that has something as a key that may be another thing in the next call.
+        self.has_keys = False
 
     def count(self, value: Any) -> None:
         """Note the containers that values have in common; asked of all values before any is formed."""
@@ -191,33 +196,35 @@ class Former:
             return Filled(lambda items: cls(items, most), [self.form(v, inside) for v in value])
         if isinstance(value, (set, frozenset)):
             return Filled(cls, [self.form(v, inside) for v in value])
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, tuple):
             parts = [self.form(v, inside) for v in value]
             return cls(*parts) if hasattr(cls, "_fields") else cls(parts)
         if isinstance(value, dict):
-            made = cls.__new__(cls)
-            made.update({k: self.form(v, inside) for k, v in value.items()})
-            return made
-        instance = object.__new__(cls)
-        for f in fields(value):
-            object.__setattr__(instance, f.name, self.form(getattr(value, f.name), inside))
-        return instance
+            self.note_keys(value)
+        return made_again(value, (self.form(v, inside) for v in children(value)))
+
+    def note_keys(self, keys: Iterable[Any]) -> None:
+        """Note whether any of these keys may be another one in the next call."""
+        self.has_keys = self.has_keys or not all(map(self._is_fixed, keys))
+
+    def _is_fixed(self, key: Any) -> bool:
+        if isinstance(key, (*PLAIN, type, Enum, DType)):
+            return True
+        if isinstance(key, (tuple, frozenset)):
+            return all(map(self._is_fixed, key))
+        return self._known(key) and not isinstance(key, Cell) and id(key) not in self._given
 
     def _is_made(self, value: Any) -> bool:
         """Whether a value is a container that the function has made."""
         if is_number(value) or id(value) in self._given or self._known(value):
             return False
-        if isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+        if isinstance(value, (tuple, set, frozenset, deque)):
             return True
-        return is_dataclass(value) and not isinstance(value, (type, Form))
+        return is_data(value) and not isinstance(value, Form)
 
 
 def _parts_of(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return list(value)
-    return [getattr(value, f.name) for f in fields(value)]
+    return list(value) if isinstance(value, (tuple, set, frozenset, deque)) else children(value)
 
 
 @dataclass(frozen=True)
@@ -314,7 +321,7 @@ def effects_of(
     container = guard.holder
     target = container if holder is None else holder
     identity = id(container)
-    if not isinstance(container, dict):
+    if not isinstance(container, (dict, Slots)):
         return [(Effect(guard.name, target, ALL), [stood.get((identity, k), v) for k, v in enumerate(container)])]
     before = dict(guard.items())
     changed = [k for k, v in container.items() if k not in before or before[k] is not v or (identity, k) in written]
@@ -351,23 +358,28 @@ def purged(value: Any, is_known: Callable[[Any], bool], seen: set[int] | None = 
         cls: Any = type(value)
         return cls(*parts) if hasattr(cls, "_fields") else cls(parts)
     seen.add(id(value))
-    if isinstance(value, (list, deque)):
-        for k, v in enumerate(value):
-            if (plain := purged(v, is_known, seen)) is not v:
-                value[k] = plain
-    elif isinstance(value, dict):
-        for key, v in value.items():
-            if (plain := purged(v, is_known, seen)) is not v:
-                value[key] = plain
+    if isinstance(value, deque):
+        _purge(value, enumerate(list(value)), is_known, seen)
     elif isinstance(value, set):
         if any(type(v) in _STAND_INS for v in value):
             refill(value, [plain_number(v) for v in value])
-    elif is_dataclass(value) and not isinstance(value, type):
-        for f in fields(value):
-            v = getattr(value, f.name)
-            if (plain := purged(v, is_known, seen)) is not v:
-                object.__setattr__(value, f.name, plain)
+    elif is_data(value):
+        for aspect in aspects(value):
+            holder = aspect.of(value)
+            _purge(
+                holder, enumerate(list(holder)) if isinstance(holder, list) else list(holder.items()), is_known, seen
+            )
     return value
+
+
+def _purge(
+    holder: Any, items: Iterable[tuple[Any, Any]], is_known: Callable[[Any], bool], seen: set[int]
+) -> None:  # fmt: skip
+    """Let a container hold no Number; no method of its class is called."""
+    write = setter(holder)
+    for key, value in items:
+        if (plain := purged(value, is_known, seen)) is not value:
+            write(holder, key, plain)
 
 
 def kinds_written(effects: Sequence[Effect], values: Sequence[Any]) -> Iterator[tuple[Place, Any]]:

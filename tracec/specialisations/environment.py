@@ -13,7 +13,7 @@ from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import Kind, refill
+from tracec.specialisations.places import AttributesOf, ClassOf, Kind, Layouts, refill
 from tracec.specialisations.walker import Walker, places_of
 
 
@@ -24,6 +24,7 @@ class Environment:
         fn: The function.
         arguments: Its arguments by name, whose attributes it can read too.
         watched: Identities of places, and the kinds of what may be there.
+        layouts: Tells which objects among the arguments are taken apart.
 
     Attributes:
         guards: What was there.
@@ -34,24 +35,29 @@ class Environment:
         keeps: Whether functions are found there that keep their results.
         names: The globals, or builtins, that the user's functions name, with the dictionaries that they look into.
         takes_containers: Lists and dictionaries are among the arguments.
-        given: Identity of a list or dictionary among the arguments, whose items are arguments too → where it is, and
-            what it held.
+        given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
+        given_parts: The same of dictionaries of attributes.
+        held: Where those are that can be changed, and what they held.
+        keyed: Which tensors among the arguments dictionaries that were found have as keys.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
     """
 
     sharing: tuple[Hashable, ...] = ()
+    keyed: tuple[int, ...] = ()
 
     def __init__(
-        self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None
-    ) -> None:
+        self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None,
+        layouts: Layouts | None = None,
+    ) -> None:  # fmt: skip
         walker = Walker(watched or {})
         walker.visit("self", fn)
         self.captured = frozenset(walker.captured)
         for k, (name, value) in enumerate(arguments.items()):
-            walker.argument(name, (k,), value)
+            walker.argument(name, (k,), value, layouts)
         self.guards = walker.guards
-        self.given = walker.given
-        self._one, self._fixed = walker.one, walker.fixed
+        self.given, self.given_parts, self.held = walker.given, walker.given_parts, walker.held
+        self._one, self._fixed = walker.one, [*walker.fixed, *walker.reached()]
+        self._opened = walker.opened
         #: Lists that the function adds to, and all places that hold them.
         walker.settle_growing()
         self.growing = [(name, x, places_of(x, self.guards)) for name, x in walker.growing.values()]
@@ -62,7 +68,7 @@ class Environment:
         self.written: set[Hashable] = set()
         #: Identities of those that it has not → what stood there for the number.
         self.stood: dict[Hashable, Any] = {}
-        self.takes_containers = bool(walker.given or walker.fixed)
+        self.takes_containers = bool(walker.given or walker.fixed or walker.keys)
         self._known = walker.seen
         self._alive = walker.alive
         self.watched = tuple(walker.found.values())
@@ -75,6 +81,7 @@ class Environment:
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
         self.keeps = walker.keeps
+        self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         #: How what was read is found to be the very same, and what tells whether it is as good as that.
         self._looks: list[Look] = []
         self._looked: list[tuple[Guard | Contents, Callable[[], bool]]] = []
@@ -144,19 +151,26 @@ class Environment:
         """Whether an object was there before the call; lists and dictionaries among the arguments do not count."""
         return id(value) in self._known
 
-    def alias(self, roots: Sequence[Any]) -> bool:
+    def alias(self, roots: Sequence[Any], tensors: Sequence[Tensor]) -> bool:
         """Whether lists and dictionaries among the arguments are other ones of each other, or of those reached besides.
 
         Args:
             roots: The arguments.
+            tensors: The tensors among them.
         """
+        if self._keys and self.as_keys(tensors) != self.keyed:
+            return True
         symbols = {ARGUMENTS: roots}
-        found = {id(Given(path).find(symbols)) for path, _ in self.given.values()}
+        found = {id(Given(path).find(symbols)) for path in self.given.values()}
         if len(found) != len(self.given) or not self._known.isdisjoint(found):
             return True
         if any(Given(a).find(symbols) is not Given(b).find(symbols) for a, b in self._one):
             return True
         return any(Given(path).find(symbols) is not value for path, value in self._fixed)
+
+    def as_keys(self, tensors: Sequence[Tensor]) -> tuple[int, ...]:
+        """Which tensors among the arguments dictionaries have as keys, or sets hold: identities, with positions."""
+        return tuple(n for k, t in enumerate(tensors) if id(t) in self._keys for n in (k, id(t)))
 
     def used_up(self) -> str | None:
         """What the function changed, or used up, that cannot be done again; asked when it has run."""
@@ -164,6 +178,11 @@ class Environment:
             return f"takes from an iterator, {self._iterators[0]}"
         if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
             return "draws numbers from Python's or NumPy's generators"
+        if self._large:
+            return f"reads {self._large[0]}, of more bytes than can be compared at each call"
+        for kept in (*self._opened, *self._besides):
+            if isinstance(kept.holder, (ClassOf, AttributesOf)) and not kept.holds():
+                return f"changes {kept.name}"
         for guard in self.guards:
             if isinstance(guard, Guard) and isinstance(guard.holder, Digest) and not guard.holds():
                 return f"changes {guard.holder.kind}, {guard.name}"
@@ -179,7 +198,7 @@ class Environment:
         for name, grown, _ in self.growing:
             if self.added.get(id(grown)):
                 found[id(grown)] = Effect(name, grown, MORE), self.added[id(grown)]
-        for path, contents in self.given.values():
+        for path, contents in self.held:
             if self._is_changed(contents):
                 for effect, value in effects_of(contents, self.written, self.stood, Given(path)):
                     found[effect.identity] = effect, value
@@ -194,11 +213,15 @@ class Environment:
             return guard.place.identity in self.written
         return any((id(guard.holder), k) in self.written for k, _ in guard.items())
 
+    def let_go(self) -> None:
+        """Forget what was in the arguments of the call that was recorded."""
+        self.held, self._opened = [], []
+
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""
         for _, grown, _ in self.growing:
             refill(grown, self._grown[id(grown)])
-        for guard in (*self.guards, *(contents for _, contents in self.given.values())):
+        for guard in (*self.guards, *(contents for _, contents in self.held)):
             if guard.changed():
                 guard.put_back()
         for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905

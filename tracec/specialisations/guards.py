@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, NamedTuple
 
 from tracec.record.call import Call
+from tracec.record.structure import Slots
 from tracec.record.tensor import Tensor
-from tracec.runtime.containers import NOTHING, Look, class_of, count, held, item, names
+from tracec.runtime.containers import NOTHING, Look, attributes_of, class_of, count, held, item, names
 from tracec.specialisations.digests import Digest
-from tracec.specialisations.places import MISSING, PLAIN, Attributes, ClassOf, Kind, Place, refill, same
+from tracec.specialisations.places import MISSING, PLAIN, Attributes, AttributesOf, ClassOf, Kind, Place, refill, same
 
 
 def steps_key(step: Call) -> Hashable:
@@ -80,11 +82,15 @@ class Guard:
             return count(self.holder.of, len(self.holder.of)) if self.holder.counts and self.holds() else None
         if isinstance(self.holder, ClassOf):
             return class_of(self.holder.owner)
+        if isinstance(self.holder, AttributesOf):
+            return attributes_of(self.holder.owner)
         return item(self.holder, self.key, NOTHING if self.value is MISSING else self.value)
 
     def holds(self) -> bool:
         """Whether it is what it has to be."""
         now = self.now()
+        if isinstance(self.holder, Digest):
+            return bool(now == self.value)
         return now is self.value or (same(now, self.value) if self.kind is None else self.kind.holds(now))
 
     def changed(self) -> bool:
@@ -164,6 +170,8 @@ class Contents:
         return [Guard(self.item(k), self.holder, k, v) for k, v in self.items() if k not in self.kinds]
 
     def holds(self) -> bool:
+        if not self.kinds and self._is_very_same:
+            return True
         if len(self.holder) != len(self.values) or not all(map(same, self.holder, self.keys or ())):
             return False
         if not self.kinds:
@@ -175,13 +183,22 @@ class Contents:
 
     def changed(self) -> bool:
         """Whether it holds other items than it did."""
+        if self._is_very_same:
+            return False
         if len(self.holder) != len(self.values) or not all(map(same, self.holder, self.keys or ())):
             return True
         return not all(map(same, self.now, self.values))
 
+    @property
+    def _is_very_same(self) -> bool:
+        """Whether it has the very same keys and values; quick, for what has many."""
+        if len(self.holder) != len(self.values) or not all(map(is_, self.holder, self.keys or ())):
+            return False
+        return all(map(is_, self.now, self.values))
+
     def put_back(self) -> None:
         """Let it hold what it held."""
-        refill(self.holder, dict(self.items()) if isinstance(self.holder, dict) else self.values)
+        refill(self.holder, dict(self.items()) if isinstance(self.holder, (dict, Slots)) else self.values)
 
     @property
     def _places(self) -> Iterable[Any]:

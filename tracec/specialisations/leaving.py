@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tracec.record.structure import Slots
 from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Former, Given, purged
 from tracec.specialisations.environment import Environment
 
@@ -23,15 +24,18 @@ def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, 
         The results with forms in them, followed by the values that are left behind where there are any; what is left
         behind; why it cannot be done again, or None.
     """
-    former = Former(surroundings.knows, {k: path for k, (path, _) in surroundings.given.items()})
+    former = Former(surroundings.knows, {**surroundings.given_parts, **surroundings.given})
     values = [value for _, value in changes]
     try:
         for value in (out, *values):
             former.count(value)
         out = former.form(out)
         values = [former.form(v) for v in values]
+        former.note_keys(e.key for e, _ in changes if e.key is not ALL and e.key is not MORE)
     except RecursionError:
         return out, None, "makes a container that holds itself"
+    if former.has_keys:
+        return out, None, "gives something as a key of a dictionary that may be another thing at the next call"
     if not changes:
         return out, None, None
     return (out, values), Effects(tuple(effect for effect, _ in changes)), None
@@ -42,7 +46,7 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
     for effect, value in changes:
         holder, plain = _holder(effect, surroundings), purged(value, surroundings.knows)
         if effect.key is ALL:
-            now, then = (list(v.values() if isinstance(v, dict) else v) for v in (holder, plain))
+            now, then = (list(v.values() if isinstance(v, (dict, Slots)) else v) for v in (holder, plain))
             if any(a is not b for a, b in zip(now, then, strict=True)):
                 effect.apply(holder, plain)
         elif effect.key is MORE:
@@ -57,4 +61,4 @@ def _holder(effect: Effect, surroundings: Environment) -> Any:
     """What the function has changed; its place may hold something else by now."""
     if not isinstance(effect.holder, Given):
         return effect.holder
-    return next(c.holder for path, c in surroundings.given.values() if path is effect.holder.path)
+    return next(c.holder for path, c in surroundings.held if path is effect.holder.path)

@@ -7,31 +7,29 @@ by value; a place that is watched may hold any value of a kind: an int, a float,
 from __future__ import annotations
 
 import types
-from collections import deque
-from collections.abc import Hashable
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tracec.ir.number import Watcher
+from tracec.record.structure import (
+    ITEMS,
+    Layout,
+    Slots,
+    aspects,
+    attributes_of,
+    is_data_class,
+    layout_of,
+    remover,
+    setter,
+)
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 MISSING = object()
-
-
-class Slots:
-    """The attributes of an object that keeps them in slots, as a mapping."""
-
-    def __init__(self, owner: Any) -> None:
-        self.owner = owner
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self.owner, name)
-        except AttributeError:
-            raise KeyError(name) from None
 
 
 class Attributes(Slots):
@@ -50,6 +48,13 @@ class ClassOf(Slots):
 
     def __getitem__(self, name: str) -> Any:
         return type(self.owner)
+
+
+class AttributesOf(Slots):
+    """The dictionary of an object's attributes, as a mapping."""
+
+    def __getitem__(self, name: str) -> Any:
+        return attributes_of(self.owner)
 
 
 class Place(NamedTuple):
@@ -89,10 +94,8 @@ class Place(NamedTuple):
             type.__setattr__(holder.owner, self.key, value)
         elif isinstance(holder, Slots):
             object.__setattr__(holder.owner, self.key, value)
-        elif isinstance(holder, dict):
-            dict.__setitem__(holder, self.key, value)
         else:
-            holder[self.key] = value
+            setter(holder)(holder, self.key, value)
 
     def _clear(self) -> None:
         if isinstance(self.holder, types.CellType):
@@ -102,7 +105,7 @@ class Place(NamedTuple):
         elif isinstance(self.holder, Slots):
             object.__delattr__(self.holder.owner, self.key)
         else:
-            dict.__delitem__(self.holder, self.key)
+            remover(self.holder)(self.holder, self.key)
 
 
 class Kind(NamedTuple):
@@ -149,13 +152,18 @@ class Kind(NamedTuple):
         """Whether it is a kind of nested lists, tuples and dictionaries, whose tensors may be others."""
         return bool(self.parts) and type(self.parts[0]) is _Structure
 
+    @property
+    def layouts(self) -> Layouts | None:
+        """Gives the layout of a class whose instances in it are taken apart."""
+        return self.parts[0].layouts if self.is_structure else None
+
     def take(self, value: Any, tensors: list[Tensor]) -> bool:
         """Whether a value is of this kind of structure; its tensors are taken out of it then."""
         if type(value) is not self.type:
             return False
         found: list[Tensor] = []
         parts: list[Hashable] = [self.parts[0]]
-        flatten(value, found, parts, [])
+        flatten(value, found, parts, [], Opener(self.parts[0].layouts))
         if tuple(parts) != self.parts:
             return False
         tensors += found
@@ -164,7 +172,7 @@ class Kind(NamedTuple):
     @property
     def is_tensor(self) -> bool:
         """Whether it is a kind of tensors."""
-        return self.type not in (int, float, tuple, list, dict)
+        return issubclass(self.type, Tensor)
 
     def stand_in(self, value: Any, name: str, watcher: Watcher) -> Any:
         """A value of this kind with Numbers for its numbers."""
@@ -181,8 +189,15 @@ def same(now: Any, before: Any) -> bool:
     return now is before or (type(now) is type(before) and isinstance(now, PLAIN) and repr(now) == repr(before))
 
 
-def common_kind(before: Any, now: Any) -> Kind | None:
-    """The kind of two values of a place, where it may be watched for others of that kind."""
+def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind | None:
+    """The kind of two values of a place, where it may be watched for others of that kind.
+
+    Args:
+        before: One value.
+        now: The other one.
+        layouts: Tells which objects are taken apart; those that functions make to hold several values, if not given.
+    """
+    layouts = layouts or made_here
     if type(before) is not type(now) or before is MISSING:
         return None
     if type(now) is int or type(now) is float:
@@ -195,12 +210,12 @@ def common_kind(before: Any, now: Any) -> Kind | None:
         )
         kind = Kind(tuple, parts)
         return kind if kind.numbers(now) else None
-    if type(now) in (list, tuple, dict):
-        first = _Structure()
+    if type(now) in (list, tuple, dict) or layouts(type(now)) is not None:
+        first = _Structure(layouts)
         keys: list[list[Hashable]] = [[first], [first]]
         try:
             for value, key in zip((before, now), keys, strict=True):
-                flatten(value, [], key, first.kept)
+                flatten(value, [], key, first.kept, Opener(layouts))
         except RecursionError:  # it holds itself
             return None
         return Kind(type(now), tuple(keys[0])) if keys[0] == keys[1] else None
@@ -210,13 +225,14 @@ def common_kind(before: Any, now: Any) -> Kind | None:
 class _Structure:
     """The first part of the kind of a structure: keeps the objects alive that are known in it by identity."""
 
-    def __init__(self) -> None:
+    def __init__(self, layouts: Layouts) -> None:
         self.kept: list[Any] = []
+        self.layouts = layouts
 
 
-def kind_of(value: Any) -> Kind | None:
+def kind_of(value: Any, layouts: Layouts | None = None) -> Kind | None:
     """The kind that a value is of by itself."""
-    return common_kind(value, value)
+    return common_kind(value, value, layouts)
 
 
 def tensor_key(x: Tensor) -> tuple[Any, ...]:
@@ -246,7 +262,37 @@ def _attributes(x: Tensor) -> tuple[Any, ...]:
     )
 
 
-def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any]) -> None:
+#: Gives the layout of a class whose instances are taken apart; None for those that count by identity.
+Layouts = Callable[[type], Layout | None]
+
+
+class Opener:
+    """Tells which objects are taken apart in one walk, each once.
+
+    Args:
+        layouts: Gives the layout of their classes.
+    """
+
+    def __init__(self, layouts: Layouts) -> None:
+        self.layouts = layouts
+        self._met: dict[int, int] = {}
+
+    def meets(self, value: Any) -> int | None:
+        """The number of an object that was met before; None for another one, which is given a number."""
+        found = self._met.get(id(value))
+        if found is None:
+            self._met[id(value)] = len(self._met)
+        return found
+
+
+def made_here(cls: type) -> Layout | None:
+    """The layout of a class whose instances functions make to hold several values."""
+    return layout_of(cls) if is_data_class(cls) and cls not in (list, dict) else None
+
+
+def flatten(
+    value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener | None = None
+) -> None:
     """Take a nested argument apart.
 
     Args:
@@ -255,12 +301,13 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         tensors: Receives the tensors, in order.
         key: Receives what the specialisation hangs on.
         kept: Receives objects whose identity is in the key, so that they stay alive with it.
+        opener: Tells which other objects are taken apart too.
     """
     if isinstance(value, Tensor):
         if value.is_composite:
             key.append((type(value), value.form()))
             for part in value.inner():
-                flatten(part, tensors, key, kept)
+                flatten(part, tensors, key, kept, opener)
             return
         tensors.append(value)
         key.append(tensor_key(value))
@@ -271,11 +318,11 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
     elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         key.append((type(value), len(value)))
         for item in value:
-            flatten(item, tensors, key, kept)
+            flatten(item, tensors, key, kept, opener)
     elif type(value) is dict:
-        key.append((dict, tuple(value)))
+        key.append((dict, tuple(value), *map(type, value)))  # 1, 1.0 and True are one key
         for item in value.values():
-            flatten(item, tensors, key, kept)
+            flatten(item, tensors, key, kept, opener)
     elif type(value) is slice:
         parts: list[Hashable] = []  # apart: nothing stands in for its numbers
         for item in (value.start, value.stop, value.step):
@@ -285,18 +332,48 @@ def flatten(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[A
         key.append((range, value.start, value.stop, value.step))
     elif isinstance(value, np.generic):
         key.append((type(value), value.tobytes()))
+    elif opener is not None and opener.layouts(type(value)) is not None:
+        _open(value, tensors, key, kept, opener)
     else:
         key.append((type(value), id(value)))
         kept.append(value)
 
 
+def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener) -> None:
+    """Take an object apart."""
+    met = opener.meets(value)
+    if met is not None:
+        key.append((type(value), ITEMS, met))
+        return
+    form: list[Any] = [type(value), ITEMS]
+    key.append(())
+    at = len(key) - 1
+    for aspect in aspects(value):
+        holder = aspect.of(value)
+        if isinstance(holder, list):
+            form.append(len(holder))
+            items = holder
+        else:
+            names = tuple(holder)
+            form += (names, *map(type, names))
+            items = holder.values()
+        for item in items:
+            flatten(item, tensors, key, kept, opener)
+    if isinstance(value, defaultdict):
+        form.append(id(value.default_factory))
+        kept.append(value.default_factory)
+    key[at] = tuple(form)
+
+
 def refill(holder: Any, items: Any) -> None:
-    """Give a container other items."""
-    if isinstance(holder, dict):
-        dict.clear(holder)
-        dict.update(holder, items)
+    """Give a container other items; no method of its class is called."""
+    if isinstance(holder, (dict, Slots)):
+        for key in list(holder):
+            remover(holder)(holder, key)
+        for key, item in items.items():
+            setter(holder)(holder, key, item)
     elif isinstance(holder, list):
-        holder[:] = items
+        list.__setitem__(holder, slice(None), items)
     elif isinstance(holder, deque):
         holder.clear()
         holder.extend(items)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import types
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
+from tracec.record.structure import children, is_data, made_again
 from tracec.record.tape import Operation, enable_grad
 from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, form_maker
@@ -175,12 +175,10 @@ def foreign(out: Any) -> Any:
     parts: Any = None
     if isinstance(out, Filled):
         parts = out.items
-    elif isinstance(out, (list, tuple)):
+    elif isinstance(out, tuple):
         parts = out
-    elif isinstance(out, dict):
-        parts = out.values()
-    elif is_dataclass(out):
-        parts = [getattr(out, f.name) for f in fields(out)]
+    elif is_data(out):
+        parts = children(out)
     else:
         return out
     return next((found for v in parts if (found := foreign(v)) is not None), None)
@@ -196,28 +194,15 @@ def rebuilder(out: Any) -> Callable[[Any], Any]:
         return lambda tensors: cls.made(form, tuple(itertools.islice(tensors, count)))
     if isinstance(out, Cell) or is_number(out):
         return next
-    if isinstance(out, (list, tuple)):
+    if type(out) is list or isinstance(out, tuple):
         parts = [rebuilder(v) for v in out]
         if hasattr(cls, "_fields"):
             return lambda tensors: cls(*(p(tensors) for p in parts))
         return lambda tensors: cls(p(tensors) for p in parts)
-    if isinstance(out, dict):
+    if cls is dict:
         items = [(k, rebuilder(v)) for k, v in out.items()]
-        return lambda tensors: _filled_dict(cls, [(k, p(tensors)) for k, p in items])
-    if is_dataclass(out) and not isinstance(out, type):
-        attributes = [(f.name, rebuilder(getattr(out, f.name))) for f in fields(out)]
-
-        def make(tensors: Any) -> Any:
-            made = object.__new__(cls)
-            for name, part in attributes:
-                object.__setattr__(made, name, part(tensors))
-            return made
-
-        return make
+        return lambda tensors: {k: p(tensors) for k, p in items}
+    if is_data(out):
+        parts = [rebuilder(v) for v in children(out)]
+        return lambda tensors: made_again(out, (p(tensors) for p in parts))
     return lambda tensors: out
-
-
-def _filled_dict(cls: type[dict[Any, Any]], items: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    made = cls.__new__(cls)
-    made.update(items)
-    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from tracec.build import Built
@@ -19,6 +19,7 @@ from tracec.record.call import Call
 from tracec.record.cell import Constant
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Lifted, Result
+from tracec.record.structure import children, is_data, made_again
 from tracec.specialisations.program import Program, Recorded
 
 
@@ -128,21 +129,16 @@ def plain_value(value: Any, values: Values) -> Any:
     if isinstance(value, (Extent, Ratio)):
         return plain(at(value, values))
     cls: Any = type(value)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
         parts = [plain_value(v, values) for v in value]
         if all(a is b for a, b in zip(parts, value, strict=True)):
             return value
-        return cls(*parts) if hasattr(cls, "_fields") else tuple.__new__(cls, parts) if cls is not list else parts
-    if isinstance(value, dict):
-        found = {k: plain_value(v, values) for k, v in value.items()}
-        return value if all(found[k] is v for k, v in value.items()) else found
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = {f.name: plain_value(getattr(value, f.name), values) for f in fields(value)}
-        if any(changed[k] is not getattr(value, k) for k in changed):
-            made = object.__new__(cls)
-            for k, v in changed.items():
-                object.__setattr__(made, k, v)
-            return made
+        return cls(*parts) if hasattr(cls, "_fields") else tuple.__new__(cls, parts)
+    if is_data(value):
+        before = children(value)
+        parts = [plain_value(v, values) for v in before]
+        if any(a is not b for a, b in zip(parts, before, strict=True)):
+            return made_again(value, iter(parts))
     return value
 
 

@@ -98,7 +98,7 @@ class Specialisation:
         values: dict[int, Any] = dict(enumerate(symbols))
         if around.takes_containers:
             roots = *call.args, *call.kwargs.values()
-            if around.alias(roots):
+            if around.alias(roots, call.tensors):
                 return None
             values[ARGUMENTS] = roots
         return given, values

@@ -11,11 +11,13 @@ from typing import Any
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.number import Number, calculate, value_of
 from tracec.record.numbers import Numbers
+from tracec.record.structure import aspects
+from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
-from tracec.specialisations.impure import told, watch_files
+from tracec.specialisations.impure import observe, told, watch_files
 from tracec.specialisations.leaving import made_plain
-from tracec.specialisations.places import MISSING, Kind, Place, refill
+from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, refill
 from tracec.specialisations.watching import Scalars, Watch, is_number
 
 
@@ -27,9 +29,13 @@ class StandIns:
         surroundings: What the function reads around it.
         key: The key of the call, in which watched arguments are marked.
         first: Position of the first argument in the key.
+        layouts: Tells which objects among the arguments are taken apart.
     """
 
-    def __init__(self, watch: Watch, surroundings: Environment, key: Any, first: int) -> None:
+    def __init__(
+        self, watch: Watch, surroundings: Environment, key: Any, first: int, layouts: Layouts | None = None
+    ) -> None:
+        self._layouts = layouts
         self._first = first
         self._watch = watch
         self._surroundings = surroundings
@@ -43,6 +49,7 @@ class StandIns:
         #: The tensors in places that are watched: arguments behind those of the call.
         found = surroundings.present()
         self.tensors = [] if found is None else found[1]
+        self._ids = {id(t) for t in self.tensors}
 
     @property
     def has_numbers(self) -> bool:
@@ -97,8 +104,9 @@ class StandIns:
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         if self._positions:
             walk = _Substitution(
-                self._positions, self._first, lambda at, value: self._number(at, f"argument {at}", value, numbers)
-            )
+                self._positions, self._first, lambda at, value: self._number(at, f"argument {at}", value, numbers),
+                self._layouts,
+            )  # fmt: skip
             args = [walk.visit(v) for v in args]
             kwargs = {k: walk.named(v) for k, v in kwargs.items()}
             self._put += walk.put
@@ -124,8 +132,23 @@ class StandIns:
         for scope, name in self._surroundings.names:
             value = scope.get(name, MISSING)
             found = disguise(name, value) or told(name, value)
+            if value is MISSING and name in _IDENTITIES:
+                found = self._identity(_IDENTITIES[name], name)
             if found is not None:
                 self._replace(Place(scope, name), value, found)
+
+    def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+        """A function that notes where it goes by the address of an object that may be another one at the next call."""
+        around, others = self._surroundings, self._ids
+
+        def run(x: Any) -> Any:
+            own = function is id or type(x).__hash__ in (object.__hash__, Tensor.__hash__)
+            known = x._storage in around.captured and id(x) not in others if isinstance(x, Tensor) else around.knows(x)
+            if own and not known and not isinstance(x, (type, types.FunctionType, types.BuiltinFunctionType)):
+                observe(f"the address of an object, {name}")
+            return function(x)
+
+        return run
 
     def _replace(self, place: Place, value: Any, stand_in: Any) -> None:
         self._put.append((place, value, stand_in))
@@ -168,9 +191,13 @@ class _Substitution:
         positions: The positions.
         at: Position of what comes next.
         number: The Number for a position and a value.
+        layouts: Tells which objects are taken apart.
     """
 
-    def __init__(self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any]) -> None:
+    def __init__(
+        self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any], layouts: Layouts | None
+    ) -> None:
+        self._opener = None if layouts is None else Opener(layouts)
         self.put: list[tuple[Place, Any, Any]] = []
         self._positions = frozenset(positions)
         self._at = at
@@ -193,17 +220,31 @@ class _Substitution:
                 return value
             return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
         if type(value) is list or type(value) is dict:
-            for k in list(value if isinstance(value, dict) else range(len(value))):
-                item = value[k]
-                made = self.visit(item)
-                if made is not item:
-                    place = Place(value, k)
-                    self.put.append((place, item, made))
-                    place.put(made)
+            self._items(value)
+        elif isinstance(value, Tensor) and value.is_composite:
+            key: list[Hashable] = []
+            flatten(value, [], key, [])
+            self._at += len(key) - 1
+        elif self._opener is not None and self._opener.layouts(type(value)) is not None:
+            for aspect in aspects(value) if self._opener.meets(value) is None else ():
+                self._items(aspect.of(value))
         return value
+
+    def _items(self, holder: Any) -> None:
+        for k in list(range(len(holder)) if isinstance(holder, list) else holder):
+            item = holder[k]
+            made = self.visit(item)
+            if made is not item:
+                place = Place(holder, k)
+                self.put.append((place, item, made))
+                place.put(made)
 
 
 # Functions in C that take numbers without asking them --------------------------------------------------------
+
+
+#: Builtins that tell objects from one another.
+_IDENTITIES: dict[str, Callable[[Any], Any]] = {"id": id, "hash": hash}
 
 
 class _TypeOf(type):

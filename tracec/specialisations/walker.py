@@ -20,11 +20,12 @@ import numpy as np
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
+from tracec.record.structure import ATTRIBUTES, ITEMS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import Books, Digest, elements, names_of, size
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import MISSING, PLAIN, ClassOf, Kind, Place, Slots
+from tracec.specialisations.places import MISSING, PLAIN, AttributesOf, ClassOf, Kind, Layouts, Place
 
 
 class Walker:
@@ -47,7 +48,19 @@ class Walker:
         self.growing: dict[int, tuple[str, Any]] = {}
         #: Identities of what is held where nothing can stand in for it.
         self.stuck: set[int] = set()
-        self.given: dict[int, tuple[tuple[Any, ...], Contents]] = {}
+        #: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
+        self.given: dict[int, tuple[Any, ...]] = {}
+        #: The same of dictionaries of attributes.
+        self.given_parts: dict[int, tuple[Any, ...]] = {}
+        #: What those of them that can be changed hold, and where they are.
+        self.held: list[tuple[tuple[Any, ...], Contents]] = []
+        self._given: list[tuple[tuple[Any, ...], Any]] = []
+        #: Identities of keys of dictionaries, and of what is in sets.
+        self.keys: set[int] = set()
+        #: Arrays of more bytes than are looked at in each call.
+        self.large: list[str] = []
+        #: Classes, and dictionaries of attributes, of objects among the arguments that are taken apart.
+        self.opened: list[Guard] = []
         #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
         self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
         self.fixed: list[tuple[tuple[Any, ...], Any]] = []
@@ -112,36 +125,64 @@ class Walker:
         if isinstance(guard.value, Tensor):
             self.tensors.setdefault(id(guard.value), guard.name)
         if kind.is_structure:
-            self.argument(guard.name, (guard.place,), guard.value)
+            self.argument(guard.name, (guard.place,), guard.value, kind.layouts)
         return kind
 
-    def argument(self, name: str, path: tuple[Any, ...], value: Any) -> None:
+    def argument(self, name: str, path: tuple[Any, ...], value: Any, layouts: Layouts | None = None) -> None:
         """Note what the parts of an argument hold; the parts themselves are in the key of the call.
 
         Args:
             name: How the user would write it.
             path: Position of the argument, or the place where it is, then keys.
             value: The argument.
+            layouts: Tells which objects are taken apart.
         """
         if isinstance(value, Tensor):
             self.tensors.setdefault(id(value), name)
             return
-        structured = type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+        if isinstance(value, Iterator):
+            self.visit(name, value)
+            return
+        opened = layouts is not None and layouts(type(value)) is not None
+        structured = (
+            opened or type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+        )
         if not structured or id(value) in self.seen:
             self.visit(name, value)
-            if isinstance(value, (list, dict)) and structured:
+            if structured and not isinstance(value, tuple):
                 self.fixed.append((path, value))
             return
-        self.alive.append(value)
-        keys = tuple(value) if isinstance(value, dict) else None
-        contents = Contents(name, "[{}]", value, keys, tuple(value.values() if isinstance(value, dict) else value))
-        if not isinstance(value, tuple):
+        if isinstance(value, tuple):
+            self.alive.append(value)
+        else:
             if id(value) in self.given:
-                self.one.append((self.given[id(value)][0], path))
+                self.one.append((self.given[id(value)], path))
                 return
-            self.given[id(value)] = path, contents
+            self.given[id(value)] = path
+            self._given.append((path, value))
+        if not opened:
+            self._items(path, _contents(name, "[{}]", value), layouts)
+            return
+        for aspect in aspects(value):
+            holder = aspect.of(value)
+            if aspect is ATTRIBUTES:
+                self.given_parts[id(holder)] = (*path, aspect)
+            self._items((*path, aspect), _contents(name, "[{}]" if aspect is ITEMS else ".{}", holder), layouts)
+        self.opened.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
+        if ATTRIBUTES in aspects(value):
+            self.opened.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes_of(value)))
+        self.visit(type(value).__name__, type(value))
+
+    def reached(self) -> list[tuple[tuple[Any, ...], Any]]:
+        """Those of what is taken apart that were reached otherwise too, be it later."""
+        return [(path, value) for path, value in self._given if id(value) in self.seen]
+
+    def _items(self, path: tuple[Any, ...], contents: Contents, layouts: Layouts | None) -> None:
+        """Note the items of an argument, and what they hold."""
+        if not isinstance(contents.holder, tuple):
+            self.held.append((path, contents))
         for k, item in contents.items():
-            self.argument(contents.item(k), (*path, k), item)
+            self.argument(contents.item(k), (*path, k), item, layouts)
 
     def visit(self, name: str, value: Any) -> None:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
@@ -174,18 +215,14 @@ class Walker:
             self.visit(name, value.func)
             self._container(name, "[{}]", list(value.args))
             self._container(name, "[{}]", value.keywords)
-        elif isinstance(value, (dict, list, tuple)):
+        elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
             self._container(name, "[{}]", value)
-        elif isinstance(value, (set, frozenset, deque)):
-            self.guards.append(Contents(name, "[{}]", value, None, tuple(value)))
-            self.stuck.update(map(id, value))
-            for k, item in enumerate(value):
-                self.visit(f"{name}[{k}]", item)
-        elif isinstance(value, np.ndarray):
-            if value.size <= MOST:
-                self._digest(name, value, elements)
-        elif isinstance(value, (bytearray, array.array)):
-            if len(value) <= MOST:
+            if type(value).__flags__ & _HEAP_TYPE:
+                self._object(name, value)
+        elif isinstance(value, (np.ndarray, bytearray, array.array)):
+            if (value.nbytes if isinstance(value, np.ndarray) else len(value)) > MOST:
+                self.large.append(name)
+            else:
                 self._digest(name, value, elements)
         elif isinstance(value, functools._lru_cache_wrapper):
             self.keeps = True
@@ -219,15 +256,18 @@ class Walker:
 
     def _container(self, name: str, form: str, value: Any) -> None:
         """Guard all items of a dictionary or list; a tuple's stay as they are."""
-        if len(value) > MOST:
-            self._digest(name, value, size)
-            return
         named = isinstance(value, dict)
+        for key in value if named or isinstance(value, (set, frozenset)) else ():
+            if not isinstance(key, PLAIN):
+                self.keys.add(id(key))
+                self.visit(f"a key of {name}", key)
         values = tuple(value.values() if named else value)
         contents = Contents(name, form, value, tuple(value) if named else None, values)
-        if isinstance(value, tuple):
+        if not isinstance(value, (dict, list)):
             self.stuck.update(map(id, value))
-        else:
+        if isinstance(value, (set, frozenset, deque)):
+            self.guards.append(contents)
+        elif not isinstance(value, tuple):
             kinds = {}
             for k, item in contents.items() if self._watched else ():
                 kind = self.kind(Guard(contents.item(k), value, k, item))
@@ -249,14 +289,14 @@ class Walker:
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
             self._container(name, ".{}", attributes)
+            if type(value).__flags__ & _HEAP_TYPE and attributes is value.__dict__:
+                self.besides.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes))
         watched = getattr(type(value), "_watched", None)
         if isinstance(watched, dict):  # what modules of the library share
             self.visit(f"hooks of every {type(value).__name__}", watched)
-        for cls in type(value).__mro__:
-            slots = cls.__dict__.get("__slots__", ())
-            for slot in (slots,) if isinstance(slots, str) else slots:
-                if slot not in ("__dict__", "__weakref__"):
-                    self.read(f"{name}.{slot}", Slots(value), slot, getattr(value, slot, MISSING))
+        slots = Slots(value, slot_names(type(value)))
+        for slot in slot_names(type(value)):
+            self.read(f"{name}.{slot}", slots, slot, Place(slots, slot).now())
         self.visit(type(value).__name__, type(value))
 
     def _class(self, name: str, cls: type) -> None:
@@ -276,6 +316,13 @@ class Walker:
                 self.visit(f"{name}.{k}", found)
 
 
+def _contents(name: str, form: str, holder: Any) -> Contents:
+    """What a list, tuple or mapping holds."""
+    if isinstance(holder, (list, tuple)):
+        return Contents(name, form, holder, None, tuple(holder))
+    return Contents(name, form, holder, tuple(holder), tuple(holder.values()))
+
+
 def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
     """The places that hold an object."""
     found = []
@@ -289,8 +336,8 @@ def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
 
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)
-#: Of containers of more items only the number is looked at, and arrays of more are not.
-MOST = 4096
+#: Bytes of an array that are looked at in each call.
+MOST = 1 << 26
 #: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
 _HEAP_TYPE = 1 << 9
 

@@ -21,7 +21,7 @@ from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import can_grow, grew
 from tracec.specialisations.guards import Contents, Guard, steps_key
-from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
+from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kind_of, same
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
@@ -32,12 +32,16 @@ MODES = 5
 class Watch:
     """What one compiled function watches.
 
+    Args:
+        layouts: Tells which objects in places are taken apart.
+
     Attributes:
         kinds: Identity of a place → what may be there.
         positions: Positions, in the keys of calls, of arguments that are watched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
         self.kinds: dict[Hashable, Kind] = {}
         self.positions: list[int] = []
         self._before: list[list[int]] = []
@@ -85,7 +89,7 @@ class Watch:
                         self.kinds[id(effect.holder)] = Kind(type(effect.holder))
                         grows = True
             if effect.place is not None:
-                self.place(effect.place, kind_of(plain_number(value)))
+                self.place(effect.place, kind_of(plain_number(value), self._layouts))
         return grows
 
     def learn(self, key: Any, keys: Iterable[Any], environments: Iterable[Environment]) -> None:
@@ -102,7 +106,7 @@ class Watch:
             for guard in environment.guards:
                 if not guard.holds():
                     for place, before, now in _differences(guard):
-                        self.place(place, common_kind(before, now))
+                        self.place(place, common_kind(before, now, self._layouts))
         more = {k for other in keys for k in _other_numbers(key, other)}
         if not more <= {*self.positions}:
             self._before.append(self.positions)
@@ -133,6 +137,37 @@ class Watch:
             if not isinstance(condition.value, (bool, type)):
                 escaped |= _symbols(condition.expression)
         self._escapes.update({sources[k] for k in escaped if k < len(sources)})
+
+
+class Unsettled:
+    """Calls that set something up: they were recorded, and what was recorded was not kept.
+
+    Args:
+        watch: What is watched.
+
+    Attributes:
+        calls: Keys of such calls, and the objects whose identity is in them; the latest ones.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.calls: dict[tuple[Hashable, ...], list[Any]] = {}
+        self._watch = watch
+
+    def add(self, whole: tuple[Hashable, ...], kept: list[Any]) -> None:
+        """Enter a call."""
+        self.calls[whole] = kept
+        if len(self.calls) > _MOST_UNSETTLED:
+            del self.calls[next(iter(self.calls))]
+
+    def knows(self, key: Hashable) -> bool:
+        """Whether there was a call of that key; the objects in it are let go."""
+        found = [whole for whole in self.calls if self._watch.key(whole)[0] == key]
+        for whole in found:
+            self.calls[whole] = []
+        return bool(found)
+
+
+_MOST_UNSETTLED = 16
 
 
 def _differences(guard: Guard | Contents) -> Iterable[tuple[Place, Any, Any]]:
