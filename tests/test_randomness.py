@@ -14,7 +14,7 @@ X = tracec.tensor(np.random.default_rng(0).standard_normal(100).astype(np.float3
 
 
 def bits(x):
-    """Draws that are made of bits by exact steps."""
+    """Draws that are made of random words by exact steps."""
     return (
         tracec.rand(37), tracec.rand(2, 3, dtype=tracec.float64), tracec.rand(5, dtype=tracec.float16),
         tracec.randint(-5, 1000, (101,)), tracec.randperm(53), tracec.multinomial(WEIGHTS, 5),
@@ -25,12 +25,33 @@ def bits(x):
     )  # fmt: skip
 
 
-def rounded(x):
-    """Draws with logarithms and the like on the way, which libraries round each in their own way."""
+def real(x):
+    """Draws of real numbers, by formulas whose every step is exact to the bit."""
     return (
-        tracec.randn(1001), tracec.randn(7, dtype=tracec.float64), tracec.normal(x, x.abs()), x.clone().exponential_(),
-        x.clone().uniform_(-2, 3), x.clone().normal_(1.0, 2.0), nn.init.trunc_normal_(x.clone()), F.gumbel_softmax(x),
+        tracec.randn(1001), tracec.randn(3, 5, 7), tracec.randn(0), tracec.randn(()), tracec.randn(1),
+        tracec.randn_like(x), tracec.normal(x, x.abs()), tracec.normal(0.3, x.abs()), tracec.normal(1.0, 2.0, (9,)),
+        x.clone().normal_(1.1, 2.3), x.clone().uniform_(-2.1, 3.3), x.clone().exponential_(),
+        x.clone().exponential_(0.3), F.rrelu(x, training=True),
+        nn.init.trunc_normal_(x.clone(), 0.1, 1.3), nn.init.kaiming_normal_(x.reshape(10, 10).clone()),
+        nn.init.xavier_uniform_(x.reshape(10, 10).clone()), nn.init.sparse_(x.reshape(10, 10).clone(), 0.3),
     )  # fmt: skip
+
+
+def typed(x):
+    """The same in other dtypes."""
+    found = []
+    for dtype in (tracec.float64, tracec.float16, tracec.bfloat16, tracec.complex64):
+        y = x.to(dtype)
+        found += [tracec.randn(1001, dtype=dtype), tracec.randn(5, dtype=dtype), tracec.normal(y, 1.3)]
+        found += [y.clone().normal_(1.1, 2.3), tracec.rand(77, dtype=dtype), y.clone().uniform_(-2.1, 3.3)]
+        if not dtype.is_complex:
+            found += [y.clone().exponential_(0.7), y.clone().geometric_(0.2), nn.init.trunc_normal_(y.clone())]
+    return [f.view(tracec.int16) if f.dtype is tracec.bfloat16 else f for f in found]
+
+
+def rounded(x):
+    """Draws through functions that libraries round each in their own way."""
+    return F.gumbel_softmax(x), x.clone().log_normal_(), x.clone().cauchy_(), tracec.poisson(x.abs())
 
 
 def drawn(function, wrap):
@@ -48,17 +69,17 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("function", [bits, rounded])
+@pytest.mark.parametrize("function", [bits, real, typed, rounded])
 def test_draws_are_as_eager(function, place):
     expected, state, _ = drawn(function, lambda f: f)
     found, left, compiled = drawn(function, PLACES[place])
     assert left == state
     for k, (a, b) in enumerate(zip(expected, found, strict=True)):
         for i, (e, f) in enumerate(zip(a, b, strict=True)):
-            if function is bits:
+            if function is not rounded:
                 assert f.dtype == e.dtype and f.tobytes() == e.tobytes(), (k, i)
             else:
-                np.testing.assert_allclose(f, e, rtol=3e-6 if e.itemsize < 8 else 1e-14, atol=1e-6)
+                np.testing.assert_allclose(f, e, rtol=2e-5, atol=1e-6)
     (specialisation,) = compiled.explain().specialisations
     assert specialisation.compiled and specialisation.hits == 2
 

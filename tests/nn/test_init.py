@@ -50,13 +50,6 @@ def test_truncated_normal_has_the_right_distribution():
     assert stats.kstest(tails, "norm").pvalue > 0.01 and np.isfinite(tails).all()
 
 
-def test_inverse_erf_is_precise():
-    special = pytest.importorskip("scipy.special")
-    y = np.linspace(-0.9999, 0.9999, 1001)
-    found = init._inverse_erf(tracec.from_numpy(y)).numpy()
-    np.testing.assert_allclose(found, special.erfinv(y), rtol=3e-7, atol=1e-12)
-
-
 def test_values_that_are_not_random():
     assert init.constant_(tracec.empty(2), 3.0).tolist() == [3.0, 3.0]
     assert init.ones_(tracec.empty(2)).tolist() == [1.0, 1.0]

@@ -18,6 +18,7 @@ _COSTLY = {
     "exp log sigmoid tanh sin cos erf expm1 log1p div sqrt rsqrt": 8,
     "exp2 log2 log10": 8,
     "tan asin acos atan sinh cosh asinh acosh atanh pow atan2 hypot philox": 24,
+    "normal_variate exponential_variate": 40,
     "floor_div remainder fmod nextafter logaddexp": 16,
 }
 _UNITS = {op: cost for ops, cost in _COSTLY.items() for op in ops.split()}

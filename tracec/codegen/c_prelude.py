@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
-from tracec.codegen.c_dialect import BINARY_MATH, TYPES, UNARY_MATH
+from tracec.codegen.c_dialect import BINARY_MATH, TYPES, UNARY_MATH, C
 from tracec.codegen.expressions import INTS
 from tracec.codegen.render import render_template
+from tracec.codegen.variates import FUNCTIONS, Variate, variate
 from tracec.ir import dtype as dt
 
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
@@ -62,6 +64,8 @@ class IntegerHelpers:
 def prelude(source: str) -> str:
     """The definitions that ``source`` needs in front of it."""
     uses = set(_WORD.findall(source))
+    variates = [_variate(name) for name in FUNCTIONS if name in uses]
+    uses.update(word for v in variates for word in _WORD.findall(str(v)))
     for half in ("f16", "bf16"):
         if f"f32_from_{half}" in uses or f"{half}_from_f32" in uses:
             uses.add(half)
@@ -79,7 +83,7 @@ def prelude(source: str) -> str:
         "c/prelude.j2",
         uses=uses,
         math=math,
-        words=halves or any(f.fallback for f in math),
+        words=halves or any(f.fallback for f in math) or "float_of" in uses,
         floats=[
             FloatHelpers(TYPES[d], d.short, "f" if d is dt.float32 else "")
             for d in (dt.float32, dt.float64)
@@ -91,10 +95,16 @@ def prelude(source: str) -> str:
             if any(u.endswith(f"_{d.short}") for u in uses)
         ],
         floats16=halves,
+        variates=variates,
         products=[
             FloatHelpers(TYPES[d], d.short, "") for d in (dt.float32, dt.float64) if f"multiply_{d.short}" in uses
         ],
     )
+
+
+@cache
+def _variate(name: str) -> Variate:
+    return variate(name, C)
 
 
 def _math(uses: set[str]) -> list[MathFunction]:

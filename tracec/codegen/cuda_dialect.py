@@ -93,6 +93,17 @@ def _operations() -> Table:
     found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
     found["mulhi", dt.uint32] = function("__umulhi", 2)
     found["philox", dt.int64] = function("philox", 3)
+    found |= table(
+        "normal_variate exponential_variate", (dt.uint32, dt.uint64), lambda name, d: function(f"{name}_{d.short}")
+    )
+    found["rounded_mul", dt.float32], found["rounded_mul", dt.float64] = (
+        function("__fmul_rn", 2),
+        function("__dmul_rn", 2),
+    )
+    found["bitcast", dt.uint32] = function("__uint_as_float")
+    found["bitcast", dt.float32] = function("__float_as_uint")
+    found["bitcast", dt.uint64] = Operation("__longlong_as_double((long long){0})", ATOM, (UNARY,))
+    found["bitcast", dt.float64] = Operation("(unsigned long long)__double_as_longlong({0})", UNARY)
     found["abs", dt.bool_] = Operation("{0}", ATOM, (ATOM,))
     found["neg", dt.bool_] = prefix("!")
     return found

@@ -1,11 +1,13 @@
-"""The device functions that kernels call, read from ``templates/cuda/functions.cuh``."""
+"""The device functions that kernels call: those of ``templates/cuda/functions.cuh``, and formulas."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 
+from tracec.codegen.cuda_dialect import CUDA
 from tracec.codegen.render import render_template
+from tracec.codegen.variates import FUNCTIONS, variate
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = re.compile(r"^struct .*?(\w+) \{|^(?:template .*\n)?__device__ .*?(\w+)\(", re.MULTILINE)
@@ -13,13 +15,13 @@ _NAME = re.compile(r"^struct .*?(\w+) \{|^(?:template .*\n)?__device__ .*?(\w+)\
 
 @cache
 def functions() -> dict[str, str]:
-    """Name → definition, in the order of the file."""
+    """Name → definition, callees first."""
     found: dict[str, str] = {}
     for section in re.split(r"\n\n+", render_template("cuda/functions.cuh").strip()):
         match = _NAME.search(section)
         if match:
             found[match[1] or match[2]] = section
-    return found
+    return found | {n: render_template("cuda/variate.j2", f=variate(n, CUDA)) for n in FUNCTIONS}
 
 
 def used_functions(text: str) -> tuple[str, ...]:

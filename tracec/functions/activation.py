@@ -10,7 +10,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_inexact, check_tensor, fail, one_axis, reshaped
-from tracec.functions.random import uniform_like
+from tracec.functions.random import scaled, uniform_like
 from tracec.functions.splitting import chunk
 from tracec.ir.number import converted
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
@@ -281,7 +281,7 @@ def rrelu(
         fail(ArgumentError, f"rrelu: lower={lower} is above upper={upper}", "exchange the two")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = ops.add(ops.mul(uniform_like(input), upper - lower), lower)
+    slopes = scaled(uniform_like(input), upper - lower, lower)
     return placed(input, ops.where(ops.gt(input, 0), input, ops.mul(input, slopes)), inplace, "rrelu")
 
 

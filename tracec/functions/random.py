@@ -26,7 +26,7 @@ from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
-from tracec.ops.random import normal_from_bits, uniform_from_bits
+from tracec.ops.random import uniform_from_bits
 from tracec.record.backend import Device
 from tracec.record.check import check_values
 from tracec.record.method import tensor_method
@@ -58,19 +58,50 @@ def uniform_numbers(shape: Shape, generator: Generator | None, dtype: DType, dev
     return ops.mul(ops.add(ops.mul(ops.floor(ops.mul(high, 2.0**-11)), 2.0**32), low), 2.0**-53)
 
 
+def words(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Fresh random words that numbers of a floating dtype are made of: of 64 bits for float64, else of 32."""
+    if dtype is not dt.float64:
+        return bits(shape, generator, device)
+    high, low = (ops.cast(bits(shape, generator, device), dtype=dt.uint64) for _ in range(2))
+    return ops.bitwise_or(ops.shift_left(high, 32), low)
+
+
 def normal_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
     """Normal numbers of variance 1; of complex ones each part has half of it."""
     if dtype.is_complex:
         parts = normal_numbers((*shape, 2), generator, dtype.to_real(), device)
         return ops.view_as_complex(ops.mul(parts, math.sqrt(0.5)))
-    if dtype is not dt.float64:
-        # One draw of both words, and an element's two lie apart, so that what is made of them fuses.
-        drawn = bits((2, *shape), generator, device)
-        first, second = (reshaped(between(drawn, 0, i, i + 1), shape) for i in (0, 1))
-        return normal_from_bits(first, second, dtype)
-    radius = ops.sub(1.0, uniform_numbers(shape, generator, dtype, device))
-    angle = ops.mul(uniform_numbers(shape, generator, dtype, device), 2.0 * math.pi)
-    return ops.mul(ops.sqrt(ops.mul(ops.log(radius), -2.0)), ops.cos(angle))
+    return cast(ops.normal_variate(words(shape, generator, dtype, device)), dtype)
+
+
+def truncated_normal_numbers(low: float, high: float, like: Tensor, generator: Generator | None) -> Tensor:
+    """Normal numbers from low to high alone, in a tensor's shape and at least float32."""
+    dtype, shares = like.dtype.compute, [0.5 * math.erfc(-bound / math.sqrt(2.0)) for bound in (low, high)]
+    word = words(tuple(like.shape), generator, dtype, like.device)
+    size = 8 * word.dtype.itemsize
+    first, last = (min(round(share * 2**size), 2**size - 1) for share in shares)
+    return ops.normal_variate(ops.add(_share(word, max(last - first, 1)), first))
+
+
+def _share(word: Tensor, span: int) -> Tensor:
+    """Words from 0 up to a span: the upper half of their product, for those of 64 bits but for its last bits."""
+    if word.dtype is dt.uint32:
+        return cast(ops.shift_right(ops.mul(cast(word, dt.uint64), span), 32), dt.uint32)
+    high, low = ops.shift_right(word, 32), ops.bitwise_and(word, 2**32 - 1)
+    parts = (ops.mul(high, span % 2**32), ops.mul(low, span >> 32))
+    middle = ops.add(*(ops.shift_right(part, 32) for part in parts))
+    return ops.add(ops.mul(high, span >> 32), middle)
+
+
+def exponential_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Exponential numbers of rate 1, all above 0."""
+    return cast(ops.exponential_variate(words(shape, generator, dtype, device)), dtype)
+
+
+def scaled(drawn: Tensor, scale: Any, offset: Any) -> Tensor:
+    """``drawn * scale + offset``, to the same bits in eager and compiled runs."""
+    multiply = ops.mul if drawn.dtype.is_complex else ops.rounded_mul
+    return ops.add(multiply(drawn, scale), offset)
 
 
 Draw = Callable[[Shape, Generator | None, DType, Device], Tensor]
@@ -245,7 +276,7 @@ def normal(
 
         def make(dtype: DType, device: Device) -> Tensor:
             _check_inexact("normal", dtype)
-            return ops.add(ops.mul(normal_numbers(shape, generator, dtype, device), std), mean)
+            return cast(scaled(normal_numbers(shape, generator, dtype.compute, device), std, mean), dtype)
 
         return create("normal", options, make, takes=DrawOptions)
     like: Tensor = tensors[0] if len(tensors) == 1 else ops.add(tensors[0], tensors[1])
@@ -253,8 +284,8 @@ def normal(
     if isinstance(std, Tensor) and not std.dtype.is_complex:
         _within("normal", "std", std.detach(), 0.0, math.inf)
     with no_grad():
-        drawn = normal_numbers(tuple(like.shape), generator, like.dtype, like.device)
-        value = ops.add(ops.mul(drawn, std), mean).detach()
+        drawn = normal_numbers(tuple(like.shape), generator, like.dtype.compute, like.device)
+        value = cast(scaled(drawn, std, mean), like.dtype).detach()
     return create("normal", options, lambda dtype, device: value, value.dtype, value.device, takes=DrawOptions)
 
 
@@ -287,7 +318,7 @@ def multinomial(
     axis, place = input.ndim - 1, input.device
     if not replacement:
         # The smallest of exponential waiting times with these rates, in order.
-        waiting = ops.neg(ops.log(ops.sub(1.0, uniform_numbers(tuple(input.shape), generator, dt.float32, place))))
+        waiting = exponential_numbers(tuple(input.shape), generator, dt.float32, place)
         times = ops.where(ops.gt(weights, 0), ops.div(waiting, weights), math.inf)
         return between(ops.argsort(times, axis=axis), axis, 0, num_samples)
     sums = ops.cumsum(weights, axis=axis)

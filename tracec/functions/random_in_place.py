@@ -11,7 +11,14 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail
-from tracec.functions.random import bernoulli_bits, integer_numbers, normal_numbers, uniform_numbers
+from tracec.functions.random import (
+    bernoulli_bits,
+    exponential_numbers,
+    integer_numbers,
+    normal_numbers,
+    scaled,
+    uniform_numbers,
+)
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
 from tracec.record.random import Generator
@@ -44,8 +51,13 @@ def _write(name: str, input: Tensor, draw: Callable[[], Tensor]) -> Tensor:
 
 
 def _uniform(input: Tensor, generator: Generator | None) -> Tensor:
-    dtype = input.dtype if input.dtype.is_floating_point else dt.float32
+    dtype = input.dtype.compute if input.dtype.is_floating_point else dt.float32
     return uniform_numbers(tuple(input.shape), generator, dtype, input.device)
+
+
+def _exponential(input: Tensor, generator: Generator | None) -> Tensor:
+    dtype = input.dtype.compute if input.dtype.is_floating_point else dt.float32
+    return exponential_numbers(tuple(input.shape), generator, dtype, input.device)
 
 
 @tensor_method
@@ -58,7 +70,7 @@ def uniform_(input: Tensor, *bounds: float, generator: Generator | None = None, 
     if input.dtype.is_complex:
         uniform_(ops.view_as_real(input), low, high, generator=generator)
         return input
-    return _write("uniform_", input, lambda: ops.add(ops.mul(_uniform(input, generator), high - low), low))
+    return _write("uniform_", input, lambda: scaled(_uniform(input, generator), high - low, low))
 
 
 @tensor_method
@@ -71,8 +83,7 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Ge
 
 
 def _normal(input: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
-    drawn = normal_numbers(tuple(input.shape), generator, input.dtype, input.device)
-    return ops.add(ops.mul(drawn, std), mean)
+    return scaled(normal_numbers(tuple(input.shape), generator, input.dtype.compute, input.device), std, mean)
 
 
 @tensor_method
@@ -101,7 +112,7 @@ def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | No
     """Write exponential numbers of a rate."""
     check_floating("exponential_", input)
     _positive("exponential_", "lambd", lambd)
-    return _write("exponential_", input, lambda: ops.div(ops.log(ops.sub(1.0, _uniform(input, generator))), -lambd))
+    return _write("exponential_", input, lambda: ops.div(_exponential(input, generator), lambd))
 
 
 @tensor_method
@@ -112,9 +123,8 @@ def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -
         fail(ArgumentError, f"geometric_: p={p} is not between 0 and 1", "give a number from the open interval (0, 1)")
 
     def draw() -> Tensor:
-        # 1 - u is never 0, so that its logarithm is finite; it may be 1, and then the first trial succeeds.
-        trials = ops.ceil(ops.div(ops.log(ops.sub(1.0, _uniform(input, generator))), math.log1p(-p)))
-        return ops.maximum(trials, 1.0)
+        # How many steps of the waiting time in which a success has probability p.
+        return ops.ceil(ops.div(_exponential(input, generator), -math.log1p(-p)))
 
     return _write("geometric_", input, draw)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import cast, check_floating, expanded, fail, iota, one_axis
-from tracec.functions.random import uniform_like
+from tracec.functions.random import exponential_numbers
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -70,9 +70,9 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     if tau == 0:
         fail(ArgumentError, "gumbel_softmax: the temperature tau is 0, which logits are divided by", "e.g. tau=0.1")
     axis = one_axis("gumbel_softmax", dim, logits.ndim)
-    # The logarithm of an exponential waiting time, which is kept above 0 by what float16 can still tell from it.
-    waiting = ops.maximum(ops.neg(ops.log(ops.sub(1.0, uniform_like(logits)))), 2.0**-24)
-    noise = ops.neg(ops.log(waiting))
+    # Of exponential waiting times the logarithm, before they are rounded to 16 bits, where some would be 0.
+    waiting = exponential_numbers(tuple(logits.shape), None, logits.dtype.compute, logits.device)
+    noise = cast(ops.neg(ops.log(waiting)), logits.dtype)
     soft = softmax(ops.div(ops.add(logits, noise), tau), axis)
     if not hard:
         return soft

@@ -36,7 +36,7 @@ from tracec.ir.kernel_parser import LOOP_KINDS, ROLES
 from tracec.ir.kernel_text import PREDICATES, format_expr, format_statement
 
 #: Operations whose operands need not share a dtype.
-_MIXED = frozenset({"cast", "select", "shift_left", "shift_right"})
+_MIXED = frozenset({"cast", "bitcast", "select", "shift_left", "shift_right", "normal_variate", "exponential_variate"})
 
 
 def verify_kernel(kernel: Kernel) -> None:

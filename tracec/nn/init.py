@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tracec.errors import ArgumentError
-from tracec.functions import clamp, erf, exp, from_numpy, log1p, rand, randn, sqrt, where
+from tracec.functions import clamp, from_numpy, rand, randn
+from tracec.functions.random import scaled, truncated_normal_numbers
 from tracec.ir.source import warn
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -92,12 +93,12 @@ def _wide(tensor: Tensor) -> Any:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with numbers uniform from a to b."""
-    return _write(tensor, _uniform(tensor, generator) * (b - a) + a)
+    return _write(tensor, scaled(_uniform(tensor, generator), b - a, a))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with normal numbers of a mean and a standard deviation."""
-    return _write(tensor, _normal(tensor, generator) * std + mean)
+    return _write(tensor, scaled(_normal(tensor, generator), std, mean))
 
 
 def trunc_normal_(
@@ -119,37 +120,9 @@ def trunc_normal_(
         warn(
             "trunc_normal_: mean is more than 2 std from [a, b]; the distribution of values may be incorrect",
         )
-    low, high = (math.erf((bound - mean) / std / math.sqrt(2.0)) for bound in (a, b))
-    spread = _inverse_erf(_uniform(tensor, generator) * (high - low) + low)
-    # Rounding may lead out of the bounds, and the inverse at ±1 to infinity.
-    return _write(tensor, clamp(spread * (std * math.sqrt(2.0)) + mean, a, b))
-
-
-def _inverse_erf(y: Tensor) -> Tensor:
-    """The inverse of erf: Giles's two polynomials, then a step of Newton's method.
-
-    Source: Giles, "Approximating the erfinv function", 2010, single precision.
-    """
-    w = -log1p(-y * y)
-    near, far = w - 2.5, sqrt(w) - 3.0
-    centre = (
-        *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 2.1858087e-04),
-        *(-1.25372503e-03, -4.17768164e-03, 2.46640727e-01, 1.50140941e00),
-    )
-    tail = (
-        *(-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03, 5.73950773e-03),
-        *(-7.6224613e-03, 9.43887047e-03, 1.00167406e00, 2.83297682e00),
-    )
-    x = where(w < 5.0, _polynomial(centre, near), _polynomial(tail, far)) * y
-    newton = x - (erf(x) - y) * exp(x * x) * (math.sqrt(math.pi) / 2.0)
-    return where(w < 5.0, newton, x)
-
-
-def _polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
-    value = x * 0.0
-    for c in coefficients:
-        value = value * x + c
-    return value
+    spread = truncated_normal_numbers((a - mean) / std, (b - mean) / std, tensor, generator)
+    # Rounding may lead out of the bounds.
+    return _write(tensor, clamp(scaled(spread, std, mean), a, b))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -82,7 +82,7 @@ from tracec.ops.logic import (
     shift_right,
     where,
 )
-from tracec.ops.random import random_bits
+from tracec.ops.random import exponential_variate, normal_variate, random_bits, rounded_mul
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 
@@ -162,7 +162,8 @@ __all__ = [
     # loops and branches
     "cond", "scan", "scan_grad", "while_loop",
     # indexing, scans, random numbers
-    "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits",
+    "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits", "normal_variate",
+    "exponential_variate", "rounded_mul",
     "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
 ]  # fmt: skip
 

@@ -19,23 +19,31 @@ hi and lo being the halves of the 64-bit product, and after each round but the t
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011; the known
 answers are those of the authors' Random123 library.
+
+Normal and exponential numbers are made of these words by the formulas of `tracec.ir.exact`, the same on every target
+to the last bit.
 """
 
 from __future__ import annotations
 
-from math import pi
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
+from tracec.ir import exact
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.lower import Index, LoadElement, Pull
+from tracec.ir.lower import Elementwise, Index, LoadElement, Pull
 from tracec.ir.operator import Arg, Operator, Sample, not_differentiable
 from tracec.ir.scalar import Call, Const, Expr
 from tracec.ir.types import Shape, TensorType, numel
 from tracec.ops.base import primitive
-from tracec.ops.elementwise import cast, cos, log, sqrt
+from tracec.ops.elementwise import cast
+from tracec.ops.families import elementwise
 from tracec.ops.logic import shift_right
 from tracec.ops.view import concatenate, reshape, slice
 
@@ -45,6 +53,8 @@ _LOW = 0xFFFFFFFF
 
 # Counters computed at once: their ten rounds stay in the cache.
 _BLOCK = 1 << 14
+# Words that a formula is applied to at once, for the same reason.
+_WORDS_AT_ONCE = 1 << 13
 
 
 def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
@@ -132,14 +142,58 @@ def uniform_from_bits(bits: Any, dtype: DType = dt.float32) -> Any:
     return cast(shift_right(bits, 32 - used), dtype=dtype) * 2.0**-used
 
 
-def normal_from_bits(bits_a: Any, bits_b: Any, dtype: DType = dt.float32) -> Any:
-    """Standard normal numbers from two independent random u32 words each.
+rounded_mul: Operator = elementwise(
+    "rounded_mul",
+    eager=lambda xp, x, y: xp.multiply(x, y),
+    derivative=(lambda t, out, x, y: t * y, lambda t, out, x, y: t * x),
+    doc="The product, rounded before anything is added to it: no compiler fuses it with a sum, as it may ``mul``.",
+)
 
-    The radius takes 32 bits, half a step above 0, so that the logarithm is finite and the tails reach 6.7.
 
-    Source: Box, Muller, "A Note on the Generation of Random Normal Deviates", 1958.
-    """
-    compute = dtype.compute
-    distance = cast(bits_a, dtype=compute) * 2.0**-32 + 2.0**-33
-    angle = uniform_from_bits(bits_b, compute) * (2.0 * pi)
-    return cast(sqrt(log(distance) * -2.0) * cos(angle), dtype=dtype)
+def _variate_type(word: TensorType) -> TensorType:
+    dtype = {dt.uint32: dt.float32, dt.uint64: dt.float64}.get(word.dtype)
+    if dtype is None:
+        raise DTypeError(f"random words have dtype {word.dtype.short}", hint="they are u32 or u64")
+    return TensorType(dtype, word.shape, word.device)
+
+
+def _variate_eager(formula: Callable[[Any, Any], Any], xp: Any, word: Any) -> Any:
+    flat = word.reshape(-1)
+    if xp is not np or flat.size <= _WORDS_AT_ONCE:
+        return formula(xp, flat).reshape(word.shape)
+    out = np.empty(flat.size, np.float32 if word.dtype.itemsize == 4 else np.float64)
+    for start in range(0, flat.size, _WORDS_AT_ONCE):
+        out[start : start + _WORDS_AT_ONCE] = formula(np, flat[start : start + _WORDS_AT_ONCE])
+    return out.reshape(word.shape)
+
+
+def _variate(name: str, doc: str) -> Operator:
+    """An operator that makes a number of each random word, by a formula of `tracec.ir.exact`."""
+    operator: Operator
+    operator = primitive(
+        name,
+        family="random",
+        type_rule=_variate_type,
+        eager=partial(_variate_eager, exact.VARIATES[name]),
+        vjp=not_differentiable("random words are integers"),
+        jvp=not_differentiable("random words are integers"),
+        batch=lambda inputs, batched, size: operator(*inputs),
+        lower=Elementwise(name),
+        arity=1,
+        promotion="none",
+        doc=doc,
+        samples=tuple(
+            Sample((Arg(shape, dtype, 0, 60000),), {})
+            for shape, dtype in (((7,), dt.uint32), ((3, 5), dt.uint64), ((0, 2), dt.uint32), ((), dt.uint64))
+        ),
+    )
+    return operator
+
+
+normal_variate = _variate(
+    "normal_variate",
+    "A standard normal number of each random word, float32 of 32 bits and float64 of 64; it grows with the word.",
+)
+exponential_variate = _variate(
+    "exponential_variate", "An exponential number of rate 1 of each random word, float32 of 32 bits and float64 of 64."
+)

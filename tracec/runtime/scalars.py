@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from tracec.ir.exact import VARIATES
 
 Array = np.ndarray[Any, Any]
 
@@ -66,11 +69,14 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor,
     "shift_left": np.left_shift, "shift_right": np.right_shift, "mulhi": _mulhi, "philox": _philox,
+    "rounded_mul": np.multiply, **{name: partial(formula, np) for name, formula in VARIATES.items()},
 }  # fmt: skip
 
 
 def compute(op: str, args: Sequence[Array], dtype: Any) -> Array:
     """A scalar operation of `tracec.ir.kernel.SCALAR_OPS` on every element, the result in ``dtype``."""
+    if op == "bitcast":
+        return args[0].view(dtype)
     return convert(_COMPUTE[op](*args), dtype)
 
 
