@@ -35,7 +35,7 @@ from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, S
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN, Tree
 from tracec.specialisations.watching import Unsettled, Watch, sharing
-from tracec.specialisations.ways import open_decisions
+from tracec.specialisations.ways import check_whole, open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
@@ -176,14 +176,15 @@ class Compiled:
         try:
             if not _RECORDING.acquire(blocking=False):
                 return UNSEEN
-            variants = [s.variant for s in self._known.get(key, ())]
-            match = self._sizes.match(key, variants)
+            fitting = self._fitting(key)
+            match = self._sizes.match(key, [v for s in self._known.get(key, ()) for v in s.variants])
             made = None
             if match is not None:
-                made = self._sizes.serve(key, *match, call.kept, self._parts(call))
+                made = self._sizes.serve(key, *match, call.kept, self._parts(call), fitting)
             if made is None:
                 return UNSEEN
-            self._sizes.keep(self._known, key, made)
+            if made not in fitting:
+                self._sizes.keep(self._known, key, made)
         finally:
             _give_back()
         return self._served(call, key, numbers)
@@ -234,7 +235,7 @@ class Compiled:
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key)
         # As it is before the call: the function may change what they hang on.
-        fitting = [s for s in self._known.get(key, ()) if s.surroundings.fails() is None]
+        fitting = self._fitting(key)
         recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
         made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
         given = recorded.given
@@ -246,10 +247,13 @@ class Compiled:
         if void:
             first = True
         if not first:
-            recorded, of_many = self._sizes.took(key, symbols, recorded, made)
+            if self._options.fullgraph:
+                check_whole(recorded)
+            recorded, of_many = self._sizes.took(key, symbols, recorded, made, fitting)
             made.graph = recorded.recording.graph
         if of_many is not None:
-            self._keep(key, of_many)
+            if of_many not in fitting:
+                self._keep(key, of_many)
         elif recorded.eager is None and not first:
             self._build(key, made, recorded, fitting, self._options.background and lasting)
         elif first:
@@ -260,6 +264,10 @@ class Compiled:
         self._opened.note((*call.args, *call.kwargs.values()))
         surroundings.let_go()
         return given
+
+    def _fitting(self, key: Hashable) -> list[Specialisation]:
+        """The specialisations of a key for which all is as they need it now."""
+        return [s for s in self._known.get(key, ()) if s.surroundings.fails() is None]
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
         """Let the function run eagerly."""
@@ -286,14 +294,9 @@ class Compiled:
         """
         recording = recorded.recording
         if open_decisions(recording.decisions):
-            if self._options.fullgraph:
-                raise RecordError(
-                    f"compile: {made.graph.name}: {asks(recording.decisions[0])}, which makes it several graphs",
-                    hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
-                )
             trees = [
                 s for s in fitting
-                if isinstance(s.replay, Tree) and s.replay.numbers == recorded.numbers
+                if isinstance(s.replay, Tree) and not s.variants and s.replay.numbers == recorded.numbers
                 and s.surroundings.is_like(made.surroundings)
             ]  # fmt: skip
             if trees:

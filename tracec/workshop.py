@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracec.autotune import Choices, choices_of
-from tracec.build import Runner, build, load
+from tracec.build import Built, Runner, build, load
 from tracec.errors import DeviceError
 from tracec.ir.graph import Graph
 from tracec.options import Options
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
 from tracec.runtime.cuda import arch_of
-from tracec.specialisations.program import Recorded, build_program
+from tracec.specialisations.program import Program, Recorded, build_program
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import Builder, apart
+
+if TYPE_CHECKING:
+    from tracec.specialisations.variants import AtSizes
 
 DEFAULT_ARCH = "sm_90"
 
@@ -31,27 +34,36 @@ class Workshop:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def replay(self, recorded: Recorded, disabled: frozenset[str]) -> Replay:
+    def replay(self, recorded: Recorded, disabled: frozenset[str], sizes: AtSizes | None = None) -> Replay:
         """What runs in a recording's place.
 
         Args:
             recorded: The recording.
             disabled: What to leave out: what `disabled` gave when it was made.
+            sizes: Builds its program, where that is for some of many sizes.
         """
-        return self._replay(recorded, self.target(recorded.recording.graph), disabled)
+        return self._replay(recorded, self.target(recorded.recording.graph), disabled, sizes)
 
-    def builder(self, graph: Graph) -> Builder:
-        """How the programs of a tree are made, whose first recording is a graph."""
+    def builder(self, graph: Graph, sizes: AtSizes | None = None) -> Builder:
+        """How the programs of a tree are made, whose first recording is a graph.
+
+        Args:
+            graph: The graph.
+            sizes: Builds them, where they are for some of many sizes.
+        """
         target, options, disabled = self.target(graph), self._options, self.disabled()
 
-        def segment(part: Graph) -> Runner:
+        def made(part: Graph) -> Built:
             arch, left_out, choices = self.settings(target, graph, disabled)
-            built = build(part, target, arch, {}, left_out, choices)
+            return build(part, target, arch, {}, left_out, choices)
+
+        def segment(part: Graph) -> Runner:
+            built = made(part) if sizes is None else sizes.segment(part, made)
             run = load(built, options.launcher, options.cuda_graph)
             lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
             return apart(run, lent) if lent else run
 
-        return Builder(segment, lambda recorded: self._replay(recorded, target, disabled))
+        return Builder(segment, lambda recorded: self._replay(recorded, target, disabled, sizes))
 
     def verification(self, fn: Callable[..., Any]) -> Any:
         """What compares calls of a function with eager ones."""
@@ -63,15 +75,14 @@ class Workshop:
 
         return inspection.Verification(fn, settings)
 
-    def _replay(self, recorded: Recorded, target: str, disabled: frozenset[str]) -> Replay:
-        program = build_program(recorded, target, *self.settings(target, recorded.recording.graph, disabled))
-        return program.load(self._options.launcher, self._options.cuda_graph)
+    def _replay(
+        self, recorded: Recorded, target: str, disabled: frozenset[str], sizes: AtSizes | None = None
+    ) -> Replay:
+        def made(part: Recorded) -> Program:
+            return build_program(part, target, *self.settings(target, part.recording.graph, disabled))
 
-    def arguments(
-        self, target: str, graph: Graph, disabled: frozenset[str]
-    ) -> tuple[str, str, frozenset[str], Choices | None]:
-        """What `build_program` takes besides a recording."""
-        return target, *self.settings(target, graph, disabled)
+        program = made(recorded) if sizes is None else sizes.end(recorded, made)
+        return program.load(self._options.launcher, self._options.cuda_graph)
 
     def target(self, graph: Graph) -> str:
         """``cpu`` or ``cuda``: as asked for, else by where a graph's values are."""

@@ -36,7 +36,7 @@ class Body:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.structure, self.symbols = _with_formulas(graph)
+        self.structure, self.symbols = structure_of(graph)
         self.settled: Body | None = None
         self._hash = hash(self.structure)
         self._program: _Program | None = None
@@ -90,8 +90,8 @@ class Body:
         return self._program.run(xp, arrays)
 
 
-def _with_formulas(graph: Graph) -> tuple[str, frozenset[Symbol]]:
-    """The structure of a graph with formulas in place of numbers that have them, and what they hang on."""
+def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
+    """The text of a graph without source lines, with formulas in place of sizes that vary, and what these hang on."""
     found: set[Symbol] = set()
 
     def write(x: Any) -> str:

@@ -54,11 +54,11 @@ WATCH = _Watch()
 
 
 @contextmanager
-def noting(note: Callable[[Condition], None], named: bool = False) -> Iterator[None]:
+def noting(note: Callable[[Condition], None] | None, named: bool = False) -> Iterator[None]:
     """Within, in this thread, what comparisons give is noted.
 
     Args:
-        note: Is told.
+        note: Is told; None where nobody is.
         named: Whether the text of such a number is its formula, so that those of two formulas differ.
     """
     before = WATCH.note, WATCH.named

@@ -12,66 +12,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from tracec.errors import TracecError
 from tracec.inspect.arguments import Part
-from tracec.ir.extent import Condition, Extent, Symbol, Values, noting, symbolic, symbols_of, text
+from tracec.ir.extent import Condition, Extent, Symbol, Values, at, is_varying, symbolic, symbols_of, text
 from tracec.ir.types import Shape, contiguous_strides
 from tracec.record.tensor import Tensor
-from tracec.specialisations.program import Program, Recorded, build_program
-from tracec.specialisations.sizes import consistent, difference, fixed_sizes, plain_value, program_at, resized
+from tracec.specialisations.program import Recorded
+from tracec.specialisations.sizes import fixed_sizes, plain_value
 from tracec.specialisations.specialisation import Specialisation
+from tracec.specialisations.tree import Tree
+from tracec.specialisations.variants import AtSizes, Known, Prepared, Shapes, Variant, values_of
 from tracec.specialisations.ways import open_decisions
 from tracec.workshop import Workshop
 
 #: Recordings of one family.
 MOST = 8
+#: And those among them that are ways of one tree.
+MOST_WAYS = 12
 #: Sizes that are kept ready.
 MOST_SERVED = 256
 #: How far around a size others are looked for that a condition holds for.
 _NEAR = 8
-#: Choices that sizes decide are made for sizes of this much at least, or the largest that there have been.
-_TYPICAL = 64
-Shapes = tuple[Shape, ...]
-
-
-@dataclass(slots=True, eq=False)
-class Variant:
-    """A recording for many sizes.
-
-    Attributes:
-        shapes: Shapes of the arguments, with symbols.
-        recorded: What was recorded.
-        made: What the function read around it, and what is left out of programs.
-        programs: What was built of it, and under what conditions on the sizes it is right.
-        trusted: Whether it was compared with a recording of other sizes.
-    """
-
-    shapes: Shapes
-    recorded: Recorded
-    made: Specialisation
-    programs: list[tuple[tuple[Condition, ...], Program]] = field(default_factory=list)
-    trusted: bool = False
-
-    def values(self, shapes: Shapes) -> dict[Symbol, int] | None:
-        """What the symbols are for these shapes; None where they do not fit."""
-        found: dict[Symbol, int] = {}
-        for mine, given in zip(self.shapes, shapes, strict=True):
-            for size, now in zip(mine, given, strict=True):
-                if isinstance(size, Extent):
-                    (symbol,) = symbols_of(size.form)
-                    if found.setdefault(symbol, now) != now:
-                        return None
-                elif size != now:
-                    return None
-        return found if holds(self.recorded.conditions, found) else None
-
-
-def holds(conditions: Sequence[Condition] | Any, values: Values) -> bool:
-    """Whether all conditions hold."""
-    return all(c.holds(values) for c in conditions)
 
 
 class Family:
@@ -82,21 +46,26 @@ class Family:
         self.variants: list[Variant] = []
         #: (argument, axis) → why its size is no symbol.
         self.fixed: dict[tuple[int, int], str] = {}
-        #: What was recorded for the first sizes.
-        self.first: Specialisation | None = None
+        #: What was recorded for single sizes.
+        self.known: list[Known] = []
 
     def symbols(self, shapes: Shapes) -> Shapes | None:
         """The shapes with a symbol for each size that differs between calls; None where none does, or can.
 
-        Sizes that have always been equal share a symbol.
+        Sizes that have always been equal share a symbol. Those of ways of a tree are those of the ways before.
         """
+        for variant in self.variants:
+            values = values_of(variant.shapes, shapes) if variant.asks else None
+            if values is not None and not any(map(self.fixed.__contains__, _places(variant.shapes))):
+                ways = sum(v.prepared is variant.prepared for v in self.variants)
+                return None if ways >= MOST_WAYS else tuple(tuple(at(n, values) for n in s) for s in variant.shapes)
         varied: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for k, shape in enumerate(shapes):
             for axis in range(len(shape)):
                 sizes = tuple(seen[k][axis] for seen in (*self.seen, shapes))
                 if len(set(sizes)) > 1 and (k, axis) not in self.fixed:
                     varied.setdefault(sizes, []).append((k, axis))
-        if not varied or len(self.variants) >= MOST:
+        if not varied or len({v.prepared for v in self.variants}) >= MOST:
             return None
         found = [list(shape) for shape in shapes]
         for places in varied.values():
@@ -106,30 +75,46 @@ class Family:
                 found[k][axis] = size
         return tuple(map(tuple, found))
 
-    def specialise(self, shapes: Shapes, conditions: Any) -> bool:
+    def prepared(self, shapes: Shapes) -> Prepared:
+        """Where what is built of a recording over the symbols in shapes is kept."""
+        symbols = _symbols(shapes)
+        return next((v.prepared for v in self.variants if _symbols(v.shapes) == symbols), None) or Prepared()
+
+    def specialise(self, shapes: Shapes, values: Values, conditions: Any) -> bool:
         """Note which symbols the function went by the values of; whether there are any."""
         pinned: dict[Symbol, str] = {}
         for c, line in conditions.items():
             symbols = symbols_of(c.left) | symbols_of(c.right)
-            if len(symbols) == 1 and _fails_elsewhere(c, *symbols):
+            if len(symbols) == 1 and _fails_elsewhere(c, values, *symbols):
                 pinned.setdefault(symbols.pop(), f"the function goes by {text(c.left)}, at {line}")
         self.fix(shapes, pinned)
         return bool(pinned)
 
     def fix(self, shapes: Shapes, why: Any) -> None:
         """Let sizes be no symbols any more; ``why`` is a reason for each of some symbols, or one for all."""
-        for k, shape in enumerate(shapes):
-            for axis, size in enumerate(shape):
-                if isinstance(size, Extent):
-                    (symbol,) = symbols_of(size.form)
-                    reason = why if isinstance(why, str) else why.get(symbol)
-                    if reason is not None:
-                        self.fixed.setdefault((k, axis), reason)
+        for (k, axis), symbol in _places(shapes).items():
+            reason = why if isinstance(why, str) else why.get(symbol)
+            if reason is not None:
+                self.fixed.setdefault((k, axis), reason)
 
 
-def _fails_elsewhere(condition: Condition, symbol: Symbol) -> bool:
+def _places(shapes: Shapes) -> dict[tuple[int, int], Symbol]:
+    """(argument, axis) → the symbol that its size is."""
+    found = {}
+    for k, shape in enumerate(shapes):
+        for axis, size in enumerate(shape):
+            if isinstance(size, Extent):
+                (found[k, axis],) = symbols_of(size.form)
+    return found
+
+
+def _symbols(shapes: Shapes) -> set[Symbol]:
+    return set(_places(shapes).values())
+
+
+def _fails_elsewhere(condition: Condition, values: Values, symbol: Symbol) -> bool:
     """Whether a condition holds for a size alone, and for none near it."""
-    return not any(condition.holds({symbol: symbol.value + k}) for k in (*range(-_NEAR, 0), *range(1, _NEAR + 1)))
+    return not any(condition.holds({symbol: values[symbol] + k}) for k in (*range(-_NEAR, 0), *range(1, _NEAR + 1)))
 
 
 class Sizes:
@@ -160,8 +145,8 @@ class Sizes:
         for variant in () if family is None else family.variants:
             if variant in tried:
                 continue
-            values = variant.values(shapes) if variant.trusted else None
-            if values is not None and variant.made.surroundings.fails() is None:
+            values = variant.values(shapes) if variant.serves(shapes) else None
+            if values is not None:
                 return variant, values
         return None
 
@@ -175,9 +160,10 @@ class Sizes:
         return family.symbols(shapes)
 
     def took(
-        self, key: Hashable, symbols: Shapes | None, recorded: Recorded, made: Specialisation
-    ) -> tuple[Recorded, Specialisation | None]:
-        """What comes of a recording.
+        self, key: Hashable, symbols: Shapes | None, recorded: Recorded, made: Specialisation,
+        fitting: Sequence[Specialisation],
+    ) -> tuple[Recorded, Specialisation | None]:  # fmt: skip
+        """What comes of a recording; ``fitting`` is what there is for the key already, and may be used.
 
         Returns:
             The recording for its own sizes; and what serves this call, where the recording serves others as well.
@@ -186,71 +172,90 @@ class Sizes:
         if shapes not in family.seen:
             family.seen.append(shapes)
         if symbols is None:
-            if family.first is None and family.seen[0] == shapes and recorded.eager is None:
-                family.first = made
+            if recorded.eager is None and len(family.known) < MOST:
+                family.known.append(Known(recorded, shapes, made))
             return recorded, None
-        if recorded.eager is not None:
+        values = values_of(symbols, shapes)
+        if recorded.eager is not None or values is None:
             return fixed_sizes(recorded), None
-        if open_decisions(recorded.recording.decisions):
-            family.fix(symbols, "the function asks for values")
+        asked = next(
+            (n for d in open_decisions(recorded.recording.decisions) for n in d.nodes if is_varying(n.shape)), None
+        )
+        if asked is not None:
+            family.fix(symbols, f"the function asks for the values of {asked.type}, made at {asked.source}")
         elif self._workshop.target(recorded.recording.graph) != "cpu":
             family.fix(symbols, "kernels for a GPU are made for one size")
-        elif not family.specialise(symbols, recorded.conditions):
-            variant = Variant(symbols, recorded, made)
+        elif not family.specialise(symbols, values, recorded.conditions):
+            variant = Variant(symbols, shapes, recorded, made, family.prepared(symbols))
             why = self._compared(family, variant)
             if why is None:
-                found = self.serve(key, variant, variant.values(shapes) or {}, made.kept, made.parts)
+                found = self.serve(key, variant, values, made.kept, made.parts, fitting)
                 if found is not None:
-                    return replace(recorded, out=plain_value(recorded.out, {})), found
+                    return replace(recorded, out=plain_value(recorded.out, values)), found
             else:
                 family.fix(symbols, f"what is recorded for different sizes differs: {why}")
         return fixed_sizes(recorded), None
 
     def _compared(self, family: Family, variant: Variant) -> str | None:
         """Why a new variant does not hold; None where it does, or where that is to be seen."""
-        for older in family.variants:  # one that waited for a recording of other sizes
-            values = None if older.trusted else older.values(family.seen[-1])
-            if values is not None:
-                mine = resized(variant.recorded, {}).recording
-                theirs = resized(older.recorded, values).recording
-                why = difference(theirs.graph, mine.graph, theirs.inputs, mine.inputs)
-                if why is not None:
-                    family.variants.remove(older)
-                    return why
-                variant.trusted = True
+        mine = variant.known(variant.sizes)
+        for older in [v for v in family.variants if not v.trusted]:  # which waited for a recording of other sizes
+            theirs = None if older.sizes == variant.sizes else older.known(variant.sizes)
+            if mine is not None and theirs is not None and theirs.compares_with(mine):
                 family.variants.remove(older)
-        first = family.first
-        if first is not None and not variant.trusted and first.surroundings.fails() is None:
-            values = variant.values(family.seen[0])
-            if values is not None:
-                mine = resized(variant.recorded, values).recording
-                inputs = getattr(first.replay, "inputs", ())
-                why = difference(first.graph, mine.graph, inputs, mine.inputs)
+                why = theirs.difference(mine)
                 if why is not None:
                     return why
                 variant.trusted = True
+        for known in () if variant.trusted else family.known:
+            mine = None if known.shapes == variant.sizes else variant.known(known.shapes)
+            if mine is not None and known.compares_with(mine):
+                why = known.difference(mine)
+                if why is not None:
+                    return why
+                variant.trusted = True
+                break
         family.variants.append(variant)
         self.any = True
         return None
 
     def serve(
-        self, key: Hashable, variant: Variant, values: dict[Symbol, int], kept: list[Any], parts: tuple[Part, ...]
-    ) -> Specialisation | None:
-        """A recording's program for some sizes; None where its operators do not agree on them."""
-        family, _ = self.family(key)
-        disabled = variant.made.disabled
+        self, key: Hashable, variant: Variant, values: dict[Symbol, int], kept: list[Any], parts: tuple[Part, ...],
+        fitting: Sequence[Specialisation],
+    ) -> Specialisation | None:  # fmt: skip
+        """What serves a call by a recording; None where its operators do not agree on the sizes.
 
-        def build(recorded: Recorded) -> Program:
-            return build_program(recorded, *self._workshop.arguments("cpu", recorded.recording.graph, disabled))
-
-        program = serve(variant, values, family.seen, build)
-        if program is None:
+        Args:
+            key: The call's key.
+            variant: The recording.
+            values: The sizes.
+            kept: Objects whose identity is in the key.
+            parts: The arguments.
+            fitting: What there is for the key already, and may be used: a tree among them gets the way that it lacks.
+        """
+        family, shapes = self.family(key)
+        sizes = AtSizes(variant, values, partial(variant.typical, values, family.seen))
+        recorded = variant.at(values)
+        if recorded is None:
             family.variants.remove(variant)
             family.fix(variant.shapes, "operators do not agree on other sizes")
             return None
-        found = Specialisation(program.recorded.recording, variant.made.surroundings, kept, parts, disabled)
-        found.variant, found.replay = variant, program.load()
-        return found
+        if not variant.asks:
+            found = _served_by(variant, recorded, kept, parts)
+            found.replay = self._workshop.replay(recorded, found.disabled, sizes)
+            return found
+        tree = next((s for s in fitting if s.variants and variant.goes_with(s.variants[0])), None)
+        if tree is None:
+            tree = _served_by(variant, recorded, kept, parts)
+            tree.replay = Tree(self._workshop.builder(recorded.recording.graph, sizes), recorded.numbers)
+            tree.variants = []
+        for way in [v for v in family.variants if v.goes_with(variant) and v not in tree.variants]:
+            if way is variant or way.serves(shapes):
+                way_there = recorded if way is variant else way.at(values)
+                if way_there is not None and isinstance(tree.replay, Tree):
+                    tree.replay.grow(way_there)
+                    tree.variants.append(way)
+        return tree
 
     def keep(self, known: dict[Hashable, list[Specialisation]], key: Hashable, made: Specialisation) -> None:
         """Enter what serves a size; of many, what was entered first goes, and is made anew when it is asked for."""
@@ -264,63 +269,23 @@ class Sizes:
         """What is known of sizes, in words."""
         lines = []
         for family in self.families.values():
-            for variant in family.variants:
-                symbols = sorted(
-                    {
-                        s.name
-                        for shape in variant.shapes
-                        for n in shape
-                        if isinstance(n, Extent)
-                        for s in symbols_of(n.form)
-                    }
-                )
-                lines.append(f"any {', '.join(symbols)} (argument, axis): {len(variant.programs)} programs")
-                if variant.recorded.conditions:
-                    lines.append(f"  where {', '.join(dict.fromkeys(map(str, variant.recorded.conditions)))}")
+            for prepared in dict.fromkeys(v.prepared for v in family.variants):
+                ways = [v for v in family.variants if v.prepared is prepared]
+                symbols = sorted(s.name for s in _symbols(ways[0].shapes))
+                count = f"{len(ways)} ways, " if ways[0].asks else ""
+                lines.append(f"any {', '.join(symbols)} (argument, axis): {count}{len(prepared)} programs")
+                conditions = dict.fromkeys(str(c) for v in ways for c in v.recorded.conditions)
+                if conditions:
+                    lines.append(f"  where {', '.join(conditions)}")
             lines += [f"size({k}, {axis}) is as recorded: {why}" for (k, axis), why in family.fixed.items()]
         return lines
 
 
-def serve(variant: Variant, values: dict[Symbol, int], seen: Sequence[Shapes], build: Any) -> Program | None:
-    """The program of a recording for these sizes; None where its operators do not agree.
-
-    Args:
-        variant: The recording.
-        values: The sizes.
-        seen: Shapes that there have been.
-        build: From a recording to a program.
-    """
-    try:
-        recorded = resized(variant.recorded, values)
-        if not consistent(recorded.recording.graph):
-            return None
-    except (TracecError, ArithmeticError):  # which the function itself will raise
-        return None
-    for conditions, program in variant.programs:
-        if holds(conditions, values):
-            return program_at(program, recorded, values)
-    sizes = values
-    if not variant.programs:  # what is chosen by size alone is chosen for a large one
-        largest = _largest(variant, seen, values)
-        sizes = largest if holds(variant.recorded.conditions, largest) else values
-    for reference in dict.fromkeys([tuple(sizes.items()), tuple(values.items())]):
-        noted: dict[Condition, None] = {}
-        with noting(lambda c: noted.setdefault(c), named=True):  # noqa: B023
-            program = build(resized(variant.recorded, dict(reference)))
-        variant.programs.append((tuple(noted), program))
-        if holds(noted, values):
-            break
-    return program_at(variant.programs[-1][1], recorded, values)
-
-
-def _largest(variant: Variant, seen: Sequence[Shapes], values: dict[Symbol, int]) -> dict[Symbol, int]:
-    found = {symbol: max(n, _TYPICAL) for symbol, n in values.items()}
-    for shapes in seen:
-        for mine, given in zip(variant.shapes, shapes, strict=True):
-            for size, now in zip(mine, given, strict=True):
-                if isinstance(size, Extent):
-                    (symbol,) = symbols_of(size.form)
-                    found[symbol] = max(found[symbol], now)
+def _served_by(variant: Variant, recorded: Recorded, kept: list[Any], parts: tuple[Part, ...]) -> Specialisation:
+    """A case of a recording for many sizes, without its program."""
+    made = variant.made
+    found = Specialisation(recorded.recording, made.surroundings, kept, parts, made.disabled)
+    found.variants = [variant]
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from tracec.ir.node import Node
 from tracec.ir.plan import Branch, Launch, Plan, Repeat, Step, Value, While, bodies_of
 from tracec.ir.resize import Resized, Settled, settled
 from tracec.record.call import Call
-from tracec.record.cell import Constant
 from tracec.record.opaque import unwrapped
-from tracec.record.recording import Lifted, Result
+from tracec.record.recording import Result
 from tracec.record.structure import children, is_data, made_again
 from tracec.specialisations.program import Program, Recorded
+
+NOTHING: Mapping[Node, Any] = {}
 
 
 class Resizing(Resized):
@@ -116,6 +117,8 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
             new.node(node)
         decisions.append(d.over(new.nodes.__getitem__))
     out = plain_value(recorded.out, new.values)
+    for n in recording.late:
+        new.node(n)
     late = {new.nodes[n]: scalar for n, scalar in recording.late.items()}
     recording = replace(
         recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late
@@ -157,16 +160,17 @@ def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
     return replace(program, recorded=recorded, forward=built_at(program.forward, values), backward=backward)
 
 
-def difference(one: Graph, other: Graph, first: Sequence[Lifted] = (), second: Sequence[Lifted] = ()) -> str | None:
+def difference(
+    one: Graph, other: Graph, first: Mapping[Node, Any] = NOTHING, second: Mapping[Node, Any] = NOTHING
+) -> str | None:
     """The first place at which two graphs differ, source lines left aside; None where there is none.
 
     Args:
         one: A graph.
         other: Another.
-        first: The inputs of the one, for numbers that are kept as such.
+        first: Inputs of the one that are numbers made while it was recorded, and these.
         second: Those of the other.
     """
-    kept = [{v.node: v.storage.array for v in given if isinstance(v.storage, Constant)} for given in (first, second)]
     pairs: dict[Node, Node] = {}
     left, right = topological(one.outputs), topological(other.outputs)
     for a, b in zip(left, right, strict=False):
@@ -177,7 +181,7 @@ def difference(one: Graph, other: Graph, first: Sequence[Lifted] = (), second: S
             return f"{a.op.name} {a.params} or {b.params}, at {b.source}"
         if any(pairs[i] is not j for i, j in zip(a.inputs, b.inputs, strict=True)):
             return f"operands of {a.op.name}, at {b.source}"
-        if a in kept[0] and b in kept[1] and kept[0][a].tobytes() != kept[1][b].tobytes():
+        if a in first and b in second and first[a].tobytes() != second[b].tobytes():
             return f"numbers made at {b.source}"
     same = len(left) == len(right) and len(one.outputs) == len(other.outputs)
     if not same or any(pairs[a] is not b for a, b in zip(one.outputs, other.outputs, strict=True)):

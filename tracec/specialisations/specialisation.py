@@ -52,7 +52,7 @@ class Specialisation:
         eager: Why it does, or why calls that the programs do not serve do.
         hits: Calls that it served.
         disabled: What is left out of its program.
-        variant: The recording for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
+        variants: The recordings for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Specialisation:
         self.kept = kept
         self.disabled = disabled
         self.hits = 0
-        self.variant: Any = None
+        self.variants: list[Any] = []
 
     def takes(self, call: Call, numbers: list[Any]) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.

@@ -386,6 +386,11 @@ def _change(branch: Branch, value: Any) -> Change:
     return Change(name, before, _label(branch, value), None if asked.node.source is None else str(asked.node.source))
 
 
+def path_of(decisions: Sequence[Decision]) -> tuple[Any, ...]:
+    """Which way a recording went: what was asked for, and what was the answer."""
+    return tuple((d.how, d.expression, *(k for k, _ in d.symbols), _key(d)) for d in open_decisions(decisions))
+
+
 def _key(decision: Decision) -> Any:
     return outcome(decision.value, decision.how)
 

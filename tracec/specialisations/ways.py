@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tracec.errors import RecordError
+from tracec.ir.conditions import noting
 from tracec.ir.expression import Expression, compile_numbers
+from tracec.ir.extent import formula_key
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, constant, input_node, is_input
 from tracec.ir.types import TensorType
@@ -17,7 +20,7 @@ from tracec.record.cell import Constant, new_tensor
 from tracec.record.numbers import array_of
 from tracec.record.recording import Decision, Lifted, Recording
 from tracec.record.tensor import Tensor
-from tracec.specialisations.program import Recorded
+from tracec.specialisations.program import Recorded, asks
 
 _VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
 
@@ -47,7 +50,7 @@ class Interner:
         for node in topological((*recording.graph.outputs, *asked, *checked)):
             if node not in new:
                 operands = tuple(new[i] for i in node.inputs)
-                key = (node.op.name, tuple(map(id, operands)), repr(node.params), node.type)
+                key = (node.op.name, tuple(map(id, operands)), _named(node.params), formula_key(node.type))
                 new[node] = self._nodes.setdefault(key, node.with_inputs(operands))
         graph = Graph(
             tuple(v.node for v in inputs), tuple(new[o] for o in recording.graph.outputs), recording.graph.name
@@ -68,7 +71,7 @@ class Interner:
 
     def _source(self, v: Lifted, here: Mapping[int, int]) -> Any:
         """Where an input comes from, by which it is known in other recordings."""
-        kind = v.whole, v.node.type
+        kind = v.whole, formula_key(v.node.type)
         if v.argument is not None:
             # Behind the arguments are gradients given to the results of this one recording.
             return ("argument", v.argument, *kind) if v.argument < len(here) else id(v.node)
@@ -83,6 +86,12 @@ class Interner:
             data = v.array.__array_interface__ if isinstance(v.array, np.ndarray) else v.array.__cuda_array_interface__
             look = data["data"][0], v.array.strides
         return ("memory", id(v.storage), look, *kind)
+
+
+def _named(params: Any) -> str:
+    """The text of parameters, with formulas in place of sizes that vary."""
+    with noting(None, named=True):
+        return repr(params)
 
 
 def without_known(recording: Recording, decisions: Sequence[Decision]) -> Recording:
@@ -106,6 +115,20 @@ def open_decisions(decisions: Sequence[Decision]) -> list[Decision]:
             settled.add(same)
             found.append(d)
     return found
+
+
+def check_whole(recorded: Recorded) -> None:
+    """Refuse a function that asks for values where it has to be one graph.
+
+    Raises:
+        RecordError: it does.
+    """
+    decisions = recorded.recording.decisions
+    if recorded.eager is None and open_decisions(decisions):
+        raise RecordError(
+            f"compile: {recorded.recording.graph.name}: {asks(decisions[0])}, which makes it several graphs",
+            hint="leave fullgraph=True away: each part is compiled, and the values choose among them",
+        )
 
 
 def what_is_asked(decisions: Sequence[Decision]) -> list[list[Node]]:
