@@ -182,13 +182,19 @@ def test_state_read_from_around_is_guarded():
         same(compiled(x), x * 2.0 + offset)
 
 
-def test_arrays_that_a_function_is_given_by_numpy_may_not_be_written():
+def test_arrays_that_a_function_is_given_by_numpy_and_writes():
     def f(x):
-        x.numpy()[0] = 5.0
+        x.numpy()[0] += 5.0
         return x * 2
 
+    x = tracec.ones(3)
     with pytest.raises(RecordError, match=r"numpy: the function writes into the array of a tensor(.|\n)*\.numpy\(\)"):
-        tracec.compile(f)(tracec.ones(3))
+        tracec.compile(f, fullgraph=True)(x)
+    assert x.tolist() == [1, 1, 1]
+    compiled = tracec.compile(f)
+    with pytest.warns(RuntimeWarning, match="numpy: the function writes into the array of a tensor"):
+        found = [(compiled(x)[0].item(), x[0].item()) for _ in range(3)]
+    assert found == [(12, 6), (22, 11), (32, 16)]
 
 
 def test_run_of_a_lowered_function_keeps_to_the_values_that_it_asked_for():

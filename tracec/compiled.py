@@ -16,6 +16,7 @@ from tracec.errors import ArgumentError, RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
+from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
 from tracec.ir.source import caller, collecting, warn, warn_at
@@ -29,7 +30,7 @@ from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten
-from tracec.specialisations.program import Recorded, asks, build_program, record
+from tracec.specialisations.program import Recorded, Refused, asks, build_program, record
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
 from tracec.specialisations.stand_ins import StandIns
@@ -236,8 +237,13 @@ class Compiled:
         symbols = self._sizes.begin(key)
         # As it is before the call: the function may change what they hang on.
         fitting = self._fitting(key)
-        recorded = record(self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols)
-        made = Specialisation(recorded.recording, surroundings, call.kept, parts, self._workshop.disabled())
+        try:
+            recorded = record(
+                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols
+            )
+        except Refused as refused:
+            return self._refused(key, call, surroundings, refused)
+        made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._workshop.disabled())
         given = recorded.given
         void = stand_ins.is_void
         if recorded.left is not None:
@@ -268,6 +274,22 @@ class Compiled:
     def _fitting(self, key: Hashable) -> list[Specialisation]:
         """The specialisations of a key for which all is as they need it now."""
         return [s for s in self._known.get(key, ()) if s.surroundings.fails() is None]
+
+    def _refused(self, key: Hashable, call: Call, surroundings: Environment, refused: Refused) -> Any:
+        """Run a function eagerly that cannot be recorded; from the second time on it is not recorded again."""
+        error = refused.__cause__
+        assert isinstance(error, RecordError)
+        if self._options.fullgraph:
+            raise error
+        surroundings.let_go()
+        out = self.fn(*call.args, **call.kwargs)
+        if self._unsettled.knows(key):
+            graph = Graph((), (), self._name)
+            made = Specialisation(graph, surroundings, call.kept, self._parts(call), frozenset())
+            self._give_up(key, made, str(refused))
+        self._unsettled.add(call.whole, call.kept)
+        self._opened.note((*call.args, *call.kwargs.values()))
+        return out
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
         """Let the function run eagerly."""
@@ -320,7 +342,7 @@ class Compiled:
         full = tree.grow(recorded)
         if full is not None:
             warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
-            ways = Specialisation(recorded.recording, made.surroundings, made.kept, made.parts, made.disabled)
+            ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
             ways.eager = full
             self._keep(key, ways)
 

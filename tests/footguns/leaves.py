@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+
 import tracec
 from tests.footguns.harness import footgun, tensor
 
@@ -200,4 +203,139 @@ def gradient_of_an_argument_read(wrap):
         x = tensor(3, g=True)
         x.grad = tensor(3, seed=i)
         found += [f(x), x.grad is None]
+    return found
+
+
+@footgun(eager="cannot change the shape of a tensor from outside")
+def an_error_of_the_compiler_that_the_function_catches(wrap):
+    def f(x):
+        try:
+            x.t_()
+        except RuntimeError:
+            return x * 100
+        return x * 2
+
+    f = wrap(f)
+    return [f(tensor(2, 3)) for _ in range(4)]
+
+
+@footgun(eager="cannot change the shape of a tensor from outside")
+def an_error_of_the_compiler_that_becomes_another(wrap):
+    def f(x):
+        try:
+            x.t_()
+        except RuntimeError as error:
+            raise ValueError("no") from error
+        return x * 2
+
+    f = wrap(f)
+    return [f(tensor(2, 3)) for _ in range(4)]
+
+
+@footgun(eager="goes back through mul, which ran before")
+def a_gradient_taken_past_the_function(wrap):
+    counted = []
+
+    def f(x):
+        counted.append(len(counted))
+        (x * x).sum().backward()
+        return x * 2
+
+    f, found = wrap(f), []
+    for k in range(4):
+        w = tensor(3, seed=k, g=True)
+        found += [f(w * 2), w.grad, len(counted)]
+    return found
+
+
+def _exchanged(wrap, body):
+    w, b, found = tensor(3), tensor(3, seed=1), []
+    f = wrap(lambda x: body(w, b, x))
+    for k in range(4):
+        out = f(tensor(3, seed=2 + k))
+        found += [out.clone(), w.clone(), b.clone()]
+        out.add_(1)
+        found += [w.clone(), b.clone()]
+        b.mul_(2)
+        found += [w.clone(), b.clone()]
+    return found
+
+
+def _stepped(w, b, x):
+    w.data = w.data - x
+    return x * 2
+
+
+def _given_away(w, b, x):
+    value = w.data - x
+    w.data = value
+    return value
+
+
+def _value_written(w, b, x):
+    value = w.data - x
+    w.data = value
+    value.add_(1)
+    return x * 2
+
+
+def _tensor_written(w, b, x):
+    value = w.data - x
+    w.data = value
+    w.add_(1)
+    return value.sum()
+
+
+def _from_outside(w, b, x):
+    w.data = b
+    return x * 2
+
+
+def _of_an_argument(w, b, x):
+    w.data = x
+    w.add_(1)
+    return x * 2
+
+
+def _own_look(w, b, x):
+    y = w.detach()
+    y.data = b
+    y.add_(1)
+    return x * 2
+
+
+def _own_tensor(w, b, x):
+    y = x * 0
+    y.data = b
+    return y
+
+
+for _body, _why in {
+    _stepped: None,
+    _given_away: "a compiled function would change only one",
+    _value_written: "a compiled function would change only one",
+    _tensor_written: "a compiled function would change only one",
+    _from_outside: "cannot look at another one's memory",
+    _of_an_argument: "cannot look at another one's memory",
+    _own_look: None,
+    _own_tensor: None,
+}.items():
+    _case = functools.partial(_exchanged, body=_body)
+    _case.__name__ = f"memory_exchanged{_body.__name__}"
+    footgun(_case, eager=_why)
+
+
+@footgun(eager="changes where gradients of a tensor from outside go")
+def a_history_changed_before_the_function_begins_anew(wrap):
+    def f(y, x):
+        y.mul_(2)
+        json.dumps(x.sum().item())  # takes floats alone, so that the recording starts again with plain ones
+        return y * 3
+
+    f, found = wrap(f), []
+    for k in range(4):
+        w = tensor(3, g=True)
+        y = w * 2
+        (f(y, tensor(3, seed=k)).sum() + y.sum()).backward()
+        found += [w.grad, y]
     return found

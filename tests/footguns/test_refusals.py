@@ -44,12 +44,41 @@ def test_gradients_of_gradients_are_refused_rather_than_wrong():
         tracec.autograd.grad(f(tensor(3)), [w], create_graph=True)
 
 
-def test_going_back_past_the_compiled_function_is_refused():
-    def f(x):
-        (x * x).sum().backward()
+def back(x):
+    (x * x).sum().backward()
 
-    with pytest.raises(RecordError, match="ran before the recorded function"):
-        tracec.compile(f)(tensor(3, g=True) * 2)
+
+def turn(x):
+    x.t_()
+
+
+@pytest.mark.parametrize(
+    ("f", "make", "why"),
+    [
+        (back, lambda: tensor(3, g=True) * 2, "ran before the recorded function"),
+        (turn, lambda: tensor(2, 3), "cannot change the shape of a tensor from outside"),
+    ],
+)
+def test_what_no_graph_can_have_runs_eagerly(f, make, why):
+    with pytest.raises(RecordError, match=why):
+        tracec.compile(f, fullgraph=True)(make())
+    compiled = tracec.compile(f)
+    compiled(make())
+    with pytest.warns(RuntimeWarning, match=f"{why}.*; such a function runs eagerly at every call"):
+        compiled(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled(make())
+    assert why in str(compiled.explain())
+
+
+def test_what_is_printed_cannot_be_undone():
+    def f(x):
+        print("once")
+        x.t_()
+
+    with pytest.raises(RecordError, match="cannot change the shape of a tensor from outside"):
+        tracec.compile(f)(tensor(2, 3))
 
 
 def test_a_function_that_changes_what_cannot_be_done_again_says_so_once():

@@ -20,14 +20,12 @@ class Outcome(NamedTuple):
     Attributes:
         difference: The first difference between the eager and the compiled run, in words; None where there is none.
         kind: Its kind.
-        refused: Why the compiler raised an error of its own, if it did.
         replays: Calls that ran compiled code.
         others: Calls that were recorded, or ran eagerly.
     """
 
     difference: str | None
     kind: str | None
-    refused: str | None
     replays: int
     others: int
 
@@ -44,9 +42,8 @@ def outcome(text: str, compiler: Callable[..., Any] = tracec.compile) -> Outcome
         warnings.simplefilter("ignore")
         eager = prelude.run(load(text), lambda f: f)
         found = prelude.run(load(text), compiled)
-    refused = found[-1][1] if found and isinstance(found[-1], tuple) and found[-1][0] == "refused" else None
     kind, difference = prelude.difference(eager, found) or (None, None)
-    return Outcome(difference, kind, refused, *served(made))
+    return Outcome(difference, kind, *served(made))
 
 
 def shrunk(text: str, compiler: Callable[..., Any] = tracec.compile) -> str:

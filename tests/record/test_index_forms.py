@@ -172,8 +172,14 @@ def test_what_a_compiled_function_copies_is_not_taken_for_a_look():
         return row + 1
 
     for f in (write, read):
+        x, i = tracec.ones(2, 3), tracec.tensor(1)
         with pytest.raises(RecordError, match=r"index with int\(i\)"):
-            tracec.compile(f)(tracec.ones(2, 3), tracec.tensor(1))
+            tracec.compile(f, fullgraph=True)(x, i)
+        assert x.tolist() == [[1.0] * 3] * 2
+        compiled, y = tracec.compile(f), tracec.ones(2, 3)
+        with pytest.warns(RuntimeWarning, match=r"x\[i\], where i is a tensor of no dimensions.*; .* runs eagerly"):
+            found = [(str(compiled(y, i)), y.tolist()) for _ in range(3)]
+        assert found == [(str(f(x, i)), x.tolist()) for _ in range(3)]
     # What is returned is a look, as it is eagerly.
     x, take = tracec.ones(2, 3), tracec.compile(lambda x, i: x[i])
     with pytest.warns(RuntimeWarning, match="a look at memory that others see; such a function runs eagerly"):

@@ -344,7 +344,7 @@ def test_compiled_functions_see_other_elements_and_other_places():
     for _ in range(2):
         close(compiled(x), 2 * DENSE @ X.T)
     with pytest.raises(RuntimeError, match="cannot be changed in place in a compiled function"):
-        tracec.compile(lambda x: s.mul_(2) @ x)(x)
+        tracec.compile(lambda x: s.mul_(2) @ x, fullgraph=True)(x)
 
 
 def test_mistakes(golden):

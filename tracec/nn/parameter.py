@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from tracec.errors import ArgumentError, RecordError
+from tracec.errors import ArgumentError
 from tracec.functions import empty, zeros
 from tracec.ir.dtype import DType, of_numpy
 from tracec.record.cell import new_tensor
 from tracec.record.overriding import disabled
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
@@ -97,7 +98,7 @@ class _Uninitialized:
             RecordError: it is done in a compiled function.
         """
         if STATE.recorder is not None:
-            raise RecordError(
+            refuse(
                 "a lazy module was called for the first time in a compiled function",
                 hint="call it once before, so that its parameters exist",
             )

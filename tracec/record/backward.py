@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentTypeError, GradientError, RecordError, ShapeError
+from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
 from tracec.record.backend import module, on
@@ -23,6 +23,7 @@ from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.dispatch import apply, finish
 from tracec.record.recorder import Recorder
+from tracec.record.refusal import refuse
 from tracec.record.restore import restored, unpacked
 from tracec.record.rules import compute
 from tracec.record.saved import Packed
@@ -345,7 +346,7 @@ class _Recorded(_Walk):
         recorder = STATE.recorder
         # Operations that need no values, views among them, go back anywhere.
         if recorder is not None and operation.pullback.needs and not recorder.includes(operation.recorder):
-            raise RecordError(
+            refuse(
                 f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
                 where=_through_line(operation),

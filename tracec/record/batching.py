@@ -58,10 +58,19 @@ class Batching:
     def __init__(self, size: int, randomness: str = "error") -> None:
         self.size = size
         self.randomness = randomness
+        #: What a graph cannot have, no batch has either, compiled or not.
+        self.refused: Any = None
         self._around: list[tuple[Any, Any, Any]] = []
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._examples: dict[int, weakref.ref[Any]] = {}
         self._closed: list[tuple[weakref.ref[Any], type]] = []
+
+    def keeps_memory(self, x: Cell) -> bool:
+        """Whether a tensor has to look at the memory that it looks at."""
+        return True
+
+    def exchange(self, x: Cell, value: Cell) -> None:
+        """A tensor has been given a value's elements in place of its memory."""
 
     def __enter__(self) -> Batching:
         if not self._around:

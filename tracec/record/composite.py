@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, NoReturn, Self
 
-from tracec.errors import ArgumentTypeError, RecordError, UnsupportedError
+from tracec.errors import ArgumentTypeError, UnsupportedError
 from tracec.ir.dtype import DType
 from tracec.record.backend import Device
 from tracec.record.cell import Changes
 from tracec.record.memory import axis_of
 from tracec.record.overriding import CLASSES, name_of
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tensor import Size, Tensor
 from tracec.record.write import check_can_cast, check_no_leaf
@@ -103,7 +104,7 @@ class Composite(Tensor):
             RecordError: in a compiled function, which could not do it again.
         """
         if STATE.recorder is not None:
-            raise RecordError(
+            refuse(
                 f"{name}: a {self.kind} tensor cannot be changed in place in a compiled function",
                 hint=f"use {name.rstrip('_')}, which gives a new one",
             )

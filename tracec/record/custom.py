@@ -200,6 +200,8 @@ def attach(
         node.recorder = recorder
         for k, x in enumerate(outputs):
             if x is not None:
+                if recorder is not None:
+                    recorder.change_flag(x)
                 x._base = x._seen = None
                 x._requires_grad = False
                 x._history = node.output(k)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import backend
@@ -19,6 +19,7 @@ from tracec.record.create import of_numbers
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
 from tracec.record.opaque import for_caller
 from tracec.record.out import resize
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.streams import record_stream
 
@@ -286,7 +287,7 @@ class Memory(Cell):
         if self.is_shared():
             return self  # type: ignore[return-value]
         if STATE.recorder is not None:
-            raise RecordError("share_memory_: memory cannot be exchanged in a compiled function", hint="do it before")
+            refuse("share_memory_: memory cannot be exchanged in a compiled function", hint="do it before")
         array = self._array
         copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size).reshape(array.shape)
         copy[...] = array

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, RecordError
+from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir.source import caller, warn
 from tracec.record.backward import own
 from tracec.record.cell import Cell, Changes
 from tracec.record.promote import can_cast
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, no_grad
 from tracec.record.write import copy_into
@@ -164,7 +165,7 @@ def resize(x: Any, shape: Sequence[int]) -> Any:
     if shape == tuple(x._shape):
         return x
     if STATE.recorder is not None and not STATE.recorder.is_inside(x):
-        raise RecordError(
+        refuse(
             "resize_: cannot change the shape of a tensor from outside in a compiled function",
             hint=f"give a tensor of shape {list(shape)}",
             where=_at(),

@@ -30,6 +30,7 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
+from tracec.record.exchanged import Exchanged
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
 from tracec.record.recording import (
@@ -47,6 +48,7 @@ from tracec.record.recording import (
     hooks_of,
     is_number,
 )
+from tracec.record.refusal import refuse
 from tracec.record.sized import Sized
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
@@ -86,7 +88,10 @@ class Recorder(Sized):
         #: Leaves whose hooks were called.
         self.hooked: list[Cell] = []
         self.printed: list[Any] = []
+        #: The last thing that the function did and a graph cannot.
+        self.refused: RecordError | None = None
         self._looked: list[Node] = []
+        self._exchanged = Exchanged()
         self._counted: list[Expression] = []
         self._lifted: list[Lifted] = []
         self._seen: dict[int, Seen] = {}
@@ -94,7 +99,7 @@ class Recorder(Sized):
         self._whole: dict[Node, Node] = {}
         self._written: dict[Storage, Any] = {}
         self._grads: dict[Tensor, Tensor | None] = {}
-        self._flags: dict[Tensor, bool] = {}
+        self._flags: dict[Tensor, tuple[Any, ...]] = {}
         self._grad_reads: dict[Tensor, bool] = {}
         self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
@@ -152,7 +157,7 @@ class Recorder(Sized):
         storage = x._storage
         copied = storage.copied_from if storage.recorder is self else None
         if copied is not None and copied[0].version != copied[1]:
-            raise RecordError(
+            refuse(
                 "index: a compiled function cannot read x[i], where i is a tensor of no dimensions, once x was written",
                 hint="clone() it before, or index with int(i)",
             )
@@ -198,7 +203,7 @@ class Recorder(Sized):
             RecordError: there is; programs do not copy from one to another.
         """
         module(str(device))
-        raise RecordError(
+        refuse(
             f"to: a copy from {x._device} to {device} cannot be part of a compiled function",
             hint="move tensors before the call",
         )
@@ -253,6 +258,23 @@ class Recorder(Sized):
         self._lifted.append(lifted)
         return lifted
 
+    def keeps_memory(self, x: Cell) -> bool:
+        """Whether a tensor has to look at the memory that it looks at: it is from outside."""
+        if not self.is_own(x):
+            return True
+        self.follow(x)  # it is the function's own whatever it looks at
+        return False
+
+    def exchange(self, x: Cell, value: Cell) -> None:
+        """Note that a tensor from outside has been given a value's elements in place of its memory.
+
+        Raises:
+            RecordError: the value is from outside as well.
+        """
+        if not self.is_inside(value):
+            refuse("data: a tensor from outside cannot look at another one's memory in a compiled function")
+        self._exchanged.note(x._storage, value._storage)
+
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made by the recorded function."""
         return x._storage in self._inside
@@ -283,6 +305,7 @@ class Recorder(Sized):
 
         The values that memory from outside had before are kept.
         """
+        self._exchanged.check((storage,))
         node = self.node_of(value)
         if storage not in self._inside:
             if storage.recorder is not self:
@@ -305,13 +328,13 @@ class Recorder(Sized):
             self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
 
     def change_flag(self, x: Any) -> None:
-        """Note that ``requires_grad`` of a tensor is about to be changed."""
-        if not self.is_own(x):
-            self._flags.setdefault(x, x._requires_grad)
+        """Note that where gradients of a tensor go, or whether it requires grad, is about to be changed."""
+        if not self.is_own(x) and x not in self._flags:
+            self._flags[x] = x._requires_grad, x._history, x._base, x._seen
 
     def changed_outside(self) -> bool:
         """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
-        flags = any(x._requires_grad is not before for x, before in self._flags.items())
+        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())
         return flags or not all(s.holds() for s in self._seen.values())
 
     def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
@@ -372,7 +395,9 @@ class Recorder(Sized):
     def _finish(self, out: Any) -> Recording:
         for array, decision in self._given:
             if array.tobytes() != decision.value.tobytes():
-                raise RecordError(
+                for given, before in reversed(self._given):
+                    given[...] = before.value
+                refuse(
                     "numpy: the function writes into the array of a tensor, which a compiled one cannot see",
                     hint="write into the tensor, or into a copy: x.numpy().copy()",
                     where=f"x.numpy()    of what was made at {decision.node.source}",
@@ -384,6 +409,7 @@ class Recorder(Sized):
             return len(outputs) - 1
 
         found = find_tensors(out)
+        self._exchanged.check(t._storage for t in found)
         looks = Counter({id(t): t._storage for t in found}.values())
         results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
         writes = []
@@ -463,8 +489,8 @@ class Recorder(Sized):
             storage.array[...] = array
         for x, grad in self._grads.items():
             x._grad = grad
-        for x, flag in self._flags.items():
-            x._requires_grad = flag
+        for x, before in self._flags.items():
+            x._requires_grad, x._history, x._base, x._seen = before
         self._written.clear()
         self._grads.clear()
         self._flags.clear()

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tracec.errors import RecordError
 from tracec.ir.source import caller
 from tracec.record.cell import Cell, Changes
 from tracec.record.dispatch import apply
 from tracec.record.mode import set_grad_enabled
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, enable_grad
 from tracec.record.write import check_no_leaf
@@ -33,7 +33,7 @@ def turns_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         check_no_leaf(self, name + "_")
         recorder = STATE.recorder
         if recorder is not None and not recorder.is_inside(self):
-            raise RecordError(
+            refuse(
                 f"{name}_: cannot change the shape of a tensor from outside in a compiled function",
                 hint=f"use {name}, which gives a view",
                 where=f"at {caller()}",

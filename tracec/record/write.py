@@ -26,6 +26,7 @@ from tracec.record.cell import Cell, alias, is_dual, new_tensor
 from tracec.record.dispatch import apply, cast
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.promote import can_cast
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tape import Overwritten, edge_of, no_grad, pass_through, root_of
 
@@ -72,7 +73,7 @@ def check_writable(x: Cell, name: str) -> None:
     check_no_leaf(x, name)
     recorder = STATE.recorder
     if recorder is not None and x._storage.copied_from is not None and x._storage.recorder is recorder:
-        raise RecordError(
+        refuse(
             f"{name}: a compiled function cannot write into x[i], where i is a tensor of no dimensions",
             hint="assign to x[i] instead, or index with int(i)",
             where=_at(),
@@ -147,6 +148,8 @@ def write(x: Cell, value: Cell) -> None:
         tangents = tangents_of(whole) if moves else None
         _replace(storage, x._array, value._array)
         if tracked:
+            if recorder is not None:
+                recorder.change_flag(root)
             root._history = history
         if known is not None:
             storage.recorder, storage.node = known

@@ -284,7 +284,7 @@ class Sizes:
 def _served_by(variant: Variant, recorded: Recorded, kept: list[Any], parts: tuple[Part, ...]) -> Specialisation:
     """A case of a recording for many sizes, without its program."""
     made = variant.made
-    found = Specialisation(recorded.recording, made.surroundings, kept, parts, made.disabled)
+    found = Specialisation(recorded.recording.graph, made.surroundings, kept, parts, made.disabled)
     found.variants = [variant]
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
+from tracec.errors import RecordError
 from tracec.ir.extent import Condition
 from tracec.ir.graph import Graph
 from tracec.ir.source import Source
@@ -87,6 +88,7 @@ def record(
 
     Raises:
         RecordError: what it does cannot be recorded.
+        Refused: the same, of a call that lasts: all is as it was before.
     """
     for numbers in (_ALL, _WATCHED):
         try:
@@ -98,6 +100,10 @@ def record(
 
 #: What may be numbers that stand in for others: values of tensors and what is watched, the latter alone, or nothing.
 _ALL, _WATCHED, _NONE = 2, 1, 0
+
+
+class Refused(Exception):
+    """A function does what no graph can have. What it did is undone, so that it can run eagerly."""
 
 
 class _NumbersRefused(Exception):
@@ -135,6 +141,8 @@ def _record(
             modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
                 given = _called(fn, args, kwargs, stand_ins, recorder, surroundings, numbers)
+            if recorder.refused is not None:  # and the function caught it
+                raise recorder.refused
             left_modes = (STATE.modes(), get_default_dtype()) != modes
             changes = surroundings.changes()
             out, left, eager = formed(given, changes, surroundings)
@@ -165,6 +173,15 @@ def _record(
         for copy, of in copies:
             look_again(copy, of)
         given = made_plain(given, changes, surroundings)
+    except Exception as error:
+        refused = recorder.refused or (error if isinstance(error, RecordError) else None)
+        if refused is None:
+            raise
+        if keep and not (recorder.printed or recorder.numbers.observed or surroundings.used_up()):
+            recorder.rollback()
+            surroundings.put_back()
+            raise Refused(refused.message) from refused
+        raise refused from None
     finally:
         if not keep:
             recorder.rollback()

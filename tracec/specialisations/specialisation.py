@@ -6,7 +6,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 from tracec.inspect.arguments import Part
-from tracec.record.recording import Recording, find_tensors
+from tracec.ir.graph import Graph
+from tracec.record.recording import find_tensors
 from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
@@ -56,11 +57,11 @@ class Specialisation:
     """
 
     def __init__(
-        self, recording: Recording, surroundings: Environment, kept: list[Any], parts: tuple[Part, ...],
+        self, graph: Graph, surroundings: Environment, kept: list[Any], parts: tuple[Part, ...],
         disabled: frozenset[str],
     ) -> None:  # fmt: skip
         self.parts = parts
-        self.graph = recording.graph  # not the recording, which holds the first call's tensors
+        self.graph = graph  # not the recording, which holds the first call's tensors
         self.surroundings = surroundings
         self.replay: Replay | Tree | None = None
         self.eager: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tracec.errors import ArgumentTypeError, RecordError
+from tracec.errors import ArgumentTypeError
 from tracec.record.cell import Changes
+from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
@@ -26,7 +27,7 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
         if not isinstance(t, Tensor):
             raise ArgumentTypeError(f"swap_tensors: {name} is of type {type(t).__name__}", hint="give two tensors")
     if STATE.recorder is not None:
-        raise RecordError("swap_tensors: tensors cannot be exchanged in a compiled function", hint="do it before")
+        refuse("swap_tensors: tensors cannot be exchanged in a compiled function", hint="do it before")
     Changes.count += 1
     t1.__class__, t2.__class__ = t2.__class__, t1.__class__
     own = dict(t1.__dict__)
