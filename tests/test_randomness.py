@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
+import shutil
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import tracec
-from tracec import nn
+from tests.codegen.kernels import read_kernel
+from tests.codegen.plans import plan_of
+from tracec import build, nn
+from tracec.codegen.c import render
+from tracec.ir import exact
+from tracec.runtime.compiler import find_compiler
+from tracec.runtime.cpu import _host
+from tracec.runtime.executable import Executable
 
 F = nn.functional
 WEIGHTS = tracec.arange(1.0, 18.0)
@@ -18,7 +31,9 @@ def bits(x):
     return (
         tracec.rand(37), tracec.rand(2, 3, dtype=tracec.float64), tracec.rand(5, dtype=tracec.float16),
         tracec.randint(-5, 1000, (101,)), tracec.randperm(53), tracec.multinomial(WEIGHTS, 5),
-        tracec.multinomial(WEIGHTS, 50, replacement=True), tracec.bernoulli(tracec.full((101,), 0.3)),
+        tracec.multinomial(x.abs().reshape(2, 50), 99, replacement=True), tracec.multinomial(x.abs(), 90),
+        tracec.poisson(x.abs()), tracec.binomial(tracec.full((100,), 9.0), x.abs().clamp(max=1.0)),
+        tracec.bernoulli(tracec.full((101,), 0.3)), x.abs().clamp(max=1.0).bernoulli(),
         F.dropout(x, 0.3), F.dropout2d(x.reshape(1, 4, 5, 5), 0.5), F.alpha_dropout(x, 0.3), tracec.rand_like(x),
         x.clone().bernoulli_(0.7), x.clone().geometric_(0.3), x.clone().random_(0, 100), tracec.rand(0),
         tracec.rand(()), tracec.distributions.Categorical(logits=WEIGHTS).sample((20,)),
@@ -51,7 +66,7 @@ def typed(x):
 
 def rounded(x):
     """Draws through functions that libraries round each in their own way."""
-    return F.gumbel_softmax(x), x.clone().log_normal_(), x.clone().cauchy_(), tracec.poisson(x.abs())
+    return F.gumbel_softmax(x), x.clone().log_normal_(), x.clone().cauchy_()
 
 
 def drawn(function, wrap):
@@ -82,6 +97,50 @@ def test_draws_are_as_eager(function, place):
                 np.testing.assert_allclose(f, e, rtol=2e-5, atol=1e-6)
     (specialisation,) = compiled.explain().specialisations
     assert specialisation.compiled and specialisation.hits == 2
+
+
+@pytest.mark.parametrize("function", [bits, real, typed])
+def test_draws_without_a_compiler(function, monkeypatch, tmp_path):
+    expected, state, _ = drawn(function, lambda f: f)
+    monkeypatch.setattr(build, "_warned_fallback", True)
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TRACEC_CC", "/no/such/compiler")
+    found, left, _ = drawn(function, tracec.compile)
+    assert left == state
+    assert [[f.tobytes() for f in a] for a in found] == [[e.tobytes() for e in a] for a in expected]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 63, 64, 65, 1027, 70_001])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sizes(size, dtype):
+    """Strips, packs, their rests and several threads; more elements leave the first ones."""
+    dtype = getattr(tracec, dtype)
+    tracec.manual_seed(8)
+    expected = [tracec.randn(size, dtype=dtype).numpy() for _ in range(2)]
+    tracec.manual_seed(8)
+    run = tracec.compile(lambda: tracec.randn(size, dtype=dtype))
+    assert [run().numpy().tobytes() for _ in range(2)] == [e.tobytes() for e in expected]
+    tracec.manual_seed(8)
+    assert tracec.randn(70_005, dtype=dtype).numpy()[:size].tobytes() == expected[0].tobytes()
+
+
+def test_threads_with_generators_of_their_own():
+    run = tracec.compile(lambda g: tracec.randn(501, generator=g) + F.dropout(X, 0.5).sum() * 0)
+    found = {}
+
+    def draw(seed):
+        generator = tracec.Generator().manual_seed(seed)
+        found[seed] = [run(generator).numpy().tobytes() for _ in range(20)]
+
+    draw(99), draw(98)
+    threads = [threading.Thread(target=draw, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for seed, calls in found.items():
+        generator = tracec.Generator().manual_seed(seed)
+        assert calls == [(tracec.randn(501, generator=generator) + 0.0).numpy().tobytes() for _ in range(20)], seed
 
 
 def test_a_draw_hangs_on_seed_number_and_element_alone():
@@ -121,3 +180,81 @@ def test_draws_in_a_batch_of_calls_are_apart():
     compiled = tracec.compile(lambda: tracec.rand(1000))
     assert compiled().tolist() == draws.tolist()
     assert not set(compiled().tolist()) & set(draws.tolist()[:50])
+
+
+# What the comparisons above find ----------------------------------------------------------------------
+
+
+def normal_bits(wrap):
+    tracec.manual_seed(3)
+    run = wrap(lambda: tracec.randn(1001))
+    return [run().numpy().tobytes() for _ in range(3)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("table, position", [("above", 0), ("above", 3), ("below", 1), ("below", 6), ("atanh", 0)])
+def test_a_coefficient_that_differs_is_found(place, table, position, monkeypatch):
+    compiled = normal_bits(PLACES[place])
+    assert compiled == normal_bits(lambda f: f)
+    numbers = list(getattr(exact._SINGLE, table))
+    numbers[position] *= 1.0001
+    monkeypatch.setattr(exact, "_SINGLE", replace(exact._SINGLE, **{table: tuple(numbers)}))
+    assert compiled != normal_bits(lambda f: f)
+
+
+VARIATES = """kernel variates(x: in u32[4096], y: out f32[4096], z: out f32[4096], w: out f32[4096]) map {
+  for i in 4096 parallel {
+    store y[i] = normal_variate(x[i], f32)
+    store z[i] = exponential_variate(x[i], f32)
+    store w[i] = add(rounded_mul(normal_variate(x[i], f32), f32(1.3)), f32(0.7))
+  }
+}"""
+
+
+def from_source(change):
+    """What a kernel of variates gives once its C has been changed."""
+    plan = plan_of([read_kernel(VARIATES)])
+    program, compiler = render(plan), find_compiler()
+    units = [change(u) for u in program.units]
+    library = ctypes.CDLL(str(compiler.shared_object(units)))
+    words = np.random.default_rng(0).integers(0, 1 << 32, 4096, np.uint32)
+    found = Executable(plan, library, program.parts, _host(compiler).invoke)([words])
+    normal = exact.normal(np, words)
+    expected = [normal, exact.exponential(np, words), normal * np.float32(1.3) + np.float32(0.7)]
+    return [f.tobytes() == e.tobytes() for f, e in zip(found, expected, strict=True)]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_products_are_not_fused_with_sums_in_c():
+    assert from_source(lambda text: text) == [True] * 3
+    fused = from_source(lambda text: re.sub(r"return a \* b \+ no_change_f32;", "return a * b;", text))
+    with open("/proc/cpuinfo") as file:
+        can_fuse = "fma" in file.read()
+    assert fused == [not can_fuse] * 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_are_not_fused_with_sums_in_cuda(dtype):
+    """Divisions and roots are sequences of the assembler's, which come later."""
+    nvrtc = pytest.importorskip("cupy.cuda").nvrtc
+    lowered = tracec.compile(lambda: tracec.randn(1000, dtype=getattr(tracec, dtype))).lower(
+        target="cuda", arch="sm_90"
+    )
+    text = str(lowered.kernels[0])
+
+    def fused(source):
+        program = nvrtc.createProgram(source, "k.cu", [], [])
+        nvrtc.compileProgram(program, ("--std=c++17", "--fmad=true", "--gpu-architecture=compute_90"))
+        return nvrtc.getPTX(program).count(b"fma.rn.f")
+
+    assert fused(text) == 0
+    assert fused(text.replace("__fmul_rn(", "times(").replace("__dmul_rn(", "times(").replace(
+        "// N neighbouring", "template <typename T> __device__ T times(T a, T b) { return a * b; }\n// N neighbouring"
+    )) > 20  # fmt: skip
+
+
+def test_registers_of_the_kernel_for_a_gpu():
+    pytest.importorskip("cupy.cuda")
+    kernel = tracec.compile(lambda: tracec.randn(1000)).lower(target="cuda", arch="sm_90").kernels[0]
+    assert kernel.resources.registers <= 40 and kernel.resources.stack_bytes == 0
+    assert "double" not in str(kernel)

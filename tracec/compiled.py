@@ -45,7 +45,7 @@ _RECORDING = threading.RLock()
 
 
 #: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
-_FIRST = 6
+_FIRST = 7
 
 
 def _give_back() -> None:
@@ -197,7 +197,9 @@ class Compiled:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
-        parts: list[Hashable] = [STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, PROCESS.any_order, len(args)]
+        parts: list[Hashable] = [
+            STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, STATE.generators, PROCESS.any_order, len(args),
+        ]  # fmt: skip
         for value in args:
             flatten(value, tensors, parts, kept, opener)
         for name, value in kwargs.items():

@@ -182,3 +182,70 @@ def test_errors(options, text):
         DataLoader(Numbers(3), **options)
     with pytest.raises(ArgumentError, match="IterableDataset has an order of its own"):
         DataLoader(Stream(3), shuffle=True)
+
+
+class Drawn(Numbers):
+    """Samples that draw from the default generator, by way of a function."""
+
+    def __init__(self, n, draw=lambda: tracec.rand(3)):
+        super().__init__(n)
+        self.draw = draw
+
+    def __getitem__(self, i):
+        return self.draw()
+
+
+def drawn(seed=7, workers=3, **options):
+    tracec.manual_seed(seed)
+    return batches(DataLoader(Drawn(12, **options), batch_size=2, num_workers=workers))
+
+
+def test_each_worker_draws_a_stream_of_its_own():
+    first = drawn()
+    assert drawn() == first  # however the threads take turns
+    numbers = [x for batch in first for row in batch for x in row]
+    assert len(set(numbers)) == len(numbers) == 36
+    assert drawn(seed=8) != first
+    seeds = [int(b[0]) for b in drawn(draw=lambda: tracec.initial_seed() - get_worker_info().seed)]
+    assert seeds == [0] * 6
+    # A worker's stream is that of its seed.
+    found = drawn(draw=lambda: tracec.tensor([get_worker_info().seed]))
+    tracec.manual_seed(found[1][0][0])
+    assert [tracec.rand(3).tolist() for _ in range(2)] == first[1]
+
+
+def test_what_workers_draw_leaves_the_others_alone():
+    tracec.manual_seed(7)
+    loader = DataLoader(Drawn(8), num_workers=2, worker_init_fn=lambda k: tracec.manual_seed(100 + k))
+    found = batches(loader)
+    after = tracec.rand(4).tolist()
+    tracec.manual_seed(7)
+    batches(DataLoader(Numbers(8), num_workers=2))
+    assert tracec.rand(4).tolist() == after and tracec.initial_seed() == 7
+    tracec.manual_seed(101)
+    assert [[tracec.rand(3).tolist()] for _ in range(4)] == found[1::2]
+
+
+def test_compiled_functions_draw_from_the_stream_of_the_worker():
+    expected = drawn()
+    compiled = tracec.compile(lambda: tracec.rand(3))
+    tracec.manual_seed(7)
+    mine = [tracec.rand(3).tolist() for _ in range(4)]
+    for _ in range(3):
+        assert drawn(draw=compiled) == expected
+        tracec.manual_seed(7)
+        assert [compiled().tolist() for _ in range(4)] == mine
+    # Threads that have ended leave their generators to those that follow: no more recordings than threads at once.
+    assert len(compiled.explain().specialisations) <= 4
+
+
+def test_the_state_of_a_worker_can_be_kept_and_set():
+    def draw():
+        state = tracec.get_rng_state()
+        first = tracec.rand(3)
+        with tracec.random.fork_rng():
+            tracec.rand(9)
+        tracec.set_rng_state(state)
+        return first - tracec.rand(3)
+
+    assert drawn(draw=draw) == [[[0.0] * 3] * 2] * 6

@@ -313,6 +313,8 @@ def multinomial(
             f"multinomial: cannot draw {num_samples} of {input.shape[-1]} without replacement",
             "draw fewer, or with replacement=True",
         )
+    if input.shape[-1] > 2**24:
+        fail(ArgumentError, f"multinomial: {input.shape[-1]} positions", "it draws from 2**24 at most")
     weights = cast(input.detach(), dt.float32)
     _check_weights(weights)
     axis, place = input.ndim - 1, input.device
@@ -321,12 +323,21 @@ def multinomial(
         waiting = exponential_numbers(tuple(input.shape), generator, dt.float32, place)
         times = ops.where(ops.gt(weights, 0), ops.div(waiting, weights), math.inf)
         return between(ops.argsort(times, axis=axis), axis, 0, num_samples)
-    sums = ops.cumsum(weights, axis=axis)
+    sums = ops.cumsum(_whole(weights, axis), axis=axis)
     total = between(sums, axis, input.shape[-1] - 1, input.shape[-1])
-    drawn = uniform_numbers((*input.shape[:-1], num_samples), generator, dt.float32, place)
-    marks = reshaped(ops.mul(drawn, total), (*drawn.shape, 1))
+    word = cast(bits((*input.shape[:-1], num_samples), generator, place), dt.int64)
+    # The word's share of the total, whose halves times the word fit.
+    upper, lower = ops.shift_right(total, 30), ops.bitwise_and(total, 2**30 - 1)
+    share = ops.shift_right(ops.add(ops.mul(word, upper), ops.shift_right(ops.mul(word, lower), 30)), 2)
+    marks = reshaped(share, (*share.shape, 1))
     steps = reshaped(sums, (*input.shape[:-1], 1, input.shape[-1]))
     return ops.sum(cast(ops.le(steps, marks), dt.int64), axes=(input.ndim,))
+
+
+def _whole(weights: Tensor, axis: int) -> Tensor:
+    """Weights as integers up to 2**35, whose sums are the same in any order; 0 for 0 alone."""
+    largest = ops.max(weights, axes=(axis,), keepdims=True)
+    return cast(ops.ceil(ops.mul(ops.div(weights, largest), 2.0**35)), dt.int64)
 
 
 def _check_weights(weights: Tensor) -> None:

@@ -145,4 +145,5 @@ def _modes() -> Iterator[Part]:
     yield Part("default dtype", str(get_default_dtype()), usual=get_default_dtype().name == "float32")
     yield Part("default device", str(place or "cpu"), usual=place is None)
     yield Part("sums", "in any order" if PROCESS.any_order else "in a fixed order", usual=not PROCESS.any_order)
+    yield Part("random numbers", "a stream of the thread's own", id(STATE.generators), usual=STATE.generators is None)
     yield Part("autocast", str(STATE.autocast or "off"), usual=STATE.autocast is None)

@@ -7,7 +7,7 @@ any other write, so that a compiled function carries it on.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -90,20 +90,60 @@ def _tensor(array: Any, device: str) -> Any:
 _DEFAULT: dict[str, Generator] = {}
 
 
+class OwnGenerators:
+    """Default generators of one thread alone.
+
+    Attributes:
+        by_device: Device → generator, of those used so far.
+    """
+
+    def __init__(self) -> None:
+        self.by_device: dict[str, Generator] = {}
+
+
+class OwnStream:
+    """Gives the thread that makes it, and keeps it, default generators of its own, started from a seed.
+
+    Threads that end leave theirs to others that begin: functions compiled in one need not be compiled again.
+    """
+
+    _left: ClassVar[list[OwnGenerators]] = []
+
+    def __init__(self, seed: int) -> None:
+        try:
+            self._generators = self._left.pop()
+        except IndexError:
+            self._generators = OwnGenerators()
+        STATE.generators = self._generators
+        manual_seed(seed)
+
+    def __del__(self) -> None:
+        self._left.append(self._generators)
+
+
+def _defaults() -> dict[str, Generator]:
+    """The thread's default generators by device: its own, or those that all others share."""
+    own = STATE.generators
+    return _DEFAULT if own is None else own.by_device
+
+
 def default_generator(device: str | Device = "cpu") -> Generator:
-    """The generator that is used where none is given; one for each device, all with one seed."""
-    name = str(Device(device))
-    found = _DEFAULT.get(name)
+    """The generator that is used where none is given; one for each device, all with one seed.
+
+    Workers of a `DataLoader` have default generators of their own.
+    """
+    name, known = str(Device(device)), _defaults()
+    found = known.get(name)
     if found is None:
-        seed = _DEFAULT[CPU].initial_seed() if str(CPU) in _DEFAULT else 0
-        found = _DEFAULT[name] = Generator(name, seed)
+        seed = known[CPU].initial_seed() if str(CPU) in known else 0
+        found = known[name] = Generator(name, seed)
     return found
 
 
 def known_generators() -> list[Generator]:
     """The default generators that were used so far, that of the CPU among them."""
     default_generator()
-    return list(_DEFAULT.values())
+    return list(_defaults().values())
 
 
 def manual_seed(seed: int) -> Generator:
@@ -114,7 +154,7 @@ def manual_seed(seed: int) -> Generator:
     """
     if not isinstance(seed, (int, float, np.integer)) and not hasattr(seed, "__index__"):
         raise ArgumentError(f"manual_seed: seed is an integer, {type(seed).__name__} given", hint="e.g. 0")
-    for generator in _DEFAULT.values():
+    for generator in _defaults().values():
         generator.manual_seed(int(seed))
     return default_generator().manual_seed(int(seed))
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tracec.record.backend import Device
     from tracec.record.batching import Batching
     from tracec.record.dual import DualLevel
+    from tracec.record.random import OwnGenerators
     from tracec.record.recorder import Recorder
 
 
@@ -31,6 +32,7 @@ class State(threading.local):
         autocast: The 16-bit type for each kind of device where mixed precision is on; None where it is on for none.
         as_tensors: Whether objects of classes with a ``__torch_function__`` of their own are taken as what they are.
         asked: The functions that objects are being asked about by ``__torch_function__``, with the objects.
+        generators: The thread's own default generators; None for those that all threads share.
         devices: The devices whose ``with`` blocks the thread is in; the last one comes before `device`.
     """
 
@@ -44,6 +46,7 @@ class State(threading.local):
     as_written: bool = False
     gathering: bool = False
     device: Device | None = None
+    generators: OwnGenerators | None = None
     devices: tuple[Device, ...] = ()
     autocast: Modes | None = None
     as_tensors: bool = False

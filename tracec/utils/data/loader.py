@@ -33,7 +33,8 @@ class DataLoader:
         pin_memory: Taken as in PyTorch, with no effect.
         drop_last: Whether a smaller batch at the end is left out.
         timeout: Seconds to wait for a worker's batch; 0 for no limit.
-        worker_init_fn: Called in each worker with its number before its first batch of a pass.
+        worker_init_fn: Called in each worker with its number before its first batch of a pass. The worker's default
+            generator then starts from a seed of its own, which `get_worker_info` names.
         multiprocessing_context: Taken as in PyTorch, with no effect.
         generator: Where the seed of each pass is drawn from; the default generator, which ``manual_seed`` sets,
             if None.

@@ -10,6 +10,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any
 
+from tracec.record.random import OwnStream
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
@@ -18,8 +20,8 @@ class WorkerInfo:
     Attributes:
         id: Its number, from 0.
         num_workers: How many there are.
-        seed: A seed of its own for the present pass: draws from the default generator are shared by all
-            workers, so their order is not the same every time.
+        seed: A seed of its own for the present pass, which its default generator starts from. What Python's and
+            NumPy's own generators draw is shared by all threads: make them of this seed where it matters.
         dataset: The data set, shared by all workers.
     """
 
@@ -31,6 +33,7 @@ class WorkerInfo:
 
 class _Local(threading.local):
     info: WorkerInfo | None = None
+    stream: OwnStream | None = None
 
 
 _LOCAL = _Local()
@@ -71,6 +74,7 @@ class Worker:
         # Started here and not with the thread, so that its errors reach the one who waits for the batch.
         if self._fetch is None:
             _LOCAL.info = self._info
+            _LOCAL.stream = OwnStream(self._info.seed)
             if self._init is not None:
                 self._init(self._info.id)
             self._fetch = self._make()
