@@ -8,7 +8,8 @@ from collections.abc import Callable
 #: What a program may hang on; each has some of them.
 FEATURES = (
     "leaf", "buffer", "box", "items", "table", "counter", "number", "flag", "module", "optimizer", "helper",
-    "compiled helper", "generator", "random", "branches", "backward", "python state", "array", "default",
+    "compiled helper", "generator", "random", "branches", "backward", "python state", "array", "default", "shown",
+    "objects", "structured", "sizes",
 )  # fmt: skip
 _SIZES = ("2, 3", "2, 3", "3", "4, 3", "3, 3", "1, 3", "0, 3", "", "2, 2, 3")
 _TYPES = ("np.float64", "np.int64", "np.float16", "np.int32")
@@ -34,6 +35,10 @@ class Program:
             self.has.add("leaf")
         self.outer = ["w"] * ("leaf" in self.has) + ["s"] * ("buffer" in self.has)
         self.arguments = self.rng.choice((1, 1, 2, 2, 3))
+        #: What the last argument is wrapped in, if in anything.
+        self.wrapped = self.rng.choice(("Pair({})", "{{'t': {}, 'by': 2.0}}", "[{}, 2.0]", "boxed({})")) * (
+            "objects" in self.has
+        )
 
     # Text -----------------------------------------------------------------------------------------------
 
@@ -118,7 +123,8 @@ class Program:
         count = self.rng.randint(2, 8)
         state = ["nonlocal n"] if "counter" in self.has and "python state" in self.has else []
         head = f"def f({', '.join(self.parameters)}{extra}):"
-        self.block(head, *state, *[self.step] * count, self.result)
+        opened = f"{self.parameters[-1]} = opened({self.parameters[-1]})"
+        self.block(head, *state, *[opened] * bool(self.wrapped), *[self.step] * count, self.result)
         self.put("f = run.wrap(f)")
 
     def result(self) -> None:
@@ -189,8 +195,21 @@ class Program:
                 "m(flat({v})[:3].expand(3, 3).float())",
                 "({v} if m.training else {v} * 2)",
             ]
-        if has & {"helper", "compiled helper"}:
+        if has & {"helper", "compiled helper"} and "a" not in self.names:  # it does not call itself
             found += ["helper({v})"] * 3
+        if "sizes" in has:
+            found += [
+                "{v} * ({v}.shape[0] if {v}.dim() else 1)",
+                "{v} / math.sqrt({v}.numel() + 1)",
+                "{v} + len(flat({v}))",
+            ]
+            found += ["{v} * (2 if {v}.numel() % 2 else 3)", "flat({v}).view(-1, 1)", "{v}.new_zeros({v}.shape) + {v}"]
+        if "structured" in has:
+            found += [
+                "tracec.func.cond({v}.sum() > 0.3, lambda a: a * 2, lambda a: a - 1, ({v},))",
+                "tracec.func.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a - 1), (tracec.tensor(0), {v}))[1]",
+                "tracec.func.scan(lambda c, a: (c + a, c * a), flat({v})[:1].sum(), flat({v}))[1]",
+            ]
         if "default" in has:
             found += ["{v} * k", "{v} + k"]
         if "leaf" in has:
@@ -224,6 +243,10 @@ class Program:
             kinds += [self.python_state] * 2
         if self.outer:
             kinds += [self.change_outer]
+        if "shown" in self.has:
+            kinds += [self.show]
+        if "structured" in self.has:
+            kinds += [self.attempt]
         if "random" in self.has and self.chance(0.2):
             kinds = [self.reseed]
         if self.depth > 3:
@@ -233,6 +256,17 @@ class Program:
     def assign(self) -> None:
         expression, name = self.tensor(0.1), self.new()
         self.put(f"{name} = {expression}")
+        self.names.append(name)
+
+    def show(self) -> None:
+        v = self.variable()
+        self.put(self.rng.choice((f"print({v}.shape, 'shown')", f"print({v}.detach())", f"print({v}.sum().item())")))
+
+    def attempt(self) -> None:
+        v, name = self.rng.choice(self.names), self.new()
+        self.put(f"{name} = {v}")
+        self.block("try:", f"{name} = {v}.view(2, 3) * 2")
+        self.block("except RuntimeError:", f"{name} = {v} * 3")
         self.names.append(name)
 
     def rebind(self) -> None:
@@ -285,7 +319,10 @@ class Program:
         found = [f"if {v}.requires_grad:\n    ({v} * {v}).sum().backward()"] * 2
         if "leaf" in self.has:
             found += ["(w * fit(x, w)).sum().backward()", "w.grad = None", "if w.grad is not None:\n    w.grad.zero_()"]
-            found += ["if w.grad is not None:\n    w.data.sub_(w.grad)"]
+            found += [
+                "if w.grad is not None:\n    w.data.sub_(w.grad)",
+                "if w.grad is not None:\n    w.data = w.data - w.grad",
+            ]
         if "optimizer" in self.has:
             found += ["opt.zero_grad()\n(w * fit(x, w)).sum().backward()\nopt.step()"] * 3
         for line in self.rng.choice(found).split("\n"):
@@ -383,7 +420,8 @@ class Program:
                 expression = f"a{number}_{k}"
             names.append(expression)
         self.given_last = names
-        given = ", ".join(["f", *names])
+        wrapped = [*names[:-1], self.wrapped.format(names[-1])] if self.wrapped else names
+        given = ", ".join(["f", *wrapped])
         if "default" in self.has and self.chance(0.4):
             given += f", k={self.rng.choice(('2.0', '3.0', '2', '0.5', 'True', 'data(seed=4)'))}"
         line = f"r{number} = run.attempt({given})"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import math  # noqa: F401  programs use it
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+
 import numpy as np
 
 import tracec
@@ -10,6 +15,28 @@ from tracec import nn  # noqa: F401  programs use it
 
 class Box:
     """An object with attributes."""
+
+
+@dataclass
+class Pair:
+    """An object with fields."""
+
+    t: object
+    by: float = 2.0
+
+
+def boxed(t):
+    """A tensor in an object that is made for it."""
+    box = Box()
+    box.t, box.by = t, 2.0
+    return box
+
+
+def opened(value):
+    """The tensor in what `boxed` and its like give, times two."""
+    if isinstance(value, dict):
+        return value["t"] * value["by"]
+    return value[0] * value[1] if isinstance(value, list) else value.t * value.by
 
 
 def data(*shape, seed=0, dtype=np.float32, grad=False):
@@ -82,11 +109,16 @@ class Run:
 
     def attempt(self, what, *args, **kwargs):
         """Call, and note the class of an exception."""
+        printed = io.StringIO()
         try:
-            return what(*args, **kwargs)
+            with redirect_stdout(printed):
+                return what(*args, **kwargs)
         except Exception as error:
             self.seen.append(("raises", type(error).__name__))
             return None
+        finally:
+            if printed.getvalue():
+                self.seen.append(("prints", printed.getvalue()))
 
     def see(self, **values):
         """Note all that can be seen of values: structure, elements, flags, gradients, and what shares memory."""
