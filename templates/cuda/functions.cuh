@@ -29,11 +29,27 @@ template <typename T>
 __device__ __forceinline__ T maximum(T a, T b) {
   return a > b || a != a ? a : b;
 }
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800  // one instruction, where the emulator takes the three above
+template <>
+__device__ __forceinline__ float maximum(float a, float b) {
+  float found;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(a), "f"(b));
+  return found;
+}
+#endif
 
 template <typename T>
 __device__ __forceinline__ T minimum(T a, T b) {
   return a < b || a != a ? a : b;
 }
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800  // one instruction, where the emulator takes the three above
+template <>
+__device__ __forceinline__ float minimum(float a, float b) {
+  float found;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(a), "f"(b));
+  return found;
+}
+#endif
 
 template <typename T>
 __device__ __forceinline__ T magnitude(T x) {

@@ -59,6 +59,8 @@ CASES: dict[str, Kernel] = {
     "softmax, small block": k.softmax(5, 1000),
     "softmax, block": k.softmax(2, 1025),
     "softmax, block, packs": k.softmax(2, 4096, "bf16"),
+    "softmax, large block": k.softmax(2, 14001),
+    "softmax, large block, packs": k.softmax(2, 20000, "f16"),
     "softmax, shared": k.softmax(1, 20000, "f64"),
     "reread": k.reread(2, 17000),
     "running, warp": k.running(520, 50),

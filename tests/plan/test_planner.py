@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_what_rows_and_columns_read_in_float32_stays_in_memory_as_it_is() -> Non
         kept = [v.type for v in make_plan(graph, target).values if v.place == "arena"]
         assert not [t for t in kept if t.shape == (40, 24)], kept
     check(graph, tolerance=1e-2)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1000, 3), (5461, 3), (5462, 1), (16384, 1), (16385, 0)])
+def test_values_of_a_row_are_kept_as_far_as_a_block_has_room(size: int, kept: int) -> None:
+    x, w, ct = inputs((4, size), (size,), (4, size))
+    slope = ct * w
+    centred = x - ops.sum(x, axes=(1,), keepdims=True) / float(size)
+    scale = ops.rsqrt(ops.sum(centred * centred, axes=(1,), keepdims=True))
+    change = slope * scale - centred * ops.sum(slope * centred, axes=(1,), keepdims=True)
+    graph = Graph((x, w, ct), (change - ops.sum(change, axes=(1,), keepdims=True) / float(size),))
+    (kernel,) = make_plan(graph, TARGETS["cuda"]).kernels
+    scratch = re.findall(r"scratch .*?\[(\d+)\]|scratch", str(kernel))
+    assert len(scratch) == kept, str(kernel)
+    check(graph, tolerance=1e-7)
 
 
 def test_pooling_windows_reduce_without_being_stored() -> None:

@@ -16,6 +16,7 @@ from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
 from tracec.ir.kernel import (
+    Expr,
     Kernel,
     Load,
     Loop,
@@ -37,6 +38,9 @@ FEW_ROWS = 512
 WARPS_OF_BLOCK = 4
 #: Threads of a block → 32-bit words of a row that each may keep in registers.
 KEPT_WORDS = {128: 32, 256: 32, 512: 24}
+#: Words that each of 1024 threads may have, half of its registers: kept ones and those that it loads for several loops.
+#: Fewer where it loads them one by one, each from an address of its own.
+LIVE_WORDS = 32
 #: Packs that a thread reads before it waits, where it keeps none of them.
 MOST_PACKS = 8
 #: Bytes that a thread has on their way in a round of a loop.
@@ -243,7 +247,22 @@ def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> 
     return tuple(lines), offset
 
 
-def _row_share(rows: int, row: int, width: int, words: int, pack_bytes: int, again: bool) -> Share:
+def live_words(body: Sequence[Stmt], packs: Mapping[int, Packs]) -> int:
+    """Registers for one position that are taken between two loops, at most: scratch, and what is loaded for both."""
+    scratch = {s.name for s in body if isinstance(s, Scratch)}
+    uses: dict[tuple[str, Expr | None], list[int]] = {}
+    for place, found in packs.items():
+        statements = list(walk(loop_nest(body[place])[1]))  # type: ignore[arg-type]
+        parts = [x for s in statements for e in expressions(s) for x in subexpressions(e)]
+        touched = [(x.buffer, x.index) for x in parts if isinstance(x, Load)]
+        touched += [(s.buffer, s.index) for s in statements if isinstance(s, Store) and s.buffer in scratch]
+        for buffer, index in touched:
+            if buffer in scratch or (buffer, index) in found.loads or found.width == 1:
+                uses.setdefault((buffer, None if buffer in scratch else index), []).append(place)
+    return max((sum(min(at) < place <= max(at) for at in uses.values()) for place in packs), default=0)
+
+
+def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool) -> Share:
     """Threads for each of so many rows of so many elements.
 
     Args:
@@ -251,6 +270,8 @@ def _row_share(rows: int, row: int, width: int, words: int, pack_bytes: int, aga
         row: Elements of one.
         width: Elements of a pack.
         words: Registers that are kept for each element.
+        live: Registers for each element, with those that loads take which several loops read; 0 where a thread has
+            none to spare for more elements.
         pack_bytes: Bytes of a pack.
         again: Whether several loops read the row.
     """
@@ -275,6 +296,8 @@ def _row_share(rows: int, row: int, width: int, words: int, pack_bytes: int, aga
     for threads, most in KEPT_WORDS.items():
         if ceil_div(chunks, threads) * width * words <= most:
             return _widened(threads, max(KEPT_WORDS), rows, chunks)
+    if 0 < ceil_div(chunks, 1024) * width * live <= (LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
+        return Share(1024, ceil_div(chunks, 1024))
     return Share(512, 0, in_shared=True)
 
 
@@ -296,7 +319,9 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     rows, row = extent(variables), extent(space)
     read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
     again = sum(isinstance(s, Loop) for s in body) > 1
-    share = _row_share(rows, row, width, words, width * max(read, default=4), again)
+    wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
+    live = 0 if wide else live_words(body, packs)
+    share = _row_share(rows, row, width, words, live, width * max(read, default=4), again)
     shared = share.threads > 32
     declared, shared_bytes = _scratch(body, writer, share, width)
     if shared_bytes > SHARED_BYTES:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from tracec.ir import index as ix
-from tracec.ir.extent import plain
 from tracec.ir.kernel import (
     Acc,
     Buffer,
@@ -29,19 +28,10 @@ from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, in
 from tracec.ir.node import Node, is_constant
 from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
-from tracec.plan.inline import operation_cost
+from tracec.plan.keep import kept_on_chip, needed, reduction_shape
 from tracec.plan.partition import FULL, ROW, Group, reduced_shape, reduction_index
 from tracec.plan.reach import stays_inside
 from tracec.plan.space import Space, of_shape
-
-#: A row is kept on chip up to this many elements; a longer one is computed again from memory.
-MAX_SCRATCH = 8192
-#: 32-bit words of a column that the threads of a block can keep in registers next to its neighbours.
-MAX_COLUMN = 512
-#: Worth keeping: what costs more than reading it back.
-SCRATCH_COST = 10
-#: Rows this short are unrolled while the loop over rows is vectorised.
-SHORT_ROW = 32
 
 
 class Emitter(Access):
@@ -51,11 +41,11 @@ class Emitter(Access):
     loop over a row's elements, which is dropped when the loop ends.
     """
 
-    def __init__(self, group: Group, inlined: dict[Node, int], stored: set[Node], keep_rows: bool) -> None:
+    def __init__(self, group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> None:
         self.group = group
         self.inlined = inlined
         self.stored = stored
-        self.keep_rows = keep_rows
+        self.row_bytes = row_bytes
         self.buffers: dict[Node, Buffer] = {}
         self.sizes: dict[str, int] = {}
         self.outer: list[Stmt] = []
@@ -169,18 +159,17 @@ def nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple
     return body
 
 
-def lower_group(
-    group: Group, inlined: dict[Node, int], stored: set[Node], keep_rows: bool
-) -> tuple[Kernel, list[Node]]:
+def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> tuple[Kernel, list[Node]]:
     """The kernel of a group, and for each of its buffers the node that it holds.
 
     Args:
         group: What to lower; not a library routine.
         inlined: Nodes that readers compute anew.
         stored: Members that others read, or that are outputs.
-        keep_rows: Keep values that several loops over a row read in scratch, loads included.
+        row_bytes: Of values that several loops over a row read, loads included, so many bytes are kept in scratch;
+            0 for those that are costly alone.
     """
-    e = Emitter(group, inlined, stored, keep_rows)
+    e = Emitter(group, inlined, stored, row_bytes)
     write: dict[str, Callable[[Emitter], Kernel]] = {
         "map": _map, "reduce": _reduce, "contraction": _contraction, "scan": _scan, "scatter": _scatter,
     }  # fmt: skip
@@ -241,7 +230,7 @@ def _reduce(e: Emitter) -> Kernel:
     stage = _stages(group)
     last = max(stage[n] for n in group.nodes if isinstance(n.op.lower, Reduction))
     full = [n for n in group.nodes if group.level[n] == FULL]
-    kept = _kept_on_chip(e, space, stage, full)
+    kept = kept_on_chip(group, space, stage, full, e.stored, e.row_bytes)
     scratch: dict[Node, str] = {}
     written: set[Node] = set()
     _row_values(e, space, stage, 0)
@@ -258,7 +247,7 @@ def _reduce(e: Emitter) -> Kernel:
             e.row_value[node] = Ref(acc, node.dtype.compute)
         held = {n: e.row_value.pop(n) for n in reductions}
         e.open_loop(space.reduced_vars)
-        for node in _needed(group, [*reductions, *stores], full, scratch):
+        for node in needed(group, [*reductions, *stores], full, scratch):
             if node in scratch:
                 at = Load(scratch[node], space.within_flat, node.dtype.compute)
                 e.full_value[node] = e.bind(at)
@@ -287,7 +276,7 @@ def _reduce(e: Emitter) -> Kernel:
             e.outer.append(e.store(node, ix.unflatten(space.row_flat, node.shape), e.row_value[node]))
     declared = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in scratch.items())
     body = (*declared, *e.outer)
-    return _kernel(e, _reduction_shape(e, space), nested(space.kept_vars, body, "parallel"))
+    return _kernel(e, reduction_shape(space), nested(space.kept_vars, body, "parallel"))
 
 
 def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> None:
@@ -295,76 +284,6 @@ def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> Non
     for node in e.group.nodes:
         if e.group.level[node] == ROW and stage[node] == k and not isinstance(node.op.lower, Reduction):
             e.row_value[node] = e.bind(e.guard(e.element(node, ix.unflatten(space.row_flat, node.shape))))
-
-
-def _needed(group: Group, wanted: list[Node], full: list[Node], known: Collection[Node] = ()) -> list[Node]:
-    """The full-level members that the wanted ones take, themselves included, operands first.
-
-    What only the ``known`` ones take is left out.
-    """
-    members, found, stack = set(full), set(), list(wanted)
-    while stack:
-        node = stack.pop()
-        if node in found:
-            continue
-        if node in members:
-            found.add(node)
-            if node in known:
-                continue
-        stack.extend(r for r in group.reads[node] if r in members)
-    return [n for n in full if n in found]
-
-
-def _kept_on_chip(e: Emitter, space: Space, stage: dict[Node, int], full: list[Node]) -> set[Node]:
-    """Full-level members worth a scratch row: costly, and needed by more than one loop."""
-    # A condition on sizes that vary where it is kept, since it has to fit for all of them; none where it is not.
-    if not SHORT_ROW < plain(space.row) <= MAX_SCRATCH or space.row > MAX_SCRATCH:
-        return set()
-    group = e.group
-    cost: dict[Node, int] = {}
-    for node in full:
-        reads = group.reads[node]
-        cost[node] = operation_cost(node) + sum(cost.get(r, 0) for r in reads)
-        if e.keep_rows:
-            cost[node] += SCRATCH_COST * sum(r.type.size >= space.total for r in reads if r not in cost)
-    loops: dict[Node, set[int]] = {n: set() for n in full}
-    for node in group.nodes:
-        if isinstance(node.op.lower, Reduction):
-            used_in = {stage[node]}
-        elif node in e.stored and group.level[node] == FULL:
-            used_in = {stage[node] + 1}
-        else:
-            continue
-        for n in _needed(group, [node], full):
-            loops[n] |= used_in
-    kept: set[Node] = set()
-    for node in reversed(full):
-        if len(loops[node]) > 1 and cost[node] >= SCRATCH_COST:
-            kept.add(node)
-            for below in _needed(group, [node], full):  # what it was made from is needed only where it is made
-                if below is not node:
-                    loops[below] = {min(loops[below], default=1)} | _direct_uses(group, below, kept, stage)
-    words = sum(max(n.dtype.compute.itemsize // 4, 1) for n in kept)
-    if e.keep_rows and _reduction_shape(e, space) == "column" and words * plain(space.row) > MAX_COLUMN:
-        return set()
-    return kept
-
-
-def _direct_uses(group: Group, node: Node, kept: set[Node], stage: dict[Node, int]) -> set[int]:
-    """Loops in which members outside of ``kept`` read the node directly."""
-    return {
-        stage[u] + (not isinstance(u.op.lower, Reduction))
-        for u in group.nodes
-        if node in group.reads[u] and u not in kept
-    }
-
-
-def _reduction_shape(e: Emitter, space: Space) -> str:
-    if not any(not r for r in space.reduced):
-        return "full"
-    if plain(space.row) <= SHORT_ROW and plain(space.kept) > plain(space.row):
-        return "column"
-    return "row" if space.reduced[-1] else "column"
 
 
 # -- the others ---------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def _works(
         members = [n for n in group.nodes if n in stored]
         if not members or all(alias_of(n, routines) is not n for n in group.nodes):
             continue
-        kernel, nodes = lower_group(group, partition.inlined, set(members), target.keep_rows)
+        kernel, nodes = lower_group(group, partition.inlined, set(members), target.row_bytes)
         kernel = classify(coalesce(kernel), target)
         works.append(Work(kernel if in_order else any_order(kernel, target), (tuple(nodes),)))
     needs, feeds = dependences(works, {})

@@ -16,7 +16,9 @@ class Target:
     Attributes:
         name: ``cpu`` or ``cuda``.
         gemm: Which matrix products run as library routines.
-        keep_rows: Whether a row that several loops read is kept on chip (registers), its loads included.
+        row_bytes: Bytes of values of a row that are kept on chip, loads included, where several loops read them: in
+            registers, or in the shared memory of a block. 0 where a row goes through the cache, and only what is
+            costly is kept.
         in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
             are each read and written by one thread; what all threads of a row read, such as a parameter that its
             sum updates, is written behind a barrier.
@@ -30,7 +32,7 @@ class Target:
 
     name: str
     gemm: Gemm
-    keep_rows: bool
+    row_bytes: int
     in_place: frozenset[str]
     results_in_place: frozenset[str] = frozenset()
     blocks: int = 0
@@ -45,11 +47,11 @@ _CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
 _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
 _ATOMICS = frozenset({dt.float32, dt.float64, dt.int32, dt.uint32, dt.int64, dt.uint64})
 TARGETS = {
-    "cpu": Target("cpu", gemm=_CPU_GEMM, keep_rows=False, in_place=_IN_PLACE | _COLUMN),
+    "cpu": Target("cpu", gemm=_CPU_GEMM, row_bytes=0, in_place=_IN_PLACE | _COLUMN),
     "cuda": Target(
         "cuda",
         gemm=_CUDA_GEMM,
-        keep_rows=True,
+        row_bytes=128 << 10,
         in_place=_IN_PLACE,
         results_in_place=_COLUMN,
         blocks=1056,
