@@ -21,7 +21,7 @@ from tracec.runtime.compiler import find_compiler
 from tracec.runtime.cpu import _host
 from tracec.runtime.executable import Executable
 
-F = nn.functional
+F, D = nn.functional, tracec.distributions
 WEIGHTS = tracec.arange(1.0, 18.0)
 X = tracec.tensor(np.random.default_rng(0).standard_normal(100).astype(np.float32))
 
@@ -48,6 +48,9 @@ def real(x):
         x.clone().normal_(1.1, 2.3), x.clone().uniform_(-2.1, 3.3), x.clone().exponential_(),
         x.clone().exponential_(0.3), F.rrelu(x, training=True),
         nn.init.trunc_normal_(x.clone(), 0.1, 1.3), nn.init.kaiming_normal_(x.reshape(10, 10).clone()),
+        x.clone().cauchy_(0.1, 1.3), F.gumbel_softmax(x.reshape(10, 10), 0.7, hard=True).detach().round(),
+        D.Normal(x, 0.7).rsample((3,)), D.Uniform(x, x + 1.3).rsample(), D.Exponential(x.abs() + 0.1).rsample(),
+        D.Gumbel(x, 1.3).rsample(), D.Cauchy(x, 1.3).sample((2,)), D.Poisson(x.abs()).sample(),
         nn.init.xavier_uniform_(x.reshape(10, 10).clone()), nn.init.sparse_(x.reshape(10, 10).clone(), 0.3),
     )  # fmt: skip
 
@@ -60,13 +63,18 @@ def typed(x):
         found += [tracec.randn(1001, dtype=dtype), tracec.randn(5, dtype=dtype), tracec.normal(y, 1.3)]
         found += [y.clone().normal_(1.1, 2.3), tracec.rand(77, dtype=dtype), y.clone().uniform_(-2.1, 3.3)]
         if not dtype.is_complex:
-            found += [y.clone().exponential_(0.7), y.clone().geometric_(0.2), nn.init.trunc_normal_(y.clone())]
+            found += [
+                y.clone().exponential_(0.7),
+                y.clone().cauchy_(),
+                y.clone().geometric_(0.2),
+                nn.init.trunc_normal_(y.clone()),
+            ]
     return [f.view(tracec.int16) if f.dtype is tracec.bfloat16 else f for f in found]
 
 
 def rounded(x):
     """Draws through functions that libraries round each in their own way."""
-    return F.gumbel_softmax(x), x.clone().log_normal_(), x.clone().cauchy_()
+    return F.gumbel_softmax(x), x.clone().log_normal_(), D.StudentT(x.abs() + 1.0).rsample(), D.Laplace(x, 2.0).sample()
 
 
 def drawn(function, wrap):

@@ -47,9 +47,16 @@ def waiting_time(word, bits):
     return -math.log1p(float(u - 1)) if u > Fraction(1, 2) else -math.log(float(u))
 
 
+def cotangent(word, bits):
+    tail = float(Fraction(min(2 * word + 1, (2 << bits) - 2 * word - 1), 1 << (bits + 1)))
+    distance = float(Fraction(2 * word + 1, 1 << (bits + 1)) - Fraction(1, 2))
+    return math.tan(math.pi * distance) if tail > 0.2 else math.copysign(1 / math.tan(math.pi * tail), distance)
+
+
 @pytest.mark.parametrize("kind", WORDS)
 @pytest.mark.parametrize(
-    "formula, truth, units", [(exact.normal, normal_quantile, 9), (exact.exponential, waiting_time, 5)]
+    "formula, truth, units",
+    [(exact.normal, normal_quantile, 9), (exact.exponential, waiting_time, 5), (exact.cauchy, cotangent, 7)],
 )
 def test_relative_errors(formula, truth, units, kind):
     chosen = words(kind)
@@ -59,6 +66,13 @@ def test_relative_errors(formula, truth, units, kind):
     off = np.abs(found.astype(np.float64) / expected - 1) / HALF[kind]
     assert off.max() < units, f"{off.max()} at {chosen[off.argmax()]}"
     assert np.sqrt((off**2).mean()) < 2.5
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_gumbel_numbers_are_logarithms_of_exponential_ones(kind):
+    chosen = words(kind)
+    expected = -np.log(exact.exponential(np, chosen).astype(np.float64))
+    np.testing.assert_allclose(exact.gumbel(np, chosen), expected, rtol=5 * HALF[kind], atol=5 * HALF[kind])
 
 
 @pytest.mark.parametrize("kind, largest, waits", [(np.uint32, 6.34, 22.9), (np.uint64, 9.15, 45.1)])
@@ -108,7 +122,7 @@ def test_straight_code_is_the_formula(name, kind):
 
 
 def test_only_operations_that_are_exact_everywhere():
-    allowed = {"add", "sub", "rounded_mul", "div", "neg", "sqrt", "eq", "select", "cast", "bitcast"}
+    allowed = {"add", "sub", "rounded_mul", "div", "neg", "sqrt", "eq", "ge", "lt", "select", "cast", "bitcast"}
     allowed |= {"bitwise_and", "bitwise_xor", "bitwise_not", "shift_right"}
     for formula in exact.VARIATES.values():
         for word in WORDS.values():

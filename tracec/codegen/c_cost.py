@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tracec.ir.exact import VARIATES
 from tracec.ir.extent import chosen, is_varying, plain
 from tracec.ir.kernel import Call, Const, Div, Load, Loop, Mod, Stmt, Store, expressions, subexpressions, walk
 
@@ -18,7 +19,7 @@ _COSTLY = {
     "exp log sigmoid tanh sin cos erf expm1 log1p div sqrt rsqrt": 8,
     "exp2 log2 log10": 8,
     "tan asin acos atan sinh cosh asinh acosh atanh pow atan2 hypot philox": 24,
-    "normal_variate exponential_variate": 40,
+    " ".join(VARIATES): 40,
     "floor_div remainder fmod nextafter logaddexp": 16,
 }
 _UNITS = {op: cost for ops, cost in _COSTLY.items() for op in ops.split()}

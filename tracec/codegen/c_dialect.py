@@ -17,6 +17,7 @@ from tracec.codegen.expressions import (
 )  # fmt: skip
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.exact import VARIATES
 
 TYPES: dict[DType, str] = {
     dt.bool_: "_Bool",
@@ -73,7 +74,7 @@ def _operations() -> Table:
     found |= {("rsqrt", d): Operation(f"{_one(d)} / {found['sqrt', d].text}", PRODUCT) for d in FLOATS}
     found["mulhi", dt.uint32] = function("mulhi_u32", 2)
     found["philox", dt.int64] = function("philox", 3)
-    found |= table("normal_variate exponential_variate", (dt.uint32, dt.uint64), unary)
+    found |= table(" ".join(VARIATES), (dt.uint32, dt.uint64), unary)
     found |= table("rounded_mul", FLOATS, binary)
     bits = {dt.uint32: "float_of", dt.float32: "bits_of", dt.uint64: "double_of", dt.float64: "bits_of_double"}
     found |= {("bitcast", d): function(name) for d, name in bits.items()}

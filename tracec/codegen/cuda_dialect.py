@@ -21,6 +21,7 @@ from tracec.codegen.expressions import (
 )  # fmt: skip
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.exact import VARIATES
 
 #: The type of a value in a register.
 TYPES: dict[DType, str] = {
@@ -93,9 +94,7 @@ def _operations() -> Table:
     found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
     found["mulhi", dt.uint32] = function("__umulhi", 2)
     found["philox", dt.int64] = function("philox", 3)
-    found |= table(
-        "normal_variate exponential_variate", (dt.uint32, dt.uint64), lambda name, d: function(f"{name}_{d.short}")
-    )
+    found |= table(" ".join(VARIATES), (dt.uint32, dt.uint64), lambda name, d: function(f"{name}_{d.short}"))
     found["rounded_mul", dt.float32], found["rounded_mul", dt.float64] = (
         function("__fmul_rn", 2),
         function("__dmul_rn", 2),

@@ -6,7 +6,7 @@ import math
 
 from tracec import functions as fn
 from tracec.distributions.location_scale import LocationScale
-from tracec.distributions.utils import open_uniform
+from tracec.functions.random import cauchy_numbers
 from tracec.record.tensor import Tensor
 
 
@@ -22,7 +22,7 @@ class Cauchy(LocationScale):
         return fn.full_like(self.loc, math.inf)
 
     def _standard(self, shape: tuple[int, ...]) -> Tensor:
-        return fn.tan(math.pi * (open_uniform(shape, self.loc) - 0.5))
+        return cauchy_numbers(shape, None, self.loc.dtype, self.loc.device)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return -math.log(math.pi) - fn.log(self.scale) - fn.log1p(fn.square(self._from_center(value)))

@@ -8,7 +8,8 @@ from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.distribution import Shape
 from tracec.distributions.exp_family import ExponentialFamily
-from tracec.distributions.utils import broadcast_all, open_uniform
+from tracec.distributions.utils import broadcast_all
+from tracec.functions.random import exponential_numbers
 from tracec.record.tensor import Tensor
 
 
@@ -46,8 +47,8 @@ class Exponential(ExponentialFamily):
         return fn.reciprocal(fn.square(self.rate))
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        u = open_uniform(self._extended_shape(sample_shape), self.rate)
-        return -fn.log1p(-u) / self.rate
+        shape = self._extended_shape(sample_shape)
+        return exponential_numbers(shape, None, self.rate.dtype, self.rate.device) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

@@ -6,7 +6,8 @@ import math
 
 from tracec import functions as fn
 from tracec.distributions.location_scale import LocationScale
-from tracec.distributions.utils import EULER, open_uniform
+from tracec.distributions.utils import EULER
+from tracec.functions.random import gumbel_numbers
 from tracec.record.tensor import Tensor
 
 
@@ -22,7 +23,7 @@ class Gumbel(LocationScale):
         return fn.square(self.scale * (math.pi / math.sqrt(6)))
 
     def _standard(self, shape: tuple[int, ...]) -> Tensor:
-        return -fn.log(-fn.log(open_uniform(shape, self.loc)))
+        return gumbel_numbers(shape, None, self.loc.dtype, self.loc.device)
 
     def log_prob(self, value: Tensor) -> Tensor:
         x = -self._from_center(value)

@@ -7,6 +7,7 @@ from typing import Any
 from tracec.distributions import constraints
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
+from tracec.functions.random import scaled
 from tracec.record.tensor import Tensor
 
 
@@ -36,7 +37,7 @@ class LocationScale(Distribution):
         return self.loc
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        return self.loc + self._standard(self._extended_shape(sample_shape)) * self.scale
+        return scaled(self._standard(self._extended_shape(sample_shape)), self.scale, self.loc)
 
     def _standard(self, shape: tuple[int, ...]) -> Tensor:
         """Values for a location of 0 and a scale of 1."""

@@ -12,7 +12,7 @@ from tracec.distributions.distribution import Shape
 from tracec.distributions.one_hot_categorical import OfCategorical
 from tracec.distributions.relaxed import Relaxed
 from tracec.distributions.transforms import ExpTransform
-from tracec.distributions.utils import open_uniform
+from tracec.functions.random import gumbel_numbers
 from tracec.record.tensor import Tensor
 
 
@@ -42,7 +42,7 @@ class ExpRelaxedCategorical(OfCategorical):
         return {"temperature": self.temperature}
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        gumbel = -fn.log(-fn.log(open_uniform(self._extended_shape(sample_shape), self.logits)))
+        gumbel = gumbel_numbers(self._extended_shape(sample_shape), None, self.logits.dtype, self.logits.device)
         scores = (self.logits + gumbel) / self.temperature
         return scores - fn.logsumexp(scores, dim=-1, keepdim=True)
 

@@ -11,6 +11,7 @@ from tracec.distributions.constraints import Constraint
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
 from tracec.errors import ArgumentError
+from tracec.functions.random import scaled
 from tracec.record.tensor import Tensor
 
 
@@ -53,7 +54,7 @@ class Uniform(Distribution):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         u = fn.rand(self._extended_shape(sample_shape), dtype=self.low.dtype, device=self.low.device)
-        return self.low + u * (self.high - self.low)
+        return scaled(u, self.high - self.low, self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

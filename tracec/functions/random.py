@@ -98,6 +98,16 @@ def exponential_numbers(shape: Shape, generator: Generator | None, dtype: DType,
     return cast(ops.exponential_variate(words(shape, generator, dtype, device)), dtype)
 
 
+def gumbel_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Standard Gumbel numbers."""
+    return cast(ops.gumbel_variate(words(shape, generator, dtype, device)), dtype)
+
+
+def cauchy_numbers(shape: Shape, generator: Generator | None, dtype: DType, device: Place) -> Tensor:
+    """Standard Cauchy numbers."""
+    return cast(ops.cauchy_variate(words(shape, generator, dtype, device)), dtype)
+
+
 def scaled(drawn: Tensor, scale: Any, offset: Any) -> Tensor:
     """``drawn * scale + offset``, to the same bits in eager and compiled runs."""
     multiply = ops.mul if drawn.dtype.is_complex else ops.rounded_mul

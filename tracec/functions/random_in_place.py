@@ -13,6 +13,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail
 from tracec.functions.random import (
     bernoulli_bits,
+    cauchy_numbers,
     exponential_numbers,
     integer_numbers,
     normal_numbers,
@@ -101,8 +102,8 @@ def cauchy_(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator
     _positive("cauchy_", "sigma", sigma)
 
     def draw() -> Tensor:
-        angle = ops.mul(ops.sub(_uniform(input, generator), 0.5), math.pi)
-        return ops.add(ops.mul(ops.tan(angle), sigma), median)
+        drawn = cauchy_numbers(tuple(input.shape), generator, input.dtype.compute, input.device)
+        return scaled(drawn, sigma, median)
 
     return _write("cauchy_", input, draw)
 

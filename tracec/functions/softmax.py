@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import cast, check_floating, expanded, fail, iota, one_axis
-from tracec.functions.random import exponential_numbers
+from tracec.functions.random import gumbel_numbers
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -70,12 +70,11 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     if tau == 0:
         fail(ArgumentError, "gumbel_softmax: the temperature tau is 0, which logits are divided by", "e.g. tau=0.1")
     axis = one_axis("gumbel_softmax", dim, logits.ndim)
-    # Of exponential waiting times the logarithm, before they are rounded to 16 bits, where some would be 0.
-    waiting = exponential_numbers(tuple(logits.shape), None, logits.dtype.compute, logits.device)
-    noise = cast(ops.neg(ops.log(waiting)), logits.dtype)
-    soft = softmax(ops.div(ops.add(logits, noise), tau), axis)
+    noisy = ops.add(logits, gumbel_numbers(tuple(logits.shape), None, logits.dtype, logits.device))
+    soft = softmax(ops.div(noisy, tau), axis)
     if not hard:
         return soft
-    chosen = ops.argmax(soft, axis=axis, keepdims=True)
+    # Not of the softmax, which is rounded in more than one way: with exact noise the same everywhere.
+    chosen = ops.argmax(noisy.detach() if tau > 0 else ops.neg(noisy.detach()), axis=axis, keepdims=True)
     hot = ops.eq(iota(tuple(soft.shape), axis, dt.int64, soft), expanded(chosen, tuple(soft.shape)))
     return ops.add(ops.sub(cast(hot, soft.dtype), soft.detach()), soft)

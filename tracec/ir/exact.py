@@ -35,6 +35,7 @@ class _Precision:
         atanh: ``(2 atanh(s) / s - 2) / s²`` as a polynomial in s², for s² up to 0.0295.
         root: r in `normal`.
         above, below: The normal quantile over ``2 u - 1``, as a quotient of polynomials in √(w + r²) - r.
+        tangent: ``tan(πs) / s`` as a quotient of polynomials in s², for s up to ¼.
     """
 
     bits: int
@@ -44,6 +45,7 @@ class _Precision:
     root: float
     above: Sequence[float]
     below: Sequence[float]
+    tangent: tuple[Sequence[float], Sequence[float]]
 
     @property
     def types(self) -> tuple[Any, Any, Any]:
@@ -61,6 +63,7 @@ _SINGLE = _Precision(
     root=2.5,
     above=(1.25331415, 1.9878966, 2.23760215, 1.9391868, 1.24382218, 0.593040823, 0.229350259),
     below=(1.0, 0.277116769, 0.834949748, 0.491132277, 0.185313308, 0.143609023, 0.00099632235),
+    tangent=((3.14159265, -3.45290356, 0.329018465), (1.0, -4.38896146, 1.55595352)),
 )
 _DOUBLE = _Precision(
     bits=64,
@@ -82,6 +85,10 @@ _DOUBLE = _Precision(
         0.8130067777456608, -0.16966558320501582, 0.14088478089199696, -0.01201677163809427, 0.013037126760066447,
         -0.00043268605576848217, 0.0009383741061392993, -5.242121355231569e-05, -1.3244051633457617e-08,
     ),
+    tangent=(
+        (3.14159265358979324, -4.13572569854640926, 1.04808308138213188, -0.0539475919328564618),
+        (1.0, -4.6063105100881386, 2.49989056286227221, -0.299775872470526774, 0.00472713217678259043),
+    ),
 )  # fmt: skip
 
 
@@ -97,12 +104,7 @@ def normal(xp: Any, word: Any) -> Any:
     their terms do not cancel, and the difference is taken as a quotient, which loses no digits.
     """
     p = _precision(word)
-    signed = p.types[1]
-    place = (word ^ (1 << (p.bits - 1))).view(signed)  # from the middle, to both sides
-    unit = 2.0 ** (1 - p.bits)
-    distance = (_float(p, place) + 0.5) * unit
-    # Twice the smaller of u and 1 - u, from the bits, so that no digits of it are lost.
-    tail = (_float(p, (place ^ (place >> (p.bits - 1))) ^ ((1 << (p.bits - 1)) - 1)) + 0.5) * unit
+    _, distance, tail = _sides(p, word)
     exponent, mantissa = _split(p, tail * (2.0 - tail))
     w = -(exponent * math.log(2.0) + _log1p(p, mantissa - 1.0))
     x = w / (xp.sqrt(w + p.root * p.root) + p.root)
@@ -120,6 +122,35 @@ def exponential(xp: Any, word: Any) -> Any:
     near = exponent == 0.0
     high, low = p.ln2
     return -(exponent * high + (_log1p(p, xp.where(near, rest, mantissa - 1.0)) + exponent * low))
+
+
+def gumbel(xp: Any, word: Any) -> Any:
+    """The Gumbel number above which a share u of all lies: minus the logarithm of an exponential number."""
+    p = _precision(word)
+    exponent, mantissa = _split(p, exponential(xp, word))
+    high, low = p.ln2
+    return -(exponent * high + (_log1p(p, mantissa - 1.0) + exponent * low))
+
+
+def cauchy(xp: Any, word: Any) -> Any:
+    """The Cauchy number below which a share u of all lies: tan(π(u - ½)), beyond ¼ as a cotangent."""
+    p = _precision(word)
+    place, distance, tail = _sides(p, word)
+    inside = tail >= 0.5
+    outside = xp.where(place < 0, -tail, tail)
+    s = xp.where(inside, distance, outside) * 0.5
+    square = s * s
+    above, below = s * _polynomial(square, p.tangent[0]), _polynomial(square, p.tangent[1])
+    return xp.where(inside, above, below) / xp.where(inside, below, above)
+
+
+def _sides(p: _Precision, word: Any) -> tuple[Any, Any, Any]:
+    """The word's place from the middle, 2u - 1, and twice the smaller of u and 1 - u, each to all its digits."""
+    half = 1 << (p.bits - 1)
+    place = (word ^ half).view(p.types[1])
+    unit = 1.0 / half
+    tail = (_float(p, (place ^ (place >> (p.bits - 1))) ^ (half - 1)) + 0.5) * unit
+    return place, (_float(p, place) + 0.5) * unit, tail
 
 
 def _split(p: _Precision, x: Any) -> tuple[Any, Any]:
@@ -180,4 +211,9 @@ def _float(p: _Precision, integer: Any) -> Any:
 
 
 #: Name of the scalar operation → its formula.
-VARIATES = {"normal_variate": normal, "exponential_variate": exponential}
+VARIATES = {
+    "normal_variate": normal,
+    "exponential_variate": exponential,
+    "gumbel_variate": gumbel,
+    "cauchy_variate": cauchy,
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.exact import VARIATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ Expr = Const | Var | Ref | Linear | Div | Mod | Load | Call
 #: Scalar operations and how many operands each takes. The elementwise primitives go by their own name;
 #: ``select`` is a lazy ``where``, ``mulhi`` the upper half of a 32×32-bit product, ``philox(seed, draw,
 #: element)`` of i64 the u32 random bits of an element, a function of the target that `tracec.ops.random` defines;
-#: ``normal_variate`` and ``exponential_variate`` of a random word are formulas of `tracec.ir.exact`, ``bitcast``
-#: gives the bits of a number as another type, and ``rounded_mul`` a product that no compiler fuses with a sum.
+#: ``normal_variate`` and its like, of a random word, are the formulas of `tracec.ir.exact`, ``bitcast`` gives
+#: the bits of a number as another type, and ``rounded_mul`` a product that no compiler fuses with a sum.
 SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan"), 1),
     **dict.fromkeys(("asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "sqrt", "rsqrt", "sigmoid"), 1),
@@ -106,7 +107,7 @@ SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"), 2),
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor"), 2),
     **dict.fromkeys(("shift_left", "shift_right", "mulhi", "fmod", "copysign", "hypot", "nextafter", "logaddexp"), 2),
-    **dict.fromkeys(("normal_variate", "exponential_variate", "bitcast"), 1),
+    **dict.fromkeys((*VARIATES, "bitcast"), 1),
     "rounded_mul": 2,
     "select": 3,
     "philox": 3,

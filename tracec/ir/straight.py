@@ -92,6 +92,12 @@ class Value:
     def __rshift__(self, other: Any) -> Value:
         return self.step("shift_right", other)
 
+    def __ge__(self, other: Any) -> Value:
+        return self.step("ge", other, dtype=dt.bool_)
+
+    def __lt__(self, other: Any) -> Value:
+        return self.step("lt", other, dtype=dt.bool_)
+
     def __eq__(self, other: object) -> Any:
         return self.step("eq", other, dtype=dt.bool_)
 

@@ -10,6 +10,7 @@ from tracec.errors import VerifyError
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.exact import VARIATES
 from tracec.ir.kernel import (
     COMBINES,
     SCALAR_OPS,
@@ -36,7 +37,7 @@ from tracec.ir.kernel_parser import LOOP_KINDS, ROLES
 from tracec.ir.kernel_text import PREDICATES, format_expr, format_statement
 
 #: Operations whose operands need not share a dtype.
-_MIXED = frozenset({"cast", "bitcast", "select", "shift_left", "shift_right", "normal_variate", "exponential_variate"})
+_MIXED = frozenset({"cast", "bitcast", "select", "shift_left", "shift_right", *VARIATES})
 
 
 def verify_kernel(kernel: Kernel) -> None:

@@ -82,7 +82,14 @@ from tracec.ops.logic import (
     shift_right,
     where,
 )
-from tracec.ops.random import exponential_variate, normal_variate, random_bits, rounded_mul
+from tracec.ops.random import (
+    cauchy_variate,
+    exponential_variate,
+    gumbel_variate,
+    normal_variate,
+    random_bits,
+    rounded_mul,
+)
 from tracec.ops.reduction import argmax, argmin, max, min, prod, sum
 from tracec.ops.view import concatenate, expand, flip, pad, reshape, slice, transpose
 
@@ -163,7 +170,7 @@ __all__ = [
     "cond", "scan", "scan_grad", "while_loop",
     # indexing, scans, random numbers
     "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits", "normal_variate",
-    "exponential_variate", "rounded_mul",
+    "exponential_variate", "gumbel_variate", "cauchy_variate", "rounded_mul",
     "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
 ]  # fmt: skip
 

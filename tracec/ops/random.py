@@ -197,3 +197,9 @@ normal_variate = _variate(
 exponential_variate = _variate(
     "exponential_variate", "An exponential number of rate 1 of each random word, float32 of 32 bits and float64 of 64."
 )
+gumbel_variate = _variate(
+    "gumbel_variate", "A standard Gumbel number of each random word, float32 of 32 bits and float64 of 64."
+)
+cauchy_variate = _variate(
+    "cauchy_variate", "A standard Cauchy number of each random word, float32 of 32 bits and float64 of 64."
+)

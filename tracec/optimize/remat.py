@@ -8,6 +8,7 @@ from typing import Any
 
 import networkx as nx
 
+from tracec.ir.exact import VARIATES
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, backward_part, topological_until
 from tracec.ir.node import Node, is_constant, is_input
@@ -19,7 +20,7 @@ _CHEAP_OPERATORS = frozenset({"iota", "cast"})
 #: Elementwise operators that cost many instructions.
 _COSTLY = frozenset(
     {"exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"}
-    | {"exp2", "log2", "log10", "asinh", "acosh", "atanh", "hypot", "normal_variate", "exponential_variate"}
+    | {"exp2", "log2", "log10", "asinh", "acosh", "atanh", "hypot", *VARIATES}
     | {"erf", "sigmoid", "pow", "floor_div", "remainder", "fmod", "nextafter"}
 )
 #: The longest chain that is computed again. Every so often a value of a longer one is kept, or else the

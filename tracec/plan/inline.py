@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracec.ir.exact import VARIATES
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction
@@ -13,7 +14,7 @@ _COSTS = {
     **dict.fromkeys(("div", "sqrt", "rsqrt", "floor_div", "remainder"), 4),
     **dict.fromkeys(("exp", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2"), 12),
     **dict.fromkeys(("exp2", "log2", "log10", "asinh", "acosh", "atanh", "hypot", "fmod"), 12),
-    **dict.fromkeys(("normal_variate", "exponential_variate"), 24),
+    **dict.fromkeys(VARIATES, 24),
     **dict.fromkeys(("sinh", "cosh", "tanh", "erf", "sigmoid", "pow"), 12),
 }
 #: An element of a value in memory costs about this many simple operations to write and read back.
