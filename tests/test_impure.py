@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import random
+import socket
+import subprocess
 import sys
+import threading
 import time
 import types
+import uuid
 import warnings
+from datetime import date
 from os import environ
+from secrets import token_bytes
 from time import perf_counter
 
 import numpy as np
@@ -20,13 +28,36 @@ settings = types.ModuleType("settings_of_a_test")
 settings.scale, settings.calls, settings.inner = 2.0, 0, types.ModuleType("settings_of_a_test.inner")
 settings.inner.shift = 1.0
 
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
 READS = {
     "time": (lambda path: time.time() * 0, "the clock, time.time"),
+    "sleep": (lambda path: time.sleep(0) or 0, "the clock, time.sleep"),
     "perf_counter": (lambda path: perf_counter() * 0, "the clock, time.perf_counter"),
-    "open": (lambda path: float(path.open().read()), "a file, "),
+    "now": (lambda path: datetime.datetime.now().year * 0, "the clock, datetime.now"),
+    "today": (lambda path: date.today().year * 0, "the clock, datetime.today"),
+    "open": (lambda path: float(read(path)), "a file, "),
     "read_text": (lambda path: float(path.read_text()), "a file, "),
-    "numpy": (lambda path: float(np.loadtxt(path)), "a file, "),
+    "python": (lambda path: float(path.with_suffix(".py").read_text()), "a file, "),
+    "numpy": (lambda path: float(np.loadtxt(path)), ""),
+    "load": (lambda path: tracec.load(path.with_suffix(".pt")), "a file, "),
+    "exists": (lambda path: float(path.exists()), "the process, os.stat"),
+    "path": (lambda path: float(os.path.exists(path)), "the file system, posixpath.exists"),
     "listdir": (lambda path: len(os.listdir(path.parent)) * 0, "the process, os.listdir"),
+    "iterdir": (lambda path: len(list(path.parent.iterdir())) * 0, "the process, os.listdir"),
+    "urandom": (lambda path: os.urandom(1)[0] * 0, "the process, os.urandom"),
+    "uuid": (lambda path: uuid.uuid4().int * 0, "random bytes of the system, uuid.uuid4"),
+    "secrets": (lambda path: token_bytes(1)[0] * 0, "random bytes of the system, secrets.token_bytes"),
+    "system": (lambda path: random.SystemRandom().random() * 0, "random bytes of the system, random._urandom"),
+    "default_rng": (lambda path: np.random.default_rng().random() * 0, "random bytes of the system, np.random"),
+    "process": (lambda path: len(subprocess.run(["true"], check=True).args), "another process, subprocess.run"),
+    "socket": (lambda path: socket.socket().close() or 0, "the network, socket.__new__"),
+    "threads": (lambda path: threading.active_count() * 0, "the thread, threading.active_count"),
+    "exec": (lambda path: exec("") or 0, "what exec names"),
 }  # fmt: skip
 
 
@@ -44,6 +75,8 @@ def test_it_is_said_once_and_read_at_each_call(name, tmp_path):
         warnings.simplefilter("always", RuntimeWarning)
         for k in range(4):
             path.write_text(str(k))
+            path.with_suffix(".py").write_text(str(k))
+            tracec.save(tracec.tensor(float(k)), path.with_suffix(".pt"))
             assert compiled(X).tolist() == function(X).tolist()
     said = [str(w.message) for w in caught if w.category is RuntimeWarning]
     assert len(said) == 1 and f"reads {what}" in said[0] and "runs eagerly at every call" in said[0]
@@ -59,6 +92,53 @@ def test_names_are_what_they_were():
         tracec.compile(function)(X)
     assert time is sys.modules["time"] and os is sys.modules["os"]
     assert type(perf_counter) is types.BuiltinFunctionType and environ is os.environ
+
+
+def test_names_in_closures_and_imports_count():
+    import time as clock
+
+    def closed(x):
+        return x + clock.time() * 0
+
+    def imported(x):
+        from time import monotonic
+
+        return x + monotonic() * 0
+
+    for function in (closed, imported):
+        compiled = tracec.compile(function)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for _ in range(3):
+                compiled(X)
+        assert "eager: it reads the clock" in str(compiled.explain())
+    assert time.time.__module__ == "time" and type(time.time) is types.BuiltinFunctionType
+
+
+def test_what_the_interpreter_reads_does_not_count(tmp_path, monkeypatch):
+    (tmp_path / "imported_in_a_test.py").write_text("k = 2.0")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def function(x):
+        import imported_in_a_test
+
+        warnings.warn("shows its line", stacklevel=1)
+        return x * imported_in_a_test.k
+
+    compiled = tracec.compile(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            assert compiled(X).tolist() == (X * 2).tolist()
+    assert "eager:" not in str(compiled.explain())
+
+
+def test_seeded_generators_are_no_reads():
+    compiled = tracec.compile(lambda x: x * np.random.default_rng(3).random())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            assert compiled(X).tolist() == (X * np.random.default_rng(3).random()).tolist()
 
 
 def test_variables_of_the_environment_are_guarded(monkeypatch):

@@ -7,6 +7,8 @@ extern long PyDict_Size(object *dict);
 extern int PyDict_Next(object *dict, long *position, object **key, object **value);
 extern object *PyDict_GetItem(object *dict, object *key);
 extern object *PyObject_GenericGetDict(object *, void *);
+extern object *PyObject_GetAttr(object *, object *name);
+extern object *PyFunction_GetCode(object *), *PyFunction_GetDefaults(object *), *PyFunction_GetKwDefaults(object *);
 extern object *PyObject_GetItem(object *mapping, object *key);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
@@ -61,8 +63,8 @@ object *tracec_call(const void *lib, const void *type, long offset) {
 
 // How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many items
 // there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is, in which
-// dictionary it keeps its attributes.
-enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS, ATTRIBUTES };
+// dictionary it keeps its attributes, in which classes a class looks for them, a function's code and defaults.
+enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS, ATTRIBUTES, BASES, CODE };
 struct look { object *at; long kind, size; };
 
 // Gives up a reference to what its owner, where there is one, keeps alive.
@@ -103,6 +105,12 @@ static object *holds(object *self, object *const *arguments, long count) {
     case ATTRIBUTE: now = borrowed(PyObject_GetItem(at, *found++)); break;
     case CLASS: now = at->type; break;
     case ATTRIBUTES: now = borrowed(PyObject_GenericGetDict(at, 0)); break;
+    case BASES: now = borrowed(PyObject_GetAttr(at, *found++)); break;
+    case CODE:
+      if (PyFunction_GetCode(at) != *found++) return PyBool_FromLong(0);
+      if (PyFunction_GetDefaults(at) != *found++) return PyBool_FromLong(0);
+      now = PyFunction_GetKwDefaults(at);
+      break;
     }
     if (now != *found++) return PyBool_FromLong(0);
   }

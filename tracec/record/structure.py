@@ -52,6 +52,13 @@ class Slots:
             return False
         return True
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """What is in one; the default where nothing is."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
     def values(self) -> list[Any]:
         """What is in those that hold something."""
         return [self[name] for name in self]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tracec.runtime.cpu import host
 
 #: As in ``host.c``.
-_KEYS_AND_VALUES, _KEYS, _ITEMS, _SIZE, _CELL, _ENTRY, _ATTRIBUTE, _CLASS, _ATTRIBUTES = range(9)
+_KEYS_AND_VALUES, _KEYS, _ITEMS, _SIZE, _CELL, _ENTRY, _ATTRIBUTE, _CLASS, _ATTRIBUTES, _BASES, _CODE = range(11)
 #: Stands for what is not there.
 NOTHING = object()
 _COUNTED = (dict, list, tuple, set, frozenset, types.MappingProxyType)
@@ -73,6 +73,17 @@ def attributes_of(value: Any) -> Look:
     return Look(value, _ATTRIBUTES, 0, (value.__dict__,))
 
 
+def bases_of(cls: type) -> Look:
+    """What classes a class looks for attributes in."""
+    return Look(cls, _BASES, 0, ("__mro__", cls.__mro__))
+
+
+def code_of(function: types.FunctionType) -> Look:
+    """The code and the defaults of a function."""
+    found = (function.__code__, function.__defaults__, function.__kwdefaults__)
+    return Look(function, _CODE, 0, tuple(NOTHING if x is None else x for x in found))
+
+
 def unchanged(looks: Sequence[Look]) -> Callable[[], bool]:
     """A function that tells whether the very same objects are found again."""
     if not looks:
@@ -121,6 +132,10 @@ def _finds_again(look: Look) -> bool:
         return type(at) is found[0]
     if kind == _ATTRIBUTES:
         return at.__dict__ is found[0]
+    if kind == _BASES:
+        return at.__mro__ is found[1]
+    if kind == _CODE:
+        return all(map(is_, code_of(at).found, found))
     try:
         return (at.cell_contents if kind == _CELL else at[found[0]]) is found[-1]
     except (KeyError, ValueError):

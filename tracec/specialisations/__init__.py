@@ -1,7 +1,8 @@
 """Specialisations of compiled functions: what a recording hangs on, and how programs stand in for it.
 
 places, walker, environment, guards, digests    what a function reads, and whether it is as it was
-watching, stand_ins, growing                    numbers, tensors and lists that change are inputs
+holders, origins                                what is read of objects besides attributes; whose code it is
+watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs
 families, sizes                                 arguments that differ in sizes alone share a program
 effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
 program, checks                                 from a recording to programs, and those of its gradients

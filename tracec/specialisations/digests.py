@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import dis
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -50,6 +51,12 @@ def size(container: Any) -> str:
     return f"{len(container)} items"
 
 
+def registered(cls: Any) -> str:
+    """How many classes were made known as derived from an abstract one."""
+    known, *_ = abc._get_dump(cls)  # type: ignore[attr-defined]
+    return f"{len(known)} classes"
+
+
 class Books:
     """How often a function that keeps its results has computed one, how many it keeps, and how often it forgot them."""
 
@@ -61,6 +68,12 @@ class Books:
         self._forgot += info.hits < self._hits
         self._hits = info.hits
         return f"{info.misses} computed, {info.currsize} kept, forgot {self._forgot} times"
+
+
+def named_in(code: types.CodeType) -> tuple[Iterable[str], ...]:
+    """The names that code reads: of globals and builtins, and of attributes."""
+    names = names_of(code)
+    return names.globals, names.attributes
 
 
 class Names(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -13,8 +14,12 @@ from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import AttributesOf, ClassOf, Kind, Layouts, refill
+from tracec.specialisations.holders import Fixed
+from tracec.specialisations.places import Kind, Layouts, refill
 from tracec.specialisations.walker import Walker, places_of
+
+#: What the variables of the process are kept in.
+_VARIABLES = getattr(os.environ, "_data", None)
 
 
 class Environment:
@@ -33,7 +38,7 @@ class Environment:
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
         keeps: Whether functions are found there that keep their results.
-        names: The globals, or builtins, that the user's functions name, with the dictionaries that they look into.
+        named: Places of the globals, or builtins, and cells that the user's functions name.
         takes_containers: Lists and dictionaries are among the arguments.
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
@@ -60,6 +65,7 @@ class Environment:
         self._opened = walker.opened
         #: Lists that the function adds to, and all places that hold them.
         walker.settle_growing()
+        walker.settle_library()
         self.growing = [(name, x, places_of(x, self.guards)) for name, x in walker.growing.values()]
         self._grown = {id(x): list(x) for _, x, _ in self.growing}
         #: Identity of such a list → what a function that was recorded has added to it.
@@ -74,13 +80,15 @@ class Environment:
         self.watched = tuple(walker.found.values())
         #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
         self.is_all = not (self.watched or self.takes_containers)
-        self.names = walker.names
+        self.named = walker.named
         self.codes = tuple(walker.codes)
         self.tensors = walker.tensors
         self._sources = walker.sources
         self._iterators = walker.iterators
         self._states = [state() for state in self._sources]
         self.keeps = walker.keeps
+        self._weak, self._unseen = walker.lost(), walker.unseen
+        self._files = [(name, where, where()) for name, where in walker.files]
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         #: How what was read is found to be the very same, and what tells whether it is as good as that.
         self._looks: list[Look] = []
@@ -176,12 +184,21 @@ class Environment:
         """What the function changed, or used up, that cannot be done again; asked when it has run."""
         if self._iterators:
             return f"takes from an iterator, {self._iterators[0]}"
+        if self._weak:
+            return f"goes by what only a weak reference is known to keep, {self._weak[0]}"
         if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
             return "draws numbers from Python's or NumPy's generators"
+        for name, where, before in self._files:
+            if where() != before:
+                return f"writes to a file, {name}"
+        if self._unseen:
+            return f"reads {self._unseen[0]}"
+        if any(isinstance(g, Contents) and g.holder is _VARIABLES and g.changed() for g in self.guards):
+            return "changes variables of the process"
         if self._large:
             return f"reads {self._large[0]}, of more bytes than can be compared at each call"
         for kept in (*self._opened, *self._besides):
-            if isinstance(kept.holder, (ClassOf, AttributesOf)) and not kept.holds():
+            if isinstance(kept.holder, Fixed) and not kept.holds():
                 return f"changes {kept.name}"
         for guard in self.guards:
             if isinstance(guard, Guard) and isinstance(guard.holder, Digest) and not guard.holds():

@@ -7,7 +7,7 @@ plain attributes of the modules and optimisers found there.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, NamedTuple
@@ -15,9 +15,21 @@ from typing import Any, NamedTuple
 from tracec.record.call import Call
 from tracec.record.structure import Slots
 from tracec.record.tensor import Tensor
-from tracec.runtime.containers import NOTHING, Look, attributes_of, class_of, count, held, item, names
+from tracec.runtime.containers import (
+    NOTHING,
+    Look,
+    attributes_of,
+    bases_of,
+    class_of,
+    code_of,
+    count,
+    held,
+    item,
+    names,
+)
 from tracec.specialisations.digests import Digest
-from tracec.specialisations.places import MISSING, PLAIN, Attributes, AttributesOf, ClassOf, Kind, Place, refill, same
+from tracec.specialisations.holders import Attributes, AttributesOf, BasesOf, ClassOf, CodeOf, Fixed
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, refill, same
 
 
 def steps_key(step: Call) -> Hashable:
@@ -43,6 +55,12 @@ class Change(NamedTuple):
     def __str__(self) -> str:
         place = f" (read at {self.where})" if self.where else ""
         return f"{self.name}: {self.before} -> {self.now}{place}"
+
+
+#: How what is fixed of an object is found to be the very same.
+_LOOKS: dict[type, Callable[[Any], Look]] = {
+    ClassOf: class_of, AttributesOf: attributes_of, BasesOf: bases_of, CodeOf: code_of,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +98,8 @@ class Guard:
             return None
         if isinstance(self.holder, Digest):
             return count(self.holder.of, len(self.holder.of)) if self.holder.counts and self.holds() else None
-        if isinstance(self.holder, ClassOf):
-            return class_of(self.holder.owner)
-        if isinstance(self.holder, AttributesOf):
-            return attributes_of(self.holder.owner)
+        if isinstance(self.holder, Fixed):
+            return _LOOKS[type(self.holder)](self.holder.owner)
         return item(self.holder, self.key, NOTHING if self.value is MISSING else self.value)
 
     def holds(self) -> bool:
@@ -91,6 +107,8 @@ class Guard:
         now = self.now()
         if isinstance(self.holder, Digest):
             return bool(now == self.value)
+        if isinstance(self.holder, CodeOf):
+            return all(map(is_, now, self.value))
         return now is self.value or (same(now, self.value) if self.kind is None else self.kind.holds(now))
 
     def changed(self) -> bool:

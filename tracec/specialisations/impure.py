@@ -1,31 +1,90 @@
-"""Reads that no guard can tell of: the clock, files, the process, the user at the keyboard.
+"""Reads that no guard can tell of: the clock, files, the process, the network, the user at the keyboard.
 
-A function that makes one runs eagerly at every call. Files are seen wherever they are opened; the clock and the rest
-where the user's own functions name them.
+A function that makes one runs eagerly at every call. While it is recorded, others stand in for the functions that read:
+where the user's code names them, and in the modules that library code finds them in. What is opened, listed or started
+is seen by the interpreter's audit events. A replay pays for none of this.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
-import time
 import types
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tracec.ir.number import WATCH
-from tracec.specialisations.places import MISSING
+from tracec.specialisations.origins import of_library
+from tracec.specialisations.places import Place
 
-_CLOCKS = (
-    "clock_gettime", "clock_gettime_ns", "ctime", "gmtime", "localtime", "monotonic", "monotonic_ns", "perf_counter",
-    "perf_counter_ns", "process_time", "process_time_ns", "strftime", "thread_time", "thread_time_ns", "time",
-    "time_ns",
+
+class Source(NamedTuple):
+    """What functions of a module read.
+
+    Attributes:
+        what: In words.
+        functions: Their names.
+        within: Reads of library code that the user's calls count too: they show in what it gives.
+    """
+
+    what: str
+    functions: tuple[str, ...]
+    within: bool = True
+
+
+_SOURCES = {
+    "time": Source("the clock", (
+        "clock_gettime", "clock_gettime_ns", "ctime", "gmtime", "localtime", "monotonic", "monotonic_ns",
+        "perf_counter", "perf_counter_ns", "process_time", "process_time_ns", "sleep", "strftime", "thread_time",
+        "thread_time_ns", "time", "time_ns",
+    ), False),
+    "os": Source("the process", (
+        "access", "cpu_count", "getcwd", "getlogin", "getpid", "getppid", "getloadavg", "listdir", "popen", "read",
+        "scandir", "stat", "system", "times", "urandom", "walk",
+    )),
+    "posixpath": Source("the file system", (
+        "exists", "getatime", "getctime", "getmtime", "getsize", "isdir", "isfile",
+    )),
+    "random": Source("random bytes of the system", ("_urandom",)),
+    "gc": Source("the interpreter", ("get_count", "get_objects", "get_referrers", "get_stats"), False),
+    "importlib": Source("a module by its name", ("import_module", "reload")),
+    "threading": Source("the thread", (
+        "active_count", "current_thread", "enumerate", "get_ident", "get_native_id",
+    ), False),
+    "uuid": Source("random bytes of the system", ("getnode", "uuid1", "uuid4")),
+    "secrets": Source("random bytes of the system", (
+        "choice", "randbelow", "randbits", "token_bytes", "token_hex", "token_urlsafe",
+    )),
+    "tempfile": Source("the file system", ("mkdtemp", "mkstemp", "mktemp", "gettempdir")),
+    "socket": Source("the network", ("create_connection", "getaddrinfo", "gethostbyname", "gethostname")),
+    "subprocess": Source("another process", ("call", "check_call", "check_output", "getoutput", "run")),
+    "getpass": Source("the keyboard", ("getpass", "getuser")),
+    "resource": Source("the process", ("getrusage",)),
+    "builtins": Source("the keyboard", ("input",)),
+}  # fmt: skip
+#: Functions in C that go by the frame that calls them, or belong to classes in C: their calls are seen where any code
+#: names them.
+_CALLS = {
+    "eval": "what eval names", "exec": "what exec names", "globals": "variables by their names, globals()",
+    "__import__": "a module by its name, __import__", "_getframe": "the frames of functions, sys._getframe",
+    "now": "the clock, datetime.now", "today": "the clock, datetime.today", "utcnow": "the clock, datetime.utcnow",
+}  # fmt: skip
+#: Names that lead to them.
+_LEADING = {*_CALLS, "currentframe", "stack", "trace"}
+_EVENTS = {
+    "open": "a file", "os.listdir": "the file system", "os.scandir": "the file system", "os.system": "another process",
+    "os.posix_spawn": "another process", "subprocess.Popen": "another process", "socket.__new__": "the network",
+    "socket.connect": "the network", "sqlite3.connect": "a data base",
+}  # fmt: skip
+
+#: Modules that read for the interpreter, or what does not show, and those of the library that read for users.
+_OF_THE_INTERPRETER = (
+    "importlib", "_frozen_importlib", "linecache", "logging", "tokenize", "traceback", "warnings", "zipimport",
 )  # fmt: skip
-_OS = ("cpu_count", "getcwd", "getpid", "listdir", "scandir", "stat", "urandom")
-
-#: What the interpreter itself reads.
-_SOURCES = (".py", ".pyc", ".pyi", ".so", ".pyd", ".j2", ".c", ".h", ".cu")
+_FOR_USERS = ("tracec.serialization", "tracec.utils", "tracec.io")
 
 
 def observe(what: str) -> None:
@@ -35,51 +94,107 @@ def observe(what: str) -> None:
         watcher.observed = what
 
 
-def _told(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+@functools.cache
+def _told(function: Callable[..., Any], what: str, within: bool) -> Callable[..., Any]:
+    """A function that notes what it reads for the user's code."""
+
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        observe(what)
+        if WATCH.watcher is not None:
+            caller = sys._getframe(1)
+            if _is_of_user(caller) if within else not of_library(caller.f_globals.get("__name__")):
+                observe(what)
         return function(*args, **kwargs)
 
     return run
 
 
-def _module(module: types.ModuleType, names: tuple[str, ...], what: str) -> types.ModuleType:
-    made = types.ModuleType(module.__name__, module.__doc__)
-    told = {n: _told(getattr(module, n), f"{what}, {module.__name__}.{n}") for n in names if hasattr(module, n)}
-    made.__dict__.update({**module.__dict__, **told})
-    return made
+def _is_of_user(frame: types.FrameType | None) -> bool:
+    """Whether what is being read is read for the user's code, rather than by the interpreter or the library itself."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        top = name.partition(".")[0]
+        if top in _OF_THE_INTERPRETER or (top == "tracec" and not name.startswith((*_FOR_USERS, __name__))):
+            return False
+        if not of_library(name):
+            return True
+        frame = frame.f_back
+    return False
 
 
-_TIME = _module(time, _CLOCKS, "the clock")
-_PROCESS = _module(os, _OS, "the process")
-_INPUT = _told(input, "the keyboard, input")
+@functools.cache
+def _unseeded(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(seed: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if seed is None:
+            observe("random bytes of the system, np.random without a seed")
+        return function(seed, *args, **kwargs)
+
+    return run
 
 
-def told(name: str, value: Any) -> Any:
-    """What stands in for a global while a function is recorded, to note reads; None where nothing has to.
+def told(value: Any) -> Any:
+    """What stands in for a function that the user's code names; None where nothing has to."""
+    if not isinstance(value, (types.FunctionType, types.BuiltinFunctionType)):
+        return None
+    module = {"posix": "os", "genericpath": "posixpath", "_thread": "threading"}.get(value.__module__, value.__module__)
+    source = _SOURCES.get(module)
+    if source is None or value.__name__ not in source.functions:
+        return None
+    return _told(value, f"{source.what}, {module}.{value.__name__}", source.within)
+
+
+def within() -> list[tuple[Place, Any, Any]]:
+    """Functions in modules that others stand in for while a function is recorded: places, these, and the others."""
+    found = []
+    for module, source in _SOURCES.items():
+        names = vars(sys.modules[module]) if module in sys.modules else {}
+        for name in source.functions:
+            if name in names:
+                stand_in = _told(names[name], f"{source.what}, {module}.{name}", source.within)
+                found.append((Place(names, name), names[name], stand_in))
+    random = np.random.__dict__
+    unseeded = [(Place(random, n), random[n], _unseeded(random[n])) for n in ("default_rng", "SeedSequence")]
+    return [*found, *unseeded]
+
+
+@contextmanager
+def calls_seen(names: Iterable[Iterable[str]]) -> Iterator[None]:
+    """Within, calls of functions in C that read what no guard tells of are noted.
 
     Args:
-        name: Its name.
-        value: Its value; `MISSING` where it is a builtin.
+        names: The names in each piece of code; nothing is done where none of these leads to such a function.
     """
-    if value is time:
-        return _TIME
-    if value is os:
-        return _PROCESS
-    if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "time" and value.__name__ in _CLOCKS:
-        return _TIME.__dict__[value.__name__]
-    if isinstance(value, types.FunctionType) and value.__module__ == "os" and value.__name__ in _OS:
-        return _PROCESS.__dict__[value.__name__]
-    return _INPUT if value is MISSING and name == "input" else None
+    if not any(name in _LEADING for some in names for name in some):
+        yield
+        return
+    before = sys.getprofile()
+    sys.setprofile(_note_call)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _note_call(frame: types.FrameType, event: str, function: Any) -> None:
+    what = _CALLS.get(function.__name__) if event == "c_call" else None
+    if what is None:
+        return
+    module = function.__self__.__module__ if isinstance(function.__self__, type) else function.__module__
+    caller: Any = frame
+    while caller.f_globals.get("__name__") == "inspect":
+        caller = caller.f_back
+    if module in ("builtins", "sys", "datetime") and not of_library(caller.f_globals.get("__name__")):
+        observe(what)
 
 
 @functools.cache
 def watch_files() -> None:
-    """Note from now on which files are opened while a function is recorded."""
+    """Note from now on which files are opened, processes started and the like while a function is recorded."""
     sys.addaudithook(_audit)
 
 
-def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" and WATCH.watcher is not None and not str(args[0]).endswith(_SOURCES):
-        observe(f"a file, {args[0]}")
+def _audit(event: str, args: tuple[Any, ...], events: dict[str, str] = _EVENTS, watch: Any = WATCH) -> None:
+    what = events.get(event)  # by way of an argument: when the interpreter ends, globals are gone before hooks
+    if what is not None and watch.watcher is not None and _is_of_user(sys._getframe(1)):
+        observe(f"{what}, {args[0]}" if event == "open" else f"{what}, {event}")

@@ -19,7 +19,6 @@ from tracec.record.structure import (
     Layout,
     Slots,
     aspects,
-    attributes_of,
     is_data_class,
     layout_of,
     remover,
@@ -30,31 +29,6 @@ from tracec.record.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 MISSING = object()
-
-
-class Attributes(Slots):
-    """The attributes that a class has itself, as a mapping."""
-
-    def __getitem__(self, name: str) -> Any:
-        return self.owner.__dict__[name]
-
-    def get(self, name: str) -> Any:
-        """An attribute; None where there is none."""
-        return self.owner.__dict__.get(name)
-
-
-class ClassOf(Slots):
-    """The class of an object, whatever the object says of it, as a mapping."""
-
-    def __getitem__(self, name: str) -> Any:
-        return type(self.owner)
-
-
-class AttributesOf(Slots):
-    """The dictionary of an object's attributes, as a mapping."""
-
-    def __getitem__(self, name: str) -> Any:
-        return attributes_of(self.owner)
 
 
 class Place(NamedTuple):
@@ -90,20 +64,12 @@ class Place(NamedTuple):
             self._clear()
         elif isinstance(holder, types.CellType):
             holder.cell_contents = value
-        elif isinstance(holder, Attributes):
-            type.__setattr__(holder.owner, self.key, value)
-        elif isinstance(holder, Slots):
-            object.__setattr__(holder.owner, self.key, value)
         else:
             setter(holder)(holder, self.key, value)
 
     def _clear(self) -> None:
         if isinstance(self.holder, types.CellType):
             del self.holder.cell_contents
-        elif isinstance(self.holder, Attributes):
-            type.__delattr__(self.holder.owner, self.key)
-        elif isinstance(self.holder, Slots):
-            object.__delattr__(self.holder.owner, self.key)
         else:
             remover(self.holder)(self.holder, self.key)
 

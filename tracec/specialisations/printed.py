@@ -43,16 +43,16 @@ class Written(NamedTuple):
     """Text to a standard stream.
 
     Attributes:
-        stream: ``stdout`` or ``stderr``.
+        stream: ``stdout`` or ``stderr``, or the stream itself where the function held on to it.
         text: The text.
     """
 
-    stream: str
+    stream: Any
     text: str
 
     def again(self, tensors: Sequence[Tensor], numbers: Sequence[Any]) -> None:
         """Do it again."""
-        getattr(sys, self.stream).write(self.text)
+        (getattr(sys, self.stream) if isinstance(self.stream, str) else self.stream).write(self.text)
 
 
 class Shown(NamedTuple):
@@ -106,16 +106,20 @@ class Logged(NamedTuple):
         self.logger.handle(record)
 
 
-class _Stream:
+class Stream:
     """A standard stream that notes what is written."""
 
-    def __init__(self, name: str, stream: Any, note: Callable[[Any], None]) -> None:
-        self._name, self._stream, self._note = name, stream, note
+    def __init__(self, name: Any, stream: Any, note: Callable[[Any], None]) -> None:
+        self._name, self.original, self._note = name, stream, note
+
+    def kept(self) -> Stream:
+        """What notes text to the stream for whoever held on to it before."""
+        return Stream(self.original, self.original, self._note)
 
     def write(self, text: str) -> int:
         """Write, and note it."""
         self._note(Written(self._name, text))
-        return self._stream.write(text)  # type: ignore[no-any-return]
+        return self.original.write(text)  # type: ignore[no-any-return]
 
     def writelines(self, lines: Any) -> None:
         """Write each, and note it."""
@@ -123,7 +127,7 @@ class _Stream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.original, name)
 
 
 @contextmanager
@@ -171,7 +175,7 @@ def printing(recorder: Recorder) -> Iterator[None]:
 
     with _LOCK:
         before, handled = builtins.print, logging.Logger.handle
-        streams = {name: _Stream(name, getattr(sys, name), note) for name in ("stdout", "stderr")}
+        streams = {name: Stream(name, getattr(sys, name), note) for name in ("stdout", "stderr")}
         saved = {name: getattr(sys, name) for name in streams}
         builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
         for name, stream in streams.items():

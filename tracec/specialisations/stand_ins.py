@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,11 +14,14 @@ from tracec.ir.number import Number, calculate, value_of
 from tracec.record.numbers import Numbers
 from tracec.record.structure import aspects
 from tracec.record.tensor import Tensor
+from tracec.specialisations.digests import named_in
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
-from tracec.specialisations.impure import observe, told, watch_files
+from tracec.specialisations.impure import calls_seen, observe, told, watch_files, within
 from tracec.specialisations.leaving import made_plain
 from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, refill
+from tracec.specialisations.printed import Stream
+from tracec.specialisations.walker import places_of
 from tracec.specialisations.watching import Scalars, Watch, is_number
 
 
@@ -68,7 +72,8 @@ class StandIns:
         watch_files()
         try:
             args, kwargs = self._put_all(args, kwargs, numbers)
-            out = fn(*args, **kwargs)
+            with calls_seen(n for code in self._surroundings.codes for n in named_in(code)):
+                out = fn(*args, **kwargs)
         except BaseException:
             self._restore()
             self._grow()
@@ -125,17 +130,27 @@ class StandIns:
             if found is not value:
                 self._replace(place, value, found)
         self._disguise()
+        self._tell()
         return args, kwargs
 
     def _disguise(self) -> None:
         """Put in place of functions in C those that ask Numbers."""
-        for scope, name in self._surroundings.names:
-            value = scope.get(name, MISSING)
-            found = disguise(name, value) or told(name, value)
+        for place in self._surroundings.named:
+            value, name = place.now(), place.key
+            found = disguise(name, value) or told(value)
             if value is MISSING and name in _IDENTITIES:
                 found = self._identity(_IDENTITIES[name], name)
             if found is not None:
-                self._replace(Place(scope, name), value, found)
+                self._replace(place, value, found)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, Stream):
+                for place in places_of(stream.original, self._surroundings.guards):
+                    self._replace(place, stream.original, stream.kept())
+
+    def _tell(self) -> None:
+        """Put in place of functions that library code calls those that tell what is read."""
+        for place, value, stand_in in within():
+            self._replace(place, value, stand_in)
 
     def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
         """A function that notes where it goes by the address of an object that may be another one at the next call."""
@@ -276,8 +291,14 @@ def _aware(name: str) -> Callable[..., Any]:
 
 
 _FUNCTIONS = {name.removeprefix("math."): _aware(name.removeprefix("math.")) for name in OPERATIONS if "." in name}
-_MATH = types.ModuleType("math", math.__doc__)
-_MATH.__dict__.update({**math.__dict__, **_FUNCTIONS})
+
+
+def _math() -> types.ModuleType:
+    """The module as it is now, with such functions in place of its own."""
+    made = types.ModuleType("math", math.__doc__)
+    own = {k: f for k, f in _FUNCTIONS.items() if math.__dict__[k] is f.__wrapped__}  # type: ignore[attr-defined]
+    made.__dict__.update({**math.__dict__, **own})
+    return made
 
 
 def disguise(name: str, value: Any) -> Any:
@@ -290,7 +311,7 @@ def disguise(name: str, value: Any) -> Any:
     if value is MISSING:
         return TypeOf if name == "type" else None
     if value is math:
-        return _MATH
+        return _math()
     if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math":
         return _FUNCTIONS.get(value.__name__)
     return None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import array
+import contextvars
 import functools
+import gc
 import io
 import logging
 import os
 import random
 import sys
+import threading
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,10 +27,12 @@ from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
-from tracec.specialisations.digests import Books, Digest, elements, names_of, size
+from tracec.specialisations.digests import Books, Digest, elements, names_of, registered, size
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import MISSING, PLAIN, AttributesOf, ClassOf, Kind, Layouts, Place
+from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
+from tracec.specialisations.origins import of_library, tell_of
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place
 
 
 class Walker:
@@ -33,7 +40,7 @@ class Walker:
         self.guards: list[Guard | Contents] = []
         #: Identity of a place → the guard of a place that is watched.
         self.found: dict[Hashable, Guard] = {}
-        self.names: list[tuple[dict[str, Any], str]] = []
+        self.named: list[Place] = []
         self._watched = watched
         self.captured: set[Storage] = set()
         self.tensors: dict[int, str] = {}
@@ -59,6 +66,14 @@ class Walker:
         self.keys: set[int] = set()
         #: Arrays of more bytes than are looked at in each call.
         self.large: list[str] = []
+        #: Weak references in what the user's functions reach, and classes and names of the library that they use.
+        self.unseen: list[str] = []
+        self.weak: list[tuple[str, weakref.ref[Any]]] = []
+        self._classes: list[type] = []
+        #: Files that can be written and not read, and what tells where one is.
+        self.files: list[tuple[str, Callable[[], int]]] = []
+        self._used: set[str] = {"forward", "__call__"}
+        self._inside = 0
         #: Classes, and dictionaries of attributes, of objects among the arguments that are taken apart.
         self.opened: list[Guard] = []
         #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
@@ -70,14 +85,22 @@ class Walker:
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+            self.named.append(Place(cell, None))
             self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__).attributes)
         # A decorator of the library wears the name and module of what it decorates.
-        own = not _of_library(fn.__globals__.get("__name__"))
+        own = not of_library(fn.__globals__.get("__name__"))
         if own:
             self.codes.append(fn.__code__)
+            self.besides.append(Guard(f"code of {fn.__name__}", CodeOf(fn), "", CodeOf(fn)[""]))
+        if fn.__globals__.get("__name__") == "functools" and "registry" in fn.__dict__:
+            self.visit(f"{fn.__name__}.registry", fn.__dict__["registry"])  # what goes by types; it fills a cache too
+        elif not str(fn.__module__).startswith("tracec."):
+            self._container(fn.__name__, ".{}", fn.__dict__)
         names = names_of(fn.__code__)
+        if own:
+            self._used |= names.attributes
         for name in dict.fromkeys((*names.globals, *names.written)) if own else ():
-            self.names.append((fn.__globals__, name))
+            self.named.append(Place(fn.__globals__, name))
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name], names.attributes)
             elif name in names.written:
@@ -91,23 +114,33 @@ class Walker:
         self.stuck.update(map(id, defaults))
         for k, value in enumerate(defaults):
             self.visit(f"default {k}", value)
+        if fn.__kwdefaults__:
+            self._container(f"defaults of {fn.__name__}", "[{}]", fn.__kwdefaults__)
 
     def module(self, name: str, module: types.ModuleType, attributes: frozenset[str]) -> None:
         """Guard those attributes of a module of the user's that are named; of others, the variables of the process."""
         if module is os and attributes & {"environ", "getenv"}:
             self.visit("os.environ", os.environ)
-        if _of_library(module.__name__):
-            return
-        for attribute in sorted(attributes):
-            if attribute in module.__dict__ and (id(module), attribute) not in self._attributes:
-                self._attributes.add((id(module), attribute))
-                self.read(f"{name}.{attribute}", module.__dict__, attribute, module.__dict__[attribute], attributes)
+        if module is sys:
+            self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
+            self.visit("sys.argv", sys.argv if "argv" in attributes else None)
+        in_library = of_library(module.__name__)
+        if not in_library and "__getattr__" in module.__dict__:
+            self.visit(f"{name}.__getattr__", module.__dict__["__getattr__"])
+        for attribute in sorted(attributes & module.__dict__.keys()):
+            if (id(module), attribute) in self._attributes:
+                continue
+            self._attributes.add((id(module), attribute))
+            value = module.__dict__[attribute]
+            if not in_library or isinstance(value, types.ModuleType):
+                self.read(f"{name}.{attribute}", module.__dict__, attribute, value, attributes)
+            elif isinstance(value, _FUNCTIONS):  # it may be replaced
+                self.guards.append(Guard(f"{name}.{attribute}", module.__dict__, attribute, value))
 
     def read(self, name: str, holder: Any, key: Any, value: Any, attributes: frozenset[str] = frozenset()) -> None:
         """Guard a place, then what lies behind it; of a module, what is named of it."""
         if isinstance(value, types.ModuleType):
-            if not _of_library(value.__name__):
-                self.guards.append(Guard(name, holder, key, value))
+            self.guards.append(Guard(name, holder, key, value))
             self.module(name, value, attributes)
             return
         kind = self.kind(guard := Guard(name, holder, key, value))
@@ -205,7 +238,7 @@ class Walker:
             self.growing[id(value)] = name, value
             return
         if isinstance(value, types.FunctionType):
-            if not _of_library(value.__module__):
+            if not of_library(value.__module__):
                 self.function(value)
         elif isinstance(value, types.MethodType):
             self.visit(name, value.__func__)
@@ -219,8 +252,20 @@ class Walker:
             self._container(name, "[{}]", value)
             if type(value).__flags__ & _HEAP_TYPE:
                 self._object(name, value)
-        elif isinstance(value, (np.ndarray, bytearray, array.array)):
-            if (value.nbytes if isinstance(value, np.ndarray) else len(value)) > MOST:
+        elif isinstance(value, types.MappingProxyType):
+            for of in gc.get_referents(value):
+                self.visit(name, of)
+        elif isinstance(value, _VIEWS):
+            self.visit(name, gc.get_referents(value.mapping)[0])
+        elif isinstance(value, weakref.ref):
+            self.weak += [] if self._inside else [(name, value)]
+        elif isinstance(value, contextvars.ContextVar):
+            now = Place(Current(value), "").now()
+            self.read(f"{name}.get()", Current(value), "", now)
+        elif isinstance(value, threading.local):
+            self._local(name, value)
+        elif isinstance(value, (np.ndarray, bytearray, array.array, memoryview)):
+            if (len(value) if isinstance(value, (bytearray, array.array)) else value.nbytes) > MOST:
                 self.large.append(name)
             else:
                 self._digest(name, value, elements)
@@ -236,7 +281,12 @@ class Walker:
             for key in ("level", "disabled"):
                 self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
         elif isinstance(value, Iterator):
-            if not _is_written_alone(value):
+            where = tell_of(value) if isinstance(value, io.IOBase) else None
+            if any(value is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+                pass  # what is printed is seen otherwise
+            elif where is not None:
+                self.files.append((name, where))
+            else:
                 self.iterators.append(name)
         elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
             self.visit(name, value.fn)
@@ -244,6 +294,17 @@ class Walker:
             self._class(name, value)
         else:
             self._object(name, value)
+
+    def lost(self) -> list[str]:
+        """Names of weak references to what no place that is guarded keeps; asked when all was walked."""
+        return [name for name, ref in self.weak if (value := ref()) is not None and id(value) not in self.seen]
+
+    def settle_library(self) -> None:
+        """Guard those methods of the library's classes that the user's functions name; asked when all was walked."""
+        for cls in (Tensor, *self._classes):
+            for k in sorted(self._used & cls.__dict__.keys()):
+                if isinstance(cls.__dict__[k], _FUNCTIONS):
+                    self.besides.append(Guard(f"{cls.__name__}.{k}", cls.__dict__, k, cls.__dict__[k], owner=cls))
 
     def settle_growing(self) -> None:
         """Guard the contents of lists that nothing can stand in for after all."""
@@ -288,7 +349,10 @@ class Walker:
             self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
+            own = isinstance(value, _WEAK) or not of_library(type(value).__module__)
+            self._inside += not own
             self._container(name, ".{}", attributes)
+            self._inside -= not own
             if type(value).__flags__ & _HEAP_TYPE and attributes is value.__dict__:
                 self.besides.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes))
         watched = getattr(type(value), "_watched", None)
@@ -299,13 +363,28 @@ class Walker:
             self.read(f"{name}.{slot}", slots, slot, Place(slots, slot).now())
         self.visit(type(value).__name__, type(value))
 
+    def _local(self, name: str, value: threading.local) -> None:
+        """Guard the attributes that an object has in the present thread."""
+        holder = Local(value)
+        self.guards.append(Contents(name, ".{}", holder, tuple(holder), tuple(holder.values())))
+        self.stuck.update(map(id, holder.values()))
+        for key, item in holder.items():
+            self.visit(f"{name}.{key}", item)
+        self.visit(type(value).__name__, type(value))
+
     def _class(self, name: str, cls: type) -> None:
         """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
         for base in cls.__mro__:
             if base is not cls:
                 self.visit(base.__name__, base)
-        if _of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+        if type(cls) is not type:
+            self.visit(type(cls).__name__, type(cls))
+        if of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+            self._classes += [cls] if cls.__module__.startswith("tracec.") else []
             return
+        self.besides.append(Guard(f"{name}.__mro__", BasesOf(cls), "__mro__", cls.__mro__))
+        if isinstance(cls, abc.ABCMeta):
+            self._digest(f"classes registered with {name}", cls, registered)
         self._digest(name, cls.__dict__, size)
         items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or isinstance(v, _METHODS)}
         for k, v in items.items():
@@ -336,40 +415,11 @@ def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
 
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)
+#: What a program may replace in a library.
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type, types.MethodDescriptorType, np.ufunc)
+_VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
+_WEAK = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
 #: Bytes of an array that are looked at in each call.
 MOST = 1 << 26
 #: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
 _HEAP_TYPE = 1 << 9
-
-
-def _is_written_alone(value: Any) -> bool:
-    """Whether an iterator is a file that can be written and not read, such as a standard stream."""
-    try:
-        return isinstance(value, io.IOBase) and not value.readable()
-    except ValueError:  # it is closed
-        return True
-
-
-def _of_library(module: str | None) -> bool:
-    """Whether a module is none whose state changes what the user's functions of tensors do."""
-    top = (module or "").partition(".")[0]
-    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names or _is_foreign(top))
-
-
-@functools.cache
-def _is_foreign(top: str) -> bool:
-    """Whether a package is installed, rather than being worked on, and none of its modules names tracec."""
-    file = getattr(sys.modules.get(top), "__file__", None) or ""
-    if not {"site-packages", "dist-packages"} & {*file.split(os.sep)}:
-        return False
-    own = sys.modules["tracec"]
-    loaded = [m for name, m in list(sys.modules.items()) if name == top or name.startswith(f"{top}.")]
-    return not any(v is own or _module_of(v) == "tracec" for m in loaded for v in list(vars(m).values()))
-
-
-def _module_of(value: Any) -> str:
-    """The package that a function, class or module says it is of."""
-    name = value.__dict__.get("__name__") if isinstance(value, types.ModuleType) else None
-    if isinstance(value, (type, types.FunctionType)):
-        name = value.__module__
-    return name.partition(".")[0] if isinstance(name, str) else ""

@@ -1,0 +1,47 @@
+"""Whose code something is: the user's, or a library's whose state is its own affair; and where in a file writes go."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+
+def tell_of(file: Any) -> Callable[[], int] | None:
+    """What tells where a file is that can be written and not read; None for others."""
+    try:
+        if file.readable() or not file.seekable():
+            return None
+        file.tell()
+    except (OSError, ValueError):  # it is closed
+        return None
+    tell: Callable[[], int] = file.tell
+    return tell
+
+
+def of_library(module: str | None) -> bool:
+    """Whether a module is none whose state changes what the user's functions of tensors do."""
+    top = (module or "").partition(".")[0]
+    return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names or _is_foreign(top))
+
+
+@functools.cache
+def _is_foreign(top: str) -> bool:
+    """Whether a package is installed, rather than being worked on, and none of its modules names tracec."""
+    file = getattr(sys.modules.get(top), "__file__", None) or ""
+    if not {"site-packages", "dist-packages"} & {*file.split(os.sep)}:
+        return False
+    own = sys.modules["tracec"]
+    loaded = [m for name, m in list(sys.modules.items()) if name == top or name.startswith(f"{top}.")]
+    return not any(v is own or _module_of(v) == "tracec" for m in loaded for v in list(vars(m).values()))
+
+
+def _module_of(value: Any) -> str:
+    """The package that a function, class or module says it is of."""
+    name = value.__dict__.get("__name__") if isinstance(value, types.ModuleType) else None
+    if isinstance(value, (type, types.FunctionType)):
+        name = value.__module__
+    return name.partition(".")[0] if isinstance(name, str) else ""
