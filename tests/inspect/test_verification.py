@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import logging
 import re
 import runpy
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import tracec
 from tracec import build, nn, optimize
 from tracec.codegen import c as c_codegen
 from tracec.errors import ReplayError
+from tracec.inspect.left import same_text
 from tracec.inspect.rounding import Expected, expected
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, made_from
@@ -24,6 +27,7 @@ from tracec.ir.operator import OPERATORS
 from tracec.ir.parser import parse, parse_graph
 from tracec.ir.passes import Pass, Pipeline
 from tracec.plan import planner
+from tracec.specialisations.effects import Effect
 
 
 def f(x, y):
@@ -297,3 +301,77 @@ def test_an_error_of_the_function_is_its_own():
         with pytest.raises(KeyError):
             compiled(tracec.ones(2), 0)
     assert w.tolist() == [4.0, 4.0]
+
+
+def test_state_that_a_call_leaves_is_compared(monkeypatch, dump):
+    kept = types.SimpleNamespace(calls=0, last=None, log=[])
+
+    def g(x):
+        kept.calls += 1
+        kept.last = {"y": x * 2}
+        kept.log.append(kept.calls)
+        return x + kept.calls
+
+    compiled = tracec.compile(g, verify=True)
+    for k in range(4):
+        compiled(tracec.ones(3) * k)
+    assert kept.calls == 4 and kept.log == [1, 2, 3, 4]
+    apply = Effect.apply
+    for name, what in (("calls", r"kept\.calls, 4, is 4, and 5"), ("last", r"kept\.last"), ("log", r"kept\.log")):
+        skipped = [f"kept.{name}"]
+        monkeypatch.setattr(
+            Effect, "apply", lambda self, *args, of=skipped: None if self.name in of else apply(self, *args)
+        )
+        with pytest.raises(ReplayError, match=rf"what is left in {what}") as caught:
+            compiled(tracec.ones(3) * 7)
+        assert caught.value.stage == "replay"
+        assert kept.calls == 4 and len(kept.log) == 4 and kept.last["y"].tolist() == [6.0] * 3
+    monkeypatch.setattr(Effect, "apply", apply)
+    assert compiled(tracec.ones(3)).tolist() == [6.0] * 3
+
+
+def test_objects_that_are_given_are_compared(monkeypatch, dump):
+    @dataclasses.dataclass
+    class Batch:
+        x: object
+        n: int = 0
+
+    def g(b):
+        b.n += 1
+        b.y = b.x * 2
+        return b.y
+
+    compiled = tracec.compile(g, verify=True)
+    for k in range(4):
+        compiled(Batch(tracec.ones(3) * k))
+    monkeypatch.setattr(Effect, "apply", lambda self, holder, value: None)
+    b = Batch(tracec.ones(3))
+    with pytest.raises(ReplayError, match=r"what is left in b\.n"):
+        compiled(b)
+    assert b.n == 0 and not hasattr(b, "y")
+
+
+def test_text_is_compared_and_shown_once(monkeypatch, capsys, dump):
+    def g(x):
+        print("sum", x.sum())
+        logging.getLogger("verified").warning("called")
+        return x * 2
+
+    handled = []
+    monkeypatch.setattr(
+        logging.getLogger("verified"), "handlers", [types.SimpleNamespace(level=0, handle=handled.append)]
+    )
+    compiled = tracec.compile(g, verify=True)
+    for k in range(3):
+        compiled(tracec.ones(3) * k)
+    assert capsys.readouterr().out == "sum tensor(0.)\nsum tensor(3.)\nsum tensor(6.)\n"
+    assert len(handled) == 3
+    monkeypatch.setattr("tracec.specialisations.printed.Shown.again", lambda *args: print("something else"))
+    with pytest.raises(ReplayError, match="what is printed is something else"):
+        compiled(tracec.ones(3))
+
+
+def test_numbers_in_text_may_be_rounded_otherwise():
+    assert same_text("loss 0.12345 of 3", "loss 0.12346 of 3")
+    assert not same_text("loss 0.2 of 3", "loss 0.1 of 3")
+    assert not same_text("loss 0.1", "loss 0.1 again")

@@ -9,6 +9,7 @@ put back, the fresh recording is built anew, and `tracec.inspect.fault` finds th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from tracec.errors import ReplayError
 from tracec.inspect.arguments import named
 from tracec.inspect.fault import Settings, find_fault
+from tracec.inspect.left import Held, State, plain, same_text, text_of
 from tracec.inspect.reproduce import write_script
 from tracec.inspect.rounding import Expected, expected, on_host
 from tracec.ir.graph import Graph
@@ -31,7 +33,6 @@ from tracec.record.recording import find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.places import PLAIN
 from tracec.specialisations.program import Recorded, graphs_of, record
 
 #: Gives the settings for a recording: only when it is to be built anew.
@@ -55,18 +56,24 @@ class Seen:
 
 @dataclass
 class Before:
-    """What an eager run did to tensors from outside, and what was there before.
+    """What an eager run did to tensors from outside, and to places, and what was there before.
 
     Attributes:
+        state: The places.
         written: Memory and what was in it.
         after: Memory and what the run left in it.
+        results: Values of the tensors that it returned.
         grads: Tensors, their ``grad`` before, and its values after.
+        left: What it left in places.
     """
+
+    state: State
 
     written: dict[Storage, Any] = field(default_factory=dict)
     after: dict[Storage, Any] = field(default_factory=dict)
     grads: list[tuple[Tensor, Any, Any]] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
+    left: dict[int, dict[str, Held]] = field(default_factory=dict)
 
     def look(self, recorder: Recorder, out: Any) -> None:
         """Take down what a run did, before it is undone."""
@@ -74,6 +81,7 @@ class Before:
         self.after = {s: s.array.copy() for s in self.written}
         self.grads = [(x, g, None if x._grad is None else x._grad._array.copy()) for x, g in recorder.before_grads]
         self.results = [t._array.copy() for t in find_tensors(out)]
+        self.left = self.state.changed()
 
     def restore(self) -> None:
         """Put memory and gradients back."""
@@ -113,18 +121,31 @@ class Verification:
         Raises:
             ReplayError: it does something else; tensors are left as they were before the call.
         """
-        before = Before()
         around = Environment(self._fn, dict(named(self._fn, args, kwargs)))
+        before = Before(State(around))
         try:
-            recorded = record(self._fn, args, kwargs, tensors, around, False, before.look)
+            with text_of(through=False) as printed:
+
+                @functools.wraps(self._fn, updated=())
+                def run(*args: Any, **kwargs: Any) -> Any:
+                    printed.clear()  # it may have been run till it asked for an exact number
+                    return self._fn(*args, **kwargs)
+
+                run.__name__ = getattr(self._fn, "__name__", type(self._fn).__name__)
+                recorded = record(run, args, kwargs, tensors, around, False, before.look)
         except Exception:
             return self._fn(*args, **kwargs)  # which raises it again, and leaves behind what it wrote until then
-        out = replay(tensors)
+        with text_of(through=True) as now:
+            out = replay(tensors)
         if out is unseen:
             return out
-        pairs = list(_pairs(recorded, before, out))
+        pairs = [*_pairs(recorded, before, out), *_left(recorded, before), *_printed("".join(printed), "".join(now))]
         if any(_differ(want.value, got.value) for want, got in pairs):
-            self._judge(recorded, before, graph, tensors, pairs)
+            try:
+                self._judge(recorded, before, graph, tensors, pairs)
+            except ReplayError:
+                around.put_back()
+                raise
         return out
 
     def _judge(
@@ -190,7 +211,8 @@ class Verification:
     def _without_fault(self, title: str, recorded: Recorded, graph: Graph, want: Seen) -> ReplayError:
         """The error where a program built anew is right."""
         now = recorded.recording.graph
-        changed = None if recorded.recording.decisions else _first_change(graph, now)
+        of_python = want.name.startswith("what is ")  # numbers of Python's may be others in the two graphs
+        changed = None if recorded.recording.decisions or of_python else _first_change(graph, now)
         if changed is not None:
             then, node = changed
             error = ReplayError(
@@ -235,8 +257,8 @@ def _pairs(recorded: Recorded, before: Before, out: Any) -> Iterator[tuple[Seen,
         yield Seen(f"result {k}", value, output), Seen("", made._array)
         tracked = edge_of(results[k]) is not None, edge_of(made) is not None
         yield Seen(f"requires_grad of result {k}", np.array(tracked[0])), Seen("", np.array(tracked[1]))
-    plain = [str(_plain(recorded.given)), str(_plain(out))]
-    yield Seen(f"what is returned, {plain[0]}", np.array(plain[0])), Seen("", np.array(plain[1]))
+    texts = [str(plain(recorded.given)), str(plain(out))]
+    yield Seen(f"what is returned, {texts[0]}", np.array(texts[0])), Seen("", np.array(texts[1]))
     outputs = dict(recording.writes)
     for storage, array in before.after.items():
         yield Seen(f"memory that is written, {storage.type}", array, outputs.get(storage)), Seen("", storage.array)
@@ -245,6 +267,22 @@ def _pairs(recorded: Recorded, before: Before, out: Any) -> Iterator[tuple[Seen,
         now = None if x._grad is None else x._grad._array
         yield Seen(f"grad of {x._type}", grad, at.get(id(x))), Seen("", now)
     yield from _gradients(recorded, given)
+
+
+def _left(recorded: Recorded, before: Before) -> Iterator[tuple[Seen, Seen]]:
+    """What the eager run and the program left in places."""
+    known = {id(r.tensor): r for r in recorded.recording.results}
+    for name, want, got in before.state.both(before.left):
+        yield Seen(f"what is left in {name}, {got.text},", np.array(want.text)), Seen("", np.array(got.text))
+        for (tensor, value), (_, other) in zip(want.tensors, got.tensors, strict=False):
+            result = known.get(id(tensor))
+            output = None if result is None or result.shared else result.output
+            yield Seen(f"what is left in {name}", value, output), Seen("", other)
+
+
+def _printed(want: str, got: str) -> Iterator[tuple[Seen, Seen]]:
+    """The text that both printed."""
+    yield Seen("what is printed", np.array(want)), Seen("", np.array(want if same_text(want, got) else got))
 
 
 def _gradients(recorded: Recorded, given: Sequence[Tensor]) -> Iterator[tuple[Seen, Seen]]:
@@ -268,17 +306,6 @@ def _gradients(recorded: Recorded, given: Sequence[Tensor]) -> Iterator[tuple[Se
                 Seen("", None if got is None else got._array),
             )
             at += recorded_grad is not None
-
-
-def _plain(value: Any) -> Any:
-    """What is returned besides tensors."""
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return type(value).__name__
 
 
 def _differ(want: Any, got: Any) -> bool:
