@@ -325,12 +325,6 @@ def test_of_many_sizes_the_latest_are_kept_ready(monkeypatch):
     assert len(compiled.explain().specialisations) == 5
 
 
-def test_each_size_is_compiled_by_itself_for_a_gpu():
-    compiled = compare(of((None, 3), lambda x: x.softmax(1)), (4, 5, 6), target="cuda", launcher="emulator")
-    assert len(compiled.explain().recordings) == 3
-    assert "kernels for a GPU are made for one size" in compiled.explain()
-
-
 def test_formulas_that_have_no_value_for_some_size():
     compiled = tc.compile(lambda x: x / (1 / (x.shape[0] - 3)))
     for n in (5, 6, 7, 8):

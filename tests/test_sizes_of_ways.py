@@ -82,7 +82,7 @@ def _two_sizes():
 #: Programs, and the ways that they go at most: each is recorded for one size and for many, or twice for many.
 PROGRAMS = {
     "question": (of((None, 3), lambda x: x * x.shape[0] if x.sum() > 0 else (x - 1).mean(0)), 2),
-    "two_questions": (of((None, 3), _two_questions), 4), "loop": (of((None, 3), _loop), 3),
+    "two_questions": (of((None, 3), _two_questions), 4), "loop": (of((None, 3), _loop), 4),
     "number": (of((None, 3), _number), 2), "counted": (of((None, 3), _counted), 2),
     "dropped": (of((None, 3), _dropped), 2), "memory": (_memory, 2), "train_step": (_train_step, 2),
     "two_sizes": (_two_sizes, 2),

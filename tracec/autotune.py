@@ -19,6 +19,7 @@ from tracec.errors import CompileError
 from tracec.ir import dtype as dt
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, input_node, made_from
+from tracec.ir.resize import settled
 from tracec.ir.source import warn
 from tracec.ir.types import TensorType
 from tracec.plan import TARGETS, make_plan
@@ -72,6 +73,7 @@ class Choices:
 
     def prefers_library(self, params: Mapping[str, Any]) -> bool:
         """Whether a product is one for cuBLAS; by size as long as it was not measured."""
+        params = {k: settled(v) for k, v in params.items()}
         size = prod(params["batch"]) * params["m"] * params["n"] * params["k"]
         if not cublas.available():  # asked when there is a product: it takes a while to load
             return False

@@ -17,6 +17,7 @@ from tests.doubles import cupy as double
 from tracec.runtime.cuda_executable import CudaExecutable
 from tracec.runtime.emulator import compile_kernels
 from tracec.runtime.emulator_launch import launch
+from tracec.runtime.launcher import C_TYPES
 
 Work = Callable[[], None]
 
@@ -95,6 +96,7 @@ class Driver:
             if hasattr(step, "kernel"):
                 entry = program.kernels[step.kernel].entries[step.entry]
                 sizes = [8] * len(step.args[0]) if entry.table is None else [entry.table.nbytes]
+                sizes += [ctypes.sizeof(C_TYPES[n.type]) for n in step.numbers]
                 self._functions[handles[step.kernel][step.entry].ptr][2][:] = sizes
         return CudaExecutable(self.cupy, 0, plan, program, handles, graphs)
 

@@ -81,6 +81,16 @@ def test_launches_become_a_graph(driver: Driver) -> None:
     assert seen[0] == "" and seen[1].endswith("launches") and seen[-1] == "graph"
 
 
+def test_sizes_are_arguments_of_kernels(driver: Driver) -> None:
+    run = tracec.compile(lambda x: (x.softmax(1) * x.shape[0] + 0.5 ** (1 / x.shape[0]), x.sum(0)))
+    given = {n: tracec.randn(n, 7, device="cuda") for n in (4, 9, 33, 65, 130)}
+    for n in (4, 4, 9, 33, 65, 33, 33, 33, 33, 130):
+        for found, want in zip(run(given[n]), run.fn(given[n]), strict=True):
+            np.testing.assert_allclose(found.cpu().numpy(), want.cpu().numpy(), rtol=1e-5, atol=1e-6)
+    assert len(run.explain().recordings) == 2
+    assert "graph" in driver.log
+
+
 @pytest.fixture
 def queue(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Launches by one call of C, which calls the driver's double; what it says of the launches to come, then 0."""

@@ -16,12 +16,13 @@ from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
-from tracec.codegen.c_sizes import PARAMETERS, Table, definitions, tables, with_arguments, with_parameters
+from tracec.codegen.c_sizes import PARAMETERS, definitions, tables, with_arguments, with_parameters
 from tracec.codegen.c_source import Function, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
 from tracec.codegen.c_transpose import TransposeWriter
 from tracec.codegen.c_unroll import unroll_short_loops
 from tracec.codegen.render import render_template
+from tracec.codegen.sizes import Table
 from tracec.ir.extent import is_varying, like, plain, writing
 from tracec.ir.kernel import Kernel, Loop
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of
@@ -61,6 +62,11 @@ class CProgram:
     kernels: dict[str, str]
     sizes: tuple[int, ...] = ()
     reals: tuple[float, ...] = ()
+
+    @property
+    def of_one_size(self) -> tuple[str, ...]:
+        """The kernels that are written anew for each size, where sizes vary: none."""
+        return ()
 
     def __str__(self) -> str:
         return "\n".join(self.units)

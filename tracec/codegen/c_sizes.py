@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import Any
 
 from tracec.codegen.c_source import Function
-from tracec.ir.extent import Extent, formula_key
+from tracec.codegen.sizes import names_in
 
-_NAME = re.compile(r"\b(size|real)_(\d+)(?=L?\b)")
 #: A call, of a function or of one of two that a condition chooses.
 _CALL = re.compile(r"\s*(\w+|\(.* \? \w+ : \w+\))\(.*\);$")
 _WORD = re.compile(r"\w+")
@@ -18,34 +16,9 @@ _LONG = re.compile(r"\b(size_\d+)L\b")
 PARAMETERS = "const long *restrict sizes, const double *restrict reals"
 
 
-class Table:
-    """The numbers with formulas that a program's text names.
-
-    Attributes:
-        sizes: Their values, where they are integers.
-        reals: And where they are floats.
-    """
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.reals: list[float] = []
-        self._known: dict[Any, str] = {}
-
-    def write(self, x: Any) -> str:
-        """The name of a number."""
-        key = type(x), formula_key(x)
-        known = self._known.get(key)
-        if known is None:
-            whole = isinstance(x, Extent)
-            values: list[Any] = self.sizes if whole else self.reals
-            known = self._known[key] = f"{'size' if whole else 'real'}_{len(values)}"
-            values.append(x)
-        return known
-
-
 def with_parameters(function: Function) -> Function:
     """The function with the tables among its parameters, where it names any of their numbers."""
-    names = _names(function.source)
+    names = names_in(function.source)
     if not names:
         return function
     head = f"HIDDEN void {function.name}("
@@ -76,11 +49,7 @@ def tables(first: int) -> str:
 
 def definitions(statements: Iterable[str]) -> list[str]:
     """The numbers that statements name, of the tables."""
-    return [line.strip() for line in _definitions(_names("\n".join(statements))).splitlines()]
-
-
-def _names(text: str) -> list[tuple[str, str]]:
-    return sorted(set(_NAME.findall(text)), key=lambda name: (name[0], int(name[1])))
+    return [line.strip() for line in _definitions(names_in("\n".join(statements))).splitlines()]
 
 
 def _definitions(names: Iterable[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ thread does, and fills the shape's template. Nothing here needs a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_contraction import contraction_routine
@@ -18,14 +18,19 @@ from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
+from tracec.codegen.cuda_sizes import is_open, with_numbers
 from tracec.codegen.cuda_sort import argsort_routine
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
+from tracec.codegen.sizes import Table
 from tracec.errors import CompileError
+from tracec.ir.conditions import unnoted, writing
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan
+from tracec.ir.resize import Resized, Settled
 
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
@@ -63,6 +68,7 @@ class CudaKernel:
         ir: Its loops.
         calls: The launches of its functions that do its work once.
         workspace: Bytes of each array that its functions share among themselves.
+        serves_all: Whether it is the same for all sizes, where sizes vary from call to call.
     """
 
     name: str
@@ -71,6 +77,7 @@ class CudaKernel:
     ir: Kernel
     calls: tuple[Call, ...] = ()
     workspace: tuple[int, ...] = ()
+    serves_all: bool = True
 
     @property
     def arrays(self) -> tuple[Workspace, ...]:
@@ -99,6 +106,11 @@ class CudaProgram:
     steps: tuple[CudaStep, ...]
     workspace_bytes: int = 0
 
+    @property
+    def of_one_size(self) -> tuple[str, ...]:
+        """The kernels that are written anew for each size, where sizes vary from call to call."""
+        return tuple(f"{k.name} ({k.ir.shape})" for k in self.kernels if not k.serves_all)
+
     def __str__(self) -> str:
         return "\n".join(k.source for k in self.kernels)
 
@@ -110,11 +122,53 @@ def render(plan: Plan, arch: str) -> CudaProgram:
         plan: What to write.
         arch: GPU architecture, ``sm_90``.
     """
+    if not any(is_varying(plan.values[v].type.shape) for v in plan.inputs):
+        return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
+    table, kernels = Table(), []
+    for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):
+        if is_open(kernel):
+            with writing(table.write):
+                kernels.append(render_kernel(kernel, runs, table))
+        else:
+            kernels.append(replace(render_kernel(Settled({}).kernel(kernel), runs), serves_all=False))
+    with unnoted():
+        return _program(plan, arch, kernels)
+
+
+def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
+    """The program of a plan for some sizes: kernels that serve all are as they are, others are written anew.
+
+    Args:
+        program: The program for many sizes.
+        plan: The plan, for these sizes.
+        new: Gives what is for many sizes for these.
+    """
+    kernels = list(program.kernels[: len(plan.kernels)])
+    for k, runs in enumerate(_runs(plan)):
+        if not kernels[k].serves_all:
+            kernels[k] = replace(render_kernel(new.kernel(plan.kernels[k]), runs), serves_all=False)
+        else:
+            entries = (
+                replace(
+                    e, grid=new.number(e.grid), numbers=tuple(replace(n, value=new.number(n.value)) for n in e.numbers)
+                )
+                for e in kernels[k].entries
+            )
+            kernels[k] = replace(kernels[k], entries=tuple(entries))
+    return _program(plan, program.arch, kernels)
+
+
+def _runs(plan: Plan) -> list[int]:
+    """For each kernel the most runs of one of its launches."""
     most = [1] * len(plan.kernels)
     for step in plan.steps:
         if isinstance(step, Launch):
             most[step.kernel] = max(most[step.kernel], len(step.args))
-    kernels = [render_kernel(k, runs) for k, runs in zip(plan.kernels, most, strict=True)]
+    return most
+
+
+def _program(plan: Plan, arch: str, kernels: list[CudaKernel]) -> CudaProgram:
+    """Kernels, those of library routines, and the launches of all of them."""
     steps: list[CudaStep] = []
     routines: dict[CudaKernel, int] = {}
     for step in plan.steps:
@@ -136,17 +190,21 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def render_kernel(kernel: Kernel, runs: int = 1) -> CudaKernel:
+def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> CudaKernel:
     """Write one kernel.
 
     Args:
         kernel: What to write.
         runs: The most runs of one of its launches.
+        table: The numbers that it is given, where they are for many sizes.
 
     Raises:
         CompileError: there is no template for it, or its loops are not those of its shape.
     """
-    return _finished(kernel, _routine(kernel, runs))
+    routine = _routine(kernel, runs)
+    if table is not None:
+        routine = replace(routine, entries=tuple(with_numbers(e, kernel, table) for e in routine.entries))
+    return _finished(kernel, routine)
 
 
 def render_routine(plan: Plan, step: LibraryCall) -> CudaKernel | None:
@@ -154,6 +212,7 @@ def render_routine(plan: Plan, step: LibraryCall) -> CudaKernel | None:
     if step.routine != "argsort":
         return None
     params, source = dict(step.params), plan.values[step.inputs[0]].type
+    source = source.with_shape(map(plain, source.shape))
     shape = "_".join(map(str, source.shape))
     name = f"argsort_{source.dtype.short}_{shape}_{params['axis']}{'_falling' if params['descending'] else ''}"
     return _finished(*argsort_routine(name, source, params["axis"], params["descending"]))
@@ -223,7 +282,7 @@ def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[Cud
     """
     behind: tuple[Argument, ...] = (*values, *kernel.arrays)
     return [
-        CudaLaunch(number, c.entry, kernel.entries[c.entry].grid, (tuple(behind[a] for a in c.args),))
+        CudaLaunch(number, c.entry, entry.grid, (tuple(behind[a] for a in c.args),), numbers=entry.numbers)
         for c in kernel.calls
-        if 0 not in kernel.entries[c.entry].grid
+        if 0 not in (entry := kernel.entries[c.entry]).grid
     ]

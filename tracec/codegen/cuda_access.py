@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracec.ir.dtype import DType
+from tracec.ir.extent import divides, factor_of
 from tracec.ir.kernel import (
     Call,
     Expr,
@@ -66,10 +67,10 @@ def alignment(index: Expr, var: Var) -> int:
     """What divides the index wherever ``var`` is a multiple of it; 0 stands for everything."""
     if not isinstance(index, Linear):
         return 0 if index == var else 1
-    divisor = index.offset
+    divisor = factor_of(index.offset)
     for term, coefficient in index.terms:
         if term != var:
-            divisor = math.gcd(divisor, coefficient)
+            divisor = math.gcd(divisor, factor_of(coefficient))
     return divisor
 
 
@@ -152,7 +153,9 @@ def find_packs(
         return Packs()
     width = only or min(WIDEST // max(buffers[buffer].itemsize for (buffer, _), _ in walks), MOST_ELEMENTS)
     while width > 1:
-        fit = [(a, s) for a, s in walks if (ragged or last.extent % width == 0) and alignment(a[1], last) % width == 0]
+        fit = [
+            (a, s) for a, s in walks if (ragged or divides(width, last.extent)) and alignment(a[1], last) % width == 0
+        ]
         if fit or only:
             return Packs(width, tuple(a for a, s in fit if not s), tuple(a for a, s in fit if s))
         width //= 2

@@ -22,6 +22,7 @@ from tracec.codegen.cuda_rows import (
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Acc, Kernel, Let, Loop, Scratch, Stmt, Store, Update, Var, walk
 
 #: Reductions of so few elements run in one thread.
@@ -97,7 +98,7 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     lanes, height = shape
     words = scratch_words(body)
     parts = ceil_div(row, height) if words else 0
-    ragged = columns % lanes != 0
+    ragged = is_varying(columns) or columns % lanes != 0
     writer.store_guard = "live" if ragged else ""
     start = lines((*_start(writer, variables, width), *_scratch(writer, body, parts * width)))
     once = "thread == 0 && live" if ragged else "thread == 0"
@@ -135,7 +136,7 @@ def _column_packs(writer: Writer, body: Sequence[Stmt], variables: Sequence[Var]
 def _block_shape(body: Sequence[Stmt], row: int, columns: int, width: int, pack_bytes: int) -> tuple[int, int] | None:
     """Threads side by side and above each other; None where they cannot keep the columns in registers."""
     least, most = LEAST_PIECE // max(pack_bytes, 4), MOST_PIECE // max(pack_bytes, 8)
-    lanes = min(1 << max(columns - 1, 0).bit_length(), most)
+    lanes = most if is_varying(columns) else min(1 << max(columns - 1, 0).bit_length(), most)
     while lanes > least and ceil_div(columns, lanes) * THREADS < MANY_THREADS:
         lanes //= 2
     if width > 1 and lanes == least and ceil_div(columns, lanes) < FEW_BLOCKS:

@@ -11,6 +11,7 @@ from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
+from tracec.ir.launch import Number
 
 Grid = tuple[int, int, int]
 
@@ -82,6 +83,7 @@ class Entry:
         alignment: The bytes that each buffer's address must be a multiple of.
         table: How several runs are passed, where one launch does several.
         schedule: How the loops map to threads, for readers.
+        numbers: What it is given behind the buffers, and behind the workspace.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Entry:
     alignment: tuple[int, ...] = ()
     table: Table | None = None
     schedule: str = ""
+    numbers: tuple[Number, ...] = ()
 
     @property
     def threads(self) -> int:

@@ -11,6 +11,7 @@ from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, l
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Kernel, Loop, Stmt, Var
 
 THREADS = 256
@@ -67,9 +68,10 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
     """
     variables, inner = peel(kernel.body if body is None else body)
     writer = Writer(kernel)
-    ragged = len(variables) == 1 and extent(variables) >= RAGGED
+    ragged = len(variables) == 1 and (is_varying(extent(variables)) or extent(variables) >= RAGGED)
     packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables and packed else Packs()
     chunks, odd = divmod(extent(variables), packs.width)
+    left = is_varying(odd) or odd > 0
     parts = _parts(inner, variables, writer, chunks)
     share = THREADS if chunks > 1 else 32
     block_chunks = share * parts
@@ -81,19 +83,19 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
         lines(phases.declared),
         lines(phases.loads),
         lines(phases.rest),
-        lines(_odd(writer, variables[-1], inner, chunks, packs.width)) if odd else (),
+        lines(_odd(writer, variables[-1], inner, chunks, packs.width)) if left else (),
         parts if parts > 1 else 0,
         writer.count(share),
         writer.count(block_chunks),
         writer.count(chunks // block_chunks),
         writer.count(chunks),
         writer.count(chunks + odd),
-        guarded=(chunks + odd) % block_chunks != 0 or odd > 0,
+        guarded=left or is_varying(chunks) or chunks % block_chunks != 0,
         uses_chunk=mentions(statements, "chunk"),
     )
     text = render_template("cuda/map.j2", k=view)
     wide = f", packs of {packs.width}" if packs.width > 1 else ""
-    schedule = f"{parts} of {chunks} chunks a thread{wide}" + (f", {odd} elements left over" if odd else "")
+    schedule = f"{parts} of {chunks} chunks a thread{wide}" + (f", {odd} elements left over" if left else "")
     blocks = ceil_div(chunks + odd, block_chunks)
     return Entry(name, text, (blocks, 1, 1), (share, 1, 1), 0, alignments(kernel, [packs]), schedule=schedule)
 

@@ -15,6 +15,7 @@ from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import (
     Expr,
     Kernel,
@@ -60,14 +61,14 @@ class Deal:
     """How a loop's chunks are dealt out to the threads that share it.
 
     Attributes:
-        rounds: Iterations of a loop in which every thread takes ``unroll`` chunks.
+        rounds: Iterations of a loop in which every thread takes ``unroll`` chunks; empty for none.
         unroll: Chunks of a round: their loads are in flight together.
         tail: Chunks of each thread after that, unrolled.
         first: The first chunk of the tail.
         guarded: Whether not every thread has all chunks of the tail.
     """
 
-    rounds: int
+    rounds: str
     unroll: int
     tail: int
     first: str
@@ -77,12 +78,15 @@ class Deal:
 def deal(writer: Writer, chunks: int, threads: int, unroll: int) -> Deal:
     """Chunks for so many threads; with no unrolling given, all of it is tail.
 
-    The number of rounds is a literal: a compiler that has to unroll by itself runs what is left over one by one.
+    The number of rounds is a literal, or an argument: a compiler that has to unroll by itself runs what is left over
+    one by one.
     """
     rounds = chunks // (threads * unroll) if unroll else 0
     first = rounds * unroll * threads
+    if is_varying(chunks):
+        return Deal(str(rounds), unroll, unroll, writer.count(first), guarded=True)
     tail = ceil_div(chunks - first, threads)
-    return Deal(rounds, unroll, tail, writer.count(first), first + tail * threads != chunks)
+    return Deal(str(rounds or ""), unroll, tail, writer.count(first), first + tail * threads != chunks)
 
 
 def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs) -> int:
@@ -276,6 +280,8 @@ def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_byte
         again: Whether several loops read the row.
     """
     chunks = row // width
+    if is_varying(row):
+        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
     if row * max(words, 1) <= (WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW):
         lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
         while (
@@ -330,12 +336,14 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     barrier = "__syncthreads();" if shared else "__syncwarp();"
     stages = _stages(writer, body, packs, share, "thread == 0", barrier)
     chunks = row // width
-    per_block = 1 if shared else max(min(32 * WARPS_OF_BLOCK // share.threads, rows), 1)
+    per_block = 1 if shared else 32 * WARPS_OF_BLOCK // share.threads
+    if not shared and not is_varying(rows):
+        per_block = max(min(per_block, rows), 1)
     threads = share.threads * per_block
     view = RowView(
         head(writer, name, threads), start, stages, writer.count(share.threads),
         writer.count(chunks), shared, share.threads // 32,
-        min(share.threads, 32) // 2, rows % per_block != 0,
+        min(share.threads, 32) // 2, is_varying(rows) or rows % per_block != 0,
         writer.count(rows), writer.count(per_block),
     )  # fmt: skip
     who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"

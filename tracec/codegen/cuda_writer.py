@@ -11,6 +11,7 @@ from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, is_varying
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -63,7 +64,10 @@ def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
 
 
 def _reach(expr: Expr) -> int:
-    """The largest size of any partial sum of an index; 0 for values of other kinds."""
+    """The largest size of any partial sum of an index, or of a size that varies; 0 for values of other kinds."""
+    if isinstance(expr, Const) and isinstance(expr.value, Extent):
+        value: int = abs(expr.value)
+        return value
     if not isinstance(expr, Linear):
         return 0
     reach = abs(expr.offset)
@@ -136,6 +140,8 @@ class Writer(ExpressionWriter):
 
     def count(self, value: int) -> str:
         """A literal of the counters' type."""
+        if is_varying(value):
+            return f"({self.flat}){value}"
         return f"{value}{'ULL' if self.wide else 'u'}"
 
     def derive(self, names: Mapping[str, str]) -> Writer:

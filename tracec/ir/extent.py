@@ -358,6 +358,11 @@ def divides(by: int, x: int) -> bool:
     return x % by == 0
 
 
+def factor_of(x: int) -> int:
+    """A number that divides another one for all sizes: itself, where it is the same for all."""
+    return math.gcd(*(c for _, c in x.form)) if isinstance(x, Extent) else x
+
+
 def pin(x: Any) -> None:
     """Note that what follows holds for the present value of a number alone."""
     note = WATCH.note

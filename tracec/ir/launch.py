@@ -23,6 +23,19 @@ Argument = int | Workspace
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A number that a function is given behind its buffers: one that hangs on sizes that vary from call to call.
+
+    Attributes:
+        type: Its type in the source: ``int``, ``long long`` or ``double``.
+        value: What it is.
+    """
+
+    type: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class CudaLaunch:
     """One launch.
 
@@ -32,6 +45,7 @@ class CudaLaunch:
         grid: Blocks along x, y, z.
         args: For each run, what is behind each buffer; one run unless the entry has a table.
         sizes: For each run, its number of elements, where the entry has a table.
+        numbers: What the function is given behind its buffers.
     """
 
     kernel: int
@@ -39,6 +53,7 @@ class CudaLaunch:
     grid: tuple[int, int, int]
     args: tuple[tuple[Argument, ...], ...]
     sizes: tuple[int, ...] = ()
+    numbers: tuple[Number, ...] = ()
 
 
 CudaStep = CudaLaunch | LibraryCall

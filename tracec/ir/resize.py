@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from tracec.ir.body import Body
+from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
+from tracec.ir.kernel import Kernel
 from tracec.ir.node import Node
+from tracec.ir.source import Source
 from tracec.ir.types import TensorType
 
 
@@ -60,6 +63,23 @@ class Resized:
             self.nodes[node] = known
         return known
 
+    def kernel(self, kernel: Kernel) -> Kernel:
+        """A kernel for these sizes."""
+        return self._deep(kernel, {})  # type: ignore[no-any-return]
+
+    def _deep(self, x: Any, done: dict[int, Any]) -> Any:
+        if isinstance(x, (Extent, Ratio)):
+            return self.number(x)
+        if type(x) is tuple:
+            parts = tuple(self._deep(v, done) for v in x)
+            return x if all(a is b for a, b in zip(parts, x, strict=True)) else parts
+        if not is_dataclass(x) or isinstance(x, (DType, Source)):
+            return x
+        if id(x) not in done:
+            new = {f.name: self._deep(getattr(x, f.name), done) for f in fields(x)}
+            done[id(x)] = x if all(new[k] is getattr(x, k) for k in new) else replace(x, **new)  # type: ignore[type-var]
+        return done[id(x)]
+
 
 class Settled(Resized):
     """Graphs for the present sizes, without formulas."""
@@ -67,6 +87,14 @@ class Settled(Resized):
     def number(self, x: Any) -> Any:
         """A parameter for the present sizes."""
         return settled(x)
+
+
+class Plain(Resized):
+    """Graphs for some sizes, without formulas."""
+
+    def number(self, x: Any) -> Any:
+        """A parameter for these sizes, without formulas."""
+        return settled(super().number(x))
 
 
 def settled(value: Any) -> Any:

@@ -35,18 +35,22 @@ class Layout:
         spans: The pieces.
         offsets: What stands for each one's offset.
         total: And for the arena's size.
+        bodies: The arenas of what loops and branches run, which are pieces themselves.
     """
 
     spans: tuple[Span, ...]
     offsets: tuple[Symbol, ...]
     total: Symbol
+    bodies: tuple[Layout, ...] = ()
 
     def values(self, sizes: Values) -> dict[Symbol, int]:
-        """Offsets and size of the arena for these sizes."""
+        """The sizes, and for them offsets and sizes of the arena and those within it."""
+        for body in self.bodies:
+            sizes = body.values(sizes)
         with unnoted():
             spans = [replace(s, size=plain(at(s.size, sizes))) for s in self.spans]
             offsets, total = assign(spans)
-        return {**dict(zip(self.offsets, offsets, strict=True)), self.total: total}
+        return {**sizes, **dict(zip(self.offsets, offsets, strict=True)), self.total: total}
 
 
 def aligned(size: int) -> int:
@@ -66,11 +70,17 @@ def lower_bound(spans: Sequence[Span]) -> int:
     return peak
 
 
-def place(spans: Sequence[Span]) -> tuple[list[int], int, Layout | None]:
-    """Offsets and the arena's size; where sizes vary, as what they are for the present ones, and how to find others."""
+def place(spans: Sequence[Span], bodies: Sequence[Layout] = ()) -> tuple[list[int], int, Layout | None]:
+    """Offsets and the arena's size; where sizes vary, as what they are for the present ones, and how to find others.
+
+    Args:
+        spans: The pieces.
+        bodies: The arenas within them.
+    """
     if not any(is_varying(s.size) for s in spans):
         return *assign(spans), None
-    layout = Layout(tuple(spans), tuple(Symbol(f"offset{k}", 0, 0) for k in range(len(spans))), Symbol("arena", 0, 0))
+    symbols = tuple(Symbol(f"offset{k}", 0, 0) for k in range(len(spans)))
+    layout = Layout(tuple(spans), symbols, Symbol("arena", 0, 0), tuple(bodies))
     offsets, total = assign([replace(s, size=plain(s.size)) for s in spans])
     return list(map(symbolic, layout.offsets, offsets)), symbolic(layout.total, total), layout
 

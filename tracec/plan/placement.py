@@ -11,7 +11,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value
+from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value, bodies_of
 from tracec.plan import memory
 from tracec.plan.horizontal import Work
 from tracec.plan.loops import rewrite_kernel
@@ -145,11 +145,17 @@ class Placement:
         if "memory" in self.disabled:
             (offsets, total), layout = _one_after_another(spans), None
         else:
-            offsets, total, layout = memory.place(spans)
+            offsets, total, layout = memory.place(spans, self._layouts())
         with unnoted():
             unplanned = sum(memory.aligned(n.type.nbytes) for n in arena)
             figures = Memory(total, unplanned, memory.lower_bound(spans), layout)
         return self._assemble(offsets, members, first, last, figures, shared)
+
+    def _layouts(self) -> list[memory.Layout]:
+        """Arenas of what loops and branches run."""
+        steps = [c.routine.within.step for c in self.works if isinstance(c, Call) and c.routine.within is not None]
+        layouts = [body.memory.layout for step in steps for body in bodies_of(step)]
+        return [found for found in layouts if found is not None]
 
     def _append_copies(self) -> None:
         for out, inp in self.copies.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tracec.ir.extent import is_varying, plain
+from tracec.ir.extent import is_varying, pin, plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
 from tracec.ir.lower import Reduction
@@ -86,8 +86,10 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int) -> Node:
     inner = 1 if space.reduced[-1] else space.extents[-1]
     blocks = space.kept // inner * -(-inner // COLUMNS)
     share = space.total // blocks
-    if not any(blocks < most and share >= large for most, large in LARGE_SHARES):
+    if not any(share >= large and blocks < most for most, large in LARGE_SHARES):
         return node
+    for size in operand.shape:
+        pin(size)  # how many parts there are hangs on each
     parts = min(-(-fill // blocks), share // SMALLEST_PART)
     reduced = [k for k, r in enumerate(space.reduced) if r]
     fold = 1 << (-(-FOLDED_COLUMNS // inner) - 1).bit_length() if 1 < inner < COLUMNS else 1

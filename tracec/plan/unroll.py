@@ -6,6 +6,7 @@ reduction of its own that value would be stored; written out it is part of whate
 
 from __future__ import annotations
 
+from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.lower import Elementwise, Reduction
 from tracec.ir.node import Node, is_constant, made_from
@@ -30,7 +31,9 @@ def _unrolled(node: Node) -> Node:
     if node.op.name not in ("sum", "prod", "max", "min") or len(axes) != 1 or node.dtype.compute is not node.dtype:
         return node
     (axis,) = axes
-    if not 2 <= operand.shape[axis] <= FEW or operand.type.size < GROWTH * _read(operand):
+    if is_varying(operand.shape[axis]) or not 2 <= operand.shape[axis] <= FEW:
+        return node
+    if operand.type.size < GROWTH * _read(operand):
         return node
     with made_from(node.source, node.origin or "unroll short reduction"):
         result = _at(operand, axis, 0, {})

@@ -6,7 +6,9 @@ Kernels are there once. What differs from run to run is where a launch reads and
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from tracec.ir.extent import fixed, formula_key
 from tracec.ir.plan import Launch, LibraryCall, Plan, Repeat, Step, Value
 from tracec.ir.types import TensorType
 
@@ -24,7 +26,7 @@ class _Unrolling:
         self.values = list(plan.values)
         self.kernels = list(plan.kernels)
         self.steps: list[Step] = []
-        self._pieces: dict[tuple[int, int, TensorType], int] = {}
+        self._pieces: dict[tuple[int, Any, Any], int] = {}
         self._bodies: dict[int, int] = {}
 
     def plan(self) -> Plan:
@@ -44,7 +46,7 @@ class _Unrolling:
 
     def _repeat(self, step: Repeat) -> None:
         shift = self._kernels(step.body)
-        for run in range(step.length):
+        for run in range(fixed(step.length)):
             places = self._places(step, run)
             for inner in step.body.steps:
                 self.steps.append(self._moved(inner, places, shift))
@@ -84,7 +86,7 @@ class _Unrolling:
     def _piece(self, base: int, offset: int, type_: TensorType) -> int:
         if base < 0:  # of no elements
             return self._piece(0, 0, type_) if self.values else 0
-        key = base, offset, type_
+        key = base, formula_key(offset), formula_key(type_)
         if key not in self._pieces:
             whole = self.old.values[base]
             if whole.place == "part":

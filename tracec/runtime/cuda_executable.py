@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from tracec.errors import CompileError, OutOfMemoryError
-from tracec.ir.launch import CudaLaunch, Workspace
+from tracec.ir.launch import CudaLaunch, Number, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas, launcher
@@ -73,6 +73,7 @@ class CudaExecutable:
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
         self._tables: list[tuple[frozenset[int], Callable[[], None]]] = []
+        self._numbers: list[Any] = []  # what functions are given behind their buffers, as long as they are launched
         self._capturable = True
         self._uses_cublas = False
         self._steps = self._queued(program)
@@ -235,6 +236,7 @@ class CudaExecutable:
         function = self._functions[step.kernel][step.entry]
         if entry.table is None:
             values = [self._address(self._slot(a)) for a in step.args[0]]
+            values += map(self._number, step.numbers)
             parameters = (ctypes.c_void_p * max(len(values), 1))(*values)
         else:
             block = ctypes.create_string_buffer(entry.table.nbytes)
@@ -290,6 +292,11 @@ class CudaExecutable:
 
     def _slot(self, argument: int | Workspace) -> int:
         return self._workspace_slots[argument.offset] if isinstance(argument, Workspace) else argument
+
+    def _number(self, number: Number) -> int:
+        """Where a number lies."""
+        self._numbers.append(launcher.C_TYPES[number.type](number.value))
+        return ctypes.addressof(self._numbers[-1])
 
     def _address(self, slot: int) -> int:
         return ctypes.addressof(self._slots) + slot * ctypes.sizeof(ctypes.c_uint64)

@@ -21,6 +21,7 @@ from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
 from tracec.runtime.emulator_memory import Array, Lives, Memory, formals, name_of, owner_of
 from tracec.runtime.interpreter import call_library
+from tracec.runtime.launcher import C_TYPES
 
 
 class Table(Protocol):
@@ -169,7 +170,7 @@ class EmulatedPlan:
             packed = entry.table.pack(step.sizes, addresses)
             params: list[Any] = [ctypes.create_string_buffer(packed, len(packed))]
         else:
-            params = [ctypes.c_void_p(a) for a in addresses[0]]
+            params = [*map(ctypes.c_void_p, addresses[0]), *(C_TYPES[n.type](n.value) for n in step.numbers)]
         assert self.library is not None
         launch(
             self.library, entry.name, step.grid, entry.block, params, [b for row in buffers for b in row],

@@ -100,12 +100,17 @@ def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[int]:
     return found
 
 
+def _are_of(row: tuple[int, ...], args: tuple[int, ...]) -> bool:
+    """Whether these are buffers of a run, in order if they are all; the next run of a loop may have them turned."""
+    return row == args if len(row) == len(args) else {*row} <= {*args}
+
+
 def _is_part(plan: Plan, step: CudaLaunch | LibraryCall, whole: Step) -> bool:
     if isinstance(step, LibraryCall):
         return step == whole
     rows = [tuple(a for a in row if isinstance(a, int)) for row in step.args]
     if isinstance(whole, Launch):
-        return step.kernel == whole.kernel and all(any({*row} <= {*args} for args in whole.args) for row in rows)
+        return step.kernel == whole.kernel and all(any(_are_of(row, args) for args in whole.args) for row in rows)
     own = step.kernel >= len(plan.kernels)  # the plan's kernels come first, then those of its routines
     return own and all({*row} <= {*whole.inputs, whole.output} for row in rows)
 

@@ -7,13 +7,16 @@ is no compiler, or no driver, launches are queued through CuPy, one by one.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from tracec.errors import CompileError, CompilerMissing
 from tracec.runtime.compiler import find_compiler
+
+#: Types of numbers among a function's parameters.
+C_TYPES: Mapping[str, Any] = {"int": ctypes.c_int, "long long": ctypes.c_longlong, "double": ctypes.c_double}
 
 _SOURCE = """
 struct launch {

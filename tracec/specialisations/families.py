@@ -183,8 +183,6 @@ class Sizes:
         )
         if asked is not None:
             family.fix(symbols, f"the function asks for the values of {asked.type}, made at {asked.source}")
-        elif self._workshop.target(recorded.recording.graph) != "cpu":
-            family.fix(symbols, "kernels for a GPU are made for one size")
         elif not family.specialise(symbols, values, recorded.conditions):
             variant = Variant(symbols, shapes, recorded, made, family.prepared(symbols))
             why = self._compared(family, variant)
@@ -274,6 +272,8 @@ class Sizes:
                 symbols = sorted(s.name for s in _symbols(ways[0].shapes))
                 count = f"{len(ways)} ways, " if ways[0].asks else ""
                 lines.append(f"any {', '.join(symbols)} (argument, axis): {count}{len(prepared)} programs")
+                if prepared.of_one_size:
+                    lines.append(f"  kernels compiled for each size by itself: {', '.join(prepared.of_one_size)}")
                 conditions = dict.fromkeys(str(c) for v in ways for c in v.recorded.conditions)
                 if conditions:
                     lines.append(f"  where {', '.join(conditions)}")

@@ -9,12 +9,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from tracec.build import Built
+from tracec.codegen import cuda
 from tracec.ir.body import Body
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
-from tracec.ir.plan import Branch, Launch, Plan, Repeat, Step, Value, While, bodies_of
-from tracec.ir.resize import Resized, Settled, settled
+from tracec.ir.plan import Launch, Plan, Step, Value
+from tracec.ir.resize import Plain, Resized, Settled, settled
 from tracec.record.call import Call
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Result
@@ -45,20 +46,12 @@ class Resizing(Resized):
 
     def plan(self, plan: Plan) -> Plan:
         """A plan for these sizes: the same kernels over memory of other sizes."""
-        self._lay_out(plan)
         memory = plan.memory
+        if memory.layout is not None and memory.layout.total not in self.values:
+            self.values = memory.layout.values(self.values)
         figures = replace(memory, **{f.name: self.number(getattr(memory, f.name)) for f in fields(memory)})
         values = tuple(map(self.value, plan.values))
         return replace(plan, values=values, steps=tuple(map(self.step, plan.steps)), memory=figures)
-
-    def _lay_out(self, plan: Plan) -> None:
-        """Find where the values of a plan lie: those of its bodies first, whose memory is a piece of its own."""
-        for step in plan.steps:
-            for body in bodies_of(step) if isinstance(step, (Repeat, Branch, While)) else ():
-                self._lay_out(body)
-        layout = plan.memory.layout
-        if layout is not None and layout.total not in self.values:
-            self.values = {**self.values, **layout.values(self.values)}
 
     def call(self, call: Call) -> Call:
         """A view step for these sizes."""
@@ -84,6 +77,10 @@ class Resizing(Resized):
         made = types.FunctionType(test.__code__, test.__globals__, test.__name__, test.__defaults__, tuple(cells))
         made.__kwdefaults__ = test.__kwdefaults__
         return made
+
+
+class Plainly(Plain, Resizing):
+    """Plans for some sizes, without formulas."""
 
 
 class Settling(Settled, Resizing):
@@ -146,11 +143,14 @@ def plain_value(value: Any, values: Values) -> Any:
 
 
 def built_at(built: Built, values: Values) -> Built:
-    """What was built, for other sizes: the same code with other numbers in its tables."""
-    new = Resizing(values)
+    """What was built, for other sizes: the same code with other numbers."""
+    new = Plainly(values)
     graph = new.graph(built.graph)  # which is what runs where there is no compiler
     plan = new.plan(built.plan)
-    program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
+    if built.target == "cpu":
+        program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
+    else:
+        program = cuda.at_sizes(built.program, plan, new)
     return replace(built, graph=graph, plan=plan, program=program)
 
 

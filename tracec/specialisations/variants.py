@@ -53,6 +53,15 @@ class Prepared:
     def __len__(self) -> int:
         return sum(map(len, self._made.values()))
 
+    @property
+    def of_one_size(self) -> list[str]:
+        """The kernels among it that are compiled for each size by themselves."""
+        made = [m for known in self._made.values() for _, m in known]
+        built = [
+            b for m in made for b in ([m] if isinstance(m, Built) else [m.forward, *(b for _, b, _ in m.backward)])
+        ]
+        return list(dict.fromkeys(name for b in built for name in b.program.of_one_size))
+
     def __call__(self, key: Hashable, values: Values, typical: Callable[[], Values], build: Callable[[Values], T]) -> T:
         """What is built for some sizes, to be given their numbers.
 

@@ -1,0 +1,126 @@
+"""Kernels for a GPU over arguments whose sizes vary: sizes are their arguments where that is right for all sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracec as tc
+from tests import test_sizes, test_sizes_of_loops, test_sizes_of_ways
+from tests.codegen.emulated import needs_compiler
+from tests.sizes import compare, of
+from tracec import nn
+from tracec.codegen import cuda
+from tracec.ir import dtype as dt
+from tracec.ir.conditions import noting
+from tracec.ir.extent import symbolic
+from tracec.ir.formula import Symbol
+from tracec.ir.graph import Graph
+from tracec.ir.node import input_node, made_from
+from tracec.ir.operator import OPERATORS
+from tracec.ir.types import TensorType
+from tracec.plan import TARGETS, make_plan
+from tracec.runtime.emulator_library import Library
+
+pytestmark = needs_compiler
+
+F = nn.functional
+SIZES = (16, 16, 24, 24, 33, 7, 3, 2, 65, 1, 1, 130)
+EMULATED = {"target": "cuda", "launcher": "emulator"}
+
+#: Elements and rows of one length: nothing is compiled for a size by itself.
+OPEN = {
+    "elements": of((None,), lambda x: (x * 2 + 1).exp()),
+    "rows": of((None, 8), lambda x: (x * x.shape[0], x / x.shape[0], x.flip(1) + x.shape[0])),
+    "broadcast": of((None, 5), lambda x: x.unsqueeze(1) * x.unsqueeze(0) + tc.arange(x.shape[0]).unsqueeze(1)),
+    "softmax": of((None, 16), lambda x: x.softmax(1)),
+    "long_rows": of((None, 700), lambda x: F.layer_norm(x, (700,)) + x.amax(1, keepdim=True)),
+    "columns": of((None, 6), lambda x: (x.sum(0), (x * x).amax(0), x.t().exp().sum(1))),
+    "everything": of((None, 6), lambda x: ((x * x).mean(), x.amax())),
+    "several_axes": of((3, None, 12), lambda x: (x.softmax(2), x.sum(2) * 2)),
+    "random": of((None, 8), lambda x: F.dropout(x, 0.5) + tc.rand_like(x)),
+}
+PROGRAMS = {
+    "train_step": test_sizes.PROGRAMS["mlp_step"], "reductions": test_sizes.PROGRAMS["reductions"],
+    "views": test_sizes.PROGRAMS["views"], "gathers": test_sizes.PROGRAMS["gathers"],
+    "counted_runs": test_sizes_of_loops.PROGRAMS["counted"],
+    "weighted_runs": test_sizes_of_loops.PROGRAMS["weighted_both"], "way": test_sizes_of_ways.PROGRAMS["number"][0],
+}  # fmt: skip
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """Kernels that are compiled."""
+    found = set()
+    make = Library.__init__
+
+    def noted(self, given, checks=True):
+        found.update(s.text for s in given)
+        make(self, given, checks)
+
+    monkeypatch.setattr(Library, "__init__", noted)
+    return found
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_elements_and_rows_are_compiled_once_for_all_sizes(name, sources):
+    compiled = compare(OPEN[name], (16, 16, 24, 65), **EMULATED)
+    before = len(sources)  # those of the first size among them
+    for n in (33, 17, 66, 67, 64, 128):
+        compiled(*OPEN[name]()[0](n))
+    assert len(sources) == before
+    assert len(compiled.explain().recordings) == 2
+    assert "by itself" not in compiled.explain()
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_elements_and_rows_of_all_sizes(name):
+    assert len(compare(OPEN[name], SIZES, **EMULATED).explain().recordings) <= 4
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_two_recordings_serve_all_sizes(name):
+    compiled = compare(PROGRAMS[name], (16, 16, 24, 33, 7, 3, 2), **EMULATED)
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_what_is_compiled_for_each_size():
+    compiled = compare(of((None, 6), lambda x: x.T @ x), (8, 8, 9, 10, 11), **EMULATED)
+    assert "kernels compiled for each size by itself: " in compiled.explain()
+    assert "(contraction)" in compiled.explain()
+
+
+def _rows(n, width):
+    """The CUDA program of ``x * 2 + 1`` over that many rows, and what was learned of the number."""
+    size = symbolic(Symbol("n", n))
+    x = input_node(TensorType(dt.float32, (size, width)))
+    with made_from(None):
+        y = OPERATORS["add"](OPERATORS["mul"](x, 2.0), 1.0)
+    noted = []
+    with noting(noted.append, named=True):
+        program = cuda.render(make_plan(Graph((x,), (y,)), TARGETS["cuda"]), "sm_90")
+    return program, noted
+
+
+def test_positions_are_as_wide_as_sizes_ask_for():
+    small, learned = _rows(1000, 24)
+    large, _ = _rows((1 << 31) // 24 + 1, 24)
+    assert "unsigned long long" not in str(small) and "const int size_" in str(small)
+    assert "unsigned long long" in str(large) and "const long long size_" in str(large)
+    limit = next(c for c in learned if str(c) == "2147483648 > 24*n")
+    (symbol,) = {s for (m, _) in limit.right for s, _ in m}
+    assert limit.holds({symbol: (1 << 31) // 24}) and not limit.holds({symbol: (1 << 31) // 24 + 1})
+
+
+def test_nvrtc_takes_what_is_for_all_sizes():
+    nvrtc = pytest.importorskip("tracec.runtime.nvrtc")
+    pytest.importorskip("cupy")
+    sources = [k.source for n in (1000, 1 << 28) for width in (24, 25) for k in _rows(n, width)[0].kernels]
+    assert all("size_" in s for s in sources)
+    assert len(nvrtc.compile_sources(sources, "sm_90")) == len(sources)
+
+
+def test_a_row_of_another_number():
+    """Numbers that are no integers are arguments as well."""
+    compiled = compare(of((None, 4), lambda x: x * 0.5 ** (1 / x.shape[0])), (8, 8, 9, 10, 5), **EMULATED)
+    np.testing.assert_allclose(compiled(tc.ones(2, 4)).numpy(), np.full((2, 4), 0.5**0.5), rtol=1e-6)

@@ -1,0 +1,51 @@
+"""Kernels for many sizes on a GPU: functions that are given sizes, and launched on as many blocks as these ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tracec.codegen.cuda_dialect import CUDA, CUDA_WIDE
+from tracec.codegen.cuda_entry import Entry
+from tracec.codegen.cuda_writer import is_wide
+from tracec.codegen.sizes import Table, names_in
+from tracec.ir.extent import is_varying
+from tracec.ir.kernel import Kernel, Loop, Scratch, Stmt, walk
+from tracec.ir.launch import Number
+from tracec.ir.resize import Settled
+
+#: Shapes whose loops may be of any length.
+_SHAPES = ("map", "row", "full", "column")
+
+
+def is_open(kernel: Kernel) -> bool:
+    """Whether one source of a kernel is right for all sizes.
+
+    What a row or a column keeps on chip has a place in the source for each element: its length is no argument.
+    """
+    if Settled({}).kernel(kernel) is kernel:
+        return True
+    kept = [s for s in walk(kernel.body) if isinstance(s, Scratch)]
+    return kernel.shape in _SHAPES and not (kept and _varies_inside(kernel.body))
+
+
+def _varies_inside(body: Iterable[Stmt]) -> bool:
+    """Whether loops within the parallel ones have extents that vary."""
+    loops = [s for s in body if isinstance(s, Loop)]
+    return any((s.kind != "parallel" and is_varying(s.var.extent)) or _varies_inside(s.body) for s in loops)
+
+
+def with_numbers(entry: Entry, kernel: Kernel, table: Table) -> Entry:
+    """The function with the numbers that it names among its parameters."""
+    whole = (CUDA_WIDE if is_wide(kernel) else CUDA).index
+    numbers, parameters = [], []
+    for kind, n in names_in(entry.text):
+        number = Number(whole, table.sizes[int(n)]) if kind == "size" else Number("double", table.reals[int(n)])
+        numbers.append(number)
+        parameters.append(f"const {number.type} {kind}_{n}")
+    if not numbers:
+        return entry
+    head = re.compile(rf"(\b{re.escape(entry.name)}\([^()]*)\)")
+    text = head.sub(lambda found: f"{found[1]}, {', '.join(parameters)})", entry.text, count=1)
+    return replace(entry, text=text, numbers=tuple(numbers))
