@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 import pytest
@@ -29,6 +30,9 @@ class Plain:
     def __init__(self, x):
         self.x, self.flag = x, True
 
+    def twice(self):
+        return self.x * 2
+
 
 class Output(OrderedDict):
     @property
@@ -45,6 +49,7 @@ def X(k: float) -> tracec.Tensor:
     return tracec.ones(3) * k
 
 
+ONES = X(1)
 #: How an argument is made, what is done with it, and how often that is recorded.
 ARGUMENTS = {
     "dataclass": (lambda k: Batch(X(k), X(1)), lambda b: b.x + b.y * b.n, 1),
@@ -56,7 +61,15 @@ ARGUMENTS = {
     "nested": (lambda k: {"b": [Batch(Plain(X(k)))]}, lambda d: d["b"][0].x.x * 2, 2),
     "cycle": (lambda k: Node(X(k)), lambda n: n.me.batches[0].x + n.x, 2),
     "written": (lambda k: Batch(X(k), n=k), lambda b: setattr(b, "y", b.x * 2) or setattr(b, "n", b.n + 1), 2),
-    "partial": (lambda k: Plain(Batch(X(k))), lambda p: p.x.x * 2, 2),
+    "object in an object": (lambda k: Plain(Batch(X(k))), lambda p: p.x.x * 2, 2),
+    "function": (lambda k: lambda: X(1) * 2, lambda g: g(), 2),
+    "closure": (lambda k: (lambda t: lambda: t * 2)(X(k)), lambda g: g(), 2),
+    "closure over a number": (lambda k: (lambda n: lambda x: x * n)(float(k)), lambda g: g(ONES), 3),
+    "method": (lambda k: Plain(X(k)).twice, lambda g: g(), 2),
+    "partial": (lambda k: functools.partial(tracec.mul, X(k)), lambda g: g(2.0), 1),
+    "partial with a number": (lambda k: functools.partial(lambda n, x: x * n, float(k)), lambda g: g(ONES), 3),
+    "set": (lambda k: {"a", "b"}, lambda s: ONES * len(s), 1),
+    "deque": (lambda k: deque([X(k), X(1)], maxlen=3), lambda d: sum(d), 1),
 }  # fmt: skip
 
 

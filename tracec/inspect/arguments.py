@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
-from tracec.specialisations.places import PLAIN, Layouts, Opener
+from tracec.specialisations.places import PLAIN, Layouts, Opener, opens
 
 
 class Part(NamedTuple):
@@ -107,7 +108,7 @@ def _take_apart(
         found.append(Part(name, f"dict of {', '.join(map(short, value)) or 'nothing'}", tuple(map(repr, value))))
         for key, item in value.items():
             _take_apart(f"{name}[{short(key)}]", item, found, tensors, opener)
-    elif opener is not None and opener.layouts(type(value)) is not None:
+    elif opener is not None and opens(value, opener.layouts):
         if opener.meets(value) is not None:
             return
         holders = [(aspect, aspect.of(value)) for aspect in aspects(value)]
@@ -125,7 +126,7 @@ def _take_apart(
 
 
 def _items(holder: Any) -> Any:
-    return enumerate(holder) if isinstance(holder, list) else holder.items()
+    return enumerate(holder) if isinstance(holder, (list, deque)) else holder.items()
 
 
 def _tensor(name: str, x: Tensor) -> Part:

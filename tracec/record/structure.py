@@ -6,9 +6,10 @@ of dictionary or list. A class whose instances keep more than that (memory of C 
 
 from __future__ import annotations
 
+import functools
 import types
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -68,6 +69,47 @@ class Slots:
         return [(name, self[name]) for name in self]
 
 
+class Cells(Slots):
+    """What a function closes over, as a mapping."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner, owner.__code__.co_freevars)
+
+    def _cell(self, name: str) -> types.CellType:
+        found: types.CellType = self.owner.__closure__[self._names.index(name)]
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._cell(name).cell_contents
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._cell(name).cell_contents = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._cell(name).cell_contents
+
+    def _holds(self, name: str) -> bool:
+        try:
+            self._cell(name).cell_contents  # noqa: B018
+        except ValueError:
+            return False
+        return True
+
+
+class Partial(Slots):
+    """What a partial function is made of, as a mapping."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner, ("func", "args", "keywords"))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        parts = {**dict(self.items()), name: value}
+        self.owner.__setstate__((parts["func"], parts["args"], parts["keywords"], vars(self.owner) or None))
+
+
 class Layout(NamedTuple):
     """Where instances of a class keep their state.
 
@@ -108,9 +150,26 @@ def _slots_of(value: Any) -> Slots:
     return Slots(value, () if layout is None else layout.slots)
 
 
+def _parts(*names: str) -> Aspect:
+    return Aspect("parts", lambda value: Slots(value, names))
+
+
 ITEMS = Aspect("items", lambda value: value)
 ATTRIBUTES = Aspect("attributes", attributes_of)
 SLOTS = Aspect("slots", _slots_of)
+CELLS = Aspect("cells", Cells)
+#: Not what is in the cells of a function: these themselves, which functions may have in common.
+THE_CELLS = Aspect("the cells", lambda f: dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)))
+
+#: The places that the state of objects of some classes of Python's own lies in.
+_ASPECTS: dict[type, list[Aspect]] = {
+    types.FunctionType: [CELLS, _parts("__defaults__", "__kwdefaults__")],
+    types.MethodType: [_parts("__func__", "__self__")],
+    functools.partial: [Aspect("parts", Partial)],
+    deque: [ITEMS],
+    set: [],
+    frozenset: [],
+}
 
 #: Whose items are known, and what is not to be written anew where they are.
 _ITEMS: dict[type, tuple[str, ...]] = {
@@ -144,7 +203,7 @@ def slot_names(cls: type) -> tuple[str, ...]:
 
 
 def _layout(cls: Any) -> Layout | None:
-    if cls in _ITEMS or cls is types.SimpleNamespace:
+    if cls in _ITEMS or cls in _ASPECTS or cls is types.SimpleNamespace:
         return Layout(cls, bool(cls.__dictoffset__), ())
     heap = [base for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE]
     base = next(base for base in cls.__mro__ if base not in heap)
@@ -183,8 +242,8 @@ def is_data(value: Any) -> bool:
 def aspects(value: Any) -> list[Aspect]:
     """The places that the state of an object lies in; none where its class has no layout."""
     layout = layout_of(type(value))
-    if layout is None:
-        return []
+    if layout is None or type(value) in _ASPECTS:
+        return _ASPECTS.get(type(value), [])
     found = [ITEMS] if layout.base in _ITEMS else []
     if layout.attributes:
         found.append(ATTRIBUTES)
@@ -196,8 +255,15 @@ def children(value: Any) -> list[Any]:
     found: list[Any] = []
     for aspect in aspects(value):
         holder = aspect.of(value)
-        found += list.__iter__(holder) if isinstance(holder, list) else holder.values()
+        found += items_of(holder)
     return found
+
+
+def items_of(holder: Any) -> Iterable[Any]:
+    """What a list, deque or mapping holds."""
+    if isinstance(holder, list):
+        return list.__iter__(holder)
+    return holder if isinstance(holder, deque) else holder.values()
 
 
 def made_again(value: Any, parts: Iterator[Any]) -> Any:

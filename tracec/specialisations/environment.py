@@ -13,10 +13,10 @@ from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
-from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.places import Kind, Layouts, refill
-from tracec.specialisations.walker import Walker, places_of
+from tracec.specialisations.walker import Walker
 
 #: What the variables of the process are kept in.
 _VARIABLES = getattr(os.environ, "_data", None)

@@ -7,7 +7,8 @@ plain attributes of the modules and optimisers found there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, NamedTuple
@@ -246,3 +247,21 @@ class Contents:
             if was is MISSING or is_ is MISSING or not same(is_, was):
                 return Change(self.item(key), *_told_apart(was, is_))
         return Change(f"order of {self.name}", *_told_apart(list(before), list(now)))
+
+
+def contents_of(name: str, form: str, holder: Any) -> Contents:
+    """What a list, tuple or mapping holds."""
+    if isinstance(holder, (list, tuple, set, frozenset, deque)):
+        return Contents(name, form, holder, None, tuple(holder))
+    return Contents(name, form, holder, tuple(holder), tuple(holder.values()))
+
+
+def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
+    """The places that hold an object."""
+    found = []
+    for guard in guards:
+        if isinstance(guard, Guard):
+            found += [guard.place] if guard.value is value else []
+        elif isinstance(guard.holder, (dict, list)):
+            found += [Place(guard.holder, k) for k, item in guard.items() if item is value]
+    return list({p.identity: p for p in found}.values())

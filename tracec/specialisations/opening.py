@@ -8,17 +8,22 @@ is its class, the names of its attributes and what they hold: tensors are inputs
 from __future__ import annotations
 
 import enum
+import functools
 import io
+import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tracec.record.structure import Layout, children, is_data, layout_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.places import Layouts, Opener, flatten, made_here
+from tracec.specialisations.places import Layouts, Opener, flatten, made_here, opens
 
 #: Whose instances count by identity: there is one of each, or functions hold on to them.
 _ONE_OF_EACH = (enum.Enum, type)
+#: What is taken apart from the first call on, as lists are, or is made anew wherever it is named.
+_AT_ONCE = {deque, set, frozenset, types.MethodType, functools.partial}
 
 
 def may_open(cls: type) -> Layout | None:
@@ -58,6 +63,9 @@ class Opened:
                 if issubclass(cls, Iterator) and not issubclass(cls, io.IOBase):  # a function that has one runs eagerly
                     self._layouts[cls] = Layout(object, False, ())
                     return True
+                if cls in _AT_ONCE:
+                    self._layouts[cls] = Layout(cls, False, ())
+                    return True
                 if is_data(value) and any(isinstance(v, Tensor) for v in children(value)) and self._open(cls):
                     return True
         return False
@@ -86,7 +94,7 @@ class Opened:
         """
         before = dict(self._layouts)
         lasting = [v for v in self._instances((*call.args, *call.kwargs.values())) if self._is_last(v)]
-        closed = {type(v) for v in lasting} - self._closed
+        closed = {type(v) for v in lasting} - self._closed - _AT_ONCE
         self._closed |= closed  # once: when others come after all, they are taken apart for good
         for cls in closed:
             del self._layouts[cls]
@@ -117,7 +125,7 @@ class Opened:
             if id(value) in seen:
                 continue
             seen.add(id(value))
-            if type(value) in self._layouts:
+            if opens(value, self.layouts):
                 yield value
                 stack += children(value)
             elif isinstance(value, (list, tuple)):

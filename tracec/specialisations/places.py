@@ -20,12 +20,14 @@ from tracec.record.structure import (
     Slots,
     aspects,
     is_data_class,
+    items_of,
     layout_of,
     remover,
     setter,
 )
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.origins import of_library
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 MISSING = object()
@@ -232,6 +234,15 @@ def _attributes(x: Tensor) -> tuple[Any, ...]:
 Layouts = Callable[[type], Layout | None]
 
 
+def opens(value: Any, layouts: Layouts) -> bool:
+    """Whether an object is taken apart."""
+    if layouts(type(value)) is None:
+        return False
+    if isinstance(value, types.FunctionType):
+        return not (value.__dict__ or of_library(value.__module__) or of_library(value.__globals__.get("__name__")))
+    return not isinstance(value, (set, frozenset)) or all(isinstance(v, PLAIN) for v in value)
+
+
 class Opener:
     """Tells which objects are taken apart in one walk, each once.
 
@@ -298,7 +309,7 @@ def flatten(
         key.append((range, value.start, value.stop, value.step))
     elif isinstance(value, np.generic):
         key.append((type(value), value.tobytes()))
-    elif opener is not None and opener.layouts(type(value)) is not None:
+    elif opener is not None and opens(value, opener.layouts):
         _open(value, tensors, key, kept, opener)
     else:
         key.append((type(value), id(value)))
@@ -312,18 +323,21 @@ def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any
         key.append((type(value), ITEMS, met))
         return
     form: list[Any] = [type(value), ITEMS]
+    if isinstance(value, (set, frozenset)):
+        form += [(type(v), v) for v in value]
+    elif isinstance(value, types.FunctionType):
+        form.append(id(value.__code__))
+        kept.append(value.__code__)
     key.append(())
     at = len(key) - 1
     for aspect in aspects(value):
         holder = aspect.of(value)
-        if isinstance(holder, list):
-            form.append(len(holder))
-            items = holder
+        if isinstance(holder, (list, deque)):
+            form += (len(holder), getattr(holder, "maxlen", None))
         else:
             names = tuple(holder)
             form += (names, *map(type, names))
-            items = holder.values()
-        for item in items:
+        for item in items_of(holder):
             flatten(item, tensors, key, kept, opener)
     if isinstance(value, defaultdict):
         form.append(id(value.default_factory))

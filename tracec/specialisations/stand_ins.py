@@ -6,6 +6,7 @@ import functools
 import math
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,11 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import named_in
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
+from tracec.specialisations.guards import places_of
 from tracec.specialisations.impure import calls_seen, observe, told, watch_files, within
 from tracec.specialisations.leaving import made_plain
-from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, refill
+from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, opens, refill
 from tracec.specialisations.printed import Stream
-from tracec.specialisations.walker import places_of
 from tracec.specialisations.watching import Scalars, Watch, is_number
 
 
@@ -240,13 +241,13 @@ class _Substitution:
             key: list[Hashable] = []
             flatten(value, [], key, [])
             self._at += len(key) - 1
-        elif self._opener is not None and self._opener.layouts(type(value)) is not None:
+        elif self._opener is not None and opens(value, self._opener.layouts):
             for aspect in aspects(value) if self._opener.meets(value) is None else ():
                 self._items(aspect.of(value))
         return value
 
     def _items(self, holder: Any) -> None:
-        for k in list(range(len(holder)) if isinstance(holder, list) else holder):
+        for k in list(range(len(holder)) if isinstance(holder, (list, deque)) else holder):
             item = holder[k]
             made = self.visit(item)
             if made is not item:

@@ -16,7 +16,7 @@ import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +25,14 @@ import numpy as np
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
-from tracec.record.structure import ATTRIBUTES, ITEMS, Slots, aspects, attributes_of, slot_names
+from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import Books, Digest, elements, names_of, registered, size
 from tracec.specialisations.growing import can_grow
-from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
 from tracec.specialisations.origins import of_library, tell_of
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place, opens
 
 
 class Walker:
@@ -85,21 +85,31 @@ class Walker:
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+            self.seen.add(id(cell))
+            self.alive.append(cell)
             self.named.append(Place(cell, None))
             self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__).attributes)
-        # A decorator of the library wears the name and module of what it decorates.
-        own = not of_library(fn.__globals__.get("__name__"))
-        if own:
-            self.codes.append(fn.__code__)
+        if _is_own(fn):
             self.besides.append(Guard(f"code of {fn.__name__}", CodeOf(fn), "", CodeOf(fn)[""]))
         if fn.__globals__.get("__name__") == "functools" and "registry" in fn.__dict__:
             self.visit(f"{fn.__name__}.registry", fn.__dict__["registry"])  # what goes by types; it fills a cache too
         elif not str(fn.__module__).startswith("tracec."):
             self._container(fn.__name__, ".{}", fn.__dict__)
+        if _is_own(fn):
+            self.named_by(fn)
+        defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
+        self.stuck.update(map(id, defaults))
+        for k, value in enumerate(defaults):
+            self.visit(f"default {k}", value)
+        if fn.__kwdefaults__:
+            self._container(f"defaults of {fn.__name__}", "[{}]", fn.__kwdefaults__)
+
+    def named_by(self, fn: types.FunctionType) -> None:
+        """The globals and modules that a function of the user's names."""
+        self.codes.append(fn.__code__)
         names = names_of(fn.__code__)
-        if own:
-            self._used |= names.attributes
-        for name in dict.fromkeys((*names.globals, *names.written)) if own else ():
+        self._used |= names.attributes
+        for name in dict.fromkeys((*names.globals, *names.written)):
             self.named.append(Place(fn.__globals__, name))
             if name in fn.__globals__:
                 self.read(name, fn.__globals__, name, fn.__globals__[name], names.attributes)
@@ -107,15 +117,9 @@ class Walker:
                 self.read(name, fn.__globals__, name, MISSING)
             else:
                 self.besides.append(Guard(name, fn.__globals__, name, MISSING))
-        for name in names.modules if own else ():
+        for name in names.modules:
             if name in sys.modules:
                 self.module(name, sys.modules[name], names.attributes)
-        defaults = (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values())
-        self.stuck.update(map(id, defaults))
-        for k, value in enumerate(defaults):
-            self.visit(f"default {k}", value)
-        if fn.__kwdefaults__:
-            self._container(f"defaults of {fn.__name__}", "[{}]", fn.__kwdefaults__)
 
     def module(self, name: str, module: types.ModuleType, attributes: frozenset[str]) -> None:
         """Guard those attributes of a module of the user's that are named; of others, the variables of the process."""
@@ -176,7 +180,11 @@ class Walker:
         if isinstance(value, Iterator):
             self.visit(name, value)
             return
-        opened = layouts is not None and layouts(type(value)) is not None
+        if isinstance(value, types.ModuleType):
+            self.module(name, value, frozenset(self._used))
+        opened = layouts is not None and opens(value, layouts)
+        if isinstance(value, tuple) and type(value) is not tuple:
+            self.visit(type(value).__name__, type(value))
         structured = (
             opened or type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
         )
@@ -194,17 +202,34 @@ class Walker:
             self.given[id(value)] = path
             self._given.append((path, value))
         if not opened:
-            self._items(path, _contents(name, "[{}]", value), layouts)
+            self._items(path, contents_of(name, "[{}]", value), layouts)
             return
+        if isinstance(value, types.FunctionType):
+            self.named_by(value)
+            self._shared_cells(path, value)
+        elif isinstance(value, (set, frozenset)):
+            self.held.append((path, contents_of(name, "[{}]", value)))
         for aspect in aspects(value):
             holder = aspect.of(value)
             if aspect is ATTRIBUTES:
                 self.given_parts[id(holder)] = (*path, aspect)
-            self._items((*path, aspect), _contents(name, "[{}]" if aspect is ITEMS else ".{}", holder), layouts)
+            self._items((*path, aspect), contents_of(name, "[{}]" if aspect is ITEMS else ".{}", holder), layouts)
+        if not type(value).__flags__ & _HEAP_TYPE:
+            return
         self.opened.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         if ATTRIBUTES in aspects(value):
             self.opened.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes_of(value)))
         self.visit(type(value).__name__, type(value))
+
+    def _shared_cells(self, path: tuple[Any, ...], fn: types.FunctionType) -> None:
+        """Note which cells functions among the arguments have in common, among them and with those found before."""
+        for name, cell in THE_CELLS.of(fn).items():
+            at = (*path, THE_CELLS, name)
+            if id(cell) in self.given:
+                self.one.append((self.given[id(cell)], at))
+            else:
+                self.given[id(cell)] = at
+                self._given.append((at, cell))
 
     def reached(self) -> list[tuple[tuple[Any, ...], Any]]:
         """Those of what is taken apart that were reached otherwise too, be it later."""
@@ -395,22 +420,9 @@ class Walker:
                 self.visit(f"{name}.{k}", found)
 
 
-def _contents(name: str, form: str, holder: Any) -> Contents:
-    """What a list, tuple or mapping holds."""
-    if isinstance(holder, (list, tuple)):
-        return Contents(name, form, holder, None, tuple(holder))
-    return Contents(name, form, holder, tuple(holder), tuple(holder.values()))
-
-
-def places_of(value: Any, guards: Sequence[Guard | Contents]) -> list[Place]:
-    """The places that hold an object."""
-    found = []
-    for guard in guards:
-        if isinstance(guard, Guard):
-            found += [guard.place] if guard.value is value else []
-        elif isinstance(guard.holder, (dict, list)):
-            found += [Place(guard.holder, k) for k, item in guard.items() if item is value]
-    return list({p.identity: p for p in found}.values())
+def _is_own(fn: types.FunctionType) -> bool:
+    """Whether a function is the user's; a decorator of the library wears the name and module of what it decorates."""
+    return not of_library(fn.__globals__.get("__name__"))
 
 
 #: What of a class's attributes that Python gives a meaning to is looked into.
