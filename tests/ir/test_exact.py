@@ -126,4 +126,5 @@ def test_only_operations_that_are_exact_everywhere():
     allowed |= {"bitwise_and", "bitwise_xor", "bitwise_not", "shift_right"}
     for formula in exact.VARIATES.values():
         for word in WORDS.values():
-            assert {call.op for _, call in traced(formula, word).steps} <= allowed
+            for _, call in traced(formula, word).steps:
+                assert call.op in allowed or (call.op == "mul" and abs(math.frexp(call.args[1].value)[0]) == 0.5)

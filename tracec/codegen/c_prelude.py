@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tracec.codegen.c_dialect import BINARY_MATH, TYPES, UNARY_MATH, C
-from tracec.codegen.expressions import INTS
+from tracec.codegen.expressions import INTS, function
 from tracec.codegen.render import render_template
 from tracec.codegen.variates import FUNCTIONS, Variate, variate
 from tracec.ir import dtype as dt
 
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
+#: Vectors of 64-bit integers are converted by halves where processors cannot do so at once.
+_FOR_VARIATES = replace(
+    C,
+    casts={**C.casts, **{(d, dt.float64): function(f"f64_from_{d.short}") for d in (dt.int64, dt.uint64)}},
+)
 #: Vector functions that glibc has had since 2.22; the others came with 2.35.
 _EARLY = frozenset(["exp", "log", "sin", "cos", "pow"])
 #: Functions with a polynomial of our own (``templates/c/math_*.j2``), operands first.
@@ -104,7 +109,7 @@ def prelude(source: str) -> str:
 
 @cache
 def _variate(name: str) -> Variate:
-    return variate(name, C)
+    return variate(name, _FOR_VARIATES)
 
 
 def _math(uses: set[str]) -> list[MathFunction]:

@@ -52,7 +52,9 @@ def _lines(code: Straight, writer: ExpressionWriter) -> Iterator[str]:
     """A line for each step, but for products that are read once, which stand where they are read."""
     steps = dict(code.steps)
     reads = [a.name for _, e in code.steps for a in _operands(e) if isinstance(a, Ref)]
-    inside = {n for n, e in code.steps if isinstance(e, Call) and e.op == "rounded_mul" and reads.count(n) == 1}
+    inside = {
+        n for n, e in code.steps if isinstance(e, Call) and e.op in ("mul", "rounded_mul") and reads.count(n) == 1
+    }
 
     def whole(e: Expr) -> Expr:
         if not isinstance(e, Call):

@@ -6,6 +6,7 @@ formulas use and notes what is done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,9 @@ class Value:
         return self.note(Call("sub", (Const(other, self.ref.dtype), self.ref), self.ref.dtype))
 
     def __mul__(self, other: Any) -> Value:
-        return self.step("rounded_mul", other)
+        # Times a power of two nothing is rounded, so that it does not matter what it is fused with.
+        exact = isinstance(other, float) and abs(math.frexp(other)[0]) == 0.5
+        return self.step("mul" if exact else "rounded_mul", other)
 
     def __truediv__(self, other: Any) -> Value:
         return self.step("div", other)

@@ -53,8 +53,8 @@ _LOW = 0xFFFFFFFF
 
 # Counters computed at once: their ten rounds stay in the cache.
 _BLOCK = 1 << 14
-# Words that a formula is applied to at once, for the same reason.
-_WORDS_AT_ONCE = 1 << 13
+# Bytes of random words that a formula is applied to at once, for the same reason.
+_BYTES_AT_ONCE = 1 << 15
 
 
 def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
@@ -159,11 +159,12 @@ def _variate_type(word: TensorType) -> TensorType:
 
 def _variate_eager(formula: Callable[[Any, Any], Any], xp: Any, word: Any) -> Any:
     flat = word.reshape(-1)
-    if xp is not np or flat.size <= _WORDS_AT_ONCE:
+    if xp is not np or flat.nbytes <= _BYTES_AT_ONCE:
         return formula(xp, flat).reshape(word.shape)
     out = np.empty(flat.size, np.float32 if word.dtype.itemsize == 4 else np.float64)
-    for start in range(0, flat.size, _WORDS_AT_ONCE):
-        out[start : start + _WORDS_AT_ONCE] = formula(np, flat[start : start + _WORDS_AT_ONCE])
+    step = _BYTES_AT_ONCE // word.dtype.itemsize
+    for start in range(0, flat.size, step):
+        out[start : start + step] = formula(np, flat[start : start + step])
     return out.reshape(word.shape)
 
 
