@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from contextlib import nullcontext, redirect_stdout
 
 import pytest
@@ -83,7 +84,7 @@ def saved_values_are_not_kept(patch):
 
 
 def layouts_are_lost(patch):
-    patch.setattr("tracec.record.sized._layout", lambda array: None)
+    patch.setattr(Recorder, "_layout", lambda self, x, shared: None)
 
 
 def values_choose_no_way(patch):
@@ -128,6 +129,7 @@ def test_what_differs_is_a_short_script(monkeypatch):
 
 def test_the_script_of_a_program_that_does_not_differ():
     printed = io.StringIO()
-    with redirect_stdout(printed):
+    with redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         exec(compile(script(program(0)), "script", "exec"), {"__name__": "__main__"})
     assert printed.getvalue() == "no difference\n"

@@ -30,6 +30,7 @@ from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten
+from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import Recorded, Refused, asks, build_program, record
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
@@ -284,7 +285,8 @@ class Compiled:
         if self._options.fullgraph:
             raise error
         surroundings.let_go()
-        out = self.fn(*call.args, **call.kwargs)
+        with printed_before(refused.text):
+            out = self.fn(*call.args, **call.kwargs)
         if self._unsettled.knows(key):
             graph = Graph((), (), self._name)
             made = Specialisation(graph, surroundings, call.kept, self._parts(call), frozenset())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
 import warnings
 
 import hypothesis
@@ -10,7 +13,7 @@ import pytest
 
 import tracec
 from tests.compiled_programs import programs, run_program
-from tests.footguns.harness import tensor
+from tests.footguns.harness import tensor, whole
 from tracec.errors import GradientError, RecordError
 
 
@@ -72,9 +75,39 @@ def test_what_no_graph_can_have_runs_eagerly(f, make, why):
     assert why in str(compiled.explain())
 
 
-def test_what_is_printed_cannot_be_undone():
+@pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
+def test_what_was_printed_before_the_function_ran_again_is_printed_once(capsys):
     def f(x):
-        print("once")
+        print("before", x.sum(), "half", end="")
+        sys.stdout.writelines(["1\n", "2\n"])
+        print("other", file=sys.stderr)
+        x.t_()
+        print("after", x.shape)
+
+    compiled = tracec.compile(f)
+    for k in range(4):
+        compiled(tensor(2, 3, seed=k))
+        found = capsys.readouterr()
+        f(tensor(2, 3, seed=k))
+        assert found == capsys.readouterr()
+
+
+def test_what_was_printed_before_it_is_recorded_with_plain_numbers_is_printed_once(capsys):
+    def f(x):
+        print("before", x)
+        return x * 2, json.dumps(x.sum().item())
+
+    compiled = tracec.compile(f)
+    for k in range(3):
+        compiled(whole(2, 3, seed=k))
+        found = capsys.readouterr()
+        f(whole(2, 3, seed=k))
+        assert found == capsys.readouterr()
+
+
+def test_what_was_logged_cannot_be_undone():
+    def f(x):
+        logging.getLogger("tests").warning("once")
         x.t_()
 
     with pytest.raises(RecordError, match="cannot change the shape of a tensor from outside"):

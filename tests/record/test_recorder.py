@@ -192,7 +192,7 @@ def test_detached_and_data_writes():
             p.data.mul_(2)
             p.detach()[0] = 5
             z = (y * p).sum()
-            p.data = p.data + 1
+            p.data.copy_(p.data + 1)
             z.backward()
             return z
 

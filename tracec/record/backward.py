@@ -344,14 +344,15 @@ class _Recorded(_Walk):
 
     def pull(self, operation: Operation, g: Any) -> Sequence[Any]:
         recorder = STATE.recorder
-        # Operations that need no values, views among them, go back anywhere.
-        if recorder is not None and operation.pullback.needs and not recorder.includes(operation.recorder):
+        pullback = operation.pullback
+        inside = recorder is None or recorder.includes(operation.recorder)
+        # Operations that need no values, views among them, go back anywhere; programs run where nothing is recorded.
+        if not inside and (pullback.needs or operation.call.op.name == "compiled"):
             refuse(
                 f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
                 where=_through_line(operation),
             )
-        pullback = operation.pullback
         if isinstance(pullback, Passage):
             return pullback.tensors(operation, g)
         if pullback.run is not None:

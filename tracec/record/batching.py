@@ -66,11 +66,8 @@ class Batching:
         self._closed: list[tuple[weakref.ref[Any], type]] = []
 
     def keeps_memory(self, x: Cell) -> bool:
-        """Whether a tensor has to look at the memory that it looks at."""
+        """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements."""
         return True
-
-    def exchange(self, x: Cell, value: Cell) -> None:
-        """A tensor has been given a value's elements in place of its memory."""
 
     def __enter__(self) -> Batching:
         if not self._around:

@@ -30,7 +30,6 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
-from tracec.record.exchanged import Exchanged
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
 from tracec.record.recording import (
@@ -88,10 +87,11 @@ class Recorder(Sized):
         #: Leaves whose hooks were called.
         self.hooked: list[Cell] = []
         self.printed: list[Any] = []
+        #: What was written to the standard streams, by name.
+        self.text: dict[str, str] = {}
         #: The last thing that the function did and a graph cannot.
         self.refused: RecordError | None = None
         self._looked: list[Node] = []
-        self._exchanged = Exchanged()
         self._counted: list[Expression] = []
         self._lifted: list[Lifted] = []
         self._seen: dict[int, Seen] = {}
@@ -259,21 +259,18 @@ class Recorder(Sized):
         return lifted
 
     def keeps_memory(self, x: Cell) -> bool:
-        """Whether a tensor has to look at the memory that it looks at: it is from outside."""
-        if not self.is_own(x):
-            return True
-        self.follow(x)  # it is the function's own whatever it looks at
-        return False
-
-    def exchange(self, x: Cell, value: Cell) -> None:
-        """Note that a tensor from outside has been given a value's elements in place of its memory.
+        """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements.
 
         Raises:
-            RecordError: the value is from outside as well.
+            RecordError: it is from outside; programs find its memory where it is.
         """
-        if not self.is_inside(value):
-            refuse("data: a tensor from outside cannot look at another one's memory in a compiled function")
-        self._exchanged.note(x._storage, value._storage)
+        if not self.is_own(x):
+            refuse(
+                "data: a tensor from outside is given other memory in a compiled function",
+                hint="write into the memory that it has: x.data.copy_(value)",
+            )
+        self.follow(x)  # it is the function's own whatever it looks at
+        return False
 
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made by the recorded function."""
@@ -305,7 +302,6 @@ class Recorder(Sized):
 
         The values that memory from outside had before are kept.
         """
-        self._exchanged.check((storage,))
         node = self.node_of(value)
         if storage not in self._inside:
             if storage.recorder is not self:
@@ -409,7 +405,6 @@ class Recorder(Sized):
             return len(outputs) - 1
 
         found = find_tensors(out)
-        self._exchanged.check(t._storage for t in found)
         looks = Counter({id(t): t._storage for t in found}.values())
         results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
         writes = []

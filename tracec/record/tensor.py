@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, name_missing
+from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, RecordError, ShapeError, name_missing
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import fixed
@@ -34,7 +34,6 @@ from tracec.record.numpy_protocol import NumPy
 from tracec.record.opaque import SIZED, for_caller
 from tracec.record.overriding import default, disabled, install
 from tracec.record.printing import format_tensor
-from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.write import copy_into
 
@@ -307,9 +306,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         recorder = STATE.recorder
         if recorder is not None and recorder.keeps_memory(self):
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
-                refuse("data: cannot change shape or dtype of a tensor in a compiled function", where=_at())
+                raise RecordError("data: vmap cannot change the shape or dtype of a tensor", where=_at())
             copy_into(self.detach(), value.detach(), "data")
-            recorder.exchange(self, value)
             return
         Changes.count += 1
         self._storage, self._array, self._steps = value._storage, value._array, value._steps

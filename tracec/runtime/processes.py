@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from typing import NamedTuple
 _running: set[subprocess.Popen[bytes]] = set()
 #: Those that `end_all` has ended.
 _ended: set[subprocess.Popen[bytes]] = set()
+#: Set when the program ends: from then on none is left at work.
+_ending = threading.Event()
 
 
 class Done(NamedTuple):
@@ -41,6 +44,8 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
             )  # fmt: skip
             running.append(process)
             _running.add(process)
+            if _ending.is_set():  # it was started while the others were ended
+                raise SystemExit("given up")
         logs = [process.communicate()[0].decode(errors="replace") for process in running]
         if _ended.intersection(running):
             raise SystemExit("given up")  # the program ends, and so does this thread
@@ -56,6 +61,7 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
 
 def end_all() -> None:
     """End the processes of all threads, and the threads with them: the program ends."""
+    _ending.set()
     for process in list(_running):
         _ended.add(process)
         _kill(process)

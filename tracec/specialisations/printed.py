@@ -106,28 +106,91 @@ class Logged(NamedTuple):
         self.logger.handle(record)
 
 
-class Stream:
-    """A standard stream that notes what is written."""
+class _Around:
+    """Stands for a standard stream."""
 
-    def __init__(self, name: Any, stream: Any, note: Callable[[Any], None]) -> None:
-        self._name, self.original, self._note = name, stream, note
-
-    def kept(self) -> Stream:
-        """What notes text to the stream for whoever held on to it before."""
-        return Stream(self.original, self.original, self._note)
+    def __init__(self, original: Any) -> None:
+        self.original = original
 
     def write(self, text: str) -> int:
-        """Write, and note it."""
-        self._note(Written(self._name, text))
-        return self.original.write(text)  # type: ignore[no-any-return]
+        """Write."""
+        raise NotImplementedError
 
     def writelines(self, lines: Any) -> None:
-        """Write each, and note it."""
+        """Write each."""
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
+
+
+class Stream(_Around):
+    """Notes what is written.
+
+    Args:
+        name: ``stdout`` or ``stderr``, or the stream itself.
+        original: The stream.
+        note: Is given what is written, as `Written`.
+        hear: Is given name and text, also of what is noted otherwise.
+    """
+
+    def __init__(self, name: Any, original: Any, note: Callable[[Any], None], hear: Callable[[Any, str], None]) -> None:
+        super().__init__(original)
+        self._name, self._note, self._hear = name, note, hear
+
+    def kept(self) -> Stream:
+        """What notes text to the stream for whoever held on to it before."""
+        return Stream(self.original, self.original, self._note, self._hear)
+
+    def write(self, text: str) -> int:
+        """Write, and note it."""
+        self._note(Written(self._name, text))
+        self._hear(self._name, text)
+        return self.original.write(text)  # type: ignore[no-any-return]
+
+
+class _Once(_Around):
+    """Leaves out what one thread has written before, as long as it writes the same again."""
+
+    def __init__(self, stream: Any, written: str) -> None:
+        super().__init__(stream)
+        self._left, self._thread = written, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write what is new."""
+        new = text
+        if self._left and threading.get_ident() == self._thread:
+            new = "" if self._left.startswith(text) else text.removeprefix(self._left)
+            self._left = self._left.removeprefix(text) if not new else ""
+        if new:
+            self.original.write(new)
+        return len(text)
+
+
+def can_run_again(printed: Sequence[Any]) -> bool:
+    """Whether all that was shown would be left out by `printed_before`: all but messages and text to kept streams."""
+    return not any(isinstance(p, Logged) or (isinstance(p, Written) and not isinstance(p.stream, str)) for p in printed)
+
+
+@contextmanager
+def printed_before(text: dict[str, str]) -> Iterator[None]:
+    """Within, a function that was undone runs again: what it has printed is not printed twice.
+
+    Args:
+        text: Of ``stdout`` and ``stderr``, what it has printed.
+    """
+    with _LOCK:
+        saved = {name: getattr(sys, name) for name in text}
+        streams = {name: _Once(saved[name], written) for name, written in text.items()}
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+        try:
+            yield
+        finally:
+            for name, stream in streams.items():
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, saved[name])
 
 
 @contextmanager
@@ -139,6 +202,10 @@ def printing(recorder: Recorder) -> Iterator[None]:
     def note(effect: Any) -> None:
         if threading.get_ident() == thread and not quiet:
             recorder.printed.append(effect)
+
+    def hear(stream: Any, text: str) -> None:
+        if threading.get_ident() == thread and isinstance(stream, str):
+            recorder.text[stream] = recorder.text.get(stream, "") + text
 
     def keep(x: Any) -> Any:
         if type(x) is Tensor:
@@ -175,7 +242,7 @@ def printing(recorder: Recorder) -> Iterator[None]:
 
     with _LOCK:
         before, handled = builtins.print, logging.Logger.handle
-        streams = {name: Stream(name, getattr(sys, name), note) for name in ("stdout", "stderr")}
+        streams = {name: Stream(name, getattr(sys, name), note, hear) for name in ("stdout", "stderr")}
         saved = {name: getattr(sys, name) for name in streams}
         builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
         for name, stream in streams.items():

@@ -28,7 +28,7 @@ from tracec.specialisations.derivatives import Backward, Derivative, Observed, r
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.leaving import formed, made_plain
-from tracec.specialisations.printed import printing
+from tracec.specialisations.printed import can_run_again, printed_before, printing
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.results import foreign
 from tracec.specialisations.stand_ins import StandIns
@@ -90,23 +90,38 @@ def record(
         RecordError: what it does cannot be recorded.
         Refused: the same, of a call that lasts: all is as it was before.
     """
+    text: dict[str, str] = {}
     for numbers in (_ALL, _WATCHED):
         try:
-            return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers)
-        except _NumbersRefused:  # by C code that takes exact types alone; what was done is undone
-            pass
-    return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, _NONE)
+            with printed_before(text):
+                return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers)
+        except _NumbersRefused as refused:  # by C code that takes exact types alone; what was done is undone
+            text = refused.text
+    with printed_before(text):
+        return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, _NONE)
 
 
 #: What may be numbers that stand in for others: values of tensors and what is watched, the latter alone, or nothing.
 _ALL, _WATCHED, _NONE = 2, 1, 0
 
 
-class Refused(Exception):
-    """A function does what no graph can have. What it did is undone, so that it can run eagerly."""
+class _Undone(Exception):
+    """A function cannot be recorded as it was; all that it did is undone.
+
+    Attributes:
+        text: What it has printed, by stream, which is not.
+    """
+
+    def __init__(self, why: str, text: dict[str, str]) -> None:
+        super().__init__(why)
+        self.text = text
 
 
-class _NumbersRefused(Exception):
+class Refused(_Undone):
+    """A function does what no graph can have."""
+
+
+class _NumbersRefused(_Undone):
     """A recorded function raised TypeError, which may be for a number that stands in for another."""
 
 
@@ -124,7 +139,7 @@ def _called(
             raise
         recorder.rollback()
         surroundings.put_back()
-        raise _NumbersRefused from error
+        raise _NumbersRefused(str(error), recorder.text) from error
 
 
 def _record(
@@ -177,10 +192,11 @@ def _record(
         refused = recorder.refused or (error if isinstance(error, RecordError) else None)
         if refused is None:
             raise
-        if keep and not (recorder.printed or recorder.numbers.observed or surroundings.used_up()):
+        lasts = recorder.numbers.observed or surroundings.used_up() or not can_run_again(recorder.printed)
+        if keep and not lasts:
             recorder.rollback()
             surroundings.put_back()
-            raise Refused(refused.message) from refused
+            raise Refused(refused.message, recorder.text) from refused
         raise refused from None
     finally:
         if not keep:
