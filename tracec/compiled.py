@@ -28,6 +28,7 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
+from tracec.specialisations.lane import Lane, with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten
 from tracec.specialisations.printed import printed_before
@@ -43,10 +44,6 @@ from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
 #: threads that nothing serves yet run eagerly meanwhile.
 _RECORDING = threading.RLock()
-
-
-#: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
-_FIRST = 7
 
 
 def _give_back() -> None:
@@ -70,6 +67,7 @@ class Compiled:
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
         self._history = History(self._name, options)
         self._count = 0
+        self._lanes: tuple[Lane, ...] = ()
         self._opened = Opened()
         self._watch = Watch(self._opened.held)
         self._unsettled = Unsettled(self._watch)
@@ -96,7 +94,7 @@ class Compiled:
     def __reduce_ex__(self, protocol: Any) -> Any:
         """What was compiled, without what was built: copies and other processes record anew."""
         if self._owner is not None:  # bound to an object that is copied too
-            return _nothing, ()
+            return type(None), ()  # whose only object is None
         module = sys.modules.get(getattr(self.fn, "__module__", None) or "")
         name = getattr(self.fn, "__qualname__", "")
         if getattr(module, name, None) is self:
@@ -112,6 +110,9 @@ class Compiled:
         return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for lane in self._lanes:
+            if lane.is_like(args, kwargs) and (out := lane.serve(args, kwargs)) is not UNSEEN:
+                return out
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
         if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
             return self.fn(*args, **kwargs)
@@ -170,6 +171,10 @@ class Compiled:
                 raise
             if out is not UNSEEN:
                 found.hits += 1
+                if key is call.whole and self._verification is None:
+                    self._lanes = with_lane(self._lanes, found, call)
+                    if found not in self._known[key]:  # another thread has taken it away meanwhile
+                        self._lanes = ()
                 return out
         return UNSEEN
 
@@ -234,7 +239,7 @@ class Compiled:
         surroundings = Environment(self.fn, arguments_by_name, self._watch.kinds, layouts)
         if surroundings.keeps:
             self._watch.stop()
-        stand_ins = StandIns(self._watch, surroundings, key, _FIRST, layouts)
+        stand_ins = StandIns(self._watch, surroundings, key, layouts)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key)
@@ -251,10 +256,9 @@ class Compiled:
         void = stand_ins.is_void
         if recorded.left is not None:
             void = self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards) or void
-        first = recorded.settles and lasting and not self._unsettled.knows(key)  # as lazy set-up does, once
+        # As lazy set-up does, once.
+        first = (recorded.settles and lasting and not self._unsettled.knows(key)) or void
         of_many = None
-        if void:
-            first = True
         if not first:
             if self._options.fullgraph:
                 check_whole(recorded)
@@ -364,6 +368,7 @@ class Compiled:
                         self._make(key, made, recorded)
                     if made.replay is None or not looks.hold():  # it would stand for something else: record again
                         self._known[key] = [s for s in self._known[key] if s is not made]
+                        self._lanes = ()
                         self._count -= 1
                     made.eager = None
                 except Exception as error:
@@ -468,7 +473,3 @@ class Compiled:
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
         return self._history.explain(repr(self), self._known, [*self._sizes.describe(), *describe_choices()])
-
-
-def _nothing() -> None:
-    """In place of a compiled method that is bound to another object than its copy will be."""

@@ -1,8 +1,12 @@
-// Calls a plan's entry with the data pointers of NumPy arrays: one crossing from Python for the whole plan.
-// Declares what it takes from Python by itself, so that Python's headers need not be installed.
+// What is done in one crossing from Python: plans are run with the data pointers of NumPy arrays, and what calls hang on is
+// compared. Declares what it takes from Python by itself, so that Python's headers need not be installed.
 typedef struct object object;
+extern object *PyList_New(long n);
 extern object *PyList_GetItem(object *list, long n);
+extern int PyList_SetItem(object *list, long n, object *item);
 extern long PyList_Size(object *list);
+extern object *PyTuple_GetItem(object *tuple, long n);
+extern long PyTuple_Size(object *tuple);
 extern long PyDict_Size(object *dict);
 extern int PyDict_Next(object *dict, long *position, object **key, object **value);
 extern object *PyDict_GetItem(object *dict, object *key);
@@ -10,6 +14,9 @@ extern object *PyObject_GenericGetDict(object *, void *);
 extern object *PyObject_GetAttr(object *, object *name);
 extern object *PyFunction_GetCode(object *), *PyFunction_GetDefaults(object *), *PyFunction_GetKwDefaults(object *);
 extern object *PyObject_GetItem(object *mapping, object *key);
+extern object *PyObject_GetAttr(object *, object *name);
+extern object *PyObject_GenericGetDict(object *, void *);
+extern object *PyObject_CallNoArgs(object *);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
 extern void PyErr_Clear(void);
@@ -26,39 +33,69 @@ extern object *PyCFunction_NewEx(const struct method *, object *self, object *mo
 typedef void entry(void *const *io, char *arena, const void *lib);
 
 struct object { long references; object *type; };
+// What lies in an array object from its data pointer on.
+struct array { void *data; int axes; const long *shape, *strides; object *base, *element; };
 
-// What every call needs to know; set once. data_offset is where an array object keeps its data pointer, and the
+// What every call needs to know; set once. array_offset is where an array object keeps its data pointer, and the
 // caller has checked it.
 static const void *routines, *array_type;
-static long data_offset;
+static long array_offset;
 
-static int pointers(object *list, long n, void **to) {
+void tracec_set(const void *lib, const void *type, long offset) {
+  routines = lib, array_type = type, array_offset = offset;
+}
+
+static const struct array *array_of(object *item) {
+  return item && item->type == array_type ? (const void *)((char *)item + array_offset) : 0;
+}
+
+typedef object *item_of(object *, long);
+
+static int pointers(object *items, item_of *item, long n, void **to) {
   for (long i = 0; i < n; i++) {
-    object *item = PyList_GetItem(list, i);
-    if (!item || item->type != array_type) return 0;
-    to[i] = *(void **)((char *)item + data_offset);
+    const struct array *array = array_of(item(items, i));
+    if (!array) return 0;
+    to[i] = array->data;
   }
   return 1;
 }
 
-// Of (entry, inputs, outputs, arena): runs the entry. False, with nothing done, if something is no plain array.
-static object *call(object *self, object *const *arguments, long count) {
-  entry *run = (entry *)PyLong_AsVoidPtr(arguments[0]);
-  long n = PyList_Size(arguments[1]), m = PyList_Size(arguments[2]);
-  void *io[n + m + 1];
-  if (!pointers(arguments[1], n, io) || !pointers(arguments[2], m, io + n)) return PyBool_FromLong(0);
-  char *arena = PyLong_AsVoidPtr(arguments[3]);
+static void run(entry *run, void *const *io, char *arena) {
   void *state = PyEval_SaveThread();
   run(io, arena, routines);
   PyEval_RestoreThread(state);
+}
+
+// Of (entry, inputs, outputs, arena): runs the entry. False, with nothing done, if something is no plain array.
+static object *call(object *self, object *const *arguments, long count) {
+  long n = PyList_Size(arguments[1]), m = PyList_Size(arguments[2]);
+  void *io[n + m + 1];
+  if (!pointers(arguments[1], PyList_GetItem, n, io) || !pointers(arguments[2], PyList_GetItem, m, io + n))
+    return PyBool_FromLong(0);
+  run((entry *)PyLong_AsVoidPtr(arguments[0]), io, PyLong_AsVoidPtr(arguments[3]));
   return PyBool_FromLong(1);
 }
 
-// A Python function that costs a tenth of a microsecond; ctypes takes ten times as long to convert arguments.
-object *tracec_call(const void *lib, const void *type, long offset) {
-  static const struct method definition = {"call", call, 0x80 /* METH_FASTCALL */, 0};
-  routines = lib, array_type = type, data_offset = offset;
-  return PyCFunction_NewEx(&definition, 0, 0);
+// Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables). The outputs; none, with nothing done, if
+// something is no plain array.
+static object *outputs(object *self, object *const *arguments, long count) {
+  object *inputs = arguments[0], *makers = PyTuple_GetItem(self, 1), *tables = PyTuple_GetItem(self, 2);
+  long n = PyList_Size(inputs), m = PyTuple_Size(makers), more = PyTuple_Size(tables);
+  void *io[n + m + more + 1];
+  if (!pointers(inputs, PyList_GetItem, n, io)) return PyList_New(0);
+  object *made = PyList_New(m);
+  for (long i = 0; made && i < m; i++) {
+    object *output = PyObject_CallNoArgs(PyTuple_GetItem(makers, i));
+    if (output) PyList_SetItem(made, i, output);
+    else Py_DecRef(made), made = 0;
+  }
+  if (!made) return 0;
+  if (!pointers(made, PyList_GetItem, m, io + n) || !pointers(tables, PyTuple_GetItem, more, io + n + m)) {
+    Py_DecRef(made);
+    return PyList_New(0);
+  }
+  run((entry *)PyLong_AsVoidPtr(PyTuple_GetItem(self, 0)), io, count > 1 ? PyLong_AsVoidPtr(arguments[1]) : 0);
+  return made;
 }
 
 // How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many items
@@ -74,31 +111,27 @@ static object *borrowed(object *new) {
   return new;
 }
 
-// Of (looks, addresses of what they found), as bytes: whether they would find the very same objects again. No address
-// stands for what is not there.
-static object *holds(object *self, object *const *arguments, long count) {
-  const struct look *look = (const void *)PyBytes_AsString(arguments[0]);
-  const struct look *end = look + PyBytes_Size(arguments[0]) / (long)sizeof *look;
-  object *const *found = (const void *)PyBytes_AsString(arguments[1]);
+// Whether looks would find the very same objects again. No address stands for what is not there.
+static int unchanged(const struct look *look, const struct look *end, object *const *found) {
   for (; look < end; look++) {
     object *at = look->at, *key, *value, *now = 0;
     long size = look->size, position = 0;
     switch (look->kind) {
     case KEYS_AND_VALUES:
     case KEYS:
-      if (PyDict_Size(at) != size) return PyBool_FromLong(0);
+      if (PyDict_Size(at) != size) return 0;
       while (size && PyDict_Next(at, &position, &key, &value)) {
-        if (key != *found++) return PyBool_FromLong(0);
-        if (look->kind == KEYS_AND_VALUES && value != *found++) return PyBool_FromLong(0);
+        if (key != *found++) return 0;
+        if (look->kind == KEYS_AND_VALUES && value != *found++) return 0;
       }
       continue;
     case ITEMS:
-      if (PyList_Size(at) != size) return PyBool_FromLong(0);
+      if (PyList_Size(at) != size) return 0;
       for (; position < size; position++)
-        if (PyList_GetItem(at, position) != *found++) return PyBool_FromLong(0);
+        if (PyList_GetItem(at, position) != *found++) return 0;
       continue;
     case SIZE:
-      if (PyObject_Size(at) != size) return PyBool_FromLong(0);
+      if (PyObject_Size(at) != size) return 0;
       continue;
     case CELL: now = borrowed(PyCell_Get(at)); break;
     case ENTRY: now = PyDict_GetItem(at, *found++); break;
@@ -107,19 +140,103 @@ static object *holds(object *self, object *const *arguments, long count) {
     case ATTRIBUTES: now = borrowed(PyObject_GenericGetDict(at, 0)); break;
     case BASES: now = borrowed(PyObject_GetAttr(at, *found++)); break;
     case CODE:
-      if (PyFunction_GetCode(at) != *found++) return PyBool_FromLong(0);
-      if (PyFunction_GetDefaults(at) != *found++) return PyBool_FromLong(0);
+      if (PyFunction_GetCode(at) != *found++) return 0;
+      if (PyFunction_GetDefaults(at) != *found++) return 0;
       now = PyFunction_GetKwDefaults(at);
       break;
     }
-    if (now != *found++) return PyBool_FromLong(0);
+    if (now != *found++) return 0;
   }
-  return PyBool_FromLong(1);
+  return 1;
 }
 
-object *tracec_holds(void) {
-  static const struct method definition = {"holds", holds, 0x80 /* METH_FASTCALL */, 0};
-  return PyCFunction_NewEx(&definition, 0, 0);
+// Whether the looks of (looks, addresses of what they found), as bytes, would find the very same objects again.
+static object *holds(object *self, object *const *arguments, long count) {
+  object *looks = PyTuple_GetItem(self, 0), *found = PyTuple_GetItem(self, 1);
+  const struct look *first = (const void *)PyBytes_AsString(looks);
+  const struct look *end = first + PyBytes_Size(looks) / (long)sizeof *first;
+  return PyBool_FromLong(unchanged(first, end, (const void *)PyBytes_AsString(found)));
+}
+
+// What a call is compared with: the modes of the thread, each with what it is where nobody has set it; arguments by
+// position, then by name. Of an argument that has no `is` the class, the attributes and the array count.
+struct mode { object *name, *unset, *is; };
+struct argument { object *name, *type, *is, *element; long axes; const long *sizes; };
+struct likeness {
+  object *state, *dict;             // what keeps the modes, and the name of its dictionary
+  object *usual, *any;              // attributes of plain tensors: what they are, or that they may be anything
+  object *array, *memory;           // names of two of them
+  const struct mode *modes;
+  long mode_count;
+  const struct argument *arguments;
+  long by_position, by_name;
+};
+enum { MOST = 8 };
+
+static int same_modes(const struct likeness *like) {
+  object *set = borrowed(PyObject_GetAttr(like->state, like->dict));
+  for (long i = 0; set && i < like->mode_count; i++) {
+    const struct mode *mode = like->modes + i;
+    object *now = PyDict_GetItem(set, mode->name);
+    if ((now ? now : mode->unset) != mode->is) return 0;
+  }
+  return set != 0;
+}
+
+// Whether something is the tensor, or the object, that an argument has to be; of a tensor, what memory it looks at.
+static int fits(const struct likeness *like, const struct argument *argument, object *given, object **memory) {
+  if (given->type != argument->type) return 0;
+  if (argument->is) return given == argument->is;
+  object *attributes = borrowed(PyObject_GenericGetDict(given, 0)), *found = 0, *name, *value;
+  if (!attributes) return 0;
+  for (long position = 0; PyDict_Next(attributes, &position, &name, &value);) {
+    object *usual = PyDict_GetItem(like->usual, name);
+    if (!usual || (usual != like->any && usual != value)) return 0;
+    if (name == like->array) found = value;
+    if (name == like->memory) *memory = value;
+  }
+  const struct array *array = array_of(found);
+  if (!array || array->element != argument->element || array->axes != argument->axes) return 0;
+  for (long i = 0; i < array->axes; i++)
+    if (array->shape[i] != argument->sizes[i] || array->strides[i] != argument->sizes[array->axes + i]) return 0;
+  return 1;
+}
+
+static int are_like(const struct likeness *like, object *given, object *named) {
+  if (PyTuple_Size(given) != like->by_position || PyDict_Size(named) != like->by_name) return 0;
+  object *memory[MOST] = {0}, *name, *value;
+  long position = 0, tensors = 0;
+  for (long i = 0; i < like->by_position + like->by_name; i++) {
+    const struct argument *argument = like->arguments + i;
+    if (i < like->by_position) value = PyTuple_GetItem(given, i);
+    else if (!PyDict_Next(named, &position, &name, &value) || name != argument->name) return 0;
+    if (!fits(like, argument, value, memory + tensors)) return 0;
+    if (argument->is) continue;
+    for (long k = 0; k < tensors; k++)
+      if (memory[k] == memory[tensors]) return 0;
+    tensors++;
+  }
+  return 1;
+}
+
+// Whether (arguments, arguments by name) make a call like that of (likeness, looks, addresses of what they found).
+static object *is_like(object *self, object *const *arguments, long count) {
+  const struct likeness *like = (const void *)PyBytes_AsString(PyTuple_GetItem(self, 0));
+  object *looks = PyTuple_GetItem(self, 1), *found = PyTuple_GetItem(self, 2);
+  const struct look *first = (const void *)PyBytes_AsString(looks);
+  const struct look *end = first + PyBytes_Size(looks) / (long)sizeof *first;
+  return PyBool_FromLong(are_like(like, arguments[0], arguments[1]) && same_modes(like) &&
+                         unchanged(first, end, (const void *)PyBytes_AsString(found)));
+}
+
+// One of these as a Python function, which costs a tenth of a microsecond; ctypes takes ten times as long to convert
+// arguments.
+object *tracec_function(long which, object *self) {
+  static const struct method definitions[] = {
+    {"call", call, 0x80 /* METH_FASTCALL */, 0}, {"outputs", outputs, 0x80, 0},
+    {"holds", holds, 0x80, 0}, {"is_like", is_like, 0x80, 0},
+  };
+  return PyCFunction_NewEx(&definitions[which], self, 0);
 }
 
 // The head of struct tracec_lib.

@@ -54,7 +54,7 @@ def _compiled(dtype: str, level: int) -> Executable:
     plan = plan_of([_unary(n, dtype) for n in NAMES])
     program = render(plan)
     library = ctypes.CDLL(str(replace(compiler, flags=flags).shared_object(program.units)))
-    return Executable(plan, library, program.parts, _host(compiler).invoke)
+    return Executable(plan, library, program.parts, _host(compiler))
 
 
 def _level() -> int:

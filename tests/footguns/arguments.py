@@ -125,7 +125,9 @@ def generator_arg(wrap):
     found = []
     for i in range(3):
         found.append(f(tensor(3), (k for k in range(i + 2))))
-    return found
+    few = wrap(lambda x, it: x * next(it))
+    it = (k for k in range(9))
+    return found + [few(tensor(3), it) for _ in range(3)]
 
 
 @footgun

@@ -109,28 +109,24 @@ class Beside:
     @classmethod
     def begin(cls) -> int:
         """Mark from now on; what is marked with this number, or a greater one, is younger than the call."""
+        global _mark
         with cls._lock:
             cls._active += 1
-            cls._begun += 1
-            Storage.__init__ = _marked  # type: ignore[method-assign]
+            cls._begun = _mark = cls._begun + 1
             return cls._begun
 
     @classmethod
     def end(cls) -> None:
         """Mark no more, where nobody else asks for it."""
+        global _mark
         with cls._lock:
             cls._active -= 1
             if not cls._active:
-                Storage.__init__ = _plain  # type: ignore[method-assign]
+                _mark = 0
 
 
-_plain = Storage.__init__
-
-
-def _marked(self: Storage, array: Any) -> None:
-    _plain(self, array)
-    if STATE.recorder is None:
-        self.beside = Beside._begun
+#: What memory is marked with that is made now.
+_mark = 0
 
 
 class Changes:
@@ -207,18 +203,18 @@ def type_of(array: Any) -> TensorType:
     return TensorType(dt.of_numpy(array.dtype), array.shape, str(device_of(array)))
 
 
-class _Classes:
-    tensor: type[Tensor]
+_tensor: type[Tensor]
 
 
 def set_tensor_class(cls: type[Tensor]) -> None:
     """What `new_tensor` makes."""
-    _Classes.tensor = cls
+    global _tensor
+    _tensor = cls
 
 
 def tensor_class() -> type[Tensor]:
     """What `new_tensor` makes."""
-    return _Classes.tensor
+    return _tensor
 
 
 _new, _ndarray = object.__new__, np.ndarray
@@ -226,9 +222,13 @@ _new, _ndarray = object.__new__, np.ndarray
 
 def new_tensor(array: Any) -> Tensor:
     """A tensor over an array, whose memory it shares."""
-    made = _new(_Classes.tensor)
-    made._storage = Storage(array)
-    made._array = array
+    made = _new(_tensor)
+    # Without the detour through the classes' own `__init__`: each operation makes one of each.
+    storage = made._storage = _new(Storage)
+    storage.array = made._array = array
+    storage.readers = []
+    if _mark and STATE.recorder is None:
+        storage.beside = _mark
     if type(array) is not _ndarray and type(array).__module__ != "numpy":
         made._device = device_of(array)
     return made
@@ -236,7 +236,7 @@ def new_tensor(array: Any) -> Tensor:
 
 def alias(of: Cell, cls: type[T] | None = None) -> T:
     """A tensor that sees the same elements, and that no gradient flows through."""
-    made: Any = object.__new__(cls or _Classes.tensor)
+    made: Any = _new(cls or _tensor)
     made._storage, made._array, made._steps = of._storage, of._array, of._steps
     made._device = of._device
     if of._is_inference:

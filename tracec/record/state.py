@@ -64,7 +64,8 @@ class Process:
         any_order: Whether compiled programs may add up in another order at each run, where that is faster on a GPU.
     """
 
-    any_order: bool = False
+    def __init__(self) -> None:
+        self.any_order = False
 
 
 STATE = State()

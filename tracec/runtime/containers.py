@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 import types
+from array import array
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import is_
@@ -91,14 +91,14 @@ def unchanged(looks: Sequence[Look]) -> Callable[[], bool]:
     helper = host()
     if helper is None:
         return _in_python(looks)
-    packed = struct.pack(f"{3 * len(looks)}q", *(n for k in looks for n in (id(k.at), k.kind, k.size)))
+    return helper.holds(*packed(looks), tuple(looks))
+
+
+def packed(looks: Sequence[Look]) -> tuple[bytes, bytes]:
+    """Looks, and what they found, as the helper reads them: addresses, which stay theirs while the looks live."""
     found = [0 if x is NOTHING else id(x) for k in looks for x in k.found]
-    addresses, holds = struct.pack(f"{len(found)}q", *found), helper.holds
-
-    def same(alive: Any = looks) -> bool:  # addresses stay theirs
-        return holds(packed, addresses)
-
-    return same
+    rows = array("q", (n for k in looks for n in (id(k.at), k.kind, k.size)))
+    return rows.tobytes(), array("q", found).tobytes()
 
 
 def _in_python(looks: Sequence[Look]) -> Callable[[], bool]:

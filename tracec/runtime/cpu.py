@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from tracec.errors import CompileError, CompilerMissing
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
-from tracec.runtime.executable import Executable, Host, Invoke
+from tracec.runtime.executable import Executable, Host
 from tracec.runtime.pool import Array
 from tracec.runtime.threads import threads_of
 
@@ -43,7 +43,7 @@ def load(plan: Plan, program: Program) -> Executable:
         CompileError: the compiler rejects the source.
     """
     if not program.units:
-        return Executable(plan, None, program.parts, _none)
+        return Executable(plan, None, program.parts, None)
     compiler = find_compiler()
     _load_threads()
     path = compiler.shared_object(program.units)
@@ -52,22 +52,10 @@ def load(plan: Plan, program: Program) -> Executable:
     if threads is not None and not _set_threads:
         _set_threads.append(threads.set)
     parallel = any("#pragma omp parallel" in unit for unit in program.units)
-    invoke = _host(compiler).invoke
+    tables: list[Array] = []
     if program.sizes or program.reals:
         tables = [np.array(program.sizes, np.int64), np.array(program.reals, np.float64)]
-        invoke = partial(_with_tables, invoke, tables)
-    return Executable(plan, library, program.parts, invoke, threads if parallel else None)
-
-
-def _with_tables(
-    invoke: Invoke, tables: list[Array], entry: int, inputs: list[Array], outputs: list[Array], arena: int
-) -> None:
-    """Call an entry that is given numbers besides."""
-    invoke(entry, inputs, [*outputs, *tables], arena)
-
-
-def _none(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
-    """Calls an entry, of which there are none."""
+    return Executable(plan, library, program.parts, _host(compiler), threads if parallel else None, tables)
 
 
 @cache

@@ -18,6 +18,7 @@ from tracec.runtime.pool import MIN_POOLED, POOL, Array
 from tracec.runtime.threads import ThreadChoice, Threads
 
 Invoke = Callable[[int, list[Array], list[Array], int], None]
+Outputs = Callable[..., list[Array]]
 
 
 class Executable:
@@ -27,16 +28,24 @@ class Executable:
         plan: The plan.
         library: The shared object made of it, if there is any; kept loaded as long as this object lives.
         parts: What to run, in order: symbols to call, and steps that are eager rules.
-        invoke: Calls an entry's address with inputs, outputs and arena; see `Host`.
+        host: Calls entries; None where there are none.
         threads: OpenMP's runtime, where the program has parallel loops.
+        tables: Arrays that entries are given behind the outputs.
+
+    Attributes:
+        quick: Does the same in one crossing from Python, given a list; gives nothing, with nothing done, where some
+            inputs are no plain arrays. None where the program is more than one entry and new outputs.
     """
 
     def __init__(
-        self, plan: Plan, library: ctypes.CDLL | None, parts: Sequence[str | LibraryCall], invoke: Invoke,
-        threads: Threads | None = None,
+        self, plan: Plan, library: ctypes.CDLL | None, parts: Sequence[str | LibraryCall], host: Host | None,
+        threads: Threads | None = None, tables: Sequence[Array] = (),
     ) -> None:  # fmt: skip
         self.plan = plan
         self._entry = 0
+        invoke = _none if host is None else host.invoke
+        if tables:
+            invoke = partial(_with_tables, invoke, tables)
         if len(parts) == 1 and isinstance(parts[0], str):
             self._entry = _address(library, parts[0])
         else:
@@ -60,6 +69,10 @@ class Executable:
         self._makers = makers
         self._results = results
         self._plain = all(makers) and all(not given and i == n for n, (given, i) in enumerate(results))
+        self._outputs: Outputs | None = None
+        if host is not None and self._entry and self._plain and makers and self._choice is None:
+            self._outputs = host.outputs(self._entry, makers, tables)
+        self.quick = None if self._arena_bytes else self._outputs
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the plan.
@@ -72,26 +85,22 @@ class Executable:
         """
         if type(inputs) is not list:
             inputs = list(inputs)
-        if self._plain:
-            outputs = [make() for make in self._makers]  # type: ignore[misc]
-            if not self._arena_bytes:
-                self._invoke(self._entry, inputs, outputs, 0)
-                return outputs
-        else:
-            outputs = [make() if make else _NOTHING for make in self._makers]
-        if self._arena_bytes:
-            try:
-                arena = self._arenas.pop()
-            except IndexError:
-                arena = POOL.empty((self._arena_bytes + 64,), _BYTE, max(self._arena_bytes + 64, MIN_POOLED))
-            base = arena.__array_interface__["data"][0]
-            self._invoke(self._entry, inputs, outputs, base)
-            self._arenas.append(arena)
-        else:
-            self._invoke(self._entry, inputs, outputs, 0)
-        if self._plain:
-            return outputs
-        return [inputs[i] if given else outputs[i] for given, i in self._results]
+        if not self._arena_bytes:
+            return self._run(inputs, 0)
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = POOL.empty((self._arena_bytes + 64,), _BYTE, max(self._arena_bytes + 64, MIN_POOLED))
+        outputs = self._run(inputs, arena.__array_interface__["data"][0])
+        self._arenas.append(arena)
+        return outputs
+
+    def _run(self, inputs: list[Array], arena: int) -> list[Array]:
+        if self._outputs is not None and (made := self._outputs(inputs, arena)):
+            return made
+        outputs = [make() if make else _NOTHING for make in self._makers]
+        self._invoke(self._entry, inputs, outputs, arena)
+        return outputs if self._plain else [inputs[i] if given else outputs[i] for given, i in self._results]
 
     def describe(self) -> str:
         """How calls run, for readers."""
@@ -145,6 +154,17 @@ def _address(library: ctypes.CDLL | None, symbol: str) -> int:
     return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
 
 
+def _none(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+    """Calls an entry, of which there are none."""
+
+
+def _with_tables(
+    invoke: Invoke, tables: Sequence[Array], entry: int, inputs: list[Array], outputs: list[Array], arena: int
+) -> None:
+    """Call an entry that is given numbers besides."""
+    invoke(entry, inputs, [*outputs, *tables], arena)
+
+
 def _in_turn(
     steps: Sequence[int | _EagerStep], invoke: Invoke, _: int, inputs: list[Array], outputs: list[Array], arena: int
 ) -> None:
@@ -195,17 +215,27 @@ def _maker(shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> Callabl
     return partial(POOL.empty, shape, dtype, nbytes)
 
 
+class _Laid(ctypes.Structure):
+    """What lies in an array object from its data pointer on."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p), ("axes", ctypes.c_int), ("shape", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("strides", ctypes.POINTER(ctypes.c_ssize_t)), ("base", ctypes.c_void_p), ("element", ctypes.c_void_p),
+    )  # fmt: skip
+
+
 @cache
 def data_offset() -> int:
-    """Where NumPy's array objects keep their data pointer; -1 where it cannot be told."""
-    probe = np.empty(1)
-    address, word = probe.ctypes.data, ctypes.sizeof(ctypes.c_void_p)
-    offset = object.__basicsize__
-    try:
-        found = ctypes.c_void_p.from_address(id(probe) + offset).value
-    except (ValueError, OSError):
+    """Where NumPy keeps the data pointer of an array object, if what lies behind is as `_Laid` says; -1 otherwise."""
+    probe = np.empty((3, 5, 7), np.float32)[:, ::2]
+    offset, size = object.__basicsize__, ctypes.sizeof(_Laid)
+    if ctypes.sizeof(ctypes.c_void_p) != 8 or np.ndarray.__basicsize__ < offset + size:
         return -1
-    return offset if word == 8 and found == address else -1
+    laid = _Laid.from_address(id(probe) + offset)
+    found = laid.data, laid.axes, laid.base, laid.element
+    if found != (probe.ctypes.data, probe.ndim, id(probe.base), id(probe.dtype)):
+        return -1
+    return offset if (laid.shape[:3], laid.strides[:3]) == ([*probe.shape], [*probe.strides]) else -1
 
 
 class Host:
@@ -219,26 +249,44 @@ class Host:
         library = ctypes.PyDLL(path)
         self._table = lib_table(library)
         self._lib = ctypes.addressof(self._table)
-        self._library = library
+        library.tracec_set.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
+        library.tracec_set(self._lib, id(np.ndarray), data_offset())
+        library.tracec_function.restype = ctypes.py_object
+        library.tracec_function.argtypes = [ctypes.c_long, ctypes.py_object]
+        self._function = library.tracec_function
+        #: Whether it can look into array objects.
+        self.knows_arrays = data_offset() >= 0
+
+    def outputs(self, entry: int, makers: Sequence[Any], tables: Sequence[Array]) -> Outputs | None:
+        """How an entry is called that makes all of its outputs; see `Executable.quick`."""
+        return self._function(_OUTPUTS, (entry, (*makers,), (*tables,))) if self.knows_arrays else None
+
+    def holds(self, looks: bytes, found: bytes, alive: Any) -> Callable[[], bool]:
+        """A function that tells whether places hold what they did; see `tracec.runtime.containers`.
+
+        Args:
+            looks: The places.
+            found: Addresses of what they held.
+            alive: Keeps all of that alive.
+        """
+        function: Callable[[], bool] = self._function(_HOLDS, (looks, found, alive))
+        return function
+
+    def is_like(
+        self, likeness: bytes, looks: bytes, found: bytes, alive: Any
+    ) -> Callable[[tuple[Any, ...], dict[str, Any]], bool]:
+        """A function that tells whether arguments make a call like an earlier one; see `tracec.runtime.likeness`."""
+        function: Callable[..., bool] = self._function(_IS_LIKE, (likeness, looks, found, alive))
+        return function
 
     @property
     def invoke(self) -> Invoke:
         """How entries are called on this interpreter."""
-        return self._plainly if data_offset() < 0 else self._directly()
-
-    @property
-    def holds(self) -> Callable[[bytes, bytes], bool]:
-        """Whether containers hold the very same objects as before; see `tracec.runtime.containers`."""
-        make = self._library.tracec_holds
-        make.restype, make.argtypes = ctypes.py_object, []
-        found: Callable[[bytes, bytes], bool] = make()
-        return found
+        return self._directly() if self.knows_arrays else self._plainly
 
     def _directly(self) -> Invoke:
         """The helper reads the pointers, and runs the entry without Python's lock."""
-        make = self._library.tracec_call
-        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
-        call = make(self._lib, id(np.ndarray), data_offset())
+        call = self._function(_CALL, None)
 
         def invoke(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
             if not call(entry, inputs, outputs, arena):
@@ -256,4 +304,6 @@ class Host:
         _ENTRY(entry)(table, arena, self._lib)
 
 
+#: As in ``host.c``.
+_CALL, _OUTPUTS, _HOLDS, _IS_LIKE = range(4)
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

@@ -119,6 +119,11 @@ class Environment:
         places = [[(g.place.identity, g.kind) for g in e.watched] for e in (self, other)]
         return places[0] == places[1] and self.sharing == other.sharing
 
+    @property
+    def looks(self) -> Sequence[Look] | None:
+        """How all that was read is found to be the very same, quickly; None where that does not tell all."""
+        return self._looks if self.is_all and not self._others else None
+
     def fails(self) -> Guard | Contents | None:
         """The first guard that does not hold."""
         same = self._same

@@ -105,6 +105,7 @@ class Replay:
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = given if self._only is not None and self._plain and len(given) == len(self.inputs) else None
         self._is_first = self._direct == [0]
+        self._quick = getattr(forward, "quick", None) or forward
 
     def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
@@ -142,6 +143,11 @@ class Replay:
         """How the program runs, in words."""
         return [self.forward.describe()] if hasattr(self.forward, "describe") else []
 
+    @property
+    def looks_further(self) -> bool:
+        """Whether `fits` hangs on more than that no argument is a view."""
+        return bool(self.surroundings.seen) or not self._plain
+
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
         if not self.surroundings.hold():
@@ -172,9 +178,9 @@ class Replay:
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         if self._direct is not None and self._only is not None:
-            if self._is_first:  # a comprehension takes longer than this
-                return made_tensor(self.forward([arguments[0]._array])[self._only])
-            return made_tensor(self.forward([arguments[k]._array for k in self._direct])[self._only])
+            # A comprehension takes longer than this.
+            arrays = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
+            return made_tensor((self._quick(arrays) or self.forward(arrays))[self._only])
         given = [find(arguments) for find in self._finders]
         arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._only is not None:

@@ -11,6 +11,7 @@ from tracec.record.recording import find_tensors
 from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.lane import Lane, lane
 from tracec.specialisations.program import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import Tree
@@ -69,6 +70,17 @@ class Specialisation:
         self.disabled = disabled
         self.hits = 0
         self.variants: list[Any] = []
+        self._lane: list[Lane | None] = []
+
+    def lane(self, call: Call) -> Lane | None:
+        """The short way for calls like the first that it served; None where there is none.
+
+        Args:
+            call: A call that it served, whose key is its own.
+        """
+        if not self._lane:
+            self._lane.append(lane(self, call))
+        return self._lane[0]
 
     def takes(self, call: Call, numbers: list[Any]) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.

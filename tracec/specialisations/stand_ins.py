@@ -23,7 +23,7 @@ from tracec.specialisations.impure import calls_seen, observe, told, watch_files
 from tracec.specialisations.leaving import made_plain
 from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, opens, refill
 from tracec.specialisations.printed import Stream
-from tracec.specialisations.watching import Scalars, Watch, is_number
+from tracec.specialisations.watching import FIRST, Scalars, Watch, is_number
 
 
 class StandIns:
@@ -33,15 +33,11 @@ class StandIns:
         watch: What is watched.
         surroundings: What the function reads around it.
         key: The key of the call, in which watched arguments are marked.
-        first: Position of the first argument in the key.
         layouts: Tells which objects among the arguments are taken apart.
     """
 
-    def __init__(
-        self, watch: Watch, surroundings: Environment, key: Any, first: int, layouts: Layouts | None = None
-    ) -> None:
+    def __init__(self, watch: Watch, surroundings: Environment, key: Any, layouts: Layouts | None = None) -> None:
         self._layouts = layouts
-        self._first = first
         self._watch = watch
         self._surroundings = surroundings
         self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
@@ -110,7 +106,7 @@ class StandIns:
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         if self._positions:
             walk = _Substitution(
-                self._positions, self._first, lambda at, value: self._number(at, f"argument {at}", value, numbers),
+                self._positions, FIRST, lambda at, value: self._number(at, f"argument {at}", value, numbers),
                 self._layouts,
             )  # fmt: skip
             args = [walk.visit(v) for v in args]

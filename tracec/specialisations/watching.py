@@ -25,8 +25,8 @@ from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kin
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
-#: Parts of the key of a call that stand before its arguments.
-MODES = 5
+#: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
+FIRST = 7
 
 
 class Watch:

@@ -1,0 +1,102 @@
+"""Whether a call is like an earlier one: modes, arguments and what is read besides, in one crossing from Python."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tracec.runtime.containers import Look, packed
+from tracec.runtime.cpu import host
+
+#: Tensors among the arguments that the helper compares; as in ``host.c``.
+MOST = 8
+
+
+class Modes(NamedTuple):
+    """Modes of a thread.
+
+    Attributes:
+        holder: What keeps them: those that were set are in its dictionary.
+        unset: What they are until then.
+        now: What they have to be.
+    """
+
+    holder: Any
+    unset: Mapping[str, Any]
+    now: Mapping[str, Any]
+
+
+class Attributes(NamedTuple):
+    """Attributes of a plain tensor.
+
+    Attributes:
+        usual: What they are.
+        any: Stands there for those that may be anything.
+        array: Name of that which is its array.
+        memory: Name of that which is the memory that it looks at.
+    """
+
+    usual: dict[str, Any]
+    any: Any
+    array: str
+    memory: str
+
+
+class Argument(NamedTuple):
+    """What an argument has to be.
+
+    Attributes:
+        name: Its name, where it is given by name.
+        type: Its class.
+        value: The object, where it has to be that very one; None for any plain tensor with such an array.
+        element: Element type of the array.
+        shape: Its shape.
+        strides: Its strides, in bytes.
+    """
+
+    name: str | None
+    type: type
+    value: tuple[Any] | None
+    element: Any = None
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+def likeness(
+    modes: Modes, attributes: Attributes, arguments: Sequence[Argument], looks: Sequence[Look]
+) -> Callable[[tuple[Any, ...], dict[str, Any]], bool] | None:
+    """A function that tells whether arguments make a call like an earlier one; None where it cannot be told quickly.
+
+    Args:
+        modes: Modes of the thread.
+        attributes: Attributes of the tensors; each looks at memory of its own.
+        arguments: The arguments: by position, then by name.
+        looks: Where objects were found that have to be there still.
+    """
+    helper = host()
+    if helper is None or not helper.knows_arrays or sum(a.value is None for a in arguments) > MOST:
+        return None
+    set_ = array("q", (id(x) for name, now in modes.now.items() for x in (name, modes.unset[name], now)))
+    sizes = [array("q", (*a.shape, *a.strides)) for a in arguments]
+    rows = array("q", (n for a, s in zip(arguments, sizes, strict=True) for n in _row(a, s)))
+    named = sum(a.name is not None for a in arguments)
+    dictionary = "__dict__"
+    places = (modes.holder, dictionary, *attributes)
+    head = (*map(id, places), _address(set_), len(modes.now), _address(rows), len(arguments) - named, named)
+    alive = (modes, attributes, arguments, looks, set_, sizes, rows, dictionary)
+    return helper.is_like(array("q", head).tobytes(), *packed(looks), alive)
+
+
+def _row(argument: Argument, sizes: array[int]) -> Iterator[int]:
+    """An argument as the helper reads it."""
+    yield 0 if argument.name is None else id(argument.name)
+    yield id(argument.type)
+    yield 0 if argument.value is None else id(argument.value[0])
+    yield 0 if argument.value is not None else id(argument.element)
+    yield len(argument.shape)
+    yield _address(sizes)
+
+
+def _address(numbers: array[int]) -> int:
+    return numbers.buffer_info()[0]

@@ -1,0 +1,128 @@
+"""The short way of a call: one that is like an earlier one is served by the same program, with few questions asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracec.record import promote
+from tracec.record.cell import Cell
+from tracec.record.state import PROCESS, STATE, State
+from tracec.record.tensor import Tensor
+from tracec.runtime.containers import item
+from tracec.runtime.likeness import Argument, Attributes, Modes, likeness
+from tracec.specialisations.places import PLAIN
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.tree import UNSEEN
+from tracec.specialisations.watching import FIRST
+
+if TYPE_CHECKING:
+    from tracec.specialisations.specialisation import Call, Specialisation
+
+#: Short ways that a function tries before the long one.
+MOST = 4
+_ANY = object()
+#: What the key of a call, and a program's look at memory, hang on; the rest may be anything.
+_ASKED = ("_device", "_steps", "_base", "_history", "_requires_grad")
+_UNASKED = (
+    "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_node",
+    "_node_of",
+)  # fmt: skip
+_PLAIN_TENSOR = Attributes(
+    {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}, _ANY, "_array", "_storage"
+)
+#: Modes that let a compiled function run as it was written, or that a short way is not worth it for.
+_USUAL = {name: getattr(State, name) for name in ("recorder", "duals", "packing", "as_written", "device", "devices")}
+_UNSET = {name: getattr(State, name) for name in State.__annotations__}
+
+
+class Lane:
+    """The short way to one program.
+
+    Attributes:
+        is_like: Whether arguments, by position and by name, make a call like the one that it was made for.
+    """
+
+    def __init__(self, is_like: Callable[..., bool], found: Specialisation, replay: Replay, call: Call) -> None:
+        self.is_like = is_like
+        self._found = found
+        self._run = replay.__call__
+        self._fits = replay.fits if replay.looks_further else None
+        self._grad: Any = call.whole[0]
+        values = (*call.args, *call.kwargs.values())
+        self._at = [k for k, value in enumerate(values) if isinstance(value, Tensor)]
+        self._is_all = self._at == [*range(len(call.args))]
+
+    def serve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the program gives for such a call; `UNSEEN` where it may not stand in for the function now."""
+        tensors = args
+        if not self._is_all:
+            values = (*args, *kwargs.values())
+            tensors = tuple([values[k] for k in self._at])
+        if self._fits is not None and not self._fits(tensors):
+            return UNSEEN
+        self._found.hits += 1
+        try:
+            return self._run(tensors)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, which may have come where modes are left
+            STATE.grad = self._grad
+            raise
+
+
+def with_lane(lanes: tuple[Lane, ...], found: Specialisation, call: Call) -> tuple[Lane, ...]:
+    """Short ways, the latest first, with that for calls like one that was served, where there is one.
+
+    Args:
+        lanes: Those that there are.
+        found: What served the call.
+        call: The call; its key is that of what served it.
+    """
+    made = found.lane(call)
+    return lanes if made is None or made in lanes else (made, *lanes[: MOST - 1])
+
+
+def lane(found: Specialisation, call: Call) -> Lane | None:
+    """A short way for calls like one that was served; None where these have to be looked at more closely.
+
+    Args:
+        found: What served it.
+        call: The call; its key is that of what served it.
+    """
+    replay, looks = found.replay, found.surroundings.looks
+    if not isinstance(replay, Replay) or replay.numbers is not None or looks is None:
+        return None
+    grad, floating, place, autocast, generators, any_order = call.whole[: FIRST - 1]
+    modes = Modes(STATE, _UNSET, {**_USUAL, "grad": grad, "autocast": autocast, "generators": generators})
+    arguments = _arguments(call, call.whole[FIRST:])
+    if place is not None or arguments is None:
+        return None
+    shared = ((promote, "DEFAULT_FLOAT", floating), (PROCESS, "any_order", any_order))
+    more = [look for holder, name, value in shared if (look := item(vars(holder), name, value)) is not None]
+    is_like = likeness(modes, _PLAIN_TENSOR, arguments, [*more, *looks])
+    return None if is_like is None else Lane(is_like, found, replay, call)
+
+
+def _arguments(call: Call, parts: Sequence[Any]) -> list[Argument] | None:
+    """What the arguments of such a call have to be, as their parts of its key say."""
+    found: list[Argument] = []
+    rest = iter(parts)
+    for name, value in (*((None, value) for value in call.args), *call.kwargs.items()):
+        if name is not None:
+            next(rest)
+        argument = _argument(name, value, next(rest))
+        if argument is None:
+            return None
+        found.append(argument)
+    return found if next(rest, None) is None else None  # else some share memory
+
+
+def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
+    cls = type(value)
+    if cls is Tensor:
+        _, element, shape, strides, device, way, *more = part
+        plain = device is Cell._device and way is None and not more
+        return Argument(name, cls, None, element, shape, strides) if plain else None
+    is_one = cls in PLAIN or part == (cls, id(value))
+    return Argument(name, cls, (value,)) if is_one else None
