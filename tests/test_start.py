@@ -24,9 +24,11 @@ from tracec.workshop import Workshop
 def gate(monkeypatch):
     """Lets programs be built when it is set."""
     gate = threading.Event()
+    gate.waited_for = False
     replay = Workshop.replay
 
     def held(self, *recorded):
+        gate.waited_for = True
         assert gate.wait(60)
         return replay(self, *recorded)
 
@@ -189,6 +191,8 @@ def test_a_forked_child_compiles_what_its_parent_had_not(gate):
     compiled = tracec.compile(lambda x: x * 2.125, mode="async")
     x = tracec.ones(3)
     compiled(x)
+    while not gate.waited_for:
+        time.sleep(0.05)  # until the parent's thread is in the middle of it
     pid = os.fork()
     if not pid:
         status = 1

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -25,6 +26,28 @@ class Job:
     def __init__(self, run: Callable[[], None]) -> None:
         self.run = run
         self.done = threading.Event()
+
+
+class Turn:
+    """Lets one job at a time do something; a forked child, which has none of the threads, finds nobody at it."""
+
+    _all: weakref.WeakSet[Turn] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        Turn._all.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    @classmethod
+    def give_up_all(cls) -> None:
+        """Let nobody be at anything."""
+        for turn in cls._all:
+            turn._lock = threading.Lock()
 
 
 class _Workers:
@@ -91,6 +114,7 @@ def submit(run: Callable[[], None]) -> Job:
 def _start_again() -> None:
     """A forked child has none of the threads: it does itself what they have not done."""
     global _workers
+    Turn.give_up_all()
     unfinished = list(_workers.unfinished)
     _workers = _Workers()
     for job in unfinished:

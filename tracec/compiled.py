@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.autotune import describe_choices
-from tracec.background import Job, submit
+from tracec.background import Job, Turn, submit
 from tracec.errors import ArgumentError, RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
@@ -75,7 +75,7 @@ class Compiled:
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._jobs: list[Job] = []
-        self._growing = threading.Lock()
+        self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
 

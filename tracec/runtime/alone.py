@@ -57,7 +57,8 @@ def _locked(file: Path) -> int | None:
         except OSError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            # A process has it, where flock would give it to every process forked meanwhile too.
+            fcntl.lockf(handle, fcntl.LOCK_EX)
             # Who held it before may have removed the file: then others wait at a new one.
             if os.path.exists(file) and os.path.samestat(os.stat(file), os.fstat(handle)):
                 return handle
