@@ -68,7 +68,6 @@ from tracec.record.promote import can_cast, promote_types
 from tracec.record.promote import result_type_of as result_type
 from tracec.record.random import (
     Generator,
-    default_generator,
     get_rng_state,
     initial_seed,
     manual_seed,
@@ -202,6 +201,8 @@ _FUNCTIONS = frozenset(functions.__all__)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "default_generator":  # each thread's may be another
+        return importlib.import_module("tracec.random").default_generator
     if name in _FUNCTIONS:
         return globals().setdefault(name, getattr(functions, name))
     if (method := methods.function_of(name)) is not None:
@@ -216,7 +217,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_FUNCTIONS, *methods.names()})
+    return sorted({*globals(), *_LATER, *_FUNCTIONS, *methods.names(), "default_generator"})
 
 
 class _Package(ModuleType):

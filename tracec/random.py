@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tracec.errors import name_missing
+from tracec.record import random as state
 from tracec.record.random import (
-    default_generator,
+    Generator,
     get_rng_state,
     initial_seed,
     known_generators,
@@ -33,13 +36,23 @@ def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, device_
         generators = known_generators()
     else:
         names = [f"{device_type}:{d}" if isinstance(d, int) else d for d in devices]
-        generators = [default_generator(d) for d in ("cpu", *names)]
+        generators = [state.default_generator(d) for d in ("cpu", *names)]
     before = [(g, g.get_state()) for g in generators]
     try:
         yield
     finally:
-        for generator, state in before:
-            generator.set_state(state)
+        for generator, kept in before:
+            generator.set_state(kept)
+
+
+#: The generator of the CPU that the thread draws from where none is given.
+default_generator: Generator
+
+
+def __getattr__(name: str) -> Any:
+    if name == "default_generator":
+        return state.default_generator()
+    raise name_missing(sys.modules[__name__], name)
 
 
 __all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]

@@ -14,7 +14,7 @@ from tracec.utils.checkpoint import checkpoint
 F = nn.functional
 
 
-@footgun(rounded=1e-6)
+@footgun
 def random_seeded(wrap):
     f = wrap(lambda x: x + tracec.rand(3) + tracec.randn(3) + F.dropout(x, 0.5))
     found = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.record.backend import CPU, Device, to_device
 from tracec.record.batching import Batching
@@ -42,7 +42,15 @@ class Generator:
         self.state: Tensor = new_tensor(to_device(_state(seed, 0), self.device))
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again from a seed."""
+        """Start again from a seed.
+
+        Raises:
+            ArgumentError: the seed is no integer of 64 bits, with a sign or without.
+        """
+        if not hasattr(seed, "__index__"):
+            raise ArgumentError(f"manual_seed: seed is an integer, {type(seed).__name__} given", hint="e.g. 0")
+        if not -(2**63) <= seed < 2**64:
+            raise ArgumentError(f"manual_seed: {seed} does not fit into 64 bits", hint="e.g. 0")
         with no_grad():
             self.state.copy_(_tensor(_state(seed, 0), self.device))
         return self
@@ -62,10 +70,26 @@ class Generator:
         return self.state.clone()
 
     def set_state(self, state: Tensor) -> Generator:
-        """Go on from a state that `get_state` gave."""
+        """Go on from a state that `get_state` gave.
+
+        Raises:
+            ArgumentTypeError: it is no such tensor.
+            ShapeError: it is not of the shape ``(2,)``.
+        """
+        if getattr(state, "dtype", None) is not dt.int64 or not hasattr(state, "_storage"):
+            what = type(state).__name__ if not hasattr(state, "_storage") else f"a tensor of {state.dtype.name}"
+            raise ArgumentTypeError(
+                f"set_state: the state is a tensor of int64, {what} given", hint="give what get_state() gave"
+            )
+        if tuple(state.shape) != (2,):
+            raise ShapeError(f"set_state: the state has shape {tuple(state.shape)}, not (2,)", hint="use get_state()")
         with no_grad():
             self.state.copy_(state)
         return self
+
+    def clone_state(self) -> Generator:
+        """Another generator that goes on from the same state."""
+        return Generator(self.device).set_state(self.state)
 
     def next_bits(self, shape: tuple[int, ...]) -> Tensor:
         """Fresh uniform bits, uint32."""
