@@ -32,6 +32,7 @@ from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED
+from tracec.record.outside import Outside
 from tracec.record.recording import (
     Check,
     Counted,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-class Recorder(Sized):
+class Recorder(Sized, Outside):
     """Writes down every operation that runs in this thread while it is active.
 
     Args:
@@ -97,12 +98,7 @@ class Recorder(Sized):
         self._seen: dict[int, Seen] = {}
         self._views: dict[Storage, dict[tuple[Call, ...], Node]] = {}
         self._whole: dict[Node, Node] = {}
-        self._written: dict[Storage, Any] = {}
-        self._grads: dict[Tensor, Tensor | None] = {}
-        self._flags: dict[Tensor, tuple[Any, ...]] = {}
-        self._grad_reads: dict[Tensor, bool] = {}
-        self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
-        self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+        Outside.__init__(self)
         self._given: list[tuple[Any, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
         self.numbers = Numbers(self)
@@ -258,24 +254,6 @@ class Recorder(Sized):
         self._lifted.append(lifted)
         return lifted
 
-    def keeps_memory(self, x: Cell) -> bool:
-        """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements.
-
-        Raises:
-            RecordError: it is from outside; programs find its memory where it is.
-        """
-        if not self.is_own(x):
-            refuse(
-                "data: a tensor from outside is given other memory in a compiled function",
-                hint="write into the memory that it has: x.data.copy_(value)",
-            )
-        self.follow(x)  # it is the function's own whatever it looks at
-        return False
-
-    def is_inside(self, x: Cell) -> bool:
-        """Whether a tensor's memory was made by the recorded function."""
-        return x._storage in self._inside
-
     def adopt(self, x: Cell, from_array: bool) -> None:
         """Take in a tensor that the function makes of Python's numbers, or of an array.
 
@@ -295,43 +273,7 @@ class Recorder(Sized):
         if from_array:
             self.decisions.append(Decision(storage.node, values.copy(), "array"))
 
-    # What was written ---------------------------------------------------------------------------------
-
-    def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
-        """What memory that is about to be given values is from then on: recorder and node.
-
-        The values that memory from outside had before are kept.
-        """
-        node = self.node_of(value)
-        if storage not in self._inside:
-            if storage.recorder is not self:
-                self._lift(storage)
-            if storage not in self._written:
-                self._written[storage] = storage.array.copy()
-        return self, node
-
-    def change_grad(self, x: Any, value: Any) -> None:
-        """Note that ``grad`` of a tensor is about to be assigned."""
-        if not self.is_own(x):
-            self._grads.setdefault(x, x._grad)
-
-    def read_grad(self, x: Any) -> None:
-        """Note that ``grad`` of a tensor from outside is looked at."""
-        if self.is_own(x) or x in self._grads:
-            return
-        self._grad_reads.setdefault(x, x._grad is not None)
-        if x._grad is not None:
-            self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
-
-    def change_flag(self, x: Any) -> None:
-        """Note that where gradients of a tensor go, or whether it requires grad, is about to be changed."""
-        if not self.is_own(x) and x not in self._flags:
-            self._flags[x] = x._requires_grad, x._history, x._base, x._seen
-
-    def changed_outside(self) -> bool:
-        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
-        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())
-        return flags or not all(s.holds() for s in self._seen.values())
+    # What was asked for -------------------------------------------------------------------------------
 
     def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
         """Results that are copies, but eagerly looks at memory that others see too; and what gives the looks."""
@@ -466,29 +408,6 @@ class Recorder(Sized):
             requires_grad=edge is not None and edge is not x,
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
         )
-
-    @property
-    def before_writes(self) -> dict[Storage, Any]:
-        """Memory from outside that was written, and what was in it before."""
-        return self._written
-
-    @property
-    def before_grads(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Tensors from outside whose ``grad`` was assigned, and what it was before."""
-        return list(self._grads.items())
-
-    def rollback(self) -> None:
-        """Give memory and gradients from outside the values that they had before the recording."""
-        for storage, array in self._written.items():
-            storage.about_to_change()
-            storage.array[...] = array
-        for x, grad in self._grads.items():
-            x._grad = grad
-        for x, before in self._flags.items():
-            x._requires_grad, x._history, x._base, x._seen = before
-        self._written.clear()
-        self._grads.clear()
-        self._flags.clear()
 
 
 def _spread(node: Node, shape: Any) -> Node:

@@ -1,0 +1,118 @@
+"""What a recorded function does to tensors from outside of it: noted, so that it can be done again or undone."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from tracec.ir.node import Node
+from tracec.record.cell import Cell, Storage
+from tracec.record.recording import Seen
+from tracec.record.refusal import refuse
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+class Outside:
+    """The part of a recorder that knows of memory, gradients and flags of tensors from outside of the function."""
+
+    _seen: dict[int, Seen]
+
+    def __init__(self) -> None:
+        self._written: dict[Storage, Any] = {}
+        self._grads: dict[Tensor, Tensor | None] = {}
+        self._flags: dict[Tensor, tuple[Any, ...]] = {}
+        self._grad_reads: dict[Tensor, bool] = {}
+        self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
+        self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
+
+    if TYPE_CHECKING:
+
+        def node_of(self, x: Cell) -> Node:
+            """The node of a tensor's present value, as the recorder knows it."""
+
+        def is_own(self, x: Any) -> bool:
+            """Whether the recorded function made a tensor."""
+
+        def follow(self, x: Cell) -> None:
+            """Note another look at memory that is known."""
+
+        def _lift(self, storage: Storage) -> None: ...
+
+    def is_inside(self, x: Cell) -> bool:
+        """Whether a tensor's memory was made by the recorded function."""
+        return x._storage in self._inside
+
+    def keeps_memory(self, x: Cell) -> bool:
+        """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements.
+
+        Raises:
+            RecordError: it is from outside; programs find its memory where it is.
+        """
+        if not self.is_own(x):
+            refuse(
+                "data: a tensor from outside is given other memory in a compiled function",
+                hint="write into the memory that it has: x.data.copy_(value)",
+            )
+        self.follow(x)  # it is the function's own whatever it looks at
+        return False
+
+    def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
+        """What memory that is about to be given values is from then on: recorder and node.
+
+        The values that memory from outside had before are kept.
+        """
+        node = self.node_of(value)
+        if storage not in self._inside:
+            if storage.recorder is not self:
+                self._lift(storage)
+            if storage not in self._written:
+                self._written[storage] = storage.array.copy()
+        return self, node
+
+    def change_grad(self, x: Any, value: Any) -> None:
+        """Note that ``grad`` of a tensor is about to be assigned."""
+        if not self.is_own(x):
+            self._grads.setdefault(x, x._grad)
+
+    def read_grad(self, x: Any) -> None:
+        """Note that ``grad`` of a tensor from outside is looked at."""
+        if self.is_own(x) or x in self._grads:
+            return
+        self._grad_reads.setdefault(x, x._grad is not None)
+        if x._grad is not None:
+            self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
+
+    def change_flag(self, x: Any) -> None:
+        """Note that where gradients of a tensor go, or whether it requires grad, is about to be changed."""
+        if not self.is_own(x) and x not in self._flags:
+            self._flags[x] = x._requires_grad, x._history, x._base, x._seen
+
+    def changed_outside(self) -> bool:
+        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
+        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())
+        return flags or not all(s.holds() for s in self._seen.values())
+
+    @property
+    def before_writes(self) -> dict[Storage, Any]:
+        """Memory from outside that was written, and what was in it before."""
+        return self._written
+
+    @property
+    def before_grads(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Tensors from outside whose ``grad`` was assigned, and what it was before."""
+        return list(self._grads.items())
+
+    def rollback(self) -> None:
+        """Give memory and gradients from outside the values that they had before the recording."""
+        for storage, array in self._written.items():
+            storage.about_to_change()
+            storage.array[...] = array
+        for x, grad in self._grads.items():
+            x._grad = grad
+        for x, before in self._flags.items():
+            x._requires_grad, x._history, x._base, x._seen = before
+        self._written.clear()
+        self._grads.clear()
+        self._flags.clear()
