@@ -154,7 +154,7 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
                 )
                 for e in kernels[k].entries
             )
-            kernels[k] = replace(kernels[k], entries=tuple(entries))
+            kernels[k] = replace(kernels[k], entries=tuple(entries), workspace=new.number(kernels[k].workspace))
     return _program(plan, program.arch, kernels)
 
 
@@ -203,7 +203,7 @@ def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> 
     """
     routine = _routine(kernel, runs)
     if table is not None:
-        routine = replace(routine, entries=tuple(with_numbers(e, kernel, table) for e in routine.entries))
+        routine = replace(routine, entries=tuple(with_numbers(e, table) for e in routine.entries))
     return _finished(kernel, routine)
 
 

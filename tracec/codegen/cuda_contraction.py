@@ -25,6 +25,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import divides, is_varying, plain
 from tracec.ir.kernel import (
     Acc,
     Buffer,
@@ -136,9 +137,12 @@ class ContractionView:
 
 
 def contraction_routine(kernel: Kernel, name: str) -> Routine:
-    """Functions that compute tiles of sums; a block, a warp or a thread a sum where there are few of them."""
+    """Functions that compute tiles of sums; a block, a warp or a thread a sum where there are few of them.
+
+    Sizes that vary are taken as they are now: what is chosen by them is right for all.
+    """
     sums = take_apart(kernel)
-    m, n, k, batch = (extent(v) for v in (sums.m, sums.n, sums.k, sums.batch))
+    m, n, k, batch = (plain(extent(v)) for v in (sums.m, sums.n, sums.k, sums.batch))
     if k <= SHORT_SUM:
         return one_after_another(kernel, [map_entry(kernel, name)])
     if min(m, n) <= FEW_VECTORS:
@@ -223,7 +227,7 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
     writer = Writer(kernel)
     dtype = sums.acc.dtype
     m, n, k, batch = (extent(v) for v in (sums.m, sums.n, sums.k, sums.batch))
-    m_tiles, n_tiles = max(ceil_div(m, tile.m), 1), max(ceil_div(n, tile.n), 1)
+    m_tiles, n_tiles = _at_least_one(ceil_div(m, tile.m)), _at_least_one(ceil_div(n, tile.n))
     a, a_packs = operand_view(writer, "a", "m", sums.a, tile.m, tile, dtype)
     b, b_packs = operand_view(writer, "b", "n", sums.b, tile.n, tile, dtype)
     m_vector, n_vector = (min(each, WIDEST // dtype.itemsize) for each in (tile.m_each, tile.n_each))
@@ -231,7 +235,7 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
     part = writer.name("split")
     view = ContractionView(
         head=replace(
-            head(writer, name, tile.threads), blocks=2 if k >= LONG_LOOP * tile.depth and not writer.wide else 1
+            head(writer, name, tile.threads), blocks=2 if plain(k) >= LONG_LOOP * tile.depth and not writer.wide else 1
         ),
         type=writer.dialect.types[dtype],
         zero=writer.accumulator(sums.acc.name).identity,
@@ -259,6 +263,10 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
     )  # fmt: skip
 
 
+def _at_least_one(tiles: int) -> int:
+    return tiles if is_varying(tiles) else max(tiles, 1)
+
+
 def _threads(tile: Tile, m_fast: bool, m_vector: int, n_vector: int) -> dict[str, Any]:
     """Fields of the view: which sums of a tile a thread has, in groups that it loads at once."""
     m_threads, n_threads = tile.m // tile.m_each, tile.n // tile.n_each
@@ -280,8 +288,8 @@ def _threads(tile: Tile, m_fast: bool, m_vector: int, n_vector: int) -> dict[str
 
 def _order_of_tiles(writer: Writer, m_tiles: int, n_tiles: int) -> dict[str, Any]:
     """Fields of the view: how tiles are counted, in groups of rows where there are more than run at once."""
-    grouped = m_tiles >= 2 and n_tiles >= 2 and m_tiles * n_tiles > 2 * MULTIPROCESSORS
-    group = min(GROUP, m_tiles)
+    grouped = plain(m_tiles) >= 2 and plain(n_tiles) >= 2 and plain(m_tiles * n_tiles) > 2 * MULTIPROCESSORS
+    group = GROUP if is_varying(m_tiles) else min(GROUP, m_tiles)
     return {
         "m_tiles": writer.count(m_tiles),
         "n_tiles": writer.count(n_tiles),
@@ -304,13 +312,14 @@ def _epilogue(writer: Writer, sums: Sums, tile: Tile, vector: int) -> tuple[Epil
     """What follows each sum, for neighbouring sums of a thread at once where their results are neighbours."""
     last = sums.fast[-1] if sums.fast else None
     packs = find_packs(sums.after, last, writer.buffers, vector) if last is not None and vector > 1 else Packs()
-    if not packs.stores or last is None or last.extent % vector:
+    if not packs.stores or last is None or not divides(vector, last.extent):
         packs = Packs()
     width = packs.width
     slow, fast = ("nn", "mm") if sums.m_fast else ("mm", "nn")
     each = {"mm": tile.m_each, "nn": tile.n_each}
     m, n = extent(sums.m), extent(sums.n)
-    tests = [f"m >= {writer.count(m)}"] * bool(m % tile.m) + [f"n >= {writer.count(n)}"] * bool(n % tile.n)
+    tests = [f"m >= {writer.count(m)}"] * (not divides(tile.m, m))
+    tests += [f"n >= {writer.count(n)}"] * (not divides(tile.n, n))
     acc = f"const {writer.dialect.types[sums.acc.dtype]} {writer.name(sums.acc.name)}"
     nest = (Nest(slow, each[slow], 1), Nest(fast, each[fast], width))
     if width == 1:

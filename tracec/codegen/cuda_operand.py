@@ -16,6 +16,7 @@ from tracec.codegen.cuda_entry import lines
 from tracec.codegen.cuda_tiles import Tile
 from tracec.codegen.cuda_writer import Writer
 from tracec.ir.dtype import DType
+from tracec.ir.extent import divides, like, plain
 from tracec.ir.kernel import Call, Const, Div, Expr, Let, Linear, Load, Mod, Var, parts, subexpressions
 
 #: Bytes of the widest access.
@@ -76,7 +77,7 @@ class Factor:
     @property
     def along_k(self) -> bool:
         """Whether neighbours in memory follow each other along k rather than along the factor's own axis."""
-        return self.run(self.k) > self.run(self.along)
+        return bool(plain(self.run(self.k)) > plain(self.run(self.along)))
 
     def run(self, variables: Sequence[Var]) -> int:
         """How many neighbouring elements the innermost of these loops walks."""
@@ -95,7 +96,7 @@ def factor(value: Expr, along: Sequence[Var], k: Sequence[Var]) -> Factor:
         for place in reversed(range(len(kept) - 1)):
             outer, inner = kept[place : place + 2]
             forms = list(_forms(value))
-            if all(f.get(outer, 0) == inner.extent * f.get(inner, 0) for f in forms):
+            if all(like(f.get(outer, 0), inner.extent * f.get(inner, 0)) for f in forms):
                 whole = Var(f"{outer.name}_{inner.name}", outer.extent * inner.extent)
                 value = _with_whole(value, outer, inner, whole)
                 kept[place : place + 2] = [whole]
@@ -267,9 +268,9 @@ def operand_view(
 
 def _guard(writer: Writer, name: str, own: Factor, size: int, tile: Tile) -> str:
     tests = []
-    if extent(own.along) % size:
+    if not divides(size, extent(own.along)):
         tests.append(f"{name}_place < {writer.count(extent(own.along))}")
-    if extent(own.k) % tile.depth:
+    if not divides(tile.depth, extent(own.k)):
         tests.append(f"k < {writer.count(extent(own.k))}")
     return " && ".join(tests)
 
@@ -286,7 +287,7 @@ def _packs(writer: Writer, value: Expr, last: Var, size: int, tile: Tile, most: 
             if stride(index, last) == 1 and alignment(index, last) % width == 0
             and width * writer.buffers[buffer].itemsize <= WIDEST
         ]  # fmt: skip
-        if fit and last.extent % width == 0 and across % width == 0 and size * tile.depth >= width * tile.threads:
+        if fit and divides(width, last.extent) and across % width == 0 and size * tile.depth >= width * tile.threads:
             return Packs(width, tuple(fit))
         width //= 2
     return Packs()

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tracec.codegen.cuda_dialect import CUDA, CUDA_WIDE
 from tracec.codegen.cuda_entry import Entry
-from tracec.codegen.cuda_writer import is_wide
+from tracec.codegen.cuda_writer import LIMIT
 from tracec.codegen.sizes import Table, names_in
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Kernel, Loop, Scratch, Stmt, walk
@@ -16,7 +15,7 @@ from tracec.ir.launch import Number
 from tracec.ir.resize import Settled
 
 #: Shapes whose loops may be of any length.
-_SHAPES = ("map", "row", "full", "column")
+_SHAPES = ("map", "row", "full", "column", "contraction")
 
 
 def is_open(kernel: Kernel) -> bool:
@@ -36,12 +35,13 @@ def _varies_inside(body: Iterable[Stmt]) -> bool:
     return any((s.kind != "parallel" and is_varying(s.var.extent)) or _varies_inside(s.body) for s in loops)
 
 
-def with_numbers(entry: Entry, kernel: Kernel, table: Table) -> Entry:
+def with_numbers(entry: Entry, table: Table) -> Entry:
     """The function with the numbers that it names among its parameters."""
-    whole = (CUDA_WIDE if is_wide(kernel) else CUDA).index
     numbers, parameters = [], []
     for kind, n in names_in(entry.text):
-        number = Number(whole, table.sizes[int(n)]) if kind == "size" else Number("double", table.reals[int(n)])
+        size = table.sizes[int(n)] if kind == "size" else None
+        whole = "long long" if size is not None and size >= LIMIT else "int"
+        number = Number("double", table.reals[int(n)]) if size is None else Number(whole, size)
         numbers.append(number)
         parameters.append(f"const {number.type} {kind}_{n}")
     if not numbers:
