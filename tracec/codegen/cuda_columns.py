@@ -22,7 +22,7 @@ from tracec.codegen.cuda_rows import (
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Acc, Kernel, Let, Loop, Scratch, Stmt, Store, Update, Var, walk
 
 #: Reductions of so few elements run in one thread.
@@ -75,7 +75,7 @@ def rows_lie_apart(body: Sequence[Stmt], variables: Sequence[Var], row: int) -> 
         for inner in certain_loads(nest)
         if v
     ]
-    apart = [x for x, last in loads if stride(x.index, last) == 1 and (stride(x.index, variables[-1]) or 0) >= row]
+    apart = [x for x, last in loads if stride(x.index, last) == 1 and plain(stride(x.index, variables[-1]) or 0) >= row]
     return row >= 8 and bool(apart) if variables else False
 
 
@@ -83,16 +83,16 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which threads side by side reduce neighbouring columns, and those above each other share them."""
     variables, body = peel(kernel.body)
     row = extent(row_space(body, kernel))
-    if rows_lie_apart(body, variables, row):
+    if rows_lie_apart(body, variables, plain(row)):
         return row_entry(kernel, name)
-    if row <= SHORT:
+    if plain(row) <= SHORT:
         return map_entry(kernel, name)
     writer = Writer(kernel)
     packs = _column_packs(writer, body, variables)
     width = max((p.width for p in packs.values()), default=1)
     columns = extent(variables) // width
     packed = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
-    shape = _block_shape(body, row, columns, width, width * max(packed, default=4))
+    shape = _block_shape(body, plain(row), plain(columns), width, width * max(packed, default=4))
     if shape is None:
         return row_entry(kernel, name)
     lanes, height = shape
@@ -136,7 +136,7 @@ def _column_packs(writer: Writer, body: Sequence[Stmt], variables: Sequence[Var]
 def _block_shape(body: Sequence[Stmt], row: int, columns: int, width: int, pack_bytes: int) -> tuple[int, int] | None:
     """Threads side by side and above each other; None where they cannot keep the columns in registers."""
     least, most = LEAST_PIECE // max(pack_bytes, 4), MOST_PIECE // max(pack_bytes, 8)
-    lanes = most if is_varying(columns) else min(1 << max(columns - 1, 0).bit_length(), most)
+    lanes = min(1 << max(columns - 1, 0).bit_length(), most)
     while lanes > least and ceil_div(columns, lanes) * THREADS < MANY_THREADS:
         lanes //= 2
     if width > 1 and lanes == least and ceil_div(columns, lanes) < FEW_BLOCKS:

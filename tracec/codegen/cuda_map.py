@@ -11,7 +11,7 @@ from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, l
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel, Loop, Stmt, Var
 
 THREADS = 256
@@ -73,7 +73,7 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
     chunks, odd = divmod(extent(variables), packs.width)
     left = is_varying(odd) or odd > 0
     parts = _parts(inner, variables, writer, chunks)
-    share = THREADS if chunks > 1 else 32
+    share = THREADS if plain(chunks) > 1 else 32
     block_chunks = share * parts
     statements = write_chunk(writer, variables, inner, packs)
     phases = _phases(writer, variables, inner, packs, parts)
@@ -107,7 +107,7 @@ def _parts(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunk
     moving = (x for x in certain_loads(body) if x.buffer in writer.buffers and stride(x.index, variables[-1]) != 0)
     loads = len({(x.buffer, x.index) for x in moving})
     wanted = 4 if loads <= 1 else 2 if loads <= 4 else 1
-    return next((p for p in (4, 2) if p <= wanted and chunks >= p * THREADS * MANY_BLOCKS), 1)
+    return next((p for p in (4, 2) if p <= wanted and plain(chunks) >= p * THREADS * MANY_BLOCKS), 1)
 
 
 def _phases(writer: Writer, variables: Sequence[Var], body: Sequence[Stmt], packs: Packs, parts: int) -> Chunk:

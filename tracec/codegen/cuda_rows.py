@@ -15,7 +15,7 @@ from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Expr,
     Kernel,
@@ -267,7 +267,7 @@ def live_words(body: Sequence[Stmt], packs: Mapping[int, Packs]) -> int:
 
 
 def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool) -> Share:
-    """Threads for each of so many rows of so many elements.
+    """Threads for each of so many rows of so many elements; rows may be more or fewer at another call.
 
     Args:
         rows: How many rows there are.
@@ -279,7 +279,7 @@ def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_byte
         pack_bytes: Bytes of a pack.
         again: Whether several loops read the row.
     """
-    chunks = row // width
+    rows, chunks = plain(rows), row // width
     if is_varying(row):
         return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
     if row * max(words, 1) <= (WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW):

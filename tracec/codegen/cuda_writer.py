@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_dialect import CUDA, CUDA_WIDE, HEADERS, memory_type
@@ -47,20 +47,18 @@ def is_wide(kernel: Kernel) -> bool:
     for stmt in walk(kernel.body):
         if any(_reach(part) >= LIMIT for e in expressions(stmt) for part in subexpressions(e)):
             return True
-    counted = max(_points(kernel.body, parallel=True), _points(kernel.body, parallel=False))
-    return counted >= LIMIT or any(b.size >= LIMIT for b in kernel.buffers)
+    points = (n for parallel in (True, False) for n in _points(kernel.body, parallel))
+    return any(n >= LIMIT for n in points) or any(b.size >= LIMIT for b in kernel.buffers)
 
 
-def _points(body: Iterable[Stmt], *, parallel: bool) -> int:
-    """Iterations of the innermost loop that runs most often, where either the parallel loops count or the others."""
-    return max(
-        (
-            (max(s.var.extent, 1) if (s.kind == "parallel") == parallel else 1) * _points(s.body, parallel=parallel)
-            for s in body
-            if isinstance(s, Loop)
-        ),
-        default=1,
-    )
+def _points(body: Iterable[Stmt], parallel: bool, outside: int = 1) -> Iterator[int]:
+    """Iterations of each innermost loop, where either the parallel loops count or the others."""
+    for s in body:
+        if isinstance(s, Loop):
+            counts = (s.kind == "parallel") == parallel and not (type(s.var.extent) is int and s.var.extent < 1)
+            times = outside * s.var.extent if counts else outside
+            yield times
+            yield from _points(s.body, parallel, times)
 
 
 def _reach(expr: Expr) -> int:
@@ -73,7 +71,8 @@ def _reach(expr: Expr) -> int:
     reach = abs(expr.offset)
     for term, coefficient in expr.terms:
         inner = ix.bounds(term)
-        reach += abs(coefficient) * (max(map(abs, inner)) if inner else 1)
+        low, high = (abs(n) for n in inner or (0, 1))
+        reach += abs(coefficient) * (high if low == 0 else max(low, high))
     return reach
 
 
