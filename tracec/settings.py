@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.dtype import DType
+from tracec.ir.number import observe
 from tracec.record.backend import set_default_device
 from tracec.record.legacy import meant
 from tracec.record.state import PROCESS
@@ -40,6 +41,7 @@ def set_num_threads(int: int) -> None:
 
 def get_num_threads() -> int:
     """The most threads of the CPU that compiled programs run on."""
+    observe("how many threads there may be, get_num_threads")
     return threads.most()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
+from tracec.ir.number import observe
 from tracec.ir.source import caller
 from tracec.record import backward as going_back
 from tracec.record.cell import Cell, Changes
@@ -96,6 +97,7 @@ class Differentiation(Cell):
 
     @property
     def _version(self) -> int:
+        observe("how often memory was written to, _version")
         return self._storage.version
 
     @property

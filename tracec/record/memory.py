@@ -12,6 +12,7 @@ import numpy as np
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.number import observe
 from tracec.record import backend
 from tracec.record.backend import Device, module
 from tracec.record.cell import Cell, Changes
@@ -78,6 +79,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """Address of the first byte."""
+        observe("the address of memory, data_ptr")
         return _address(self._memory.array)
 
     def element_size(self) -> int:
@@ -199,6 +201,7 @@ class Memory(Cell):
 
     def data_ptr(self) -> int:
         """Address of the first element."""
+        observe("the address of memory, data_ptr")
         return _address(self._array)
 
     def untyped_storage(self) -> UntypedStorage:

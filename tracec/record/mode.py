@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tracec.ir.number import observe
 from tracec.record.state import STATE
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -175,4 +176,5 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     """Whether new tensors are for inference only."""
+    observe("a mode, is_inference_mode_enabled")
     return STATE.inference

@@ -14,6 +14,7 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir import dtype as dt
+from tracec.ir.number import observe
 from tracec.record.backend import CPU, Device, to_device
 from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
@@ -57,12 +58,14 @@ class Generator:
 
     def seed(self) -> int:
         """Start again from a seed that the operating system draws; the seed."""
+        observe("random bytes of the system, seed")
         drawn = secrets.randbits(63)
         self.manual_seed(drawn)
         return drawn
 
     def initial_seed(self) -> int:
         """The seed that was last set."""
+        observe("a seed, initial_seed")
         return int(to_device(self.state._array, "cpu")[0]) & _MASK
 
     def get_state(self) -> Tensor:
@@ -190,6 +193,7 @@ def initial_seed() -> int:
 
 def seed() -> int:
     """Start the default generators again from a seed that the operating system draws; the seed."""
+    observe("random bytes of the system, seed")
     drawn = secrets.randbits(63)
     manual_seed(drawn)
     return drawn

@@ -24,7 +24,7 @@ class Packed:
 
     def __init__(self, tensor: Any, pack: Callable[[Any], Any], unpack: Callable[[Any], Any]) -> None:
         self._kept, self._unpack = pack(tensor), unpack
-        self._version = getattr(self._kept, "_version", None)
+        self._version = _version_of(self._kept)
 
     def unpacked(self) -> Tensor:
         """The value.
@@ -33,7 +33,7 @@ class Packed:
             GradientError: the tensor that was kept has been written into since.
             ArgumentTypeError: the hook gives no tensor.
         """
-        if getattr(self._kept, "_version", None) != self._version:
+        if _version_of(self._kept) != self._version:
             raise GradientError(
                 "backward: one of the variables needed for gradient computation has been modified by an inplace "
                 "operation after a hook kept it",
@@ -46,3 +46,9 @@ class Packed:
                 hint="give back the tensor that was packed",
             )
         return found  # type: ignore[no-any-return]
+
+
+def _version_of(kept: Any) -> int | None:
+    """How often what a hook kept was written to; None where it is no tensor."""
+    version: int | None = getattr(getattr(kept, "_storage", None), "version", None)
+    return version

@@ -40,10 +40,25 @@ class Digest:
 
 def elements(array: Any) -> bytes:
     """The bytes of an array of NumPy's or Python's, and what they mean."""
-    found: bytes = array.tobytes() if hasattr(array, "tobytes") else bytes(array)
+    if isinstance(array, (bytes, bytearray)):
+        return bytes(array)
+    try:
+        found: bytes = array.tobytes() if hasattr(array, "tobytes") else memoryview(array).tobytes()
+    except ValueError:  # it is closed
+        return b""
     if isinstance(array, np.ndarray):
         found += f"{array.dtype}{array.shape}{array.strides}".encode()
     return found
+
+
+def is_memory(value: Any) -> bool:
+    """Whether an object of C code shows its memory: a structure of ctypes, say, or a mapped file."""
+    if isinstance(value, (str, bytes, np.generic, int, float, complex)):
+        return False
+    try:
+        return memoryview(value).nbytes >= 0
+    except (TypeError, ValueError):
+        return False
 
 
 def size(container: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracec.ir.number import WATCH
+from tracec.ir.number import WATCH, observe
 from tracec.specialisations.origins import of_library
 from tracec.specialisations.places import Place
 
@@ -77,7 +77,9 @@ _LEADING = {*_CALLS, "currentframe", "stack", "trace"}
 _EVENTS = {
     "open": "a file", "os.listdir": "the file system", "os.scandir": "the file system", "os.system": "another process",
     "os.posix_spawn": "another process", "subprocess.Popen": "another process", "socket.__new__": "the network",
-    "socket.connect": "the network", "sqlite3.connect": "a data base",
+    "socket.connect": "the network", "sqlite3.connect": "a data base", "_thread.start_new_thread": "another thread",
+    **dict.fromkeys(("os.chdir", "os.chmod", "os.kill", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
+                     "os.symlink", "os.truncate"), "the file system, or the process"),
 }  # fmt: skip
 
 #: Modules that read for the interpreter, or what does not show, and those of the library that read for users.
@@ -85,13 +87,6 @@ _OF_THE_INTERPRETER = (
     "importlib", "_frozen_importlib", "linecache", "logging", "tokenize", "traceback", "warnings", "zipimport",
 )  # fmt: skip
 _FOR_USERS = ("tracec.serialization", "tracec.utils", "tracec.io")
-
-
-def observe(what: str) -> None:
-    """Note, where a function is being recorded in this thread, that it read something."""
-    watcher = WATCH.watcher
-    if watcher is not None and watcher.observed is None:
-        watcher.observed = what
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,14 @@ from tracec.specialisations.origins import of_library
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 MISSING = object()
+
+
+_EXACT = frozenset(PLAIN)
+
+
+def is_all(value: Any) -> bool:
+    """Whether a number or text is all that there is to an object of a class of the user's."""
+    return isinstance(value, Enum) or not getattr(value, "__dict__", None)
 
 
 class Place(NamedTuple):
@@ -154,7 +163,7 @@ class Kind(NamedTuple):
 
 def same(now: Any, before: Any) -> bool:
     """Whether nothing tells two values from each other: they are one, or plain and equal."""
-    return now is before or (type(now) is type(before) and isinstance(now, PLAIN) and repr(now) == repr(before))
+    return now is before or (type(now) is type(before) and type(now) in _EXACT and repr(now) == repr(before))
 
 
 def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind | None:
@@ -288,7 +297,7 @@ def flatten(
             return
         tensors.append(value)
         key.append(tensor_key(value))
-    elif isinstance(value, PLAIN):
+    elif isinstance(value, PLAIN) and (type(value) in _EXACT or is_all(value)):
         # The digits of 0.0 tell its sign, and those of NaN are equal to others.
         digits = isinstance(value, complex) or (isinstance(value, float) and not (value and value == value))
         key.append((type(value), repr(value) if digits else value))

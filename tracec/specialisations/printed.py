@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -106,6 +107,31 @@ class Logged(NamedTuple):
         self.logger.handle(record)
 
 
+class Warned(NamedTuple):
+    """A warning.
+
+    Attributes:
+        message: What it says, or the warning itself.
+        category: Its class.
+        filename: The file that it is about.
+        line: The line there.
+        module: The name of the module.
+        variables: The module's, among which is what was warned of before.
+    """
+
+    message: Any
+    category: Any
+    filename: str
+    line: int
+    module: str
+    variables: dict[str, Any]
+
+    def again(self, tensors: Sequence[Tensor] = (), numbers: Sequence[Any] = ()) -> None:
+        """Do it again, as filters say now."""
+        registry = self.variables.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(self.message, self.category, self.filename, self.line, self.module, registry)
+
+
 class _Around:
     """Stands for a standard stream."""
 
@@ -170,7 +196,9 @@ class _Once(_Around):
 
 def can_run_again(printed: Sequence[Any]) -> bool:
     """Whether all that was shown would be left out by `printed_before`: all but messages and text to kept streams."""
-    return not any(isinstance(p, Logged) or (isinstance(p, Written) and not isinstance(p.stream, str)) for p in printed)
+    return not any(
+        isinstance(p, (Logged, Warned)) or (isinstance(p, Written) and not isinstance(p.stream, str)) for p in printed
+    )
 
 
 @contextmanager
@@ -240,17 +268,37 @@ def printing(recorder: Recorder) -> Iterator[None]:
         finally:
             quiet = was
 
+    def warn(message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **options: Any) -> None:
+        nonlocal quiet
+        if options or stacklevel < 1:
+            warned(message, category, stacklevel + 1, source, **options)
+            return
+        frame: Any = sys._getframe(1)
+        for _ in range(stacklevel - 1):
+            frame = frame.f_back or frame
+        name = frame.f_globals.get("__name__", "<string>")
+        kind = category or (type(message) if isinstance(message, Warning) else UserWarning)
+        made = Warned(message, kind, frame.f_code.co_filename, frame.f_lineno, name, frame.f_globals)
+        note(made)
+        was, quiet = quiet, True  # the text that it may write is no other effect
+        try:
+            made.again()
+        finally:
+            quiet = was
+
     with _LOCK:
-        before, handled = builtins.print, logging.Logger.handle
+        before, handled, warned = builtins.print, logging.Logger.handle, warnings.warn
         streams = {name: Stream(name, getattr(sys, name), note, hear) for name in ("stdout", "stderr")}
         saved = {name: getattr(sys, name) for name in streams}
         builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
+        warnings.warn = warn
         for name, stream in streams.items():
             setattr(sys, name, stream)
         try:
             yield
         finally:
             builtins.print, logging.Logger.handle = before, handled  # type: ignore[method-assign]
+            warnings.warn = warned
             for name, stream in streams.items():
                 if getattr(sys, name) is stream:
                     setattr(sys, name, saved[name])

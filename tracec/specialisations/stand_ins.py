@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tracec.ir.expression import OPERATIONS
-from tracec.ir.number import Number, calculate, value_of
+from tracec.ir.number import Number, calculate, observe, value_of
 from tracec.record.numbers import Numbers
 from tracec.record.structure import aspects
 from tracec.record.tensor import Tensor
@@ -19,7 +19,7 @@ from tracec.specialisations.digests import named_in
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
-from tracec.specialisations.impure import calls_seen, observe, told, watch_files, within
+from tracec.specialisations.impure import calls_seen, told, watch_files, within
 from tracec.specialisations.leaving import made_plain
 from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, opens, refill
 from tracec.specialisations.printed import Stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import array
+import builtins
 import contextvars
 import functools
 import gc
@@ -27,7 +28,7 @@ from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
-from tracec.specialisations.digests import Books, Digest, elements, names_of, registered, size
+from tracec.specialisations.digests import Books, Digest, elements, is_memory, names_of, registered, size
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
@@ -117,6 +118,8 @@ class Walker:
                 self.read(name, fn.__globals__, name, MISSING)
             else:
                 self.besides.append(Guard(name, fn.__globals__, name, MISSING))
+                if name in _BUILTINS and name not in _REPLACED:
+                    self.besides.append(Guard(name, _BUILTINS, name, _BUILTINS[name]))
         for name in names.modules:
             if name in sys.modules:
                 self.module(name, sys.modules[name], names.attributes)
@@ -138,7 +141,7 @@ class Walker:
             value = module.__dict__[attribute]
             if not in_library or isinstance(value, types.ModuleType):
                 self.read(f"{name}.{attribute}", module.__dict__, attribute, value, attributes)
-            elif isinstance(value, _FUNCTIONS):  # it may be replaced
+            elif isinstance(value, (*_FUNCTIONS, *PLAIN)):  # it may be replaced
                 self.guards.append(Guard(f"{name}.{attribute}", module.__dict__, attribute, value))
 
     def read(self, name: str, holder: Any, key: Any, value: Any, attributes: frozenset[str] = frozenset()) -> None:
@@ -253,7 +256,9 @@ class Walker:
             for hook in hooks_of(value):
                 self.visit(f"hook of {name}", hook)
             return
-        if isinstance(value, (*PLAIN, DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
+        if isinstance(value, (DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
+            return
+        if isinstance(value, PLAIN) and not type(value).__flags__ & _HEAP_TYPE:
             return
         if id(value) in self.seen:
             return
@@ -317,7 +322,11 @@ class Walker:
             self.visit(name, value.fn)
         elif isinstance(value, type):
             self._class(name, value)
+        elif type(value).__module__ == "_queue":  # nothing tells what is in it
+            self.unseen.append(f"a queue, {name}")
         else:
+            if is_memory(value):
+                self._digest(name, value, elements)
             self._object(name, value)
 
     def lost(self) -> list[str]:
@@ -404,7 +413,7 @@ class Walker:
                 self.visit(base.__name__, base)
         if type(cls) is not type:
             self.visit(type(cls).__name__, type(cls))
-        if of_library(cls.__module__) or not cls.__flags__ & _HEAP_TYPE:
+        if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & _HEAP_TYPE:
             self._classes += [cls] if cls.__module__.startswith("tracec.") else []
             return
         self.besides.append(Guard(f"{name}.__mro__", BasesOf(cls), "__mro__", cls.__mro__))
@@ -425,6 +434,9 @@ def _is_own(fn: types.FunctionType) -> bool:
     return not of_library(fn.__globals__.get("__name__"))
 
 
+_BUILTINS = vars(builtins)
+#: Of these, what is another one while a function is recorded.
+_REPLACED = ("print", "input")
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)
 #: What a program may replace in a library.
