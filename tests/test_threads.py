@@ -462,3 +462,21 @@ def test_functions_that_are_gone_leave_no_books_behind():
     del model, compiled
     gc.collect()
     assert reference() is None
+
+
+def test_attributes_of_a_thread_are_its_own():
+    own = threading.local()
+    own.factor = 2
+    run = tracec.compile(lambda x: x * own.factor)
+
+    def other():
+        own.factor = 5
+        return [run(tracec.ones(2)).tolist() for _ in range(3)]
+
+    for _ in range(3):
+        assert run(tracec.ones(2)).tolist() == [2, 2]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(other).result() == [[5, 5]] * 3
+    assert run(tracec.ones(2)).tolist() == [2, 2]
+    own.factor = 3
+    assert run(tracec.ones(2)).tolist() == [3, 3]

@@ -10,6 +10,7 @@ import functools
 import types
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -142,6 +143,8 @@ class Aspect:
 
 def attributes_of(value: Any) -> Any:
     """The dictionary of an object's attributes."""
+    if issubclass(type(value), local):  # of a thread's own ones
+        return local.__getattribute__(value, "__dict__")
     return object.__getattribute__(value, "__dict__")
 
 
