@@ -83,3 +83,18 @@ def test_the_state_of_random_numbers():
     tracec.cuda.set_rng_state(state)
     assert tracec.rand(3, device="cuda").equal(first) and len(tracec.cuda.get_rng_state_all()) == 1
     assert tracec.accelerator.current_accelerator() == "cuda"
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers_and_their_gradients(kind):
+    tracec.manual_seed(0)
+    layer = getattr(tracec.nn, kind)(3, 4, batch_first=True)
+    found = []
+    for device in ("cpu", "cuda"):
+        layer = layer.to(device)
+        x = tracec.arange(24.0, device=device).reshape(2, 4, 3).cos().requires_grad_()
+        layer(x)[0].square().sum().backward()
+        found.append([g.cpu().numpy() for g in (x.grad, *(p.grad for p in layer.parameters()))])
+        layer.zero_grad()
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_array_equal(here, there)

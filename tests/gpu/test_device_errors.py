@@ -7,7 +7,7 @@ import pytest
 
 import tracec
 from tests.gpu.place import compiled, fetch, needs_device, put
-from tracec.errors import ArgumentTypeError, DeviceError, OutOfMemoryError, TracecError
+from tracec.errors import ArgumentTypeError, DeviceError, OutOfMemoryError
 
 pytestmark = needs_device
 
@@ -47,8 +47,11 @@ def test_a_tensor_on_the_device_is_no_numpy_array():
 
 
 def test_moving_within_a_compiled_function():
-    with pytest.raises(TracecError, match="cannot be part of a compiled function"):
-        compiled(lambda x: x.cpu() * 2)(tracec.ones(3, device="cuda"))
+    run = compiled(lambda x: x.cpu() * 2)
+    run(tracec.ones(3, device="cuda"))
+    with pytest.warns(RuntimeWarning, match="a copy from cuda:0 to cpu cannot be part of a compiled function"):
+        found = run(tracec.ones(3, device="cuda") * 2)
+    assert found.device == "cpu" and found.tolist() == [4, 4, 4]
 
 
 def test_no_memory_eagerly():

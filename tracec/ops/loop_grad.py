@@ -407,8 +407,10 @@ def _grad_eager(xp: Any, ct: Any, out: Any, *arrays: Any, **params: Any) -> Any:
     loop = ScanParams(**params)
     kept = loop.results.parts[len(loop.body.outputs) - loop.kept :]
     every = bool(kept) and bool(ct[kept[0].start :].any())
-    types = tuple(TensorType(dt.of_numpy(x.dtype), x.shape) for x in (ct, out, *arrays))
-    return _expansion(loop, types, every).run(xp, (ct, out, *arrays))[0]
+    given = (ct, out, *arrays)
+    there = (loop.results.type.device,) * 2 + tuple(i.type.device for i in loop.body.graph.inputs)
+    types = tuple(TensorType(dt.of_numpy(x.dtype), x.shape, place) for x, place in zip(given, there, strict=True))
+    return _expansion(loop, types, every).run(xp, given)[0]
 
 
 def _grad_vjp(ct: Any, result: Any, *operands: Any, **params: Any) -> tuple[Any, ...]:
