@@ -57,7 +57,7 @@ class Executable:
         self._library = library
         self._invoke = invoke
         self._arena_bytes = int(plan.memory.peak_bytes)
-        self._arenas: list[Array] = []
+        self._arenas: list[tuple[Array, int]] = []
         makers: list[Callable[[], Array] | None] = []
         results: list[tuple[bool, int]] = []
         for position, v in enumerate(plan.outputs):
@@ -88,11 +88,12 @@ class Executable:
         if not self._arena_bytes:
             return self._run(inputs, 0)
         try:
-            arena = self._arenas.pop()
+            arena, address = self._arenas.pop()
         except IndexError:
             arena = POOL.empty((self._arena_bytes + 64,), _BYTE, max(self._arena_bytes + 64, MIN_POOLED))
-        outputs = self._run(inputs, arena.__array_interface__["data"][0])
-        self._arenas.append(arena)
+            address = arena.__array_interface__["data"][0]
+        outputs = self._run(inputs, address)
+        self._arenas.append((arena, address))
         return outputs
 
     def _run(self, inputs: list[Array], arena: int) -> list[Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from tracec.record.cell import Cell, Storage, add_reader, new_tensor
 from tracec.record.check import Range, settle, test_later
 from tracec.record.conversion import as_number
 from tracec.record.derived import ProgramPullback
-from tracec.record.recording import Recording, find_parts, find_tensors, is_number
+from tracec.record.recording import Recording, Result, find_parts, find_tensors, is_number
 from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import Checks
@@ -95,15 +95,17 @@ class Replay:
         self._rebuild = rebuilder(out)
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
-        result = recording.results[0] if isinstance(out, Cell) and not out.is_composite else None
         busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards or self._printed
-        known = result is not None and (result.outside or result.requires_grad or result.shared or result.layout)
-        fresh = result is not None and not (busy or known)
-        #: The output that is all there is to give: then a call is little more than that of the program.
-        self._only = result.output if result is not None and fresh else None
+        fresh = not (busy or recording.numbers or left) and _are_fresh(recording.results[: len(tensors)])
+        one = _is_tensor(out)
+        several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
+        #: The outputs that are all there is to give: then a call is little more than that of the program.
+        self._fresh = [r.output for r in recording.results[: len(tensors)]] if fresh and (one or several) else None
+        self._only = self._fresh[0] if self._fresh is not None and one else None
+        self._gathered: Callable[[list[Tensor]], Any] = type(out)
         given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
-        self._direct = given if self._only is not None and self._plain and len(given) == len(self.inputs) else None
+        self._direct = given if self._fresh is not None and self._plain and len(given) == len(self.inputs) else None
         self._is_first = self._direct == [0]
         self._quick = getattr(forward, "quick", None) or forward
 
@@ -177,14 +179,16 @@ class Replay:
         return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
-        if self._direct is not None and self._only is not None:
-            # A comprehension takes longer than this.
+        if self._direct is not None:  # a comprehension takes longer than what is done for one
             arrays = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
-            return made_tensor((self._quick(arrays) or self.forward(arrays))[self._only])
-        given = [find(arguments) for find in self._finders]
-        arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
-        if self._only is not None:
-            return made_tensor(self.forward(arrays)[self._only])
+        else:
+            given = [find(arguments) for find in self._finders]
+            arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
+        if self._fresh is not None:
+            outputs = self._quick(arrays) or self.forward(arrays)
+            if self._only is not None:
+                return made_tensor(outputs[self._only])
+            return self._gathered([made_tensor(outputs[k]) for k in self._fresh])
         if self._checks:
             self._checks([find(arguments) for find in self._check_finders])
         if self._ranges:  # before anything is changed: errors of calls before come here
@@ -256,6 +260,16 @@ class Replay:
                 add_reader(readers, me)
             operation.readers.append(readers)
         return operation
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Cell) and not value.is_composite
+
+
+def _are_fresh(results: Sequence[Result]) -> bool:
+    """Whether results are outputs as they are, each in memory of its own, and no gradient flows through them."""
+    known = any(r.outside or r.requires_grad or r.shared or r.layout for r in results)
+    return not known and len({id(r.tensor._storage) for r in results}) == len(results)
 
 
 class _Argument(NamedTuple):
