@@ -123,6 +123,15 @@ def _products(x):
     return tc.einsum("ni,nj->ij", x, y), tc.einsum("ni,nj->nij", x, y), x.T @ y, tc.outer(x[:, 0], y[:, 0])
 
 
+def _padded_step():
+    w = tc.randn(6).requires_grad_()
+
+    def step(x):
+        return tc.autograd.grad((F.pad(x * w, (1, 2, 1, 0)) ** 2).mean(), w)[0]
+
+    return lambda n: (tc.randn(n, 6),), step
+
+
 def _choices(x):
     return tc.where(x > 0, x, tc.zeros_like(x)), x.clamp(-1, 1), (x > 0).sum(), x.masked_fill(x < 0, 0), x.sort(0)[0]
 
@@ -136,7 +145,7 @@ PROGRAMS = {
     "norms": _norms, "gathers": _gathers, "creation": of((None, 3), _creation), "numbers": of((None, 3), _numbers),
     "reductions": of((None, 5), _reductions), "views": of((None, 6), _views), "parts": of((None, 6), _parts),
     "joins": of((None, 6), _joins), "products": of((None, 3), _products), "choices": of((None, 4), _choices),
-    "random": of((None, 8), _random),
+    "random": of((None, 8), _random), "padded_step": _padded_step,
 }  # fmt: skip
 
 

@@ -161,6 +161,12 @@ def test_sizes_of_none_and_one():
         assert len(compiled.explain().recordings) == 3
 
 
+def test_a_loop_without_runs_is_compiled():
+    compiled = compare(PROGRAMS["runs"], (5, 5, 0, 0, 6, 0))
+    assert len(compiled.explain().recordings) == 3
+    assert "eagerly" not in compiled.explain()
+
+
 def test_gradients_outside_of_the_function():
     layers = []
     for _ in range(2):

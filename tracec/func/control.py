@@ -210,8 +210,8 @@ def _checks(traced: Traced, carries: int, scanned: int) -> tuple[list[tuple[int,
 def _no_runs(f: Any, init: Any, xs: Any, slices: Sequence[Tensor], spec: TreeSpec) -> tuple[Any, Any]:
     """What a loop without runs gives: what was carried into it, and nothing stacked."""
     first, carry_spec = _operands("scan", "init", init)
-    arrays = [np.ones(x.shape[1:], x._array.dtype) for x in slices]
-    examples = [tensor(a) for a in arrays]
+    examples = [ops.full(1, x.shape[1:], x.dtype, x.device) for x in slices]
+    arrays = [x._array for x in examples]
     traced, out_spec, nones = _traced_run(f, first, carry_spec, examples, spec, arrays)
     empty = [ops.full(0, (0, *o.shape), o.dtype, o.device) for o in traced.graph.outputs[len(first) :]]
     return tree_unflatten(first, carry_spec), tree_unflatten(_with_nones(empty, nones), out_spec)

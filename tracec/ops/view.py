@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from typing import Any
 
 from tracec.errors import ArgumentError, AxisError, ShapeError
@@ -239,7 +240,7 @@ pad: Operator = view(
     eager=_pad_eager,
     element=_pad_element,
     vjp=lambda ct, out, x, *, low, high, value: (
-        slice(ct, starts=low, stops=tuple(map(int.__add__, low, x.shape)), steps=(1,) * x.ndim),
+        slice(ct, starts=low, stops=tuple(map(operator.add, low, x.shape)), steps=(1,) * x.ndim),
     ),
     jvp=lambda tangents, out, x, *, low, high, value: pad(tangents[0], low=low, high=high, value=0),
     batch=lambda inputs, batched, size, *, low, high, value: pad(
