@@ -41,10 +41,10 @@ class Measurement:
         engine = ENGINES[name](self.device)
         try:
             engine.start()
-        except (ImportError, RuntimeError) as error:  # jax without CUDA is a RuntimeError
+        except Exception as error:  # a jax without CUDA says so in several ways, by an assertion among them
             if name.startswith("tracec"):
                 raise
-            print(f"{name} is left out: {error}", file=sys.stderr)
+            print(f"{name} is left out: {type(error).__name__}: {error}", file=sys.stderr)
             return None
         return engine
 
@@ -59,7 +59,7 @@ class Measurement:
                 result.setdefault("left_out", []).append(workload.name)
                 continue
             print(f"{workload.name} ...", end=" ", file=sys.stderr, flush=True)
-            result["workloads"][workload.name] = row = self.workload(workload, about["copy_gb_per_s"])
+            result["workloads"][workload.name] = row = self.row(workload, about["copy_gb_per_s"])
             medians = (f"{name} {e['median_ms']:.3f}" for name, e in row["engines"].items() if "median_ms" in e)
             print(", ".join(medians), "ms", file=sys.stderr, flush=True)
             self.keep(result)
@@ -71,6 +71,16 @@ class Measurement:
         if not self.startup:
             return {}
         return {e.name: start_up(e.name, SET_UP.name, self.device) for e in self.engines if e.name in COMPILED}
+
+    def row(self, workload: Workload, copy_gb_per_s: float) -> Row:
+        """Return one workload's measurements, or that it failed, so that the others are measured all the same."""
+        try:
+            return self.workload(workload, copy_gb_per_s)
+        except Exception as error:
+            traceback.print_exc()
+            failed = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
+            gc.collect()
+            return {"title": workload.title, "kind": workload.kind, "engines": {e.name: failed for e in self.engines}}
 
     def workload(self, workload: Workload, copy_gb_per_s: float) -> Row:
         """Return one workload's measurements on all engines."""

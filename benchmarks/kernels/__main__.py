@@ -52,13 +52,17 @@ class Run:
         return time.perf_counter() - self.start > self.args.budget
 
     def part(self, name: str, measure: Callable[[], list[Any]], key: str) -> None:
-        """Measure a part unless it is not wanted or too late, and write what there is."""
+        """Measure a part unless it is not wanted or too late, and write what there is; one that fails is a row."""
         if not self.wants(name):
             return
         if self.spent():
             self.result["left_out"].append(name)
             return
-        self.result[key] += measure()
+        try:
+            self.result[key] += measure()
+        except Exception as error:  # the others are measured all the same
+            failed = f"{type(error).__name__}: {str(error)[:300]}"
+            self.result[key].append({"family": name, "name": name, "title": name, "failed": failed})
         self.write()
 
     def write(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -101,6 +102,22 @@ def test_a_run_leaves_out_what_it_has_no_time_for(tmp_path):
     assert run.result["left_out"] == ["map"] and run.result["memory"] == []
     run.write()
     assert "left out, for want of time: map" in table.text(run.result)
+
+
+@pytest.mark.parametrize("key", ["memory", "products", "launches"])
+def test_a_part_that_fails_is_a_row_and_the_others_go_on(tmp_path, key):
+    args = argparse.Namespace(budget=100, json=tmp_path / "k.json", only=None, peers="", quick=True)
+    run = Run(args, Cpu())
+
+    def broken():
+        raise MemoryError("no room for it")
+
+    run.part("gemm", broken, key)
+    assert json.loads(args.json.read_text())[key][0]["failed"] == "MemoryError: no room for it"
+    table.compare_with_copies(run.result)
+    assert "no room for it" in table.text(run.result)
+    run.part("gemm", lambda: [{"family": "gemm"}], key)
+    assert len(run.result[key]) == 2
 
 
 @pytest.mark.parametrize("case", [SMALL[1], SMALL[2], SMALL[5]], ids=lambda case: case.title)

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import report
 from benchmarks.engines import ENGINES, reference, relative_error
+from benchmarks.measurement import Measurement
 from benchmarks.workloads import WORKLOADS, by_name
 
 
@@ -18,6 +20,32 @@ def test_errors_are_relative_to_the_largest_value_and_nan_is_infinite():
 def test_an_unknown_workload_lists_the_known_ones():
     with pytest.raises(SystemExit, match=r"no workload 'nothing'; there are: tiny, gelu"):
         by_name("nothing")
+
+
+def test_a_peer_that_does_not_start_is_left_out(monkeypatch, capsys):
+    class Peer:
+        def start(self):
+            assert False, "no backend"  # noqa: B011, PT015 (as a jax without CUDA does)
+
+    monkeypatch.setitem(ENGINES, "jax", lambda device: Peer())
+    run = Measurement(["tracec", "jax"], "cpu", 1, 1, startup=False)
+    assert [e.name for e in run.engines] == ["tracec"] and "jax is left out: AssertionError" in capsys.readouterr().err
+
+
+def test_a_workload_that_fails_does_not_lose_the_others(monkeypatch, capsys):
+    def broken(workload, *rest):
+        if workload.name == "tiny":
+            raise MemoryError("no room for it")
+        return {"title": workload.title, "kind": "forward", "engines": {"tracec": {"correct": True, "error": 0.0}}}
+
+    run = Measurement(["tracec"], "cpu", 1, 1, startup=False)
+    monkeypatch.setattr(run, "workload", broken)
+    kept = []
+    run.keep = lambda result: kept.append(list(result["workloads"]))
+    found = run.measure(["tiny", "gelu"])
+    assert kept[0] == ["tiny"] and kept[-1] == ["tiny", "gelu"]
+    assert report.wrong(found) == ["tiny"]
+    assert "failed" in report.time_table(found)
 
 
 @pytest.mark.slow
