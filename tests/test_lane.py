@@ -559,6 +559,25 @@ def test_a_thread_that_has_set_no_mode_yet() -> None:
     assert found == [(True, (x * 2).tolist())]
 
 
+def test_attributes_that_each_thread_has_of_its_own() -> None:
+    own, x = threading.local(), numbers(3)
+    own.factor = 2.0
+    compiled = tracec.compile(lambda x: x * own.factor)
+    for _ in range(4):
+        compare(compiled, x)
+    found: list[Any] = []
+
+    def work() -> None:
+        own.factor = 3.0
+        found.extend(compiled(x).tolist() for _ in range(3))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(x * 3).tolist()] * 3
+    compare(compiled, x)
+
+
 def test_a_thread_that_has_left_a_mode_as_it_is() -> None:
     x = numbers(3)
     with tracec.no_grad():
