@@ -140,7 +140,8 @@ def test_the_first_call_of_a_compiled_function():
 
     x = tracec.randn(2, 3, 5, 5)
     losses = [step(x).item() for _ in range(3)]
-    assert type(model[0]) is nn.Conv2d and losses == [losses[0]] * 3
+    assert type(model[0]) is nn.Conv2d
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-6)  # the last one is of compiled code
     expected, model[0].weight.grad = model[0].weight.grad / 3, None
     model(x).square().mean().backward()
     np.testing.assert_allclose(model[0].weight.grad.numpy(), expected.numpy(), rtol=1e-3, atol=1e-6)

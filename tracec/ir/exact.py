@@ -2,13 +2,13 @@
 
 NumPy's logarithm, the C library's and CUDA's round each in their own way, and a compiler that fuses a product with
 a sum rounds once where others round twice. So these formulas hold operations alone that IEEE 754 defines to the
-last bit: those of integers, ``+ - * /`` and the square root, conversions to the nearest number, and the bits of a
-number; and their products are rounded before anything is added. Each is written once, ``(xp, word)`` over NumPy's
-names: xp is numpy or cupy and the word an array, or `tracec.ir.straight` makes C of it.
+last bit: those of integers, ``+ - * /``, comparisons, conversions to the nearest number, and the bits of a number;
+and their products are rounded before anything is added. Each is written once, ``(xp, word)`` over NumPy's names: xp
+is numpy or cupy and the word an array, or `tracec.ir.straight` makes C of it.
 
 A word w is a uniform number u = (w + ½) / 2ⁿ in n = 32 or 64 bits: neither 0 nor 1, and 1 - u is that of the word
-with all bits turned over. A word of 32 bits makes a float32, one of 64 a float64, good to some two units in the
-last place.
+with all bits turned over. A word of 32 bits makes a float32, one of 64 a float64, whose relative error is at most
+some 6 times 2**-24 or 2**-53, on average a quarter of that; near the zero of Gumbel numbers the absolute one.
 
 The coefficients were made for tracec: rational and polynomial approximations of least relative error, found in
 arithmetic of 50 digits and more.
@@ -154,9 +154,9 @@ def cauchy(xp: Any, word: Any) -> Any:
 
 def _sides(p: _Precision, word: Any) -> tuple[Any, Any, Any]:
     """The word's place from the middle, 2u - 1, and twice the smaller of u and 1 - u, each to all its digits."""
-    _, signed, floating = p.types
+    unsigned, signed, floating = p.types
     half = 1 << (p.bits - 1)
-    place = (word ^ half).view(signed)
+    place = (word ^ unsigned(half)).view(signed)
     folded = place >> (p.bits - 1)
     folded ^= place
     folded ^= half - 1

@@ -123,9 +123,5 @@ class _Names:
     """NumPy's names for operations."""
 
     @staticmethod
-    def sqrt(x: Value) -> Value:
-        return x.step("sqrt")
-
-    @staticmethod
     def where(condition: Value, x: Value, y: Value) -> Value:
         return condition.note(Call("select", (condition.ref, x.ref, y.ref), x.ref.dtype))
