@@ -128,3 +128,17 @@ def test_first_calls_are_not_kept_alive():
     del b
     gc.collect()
     assert [r() for r in refs] == [None] * 3
+
+
+def test_numbers_in_fresh_structures_in_a_place_are_recorded_twice_more():
+    kept = types.SimpleNamespace(last=None)
+
+    @tracec.compile
+    def f(x, k):
+        kept.last = {"y": x * 2, "n": k}
+        return x + 1
+
+    for k in range(9):
+        f(X(k), k)
+        assert kept.last["n"] == k and kept.last["y"].tolist() == [2.0 * k] * 3
+    assert len(f.explain().recordings) <= 3

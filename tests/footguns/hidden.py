@@ -170,8 +170,9 @@ def what_a_weak_reference_keeps(wrap):
 @footgun
 def object_that_a_weak_reference_leads_back_to(wrap):
     root, leaf = Plain(), Plain()
-    root.leaf, root.k, leaf.root = leaf, 2.0, weakref.ref(root)
-    return changing(wrap(lambda x: x * root.leaf.root().k), lambda: setattr(root, "k", 3.0))
+    root.leaf, root.k, leaf.root, leaf.proxy = leaf, 2.0, weakref.ref(root), weakref.proxy(root)
+    f = wrap(lambda x: x * root.leaf.root().k + root.leaf.proxy.k)
+    return changing(f, lambda: setattr(root, "k", 3.0))
 
 
 @footgun

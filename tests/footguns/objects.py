@@ -679,3 +679,49 @@ def method_of_a_named_tuple_that_is_replaced(wrap):
     found = [f(Pair(whole(3, seed=k), 2.0)) for k in range(3)]
     Pair.area = lambda self: self.x
     return found + [f(Pair(whole(3, seed=k), 2.0)) for k in range(3)]
+
+
+@footgun
+def numbers_in_what_is_stored(wrap):
+    kept = Plain({"y": whole(3), "n": 0, "inner": [1.0, (2, "a")]})
+
+    def f(x, k):
+        last = kept.x
+        kept.x = {"y": last["y"] + x, "n": last["n"] + k, "inner": [last["inner"][0] * 0.5, (k, "a")]}
+        return kept.x["y"] * kept.x["n"] + kept.x["inner"][0] + last["inner"][1][0]
+
+    def g(x, k):
+        kept.x = Batch(x * 2, None, k if not isinstance(kept.x, Batch) else kept.x.n + k)
+        return x * kept.x.n
+
+    f, g, found = wrap(f), wrap(g), []
+    for k in range(8):
+        found += [f(whole(3, seed=k), k), kept.x]
+    kept.x = {"y": whole(3), "n": True, "inner": [1.0, (2, "a")]}
+    found += [f(whole(3), 2), kept.x, f(whole(3), 3), kept.x]
+    for k in range(8):
+        found += [g(whole(3, seed=k), k), kept.x.x, kept.x.n, type(kept.x.n).__name__]
+    return found
+
+
+@footgun
+def rate_that_a_scheduler_changes_in_the_step(wrap):
+    model = nn.Linear(3, 1)
+    with tracec.no_grad():
+        model.weight.fill_(0.5)
+        model.bias.fill_(0.25)
+    optimizer = tracec.optim.SGD(model.parameters(), lr=0.5)
+    scheduler = tracec.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        return loss.detach()
+
+    step, found = wrap(step), []
+    for _ in range(9):
+        found += [step(whole(3)), optimizer.param_groups[0]["lr"], scheduler.get_last_lr(), scheduler.last_epoch]
+    return found

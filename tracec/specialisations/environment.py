@@ -146,7 +146,7 @@ class Environment:
             now, kind = guard.now(), guard.kind
             assert kind is not None
             if kind.is_structure:
-                if not kind.take(now, tensors):
+                if not kind.take(now, tensors, numbers):
                     return None
                 continue
             if kind.is_tensor:

@@ -6,12 +6,15 @@ import functools
 import os
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 
 def tell_of(file: Any) -> Callable[[], int] | None:
     """What tells where a file is that can be written and not read; None for others."""
+    if any(file is s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+        return None  # what is printed is seen otherwise
     try:
         if file.readable() or not file.seekable():
             return None
@@ -20,6 +23,14 @@ def tell_of(file: Any) -> Callable[[], int] | None:
         return None
     tell: Callable[[], int] = file.tell
     return tell
+
+
+def referred(proxy: Any) -> Callable[[], Any]:
+    """What gives what a weak proxy stands for; None where that is gone."""
+    try:
+        return weakref.ref(proxy.__reduce__.__self__)
+    except ReferenceError:
+        return lambda: None
 
 
 def of_library(module: str | None) -> bool:

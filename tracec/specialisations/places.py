@@ -92,10 +92,12 @@ class Kind(NamedTuple):
         type: The type.
         parts: Of a tuple of plain values its items: a type for a number that is watched, anything else for an item by
             value. Of a tensor what `tensor_key` gives. Of other structures what `flatten` gives. Of a number nothing.
+        varying: Of a structure the positions in ``parts`` of numbers that are watched.
     """
 
     type: type
     parts: tuple[Any, ...] = ()
+    varying: tuple[int, ...] = ()
 
     def numbers(self, value: Any) -> tuple[Any, ...] | None:
         """The numbers in a value of this kind; None for values of another kind."""
@@ -121,7 +123,7 @@ class Kind(NamedTuple):
         if self.is_tensor:
             return isinstance(value, Tensor) and tensor_key(value) == self.parts
         if self.is_structure:
-            return self.take(value, [])
+            return self.take(value, [], [])
         return self.numbers(value) is not None
 
     @property
@@ -134,17 +136,36 @@ class Kind(NamedTuple):
         """Gives the layout of a class whose instances in it are taken apart."""
         return self.parts[0].layouts if self.is_structure else None
 
-    def take(self, value: Any, tensors: list[Tensor]) -> bool:
-        """Whether a value is of this kind of structure; its tensors are taken out of it then."""
+    def take(self, value: Any, tensors: list[Tensor], numbers: list[Any]) -> bool:
+        """Whether a value is of this kind of structure; its tensors and numbers are taken out of it then."""
         if type(value) is not self.type:
             return False
         found: list[Tensor] = []
         parts: list[Hashable] = [self.parts[0]]
         flatten(value, found, parts, [], Opener(self.parts[0].layouts))
+        if len(parts) != len(self.parts):
+            return False
+        of_numbers: list[Any] = [parts[k] for k in self.varying]
+        for k in self.varying:
+            parts[k] = self.parts[k] if _is_number(parts[k], self.parts[k][0]) else None
         if tuple(parts) != self.parts:
             return False
         tensors += found
+        numbers += [cls(number) for cls, number in of_numbers]
         return True
+
+    def joined(self, other: Kind | None) -> Kind:
+        """The kind of what is of this kind of structure or of another that differs from it in numbers alone."""
+        if other is None or not (self.is_structure and other.is_structure) or len(self.parts) != len(other.parts):
+            return self
+        varying = tuple(sorted({*self.varying, *other.varying}))
+        parts = [list(self.parts[1:]), list(other.parts[1:])]
+        for k in varying:
+            for some in parts:
+                some[k - 1] = (some[k - 1][0], None) if isinstance(some[k - 1], tuple) else some[k - 1]
+        if parts[0] != parts[1]:
+            return self
+        return Kind(self.type, (self.parts[0], *parts[0]), varying)
 
     @property
     def is_tensor(self) -> bool:
@@ -195,8 +216,26 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
                 flatten(value, [], key, first.kept, Opener(layouts))
         except RecursionError:  # it holds itself
             return None
-        return Kind(type(now), tuple(keys[0])) if keys[0] == keys[1] else None
+        return _structure(type(now), *keys)
     return None
+
+
+def _structure(cls: type, before: list[Any], now: list[Any]) -> Kind | None:
+    """The kind of two structures, which may differ in numbers."""
+    if len(before) != len(now):
+        return None
+    varying = [k for k, (a, b) in enumerate(zip(before, now, strict=True)) if a != b]
+    if not all(_is_number(before[k], int) or _is_number(before[k], float) for k in varying):
+        return None
+    if not all(_is_number(now[k], before[k][0]) for k in varying):
+        return None
+    for k in varying:
+        now[k] = now[k][0], None
+    return Kind(cls, tuple(now), tuple(varying))
+
+
+def _is_number(part: Any, cls: type) -> bool:
+    return type(part) is tuple and len(part) == 2 and part[0] is cls
 
 
 class _Structure:

@@ -121,9 +121,12 @@ class StandIns:
         for guard in self._surroundings.watched:
             kind, place, value = guard.kind, guard.place, guard.now()
             assert kind is not None
-            if kind.is_tensor or kind.is_structure:
+            if kind.is_tensor:
                 continue
-            found = self._stand_in(kind, place.identity, guard.name, value, numbers)
+            if kind.is_structure:
+                found = self._within(kind, place.identity, guard.name, value, numbers)
+            else:
+                found = self._stand_in(kind, place.identity, guard.name, value, numbers)
             if found is not value:
                 self._replace(place, value, found)
         self._disguise()
@@ -181,6 +184,17 @@ class StandIns:
             for k, (item, part) in enumerate(zip(value, kind.parts, strict=True))
         ]
         return tuple(items)
+
+    def _within(self, kind: Kind, source: Hashable, name: str, value: Any, numbers: Numbers) -> Any:
+        """A structure with Numbers for its numbers that are watched."""
+        if not kind.varying:
+            return value
+        walk = _Substitution(
+            kind.varying, 1, lambda at, x: self._number((source, at), f"{name}, number {at}", x, numbers), kind.layouts
+        )
+        found = walk.visit(value)
+        self._put += walk.put
+        return found
 
     def _restore(self) -> None:
         """Put back what was there; what the function has put there itself is left."""

@@ -32,7 +32,7 @@ from tracec.specialisations.digests import Books, Digest, elements, is_memory, n
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
-from tracec.specialisations.origins import of_library, tell_of
+from tracec.specialisations.origins import of_library, referred, tell_of
 from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place, opens
 
 
@@ -69,7 +69,7 @@ class Walker:
         self.large: list[str] = []
         #: Weak references in what the user's functions reach, and classes and names of the library that they use.
         self.unseen: list[str] = []
-        self.weak: list[tuple[str, weakref.ref[Any]]] = []
+        self.weak: list[tuple[str, Callable[[], Any]]] = []
         self._classes: list[type] = []
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
@@ -287,6 +287,8 @@ class Walker:
                 self.visit(name, of)
         elif isinstance(value, _VIEWS):
             self.visit(name, gc.get_referents(value.mapping)[0])
+        elif type(value) in weakref.ProxyTypes:
+            self.weak += [] if self._inside else [(name, referred(value))]
         elif isinstance(value, weakref.ref):
             self.weak += [] if self._inside else [(name, value)]
         elif isinstance(value, contextvars.ContextVar):
@@ -311,12 +313,9 @@ class Walker:
             for key in ("level", "disabled"):
                 self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
         elif isinstance(value, Iterator):
-            where = tell_of(value) if isinstance(value, io.IOBase) else None
-            if any(value is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
-                pass  # what is printed is seen otherwise
-            elif where is not None:
+            if (where := tell_of(value) if isinstance(value, io.IOBase) else None) is not None:
                 self.files.append((name, where))
-            else:
+            elif all(value is not s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
                 self.iterators.append(name)
         elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
             self.visit(name, value.fn)

@@ -58,7 +58,7 @@ class Watch:
     def place(self, place: Place, kind: Kind | None) -> None:
         """Watch a place from now on."""
         if kind is not None:
-            self.kinds[place.identity] = kind
+            self.kinds[place.identity] = kind.joined(self.kinds.get(place.identity))
             self._alive.append(place)
 
     def never_grow(self, container: Any) -> None:
