@@ -178,7 +178,7 @@ COMPILED = ("tracec", "torch.compile", "torch.graphs", "jax")
 def reference(workload: Workload, steps: int, device: str = "cpu") -> list[list[np.ndarray]]:
     """Return float64 outputs: NumPy's for a forward workload, torch's losses of the first steps for training.
 
-    For a GPU they are computed there, by CuPy and torch: its inputs are larger.
+    For a GPU they are computed there, by CuPy and torch: its inputs are larger. A torch without CUDA takes the CPU.
     """
     inputs = [x.astype(np.float64) if x.dtype == np.float32 else x for x in workload.inputs()]
     if workload.array:
@@ -193,8 +193,9 @@ def reference(workload: Workload, steps: int, device: str = "cpu") -> list[list[
         return [[np.asarray(out) for out in flat(workload.array(np, erf)(*inputs))]]
     import torch
 
-    step = workload.build(Context(torch, device, double=True))
-    tensors = [torch.from_numpy(x).to(device) for x in inputs]
+    place = device if torch.cuda.is_available() else "cpu"
+    step = workload.build(Context(torch, place, double=True))
+    tensors = [torch.from_numpy(x).to(place) for x in inputs]
     return [[step(*tensors).detach().cpu().numpy()] for _ in range(steps)]
 
 

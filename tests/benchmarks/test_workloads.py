@@ -48,6 +48,15 @@ def test_a_workload_that_fails_does_not_lose_the_others(monkeypatch, capsys):
     assert "failed" in report.time_table(found)
 
 
+def test_a_torch_without_cuda_gives_the_reference_of_train_steps_too():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("it has CUDA")
+    mlp = by_name("mlp")
+    (found,), (want,) = reference(mlp, 1, "cuda"), reference(mlp, 1)
+    np.testing.assert_array_equal(found, want)
+
+
 @pytest.mark.slow
 def test_on_a_gpu_workloads_differ_in_size_alone():
     larger = 0
