@@ -111,3 +111,18 @@ def test_importing_tracec_stays_light():
     heavy = [*ELSEWHERE, "matplotlib", "sklearn", "torch", "jax"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_importing_it_imports_no_compiler():
+    """Stages behind `record`, and the kernels that they hand on, wait until something is compiled."""
+    later = (
+        "tracec.ir.kernel",
+        "tracec.ir.plan",
+        "tracec.plan",
+        "tracec.codegen",
+        "tracec.optimize",
+        "tracec.compiled",
+    )
+    code = "import sys, tracec; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, *later], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracec.ir.body import Body
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
-from tracec.ir.kernel import Kernel
 from tracec.ir.node import Node
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from tracec.ir.kernel import Kernel
 
 
 class Resized:
