@@ -172,9 +172,11 @@ class Compiled:
             if out is not UNSEEN:
                 found.hits += 1
                 if key is call.whole and self._verification is None:
-                    self._lanes = with_lane(self._lanes, found, call)
-                    if found not in self._known[key]:  # another thread has taken it away meanwhile
-                        self._lanes = ()
+                    lanes = with_lane(self._lanes, found, call)
+                    if lanes is not self._lanes:
+                        self._lanes = lanes
+                        if found not in self._known[key]:  # another thread has taken it away meanwhile
+                            self._lanes = ()
                 return out
         return UNSEEN
 
