@@ -228,9 +228,9 @@ class Compiled:
         known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
         if known and self._opened.learn(call, known):
             call = self._call(call.args, call.kwargs)
-        key = self._watch.key(call.whole)[0]
+        key, numbers = self._watch.key(call.whole)
         parts, layouts = self._parts(call), self._opened.layouts
-        reason, changes = self._history.begin(self._known, key, parts, call.tensors)
+        reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers)
         self._watch.learn(
             key, (*self._known, *self._unsettled.calls), [s.surroundings for s in self._known.get(key, ())]
         )

@@ -19,6 +19,7 @@ from tracec.inspect.explanation import (
     size_of,
 )
 from tracec.inspect.misfits import misfits
+from tracec.ir.expression import Condition, compile_numbers, first_failing
 from tracec.ir.source import warn
 from tracec.specialisations.guards import Change
 from tracec.specialisations.tree import Tree
@@ -45,7 +46,7 @@ class History:
         self._warned = False
 
     def begin(
-        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any]
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any]
     ) -> tuple[str, tuple[Change, ...]]:
         """Why a call is about to be recorded; warns of it where that was asked for.
 
@@ -54,6 +55,7 @@ class History:
             key: The key of the call.
             parts: What it was given.
             tensors: The tensors among that.
+            numbers: The numbers among that which are watched.
 
         Returns:
             The reason in words, and what is otherwise than the specialisations ask.
@@ -61,7 +63,7 @@ class History:
         Raises:
             RecordError: it is recorded again, which ``on_record="raise"`` forbids.
         """
-        reason, changes = self._reason(known, key, parts, tensors)
+        reason, changes = self._reason(known, key, parts, tensors, numbers)
         how = self._options.on_record
         if how != "allow" and any(known.values()):
             text = f"{self._name}: {reason}: {in_words(changes)}"
@@ -79,13 +81,13 @@ class History:
         self.recordings.append(RecordingReport(number, shown(parts), reason, changes, seconds))
 
     def _reason(
-        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any]
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any]
     ) -> tuple[str, tuple[Change, ...]]:
         there = [s for found in known.values() for s in found]
         if not there:
             return "recorded once more" if self.recordings else "first call", ()
         if known.get(key):
-            return "recorded again", _fewest([_failures(s, tensors) for s in known[key]])
+            return "recorded again", _fewest([_failures(s, tensors, numbers) for s in known[key]])
         return "recorded for other arguments", _fewest([changes_between(s.parts, parts) for s in there])
 
     def full(self) -> None:
@@ -110,7 +112,7 @@ class History:
         return Explanation(title, [_report(s) for found in known.values() for s in found], self.recordings, notes)
 
 
-def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Change]:
+def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: Sequence[Any]) -> list[Change]:
     """What keeps a specialisation from serving a call with the right key."""
     around = specialisation.surroundings
     failed = [placed(g.change(), around) for g in around.guards if not g.holds()]
@@ -121,11 +123,23 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any]) -> list[Ch
     present = around.present()
     if present is None:
         return []
+    symbols = [*numbers, *present[0]]
+    failing = None if replay.numbers is None else first_failing(replay.numbers.conditions, symbols)
+    if failing is not None:
+        return [_told(failing, symbols)]
     given = [*tensors, *present[1]]
     found = min((misfits(end, given, around.tensors) for end in ends), key=_count, default=[])
     if not found and isinstance(replay, Tree) and replay.missed is not None:
         return [replay.missed]
     return found
+
+
+def _told(failing: Condition, symbols: Sequence[Any]) -> Change:
+    """That something else comes of numbers than was gone by."""
+    if isinstance(failing.value, (bool, type)):
+        return Change(str(failing), "True", "False")
+    found = compile_numbers((), [failing.expression])(symbols)
+    return Change(str(failing.expression), repr(failing.value), "an error" if found is None else repr(found[0]))
 
 
 def _count(changes: Sequence[Change]) -> int:

@@ -148,8 +148,8 @@ class StandIns:
                     self._replace(place, stream.original, stream.kept())
 
     def _tell(self) -> None:
-        """Put in place of functions that library code calls those that tell what is read."""
-        for place, value, stand_in in within():
+        """Put in place of functions that library code calls those that tell what is read, or take Numbers."""
+        for place, value, stand_in in (*within(), *_scheduling()):
             self._replace(place, value, stand_in)
 
     def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
@@ -310,6 +310,12 @@ def _math() -> types.ModuleType:
     own = {k: f for k, f in _FUNCTIONS.items() if math.__dict__[k] is f.__wrapped__}  # type: ignore[attr-defined]
     made.__dict__.update({**math.__dict__, **own})
     return made
+
+
+def _scheduling() -> list[tuple[Place, Any, Any]]:
+    """`math` where optimisers and schedules compute with counts and rates, and what stands in for it."""
+    modules = [vars(m) for name, m in sys.modules.items() if name.startswith("tracec.optim.")]
+    return [(Place(names, "math"), math, _math()) for names in modules if names.get("math") is math]
 
 
 def disguise(name: str, value: Any) -> Any:

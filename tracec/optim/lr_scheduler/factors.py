@@ -99,9 +99,10 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        if self.last_epoch not in self.milestones:
+        times = sum(n for milestone, n in self.milestones.items() if milestone == self.last_epoch)
+        if not times:
             return self._rates()
-        return [rate * self.gamma ** self.milestones[self.last_epoch] for rate in self._rates()]
+        return [rate * self.gamma**times for rate in self._rates()]
 
     def closed_form(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
