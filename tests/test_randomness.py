@@ -226,7 +226,7 @@ def from_source(change, word="u32", real="f32"):
     units = [change(u) for u in program.units]
     library = ctypes.CDLL(str(compiler.shared_object(units)))
     chosen = np.random.default_rng(0).integers(0, 1 << int(word[1:]), 4096, f"u{int(word[1:]) // 8}")
-    found = Executable(plan, library, program.parts, _host(compiler).invoke)([chosen])
+    found = Executable(plan, library, program.parts, _host(compiler))([chosen])
     normal = exact.normal(np, chosen)
     number = normal.dtype.type
     expected = [normal, exact.exponential(np, chosen), normal * number(1.3) + number(0.7)]
