@@ -233,6 +233,9 @@ def test_compiled_functions_draw_from_the_stream_of_the_worker():
     mine = [tracec.rand(3).tolist() for _ in range(4)]
     for _ in range(3):
         assert drawn(draw=compiled) == expected
+        for thread in threading.enumerate():
+            if thread.name.startswith("tracec-loader"):
+                thread.join(10)  # so that it has left its generators
         tracec.manual_seed(7)
         assert [compiled().tolist() for _ in range(4)] == mine
     # Threads that have ended leave their generators to those that follow: no more recordings than threads at once.
