@@ -226,16 +226,22 @@ def test_what_workers_draw_leaves_the_others_alone():
     assert [[tracec.rand(3).tolist()] for _ in range(4)] == found[1::2]
 
 
+def all_have_ended():
+    """Workers of any loader, so that they have left their generators to others."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("tracec-loader"):
+            thread.join(10)
+
+
 def test_compiled_functions_draw_from_the_stream_of_the_worker():
     expected = drawn()
+    all_have_ended()
     compiled = tracec.compile(lambda: tracec.rand(3))
     tracec.manual_seed(7)
     mine = [tracec.rand(3).tolist() for _ in range(4)]
     for _ in range(3):
         assert drawn(draw=compiled) == expected
-        for thread in threading.enumerate():
-            if thread.name.startswith("tracec-loader"):
-                thread.join(10)  # so that it has left its generators
+        all_have_ended()
         tracec.manual_seed(7)
         assert [compiled().tolist() for _ in range(4)] == mine
     # Threads that have ended leave their generators to those that follow: no more recordings than threads at once.
