@@ -382,3 +382,15 @@ def test_many_sizes_where_there_is_no_compiler():
             assert a.tolist() == [[0.0, n, 2.0 * n]] * 3 and b.tolist() == [0.0, n * n, 2.0 * n * n]
             b.sum().backward()
             assert w.grad.tolist() == [float(n * n)] * 3
+
+
+def test_the_type_of_a_size_is_that_of_a_plain_number():
+    def by_types(x):
+        n, half = x.shape[0], x.shape[0] / 2
+        plain = type(n) is int and type(half) is float and type(x.size(0)) == int and type(x.numel() + 1) in (int,)
+        return x * 2 if plain else x * 100
+
+    compiled = tc.compile(by_types)
+    for n in (3, 4, 5, 6, 4):
+        assert compiled(tc.ones(n)).tolist() == [2.0] * n
+    assert len(compiled.explain().recordings) == 2

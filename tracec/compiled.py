@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 from tracec.autotune import describe_choices
 from tracec.background import Job, Turn, submit
-from tracec.errors import ArgumentError, RecordError
+from tracec.errors import RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
@@ -20,8 +19,8 @@ from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
 from tracec.ir.source import caller, collecting, warn, warn_at
-from tracec.lowered import Lowered
-from tracec.options import Options, check_launcher
+from tracec.lowered import Lowered, check_names, like_lowered
+from tracec.options import Options
 from tracec.progress import progress
 from tracec.record import promote
 from tracec.record.state import PROCESS, STATE
@@ -32,8 +31,7 @@ from tracec.specialisations.lane import Lane, with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten
 from tracec.specialisations.printed import printed_before
-from tracec.specialisations.program import Recorded, Refused, asks, build_program, record
-from tracec.specialisations.replay import Replay
+from tracec.specialisations.program import Recorded, Refused, build_program, record
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN, Tree
@@ -436,40 +434,13 @@ class Compiled:
             ArgumentError: the target or the architecture is unknown.
         """
         target = target or self._options.target or "cpu"
-        if target not in ("cpu", "cuda"):
-            raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
-        if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
-            raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
+        check_names(target, arch)
         call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
         with _RECORDING:
             recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
         program = build_program(recorded, target, arch, self._workshop.disabled())
-
-        loaded: dict[str, Replay] = {}
-
-        def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
-            launcher = launcher or self._options.launcher
-            check_launcher("run", launcher)
-            if open_decisions(recorded.recording.decisions):
-                raise RecordError(
-                    f"run: the function {asks(recorded.recording.decisions[0])}, and was lowered for one value",
-                    hint="call the compiled function, which goes by the values",
-                )
-            now = self._call(arguments, keywords)
-            given = now.tensors
-            if now.whole != call.whole:
-                was, is_ = (", ".join(str(t._type) for t in some) or "no tensors" for some in (call.tensors, given))
-                raise ArgumentError(
-                    f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
-                    hint="lower for these arguments, or call the compiled function",
-                )
-            if target == "cuda" and launcher == "gpu":
-                check_devices("run", given)
-            if launcher not in loaded:
-                loaded[launcher] = program.load(launcher, self._options.cuda_graph)
-            return loaded[launcher](given)
-
+        run = like_lowered(program, call, self._call, self._options)
         return Lowered(program.forward, target, arch, run)
 
     def explain(self) -> Explanation:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 from tracec.build import Built, Stages
-from tracec.errors import CompileError
+from tracec.errors import ArgumentError, CompileError, RecordError
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
+from tracec.options import Options, check_launcher
 from tracec.runtime import nvrtc
+from tracec.specialisations.program import Program, asks
+from tracec.specialisations.replay import Replay
+from tracec.specialisations.specialisation import Call
+from tracec.specialisations.ways import open_decisions
+from tracec.workshop import check_devices
 
 
 @dataclass(frozen=True)
@@ -121,3 +128,51 @@ class Lowered:
             ArgumentError: the arguments are of other types than those that were lowered.
         """
         return self.runner(*args, **kwargs)
+
+
+def check_names(target: str, arch: str) -> None:
+    """Refuse a target or a GPU architecture that is unknown.
+
+    Raises:
+        ArgumentError: it is.
+    """
+    if target not in ("cpu", "cuda"):
+        raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
+    if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
+        raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
+
+
+def like_lowered(program: Program, call: Call, call_of: Callable[..., Call], options: Options) -> Callable[..., Any]:
+    """Runs a program for arguments like those that it was lowered for.
+
+    Args:
+        program: The program.
+        call: The call that it was lowered for.
+        call_of: Gives the call of arguments.
+        options: How programs for a GPU are run, if the arguments do not say it.
+    """
+    loaded: dict[str, Replay] = {}
+
+    def run(*arguments: Any, launcher: str | None = None, **keywords: Any) -> Any:
+        launcher = launcher or options.launcher
+        check_launcher("run", launcher)
+        decisions = program.recorded.recording.decisions
+        if open_decisions(decisions):
+            raise RecordError(
+                f"run: the function {asks(decisions[0])}, and was lowered for one value",
+                hint="call the compiled function, which goes by the values",
+            )
+        now = call_of(arguments, keywords)
+        if now.whole != call.whole:
+            was, is_ = (", ".join(str(t._type) for t in c.tensors) or "no tensors" for c in (call, now))
+            raise ArgumentError(
+                f"run: lowered for {was}, {is_ if was != is_ else 'other values'} given",
+                hint="lower for these arguments, or call the compiled function",
+            )
+        if program.forward.target == "cuda" and launcher == "gpu":
+            check_devices("run", now.tensors)
+        if launcher not in loaded:
+            loaded[launcher] = program.load(launcher, options.cuda_graph)
+        return loaded[launcher](now.tensors)
+
+    return run

@@ -11,8 +11,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tracec.ir.expression import OPERATIONS
+from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Number, calculate, observe, value_of
 from tracec.record.numbers import Numbers
+from tracec.record.opaque import Opaque
 from tracec.record.structure import aspects
 from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import named_in
@@ -275,8 +277,10 @@ _IDENTITIES: dict[str, Callable[[Any], Any]] = {"id": id, "hash": hash}
 
 class _TypeOf(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], Number):
+        if len(args) == 1 and isinstance(args[0], (Number, Opaque)):
             return args[0].__class__
+        if len(args) == 1 and isinstance(args[0], (Extent, Ratio)):
+            return type(plain(args[0]))
         return type(*args, **kwargs)
 
     def __instancecheck__(cls, instance: Any) -> bool:
@@ -287,7 +291,7 @@ class _TypeOf(type):
 
 
 class TypeOf(type, metaclass=_TypeOf):
-    """`type`, but for Numbers the type that they stand for."""
+    """`type`, but for Numbers, and for sizes that vary, the type that they stand for."""
 
 
 def _aware(name: str) -> Callable[..., Any]:
