@@ -387,7 +387,7 @@ def test_many_sizes_where_there_is_no_compiler():
 def test_the_type_of_a_size_is_that_of_a_plain_number():
     def by_types(x):
         n, half = x.shape[0], x.shape[0] / 2
-        plain = type(n) is int and type(half) is float and type(x.size(0)) == int and type(x.numel() + 1) in (int,)
+        plain = type(n) is int and type(half) is float and type(x.size(0)) is int and type(x.numel() + 1) in (int,)
         return x * 2 if plain else x * 100
 
     compiled = tc.compile(by_types)

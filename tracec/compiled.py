@@ -6,6 +6,7 @@ import functools
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from tracec.lowered import Lowered, check_names, like_lowered
 from tracec.options import Options
 from tracec.progress import progress
 from tracec.record import promote
+from tracec.record.patches import LISTENERS
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
@@ -38,6 +40,19 @@ from tracec.specialisations.tree import UNSEEN, Tree
 from tracec.specialisations.watching import Unsettled, Watch, sharing
 from tracec.specialisations.ways import check_whole, open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
+
+#: All functions that are compiled.
+_ALL: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    """Record all functions anew: one that library code calls for them has been replaced."""
+    for compiled in tuple(_ALL):
+        compiled._known, compiled._lanes, compiled._count = {}, (), 0
+        compiled._sizes = Sizes(compiled._options.dynamic, compiled._workshop)
+
+
+LISTENERS.append(_forget_all)
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
 #: threads that nothing serves yet run eagerly meanwhile.
@@ -76,6 +91,7 @@ class Compiled:
         self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
+        _ALL.add(self)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:

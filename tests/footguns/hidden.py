@@ -23,6 +23,7 @@ import threading
 import types
 import warnings
 import weakref
+from unittest import mock
 
 import numpy as np
 
@@ -547,3 +548,13 @@ def warnings_at_each_call(wrap):
                 f(whole(3))
         found.append([(w.category.__name__, str(w.message)) for w in caught if "compile" not in str(w.message)])
     return [found[0], found[2]]
+
+
+@footgun
+def a_function_of_the_library_that_modules_call_replaced(wrap):
+    model = tracec.nn.Sequential(tracec.nn.GELU(), tracec.nn.Softmax(0))
+    f = wrap(lambda x: model(x) * 2)
+    found = [f(whole(3, seed=k)) for k in range(3)]
+    with mock.patch.object(tracec.nn.functional, "gelu", lambda x, approximate="none": x * 100):
+        found += [f(whole(3, seed=k)) for k in range(3)]
+    return found + [f(whole(3, seed=k)) for k in range(3)]

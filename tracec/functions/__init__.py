@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tracec.functions.table import FUNCTIONS, METHODS
 from tracec.record.method import is_there
 from tracec.record.out import OUT
+from tracec.record.patches import Patchable
 from tracec.record.public import public
 from tracec.record.tensor import Methods
 
@@ -749,7 +750,7 @@ def _find_method(name: str) -> bool:
 Methods.find = staticmethod(_find_method)
 
 
-class _Package(ModuleType):
+class _Package(Patchable):
     """This package; where a module has the name of a function, the name means the function."""
 
     def __setattr__(self, name: str, value: Any) -> None:

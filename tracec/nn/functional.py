@@ -138,6 +138,7 @@ from tracec.functions.softmax import (
 from tracec.functions.vision import fold, unfold
 from tracec.ir.dtype import DType
 from tracec.ir.source import warn
+from tracec.record.patches import Patchable
 from tracec.record.public import make_public
 from tracec.record.tensor import Tensor
 
@@ -200,6 +201,7 @@ def _axis(name: str, dim: int | None, input: Tensor) -> int:
 
 
 make_public(globals(), __all__)
+sys.modules[__name__].__class__ = Patchable
 
 if not TYPE_CHECKING:
 
