@@ -37,7 +37,8 @@ def test_mistakes():
     with pytest.raises(TypeError, match="t2 is of type int"):
         swap_tensors(a, 1)
     with pytest.raises(RuntimeError, match="in a compiled function"):
-        tracec.compile(lambda x: swap_tensors(b, x) or x)(tracec.ones(2))
+        tracec.compile(lambda x: swap_tensors(b, x) or x, fullgraph=True)(tracec.ones(2))
+    assert b.tolist() == [0, 0]
 
 
 def test_module_load():
