@@ -415,3 +415,18 @@ def test_random_numbers_in_loops_in_loops():
     assert_close(outer(func.scan)(h, xs), expected, 1e-6)
     with pytest.raises(RecordError, match="draws random numbers, under vmap"):
         func.vmap(outer(func.scan), randomness="different")(T.stack([h, h]), T.stack([xs, xs]))
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 3), (3,)])
+def test_an_operand_that_is_a_view_of_another(shape):
+    def f(x):
+        t = x * 3
+        return func.scan(lambda c, a: (c + a.sum(), c * 2), t, t.reshape(shape)), func.cond(
+            x.sum() > 0, lambda a, b: a.sum() + b.sum(), lambda a, b: a.sum() - b.sum(), (t.reshape(shape), t)
+        )
+
+    compiled, x = T.compile(f), T.tensor([1.0, 2.0, 3.0])
+    for _ in range(3):
+        (carry, rows), chosen = compiled(x)
+        (carry_, rows_), chosen_ = f(x)
+        assert (carry.tolist(), rows.tolist(), chosen.item()) == (carry_.tolist(), rows_.tolist(), chosen_.item())

@@ -42,13 +42,13 @@ class Bodies:
 
     def __call__(self, node: Node, inlined: dict[Node, int]) -> Routine | None:
         """The routine for a node that runs bodies; None where only Python can run them."""
+        for x in node.inputs:  # before any is looked for: one may be a view of another
+            if x.type.size and lies_in(x, inlined) is None:
+                inlined.pop(x, None)
         made = {"scan": self._repeat, "cond": self._branch, "while_loop": self._while}[node.op.name](node, inlined)
         if made is None:
             return None
         operands, step, scratch = made
-        for x in node.inputs:
-            if x.type.size and lies_in(x, inlined) is None:
-                inlined.pop(x, None)
         memory = input_node(TensorType(dt.uint8, (max(scratch, 1),), node.device))
         return Routine(node.op.name, operands, node.params, (), Within(step, memory))
 
