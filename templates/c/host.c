@@ -1,5 +1,5 @@
-// What is done in one crossing from Python: plans are run with the data pointers of NumPy arrays, and what calls hang on is
-// compared. Declares what it takes from Python by itself, so that Python's headers need not be installed.
+// What is done in one crossing from Python: plans are run with the data pointers of NumPy arrays, and what calls hang
+// on is compared. Declares what it takes from Python by itself, so that Python's headers need not be installed.
 typedef struct object object;
 extern object *PyList_New(long n);
 extern object *PyList_GetItem(object *list, long n);
@@ -14,8 +14,6 @@ extern object *PyObject_GenericGetDict(object *, void *);
 extern object *PyObject_GetAttr(object *, object *name);
 extern object *PyFunction_GetCode(object *), *PyFunction_GetDefaults(object *), *PyFunction_GetKwDefaults(object *);
 extern object *PyObject_GetItem(object *mapping, object *key);
-extern object *PyObject_GetAttr(object *, object *name);
-extern object *PyObject_GenericGetDict(object *, void *);
 extern object *PyObject_CallNoArgs(object *);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
@@ -76,8 +74,8 @@ static object *call(object *self, object *const *arguments, long count) {
   return PyBool_FromLong(1);
 }
 
-// Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables). The outputs; none, with nothing done, if
-// something is no plain array.
+// Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables). The outputs;
+// none, with nothing done, if something is no plain array.
 static object *outputs(object *self, object *const *arguments, long count) {
   object *inputs = arguments[0], *makers = PyTuple_GetItem(self, 1), *tables = PyTuple_GetItem(self, 2);
   long n = PyList_Size(inputs), m = PyTuple_Size(makers), more = PyTuple_Size(tables);
@@ -98,8 +96,8 @@ static object *outputs(object *self, object *const *arguments, long count) {
   return made;
 }
 
-// How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many items
-// there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is, in which
+// How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many
+// items there are, what is in a cell, what a dictionary or a class has under a key, what an object's class is, in which
 // dictionary it keeps its attributes, in which classes a class looks for them, a function's code and defaults.
 enum kind { KEYS_AND_VALUES, KEYS, ITEMS, SIZE, CELL, ENTRY, ATTRIBUTE, CLASS, ATTRIBUTES, BASES, CODE };
 struct look { object *at; long kind, size; };

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.extent import Extent, Ratio, as_real, fixed, plain
+from tracec.ir.extent import Extent, Ratio, as_real, fixed
 
 #: Recorders at work whose sizes vary: functions look for `Opaque` among their arguments while there are any.
 SIZED: set[Any] = set()
@@ -164,11 +164,6 @@ def unwrapped(x: Any) -> Any:
     if cls is slice:
         return slice(unwrapped(x.start), unwrapped(x.stop), unwrapped(x.step))
     return x
-
-
-def without_opaque(x: Any) -> Any:
-    """A number as a plain one."""
-    return plain(x.number) if type(x) is Opaque else plain(x)
 
 
 #: Modules that stand between users and what they call.

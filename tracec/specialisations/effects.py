@@ -8,7 +8,7 @@ the call, so it is part of what the program gives, as results are; objects that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -380,10 +380,3 @@ def _purge(
     for key, value in items:
         if (plain := purged(value, is_known, seen)) is not value:
             write(holder, key, plain)
-
-
-def kinds_written(effects: Sequence[Effect], values: Sequence[Any]) -> Iterator[tuple[Place, Any]]:
-    """The places that were given tensors or numbers, and what they were given."""
-    for effect, value in zip(effects, values, strict=True):
-        if effect.place is not None:
-            yield effect.place, value
