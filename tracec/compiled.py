@@ -27,6 +27,7 @@ from tracec.record import promote
 from tracec.record.patches import LISTENERS
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
+from tracec.record.unfolding import Unfolding
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.lane import Lane, with_lane
@@ -87,6 +88,7 @@ class Compiled:
         self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
+        self._unfolding = Unfolding(never=options.fullgraph)
         self._jobs: list[Job] = []
         self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
@@ -263,8 +265,9 @@ class Compiled:
         fitting = self._fitting(key)
         try:
             recorded = record(
-                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols
-            )
+                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols,
+                self._unfolding,
+            )  # fmt: skip
         except Refused as refused:
             return self._refused(key, call, surroundings, refused)
         made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._workshop.disabled())
@@ -454,11 +457,13 @@ class Compiled:
         call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
         with _RECORDING:
-            recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False)
+            recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
         program = build_program(recorded, target, arch, self._workshop.disabled())
         run = like_lowered(program, call, self._call, self._options)
         return Lowered(program.forward, target, arch, run)
 
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
-        return self._history.explain(repr(self), self._known, [*self._sizes.describe(), *describe_choices()])
+        return self._history.explain(
+            repr(self), self._known, [*self._sizes.describe(), *self._unfolding.describe(), *describe_choices()]
+        )

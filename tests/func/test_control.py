@@ -430,3 +430,42 @@ def test_an_operand_that_is_a_view_of_another(shape):
         (carry, rows), chosen = compiled(x)
         (carry_, rows_), chosen_ = f(x)
         assert (carry.tolist(), rows.tolist(), chosen.item()) == (carry_.tolist(), rows_.tolist(), chosen_.item())
+
+
+def test_results_have_memory_of_their_own_and_lie_row_by_row():
+    def branch(x):
+        return func.cond(x.sum() > 0, lambda x: (x.T, x[0], x.expand(2, 2, 3)), lambda x: (x.T, x[1], x + 1), (x,))
+
+    def loop(x):
+        return func.while_loop(lambda x, y: x.sum() < 9, lambda x, y: ((x.T * 2).T, y), (x.T, x[0]))
+
+    def scanned(x, runs):
+        carry, ys = func.scan(lambda c, t: ((c.T * 2).T, (c.T, t)), x.T, x[:runs])
+        return carry, *ys
+
+    def look(results):
+        return [
+            (tuple(t.shape), t.stride(), t.storage_offset(), t._base, t.untyped_storage().nbytes()) for t in results
+        ]
+
+    x = T.arange(6.0).reshape(2, 3)
+    for f in (lambda x: branch(x)[:2], loop, lambda x: scanned(x, 2), lambda x: scanned(x, 0)):
+        compiled = T.compile(f)
+        for k in range(3):
+            found, expected = compiled(x + k), f(x + k)
+            assert look(found) == look(expected)
+            assert all(t.is_contiguous() for t in expected)
+            assert_close(found, expected)
+
+
+def test_what_is_written_into_a_result_leaves_operands_alone():
+    def f(x):
+        y = func.cond(x.sum() > 0, lambda: x, lambda: x[:]).add_(1)
+        (z,) = func.while_loop(lambda x: x.sum() > 1e9, lambda x: x, (x,))
+        return y, z.mul_(3), func.scan(lambda c, _: (c, None), x, None, 0)[0].zero_(), x + 0
+
+    compiled = T.compile(f)
+    for k in (1, 2, -3):
+        x, y = T.tensor([1.0, 2.0]) * k, T.tensor([1.0, 2.0]) * k
+        assert_close(compiled(x), f(y))
+        assert x.tolist() == y.tolist() == [k, 2 * k]

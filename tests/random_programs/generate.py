@@ -204,12 +204,13 @@ class Program:
                 "{v} + len(flat({v}))",
             ]
             found += ["{v} * (2 if {v}.numel() % 2 else 3)", "flat({v}).view(-1, 1)", "{v}.new_zeros({v}.shape) + {v}"]
-        if "structured" in has:  # whose results lie row by row, and save what they take, in a graph alone
+        if "structured" in has:
             found += [
-                "tracec.func.cond({v}.sum() > 0.3, lambda a: a * 2, lambda a: a - 1, ({v},)).contiguous() ** 2",
-                "tracec.func.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a - 1), (tracec.tensor(0), {v}))[1]"
-                ".contiguous() ** 2",
-                "tracec.func.scan(lambda c, a: (c + a, c * a), flat({v})[:1].sum(), flat({v}))[1].contiguous() ** 2",
+                "tracec.func.cond({v}.sum() > 0.3, lambda a: a * 2, lambda a: a - 1, ({v},))",
+                "tracec.func.cond({v}.sum() > 0.3, lambda a: a, lambda a: a.flip(0) if a.dim() else a, ({v},))",
+                "tracec.func.cond({v}.sum() > 0.3, lambda a: flat(a)[:2], lambda a: a * a, ({v},))",
+                "tracec.func.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a - 1), (tracec.tensor(0), {v}))[1]",
+                "tracec.func.scan(lambda c, a: (c + a, c * a), flat({v})[:1].sum(), flat({v}))[1]",
             ]
         if "default" in has:
             found += ["{v} * k", "{v} + k"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from tracec.func.common import own
 from tracec.functions.common import fail
 from tracec.ir import dtype as dt
 from tracec.ir.body import Body
@@ -21,6 +22,7 @@ from tracec.record.bodies import Traced, in_range, trace_body
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
+from tracec.record.unfolding import folded
 from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 Function = Callable[..., Any]
@@ -29,8 +31,9 @@ Function = Callable[..., Any]
 def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[Any] = ()) -> Any:
     """What one of two functions gives, chosen by the value of a tensor.
 
-    In a compiled function both become part of its graph, and which one runs is chosen at each call. Under `vmap`, where
-    the condition differs between examples, both run, and each example gets what it asks for.
+    In a compiled function both become part of its graph, and which one runs is chosen at each call; where they cannot,
+    the condition is a decision, as that of an ``if`` is, and `explain` says why. Under `vmap`, where the condition
+    differs between examples, both run, and each example gets what it asks for.
 
     Args:
         pred: A bool, or a bool tensor of one element.
@@ -43,8 +46,8 @@ def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[An
 
     Raises:
         ArgumentTypeError: pred is neither, or an operand is no tensor.
-        ShapeError: the functions give different structures, shapes or dtypes.
-        RecordError: (in a compiled function, or under vmap) a function has effects, or asks for values.
+        ShapeError: (under vmap, or with ``fullgraph=True``) the functions give other structures, shapes or dtypes.
+        RecordError: (likewise) a function has effects, or asks for values.
     """
     for name, fn in (("true_fn", true_fn), ("false_fn", false_fn)):
         if not callable(fn):
@@ -54,12 +57,16 @@ def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[An
     if not isinstance(pred, Tensor):
         if not isinstance(pred, (bool, int, np.bool_)):
             fail(ArgumentTypeError, f"cond: pred is {type(pred).__name__}", "give a bool or a bool tensor")
-        return (true_fn if pred else false_fn)(*operands)
+        return own((true_fn if pred else false_fn)(*operands))
     if pred.dtype is not dt.bool_ or pred._array.size != 1:
         fail(DTypeError, f"cond: pred is {pred._type}", "give a bool tensor of one element")
+
+    def in_python() -> Any:
+        return own((true_fn if bool(pred) else false_fn)(*operands))
+
     if STATE.recorder is None:
-        return (true_fn if bool(pred) else false_fn)(*operands)
-    return _cond(pred, true_fn, false_fn, operands)
+        return in_python()
+    return folded("cond", (true_fn, false_fn), lambda: _cond(pred, true_fn, false_fn, operands), in_python)
 
 
 def _cond(pred: Tensor, true_fn: Function, false_fn: Function, operands: Sequence[Any]) -> Any:
@@ -79,7 +86,7 @@ def _cond(pred: Tensor, true_fn: Function, false_fn: Function, operands: Sequenc
     bodies = [_over(traced, len(given), captured) for traced in (first, second)]
     flat = pred if not pred.ndim else ops.reshape(pred, shape=())
     packed = ops.cond(flat, *given, *captured, then=bodies[0], other=bodies[1])
-    return tree_unflatten([take(packed, part) for part in layout(bodies[0].outputs).parts], out)
+    return own(tree_unflatten([take(packed, part) for part in layout(bodies[0].outputs).parts], out))
 
 
 def _branch(name: str, fn: Function, given: Sequence[Tensor], spec: TreeSpec, runs: bool) -> tuple[Traced, TreeSpec]:
@@ -125,9 +132,10 @@ def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Sequence[An
         while cond_fn(*carried):
             carried = body_fn(*carried)
 
-    In a compiled function both functions become part of its graph once, and how often they run is found at each call.
-    Under `vmap` the loop goes on as long as one example does. Where gradients go back through it, it runs as the
-    loop in Python; with a known largest number of runs, use `scan`.
+    In a compiled function both functions become part of its graph once, and how often they run is found at each call;
+    where they cannot, Python runs the loop, and `explain` says why. Under `vmap` the loop goes on as long as one
+    example does. Where gradients go back through it, it runs as the loop in Python; with a known largest number of
+    runs, use `scan`. What it returns lies as the results of `cond` do.
 
     Args:
         cond_fn: From what is carried to a bool tensor of one element, or a bool.
@@ -141,7 +149,7 @@ def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Sequence[An
         ArgumentError: nothing is carried.
         ArgumentTypeError: what is carried is no tensor.
         ShapeError: body_fn returns other structures, shapes or dtypes than it is given.
-        RecordError: (in a compiled function, or under vmap) a function has effects, or asks for values.
+        RecordError: (under vmap, or with ``fullgraph=True``) a function has effects, or asks for values.
     """
     if not isinstance(carried_inputs, (tuple, list)):
         fail(
@@ -152,8 +160,17 @@ def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Sequence[An
     first, spec = _tensors("while_loop", "carried_inputs", tuple(carried_inputs))
     if not first:
         fail(ArgumentError, "while_loop: nothing is carried", "carry what the condition hangs on")
-    if STATE.recorder is None or _flows(first):
+
+    def in_python() -> tuple[Any, ...]:
         return _in_python(cond_fn, body_fn, first, spec)
+
+    if STATE.recorder is None or _flows(first):
+        return in_python()
+    return folded("while_loop", (cond_fn, body_fn), lambda: _while(cond_fn, body_fn, first, spec), in_python)
+
+
+def _while(cond_fn: Function, body_fn: Function, first: list[Tensor], spec: TreeSpec) -> tuple[Any, ...]:
+    """The loop as one operation; as one in Python where gradients go back through it."""
 
     def test(args: Sequence[Any]) -> tuple[list[Any], Any]:
         found = cond_fn(*tree_unflatten(args, spec))
@@ -171,7 +188,7 @@ def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Sequence[An
     graphs = [in_range(traced.graph, traced.checks) for traced in (condition, body)]
     loop = WhileParams(Body(graphs[0]), Body(graphs[1]), len(first), len(condition.captured))
     packed = ops.while_loop(*first, *condition.captured, *body.captured, **loop._asdict())
-    return tree_unflatten([take(packed, part) for part in loop.results.parts], spec)  # type: ignore[no-any-return]
+    return own(tree_unflatten([take(packed, part) for part in loop.results.parts], spec))  # type: ignore[no-any-return]
 
 
 def _flows(tensors: Sequence[Tensor]) -> bool:
@@ -186,7 +203,7 @@ def _in_python(cond_fn: Function, body_fn: Function, carried: list[Any], spec: T
         if isinstance(found, Tensor):
             _check_condition(found)
         if not found:
-            return tree  # type: ignore[no-any-return]
+            return own(tree)  # type: ignore[no-any-return]
         carried = _checked(body_fn(*tree), carried, spec)
 
 

@@ -10,10 +10,11 @@ from tracec.errors import ArgumentError, DTypeError, GradientError
 from tracec.functions.common import fail
 from tracec.record.batching import Around
 from tracec.record.cell import alias, is_dual
+from tracec.record.form import contiguous_format
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, Passage, edge_of, pass_through
 from tracec.record.tensor import Tensor
-from tracec.utils._pytree import TreeSpec, tree_flatten
+from tracec.utils._pytree import TreeSpec, tree_flatten, tree_map
 
 Argnums = int | tuple[int, ...]
 
@@ -173,3 +174,8 @@ def split_aux(name: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
             "return two values",
         )
     return out
+
+
+def own(results: Any) -> Any:
+    """The results of a loop or a branch, each in memory of its own and row by row, whatever they were looks at."""
+    return tree_map(lambda x: x.clone(memory_format=contiguous_format) if type(x) is Tensor else x, results)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
+from tracec.func.common import own
 from tracec.functions import tensor
 from tracec.functions.common import fail
 from tracec.ir.body import Body
@@ -88,7 +89,8 @@ def scan(
     for check, values in zip(late, results[len(results) - len(late) :], strict=True):
         check_values(values, check.test, check.bounds, check.ignored)
     stacked = results[carries : len(results) - len(late)]
-    return tree_unflatten(results[:carries], carry_spec), tree_unflatten(_with_nones(stacked, nones), out_spec)
+    carried = tree_unflatten(results[:carries], carry_spec)
+    return own(carried), own(tree_unflatten(_with_nones(stacked, nones), out_spec))
 
 
 def _operands(name: str, what: str, tree: Any, numbers: bool = True) -> tuple[list[Tensor], TreeSpec]:
@@ -214,4 +216,4 @@ def _no_runs(f: Any, init: Any, xs: Any, slices: Sequence[Tensor], spec: TreeSpe
     arrays = [x._array for x in examples]
     traced, out_spec, nones = _traced_run(f, first, carry_spec, examples, spec, arrays)
     empty = [ops.full(0, (0, *o.shape), o.dtype, o.device) for o in traced.graph.outputs[len(first) :]]
-    return tree_unflatten(first, carry_spec), tree_unflatten(_with_nones(empty, nones), out_spec)
+    return own(tree_unflatten(first, carry_spec)), tree_unflatten(_with_nones(empty, nones), out_spec)

@@ -52,6 +52,7 @@ from tracec.record.refusal import refuse
 from tracec.record.sized import Sized
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
+from tracec.record.unfolding import Unfolding
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -92,6 +93,8 @@ class Recorder(Sized, Outside):
         self.text: dict[str, str] = {}
         #: The last thing that the function did and a graph cannot.
         self.refused: RecordError | None = None
+        #: What decides on loops and branches of the function; None where an operation is all that they can be.
+        self.unfolding: Unfolding | None = None
         self._looked: list[Node] = []
         self._counted: list[Expression] = []
         self._lifted: list[Lifted] = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tracec.record.structure import children, is_data
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.digests import Digest
@@ -30,6 +32,7 @@ class Environment:
         arguments: Its arguments by name, whose attributes it can read too.
         watched: Identities of places, and the kinds of what may be there.
         layouts: Tells which objects among the arguments are taken apart.
+        beyond: What is known already, and left out.
 
     Attributes:
         guards: What was there.
@@ -49,12 +52,15 @@ class Environment:
 
     sharing: tuple[Hashable, ...] = ()
     keyed: tuple[int, ...] = ()
+    _known: set[int]
 
     def __init__(
         self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None,
-        layouts: Layouts | None = None,
+        layouts: Layouts | None = None, beyond: Environment | None = None,
     ) -> None:  # fmt: skip
         walker = Walker(watched or {})
+        if beyond is not None:
+            walker.seen |= beyond._known
         walker.visit("self", fn)
         self.captured = frozenset(walker.captured)
         for k, (name, value) in enumerate(arguments.items()):
@@ -238,6 +244,33 @@ class Environment:
     def let_go(self) -> None:
         """Forget what was in the arguments of the call that was recorded."""
         self.held, self._opened = [], []
+
+    def watch(self, functions: Sequence[Callable[..., Any]]) -> Callable[[], str | None]:
+        """What tells what functions, which were made by now, have changed since."""
+        further = [Environment(fn, {}, beyond=self) for fn in functions]
+        before = self._left()
+
+        def changed() -> str | None:
+            found = next((e.name for env in further for e, _ in env.changes()), None)
+            if found is None:
+                now = self._left()
+                found = next((e.name for e, value in self.changes() if now[e.identity] != before.get(e.identity)), None)
+            return found
+
+        return changed
+
+    def _left(self) -> dict[Any, Any]:
+        """What the function has changed so far: by place, the identities of what is there, and in that."""
+        return {effect.identity: list(self._inside(value, set())) for effect, value in self.changes()}
+
+    def _inside(self, value: Any, seen: set[int]) -> Iterator[int]:
+        several = isinstance(value, (tuple, set, frozenset, deque))
+        if self.knows(value) or id(value) in seen or not (several or is_data(value)):
+            yield id(value)
+            return
+        seen.add(id(value))
+        for part in value if several else children(value):
+            yield from self._inside(part, seen)
 
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""

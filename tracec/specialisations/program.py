@@ -23,6 +23,7 @@ from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.record.turning import look_again
+from tracec.record.unfolding import Unfolding
 from tracec.specialisations.checks import clamped, with_ranges
 from tracec.specialisations.derivatives import Backward, Derivative, Observed, record_derivatives
 from tracec.specialisations.effects import Effects
@@ -71,7 +72,7 @@ def record(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
     surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
     stand_ins: StandIns | None = None,
-    sizes: Sequence[Shape] | None = None,
+    sizes: Sequence[Shape] | None = None, unfolding: Unfolding | None = None,
 ) -> Recorded:  # fmt: skip
     """Run a function and write down what it does.
 
@@ -85,20 +86,24 @@ def record(
         look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
         stand_ins: The numbers that are watched.
         sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
+        unfolding: What is known of its loops and branches.
 
     Raises:
         RecordError: what it does cannot be recorded.
         Refused: the same, of a call that lasts: all is as it was before.
     """
     text: dict[str, str] = {}
-    for numbers in (_ALL, _WATCHED):
+    numbers, unfolding = _ALL, unfolding or Unfolding()
+    while True:
         try:
             with printed_before(text):
-                return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers)
+                return _record(
+                    fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers, unfolding
+                )
         except _NumbersRefused as refused:  # by C code that takes exact types alone; what was done is undone
+            text, numbers = refused.text, numbers - 1
+        except _Unfolded as refused:
             text = refused.text
-    with printed_before(text):
-        return _record(fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, _NONE)
 
 
 #: What may be numbers that stand in for others: values of tensors and what is watched, the latter alone, or nothing.
@@ -125,6 +130,10 @@ class _NumbersRefused(_Undone):
     """A recorded function raised TypeError, which may be for a number that stands in for another."""
 
 
+class _Unfolded(_Undone):
+    """A loop or a branch of a recorded function was found to be none that a graph can have."""
+
+
 def _called(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], stand_ins: StandIns | None,
     recorder: Recorder, surroundings: Environment, numbers: int,
@@ -135,7 +144,7 @@ def _called(
             return fn(*args, **kwargs)
         return stand_ins.run(fn, args, kwargs, recorder.numbers)
     except TypeError as error:
-        if numbers == _NONE or not recorder.numbers.symbols:
+        if numbers == _NONE or not recorder.numbers.symbols or recorder.unfolding.failed:  # type: ignore[union-attr]
             raise
         recorder.rollback()
         surroundings.put_back()
@@ -145,17 +154,26 @@ def _called(
 def _record(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
     surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None, stand_ins: StandIns | None,
-    sizes: Sequence[Shape] | None, numbers: int,
+    sizes: Sequence[Shape] | None, numbers: int, unfolding: Unfolding,
 ) -> Recorded:  # fmt: skip
     """See `record`; ``numbers`` says what may be numbers that stand in for others."""
     recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
     recorder.gives_numbers = numbers == _ALL
+    recorder.unfolding = unfolding
+
+    def lasts() -> Any:
+        """Whether the function did what cannot be undone."""
+        return recorder.numbers.observed or surroundings.used_up() or not can_run_again(recorder.printed)
+
+    unfolding.begin(lambda: not lasts(), surroundings.watch)
     edges = [edge_of(t) for t in arguments]
     try:
         with recorder:
             modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
                 given = _called(fn, args, kwargs, stand_ins, recorder, surroundings, numbers)
+            if unfolding.failed:  # and the function caught the error
+                raise _Unfolded("", recorder.text)
             if recorder.refused is not None:  # and the function caught it
                 raise recorder.refused
             left_modes = (STATE.modes(), get_default_dtype()) != modes
@@ -189,11 +207,14 @@ def _record(
             look_again(copy, of)
         given = made_plain(given, changes, surroundings)
     except Exception as error:
+        if unfolding.failed:
+            recorder.rollback()
+            surroundings.put_back()
+            raise _Unfolded(str(error), recorder.text) from error
         refused = recorder.refused or (error if isinstance(error, RecordError) else None)
         if refused is None:
             raise
-        lasts = recorder.numbers.observed or surroundings.used_up() or not can_run_again(recorder.printed)
-        if keep and not lasts:
+        if keep and not lasts():
             recorder.rollback()
             surroundings.put_back()
             raise Refused(refused.message, recorder.text) from refused
