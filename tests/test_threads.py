@@ -6,6 +6,7 @@ import gc
 import random
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -400,11 +401,13 @@ def test_an_interrupt_at_any_moment_leaves_nothing_broken(seed):
     compiled = tracec.compile(f)
     x = tracec.full((3,), 0.5)
     want = f(x).item()
+    as_it_was = print, time.time, sys.stdout, bool
     stopped = 0
     for _ in range(6):
         after = int(10 ** rng.uniform(0.5, 4.6))
         stopped += interrupted(lambda: compiled(x), after, "tracec")
         assert STATE.recorder is None and STATE.grad and not STATE.gathering and STATE.devices == ()
+        assert (print, time.time, sys.stdout, type(state["on"])) == as_it_was
         if rng.random() < 0.3:
             state["on"] = not state["on"]
     for _ in range(3):

@@ -66,11 +66,14 @@ class _Workers:
             self.queue.append(job)
             self.unfinished[job] = None
             if self.idle < len(self.queue) and len(self.threads) < _MOST:
-                # As a daemon: a program that ends does not wait for what it will not use.
-                thread = threading.Thread(target=self.work, name="tracec-compile", daemon=True)
-                self.threads.append(thread)
-                thread.start()
+                self.start()
             self.changed.notify()
+
+    def start(self) -> None:
+        # As a daemon: a program that ends does not wait for what it will not use.
+        thread = threading.Thread(target=self.work, name="tracec-compile", daemon=True)
+        self.threads.append(thread)
+        thread.start()
 
     def work(self) -> None:
         while True:
@@ -87,9 +90,9 @@ class _Workers:
             except Exception:  # such as a warning that the user's filters make an error
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             finally:
+                job.done.set()  # before nobody knows of it: a child may be forked in between
                 with self.changed:
                     self.unfinished.pop(job, None)
-                job.done.set()
 
     def close(self) -> None:
         with self.changed:
@@ -111,14 +114,24 @@ def submit(run: Callable[[], None]) -> Job:
     return job
 
 
-def _start_again() -> None:
-    """A forked child has none of the threads: it does itself what they have not done."""
+def resume() -> None:
+    """Let a forked child do what its parent's threads had not done; it begins when it asks for something of that."""
+    with _workers.changed:
+        if _workers.queue and not _workers.threads:
+            for _ in range(min(_MOST, len(_workers.queue))):
+                _workers.start()
+
+
+def _as_a_child() -> None:
+    """A forked child has none of the threads: it does itself what they have not done, unless it does not need that."""
     global _workers
     Turn.give_up_all()
-    unfinished = list(_workers.unfinished)
+    unfinished = [job for job in _workers.unfinished if not job.done.is_set()]
     _workers = _Workers()
     for job in unfinished:
-        _workers.submit(job)
+        job.done = threading.Event()
+        _workers.queue.append(job)
+        _workers.unfinished[job] = None
 
 
 def _close() -> None:
@@ -127,4 +140,4 @@ def _close() -> None:
 
 atexit.register(_close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_again)
+    os.register_at_fork(after_in_child=_as_a_child)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tracec.autotune import describe_choices
-from tracec.background import Job, Turn, submit
+from tracec.background import Job, Turn, resume, submit
 from tracec.errors import RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
+from tracec.ir.forks import free_in_children, undo_rest
 from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
@@ -58,6 +59,7 @@ LISTENERS.append(_forget_all)
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
 #: threads that nothing serves yet run eagerly meanwhile.
 _RECORDING = threading.RLock()
+free_in_children(_RECORDING)
 
 
 def _give_back() -> None:
@@ -143,6 +145,8 @@ class Compiled:
         known = self._known.get(key)
         if known and known[-1].eager is not None:
             known[-1].hits += 1
+            if known[-1].eager is BEING_COMPILED:
+                resume()
             return self.fn(*args, **kwargs)
         if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
             return out
@@ -162,6 +166,7 @@ class Compiled:
             STATE.__dict__.clear()
             STATE.__dict__.update(before)
             leave_contexts()
+            undo_rest()
             WATCH.watcher = None
             raise
         finally:
@@ -401,6 +406,7 @@ class Compiled:
 
     def wait(self) -> None:
         """Wait until nothing of the function is being compiled in the background."""
+        resume()
         for job in self._jobs:
             job.done.wait()
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from tracec.ir.forks import unforked
+
 
 @cache
 def _environment() -> jinja2.Environment:
@@ -24,4 +26,5 @@ def _environment() -> jinja2.Environment:
 
 def render_template(path: str, **values: Any) -> str:
     """The text of ``templates/<path>`` with these values filled in; a missing value is an error."""
-    return _environment().get_template(path).render(**values)
+    with unforked():  # Jinja holds locks, and imports
+        return _environment().get_template(path).render(**values)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tracec.ir import dtype as dt
+from tracec.ir.forks import free_in_children
 from tracec.ir.types import Shape, TensorType
 from tracec.record.backend import CPU, Device, device_of, share_memory
 from tracec.record.saved import Packed
@@ -103,6 +104,7 @@ class Beside:
     """Marks memory that other threads make while one is recorded; nobody pays for it at other times."""
 
     _lock = threading.Lock()
+    free_in_children(_lock)
     _active = 0
     _begun = 0
 

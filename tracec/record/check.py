@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tracec.errors import TracecError
 from tracec.ir.conditions import unnoted
+from tracec.ir.forks import free_in_children
 from tracec.ir.source import Source
 from tracec.record.backend import Readback
 from tracec.record.cell import Cell
@@ -55,6 +56,7 @@ class Range(NamedTuple):
 
 _pending: deque[tuple[Readback, Sequence[Range]]] = deque()
 _lock = threading.Lock()
+free_in_children(_lock)
 
 
 def test_later(found: Any, ranges: Sequence[Range]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tracec.ir.forks import free_in_children
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system: threads wait for each other, processes do not
@@ -81,12 +83,7 @@ def _unlocked(file: Path, handle: int) -> None:
     os.close(handle)
 
 
-def _forget() -> None:
-    """A forked child has none of the threads that held locks."""
-    global _guard
-    _guard = threading.Lock()
-    _threads.clear()
-
-
+# A forked child has none of the threads that held locks.
+free_in_children(_guard)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_threads.clear)

@@ -10,6 +10,8 @@ from functools import cache
 
 import numpy as np
 
+from tracec.ir.forks import unforked
+
 
 @dataclass(frozen=True, slots=True)
 class Blas:
@@ -35,7 +37,8 @@ def find_blas() -> Blas:
     folders = (os.path.join(os.path.dirname(root), "numpy.libs"), os.path.join(root, ".dylibs"))
     for path in sorted(p for f in folders for p in glob.glob(os.path.join(f, "*openblas*"))):
         try:
-            library = ctypes.CDLL(path)
+            with unforked():
+                library = ctypes.CDLL(path)
         except OSError:
             continue
         for prefix in ("scipy_", ""):

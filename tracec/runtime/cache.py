@@ -8,10 +8,8 @@ as used now; where entries take more room than they may, those that were not use
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -20,9 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracec.errors import ArgumentError
+from tracec.ir.forks import free_in_children
 from tracec.ir.source import warn
 from tracec.runtime.alone import alone
+from tracec.runtime.folders import lasting_folder
 
+#: Held where a folder cannot be written and another one is taken.
+_giving_up = threading.Lock()
+free_in_children(_giving_up)
 _MARK = b"tracec-1"
 _TAIL = 32 + len(_MARK)
 
@@ -70,7 +73,6 @@ class DiskCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
         self._ready = False
         self._taken: int | None = None
 
@@ -123,7 +125,7 @@ class DiskCache:
         try:
             path = self._store(name, suffix, data)
         except OSError as error:
-            with self._lock:
+            with _giving_up:
                 self._give_up(error)
             path = self._store(name, suffix, data)
         self._note(path, len(data) + _TAIL)
@@ -199,8 +201,7 @@ class DiskCache:
         self._taken = taken
 
     def _give_up(self, error: OSError) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="tracec-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = lasting_folder()
         warn(
             f"compiled code cannot be kept in {self.folder} ({error.strerror or error}); "
             "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written."

@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +16,9 @@ from functools import cache
 from pathlib import Path
 
 from tracec.errors import CompileError, CompilerMissing
+from tracec.ir.forks import unforked
 from tracec.runtime.cache import DiskCache, default_cache, key
+from tracec.runtime.folders import temporary_folder
 from tracec.runtime.processes import run_all
 
 #: Contraction is allowed, reassociation is not; integers wrap around. Never -ffast-math: it breaks NaN tests,
@@ -72,8 +73,7 @@ class Compiler:
         return cache.made(name, "so", lambda: self._build(units))
 
     def _build(self, units: Sequence[str]) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
-            folder = Path(temporary)
+        with temporary_folder() as folder:
             sources = [folder / f"unit{n}.c" for n in range(len(units))]
             for path, text in zip(sources, units, strict=True):
                 path.write_text(text)
@@ -159,18 +159,15 @@ def _processor() -> str:
 def _best_flags(command: tuple[str, ...]) -> list[str]:
     """The first combination that compiles and loads, and the level of vector maths that it reaches."""
     log = ""
-    with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
-        source, output = Path(temporary, "probe.c"), Path(temporary, "probe.so")
+    with temporary_folder() as folder:
+        source, output = folder / "probe.c", folder / "probe.so"
         source.write_text(_PROBE)
         for threads in _THREADS:
             for architecture in _ARCHITECTURES:
                 flags = [*BASE_FLAGS, *architecture, *threads]
-                done = subprocess.run(
-                    [*command, *flags, "-shared", str(source), "-o", str(output), "-lm"],
-                    capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                )  # fmt: skip
-                log = log or done.stderr
-                if done.returncode == 0 and _loads(output):
+                (done,) = run_all([[*command, *flags, "-shared", str(source), "-o", str(output), "-lm"]])
+                log = log or done.log
+                if done.status == 0 and _loads(output):
                     symbols = output.read_bytes()
                     level = int(b"_ZGV" in symbols and b"_expf" in symbols)
                     level += level and b"v_tanhf" in symbols
@@ -184,7 +181,8 @@ def _best_flags(command: tuple[str, ...]) -> list[str]:
 def _loads(path: Path) -> bool:
     """Whether a fresh process can load a shared object."""
     try:
-        ctypes.CDLL(str(path))
+        with unforked():
+            ctypes.CDLL(str(path))
     except OSError:
         return False
     return sys.platform != "win32"

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from tracec.errors import CompileError, CompilerMissing
+from tracec.ir.forks import unforked
 from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.executable import Executable, Host
@@ -47,7 +48,8 @@ def load(plan: Plan, program: Program) -> Executable:
     compiler = find_compiler()
     _load_threads()
     path = compiler.shared_object(program.units)
-    library = ctypes.CDLL(str(path))
+    with unforked():
+        library = ctypes.CDLL(str(path))
     threads = threads_of(library)
     if threads is not None and not _set_threads:
         _set_threads.append(threads.set)
@@ -86,7 +88,8 @@ def _load_threads() -> None:
         return
     os.environ["GOMP_SPINCOUNT"] = _SPIN
     try:
-        ctypes.CDLL("libgomp.so.1")
+        with unforked():
+            ctypes.CDLL("libgomp.so.1")
     except OSError:
         pass
     finally:

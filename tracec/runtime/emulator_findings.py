@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracec.errors import EmulatorError
 from tracec.runtime.emulator_library import Library
+from tracec.runtime.processes import run_all
 
 
 class Finding(ctypes.Structure):
@@ -230,6 +230,6 @@ def _resolve(library: Library, site: int) -> int:
     if program is None:
         return 0
     command = [program, "-i", "-e", str(library.path), hex(site - library.image[0])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.findall(r"source\d+\.cu:(\d+)", done.stdout)
+    (done,) = run_all([command])
+    found = re.findall(r"source\d+\.cu:(\d+)", done.log)
     return int(found[-1]) if found else 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from tracec.errors import ArgumentError, EmulatorError, OutOfMemoryError
+from tracec.ir.forks import free_in_children
 from tracec.runtime.emulator_findings import Buffer, Context, Finding, error_of
 from tracec.runtime.emulator_library import MOST_SHARED, Library
 
@@ -18,6 +19,7 @@ ORDERS = ("ascending", "descending", "random")
 
 #: One launch at a time: the runtime's state, and arrays in shared memory, are there once.
 _RUNNING = threading.Lock()
+free_in_children(_RUNNING)
 
 
 _U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p

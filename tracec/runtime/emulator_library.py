@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tracec.errors import CompileError, CompilerMissing
+from tracec.ir.forks import unforked
 from tracec.runtime.cache import default_cache, key
 from tracec.runtime.compiler import program_identity
 from tracec.runtime.elf import thread_locals
+from tracec.runtime.folders import temporary_folder
 from tracec.runtime.processes import run_all
 
 #: Processes that compile at the same time.
@@ -128,14 +129,15 @@ def _runtime(toolchain: Toolchain) -> tuple[Path, Any]:
     name = key("emulator runtime", toolchain.identity, " ".join(_RUNTIME), _headers())
 
     def build() -> bytes:
-        with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
-            output = Path(temporary, "runtime.so")
+        with temporary_folder() as place:
+            output = place / "runtime.so"
             sources = [str(p) for p in sorted(folder().glob("*.cpp"))]
             toolchain.run([[*_RUNTIME, *sources, f"-Wl,-soname,tracec-emulator-{name}.so", "-o", str(output)]])
             return output.read_bytes()
 
     path = default_cache().made(name, "so", build)
-    library = ctypes.CDLL(str(path))
+    with unforked():
+        library = ctypes.CDLL(str(path))
     return path, library.emulator_launch
 
 
@@ -160,7 +162,8 @@ class Library:
         texts = [_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
         name = key("emulator", toolchain.identity, " ".join(flags), _headers(), *texts)
         self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, self.sources, runtime))
-        self._library = ctypes.CDLL(str(self.path))
+        with unforked():
+            self._library = ctypes.CDLL(str(self.path))
         self.shared_size, self._symbols = thread_locals(self.path.read_bytes())
         self._probe = next(s.offset for s in self._symbols if s.name == "emulator_probe")
         places = self._places()
@@ -220,8 +223,7 @@ class Library:
 
 def _build(toolchain: Toolchain, flags: Sequence[str], sources: Sequence[Source], runtime: Path) -> bytes:
     """Compile sources as few units and link them."""
-    with tempfile.TemporaryDirectory(prefix="tracec-") as temporary:
-        place = Path(temporary)
+    with temporary_folder() as place:
         units = _units(sources, place)
         objects = [u.with_suffix(".o") for u in units]
         jobs = [[*flags, f"-I{folder()}", "-c", str(u), "-o", str(o)] for u, o in zip(units, objects, strict=True)]

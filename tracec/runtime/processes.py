@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
+
+from tracec.ir.forks import unforked
 
 #: Those at work, of all threads.
 _running: set[subprocess.Popen[bytes]] = set()
 #: Those that `end_all` has ended.
 _ended: set[subprocess.Popen[bytes]] = set()
+#: Seconds to wait, after an interrupt, for processes that are just being started.
+_PATIENCE = 5.0
 #: Set when the program ends: from then on none is left at work.
 _ending = threading.Event()
 
@@ -34,29 +39,69 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
 
     Where the caller is interrupted, they and what they have started are ended first.
     """
-    running: list[subprocess.Popen[bytes]] = []
+    started = _Started()
     try:
-        for command in commands:
-            # In a session of their own, so that all that a compiler starts can be ended together.
-            process = subprocess.Popen(
-                list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-            running.append(process)
-            _running.add(process)
-            if _ending.is_set():  # it was started while the others were ended
-                raise SystemExit("given up")
-        logs = [process.communicate()[0].decode(errors="replace") for process in running]
-        if _ended.intersection(running):
+        if threading.current_thread() is threading.main_thread():
+            # An interrupt, which comes to this thread, might fall between the start of a process and the note of it.
+            threading.Thread(target=started.start, args=(commands,)).start()
+        else:
+            started.start(commands)
+        started.done.wait()
+        if started.error is not None:
+            raise started.error
+        if _ending.is_set():  # some were started while the others were ended
+            raise SystemExit("given up")
+        for process in started.processes:
+            process.wait()
+        if _ended.intersection(started.processes):
             raise SystemExit("given up")  # the program ends, and so does this thread
-        return [Done(process.returncode, log) for process, log in zip(running, logs, strict=True)]
+        return [Done(p.returncode, _text(log)) for p, log in zip(started.processes, started.logs, strict=True)]
     except BaseException:
-        for process in running:
+        started.done.wait(_PATIENCE)
+        for process in started.processes:
             _end(process)
         raise
     finally:
-        _running.difference_update(running)
-        _ended.difference_update(running)
+        _running.difference_update(started.processes)
+        _ended.difference_update(started.processes)
+        for log in started.logs:
+            log.close()
+
+
+class _Started:
+    """Processes that were started together, and files that they print to."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.logs: list[IO[bytes]] = []
+        self.error: Exception | None = None
+        self.done = threading.Event()
+
+    def start(self, commands: Sequence[Sequence[str]]) -> None:
+        try:
+            for command in commands:
+                with unforked():
+                    self._start(command)
+        except Exception as error:
+            self.error = error
+        finally:
+            self.done.set()
+
+    def _start(self, command: Sequence[str]) -> None:
+        # A pipe would be one to forked children too.
+        log = tempfile.TemporaryFile(prefix="tracec-")  # noqa: SIM115 (it lasts as long as the process)
+        self.logs.append(log)
+        # In a session of their own, so that all that a compiler starts can be ended together.
+        process = subprocess.Popen(
+            list(command), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        self.processes.append(process)
+        _running.add(process)
+
+
+def _text(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")
 
 
 def end_all() -> None:
@@ -70,8 +115,6 @@ def end_all() -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     _kill(process)
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -81,3 +124,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (OSError, AttributeError):
         process.kill()
+
+
+def _as_a_child() -> None:
+    """A forked child has none of its parent's processes, and may not end them."""
+    _running.clear()
+    _ended.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_as_a_child)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from tracec.ir.forks import free_in_children, undone
 from tracec.ir.number import value_of
 from tracec.record.cell import Cell
 from tracec.record.recorder import Recorder
@@ -38,6 +39,7 @@ class _Named:
 
 #: Held while standard streams and ``print`` are those below: they are the process's.
 _LOCK = threading.RLock()
+free_in_children(_LOCK)
 
 
 class Written(NamedTuple):
@@ -290,15 +292,17 @@ def printing(recorder: Recorder) -> Iterator[None]:
         before, handled, warned = builtins.print, logging.Logger.handle, warnings.warn
         streams = {name: Stream(name, getattr(sys, name), note, hear) for name in ("stdout", "stderr")}
         saved = {name: getattr(sys, name) for name in streams}
-        builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
-        warnings.warn = warn
-        for name, stream in streams.items():
-            setattr(sys, name, stream)
-        try:
-            yield
-        finally:
+
+        def put_back() -> None:
             builtins.print, logging.Logger.handle = before, handled  # type: ignore[method-assign]
             warnings.warn = warned
             for name, stream in streams.items():
                 if getattr(sys, name) is stream:
                     setattr(sys, name, saved[name])
+
+        with undone(put_back):
+            builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
+            warnings.warn = warn
+            for name, stream in streams.items():
+                setattr(sys, name, stream)
+            yield

@@ -12,6 +12,7 @@ from typing import Any
 
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.extent import Extent, Ratio, plain
+from tracec.ir.forks import undone
 from tracec.ir.number import Number, calculate, observe, value_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import Opaque
@@ -70,15 +71,14 @@ class StandIns:
         """
         watch_files()
         try:
-            args, kwargs = self._put_all(args, kwargs, numbers)
-            with calls_seen(n for code in self._surroundings.codes for n in named_in(code)):
-                out = fn(*args, **kwargs)
+            with undone(self._restore):
+                args, kwargs = self._put_all(args, kwargs, numbers)
+                with calls_seen(n for code in self._surroundings.codes for n in named_in(code)):
+                    out = fn(*args, **kwargs)
         except BaseException:
-            self._restore()
             self._grow()
             made_plain(None, self._surroundings.changes(), self._surroundings)
             raise
-        self._restore()
         self._grow()
         return out
 
@@ -200,7 +200,8 @@ class StandIns:
 
     def _restore(self) -> None:
         """Put back what was there; what the function has put there itself is left."""
-        for place, value, stand_in in reversed(self._put):
+        while self._put:
+            place, value, stand_in = self._put[-1]
             now = place.now()
             if now is stand_in and value is MISSING:
                 del place.holder[place.key]
@@ -209,7 +210,7 @@ class StandIns:
                 self._surroundings.stood[place.identity] = stand_in
             else:  # be it with what was there
                 self._surroundings.written.add(place.identity)
-        self._put.clear()
+            self._put.pop()
 
 
 class _Substitution:

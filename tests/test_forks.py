@@ -1,0 +1,200 @@
+"""Children that are forked while their parent's threads compile, record or hold locks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def run_alone(code: str, tmp_path: Path, seconds: float = 60) -> None:
+    """Run a program in a process of its own, whose descendants are ended with it where it takes too long."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "TRACEC_CACHE_DIR": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + code],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        text, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        text, _ = process.communicate()
+        pytest.fail(f"it hangs; so far it said {text!r}")
+    assert process.returncode == 0, text
+    assert list(temporary.iterdir()) == []
+    for status in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found = str(temporary).encode() in status.read_bytes()
+        except OSError:
+            continue
+        assert not found, f"left behind: {(status.parent / 'cmdline').read_text()}"
+
+
+_COMMON = """
+import os, sys, threading, time
+import tracec
+
+def forked(run):
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            run()
+            status = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+def has_ended_well(pid):
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_fork_while_a_compiler_is_started(tmp_path):
+    """It gave the child the pipe by which the parent's compiler is heard of: each waited for the other."""
+    run_alone(
+        """
+from tracec.runtime.compiler import find_compiler
+find_compiler()
+starting, has_forked = threading.Event(), threading.Event()
+
+def hook(event, args):
+    if event == "subprocess.Popen" and threading.current_thread().name == "tracec-compile":
+        starting.set()
+        has_forked.wait(0.5)  # no fork comes now, as long as none can
+
+sys.addaudithook(hook)
+c = tracec.compile(lambda x: x * 2.125, mode="async")
+x = tracec.ones(3)
+c(x)
+
+def both():
+    c.wait()
+    assert c(x).tolist() == [2.125] * 3 and c.explain().specialisations[0].compiled
+
+assert starting.wait(20)
+pid = forked(both)
+has_forked.set()
+has_ended_well(pid)
+both()
+try:
+    os.waitpid(-1, os.WNOHANG)
+    raise SystemExit("a process is left")
+except ChildProcessError:
+    pass
+""",
+        tmp_path,
+    )
+
+
+FORKS = """
+for k in range({forks}):
+    c = tracec.compile(eval(f"lambda x: x * {{2.125 + k}}"), mode="async")
+    x = tracec.ones(3)
+
+    def both():
+        c.wait()
+        assert c(x).tolist() == [2.125 + k] * 3 and c.explain().specialisations[0].compiled
+
+    c(x)
+    time.sleep(0.0015 * (37 * k % 40))
+    has_ended_well(forked(both))
+    both()
+"""
+
+
+def test_forks_at_any_time(tmp_path):
+    run_alone(FORKS.format(forks=12), tmp_path)
+
+
+@pytest.mark.slow
+def test_many_forks_at_any_time(tmp_path):
+    run_alone(FORKS.format(forks=100), tmp_path, 200)
+
+
+def test_a_child_that_ends_leaves_compilers_and_files_of_its_parent(tmp_path):
+    slow = tmp_path / "cc"
+    run_alone(
+        f"""
+from tracec.runtime import compiler, cpu
+found = compiler.find_compiler()
+with open({str(slow)!r}, "w") as file:
+    file.write("#!/bin/sh\\ntouch {tmp_path}/started\\nsleep 1\\nexec " + found.command[0] + ' "$@"\\n')
+os.chmod({str(slow)!r}, 0o755)
+slow = compiler.Compiler(({str(slow)!r},), found.flags, "slow")
+cpu.find_compiler = lambda: slow
+c = tracec.compile(lambda x: x * 2.625, mode="async")
+x = tracec.ones(3)
+c(x)
+while not os.path.exists("{tmp_path}/started"):
+    time.sleep(0.01)
+pid = os.fork()
+if not pid:
+    sys.exit()
+has_ended_well(pid)
+c.wait()
+assert c.explain().specialisations[0].compiled and c(x).tolist() == [2.625] * 3
+""",
+        tmp_path,
+    )
+
+
+def test_a_fork_while_another_thread_records(tmp_path):
+    """The child records what it calls, and sees what was there before numbers were watched and text was noted."""
+    run_alone(
+        """
+import builtins
+stdout, show = sys.stdout, builtins.print
+rate = {"now": 0.5}
+inside, has_forked = threading.Event(), threading.Event()
+
+stops = {"now": False}
+
+@tracec.compile
+def f(x):
+    y = x * rate["now"]
+    if stops["now"]:
+        inside.set()
+        has_forked.wait(30)
+    return y
+
+x = tracec.ones(3)
+for k in range(3):
+    rate["now"] = 0.5 + k
+    f(x)
+
+def work():
+    f(x)
+
+rate["now"], stops["now"] = 7.5, True
+thread = threading.Thread(target=work)
+thread.start()
+assert inside.wait(20)
+
+def child():
+    assert type(rate["now"]) is float and rate["now"] == 7.5, type(rate["now"])
+    assert sys.stdout is stdout and builtins.print is show
+    g = tracec.compile(lambda x: x * 3)
+    for _ in range(2):
+        assert g(x).tolist() == [3.0] * 3
+    assert g.explain().specialisations[0].hits == 1
+    g.warmup(tracec.ones(5))
+    rate["now"], stops["now"] = 8.5, False
+    assert f(x).tolist() == [8.5] * 3
+
+pid = forked(child)
+has_forked.set()
+has_ended_well(pid)
+thread.join()
+""",
+        tmp_path,
+    )

@@ -1,0 +1,76 @@
+"""Forks: what must be whole in a forked child, which has none of the threads of its parent but all that they held."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: Held while something is done that a fork may not fall into. By fork as well, which waits for its end.
+_whole = threading.RLock()
+#: Threads, and what undoes what they have put in place of other things.
+_put: list[tuple[int, Callable[[], None]]] = []
+
+
+@contextmanager
+def unforked() -> Iterator[None]:
+    """Within, no other thread forks this process; for what takes milliseconds.
+
+    A child would inherit the ends of pipes by which a process is being started, and its parent would wait for them
+    to be closed; or locks of the C library that nobody is left to let go of.
+    """
+    with _whole:
+        yield
+
+
+@contextmanager
+def undone(undo: Callable[[], None]) -> Iterator[None]:
+    """Undo afterwards what is put in place of other things within; so does a child that another thread forks.
+
+    Args:
+        undo: Undoes it; may find that not all of it is there, or no more.
+    """
+    entry = threading.get_ident(), undo
+    _put.append(entry)
+    try:
+        yield
+    finally:
+        undo()
+        _put.remove(entry)
+
+
+def undo_rest() -> None:
+    """Undo what this thread has put in place of other things, and could not undo: an interrupt came meanwhile."""
+    for entry in [e for e in reversed(_put) if e[0] == threading.get_ident()]:
+        entry[1]()
+        _put.remove(entry)
+
+
+def free_in_children(lock: Any) -> None:
+    """Let a lock, or what is made of locks, be free in forked children, unless the thread that forks holds it.
+
+    Args:
+        lock: One of `threading`; it lasts as long as the process.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _free(lock))
+
+
+def _free(lock: Any) -> None:
+    owned = getattr(lock, "_is_owned", None)
+    if owned is None or not owned():
+        lock._at_fork_reinit()
+
+
+def _as_a_child() -> None:
+    _whole.release()
+    for thread, undo in reversed(_put):
+        if thread != threading.get_ident():
+            undo()
+    _put[:] = [entry for entry in _put if entry[0] == threading.get_ident()]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_whole.acquire, after_in_parent=_whole.release, after_in_child=_as_a_child)
