@@ -558,7 +558,7 @@ def test_lowering_leaves_nothing_behind():
     assert s.steps == 0
 
 
-def test_a_container_that_holds_itself_runs_eagerly():
+def test_a_container_that_holds_itself_and_is_kept_runs_eagerly():
     s = State()
 
     def function(x):
@@ -576,7 +576,8 @@ def test_a_container_that_holds_itself_runs_eagerly():
 
 def test_objects_that_cannot_be_made_again_run_eagerly():
     class Thing:
-        pass
+        def __del__(self):
+            pass
 
     s = State()
 

@@ -279,7 +279,8 @@ class Compiled:
         given = recorded.given
         void = stand_ins.is_void
         if recorded.left is not None:
-            void = self._watch.written(recorded.left.effects, recorded.out[1], surroundings.guards) or void
+            self._opened.keep(recorded.left.classes)
+            void = self._watch.written(recorded.left.effects, recorded.put, surroundings.guards) or void
         # As lazy set-up does, once.
         first = (recorded.settles and lasting and not self._unsettled.knows(key)) or void
         of_many = None

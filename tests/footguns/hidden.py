@@ -350,7 +350,7 @@ def tensors_as_keys(wrap):
     return [h(x) for h in (f, g) for x in (b, b, a, a, b, whole(3, seed=2), a)]
 
 
-@footgun(eager="gives something as a key")
+@footgun
 def results_under_tensors(wrap):
     f, found = wrap(lambda x: {x: x * 2}), []
     for k in range(4):

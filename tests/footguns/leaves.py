@@ -158,7 +158,7 @@ def leaf_made_inside(wrap):
     return [f(tensor(3, seed=i)) for i in range(3)]
 
 
-@footgun(eager="returns a tensor that it made and that gradients end at")
+@footgun
 def leaf_returned(wrap):
 
     def f(x):

@@ -160,7 +160,7 @@ def return_dataclass(wrap):
     return found
 
 
-@footgun(eager="returns an object of type Result")
+@footgun
 def return_object(wrap):
 
     class Result:

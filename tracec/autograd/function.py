@@ -12,7 +12,7 @@ from tracec.errors import ArgumentTypeError, GradientError, RuleMissingError, Sh
 from tracec.ir.source import caller
 from tracec.record.backward import own
 from tracec.record.batching import Batching
-from tracec.record.cell import Cell, alias, is_dual
+from tracec.record.cell import Cell, is_dual, look
 from tracec.record.custom import Custom, Rule, attach
 from tracec.record.state import STATE
 from tracec.record.tape import Passage, edge_of, no_grad, pass_through
@@ -282,7 +282,7 @@ class _Application(Rule):
     def _new(x: Tensor) -> Tensor:
         """A result that is, or looks at, an argument, as a tensor of its own; one that moves has its own memory."""
         if not STATE.duals:
-            return alias(x)
+            return look(x)
         levels, STATE.duals = STATE.duals, ()
         try:
             with no_grad():

@@ -9,7 +9,7 @@ from typing import Any
 from tracec.errors import ArgumentError, DTypeError, GradientError
 from tracec.functions.common import fail
 from tracec.record.batching import Around
-from tracec.record.cell import alias, is_dual
+from tracec.record.cell import alias, is_dual, look
 from tracec.record.form import contiguous_format
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, Passage, edge_of, pass_through
@@ -121,10 +121,8 @@ def left(x: Any, keep: bool) -> Any:
     """A result as it is outside: with its history where gradients go on there, else without one."""
     if not isinstance(x, Tensor) or keep or edge_of(x) is None:
         return x
-    made: Tensor = alias(x)
+    made: Tensor = look(x)
     made._is_dual = is_dual(x)
-    if STATE.recorder is not None:
-        STATE.recorder.node_of(made)
     return made
 
 

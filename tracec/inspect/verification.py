@@ -291,15 +291,19 @@ def _gradients(recorded: Recorded, given: Sequence[Tensor]) -> Iterator[tuple[Se
     position = {id(x): k for k, x in reversed(list(enumerate(find_tensors(recorded.given))))}
     rng = np.random.default_rng(0)
     for d in recorded.derivatives:
-        targets = [recorded.arguments[t] if isinstance(t, int) else t for t in d.targets]
         result = results[d.result]
         if id(result) not in position or position[id(result)] >= len(given):
             continue
+        there = [given[k] if (k := position.get(id(x), len(given))) < len(given) else x for x in results]
+        targets = [d.ends(recorded.arguments, found) for found in (results, there)]
         values = rng.standard_normal(result._array.shape).astype(result._array.dtype)
         with on(result._device):
             seed = new_tensor(module(result._device).asarray(values))
-        both = [backward([x], [seed], targets, True, False, False) for x in (result, given[position[id(result)]])]
-        for want, got, target, recorded_grad in zip(*both, targets, d.grads, strict=True):
+        both = [
+            backward([x], [seed], ends, True, False, False)
+            for x, ends in zip((result, given[position[id(result)]]), targets, strict=True)
+        ]
+        for want, got, target, recorded_grad in zip(*both, targets[0], d.grads, strict=True):
             name = f"gradient of result {d.result} by {target._type}"
             yield (
                 Seen(name, None if want is None else want._array, at if recorded_grad is not None else None),

@@ -246,6 +246,15 @@ def alias(of: Cell, cls: type[T] | None = None) -> T:
     return made  # type: ignore[no-any-return]
 
 
+def look(of: Cell, cls: type[T] | None = None) -> T:
+    """The same as `alias` for the user's code: where a function is recorded, a look of its own."""
+    made: Any = alias(of, cls)
+    if STATE.recorder is not None:
+        STATE.recorder.node_of(of)
+        STATE.recorder.follow(made)
+    return made  # type: ignore[no-any-return]
+
+
 def is_dual(x: Cell) -> bool:
     """Whether a tensor moves at some level."""
     if x._storage.tangents is None:

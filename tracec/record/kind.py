@@ -8,6 +8,7 @@ from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ops.view import reshape
 from tracec.record.cell import Cell
+from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
@@ -107,4 +108,7 @@ class Kind(Cell):
             given = reshape(self, shape=self._array.shape)
         made = object.__new__(cls)
         made.__dict__.update(given.__dict__)
+        if STATE.recorder is not None:
+            STATE.recorder.node_of(self)
+            STATE.recorder.follow(made)
         return made

@@ -10,7 +10,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.backend import Device, get_default_device, to_device
-from tracec.record.cell import Cell, alias
+from tracec.record.cell import Cell, look
 from tracec.record.create import of_array, of_numbers
 
 #: Name of the type → its element type.
@@ -130,7 +130,7 @@ def _of_data(name: str, dtype: DType, place: Device, args: tuple[Any, ...]) -> A
     if type(data).__name__ == "Size" and isinstance(data, tuple):
         return made(name, dtype, place, tuple(data), {})
     if isinstance(data, Cell):
-        return alias(data)
+        return look(data)
     array = None
     if not more and not isinstance(data, (bool, int, float, str, bytes)):
         try:

@@ -47,6 +47,7 @@ from tracec.record.recording import (
     find_tensors,
     hooks_of,
     is_number,
+    marks_of,
 )
 from tracec.record.refusal import refuse
 from tracec.record.sized import Sized
@@ -410,6 +411,9 @@ class Recorder(Sized, Outside):
             shared=shared,
             requires_grad=edge is not None and edge is not x,
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
+            leaf=edge is x and self.is_own(x),
+            cls=type(x),
+            marks=marks_of(x),
         )
 
 

@@ -158,6 +158,11 @@ def hooks_of(x: Cell) -> tuple[Any, ...]:
     return (*(x._hooks or {}).values(), None, *(x._gathered_hooks or {}).values())
 
 
+def marks_of(x: Cell) -> dict[str, Any]:
+    """The attributes that users have set on a tensor."""
+    return {k: v for k, v in x.__dict__.items() if k not in Cell.__annotations__}
+
+
 class Surroundings:
     """The tensors from outside that a function used, arguments left out: those of another call are other tensors.
 
@@ -195,6 +200,9 @@ class Result:
         shared: Another result looks at the same memory, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
         argument: Position of an argument that looks at the same memory, where it is from outside.
+        leaf: The function made it, and gradients end at it.
+        cls: Its class.
+        marks: Attributes that users have set on it.
     """
 
     tensor: Tensor
@@ -208,6 +216,9 @@ class Result:
     shared: bool
     requires_grad: bool
     argument: int | None
+    leaf: bool
+    cls: type
+    marks: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

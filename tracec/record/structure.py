@@ -7,6 +7,7 @@ of dictionary or list. A class whose instances keep more than that (memory of C 
 from __future__ import annotations
 
 import functools
+import itertools
 import types
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -242,6 +243,11 @@ def is_data(value: Any) -> bool:
     return is_data_class(type(value))
 
 
+def is_plain_class(cls: Any) -> bool:
+    """Whether instances of a class that Python code defines are no more than what is in their attributes and slots."""
+    return bool(cls.__flags__ & _HEAP_TYPE) and layout_of(cls) is not None
+
+
 def aspects(value: Any) -> list[Aspect]:
     """The places that the state of an object lies in; none where its class has no layout."""
     layout = layout_of(type(value))
@@ -276,26 +282,68 @@ def made_again(value: Any, parts: Iterator[Any]) -> Any:
         value: The object.
         parts: What is to be in the places of its children.
     """
-    cls: Any = type(value)
-    layout = layout_of(cls)
-    assert layout is not None
-    made = layout.base.__new__(cls)
-    if isinstance(value, defaultdict):
-        made.default_factory = value.default_factory
-    for aspect in aspects(value):
-        put(made, aspect, aspect.of(value), parts)
+    mould = Mould(value)
+    made = mould.empty()
+    mould.fill(made, parts)
     return made
 
 
-def put(made: Any, aspect: Aspect, like: Any, parts: Iterator[Any]) -> None:
-    """Fill one aspect of an object as another one's is, with other parts."""
-    holder = aspect.of(made)
-    if isinstance(holder, list):
-        list.extend(holder, (next(parts) for _ in range(len(like))))
-        return
-    write = setter(holder)
-    for key in like:
-        write(holder, key, next(parts))
+def tuple_maker(value: tuple[Any, ...]) -> Callable[[Iterable[Any]], Any]:
+    """What makes tuples of the class of one; no method of a class that Python code defines is called."""
+    cls: Any = type(value)
+    if cls is tuple:
+        return tuple
+    try:
+        tuple.__new__(cls, value)
+    except TypeError:  # C code checks what is in it
+        return cls  # type: ignore[no-any-return]
+    return lambda parts: tuple.__new__(cls, parts)
+
+
+class Mould:
+    """How objects like another one are made, of other parts; no method of their class is called.
+
+    Args:
+        value: The object, which is not kept.
+    """
+
+    def __init__(self, value: Any) -> None:
+        cls: Any = type(value)
+        layout = layout_of(cls)
+        assert layout is not None
+        self._class, self._new = cls, layout.base.__new__
+        self._factory = value.default_factory if isinstance(value, defaultdict) else None
+        self._fills = [_filler(aspect, aspect.of(value)) for aspect in aspects(value)]
+
+    def empty(self) -> Any:
+        """One that has no parts yet."""
+        made = self._new(self._class)
+        if self._factory is not None:
+            made.default_factory = self._factory
+        return made
+
+    def fill(self, made: Any, parts: Iterator[Any]) -> None:
+        """Give one its parts: what is to be in the places of its children."""
+        for fill in self._fills:
+            fill(made, parts)
+
+
+def _filler(aspect: Aspect, like: Any) -> Callable[[Any, Iterator[Any]], None]:
+    """What fills one aspect of an object as another one's is, with other parts."""
+    find = aspect.of
+    if isinstance(like, list):
+        count = len(like)
+        return lambda made, parts: list.extend(made, itertools.islice(parts, count))
+    keys, write = tuple(like), setter(like)
+    if aspect is ATTRIBUTES and type(like) is dict:
+        return lambda made, parts: find(made).update(zip(keys, parts))  # noqa: B905 (there are more parts)
+
+    def fill(made: Any, parts: Iterator[Any]) -> None:
+        holder = find(made)
+        for key in keys:
+            write(holder, key, next(parts))
+
+    return fill
 
 
 def setter(holder: Any) -> Callable[[Any, Any, Any], None]:

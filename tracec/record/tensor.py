@@ -22,7 +22,7 @@ from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
 from tracec.record.backend import Device
 from tracec.record.call import forget_calls
-from tracec.record.cell import Changes, alias, new_tensor, set_tensor_class
+from tracec.record.cell import Changes, look, new_tensor, set_tensor_class
 from tracec.record.conversion import Conversion
 from tracec.record.differentiation import Differentiation
 from tracec.record.dispatch import apply
@@ -119,7 +119,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     def __new__(cls, *args: Any, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
         """A tensor of sizes or data; of a class made of Tensor, too, whose ``__init__`` may take anything."""
         place = None if device is None else Device(device)
-        made: Any = alias(legacy.made("Tensor", promote.DEFAULT_FLOAT, place, args, kwargs), cls)
+        made: Any = look(legacy.made("Tensor", promote.DEFAULT_FLOAT, place, args, kwargs), cls)
         made._requires_grad = requires_grad
         return made
 
@@ -132,7 +132,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     @staticmethod
     def _make_subclass(cls: type[Any], data: Any, requires_grad: bool = False) -> Any:
         """A tensor of a subclass over the memory of another, a leaf of its own."""
-        made = alias(data, cls)
+        made: Any = look(data, cls)
         made._requires_grad = requires_grad
         return made
 
@@ -282,11 +282,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     def detach(self) -> Tensor:
         """The same memory, with no gradients flowing through."""
-        made: Tensor = alias(self)
-        if STATE.recorder is not None:
-            STATE.recorder.node_of(self)
-            STATE.recorder.follow(made)
-        return made
+        return look(self)
 
     def detach_(self) -> Tensor:
         """Forget how this tensor was computed."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracec.build import Runner
 from tracec.errors import RecordError
@@ -17,23 +17,50 @@ from tracec.record.tape import edge_of, root_of, unobserved
 from tracec.record.tensor import Tensor
 
 
+class Made(NamedTuple):
+    """A leaf that the function makes and returns.
+
+    Attributes:
+        result: Position of the result.
+    """
+
+    result: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Derivative:
     """How gradients go back through a compiled function from one of its results.
 
     Attributes:
         result: Position of the result.
-        targets: Where gradients go on to: the position of an argument, or a leaf from outside.
+        targets: Where gradients go on to: the position of an argument, a leaf from outside, or one among the results.
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
         cotangent: The tensor that stood for the result's gradient.
         saves: Whether eagerly it takes values that are freed once it has been gone through.
     """
 
     result: int
-    targets: tuple[int | Tensor, ...]
+    targets: tuple[int | Tensor | Made, ...]
     grads: tuple[Tensor | None, ...]
     cotangent: Tensor
     saves: bool
+
+    def ends(self, arguments: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors that gradients go on to.
+
+        Args:
+            arguments: The arguments of a call.
+            results: The tensors that it gave.
+        """
+        return _ends(self.targets, arguments, results)
+
+
+def _ends(
+    targets: Sequence[int | Tensor | Made], arguments: Sequence[Tensor], results: Sequence[Tensor]
+) -> list[Tensor]:  # fmt: skip
+    return [
+        arguments[t] if isinstance(t, int) else results[t.result] if isinstance(t, Made) else t for t in targets
+    ]  # fmt: skip
 
 
 class Observed(Exception):
@@ -48,14 +75,16 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         Observed: Python is to be told of gradients on the way.
     """
     found: list[Derivative] = []
-    for position, result in enumerate(find_tensors(out)):
+    results = find_tensors(out)
+    made = {t: Made(k) for k, t in reversed([*enumerate(results)]) if recorder.is_own(t) and edge_of(t) is t}
+    for position, result in enumerate(results):
         if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
             continue
-        way = _targets(edge, recorder, arguments)
+        way = _targets(edge, recorder, arguments, made)
         if way is None:  # the function went back itself and freed what that takes
             continue
         targets, saves = way
-        tensors = [arguments[t] if isinstance(t, int) else t for t in targets]
+        tensors = _ends(targets, arguments, results)
         # What arguments were computed from is gone through when gradients have come to them.
         ends = frozenset(edge_of(arguments[t]) for t in targets if isinstance(t, int))
         with on(result._device):
@@ -68,8 +97,12 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
     return found
 
 
-def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tuple[list[int | Tensor], bool] | None:
+def _targets(
+    edge: Any, recorder: Recorder, arguments: Sequence[Tensor], made: Mapping[Any, Made]
+) -> tuple[list[int | Tensor | Made], bool] | None:  # fmt: skip
     """The arguments and leaves that gradients of a result reach, and whether that takes values that were saved.
+
+    Leaves that the function makes and returns are among them.
 
     None where they cannot any more.
     """
@@ -78,7 +111,7 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tupl
         reached = edge_of(argument)
         if reached is not None:
             by_edge.setdefault(reached, k)
-    found: dict[Any, int | Tensor] = {}
+    found: dict[Any, int | Tensor | Made] = {}
     stack, seen, saves = [edge], set(), False
     while stack:
         e = stack.pop()
@@ -88,7 +121,9 @@ def _targets(edge: Any, recorder: Recorder, arguments: Sequence[Tensor]) -> tupl
         if e in by_edge:
             found[e] = by_edge[e]
         elif isinstance(e, Cell):
-            if not recorder.is_inside(e):
+            if e in made:
+                found[e] = made[e]
+            elif not recorder.is_inside(e):
                 found[e] = e  # type: ignore[assignment]
         elif e.recorder is not recorder and e.pullback.needs:
             raise RecordError("compile: a tensor from outside that the function closes over carries gradients")

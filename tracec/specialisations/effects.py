@@ -7,7 +7,9 @@ the call, so it is part of what the program gives, as results are; objects that 
 
 from __future__ import annotations
 
-from collections import deque
+import functools
+import weakref
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -16,10 +18,22 @@ from typing import Any
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Float, Integer, value_of
+from tracec.record.backend import Device
 from tracec.record.cell import Cell
 from tracec.record.opaque import Opaque, unwrapped
 from tracec.record.recording import is_number
-from tracec.record.structure import Aspect, Slots, aspects, children, is_data, made_again, setter
+from tracec.record.structure import (
+    Aspect,
+    Mould,
+    Slots,
+    aspects,
+    children,
+    is_data,
+    is_plain_class,
+    made_again,
+    setter,
+    tuple_maker,
+)
 from tracec.specialisations.growing import Growing
 from tracec.specialisations.guards import Contents, Guard
 from tracec.specialisations.places import MISSING, PLAIN, Place, refill
@@ -80,7 +94,7 @@ class Named(Form):
 
 @dataclass(frozen=True)
 class Filled(Form):
-    """A set or deque.
+    """A set, a deque, or a tuple with attributes.
 
     Attributes:
         make: Makes it of its items.
@@ -88,6 +102,21 @@ class Filled(Form):
     """
 
     make: Callable[[list[Any]], Any]
+    items: list[Any]
+
+
+@dataclass(frozen=True)
+class Moulded(Form):
+    """An object of a class that functions do not make to hold several values only, or one that holds itself.
+
+    Attributes:
+        empty: Makes it without its parts.
+        fill: Gives it these.
+        items: These.
+    """
+
+    empty: Callable[[], Any]
+    fill: Callable[[Any, Iterator[Any]], None]
     items: list[Any]
 
 
@@ -128,7 +157,11 @@ def form_maker(form: Form, rebuilder: Callable[[Any], Maker]) -> Maker:
     if isinstance(form, Filled):
         fill, items = form.make, rebuilder(form.items)
         return lambda parts: fill(items(parts))
+    if isinstance(form, Moulded):
+        return _moulder(form, rebuilder, None)
     assert isinstance(form, Named)
+    if isinstance(form.inner, Moulded):
+        return _moulder(form.inner, rebuilder, form.number)
     name, inner = form.number, rebuilder(form.inner)
 
     def make(parts: Parts) -> Any:
@@ -138,21 +171,49 @@ def form_maker(form: Form, rebuilder: Callable[[Any], Maker]) -> Maker:
     return make
 
 
+def _moulder(form: Moulded, rebuilder: Callable[[Any], Maker], name: int | None) -> Maker:
+    empty, fill, inner = form.empty, form.fill, [rebuilder(v) for v in form.items]
+
+    def make(parts: Parts) -> Any:
+        made = empty()
+        if name is not None:  # it may hold itself
+            parts.named[name] = made
+        fill(made, iter([part(parts) for part in inner]))
+        return made
+
+    return make
+
+
+#: Objects within objects that are made anew.
+_DEEPEST = 100
+
+
 class Former:
     """Puts forms in place of what is not made anew at each call.
 
     Args:
         known: Whether an object was there before the call.
+        new: Whether an object came to be in it.
         given: Identity of a list or dictionary among the arguments → where it is.
+
+    Attributes:
+        classes: Those of objects that are made anew, of containers and the like aside.
     """
 
-    def __init__(self, known: Callable[[Any], bool], given: Mapping[int, tuple[Any, ...]]) -> None:
+    def __init__(
+        self, known: Callable[[Any], bool], new: Callable[[Any], bool], given: Mapping[int, tuple[Any, ...]]
+    ) -> None:
         self._known = known
+        self._new = new
         self._given = given
         self._made: dict[int, tuple[int, Any]] = {}
         self._repeated: set[int] = set()
+        self._cyclic: set[int] = set()
+        self.classes: set[type] = set()
         #: A dictionary was met that has something as a key that may be another thing in the next call.
         self.has_keys = False
+        #: A list or dictionary was met that holds itself, with no object between.
+        self.holds_itself = False
 
     def count(self, value: Any) -> None:
         """Note the containers that values have in common; asked of all values before any is formed."""
@@ -161,8 +222,12 @@ class Former:
         if id(value) in self._made:
             self._repeated.add(id(value))
             return
+        if self._has_grad(value):
+            self.count(value._grad)
         if self._is_made(value):
             self._made[id(value)] = len(self._made), value
+            if is_plain_class(type(value)) and not (isinstance(value, tuple) or is_data(value)):
+                self.classes.add(type(value))
             for part in _parts_of(value):
                 self.count(part)
 
@@ -170,24 +235,35 @@ class Former:
         """A value with forms in it.
 
         Raises:
-            RecursionError: it holds itself.
+            RecursionError: it is a tuple, set or deque that holds itself, or nested too deep.
         """
         if isinstance(value, Growing):
             return Kept(value.original)
         if id(value) in self._given:
             return Given(self._given[id(value)])
+        if self._has_grad(value):
+            return Filled(_with_grad, [value, value._grad])
         if not self._is_made(value):
             plain = isinstance(value, (Cell, Form)) or is_number(value) or not self._known(value)
             return value if plain else Kept(value)
-        if id(value) in inside:
-            raise RecursionError("holds itself")
         number = self._made[id(value)][0]
+        if len(inside) > _DEEPEST:
+            raise RecursionError("is nested too deep")
+        if id(value) in inside:
+            if isinstance(value, (tuple, set, frozenset, deque)):
+                raise RecursionError("holds itself")
+            self._cyclic.add(id(value))
+            between = [type(self._made[k][1]) for k in inside[inside.index(id(value)) :]]
+            self.holds_itself = self.holds_itself or all(cls in (list, dict, tuple) for cls in between)
+            return Again(number if number >= 0 else -number - 1)
         if id(value) in self._repeated:
             if number < 0:
                 return Again(-number - 1)
             self._made[id(value)] = -number - 1, value
         found = self._formed(value, (*inside, id(value)))
-        return Named(number, found) if id(value) in self._repeated else found
+        if id(value) not in self._repeated:
+            return found
+        return Named(number, found)
 
     def _formed(self, value: Any, inside: tuple[int, ...]) -> Any:
         cls: Any = type(value)
@@ -197,11 +273,16 @@ class Former:
         if isinstance(value, (set, frozenset)):
             return Filled(cls, [self.form(v, inside) for v in value])
         if isinstance(value, tuple):
-            parts = [self.form(v, inside) for v in value]
-            return cls(*parts) if hasattr(cls, "_fields") else cls(parts)
-        if isinstance(value, dict):
-            self.note_keys(value)
-        return made_again(value, (self.form(v, inside) for v in children(value)))
+            return tuple_maker(value)([self.form(v, inside) for v in value])
+        if isinstance(value, dict) and not all(map(self._is_fixed, value)):
+            if cls in (dict, OrderedDict, defaultdict) and all(map(self._can_be_key, value)):
+                return Filled(_keyed(value), [self.form(v, inside) for v in (*value, *value.values())])
+            self.has_keys = True
+        parts = [self.form(v, inside) for v in children(value)]
+        if is_data(value) and id(value) not in self._cyclic:
+            return made_again(value, iter(parts))
+        mould = Mould(value)
+        return Moulded(mould.empty, mould.fill, parts)
 
     def note_keys(self, keys: Iterable[Any]) -> None:
         """Note whether any of these keys may be another one in the next call."""
@@ -214,17 +295,64 @@ class Former:
             return all(map(self._is_fixed, key))
         return self._known(key) and not isinstance(key, Cell) and id(key) not in self._given
 
+    def _can_be_key(self, key: Any) -> bool:
+        return self._is_fixed(key) or isinstance(key, Cell) or (self._is_made(key) and not isinstance(key, tuple))
+
+    def _has_grad(self, value: Any) -> bool:
+        """Whether a value is a leaf that the function has made and computed gradients of."""
+        return isinstance(value, Cell) and value._requires_grad and value._grad is not None and self._new(value)
+
     def _is_made(self, value: Any) -> bool:
         """Whether a value is a container that the function has made."""
         if is_number(value) or id(value) in self._given or self._known(value):
             return False
         if isinstance(value, (tuple, set, frozenset, deque)):
             return True
-        return is_data(value) and not isinstance(value, Form)
+        return not isinstance(value, Form) and (is_data(value) or is_new_object(value, self._new))
+
+
+_STAND_INS = (Integer, Float, Opaque, Extent, Ratio)
+#: Tensors, and what is the same thing in every call.
+_AS_THEY_ARE = (Cell, DType, Device, Enum)
+
+
+def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
+    """Whether a value is an object of the user's that a function made, of a class that was there before the call.
+
+    Args:
+        value: The value.
+        new: Whether an object came to be in the call.
+    """
+    cls = type(value)
+    if cls in _STAND_INS or isinstance(value, _AS_THEY_ARE):
+        return False
+    return is_plain_class(cls) and new(value) and not new(cls) and not weakref.getweakrefcount(value)
 
 
 def _parts_of(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (tuple, set, frozenset, deque)) else children(value)
+    if isinstance(value, (tuple, set, frozenset, deque)):
+        return list(value)
+    return [*value, *children(value)] if isinstance(value, dict) else children(value)
+
+
+def _with_grad(parts: list[Any]) -> Any:
+    leaf, leaf._grad = parts
+    return leaf
+
+
+def _keyed(value: dict[Any, Any]) -> Callable[[list[Any]], Any]:
+    """What makes a dictionary like another one, of its keys and then its values."""
+    count = len(value)
+    empty: Callable[[], Any] = type(value)
+    if isinstance(value, defaultdict):
+        empty = functools.partial(defaultdict, value.default_factory)
+
+    def make(parts: list[Any]) -> Any:
+        made = empty()
+        made.update(zip(parts[:count], parts[count:], strict=True))
+        return made
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -290,9 +418,11 @@ class Effects:
 
     Attributes:
         effects: In the order of the places.
+        classes: Those of the objects that are put there, of containers aside.
     """
 
     effects: tuple[Effect, ...]
+    classes: frozenset[type] = frozenset()
 
     def apply(self, made: Any, symbols: Mapping[int, Any]) -> Any:
         """Do all of it again, and give the results."""
@@ -334,49 +464,59 @@ def effects_of(
     return [*deleted, *((Effect(guard.item(k), target, k, False, p), container[k]) for k, p in places)]
 
 
-_STAND_INS = (Integer, Float, Opaque, Extent, Ratio)
-
-
 def plain_number(value: Any) -> Any:
     """A number as Python has it; anything else as it is."""
     return plain(unwrapped(value_of(value)))
 
 
-def purged(value: Any, is_known: Callable[[Any], bool], seen: set[int] | None = None) -> Any:
-    """A value with no Number in it; containers that the function has made are changed themselves, tuples replaced."""
-    if type(value) in _STAND_INS:
-        return plain_number(value)
-    if isinstance(value, Growing):
-        return value.original
-    seen = set() if seen is None else seen
-    if isinstance(value, Cell) or id(value) in seen or is_known(value):
-        return value
-    if isinstance(value, tuple):
-        parts = [purged(v, is_known, seen) for v in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
+class Purge:
+    """Leaves no Number in what a function gives, or has changed.
+
+    Args:
+        known: Whether an object was there before the call.
+        new: Whether an object came to be in it.
+    """
+
+    def __init__(self, known: Callable[[Any], bool], new: Callable[[Any], bool]) -> None:
+        self._known, self._new = known, new
+        self._seen: set[int] = set()
+        self._found: list[Any] = []
+
+    def __call__(self, value: Any) -> Any:
+        """The value with none in it; containers that the function has made are changed themselves, tuples replaced."""
+        made = self._plain(value)
+        while self._found:
+            found = self._found.pop()
+            if isinstance(found, deque):
+                self._purge(found, enumerate(list(found)))
+            elif isinstance(found, set):
+                if any(type(v) in _STAND_INS for v in found):
+                    refill(found, [plain_number(v) for v in found])
+            else:
+                for aspect in aspects(found):
+                    holder = aspect.of(found)
+                    self._purge(holder, enumerate(list(holder)) if isinstance(holder, list) else list(holder.items()))
+        return made
+
+    def _plain(self, value: Any) -> Any:
+        if type(value) in _STAND_INS:
+            return plain_number(value)
+        if isinstance(value, Growing):
+            return value.original
+        if isinstance(value, Cell) or id(value) in self._seen or self._known(value):
             return value
-        cls: Any = type(value)
-        return cls(*parts) if hasattr(cls, "_fields") else cls(parts)
-    seen.add(id(value))
-    if isinstance(value, deque):
-        _purge(value, enumerate(list(value)), is_known, seen)
-    elif isinstance(value, set):
-        if any(type(v) in _STAND_INS for v in value):
-            refill(value, [plain_number(v) for v in value])
-    elif is_data(value):
-        for aspect in aspects(value):
-            holder = aspect.of(value)
-            _purge(
-                holder, enumerate(list(holder)) if isinstance(holder, list) else list(holder.items()), is_known, seen
-            )
-    return value
+        if isinstance(value, tuple):
+            parts = [self._plain(v) for v in value]
+            same = all(a is b for a, b in zip(parts, value, strict=True))
+            return value if same else tuple_maker(value)(parts)
+        self._seen.add(id(value))
+        if isinstance(value, (deque, set)) or is_data(value) or is_new_object(value, self._new):
+            self._found.append(value)
+        return value
 
-
-def _purge(
-    holder: Any, items: Iterable[tuple[Any, Any]], is_known: Callable[[Any], bool], seen: set[int]
-) -> None:  # fmt: skip
-    """Let a container hold no Number; no method of its class is called."""
-    write = setter(holder)
-    for key, value in items:
-        if (plain := purged(value, is_known, seen)) is not value:
-            write(holder, key, plain)
+    def _purge(self, holder: Any, items: Iterable[tuple[Any, Any]]) -> None:
+        """Let a container hold no Number; no method of its class is called."""
+        write = setter(holder)
+        for key, value in items:
+            if (plain := self._plain(value)) is not value:
+                write(holder, key, plain)

@@ -13,6 +13,7 @@ import numpy as np
 from tracec.record.structure import children, is_data
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
+from tracec.specialisations.births import Births
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard, places_of
@@ -47,6 +48,7 @@ class Environment:
         given_parts: The same of dictionaries of attributes.
         held: Where those are that can be changed, and what they held.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
+        births: Tells what the function made, once it has been recorded.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
     """
 
@@ -58,6 +60,7 @@ class Environment:
         self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None,
         layouts: Layouts | None = None, beyond: Environment | None = None,
     ) -> None:  # fmt: skip
+        self.births = Births()
         walker = Walker(watched or {})
         if beyond is not None:
             walker.seen |= beyond._known

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec.record.structure import Slots
-from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Former, Given, purged
+from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Former, Given, Purge
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.opening import may_open
 
 Changes = Sequence[tuple[Effect, Any]]
 
@@ -24,27 +25,35 @@ def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, 
         The results with forms in them, followed by the values that are left behind where there are any; what is left
         behind; why it cannot be done again, or None.
     """
-    former = Former(surroundings.knows, {**surroundings.given_parts, **surroundings.given})
+    former = Former(surroundings.knows, surroundings.births.has, {**surroundings.given_parts, **surroundings.given})
     values = [value for _, value in changes]
     try:
-        for value in (out, *values):
+        for value in values:
             former.count(value)
+        left = frozenset(former.classes)
+        former.count(out)
         out = former.form(out)
         values = [former.form(v) for v in values]
         former.note_keys(e.key for e, _ in changes if e.key is not ALL and e.key is not MORE)
     except RecursionError:
-        return out, None, "makes a container that holds itself"
+        return out, None, "makes a tuple, set or deque that holds itself, or what is nested too deep"
     if former.has_keys:
         return out, None, "gives something as a key of a dictionary that may be another thing at the next call"
     if not changes:
         return out, None, None
-    return (out, values), Effects(tuple(effect for effect, _ in changes)), None
+    if former.holds_itself:
+        return out, None, "makes a container that holds itself, and keeps it"
+    kept = next((cls for cls in left if may_open(cls) is None), None)
+    if kept is not None:  # the next call would find another one, and be recorded
+        return out, None, f"keeps an object of type {kept.__name__} that it has made"
+    return (out, values), Effects(tuple(effect for effect, _ in changes), left), None
 
 
 def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
     """What the function returned, with no Number in it, nor in anything that it changed."""
+    purged = Purge(surroundings.knows, surroundings.births.has)
     for effect, value in changes:
-        holder, plain = _holder(effect, surroundings), purged(value, surroundings.knows)
+        holder, plain = _holder(effect, surroundings), purged(value)
         if effect.key is ALL:
             now, then = (list(v.values() if isinstance(v, (dict, Slots)) else v) for v in (holder, plain))
             if any(a is not b for a, b in zip(now, then, strict=True)):
@@ -54,7 +63,7 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
                 holder[-k] = plain[-k]
         elif plain is not value:
             effect.apply(holder, plain)
-    return purged(out, surroundings.knows)
+    return purged(out)
 
 
 def _holder(effect: Effect, surroundings: Environment) -> Any:

@@ -42,6 +42,7 @@ class Opened:
         self._last: dict[int, weakref.ref[Any]] = {}
         self._never: set[type] = set()
         self._closed: set[type] = set()
+        self._kept: dict[type, Layout] = {}
 
     @property
     def layouts(self) -> Layouts:
@@ -50,7 +51,11 @@ class Opened:
 
     def held(self, cls: type) -> Layout | None:
         """The layout of a class whose instances in places are taken apart."""
-        return made_here(cls) or self._layouts.get(cls)
+        return made_here(cls) or self._layouts.get(cls) or self._kept.get(cls)
+
+    def keep(self, classes: Iterable[type]) -> None:
+        """Take objects in places apart that are of classes whose objects the function makes and puts there."""
+        self._kept |= {cls: layout for cls in classes if (layout := may_open(cls)) is not None}
 
     def among(self, kept: Iterable[Any]) -> bool:
         """Whether any of the objects in a call's key is to be taken apart."""

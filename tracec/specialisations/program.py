@@ -10,15 +10,15 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.errors import RecordError
+from tracec.ir.dtype import DType
 from tracec.ir.extent import Condition
 from tracec.ir.graph import Graph
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
 from tracec.record.cell import Storage
 from tracec.record.check import Range
-from tracec.record.overriding import CLASSES
 from tracec.record.recorder import Recorder
-from tracec.record.recording import Decision, Recording, find_tensors
+from tracec.record.recording import Decision, Recording, find_tensors, marks_of
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
@@ -29,6 +29,7 @@ from tracec.specialisations.derivatives import Backward, Derivative, Observed, r
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.leaving import formed, made_plain
+from tracec.specialisations.places import PLAIN
 from tracec.specialisations.printed import can_run_again, printed_before, printing
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.results import foreign
@@ -53,6 +54,7 @@ class Recorded:
         conditions: What was learned of sizes by comparing them, and where: it is right for sizes for which they hold.
         left: What the function left in places around it, whose values follow the results in ``out`` then.
         given: What the function returned, as it is for the caller.
+        put: The values that the function left in places, as they are there.
     """
 
     recording: Recording
@@ -66,6 +68,7 @@ class Recorded:
     conditions: Mapping[Condition, Source | None] = field(default_factory=dict)
     left: Effects | None = None
     given: Any = None
+    put: tuple[Any, ...] = ()
 
 
 def record(
@@ -167,6 +170,7 @@ def _record(
 
     unfolding.begin(lambda: not lasts(), surroundings.watch)
     edges = [edge_of(t) for t in arguments]
+    surroundings.births.begin()
     try:
         with recorder:
             modes = STATE.modes(), get_default_dtype()
@@ -220,6 +224,7 @@ def _record(
             raise Refused(refused.message, recorder.text) from refused
         raise refused from None
     finally:
+        surroundings.births.end()
         if not keep:
             recorder.rollback()
             surroundings.put_back()
@@ -231,7 +236,7 @@ def _record(
     settles = bool(changes) or used_up is not None
     return Recorded(
         recording, out, known, tuple(derivatives), surroundings.captured, eager, settles, scalars,
-        recorder.conditions, left, given,
+        recorder.conditions, left, given, tuple(value for _, value in changes),
     )  # fmt: skip
 
 
@@ -251,11 +256,13 @@ def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Seq
         return "changes where gradients of a tensor from outside go"
     if any(x is t for x in recorder.hooked for t in arguments):
         return "goes back to an argument that has hooks"
-    results = find_tensors(out)
-    if any(recorder.is_own(t) and edge_of(t) is t for t in results):
-        return "returns a tensor that it made and that gradients end at"
-    own = next((t for t in results if type(t) in CLASSES and not t.is_composite and recorder.is_own(t)), None)
-    strange = foreign(out) if own is None else own
+    own = [t for t in find_tensors(out) if recorder.is_own(t)]
+    if any(edge_of(t) is t and (t._hooks or t._gathered_hooks) for t in own):
+        return "returns a tensor that it made, that gradients end at and that has hooks"
+    for t in own:
+        if (name := next((k for k, v in marks_of(t).items() if not isinstance(v, (*PLAIN, DType))), None)) is not None:
+            return f"returns a tensor that it made with an attribute, {name}, that is no plain value"
+    strange = foreign(out)
     return None if strange is None else f"returns an object of type {type(strange).__name__} that it may have made"
 
 

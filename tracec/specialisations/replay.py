@@ -237,7 +237,7 @@ class Replay:
 
     def _history(self, program: Backward, call: ProgramCall, result: Tensor) -> Operation:
         """Where gradients of a result go back: through the compiled program."""
-        targets = [call.arguments[t] if isinstance(t, int) else t for t in program.derivative.targets]
+        targets = program.derivative.ends(call.arguments, call.made)
         edges = tuple(edge_of(t) for t in targets)
         run = program.run
         if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
@@ -269,6 +269,7 @@ def _is_tensor(value: Any) -> bool:
 def _are_fresh(results: Sequence[Result]) -> bool:
     """Whether results are outputs as they are, each in memory of its own, and no gradient flows through them."""
     known = any(r.outside or r.requires_grad or r.shared or r.layout for r in results)
+    known = known or any(r.leaf or r.marks or r.cls is not Tensor for r in results)
     return not known and len({id(r.tensor._storage) for r in results}) == len(results)
 
 

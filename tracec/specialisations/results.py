@@ -19,10 +19,10 @@ from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
-from tracec.record.structure import children, is_data, made_again
+from tracec.record.structure import Mould, children, is_data, tuple_maker
 from tracec.record.tape import Operation, enable_grad
 from tracec.record.tensor import Tensor
-from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, form_maker
+from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
 from tracec.specialisations.inputs import locator
 from tracec.specialisations.places import PLAIN
 
@@ -56,8 +56,27 @@ def makers(results: Sequence[Result], here: Mapping[int, int], has_program: Cont
             make = _result(result, None if source == k else source)
         follows = result.outside and (result.base is not None or not result.own)
         spent = result.requires_grad and k not in has_program and not follows
-        makers.append(_made_spent(make) if spent else make)
+        make = _made_spent(make) if spent else make
+        marked = result.own and (result.leaf or result.marks or result.cls is not Tensor)
+        makers.append(_marked(make, result) if marked else make)
     return makers
+
+
+def _marked(make: _Maker, result: Result) -> _Maker:
+    """A tensor of a class of its own, with attributes that users have set, or one that gradients end at."""
+    cls, marks, leaf = result.cls, dict(result.marks), result.leaf
+
+    def marked(call: ProgramCall) -> Tensor:
+        made = make(call)
+        if cls is not Tensor:
+            plain, made = made, object.__new__(cls)
+            made.__dict__.update(plain.__dict__)
+        made.__dict__.update(marks)
+        if leaf:
+            made._requires_grad = True
+        return made
+
+    return marked
 
 
 def made_tensor(array: Any) -> Tensor:
@@ -173,7 +192,7 @@ def foreign(out: Any) -> Any:
     if isinstance(out, types.FunctionType) and out.__closure__ is None:
         return None
     parts: Any = None
-    if isinstance(out, Filled):
+    if isinstance(out, (Filled, Moulded)):
         parts = out.items
     elif isinstance(out, tuple):
         parts = out
@@ -196,13 +215,18 @@ def rebuilder(out: Any) -> Callable[[Any], Any]:
         return next
     if type(out) is list or isinstance(out, tuple):
         parts = [rebuilder(v) for v in out]
-        if hasattr(cls, "_fields"):
-            return lambda tensors: cls(*(p(tensors) for p in parts))
-        return lambda tensors: cls(p(tensors) for p in parts)
+        gathered: Callable[[Any], Any] = tuple_maker(out) if isinstance(out, tuple) else list
+        return lambda tensors: gathered([p(tensors) for p in parts])
     if cls is dict:
         items = [(k, rebuilder(v)) for k, v in out.items()]
         return lambda tensors: {k: p(tensors) for k, p in items}
     if is_data(out):
-        parts = [rebuilder(v) for v in children(out)]
-        return lambda tensors: made_again(out, (p(tensors) for p in parts))
+        parts, mould = [rebuilder(v) for v in children(out)], Mould(out)
+
+        def make(tensors: Any) -> Any:
+            made = mould.empty()
+            mould.fill(made, iter([p(tensors) for p in parts]))
+            return made
+
+        return make
     return lambda tensors: out

@@ -179,6 +179,7 @@ class Walker:
         """
         if isinstance(value, Tensor):
             self.tensors.setdefault(id(value), name)
+            self._kind_of_tensor(value)
             return
         if isinstance(value, Iterator):
             self.visit(name, value)
@@ -253,6 +254,7 @@ class Walker:
         if isinstance(value, Tensor):
             self.captured.add(value._storage)
             self.tensors.setdefault(id(value), name)
+            self._kind_of_tensor(value)
             for hook in hooks_of(value):
                 self.visit(f"hook of {name}", hook)
             return
@@ -347,6 +349,11 @@ class Walker:
                 self.seen.discard(identity)
                 self._watched = {k: v for k, v in self._watched.items() if k != identity}
                 self.visit(name, value)
+
+    def _kind_of_tensor(self, value: Tensor) -> None:
+        """What functions do to tensors of a class of the user's is the class's affair."""
+        if type(value) is not Tensor:
+            self.visit(type(value).__name__, type(value))
 
     def _container(self, name: str, form: str, value: Any) -> None:
         """Guard all items of a dictionary or list; a tuple's stay as they are."""

@@ -89,7 +89,7 @@ class Watch:
                         self.kinds[id(effect.holder)] = Kind(type(effect.holder))
                         grows = True
             if effect.place is not None:
-                self.place(effect.place, kind_of(plain_number(value), self._layouts))
+                self.place(effect.place, kind_of(value if type(value) is list else plain_number(value), self._layouts))
         return grows
 
     def learn(self, key: Any, keys: Iterable[Any], environments: Iterable[Environment]) -> None:
