@@ -261,6 +261,57 @@ kernel batch_norm(x: in f32[{images},{channels},{pixels}], y: out f32[{images},{
 }}""")
 
 
+def stripes(count: int, rows: int, n: int, dtype: str = "f32", *, sums: int = 1, in_place: bool = False) -> Kernel:
+    """Rows in stripes, whose gradient takes one sum or two; sums of their columns; a result for each row."""
+    c, at, row = _compute(dtype), f"{rows * n}*i + {n}*j + r", f"{rows}*i + j"
+    x, g = _load(f"x[{at}]", dtype), _load(f"{'y' if in_place else 'g'}[{at}]", dtype)
+    part = f"{c}({1 / n})"
+    g_buffer = "" if in_place else f"g: in {dtype}[{count * rows},{n}], "
+    second = (
+        f"""
+      acc t: {c} = add
+      for r in {n} reduce {{
+        store v[r] += sub({x}, b)
+        update t <- mul(sub({x}, b), {g})
+      }}
+      let h: {c} = mul(t, {part})"""
+        if sums == 2
+        else f"let h: {c} = b"
+    )
+    return read_kernel(f"""
+kernel stripes(x: in {dtype}[{count * rows},{n}], {g_buffer}m: in {dtype}[{count * rows}], w: in {dtype}[{n}],
+               y: {"inout" if in_place else "out"} {dtype}[{count * rows},{n}], dw: out {c}[{count},{n}],
+               dv: out {c}[{count},{n}], q: out {dtype}[{count * rows}]) stripe {{
+  for i in {count} parallel {{
+    scratch u: {c}[{n}]
+    scratch v: {c}[{n}]
+    for r in {n} each {{
+      store u[r] = {_number(0, dtype)}
+      store v[r] = {_number(0, dtype)}
+    }}
+    for j in {rows} serial {{
+      let a: {c} = {_load(f"m[{row}]", dtype)}
+      acc s: {c} = add
+      for r in {n} reduce {{
+        update s <- mul({x}, {_load("w[r]", dtype)})
+      }}
+      let b: {c} = mul(s, {part})
+      {second}
+      for r in {n} each {{
+        let o: {c} = {g}
+        store y[{at}] = mul(sub(o, mul(h, {x})), a)
+        store u[r] += mul(o, {x})
+      }}
+      store q[{row}] = h
+    }}
+    for r in {n} each {{
+      store dw[{n}*i + r] = u[r]
+      store dv[{n}*i + r] = v[r]
+    }}
+  }}
+}}""")
+
+
 def column_sum(n: int, columns: int, dtype: str = "f32", outer: int = 1) -> Kernel:
     """Sums over a strided loop."""
     c = _compute(dtype)

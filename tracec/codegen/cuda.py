@@ -20,6 +20,7 @@ from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
 from tracec.codegen.cuda_sizes import is_open, with_numbers
 from tracec.codegen.cuda_sort import argsort_routine
+from tracec.codegen.cuda_stripes import stripe_entry
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
@@ -35,13 +36,14 @@ from tracec.ir.resize import Resized, Settled
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
 #: Raised when kernels, or the way they are timed, change so much that what was measured says nothing any more.
-GENERATION = 2
+GENERATION = 3
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
     "row": row_entry,
     "full": row_entry,
     "column": column_entry,
+    "stripe": stripe_entry,
     "transpose": transpose_entry,
 }
 #: Those that may take several functions.

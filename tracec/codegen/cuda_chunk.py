@@ -95,7 +95,13 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
         where = f"{writer.name(buffer)} + {at_first.write(index)}"
         loaded, stored = (buffer, index) in packs.loads, (buffer, index) in packs.stores
         at = f"{name}[part]" if loaded and arrays else name
-        if loaded and arrays:
+        held = writer.held.get((buffer, index)) if loaded else None
+        if held and not stored:
+            inner.packs[buffer, index] = f"{held}.at[e]"
+            continue
+        if held:
+            loads.append(Line(f"{kind} {name} = {held};"))
+        elif loaded and arrays:
             declared.append(Line(f"{kind} {name}[{arrays}];"))
             loads.append(Line(f"{at} = load_pack<{width}>({where});"))
         elif loaded:

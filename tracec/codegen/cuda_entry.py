@@ -180,7 +180,7 @@ def lines(trees: Iterable[Tree]) -> tuple[str, ...]:
             found.append(tree.text)
             continue
         found += [f"#pragma {p}" for p in tree.pragmas]
-        found += [f"{tree.head} {{", *(f"  {line}" for line in lines(tree.body)), "}"]
+        found += [f"{tree.head} {{".lstrip(), *(f"  {line}" for line in lines(tree.body)), "}"]
     return tuple(found)
 
 

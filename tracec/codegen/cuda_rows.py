@@ -132,7 +132,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """What ``row.j2`` needs."""
+    """What ``row.j2`` and ``row_stages.j2`` need."""
 
     head: Head
     start: tuple[str, ...]
@@ -145,6 +145,8 @@ class RowView:
     ragged: bool
     rows: str
     block_rows: str
+    copies: str = ""
+    copy: str = ""
 
 
 def row_space(body: Sequence[Stmt], kernel: Kernel) -> tuple[Var, ...]:
@@ -184,7 +186,7 @@ def scratch_words(body: Sequence[Stmt]) -> int:
     return sum(max(s.dtype.itemsize // 4, 1) for s in body if isinstance(s, Scratch))
 
 
-def _stages(
+def share_stages(
     writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], share: Share, once: str, barrier: str
 ) -> tuple[Stage, ...]:
     """The row's statements by who does them.
@@ -223,7 +225,7 @@ def _stages(
     return tuple(stages)
 
 
-def _row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
+def row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
     """Packs of each loop, all of one width, since scratch ties their iterations together."""
     memory = {b.name: b.dtype for b in writer.kernel.buffers}
     loops = {place: loop_nest(s) for place, s in enumerate(body) if isinstance(s, Loop)}
@@ -320,7 +322,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     space = row_space(body, kernel)
     writer = Writer(kernel)
     words = scratch_words(body)
-    packs = _row_packs(writer, body)
+    packs = row_packs(writer, body)
     width = max((p.width for p in packs.values()), default=1)
     rows, row = extent(variables), extent(space)
     read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
@@ -334,7 +336,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
     start = lines((*writer.unflatten("row", variables), *declared))
     barrier = "__syncthreads();" if shared else "__syncwarp();"
-    stages = _stages(writer, body, packs, share, "thread == 0", barrier)
+    stages = share_stages(writer, body, packs, share, "thread == 0", barrier)
     chunks = row // width
     per_block = 1 if shared else 32 * WARPS_OF_BLOCK // share.threads
     if not shared and not is_varying(rows):

@@ -108,6 +108,7 @@ class Writer(ExpressionWriter):
         packs: (buffer, index) → the element of a pack that stands for that access.
         random: Random words that are there already → their names.
         arrays: Scratch → the subscript of this thread's element.
+        held: (buffer, index) → a pack that has been loaded before.
         each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
         store_guard: Condition under which stores to memory happen; empty for always.
     """
@@ -119,6 +120,7 @@ class Writer(ExpressionWriter):
         self.packs: dict[tuple[str, Expr], str] = {}
         self.random: dict[Call, str] = {}
         self.arrays: dict[str, str] = {}
+        self.held: dict[tuple[str, Expr], str] = {}
         self.each: frozenset[str] = frozenset()
         self.store_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
@@ -147,7 +149,7 @@ class Writer(ExpressionWriter):
         """The same writer with other texts for some loop variables."""
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
-        other.each, other.store_guard = self.each, self.store_guard
+        other.held, other.each, other.store_guard = self.held, self.each, self.store_guard
         return other
 
     # -- expressions ---------------------------------------------------------------------------------------

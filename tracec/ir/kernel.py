@@ -149,9 +149,10 @@ class Kernel:
 
     Attributes:
         name: A C identifier, unique in its plan.
-        shape: ``map``, ``row`` (reduces contiguous elements), ``column`` (reduces strided ones), ``full``,
-            ``transpose``, ``scan``, ``scatter``, ``atomic`` (a scatter whose sums may be added up in any order),
-            ``contraction``. It chooses the template, never the meaning.
+        shape: ``map``, ``row`` (reduces contiguous elements), ``column`` (reduces strided ones), ``stripe`` (rows, and
+            sums of the columns of each stripe of rows), ``full``, ``transpose``, ``scan``, ``scatter``, ``atomic`` (a
+            scatter whose sums may be added up in any order), ``contraction``. It chooses the template, never the
+            meaning.
         buffers: Formal parameters, in call order.
         body: Statements; the outermost are parallel loops, or reduce loops for ``full``.
         contraction: Set where shape is ``contraction``.

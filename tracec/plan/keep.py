@@ -8,8 +8,9 @@ from tracec.ir.extent import plain
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node
 from tracec.plan.inline import operation_cost
-from tracec.plan.partition import FULL, Group
-from tracec.plan.space import Space
+from tracec.plan.partition import Group
+from tracec.plan.space import FULL, Space
+from tracec.plan.stripes import COLUMN
 
 #: Where there is no other limit, values of a row are kept up to this many elements; a longer one is computed again.
 MAX_SCRATCH = 8192
@@ -19,6 +20,11 @@ MAX_COLUMN = 512
 SCRATCH_COST = 10
 #: Rows this short are unrolled while the loop over rows is vectorised.
 SHORT_ROW = 32
+
+
+def reduces_rows(node: Node, group: Group) -> bool:
+    """Whether a member is a reduction of rows, rather than of columns."""
+    return isinstance(node.op.lower, Reduction) and group.level[node] != COLUMN
 
 
 def needed(group: Group, wanted: list[Node], full: list[Node], known: Collection[Node] = ()) -> list[Node]:
@@ -86,9 +92,9 @@ def _worth_keeping(
     """The costly ones that more than one loop needs, though what they are made of is computed where they are."""
     loops: dict[Node, set[int]] = {n: set() for n in full}
     for node in group.nodes:
-        if isinstance(node.op.lower, Reduction):
+        if reduces_rows(node, group):
             used_in = {stage[node]}
-        elif node in stored and group.level[node] == FULL:
+        elif group.level[node] == COLUMN or (node in stored and group.level[node] == FULL):
             used_in = {stage[node] + 1}
         else:
             continue
@@ -106,11 +112,7 @@ def _worth_keeping(
 
 def _direct_uses(group: Group, node: Node, kept: set[Node], stage: Mapping[Node, int]) -> set[int]:
     """Loops in which members outside of ``kept`` read the node directly."""
-    return {
-        stage[u] + (not isinstance(u.op.lower, Reduction))
-        for u in group.nodes
-        if node in group.reads[u] and u not in kept
-    }
+    return {stage[u] + (not reduces_rows(u, group)) for u in group.nodes if node in group.reads[u] and u not in kept}
 
 
 def reduction_shape(space: Space) -> str:

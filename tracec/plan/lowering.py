@@ -22,16 +22,18 @@ from tracec.ir.kernel import (
     Store,
     Update,
     Var,
+    identity,
     subexpressions,
 )  # fmt: skip
 from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant
 from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
-from tracec.plan.keep import kept_on_chip, needed, reduction_shape
-from tracec.plan.partition import FULL, ROW, Group, reduced_shape, reduction_index
+from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
+from tracec.plan.partition import Group
 from tracec.plan.reach import stays_inside
-from tracec.plan.space import Space, of_shape
+from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
+from tracec.plan.stripes import COLUMN, STRIPE, column_index
 
 
 class Emitter(Access):
@@ -171,7 +173,8 @@ def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_b
     """
     e = Emitter(group, inlined, stored, row_bytes)
     write: dict[str, Callable[[Emitter], Kernel]] = {
-        "map": _map, "reduce": _reduce, "contraction": _contraction, "scan": _scan, "scatter": _scatter,
+        "map": _map, "reduce": _reduce, STRIPE: _stripe, "contraction": _contraction, "scan": _scan,
+        "scatter": _scatter,
     }  # fmt: skip
     kernel = write[group.kind](e)
     return kernel, list(e.buffers)
@@ -185,11 +188,11 @@ def _kernel(e: Emitter, shape: str, body: tuple[Stmt, ...], contraction: Contrac
 
 def _space(group: Group) -> Space:
     """The group's loops, split so that members index by whole loops."""
-    if group.kind == "reduce":
+    if group.kind in ("reduce", STRIPE):
         full = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == FULL)
         operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if isinstance(n.op.lower, Reduction))
         rows = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == ROW)
-        return group.space.refine([*operands, *full]).refine(rows, rows=True)
+        return group.loops([*operands, *full], rows)
     shapes = sorted(dict.fromkeys(n.shape for n in group.nodes), key=lambda s: (-len(s), s))
     return of_shape(shapes[0]).refine(shapes[1:])
 
@@ -221,23 +224,56 @@ def _stages(group: Group) -> dict[Node, int]:
     stage: dict[Node, int] = {}
     for node in group.nodes:
         needed = max((stage[r] for r in group.reads[node] if r in stage), default=0)
-        stage[node] = needed + 1 if isinstance(node.op.lower, Reduction) else needed
+        stage[node] = needed + 1 if reduces_rows(node, group) else needed
     return stage
 
 
 def _reduce(e: Emitter) -> Kernel:
+    space = _space(e.group)
+    body = _row(e, space, {}, e.row_bytes)
+    return _kernel(e, reduction_shape(space), nested(space.kept_vars, body, "parallel"))
+
+
+def _stripe(e: Emitter) -> Kernel:
+    """Rows one after another, and sums of their columns, which are kept as the rows go by."""
     space, group = _space(e.group), e.group
+    outer, inner = space.parted(group.stripes)
+    sums = {n: f"c{k}" for k, n in enumerate(n for n in group.nodes if group.level[n] == COLUMN)}
+    kept = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in sums.items())
+    rows = nested(inner, _row(e, space, sums, 0), "serial")  # what is read stays in registers either way
+    zeros, stores = [], []
+    for node, name in sums.items():
+        wide = node.dtype.compute
+        zeros.append(Store(name, space.within_flat, Const(identity("add", wide), wide)))
+        at, _ = column_index(node, space, group.stripes)
+        total = Load(name, space.within_flat, wide)
+        stores.append(Store(e.buffer(node, "out").name, ix.flatten(at, node.shape), total))
+    first, last = (nested(space.reduced_vars, tuple(s), "each") for s in (zeros, stores))
+    return _kernel(e, "stripe", nested(outer, (*kept, *first, *rows, *last), "parallel"))
+
+
+def _row(e: Emitter, space: Space, sums: dict[Node, str], row_bytes: int) -> tuple[Stmt, ...]:
+    """What is computed of a row.
+
+    Args:
+        e: Writes the kernel.
+        space: Its loops.
+        sums: Sums of columns, to which the row adds, by the scratch arrays that they are in.
+        row_bytes: Bytes of values that are kept, loads included; 0 for what is costly alone.
+    """
+    group = e.group
     stage = _stages(group)
-    last = max(stage[n] for n in group.nodes if isinstance(n.op.lower, Reduction))
+    last = max(stage[n] for n in group.nodes if reduces_rows(n, group))
     full = [n for n in group.nodes if group.level[n] == FULL]
-    kept = kept_on_chip(group, space, stage, full, e.stored, e.row_bytes)
+    kept = kept_on_chip(group, space, stage, full, e.stored, row_bytes)
     scratch: dict[Node, str] = {}
     written: set[Node] = set()
     _row_values(e, space, stage, 0)
     for k in range(1, last + 2):
-        reductions = [n for n in group.nodes if isinstance(n.op.lower, Reduction) and stage[n] == k]
+        reductions = [n for n in group.nodes if reduces_rows(n, group) and stage[n] == k]
         stores = [n for n in full if n in e.stored and n not in written and stage[n] < k]
-        if not reductions and not stores:
+        added = [n for n in sums if n not in written and stage[n] < k]
+        if not reductions and not stores and not added:
             continue
         for node in reductions:
             acc = f"a{len(e.row_value)}_{k}"
@@ -247,7 +283,7 @@ def _reduce(e: Emitter) -> Kernel:
             e.row_value[node] = Ref(acc, node.dtype.compute)
         held = {n: e.row_value.pop(n) for n in reductions}
         e.open_loop(space.reduced_vars)
-        for node in needed(group, [*reductions, *stores], full, scratch):
+        for node in needed(group, [*reductions, *stores, *added], full, scratch):
             if node in scratch:
                 at = Load(scratch[node], space.within_flat, node.dtype.compute)
                 e.full_value[node] = e.bind(at)
@@ -262,7 +298,11 @@ def _reduce(e: Emitter) -> Kernel:
         for node in stores:
             assert e.inner is not None
             e.inner.append(e.store(node, ix.unflatten(space.flat, node.shape), e.full_value[node]))
-        written.update(stores)
+        for node in added:
+            value = e.bind(e.guard(e.reduced_element(node, *column_index(node, space, group.stripes))))
+            assert e.inner is not None
+            e.inner.append(Store(sums[node], space.within_flat, value, add=True))
+        written.update(stores, added)
         for node in reductions:
             index, reduced = reduction_index(node, space)
             value = e.bind(e.guard(e.reduced_element(node, index, reduced)))
@@ -275,14 +315,13 @@ def _reduce(e: Emitter) -> Kernel:
         if group.level[node] == ROW and node in e.stored:
             e.outer.append(e.store(node, ix.unflatten(space.row_flat, node.shape), e.row_value[node]))
     declared = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in scratch.items())
-    body = (*declared, *e.outer)
-    return _kernel(e, reduction_shape(space), nested(space.kept_vars, body, "parallel"))
+    return (*declared, *e.outer)
 
 
 def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> None:
     """Name the row-level values that are known once k loops over the row have ended."""
     for node in e.group.nodes:
-        if e.group.level[node] == ROW and stage[node] == k and not isinstance(node.op.lower, Reduction):
+        if e.group.level[node] == ROW and stage[node] == k and not reduces_rows(node, e.group):
             e.row_value[node] = e.bind(e.guard(e.element(node, ix.unflatten(space.row_flat, node.shape))))
 
 

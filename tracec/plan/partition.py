@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tracec.ir import index as ix
@@ -13,13 +13,14 @@ from tracec.ir.kernel import Const, Expr
 from tracec.ir.lower import ContractionSpec, Index, Library, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Refused
-from tracec.ir.types import Shape, numel
+from tracec.ir.types import Shape
 from tracec.plan.access import Access
 from tracec.plan.inline import is_pointwise
-from tracec.plan.space import Space, of_shape
+from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
+from tracec.plan.stripes import COLUMN, STRIPE, column_index, levels, striped
 
-FULL, ROW = "full", "row"
-
+#: Groups that reduce.
+_REDUCED = frozenset({"reduce", STRIPE})
 #: A kernel with more nodes gains nothing more from fusion, and C compilers take more than linear time.
 MAX_NODES = 160
 MAX_BUFFERS = 96
@@ -33,11 +34,12 @@ class Group:
     """Nodes that one kernel computes.
 
     Attributes:
-        kind: ``map``, ``reduce``, ``contraction``, ``scan``, ``scatter`` or ``library``.
+        kind: ``map``, ``reduce``, ``stripe``, ``contraction``, ``scan``, ``scatter`` or ``library``.
         nodes: Members, operands first.
-        space: The loops, in normal form for ``reduce``; for ``map`` only the total counts.
-        level: Member → whether it has an element for each point of the space or one a row.
+        space: The loops, in normal form for ``reduce`` and ``stripe``; for ``map`` only the total counts.
+        level: Member → whether it has an element for each point of the space, one a row or one a stripe's column.
         rank: Position of the first member in the graph.
+        stripes: Of ``stripe``, how many stripes the rows are parted into.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Group:
     level: dict[Node, str]
     rank: int
     reads: dict[Node, set[Node]] = field(default_factory=dict)
+    stripes: int = 0
 
     @property
     def name(self) -> str:
@@ -55,6 +58,11 @@ class Group:
     def operands(self) -> frozenset[Node]:
         """Values from outside that the members read."""
         return frozenset().union(*self.reads.values()).difference(self.nodes)
+
+    def loops(self, full: Iterable[Shape], rows: Iterable[Shape]) -> Space:
+        """The loops, split so that values of these shapes, over all points and over rows, index by whole ones."""
+        stripes = [(self.stripes, self.space.kept // self.stripes, self.space.row)] if self.stripes else []
+        return self.space.refine([*stripes, *full]).refine(rows, rows=True)
 
 
 class Reader(Access):
@@ -77,23 +85,12 @@ class Reader(Access):
         return Const(0, node.dtype.compute)
 
 
-def reduced_shape(node: Node) -> tuple[Shape, Shape]:
-    """A reduction's full iteration shape and its reduced axes."""
-    lower = node.op.lower
-    assert isinstance(lower, Reduction)
-    types, params = input_types(node), dict(node.params)
-    if lower.axes is not None:
-        return types[0].shape, lower.axes(types, **params)
-    extents = lower.extents(types, **params)
-    return (*node.shape, *extents), tuple(range(node.ndim, node.ndim + len(extents)))
-
-
 class Partition:
     """Greedy fusion: each node, operands first, joins the groups of its producers where the rules allow."""
 
     def __init__(
         self, graph: Graph, inlined: dict[Node, int], routines: Container[Node],
-        early: frozenset[Node] = frozenset(), *, fuse: bool = True,
+        early: frozenset[Node] = frozenset(), *, fuse: bool = True, stripes: bool = False,
     ) -> None:  # fmt: skip
         """Partition a graph.
 
@@ -103,9 +100,11 @@ class Partition:
             routines: Nodes that the target runs as a library routine.
             early: Nodes that are to be there before others; see `tracec.plan.early`.
             fuse: Whether to merge at all.
+            stripes: Whether rows and sums of their columns may be one kernel.
         """
         self.graph = graph
         self.fuse = fuse
+        self.stripes = stripes
         self.early = early
         self.routines = routines
         self.inlined = inlined
@@ -211,18 +210,22 @@ class Partition:
     def _common(self, a: Group, b: Group) -> Group | str:
         """The two groups over one space, or why there is none."""
         kind, space = a.kind, a.space
-        if a.kind == b.kind == "reduce":
+        if a.kind in _REDUCED and b.kind in _REDUCED:
+            if self.stripes and (a.space != b.space or a.stripes != b.stripes):
+                both = striped(a, b)
+                if not isinstance(both, str):
+                    return self._striped(a, b, *both)
             if a.space != b.space:
                 return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
-            return self._joined(a, b, "reduce", a.space, None, None)
+            return self._joined(a, b, a.kind, a.space, None, None)
         if a.kind == "contraction":
             if b.kind != "map" or not like(b.space.total, a.space.total):
                 return "only an epilogue over the same elements fuses into a contraction"
-        elif "reduce" in (a.kind, b.kind):
-            reduce, other = (a, b) if a.kind == "reduce" else (b, a)
+        elif a.kind in _REDUCED or b.kind in _REDUCED:
+            reduce, other = (a, b) if a.kind in _REDUCED else (b, a)
             if any(isinstance(n.op.lower, Reduction) for n in other.nodes):  # of rows of one element
                 return "a reduction of single elements has no place among rows of more"
-            kind, space = "reduce", reduce.space
+            kind, space = reduce.kind, reduce.space
             level = FULL if like(other.space.total, space.total) else ROW
             if level == ROW and not like(other.space.total, space.kept):
                 return f"{other.space.total} elements are neither the points nor the rows of {_describe(space)}"
@@ -236,21 +239,29 @@ class Partition:
     def _joined(self, a: Group, b: Group, kind: str, space: Space, at_a: str | None, at_b: str | None) -> Group:
         nodes = sorted((*a.nodes, *b.nodes), key=self.rank.__getitem__)
         level = {n: at_a or own for n, own in a.level.items()} | {n: at_b or own for n, own in b.level.items()}
-        return Group(kind, nodes, space, level, min(a.rank, b.rank), {**a.reads, **b.reads})
+        reads = {**a.reads, **b.reads}
+        return Group(kind, nodes, space, level, min(a.rank, b.rank), reads, a.stripes or b.stripes)
+
+    def _striped(self, a: Group, b: Group, space: Space, stripes: int) -> Group:
+        """Rows and sums of the columns of their stripes."""
+        a, b = (replace(g, level=levels(g)) for g in (a, b))
+        return replace(self._joined(a, b, STRIPE, space, None, None), stripes=stripes)
 
     def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
         """A read across the two groups that is not at the reader's own point; None if there is none."""
         in_a, in_b = set(a.nodes), set(b.nodes)
         shapes = [n.shape for n in merged.nodes if merged.level[n] == FULL]
         rows = [n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n)]
-        space = merged.space.refine(shapes).refine(rows, rows=True)
+        space = merged.loops(shapes, rows)
         for node in merged.nodes:
             others = in_b if node in in_a else in_a
             if not (merged.reads[node] & others):
                 continue
-            for read, at in self.reads_in(node, space, merged.level[node]):
+            for read, at in self.reads_in(node, space, merged.level[node], merged.stripes):
                 if read not in others:
                     continue
+                if merged.level[read] == COLUMN:
+                    return f"{node.op.name} needs {read.op.name} before its columns are complete"
                 position = ix.flatten(at, read.shape)
                 own = space.flat if merged.level[read] == FULL else space.row_flat
                 if merged.level[node] == ROW and not isinstance(node.op.lower, Reduction):
@@ -261,10 +272,12 @@ class Partition:
                     return f"{node.op.name} reads {read.op.name} at other elements than its own"
         return None
 
-    def reads_in(self, node: Node, space: Space, level: str) -> list[tuple[Node, Index]]:
+    def reads_in(self, node: Node, space: Space, level: str, stripes: int = 0) -> list[tuple[Node, Index]]:
         """Values that a node reads, with multi-indices in a space's loop variables."""
         reader = Reader(self.inlined)
-        if isinstance(node.op.lower, Reduction) and space.has_reduction:
+        if level == COLUMN:
+            reader.reduced_element(node, *column_index(node, space, stripes))
+        elif isinstance(node.op.lower, Reduction) and space.has_reduction:
             index, reduced = reduction_index(node, space)
             reader.reduced_element(node, index, reduced)
         elif isinstance(node.op.lower, Reduction):
@@ -281,19 +294,23 @@ class Partition:
         are summed side by side again.
         """
         self._join_readers(lambda operand: operand)
+        if self.stripes:
+            self._join_readers(lambda operand: operand, lambda space: None)
         self._join_readers(lambda operand: self.group_of.get(operand, operand))
 
-    def _join_readers(self, source: Callable[[Node], Node | Group]) -> None:
-        first: dict[tuple[Space, Node | Group], Node] = {}
+    def _join_readers(
+        self, source: Callable[[Node], Node | Group], by: Callable[[Space], Space | None] = lambda space: space
+    ) -> None:
+        first: dict[tuple[Space | None, Node | Group], Node] = {}
         for group in self.groups:
-            if group.kind != "reduce":
+            if group.kind not in _REDUCED:
                 continue
             for operand in sorted(group.operands, key=lambda n: -plain(n.type.nbytes)):
                 if plain(operand.type.size) < plain(group.space.total):
                     break
-                other = self.group_of.get(first.setdefault((group.space, source(operand)), group.nodes[0]))
+                other = self.group_of.get(first.setdefault((by(group.space), source(operand)), group.nodes[0]))
                 mine = self.group_of[group.nodes[0]]
-                if other is not None and other is not mine and other.kind == mine.kind == "reduce":
+                if other is not None and other is not mine and {other.kind, mine.kind} <= _REDUCED:
                     self._try(other, mine, operand)
 
     def _path_outside(self, a: Group, b: Group) -> bool:
@@ -321,17 +338,6 @@ def _zeros(node: Node) -> Index:
     lower = node.op.lower
     assert isinstance(lower, Reduction)
     return tuple(Const(0) for _ in lower.extents(input_types(node), **dict(node.params)))
-
-
-def reduction_index(node: Node, space: Space) -> tuple[Index, Index]:
-    """A reduction's output index and reduced index in a space's loop variables."""
-    shape, axes = reduced_shape(node)
-    kept_shape = tuple(s for i, s in enumerate(shape) if i not in axes)
-    red_shape = tuple(s for i, s in enumerate(shape) if i in axes)
-    assert numel(kept_shape) == space.kept
-    assert numel(red_shape) == space.row
-    kept = ix.unflatten(space.row_flat, kept_shape)
-    return ix.reshape(kept, kept_shape, node.shape), ix.unflatten(space.within_flat, red_shape)
 
 
 def _describe(space: Space) -> str:

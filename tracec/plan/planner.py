@@ -85,7 +85,9 @@ def _parted(
     routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm, bodies)
     first = find_early(graph) if early else Early()
     inlined |= {n: cost for n, cost in first.inlined.items() if n not in graph.outputs}
-    return Partition(graph, inlined, routines, first.nodes, fuse="fuse" not in disabled), routines
+    return Partition(
+        graph, inlined, routines, first.nodes, fuse="fuse" not in disabled, stripes=target.blocks > 0
+    ), routines
 
 
 def _planned(

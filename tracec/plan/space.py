@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tracec.ir import index
-from tracec.ir.extent import divides, formula_key, plain
+from tracec.ir.extent import divides, formula_key, like, plain
 from tracec.ir.kernel import Expr, Var
+from tracec.ir.lower import Index, Reduction, input_types
+from tracec.ir.node import Node
 from tracec.ir.types import Shape, numel
+
+#: Whether a value has an element for each point of a space, or for each row.
+FULL, ROW = "full", "row"
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,15 @@ class Space:
     def within_flat(self) -> Expr:
         """Position within the row."""
         return index.flatten(self.reduced_vars, tuple(v.extent for v in self.reduced_vars))
+
+    def parted(self, stripes: int) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
+        """The kept loops that count stripes of rows, and those within a stripe, where loops end between the two."""
+        count = 1
+        for k, v in enumerate(self.kept_vars):
+            if like(count, stripes):
+                return self.kept_vars[:k], self.kept_vars[k:]
+            count *= v.extent
+        return self.kept_vars, ()
 
     def normal(self) -> Space:
         """Adjacent loops of one class merged: equal normal forms walk the same rows."""
@@ -142,3 +156,25 @@ def of_shape(shape: Shape, reduced: Iterable[int] = ()) -> Space:
     axes = set(reduced)
     kept = [(e, i in axes) for i, e in enumerate(shape) if e != 1]
     return Space(tuple(e for e, _ in kept), tuple(r for _, r in kept))
+
+
+def reduced_shape(node: Node) -> tuple[Shape, Shape]:
+    """A reduction's full iteration shape and its reduced axes."""
+    lower = node.op.lower
+    assert isinstance(lower, Reduction)
+    types, params = input_types(node), dict(node.params)
+    if lower.axes is not None:
+        return types[0].shape, lower.axes(types, **params)
+    extents = lower.extents(types, **params)
+    return (*node.shape, *extents), tuple(range(node.ndim, node.ndim + len(extents)))
+
+
+def reduction_index(node: Node, space: Space) -> tuple[Index, Index]:
+    """A reduction's output index and reduced index in a space's loop variables."""
+    shape, axes = reduced_shape(node)
+    kept_shape = tuple(s for i, s in enumerate(shape) if i not in axes)
+    red_shape = tuple(s for i, s in enumerate(shape) if i in axes)
+    assert numel(kept_shape) == space.kept
+    assert numel(red_shape) == space.row
+    kept = index.unflatten(space.row_flat, kept_shape)
+    return index.reshape(kept, kept_shape, node.shape), index.unflatten(space.within_flat, red_shape)

@@ -16,7 +16,8 @@ from tracec.ir.lower import Reduction
 from tracec.ir.node import Node, is_constant, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import numel
-from tracec.plan.space import of_shape
+from tracec.plan.space import Space, of_shape
+from tracec.plan.stripes import are_enough, rows_in, stripes_for
 
 #: With few cores, a reduction to fewer rows than this is split,
 FEW_ROWS = 8
@@ -47,13 +48,14 @@ def split_reductions(graph: Graph, blocks: int) -> Graph:
         graph: What to rewrite.
         blocks: Blocks that fill a GPU; 0: there are a few cores.
     """
+    rows = rows_in(graph) if blocks else set()
 
     def split(node: Node) -> Node:
         lower = node.op.lower
         if not isinstance(lower, Reduction) or lower.axes is None or is_constant(node.inputs[0]):
             return node
         with made_from(node.source, node.origin or "split reduction"):
-            return _split_for_blocks(node, lower, blocks) if blocks else _split_for_cores(node, lower)
+            return _split_for_blocks(node, lower, blocks, rows) if blocks else _split_for_cores(node, lower)
 
     return graph.map(split)
 
@@ -78,11 +80,13 @@ def _split_for_cores(node: Node, lower: Reduction) -> Node:
 # -- a GPU's blocks -----------------------------------------------------------------------------------------
 
 
-def _split_for_blocks(node: Node, lower: Reduction, fill: int) -> Node:
+def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[tuple[int, int]]) -> Node:
     operand, axes = node.inputs[0], node.param("axes")
     space = of_shape(operand.shape, axes).normal()
     if not space.total or not space.has_reduction:
         return node
+    if stripes := _stripes(operand, axes, space, lower, rows):
+        return _two_steps(node, lower, space, 0, stripes, 1)
     inner = 1 if space.reduced[-1] else space.extents[-1]
     blocks = space.kept // inner * -(-inner // COLUMNS)
     share = space.total // blocks
@@ -103,6 +107,28 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int) -> Node:
     if parts < 2:
         return node
     parts = _dividing(parts, fold, _axes_of(operand.shape, axes, at)) or parts
+    return _two_steps(node, lower, space, at, parts, fold)
+
+
+def _stripes(
+    operand: Node, axes: tuple[int, ...], space: Space, lower: Reduction, rows: set[tuple[int, int]]
+) -> int:  # fmt: skip
+    """Into how many stripes the rows are parted that are also reduced themselves; 0 where they are not."""
+    if space.reduced != (True, False) or lower.combine != "add" or tuple(map(plain, space.extents)) not in rows:
+        return 0
+    wanted = stripes_for(*map(plain, space.extents))
+    parts = _dividing(wanted, 1, tuple(map(plain, _axes_of(operand.shape, axes, 0)))) if wanted else None
+    if not parts or not are_enough(parts, space.extents[0]):
+        return 0
+    for size in operand.shape:
+        pin(size)  # how many stripes there are hangs on each
+    return parts
+
+
+def _two_steps(node: Node, lower: Reduction, space: Space, at: int, parts: int, fold: int) -> Node:
+    """A reduction of parts of the loop number ``at``, and of their results."""
+    operand = node.inputs[0]
+    reduced = [k for k, r in enumerate(space.reduced) if r]
     if node.dtype.compute is not node.dtype and lower.combine in ("add", "mul"):
         operand = OPERATORS["cast"](operand, dtype=node.dtype.compute)  # partial results are not rounded
     rows = _in_parts(_reshape(operand, space.extents), at, parts, fold, lower)

@@ -1,0 +1,308 @@
+"""Rows in stripes: a block walks the rows of one, and each thread keeps sums of the columns that are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
+from tracec.codegen.cuda_chunk import first_of_pack
+from tracec.codegen.cuda_dialect import memory_type
+from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_rows import Share, Stage, loop_nest, row_packs, row_space, scratch_words, share_stages
+from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.render import render_template
+from tracec.codegen.tree import Block, Line, Tree
+from tracec.errors import CompileError
+from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
+
+#: Threads of a block → 32-bit words that each may have for its share of a row and of the sums.
+WORDS = {256: 48, 512: 72, 1024: 32}
+#: Threads of a block whose warps each take rows of their own.
+THREADS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Sums of columns: their type and their name."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StripeView:
+    """What ``stripe.j2`` needs; of a row what ``row_stages.j2`` does.
+
+    Attributes:
+        start: Where the stripe is, and the arrays of a thread.
+        zeros: What sums start from.
+        ahead: Loads of the first row, where a row is loaded while the one before it is computed.
+        first: The first row of the thread's.
+        turns: Rows of a stripe.
+        groups: Rows that a block takes at a time.
+        turn: Where a row is, its loads, and those of the next.
+        stages: What is computed of it.
+        copies: How many arrays warps exchange an accumulator in, so that two rows do not meet; empty for one.
+        copy: Which of them.
+        sums: The sums that several groups of threads have to combine.
+        height: How many groups there are.
+        words: Elements of a sum that one thread has.
+        lanes: Threads of a group.
+        results: What writes the sums.
+    """
+
+    head: Head
+    start: tuple[str, ...]
+    zeros: tuple[Stage, ...]
+    ahead: tuple[str, ...]
+    first: str
+    turns: str
+    groups: str
+    turn: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    copies: str
+    copy: str
+    sums: tuple[Sum, ...]
+    height: int
+    words: int
+    lanes: int
+    results: tuple[Stage, ...]
+    share: str
+    chunks: str
+    warps_share: bool
+    warps: int
+    first_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A load that is made before the row is computed.
+
+    Attributes:
+        buffer: What is loaded.
+        index: Where.
+        kind: Its type in registers.
+        single: Whether it is one value for the whole row.
+        name: What names of arrays end in.
+    """
+
+    buffer: str
+    index: Expr
+    kind: str
+    single: bool
+    name: str
+
+
+def stripe_entry(kernel: Kernel, name: str) -> Entry:
+    """A function in which a block computes one stripe of rows, and what their columns sum to."""
+    outer, body = peel(kernel.body)
+    place = next((n for n, s in enumerate(body) if isinstance(s, Loop) and s.kind == "serial"), None)
+    if place is None:
+        raise CompileError(f"kernel {kernel.name}: a stripe has no rows")
+    inner, row = peel((body[place],), "serial")
+    writer = Writer(kernel)
+    loops = tuple(s for s in (*body[:place], *row, *body[place + 1 :]) if isinstance(s, Loop))
+    space = row_space((*(s for s in (*body, *row) if isinstance(s, Scratch)), *loops), kernel)
+    width = max((p.width for p in row_packs(writer, row).values()), default=1)  # sums are written once
+    memory = {b.name: b.dtype for b in kernel.buffers}
+    packs = {id(s): find_packs(nest, v[-1], memory, width) for s in loops for v, nest in [loop_nest(s)]}
+    held = tuple(_held(writer, row, packs, inner, width))
+    chunks, rows = extent(space) // width, extent(inner)
+    words = scratch_words((*body, *row)) * width, sum(_words(writer, h, width) for h in held)
+    share, height, early = _share(chunks, rows, *words)
+    for stmt in (*body, *row):
+        if isinstance(stmt, Scratch):
+            writer.arrays[stmt.name] = ""
+    start = (*writer.unflatten("stripe", outer), *_arrays(writer, body, share, width))
+    fetch = _Fetch(writer, held, inner, space, share, chunks, width)
+    ahead = fetch.ahead(height) if early else ()
+    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *fetch.turn(early, rows, height))
+    for h in held:
+        _hold(writer, h, width)
+    warps = share.threads > 32
+    barrier = "__syncthreads();" if warps else "__syncwarp();"
+
+    def stages(part: Sequence[Stmt]) -> tuple[Stage, ...]:
+        """Statements by who does them."""
+        part = [s for s in part if not isinstance(s, Scratch)]
+        return share_stages(
+            writer, part, {n: packs[id(s)] for n, s in enumerate(part) if id(s) in packs}, share, "thread == 0", barrier
+        )
+
+    computed = stages(row)
+    zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in stages(body[:place]) if s.deal)
+    twice = warps and sum(bool(s.accs) for s in computed) == 1
+    sums = [Sum(writer.dialect.types[s.dtype], writer.name(s.name)) for s in body if isinstance(s, Scratch)]
+    threads = share.threads * height
+    view = StripeView(
+        head(writer, name, threads), lines(start), zeros, lines(ahead),
+        "threadIdx.y" if height > 1 else writer.count(0), writer.count(rows), writer.count(height),
+        lines(turn), computed, "[2]" if twice else "", "[turn % 2]" if twice else "",
+        tuple(sums) if height > 1 else (), height, share.parts * width, share.threads, stages(body[place + 1 :]),
+        writer.count(share.threads), writer.count(chunks), warps, share.threads // 32, min(share.threads, 32) // 2,
+    )  # fmt: skip
+    who = f"a block of {threads}" if warps else f"{height} groups of {share.threads} lanes"
+    wide = f", packs of {width}" if width > 1 else ""
+    schedule = f"{who} a stripe of {rows} rows of {extent(space)}, {share.parts} unrolled{wide}"
+    return Entry(
+        name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1), 0,
+        alignments(kernel, packs.values()), schedule=schedule,
+    )  # fmt: skip
+
+
+def _share(chunks: int, rows: int, kept: int, held: int) -> tuple[Share, int, bool]:
+    """Threads for each row, rows at a time, and whether the next row is loaded while one is computed.
+
+    Args:
+        chunks: Packs of a row.
+        rows: Rows of a stripe.
+        kept: Words for a pack that are kept.
+        held: Words of a pack that are loaded before the row is computed.
+    """
+    lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
+    while lanes < 32 and rows % (THREADS // lanes):  # all groups of a warp take part in its shuffles
+        lanes *= 2
+    if ceil_div(chunks, lanes) * (kept + 2 * held) <= WORDS[THREADS]:
+        return Share(lanes, ceil_div(chunks, lanes)), min(THREADS // lanes, rows), True
+    for early in (True, False):
+        for most, words in WORDS.items():
+            parts = ceil_div(chunks, most)
+            if parts * (kept + (1 + early) * held) <= words:
+                return Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early
+    return Share(1024, ceil_div(chunks, 1024)), 1, False
+
+
+def _held(
+    writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], serial: Sequence[Var], width: int
+) -> Iterator[Held]:
+    """The loads of a row that hang on which row it is, and on nothing that is computed."""
+    roles = {b.name: b.role for b in writer.kernel.buffers}
+    names = {v.name for v in serial}
+
+    def moves(load: Load) -> bool:
+        parts = list(subexpressions(load.index))
+        steady = not any(isinstance(p, (Ref, Load)) for p in parts)
+        return load.buffer in roles and steady and any(isinstance(p, Var) and p.name in names for p in parts)
+
+    found: dict[tuple[str, Expr], bool] = {}
+    for stmt in row:
+        if isinstance(stmt, Let):
+            for load in certain_loads([stmt]):
+                if moves(load) and roles[load.buffer] == "in":
+                    found.setdefault((load.buffer, load.index), True)
+        if isinstance(stmt, Loop):
+            for load in certain_loads(loop_nest(stmt)[1]):
+                at = (load.buffer, load.index)
+                packed = at in packs[id(stmt)].loads if width > 1 else roles.get(load.buffer) == "in"
+                if moves(load) and packed:
+                    found.setdefault(at, False)
+    for number, ((buffer, index), single) in enumerate(found.items()):
+        kind = memory_type(writer.buffers[buffer])
+        if not single and width > 1:
+            kind = f"Pack<{kind}, {width}>"
+        yield Held(buffer, index, kind, single, str(number))
+
+
+def _words(writer: Writer, held: Held, width: int) -> int:
+    """32-bit words of a pack."""
+    return 0 if held.single else ceil_div(writer.buffers[held.buffer].itemsize * width, 4)
+
+
+def _hold(writer: Writer, held: Held, width: int) -> None:
+    """Let what is computed of a row take a load from where it is held."""
+    at = (held.buffer, held.index)
+    name = f"{writer.name(held.buffer)}_row{held.name}"
+    if held.single:
+        writer.packs[at] = name
+    elif width > 1:
+        writer.held[at] = f"{name}[part]"
+    else:
+        writer.packs[at] = f"{name}[part]"
+
+
+def _arrays(writer: Writer, body: Sequence[Stmt], share: Share, width: int) -> tuple[Tree, ...]:
+    """Declarations of scratch."""
+    return tuple(
+        Line(f"{writer.dialect.types[s.dtype]} {writer.name(s.name)}[{share.parts * width}];")
+        for s in body
+        if isinstance(s, Scratch)
+    )
+
+
+class _Fetch:
+    """Writes the loads of a row that are made before it is computed."""
+
+    def __init__(
+        self, writer: Writer, held: Sequence[Held], serial: Sequence[Var], space: Sequence[Var], share: Share,
+        chunks: int, width: int,
+    ) -> None:  # fmt: skip
+        self.writer = writer
+        self.held = held
+        self.serial = serial
+        self.space = space
+        self.share = share
+        self.chunks = chunks
+        self.width = width
+
+    def ahead(self, height: int) -> tuple[Tree, ...]:
+        """Declares what holds the next row, and loads the first."""
+        if height > 1:
+            at = self.writer.unflatten("threadIdx.y", self.serial)
+        else:
+            at = tuple(Line(f"const {self.writer.index} {self.writer.name(v.name)} = 0;") for v in self.serial)
+        return (*self._declared("ahead"), Block("", (*at, *self._loads("ahead"))))
+
+    def turn(self, early: bool, rows: int, height: int) -> tuple[Tree, ...]:
+        """Loads a row, or takes what was loaded before and loads the next."""
+        if not early:
+            return (*self._declared("row"), *self._loads("row"))
+        count = self.writer.count
+        at = self.writer.unflatten(f"(turn + {count(height)})", self.serial)
+        more = Block(f"if (turn + {count(height)} < {count(rows)})", (*at, *self._loads("ahead")))
+        return (*self._declared("row"), *self._copies(), more)
+
+    def _name(self, held: Held, what: str) -> str:
+        return f"{self.writer.name(held.buffer)}_{what}{held.name}"
+
+    def _declared(self, what: str) -> Iterator[Tree]:
+        for h in self.held:
+            yield Line(f"{h.kind} {self._name(h, what)}{'' if h.single else f'[{self.share.parts}]'};")
+
+    def _copies(self) -> Iterator[Tree]:
+        for h in self.held:
+            if h.single:
+                yield Line(f"{self._name(h, 'row')} = {self._name(h, 'ahead')};")
+        copied = [Line(f"{self._name(h, 'row')}[part] = {self._name(h, 'ahead')}[part];") for h in self._packs]
+        if copied:
+            yield Block(f"for (int part = 0; part < {self.share.parts}; ++part)", tuple(copied), ("unroll",))
+
+    @property
+    def _packs(self) -> list[Held]:
+        return [h for h in self.held if not h.single]
+
+    def _loads(self, what: str) -> Iterator[Tree]:
+        writer, last = self.writer, self.space[-1]
+        for h in self.held:
+            if h.single:
+                yield Line(f"{self._name(h, what)} = {writer.name(h.buffer)}[{writer.write(h.index)}];")
+        if not self._packs:
+            return
+        threads = self.share.threads
+        body: list[Tree] = []
+        if self.width > 1:
+            body += first_of_pack(writer, "chunk", self.space, self.width)
+            inner = writer.derive({last.name: f"{writer.name(last.name)}_first"})
+        else:
+            body += writer.unflatten("chunk", self.space)
+            inner = writer
+        for h in self._packs:
+            at = inner.write(h.index)
+            where = f"load_pack<{self.width}>({writer.name(h.buffer)} + {at})"
+            body.append(
+                Line(f"{self._name(h, what)}[part] = {where if self.width > 1 else f'{writer.name(h.buffer)}[{at}]'};")
+            )
+        if self.share.parts * threads != self.chunks:
+            body = [Block(f"if (chunk < {writer.count(self.chunks)})", tuple(body))]
+        chunk = Line(f"const {writer.flat} chunk = part * {writer.count(threads)} + thread;")
+        yield Block(f"for (int part = 0; part < {self.share.parts}; ++part)", (chunk, *body), ("unroll",))
