@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -220,3 +222,19 @@ def test_what_no_graph_does_is_refused_where_there_is_one(name):
     with pytest.raises(error, match=message):
         T.compile(wrong, fullgraph=True)(T.ones(3).double())
     assert W.tolist() == before
+
+
+@pytest.mark.parametrize("options", [{}, {"target": "cuda", "launcher": "emulator"}], ids=["C", "emulator"])
+def test_a_body_that_another_one_runs_twice_is_compiled_once(options):
+    def inner(x):
+        return func.cond(x[0] > 0, T.sin, T.cos, (x,))
+
+    def f(x):
+        return func.cond(x.sum() > 0, lambda x: inner(inner(x) * 2), inner, (x,))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled = T.compile(f, fullgraph=True, **options)
+        for k in (1, 2, -1, -2):
+            x = T.tensor([1.0, 2.0, 3.0]).double() * k
+            assert_close(compiled(x), f(x))

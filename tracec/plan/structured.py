@@ -108,21 +108,25 @@ class Bodies:
         return operands, made, end + 1
 
 
-def _named(plan: Plan, prefix: str) -> Plan:
-    """The plan with a prefix to the names of kernels, so that those of several plans differ."""
-    kernels = tuple(replace(k, name=prefix + k.name) for k in plan.kernels)
-    return replace(plan, kernels=kernels, steps=tuple(_named_within(step, prefix) for step in plan.steps))
+def _named(plan: Plan, prefix: str, made: dict[int, Plan] | None = None) -> Plan:
+    """The plan with a prefix to the names of kernels, so that those of several plans differ; a plan in it stays one."""
+    made = {} if made is None else made
+    if id(plan) not in made:
+        kernels = tuple(replace(k, name=prefix + k.name) for k in plan.kernels)
+        steps = tuple(_named_within(step, lambda body: _named(body, prefix, made)) for step in plan.steps)
+        made[id(plan)] = replace(plan, kernels=kernels, steps=steps)
+    return made[id(plan)]
 
 
-def _named_within(step: Step, prefix: str) -> Step:
+def _named_within(step: Step, named: Callable[[Plan], Plan]) -> Step:
     match step:
         case Repeat():
-            return replace(step, body=_named(step.body, prefix))
+            return replace(step, body=named(step.body))
         case Branch():
-            then, other = (_named(b, prefix) for b in step.bodies)
+            then, other = map(named, step.bodies)
             return replace(step, bodies=(then, other))
         case While():
-            test, body, last = (_named(b, prefix) for b in bodies_of(step))
+            test, body, last = map(named, bodies_of(step))
             return replace(step, condition=test, body=body, finish=last)
     return step
 
