@@ -50,3 +50,38 @@ def test_compiled_steps_are_recorded_once_and_agree_with_eager(name):
     assert "1 specialisation" in repr(compiled)
     if name == "adamw":
         assert all(optimizer.state[p]["step"].item() == 5 for p in params)
+
+
+def fitted(wrap, calls=10, **options):
+    """What steps of L-BFGS return, the parameter in the end, and the step."""
+    rng = np.random.default_rng(0)
+    p = tracec.from_numpy(rng.normal(size=5).astype(np.float32)).requires_grad_()
+    x, y = (tracec.from_numpy(rng.normal(size=s).astype(np.float32)) for s in ((8, 5), (8,)))
+    optimizer = optim.LBFGS([p], **options)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((x @ p - y) ** 2).mean()
+        loss.backward()
+        return loss
+
+    step = wrap(lambda: optimizer.step(closure))
+    return [step().item() for _ in range(calls)], p.tolist(), step
+
+
+@pytest.mark.parametrize("backend", [{}, {"target": "cuda", "launcher": "emulator"}], ids=["C", "emulator"])
+def test_lbfgs_goes_one_way_once_its_history_is_full(backend):
+    options = {"lr": 0.1, "max_iter": 2, "history_size": 2}
+    expected = fitted(lambda step: step, **options)
+    *found, step = fitted(lambda step: tracec.compile(step, **backend), **options)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
+    assert len(step.explain().recordings) <= 5
+    assert sum(s.hits for s in step.explain().specialisations if s.compiled) >= 5
+
+
+def test_lbfgs_with_a_long_history_says_that_it_runs_eagerly():
+    expected = fitted(lambda step: step, 4)
+    with pytest.warns(RuntimeWarning, match="LBFGS: a step of up to 20 iterations, each over up to 100"):
+        *found, _ = fitted(tracec.compile, 4)
+    assert found == list(expected[:2])

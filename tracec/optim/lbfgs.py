@@ -10,10 +10,14 @@ from tracec.functions import cat, zeros_like
 from tracec.functions import sum as total
 from tracec.optim.line_search import Point, strong_wolfe
 from tracec.optim.optimizer import Optimizer, as_reals, check_option
+from tracec.record.refusal import refuse
+from tracec.record.state import STATE
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 
 Closure = Callable[[], Any]
+#: Iterations times steps remembered, above which a compiled function runs it eagerly: so much is written out.
+MOST_WRITTEN_OUT = 128
 #: Curvature along a step below which it says nothing.
 _LEAST_CURVATURE = 1e-10
 
@@ -21,8 +25,9 @@ _LEAST_CURVATURE = 1e-10
 class LBFGS(Optimizer):
     """Newton's steps with an inverse Hessian that is estimated from the last steps, with or without a line search.
 
-    ``step`` needs a closure that computes the loss and its gradients, and calls it several times. It decides by
-    values, so it runs eagerly in a compiled function too.
+    ``step`` needs a closure that computes the loss and its gradients, and calls it several times. In a compiled
+    function its decisions are those of a tree, as of any Python code, and the calls until the history is full are
+    recorded each. One of many iterations over a long history runs eagerly there: then it is the closure to compile.
 
     Args:
         params: Tensors to optimise; one group only.
@@ -86,6 +91,13 @@ class LBFGS(Optimizer):
         """
         if closure is None:
             raise ArgumentTypeError("LBFGS: step needs a closure", hint="one that computes loss and gradients anew")
+        group = self.param_groups[0]
+        if STATE.recorder is not None and group["max_iter"] * group["history_size"] > MOST_WRITTEN_OUT:
+            refuse(
+                f"LBFGS: a step of up to {group['max_iter']} iterations, each over up to {group['history_size']} steps "
+                "before, is too long for a graph",
+                hint="compile the closure and call step outside, or choose a shorter history_size or max_iter",
+            )
         with no_grad():
             return self._iterate(closure)
 
@@ -93,7 +105,7 @@ class LBFGS(Optimizer):
         group = self.param_groups[0]
         state = self.state[self._params[0]]
         first, g = self._evaluated(closure)
-        loss, calls = float(first), 1
+        loss, calls = _number(first), 1
         state["func_evals"] = state.get("func_evals", 0) + 1
         if _largest(g) <= group["tolerance_grad"]:
             return first
@@ -101,8 +113,8 @@ class LBFGS(Optimizer):
             state["n_iter"] = state.get("n_iter", 0) + 1
             d = self._direction(g)
             state["d"], state["prev_flat_grad"], state["prev_loss"] = d, g, loss
-            lr = float(group["lr"])
-            t = min(1.0, 1.0 / float(total(abs(g)))) * lr if state["n_iter"] == 1 else lr
+            lr = _number(group["lr"])
+            t = min(1.0, 1.0 / total(abs(g)).item()) * lr if state["n_iter"] == 1 else lr
             slope = _dot(g, d)
             if slope > -group["tolerance_change"]:
                 break
@@ -126,7 +138,7 @@ class LBFGS(Optimizer):
         def at(step: float) -> Point:
             self._place(origin, d, step)
             value, g = self._evaluated(closure)
-            return Point(step, float(value), g, _dot(g, d))
+            return Point(step, _number(value), g, _dot(g, d))
 
         if self.param_groups[0]["line_search_fn"] is not None:
             found, calls = strong_wolfe(at, start, t, _largest(d))
@@ -151,7 +163,7 @@ class LBFGS(Optimizer):
         for y, s, r in zip(reversed(changes), reversed(steps), reversed(inverse), strict=True):
             along.append(_dot(s, q) * r)
             q = q - y * along[-1]
-        q = q * float(state["H_diag"])
+        q = q * _number(state["H_diag"])
         for y, s, r, a in zip(changes, steps, inverse, reversed(along), strict=True):
             q = q + s * (a - _dot(y, q) * r)
         return q
@@ -182,9 +194,14 @@ class LBFGS(Optimizer):
             at += p.numel()
 
 
+def _number(x: Any) -> float:
+    """A number; not of an exact type, so that one that stands in for others serves."""
+    return x.item() if isinstance(x, Tensor) else x  # type: ignore[no-any-return]
+
+
 def _dot(a: Tensor, b: Tensor) -> float:
-    return float(total(a * b))
+    return total(a * b).item()  # type: ignore[no-any-return]
 
 
 def _largest(x: Tensor) -> float:
-    return float(abs(x).max())
+    return abs(x).max().item()  # type: ignore[no-any-return]
