@@ -22,6 +22,10 @@ class Access(ABC):
         """A name for an expression, so that it is computed once."""
         return expr
 
+    def applied(self, node: Node, scalar: str, args: tuple[Expr, ...]) -> Expr:
+        """The scalar operation of an elementwise node."""
+        return scalar_call(node, scalar, args)
+
     def guard(self, expr: Expr) -> Expr:
         """The expression with a bounds test around loads that may fall outside of their buffer."""
         return expr
@@ -34,7 +38,7 @@ class Access(ABC):
                 literal(x) if is_constant(x) else self.guard(self.read(x, broadcast_index(index, x.shape)))
                 for x in node.inputs
             )
-            return self.bind(scalar_call(node, lower.scalar, args))
+            return self.bind(self.applied(node, lower.scalar, args))
         if not isinstance(lower, Pull):
             raise TypeError(f"{node.op.name} has no element of its own")
         return self.bind(lower.element(self._loader(node), index, node.type, input_types(node), **dict(node.params)))

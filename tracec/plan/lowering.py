@@ -31,6 +31,7 @@ from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
 from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
 from tracec.plan.partition import Group
+from tracec.plan.quotient import by_reciprocal, may_multiply
 from tracec.plan.reach import stays_inside
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index
@@ -107,6 +108,12 @@ class Emitter(Access):
                 return True
         return False
 
+    def applied(self, node: Node, scalar: str, args: tuple[Expr, ...]) -> Expr:
+        if scalar == "div" and self.row_bytes and self.inner is not None and may_multiply(node):
+            if self._is_inner(args[0]) and not self._is_inner(args[1]):
+                return by_reciprocal(args[0], args[1], self.bind)
+        return super().applied(node, scalar, args)
+
     def guard(self, expr: Expr) -> Expr:
         return self.bind(guard_loads(expr, self.sizes)) if is_bare(expr, self.sizes) else expr
 
@@ -168,8 +175,9 @@ def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_b
         group: What to lower; not a library routine.
         inlined: Nodes that readers compute anew.
         stored: Members that others read, or that are outputs.
-        row_bytes: Of values that several loops over a row read, loads included, so many bytes are kept in scratch;
-            0 for those that are costly alone.
+        row_bytes: Of values that several loops over a row read, loads included, so many bytes are kept in scratch, and
+            divisions of a row are made cheaper where they may be; 0 for values that are costly alone, and divisions
+            as they are.
     """
     e = Emitter(group, inlined, stored, row_bytes)
     write: dict[str, Callable[[Emitter], Kernel]] = {
