@@ -6,7 +6,6 @@ import functools
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -25,7 +24,6 @@ from tracec.lowered import Lowered, check_names, like_lowered
 from tracec.options import Options
 from tracec.progress import progress
 from tracec.record import promote
-from tracec.record.patches import LISTENERS
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
@@ -42,19 +40,6 @@ from tracec.specialisations.tree import UNSEEN, Tree
 from tracec.specialisations.watching import Unsettled, Watch, sharing
 from tracec.specialisations.ways import check_whole, open_decisions
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
-
-#: All functions that are compiled.
-_ALL: weakref.WeakSet[Compiled] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    """Record all functions anew: one that library code calls for them has been replaced."""
-    for compiled in tuple(_ALL):
-        compiled._known, compiled._lanes, compiled._count = {}, (), 0
-        compiled._sizes = Sizes(compiled._options.dynamic, compiled._workshop)
-
-
-LISTENERS.append(_forget_all)
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
 #: threads that nothing serves yet run eagerly meanwhile.
@@ -95,7 +80,6 @@ class Compiled:
         self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
-        _ALL.add(self)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -227,7 +211,8 @@ class Compiled:
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
         parts: list[Hashable] = [
-            STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, STATE.generators, PROCESS.any_order, len(args),
+            STATE.grad, promote.DEFAULT_FLOAT, place, STATE.autocast, STATE.generators, PROCESS.any_order,
+            PROCESS.replaced, len(args),
         ]  # fmt: skip
         for value in args:
             flatten(value, tensors, parts, kept, opener)
@@ -355,6 +340,8 @@ class Compiled:
                 and s.surroundings.is_like(made.surroundings)
             ]  # fmt: skip
             if trees:
+                if made.surroundings.reads_text:
+                    trees[0].surroundings.hang_on_text()
                 made = trees[0]
             else:
                 made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)

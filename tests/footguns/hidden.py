@@ -550,7 +550,7 @@ def warnings_at_each_call(wrap):
     return [found[0], found[2]]
 
 
-@footgun
+@footgun(rounded=1e-6)
 def a_function_of_the_library_that_modules_call_replaced(wrap):
     model = tracec.nn.Sequential(tracec.nn.GELU(), tracec.nn.Softmax(0))
     f = wrap(lambda x: model(x) * 2)

@@ -147,4 +147,7 @@ def _modes() -> Iterator[Part]:
     yield Part("default device", str(place or "cpu"), usual=place is None)
     yield Part("sums", "in any order" if PROCESS.any_order else "in a fixed order", usual=not PROCESS.any_order)
     yield Part("random numbers", "a stream of the thread's own", id(STATE.generators), usual=STATE.generators is None)
+    functions = PROCESS.replaced
+    names = ", ".join(r.name for r in functions) or "none"
+    yield Part("functions of the library that are replaced", names, functions, usual=not functions)
     yield Part("autocast", str(STATE.autocast or "off"), usual=STATE.autocast is None)

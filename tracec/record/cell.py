@@ -40,6 +40,7 @@ class Storage:
         copied_from: Memory that eagerly this would be a look at, its version when it was copied, what gives the look.
         tangents: How the values move, by level of forward mode; None where they do not.
         beside: The last recording that had begun when another thread than the one recorded made it; see `Beside`.
+            Less than zero where the recorded one did.
     """
 
     # The class's until they are set: each operation makes one of these.
@@ -101,7 +102,7 @@ def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Ope
 
 
 class Beside:
-    """Marks memory that other threads make while one is recorded; nobody pays for it at other times."""
+    """Marks memory that is made while a thread is recorded, by it and by others; nobody pays for it at other times."""
 
     _lock = threading.Lock()
     free_in_children(_lock)
@@ -229,8 +230,8 @@ def new_tensor(array: Any) -> Tensor:
     storage = made._storage = _new(Storage)
     storage.array = made._array = array
     storage.readers = []
-    if _mark and STATE.recorder is None:
-        storage.beside = _mark
+    if _mark:
+        storage.beside = _mark if STATE.recorder is None else -_mark
     if type(array) is not _ndarray and type(array).__module__ != "numpy":
         made._device = device_of(array)
     return made

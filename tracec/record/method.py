@@ -65,9 +65,13 @@ def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     """Enter a function among the methods of Tensor."""
     METHODS[name] = function
     if not is_there(name):
-        setattr(Tensor, name, public(function, name=name))
+        _enter(name, public(function, name=name))
     if (inplace or name in TURNING) and not is_there(name + "_"):
-        setattr(Tensor, name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
+        _enter(name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
+
+
+def _enter(name: str, method: Any) -> None:
+    type.__setattr__(Tensor, name, method)  # no program has replaced it
 
 
 def is_there(name: str) -> bool:

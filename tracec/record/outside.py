@@ -18,6 +18,7 @@ class Outside:
     """The part of a recorder that knows of memory, gradients and flags of tensors from outside of the function."""
 
     _seen: dict[int, Seen]
+    _begun: int
 
     def __init__(self) -> None:
         self._written: dict[Storage, Any] = {}
@@ -96,8 +97,8 @@ class Outside:
 
     @property
     def before_writes(self) -> dict[Storage, Any]:
-        """Memory from outside that was written, and what was in it before."""
-        return self._written
+        """Memory that was there before the call and was written, and what was in it before."""
+        return {s: array for s, array in self._written.items() if s.beside > -self._begun}
 
     @property
     def before_grads(self) -> list[tuple[Tensor, Tensor | None]]:

@@ -1,13 +1,36 @@
-"""Functions of the library that a program replaces in its modules: others see them, and so must what is compiled."""
+"""Functions of the library, and methods of Tensor, that a program replaces: what is compiled must see them as well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-#: Are called when a function has been replaced.
-LISTENERS: list[Callable[[], None]] = []
+from tracec.ir.number import observe
+from tracec.record.state import PROCESS
+
+#: Stands for what is not there.
+MISSING = object()
+#: What was there before any program replaced it, by owner and name.
+_originals: dict[tuple[str, str], Any] = {}
+
+
+class Replacement:
+    """What stands in the place of a function of the library; it is equal to no other one.
+
+    Args:
+        name: How the user would write the place.
+        value: What stands there; `MISSING` where the function was taken away.
+    """
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Replacement) and self.name == other.name and self._value is other._value
+
+    def __hash__(self) -> int:
+        return hash((self.name, id(self._value)))
 
 
 class Patchable(ModuleType):
@@ -16,6 +39,24 @@ class Patchable(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
         super().__setattr__(name, value)
-        if callable(before) and value is not before:
-            for listener in LISTENERS:
-                listener()
+        if callable(before):
+            replaced(self.__name__, name, before, value)
+
+
+def replaced(owner: str, name: str, before: Any, now: Any) -> None:
+    """Note in `tracec.record.state.PROCESS` that a function of the library is another one now, or is what it was.
+
+    Args:
+        owner: Its module or class.
+        name: Its name.
+        before: What it was; `MISSING` where there was none, here and below.
+        now: What it is.
+    """
+    if now is before:
+        return
+    full = f"{owner}.{name}"
+    observe(f"{full}, which it replaces")
+    rest = [r for r in PROCESS.replaced if r.name != full]
+    if now is not _originals.setdefault((owner, name), before):
+        rest.append(Replacement(full, now))
+    PROCESS.replaced = tuple(sorted(rest, key=lambda r: r.name))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
+from tracec.ir.number import observe
 from tracec.record import promote
 from tracec.record.backend import get_default_device, to_device
 from tracec.record.cell import Cell
@@ -72,6 +73,7 @@ def set_printoptions(
         )
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     chosen = {**_PROFILES.get(profile or "", {}), **{k: v for k, v in given.items() if v is not None}}
+    observe("how tensors are written, which it changes by set_printoptions")
     for name, value in chosen.items():
         setattr(OPTIONS, name, value)
     OPTIONS.sci_mode = sci_mode

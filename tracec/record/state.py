@@ -61,11 +61,13 @@ class Process:
     """State of all threads.
 
     Attributes:
+        replaced: Functions of the library that a program has replaced; see `tracec.record.patches`.
         any_order: Whether compiled programs may add up in another order at each run, where that is faster on a GPU.
     """
 
     def __init__(self) -> None:
         self.any_order = False
+        self.replaced: tuple[Any, ...] = ()
 
 
 STATE = State()

@@ -33,6 +33,7 @@ from tracec.record.memory import Memory, axis_of
 from tracec.record.numpy_protocol import NumPy
 from tracec.record.opaque import SIZED, for_caller
 from tracec.record.overriding import default, disabled, install
+from tracec.record.patches import MISSING, replaced
 from tracec.record.printing import format_tensor
 from tracec.record.state import STATE
 from tracec.record.write import copy_into
@@ -102,6 +103,21 @@ class TensorType(type):
         if not name.startswith("__") and Methods.find(name):
             return getattr(cls, name)
         raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        before = cls.__dict__.get(name, MISSING)
+        super().__setattr__(name, value)
+        cls._note(name, before, value)
+
+    def __delattr__(cls, name: str) -> None:
+        before = cls.__dict__.get(name, MISSING)
+        super().__delattr__(name)
+        cls._note(name, before, MISSING)
+
+    def _note(cls, name: str, before: Any, now: Any) -> None:
+        """A program replaces what library code calls, where it is a class of the library; its own classes are seen."""
+        if cls.__module__.startswith("tracec."):
+            replaced(cls.__name__, name, before, now)
 
     def __dir__(cls) -> list[str]:
         Methods.find("")

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tracec.record.structure import children, is_data
+from tracec.record.printing import OPTIONS, PrintOptions
+from tracec.record.structure import Slots, children, is_data
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.births import Births
@@ -47,6 +48,7 @@ class Environment:
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
         held: Where those are that can be changed, and what they held.
+        reads_text: Whether the function asks for the text of tensors.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
         births: Tells what the function made, once it has been recorded.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
@@ -54,6 +56,7 @@ class Environment:
 
     sharing: tuple[Hashable, ...] = ()
     keyed: tuple[int, ...] = ()
+    reads_text: bool = False
     _known: set[int]
 
     def __init__(
@@ -123,6 +126,14 @@ class Environment:
             self._looks.append(look)
             self._looked.append((guard, holds))
 
+    def hang_on_text(self) -> None:
+        """Hang on how tensors are written as well: the function turned out to ask for the text of one."""
+        if not self.reads_text:
+            self.reads_text = True
+            for name, value in Slots(OPTIONS, tuple(PrintOptions.__annotations__)).items():
+                guard = Guard(f"print options, {name}", Slots(OPTIONS), name, value)
+                self._check(guard, guard.holds, guard.look())
+
     def is_like(self, other: Environment) -> bool:
         """Whether numbers and tensors are taken from the same places as in another call, and share memory as there."""
         places = [[(g.place.identity, g.kind) for g in e.watched] for e in (self, other)]
@@ -168,6 +179,10 @@ class Environment:
                 return None
             numbers += found
         return numbers, tensors
+
+    def knows_address(self, address: int) -> bool:
+        """Whether an object that was there before the call lies at an address."""
+        return address in self._known
 
     def knows(self, value: Any) -> bool:
         """Whether an object was there before the call; lists and dictionaries among the arguments do not count."""

@@ -93,12 +93,12 @@ def lane(found: Specialisation, call: Call) -> Lane | None:
     replay, looks = found.replay, found.surroundings.looks
     if not isinstance(replay, Replay) or replay.numbers is not None or looks is None:
         return None
-    grad, floating, place, autocast, generators, any_order = call.whole[: FIRST - 1]
+    grad, floating, place, autocast, generators, any_order, functions = call.whole[: FIRST - 1]
     modes = Modes(STATE, _UNSET, {**_USUAL, "grad": grad, "autocast": autocast, "generators": generators})
     arguments = _arguments(call, call.whole[FIRST:])
     if place is not None or arguments is None:
         return None
-    shared = ((promote, "DEFAULT_FLOAT", floating), (PROCESS, "any_order", any_order))
+    shared = ((promote, "DEFAULT_FLOAT", floating), (PROCESS, "any_order", any_order), (PROCESS, "replaced", functions))
     more = [look for holder, name, value in shared if (look := item(vars(holder), name, value)) is not None]
     is_like = likeness(modes, _PLAIN_TENSOR, arguments, [*more, *looks])
     return None if is_like is None else Lane(is_like, found, replay, call)

@@ -50,6 +50,16 @@ def _is_foreign(top: str) -> bool:
     return not any(v is own or _module_of(v) == "tracec" for m in loaded for v in list(vars(m).values()))
 
 
+def made_later(module: types.ModuleType) -> frozenset[str]:
+    """Names of the library's that are there only when they are asked for; what is asked for then may be replaced."""
+    return _names_of() - module.__dict__.keys() if module.__name__ == "tracec" else frozenset()
+
+
+@functools.cache
+def _names_of() -> frozenset[str]:
+    return frozenset(dir(sys.modules["tracec"])) - {"default_generator"}
+
+
 def _module_of(value: Any) -> str:
     """The package that a function, class or module says it is of."""
     name = value.__dict__.get("__name__") if isinstance(value, types.ModuleType) else None

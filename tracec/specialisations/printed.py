@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from tracec.ir.forks import free_in_children, undone
@@ -201,6 +201,22 @@ def can_run_again(printed: Sequence[Any]) -> bool:
     return not any(
         isinstance(p, (Logged, Warned)) or (isinstance(p, Written) and not isinstance(p.stream, str)) for p in printed
     )
+
+
+def written(printed: Sequence[Any]) -> list[str]:
+    """The text that is the same whenever it is written again."""
+    found: list[str] = []
+    for p in printed:
+        if isinstance(p, Written):
+            found.append(p.text)
+        elif isinstance(p, Shown):
+            found += [a for a in p.args if type(a) is str]
+        elif isinstance(p, Logged):
+            with suppress(Exception):  # the logger said so
+                found.append(p.record.getMessage())
+        elif isinstance(p, Warned):
+            found.append(str(p.message))
+    return found
 
 
 @contextmanager

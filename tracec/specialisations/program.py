@@ -30,9 +30,9 @@ from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.leaving import formed, made_plain
 from tracec.specialisations.places import PLAIN
-from tracec.specialisations.printed import can_run_again, printed_before, printing
+from tracec.specialisations.printed import can_run_again, printed_before, printing, written
 from tracec.specialisations.replay import Replay
-from tracec.specialisations.results import foreign
+from tracec.specialisations.results import foreign, tells_address
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.watching import Scalars
 from tracec.transform.split import Later, split
@@ -190,6 +190,8 @@ def _record(
                 used_up = f"reads {recorder.numbers.observed}"
             if numbers == _NONE and stand_ins is not None and stand_ins.has_numbers:
                 eager = eager or "takes a number that changes from call to call where an exact type is asked for"
+            if tells_address((out, written(recorder.printed)), surroundings.knows_address):
+                eager = eager or "tells the address of an object that may be another one at the next call"
             eager = eager or used_up or _eager(recorder, out, arguments, edges)
             known = recorder.arguments
             copies = recorder.copied(find_tensors(out))
@@ -207,6 +209,8 @@ def _record(
             look(recorder, given)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
+        if any(d.how == "print" for d in recording.decisions):
+            surroundings.hang_on_text()
         for copy, of in copies:
             look_again(copy, of)
         given = made_plain(given, changes, surroundings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import types
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -201,6 +202,27 @@ def foreign(out: Any) -> Any:
     else:
         return out
     return next((found for v in parts if (found := foreign(v)) is not None), None)
+
+
+#: The form in which Python writes what it has no better text for.
+_ADDRESS = re.compile(r" at 0x([0-9a-f]{6,16})\b")
+
+
+def tells_address(out: Any, known: Callable[[int], bool]) -> bool:
+    """Whether a text in a result tells the address of an object, which may be another one at the next call.
+
+    Args:
+        out: The result.
+        known: Whether the object at an address was there before the call.
+    """
+    if isinstance(out, str):
+        return any(not known(int(at, 16)) for at in _ADDRESS.findall(out))
+    if isinstance(out, Filled):
+        out = out.items
+    if isinstance(out, dict) and any(tells_address(k, known) for k in out):
+        return True
+    parts = out if isinstance(out, tuple) else children(out) if is_data(out) else ()
+    return any(tells_address(v, known) for v in parts)
 
 
 def rebuilder(out: Any) -> Callable[[Any], Any]:

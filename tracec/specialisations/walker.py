@@ -32,7 +32,8 @@ from tracec.specialisations.digests import Books, Digest, elements, is_memory, n
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
-from tracec.specialisations.origins import of_library, referred, tell_of
+from tracec.specialisations.kept_in_c import asked_of, held, is_lock, keeps_in_c
+from tracec.specialisations.origins import made_later, of_library, referred, tell_of
 from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place, opens
 
 
@@ -71,6 +72,8 @@ class Walker:
         self.unseen: list[str] = []
         self.weak: list[tuple[str, Callable[[], Any]]] = []
         self._classes: list[type] = []
+        #: What keeps in memory of C code what no attribute tells.
+        self._in_c: list[tuple[str, Any]] = []
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
         self._used: set[str] = {"forward", "__call__"}
@@ -134,6 +137,8 @@ class Walker:
         in_library = of_library(module.__name__)
         if not in_library and "__getattr__" in module.__dict__:
             self.visit(f"{name}.__getattr__", module.__dict__["__getattr__"])
+        for attribute in attributes & made_later(module) if in_library else ():
+            getattr(module, attribute)
         for attribute in sorted(attributes & module.__dict__.keys()):
             if (id(module), attribute) in self._attributes:
                 continue
@@ -309,6 +314,8 @@ class Walker:
             self.visit(name, value.__wrapped__)
         elif isinstance(value, np.random.Generator):
             self.sources.append(lambda: value.bit_generator.state)
+        elif isinstance(value, np.random.RandomState):
+            self.sources.append(value.get_state)
         elif isinstance(value, random.Random):
             self.sources.append(value.getstate)
         elif isinstance(value, logging.Logger):  # its handlers change as they work
@@ -328,6 +335,10 @@ class Walker:
         else:
             if is_memory(value):
                 self._digest(name, value, elements)
+            elif keeps_in_c(value):
+                self._in_c.append((name, value))
+            elif isinstance(value, BaseException):
+                self.read(f"{name}.args", Slots(value), "args", value.args)
             self._object(name, value)
 
     def lost(self) -> list[str]:
@@ -336,6 +347,12 @@ class Walker:
 
     def settle_library(self) -> None:
         """Guard those methods of the library's classes that the user's functions name; asked when all was walked."""
+        for name, value in self._in_c:
+            asked = asked_of(value, self._used)
+            if asked and is_lock(value):
+                self._digest(name, value, held)
+            elif asked:
+                self.unseen.append(f"what a {type(value).__name__} keeps, {name}.{asked[0]}")
         for cls in (Tensor, *self._classes):
             for k in sorted(self._used & cls.__dict__.keys()):
                 if isinstance(cls.__dict__[k], _FUNCTIONS):

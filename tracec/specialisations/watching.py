@@ -26,7 +26,7 @@ from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kin
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
 #: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
-FIRST = 7
+FIRST = 8
 
 
 class Watch:
