@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,38 @@ def _has_gpu() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # CuPy may miss a toolkit, which is no matter here
         return is_available()
+
+
+#: Where settings of the whole process are kept: module, holder and attribute.
+_SETTINGS = (
+    ("tracec.record.promote", "", "DEFAULT_FLOAT"),
+    ("tracec.record.state", "PROCESS", "any_order"),
+    ("tracec.record.printing", "", "OPTIONS"),
+    ("tracec.settings", "_Deterministic", "mode"),
+    ("tracec.settings", "_Products", "precision"),
+    ("tracec.runtime.threads", "Asked", "count"),
+)
+
+
+def _settings() -> dict[str, Any]:
+    """What a test can change for those that run after it in the same process; of what is imported yet."""
+    found: dict[str, Any] = {}
+    for name, holder, attribute in _SETTINGS:
+        if (module := sys.modules.get(name)) is not None:
+            found[f"{name}.{attribute}"] = repr(getattr(getattr(module, holder, module), attribute))
+    if (module := sys.modules.get("tracec.record.state")) is not None:
+        found |= module.STATE.modes()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _settings_kept() -> Iterator[None]:
+    """A test that leaves settings otherwise than it found them fails: those after it would, or would not, by chance."""
+    before = _settings()
+    yield
+    after = _settings()
+    changed = [name for name, value in before.items() if after[name] != value]
+    assert not changed, f"the test leaves otherwise than it found them: {', '.join(changed)}"
 
 
 class Golden(str):

@@ -392,12 +392,14 @@ def test_every_mode_in_the_key_of_a_call_is_seen(monkeypatch: pytest.MonkeyPatch
 def test_sums_in_any_order() -> None:
     x = numbers(4)
     compiled = settled(lambda x: x.sum(), x)
-    tracec.set_deterministic_debug_mode(0)
+    before = tracec.get_deterministic_debug_mode()
+    tracec.use_deterministic_algorithms(False)
     try:
         assert PROCESS.any_order and not is_short(compiled, x)
         compare(compiled, x)
     finally:
-        tracec.set_deterministic_debug_mode("error")
+        tracec.set_deterministic_debug_mode(before)
+        PROCESS.any_order = False
     assert not PROCESS.any_order and is_short(compiled, x)
 
 

@@ -27,6 +27,7 @@ from tracec.record import promote
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
+from tracec.specialisations.again import Again
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.lane import Lane, with_lane
@@ -76,6 +77,7 @@ class Compiled:
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._unfolding = Unfolding(never=options.fullgraph)
+        self._again = Again(fn, self._name, self._workshop.program)
         self._jobs: list[Job] = []
         self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
@@ -129,14 +131,12 @@ class Compiled:
         known = self._known.get(key)
         if known and known[-1].eager is not None:
             known[-1].hits += 1
-            if known[-1].eager is BEING_COMPILED:
-                resume()
-            return self.fn(*args, **kwargs)
+            return self._eagerly(known[-1], args, kwargs)
         if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
             return out
         if self._count >= self._options.max_specializations:
             self._history.full()
-            return self.fn(*args, **kwargs)
+            return self._again(args, kwargs)
         before = STATE.__dict__.copy()
         try:
             # Waiting could last for ever: the function that another thread records may wait for this one.
@@ -155,6 +155,15 @@ class Compiled:
             raise
         finally:
             _give_back()
+
+    def _eagerly(self, found: Specialisation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function that no program stands in for."""
+        if found.eager is BEING_COMPILED:
+            resume()
+            return self.fn(*args, **kwargs)
+        if self._verification is not None:
+            return self.fn(*args, **kwargs)
+        return self._again(args, kwargs)
 
     def _served(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
@@ -459,5 +468,7 @@ class Compiled:
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
         return self._history.explain(
-            repr(self), self._known, [*self._sizes.describe(), *self._unfolding.describe(), *describe_choices()]
+            repr(self),
+            self._known,
+            [*self._sizes.describe(), *self._unfolding.describe(), *self._again.describe(), *describe_choices()],
         )

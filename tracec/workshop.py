@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracec.autotune import Choices, choices_of
@@ -64,6 +64,24 @@ class Workshop:
             return apart(run, lent) if lent else run
 
         return Builder(segment, lambda recorded: self._replay(recorded, target, disabled, sizes))
+
+    def program(self, graph: Graph, donate: Mapping[int, int]) -> Runner:
+        """What runs in place of a graph by itself.
+
+        Args:
+            graph: The graph.
+            donate: Output position → input position whose memory it may take over.
+        """
+        target, options = self.target(graph), self._options
+        arch, disabled, choices = self.settings(target, graph, self.disabled())
+        built = build(graph, target, arch, donate, disabled, choices)
+        run = load(built, options.launcher, options.cuda_graph)
+        lent = [
+            k
+            for k, v in enumerate(built.plan.outputs)
+            if built.plan.values[v].place == "input" and k not in built.donate
+        ]
+        return apart(run, lent) if lent else run
 
     def verification(self, fn: Callable[..., Any]) -> Any:
         """What compares calls of a function with eager ones."""

@@ -19,6 +19,7 @@ from tracec.ops.branches import WhileParams
 from tracec.ops.packing import layout, take
 from tracec.record.backend import module
 from tracec.record.bodies import Traced, in_range, trace_body
+from tracec.record.deferred import copied, settled
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -71,7 +72,7 @@ def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[An
 
 def _cond(pred: Tensor, true_fn: Function, false_fn: Function, operands: Sequence[Any]) -> Any:
     given, spec = _tensors("cond", "operands", tuple(operands))
-    holds = bool(pred._array.reshape(()))
+    holds = bool(settled(pred._array).reshape(()))
     first, out = _branch("cond", true_fn, given, spec, holds)
     second, other = _branch("cond", false_fn, given, spec, not holds)
     if out != other:
@@ -99,7 +100,7 @@ def _branch(name: str, fn: Function, given: Sequence[Tensor], spec: TreeSpec, ru
         return results, None
 
     # Where it does not run, its operands may be such as it is not meant for: positions out of range, say.
-    arrays = [x._array.copy() if runs else module(x._device).zeros_like(x._array) for x in given]
+    arrays = [copied(x._array) if runs else module(x._device).zeros_like(x._array) for x in given]
     traced = trace_body(name, of_list, [x._type for x in given], arrays, hoist=False)
     return traced, found[0]
 
@@ -180,7 +181,7 @@ def _while(cond_fn: Function, body_fn: Function, first: list[Tensor], spec: Tree
     def step(args: Sequence[Any]) -> tuple[list[Any], Any]:
         return _checked(body_fn(*tree_unflatten(args, spec)), args, spec), None
 
-    types, arrays = [x._type for x in first], [x._array.copy() for x in first]
+    types, arrays = [x._type for x in first], [copied(x._array) for x in first]
     condition = trace_body("while_loop", test, types, arrays)
     body = trace_body("while_loop", step, types, [a.copy() for a in arrays])
     if _flows((*condition.captured, *body.captured)):

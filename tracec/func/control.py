@@ -18,6 +18,7 @@ from tracec.ir.graph import Graph
 from tracec.ops.loops import ScanParams
 from tracec.record.bodies import Traced, in_range, run_loop, trace_body
 from tracec.record.check import check_values
+from tracec.record.deferred import copied
 from tracec.record.mode import no_grad
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Check
@@ -161,7 +162,7 @@ def _traced_run(
         return [*carried, *(y for y in stacked if y is not None)], None
 
     types = [x._type for x in (*first, *examples)]
-    given = [*(x._array.copy() for x in first), *(a.copy() for a in arrays)]
+    given = [*(copied(x._array) for x in first), *map(copied, arrays)]
     traced = trace_body("scan", of_list, types, given, draws=True)
     return traced, kept[0], kept[1]
 

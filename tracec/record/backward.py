@@ -21,11 +21,12 @@ from tracec.ir.source import caller
 from tracec.record.backend import module, on
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.deferred import ACTIVE, copied, fill, pulled, settle_all, settled
 from tracec.record.dispatch import apply, finish
 from tracec.record.recorder import Recorder
 from tracec.record.refusal import refuse
 from tracec.record.restore import restored, unpacked
-from tracec.record.rules import compute
+from tracec.record.rules import calls_of, compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
 from tracec.record.tape import NodeHooks, Operation, Parts, Passage, edge_of
@@ -198,7 +199,7 @@ class _Walk:
         for k, grad in enumerate(grads):
             if grad is None or isinstance(grad, Parts):
                 continue
-            array = getattr(grad, "_array", grad)
+            array = settled(getattr(grad, "_array", grad))
             if array.dtype.kind in "iub" or not bool((array != array).any()):
                 continue
             raise GradientError(
@@ -294,25 +295,35 @@ class _Plain(_Walk):
             return pullback.arrays(operation, g)
         saved = [v.unpacked()._array if type(v) is Packed else v for v in operation.saved or ()]
         if pullback.run is not None:
+            settle_all()
             return pullback.run([*saved, g if g.flags.c_contiguous else g.copy()])
         device = operation.call.type.device
         xp = module(device)
         with on(device):
             values = [*saved, g]
             values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
+            if ACTIVE and device == "cpu":
+                pulled(calls_of(pullback), values)
+                return [values[i] for i in pullback.outputs]
             for op, at, keywords, _ in pullback.program:
                 out = op.eager(xp, *[values[i] for i in at], **keywords)
                 values.append(out if isinstance(out, xp.ndarray) else xp.asarray(out))
         return [values[i] for i in pullback.outputs]
 
     def add(self, a: Any, b: Any) -> Any:
-        xp = np if isinstance(a, np.ndarray) else module("cuda")
+        if isinstance(a, np.ndarray):
+            return (
+                apply(ops.add, (new_tensor(a), new_tensor(b)), {})._array
+                if ACTIVE
+                else np.asarray(ops.add.eager(np, a, b))
+            )
+        xp = module("cuda")
         return xp.asarray(ops.add.eager(xp, a, b))
 
     def give(self, g: Any) -> Tensor:
         # Gradients share memory with each other and with saved values; tensors that users see must not.
         if g.base is not None or id(g) in self._given:
-            g = g.copy()
+            g = copied(g)
         self._given.add(id(g))
         self._alive.append(g)
         return new_tensor(g)
@@ -328,7 +339,7 @@ class _Plain(_Walk):
         else:
             storage, array = leaf._grad._storage, leaf._grad._array
             storage.about_to_change()
-            array[...] = self.add(array, g)
+            fill(array, self.add(array, g))
 
 
 class _Recorded(_Walk):
@@ -404,7 +415,7 @@ class _Recorded(_Walk):
 def own(x: Any) -> Tensor:
     """The same value in memory of its own."""
     call = find_call(OPERATORS["reshape"], (x,), {"shape": x._shape})
-    return finish(call, (x,), [x._array], x._array.copy())
+    return finish(call, (x,), [x._array], copied(x._array))
 
 
 def _through_line(operation: Operation) -> str:

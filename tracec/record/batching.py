@@ -28,6 +28,7 @@ from tracec.ir.operator import OPERATORS
 from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
+from tracec.record.deferred import settled
 from tracec.record.dispatch import apply, tell
 from tracec.record.overriding import disabled
 from tracec.record.rules import compute, operands
@@ -310,7 +311,7 @@ class Batching:
         """Test the values of all examples."""
         many = self._many(x) if self.is_batched(x) else x
         if many is not x:
-            test(many._array)
+            test(settled(many._array))
         with self.outside() as recorder:
             if recorder is not None:
                 recorder.check(many, test, bounds, ignored)

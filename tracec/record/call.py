@@ -45,11 +45,13 @@ class Call:
         pullbacks: By which operands need gradients: how to compute them.
         pushforwards: By which operands move: how to compute the result's tangent.
         batches: By which operands carry a batch, and its size: how to compute all of it.
+        layouts: By strides of the operands: those of the result; see `tracec.record.deferred`.
+        form: A number that calls of the same operator, parameters and types share; 0 before it is asked for.
     """
 
     __slots__ = (
-        "batches", "casts", "floating", "is_view", "keywords", "op", "params", "pullbacks", "pushforwards", "type",
-        "types",
+        "batches", "casts", "floating", "form", "is_view", "keywords", "layouts", "op", "params", "pullbacks",
+        "pushforwards", "type", "types",
     )  # fmt: skip
 
     def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
@@ -61,6 +63,8 @@ class Call:
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         self.pushforwards: dict[tuple[bool, ...], Pushforward] = {}
         self.batches: dict[tuple[tuple[bool, ...], int], Batched] = {}
+        self.layouts: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        self.form = 0
 
     def pullback(self, mask: tuple[bool, ...]) -> Pullback:
         """How the gradients of the operands in ``mask`` are computed."""

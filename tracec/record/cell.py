@@ -12,6 +12,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.forks import free_in_children
 from tracec.ir.types import Shape, TensorType
 from tracec.record.backend import CPU, Device, device_of, share_memory
+from tracec.record.deferred import copied, fill
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
 
@@ -77,7 +78,7 @@ class Storage:
                 if type(array) is not Packed and share_memory(array, self.array):
                     copy = copies.get(id(array))
                     if copy is None:
-                        copy = copies[id(array)] = array.copy()
+                        copy = copies[id(array)] = copied(array)
                         copies[id(copy)] = copy
                     operation.saved[i] = copy
 
@@ -85,7 +86,7 @@ class Storage:
         """Replace the values; tensors that look at this memory see them."""
         self.about_to_change()
         if array is not self.array:
-            self.array[...] = array
+            fill(self.array, array)
 
 
 class Constant(Storage):

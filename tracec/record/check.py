@@ -18,6 +18,7 @@ from tracec.ir.forks import free_in_children
 from tracec.ir.source import Source
 from tracec.record.backend import Readback
 from tracec.record.cell import Cell
+from tracec.record.deferred import settled
 from tracec.record.state import STATE
 
 #: Copies that may be under way; behind more of them, the oldest is waited for.
@@ -37,7 +38,7 @@ def check_values(
         ignored: A value that the condition says nothing of.
     """
     with unnoted():  # the sizes in it are those of the call that it is made for
-        test(x._array)
+        test(settled(x._array))
     if STATE.recorder is not None:
         STATE.recorder.check(x, test, bounds, ignored)
 

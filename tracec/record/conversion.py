@@ -17,6 +17,7 @@ from tracec.record.backend import CPU, Device, to_device
 from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
+from tracec.record.deferred import seen_by_others, settled
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.form import in_format
 from tracec.record.state import STATE
@@ -139,7 +140,7 @@ class Conversion(Cell):
                     hint="use tensor.cpu() to copy it to host memory first",
                     where=_at(),
                 )
-        return value_of(self, "numpy")
+        return seen_by_others(value_of(self, "numpy"))
 
     def __array__(self, dtype: Any = None, copy: builtins.bool | None = None) -> Any:
         array = self.numpy()
@@ -166,7 +167,7 @@ class Conversion(Cell):
             )
         if STATE.recorder is not None:
             value_of(self, "__dlpack__")
-        return self._array.__dlpack__(stream=stream, **options)
+        return seen_by_others(settled(self._array)).__dlpack__(stream=stream, **options)
 
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
         """DLPack's numbers for the device."""
@@ -381,7 +382,7 @@ def _target(args: Any, kwargs: dict[str, Any]) -> _Target:
 
 
 def _copy(x: Cell, device: Device) -> Any:
-    array = to_device(x._array, device)
+    array = to_device(settled(x._array), device)
     if device == CPU and x._device != CPU:
         settle(wait=True)  # the copy has waited for all that was queued
     return array

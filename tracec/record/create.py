@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tracec.record.cell import new_tensor
+from tracec.record.deferred import seen_by_others
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def of_array(array: Any) -> Tensor:
 
     In a recorded function it may be another one at the next call: its values count as asked for.
     """
-    made = new_tensor(array)
+    made = new_tensor(seen_by_others(array))
     if STATE.recorder is not None:
         STATE.recorder.adopt(made, from_array=True)
     return made

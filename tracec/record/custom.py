@@ -19,6 +19,7 @@ from tracec.record.backend import module, on
 from tracec.record.batching import Batching, mark
 from tracec.record.call import Call
 from tracec.record.cell import Cell, add_reader, alias, is_dual, new_tensor
+from tracec.record.deferred import copied
 from tracec.record.dispatch import apply
 from tracec.record.restore import restored, unpacked
 from tracec.record.saved import Packed
@@ -150,7 +151,7 @@ class _Back(Passage):
     def arrays(self, operation: Operation, g: Any) -> Sequence[Any]:
         with on(operation.call.type.device):
             # The function may write into what it is given.
-            given = {k: new_tensor(a.copy()) for k, a in g.items()} if isinstance(g, Parts) else new_tensor(g.copy())
+            given = {k: new_tensor(copied(a)) for k, a in g.items()} if isinstance(g, Parts) else new_tensor(copied(g))
             found = self.tensors(operation, Parts(given) if isinstance(g, Parts) else given)
         return [None if x is None else x._array for x in found]
 

@@ -29,12 +29,14 @@ class Derived:
         program: Its nodes as (operator, positions of operands, keywords, node): the values are the graph's inputs,
             then its constants, then the nodes' results.
         outputs: Positions of the outputs among the values.
+        calls: The nodes as calls, where they were asked for; see `tracec.record.deferred`.
     """
 
-    __slots__ = ("constants", "graph", "outputs", "program")
+    __slots__ = ("calls", "constants", "graph", "outputs", "program")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.calls: Any = None
         at: dict[Node, int] = {n: i for i, n in enumerate(graph.inputs)}
         self.constants = tuple(n for n in topological(graph.outputs) if n.op.name == "constant")
         for n in (*self.constants, *graph.nodes):

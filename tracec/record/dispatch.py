@@ -18,6 +18,7 @@ from tracec.record.backend import module, number_on, on, share_memory, to_device
 from tracec.record.call import Call, find_call
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
+from tracec.record.deferred import ACTIVE, look, put, put_copy, ran, settled
 from tracec.record.numbers import constant_of, scalar, watched_here
 from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
@@ -52,6 +53,11 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         arrays = [
             x._array if isinstance(x, Cell) else scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
         ]
+        if ACTIVE:
+            numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
+            late = put(call, arrays, numbers)
+            if late is not None:
+                return finish(call, inputs, arrays, late)
         try:
             out = call.op.eager(np, *arrays, **call.keywords)
         except (MemoryError, ValueError):
@@ -64,7 +70,9 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         try:
             with on(device):
                 arrays = [
-                    to_device(x._array, device) if isinstance(x, Cell) else number_on(scalar(x, t.dtype), device)
+                    to_device(settled(x._array), device)
+                    if isinstance(x, Cell)
+                    else number_on(scalar(x, t.dtype), device)
                     for x, t in zip(inputs, call.types, strict=True)
                 ]
                 out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
@@ -72,7 +80,10 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
             raise _no_memory(call, device) from error
     if call.is_view:
         return _view(call, inputs[0], out)
-    result = finish(call, inputs, arrays, _own(xp, out, arrays))
+    out = _own(xp, out, arrays)
+    if ACTIVE:
+        ran(call, arrays, out)
+    result = finish(call, inputs, arrays, out)
     if call.op.name == "constant":
         result._is_constant = True
     return result
@@ -149,6 +160,8 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
     if x._is_constant or (out.size and not share_memory(out, x._array)):
+        if ACTIVE and (late := put_copy(call, x._array)) is not None:
+            out = late
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
             try:
@@ -166,6 +179,8 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     if not _is_writable(out) and x._array.flags.writeable and apart:
         # NumPy's broadcast arrays are read-only even where nothing is repeated, and so are windows.
         out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
+    if ACTIVE:
+        look(call, x._array, out)
     view: Tensor = alias(x)
     view._array, view._steps, view._is_dual = out, (*x._steps, call), x._is_dual
     if x._is_inference:

@@ -15,6 +15,7 @@ from tracec.ir.types import same
 from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
+from tracec.record.deferred import settled
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
 from tracec.record.write import check_writable, copy_into, remembered, scalar_like, write
@@ -40,7 +41,7 @@ def _positions(p: Subscript, sizes: tuple[int, ...], device: str) -> dict[int, A
                 found[axis + i] = position
             continue
         wraps = k._array.dtype.kind == "i" and (
-            STATE.recorder is not None or (k._array.size > 0 and int(k._array.min()) < 0)
+            STATE.recorder is not None or (k._array.size > 0 and int(settled(k._array).min()) < 0)
         )
         found[axis] = ops.where(k < 0, k + sizes[axis], k) if wraps else k
     return {axis: k if k._device == device else k.to(device) for axis, k in found.items()}
@@ -53,10 +54,10 @@ def nonzero_positions(mask: Any) -> list[Any]:
     """
     xp = module(mask._device)
     if STATE.recorder is None:
-        return [new_tensor(xp.asarray(a, dtype=np.int64)) for a in mask._array.nonzero()]
+        return [new_tensor(xp.asarray(a, dtype=np.int64)) for a in settled(mask._array).nonzero()]
     held = mask if mask._array.dtype == np.bool_ else ops.ne(mask, 0)
     total = ops.sum(ops.cast(held, dtype=dt.int64), axes=tuple(range(mask._array.ndim)))
-    STATE.recorder.decide(total, to_device(total._array, "cpu"), "nonzero")
+    STATE.recorder.decide(total, to_device(settled(total._array), "cpu"), "nonzero")
     rows = ops.positions(mask, count=int(total._array))
     return [get_item(rows, k) for k in range(mask._array.ndim)]
 
@@ -108,7 +109,7 @@ def get_item(x: Any, key: Any) -> Any:
 def _with_numbers(key: Any) -> Any:
     """A key with numbers in place of tensors of no axes."""
     parts = key if isinstance(key, tuple) else (key,)
-    return tuple(int(k._array) if isinstance(k, Cell) else k for k in parts)
+    return tuple(int(settled(k._array)) if isinstance(k, Cell) else k for k in parts)
 
 
 def set_item(x: Any, key: Any, value: Any) -> None:

@@ -12,6 +12,7 @@ from tracec.ir.dtype import DType
 from tracec.record.backend import Device, get_default_device, to_device
 from tracec.record.cell import Cell, look
 from tracec.record.create import of_array, of_numbers
+from tracec.record.deferred import settled
 
 #: Name of the type → its element type.
 NAMES = {
@@ -150,4 +151,4 @@ def _plain(data: Any) -> Any:
     """Nested sequences with the tensors in them as arrays."""
     if isinstance(data, (list, tuple)):
         return [_plain(d) for d in data]
-    return to_device(data._array, "cpu") if isinstance(data, Cell) else data
+    return to_device(settled(data._array), "cpu") if isinstance(data, Cell) else data

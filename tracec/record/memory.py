@@ -17,6 +17,7 @@ from tracec.record import backend
 from tracec.record.backend import Device, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
+from tracec.record.deferred import seen_by_others, settled
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
 from tracec.record.opaque import for_caller
 from tracec.record.out import resize
@@ -75,12 +76,12 @@ class UntypedStorage:
     def _flat(self) -> Any:
         array = self._memory.array
         as_strided = module(str(self.device)).lib.stride_tricks.as_strided
-        return as_strided(array, (self._count,), (array.itemsize,))
+        return as_strided(settled(array), (self._count,), (array.itemsize,))
 
     def data_ptr(self) -> int:
         """Address of the first byte."""
         observe("the address of memory, data_ptr")
-        return _address(self._memory.array)
+        return _address(seen_by_others(settled(self._memory.array)))
 
     def element_size(self) -> int:
         """Bytes per element: 1."""
@@ -202,7 +203,7 @@ class Memory(Cell):
     def data_ptr(self) -> int:
         """Address of the first element."""
         observe("the address of memory, data_ptr")
-        return _address(self._array)
+        return _address(seen_by_others(settled(self._array)))
 
     def untyped_storage(self) -> UntypedStorage:
         """The memory that this tensor looks at, as bytes."""
@@ -293,7 +294,7 @@ class Memory(Cell):
             refuse("share_memory_: memory cannot be exchanged in a compiled function", hint="do it before")
         array = self._array
         copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size).reshape(array.shape)
-        copy[...] = array
+        copy[...] = settled(array)
         Changes.count += 1
         made = of_numbers(copy)
         self._storage, self._array, self._steps = made._storage, copy, ()

@@ -14,6 +14,7 @@ from tracec.ir.number import observe
 from tracec.record import promote
 from tracec.record.backend import get_default_device, to_device
 from tracec.record.cell import Cell
+from tracec.record.deferred import settled
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
@@ -196,7 +197,7 @@ def format_tensor(x: Cell, name: str = "tensor") -> str:
     shown = None if STATE.recorder is None else STATE.recorder.shown(x)
     if shown is not None:
         return shown
-    array = to_device(x._array, "cpu")
+    array = to_device(settled(x._array), "cpu")
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, "print")
     prefix = name + "("
@@ -230,7 +231,7 @@ def format_parts(x: Any, parts: dict[str, Any], notes: list[str], layout: list[s
     prefix, shown = "tensor(", []
     for name, part in parts.items():
         head = f"{name}=tensor("
-        array = to_device(part._array, "cpu")
+        array = to_device(settled(part._array), "cpu")
         if STATE.recorder is not None:
             STATE.recorder.decide(part, array, "print")
         empty = "" if array.size else f", size={tuple(array.shape)}"

@@ -18,6 +18,7 @@ from tracec.ir.number import observe
 from tracec.record.backend import CPU, Device, to_device
 from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
+from tracec.record.deferred import settled
 from tracec.record.state import STATE
 from tracec.record.tape import no_grad
 
@@ -66,7 +67,7 @@ class Generator:
     def initial_seed(self) -> int:
         """The seed that was last set."""
         observe("a seed, initial_seed")
-        return int(to_device(self.state._array, "cpu")[0]) & _MASK
+        return int(to_device(settled(self.state._array), "cpu")[0]) & _MASK
 
     def get_state(self) -> Tensor:
         """A copy of the state."""

@@ -33,6 +33,23 @@ def compute(rule: Derived, values: Iterable[Any], source: Source | None) -> list
     return [known[i] for i in rule.outputs]
 
 
+def calls_of(rule: Derived) -> list[tuple[Call, tuple[int, ...], tuple[int, ...]]]:
+    """The nodes of a derived graph: each with the positions of its operands, and which of them are constants."""
+    found: list[tuple[Call, tuple[int, ...], tuple[int, ...]]] | None = rule.calls
+    if found is None:
+        first = len(rule.graph.inputs)
+        constants = range(first, first + len(rule.constants))
+        found = rule.calls = [
+            (
+                Call(n.op, n.params, tuple(i.type for i in n.inputs), n.type),
+                at,
+                tuple(k for k, i in enumerate(at) if i in constants),
+            )
+            for _, at, _, n in rule.program
+        ]
+    return found
+
+
 def operands(call: Call, inputs: tuple[Any, ...]) -> list[Any]:
     """The operands as tensors: Python scalars become tensors of no dimensions."""
     return [x if isinstance(x, Cell) else _number(x, t) for x, t in zip(inputs, call.types, strict=True)]

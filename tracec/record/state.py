@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tracec.record.autocast import Modes
     from tracec.record.backend import Device
     from tracec.record.batching import Batching
+    from tracec.record.deferred import Deferred
     from tracec.record.dual import DualLevel
     from tracec.record.random import OwnGenerators
     from tracec.record.recorder import Recorder
@@ -21,6 +22,7 @@ class State(threading.local):
     Attributes:
         grad: Whether operations remember what their gradients need.
         recorder: Who is told of every operation, if anyone: it writes down nodes, or computes a whole batch.
+        deferred: Who puts operations off, if anyone.
         duals: The levels of forward mode that are open, outermost first.
         packing: How values that gradients need are kept: functions that pack and unpack them; None for as they are.
         anomaly: Whether errors on the way back tell of the operation that went forward.
@@ -38,6 +40,7 @@ class State(threading.local):
 
     grad: bool = True
     recorder: Recorder | Batching | None = None
+    deferred: Deferred | None = None
     duals: tuple[DualLevel, ...] = ()
     packing: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
     anomaly: bool = False

@@ -18,6 +18,7 @@ from tracec.ir.types import broadcast_shapes
 from tracec.record.cell import Cell
 from tracec.record.check import check_values
 from tracec.record.create import of_array, of_numbers
+from tracec.record.deferred import settled
 from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
 
@@ -188,7 +189,7 @@ def _tensor(p: Subscript, k: Cell, shape: tuple[int, ...], sizes: list[int]) -> 
         return
     _check_integers(k)
     if not k._array.ndim and STATE.recorder is None:
-        i = _integer(int(k._array), shape[axis], axis)
+        i = _integer(int(settled(k._array)), shape[axis], axis)
         p.cut(i, i + 1)
         return
     _check_range(k, shape[axis], axis)

@@ -24,6 +24,7 @@ from tracec.record.backend import Device
 from tracec.record.call import forget_calls
 from tracec.record.cell import Changes, look, new_tensor, set_tensor_class
 from tracec.record.conversion import Conversion
+from tracec.record.deferred import copied, settled
 from tracec.record.differentiation import Differentiation
 from tracec.record.dispatch import apply
 from tracec.record.form import contiguous_format, in_format, preserve_format
@@ -379,7 +380,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
                 hint="copy a detach()ed tensor",
                 where=_at(),
             )
-        made = self._remade(self._array.copy())
+        made = self._remade(copied(self._array))
         memo[id(self)] = made
         if self._grad is not None:
             made._grad = self._grad.__deepcopy__(memo)
@@ -395,7 +396,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        array = self._array if isinstance(self._array, np.ndarray) else self._array.get()
+        array = settled(self._array) if isinstance(self._array, np.ndarray) else self._array.get()
         flat = np.ascontiguousarray(array)
         return _rebuild, (type(self), flat.tobytes(), self.dtype, array.shape, str(self._device), self.requires_grad)
 

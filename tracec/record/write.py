@@ -23,7 +23,8 @@ from tracec.ir.types import same
 from tracec.record.backend import to_device
 from tracec.record.call import Call
 from tracec.record.cell import Cell, alias, is_dual, new_tensor
-from tracec.record.dispatch import apply, cast
+from tracec.record.deferred import fill
+from tracec.record.dispatch import cast
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.promote import can_cast
 from tracec.record.refusal import refuse
@@ -136,14 +137,14 @@ def write(x: Cell, value: Cell) -> None:
     storage = x._storage
     if tracked or moves or recorder is not None:
         steps = x._steps[len(root._steps) :]
-        composed = _composed(root, steps, value) if steps else value
+        composed = rewritten(root, steps, value) if steps else value
         history = edge_of(composed) if tracked else None
         if tracked and history is None:
             history = pass_through(root, edge_of(root), Overwritten())
         whole = composed
         if root._steps and (moves or recorder is not None):
             with no_grad():
-                whole = _composed(whole_of(root), root._steps, composed)
+                whole = rewritten(whole_of(root), root._steps, composed)
         known = recorder.written(storage, whole) if recorder is not None else None
         tangents = tangents_of(whole) if moves else None
         _replace(storage, x._array, value._array)
@@ -161,7 +162,7 @@ def write(x: Cell, value: Cell) -> None:
 
 def _replace(storage: Any, into: Any, array: Any) -> None:
     storage.about_to_change()
-    into[...] = array
+    fill(into, array)
 
 
 def whole_of(x: Cell) -> Tensor:
@@ -171,12 +172,12 @@ def whole_of(x: Cell) -> Tensor:
     return whole
 
 
-def _composed(root: Any, steps: tuple[Call, ...], value: Any) -> Any:
-    """The root's new value when the view at the end of the steps is given a value."""
+def rewritten(root: Any, steps: tuple[Call, ...], value: Any) -> Any:
+    """The root's new value when the view at the end of the steps is given a value; of tensors, or of nodes."""
     cut = next((k for k, step in enumerate(steps) if step.op.name in _OVERLAPPING), len(steps))
     olds = [root]
     for step in steps[: min(cut, len(steps) - 1)]:
-        olds.append(apply(step.op, (olds[-1],), dict(step.params)))
+        olds.append(step.op(olds[-1], **dict(step.params)))
     if cut < len(steps):
         value = _written_at_places(olds.pop(), steps[cut:], value)
     for old, step in zip(reversed(olds), reversed(steps[:cut]), strict=True):
@@ -199,7 +200,7 @@ def _written_at_places(old: Any, steps: tuple[Call, ...], value: Any) -> Any:
                 hint="write before you look at the bits",
                 where=_at(),
             )
-        places = apply(step.op, (places,), dict(step.params))
+        places = step.op(places, **dict(step.params))
     return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
 
 
@@ -309,8 +310,8 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
 
 
 def remembered(x: Cell, value: Cell) -> bool:
-    """Whether a write of a value is more than a change of memory: remembered, recorded or differentiated."""
-    if STATE.recorder is not None:
+    """Whether a write of a value is more than a change of memory: remembered, recorded, put off or differentiated."""
+    if STATE.recorder is not None or STATE.deferred is not None:
         return True
     if STATE.grad and (edge_of(value) is not None or edge_of(root_of(x)) is not None):
         return True

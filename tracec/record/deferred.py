@@ -1,0 +1,300 @@
+"""Operations that are put off: what they compute is known when somebody asks for it, or when the function ends.
+
+A function that no program can stand in for runs as Python at each call. Within such a call operations give arrays
+without values, and are written down; views, gradients and writes go on over these arrays as they always do. Before
+anything looks at values all that was put off is computed, by a program where the same operations have come before, or
+one by one in the same order. Nothing that the function could see differs from an eager run:
+
+- where the elements of a result lie is what it was when the operation ran with such operands for the first time;
+- operations that fail for some values are never put off;
+- memory that NumPy or another library can see is read when the operation is called, and written at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracec.ir.lower import HostCall
+from tracec.ir.node import current_source
+from tracec.ir.source import Source
+from tracec.record.state import STATE
+
+if TYPE_CHECKING:
+    from tracec.record.call import Call
+
+#: An operation whose result is memory of its own; a look at an operand; a write; a copy; a number as an array.
+COMPUTED, LOOK, WRITE, COPY, NUMBER = range(5)
+
+#: What was put off: which of the above, the operator's call, operands, positions of those that are Python's numbers,
+#: the array that is looked at, written or made, and the user's line where it was asked for.
+Step = tuple[int, Any, Sequence[Any], tuple[int, ...], Any, "Source | None"]
+
+#: Further steps are not put off: a loop that asks for no value would make ever larger programs.
+MOST_STEPS = 1 << 14
+
+#: Who puts operations off now, in any thread. Nobody pays for it while it is empty.
+ACTIVE: list[Deferred] = []
+
+#: Memory that others than tensors may look at, by the number of its array.
+_SEEN_BY_OTHERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def root(array: Any) -> Any:
+    """The array whose memory an array looks at."""
+    while (base := array.base) is not None:
+        if type(base) is not np.ndarray:
+            base = getattr(base, "base", None)  # what as_strided puts between
+            if type(base) is not np.ndarray:
+                break
+        array = base
+    return array
+
+
+def seen_by_others(array: Any) -> Any:
+    """Note that another library may read and write an array's memory from here on; the array."""
+    if type(array) is np.ndarray:
+        owner = root(array)
+        _SEEN_BY_OTHERS[id(owner)] = owner
+    return array
+
+
+def settled(array: Any) -> Any:
+    """The array, with its values."""
+    if ACTIVE:
+        for deferred in tuple(ACTIVE):
+            deferred.settle(array)
+    return array
+
+
+def settle_all() -> None:
+    """Compute all that was put off."""
+    for deferred in tuple(ACTIVE):
+        deferred.settle()
+
+
+def copied(array: Any) -> Any:
+    """A copy, row by row."""
+    if ACTIVE and (mine := _mine()) is not None and type(array) is np.ndarray:
+        return mine.copy(array)
+    return settled(array).copy()
+
+
+def fill(into: Any, values: Any) -> None:
+    """Write values into an array."""
+    if ACTIVE and (mine := _mine()) is not None and type(into) is np.ndarray and type(values) is np.ndarray:
+        mine.write(into, values)
+    else:
+        settled(into)[...] = settled(values)
+
+
+def look(call: Call, of: Any, array: Any) -> None:
+    """Note that an array is a view operator's look at another."""
+    if (mine := _mine()) is not None and type(array) is np.ndarray:
+        mine.add((LOOK, call, (of,), (), array, None))
+
+
+def put(call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
+    """Put an operation off; views, of arrays without values too, and constants are computed now.
+
+    Args:
+        call: The operation.
+        arrays: Its operands.
+        numbers: Positions of those that are Python's numbers.
+
+    Returns:
+        An array for its result; None where it is to be computed now, for which its operands have values then.
+    """
+    mine = _mine()
+    if mine is not None and (call.is_view or call.op.name == "constant"):
+        return None
+    out = None if mine is None else mine.put(call, arrays, numbers)
+    if out is None:
+        settle_all()
+    return out
+
+
+def put_copy(call: Call, of: Any) -> Any:
+    """Put off a view operator whose result has memory of its own, row by row; as `put`."""
+    mine = _mine()
+    return None if mine is None else mine.computed(call, [of], (), None)
+
+
+def ran(call: Call, arrays: Sequence[Any], out: Any) -> None:
+    """Note where the elements of a result lie that was computed while others were put off."""
+    if _mine() is not None:
+        if call.op.name == "constant":
+            STATE.deferred.add((NUMBER, call, (), (), out, None))  # type: ignore[union-attr]
+        elif _can_wait(call) and type(out) is np.ndarray:
+            call.layouts[_places(arrays)] = out.strides
+
+
+def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], values: list[Any]) -> None:
+    """Compute a derived graph; the results of its nodes come behind its inputs and constants.
+
+    Args:
+        calls: Its nodes; see `tracec.record.rules.calls_of`.
+        values: Its inputs and constants.
+    """
+    for call, at, numbers in calls:
+        arrays = [values[i] for i in at]
+        if call.is_view:
+            out = call.op.eager(np, *arrays, **call.keywords)
+            if np.may_share_memory(out, arrays[0]) or not out.size:
+                look(call, arrays[0], out)
+            elif (late := put_copy(call, arrays[0])) is not None:
+                out = late
+            else:
+                out = call.op.eager(np, *arrays, **call.keywords)
+        elif (out := put(call, arrays, numbers)) is None:
+            out = np.asarray(call.op.eager(np, *arrays, **call.keywords))
+            if not any(out is a or np.may_share_memory(out, a) for a in arrays):
+                ran(call, arrays, out)
+        values.append(out)
+
+
+def _mine() -> Deferred | None:
+    """Who puts off what this thread does, if it may be."""
+    deferred = STATE.deferred
+    return None if deferred is None or STATE.recorder is not None or STATE.duals else deferred
+
+
+def _can_wait(call: Call) -> bool:
+    """Whether an operation computes something of any values."""
+    return call.type.device == "cpu" and not isinstance(call.op.lower, HostCall)
+
+
+def _places(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Where the elements of operands of known shapes lie."""
+    return tuple([a.strides for a in arrays])
+
+
+class Deferred:
+    """Puts off what one thread does while it is entered.
+
+    Args:
+        serve: Given steps, computes all of them that matter by a program, if it can.
+        keeps_lines: Whether the user's lines are asked for.
+
+    Attributes:
+        steps: What was put off, in order, behind looks at memory that was there before.
+        keeps_lines: As given.
+    """
+
+    def __init__(self, serve: Callable[[Sequence[Step]], bool], keeps_lines: bool = True) -> None:
+        self.steps: list[Step] = []
+        self.keeps_lines = keeps_lines
+        self._serve = serve
+        #: Numbers of the arrays whose memory has no values, or old ones.
+        self._without: set[int] = set()
+        self._lock = threading.RLock()
+        self._before: tuple[Deferred | None, bool] = (None, False)
+
+    def __enter__(self) -> Deferred:
+        self._before = STATE.deferred, STATE.as_written
+        STATE.deferred, STATE.as_written = self, True
+        ACTIVE.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.settle()
+        finally:
+            ACTIVE.remove(self)
+            STATE.deferred, STATE.as_written = self._before
+
+    def add(self, step: Step) -> None:
+        """Put a step behind the others."""
+        kind, out = step[0], step[4]
+        with self._lock:  # another thread may ask for values
+            if kind in (COMPUTED, COPY):
+                self._without.add(id(out))
+            elif kind == WRITE:
+                self._without.add(id(root(out)))
+            self.steps.append(step)
+        if len(self.steps) >= MOST_STEPS:
+            self.settle()
+
+    def put(self, call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
+        """See `put`."""
+        strides = call.layouts.get(_places(arrays))
+        return None if strides is None else self.computed(call, arrays, numbers, strides)
+
+    def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], strides: Any) -> Any:
+        """An array for the result of an operation that is put off, its elements so far apart; None for row by row."""
+        out = np.ndarray(call.type.shape, call.type.dtype.numpy, strides=strides)
+        return self._made(COMPUTED, call, arrays, numbers, out)
+
+    def copy(self, array: Any) -> Any:
+        """An array for a copy."""
+        return self._made(COPY, None, [array], (), np.empty(array.shape, array.dtype))
+
+    def write(self, into: Any, values: Any) -> None:
+        """Put off writing values into an array."""
+        self.add((WRITE, None, self._read([values]), (), into, self._line()))
+        if id(root(into)) in _SEEN_BY_OTHERS:
+            self.settle()
+
+    def _made(self, kind: int, call: Any, arrays: list[Any], numbers: tuple[int, ...], out: Any) -> Any:
+        self.add((kind, call, self._read(arrays), numbers, out, self._line()))
+        return out
+
+    def _read(self, arrays: list[Any]) -> list[Any]:
+        """Operands as they are now, where others may write into them."""
+        if _SEEN_BY_OTHERS:
+            for k, a in enumerate(arrays):
+                if id(root(a)) in _SEEN_BY_OTHERS:
+                    self.settle(a)
+                    arrays = [*arrays[:k], a.copy("K"), *arrays[k + 1 :]]
+        return arrays
+
+    def _line(self) -> Source | None:
+        return current_source() if self.keeps_lines else None
+
+    def settle(self, array: Any = None) -> None:
+        """Compute what was put off, if the array hangs on it; where none is given, in any case."""
+        if not self._without or (array is not None and id(root(array)) not in self._without):
+            return
+        with self._lock:
+            steps, self.steps, self._without = self.steps, [], set()
+            looks = [step for step in steps if step[0] == LOOK]
+            if not self._serve(steps):
+                run(steps)
+            del steps
+            self.steps[:0] = _held(looks)
+
+
+def _held(looks: list[Step]) -> list[Step]:
+    """Looks at memory that somebody still has, and those that they lead through."""
+    kept: list[Step] = []
+    while looks:
+        step = looks.pop()
+        # One for the step, one for the call; a look through it holds it, too.
+        if sys.getrefcount(step[4]) > _OWN_REFERENCES:
+            kept.append(step)
+    kept.reverse()
+    return kept
+
+
+def _count_references() -> int:
+    step = (LOOK, np.empty(1))
+    return sys.getrefcount(step[1])
+
+
+_OWN_REFERENCES = _count_references()
+
+
+def run(steps: list[Step]) -> None:
+    """Compute steps one by one."""
+    steps.reverse()
+    while steps:  # what nobody else holds is gone when it was used
+        kind, call, arrays, _, out, _ = steps.pop()
+        if kind == COMPUTED:
+            out[...] = call.op.eager(np, *arrays, **call.keywords)
+        elif kind in (WRITE, COPY):
+            out[...] = arrays[0]

@@ -1,0 +1,129 @@
+"""Functions that no recording can stand in for: their Python runs at each call, what they compute is compiled.
+
+Recorded again at each call and compared: the operations between two places where the function asks for values are a
+segment. One of a form that has come before runs as a program; others run one operation after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+from tracec.build import Runner
+from tracec.ir.graph import Graph
+from tracec.progress import progress
+from tracec.record.deferred import LOOK, Deferred, Step
+from tracec.record.state import STATE
+from tracec.specialisations.segments import Form, Shapeless
+
+#: From a graph, and output → input whose memory it may take over, to its program.
+Build = Callable[[Graph, Mapping[int, int]], Runner]
+
+#: Segments of fewer steps are not worth a program.
+_FEWEST = 4
+#: Forms that may have come before none is compiled any more.
+_MOST_FORMS = 64
+#: Programs of one form, each for other numbers, before all of its numbers are inputs.
+_MOST_NUMBERS = 2
+
+
+class _Segment:
+    """The program of a form.
+
+    Attributes:
+        numbers: Python's numbers in the program, as bytes.
+        lifted: Positions of those that are inputs instead.
+        run: The program; None before it is built.
+        changes: How often a number was another one.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self.numbers = _as_bytes(form)
+        self.lifted: tuple[int, ...] = ()
+        self.run: Runner | None = None
+        self.changes = 0
+
+    def serves(self, form: Form) -> bool:
+        """Whether the program computes the form; if not, which of its numbers have to be inputs is known then."""
+        found = _as_bytes(form)
+        if all(a == b or k in self.lifted for k, (a, b) in enumerate(zip(found, self.numbers, strict=True))):
+            return self.run is not None
+        self.changes += 1
+        others = {k for k, (a, b) in enumerate(zip(found, self.numbers, strict=True)) if a != b}
+        self.lifted = tuple(sorted({*self.lifted, *(range(len(found)) if self.changes > _MOST_NUMBERS else others)}))
+        self.run = None
+        return False
+
+
+def _as_bytes(form: Form) -> list[bytes]:
+    return [a.tobytes() for a in form.numbers]
+
+
+class Again:
+    """Runs a function whose operations are recorded anew at each call, and compared with those of calls before.
+
+    Args:
+        fn: The function.
+        name: Its name.
+        build: Makes programs.
+
+    Attributes:
+        calls: How often it ran.
+        compiled: Segments that ran as programs.
+        others: Segments that ran operation by operation.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str, build: Build) -> None:
+        self._fn, self._name, self._build = fn, name, build
+        self._known: dict[Hashable, _Segment] = {}
+        self.calls = self.compiled = self.others = 0
+        #: Whether the last call had forms that had not come before.
+        self._learns = True
+
+    def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if STATE.deferred is not None:
+            return self._fn(*args, **kwargs)
+        self.calls += 1
+        others = self.others
+        try:
+            with Deferred(self._serve, self._learns):
+                return self._fn(*args, **kwargs)
+        finally:
+            self._learns = self.others > others
+
+    def _serve(self, steps: Sequence[Step]) -> bool:
+        """Compute steps by a program, where they have a form that has come before."""
+        if sum(kind != LOOK for kind, *_ in steps) < _FEWEST:
+            return False
+        try:
+            form = Form(steps)
+        except Shapeless:
+            self.others += 1
+            return False
+        known = self._known.get(form.key)
+        if known is None:
+            if len(self._known) < _MOST_FORMS:
+                self._known[form.key] = _Segment(form)
+            self.others += 1
+            return False
+        if not known.serves(form):
+            with progress(f"compiling {self._name}"):
+                known.run = self._build(form.graph(self._name, known.lifted), form.replaces)
+        self.compiled += 1
+        assert known.run is not None
+        inputs = [*form.inputs, *(form.numbers[k] for k in known.lifted)]
+        found = known.run([a if a.flags.c_contiguous else a.copy() for a in inputs])
+        for target, values in zip(form.targets, found, strict=True):
+            if values is not target:
+                target[...] = values
+        return True
+
+    def describe(self) -> list[str]:
+        """How the calls ran, in words."""
+        if not self.calls:
+            return []
+        programs = sum(s.run is not None for s in self._known.values())
+        return [
+            f"recorded again at each call and compared: in {self.calls} calls {self.compiled} segments ran as "
+            f"{programs} programs, {self.others} operation by operation"
+        ]
