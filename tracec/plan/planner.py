@@ -39,7 +39,7 @@ def make_plan(
         disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory`` and ``deterministic``, what to leave
             out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
-    graph = prepare(graph, target.blocks)
+    graph = prepare(graph, target.blocks, target.row_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     plan = _planned(graph, target, bodies, donate, disabled)
     if "fuse" in disabled:

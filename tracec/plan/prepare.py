@@ -11,17 +11,19 @@ from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduc
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ops.branches import both
+from tracec.plan.long_rows import part_long_rows
 from tracec.plan.pick import pick_elements
 from tracec.plan.split import split_reductions
 from tracec.plan.unroll import unroll_short_reductions
 
 
-def prepare(graph: Graph, blocks: int = 0) -> Graph:
+def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0) -> Graph:
     """The same values from operators that have a lowering of their own.
 
     Args:
         graph: What to compute.
         blocks: Blocks that fill the target, where it is a GPU.
+        row_bytes: Bytes of a row that one of them keeps.
     """
     graph = decompose(called_eagerly(graph))
     graph = turn_products(graph)
@@ -29,6 +31,7 @@ def prepare(graph: Graph, blocks: int = 0) -> Graph:
     if blocks:
         graph = decompose(graph.map(_both_branches))
         graph = unroll_short_reductions(graph.map(pick_elements))
+        graph = part_long_rows(graph, row_bytes)
     graph = split_reductions(graph, blocks)
     return called_eagerly(_materialise_constants(graph.map(_with_operands_in_memory)))
 
