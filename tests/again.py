@@ -38,5 +38,6 @@ def without_values() -> Iterator[None]:
             out.reshape(-1, order="A").view(np.uint8)[...] = 0x7F
         return made(self, kind, call, arrays, numbers, out)
 
-    with mock.patch.object(Deferred, "_made", spoilt), mock.patch("tracec.specialisations.again._FEWEST", 1):
+    smallest = {"_FEWEST": 1, "_SMALLEST": 0, "_FRUITLESS": 1 << 30}
+    with mock.patch.object(Deferred, "_made", spoilt), mock.patch.multiple("tracec.specialisations.again", **smallest):
         yield

@@ -147,6 +147,20 @@ def test_numbers_that_change_become_inputs_and_keep_their_signs():
     assert len(compiled._again._known) <= 4
 
 
+def test_what_is_not_worth_while_runs_eagerly(monkeypatch):
+    monkeypatch.setattr("tracec.specialisations.again._SMALLEST", 1 << 16)
+    small, large = again(lambda x: (x * 2 + 1).relu() - 1), again(lambda x: (x * 2 + 1).relu() - 1)
+    for k in range(5):
+        small(numbers(8, seed=k)), large(numbers(1 << 15, seed=k))
+    assert "calls run eagerly now, since what they compute is small" in small._again.describe()[0]
+    assert compiled_parts(large) == 3 and not compiled_parts(small)
+    monkeypatch.setattr("tracec.specialisations.again._FRUITLESS", 6)
+    shapes = again(lambda x: (x * 2 + 1).relu() - 1)
+    for k in range(20):
+        shapes(numbers(1 << 15, k + 1))
+    assert "since few come again" in shapes._again.describe()[0] and shapes._again.calls == 6
+
+
 def test_a_function_with_too_many_specialisations_runs_compiled():
     compiled = tracec.compile(lambda x, text: (x * 2 + len(text)).relu() - 1, max_specializations=2)
     with warnings.catch_warnings():

@@ -111,12 +111,10 @@ def put(call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
         An array for its result; None where it is to be computed now, for which its operands have values then.
     """
     mine = _mine()
-    if mine is not None and (call.is_view or call.op.name == "constant"):
-        return None
-    out = None if mine is None else mine.put(call, arrays, numbers)
-    if out is None:
+    if mine is None:
         settle_all()
-    return out
+        return None
+    return None if call.is_view or call.op.name == "constant" else mine.put(call, arrays, numbers)
 
 
 def put_copy(call: Call, of: Any) -> Any:
@@ -223,7 +221,11 @@ class Deferred:
     def put(self, call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
         """See `put`."""
         strides = call.layouts.get(_places(arrays))
-        return None if strides is None else self.computed(call, arrays, numbers, strides)
+        if strides is not None:
+            return self.computed(call, arrays, numbers, strides)
+        # A part that ends where a layout is not known yet does not come again.
+        self.settle(by_program=not _can_wait(call))
+        return None
 
     def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], strides: Any) -> Any:
         """An array for the result of an operation that is put off, its elements so far apart; None for row by row."""
@@ -256,14 +258,19 @@ class Deferred:
     def _line(self) -> Source | None:
         return current_source() if self.keeps_lines else None
 
-    def settle(self, array: Any = None) -> None:
-        """Compute what was put off, if the array hangs on it; where none is given, in any case."""
+    def settle(self, array: Any = None, by_program: bool = True) -> None:
+        """Compute what was put off.
+
+        Args:
+            array: Only if it hangs on that; where none is given, in any case.
+            by_program: A program may compute it.
+        """
         if not self._without or (array is not None and id(root(array)) not in self._without):
             return
         with self._lock:
             steps, self.steps, self._without = self.steps, [], set()
             looks = [step for step in steps if step[0] == LOOK]
-            if not self._serve(steps):
+            if not (by_program and self._serve(steps)):
                 run(steps)
             del steps
             self.steps[:0] = _held(looks)

@@ -12,7 +12,7 @@ from typing import Any
 from tracec.build import Runner
 from tracec.ir.graph import Graph
 from tracec.progress import progress
-from tracec.record.deferred import LOOK, Deferred, Step
+from tracec.record.deferred import COMPUTED, LOOK, Deferred, Step
 from tracec.record.state import STATE
 from tracec.specialisations.segments import Form, Shapeless
 
@@ -21,8 +21,12 @@ Build = Callable[[Graph, Mapping[int, int]], Runner]
 
 #: Segments of fewer steps are not worth a program.
 _FEWEST = 4
+#: Bytes that a step makes, on average, below which to write it down takes longer than what a program saves.
+_SMALLEST = 1 << 16
 #: Forms that may have come before none is compiled any more.
 _MOST_FORMS = 64
+#: Calls, or segments that ran operation by operation, before that is a sign that few segments come again.
+_FRUITLESS = 64
 #: Programs of one form, each for other numbers, before all of its numbers are inputs.
 _MOST_NUMBERS = 2
 
@@ -77,11 +81,12 @@ class Again:
         self._fn, self._name, self._build = fn, name, build
         self._known: dict[Hashable, _Segment] = {}
         self.calls = self.compiled = self.others = 0
+        self._steps = self._bytes = 0
         #: Whether the last call had forms that had not come before.
         self._learns = True
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if STATE.deferred is not None:
+        if STATE.deferred is not None or self._why_not:
             return self._fn(*args, **kwargs)
         self.calls += 1
         others = self.others
@@ -90,6 +95,15 @@ class Again:
                 return self._fn(*args, **kwargs)
         finally:
             self._learns = self.others > others
+
+    @property
+    def _why_not(self) -> str:
+        """Why it is not worth while to write operations down; empty where it is."""
+        if self._bytes < _SMALLEST * self._steps:
+            return "what they compute is small"
+        if max(self.calls, self.others) >= _FRUITLESS and self.compiled < self.others + (self.calls >> 1):
+            return "few come again"
+        return ""
 
     def _serve(self, steps: Sequence[Step]) -> bool:
         """Compute steps by a program, where they have a form that has come before."""
@@ -102,6 +116,8 @@ class Again:
             return False
         known = self._known.get(form.key)
         if known is None:
+            made = [step[4].nbytes for step in steps if step[0] == COMPUTED]
+            self._steps, self._bytes = self._steps + len(made), self._bytes + sum(made)
             if len(self._known) < _MOST_FORMS:
                 self._known[form.key] = _Segment(form)
             self.others += 1
@@ -126,4 +142,5 @@ class Again:
         return [
             f"recorded again at each call and compared: in {self.calls} calls {self.compiled} segments ran as "
             f"{programs} programs, {self.others} operation by operation"
+            + (f"; calls run eagerly now, since {self._why_not}" if self._why_not else "")
         ]
