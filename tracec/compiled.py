@@ -120,10 +120,13 @@ class Compiled:
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
         if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
             return self.fn(*args, **kwargs)
+        if self._history.in_vain and self._history.gives_up():
+            return self._again(args, kwargs)
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole) if self._watch.positions else (call.whole, [])
         out = self._served(call, key, numbers)
         if out is not UNSEEN:
+            self._history.in_vain = 0
             return out
         for older, few in self._watch.older_keys(call.whole):
             if (out := self._served(call, older, few)) is not UNSEEN:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Known = Mapping[Hashable, Sequence["Specialisation"]]
 
 
+#: Calls that none of many specialisations serves, after which only one of as many is looked at.
+_PATIENCE = 64
+
+
 class History:
     """What was recorded of one compiled function.
 
@@ -44,6 +48,8 @@ class History:
         self._name = name
         self._options = options
         self._warned = False
+        #: Calls since one was served, where there are as many specialisations as may be.
+        self.in_vain = 0
 
     def begin(
         self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any]
@@ -96,6 +102,9 @@ class History:
         Raises:
             RecordError: ``fullgraph=True`` allows no call to run eagerly.
         """
+        self.in_vain += 1
+        if self._warned:
+            return
         changed = Counter(c.name for r in self.recordings for c in r.changes)
         often = ", ".join(f"{name} ({count} times)" for name, count in changed.most_common(3))
         last = next((c for r in reversed(self.recordings) for c in r.changes if changed[c.name] > 1), None)
@@ -103,9 +112,15 @@ class History:
         why = f"what kept changing: {often}" + (f", last {last}" if last else "")
         if self._options.fullgraph:
             raise RecordError(f"compile: {text}; {why}", hint="max_specializations= allows more")
-        if not self._warned:
-            self._warned = True
-            warn(f"{text}; other calls run eagerly. {why[0].upper()}{why[1:]}")
+        self._warned = True
+        warn(f"{text}; other calls run eagerly. {why[0].upper()}{why[1:]}")
+
+    def gives_up(self) -> bool:
+        """Whether a call is not worth the question which of many specialisations serves it: few calls lately were."""
+        if self.in_vain < _PATIENCE:
+            return False
+        self.in_vain += 1
+        return bool(self.in_vain % _PATIENCE)
 
     def explain(self, title: str, known: Known, notes: Sequence[str]) -> Explanation:
         """All of it in words."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 
 class Operation(NamedTuple):
     """Something that Python does with numbers.
@@ -44,6 +46,19 @@ _MATH = (
     "lgamma", "log", "log10", "log1p", "log2", "pow", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 )  # fmt: skip
 
+#: What NumPy computes of a number, and of several.
+_UFUNCS = (
+    "abs", "exp", "exp2", "expm1", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "sign", "sqrt",
+    "square", "tanh",
+)  # fmt: skip
+_OF_SEVERAL = ("max", "mean", "median", "min", "prod", "std", "sum", "var")
+
+
+def _of_several(name: str) -> Callable[..., Any]:
+    function = getattr(np, name)
+    return lambda *values: function(values)
+
+
 #: Every operation, by its name. ``type``, ``bool`` and comparisons serve conditions.
 OPERATIONS: dict[str, Operation] = {
     **{name: Operation(f, f"{{}} {name} {{}}", binds) for name, (f, binds) in _INFIX.items()},
@@ -55,6 +70,8 @@ OPERATIONS: dict[str, Operation] = {
     "computed": Operation(lambda x: True, "{}", CALL),
     "is_integer": Operation(float.is_integer, "{}.is_integer()", CALL),
     **{f"math.{name}": Operation(getattr(math, name), "", CALL) for name in _MATH if hasattr(math, name)},
+    **{f"np.{name}": Operation(getattr(np, name), "", CALL) for name in _UFUNCS},
+    **{f"np.{name}": Operation(_of_several(name), "", CALL) for name in _OF_SEVERAL},
 }
 
 #: Expressions nested deeper are shortened in texts.

@@ -186,7 +186,9 @@ class Number:
         return self
 
     def __getattr__(self, name: str) -> Any:
-        """What plain numbers have besides."""
+        """What plain numbers have besides; NumPy's have a method that gives them as floats."""
+        if name == "item" and type(self.value) is np.float64:
+            return lambda: calculate("float", self)
         if not hasattr(self.value, name):
             raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
         return getattr(escaped(self), name)
@@ -317,7 +319,7 @@ def converted(kind: Any, x: Any) -> Any:
     if isinstance(x, Number) and (kind is float or kind is int):
         if kind is int:
             return x if isinstance(x, Integer) else calculate("math.trunc", x)
-        return x if isinstance(x, Float) else calculate("float", x)
+        return x if type(x.value) is float else calculate("float", x)
     return kind(x)
 
 
@@ -349,13 +351,16 @@ def calculate(kind: str, *operands: Any) -> Any:
         for x in watched:
             escaped(x)
         raise
-    if type(result) not in (int, float, bool):  # a negative float to a broken power is complex
+    if type(result) not in _RESULTS:  # a negative float to a broken power is complex
         for x in watched:
             escaped(x)
         return result
     found = operation(kind, *map(_expression_of, operands))
     if type(result) is bool:
         watcher.note(found, result)
+        return result
+    if type(result) is np.bool_:
+        watcher.note(operation("bool", found), bool(result))
         return result
     if kind == "**" and not _keeps_type(*operands):
         watcher.note(operation("type", found), type(result))
@@ -378,6 +383,7 @@ def _is_number(x: Any) -> bool:
 
 
 _NUMBERS = (int, float, bool)
+_RESULTS = (*_NUMBERS, np.float64, np.bool_)
 #: What no number is equal to.
 _OTHERS = (str, bytes, type(None), list, tuple, dict, set, type)
 

@@ -19,7 +19,9 @@ from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
 from tracec.record.deferred import seen_by_others, settled
 from tracec.record.dual import move_with, tangents_of
+from tracec.record.elements import elements
 from tracec.record.form import in_format
+from tracec.record.opaque import is_for_library
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, no_grad, pass_through
 
@@ -140,6 +142,8 @@ class Conversion(Cell):
                     hint="use tensor.cpu() to copy it to host memory first",
                     where=_at(),
                 )
+        if getattr(STATE.recorder, "gives_numbers", False) and self._device == "cpu" and not is_for_library(2):
+            return elements(self)
         return seen_by_others(value_of(self, "numpy"))
 
     def __array__(self, dtype: Any = None, copy: builtins.bool | None = None) -> Any:

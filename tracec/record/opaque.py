@@ -153,12 +153,16 @@ def opaque(x: Any) -> Any:
     return tuple(map(opaque, x)) if type(x) is tuple else x
 
 
+#: What gives library code what it is to see of an object that only the user's code has; by the object's class.
+UNWRAP: dict[type, Callable[[Any], Any]] = {Opaque: lambda x: x.number}
+
+
 def unwrapped(x: Any) -> Any:
     """What library code is given for an argument: for numbers those with formulas, in lists and tuples as well."""
     cls = type(x)
-    if cls is Opaque:
-        return x.number
-    if isinstance(x, (list, tuple)) and any(type(v) is Opaque or isinstance(v, (list, tuple)) for v in x):
+    if cls in UNWRAP:
+        return UNWRAP[cls](x)
+    if isinstance(x, (list, tuple)) and any(type(v) in UNWRAP or isinstance(v, (list, tuple)) for v in x):
         parts = [unwrapped(v) for v in x]
         return parts if cls is list else tuple.__new__(cls, parts)
     if cls is slice:
@@ -172,9 +176,14 @@ _BETWEEN = ("tracec.record.tensor", "tracec.record.public", "tracec.record.overr
 
 def for_caller(x: Any) -> Any:
     """Sizes as who asks for them may have them: library code as they are, others as `Opaque`."""
-    frame = sys._getframe(1)
+    return x if is_for_library(2) else opaque(x)
+
+
+def is_for_library(depth: int) -> bool:
+    """Whether it is code of the library, rather than the user's, that calls what is that far up."""
+    frame = sys._getframe(depth)
     name: str = frame.f_globals.get("__name__", "")
     while name in _BETWEEN and frame.f_back is not None:
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
-    return x if name.startswith("tracec.") else opaque(x)
+    return name.startswith("tracec.")

@@ -106,7 +106,9 @@ class Recorder(Sized, Outside):
         self._given: list[tuple[Any, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
         self.numbers = Numbers(self)
-        #: Whether values that are asked for are given as Numbers.
+        #: Identity of an array of a tensor → what stands for it until it is looked into.
+        self.lent: dict[int, Any] = {}
+        #: Whether values that are asked for are given as Numbers, and arrays as what stands for them.
         self.gives_numbers = True
 
     def __enter__(self) -> Recorder:

@@ -15,6 +15,8 @@ from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from tracec.ir.number import value_of
+
 
 class Slots:
     """The attributes of an object that it keeps in slots, as a mapping.
@@ -334,7 +336,7 @@ def _filler(aspect: Aspect, like: Any) -> Callable[[Any, Iterator[Any]], None]:
     if isinstance(like, list):
         count = len(like)
         return lambda made, parts: list.extend(made, itertools.islice(parts, count))
-    keys, write = tuple(like), setter(like)
+    keys, write = tuple(map(value_of, like)), setter(like)
     if aspect is ATTRIBUTES and type(like) is dict:
         return lambda made, parts: find(made).update(zip(keys, parts))  # noqa: B905 (there are more parts)
 

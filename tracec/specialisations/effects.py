@@ -20,6 +20,8 @@ from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.number import Float, Integer, value_of
 from tracec.record.backend import Device
 from tracec.record.cell import Cell
+from tracec.record.deferred import seen_by_others
+from tracec.record.elements import Elements, looked_into
 from tracec.record.opaque import Opaque, unwrapped
 from tracec.record.recording import is_number
 from tracec.record.structure import (
@@ -219,6 +221,8 @@ class Former:
         """Note the containers that values have in common; asked of all values before any is formed."""
         if isinstance(value, Growing):
             return
+        if type(value) is Elements and value.tensor is None:
+            looked_into(value)
         if id(value) in self._made:
             self._repeated.add(id(value))
             return
@@ -226,7 +230,7 @@ class Former:
             self.count(value._grad)
         if self._is_made(value):
             self._made[id(value)] = len(self._made), value
-            if is_plain_class(type(value)) and not (isinstance(value, tuple) or is_data(value)):
+            if is_new_object(value, self._new) and not (isinstance(value, tuple) or is_data(value)):
                 self.classes.add(type(value))
             for part in _parts_of(value):
                 self.count(part)
@@ -267,6 +271,8 @@ class Former:
 
     def _formed(self, value: Any, inside: tuple[int, ...]) -> Any:
         cls: Any = type(value)
+        if cls is Elements:
+            return Filled(_array_of, [value.tensor])
         if isinstance(value, deque):
             most = value.maxlen
             return Filled(lambda items: cls(items, most), [self.form(v, inside) for v in value])
@@ -306,14 +312,16 @@ class Former:
         """Whether a value is a container that the function has made."""
         if is_number(value) or id(value) in self._given or self._known(value):
             return False
+        if type(value) is Elements:
+            return value.tensor is not None
         if isinstance(value, (tuple, set, frozenset, deque)):
             return True
-        return not isinstance(value, Form) and (is_data(value) or is_new_object(value, self._new))
+        return not isinstance(value, (Form, *AS_THEY_ARE)) and (is_data(value) or is_new_object(value, self._new))
 
 
-_STAND_INS = (Integer, Float, Opaque, Extent, Ratio)
+_STAND_INS = (Integer, Float, Opaque, Extent, Ratio, Elements)
 #: Tensors, and what is the same thing in every call.
-_AS_THEY_ARE = (Cell, DType, Device, Enum)
+AS_THEY_ARE = (Cell, DType, Device, Enum)
 
 
 def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
@@ -324,15 +332,21 @@ def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
         new: Whether an object came to be in the call.
     """
     cls = type(value)
-    if cls in _STAND_INS or isinstance(value, _AS_THEY_ARE):
+    if cls in _STAND_INS or isinstance(value, AS_THEY_ARE):
         return False
     return is_plain_class(cls) and new(value) and not new(cls) and not weakref.getweakrefcount(value)
 
 
 def _parts_of(value: Any) -> list[Any]:
+    if type(value) is Elements:
+        return []
     if isinstance(value, (tuple, set, frozenset, deque)):
         return list(value)
     return [*value, *children(value)] if isinstance(value, dict) else children(value)
+
+
+def _array_of(parts: list[Any]) -> Any:
+    return seen_by_others(parts[0]._array)
 
 
 def _with_grad(parts: list[Any]) -> Any:
@@ -495,12 +509,16 @@ class Purge:
             else:
                 for aspect in aspects(found):
                     holder = aspect.of(found)
+                    if isinstance(holder, dict) and any(type(k) in _STAND_INS for k in holder):
+                        refill(holder, {plain_number(k): v for k, v in holder.items()})
                     self._purge(holder, enumerate(list(holder)) if isinstance(holder, list) else list(holder.items()))
         return made
 
     def _plain(self, value: Any) -> Any:
         if type(value) in _STAND_INS:
             return plain_number(value)
+        if type(value) is Elements:
+            return value.array
         if isinstance(value, Growing):
             return value.original
         if isinstance(value, Cell) or id(value) in self._seen or self._known(value):

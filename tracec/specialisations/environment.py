@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import types
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -39,7 +40,8 @@ class Environment:
     Attributes:
         guards: What was there.
         captured: Memory that tensors found there look at; those among the arguments do not count.
-        codes: The user's functions found there.
+        functions: The user's functions found there.
+        codes: Their code.
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
         keeps: Whether functions are found there that keep their results.
@@ -93,7 +95,8 @@ class Environment:
         #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
         self.is_all = not (self.watched or self.takes_containers)
         self.named = walker.named
-        self.codes = tuple(walker.codes)
+        self.functions: tuple[types.FunctionType, ...] = tuple(walker.functions)
+        self.codes = tuple(f.__code__ for f in self.functions)
         self.tensors = walker.tensors
         self._sources = walker.sources
         self._iterators = walker.iterators
@@ -162,6 +165,7 @@ class Environment:
         """The numbers and the tensors in the places that are watched; None where there is something else."""
         numbers: list[Any] = []
         tensors: list[Tensor] = []
+        arrays: set[int] = set()
         for guard in self.watched:
             now, kind = guard.now(), guard.kind
             assert kind is not None
@@ -173,6 +177,11 @@ class Environment:
                 if not kind.holds(now):
                     return None
                 tensors.append(now)
+                continue
+            if kind.is_array:
+                if not kind.holds(now) or id(now) in arrays or self.knows(now):
+                    return None
+                arrays.add(id(now))
                 continue
             found = kind.numbers(now)
             if found is None:
@@ -261,7 +270,7 @@ class Environment:
 
     def let_go(self) -> None:
         """Forget what was in the arguments of the call that was recorded."""
-        self.held, self._opened = [], []
+        self.held, self._opened, self.functions = [], [], ()
 
     def watch(self, functions: Sequence[Callable[..., Any]]) -> Callable[[], str | None]:
         """What tells what functions, which were made by now, have changed since."""

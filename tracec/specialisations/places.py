@@ -91,7 +91,8 @@ class Kind(NamedTuple):
     Attributes:
         type: The type.
         parts: Of a tuple of plain values its items: a type for a number that is watched, anything else for an item by
-            value. Of a tensor what `tensor_key` gives. Of other structures what `flatten` gives. Of a number nothing.
+            value. Of a tensor what `tensor_key` gives. Of an array its element type and how it lies in memory. Of
+            other structures what `flatten` gives. Of a number nothing.
         varying: Of a structure the positions in ``parts`` of numbers that are watched.
     """
 
@@ -101,7 +102,7 @@ class Kind(NamedTuple):
 
     def numbers(self, value: Any) -> tuple[Any, ...] | None:
         """The numbers in a value of this kind; None for values of another kind."""
-        if type(value) is not self.type:
+        if type(value) is not self.type or self.is_array:
             return None
         if self.type is not tuple:
             return (value,)
@@ -124,7 +125,14 @@ class Kind(NamedTuple):
             return isinstance(value, Tensor) and tensor_key(value) == self.parts
         if self.is_structure:
             return self.take(value, [], [])
+        if self.is_array:
+            return type(value) is self.type and _array_key(value) == self.parts
         return self.numbers(value) is not None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is a kind of NumPy's arrays or scalars, which are not looked into."""
+        return issubclass(self.type, (np.ndarray, np.generic))
 
     @property
     def is_structure(self) -> bool:
@@ -202,6 +210,8 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
         return Kind(type(now))
     if isinstance(now, Tensor) and not now.is_composite:
         return Kind(type(now), tensor_key(now))
+    if type(now) is np.ndarray or isinstance(now, np.generic):
+        return Kind(type(now), _array_key(now)) if _array_key(before) == _array_key(now) else None
     if type(now) is tuple and len(before) == len(now) and all(isinstance(x, PLAIN) for x in (*before, *now)):
         parts = tuple(
             type(a) if type(a) is type(b) and type(a) in (int, float) else a for a, b in zip(before, now, strict=True)
@@ -218,6 +228,10 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
             return None
         return _structure(type(now), *keys)
     return None
+
+
+def _array_key(array: Any) -> tuple[Any, ...]:
+    return array.dtype.str, array.shape, array.strides
 
 
 def _structure(cls: type, before: list[Any], now: list[Any]) -> Kind | None:

@@ -147,7 +147,8 @@ def _called(
             return fn(*args, **kwargs)
         return stand_ins.run(fn, args, kwargs, recorder.numbers)
     except TypeError as error:
-        if numbers == _NONE or not recorder.numbers.symbols or recorder.unfolding.failed:  # type: ignore[union-attr]
+        given = recorder.numbers.symbols or recorder.lent or (stand_ins is not None and stand_ins.has_numbers)
+        if numbers == _NONE or not given or recorder.unfolding.failed:  # type: ignore[union-attr]
             raise
         recorder.rollback()
         surroundings.put_back()

@@ -23,7 +23,7 @@ from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
 from tracec.record.tape import Operation, enable_grad
 from tracec.record.tensor import Tensor
-from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
+from tracec.specialisations.effects import AS_THEY_ARE, Again, Filled, Form, Given, Kept, Moulded, form_maker
 from tracec.specialisations.inputs import locator
 from tracec.specialisations.places import PLAIN
 
@@ -188,7 +188,7 @@ COMPILED = Operator(
 
 def foreign(out: Any) -> Any:
     """An object in a result that a program cannot make again; None where there is none."""
-    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, type, Kept, Given, Again)):
+    if is_number(out) or isinstance(out, (Cell, *PLAIN, DType, Device, np.dtype, type, Kept, Given, Again)):
         return None
     if isinstance(out, types.FunctionType) and out.__closure__ is None:
         return None
@@ -242,7 +242,7 @@ def rebuilder(out: Any) -> Callable[[Any], Any]:
     if cls is dict:
         items = [(k, rebuilder(v)) for k, v in out.items()]
         return lambda tensors: {k: p(tensors) for k, p in items}
-    if is_data(out):
+    if is_data(out) and not isinstance(out, AS_THEY_ARE):
         parts, mould = [rebuilder(v) for v in children(out)], Mould(out)
 
         def make(tensors: Any) -> Any:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-import math
 import sys
 import types
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tracec.ir.expression import OPERATIONS
-from tracec.ir.extent import Extent, Ratio, plain
 from tracec.ir.forks import undone
-from tracec.ir.number import Number, calculate, observe, value_of
+from tracec.ir.number import observe, value_of
+from tracec.record.elements import Elements
 from tracec.record.numbers import Numbers
-from tracec.record.opaque import Opaque
-from tracec.record.structure import aspects
+from tracec.record.structure import Slots, aspects
 from tracec.record.tensor import Tensor
+from tracec.specialisations.calls import aware
 from tracec.specialisations.digests import named_in
+from tracec.specialisations.disguises import disguise, scheduling
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
@@ -27,6 +26,9 @@ from tracec.specialisations.leaving import made_plain
 from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, opens, refill
 from tracec.specialisations.printed import Stream
 from tracec.specialisations.watching import FIRST, Scalars, Watch, is_number
+
+#: Builtins that tell objects from one another.
+_IDENTITIES: dict[str, Callable[[Any], Any]] = {"id": id, "hash": hash}
 
 
 class StandIns:
@@ -120,10 +122,17 @@ class StandIns:
             self._lengths[id(original)] = len(original)
             for place in places:
                 self._replace(place, original, growing)
+        arrays = Counter(id(g.now()) for g in self._surroundings.watched if g.kind is not None and g.kind.is_array)
         for guard in self._surroundings.watched:
             kind, place, value = guard.kind, guard.place, guard.now()
             assert kind is not None
             if kind.is_tensor:
+                continue
+            if kind.is_array:
+                if self._surroundings.knows(value) or arrays[id(value)] > 1:
+                    self._looked_into(place)  # what is in several places is compared with itself
+                    continue
+                self._replace(place, value, Elements(value, None, functools.partial(self._looked_into, place)))
                 continue
             if kind.is_structure:
                 found = self._within(kind, place.identity, guard.name, value, numbers)
@@ -135,15 +144,24 @@ class StandIns:
         self._tell()
         return args, kwargs
 
+    def _looked_into(self, place: Place) -> None:
+        """Note that the array in a place, which may be another one next time, counts."""
+        self.is_void = True
+        self._watch.never(place)
+
     def _disguise(self) -> None:
         """Put in place of functions in C those that ask Numbers."""
         for place in self._surroundings.named:
             value, name = place.now(), place.key
-            found = disguise(name, value) or told(value)
+            found = disguise(place, value) or told(value)
             if value is MISSING and name in _IDENTITIES:
                 found = self._identity(_IDENTITIES[name], name)
             if found is not None:
                 self._replace(place, value, found)
+        for function in self._surroundings.functions:
+            code = aware(function)
+            if code is not function.__code__:
+                self._replace(Place(Slots(function, ("__code__",)), "__code__"), function.__code__, code)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, Stream):
                 for place in places_of(stream.original, self._surroundings.guards):
@@ -151,7 +169,7 @@ class StandIns:
 
     def _tell(self) -> None:
         """Put in place of functions that library code calls those that tell what is read, or take Numbers."""
-        for place, value, stand_in in (*within(), *_scheduling()):
+        for place, value, stand_in in (*within(), *scheduling()):
             self._replace(place, value, stand_in)
 
     def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
@@ -267,73 +285,3 @@ class _Substitution:
                 place = Place(holder, k)
                 self.put.append((place, item, made))
                 place.put(made)
-
-
-# Functions in C that take numbers without asking them --------------------------------------------------------
-
-
-#: Builtins that tell objects from one another.
-_IDENTITIES: dict[str, Callable[[Any], Any]] = {"id": id, "hash": hash}
-
-
-class _TypeOf(type):
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], (Number, Opaque)):
-            return args[0].__class__
-        if len(args) == 1 and isinstance(args[0], (Extent, Ratio)):
-            return type(plain(args[0]))
-        return type(*args, **kwargs)
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, type)
-
-    def __subclasscheck__(cls, subclass: Any) -> bool:
-        return issubclass(subclass, type)
-
-
-class TypeOf(type, metaclass=_TypeOf):
-    """`type`, but for Numbers, and for sizes that vary, the type that they stand for."""
-
-
-def _aware(name: str) -> Callable[..., Any]:
-    """A function of `math` that gives Numbers of Numbers."""
-    function = getattr(math, name)
-
-    @functools.wraps(function)
-    def run(*args: Any) -> Any:
-        return calculate(f"math.{name}", *args) if any(isinstance(x, Number) for x in args) else function(*args)
-
-    return run
-
-
-_FUNCTIONS = {name.removeprefix("math."): _aware(name.removeprefix("math.")) for name in OPERATIONS if "." in name}
-
-
-def _math() -> types.ModuleType:
-    """The module as it is now, with such functions in place of its own."""
-    made = types.ModuleType("math", math.__doc__)
-    own = {k: f for k, f in _FUNCTIONS.items() if math.__dict__[k] is f.__wrapped__}  # type: ignore[attr-defined]
-    made.__dict__.update({**math.__dict__, **own})
-    return made
-
-
-def _scheduling() -> list[tuple[Place, Any, Any]]:
-    """`math` where optimisers and schedules compute with counts and rates, and what stands in for it."""
-    modules = [vars(m) for name, m in sys.modules.items() if name.startswith("tracec.optim.")]
-    return [(Place(names, "math"), math, _math()) for names in modules if names.get("math") is math]
-
-
-def disguise(name: str, value: Any) -> Any:
-    """What stands in for a global while Numbers are about; None where nothing has to.
-
-    Args:
-        name: Its name.
-        value: Its value; `MISSING` where it is a builtin.
-    """
-    if value is MISSING:
-        return TypeOf if name == "type" else None
-    if value is math:
-        return _math()
-    if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math":
-        return _FUNCTIONS.get(value.__name__)
-    return None

@@ -50,6 +50,8 @@ from tracec.specialisations.ways import (
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
+#: The same of floats none of which came again: these hardly ever do.
+FEW_VALUES = 4
 #: Paths after which few calls that went one of them are a sign that hardly any will.
 FRUITLESS_PATHS = 16
 #: Paths of one tree.
@@ -96,6 +98,13 @@ class Branch:
     children: dict[Any, Branch | Leaf] = field(default_factory=dict)
     labels: dict[Any, str] = field(default_factory=dict)
     leaves: list[Leaf] = field(default_factory=list)
+
+    @property
+    def is_of_floats(self) -> bool:
+        """Whether it asks for more than a decision: for floats, each of which is another one."""
+        if self.asked.how == "number":
+            return all(cls is float for cls, _ in self.children)
+        return self.asked.how != "bool" and self.asked.node.dtype.kind == "f"
 
     def is_for(self, decision: Decision) -> bool:
         """Whether another recording asks for the same."""
@@ -272,8 +281,9 @@ class Tree:
 
     def _full(self, path: Sequence[Branch]) -> str | None:
         for branch in path:
-            if len(branch.children) >= MOST_VALUES:
-                why = f"which was another one {MOST_VALUES} times"
+            most = FEW_VALUES if branch.is_of_floats and not any(leaf.hits for leaf in branch.leaves) else MOST_VALUES
+            if len(branch.children) >= most:
+                why = f"which was another one {most} times"
                 return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
         leaves = list(self.leaves)
         if len(leaves) >= FRUITLESS_PATHS and sum(leaf.hits for leaf in leaves) * 4 < len(leaves):

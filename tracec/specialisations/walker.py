@@ -48,7 +48,7 @@ class Walker:
         self.tensors: dict[int, str] = {}
         self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
         self.iterators: list[str] = []
-        self.codes: list[types.CodeType] = []
+        self.functions: list[types.FunctionType] = []
         #: What no program changes: globals that are not there, builtins mostly, and the classes of objects.
         self.besides: list[Guard] = []
         #: Whether there are functions that keep their results.
@@ -110,7 +110,7 @@ class Walker:
 
     def named_by(self, fn: types.FunctionType) -> None:
         """The globals and modules that a function of the user's names."""
-        self.codes.append(fn.__code__)
+        self.functions.append(fn)
         names = names_of(fn.__code__)
         self._used |= names.attributes
         for name in dict.fromkeys((*names.globals, *names.written)):

@@ -46,7 +46,7 @@ class Watch:
         self.positions: list[int] = []
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
-        self._never: set[int] = set()
+        self._never: set[Hashable] = set()
         self._grown: Counter[int] = Counter()
         self._alive: list[Any] = []  # so that identities stay taken
         self._stopped = False
@@ -57,7 +57,7 @@ class Watch:
 
     def place(self, place: Place, kind: Kind | None) -> None:
         """Watch a place from now on."""
-        if kind is not None:
+        if kind is not None and place.identity not in self._never:
             self.kinds[place.identity] = kind.joined(self.kinds.get(place.identity))
             self._alive.append(place)
 
@@ -65,6 +65,12 @@ class Watch:
         """Take a list that is read as it is."""
         self._never.add(id(container))
         self.kinds.pop(id(container), None)
+
+    def never(self, place: Place) -> None:
+        """Watch a place no more whose array is looked into."""
+        self._never.add(place.identity)
+        self.kinds.pop(place.identity, None)
+        self._alive.append(place)
 
     def written(self, effects: Sequence[Effect], values: Sequence[Any], guards: Iterable[Guard | Contents]) -> bool:
         """Watch the places that a function left tensors and numbers in: the next call reads these.
