@@ -182,11 +182,14 @@ class Deferred:
     Attributes:
         steps: What was put off, in order, behind looks at memory that was there before.
         keeps_lines: As given.
+        operations: How many operations were called, views left out.
+        bytes: The size of what they compute.
     """
 
     def __init__(self, serve: Callable[[Sequence[Step]], bool], keeps_lines: bool = True) -> None:
         self.steps: list[Step] = []
         self.keeps_lines = keeps_lines
+        self.operations = self.bytes = 0
         self._serve = serve
         #: Numbers of the arrays whose memory has no values, or old ones.
         self._without: set[int] = set()
@@ -220,6 +223,8 @@ class Deferred:
 
     def put(self, call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
         """See `put`."""
+        self.operations += 1
+        self.bytes += call.type.nbytes
         strides = call.layouts.get(_places(arrays))
         if strides is not None:
             return self.computed(call, arrays, numbers, strides)

@@ -12,7 +12,7 @@ from typing import Any
 from tracec.build import Runner
 from tracec.ir.graph import Graph
 from tracec.progress import progress
-from tracec.record.deferred import COMPUTED, LOOK, Deferred, Step
+from tracec.record.deferred import LOOK, Deferred, Step
 from tracec.record.state import STATE
 from tracec.specialisations.segments import Form, Shapeless
 
@@ -21,7 +21,7 @@ Build = Callable[[Graph, Mapping[int, int]], Runner]
 
 #: Segments of fewer steps are not worth a program.
 _FEWEST = 4
-#: Bytes that a step makes, on average, below which to write it down takes longer than what a program saves.
+#: Bytes that an operation makes, on average, below which to write it down takes longer than what a program saves.
 _SMALLEST = 1 << 16
 #: Forms that may have come before none is compiled any more.
 _MOST_FORMS = 64
@@ -81,7 +81,7 @@ class Again:
         self._fn, self._name, self._build = fn, name, build
         self._known: dict[Hashable, _Segment] = {}
         self.calls = self.compiled = self.others = 0
-        self._steps = self._bytes = 0
+        self._is_small = False
         #: Whether the last call had forms that had not come before.
         self._learns = True
 
@@ -90,16 +90,19 @@ class Again:
             return self._fn(*args, **kwargs)
         self.calls += 1
         others = self.others
+        deferred = Deferred(self._serve, self._learns)
         try:
-            with Deferred(self._serve, self._learns):
+            with deferred:
                 return self._fn(*args, **kwargs)
         finally:
             self._learns = self.others > others
+            if self.calls == 2:  # by then it has been set up
+                self._is_small = deferred.bytes < _SMALLEST * deferred.operations
 
     @property
     def _why_not(self) -> str:
         """Why it is not worth while to write operations down; empty where it is."""
-        if self._bytes < _SMALLEST * self._steps:
+        if self._is_small:
             return "what they compute is small"
         if max(self.calls, self.others) >= _FRUITLESS and self.compiled < self.others + (self.calls >> 1):
             return "few come again"
@@ -116,8 +119,6 @@ class Again:
             return False
         known = self._known.get(form.key)
         if known is None:
-            made = [step[4].nbytes for step in steps if step[0] == COMPUTED]
-            self._steps, self._bytes = self._steps + len(made), self._bytes + sum(made)
             if len(self._known) < _MOST_FORMS:
                 self._known[form.key] = _Segment(form)
             self.others += 1
