@@ -29,7 +29,7 @@ from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.specialisations.again import Again
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.families import Sizes
+from tracec.specialisations.families import Sizes, without_sizes
 from tracec.specialisations.lane import Lane, with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten
@@ -72,7 +72,7 @@ class Compiled:
         self._lanes: tuple[Lane, ...] = ()
         self._opened = Opened()
         self._watch = Watch(self._opened.held)
-        self._unsettled = Unsettled(self._watch)
+        self._unsettled = Unsettled(self._watch, lambda key: without_sizes(key)[0])
         self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)

@@ -15,6 +15,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from tracec.ir.extent import Values, at, formula_key, is_varying, plain
+
 
 class Operation(NamedTuple):
     """Something that Python does with numbers.
@@ -125,8 +127,9 @@ def symbol(number: int, name: str) -> Expression:
 
 
 def constant(value: Any) -> Expression:
-    """A number that stays as it is."""
-    return _expression(("constant", type(value), repr(value)), "constant", (), value)
+    """A number that stays as it is, or hangs on sizes alone."""
+    key = ("size", formula_key(value)) if is_varying(value) else ("constant", type(value), repr(value))
+    return _expression(key, "constant", (), value)
 
 
 def operation(kind: str, *operands: Expression) -> Expression:
@@ -146,6 +149,34 @@ def every_part(expression: Expression) -> tuple[Expression, ...]:
             continue
         found[stack.pop()] = None
     return tuple(found)
+
+
+def sizes_in(expression: Expression) -> list[Any]:
+    """The numbers in it that hang on sizes."""
+    return [e.value for e in every_part(expression) if e.kind == "constant" and is_varying(e.value)]
+
+
+def at_sizes(expression: Expression, values: Values) -> Expression:
+    """The expression for some sizes, without formulas; what hangs on sizes alone is computed.
+
+    Raises:
+        ArithmeticError: Python refuses to compute it for these sizes.
+    """
+    if not sizes_in(expression):
+        return expression
+    found: dict[Expression, Expression] = {}
+    for e in every_part(expression):
+        operands = [found[x] for x in e.operands]
+        if e.kind == "constant":
+            found[e] = constant(plain(at(e.value, values)))
+        elif e.kind == "symbol" or any(x.kind != "constant" for x in operands):
+            found[e] = operation(e.kind, *operands) if operands else e
+        else:
+            try:
+                found[e] = constant(OPERATIONS[e.kind].function(*(x.value for x in operands)))
+            except (ValueError, TypeError) as error:
+                raise ArithmeticError(str(error)) from error
+    return found[expression]
 
 
 def same_value(a: Any, b: Any) -> bool:

@@ -45,6 +45,18 @@ __all__ = [
 ]
 
 
+class Wrapped:
+    """A size as the user's code reads it; see `tracec.record.opaque`.
+
+    Attributes:
+        number: The number with its formula.
+    """
+
+    __slots__ = ("number",)
+
+    number: Any
+
+
 class Extent(int):
     """An integer with its formula.
 
@@ -298,6 +310,20 @@ def _shown(x: Any) -> str:
     if WATCH.write is not None:
         return WATCH.write(x)
     return f"<{text(_tree(x))}>" if WATCH.named else ""
+
+
+def function_of(name: str, *operands: Any) -> Any:
+    """A function of `math` of numbers of which some have formulas; None where what it gives has none."""
+    if f"math.{name}" not in REAL:
+        return None
+    return _real(f"math.{name}", *operands, *([0] if len(operands) == 1 else []))
+
+
+def nearest(function: Callable[[Any], int], x: Any) -> Any:
+    """A float with a formula as a whole number, by a function such as `round`."""
+    if not x >= 0:
+        return function(fixed(x))
+    return chosen(f"{function.__name__}({text(x.tree)})", function, x)
 
 
 def as_real(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -46,6 +47,28 @@ REAL: dict[str, Callable[[Any, Any], Any]] = {
     "%": lambda a, b: a % b,
     "**": lambda a, b: a**b,
 }
+#: Functions of `math` from a float, or two, to one.
+_OF_ONE = (
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "degrees", "erf", "erfc", "exp", "expm1", "fabs",
+    "gamma", "lgamma", "log", "log10", "log1p", "log2", "radians", "sin", "sinh", "sqrt", "tan", "tanh",
+)  # fmt: skip
+_OF_TWO = ("atan2", "copysign", "fmod", "hypot", "pow")
+
+
+def _defined(name: str, count: int) -> Callable[[Any, Any], Any]:
+    """A function of `math` of so many operands, which raises `ArithmeticError` where it is not defined."""
+    function = getattr(math, name)
+
+    def call(a: Any, b: Any) -> Any:
+        try:
+            return function(a) if count == 1 else function(a, b)
+        except ValueError as error:
+            raise ArithmeticError(str(error)) from error
+
+    return call
+
+
+REAL |= {f"math.{name}": _defined(name, n) for names, n in ((_OF_ONE, 1), (_OF_TWO, 2)) for name in names}
 
 
 def symbol_form(symbol: Symbol) -> Form:
@@ -155,6 +178,8 @@ def text(form: Any) -> str:
     if isinstance(form, Symbol):
         return form.name
     if isinstance(form, tuple):
+        if form[0].startswith("math."):
+            return f"{form[0]}({text(form[1])}" + (f", {text(form[2])})" if form[0][5:] in _OF_TWO else ")")
         return f"({text(form[1])} {form[0]} {text(form[2])})"
     if not isinstance(form, frozenset):
         return str(form)

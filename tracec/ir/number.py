@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from tracec.ir.expression import OPERATIONS, Condition, Expression, constant, operation, symbol
+from tracec.ir.extent import Wrapped, fixed
+from tracec.ir.extent import plain as plain_size
 
 
 class _Watch(threading.local):
@@ -51,6 +53,8 @@ class Watcher:
     """
 
     observed: str | None = None
+    #: Whether sizes that vary are computed with as Numbers are, where they have no formula otherwise.
+    mixes = True
 
     def __init__(self) -> None:
         self.symbols: list[str] = []
@@ -305,7 +309,9 @@ def number(value: int | float, expression: Expression, watcher: Watcher) -> Numb
 
 
 def plain(x: Any) -> Any:
-    """A Number as a plain one, which the recording then hangs on; anything else as it is."""
+    """A Number or size as a plain one, which the recording then hangs on; anything else as it is."""
+    if isinstance(x, Wrapped):
+        return fixed(x.number)
     return escaped(x) if isinstance(x, Number) else x
 
 
@@ -335,25 +341,28 @@ def is_watched(x: Any) -> bool:
 
 
 def calculate(kind: str, *operands: Any) -> Any:
-    """An operation of `OPERATIONS` on Numbers and plain numbers.
+    """An operation of `OPERATIONS` on Numbers, sizes that vary and plain numbers.
 
     Returns:
-        A Number where an operand is one that is watched and the result an int or float; otherwise a plain value.
+        A Number where an operand is one that is watched, or such a size, and the result an int or float; otherwise a
+        plain value.
     """
     watcher = WATCH.watcher
-    values = [value_of(x) for x in operands]
-    watched = [] if watcher is None else [x for x in operands if isinstance(x, Number) and x.watcher is watcher]
+    if any(isinstance(x, Wrapped) for x in operands) and (watcher is None or not watcher.mixes or kind == "**"):
+        operands = tuple(fixed(x.number) if isinstance(x, Wrapped) else x for x in operands)
+    values = [plain_size(x.number) if isinstance(x, Wrapped) else value_of(x) for x in operands]
+    watched = [] if watcher is None else [x for x in operands if isinstance(x, Wrapped) or is_watched(x)]
     if watcher is None or not watched:
         return OPERATIONS[kind].function(*values)
     try:
         result = OPERATIONS[kind].function(*values)
     except (ArithmeticError, ValueError):
         for x in watched:
-            escaped(x)
+            plain(x)
         raise
     if type(result) not in _RESULTS:  # a negative float to a broken power is complex
         for x in watched:
-            escaped(x)
+            plain(x)
         return result
     found = operation(kind, *map(_expression_of, operands))
     if type(result) is bool:
@@ -368,6 +377,8 @@ def calculate(kind: str, *operands: Any) -> Any:
 
 
 def _expression_of(x: Any) -> Expression:
+    if isinstance(x, Wrapped):
+        return constant(x.number)
     return x.expression if is_watched(x) else constant(value_of(x))
 
 
@@ -379,7 +390,7 @@ def _keeps_type(base: Any, exponent: Any) -> bool:
 
 
 def _is_number(x: Any) -> bool:
-    return type(x) in _NUMBERS or isinstance(x, Number)
+    return type(x) in _NUMBERS or isinstance(x, (Number, Wrapped))
 
 
 _NUMBERS = (int, float, bool)

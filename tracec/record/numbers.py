@@ -9,7 +9,8 @@ import numpy as np
 from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.expression import Expression, every_part, operation
+from tracec.ir.expression import Expression, every_part, operation, sizes_in
+from tracec.ir.extent import as_real, fixed
 from tracec.ir.extent import plain as plain_size
 from tracec.ir.graph import topological
 from tracec.ir.node import constant, current_source, is_input, made_from
@@ -58,6 +59,11 @@ class Numbers(Watcher):
         self._settled: set[Expression] = set()
         self._recorder = recorder
 
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        """Whether sizes that vary are computed with as Numbers are."""
+        return self._recorder.gives_numbers
+
     def of(self, node: Any, value: int | float) -> Number:
         """The value of a node, as a number that is another one at each call."""
         found = self._known.get(node)
@@ -73,7 +79,10 @@ class Numbers(Watcher):
     def note(self, expression: Expression, value: Any) -> None:
         """Learn that the function went by an expression: by a condition, or a decision where it hangs on nodes."""
         asked = self.asked_by(expression)
-        if not asked:
+        if not asked and not any(e.kind == "symbol" for e in every_part(expression)):  # it hangs on sizes alone
+            for size in sizes_in(expression):
+                fixed(size)
+        elif not asked:
             super().note(expression, value)
         elif expression not in self._settled:
             self._settled.add(expression)
@@ -125,7 +134,7 @@ class Numbers(Watcher):
         """A part of an expression, as a float64 where there are several: Python computes so."""
         exact = TensorType(dt.float64, (), type_.device)
         if e.kind == "constant":
-            return constant(float(e.value), exact)
+            return constant(as_real(e.value), exact)
         if e.kind != "symbol":
             return OPERATORS[_NEVER_REFUSED[e.kind]](*operands)
         node = self.nodes.get(e.value)

@@ -7,6 +7,7 @@ recording hangs on the number.
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable
@@ -14,20 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.extent import Extent, Ratio, as_real, fixed
+from tracec.ir.extent import Extent, Ratio, Wrapped, as_real, fixed, nearest
+from tracec.ir.number import Number
 
 #: Recorders at work whose sizes vary: functions look for `Opaque` among their arguments while there are any.
 SIZED: set[Any] = set()
 
 
-class Opaque:
-    """A size, or what the user computes from one.
+class Opaque(Wrapped):
+    """A size, or what the user computes from one."""
 
-    Attributes:
-        number: The number with its formula.
-    """
-
-    __slots__ = ("number",)
+    __slots__ = ()
 
     def __init__(self, number: Any) -> None:
         self.number = number
@@ -107,21 +105,25 @@ class Opaque:
         return other // self, other % self
 
     def __round__(self, digits: Any = None) -> Any:
-        return opaque(round(self.number, digits))
+        if isinstance(self.number, int):
+            return opaque(round(self.number, digits))
+        return opaque(nearest(round, self.number)) if digits is None else round(fixed(self.number), digits)
 
     def __trunc__(self) -> Any:
-        return opaque(self.number.__trunc__())
+        return self if isinstance(self.number, int) else opaque(nearest(math.trunc, self.number))
 
     def __floor__(self) -> Any:
-        return opaque(self.number.__floor__())
+        return self if isinstance(self.number, int) else opaque(nearest(math.floor, self.number))
 
     def __ceil__(self) -> Any:
-        return opaque(self.number.__ceil__())
+        return self if isinstance(self.number, int) else opaque(nearest(math.ceil, self.number))
 
 
 def _operation(function: Callable[[Any, Any], Any], reflected: bool, compares: bool) -> Callable[[Any, Any], Any]:
     def method(self: Opaque, other: Any) -> Any:
         mine, other = self.number, unwrapped(other)
+        if isinstance(other, Number):
+            return NotImplemented  # which knows how to compute with sizes
         if not isinstance(other, (int, float)):
             if hasattr(type(other), "__array__") or (compares and not isinstance(other, complex)):
                 return NotImplemented

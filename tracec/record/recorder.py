@@ -21,6 +21,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.expression import Expression
+from tracec.ir.expression import constant as kept
 from tracec.ir.extent import Condition, noting, plain
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
@@ -31,7 +32,7 @@ from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
-from tracec.record.opaque import SIZED
+from tracec.record.opaque import SIZED, Opaque
 from tracec.record.outside import Outside
 from tracec.record.recording import (
     Check,
@@ -313,9 +314,9 @@ class Recorder(Sized, Outside):
         self._looked.append(self.node_of(x))
         return Looked(len(self._looked) - 1, edge is x, history)
 
-    def count(self, x: Number) -> Counted:
-        """Note that a number is shown."""
-        self._counted.append(x.expression)
+    def count(self, x: Number | Opaque) -> Counted:
+        """Note that a number, or a size that varies, is shown."""
+        self._counted.append(kept(x.number) if isinstance(x, Opaque) else x.expression)
         return Counted(len(self._counted) - 1)
 
     # What came out ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from tracec.ir.extent import as_real
 from tracec.ir.number import Number, converted
 from tracec.record.elements import Elements
 from tracec.record.opaque import Opaque, opaque
@@ -31,13 +32,15 @@ def asked(x: Any) -> Any:
 
 def _float(*args: Any, **kwargs: Any) -> float:
     x = asked(args[0]) if len(args) == 1 and not kwargs else None
+    if type(x) is Opaque:
+        return opaque(as_real(x.number))  # type: ignore[no-any-return]
     return converted(float, x) if isinstance(x, Number) else float(*args, **kwargs)
 
 
 def _int(*args: Any, **kwargs: Any) -> int:
     x = asked(args[0]) if len(args) == 1 and not kwargs else None
     if type(x) is Opaque:
-        return opaque(x.number.__trunc__())  # type: ignore[no-any-return]
+        return x.__trunc__()  # type: ignore[no-any-return]
     return converted(int, x) if isinstance(x, Number) else int(*args, **kwargs)
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from tracec.ir.expression import OPERATIONS
-from tracec.ir.extent import Extent, Ratio, plain
+from tracec.ir.extent import Extent, Ratio, function_of, plain
 from tracec.ir.number import Number, calculate
 from tracec.record.elements import elements_of
-from tracec.record.opaque import Opaque
+from tracec.record.opaque import Opaque, opaque, unwrapped
+from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 from tracec.specialisations.calls import asked
 from tracec.specialisations.places import MISSING, Place
@@ -43,6 +44,18 @@ class TypeOf(type, metaclass=_TypeOf):
     """`type`, but for Numbers, and for sizes that vary, the type that they stand for."""
 
 
+def length(x: Any) -> Any:
+    """`len`, but of a tensor the size along its first axis with what that hangs on."""
+    recorder = STATE.recorder
+    if recorder is None or recorder.sizes is None or type(x) is not Tensor or not x.ndim:
+        return len(x)
+    return opaque(x._shape[0])
+
+
+#: Builtins in whose place others stand.
+_BUILTINS = {"type": TypeOf, "len": length}
+
+
 def _aware(name: str) -> Callable[..., Any]:
     """A function of `math` that gives Numbers of Numbers."""
     function = getattr(math, name)
@@ -50,7 +63,12 @@ def _aware(name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any) -> Any:
         args = tuple(map(asked, args))
-        return calculate(f"math.{name}", *args) if any(isinstance(x, Number) for x in args) else function(*args)
+        if any(isinstance(x, Number) for x in args):
+            return calculate(f"math.{name}", *args)
+        if any(isinstance(x, Opaque) for x in args):
+            found = function_of(name, *map(unwrapped, args))
+            return function(*args) if found is None else opaque(found)
+        return function(*args)
 
     return run
 
@@ -126,7 +144,7 @@ def disguise(place: Place, value: Any) -> Any:
         value: Its value; `MISSING` where it is a builtin.
     """
     if value is MISSING:
-        return TypeOf if place.key == "type" else None
+        return _BUILTINS.get(place.key)
     if value is math:
         return _math()
     if value is np:

@@ -84,7 +84,7 @@ class Family:
         """Note which symbols the function went by the values of; whether there are any."""
         pinned: dict[Symbol, str] = {}
         for c, line in conditions.items():
-            symbols = symbols_of(c.left) | symbols_of(c.right)
+            symbols = {s for s in symbols_of(c.left) | symbols_of(c.right) if s.chosen is None}
             if len(symbols) == 1 and _fails_elsewhere(c, values, *symbols):
                 pinned.setdefault(symbols.pop(), f"the function goes by {text(c.left)}, at {line}")
         self.fix(shapes, pinned)
@@ -135,12 +135,12 @@ class Sizes:
 
     def family(self, key: Hashable) -> tuple[Family, Shapes]:
         """The family that a call's key is of, and the shapes in it."""
-        general, shapes = _general(key)
+        general, shapes = without_sizes(key)
         return self.families.setdefault(general, Family()), shapes
 
     def match(self, key: Hashable, tried: Sequence[Variant]) -> tuple[Variant, dict[Symbol, int]] | None:
         """The recording that serves a call, and its sizes; those that were tried are left out."""
-        general, shapes = _general(key)
+        general, shapes = without_sizes(key)
         family = self.families.get(general)
         for variant in () if family is None else family.variants:
             if variant in tried:
@@ -289,7 +289,7 @@ def _served_by(variant: Variant, recorded: Recorded, kept: list[Any], parts: tup
     return found
 
 
-def _general(key: Any) -> tuple[Hashable, Shapes]:
+def without_sizes(key: Any) -> tuple[Hashable, Shapes]:
     """A key without the sizes of its tensors, and these."""
     parts: list[Hashable] = []
     shapes: list[Shape] = []

@@ -18,12 +18,18 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from tracec.ir.forks import free_in_children, undone
-from tracec.ir.number import value_of
 from tracec.record.cell import Cell
+from tracec.record.opaque import Opaque
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Counted, Looked, is_number
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
+from tracec.specialisations.effects import plain_number
+
+
+def _varies(x: Any) -> bool:
+    """Whether this is a number, or a size, that may be another one at the next call."""
+    return is_number(x) or isinstance(x, Opaque)
 
 
 class _Named:
@@ -256,13 +262,13 @@ def printing(recorder: Recorder) -> Iterator[None]:
     def keep(x: Any) -> Any:
         if type(x) is Tensor:
             return recorder.look_at(x)
-        return recorder.count(x) if is_number(x) else str(x)
+        return recorder.count(x) if _varies(x) else str(x)
 
     def show(*args: Any, file: Any = None, **options: Any) -> None:
         nonlocal quiet
         stream = next((name for name, s in streams.items() if (file is None and name == "stdout") or file is s), None)
         mine = threading.get_ident() == thread and STATE.recorder is recorder and not quiet
-        if not mine or stream is None or not any(type(a) is Tensor or is_number(a) for a in args):
+        if not mine or stream is None or not any(type(a) is Tensor or _varies(a) for a in args):
             before(*args, file=file, **options)
             return
         kept = tuple(map(keep, args))
@@ -270,7 +276,9 @@ def printing(recorder: Recorder) -> Iterator[None]:
         quiet, STATE.recorder = True, None
         try:
             before(
-                *(k if type(k) is str else value_of(a) for a, k in zip(args, kept, strict=True)), file=file, **options
+                *(k if type(k) is str else plain_number(a) for a, k in zip(args, kept, strict=True)),
+                file=file,
+                **options,
             )
         finally:
             quiet, STATE.recorder = False, recorder

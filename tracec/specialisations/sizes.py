@@ -11,6 +11,7 @@ from typing import Any
 from tracec.build import Built
 from tracec.codegen import cuda
 from tracec.ir.body import Body
+from tracec.ir.expression import at_sizes
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
@@ -112,15 +113,19 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
     for d in recording.decisions:
         for node in topological((d.node, *d.nodes)):
             new.node(node)
-        decisions.append(d.over(new.nodes.__getitem__))
+        expression = None if d.expression is None else at_sizes(d.expression, new.values)
+        decisions.append(d.over(new.nodes.__getitem__)._replace(expression=expression))
     out = plain_value(recorded.out, new.values)
     for n in recording.late:
         new.node(n)
-    late = {new.nodes[n]: scalar for n, scalar in recording.late.items()}
+    late = {new.nodes[n]: (at_sizes(e, new.values), new.type(t)) for n, (e, t) in recording.late.items()}
+    shown = tuple(at_sizes(e, new.values) for e in recording.numbers)
     recording = replace(
-        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late
-    )
-    return replace(recorded, recording=recording, out=out)
+        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late,
+        numbers=shown,
+    )  # fmt: skip
+    numbers = None if recorded.numbers is None else recorded.numbers.at_sizes(new.values)
+    return replace(recorded, recording=recording, out=out, numbers=numbers)
 
 
 def plain_value(value: Any, values: Values) -> Any:

@@ -103,7 +103,8 @@ class StandIns:
     def scalars(self, numbers: Numbers) -> Scalars | None:
         """What a program is to be given of the recording's numbers; None where none is watched."""
         self._watch.note(self.sources, numbers)
-        return Scalars(numbers.all_conditions(), tuple(numbers.scalars)) if self.sources else None
+        some = self.sources or numbers.scalars
+        return Scalars(numbers.all_conditions(), tuple(numbers.scalars)) if some else None
 
     def _put_all(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers

@@ -174,9 +174,10 @@ class Known:
         recording = recorded.recording
         asked = (n for d in recording.decisions for n in d.nodes)
         self.graph = recording.graph.with_outputs((*recording.graph.outputs, *asked))
-        self.path = path_of(recording.decisions)
+        self.path = path_of(recording.decisions), None if recorded.numbers is None else recorded.numbers.conditions
         self.shapes, self.surroundings = shapes, made.surroundings
-        self._numbers = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
+        computed = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
+        self._numbers = tuple(e for e in computed if e.kind != "constant")
         self._constants = {v.node: v.storage.array for v in recording.inputs if isinstance(v.storage, Constant)}
 
     def compares_with(self, other: Known) -> bool:

@@ -9,11 +9,12 @@ same, twice, is taken as it is from then on: one recording for each value.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tracec.errors import TracecError
-from tracec.ir.expression import Condition, Expression, compile_numbers
+from tracec.ir.expression import Condition, Expression, at_sizes, compile_numbers, sizes_in
+from tracec.ir.extent import Values
 from tracec.record.cell import new_tensor
 from tracec.record.numbers import Numbers, Scalar, array_of
 from tracec.record.tensor import Tensor
@@ -150,14 +151,15 @@ class Unsettled:
 
     Args:
         watch: What is watched.
+        alike: Of a key what it shares with those of other calls that set the same up: all but sizes of tensors.
 
     Attributes:
         calls: Keys of such calls, and the objects whose identity is in them; the latest ones.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, alike: Callable[[Any], Any]) -> None:
         self.calls: dict[tuple[Hashable, ...], list[Any]] = {}
-        self._watch = watch
+        self._watch, self._alike = watch, alike
 
     def add(self, whole: tuple[Hashable, ...], kept: list[Any]) -> None:
         """Enter a call."""
@@ -166,8 +168,9 @@ class Unsettled:
             del self.calls[next(iter(self.calls))]
 
     def knows(self, key: Hashable) -> bool:
-        """Whether there was a call of that key; the objects in it are let go."""
-        found = [whole for whole in self.calls if self._watch.key(whole)[0] == key]
+        """Whether there was a call like those of that key; the objects in it are let go."""
+        kind = self._alike(key)
+        found = [whole for whole in self.calls if self._alike(self._watch.key(whole)[0]) == kind]
         for whole in found:
             self.calls[whole] = []
         return bool(found)
@@ -245,6 +248,14 @@ class Scalars:
         return (self.conditions, self.scalars) == (other.conditions, other.scalars)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def at_sizes(self, values: Values) -> Scalars:
+        """The same for some sizes."""
+        exact = [*(c.expression for c in self.conditions), *(s.expression for s in self.scalars)]
+        if not any(map(sizes_in, exact)):
+            return self
+        conditions = [Condition(at_sizes(c.expression, values), c.value) for c in self.conditions]
+        return Scalars(conditions, [Scalar(at_sizes(s.expression, values), s.type) for s in self.scalars])
 
     def tensors(self, symbols: Sequence[Any]) -> list[Tensor] | None:
         """The numbers as tensors, from those that are watched; None where a condition does not hold."""
