@@ -89,6 +89,12 @@ def several(meter, x):
     return sum(len(part) for part in (x, x)) * x.mean()
 
 
+def of_an_array(meter, x):
+    array = x.numpy()
+    meter.count += array.shape[0]
+    return x.sum() * array.shape[0] / array.size, array.shape, array.nbytes, len(array)
+
+
 def printed(meter, x):
     loss = x.mean()
     print("step", meter.step, "loss", round(loss.item(), 2), "of", len(x), x.shape[0] * 2)
@@ -98,10 +104,19 @@ def printed(meter, x):
 
 PROGRAMS = {f.__name__: f for f in (
     weighted, averaged, share, accuracy, counted, lengths, moving, roots, rounded, first_part, both_ways, longer_than,
-    by_value_and_size, several, printed,
+    by_value_and_size, several, of_an_array, printed,
 )}  # fmt: skip
 #: Whose state is looked at too: a first call may set it up, and a list shows that it grows when it has done so twice.
-MOST = {"lengths": 4, "printed": 4, "moving": 3, "averaged": 3, "accuracy": 3, "counted": 3, "longer_than": 3}
+MOST = {
+    "lengths": 4,
+    "printed": 4,
+    "moving": 3,
+    "averaged": 3,
+    "accuracy": 3,
+    "counted": 3,
+    "longer_than": 3,
+    "of_an_array": 3,
+}
 WAYS = {
     "C": (nullcontext, {}, SIZES),
     "without a compiler": (operator_by_operator, {}, SIZES),

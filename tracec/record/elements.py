@@ -8,19 +8,23 @@ Numbers are no floats, they are no arrays, since C code would read those without
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tracec.ir.extent import is_varying
 from tracec.record.deferred import seen_by_others
-from tracec.record.opaque import SIZED, UNWRAP
+from tracec.record.opaque import SIZED, UNWRAP, opaque
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
 #: What may be asked of an array without a look at its elements.
 _FIXED = frozenset({"dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides"})
+#: What of that hangs on sizes.
+_SIZED = frozenset({"shape", "size", "nbytes", "strides"})
 
 
 class Elements:
@@ -46,7 +50,24 @@ class Elements:
         raise TypeError("the type of an array cannot be changed")
 
     def __getattr__(self, name: str) -> Any:
+        if name in _SIZED and self.tensor is not None and getattr(STATE.recorder, "sizes", None) is not None:
+            return self._of_sizes(name)
         return getattr(self.array if name in _FIXED else looked_into(self), name)
+
+    def _of_sizes(self, name: str) -> Any:
+        """What hangs on sizes that may be others at the next call."""
+        shape = self.tensor._shape
+        if name == "shape":
+            return opaque(tuple(shape))
+        if name == "strides":
+            if is_varying(shape):
+                STATE.recorder.fix_sizes()  # type: ignore[union-attr]
+            return self.array.strides
+        count = math.prod(shape)
+        return opaque(count if name == "size" else count * self.array.itemsize)
+
+    def __len__(self) -> int:
+        return len(self.array) if not self.array.shape else int(self.shape[0])
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in Elements.__slots__:

@@ -17,7 +17,7 @@ import numpy as np
 from tracec.ir.expression import OPERATIONS
 from tracec.ir.extent import Extent, Ratio, function_of, plain
 from tracec.ir.number import Number, calculate
-from tracec.record.elements import elements_of
+from tracec.record.elements import Elements, elements_of
 from tracec.record.opaque import Opaque, opaque, unwrapped
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
@@ -47,9 +47,9 @@ class TypeOf(type, metaclass=_TypeOf):
 def length(x: Any) -> Any:
     """`len`, but of a tensor the size along its first axis with what that hangs on."""
     recorder = STATE.recorder
-    if recorder is None or recorder.sizes is None or type(x) is not Tensor or not x.ndim:
+    if recorder is None or recorder.sizes is None or type(x) not in (Tensor, Elements) or not x.ndim:
         return len(x)
-    return opaque(x._shape[0])
+    return opaque(x._shape[0]) if type(x) is Tensor else x.shape[0]
 
 
 #: Builtins in whose place others stand.
