@@ -430,3 +430,15 @@ def test_shapes_and_types(shape, dtype):
         x = (tracec.arange(max(1, int(np.prod(shape)))) + k)[: int(np.prod(shape))].reshape(shape).to(dtype)
         for a, b in zip(compiled(x), chosen(x), strict=True):
             assert a.dtype is b.dtype and a.stride() == b.stride() and a.tolist() == b.tolist()
+
+
+def test_elements_lie_where_they_do_eagerly():
+    def function(x, weight):
+        x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        y = x.flip(0).cumsum(1) * x.t().contiguous().t()
+        z = F.conv1d(y[None], weight).transpose(1, 2)
+        (z.sort(1)[0].logsumexp(2) + z.flip(1).sum(2)).sum().backward()
+        return x.grad, weight.grad, y, z, z * 2, (y.t() + 1).relu(), x.grad.flip(1) * 3
+
+    compiled = both(function, lambda: numbers(4, 9), lambda: numbers(6, 4, 2))
+    assert compiled_parts(compiled)

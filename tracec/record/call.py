@@ -17,6 +17,7 @@ from tracec.ir.resize import settled
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
 from tracec.record.cell import Cell
+from tracec.record.deferred import Layout
 from tracec.record.derived import Batched, Pullback, Pushforward
 from tracec.record.opaque import unwrapped
 from tracec.record.promote import Operand, promote
@@ -45,7 +46,7 @@ class Call:
         pullbacks: By which operands need gradients: how to compute them.
         pushforwards: By which operands move: how to compute the result's tangent.
         batches: By which operands carry a batch, and its size: how to compute all of it.
-        layouts: By strides of the operands: those of the result; see `tracec.record.deferred`.
+        layouts: By strides of the operands how the result lies; see `tracec.record.deferred`.
         form: A number that calls of the same operator, parameters and types share; 0 before it is asked for.
     """
 
@@ -63,7 +64,7 @@ class Call:
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         self.pushforwards: dict[tuple[bool, ...], Pushforward] = {}
         self.batches: dict[tuple[tuple[bool, ...], int], Batched] = {}
-        self.layouts: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        self.layouts: dict[tuple[Any, ...], Layout] = {}
         self.form = 0
 
     def pullback(self, mask: tuple[bool, ...]) -> Pullback:

@@ -26,6 +26,7 @@ from tracec.ir.source import Source
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
+    from tracec.ir.types import TensorType
     from tracec.record.call import Call
 
 #: An operation whose result is memory of its own; a look at an operand; a write; a copy; a number as an array.
@@ -34,6 +35,10 @@ COMPUTED, LOOK, WRITE, COPY, NUMBER = range(5)
 #: What was put off: which of the above, the operator's call, operands, positions of those that are Python's numbers,
 #: the array that is looked at, written or made, and the user's line where it was asked for.
 Step = tuple[int, Any, Sequence[Any], tuple[int, ...], Any, "Source | None"]
+
+#: How the elements of a result lie: strides in bytes, and whether it is a look at other memory that nobody has; or the
+#: position of the operand that it is.
+Layout = tuple[tuple[int, ...], bool] | int
 
 #: Further steps are not put off: a loop that asks for no value would make ever larger programs.
 MOST_STEPS = 1 << 14
@@ -129,7 +134,7 @@ def ran(call: Call, arrays: Sequence[Any], out: Any) -> None:
         if call.op.name == "constant":
             STATE.deferred.add((NUMBER, call, (), (), out, None))  # type: ignore[union-attr]
         elif _can_wait(call) and type(out) is np.ndarray:
-            call.layouts[_places(arrays)] = out.strides
+            call.layouts[_places(arrays)] = out.strides, out.base is not None
 
 
 def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], values: list[Any]) -> None:
@@ -151,8 +156,13 @@ def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], value
                 out = call.op.eager(np, *arrays, **call.keywords)
         elif (out := put(call, arrays, numbers)) is None:
             out = np.asarray(call.op.eager(np, *arrays, **call.keywords))
-            if not any(out is a or np.may_share_memory(out, a) for a in arrays):
+            same = next((k for k, a in enumerate(arrays) if a is out), None)
+            if same is None:
+                if any(np.may_share_memory(out, a) for a in arrays):
+                    out = out.copy("K")[...]
                 ran(call, arrays, out)
+            elif _mine() is not None:
+                call.layouts[_places(arrays)] = same
         values.append(out)
 
 
@@ -170,6 +180,22 @@ def _can_wait(call: Call) -> bool:
 def _places(arrays: Sequence[Any]) -> tuple[Any, ...]:
     """Where the elements of operands of known shapes lie."""
     return tuple([a.strides for a in arrays])
+
+
+def _empty(type_: TensorType, layout: Layout | None) -> Any:
+    """An array without values."""
+    if layout is None:
+        return np.empty(type_.shape, type_.dtype.numpy)
+    assert type(layout) is tuple
+    strides, is_look = layout
+    if not is_look:
+        return np.ndarray(type_.shape, type_.dtype.numpy, strides=strides)
+    if not type_.size:
+        return np.empty(type_.shape, type_.dtype.numpy)[...]
+    reach = [(n - 1) * step for n, step in zip(type_.shape, strides, strict=True)]
+    before = -sum(r for r in reach if r < 0)
+    memory = np.empty(before + sum(r for r in reach if r > 0) + type_.dtype.itemsize, np.uint8)
+    return np.ndarray(type_.shape, type_.dtype.numpy, memory, before, strides)
 
 
 class Deferred:
@@ -213,9 +239,7 @@ class Deferred:
         """Put a step behind the others."""
         kind, out = step[0], step[4]
         with self._lock:  # another thread may ask for values
-            if kind in (COMPUTED, COPY):
-                self._without.add(id(out))
-            elif kind == WRITE:
+            if kind in (COMPUTED, COPY, WRITE):
                 self._without.add(id(root(out)))
             self.steps.append(step)
         if len(self.steps) >= MOST_STEPS:
@@ -225,17 +249,16 @@ class Deferred:
         """See `put`."""
         self.operations += 1
         self.bytes += call.type.nbytes
-        strides = call.layouts.get(_places(arrays))
-        if strides is not None:
-            return self.computed(call, arrays, numbers, strides)
+        layout = call.layouts.get(_places(arrays))
+        if layout is not None:
+            return arrays[layout] if type(layout) is int else self.computed(call, arrays, numbers, layout)
         # A part that ends where a layout is not known yet does not come again.
         self.settle(by_program=not _can_wait(call))
         return None
 
-    def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], strides: Any) -> Any:
-        """An array for the result of an operation that is put off, its elements so far apart; None for row by row."""
-        out = np.ndarray(call.type.shape, call.type.dtype.numpy, strides=strides)
-        return self._made(COMPUTED, call, arrays, numbers, out)
+    def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], layout: Layout | None) -> Any:
+        """An array for the result of an operation that is put off; row by row where no layout is given."""
+        return self._made(COMPUTED, call, arrays, numbers, _empty(call.type, layout))
 
     def copy(self, array: Any) -> Any:
         """An array for a copy."""

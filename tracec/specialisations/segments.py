@@ -94,7 +94,7 @@ class Form:
         self._inputs: dict[Hashable, _Memory] = {}
         self._made: list[_Memory] = []
         self._constants: list[_Memory] = []
-        self._own = {id(step[4]) for step in steps if step[0] in (COMPUTED, COPY)}
+        self._own = {id(root(step[4])) for step in steps if step[0] in (COMPUTED, COPY)}
         held = _held(steps)
         for step in steps:
             self._take(step)
@@ -190,7 +190,7 @@ class Form:
         written = [m for m in (*outside, *self._constants) if m.version]
         if written and _overlap(outside):
             raise Shapeless("memory is written that is looked at in several ways")
-        made = [m for m in self._made if id(m.array) in held]
+        made = [m for m in self._made if id(root(m.array)) in held]
         position = {id(m): k for k, m in enumerate(outside)}
         places = [position.get(id(m)) for m in written]
         self.targets = [m.array for m in (*made, *written)]
@@ -253,12 +253,13 @@ def _held(steps: Sequence[Step]) -> set[int]:
             key = id(a)
             counts[key] = counts.get(key, 0) + 1
             arrays[key] = a
-    for a in arrays.values():
+    for a in tuple(arrays.values()):
         base = a.base
         if type(base) is not np.ndarray:
             base = getattr(base, "base", None)  # what as_strided puts between
-        if base is not None:
+        if type(base) is np.ndarray:
             counts[id(base)] = counts.get(id(base), 0) + 1
+            arrays.setdefault(id(base), base)
     # One for the dictionary, one for `a`, one for the call.
     return {id(root(a)) for a in arrays.values() if sys.getrefcount(a) > counts[id(a)] + _OWN_REFERENCES}
 
