@@ -189,14 +189,14 @@ def test_in_the_emulator():
 # What does not show -----------------------------------------------------------------------------------
 
 
-def both(function: Any, *makers: Any, calls: int = 5) -> Any:
+def both(function: Any, *makers: Any, calls: int = 5, rounded: float = 1e-6) -> Any:
     """Compare a function's results and what it leaves in its arguments with an eager run; the compiled function."""
     compiled = again(function)
     for _ in range(calls):
         mine, theirs = [m() for m in makers], [m() for m in makers]
         found, expected = compiled(*mine), function(*theirs)
         for a, b in zip((*found, *mine), (*expected, *theirs), strict=True):
-            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6)
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rounded)
             assert not isinstance(a, tracec.Tensor) or a.stride() == b.stride()
     return compiled
 
@@ -438,7 +438,8 @@ def test_elements_lie_where_they_do_eagerly():
         y = x.flip(0).cumsum(1) * x.t().contiguous().t()
         z = F.conv1d(y[None], weight).transpose(1, 2)
         (z.sort(1)[0].logsumexp(2) + z.flip(1).sum(2)).sum().backward()
+        y, z = y.detach(), z.detach()
         return x.grad, weight.grad, y, z, z * 2, (y.t() + 1).relu(), x.grad.flip(1) * 3
 
-    compiled = both(function, lambda: numbers(4, 9), lambda: numbers(6, 4, 2))
+    compiled = both(function, lambda: numbers(4, 9), lambda: numbers(6, 4, 2), rounded=2e-5)
     assert compiled_parts(compiled)
