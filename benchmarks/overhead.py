@@ -2,16 +2,20 @@
 
 ``python -m benchmarks.overhead`` prints the time of a tiny function's call, of the guards of a model of 100 layers,
 and for each train step the share of its time that is spent outside of generated code. Times are of this thread on the
-processor, the least of many rounds, so that a busy machine changes little.
+processor, the least of many rounds, so that a busy machine changes little. Behind it stand medians of alternating calls
+of the step that is replayed, of one that no program can stand in for since it reads the clock, and of the eager one.
 """
 
 import argparse
 import gc
+import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.engines import ENGINES
+from benchmarks.workload import Context
 from benchmarks.workloads import by_name
 
 
@@ -82,6 +86,32 @@ def outside(call: Callable[[], Any], calls: int, rounds: int) -> tuple[float, fl
     return min(found, key=lambda pair: pair[1])
 
 
+def three_ways(name: str, rounds: int) -> tuple[float, float, float]:
+    """Return the seconds of a step that is replayed, of one recorded again at each call, and of an eager one."""
+    import tracec
+
+    workload = by_name(name)
+    inputs = [tracec.tensor(x) for x in workload.inputs()]
+    eager, replayed, clocked = (workload.build(Context(tracec, "cpu")) for _ in range(3))
+
+    def reads_the_clock(*inputs: Any) -> Any:
+        time.time()
+        return clocked(*inputs)
+
+    calls = (tracec.compile(replayed), tracec.compile(reads_the_clock), eager)
+    found: tuple[list[float], ...] = ([], [], [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that the clock is read
+        for k in range(rounds + 6):
+            for call, seconds in zip(calls, found, strict=True):
+                start = time.perf_counter()
+                call(*inputs)
+                if k >= 6:
+                    seconds.append(time.perf_counter() - start)
+    replay, again, plain = map(statistics.median, found)
+    return replay, again, plain
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -97,6 +127,8 @@ def main() -> None:
     for name in args.steps.split(","):
         seconds, rest = outside(engine.load(by_name(name)), 5, args.rounds)
         print(f"{name}: {1e3 * seconds:.2f} ms a step, {100 * rest / seconds:.2f} % outside of kernels")
+        replay, again, eager = (1e3 * s for s in three_ways(name, 2 * args.rounds))
+        print(f"{name}: replayed {replay:.1f} ms, recorded again at each call {again:.1f} ms, eager {eager:.1f} ms")
 
 
 if __name__ == "__main__":
