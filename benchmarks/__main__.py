@@ -10,13 +10,15 @@ from typing import Any
 
 from benchmarks import machine
 
-PEERS = {"cpu": "torch,torch.compile,jax", "cuda": "torch,torch.compile,jax,cupy"}
+PEERS = {"cpu": "torch,torch.compile,jax", "cuda": "torch,torch.compile,jax,cupy", "emulator": ""}
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Time tracec beside its peers.")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda", "emulator"], default="cpu", help="emulator: a rehearsal with a few rows"
+    )
     parser.add_argument(
         "--peers", help="engines to compare tracec with (default: torch,torch.compile,jax; cupy on cuda)"
     )
@@ -44,7 +46,7 @@ def main() -> int:
     args = parse_arguments()
     peers = args.peers if args.peers is not None else PEERS[args.device]
     names = (args.engines or f"tracec,{peers}").strip(",").split(",")
-    threads = args.threads or (2 if args.device == "cpu" else os.cpu_count() or 1)
+    threads = args.threads or (os.cpu_count() or 1 if args.device == "cuda" else 2)
     # Before anything imports numpy: thread pools are sized when they load.
     machine.limit_threads(threads)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as caches:

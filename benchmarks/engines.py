@@ -162,7 +162,11 @@ class Cupy:
 
 
 ENGINES: dict[str, Callable[[str], Engine]] = {
-    "tracec": lambda device: PyTorchStyle("tracec", "tracec", device, {}),
+    "tracec": lambda device: (
+        PyTorchStyle("tracec", "tracec", "cpu", {"target": "cuda", "launcher": "emulator"})
+        if device == "emulator"
+        else PyTorchStyle("tracec", "tracec", device, {})
+    ),
     "tracec.eager": lambda device: PyTorchStyle("tracec.eager", "tracec", device, None),
     "torch": lambda device: PyTorchStyle("torch", "torch", device, None),
     "torch.compile": lambda device: PyTorchStyle("torch.compile", "torch", device, {}),

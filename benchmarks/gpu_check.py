@@ -2,7 +2,8 @@
 
 The tests marked ``gpu``, the kernel table, the workloads beside their peers, and compute-sanitizer over a program that
 runs every family of kernels. Each part is a process of its own with a time limit, so that none can use up the time of
-the others; what is known is written after each. Without a GPU it says so and does nothing.
+the others; what is known is written after each. Without a GPU it says so and does nothing; ``--rehearse`` runs the same
+there, kernels in the emulator and sizes small, so that the first run on a device is not lost to a mistake of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +92,12 @@ def read_tests(folder: Path, output: str, status: int | None) -> Row:
 # Tables -----------------------------------------------------------------------------------------------
 
 
-def kernel_command(folder: Path, limit: float) -> list[str]:
+def kernel_command(folder: Path, limit: float, device: str = "cuda") -> list[str]:
     """Return the command of the kernel table, which stops by itself a little before its limit."""
     budget = str(max(10.0, limit - 25))
     file = str(folder / "kernels.json")
-    return [PYTHON, "-m", "benchmarks.kernels", "--quick", "--json", file, "--budget", budget]
+    command = [PYTHON, "-m", "benchmarks.kernels", "--quick", "--device", device]
+    return [*command, "--json", file, "--budget", budget]
 
 
 def read_kernels(folder: Path, output: str, status: int | None) -> Row:
@@ -108,10 +111,11 @@ def read_kernels(folder: Path, output: str, status: int | None) -> Row:
     return {"ok": status == 0 and not failed and bool(rows), "line": line, "kernels_run": found}
 
 
-def workload_command(folder: Path, limit: float) -> list[str]:
+def workload_command(folder: Path, limit: float, device: str = "cuda") -> list[str]:
     """Return the command of the workloads, which stops by itself before its limit."""
     budget = str(max(10.0, limit - 60))
-    command = [PYTHON, "-m", "benchmarks", "--device", "cuda", "--no-startup", "--rounds", "5"]
+    rounds = "5" if device == "cuda" else "1"
+    command = [PYTHON, "-m", "benchmarks", "--device", device, "--no-startup", "--rounds", rounds]
     return [*command, "--budget", budget, "--json", str(folder / "workloads.json")]
 
 
@@ -170,12 +174,25 @@ def read_sanitizer(folder: Path, output: str, status: int | None) -> Row:
     return {"ok": status == 0 and bool(ran), "line": line, "findings": found if status else []}
 
 
+def family_command(folder: Path, limit: float) -> list[str]:
+    """Return the command that runs every family in the emulator."""
+    return [PYTHON, "-m", "benchmarks.kernels.families", "--rehearse"]
+
+
 PARTS = (  # what is right before what is fast
     Part("tests", 130, test_command, read_tests),
     Part("memcheck", 60, sanitizer_command("memcheck"), read_sanitizer),
     Part("racecheck", 60, sanitizer_command("racecheck"), read_sanitizer),
     Part("kernels", 115, kernel_command, read_kernels),
     Part("workloads", 200, workload_command, read_workloads),
+)
+
+#: The same without a GPU; the emulator checks every access itself.
+REHEARSED = (
+    Part("tests", 1800, test_command, read_tests),
+    Part("families", 300, family_command, read_sanitizer),
+    Part("kernels", 900, partial(kernel_command, device="emulator"), read_kernels),
+    Part("workloads", 900, partial(workload_command, device="emulator"), read_workloads),
 )
 
 
@@ -239,30 +256,35 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found; logs go to a folder beside it")
-    parser.add_argument("--budget", type=float, default=470, metavar="SECONDS", help="for all parts together")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="for all parts together (default: 470)")
     parser.add_argument("--only", help=f"parts, separated by commas: {', '.join(p.name for p in PARTS)}")
+    parser.add_argument("--rehearse", action="store_true", help="with no GPU: kernels in the emulator, small sizes")
     return parser.parse_args()
 
 
 def main() -> int:
     """Run the parts and return 1 if one of them failed."""
     args = parse_arguments()
-    wanted = args.only.split(",") if args.only else [p.name for p in PARTS]
-    unknown = set(wanted) - {p.name for p in PARTS}
+    parts_of = REHEARSED if args.rehearse else PARTS
+    wanted = args.only.split(",") if args.only else [p.name for p in parts_of]
+    unknown = set(wanted) - {p.name for p in parts_of}
     if unknown:
-        raise SystemExit(f"no part {', '.join(unknown)}; there are: {', '.join(p.name for p in PARTS)}")
-    if not machine.has_gpu():
+        raise SystemExit(f"no part {', '.join(unknown)}; there are: {', '.join(p.name for p in parts_of)}")
+    budget = args.budget or (3600 if args.rehearse else 470)
+    if args.rehearse:
+        os.environ["TRACEC_GPU_TESTS"] = "emulator"
+    elif not machine.has_gpu():
         print("no CUDA device can be reached: nothing is checked")
         return 0
-    file = args.json or Path("gpu.json")
+    file = args.json or Path("rehearsal.json" if args.rehearse else "gpu.json")
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TRACEC_CACHE_DIR", str(folder / "cache"))
     result: Row = {"date": time.strftime("%Y-%m-%d"), "driver": machine.driver(), "versions": machine.versions()}
     parts: dict[str, Row] = {}
     start = time.perf_counter()
-    for part in (p for p in PARTS if p.name in wanted):
-        left = args.budget - (time.perf_counter() - start)
+    for part in (p for p in parts_of if p.name in wanted):
+        left = budget - (time.perf_counter() - start)
         row = run(part, folder, min(part.limit, left)) if left > 15 else {"ok": None, "line": "no time was left"}
         result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run") if key in row}
         parts[part.name] = row

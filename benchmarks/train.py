@@ -153,9 +153,9 @@ def labels(count: int, classes: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, classes, count)
 
 
-def gpt_batch(rows: int) -> Arrays:
-    """Return rows of 128 tokens and the tokens to predict."""
-    return np.random.default_rng(0).integers(0, 1024, (rows, 128)), labels(rows * 128, 1024)
+def gpt_batch(rows: int, length: int = 128) -> Arrays:
+    """Return rows of so many tokens and the tokens to predict."""
+    return np.random.default_rng(0).integers(0, 1024, (rows, length)), labels(rows * length, 1024)
 
 
 def mlp_batch(rows: int) -> Arrays:
@@ -239,6 +239,7 @@ TRAIN = (
         gpt,
         tolerance=TRAIN_TOLERANCE,
         large=("train GPT, 4 layers, 256 wide, 64 x 128", lambda: gpt_batch(64)),
+        small=lambda: gpt_batch(1, 8),
     ),
     Workload(
         "lstm",
@@ -247,5 +248,6 @@ TRAIN = (
         lambda: (*normal((32, 32, 128)), labels(32, 10)),
         lstm,
         tolerance=TRAIN_TOLERANCE,
+        small=lambda: (*normal((5, 3, 128)), labels(3, 10)),
     ),
 )

@@ -21,7 +21,9 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m benchmarks.kernels",
         description="Time generated kernels against a copy of the same traffic, and matrix products against cuBLAS.",
     )
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: a rehearsal, with generated C")
+    parser.add_argument("--device", choices=["cuda", "cpu", "emulator"], default="cuda",
+                        help="cpu: a rehearsal, with generated C; emulator: with CUDA, at small sizes")  # fmt: skip
+    parser.add_argument("--bytes", type=int, metavar="N", help="size of most cases; less than 4 MB is a rehearsal")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     parser.add_argument("--only", help="families, separated by commas: map, row, …, gemm, launch")
@@ -75,17 +77,19 @@ class Run:
 
 def measure_all(run: Run, device: Any) -> None:
     """Every part that the command line asks for."""
-    from benchmarks.kernels.cases import MIDDLE, REHEARSED, cases, noise
+    from benchmarks.kernels.cases import EMULATED, MIDDLE, REHEARSED, cases, noise
     from benchmarks.kernels.gemm import measure_products
     from benchmarks.kernels.launch import measure_launches
     from benchmarks.kernels.measure import Measure
     from benchmarks.kernels.table import compare_with_copies
 
     measure = Measure(device, device.xp.asarray(noise()), run.peers)
+    usual = {"cuda": MIDDLE, "cpu": REHEARSED, "emulator": EMULATED}
     run.part("launch", lambda: measure_launches(measure), "launches")
-    for case in cases(run.args.quick, MIDDLE if device.kind == "cuda" else REHEARSED):
+    for case in cases(run.args.quick, run.args.bytes or usual[device.kind]):
         run.part(case.family, lambda case=case: [measured(measure, case)], "memory")  # type: ignore[misc]
-    products = {} if device.kind == "cuda" else {"dtypes": ("float32",), "largest": 3e9}
+    rehearsal = {"dtypes": ("float32",), "largest": 3e9}
+    products = {"cuda": {}, "cpu": rehearsal, "emulator": {"shrink": 16, "largest": 5e7}}[device.kind]
     run.part("gemm", lambda: measure_products(measure, run.args.quick, **products), "products")
     run.result["copies"] = {str(n): n / t.seconds / 1e9 for n, t in measure._copies.items()}
     compare_with_copies(run.result)

@@ -14,6 +14,8 @@ SWEEP = tuple(1 << p for p in (20, 22, 24, 26, 28, 30))
 #: The size of most cases: on the GPU several times its cache; smaller in a rehearsal.
 MIDDLE = 1 << 28
 REHEARSED = 1 << 22
+#: The size in the emulator, where other extents are also smaller.
+EMULATED = 1 << 14
 WIDTHS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8}
 
 Operands = tuple["Operand", ...]
@@ -69,6 +71,11 @@ class Case:
     def title(self) -> str:
         shapes = ", ".join("×".join(map(str, o.shape)) for o in self.operands[:1])
         return f"{self.name} {shapes} {self.operands[0].dtype}"
+
+
+def edge(usual: int, middle: int) -> int:
+    """An extent that is the same for all sizes, but in a rehearsal."""
+    return usual if middle >= REHEARSED else max(8, usual * middle // REHEARSED)
 
 
 def count(nbytes: int, dtype: str) -> int:
@@ -150,7 +157,7 @@ def row_sum(xp: Any) -> Function:
 
 def maps(middle: int) -> Iterator[Case]:
     """Elementwise kernels over sizes and element types."""
-    for nbytes in (size for size in SWEEP if size <= 4 * middle):
+    for nbytes in [size for size in SWEEP if size <= 4 * middle] or [middle]:
         n = count(nbytes, "float32")
         quick = nbytes in (1 << 20, 1 << 24, middle)
         yield Case("map", "x*2 + 1", (Operand((n,)),), lambda xp: lambda x: x * 2 + 1, quick=quick)
@@ -164,7 +171,8 @@ def maps(middle: int) -> Iterator[Case]:
         yield Case("map", "gelu chain + y", two, gelu_chain, quick=True)
         odd = (Operand((n - 1,), dtype), Operand((n - 1,), dtype))
         yield Case("map", "x + y, odd length", odd, lambda xp: lambda x, y: x + y, quick=True)
-        rows = (Operand((n >> 12, 1 << 12), dtype), Operand((1 << 12,), dtype), Operand((n >> 12, 1), dtype))
+        many = max(n >> 12, 1)
+        rows = (Operand((many, 1 << 12), dtype), Operand((1 << 12,), dtype), Operand((many, 1), dtype))
         yield Case("map", "x*row + column", rows, lambda xp: lambda x, r, c: x * r + c, quick=dtype == "float32")
 
 
@@ -172,7 +180,7 @@ def rows(middle: int) -> Iterator[Case]:
     """Reductions along rows of several lengths, and what is built of them, forward and backward."""
     for dtype in ("float32", "bfloat16"):
         for length in (64, 1024, 32768, 262144):
-            x = Operand((count(middle, dtype) // length, length), dtype)
+            x = Operand((max(count(middle, dtype) // length, 1), length), dtype)
             w = Operand((length,), dtype)
             grad, wgrad = Operand(x.shape, dtype, grad=True), Operand(w.shape, dtype, grad=True)
             target = Operand(x.shape[:1], "int64", below=length)
@@ -194,8 +202,8 @@ def reductions(middle: int) -> Iterator[Case]:
     """Reductions along columns and over everything."""
     n = count(middle, "float32")
     for width in (32, 1024, 65536):
-        yield Case("column", "sum", (Operand((n // width, width)),), lambda xp: lambda x: x.sum(0), quick=True)
-    yield Case("column", "sum", (Operand((2 * n >> 10, 1024), "bfloat16"),), lambda xp: lambda x: x.sum(0))
+        yield Case("column", "sum", (Operand((max(n // width, 1), width)),), lambda xp: lambda x: x.sum(0), quick=True)
+    yield Case("column", "sum", (Operand((max(2 * n >> 10, 1), 1024), "bfloat16"),), lambda xp: lambda x: x.sum(0))
     for nbytes in (middle >> 8, middle):
         operands = (Operand((count(nbytes, "float32"),)),)
         yield Case("full", "sum", operands, lambda xp: lambda x: x.sum(), quick=nbytes == middle)
@@ -208,13 +216,14 @@ def movements(middle: int) -> Iterator[Case]:
         side = math.isqrt(count(middle, dtype)) // 64 * 64
         matrix = Operand((side, side), dtype)
         yield Case("transpose", "x.T", (matrix,), lambda xp: lambda x: x.T.contiguous(), quick=True)
-        batch = Operand((max(1, count(middle, dtype) >> 20), 1024, 1024), dtype)
+        size = edge(1024, middle)
+        batch = Operand((max(1, count(middle, dtype) >> 20), size, size), dtype)
         swap = lambda xp: lambda x: x.transpose(1, 2).contiguous()  # noqa: E731
         yield Case("transpose", "batched", (batch,), swap, quick=dtype == "float32")
-    heads = Operand((count(middle, "float32") >> 21 or 1, 1024, 16, 128), "float32")
+    heads = Operand((count(middle, "float32") >> 21 or 1, edge(1024, middle), 16, 128), "float32")
     yield Case("transpose", "heads", (heads,), lambda xp: lambda x: x.transpose(1, 2).contiguous(), quick=True)
     for dtype in ("float32", "bfloat16"):
-        table, tokens, width = 50304, middle >> 12, 1024
+        table, tokens, width = edge(50304, middle), max(middle >> 12, 16), edge(1024, middle)
         size = WIDTHS[dtype]
         index = Operand((tokens,), "int64", below=table)
         weight, wgrad = Operand((table, width), dtype), Operand((table, width), dtype, grad=True)
@@ -234,7 +243,7 @@ def movements(middle: int) -> Iterator[Case]:
 def others(middle: int) -> Iterator[Case]:
     """Scans, sorts, random numbers, optimisers."""
     n = count(middle, "float32")
-    for shape in ((n >> 16, 1 << 16), (n >> 10, 1 << 10), (n,)):
+    for shape in ((max(n >> 16, 1), 1 << 16), (n >> 10, 1 << 10), (n,)):
         yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
     logarithms = lambda xp: lambda x: x.logcumsumexp(-1)  # noqa: E731
     yield Case("scan", "logcumsumexp", (Operand((n,)),), logarithms)
@@ -243,17 +252,18 @@ def others(middle: int) -> Iterator[Case]:
     for dtype in ("float64", "bfloat16", "int64"):
         operands = (Operand((count(middle, dtype),), dtype, below=3 if dtype == "int64" else 0),)
         yield Case("scan", "cumsum", operands, lambda xp: lambda x: x.cumsum(-1))
-    for shape in ((n >> 12, 1 << 10), (n >> 4,)):
+    for shape in ((max(n >> 12, 1), 1 << 10), (max(n >> 4, 1000),)):
         order = lambda xp: lambda x: tuple(xp.sort(x, dim=-1))  # noqa: E731
         yield Case("sort", "sort", (Operand(shape),), order, quick=True)
     for dtype in ("float32", "bfloat16"):
         operands = (Operand((count(middle, dtype),), dtype),)
         yield Case("random", "dropout", operands, dropout, exact=False, quick=dtype == "float32")
     sizes = [(50304, 256), (1024, 256)] + [(1024, 256), (256,), (256, 1024), (1024,), (768, 256), (256,)] * 12
+    sizes = [tuple(edge(extent, middle) for extent in size) for size in sizes]
     parts = tuple(Operand(size) for _ in range(4) for size in sizes)
     moved = sum(math.prod(size) for size in sizes) * 4 * 7
     yield Case("update", "AdamW, 74 parameters", parts, adamw, moved, quick=True)
-    side = math.isqrt(middle // 16)
+    side = max(math.isqrt(middle // 16), 9)
     big = tuple(Operand((side, side)) for _ in range(4) for _ in range(4))
     yield Case("update", "AdamW, 4 parameters", big, adamw, 4 * side * side * 4 * 7, quick=True)
 

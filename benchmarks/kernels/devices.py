@@ -18,7 +18,7 @@ import numpy as np
 Call = Callable[[], Any]
 
 #: Bytes that the buffers of one measurement have together, at least.
-ROTATED = {"cuda": 512 << 20, "cpu": 64 << 20}
+ROTATED = {"cuda": 512 << 20, "cpu": 64 << 20, "emulator": 0}
 MOST_SETS = 64
 BLOCKS = 9
 BLOCK_S = 0.01
@@ -56,11 +56,20 @@ def summary(blocks: Sequence[float], how: str, host_bound: bool = False) -> Timi
 
 
 class Cpu:
-    """The host, to rehearse with: NumPy's arrays, the clock, generated C."""
+    """The host, to rehearse with: NumPy's arrays, the clock, generated C.
+
+    Attributes:
+        options: What `tracec.compile` is given.
+        rounds: How often calls are timed.
+        calls: Calls of a block whose launches are timed.
+    """
 
     kind = "cpu"
     name = "cpu"
     cache_bytes = 0
+    options: dict[str, Any] = {}
+    rounds = BLOCKS
+    calls = 300
 
     def __init__(self) -> None:
         self.xp: Any = np
@@ -81,7 +90,7 @@ class Cpu:
         for call in calls[:3]:
             call()
         blocks = []
-        for _ in range(BLOCKS):
+        for _ in range(self.rounds):
             start = time.perf_counter()
             for call in calls:
                 call()
@@ -95,11 +104,23 @@ class Cpu:
         return self.time([lambda a=a, b=b: np.copyto(b, a) for a, b in pairs])
 
 
+class Emulated(Cpu):
+    """The host, with CUDA kernels in the emulator: a rehearsal of what runs, without a word about its time."""
+
+    kind = "emulator"
+    name = "emulator"
+    options = {"target": "cuda", "launcher": "emulator"}
+    rounds = 1
+    calls = 1
+
+
 class Gpu:
     """The first CUDA device."""
 
     kind = "cuda"
     name = "cuda"
+    options: dict[str, Any] = {}
+    calls = 300
 
     def __init__(self) -> None:
         import cupy
@@ -210,8 +231,8 @@ class Gpu:
 
 def find(name: str) -> Cpu | Gpu | None:
     """The device of that name, or None where there is none."""
-    if name == "cpu":
-        return Cpu()
+    if name in ("cpu", "emulator"):
+        return Cpu() if name == "cpu" else Emulated()
     from tracec.record.backend import is_available
 
     return Gpu() if is_available() else None

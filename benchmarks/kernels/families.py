@@ -1,6 +1,7 @@
 """A small program that runs every family of kernels once, for tools that watch memory: compute-sanitizer.
 
 ``python -m benchmarks.kernels.families`` compares each result with the eager one, and says how many families ran.
+``--rehearse`` runs the kernels in the emulator.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 import numpy as np
 
 
-def programs(T: Any, F: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+def programs(T: Any, F: Any, device: str = "cuda") -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     """Name → function and operands, sizes odd and small."""
     rng = np.random.default_rng(0)
 
     def put(*shape: int, dtype: Any = None) -> Any:
-        return T.tensor(rng.normal(size=shape).astype(np.float32), device="cuda", dtype=dtype)
+        return T.tensor(rng.normal(size=shape).astype(np.float32), device=device, dtype=dtype)
 
     def whole(high: int, *shape: int) -> Any:
-        return T.tensor(rng.integers(0, high, shape), device="cuda")
+        return T.tensor(rng.integers(0, high, shape), device=device)
 
     x, y, half = put(37, 131), put(37, 131), put(37, 131, dtype=T.float16)
     images, weight = put(2, 3, 9, 9), put(4, 3, 3, 3)
@@ -42,7 +43,7 @@ def programs(T: Any, F: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
         "gather": (lambda w, i: F.embedding(i, w) * 2, (table.detach(), whole(50, 77))),
         "scatter": (lambda w, i: T.autograd.grad(F.embedding(i, w).square().sum(), (w,)), (table, whole(50, 77))),
         "scatter in any order": (
-            lambda w, i: T.zeros(50, 36, device="cuda").index_add(0, i, w),
+            lambda w, i: T.zeros(50, 36, device=device).index_add(0, i, w),
             (put(77, 36), whole(50, 77)),
         ),
         "scan": (lambda a, b: (a.cumsum(-1), b.cumsum(0)), (x, put(30_011))),
@@ -60,18 +61,21 @@ def programs(T: Any, F: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
 
 def main() -> int:
     """Run all, and return 1 if a result is not the eager one."""
-    import cupy
+    rehearsal = "--rehearse" in sys.argv[1:]
+    if not rehearsal:
+        import cupy
 
-    # An allocation of its own for each array, so that what is read or written beyond one is noticed.
-    cupy.cuda.set_allocator(None)
+        # An allocation of its own for each array, so that what is read or written beyond one is noticed.
+        cupy.cuda.set_allocator(None)
+    options = {"target": "cuda", "launcher": "emulator"} if rehearsal else {}
     import tracec
     from tracec.nn import functional
 
     wrong = []
-    found = programs(tracec, functional)
+    found = programs(tracec, functional, "cpu" if rehearsal else "cuda")
     for name, (function, operands) in found.items():
         any_order = ("deterministic",) if name.endswith("in any order") else ()
-        run = tracec.compile(function, disable=("library", *any_order))
+        run = tracec.compile(function, disable=("library", *any_order), **options)
         results = []
         for _ in range(2):
             tracec.manual_seed(1)

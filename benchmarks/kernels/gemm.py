@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmarks.kernels.cases import WIDTHS, Operand, make_inputs
@@ -46,11 +46,17 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def measure_products(
-    measure: Measure, quick: bool, dtypes: tuple[str, ...] = DTYPES, largest: float = 1e13
+    measure: Measure, quick: bool, dtypes: tuple[str, ...] = DTYPES, largest: float = 1e13, shrink: int = 1
 ) -> list[Row]:
-    """Every product in every element type."""
-    chosen = [p for p in PRODUCTS if (p.quick or not quick) and p.flops <= largest]
+    """Every product in every element type; each extent ``shrink`` times smaller, of no more than so many operations."""
+    chosen = [_smaller(p, shrink) for p in PRODUCTS if p.quick or not quick]
+    chosen = [p for p in chosen if p.flops <= largest]
     return [_measure(measure, p, dtype) for dtype in dtypes for p in chosen]
+
+
+def _smaller(p: Product, shrink: int) -> Product:
+    batch, m, k, n = (max(-(-extent // shrink), 1) for extent in (p.batch, p.m, p.k, p.n))
+    return replace(p, batch=batch, m=m, k=k, n=n)
 
 
 def _measure(measure: Measure, product: Product, dtype: str) -> Row:
@@ -77,7 +83,7 @@ def _fill(measure: Measure, product: Product, dtype: str, row: Row) -> None:
     exact = device.xp.matmul(a.astype("float64"), b.astype("float64"))
     tensors = [[measure.subject.xp.from_dlpack(a) for a in arrays] for arrays in sets]
     for kind, disable in (("generated", "library"), ("chosen", ())):
-        function = measure.subject.xp.compile(lambda a, b: a @ b, cuda_graph=False, disable=disable)
+        function = measure.subject.xp.compile(lambda a, b: a @ b, cuda_graph=False, disable=disable, **device.options)
         function(*tensors[0])
         error = error_of(device, [function(*tensors[0])._array], [exact])
         timing = _timed(device, function, tensors)

@@ -12,7 +12,6 @@ import numpy as np
 from benchmarks.kernels.measure import Measure, Row
 
 LENGTH = 1024
-CALLS = 300
 KERNELS = (1, 10, 100)
 
 
@@ -32,11 +31,11 @@ def measure_launches(measure: Measure) -> list[Row]:
     xp, tracec = measure.device.xp, measure.subject.xp
     array = xp.asarray(np.ones(LENGTH, np.float32))
     tensor, rows = tracec.from_dlpack(array), []
-    unfused = ("fuse", "horizontal")
+    options = {"disable": ("fuse", "horizontal"), **measure.device.options}
     for count in KERNELS:
         ways: dict[str, tuple[Callable[[Any], Any], Any]] = {
-            "tracec, CUDA graph": (tracec.compile(chain(count), disable=unfused, cuda_graph=True), tensor),
-            "tracec, launches": (tracec.compile(chain(count), disable=unfused, cuda_graph=False), tensor),
+            "tracec, CUDA graph": (tracec.compile(chain(count), cuda_graph=True, **options), tensor),
+            "tracec, launches": (tracec.compile(chain(count), cuda_graph=False, **options), tensor),
             "tracec, eager": (chain(count), tensor),
             xp.__name__: (chain(count), array),
         }
@@ -55,13 +54,13 @@ def _microseconds(measure: Measure, function: Callable[[Any], Any], given: Any) 
     for _ in range(5):
         function(given)
     measure.device.synchronize()
-    launching, through = [], []
+    launching, through, calls = [], [], measure.device.calls
     for _ in range(7):
         start = time.perf_counter()
-        for _ in range(CALLS):
+        for _ in range(calls):
             function(given)
         launched = time.perf_counter()
         measure.device.synchronize()
-        launching.append((launched - start) / CALLS * 1e6)
-        through.append((time.perf_counter() - start) / CALLS * 1e6)
+        launching.append((launched - start) / calls * 1e6)
+        through.append((time.perf_counter() - start) / calls * 1e6)
     return {"host_us": statistics.median(launching), "call_us": statistics.median(through)}

@@ -41,7 +41,9 @@ class Tracec:
         """The function that is timed."""
         # Without a CUDA graph of its own, so that a block of calls can be captured as one.
         disable = ("deterministic",) if case.any_order else ()
-        return self.xp.compile(case.make(self.xp), cuda_graph=False, disable=disable)  # type: ignore[no-any-return]
+        return self.xp.compile(  # type: ignore[no-any-return]
+            case.make(self.xp), cuda_graph=False, disable=disable, **self.device.options
+        )
 
     def array(self, tensor: Any) -> Any:
         """The array that a tensor looks at."""

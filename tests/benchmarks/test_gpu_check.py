@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,21 @@ def test_no_time_left_and_no_gpu(tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert {row["line"] for row in found["parts"].values()} == {"no time was left"}
     assert list(found["parts"]) == [p.name for p in PARTS]
+
+
+def test_a_rehearsal_needs_no_gpu(tmp_path, monkeypatch):
+    passing = part("import os; print('tests/a::b PASSED' if os.environ['TRACEC_GPU_TESTS'] == 'emulator' else '')")
+    monkeypatch.setattr(gpu_check, "REHEARSED", (Part("good", 30, passing.command, passing.read),))
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--rehearse", "--json", str(tmp_path / "gpu.json")])
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRACEC_GPU_TESTS", "")
+    assert gpu_check.main() == 0
+    assert json.loads((tmp_path / "gpu.json").read_text())["parts"]["good"]["passed"] == 1
+
+
+def test_a_rehearsal_has_all_that_a_device_is_asked_for():
+    names = [p.name for p in gpu_check.REHEARSED]
+    assert names == ["tests", "families", "kernels", "workloads"]
+    assert "emulator" in gpu_check.REHEARSED[2].command(tmp := Path("x"), 99)
+    assert "emulator" in gpu_check.REHEARSED[3].command(tmp, 99) and "cuda" in PARTS[4].command(tmp, 99)

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.kernels import cases as K
-from benchmarks.kernels import table
+from benchmarks.kernels import launch, table
 from benchmarks.kernels.__main__ import Run
-from benchmarks.kernels.cases import MIDDLE, Case, Operand, cases, make_inputs
-from benchmarks.kernels.devices import Cpu, Timing, sets_for, summary
-from benchmarks.kernels.gemm import PRODUCTS
+from benchmarks.kernels.cases import EMULATED, MIDDLE, REHEARSED, Case, Operand, cases, make_inputs
+from benchmarks.kernels.devices import Cpu, Emulated, Timing, sets_for, summary
+from benchmarks.kernels.gemm import PRODUCTS, measure_products
+from benchmarks.kernels.launch import measure_launches
 from benchmarks.kernels.measure import Measure, error_of
+
+from tests.codegen.emulated import needs_compiler
 
 FAMILIES = {"map", "row", "column", "full", "transpose", "gather", "scatter", "scan", "sort", "random", "update"}
 
@@ -35,6 +38,14 @@ def test_sizes_are_those_that_are_said():
     widest = max((o.nbytes for c in cases(True) for o in c.operands), default=0)
     assert widest == MIDDLE
     assert PRODUCTS[0].flops == 2 * 1024**3
+
+
+def test_a_rehearsal_has_every_case_and_little_to_compute():
+    for middle in (REHEARSED, EMULATED):
+        assert {c.family for c in cases(True, middle)} == FAMILIES
+        small = [o for c in cases(False, middle) for o in c.operands]
+        assert all(0 not in o.shape for o in small)
+    assert max(sum(o.nbytes for o in c.operands) for c in cases(True, EMULATED)) <= 1 << 19
 
 
 SMALL = [
@@ -125,3 +136,16 @@ def test_torch_runs_the_same_functions_over_the_same_memory(case):
     pytest.importorskip("torch")
     row = Measure(Cpu(), K.noise(), ["torch"]).case(case)
     assert row["peers"]["torch"]["seconds"] > 0, row
+
+
+@needs_compiler
+def test_kernels_in_the_emulator(monkeypatch):
+    measure = Measure(Emulated(), K.noise(), [])
+    for case in (SMALL[0], SMALL[-1]):
+        row = measure.case(case)
+        assert "failed" not in row, row["failed"]
+        assert row["compiled"] and row["error"] <= 2e-6
+    monkeypatch.setattr(launch, "KERNELS", (3,))
+    assert not [row for row in measure_launches(measure) if "failed" in row]
+    (row,) = measure_products(measure, True, ("float32",), largest=1e5, shrink=64)[:1]
+    assert row["generated"]["error"] <= 2e-6 and row["flops"] == 2 * 16**3

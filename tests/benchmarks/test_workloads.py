@@ -8,6 +8,7 @@ import pytest
 from benchmarks import report
 from benchmarks.engines import ENGINES, reference, relative_error
 from benchmarks.measurement import Measurement
+from benchmarks.workload import few
 from benchmarks.workloads import WORKLOADS, by_name
 
 
@@ -85,3 +86,11 @@ def test_results_are_within_tolerance(engine, workload):
     engine.start()
     call, want = engine.load(workload), reference(workload, 1 if workload.kind == "forward" else 3)
     assert relative_error([engine.arrays(call()) for _ in want], want) <= workload.tolerance
+
+
+def test_a_rehearsal_has_a_few_rows():
+    for name in ("tiny", "gpt", "lstm"):
+        inputs = by_name(name).on("emulator").inputs()
+        assert all(0 not in x.shape for x in inputs) and inputs[0].size <= 1 << 14
+    many, few_, row = few((np.zeros((99, 8)), np.zeros((99, 2)), np.zeros(8)))
+    assert (many.shape, few_.shape, row.shape) == ((4, 8), (4, 2), (8,))
