@@ -16,7 +16,6 @@ from benchmarks.kernels.devices import Cpu, Emulated, Timing, sets_for, summary
 from benchmarks.kernels.gemm import PRODUCTS, measure_products
 from benchmarks.kernels.launch import measure_launches
 from benchmarks.kernels.measure import Measure, error_of
-
 from tests.codegen.emulated import needs_compiler
 
 FAMILIES = {"map", "row", "column", "full", "transpose", "gather", "scatter", "scan", "sort", "random", "update"}
