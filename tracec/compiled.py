@@ -29,10 +29,10 @@ from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.specialisations.again import Again
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.families import Sizes, without_sizes
+from tracec.specialisations.families import Sizes
 from tracec.specialisations.lane import Lane, with_lane
 from tracec.specialisations.opening import Opened
-from tracec.specialisations.places import Opener, flatten
+from tracec.specialisations.places import Opener, flatten, without_sizes
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import Recorded, Refused, build_program, record
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
@@ -123,7 +123,7 @@ class Compiled:
         if self._history.in_vain and self._history.gives_up():
             return self._again(args, kwargs)
         call = self._call(args, kwargs)
-        key, numbers = self._watch.key(call.whole) if self._watch.positions else (call.whole, [])
+        key, numbers = self._watch.key(call.whole) if self._watch.positions or self._watch.sized else (call.whole, [])
         out = self._served(call, key, numbers)
         if out is not UNSEEN:
             self._history.in_vain = 0
@@ -267,7 +267,8 @@ class Compiled:
         fitting = self._fitting(key)
         try:
             recorded = record(
-                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins, symbols,
+                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins,
+                stand_ins.shapes(symbols, arguments, len(call.tensors)),
                 self._unfolding,
             )  # fmt: skip
         except Refused as refused:

@@ -18,8 +18,7 @@ from typing import Any
 
 from tracec.inspect.arguments import Part
 from tracec.ir.extent import Condition, Extent, Symbol, Values, at, is_varying, symbolic, symbols_of, text
-from tracec.ir.types import Shape, contiguous_strides
-from tracec.record.tensor import Tensor
+from tracec.specialisations.places import without_sizes
 from tracec.specialisations.program import Recorded
 from tracec.specialisations.sizes import fixed_sizes, plain_value
 from tracec.specialisations.specialisation import Specialisation
@@ -287,29 +286,3 @@ def _served_by(variant: Variant, recorded: Recorded, kept: list[Any], parts: tup
     found = Specialisation(recorded.recording.graph, made.surroundings, kept, parts, made.disabled)
     found.variants = [variant]
     return found
-
-
-def without_sizes(key: Any) -> tuple[Hashable, Shapes]:
-    """A key without the sizes of its tensors, and these."""
-    parts: list[Hashable] = []
-    shapes: list[Shape] = []
-    for part in key:
-        if type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor):
-            cls, dtype, shape, strides, *rest = part
-            shapes.append(shape)
-            order = _order(shape, strides, dtype.itemsize)
-            if order is not None:
-                part = (cls, dtype, tuple(n if n < 2 else None for n in shape), order, *rest)
-        parts.append(part)
-    return tuple(parts), tuple(shapes)
-
-
-def _order(shape: Shape, strides: Shape, itemsize: int) -> tuple[int, ...] | None:
-    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear."""
-    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
-        return tuple(range(len(shape)))
-    if not all(n > 1 for n in shape):
-        return None
-    order = tuple(sorted(range(len(shape)), key=lambda a: -strides[a]))
-    expected = contiguous_strides(tuple(shape[a] for a in order))
-    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.ir.number import Watcher
+from tracec.ir.types import Shape, contiguous_strides
 from tracec.record.structure import (
     ITEMS,
     Layout,
@@ -94,11 +95,18 @@ class Kind(NamedTuple):
             value. Of a tensor what `tensor_key` gives. Of an array its element type and how it lies in memory. Of
             other structures what `flatten` gives. Of a number nothing.
         varying: Of a structure the positions in ``parts`` of numbers that are watched.
+        sized: It is a kind of tensors of any sizes; those of a call are in its key.
     """
 
     type: type
     parts: tuple[Any, ...] = ()
     varying: tuple[int, ...] = ()
+    sized: bool = False
+
+    @property
+    def of_any_size(self) -> Kind:
+        """The kind of tensors that differ from those of this kind in sizes alone."""
+        return self if self.sized else Kind(self.type, without_sizes((self.parts,))[0], sized=True)
 
     def numbers(self, value: Any) -> tuple[Any, ...] | None:
         """The numbers in a value of this kind; None for values of another kind."""
@@ -122,7 +130,10 @@ class Kind(NamedTuple):
     def holds(self, value: Any) -> bool:
         """Whether a value is of this kind."""
         if self.is_tensor:
-            return isinstance(value, Tensor) and tensor_key(value) == self.parts
+            if not isinstance(value, Tensor) or value.is_composite:
+                return False
+            key = tensor_key(value)
+            return without_sizes((key,))[0] == self.parts if self.sized else key == self.parts
         if self.is_structure:
             return self.take(value, [], [])
         if self.is_array:
@@ -422,3 +433,29 @@ def refill(holder: Any, items: Any) -> None:
     else:
         holder.clear()
         holder.update(items)
+
+
+def without_sizes(key: Any) -> tuple[tuple[Hashable, ...], tuple[Shape, ...]]:
+    """A key without the sizes of its tensors, and these."""
+    parts: list[Hashable] = []
+    shapes: list[Shape] = []
+    for part in key:
+        if type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor):
+            cls, dtype, shape, strides, *rest = part
+            shapes.append(shape)
+            order = _order(shape, strides, dtype.itemsize)
+            if order is not None:
+                part = (cls, dtype, tuple(n if n < 2 else None for n in shape), order, *rest)
+        parts.append(part)
+    return tuple(parts), tuple(shapes)
+
+
+def _order(shape: Shape, strides: Shape, itemsize: int) -> tuple[int, ...] | None:
+    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear."""
+    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
+        return tuple(range(len(shape)))
+    if not all(n > 1 for n in shape):
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda a: -strides[a]))
+    expected = contiguous_strides(tuple(shape[a] for a in order))
+    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from tracec.ir.forks import undone
 from tracec.ir.number import observe, value_of
+from tracec.ir.types import Shape
 from tracec.record.elements import Elements
 from tracec.record.numbers import Numbers
 from tracec.record.structure import Slots, aspects
@@ -99,6 +100,27 @@ class StandIns:
                 self.is_void = True
                 self._watch.never_grow(original)
         self._growing.clear()
+
+    def shapes(self, of_key: Sequence[Shape] | None, arguments: Sequence[Tensor], count: int) -> list[Shape] | None:
+        """Shapes of all arguments with symbols for sizes that vary.
+
+        Args:
+            of_key: Those of the tensors in the key: arguments of the call, then tensors in places; None for none.
+            arguments: Arguments of the call, then the tensors in places that are watched.
+            count: How many of them are arguments of the call.
+        """
+        if of_key is None:
+            return None
+        found = [*of_key[:count], *(t._array.shape for t in arguments[count:])]
+        rest = iter(of_key[count:])
+        for place in self._watch.sized.values():
+            now = place.now()
+            if isinstance(now, Tensor) and not now.is_composite:
+                shape = next(rest)
+                at = next((k for k in range(count, len(arguments)) if arguments[k] is now), None)
+                if at is not None:
+                    found[at] = shape
+        return found
 
     def scalars(self, numbers: Numbers) -> Scalars | None:
         """What a program is to be given of the recording's numbers; None where none is watched."""

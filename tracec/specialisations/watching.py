@@ -22,7 +22,7 @@ from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import can_grow, grew
 from tracec.specialisations.guards import Contents, Guard, steps_key
-from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kind_of, same
+from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kind_of, same, tensor_key
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
@@ -47,6 +47,8 @@ class Watch:
         self.positions: list[int] = []
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
+        #: Places of tensors that have been of several sizes.
+        self.sized: dict[Hashable, Place] = {}
         self._never: set[Hashable] = set()
         self._grown: Counter[int] = Counter()
         self._alive: list[Any] = []  # so that identities stay taken
@@ -59,7 +61,13 @@ class Watch:
     def place(self, place: Place, kind: Kind | None) -> None:
         """Watch a place from now on."""
         if kind is not None and place.identity not in self._never:
-            self.kinds[place.identity] = kind.joined(self.kinds.get(place.identity))
+            known = self.kinds.get(place.identity)
+            if kind.is_tensor and known is not None and known != kind and known.of_any_size == kind.of_any_size:
+                self.sized[place.identity] = place
+            joined = kind.joined(known)
+            self.kinds[place.identity] = (
+                joined.of_any_size if place.identity in self.sized and kind.is_tensor else joined
+            )
             self._alive.append(place)
 
     def never_grow(self, container: Any) -> None:
@@ -120,8 +128,10 @@ class Watch:
             self.positions = sorted({*self.positions, *more})
 
     def key(self, whole: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], list[Any]]:
-        """A call's key without the values of numbers that are watched, and these."""
-        return (whole, []) if not self.positions else _without(whole, self.positions)
+        """A call's key without the values of numbers that are watched, and these; with sizes of tensors in places."""
+        sizes = [_sized(place.now()) for place in self.sized.values()]
+        key, numbers = (whole, []) if not self.positions else _without(whole, self.positions)
+        return (*key, *sizes) if sizes else key, numbers
 
     def older_keys(self, whole: tuple[Hashable, ...]) -> Iterator[tuple[tuple[Hashable, ...], list[Any]]]:
         """The same for what was recorded while fewer numbers were watched."""
@@ -192,6 +202,11 @@ def _differences(guard: Guard | Contents) -> Iterable[tuple[Place, Any, Any]]:
 def is_number(part: Any) -> bool:
     """Whether a part of a key is a number."""
     return type(part) is tuple and len(part) == 2 and (part[0] is int or part[0] is float)
+
+
+def _sized(x: Any) -> Any:
+    """What a call hangs on of what is in a place of tensors of several sizes."""
+    return tensor_key(x) if isinstance(x, Tensor) and not x.is_composite else type(x)
 
 
 def _other_numbers(key: Sequence[Any], other: Sequence[Any]) -> list[int]:
