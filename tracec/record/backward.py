@@ -9,7 +9,7 @@ remembered and recorded in turn, at the forward operation's source line.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from tracec.record.restore import restored, unpacked
 from tracec.record.rules import calls_of, compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
-from tracec.record.tape import NodeHooks, Operation, Parts, Passage, edge_of
+from tracec.record.tape import NodeHooks, Operation, Parts, Passage, edge_of, leading_to, order_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -91,9 +91,9 @@ class _Walk:
         for root, start, seed in zip(roots, starts, seeds, strict=True):
             self._check_root(root, start)
             self._add(start, self.seed(root, seed))
-        order = _order(starts)
+        order = order_of(starts)
         wanted = None if targets is None else [edge_of(t) for t in targets]
-        path = _leading_to(order, wanted) if wanted is not None else None
+        path = leading_to(order, wanted) if wanted is not None else None
         wanted_set = set(wanted or ())
         while order:
             operation = order.pop()
@@ -422,38 +422,6 @@ def _through_line(operation: Operation) -> str:
     through = f"through {operation.call.op.name}"
     made = f", made at {operation.source}" if operation.source else ""
     return f"{through}{made}; {_at() or ''}".rstrip("; ")
-
-
-def _order(starts: Iterable[Any]) -> list[Operation]:
-    """Every operation that leads to the starts, operands first."""
-    order: list[Operation] = []
-    seen: set[Any] = set()
-    for start in starts:
-        if not isinstance(start, Operation) or start in seen:
-            continue
-        seen.add(start)
-        stack = [(start, iter(start.edges))]
-        while stack:
-            operation, edges = stack[-1]
-            for edge in edges:
-                if isinstance(edge, Operation) and edge not in seen:
-                    seen.add(edge)
-                    stack.append((edge, iter(edge.edges)))
-                    break
-            else:
-                order.append(operation)
-                stack.pop()
-    return order
-
-
-def _leading_to(order: Sequence[Operation], wanted: Sequence[Any]) -> set[Operation]:
-    """The operations whose operands' gradients lead to one of the wanted edges."""
-    goal = set(wanted)
-    found: set[Operation] = set()
-    for operation in order:
-        if any(e is not None and (e in goal or e in found) for e in operation.edges):
-            found.add(operation)
-    return found
 
 
 def keep(operation: Operation, x: Any) -> None:

@@ -359,3 +359,35 @@ def root_of(x: Cell) -> Cell:
 def is_inference(input: Cell) -> bool:
     """Whether a tensor was made in inference mode."""
     return input._is_inference
+
+
+def order_of(starts: Iterable[Any]) -> list[Operation]:
+    """Every operation that leads to the starts, operands first."""
+    order: list[Operation] = []
+    seen: set[Any] = set()
+    for start in starts:
+        if not isinstance(start, Operation) or start in seen:
+            continue
+        seen.add(start)
+        stack = [(start, iter(start.edges))]
+        while stack:
+            operation, edges = stack[-1]
+            for edge in edges:
+                if isinstance(edge, Operation) and edge not in seen:
+                    seen.add(edge)
+                    stack.append((edge, iter(edge.edges)))
+                    break
+            else:
+                order.append(operation)
+                stack.pop()
+    return order
+
+
+def leading_to(order: Sequence[Operation], wanted: Sequence[Any]) -> set[Operation]:
+    """The operations whose operands' gradients lead to one of the wanted edges."""
+    goal = set(wanted)
+    found: set[Operation] = set()
+    for operation in order:
+        if any(e is not None and (e in goal or e in found) for e in operation.edges):
+            found.add(operation)
+    return found
