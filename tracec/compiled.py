@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tracec.autotune import describe_choices
@@ -35,7 +36,7 @@ from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten, without_sizes
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import Recorded, Refused, build_program, record
-from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation
+from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation, drawn_out, draws, undo
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN, Tree
 from tracec.specialisations.watching import Unsettled, Watch, sharing
@@ -175,7 +176,7 @@ class Compiled:
             if given is None or found.replay is None:
                 continue
             try:
-                if self._verification is None:
+                if self._verification is None or draws(found.replay):  # an eager run would draw others
                     out = found.replay(*given)
                 else:
                     with _RECORDING:
@@ -195,6 +196,7 @@ class Compiled:
                         if found not in self._known[key]:  # another thread has taken it away meanwhile
                             self._lanes = ()
                 return out
+            undo(given[1])
         return UNSEEN
 
     def _resized(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
@@ -279,6 +281,8 @@ class Compiled:
         if recorded.left is not None:
             self._opened.keep(recorded.left.classes)
             void = self._watch.written(recorded.left.effects, recorded.put, surroundings.guards) or void
+        if recorded.eager is None:
+            recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
         # As lazy set-up does, once.
         first = (recorded.settles and lasting and not self._unsettled.knows(key)) or void
         of_many = None
@@ -433,7 +437,7 @@ class Compiled:
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole)
         with _RECORDING:
-            served = any(s.takes(call, numbers) is not None for s in self._known.get(key, ()))
+            served = any(s.takes(call, numbers, undone=True) is not None for s in self._known.get(key, ()))
             if not served and not self._runs_eagerly(key):
                 self._record(call, lasting=False)
                 if not self._known.get(key):

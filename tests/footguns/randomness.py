@@ -42,14 +42,14 @@ def generator_obj(wrap):
     return [f(tensor(3)) for _ in range(4)]
 
 
-@footgun(eager="draws numbers from Python's or NumPy's generators")
+@footgun
 def python_random(wrap):
     random.seed(0)
     f = wrap(lambda x: x * random.random())
     return [f(tensor(3)) for _ in range(4)]
 
 
-@footgun(eager="draws numbers from Python's or NumPy's generators")
+@footgun
 def numpy_random(wrap):
     rng = np.random.default_rng(0)
     f = wrap(lambda x: x * rng.random())

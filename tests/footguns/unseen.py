@@ -72,7 +72,7 @@ def hash_under_way(wrap):
     return changing(f, lambda: digest.update(b"more"))
 
 
-@footgun(eager="draws numbers from Python's or NumPy's generators")
+@footgun
 def random_numbers_of_an_object_of_numpy(wrap):
     state = np.random.RandomState(3)
     f = wrap(lambda x: x * state.randint(1000))

@@ -15,6 +15,7 @@ from tracec.ir.dtype import DType
 from tracec.record import promote
 from tracec.record.backend import array_over, to_device
 from tracec.record.create import of_array, of_numbers
+from tracec.record.elements import lent_by
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -41,6 +42,7 @@ def tensor(
         ArgumentError: they are lists of different lengths.
     """
     dtype = dtype_of("tensor", dtype)
+    data = data if (lent := lent_by(data)) is None else lent
     if isinstance(data, Tensor):
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device)
     elif isinstance(data, (bool, int, float, complex)):

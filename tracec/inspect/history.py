@@ -138,7 +138,11 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: S
     present = around.present()
     if present is None:
         return []
-    symbols = [*numbers, *present[0]]
+    symbols = dict(enumerate((*numbers, *present[0])))
+    if replay.numbers is not None:
+        back = replay.numbers.draws.states()
+        replay.numbers.draws(symbols)
+        back()
     failing = None if replay.numbers is None else first_failing(replay.numbers.conditions, symbols)
     if failing is not None:
         return [_told(failing, symbols)]
@@ -149,7 +153,7 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: S
     return found
 
 
-def _told(failing: Condition, symbols: Sequence[Any]) -> Change:
+def _told(failing: Condition, symbols: Mapping[int, Any]) -> Change:
     """That something else comes of numbers than was gone by."""
     if isinstance(failing.value, (bool, type)):
         return Change(str(failing), "True", "False")

@@ -261,7 +261,7 @@ def compile_numbers(conditions: Iterable[tuple[Expression, Any]], results: Seque
     return scope["evaluate"]  # type: ignore[no-any-return]
 
 
-def first_failing(conditions: Iterable[Condition], symbols: Sequence[Any]) -> Condition | None:
+def first_failing(conditions: Iterable[Condition], symbols: Sequence[Any] | Mapping[int, Any]) -> Condition | None:
     """The first condition that does not hold for these values of symbols."""
     for condition in conditions:
         if compile_numbers([condition], [])(symbols) is None:

@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ir.dtype import of_numpy
 from tracec.ir.extent import is_varying
 from tracec.record.deferred import seen_by_others
-from tracec.record.opaque import SIZED, UNWRAP, opaque
+from tracec.record.opaque import opaque
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
 #: What may be asked of an array without a look at its elements.
-_FIXED = frozenset({"dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides"})
+_FIXED = frozenset({"dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides", "flags"})
 #: What of that hangs on sizes.
 _SIZED = frozenset({"shape", "size", "nbytes", "strides"})
+
+#: Types from which to which tensors are cast as arrays are.
+_TYPES = tuple(map(np.dtype, ("float32", "float64", "int32", "int64")))
 
 
 class Elements:
@@ -88,6 +92,13 @@ class Elements:
         """An element as a Python number; the only one is the tensor's, which may be another one at the next call."""
         return looked_into(self).item(*args) if args or self.tensor is None else self.tensor.item()
 
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        """The elements in another type, in memory of their own."""
+        wanted, given = np.dtype(dtype), self.array.dtype
+        if args or kwargs or self.tensor is None or wanted not in _TYPES or given not in _TYPES:
+            return looked_into(self).astype(dtype, *args, **kwargs)
+        return elements(self.tensor.detach().clone().to(of_numpy(wanted)))
+
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
         return looked_into(self).tolist() if self.tensor is None else self.tensor.tolist()
@@ -145,7 +156,6 @@ def elements(tensor: Any) -> Elements:
     if found is not None:
         return found
     last: list[Any] = []
-    SIZED.add(recorder)  # functions look for them among their arguments
 
     def tell() -> None:
         if id(STATE.recorder) != id(recorder):
@@ -159,4 +169,7 @@ def elements(tensor: Any) -> Elements:
     return found
 
 
-UNWRAP[Elements] = looked_into
+def lent_by(x: Any) -> Any:
+    """A look at the tensor whose array was given, not looked into, and is given back; None of anything else."""
+    known = type(x) is Elements and getattr(STATE.recorder, "lent", {}).get(id(x.array)) is x
+    return x.tensor.detach() if known else None

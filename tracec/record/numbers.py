@@ -48,6 +48,7 @@ class Numbers(Watcher):
         scalars: The inputs, and the tensor that stands for each among the recorder's arguments.
         late: Those that hang on values of nodes, and the tensor that stands for each.
         nodes: Symbol → the node whose value it is, of those that the function asked a tensor for.
+        draws: The calls of generators that symbols stand for, in order.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -55,6 +56,7 @@ class Numbers(Watcher):
         self.scalars: dict[Scalar, Tensor] = {}
         self.late: dict[Scalar, Tensor] = {}
         self.nodes: dict[int, Any] = {}
+        self.draws: list[Any] = []
         self._known: dict[Any, Number] = {}
         self._settled: set[Expression] = set()
         self._recorder = recorder
@@ -71,6 +73,11 @@ class Numbers(Watcher):
             found = self._known[node] = self.number(value, f"value {len(self.symbols)} (made at {node.source})")
             self.nodes[found.expression.value] = node
         return found
+
+    def enter(self, scalar: Scalar, tensor: Tensor) -> None:
+        """Make what is known when the program runs an input of the graph, which a tensor stands for."""
+        self.scalars[scalar] = tensor
+        self._recorder.arguments = (*self._recorder.arguments, tensor)
 
     def asked_by(self, expression: Expression) -> tuple[int, ...]:
         """The symbols of an expression that are values of nodes."""
@@ -102,8 +109,8 @@ class Numbers(Watcher):
     def _given(self, scalar: Scalar, value: Any) -> Tensor:
         found = self.scalars.get(scalar)
         if found is None:
-            found = self.scalars[scalar] = new_tensor(array_of(value, scalar.type))
-            self._recorder.arguments = (*self._recorder.arguments, found)
+            found = new_tensor(array_of(value, scalar.type))
+            self.enter(scalar, found)
         return found
 
     def _inside(self, x: Number, type_: TensorType) -> Any:

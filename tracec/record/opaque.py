@@ -155,16 +155,12 @@ def opaque(x: Any) -> Any:
     return tuple(map(opaque, x)) if type(x) is tuple else x
 
 
-#: What gives library code what it is to see of an object that only the user's code has; by the object's class.
-UNWRAP: dict[type, Callable[[Any], Any]] = {Opaque: lambda x: x.number}
-
-
 def unwrapped(x: Any) -> Any:
     """What library code is given for an argument: for numbers those with formulas, in lists and tuples as well."""
     cls = type(x)
-    if cls in UNWRAP:
-        return UNWRAP[cls](x)
-    if isinstance(x, (list, tuple)) and any(type(v) in UNWRAP or isinstance(v, (list, tuple)) for v in x):
+    if cls is Opaque:
+        return x.number
+    if isinstance(x, (list, tuple)) and any(type(v) is Opaque or isinstance(v, (list, tuple)) for v in x):
         parts = [unwrapped(v) for v in x]
         return parts if cls is list else tuple.__new__(cls, parts)
     if cls is slice:

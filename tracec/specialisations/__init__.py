@@ -5,6 +5,8 @@ holders, origins                                what is read of objects besides 
 watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs
 families, sizes                                 arguments that differ in sizes alone share a program
 effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
+forming, births                                 what it makes and gives, made anew at each call
+disguises, calls, draws                         functions of C and generators that give numbers of each call
 program, checks                                 from a recording to programs, and those of its gradients
 replay                                          a program in the function's place
 tree, ways                                      functions that ask for values, which choose among programs

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import gc
+import weakref
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
+
+from tracec.ir.dtype import DType
+from tracec.ir.extent import Extent, Ratio
+from tracec.ir.number import Float, Integer
+from tracec.record.backend import Device
+from tracec.record.cell import Cell
+from tracec.record.elements import Elements
+from tracec.record.opaque import Opaque
+from tracec.record.structure import is_plain_class
+from tracec.specialisations.draws import Drawing
 
 
 class Births:
@@ -33,3 +46,22 @@ class Births:
         if self._young is None:
             self._young = frozenset(map(id, gc.get_objects(0)))
         return id(value) in self._young
+
+
+#: What stands for something else while a function is recorded.
+STAND_INS = (Integer, Float, Opaque, Extent, Ratio, Elements, Drawing)
+#: Tensors, and what is the same thing in every call.
+AS_THEY_ARE = (Cell, DType, Device, Enum)
+
+
+def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
+    """Whether a value is an object of the user's that a function made, of a class that was there before the call.
+
+    Args:
+        value: The value.
+        new: Whether an object came to be in the call.
+    """
+    cls = type(value)
+    if cls in STAND_INS or isinstance(value, AS_THEY_ARE):
+        return False
+    return is_plain_class(cls) and new(value) and not new(cls) and not weakref.getweakrefcount(value)

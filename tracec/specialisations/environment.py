@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import types
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from tracec.record.printing import OPTIONS, PrintOptions
 from tracec.record.structure import Slots, children, is_data
@@ -17,6 +14,7 @@ from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.births import Births
 from tracec.specialisations.digests import Digest
+from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import Fixed
@@ -42,6 +40,7 @@ class Environment:
         captured: Memory that tensors found there look at; those among the arguments do not count.
         functions: The user's functions found there.
         codes: Their code.
+        generators: Generators of Python's and NumPy's that it can reach, those of the modules first.
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
         keeps: Whether functions are found there that keep their results.
@@ -98,9 +97,10 @@ class Environment:
         self.functions: tuple[types.FunctionType, ...] = tuple(walker.functions)
         self.codes = tuple(f.__code__ for f in self.functions)
         self.tensors = walker.tensors
-        self._sources = walker.sources
+        self.generators = tuple({id(g): g for g in walker.generators}.values())
+        self._sources = tuple(map(source_of, self.generators))
         self._iterators = walker.iterators
-        self._states = [state() for state in self._sources]
+        self._states = [source.get() for source in self._sources]
         self.keeps = walker.keeps
         self._weak, self._unseen = walker.lost(), walker.unseen
         self._files = [(name, where, where()) for name, where in walker.files]
@@ -165,12 +165,12 @@ class Environment:
         """The numbers and the tensors in the places that are watched; None where there is something else."""
         numbers: list[Any] = []
         tensors: list[Tensor] = []
-        arrays: set[int] = set()
+        arrays: list[Any] = []
         for guard in self.watched:
             now, kind = guard.now(), guard.kind
             assert kind is not None
             if kind.is_structure:
-                if not kind.take(now, tensors, numbers):
+                if not kind.take(now, tensors, numbers, arrays):
                     return None
                 continue
             if kind.is_tensor:
@@ -179,14 +179,16 @@ class Environment:
                 tensors.append(now)
                 continue
             if kind.is_array:
-                if not kind.holds(now) or id(now) in arrays or self.knows(now):
+                if not kind.holds(now):
                     return None
-                arrays.add(id(now))
+                arrays.append(now)
                 continue
             found = kind.numbers(now)
             if found is None:
                 return None
             numbers += found
+        if arrays and (len({*map(id, arrays)}) < len(arrays) or any(map(self.knows, arrays))):
+            return None  # one in several places may be compared with itself
         return numbers, tensors
 
     def knows_address(self, address: int) -> bool:
@@ -218,13 +220,17 @@ class Environment:
         """Which tensors among the arguments dictionaries have as keys, or sets hold: identities, with positions."""
         return tuple(n for k, t in enumerate(tensors) if id(t) in self._keys for n in (k, id(t)))
 
-    def used_up(self) -> str | None:
-        """What the function changed, or used up, that cannot be done again; asked when it has run."""
+    def used_up(self, draws: Draws) -> str | None:
+        """What the function changed, or used up, that cannot be done again; asked when it has run.
+
+        Args:
+            draws: What it has drawn that is drawn again.
+        """
         if self._iterators:
             return f"takes from an iterator, {self._iterators[0]}"
         if self._weak:
             return f"goes by what only a weak reference is known to keep, {self._weak[0]}"
-        if any(repr(state()) != repr(before) for state, before in zip(self._sources, self._states, strict=True)):
+        if not draws.explain(self._sources, self._states):
             return "draws numbers from Python's or NumPy's generators"
         for name, where, before in self._files:
             if where() != before:
@@ -306,6 +312,6 @@ class Environment:
         for guard in (*self.guards, *(contents for _, contents in self.held)):
             if guard.changed():
                 guard.put_back()
-        for state, restore, before in zip(self._sources, (random.setstate, np.random.set_state), self._states):  # noqa: B905
-            if repr(state()) != repr(before):
-                restore(before)
+        for source, before in zip(self._sources, self._states, strict=True):
+            if repr(source.get()) != repr(before):
+                source.set(before)

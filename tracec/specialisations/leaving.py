@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec.record.structure import Slots
-from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Former, Given, Purge
+from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Given
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.forming import Former, Purge
 from tracec.specialisations.opening import may_open
 
 Changes = Sequence[tuple[Effect, Any]]

@@ -155,13 +155,13 @@ class Kind(NamedTuple):
         """Gives the layout of a class whose instances in it are taken apart."""
         return self.parts[0].layouts if self.is_structure else None
 
-    def take(self, value: Any, tensors: list[Tensor], numbers: list[Any]) -> bool:
-        """Whether a value is of this kind of structure; its tensors and numbers are taken out of it then."""
+    def take(self, value: Any, tensors: list[Tensor], numbers: list[Any], arrays: list[Any] | None = None) -> bool:
+        """Whether a value is of this kind of structure; its tensors, numbers and arrays are taken out of it then."""
         if type(value) is not self.type:
             return False
         found: list[Tensor] = []
         parts: list[Hashable] = [self.parts[0]]
-        flatten(value, found, parts, [], Opener(self.parts[0].layouts))
+        flatten(value, found, parts, [], Opener(self.parts[0].layouts, [] if arrays is None else arrays))
         if len(parts) != len(self.parts):
             return False
         of_numbers: list[Any] = [parts[k] for k in self.varying]
@@ -234,7 +234,7 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
         keys: list[list[Hashable]] = [[first], [first]]
         try:
             for value, key in zip((before, now), keys, strict=True):
-                flatten(value, [], key, first.kept, Opener(layouts))
+                flatten(value, [], key, first.kept, Opener(layouts, []))
         except RecursionError:  # it holds itself
             return None
         return _structure(type(now), *keys)
@@ -321,10 +321,12 @@ class Opener:
 
     Args:
         layouts: Gives the layout of their classes.
+        arrays: Receives NumPy's arrays, where these may be others; where it is None they count by identity.
     """
 
-    def __init__(self, layouts: Layouts) -> None:
+    def __init__(self, layouts: Layouts, arrays: list[Any] | None = None) -> None:
         self.layouts = layouts
+        self.arrays = arrays
         self._met: dict[int, int] = {}
 
     def meets(self, value: Any) -> int | None:
@@ -382,6 +384,9 @@ def flatten(
         key.append((range, value.start, value.stop, value.step))
     elif isinstance(value, np.generic):
         key.append((type(value), value.tobytes()))
+    elif opener is not None and opener.arrays is not None and type(value) is np.ndarray:
+        key.append((np.ndarray, *_array_key(value), opener.meets(value)))
+        opener.arrays.append(value)
     elif opener is not None and opens(value, opener.layouts):
         _open(value, tensors, key, kept, opener)
     else:

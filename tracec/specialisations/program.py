@@ -26,6 +26,7 @@ from tracec.record.turning import look_again
 from tracec.record.unfolding import Unfolding
 from tracec.specialisations.checks import clamped, with_ranges
 from tracec.specialisations.derivatives import Backward, Derivative, Observed, record_derivatives
+from tracec.specialisations.draws import Draws, goes_by
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.leaving import formed, made_plain
@@ -167,7 +168,8 @@ def _record(
 
     def lasts() -> Any:
         """Whether the function did what cannot be undone."""
-        return recorder.numbers.observed or surroundings.used_up() or not can_run_again(recorder.printed)
+        used = surroundings.used_up(Draws(recorder.numbers.draws))
+        return recorder.numbers.observed or used or not can_run_again(recorder.printed)
 
     unfolding.begin(lambda: not lasts(), surroundings.watch)
     edges = [edge_of(t) for t in arguments]
@@ -184,7 +186,7 @@ def _record(
             left_modes = (STATE.modes(), get_default_dtype()) != modes
             changes = surroundings.changes()
             out, left, eager = formed(given, changes, surroundings)
-            used_up = surroundings.used_up()
+            used_up = surroundings.used_up(Draws(recorder.numbers.draws)) or goes_by(recorder.numbers)
             if left_modes:
                 eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
             if recorder.numbers.observed is not None:

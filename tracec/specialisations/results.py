@@ -23,7 +23,8 @@ from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
 from tracec.record.tape import Operation, enable_grad
 from tracec.record.tensor import Tensor
-from tracec.specialisations.effects import AS_THEY_ARE, Again, Filled, Form, Given, Kept, Moulded, form_maker
+from tracec.specialisations.births import AS_THEY_ARE
+from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
 from tracec.specialisations.inputs import locator
 from tracec.specialisations.places import PLAIN
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tracec.inspect.arguments import Part
@@ -15,13 +15,15 @@ from tracec.specialisations.lane import Lane, lane
 from tracec.specialisations.program import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import Tree
-from tracec.specialisations.watching import sharing
+from tracec.specialisations.watching import Scalars, sharing
 
 #: Why a function runs eagerly while its program is made.
 BEING_COMPILED = "is being compiled"
 
 #: Arguments of a program, and the values of symbols of its numbers.
 Given = tuple[list[Tensor], Mapping[int, Any]]
+#: Among the symbols of a call, what undoes its draws.
+UNDO = -2
 _NO_SYMBOLS: Mapping[int, Any] = {}
 
 
@@ -82,12 +84,13 @@ class Specialisation:
             self._lane.append(lane(self, call))
         return self._lane[0]
 
-    def takes(self, call: Call, numbers: list[Any]) -> Given | None:
+    def takes(self, call: Call, numbers: list[Any], undone: bool = False) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.
 
         Args:
             call: The call.
             numbers: The numbers among its arguments that are watched.
+            undone: The question alone: what is drawn for the program is undone.
         """
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
@@ -100,21 +103,64 @@ class Specialisation:
         given = [*call.tensors, *found[1]]
         if found[1] and sharing(given) != around.sharing:
             return None
-        symbols = [*numbers, *found[0]]
-        if replay.numbers is not None:
-            more = replay.numbers.tensors(symbols)
-            if more is None:
-                return None
-            given += more
-        if not replay.fits(given):
-            return None
-        values: dict[int, Any] = dict(enumerate(symbols))
+        values: dict[int, Any] = dict(enumerate((*numbers, *found[0])))
         if around.takes_containers:
             roots = *call.args, *call.kwargs.values()
             if around.alias(roots, call.tensors):
                 return None
             values[ARGUMENTS] = roots
-        return given, values
+        if replay.numbers is not None:
+            draws = replay.numbers.draws
+            if draws.draws:
+                if not replay.fits(given):
+                    return None
+                if undone or replay.numbers.chooses or isinstance(replay, Tree):
+                    values[UNDO] = draws.states()
+                draws(values)
+            more = replay.numbers.tensors(values)
+            if more is None:
+                undo(values)
+                return None
+            given += more
+        fits = replay.fits(given)
+        if undone or not fits:
+            undo(values)
+        return (given, values) if fits else None
+
+
+#: Recordings that go by what was drawn, after which few calls that drew the same are a sign that hardly any will.
+_FRUITLESS = 16
+
+
+def drawn_out(known: Sequence[Specialisation], numbers: Scalars | None) -> str | None:
+    """Why there should be no more recordings of a function that goes by what it draws; None where there may.
+
+    Args:
+        known: The recordings for such arguments.
+        numbers: The numbers of a further one.
+    """
+    if numbers is None or not (numbers.draws.draws and numbers.chooses):
+        return None
+    there = [s for s in known if s.replay is not None and s.replay.numbers is not None and s.replay.numbers.draws.draws]
+    if len(there) < _FRUITLESS or sum(s.hits for s in there) > 2 * len(there):
+        return None
+    return f"goes by numbers that it draws, which were others {len(there)} times, and hardly ever the same"
+
+
+def draws(replay: Replay | Tree) -> bool:
+    """Whether generators are drawn from before a program runs."""
+    return replay.numbers is not None and bool(replay.numbers.draws.draws)
+
+
+def undo(values: Mapping[int, Any]) -> None:
+    """Let generators be as they were before what was drawn for a call.
+
+    Args:
+        values: The values of the call's symbols.
+    """
+    back = values.get(UNDO)
+    if back is not None:
+        back()
 
 
 class Looks:

@@ -9,6 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tracec.ir.forks import undone
 from tracec.ir.number import observe, value_of
 from tracec.ir.types import Shape
@@ -19,6 +21,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.calls import aware
 from tracec.specialisations.digests import named_in
 from tracec.specialisations.disguises import disguise, scheduling
+from tracec.specialisations.draws import Drawing, Draws, drawing, functions, is_generator
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
@@ -125,8 +128,9 @@ class StandIns:
     def scalars(self, numbers: Numbers) -> Scalars | None:
         """What a program is to be given of the recording's numbers; None where none is watched."""
         self._watch.note(self.sources, numbers)
-        some = self.sources or numbers.scalars
-        return Scalars(numbers.all_conditions(), tuple(numbers.scalars)) if some else None
+        if not (self.sources or numbers.scalars or numbers.draws):
+            return None
+        return Scalars(numbers.all_conditions(), tuple(numbers.scalars), Draws(numbers.draws))
 
     def _put_all(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers
@@ -139,26 +143,26 @@ class StandIns:
             args = [walk.visit(v) for v in args]
             kwargs = {k: walk.named(v) for k, v in kwargs.items()}
             self._put += walk.put
+        args = [drawing(v) or v if is_generator(v) else v for v in args]
+        kwargs = {k: drawing(v) or v if is_generator(v) else v for k, v in kwargs.items()}
         for _, original, places in self._surroundings.growing:
             growing = to_grow(original)
             self._growing.append(growing)
             self._lengths[id(original)] = len(original)
             for place in places:
                 self._replace(place, original, growing)
-        arrays = Counter(id(g.now()) for g in self._surroundings.watched if g.kind is not None and g.kind.is_array)
+        arrays = self._arrays()
         for guard in self._surroundings.watched:
             kind, place, value = guard.kind, guard.place, guard.now()
             assert kind is not None
             if kind.is_tensor:
                 continue
             if kind.is_array:
-                if self._surroundings.knows(value) or arrays[id(value)] > 1:
-                    self._looked_into(place)  # what is in several places is compared with itself
-                    continue
-                self._replace(place, value, Elements(value, None, functools.partial(self._looked_into, place)))
+                if self._is_alone(value, arrays, place):
+                    self._replace(place, value, self._elements(value, place))
                 continue
             if kind.is_structure:
-                found = self._within(kind, place.identity, guard.name, value, numbers)
+                found = self._within(kind, place, guard.name, value, numbers, arrays)
             else:
                 found = self._stand_in(kind, place.identity, guard.name, value, numbers)
             if found is not value:
@@ -166,6 +170,26 @@ class StandIns:
         self._disguise()
         self._tell()
         return args, kwargs
+
+    def _arrays(self) -> Mapping[int, int]:
+        """How often each array is in places that are watched."""
+        found: list[Any] = []
+        for guard in self._surroundings.watched:
+            if guard.kind is not None and guard.kind.is_array:
+                found.append(guard.now())
+            elif guard.kind is not None and guard.kind.is_structure:
+                guard.kind.take(guard.now(), [], [], found)
+        return Counter(map(id, found))
+
+    def _is_alone(self, array: Any, arrays: Mapping[int, int], place: Place) -> bool:
+        """Whether an array is in one place only: what is in several is compared with itself, and looked into."""
+        if arrays[id(array)] == 1 and not self._surroundings.knows(array):
+            return True
+        self._looked_into(place)
+        return False
+
+    def _elements(self, array: Any, place: Place) -> Elements:
+        return Elements(array, None, functools.partial(self._looked_into, place))
 
     def _looked_into(self, place: Place) -> None:
         """Note that the array in a place, which may be another one next time, counts."""
@@ -176,11 +200,14 @@ class StandIns:
         """Put in place of functions in C those that ask Numbers."""
         for place in self._surroundings.named:
             value, name = place.now(), place.key
-            found = disguise(place, value) or told(value)
+            found = disguise(place, value) or told(value) or drawing(value)
             if value is MISSING and name in _IDENTITIES:
                 found = self._identity(_IDENTITIES[name], name)
             if found is not None:
                 self._replace(place, value, found)
+        for generator in self._surroundings.generators:
+            for place in places_of(generator, self._surroundings.guards):
+                self._replace(place, generator, Drawing(generator))
         for function in self._surroundings.functions:
             code = aware(function)
             if code is not function.__code__:
@@ -192,7 +219,7 @@ class StandIns:
 
     def _tell(self) -> None:
         """Put in place of functions that library code calls those that tell what is read, or take Numbers."""
-        for place, value, stand_in in (*within(), *scheduling()):
+        for place, value, stand_in in (*within(), *functions(), *scheduling()):
             self._replace(place, value, stand_in)
 
     def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
@@ -228,13 +255,19 @@ class StandIns:
         ]
         return tuple(items)
 
-    def _within(self, kind: Kind, source: Hashable, name: str, value: Any, numbers: Numbers) -> Any:
-        """A structure with Numbers for its numbers that are watched."""
-        if not kind.varying:
+    def _within(
+        self, kind: Kind, place: Place, name: str, value: Any, numbers: Numbers, arrays: Mapping[int, int]
+    ) -> Any:  # fmt: skip
+        """A structure with Numbers for its numbers that are watched, and with arrays that were not looked into."""
+        found: list[Any] = []
+        kind.take(value, [], [], found)
+        alone = all(self._is_alone(a, arrays, place) for a in found)
+        if not kind.varying and not (found and alone):
             return value
         walk = _Substitution(
-            kind.varying, 1, lambda at, x: self._number((source, at), f"{name}, number {at}", x, numbers), kind.layouts
-        )
+            kind.varying, 1, lambda at, x: self._number((place.identity, at), f"{name}, number {at}", x, numbers),
+            kind.layouts, (lambda a: self._elements(a, place)) if alone else None,
+        )  # fmt: skip
         found = walk.visit(value)
         self._put += walk.put
         return found
@@ -262,11 +295,14 @@ class _Substitution:
         at: Position of what comes next.
         number: The Number for a position and a value.
         layouts: Tells which objects are taken apart.
+        lend: What is put in place of an array; None leaves them.
     """
 
     def __init__(
-        self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any], layouts: Layouts | None
-    ) -> None:
+        self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any], layouts: Layouts | None,
+        lend: Callable[[Any], Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._lend = lend
         self._opener = None if layouts is None else Opener(layouts)
         self.put: list[tuple[Place, Any, Any]] = []
         self._positions = frozenset(positions)
@@ -284,6 +320,8 @@ class _Substitution:
         self._at += 1
         if at in self._positions:
             return self._number(at, value)
+        if self._lend is not None and type(value) is np.ndarray:
+            return self._lend(value)
         if type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
             found = [self.visit(v) for v in value]
             if all(a is b for a, b in zip(found, value, strict=True)):

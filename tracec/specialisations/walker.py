@@ -29,6 +29,7 @@ from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import Books, Digest, elements, is_memory, names_of, registered, size
+from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
@@ -46,7 +47,7 @@ class Walker:
         self._watched = watched
         self.captured: set[Storage] = set()
         self.tensors: dict[int, str] = {}
-        self.sources: list[Callable[[], Any]] = [random.getstate, np.random.get_state]
+        self.generators: list[Any] = [PYTHON, NUMPY]
         self.iterators: list[str] = []
         self.functions: list[types.FunctionType] = []
         #: What no program changes: globals that are not there, builtins mostly, and the classes of objects.
@@ -186,6 +187,8 @@ class Walker:
             self.tensors.setdefault(id(value), name)
             self._kind_of_tensor(value)
             return
+        if type(value) is np.ndarray and isinstance(path[0], Place):  # nobody has looked into it yet
+            return
         if isinstance(value, Iterator):
             self.visit(name, value)
             return
@@ -312,12 +315,10 @@ class Walker:
             self.keeps = True
             self._digest(f"results kept by {name}", value, Books())
             self.visit(name, value.__wrapped__)
-        elif isinstance(value, np.random.Generator):
-            self.sources.append(lambda: value.bit_generator.state)
-        elif isinstance(value, np.random.RandomState):
-            self.sources.append(value.get_state)
-        elif isinstance(value, random.Random):
-            self.sources.append(value.getstate)
+        elif isinstance(value, random.SystemRandom):
+            self.unseen.append(f"random bytes of the system, {name}")
+        elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+            self.generators.append(value)
         elif isinstance(value, logging.Logger):  # its handlers change as they work
             for key in ("level", "disabled"):
                 self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
@@ -437,7 +438,7 @@ class Walker:
         if type(cls) is not type:
             self.visit(type(cls).__name__, type(cls))
         if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & _HEAP_TYPE:
-            self._classes += [cls] if cls.__module__.startswith("tracec.") else []
+            self._classes += [cls] if str(cls.__module__).startswith("tracec.") else []
             return
         self.besides.append(Guard(f"{name}.__mro__", BasesOf(cls), "__mro__", cls.__mro__))
         if isinstance(cls, abc.ABCMeta):

@@ -9,7 +9,7 @@ same, twice, is taken as it is from then on: one recording for each value.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tracec.errors import TracecError
@@ -18,6 +18,7 @@ from tracec.ir.extent import Values
 from tracec.record.cell import new_tensor
 from tracec.record.numbers import Numbers, Scalar, array_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.draws import NO_DRAWS, Draws
 from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import can_grow, grew
@@ -250,17 +251,25 @@ class Scalars:
     Args:
         conditions: What has to hold of the numbers that are watched.
         scalars: The inputs of its graph that are numbers, in order.
+        draws: What generators draw before the program runs.
     """
 
-    def __init__(self, conditions: Sequence[Condition], scalars: Sequence[Scalar]) -> None:
+    def __init__(
+        self, conditions: Sequence[Condition], scalars: Sequence[Scalar], draws: Draws = NO_DRAWS
+    ) -> None:  # fmt: skip
+        self.draws = draws
         self.conditions = tuple(conditions)
         self.scalars = tuple(scalars)
         self._evaluate = compile_numbers(self.conditions, [s.expression for s in self.scalars])
+        #: Whether what was drawn may keep the program from serving the call.
+        self.chooses = any(_symbols(c.expression) & draws.symbols for c in conditions) or any(
+            s.type.dtype.kind == "i" and not s.type.shape for s in scalars
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Scalars):
             return NotImplemented
-        return (self.conditions, self.scalars) == (other.conditions, other.scalars)
+        return (self.conditions, self.scalars, self.draws) == (other.conditions, other.scalars, other.draws)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -270,9 +279,9 @@ class Scalars:
         if not any(map(sizes_in, exact)):
             return self
         conditions = [Condition(at_sizes(c.expression, values), c.value) for c in self.conditions]
-        return Scalars(conditions, [Scalar(at_sizes(s.expression, values), s.type) for s in self.scalars])
+        return Scalars(conditions, [Scalar(at_sizes(s.expression, values), s.type) for s in self.scalars], self.draws)
 
-    def tensors(self, symbols: Sequence[Any]) -> list[Tensor] | None:
+    def tensors(self, symbols: Sequence[Any] | Mapping[int, Any]) -> list[Tensor] | None:
         """The numbers as tensors, from those that are watched; None where a condition does not hold."""
         values = self._evaluate(symbols)
         if values is None:
