@@ -354,6 +354,26 @@ def test_another_thread_asks_for_values():
     both(function, lambda: numbers(5))
 
 
+def test_what_other_threads_do_meanwhile_changes_nothing():
+    done, begun = threading.Event(), threading.Event()
+
+    def others():
+        while not done.is_set():
+            (numbers(5) * 2 + 1).sum().item()
+            begun.set()
+
+    thread = threading.Thread(target=others)
+    compiled = again(lambda x: ((x * 2 + 1).relu() - x).softmax(0))
+    thread.start()
+    begun.wait()
+    for k in range(20):
+        x = numbers(9, seed=k)
+        np.testing.assert_allclose(compiled(x).numpy(), compiled.fn(x).numpy(), rtol=1e-6)
+    done.set()
+    thread.join()
+    assert compiled_parts(compiled) == 18 and len(compiled._again._known) == 1
+
+
 def test_random_numbers_are_those_of_an_eager_run():
     def function(x):
         return F.dropout(x + tracec.randn(4, 4), 0.5), tracec.randperm(9), tracec.get_rng_state()

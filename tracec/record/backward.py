@@ -21,7 +21,7 @@ from tracec.ir.source import caller
 from tracec.record.backend import module, on
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
-from tracec.record.deferred import ACTIVE, copied, fill, pulled, settle_all, settled
+from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
 from tracec.record.dispatch import apply, finish
 from tracec.record.recorder import Recorder
 from tracec.record.refusal import refuse
@@ -295,8 +295,8 @@ class _Plain(_Walk):
             return pullback.arrays(operation, g)
         saved = [v.unpacked()._array if type(v) is Packed else v for v in operation.saved or ()]
         if pullback.run is not None:
-            settle_all()
-            return pullback.run([*saved, g if g.flags.c_contiguous else g.copy()])
+            g = settled(g)
+            return pullback.run([*map(settled, saved), g if g.flags.c_contiguous else g.copy()])
         device = operation.call.type.device
         xp = module(device)
         with on(device):
