@@ -354,6 +354,33 @@ def test_another_thread_asks_for_values():
     both(function, lambda: numbers(5))
 
 
+def test_a_program_of_another_thread_sees_what_was_written():
+    inner = tracec.compile(lambda y: y * 2)
+    inner(numbers(3)), inner(numbers(3))
+
+    def function(x):
+        x += 1
+        y = (x * 3).relu()
+        seen: list[Any] = []
+        thread = threading.Thread(target=lambda: seen.extend([inner(x), inner(y)]))
+        thread.start()
+        thread.join()
+        return *seen, y - 1
+
+    both(function, lambda: numbers(3))
+
+
+def test_another_thread_writes_what_was_read():
+    def function(x):
+        y = x * 3
+        thread = threading.Thread(target=lambda: x.add_(1))
+        thread.start()
+        thread.join()
+        return y, x * 2
+
+    both(function, lambda: numbers(3))
+
+
 def test_what_other_threads_do_meanwhile_changes_nothing():
     done, begun = threading.Event(), threading.Event()
 

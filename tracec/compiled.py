@@ -25,6 +25,7 @@ from tracec.lowered import Lowered, check_names, like_lowered
 from tracec.options import Options
 from tracec.progress import progress
 from tracec.record import promote
+from tracec.record.deferred import ACTIVE, settle_others
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
@@ -115,6 +116,8 @@ class Compiled:
         return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if ACTIVE:
+            settle_others()
         for lane in self._lanes:
             if lane.is_like(args, kwargs) and (out := lane.serve(args, kwargs)) is not UNSEEN:
                 return out

@@ -77,6 +77,13 @@ def settled(array: Any) -> Any:
     return array
 
 
+def settle_others() -> None:
+    """Compute what other threads have put off: a program reads and writes memory as it is."""
+    for deferred in tuple(ACTIVE):
+        if deferred is not STATE.deferred:
+            deferred.settle()
+
+
 def copied(array: Any) -> Any:
     """A copy, row by row."""
     if ACTIVE and (mine := _mine()) is not None and type(array) is np.ndarray:
@@ -89,7 +96,9 @@ def fill(into: Any, values: Any) -> None:
     if ACTIVE and (mine := _mine()) is not None and type(into) is np.ndarray and type(values) is np.ndarray:
         mine.write(into, values)
     else:
-        settled(into)[...] = settled(values)
+        for deferred in tuple(ACTIVE):
+            deferred.settle_reads(into)
+        into[...] = settled(values)
 
 
 def look(call: Call, of: Any, array: Any) -> None:
@@ -280,6 +289,13 @@ class Deferred:
 
     def _line(self) -> Source | None:
         return current_source() if self.keeps_lines else None
+
+    def settle_reads(self, array: Any) -> None:
+        """Compute what was put off, if it reads or writes an array's memory."""
+        memory = root(array)
+        with self._lock:
+            if any(root(a) is memory for step in self.steps for a in (*step[2], step[4])):
+                self.settle()
 
     def settle(self, array: Any = None, by_program: bool = True) -> None:
         """Compute what was put off.
