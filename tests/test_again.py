@@ -133,7 +133,7 @@ def test_a_train_step(draws):
     for a, b in zip(step.model.state_dict().values(), eager.model.state_dict().values(), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
     assert compiled_parts(compiled) >= 8
-    assert sum(s.run is not None for s in compiled._again._known.values()) <= 4  # numbers became inputs
+    assert sum(s.program is not None for s in compiled._again._known.values()) <= 4  # numbers became inputs
 
 
 def test_numbers_that_change_become_inputs_and_keep_their_signs():
@@ -159,6 +159,31 @@ def test_what_is_not_worth_while_runs_eagerly(monkeypatch):
     for k in range(20):
         shapes(numbers(1 << 15, k + 1))
     assert "since few come again" in shapes._again.describe()[0] and shapes._again.calls == 6
+
+
+def test_in_the_background():
+    compiled = again(lambda x, k: (x * 2 + k).relu() - 1, background=True)
+    for k in (1.0, 1.0, 1.0, 2.0, 2.0):
+        x = numbers(7, seed=int(k))
+        np.testing.assert_allclose(compiled(x, k).numpy(), compiled.fn(x, k).numpy(), rtol=1e-6)
+        compiled.wait()
+    assert compiled_parts(compiled) == 1  # then another number came, which had to become an input first
+    for k in (2.0, 3.0, 4.0):
+        np.testing.assert_allclose(compiled(x, k).numpy(), compiled.fn(x, k).numpy(), rtol=1e-6)
+        compiled.wait()
+    assert compiled_parts(compiled) == 4
+
+
+def test_a_part_that_cannot_be_compiled_is_told_once():
+    compiled = again(lambda x: (x * 2).relu() - 1, background=True)
+    compiled._again._build = lambda graph, replaces: 1 / 0
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for k in range(5):
+            assert compiled(numbers(3, seed=k)).tolist() == compiled.fn(numbers(3, seed=k)).tolist()
+            compiled.wait()
+    assert ["a part could not be compiled: ZeroDivisionError" in str(w.message) for w in said] == [True]
+    assert not compiled_parts(compiled)
 
 
 def test_a_function_with_too_many_specialisations_runs_compiled():

@@ -79,7 +79,7 @@ class Compiled:
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._unfolding = Unfolding(never=options.fullgraph)
-        self._again = Again(fn, self._name, self._workshop.program)
+        self._again = Again(fn, self._name, self._workshop.program, options.background)
         self._jobs: list[Job] = []
         self._growing = Turn()
         self._verification = self._workshop.verification(fn) if options.verifies else None
@@ -417,6 +417,7 @@ class Compiled:
         resume()
         for job in self._jobs:
             job.done.wait()
+        self._again.wait()
 
     def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
         self._known.setdefault(key, []).append(specialisation)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from tracec.background import Job, resume, submit
 from tracec.build import Runner
 from tracec.ir.graph import Graph
+from tracec.ir.source import caller, collecting, warn_at
 from tracec.progress import progress
 from tracec.record.deferred import LOOK, Deferred, Step
 from tracec.record.state import STATE
@@ -37,26 +39,31 @@ class _Segment:
     Attributes:
         numbers: Python's numbers in the program, as bytes.
         lifted: Positions of those that are inputs instead.
-        run: The program; None before it is built.
-        changes: How often a number was another one.
+        program: The program, and what of the numbers it takes as inputs; None before it is built.
+        job: What builds it in the background.
+        failed: It could not be built there.
     """
 
     def __init__(self, form: Form) -> None:
         self.numbers = _as_bytes(form)
         self.lifted: tuple[int, ...] = ()
-        self.run: Runner | None = None
-        self.changes = 0
+        self.program: tuple[Runner, tuple[int, ...]] | None = None
+        self.job: Job | None = None
+        self.failed = False
+        self._changes = 0
 
-    def serves(self, form: Form) -> bool:
-        """Whether the program computes the form; if not, which of its numbers have to be inputs is known then."""
+    def lift(self, form: Form) -> None:
+        """Let the numbers that are others in a form be inputs."""
         found = _as_bytes(form)
-        if all(a == b or k in self.lifted for k, (a, b) in enumerate(zip(found, self.numbers, strict=True))):
-            return self.run is not None
-        self.changes += 1
         others = {k for k, (a, b) in enumerate(zip(found, self.numbers, strict=True)) if a != b}
-        self.lifted = tuple(sorted({*self.lifted, *(range(len(found)) if self.changes > _MOST_NUMBERS else others)}))
-        self.run = None
-        return False
+        if not others <= {*self.lifted}:
+            self._changes += 1
+            more = range(len(found)) if self._changes > _MOST_NUMBERS else others
+            self.lifted = tuple(sorted({*self.lifted, *more}))
+
+    def ready(self) -> tuple[Runner, tuple[int, ...]] | None:
+        """The program, if it takes as inputs what it has to."""
+        return self.program if self.program is not None and self.program[1] == self.lifted else None
 
 
 def _as_bytes(form: Form) -> list[bytes]:
@@ -70,6 +77,7 @@ class Again:
         fn: The function.
         name: Its name.
         build: Makes programs.
+        background: Whether they are made in the background.
 
     Attributes:
         calls: How often it ran.
@@ -77,8 +85,8 @@ class Again:
         others: Segments that ran operation by operation.
     """
 
-    def __init__(self, fn: Callable[..., Any], name: str, build: Build) -> None:
-        self._fn, self._name, self._build = fn, name, build
+    def __init__(self, fn: Callable[..., Any], name: str, build: Build, background: bool) -> None:
+        self._fn, self._name, self._build, self._background = fn, name, build, background
         self._known: dict[Hashable, _Segment] = {}
         self.calls = self.compiled = self.others = 0
         self._is_small = False
@@ -123,23 +131,61 @@ class Again:
                 self._known[form.key] = _Segment(form)
             self.others += 1
             return False
-        if not known.serves(form):
-            with progress(f"compiling {self._name}"):
-                known.run = self._build(form.graph(self._name, known.lifted), form.replaces)
+        known.lift(form)
+        program = known.ready() or self._built(known, form)
+        if program is None:
+            self.others += 1
+            return False
         self.compiled += 1
-        assert known.run is not None
-        inputs = [*form.inputs, *(form.numbers[k] for k in known.lifted)]
-        found = known.run([a if a.flags.c_contiguous else a.copy() for a in inputs])
+        run, lifted = program
+        inputs = [*form.inputs, *(form.numbers[k] for k in lifted)]
+        found = run([a if a.flags.c_contiguous else a.copy() for a in inputs])
         for target, values in zip(form.targets, found, strict=True):
             if values is not target:
                 target[...] = values
         return True
 
+    def _built(self, segment: _Segment, form: Form) -> tuple[Runner, tuple[int, ...]] | None:
+        """Build a program; None where it is being built in the background."""
+        if segment.job is not None and not segment.job.done.is_set():
+            resume()
+            return None
+        lifted, graph, replaces = segment.lifted, form.graph(self._name, segment.lifted), form.replaces
+
+        def build() -> None:
+            segment.program = self._build(graph, replaces), lifted
+
+        if not self._background:
+            with progress(f"compiling {self._name}"):
+                build()
+            return segment.program
+        line = caller()
+
+        def run() -> None:
+            with collecting() as said:
+                try:
+                    build()
+                except Exception as error:
+                    segment.failed = True
+                    said.append(f"{self._name}: a part could not be compiled: {type(error).__name__}: {error}")
+            for message in said:
+                warn_at(line, message)
+
+        if not segment.failed:
+            segment.job = submit(run)
+        return None
+
+    def wait(self) -> None:
+        """Wait until nothing is being compiled in the background."""
+        for segment in tuple(self._known.values()):
+            if segment.job is not None:
+                segment.job.done.wait()
+
     def describe(self) -> list[str]:
         """How the calls ran, in words."""
         if not self.calls:
             return []
-        programs = sum(s.run is not None for s in self._known.values())
+        programs = sum(s.program is not None for s in self._known.values())
         return [
             f"recorded again at each call and compared: in {self.calls} calls {self.compiled} segments ran as "
             f"{programs} programs, {self.others} operation by operation"
