@@ -360,8 +360,7 @@ class Compiled:
                 and s.surroundings.is_like(made.surroundings)
             ]  # fmt: skip
             if trees:
-                if made.surroundings.reads_text:
-                    trees[0].surroundings.hang_on_text()
+                trees[0].surroundings.hang_on_text(made.surroundings.asked)
                 made = trees[0]
             else:
                 made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)

@@ -137,3 +137,30 @@ def test_a_function_that_changes_what_cannot_be_done_again_says_so_once():
 @hypothesis.given(programs())
 def test_random_programs_are_as_eager(program):
     run_program(program)
+
+
+SLOPE = 2.0
+
+
+def test_gradients_by_a_number_that_has_changed_since_are_refused_rather_than_wrong():
+    global SLOPE
+
+    class Sloped(tracec.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * SLOPE
+
+    w = whole(3, g=True)
+    f = tracec.compile(lambda x: Sloped.apply(w * x))
+    for slope in (2.0, 2.0, 5.0, 5.0):
+        SLOPE, w.grad = slope, None
+        f(tracec.ones(3)).sum().backward()
+        assert w.grad.tolist() == [slope] * 3
+    y = f(tracec.ones(3))
+    SLOPE = 2.0
+    with pytest.raises(GradientError, match=r"SLOPE, which a backward function .* was 5.0 .* and is 2.0 now"):
+        y.sum().backward()

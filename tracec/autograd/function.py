@@ -198,6 +198,9 @@ class _Application(Rule):
         self.shapes = [tuple(a.shape) if isinstance(a, Tensor) else None for a in args]
         self.dtypes = [a.dtype if isinstance(a, Tensor) else None for a in args]
 
+    def written(self) -> Any:
+        return self.cls.backward
+
     def run(self) -> Any:
         """The results, with their way back."""
         levels, STATE.duals = STATE.duals, ()

@@ -42,6 +42,7 @@ class Storage:
         tangents: How the values move, by level of forward mode; None where they do not.
         beside: The last recording that had begun when another thread than the one recorded made it; see `Beside`.
             Less than zero where the recorded one did.
+        is_known: Whether all that its values hang on is known though no operation made it, as is a seed.
     """
 
     # The class's until they are set: each operation makes one of these.
@@ -51,6 +52,7 @@ class Storage:
     copied_from: tuple[Storage, int, Callable[[], Cell]] | None = None
     tangents: dict[DualLevel, Any] | None = None
     beside: int = 0
+    is_known: bool = False
 
     def __init__(self, array: Any) -> None:
         self.array = array

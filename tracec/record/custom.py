@@ -42,6 +42,9 @@ class Rule:
         """The gradients of all inputs, given those of all outputs; None where there is none."""
         raise NotImplementedError
 
+    def written(self) -> Any:
+        """The function of the user's that `backward` calls."""
+
     def jvp(self, tangents: Sequence[Any]) -> Sequence[Any]:
         """The tangents of all outputs, given those of all inputs; None where nothing moves."""
         raise NotImplementedError
@@ -267,6 +270,9 @@ class _OfAll(Rule):
         self.name, self.materialize = rule.name, rule.materialize
         #: The operation on one example.
         self.one: Any = None
+
+    def written(self) -> Any:
+        return self.rule.written()
 
     def backward(self, node: Custom, grads: Sequence[Any]) -> Sequence[Any]:
         with self.level:

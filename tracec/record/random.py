@@ -41,7 +41,7 @@ class Generator:
 
     def __init__(self, device: str | Device = "cpu", seed: int = 0) -> None:
         self.device = Device(device)
-        self.state: Tensor = new_tensor(to_device(_state(seed, 0), self.device))
+        self.state: Tensor = _tensor(seed, self.device)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from a seed.
@@ -54,7 +54,7 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise ArgumentError(f"manual_seed: {seed} does not fit into 64 bits", hint="e.g. 0")
         with no_grad():
-            self.state.copy_(_tensor(_state(seed, 0), self.device))
+            self.state.copy_(_tensor(seed, self.device))
         return self
 
     def seed(self) -> int:
@@ -107,12 +107,10 @@ class Generator:
         return bits  # type: ignore[no-any-return]
 
 
-def _state(seed: int, draw: int) -> Any:
-    return np.array([seed & _MASK, draw], np.uint64).view(np.int64)
-
-
-def _tensor(array: Any, device: str) -> Any:
-    return new_tensor(to_device(array, device))
+def _tensor(seed: int, device: str | Device) -> Any:
+    made = new_tensor(to_device(np.array([seed & _MASK, 0], np.uint64).view(np.int64), device))
+    made._storage.is_known = True
+    return made
 
 
 _DEFAULT: dict[str, Generator] = {}

@@ -87,6 +87,8 @@ class Recorder(Sized, Outside):
         self.checks: list[Check] = []
         #: Whether a tensor is used that another thread made meanwhile.
         self.uses_others = False
+        #: Whether a tensor is used that it made otherwise than by operations, of values that are baked in.
+        self.uses_unseen = False
         self._begun = 0
         #: Leaves whose hooks were called.
         self.hooked: list[Cell] = []
@@ -246,6 +248,8 @@ class Recorder(Sized, Outside):
         )
         if 0 < self._begun <= storage.beside:
             self.uses_others = True
+        if position is None and storage.beside <= -self._begun < 0 and not storage.is_known:
+            self.uses_unseen = True
         owner = self._grad_owner.get(storage)
         array = storage.array if x is None else x._array
         name = "" if position is None else f"arg{position}"

@@ -380,14 +380,19 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
                 hint="copy a detach()ed tensor",
                 where=_at(),
             )
-        made = self._remade(copied(self._array))
+        if STATE.recorder is None:
+            made = self._remade(copied(self._array))
+        else:
+            made = self._same_class(self.detach().clone())
         memo[id(self)] = made
         if self._grad is not None:
             made._grad = self._grad.__deepcopy__(memo)
         return made
 
     def _remade(self, array: Any) -> Tensor:
-        made = new_tensor(array)
+        return self._same_class(new_tensor(array))
+
+    def _same_class(self, made: Tensor) -> Tensor:
         if type(self) is not Tensor:
             made.__class__ = type(self)
             own = {k: v for k, v in self.__dict__.items() if not hasattr(Tensor, k) and k not in made.__dict__}
@@ -398,6 +403,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     def __reduce_ex__(self, protocol: Any) -> Any:
         array = settled(self._array) if isinstance(self._array, np.ndarray) else self._array.get()
         flat = np.ascontiguousarray(array)
+        if STATE.recorder is not None:
+            STATE.recorder.decide(self, flat, "pickle")
         return _rebuild, (type(self), flat.tobytes(), self.dtype, array.shape, str(self._device), self.requires_grad)
 
     if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from tracec.errors import RecordError
 from tracec.record.backend import module, on
 from tracec.record.backward import backward
 from tracec.record.cell import Cell, new_tensor
+from tracec.record.custom import Custom
 from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
 from tracec.record.tape import edge_of, root_of, unobserved
 from tracec.record.tensor import Tensor
+from tracec.specialisations.way_back import Constant, constants_of
 
 
 class Made(NamedTuple):
@@ -37,6 +39,7 @@ class Derivative:
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
         cotangent: The tensor that stood for the result's gradient.
         saves: Whether eagerly it takes values that are freed once it has been gone through.
+        constants: Plain values that backward functions of the user's read from around them.
     """
 
     result: int
@@ -44,6 +47,7 @@ class Derivative:
     grads: tuple[Tensor | None, ...]
     cotangent: Tensor
     saves: bool
+    constants: tuple[Constant, ...] = ()
 
     def ends(self, arguments: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]:
         """The tensors that gradients go on to.
@@ -71,6 +75,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
     """Record, while the recorder is at work, how gradients go back from each result that asks for it.
 
     Raises:
+        HangsOn: a backward function of the user's goes by what may be otherwise when gradients go back.
         RecordError: gradients leave the function other than through its arguments and leaves.
         Observed: Python is to be told of gradients on the way.
     """
@@ -83,7 +88,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         way = _targets(edge, recorder, arguments, made)
         if way is None:  # the function went back itself and freed what that takes
             continue
-        targets, saves = way
+        targets, saves, constants = way
         tensors = _ends(targets, arguments, results)
         # What arguments were computed from is gone through when gradients have come to them.
         ends = frozenset(edge_of(arguments[t]) for t in targets if isinstance(t, int))
@@ -93,14 +98,15 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         recorder.node_of(cotangent)
         with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
             grads = backward([result], [cotangent], tensors, True, False, False, ends)
-        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves))
+        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves, constants))
     return found
 
 
 def _targets(
     edge: Any, recorder: Recorder, arguments: Sequence[Tensor], made: Mapping[Any, Made]
-) -> tuple[list[int | Tensor | Made], bool] | None:  # fmt: skip
-    """The arguments and leaves that gradients of a result reach, and whether that takes values that were saved.
+) -> tuple[list[int | Tensor | Made], bool, tuple[Constant, ...]] | None:  # fmt: skip
+    """The arguments and leaves that gradients of a result reach, whether that takes values that were saved, and what
+    backward functions of the user's read on the way.
 
     Leaves that the function makes and returns are among them.
 
@@ -113,6 +119,7 @@ def _targets(
             by_edge.setdefault(reached, k)
     found: dict[Any, int | Tensor | Made] = {}
     stack, seen, saves = [edge], set(), False
+    constants: list[Constant] = []
     while stack:
         e = stack.pop()
         if e is None or e in seen:
@@ -132,9 +139,11 @@ def _targets(
         elif e.hooks or e.node_hooks is not None or e.keeps is not None:
             raise Observed
         else:
+            if isinstance(e, Custom):
+                constants += constants_of(e.rule.written())
             saves = saves or bool(e.pullback.needs)
             stack.extend(e.edges)
-    return list(found.values()), saves
+    return list(found.values()), saves, tuple(constants)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

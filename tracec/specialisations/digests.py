@@ -72,6 +72,22 @@ def registered(cls: Any) -> str:
     return f"{len(known)} classes"
 
 
+def derived(cls: Any) -> str:
+    """The classes that are derived from one, as far as they are there."""
+    return " ".join(f"{c.__name__} {id(c)}" for c in cls.__subclasses__())
+
+
+def context(decimal: Any) -> str:
+    """How decimal numbers are computed in this thread."""
+    now = decimal.getcontext()
+    return f"{now.prec} {now.rounding} {now.Emin} {now.Emax} {now.clamp} {now.traps}"
+
+
+def text_options(numpy: Any) -> str:
+    """How arrays are written in this thread."""
+    return repr(numpy.get_printoptions())
+
+
 class Books:
     """How often a function that keeps its results has computed one, how many it keeps, and how often it forgot them."""
 

@@ -5,24 +5,38 @@ from __future__ import annotations
 import os
 import types
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from operator import is_
 from typing import Any
+
+import numpy as np
 
 from tracec.record.printing import OPTIONS, PrintOptions
 from tracec.record.structure import Slots, children, is_data
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.births import Births
-from tracec.specialisations.digests import Digest
+from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import Fixed
-from tracec.specialisations.places import Kind, Layouts, refill
+from tracec.specialisations.places import MISSING, Kind, Layouts, refill, same
 from tracec.specialisations.walker import Walker
 
 #: What the variables of the process are kept in.
 _VARIABLES = getattr(os.environ, "_data", None)
+
+
+def _is_the_same(a: Any, b: Any) -> bool:
+    """Whether a place holds what it held; of all items of a container, the very same ones."""
+    if a is b:
+        return True
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(map(is_, a.values(), b.values()))
+    if isinstance(a, (list, tuple)) and type(a) is type(b):
+        return len(a) == len(b) and all(map(is_, a, b))
+    return same(a, b)
 
 
 class Environment:
@@ -49,7 +63,7 @@ class Environment:
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
         held: Where those are that can be changed, and what they held.
-        reads_text: Whether the function asks for the text of tensors.
+        asked: How the function asks for values of tensors, as far as what these look like hangs on more.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
         births: Tells what the function made, once it has been recorded.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
@@ -57,7 +71,7 @@ class Environment:
 
     sharing: tuple[Hashable, ...] = ()
     keyed: tuple[int, ...] = ()
-    reads_text: bool = False
+    asked: Set[str] = frozenset()
     _known: set[int]
 
     def __init__(
@@ -78,7 +92,7 @@ class Environment:
         self._opened = walker.opened
         #: Lists that the function adds to, and all places that hold them.
         walker.settle_growing()
-        walker.settle_library()
+        walker.settle_named()
         self.growing = [(name, x, places_of(x, self.guards)) for name, x in walker.growing.values()]
         self._grown = {id(x): list(x) for _, x, _ in self.growing}
         #: Identity of such a list → what a function that was recorded has added to it.
@@ -129,13 +143,21 @@ class Environment:
             self._looks.append(look)
             self._looked.append((guard, holds))
 
-    def hang_on_text(self) -> None:
-        """Hang on how tensors are written as well: the function turned out to ask for the text of one."""
-        if not self.reads_text:
-            self.reads_text = True
+    def hang_on_text(self, asked: Set[str]) -> None:
+        """Hang on how tensors, and arrays, are written as well: the function turned out to ask for them.
+
+        Args:
+            asked: How it asked for values.
+        """
+        if "print" in asked - self.asked:
             for name, value in Slots(OPTIONS, tuple(PrintOptions.__annotations__)).items():
                 guard = Guard(f"print options, {name}", Slots(OPTIONS), name, value)
                 self._check(guard, guard.holds, guard.look())
+        if "numpy" in asked - self.asked:
+            holder = Digest(np, text_options)
+            guard = Guard("NumPy's print options", holder, None, holder[None])
+            self._check(guard, guard.holds, None)
+        self.asked = self.asked | asked
 
     def is_like(self, other: Environment) -> bool:
         """Whether numbers and tensors are taken from the same places as in another call, and share memory as there."""
@@ -264,6 +286,33 @@ class Environment:
                 for effect, value in effects_of(contents, self.written, self.stood, Given(path)):
                     found[effect.identity] = effect, value
         return list(found.values())
+
+    def undo_later(self, changes: Sequence[tuple[Effect, Any]]) -> str | None:
+        """Undo what was changed since these changes were found.
+
+        Returns:
+            The name of something that was; None where nothing was.
+        """
+        now = self.changes()
+        if len(now) == len(changes) and all(
+            a.identity == b.identity and _is_the_same(x, y) for (a, x), (b, y) in zip(now, changes, strict=True)
+        ):
+            return None
+        before = {effect.identity: value for effect, value in changes}
+        name = next((e.name for e, x in now if not _is_the_same(x, before.get(e.identity, MISSING))), "its state")
+        for guard in (*self.guards, *(contents for _, contents in self.held)):
+            if guard.changed():
+                guard.put_back()
+        for effect, value in changes:
+            if effect.key is not MORE:
+                effect.apply(self.holder_of(effect), value)
+        return name
+
+    def holder_of(self, effect: Effect) -> Any:
+        """What the function has changed; its place may hold something else by now."""
+        if not isinstance(effect.holder, Given):
+            return effect.holder
+        return next(c.holder for path, c in self.held if path is effect.holder.path)
 
     def _is_changed(self, guard: Guard | Contents) -> bool:
         if guard.changed():

@@ -49,7 +49,21 @@ _SOURCES = {
         "exists", "getatime", "getctime", "getmtime", "getsize", "isdir", "isfile",
     )),
     "random": Source("random bytes of the system", ("_urandom",)),
-    "gc": Source("the interpreter", ("get_count", "get_objects", "get_referrers", "get_stats"), False),
+    "gc": Source("the interpreter", (
+        "get_count", "get_debug", "get_objects", "get_referrers", "get_stats", "get_threshold", "isenabled",
+    ), False),
+    "sys": Source("the interpreter", (
+        "getallocatedblocks", "getprofile", "getrecursionlimit", "getrefcount", "getswitchinterval", "gettrace",
+        "setrecursionlimit", "setswitchinterval",
+    ), False),
+    "weakref": Source("the interpreter", ("getweakrefcount", "getweakrefs"), False),
+    "tracemalloc": Source("the interpreter", ("get_traced_memory", "is_tracing", "take_snapshot"), False),
+    "locale": Source("the process", ("getlocale", "localeconv", "setlocale"), False),
+    "signal": Source("the process", ("getitimer", "getsignal", "signal"), False),
+    "shutil": Source("the file system", ("disk_usage", "get_terminal_size", "which"), False),
+    "numpy": Source("the state of NumPy", (
+        "geterr", "geterrcall", "get_printoptions", "seterr", "seterrcall", "set_printoptions",
+    ), False),
     "importlib": Source("a module by its name", ("import_module", "reload")),
     "threading": Source("the thread", (
         "active_count", "current_thread", "enumerate", "get_ident", "get_native_id",

@@ -55,6 +55,11 @@ def held(lock: Any) -> str:
     return repr(lock).partition(" at ")[0]
 
 
-def asked_of(value: Any, names: frozenset[str] | set[str]) -> list[str]:
-    """Those of some names that are methods of an object, by which what it keeps is read."""
-    return sorted(n for n in names if not n.startswith("__") and hasattr(type(value), n))
+#: Methods that operators, loops and builtins call.
+_UNNAMED = ("__len__", "__getitem__", "__contains__", "__bool__", "__iter__", "__next__", "__int__", "__float__")
+
+
+def asked_of(value: Any, names: set[str]) -> list[str]:
+    """Those of some names that are methods of an object, by which what it keeps is read, or may be without a name."""
+    named = sorted(n for n in names if not n.startswith("__") and hasattr(type(value), n))
+    return named or [n for n in _UNNAMED if hasattr(type(value), n)]

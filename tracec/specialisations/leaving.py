@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracec.record.structure import Slots
-from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Given
+from tracec.specialisations.effects import ALL, MORE, Effect, Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.forming import Former, Purge
 from tracec.specialisations.opening import may_open
@@ -54,7 +54,7 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
     """What the function returned, with no Number in it, nor in anything that it changed."""
     purged = Purge(surroundings.knows, surroundings.births.has)
     for effect, value in changes:
-        holder, plain = _holder(effect, surroundings), purged(value)
+        holder, plain = surroundings.holder_of(effect), purged(value)
         if effect.key is ALL:
             now, then = (list(v.values() if isinstance(v, (dict, Slots)) else v) for v in (holder, plain))
             if any(a is not b for a, b in zip(now, then, strict=True)):
@@ -65,10 +65,3 @@ def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:
         elif plain is not value:
             effect.apply(holder, plain)
     return purged(out)
-
-
-def _holder(effect: Effect, surroundings: Environment) -> Any:
-    """What the function has changed; its place may hold something else by now."""
-    if not isinstance(effect.holder, Given):
-        return effect.holder
-    return next(c.holder for path, c in surroundings.held if path is effect.holder.path)

@@ -36,6 +36,7 @@ from tracec.specialisations.replay import Replay
 from tracec.specialisations.results import foreign, tells_address
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.watching import Scalars
+from tracec.specialisations.way_back import HangsOn, held_to
 from tracec.transform.split import Later, split
 
 
@@ -206,14 +207,17 @@ def _record(
                     derivatives = record_derivatives(recorder, out, arguments)
                 except Observed:
                     eager = "has hooks on tensors that it makes, or retains their gradients"
+                except HangsOn as error:
+                    eager = f"has a backward function that {error}, which may be otherwise when gradients go back"
+                if (name := surroundings.undo_later(changes)) is not None:
+                    eager = f"changes {name} when gradients go back"
             if not eager and len(recorder.arguments) != len(known) + len(derivatives):
                 eager = "computes gradients with numbers that change from call to call"
         if look is not None:
             look(recorder, given)
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
-        if any(d.how == "print" for d in recording.decisions):
-            surroundings.hang_on_text()
+        surroundings.hang_on_text({d.how for d in recording.decisions})
         for copy, of in copies:
             look_again(copy, of)
         given = made_plain(given, changes, surroundings)
@@ -239,6 +243,8 @@ def _record(
         eager = "computes with a tensor that another thread made meanwhile"
     if eager is None:
         eager = next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)
+    if eager is None and recorder.uses_unseen:
+        eager = "computes with memory that it fills otherwise than by operations on tensors"
     scalars = None if stand_ins is None else stand_ins.scalars(recorder.numbers)
     settles = bool(changes) or used_up is not None
     return Recorded(
@@ -249,7 +255,7 @@ def _record(
 
 #: Ways of asking for values that do more than choose the way on: an array may be another one next time, and other
 #: libraries write into memory that they are given.
-_UNPREDICTABLE = ("array", "__dlpack__", "__cuda_array_interface__")
+_UNPREDICTABLE = ("array", "pickle", "__dlpack__", "__cuda_array_interface__")
 
 
 def asks(decision: Decision) -> str:
@@ -300,7 +306,8 @@ class Program:
             for g in derivative.grads:
                 gives.append(None if g is None else position)
                 position += g is not None
-            backwards.append(Backward(derivative, load(built, launcher, graphs), later.residuals, tuple(gives)))
+            run = held_to(load(built, launcher, graphs), derivative.constants)
+            backwards.append(Backward(derivative, run, later.residuals, tuple(gives)))
         recorded = self.recorded
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
         places = [(v.place, v.index) for v in values]

@@ -28,12 +28,13 @@ from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor
-from tracec.specialisations.digests import Books, Digest, elements, is_memory, names_of, registered, size
+from tracec.specialisations.digests import Books, Digest, context, elements, is_memory, names_of, registered, size
 from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
-from tracec.specialisations.kept_in_c import asked_of, held, is_lock, keeps_in_c
+from tracec.specialisations.kept_in_c import keeps_in_c
+from tracec.specialisations.named import FUNCTIONS, Named
 from tracec.specialisations.origins import made_later, of_library, referred, tell_of
 from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place, opens
 
@@ -72,12 +73,9 @@ class Walker:
         #: Weak references in what the user's functions reach, and classes and names of the library that they use.
         self.unseen: list[str] = []
         self.weak: list[tuple[str, Callable[[], Any]]] = []
-        self._classes: list[type] = []
-        #: What keeps in memory of C code what no attribute tells.
-        self._in_c: list[tuple[str, Any]] = []
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
-        self._used: set[str] = {"forward", "__call__"}
+        self._named = Named()
         self._inside = 0
         #: Classes, and dictionaries of attributes, of objects among the arguments that are taken apart.
         self.opened: list[Guard] = []
@@ -95,6 +93,7 @@ class Walker:
             self.named.append(Place(cell, None))
             self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__).attributes)
         if _is_own(fn):
+            self._named.written.append((fn.__name__, fn))
             self.besides.append(Guard(f"code of {fn.__name__}", CodeOf(fn), "", CodeOf(fn)[""]))
         if fn.__globals__.get("__name__") == "functools" and "registry" in fn.__dict__:
             self.visit(f"{fn.__name__}.registry", fn.__dict__["registry"])  # what goes by types; it fills a cache too
@@ -113,7 +112,7 @@ class Walker:
         """The globals and modules that a function of the user's names."""
         self.functions.append(fn)
         names = names_of(fn.__code__)
-        self._used |= names.attributes
+        self._named.names |= names.attributes
         for name in dict.fromkeys((*names.globals, *names.written)):
             self.named.append(Place(fn.__globals__, name))
             if name in fn.__globals__:
@@ -135,6 +134,8 @@ class Walker:
         if module is sys:
             self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
             self.visit("sys.argv", sys.argv if "argv" in attributes else None)
+        if module.__name__ == "decimal":
+            self.visit("decimal.Decimal", module.__dict__["Decimal"])
         in_library = of_library(module.__name__)
         if not in_library and "__getattr__" in module.__dict__:
             self.visit(f"{name}.__getattr__", module.__dict__["__getattr__"])
@@ -147,7 +148,9 @@ class Walker:
             value = module.__dict__[attribute]
             if not in_library or isinstance(value, types.ModuleType):
                 self.read(f"{name}.{attribute}", module.__dict__, attribute, value, attributes)
-            elif isinstance(value, (*_FUNCTIONS, *PLAIN)):  # it may be replaced
+            elif type(value) in (list, dict, set):  # such as sys.path
+                self.read(f"{name}.{attribute}", module.__dict__, attribute, value)
+            elif isinstance(value, (*FUNCTIONS, *PLAIN)):  # it may be replaced
                 self.guards.append(Guard(f"{name}.{attribute}", module.__dict__, attribute, value))
 
     def read(self, name: str, holder: Any, key: Any, value: Any, attributes: frozenset[str] = frozenset()) -> None:
@@ -193,7 +196,7 @@ class Walker:
             self.visit(name, value)
             return
         if isinstance(value, types.ModuleType):
-            self.module(name, value, frozenset(self._used))
+            self.module(name, value, frozenset(self._named.names))
         opened = layouts is not None and opens(value, layouts)
         if isinstance(value, tuple) and type(value) is not tuple:
             self.visit(type(value).__name__, type(value))
@@ -320,8 +323,9 @@ class Walker:
         elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
             self.generators.append(value)
         elif isinstance(value, logging.Logger):  # its handlers change as they work
-            for key in ("level", "disabled"):
-                self.guards.append(Guard(f"{name}.{key}", value.__dict__, key, value.__dict__[key]))
+            for key in ("level", "disabled", "parent"):
+                self.read(f"{name}.{key}", value.__dict__, key, value.__dict__[key])
+            self.read("logging.disable", vars(value.manager), "_disable", vars(value.manager)["_disable"])
         elif isinstance(value, Iterator):
             if (where := tell_of(value) if isinstance(value, io.IOBase) else None) is not None:
                 self.files.append((name, where))
@@ -337,7 +341,7 @@ class Walker:
             if is_memory(value):
                 self._digest(name, value, elements)
             elif keeps_in_c(value):
-                self._in_c.append((name, value))
+                self._named.in_c.append((name, value))
             elif isinstance(value, BaseException):
                 self.read(f"{name}.args", Slots(value), "args", value.args)
             self._object(name, value)
@@ -346,18 +350,11 @@ class Walker:
         """Names of weak references to what no place that is guarded keeps; asked when all was walked."""
         return [name for name, ref in self.weak if (value := ref()) is not None and id(value) not in self.seen]
 
-    def settle_library(self) -> None:
-        """Guard those methods of the library's classes that the user's functions name; asked when all was walked."""
-        for name, value in self._in_c:
-            asked = asked_of(value, self._used)
-            if asked and is_lock(value):
-                self._digest(name, value, held)
-            elif asked:
-                self.unseen.append(f"what a {type(value).__name__} keeps, {name}.{asked[0]}")
-        for cls in (Tensor, *self._classes):
-            for k in sorted(self._used & cls.__dict__.keys()):
-                if isinstance(cls.__dict__[k], _FUNCTIONS):
-                    self.besides.append(Guard(f"{cls.__name__}.{k}", cls.__dict__, k, cls.__dict__[k], owner=cls))
+    def settle_named(self) -> None:
+        """Guard what the user's functions name; asked when all was walked."""
+        self.guards += self._named.digests()
+        self.besides += self._named.methods()
+        self.unseen += self._named.unseen()
 
     def settle_growing(self) -> None:
         """Guard the contents of lists that nothing can stand in for after all."""
@@ -437,14 +434,19 @@ class Walker:
                 self.visit(base.__name__, base)
         if type(cls) is not type:
             self.visit(type(cls).__name__, type(cls))
+        if cls.__module__ == "decimal":
+            self._digest("decimal.getcontext()", sys.modules["decimal"], context)
         if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & _HEAP_TYPE:
-            self._classes += [cls] if str(cls.__module__).startswith("tracec.") else []
+            self._named.of_library += [cls] if str(cls.__module__).startswith("tracec.") else []
             return
+        self._named.written.append((name, cls))
         self.besides.append(Guard(f"{name}.__mro__", BasesOf(cls), "__mro__", cls.__mro__))
         if isinstance(cls, abc.ABCMeta):
             self._digest(f"classes registered with {name}", cls, registered)
         self._digest(name, cls.__dict__, size)
-        items = {k: v for k, v in cls.__dict__.items() if not k.startswith("__") or isinstance(v, _METHODS)}
+        items = {
+            k: v for k, v in cls.__dict__.items() if k[:2] != "__" or k == "__match_args__" or isinstance(v, _METHODS)
+        }
         for k, v in items.items():
             guard = Guard(f"{name}.{k}", cls.__dict__, k, v, owner=cls)
             self.guards.append(replace(guard, kind=self.kind(guard)))
@@ -463,8 +465,6 @@ _BUILTINS = vars(builtins)
 _REPLACED = ("print", "input")
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)
-#: What a program may replace in a library.
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type, types.MethodDescriptorType, np.ufunc)
 _VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
 _WEAK = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
 #: Bytes of an array that are looked at in each call.

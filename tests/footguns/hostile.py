@@ -1,0 +1,316 @@
+"""Values that leave by side doors, functions of the user's that run when gradients go back, and texts of classes."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import decimal
+import io
+import logging
+import pickle
+import sys
+import types
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+
+import tracec
+from tests.footguns.harness import footgun, tensor, whole
+from tests.footguns.hidden import changing
+from tracec import nn
+from tracec.autograd import Function
+from tracec.utils.checkpoint import checkpoint
+
+
+def several(f):
+    return [f(whole(3, seed=k)) for k in range(4)]
+
+
+# Values that leave and come back ----------------------------------------------------------------------------
+
+
+@footgun
+def deep_copy_of_what_was_computed(wrap):
+    return several(wrap(lambda x: copy.deepcopy(x * 2) + 1))
+
+
+@footgun
+def deep_copies_in_a_dictionary(wrap):
+    def f(x):
+        y = x * 2
+        first, (second, third) = copy.deepcopy({"y": y, "both": [y, x]}).values()
+        return first is second, first.add_(1), third, y
+
+    return several(wrap(f))
+
+
+@footgun(rounded=1e-6)
+def deep_copy_of_a_module_that_is_trained_inside(wrap):
+    model = nn.Linear(3, 2)
+    with tracec.no_grad():
+        model.weight.copy_(whole(2, 3))
+        model.bias.zero_()
+
+    def f(x):
+        inner = copy.deepcopy(model)
+        optimizer = tracec.optim.SGD(inner.parameters(), lr=0.5)
+        inner(x).sum().backward()
+        optimizer.step()
+        return inner(x).detach(), model.weight.grad
+
+    return changing(wrap(f), lambda: model.weight.data.mul_(2))
+
+
+@footgun(eager="asks for the value of a tensor (pickle")
+def what_was_pickled(wrap):
+    return several(wrap(lambda x: pickle.loads(pickle.dumps(x * 2)) + 1))
+
+
+@footgun(eager="asks for the value of a tensor (array")
+def what_was_saved_and_loaded(wrap):
+    def f(x):
+        buffer = io.BytesIO()
+        tracec.save({"x": x * 2}, buffer)
+        buffer.seek(0)
+        return tracec.load(buffer)["x"] + 1
+
+    return several(wrap(f))
+
+
+@footgun
+def text_of_an_array_of_values(wrap):
+    f = wrap(lambda x: str((x / 3).numpy()))
+    found = []
+    for digits in (8, 8, 2, 2, 8):
+        with np.printoptions(precision=digits):
+            found.append(f(tensor(3)))
+    return found
+
+
+# State of the interpreter and of libraries ------------------------------------------------------------------
+
+
+@footgun
+def list_of_the_interpreter(wrap):
+    f = wrap(lambda x: x * len(sys.path))
+    found = changing(f, lambda: sys.path.append("nowhere"))
+    sys.path.remove("nowhere")
+    return [*found, f(whole(3))]
+
+
+@footgun(eager="reads the interpreter, sys.getrecursionlimit")
+def limit_of_the_interpreter(wrap):
+    limit = sys.getrecursionlimit()
+    found = changing(wrap(lambda x: x * sys.getrecursionlimit()), lambda: sys.setrecursionlimit(limit + 1))
+    sys.setrecursionlimit(limit)
+    return found
+
+
+@footgun(eager="reads the state of NumPy, numpy.geterr")
+def errors_of_numpy(wrap):
+    f = wrap(lambda x: x * len(np.geterr()["divide"]))
+    found = [f(whole(3)), f(whole(3))]
+    with np.errstate(divide="ignore"):
+        found.append(f(whole(3)))
+    return [*found, f(whole(3))]
+
+
+@footgun
+def precision_of_decimals(wrap):
+    functions = [wrap(lambda x: x * float(decimal.Decimal(1) / 3)), wrap(lambda x: x * float(THIRD / 7))]
+    found = []
+    for digits in (28, 28, 2, 2, 28):
+        with decimal.localcontext() as context:
+            context.prec = digits
+            found += [f(whole(3)) for f in functions]
+    return found
+
+
+THIRD = decimal.Decimal(1) / 3
+
+
+@footgun(eager="what a Element keeps")
+def tree_that_is_kept_in_c(wrap):
+    tree = ElementTree.Element("a")
+    return changing(wrap(lambda x: x * len(tree)), lambda: ElementTree.SubElement(tree, "b"))
+
+
+@footgun
+def level_of_a_logger_above(wrap):
+    above, logger = logging.getLogger("footguns.above"), logging.getLogger("footguns.above.below")
+    above.setLevel("WARNING")
+    f = wrap(lambda x: x * 2 if logger.isEnabledFor(logging.INFO) else x)
+    found = changing(f, lambda: above.setLevel("DEBUG"))
+    logging.disable(logging.CRITICAL)
+    found += [f(whole(3)), f(whole(3))]
+    logging.disable(logging.NOTSET)
+    return [*found, f(whole(3))]
+
+
+# What classes and functions say of themselves ---------------------------------------------------------------
+
+
+@footgun
+def classes_that_are_derived_later(wrap):
+    class Base:
+        pass
+
+    kept = []
+    f = wrap(lambda x: x * len(Base.__subclasses__()))
+    return changing(f, lambda: kept.append(type("Derived", (Base,), {})))
+
+
+@footgun
+def names_and_texts_of_classes(wrap):
+    found = []
+    for name, value in (("__name__", "Longer"), ("__qualname__", "A.B.C"), ("__module__", "m"), ("__doc__", "texts")):
+        cls = type("Short", (), {"__doc__": "text"})
+        f = {
+            "__name__": lambda x, cls=cls: x * len(cls.__name__),
+            "__qualname__": lambda x, cls=cls: x * len(cls.__qualname__),
+            "__module__": lambda x, cls=cls: x * len(cls.__module__),
+            "__doc__": lambda x, cls=cls: x * len(cls.__doc__),
+        }[name]
+        found += changing(wrap(f), lambda cls=cls, name=name, value=value: setattr(cls, name, value))
+    return found
+
+
+@footgun
+def name_and_text_of_a_function(wrap):
+    def g():
+        """Text."""
+
+    f = wrap(lambda x: x * len(g.__name__) + len(g.__doc__))
+    return changing(f, lambda: setattr(g, "__name__", "longer")) + changing(f, lambda: setattr(g, "__doc__", "More."))
+
+
+@footgun
+def annotations_and_abstract_methods(wrap):
+    class A(abc.ABC):
+        a: int
+
+        @abc.abstractmethod
+        def g(self): ...
+
+    f = wrap(lambda x: x * (len(A.__annotations__) + 10 * len(A.__abstractmethods__)))
+    found = changing(f, lambda: A.__annotations__.update(b=int))
+    return found + changing(f, lambda: setattr(A, "__abstractmethods__", frozenset()))
+
+
+@footgun
+def attributes_that_a_pattern_takes(wrap):
+    class Pair:
+        __match_args__ = ("a", "b")
+
+    pair = Pair()
+    pair.a, pair.b = 1.0, 2.0
+
+    def f(x):
+        match pair:
+            case Pair(first, second):
+                return x * first + second
+
+    return changing(wrap(f), lambda: setattr(Pair, "__match_args__", ("b", "a")))
+
+
+# When gradients go back -------------------------------------------------------------------------------------
+
+
+def doubling(back):
+    """A function whose way back is given."""
+
+    class Doubling(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.state = LOG
+            return x * 2
+
+        backward = staticmethod(back)
+
+    return Doubling.apply
+
+
+LOG: list[int] = []
+
+
+def gone_back(wrap, back, between):
+    """Gradients of calls, before which something is changed once they have been made."""
+    w, apply = whole(3, g=True), doubling(back)
+    f = wrap(lambda x: apply(w * x))
+    found = []
+    for k in range(5):
+        w.grad = None
+        y = f(whole(3, seed=k))
+        found.append(between(k))
+        y.sum().backward()
+        found += [w.grad * 1, len(LOG)]
+    LOG.clear()
+    return found
+
+
+@footgun(eager="has a backward function that reads state")
+def way_back_that_reads_what_changes(wrap):
+    state = types.SimpleNamespace(k=1.0)
+    return gone_back(wrap, lambda ctx, g: g * state.k, lambda k: setattr(state, "k", 1.0 + k))
+
+
+@footgun(eager="has a backward function that reads t,")
+def way_back_that_reads_a_tensor(wrap):
+    t = whole(3, seed=3)
+    return gone_back(wrap, lambda ctx, g: g * t, lambda k: t.add_(1))
+
+
+@footgun(eager="has a backward function that reads LOG")
+def way_back_that_counts(wrap):
+    return gone_back(wrap, lambda ctx, g: (LOG.append(1), g)[1], lambda k: len(LOG))
+
+
+@footgun(eager="changes LOG when gradients go back")
+def way_back_that_counts_in_its_context(wrap):
+    return gone_back(wrap, lambda ctx, g: (ctx.state.append(1), g)[1], lambda k: len(LOG))
+
+
+@footgun(eager="has a backward function that reads print")
+def way_back_that_prints(wrap):
+    seen = []
+
+    def back(ctx, g):
+        print("back")
+        return g
+
+    before, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        seen += gone_back(wrap, back, lambda k: print("forward"))
+        return [*seen, sys.stdout.getvalue()]
+    finally:
+        sys.stdout = before
+
+
+@footgun
+def way_back_that_reads_nothing_that_changes(wrap):
+    return gone_back(wrap, lambda ctx, g: scaled(g), lambda k: None)
+
+
+SCALE = 3.0
+
+
+def scaled(g):
+    return tracec.tanh(g) * SCALE
+
+
+@footgun(eager="changes count when gradients go back", rounded=1e-6)
+def checkpoint_that_counts(wrap):
+    w, count = whole(3, g=True), [0]
+
+    def g(x):
+        count[0] += 1
+        return (x * w).tanh()
+
+    f, found = wrap(lambda x: checkpoint(g, x, use_reentrant=False)), []
+    for k in range(4):
+        w.grad = None
+        y = f(whole(3, seed=k))
+        found.append(count[0])
+        y.sum().backward()
+        found += [count[0], w.grad * 1]
+    return found
