@@ -65,13 +65,9 @@ def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
     """Enter a function among the methods of Tensor."""
     METHODS[name] = function
     if not is_there(name):
-        _enter(name, public(function, name=name))
+        setattr(Tensor, name, public(function, name=name))
     if (inplace or name in TURNING) and not is_there(name + "_"):
-        _enter(name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
-
-
-def _enter(name: str, method: Any) -> None:
-    type.__setattr__(Tensor, name, method)  # no program has replaced it
+        setattr(Tensor, name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
 
 
 def is_there(name: str) -> bool:

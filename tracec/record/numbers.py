@@ -135,6 +135,7 @@ class Numbers(Watcher):
         found = self.late.get(scalar)
         if found is None:
             found = self.late[scalar] = new_tensor(array_of(x.value, type_))
+            found._storage.is_known = True
         return self._recorder.node_of(found)
 
     def _part(self, e: Expression, operands: list[Any], type_: TensorType, whole: bool) -> Any:

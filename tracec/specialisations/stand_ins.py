@@ -167,8 +167,8 @@ class StandIns:
                 found = self._stand_in(kind, place.identity, guard.name, value, numbers)
             if found is not value:
                 self._replace(place, value, found)
-        self._disguise()
         self._tell()
+        self._disguise()  # of what tells by now: a module that stands in for another has its functions
         return args, kwargs
 
     def _arrays(self) -> Mapping[int, int]:
