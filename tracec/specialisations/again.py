@@ -42,10 +42,14 @@ class _Segment:
         program: The program, and what of the numbers it takes as inputs; None before it is built.
         job: What builds it in the background.
         failed: It could not be built there.
+        calls: How often it ran.
     """
 
     def __init__(self, form: Form) -> None:
         self.numbers = _as_bytes(form)
+        self._operations = sum(row.kind == "call" for row in form.rows)
+        self._lines = tuple(str(row.source) for row in form.rows if row.source is not None)
+        self.calls = 0
         self.lifted: tuple[int, ...] = ()
         self.program: tuple[Runner, tuple[int, ...]] | None = None
         self.job: Job | None = None
@@ -60,6 +64,11 @@ class _Segment:
             self._changes += 1
             more = range(len(found)) if self._changes > _MOST_NUMBERS else others
             self.lifted = tuple(sorted({*self.lifted, *more}))
+
+    def __str__(self) -> str:
+        where = "" if not self._lines else f", {self._lines[0]} to {self._lines[-1]}"
+        numbers = f", {len(self.lifted)} numbers are inputs" if self.lifted else ""
+        return f"  a part of {self._operations} operations{where}: ran {self.calls} times{numbers}"
 
     def ready(self) -> tuple[Runner, tuple[int, ...]] | None:
         """The program, if it takes as inputs what it has to."""
@@ -103,7 +112,7 @@ class Again:
             with deferred:
                 return self._fn(*args, **kwargs)
         finally:
-            self._learns = self.others > others
+            self._learns = self.calls == 1 or self.others > others  # the first one learns how results lie
             if self.calls == 2:  # by then it has been set up
                 self._is_small = deferred.bytes < _SMALLEST * deferred.operations
 
@@ -136,7 +145,7 @@ class Again:
         if program is None:
             self.others += 1
             return False
-        self.compiled += 1
+        self.compiled, known.calls = self.compiled + 1, known.calls + 1
         run, lifted = program
         inputs = [*form.inputs, *(form.numbers[k] for k in lifted)]
         found = run([a if a.flags.c_contiguous else a.copy() for a in inputs])
@@ -185,9 +194,10 @@ class Again:
         """How the calls ran, in words."""
         if not self.calls:
             return []
-        programs = sum(s.program is not None for s in self._known.values())
+        programs = [s for s in self._known.values() if s.program is not None]
         return [
             f"recorded again at each call and compared: in {self.calls} calls {self.compiled} segments ran as "
-            f"{programs} programs, {self.others} operation by operation"
-            + (f"; calls run eagerly now, since {self._why_not}" if self._why_not else "")
+            f"{len(programs)} programs, {self.others} operation by operation"
+            + (f"; calls run eagerly now, since {self._why_not}" if self._why_not else ""),
+            *map(str, programs),
         ]
