@@ -529,3 +529,18 @@ def test_values_that_are_asked_for_of_many_sizes(function):
         for scale in (1.0, -1.0):
             x = tracec.ones(n, 3) * scale
             assert tracec.equal(compiled(x), function(x))
+
+
+def test_values_of_equal_nodes_are_fetched_once_for_all_symbols():
+    table = tensor(5, 3)
+
+    def best(x):
+        score = 0.0
+        for _ in range(2):  # the same is looked up again
+            value = tracec.log_softmax(table[tracec.tensor([int(x)])], -1).max().item()
+            score += value
+            if score - value > 5:
+                break
+        return score
+
+    check(best, [(tracec.tensor(k),) for k in (1, 2, 3)])

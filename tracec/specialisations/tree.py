@@ -80,7 +80,7 @@ class Branch:
         saved: The values that are there from here on: those that are kept, then those of the segment.
         numbers: The inputs of ``run`` that are computed from values asked for before; they come behind those saved.
         evaluate: Of an expression, what gives its value, of those of its symbols.
-        fetches: The symbols that are asked for here first.
+        fetches: The symbols that are asked for here, and which of the values they are: nodes that are one have several.
         children: Value → way on.
         labels: Value → how a reader sees it.
         leaves: The ends of all ways from here.
@@ -94,7 +94,7 @@ class Branch:
     saved: tuple[Node, ...]
     numbers: LateNumbers
     evaluate: Evaluator | None
-    fetches: tuple[int, ...]
+    fetches: tuple[tuple[int, int], ...]
     children: dict[Any, Branch | Leaf] = field(default_factory=dict)
     labels: dict[Any, str] = field(default_factory=dict)
     leaves: list[Leaf] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Branch:
         """What is asked for, given the arrays; the values of its symbols are entered."""
         if self.evaluate is None:
             return found[0]
-        symbols.update(zip(self.fetches, (as_number(a.item()) for a in found), strict=True))
+        symbols.update((symbol, as_number(found[k].item())) for symbol, k in self.fetches)
         values = self.evaluate(symbols)
         return None if values is None else values[0]
 
@@ -314,7 +314,7 @@ class Tree:
         keeps = tuple(k for k, n in enumerate(saved) if needed(n))
         kept = tuple(saved[k] for k in keeps)
         evaluate = None if decision.expression is None else compile_numbers((), [decision.expression])
-        fetches = tuple(k for k, n in decision.symbols if n in asks)
+        fetches = tuple((k, asks.index(n)) for k, n in decision.symbols if n in asks)
         computed = [n for n in asks if n not in saved]
         sources = tuple((True, computed.index(n)) if n in computed else (False, saved.index(n)) for n in asks)
         if not computed:
