@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tracec.autotune import Choices, choices_of
@@ -63,7 +64,19 @@ class Workshop:
             lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
             return apart(run, lent) if lent else run
 
-        return Builder(segment, lambda recorded: self._replay(recorded, target, disabled, sizes))
+        ends: dict[Hashable, Program] = {}
+
+        def end(recorded: Recorded) -> Replay:
+            """The program of the end of a way; ways of several lengths may end alike."""
+            recording = recorded.recording
+            if sizes is not None or recorded.derivatives or recording.checks:
+                return self._replay(recorded, target, disabled, sizes)
+            key = recording.graph.key(), tuple(recording.donations().items())
+            if key not in ends:
+                ends[key] = build_program(recorded, target, *self.settings(target, recording.graph, disabled))
+            return replace(ends[key], recorded=recorded).load(options.launcher, options.cuda_graph)
+
+        return Builder(segment, end)
 
     def program(self, graph: Graph, donate: Mapping[int, int]) -> Runner:
         """What runs in place of a graph by itself.
