@@ -25,7 +25,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.ir.extent import is_varying, like, plain, writing
 from tracec.ir.kernel import Kernel, Loop
-from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of
+from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of, may_vary
 
 ENTRY = "tracec_run"
 #: Source longer than this (characters of kernels) is split in two, so that two cores compile it.
@@ -75,7 +75,7 @@ class CProgram:
 def render(plan: Plan) -> CProgram:
     """The C source of a plan."""
     table = Table()
-    if not any(is_varying(plan.values[v].type.shape) for v in plan.inputs):
+    if not may_vary(plan):
         return _rendered(plan, table)
     with writing(table.write):
         return _rendered(plan, table)

@@ -27,10 +27,10 @@ from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.errors import CompileError
 from tracec.ir.conditions import unnoted, writing
-from tracec.ir.extent import is_varying, plain
+from tracec.ir.extent import plain
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
-from tracec.ir.plan import Launch, LibraryCall, Plan
+from tracec.ir.plan import Launch, LibraryCall, Plan, may_vary
 from tracec.ir.resize import Resized, Settled
 
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
@@ -124,7 +124,7 @@ def render(plan: Plan, arch: str) -> CudaProgram:
         plan: What to write.
         arch: GPU architecture, ``sm_90``.
     """
-    if not any(is_varying(plan.values[v].type.shape) for v in plan.inputs):
+    if not may_vary(plan):
         return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
     table, kernels = Table(), []
     for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracec.ir import plan_text
+from tracec.ir.conditions import WATCH
 from tracec.ir.dtype import DType
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Kernel
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
@@ -213,6 +215,11 @@ class While:
 #: Steps that run plans of their own.
 Structure = Repeat | Branch | While
 Step = Launch | LibraryCall | Structure
+
+
+def may_vary(plan: Plan) -> bool:
+    """Whether a plan may be for many sizes: those of its inputs, or ints that are taken for sizes."""
+    return WATCH.named or any(is_varying(plan.values[v].type.shape) for v in plan.inputs)
 
 
 def bodies_of(step: Structure) -> tuple[Plan, ...]:

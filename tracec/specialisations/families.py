@@ -37,6 +37,10 @@ MOST_SERVED = 256
 _NEAR = 8
 
 
+#: Sizes that may be special cases beside a recording for others, before all are recorded each by itself.
+_SPECIAL = 3
+
+
 class Family:
     """Arguments that differ in sizes alone."""
 
@@ -45,6 +49,8 @@ class Family:
         self.variants: list[Variant] = []
         #: (argument, axis) → why its size is no symbol.
         self.fixed: dict[tuple[int, int], str] = {}
+        #: Recordings with symbols that went by what these were.
+        self.pinned = 0
         #: What was recorded for single sizes.
         self.known: list[Known] = []
 
@@ -86,7 +92,10 @@ class Family:
             symbols = {s for s in symbols_of(c.left) | symbols_of(c.right) if s.chosen is None}
             if len(symbols) == 1 and _fails_elsewhere(c, values, *symbols):
                 pinned.setdefault(symbols.pop(), f"the function goes by {text(c.left)}, at {line}")
-        self.fix(shapes, pinned)
+        self.pinned += bool(pinned)
+        # One size may be a special case of a recording that serves others.
+        if self.pinned > _SPECIAL or not any(v.trusted for v in self.variants):
+            self.fix(shapes, pinned)
         return bool(pinned)
 
     def fix(self, shapes: Shapes, why: Any) -> None:

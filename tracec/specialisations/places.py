@@ -95,7 +95,7 @@ class Kind(NamedTuple):
             value. Of a tensor what `tensor_key` gives. Of an array its element type and how it lies in memory. Of
             other structures what `flatten` gives. Of a number nothing.
         varying: Of a structure the positions in ``parts`` of numbers that are watched.
-        sized: It is a kind of tensors of any sizes; those of a call are in its key.
+        sized: It is a kind of tensors of any sizes, or of ints taken for sizes; those of a call are in its key.
     """
 
     type: type
@@ -113,7 +113,7 @@ class Kind(NamedTuple):
         if type(value) is not self.type or self.is_array:
             return None
         if self.type is not tuple:
-            return (value,)
+            return () if self.sized else (value,)
         items: Any = value
         if len(items) != len(self.parts):
             return None
@@ -440,12 +440,35 @@ def refill(holder: Any, items: Any) -> None:
         holder.update(items)
 
 
+class AsSize(NamedTuple):
+    """In a key: an int that is taken for a size, since it is asked for as one.
+
+    Attributes:
+        value: It; None for any.
+    """
+
+    value: int | None
+
+
+def as_size(value: int) -> Hashable:
+    """What a key has of an int that is taken for a size; small ones are as they are, as small sizes are."""
+    return AsSize(value) if value > 1 else (int, value)
+
+
+def is_of_tensor(part: Any) -> bool:
+    """Whether a part of a key is that of a tensor."""
+    return type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor)
+
+
 def without_sizes(key: Any) -> tuple[tuple[Hashable, ...], tuple[Shape, ...]]:
-    """A key without the sizes of its tensors, and these."""
+    """A key without the sizes of its tensors, and these; what is taken for a size is as a shape of one axis."""
     parts: list[Hashable] = []
     shapes: list[Shape] = []
     for part in key:
-        if type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor):
+        if type(part) is AsSize:
+            shapes.append((part.value,))  # type: ignore[arg-type]
+            part = AsSize(None)
+        elif is_of_tensor(part):
             cls, dtype, shape, strides, *rest = part
             shapes.append(shape)
             order = _order(shape, strides, dtype.itemsize)

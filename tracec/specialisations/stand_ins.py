@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ir.extent import is_varying
 from tracec.ir.forks import undone
 from tracec.ir.number import observe, value_of
 from tracec.ir.types import Shape
 from tracec.record.elements import Elements
 from tracec.record.numbers import Numbers
+from tracec.record.opaque import opaque
 from tracec.record.structure import Slots, aspects
 from tracec.record.tensor import Tensor
 from tracec.specialisations.calls import aware
@@ -27,7 +29,18 @@ from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
 from tracec.specialisations.impure import calls_seen, told, watch_files, within
 from tracec.specialisations.leaving import made_plain
-from tracec.specialisations.places import MISSING, Kind, Layouts, Opener, Place, flatten, opens, refill
+from tracec.specialisations.places import (
+    MISSING,
+    AsSize,
+    Kind,
+    Layouts,
+    Opener,
+    Place,
+    flatten,
+    is_of_tensor,
+    opens,
+    refill,
+)
 from tracec.specialisations.printed import Stream
 from tracec.specialisations.watching import FIRST, Scalars, Watch, is_number
 
@@ -49,6 +62,9 @@ class StandIns:
         self._layouts = layouts
         self._watch = watch
         self._surroundings = surroundings
+        self._key = key
+        #: Position in the key, or identity of a place → the size, with its formula, that an int there is taken for.
+        self._sizes: dict[Hashable, Any] = {}
         self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
         self._put: list[tuple[Place, Any, Any]] = []
         self.sources: list[Hashable] = []
@@ -108,18 +124,26 @@ class StandIns:
         """Shapes of all arguments with symbols for sizes that vary.
 
         Args:
-            of_key: Those of the tensors in the key: arguments of the call, then tensors in places; None for none.
+            of_key: Those of what has sizes in the key: arguments of the call, then what is in places; None for none.
             arguments: Arguments of the call, then the tensors in places that are watched.
             count: How many of them are arguments of the call.
         """
         if of_key is None:
             return None
-        found = [*of_key[:count], *(t._array.shape for t in arguments[count:])]
-        rest = iter(of_key[count:])
-        for place in self._watch.sized.values():
-            now = place.now()
-            if isinstance(now, Tensor) and not now.is_composite:
-                shape = next(rest)
+        found: list[Shape] = []
+        rest, places = iter(of_key), list(self._watch.sized.values())
+        own = len(self._key) - len(places)
+        for k, part in enumerate(self._key[:own]):
+            if type(part) is AsSize:
+                (self._sizes[k],) = next(rest)
+            elif is_of_tensor(part):
+                found.append(next(rest))
+        found += [t._array.shape for t in arguments[count:]]
+        for place, part in zip(places, self._key[own:], strict=True):
+            if type(part) is AsSize:
+                (self._sizes[place.identity],) = next(rest)
+            elif is_of_tensor(part):
+                shape, now = next(rest), place.now()
                 at = next((k for k in range(count, len(arguments)) if arguments[k] is now), None)
                 if at is not None:
                     found[at] = shape
@@ -135,11 +159,15 @@ class StandIns:
     def _put_all(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        if self._positions:
-            walk = _Substitution(
-                self._positions, FIRST, lambda at, value: self._number(at, f"argument {at}", value, numbers),
-                self._layouts,
-            )  # fmt: skip
+        positions = self._positions | {k for k, size in self._sizes.items() if type(k) is int and is_varying(size)}
+        if positions:
+
+            def stands_in(at: int, value: Any) -> Any:
+                if at in self._sizes:
+                    return opaque(self._sizes[at])
+                return self._number(at, f"argument {at}", value, numbers)
+
+            walk = _Substitution(positions, FIRST, stands_in, self._layouts)
             args = [walk.visit(v) for v in args]
             kwargs = {k: walk.named(v) for k, v in kwargs.items()}
             self._put += walk.put
@@ -161,7 +189,9 @@ class StandIns:
                 if self._is_alone(value, arrays, place):
                     self._replace(place, value, self._elements(value, place))
                 continue
-            if kind.is_structure:
+            if kind.sized:
+                found = opaque(self._sizes.get(place.identity, value))
+            elif kind.is_structure:
                 found = self._within(kind, place, guard.name, value, numbers, arrays)
             else:
                 found = self._stand_in(kind, place.identity, guard.name, value, numbers)

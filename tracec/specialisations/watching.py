@@ -9,7 +9,7 @@ same, twice, is taken as it is from then on: one recording for each value.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tracec.errors import TracecError
@@ -23,7 +23,7 @@ from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import can_grow, grew
 from tracec.specialisations.guards import Contents, Guard, steps_key
-from tracec.specialisations.places import Kind, Layouts, Place, common_kind, kind_of, same, tensor_key
+from tracec.specialisations.places import Kind, Layouts, Place, as_size, common_kind, kind_of, same, tensor_key
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
@@ -48,8 +48,11 @@ class Watch:
         self.positions: list[int] = []
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
-        #: Places of tensors that have been of several sizes.
+        #: Places of tensors that have been of several sizes, and of ints that are taken for sizes.
         self.sized: dict[Hashable, Place] = {}
+        #: Positions, in the keys of calls, of ints that are.
+        self.sized_at: set[int] = set()
+        self._places: dict[Hashable, Place] = {}
         self._never: set[Hashable] = set()
         self._grown: Counter[int] = Counter()
         self._alive: list[Any] = []  # so that identities stay taken
@@ -65,6 +68,9 @@ class Watch:
             known = self.kinds.get(place.identity)
             if kind.is_tensor and known is not None and known != kind and known.of_any_size == kind.of_any_size:
                 self.sized[place.identity] = place
+            if kind.type is int and place.identity in self.sized:
+                kind = Kind(int, sized=True)
+            self._places[place.identity] = place
             joined = kind.joined(known)
             self.kinds[place.identity] = (
                 joined.of_any_size if place.identity in self.sized and kind.is_tensor else joined
@@ -129,9 +135,9 @@ class Watch:
             self.positions = sorted({*self.positions, *more})
 
     def key(self, whole: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], list[Any]]:
-        """A call's key without the values of numbers that are watched, and these; with sizes of tensors in places."""
+        """A call's key without the values of numbers that are watched, and these; and what counts as size in places."""
         sizes = [_sized(place.now()) for place in self.sized.values()]
-        key, numbers = (whole, []) if not self.positions else _without(whole, self.positions)
+        key, numbers = (whole, []) if not self.positions else _without(whole, self.positions, self.sized_at)
         return (*key, *sizes) if sizes else key, numbers
 
     def older_keys(self, whole: tuple[Hashable, ...]) -> Iterator[tuple[tuple[Hashable, ...], list[Any]]]:
@@ -154,7 +160,17 @@ class Watch:
         for condition in numbers.all_conditions():
             if not isinstance(condition.value, (bool, type)):
                 escaped |= _symbols(condition.expression)
-        self._escapes.update({sources[k] for k in escaped if k < len(sources)})
+        for source in {sources[k] for k in escaped if k < len(sources)}:
+            self._escapes[source] += 1
+            if self._escapes[source] == _TRIES:
+                self._take_for_size(source)
+
+    def _take_for_size(self, source: Hashable) -> None:
+        """Let an int that is asked for be as a size is: a symbol that counts in the key of a call."""
+        if type(source) is int:
+            self.sized_at.add(source)
+        elif (place := self._places.get(source)) is not None and self.kinds.get(source) == Kind(int):
+            self.sized[source], self.kinds[source] = place, Kind(int, sized=True)
 
 
 class Unsettled:
@@ -206,7 +222,9 @@ def is_number(part: Any) -> bool:
 
 
 def _sized(x: Any) -> Any:
-    """What a call hangs on of what is in a place of tensors of several sizes."""
+    """What a call hangs on of what is in a place of tensors of several sizes, or of ints that are taken for sizes."""
+    if type(x) is int:
+        return as_size(x)
     return tensor_key(x) if isinstance(x, Tensor) and not x.is_composite else type(x)
 
 
@@ -233,13 +251,18 @@ def _symbols(expression: Expression) -> set[int]:
     return found
 
 
-def _without(whole: tuple[Hashable, ...], positions: Iterable[int]) -> tuple[tuple[Hashable, ...], list[Any]]:
-    """A key without the values of the numbers at positions, and these."""
+def _without(
+    whole: tuple[Hashable, ...], positions: Iterable[int], sized: Container[int] = ()
+) -> tuple[tuple[Hashable, ...], list[Any]]:
+    """A key without the values of the numbers at positions, and these; ints at some of them are taken for sizes."""
     parts: list[Any] = list(whole)
     numbers = []
     for k in positions:
         if k < len(parts) and is_number(parts[k]):
             kind, value = parts[k]
+            if k in sized and kind is int:
+                parts[k] = as_size(value)
+                continue
             numbers.append(kind(value))
             parts[k] = kind, None
     return tuple(parts), numbers
