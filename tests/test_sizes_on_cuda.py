@@ -10,7 +10,7 @@ from tests import test_sizes, test_sizes_of_loops, test_sizes_of_ways
 from tests.codegen.emulated import needs_compiler
 from tests.sizes import compare, of
 from tracec import nn
-from tracec.codegen import cuda
+from tracec.codegen import cuda, cuda_scan
 from tracec.ir import dtype as dt
 from tracec.ir.conditions import noting
 from tracec.ir.extent import symbolic
@@ -48,6 +48,12 @@ OPEN = {
     "few_products": of((None, 6), lambda x: (x @ x[0], x.T @ x, (x @ tc.ones(6, 3)).relu())),
     "batched_products": of((None, 20, 18), lambda x: x @ x.transpose(1, 2)),
     "several_axes": of((3, None, 12), lambda x: (x.softmax(2), x.sum(2) * 2)),
+    "turned": of((None, 12), lambda x: (x.t().contiguous() + 1, x.unsqueeze(0).expand(3, -1, -1).transpose(1, 2) * 2)),
+    "turned_rows": of((20, None), lambda x: (x.t().contiguous() + 1, x.t().exp() * x.shape[1])),
+    "turned_batches": of((None, 17, 9), lambda x: x.transpose(1, 2).contiguous() * 2),
+    "scans": of((None, 100), lambda x: (x.cumsum(1), x.flip(1).cumsum(1), x.cumsum(0))),
+    "scans_of_rows": of((3, None), lambda x: (x.cumsum(1), x.flip(1).cumsum(1), x.cumprod(1))),
+    "scans_of_columns": of((None, 18), lambda x: (x.cumsum(0), x.cumprod(0))),
     "random": of((None, 8), lambda x: F.dropout(x, 0.5) + tc.rand_like(x)),
 }
 PROGRAMS = {
@@ -95,9 +101,11 @@ def test_two_recordings_serve_all_sizes(name):
 
 
 def test_what_is_compiled_for_each_size():
-    compiled = compare(of((None, 6), lambda x: x.cumsum(0)), (8, 8, 9, 10, 11), **EMULATED)
+    index = tc.tensor([3, 1, 3])
+    program = of((None, 6), lambda x: x.index_add(0, index, tc.ones(3, 6)))
+    compiled = compare(program, (8, 8, 9, 10, 11), **EMULATED)
     assert "kernels compiled for each size by itself: " in compiled.explain()
-    assert "(scan)" in compiled.explain()
+    assert "(scatter)" in compiled.explain()
 
 
 def _rows(n, width):
@@ -137,3 +145,17 @@ def test_a_row_of_another_number():
     """Numbers that are no integers are arguments as well."""
     compiled = compare(of((None, 4), lambda x: x * 0.5 ** (1 / x.shape[0])), (8, 8, 9, 10, 5), **EMULATED)
     np.testing.assert_allclose(compiled(tc.ones(2, 4)).numpy(), np.full((2, 4), 0.5**0.5), rtol=1e-6)
+
+
+def test_tiles_that_wait_for_each_other_serve_all_sizes(sources, monkeypatch):
+    """As long rows have them: how many there are, and the memory that they talk by, is as the size asks for."""
+    monkeypatch.setattr(cuda_scan, "MANY_TILES", 1)
+    monkeypatch.setattr(cuda_scan, "WINDOW", 4)
+    rows = of((2, None), lambda x: x.cumsum(1))
+    compiled = compare(rows, (600, 600, 700), **EMULATED)
+    before = len(sources)
+    assert any("windows" in s and "size_" in s for s in sources)
+    for n in (65, 900, 7, 5000, 2048):
+        (x,) = rows()[0](n)
+        np.testing.assert_allclose(compiled(x).numpy(), x.numpy().cumsum(1), rtol=1e-4, atol=1e-4)
+    assert len(sources) == before

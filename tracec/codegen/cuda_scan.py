@@ -20,6 +20,7 @@ from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
+from tracec.ir.extent import divides, is_varying, plain
 from tracec.ir.kernel import Acc, Expr, Kernel, Let, Linear, Loop, Ref, Stmt, Store, Update, Var, subexpressions
 
 #: Shorter scans run in one thread.
@@ -99,7 +100,7 @@ class ScanView:
 def scan_routine(kernel: Kernel, name: str) -> Routine:
     """Functions that scan rows."""
     row = _row(kernel)
-    if row is None or row.loop.var.extent <= SHORT:
+    if row is None or plain(row.loop.var.extent) <= SHORT:
         return one_after_another(kernel, [map_entry(kernel, name)])
     if _neighbours(row) >= NEIGHBOURS:
         return _columns(kernel, name, row)
@@ -128,7 +129,7 @@ def _neighbours(row: Row) -> int:
     if not row.variables or any(stride(s.index, row.loop.var) in (1, -1) for s in stores):
         return 0
     last = row.variables[-1]
-    return last.extent if any(stride(s.index, last) == 1 for s in stores) else 0
+    return plain(last.extent) if any(stride(s.index, last) == 1 for s in stores) else 0
 
 
 def _view(writer: Writer, name: str, threads: int, row: Row) -> ScanView:
@@ -156,13 +157,13 @@ def _used(statements: Sequence[Tree], row: Row, writer: Writer) -> bool:
 def _columns(kernel: Kernel, name: str, row: Row) -> Routine:
     """A lane for each row, and a block for each tile of 32 of them."""
     rows, length = extent(row.variables), row.loop.var.extent
-    if rows >= MANY_COLUMNS:
+    if plain(rows) >= MANY_COLUMNS:
         return one_after_another(kernel, [map_entry(kernel, name)])
     writer = Writer(kernel)
     itemsize = writer.combines[row.update.name][1].itemsize
     warps, groups = MOST_THREADS // 32, ceil_div(rows, 32)
     items = COLUMN_BYTES // max(itemsize, 4)
-    while items > 1 and groups * ceil_div(length, warps * items) < 2 * MULTIPROCESSORS:
+    while items > 1 and plain(groups * ceil_div(length, warps * items)) < 2 * MULTIPROCESSORS:
         items //= 2
     tile = warps * items
     tiles = ceil_div(length, tile)
@@ -202,10 +203,11 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     rows, length = extent(row.variables), row.loop.var.extent
     packs = _packs(writer, row)
     width = packs.width
-    threads = min(MOST_THREADS, ceil_div(ceil_div(length, width), 32) * 32)
-    parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(length, threads * width)), 1)
-    turns = ceil_div(length, threads * width * parts) >= MANY_TILES
-    while turns and parts > 1 and rows * ceil_div(length, threads * width * parts) < 2 * MULTIPROCESSORS:
+    now = plain(length)
+    threads = min(MOST_THREADS, ceil_div(ceil_div(now, width), 32) * 32)
+    parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(now, threads * width)), 1)
+    turns = ceil_div(now, threads * width * parts) >= MANY_TILES
+    while turns and parts > 1 and plain(rows) * ceil_div(now, threads * width * parts) < 2 * MULTIPROCESSORS:
         parts //= 2
     tile = threads * parts * width
     tiles = ceil_div(length, tile)
@@ -256,7 +258,9 @@ def _cleared_first(kernel: Kernel, main: Entry, words: int) -> Routine:
 def _clear(name: str, words: int) -> Entry:
     """A function that makes a board ready."""
     top = Head(name, (_BOARD,), MOST_THREADS, "unsigned")
-    text = render_template("cuda/scan_clear.j2", k=_Clear(top, f"{words}u"))
+    text = render_template(
+        "cuda/scan_clear.j2", k=_Clear(top, f"(unsigned){words}" if is_varying(words) else f"{words}u")
+    )
     grid = (ceil_div(words, MOST_THREADS), 1, 1)
     return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared")
 
@@ -298,7 +302,7 @@ def _packs(writer: Writer, row: Row) -> _Packs:
     width = 16 // max(writer.buffers[buffer].itemsize for buffer, _ in moving)
     while width > 1:
         first = {a: _first(a[1], var, width) for a in moving}
-        if var.extent % width == 0 and all(alignment(i, var) % width == 0 for i, _ in first.values()):
+        if divides(width, var.extent) and all(alignment(i, var) % width == 0 for i, _ in first.values()):
             return _Packs(
                 width, {a: f for a, f in first.items() if a in loads}, {a: f for a, f in first.items() if a in stores}
             )

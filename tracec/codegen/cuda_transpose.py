@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, l
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
+from tracec.ir.extent import divides, is_varying, plain
 from tracec.ir.kernel import Kernel, Load, Loop, Ref, Stmt, Store, Var, subexpressions
 
 THREADS = 256
@@ -93,7 +95,7 @@ def transpose_entry(kernel: Kernel, name: str) -> Entry:
     if found is None:
         return map_entry(kernel, name)
     reading, writing, turned = found
-    if min(reading.extent, writing.extent) < SHORT:
+    if min(plain(reading.extent), plain(writing.extent)) < SHORT:
         return map_entry(kernel, name, _short_inside(variables, body, reading, writing))
     writer = Writer(kernel)
     size = _tile_size(variables, reading, writing, turned)
@@ -115,7 +117,7 @@ def transpose_entry(kernel: Kernel, name: str) -> Entry:
         writing_at = f"{writing_at}_first"
     outer = tuple(v for v in variables if v not in (reading, writing))
     reading_tiles, writing_tiles = ceil_div(reading.extent, size), ceil_div(writing.extent, size)
-    guarded = reading.extent % size or writing.extent % size
+    guarded = any(is_varying(v.extent) or v.extent % size for v in (reading, writing))
     names = writer.name(reading.name), writer.name(writing.name)
     view = TransposeView(
         head(writer, name, THREADS), writer.index, tuple(tiles), size, size + 1, THREADS,
@@ -145,7 +147,7 @@ def find_turn(variables: Sequence[Var], body: Sequence[Stmt]) -> tuple[Var, Var,
     if writing is None:
         return None
     loads = [x for x in dict.fromkeys(certain_loads(body)) if _by_loops_alone(x)]
-    for reading in sorted(variables, key=lambda v: v.extent < SHORT):
+    for reading in sorted(variables, key=lambda v: plain(v.extent) < SHORT):
         if reading is writing:
             continue
         turned = tuple(x for x in loads if stride(x.index, reading) == 1 and stride(x.index, writing) not in (0, 1))
@@ -161,7 +163,7 @@ def _by_loops_alone(load: Load) -> bool:
 
 def _short_inside(variables: Sequence[Var], body: Sequence[Stmt], reading: Var, writing: Var) -> tuple[Stmt, ...]:
     """Loops in which each thread walks the short one: neighbouring threads still read or write what lies together."""
-    short, long = (reading, writing) if reading.extent < writing.extent else (writing, reading)
+    short, long = (reading, writing) if plain(reading.extent) < plain(writing.extent) else (writing, reading)
     nest: tuple[Stmt, ...] = (Loop(short, tuple(body), "serial"),)
     for v in reversed((*(v for v in variables if v not in (short, long)), long)):
         nest = (Loop(v, nest),)
@@ -169,16 +171,18 @@ def _short_inside(variables: Sequence[Var], body: Sequence[Stmt], reading: Var, 
 
 
 def _tile_size(variables: Sequence[Var], reading: Var, writing: Var, turned: Sequence[Load]) -> int:
-    each = ceil_div(reading.extent, LARGE) * ceil_div(writing.extent, LARGE)
-    blocks = extent(variables) // max(reading.extent * writing.extent, 1) * each
+    sides = plain(reading.extent), plain(writing.extent)
+    blocks = plain(extent(variables)) // max(math.prod(sides), 1) * math.prod(ceil_div(n, LARGE) for n in sides)
     room = sum(x.dtype.itemsize for x in turned) * LARGE * (LARGE + 1) <= TILE_BYTES
-    wide = min(reading.extent, writing.extent) > SMALL
+    wide = min(sides) > SMALL
     return LARGE if wide and room and blocks >= MANY_BLOCKS else SMALL
 
 
 def _read_width(reading: Var, turned: Sequence[Load], most: int) -> int:
     """Elements of the packs in which loads walk along their loop."""
     width = min(WIDEST // max(x.dtype.itemsize for x in turned), MOST_ELEMENTS, most)
-    while width > 1 and (reading.extent % width or any(alignment(x.index, reading) % width for x in turned)):
+    while width > 1 and not (
+        divides(width, reading.extent) and all(alignment(x.index, reading) % width == 0 for x in turned)
+    ):
         width //= 2
     return width

@@ -228,7 +228,7 @@ class Writer(ExpressionWriter):
                 guarded = self.store_guard and not local
                 return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
             case Loop(var, body, _):
-                unroll = ("unroll",) if 0 < var.extent <= 32 else ()
+                unroll = ("unroll",) if not is_varying(var.extent) and 0 < var.extent <= 32 else ()
                 name = self.name(var.name)
                 head = f"for ({self.index} {name} = 0; {name} < {var.extent}; ++{name})"
                 return (Block(head, self.statements(body), unroll),)
