@@ -10,7 +10,7 @@ from tests import test_sizes, test_sizes_of_loops, test_sizes_of_ways
 from tests.codegen.emulated import needs_compiler
 from tests.sizes import compare, of
 from tracec import nn
-from tracec.codegen import cuda, cuda_scan
+from tracec.codegen import cuda, cuda_scan, cuda_sort
 from tracec.ir import dtype as dt
 from tracec.ir.conditions import noting
 from tracec.ir.extent import symbolic
@@ -35,6 +35,24 @@ def _products():
     return lambda n: (tc.randn(n, 40),), lambda x: ((x @ w + 1).relu(), (x.T @ x), x @ x.T, w.T @ x.T)
 
 
+def _puts():
+    """Rows written at positions, in an array and to one of as many rows as the size."""
+    index = tc.tensor([3, 1, 3, 0])
+    rows = tc.randn(4, 5)
+    return lambda n: (tc.randn(n + 4, 5),), lambda x: (
+        x.index_add(0, index, rows),
+        x.index_copy(0, index[1:], rows[1:]),
+    )
+
+
+def _sums():
+    """As many rows as the size, added up in a few places."""
+    return (
+        lambda n: (tc.randn(70 + n, 6), tc.arange(70 + n) % 5),
+        lambda x, i: (tc.zeros(5, 6).index_add(0, i, x), tc.zeros(9 + x.shape[0], 6).index_add(0, i * 2, x)),
+    )
+
+
 #: Elements and rows of one length: nothing is compiled for a size by itself.
 OPEN = {
     "elements": of((None,), lambda x: (x * 2 + 1).exp()),
@@ -54,6 +72,10 @@ OPEN = {
     "scans": of((None, 100), lambda x: (x.cumsum(1), x.flip(1).cumsum(1), x.cumsum(0))),
     "scans_of_rows": of((3, None), lambda x: (x.cumsum(1), x.flip(1).cumsum(1), x.cumprod(1))),
     "scans_of_columns": of((None, 18), lambda x: (x.cumsum(0), x.cumprod(0))),
+    "sorts": of((None, 20), lambda x: (*x.sort(1), x.argsort(1, descending=True))),
+    "sorts_of_rows": of((3, None), lambda x: (*x.sort(1), x.argsort(0))),
+    "puts": _puts,
+    "sums_at_positions": _sums,
     "random": of((None, 8), lambda x: F.dropout(x, 0.5) + tc.rand_like(x)),
 }
 PROGRAMS = {
@@ -101,11 +123,11 @@ def test_two_recordings_serve_all_sizes(name):
 
 
 def test_what_is_compiled_for_each_size():
-    index = tc.tensor([3, 1, 3])
-    program = of((None, 6), lambda x: x.index_add(0, index, tc.ones(3, 6)))
-    compiled = compare(program, (8, 8, 9, 10, 11), **EMULATED)
+    """A row that is kept on chip has a place in the source for each element."""
+    program = of((3, None), lambda x: x.exp().softmax(1))
+    compiled = compare(program, (80, 80, 90, 100, 110), **EMULATED)
     assert "kernels compiled for each size by itself: " in compiled.explain()
-    assert "(scatter)" in compiled.explain()
+    assert "(row)" in compiled.explain()
 
 
 def _rows(n, width):
@@ -158,4 +180,19 @@ def test_tiles_that_wait_for_each_other_serve_all_sizes(sources, monkeypatch):
     for n in (65, 900, 7, 5000, 2048):
         (x,) = rows()[0](n)
         np.testing.assert_allclose(compiled(x).numpy(), x.numpy().cumsum(1), rtol=1e-4, atol=1e-4)
+    assert len(sources) == before
+
+
+def test_sorts_digit_by_digit_serve_all_sizes(sources, monkeypatch):
+    monkeypatch.setattr(cuda_sort, "SHORT_ROW", 8)
+    rows = of((2, None), lambda x: (*x.sort(1), x.t().argsort(0, descending=True)))
+    compiled = compare(rows, (600, 600, 700, 65), **EMULATED)
+    before = len(sources)
+    assert any("counts" in s and "size_" in s for s in sources)
+    for n in (900, 7, 5000):
+        (x,) = rows()[0](n)
+        values, order, falling = compiled(x)
+        np.testing.assert_array_equal(order.numpy(), np.argsort(x.numpy(), axis=1, kind="stable"))
+        np.testing.assert_array_equal(values.numpy(), np.sort(x.numpy(), axis=1))
+        np.testing.assert_array_equal(falling.numpy(), np.argsort(-x.numpy().T, axis=0, kind="stable"))
     assert len(sources) == before

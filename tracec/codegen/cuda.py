@@ -6,7 +6,7 @@ thread does, and fills the shape's template. Nothing here needs a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_columns import column_entry
@@ -101,12 +101,14 @@ class CudaProgram:
         kernels: Distinct kernels: the plan's, then those of its library routines.
         steps: Launches and library calls, in order.
         workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
+        routines: Number of a library call among the plan's steps → that of its kernel.
     """
 
     arch: str
     kernels: tuple[CudaKernel, ...]
     steps: tuple[CudaStep, ...]
     workspace_bytes: int = 0
+    routines: tuple[tuple[int, int], ...] = ()
 
     @property
     def of_one_size(self) -> tuple[str, ...]:
@@ -133,8 +135,15 @@ def render(plan: Plan, arch: str) -> CudaProgram:
                 kernels.append(render_kernel(kernel, runs, table))
         else:
             kernels.append(replace(render_kernel(Settled({}).kernel(kernel), runs), serves_all=False))
+    known: dict[int, CudaKernel] = {}
+    for number, step in enumerate(plan.steps):
+        if isinstance(step, LibraryCall) and is_varying(plan.values[step.inputs[0]].type.shape):
+            with writing(table.write):
+                routine = render_routine(plan, step, table)
+            if routine is not None:
+                known[number] = routine
     with unnoted():
-        return _program(plan, arch, kernels)
+        return _program(plan, arch, kernels, known)
 
 
 def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
@@ -150,14 +159,18 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
         if not kernels[k].serves_all:
             kernels[k] = replace(render_kernel(new.kernel(plan.kernels[k]), runs), serves_all=False)
         else:
-            entries = (
-                replace(
-                    e, grid=new.number(e.grid), numbers=tuple(replace(n, value=new.number(n.value)) for n in e.numbers)
-                )
-                for e in kernels[k].entries
-            )
-            kernels[k] = replace(kernels[k], entries=tuple(entries), workspace=new.number(kernels[k].workspace))
-    return _program(plan, program.arch, kernels)
+            kernels[k] = _resized(kernels[k], new)
+    known = {number: _resized(program.kernels[k], new) for number, k in program.routines}
+    return _program(plan, program.arch, kernels, known)
+
+
+def _resized(kernel: CudaKernel, new: Resized) -> CudaKernel:
+    """A kernel that serves all sizes, for some."""
+    entries = (
+        replace(e, grid=new.number(e.grid), numbers=tuple(replace(n, value=new.number(n.value)) for n in e.numbers))
+        for e in kernel.entries
+    )
+    return replace(kernel, entries=tuple(entries), workspace=new.number(kernel.workspace))
 
 
 def _runs(plan: Plan) -> list[int]:
@@ -169,23 +182,35 @@ def _runs(plan: Plan) -> list[int]:
     return most
 
 
-def _program(plan: Plan, arch: str, kernels: list[CudaKernel]) -> CudaProgram:
-    """Kernels, those of library routines, and the launches of all of them."""
+def _program(
+    plan: Plan, arch: str, kernels: list[CudaKernel], known: Mapping[int, CudaKernel] | None = None
+) -> CudaProgram:
+    """Kernels, those of library routines, and the launches of all of them.
+
+    Args:
+        plan: The plan.
+        arch: GPU architecture.
+        kernels: Those of the plan.
+        known: Those of some of its steps' routines.
+    """
     steps: list[CudaStep] = []
     routines: dict[CudaKernel, int] = {}
-    for step in plan.steps:
+    found: list[tuple[int, int]] = []
+    for at, step in enumerate(plan.steps):
         if isinstance(step, Launch):
             steps += _launches(step, kernels[step.kernel])
             continue
         assert isinstance(step, LibraryCall), "loops are written out"
-        kernel = render_routine(plan, step)
+        kernel = (known or {}).get(at) or render_routine(plan, step)
         if kernel is None:
             steps.append(step)
         elif plan.values[step.output].type.size:
             number = routines.setdefault(kernel, len(kernels))
             kernels += [kernel] * (number == len(kernels))
+            found += [(at, number)] * (at in (known or {}))
             steps += launches(number, kernel, (*step.inputs, step.output))
-    return CudaProgram(arch, tuple(kernels), tuple(steps), max((k.workspace_bytes for k in kernels), default=0))
+    workspace = max((k.workspace_bytes for k in kernels), default=0)
+    return CudaProgram(arch, tuple(kernels), tuple(steps), workspace, tuple(found))
 
 
 def _aligned(nbytes: int) -> int:
@@ -204,20 +229,31 @@ def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> 
         CompileError: there is no template for it, or its loops are not those of its shape.
     """
     routine = _routine(kernel, runs)
-    if table is not None:
-        routine = replace(routine, entries=tuple(with_numbers(e, table) for e in routine.entries))
-    return _finished(kernel, routine)
+    return _finished(kernel, routine if table is None else _numbered(routine, table))
 
 
-def render_routine(plan: Plan, step: LibraryCall) -> CudaKernel | None:
-    """Functions for a library routine of these operands; None where this target has none."""
+def _numbered(routine: Routine, table: Table) -> Routine:
+    """Functions that are given the numbers that they name."""
+    return replace(routine, entries=tuple(with_numbers(e, table) for e in routine.entries))
+
+
+def render_routine(plan: Plan, step: LibraryCall, table: Table | None = None) -> CudaKernel | None:
+    """Functions for a library routine of these operands; None where this target has none.
+
+    Args:
+        plan: The plan.
+        step: The routine.
+        table: The numbers that the functions are given, where they are for many sizes.
+    """
     if step.routine != "argsort":
         return None
     params, source = dict(step.params), plan.values[step.inputs[0]].type
-    source = source.with_shape(map(plain, source.shape))
+    if table is None:
+        source = source.with_shape(map(plain, source.shape))
     shape = "_".join(map(str, source.shape))
     name = f"argsort_{source.dtype.short}_{shape}_{params['axis']}{'_falling' if params['descending'] else ''}"
-    return _finished(*argsort_routine(name, source, params["axis"], params["descending"]))
+    kernel, routine = argsort_routine(name, source, params["axis"], params["descending"])
+    return _finished(kernel, routine if table is None else _numbered(routine, table))
 
 
 def _finished(kernel: Kernel, routine: Routine) -> CudaKernel:

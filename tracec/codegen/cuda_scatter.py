@@ -10,6 +10,7 @@ Where that was given up, each position and column has a thread, which adds by an
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
@@ -21,8 +22,10 @@ from tracec.codegen.cuda_sort import Keys, Order, sort_routine
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
+from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
+from tracec.ir.extent import factor_of, is_varying, plain
 from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Loop, Stmt, Store, Var, subexpressions
 
 #: So few positions are gone through in order.
@@ -83,7 +86,7 @@ def scatter_routine(kernel: Kernel, name: str) -> Routine:
     if not rest:
         return one_after_another(kernel, [map_entry(kernel, name)])
     target = _target(rest)
-    if target is None or extent(target.positions) <= FEW or not extent(target.columns):
+    if target is None or plain(extent(target.positions)) <= FEW or not plain(extent(target.columns)):
         return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(kernel, name, rest)])
     return _sorted(kernel, name, start, target)
 
@@ -120,12 +123,28 @@ def _target(body: tuple[Stmt, ...]) -> Target | None:
     used += [e for t, _ in key for e in subexpressions(t)]
     if not key or any(e in columns for e in used):
         return None
-    unit = math.gcd(*(c for _, c in key))
+    unit = _common(c for _, c in key)
     by_unit = Linear(tuple((t, c // unit) for t, c in key), 0)
     where: Expr = Const(index.offset)
     for t, c in place:
         where = ix.add(where, ix.mul(t, c))
     return Target(columns, positions, tuple(lets), store, by_unit, needed, unit, where)
+
+
+def _common(factors: Iterable[int]) -> int:
+    """What divides some numbers, for all sizes."""
+    numbers = tuple(factors)
+    return numbers[0] if len(numbers) == 1 else math.gcd(*map(factor_of, numbers))
+
+
+def _bits(keys: int) -> int:
+    """How many bits tell so many keys apart; whole digits, where it is for other sizes as well."""
+    bits: int = max((plain(keys) - 1).bit_length(), 1)
+    if is_varying(keys):
+        bits = ceil_div(bits, 8) * 8
+        if keys > 1 << bits:
+            raise CompileError(f"{keys} places have more than {bits} bits")
+    return bits
 
 
 def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) -> Routine:
@@ -135,7 +154,7 @@ def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) 
     writer = Writer(kernel, wide=is_wide(kernel) or work >= LIMIT)
     length, counted = extent(target.positions), len(kernel.buffers)
     buffer = next(b for b in kernel.buffers if b.name == target.store.buffer)
-    bits = max((ceil_div(buffer.size, target.unit) - 1).bit_length(), 1)
+    bits = _bits(ceil_div(buffer.size, target.unit))
     key = "unsigned" if bits <= 32 else "unsigned long long"
     value = f"({key})({writer.write(target.key)})"
     keys = Keys(writer.parameters(), tuple(range(counted)), _key_lines(writer, target, "at"), value, bits)

@@ -15,7 +15,7 @@ from tracec.ir.launch import Number
 from tracec.ir.resize import Settled
 
 #: Shapes whose loops may be of any length.
-_SHAPES = ("map", "row", "full", "column", "transpose", "scan", "contraction")
+_SHAPES = ("map", "row", "full", "column", "transpose", "scan", "scatter", "atomic", "contraction")
 
 
 def is_open(kernel: Kernel) -> bool:

@@ -16,6 +16,7 @@ from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Buffer, Kernel
 from tracec.ir.types import TensorType, numel
 
@@ -109,12 +110,10 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
     length, inner = source.shape[axis], numel(source.shape[axis + 1 :])
     rows = numel(source.shape) // max(length, 1)
     counter, suffix = _counter(rows * length)
-    spread = "" if inner == 1 else f" * {inner}{suffix}"
-    row = (
-        f"row * {length}{suffix}"
-        if inner == 1
-        else f"row / {inner}{suffix} * {length * inner}{suffix} + row % {inner}{suffix}"
-    )
+    apart = is_varying(inner) or inner != 1
+    one, all_ = _written(inner, counter, suffix), _written(length * inner, counter, suffix)
+    spread = f" * {one}" if apart else ""
+    row = f"row / {one} * {all_} + row % {one}" if apart else f"row * {all_}"
     value, bits = _key(source.dtype, f"x[{row} + at{spread}]", descending)
     keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (), value, bits)
     order = Order("long long *__restrict__ y", 1, f"y[{row} + at{spread}]")
@@ -126,6 +125,11 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
 def _counter(count: int) -> tuple[str, str]:
     """The type of counters up to ``count``, and what follows its literals."""
     return ("unsigned long long", "ULL") if count >= _LIMIT else ("unsigned", "u")
+
+
+def _written(value: int, counter: str, suffix: str) -> str:
+    """A number of the counters' type."""
+    return f"({counter}){value}" if is_varying(value) else f"{value}{suffix}"
 
 
 def _key(dtype: DType, element: str, descending: bool) -> tuple[str, int]:
@@ -171,26 +175,30 @@ def sort_routine(
         raise CompileError(f"{name}: a row of {length} elements is longer than places of 32 bits count")
     head = Head(name, (), THREADS, counter)
     view = SortView(
-        head, keys.type, keys.load, keys.value, "(unsigned)at", order.element, False, f"{rows}{suffix}",
-        f"{length}{suffix}",
+        head, keys.type, keys.load, keys.value, "(unsigned)at", order.element, False,
+        _written(rows, counter, suffix), _written(length, counter, suffix),
     )  # fmt: skip
-    if length <= SHORT_ROW:
+    if plain(length) <= SHORT_ROW:
         return _in_blocks(view, keys, order, rows, length, suffix)
     return _digit_by_digit(view, keys, order, rows, length, buffers, suffix)
 
 
 def _in_blocks(view: SortView, keys: Keys, order: Order, rows: int, length: int, suffix: str) -> Routine:
     """A function in which a block sorts one row, or several short ones."""
-    size = max(1 << max(length - 1, 0).bit_length(), 32)
+    size = max(1 << max(plain(length) - 1, 0).bit_length(), 32)
+    if is_varying(length):  # some room, so that not each length has a function of its own
+        size = min(4 * size, SHORT_ROW)
+        if length > size:
+            raise CompileError(f"{view.head.name}: a row of {length} elements does not fit {size} places")
     threads = min(size // 2, MOST_THREADS)
-    each = max(min(256 // threads, rows), 1)
+    each = max(min(256 // threads, plain(rows)), 1)
     each += each * threads % 32 // 16  # whole warps
     view = replace(
         view, head=replace(view.head, parameters=(*keys.parameters, order.parameter), threads=threads * each),
         size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}",
     )  # fmt: skip
     text = render_template("cuda/sort_block.j2", k=view)
-    grid = (ceil_div(rows, each) if length else 0, 1, 1)
+    grid = (ceil_div(rows, each) if plain(length) else 0, 1, 1)
     schedule = f"{each} rows of {length} a block of {threads * each}, in shared memory"
     entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=schedule)
     return Routine((entry,), (Call(0, (*keys.args, order.arg)),))
@@ -204,18 +212,20 @@ def _digit_by_digit(
     items = 8 if wide else 16
     tile = THREADS * items
     tiles = ceil_div(length, tile)
-    chunk_tiles = ceil_div(tiles, max(min(tiles, BLOCKS // max(rows, 1)), 1))
+    wanted = max(min(plain(tiles), BLOCKS // max(plain(rows), 1)), 1)
+    chunk_tiles = ceil_div(plain(tiles), wanted)
     chunks = ceil_div(tiles, chunk_tiles)
+    counter = view.head.counter
     view = replace(
-        view, chunks=f"{chunks}{suffix}", chunk_length=f"{chunk_tiles * tile}{suffix}", tile=tile, items=items,
-        warp_items=32 * items,
+        view, chunks=_written(chunks, counter, suffix), chunk_length=f"{chunk_tiles * tile}{suffix}", tile=tile,
+        items=items, warp_items=32 * items,
     )  # fmt: skip
     key = view.key
     counts, totals, keys_at, places_at = buffers, buffers + 1, buffers + 2, buffers + 4
     key_bytes = next(n for n in (1, 2, 4, 8) if keys.bits <= 8 * n)
     workspace: tuple[int, ...] = (4 * rows * 256 * chunks, 4 * rows * 256)
     workspace += (key_bytes * rows * length,) * 2 + (4 * rows * length,) * 2 if passes > 1 else ()
-    row = f"row * {length}{suffix} + at"
+    row = f"row * {view.length} + at"
     entries: dict[str, Entry] = {}
     calls: list[Call] = []
 
