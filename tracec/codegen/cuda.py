@@ -27,7 +27,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.errors import CompileError
 from tracec.ir.conditions import unnoted, writing
-from tracec.ir.extent import plain
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan, may_vary
