@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -125,6 +126,41 @@ def test_launches_from_a_thread_that_has_not_used_the_device(driver: Driver) -> 
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(run, x).result()
     np.testing.assert_allclose(found.cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+
+
+def test_what_a_call_costs_python_hangs_on_no_number_of_launches(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is launched, from Python there is one crossing."""
+    nothing = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value  # gives 0, and takes no notice
+    monkeypatch.setattr(launcher, "driver_address", lambda: nothing)
+    monkeypatch.setattr(driver.cupy.cuda.driver, "launchKernel", raising(AssertionError()))
+
+    def calls(launches: int) -> int:
+        def chain(x: Any) -> Any:
+            for _ in range(launches):
+                x = x * 0.999
+            return x
+
+        run = tracec.compile(chain, cuda_graph=False, disable=("fuse", "horizontal"))
+        x = tracec.randn(8, device="cuda")
+        for _ in range(4):
+            run(x)
+        assert f"{launches} launches a call, queued one by one" in run.explain()
+        counted = 0
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            run(x)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    assert calls(1) == calls(2) == calls(60)
 
 
 def test_training_by_one_call(driver: Driver, queue: list[int]) -> None:

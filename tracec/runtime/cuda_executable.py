@@ -77,6 +77,9 @@ class CudaExecutable:
         self._capturable = True
         self._uses_cublas = False
         self._steps = self._queued(program)
+        only = self._steps[0][1] if len(self._steps) == 1 else None
+        #: The one batch that all steps are.
+        self._batch = only if isinstance(only, launcher.Batch) else None
         self._placed: list[int] | None = None
         self._base = 0
         launches = sum(isinstance(s, (CudaLaunch, LibraryCall)) for s in program.steps)
@@ -108,11 +111,18 @@ class CudaExecutable:
         if self._device not in _BOUND.devices:
             cupy.cuda.runtime.memGetInfo()  # binds it, as all that is not asked of the driver itself does
             _BOUND.devices.add(self._device)
-        arrays = list(inputs)
-        for position in self._host:
-            arrays[position] = cupy.asarray(arrays[position])
+        arrays = inputs
+        if self._host:
+            arrays = list(inputs)
+            for position in self._host:
+                arrays[position] = cupy.asarray(arrays[position])
         addresses = [a.data.ptr for a in arrays]
-        moved = self._aligned(arrays, addresses)
+        moved: Sequence[tuple[int, Any]] = ()
+        for position, need in self._alignment:
+            if addresses[position] % need:
+                arrays = list(arrays)
+                moved = self._aligned(arrays, addresses)
+                break
         stream = self._stream_of().ptr
         arena = arena_of(self._device, stream)
         with self._lock, arena.lock:
@@ -152,13 +162,17 @@ class CudaExecutable:
         """Queue every step."""
         if base != self._base or addresses != self._placed:
             self._place(list(addresses), base)
+        if self._batch is not None:
+            status = self._batch.queue(stream)
+            if status:
+                raise self._refused(0, self._batch.refused(status))
+            return
         number = 0
         try:
             for number, step in self._steps:  # noqa: B007 (told where it fails)
                 step(stream)
         except launcher.Refused as refused:
-            error = self._cupy.cuda.driver.CUDADriverError(refused.status)
-            raise self._not_launched(number + refused.number, error) from None
+            raise self._refused(number, refused) from None
         except self._cupy.cuda.driver.CUDADriverError as error:
             raise self._not_launched(number, error) from None
 
@@ -226,7 +240,7 @@ class CudaExecutable:
                 found += [(number, self._library(step)) for number, step in steps]
                 continue
             numbered = [(n, self._launch(s, program.kernels[s.kernel].entries[s.entry])) for n, s in steps]
-            if queue is not None and len(numbered) > 1:
+            if queue is not None:
                 found.append((numbered[0][0], launcher.Batch([x for _, x in numbered], queue)))
             else:
                 found += [(number, self._alone(one)) for number, one in numbered]
@@ -302,6 +316,11 @@ class CudaExecutable:
         return ctypes.addressof(self._slots) + slot * ctypes.sizeof(ctypes.c_uint64)
 
     # -- errors --------------------------------------------------------------------------------------------
+
+    def _refused(self, number: int, refused: launcher.Refused) -> CompileError:
+        """Which launch of a batch the driver refused, given the number of the batch's first step."""
+        error = self._cupy.cuda.driver.CUDADriverError(refused.status)
+        return self._not_launched(number + refused.number, error)
 
     def _not_launched(self, number: int, error: Exception) -> CompileError:
         """Which step the driver refused, or found a fault of earlier ones at."""

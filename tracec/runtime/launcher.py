@@ -1,13 +1,14 @@
 """Launches one behind the other, queued by one call of C: what a launch costs the host is then the driver's own time.
 
-The function is compiled by the host's C compiler, once for a machine, and calls the driver by its address. Where there
-is no compiler, or no driver, launches are queued through CuPy, one by one.
+The function is compiled by the host's C compiler, once for a machine, and calls the driver by its address. Python calls
+it as it calls its own functions, a batch's stream the only argument. Where there is no compiler, or no driver, launches
+are queued through CuPy, one by one.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +20,15 @@ from tracec.runtime.compiler import find_compiler
 C_TYPES: Mapping[str, Any] = {"int": ctypes.c_int, "long long": ctypes.c_longlong, "double": ctypes.c_double}
 
 _SOURCE = """
+/* Declares what it takes from Python by itself, so that Python's headers need not be installed. */
+typedef struct object object;
+extern void *PyLong_AsVoidPtr(object *);
+extern object *PyLong_FromLong(long);
+extern void *PyEval_SaveThread(void);
+extern void PyEval_RestoreThread(void *state);
+struct method { const char *name; object *(*call)(object *, object *); int flags; const char *doc; };
+extern object *PyCFunction_NewEx(const struct method *, object *self, object *module);
+
 struct launch {
   void *function, **parameters;
   unsigned grid[3], block[3], shared;
@@ -26,19 +36,31 @@ struct launch {
 typedef int (*launch_function)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
                                void **, void **);
 
-/* Queues launches until the driver refuses one: its status, which one in *failed. */
-int tracec_queue(launch_function function, const struct launch *launches, long count, void *stream, long *failed) {
-  for (long n = 0; n < count; ++n) {
-    const struct launch *one = launches + n;
-    const int status = function(one->function, one->grid[0], one->grid[1], one->grid[2], one->block[0], one->block[1],
-                                one->block[2], one->shared, stream, one->parameters, 0);
-    if (status) {
-      *failed = n;
-      return status;
-    }
+struct batch {
+  launch_function driver;
+  const struct launch *launches;
+  long count, failed;
+};
+
+/* Queues launches until the driver refuses one, without Python's lock: its status, which one in the batch. */
+static object *queue(object *self, object *stream) {
+  struct batch *batch = PyLong_AsVoidPtr(self);
+  void *on = PyLong_AsVoidPtr(stream), *state = PyEval_SaveThread();
+  int status = 0;
+  for (long n = 0; n < batch->count && !status; ++n) {
+    const struct launch *one = batch->launches + n;
+    status = batch->driver(one->function, one->grid[0], one->grid[1], one->grid[2], one->block[0], one->block[1],
+                           one->block[2], one->shared, on, one->parameters, 0);
+    batch->failed = n;
   }
-  return 0;
+  PyEval_RestoreThread(state);
+  return PyLong_FromLong(status);
 }
+
+static const struct method methods[] = {{"queue", queue, 8, 0}}; /* of one argument */
+
+/* What queues the batch at an address on the stream that it is given. */
+object *tracec_queue(object *address) { return PyCFunction_NewEx(methods, address, 0); }
 """
 
 
@@ -46,6 +68,13 @@ class _Launch(ctypes.Structure):
     _fields_ = [
         ("function", ctypes.c_void_p), ("parameters", ctypes.c_void_p), ("grid", ctypes.c_uint * 3),
         ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = [
+        ("driver", ctypes.c_void_p), ("launches", ctypes.c_void_p), ("count", ctypes.c_long),
+        ("failed", ctypes.c_long),
     ]  # fmt: skip
 
 
@@ -94,11 +123,9 @@ class Batch:
         self._launches = (_Launch * len(launches))(
             *(_Launch(x.function, ctypes.addressof(x.parameters), x.grid, x.block, x.shared_bytes) for x in launches)
         )
-        self._failed = ctypes.c_long()
-        self._queue = queue
-        self._driver = driver_address()
-        self._count = len(launches)
-        self._at, self._failed_at = ctypes.addressof(self._launches), ctypes.addressof(self._failed)
+        self._batch = _Batch(driver_address(), ctypes.addressof(self._launches), len(launches), 0)
+        #: Queues all on a stream, given its handle: 0, or what the driver said when it refused one.
+        self.queue: Callable[[int], int] = queue(ctypes.addressof(self._batch))
 
     def __call__(self, stream: int) -> None:
         """Queue all on a stream, given its handle.
@@ -106,9 +133,13 @@ class Batch:
         Raises:
             Refused: the driver did not take one; those before it are queued.
         """
-        status = self._queue(self._driver, self._at, self._count, stream, self._failed_at)
+        status = self.queue(stream)
         if status:
-            raise Refused(self._failed.value, status)
+            raise self.refused(status)
+
+    def refused(self, status: int) -> Refused:
+        """The error of the launch that the driver refused last."""
+        return Refused(self._batch.failed, status)
 
 
 @cache
@@ -129,8 +160,8 @@ def queue_function() -> Any:
 @cache
 def _compiled() -> Any:
     try:
-        library = ctypes.CDLL(str(find_compiler().shared_object([_SOURCE])))
+        library = ctypes.PyDLL(str(find_compiler().shared_object([_SOURCE])))
     except (CompileError, CompilerMissing, OSError):
         return None
-    library.tracec_queue.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+    library.tracec_queue.argtypes, library.tracec_queue.restype = (ctypes.py_object,), ctypes.py_object
     return library.tracec_queue
