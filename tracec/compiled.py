@@ -6,6 +6,7 @@ import functools
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -88,7 +89,9 @@ class Compiled:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        attributes = getattr(instance, "__dict__", {})
+        attributes = getattr(instance, "__dict__", None)
+        if type(attributes) is not dict:  # a class, or an object with slots: it is an argument like others
+            return types.MethodType(self, instance)
         name = f"_compiled_{self.__name__}"
         bound = attributes.get(name)
         if bound is None or bound._owner != (id(self), id(instance)):

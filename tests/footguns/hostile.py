@@ -6,6 +6,7 @@ import abc
 import copy
 import decimal
 import io
+import json
 import logging
 import pickle
 import sys
@@ -314,3 +315,70 @@ def checkpoint_that_counts(wrap):
         y.sum().backward()
         found += [count[0], w.grad * 1]
     return found
+
+
+# What is left behind ----------------------------------------------------------------------------------------
+
+
+@footgun
+def attribute_of_a_tensor_from_outside_that_is_counted_up(wrap):
+    w = whole(3)
+
+    def f(x):
+        w.tag = getattr(w, "tag", 0) + 1
+        return x * w.tag
+
+    f = wrap(f)
+    return [*several(f), w.tag, *changing(f, lambda: setattr(w, "tag", 100)), w.tag]
+
+
+@footgun
+def attribute_that_a_tensor_from_outside_gets_later(wrap):
+    w = whole(3)
+    f = wrap(lambda x: x * getattr(w, "scale", 1.0) + hasattr(w, "shift"))
+    found = changing(f, lambda: setattr(w, "scale", 5.0))
+    return found + changing(f, lambda: setattr(w, "shift", 0)) + changing(f, lambda: delattr(w, "scale"))
+
+
+@footgun(unserved="another key is there at each call")
+def numbers_that_become_keys(wrap):
+    state, table = types.SimpleNamespace(n=0), {}
+
+    def f(x):
+        state.n += 1
+        table[state.n] = state.n * 2
+        return x * table[state.n]
+
+    return [*several(wrap(f)), table, [type(k).__name__ for k in table]]
+
+
+@footgun
+def sizes_that_are_given_to_c_code(wrap):
+    f = wrap(lambda x: (json.dumps([x.shape[0], 2]), int.__add__(x.shape[0], 1), x * 2))
+    return [f(whole(n)) for n in (3, 3, 4, 5, 4, 6, 6)]
+
+
+@footgun
+def methods_of_classes_and_of_objects_with_slots(wrap):
+    class First:
+        k = 2.0
+
+        def of_class(cls, x):
+            return x * cls.k
+
+    class Second(First):
+        k = 3.0
+
+    class Slotted:
+        __slots__ = ("k",)
+
+        def times(self, x):
+            return x * self.k
+
+    First.of_class = classmethod(wrap(First.of_class))
+    Slotted.times = wrap(Slotted.times)
+    a, b = Slotted(), Slotted()
+    a.k, b.k = 2.0, 3.0
+    found = [f(whole(3)) for _ in range(2) for f in (First.of_class, Second.of_class, a.times, b.times)]
+    First.k, a.k = 5.0, 7.0
+    return found + [f(whole(3)) for _ in range(2) for f in (First.of_class, Second.of_class, a.times, b.times)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from tracec.ir.extent import Extent, Ratio, Wrapped, as_real, fixed, nearest
 from tracec.ir.number import Number
+from tracec.record.state import STATE
 
 #: Recorders at work whose sizes vary: functions look for `Opaque` among their arguments while there are any.
 SIZED: set[Any] = set()
@@ -174,7 +175,14 @@ _BETWEEN = ("tracec.record.tensor", "tracec.record.public", "tracec.record.overr
 
 def for_caller(x: Any) -> Any:
     """Sizes as who asks for them may have them: library code as they are, others as `Opaque`."""
-    return x if is_for_library(2) else opaque(x)
+    if is_for_library(2):
+        return x
+    return plainly(x) if getattr(STATE.recorder, "gives_plain_sizes", False) else opaque(x)
+
+
+def plainly(x: Any) -> Any:
+    """A size, or a tuple of them, as plain numbers: what is recorded hangs on them."""
+    return tuple(map(plainly, x)) if type(x) is tuple else fixed(x)
 
 
 def is_for_library(depth: int) -> bool:

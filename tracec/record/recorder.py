@@ -113,6 +113,10 @@ class Recorder(Sized, Outside):
         self.lent: dict[int, Any] = {}
         #: Whether values that are asked for are given as Numbers, and arrays as what stands for them.
         self.gives_numbers = True
+        #: Whether sizes that vary are given as plain numbers, which are as they are in this recording then.
+        self.gives_plain_sizes = False
+        #: Tensors, and names of attributes that they were found not to have.
+        self.lacking: list[tuple[Any, str]] = []
 
     def __enter__(self) -> Recorder:
         if STATE.recorder is not None:
@@ -179,6 +183,10 @@ class Recorder(Sized, Outside):
             x._node, x._node_of = _through(storage.node, x._steps), storage.node
         assert x._node is not None
         return x._node  # type: ignore[no-any-return]
+
+    def lack(self, x: Cell, name: str) -> None:
+        """Note that a tensor has no attribute of that name."""
+        self.lacking.append((x, name))
 
     def includes(self, recorder: Any) -> bool:
         """Whether what a recorder was told of is known here."""

@@ -397,8 +397,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     def _same_class(self, made: Tensor) -> Tensor:
         if type(self) is not Tensor:
             made.__class__ = type(self)
-            own = {k: v for k, v in self.__dict__.items() if not hasattr(Tensor, k) and k not in made.__dict__}
-            made.__dict__.update(own)
+            made.__dict__.update(own_attributes(self))
         made._requires_grad = self._requires_grad
         return made
 
@@ -420,7 +419,19 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
                 raise AttributeError(name)
             if Methods.find(name):
                 return getattr(self, name)
+            if (note := getattr(STATE.recorder, "lack", None)) is not None:
+                note(self, name)
             raise name_missing(Tensor, name)
+
+
+def own_attributes(x: Tensor) -> dict[str, Any]:
+    """What a program has set on a tensor."""
+    if len(x.__dict__) <= 2:  # its memory and its array
+        return {}
+    return {k: v for k, v in x.__dict__.items() if k not in _PARTS and not hasattr(Tensor, k)}
+
+
+_PARTS = ("_storage", "_array")
 
 
 def _rebuild(cls: type[Tensor], data: bytes, dtype: DType, shape: Any, device: str, requires_grad: bool) -> Tensor:

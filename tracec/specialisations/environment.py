@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import types
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from operator import is_
 from typing import Any
 
@@ -13,12 +13,13 @@ import numpy as np
 
 from tracec.record.printing import OPTIONS, PrintOptions
 from tracec.record.structure import Slots, children, is_data
-from tracec.record.tensor import Tensor
+from tracec.record.tensor import Tensor, own_attributes
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.births import Births
 from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
+from tracec.specialisations.forming import make_keys_plain
 from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.places import MISSING, Kind, Layouts, refill, same
@@ -103,6 +104,7 @@ class Environment:
         self.stood: dict[Hashable, Any] = {}
         self.takes_containers = bool(walker.given or walker.fixed or walker.keys)
         self._known = walker.seen
+        self._with_attributes = walker.with_attributes
         self._alive = walker.alive
         self.watched = tuple(walker.found.values())
         #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
@@ -276,6 +278,7 @@ class Environment:
         found: dict[Any, tuple[Effect, Any]] = {}
         for guard in self.guards:
             if self._is_changed(guard):
+                make_keys_plain(guard.holder)
                 for effect, value in effects_of(guard, self.written, self.stood):
                     found.setdefault(effect.identity, (effect, value))
         for name, grown, _ in self.growing:
@@ -283,9 +286,24 @@ class Environment:
                 found[id(grown)] = Effect(name, grown, MORE), self.added[id(grown)]
         for path, contents in self.held:
             if self._is_changed(contents):
+                make_keys_plain(contents.holder)
                 for effect, value in effects_of(contents, self.written, self.stood, Given(path)):
                     found[effect.identity] = effect, value
         return list(found.values())
+
+    def hang_on_missing(self, lacking: Iterable[tuple[Tensor, str]]) -> None:
+        """Hang on attributes that tensors from outside were found not to have, and still have not."""
+        for x, name in lacking:
+            guard = Guard(f"{self.tensors.get(id(x), 'a tensor')}.{name}", x.__dict__, name, MISSING)
+            if id(x) in self._with_attributes and guard.holds():
+                self._check(guard, guard.holds, guard.look())
+
+    def gained(self) -> str | None:
+        """The name of an attribute that a tensor from outside has got by the function."""
+        for name, x, before in self._with_attributes.values():
+            for k in own_attributes(x).keys() - before.keys():
+                return f"{name}.{k}"
+        return None
 
     def undo_later(self, changes: Sequence[tuple[Effect, Any]]) -> str | None:
         """Undo what was changed since these changes were found.
@@ -325,7 +343,7 @@ class Environment:
 
     def let_go(self) -> None:
         """Forget what was in the arguments of the call that was recorded."""
-        self.held, self._opened, self.functions = [], [], ()
+        self.held, self._opened, self.functions, self._with_attributes = [], [], (), {}
 
     def watch(self, functions: Sequence[Callable[..., Any]]) -> Callable[[], str | None]:
         """What tells what functions, which were made by now, have changed since."""

@@ -187,6 +187,12 @@ def _keyed(value: dict[Any, Any]) -> Callable[[list[Any]], Any]:
     return make
 
 
+def make_keys_plain(holder: Any) -> None:
+    """Let no key of a dictionary be a Number."""
+    if isinstance(holder, dict) and any(type(k) in STAND_INS for k in holder):
+        refill(holder, {plain_number(k): v for k, v in holder.items()})
+
+
 class Purge:
     """Leaves no Number in what a function gives, or has changed.
 
@@ -213,8 +219,7 @@ class Purge:
             else:
                 for aspect in aspects(found):
                     holder = aspect.of(found)
-                    if isinstance(holder, dict) and any(type(k) in STAND_INS for k in holder):
-                        refill(holder, {plain_number(k): v for k, v in holder.items()})
+                    make_keys_plain(holder)
                     self._purge(holder, enumerate(list(holder)) if isinstance(holder, list) else list(holder.items()))
         return made
 

@@ -149,7 +149,12 @@ def _called(
             return fn(*args, **kwargs)
         return stand_ins.run(fn, args, kwargs, recorder.numbers)
     except TypeError as error:
-        given = recorder.numbers.symbols or recorder.lent or (stand_ins is not None and stand_ins.has_numbers)
+        given = (
+            recorder.numbers.symbols
+            or recorder.lent
+            or recorder.sizes is not None
+            or (stand_ins is not None and stand_ins.has_numbers)
+        )
         if numbers == _NONE or not given or recorder.unfolding.failed:  # type: ignore[union-attr]
             raise
         recorder.rollback()
@@ -165,6 +170,7 @@ def _record(
     """See `record`; ``numbers`` says what may be numbers that stand in for others."""
     recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
     recorder.gives_numbers = numbers == _ALL
+    recorder.gives_plain_sizes = numbers == _NONE
     recorder.unfolding = unfolding
 
     def lasts() -> Any:
@@ -190,6 +196,9 @@ def _record(
             used_up = surroundings.used_up(Draws(recorder.numbers.draws)) or goes_by(recorder.numbers)
             if left_modes:
                 eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
+            surroundings.hang_on_missing((x, name) for x, name in recorder.lacking if not recorder.is_own(x))
+            if (name := surroundings.gained()) is not None:
+                used_up = f"sets {name}"
             if recorder.numbers.observed is not None:
                 used_up = f"reads {recorder.numbers.observed}"
             if numbers == _NONE and stand_ins is not None and stand_ins.has_numbers:

@@ -27,7 +27,7 @@ from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
-from tracec.record.tensor import Tensor
+from tracec.record.tensor import Tensor, own_attributes
 from tracec.specialisations.digests import Books, Digest, context, elements, is_memory, names_of, registered, size
 from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
@@ -76,6 +76,8 @@ class Walker:
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
         self._named = Named()
+        #: Identity of a tensor → its name, the tensor, and what a program has set on it.
+        self.with_attributes: dict[int, tuple[str, Tensor, dict[str, Any]]] = {}
         self._inside = 0
         #: Classes, and dictionaries of attributes, of objects among the arguments that are taken apart.
         self.opened: list[Guard] = []
@@ -264,6 +266,11 @@ class Walker:
             return
         if isinstance(value, Tensor):
             self.captured.add(value._storage)
+            if id(value) not in self.with_attributes:
+                own = own_attributes(value)
+                self.with_attributes[id(value)] = name, value, own
+                for k, v in own.items():
+                    self.read(f"{name}.{k}", value.__dict__, k, v)
             self.tensors.setdefault(id(value), name)
             self._kind_of_tensor(value)
             for hook in hooks_of(value):
