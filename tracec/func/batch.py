@@ -9,6 +9,7 @@ from typing import Any
 from tracec.errors import ArgumentError
 from tracec.functions import cat
 from tracec.functions.common import fail
+from tracec.ir.extent import plain, whole
 from tracec.record.batching import Batching
 from tracec.record.random import get_rng_state, set_rng_state
 from tracec.record.tensor import Tensor
@@ -189,18 +190,18 @@ def _input_dim(told: str, x: Any, d: Any) -> int | None:
 
 def _size(name: str, leaves: Sequence[Any], dims: Sequence[int | None]) -> int:
     """The number of examples."""
-    sizes = [int(x.shape[d]) for x, d in zip(leaves, dims, strict=True) if d is not None]
+    sizes = [whole(x._shape[d]) for x, d in zip(leaves, dims, strict=True) if d is not None]
     if not sizes:
         fail(
             ArgumentError,
             f"vmap({name}, ...)(<inputs>): at least one input must be mapped over, all in_dims are None",
             "call the function itself, or give an in_dim",
         )
-    if len(set(sizes)) != 1:
+    if any(n != sizes[0] for n in sizes[1:]):
         fail(
             ArgumentError,
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-            "mapped dimension",
+            "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
+            f"{list(map(plain, sizes))} for the mapped dimension",
             "map over axes of one size",
         )
     return sizes[0]

@@ -23,8 +23,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracec.errors import RecordError
+from tracec.ir.extent import is_varying
 from tracec.ir.node import Node, current_source
 from tracec.ir.operator import OPERATORS
+from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
@@ -65,6 +67,9 @@ class Batching:
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._examples: dict[int, weakref.ref[Any]] = {}
         self._closed: list[tuple[weakref.ref[Any], type]] = []
+        #: As a recorder's: not None where sizes vary, so that shapes are asked of the level.
+        self.sizes: dict[int, Shape] | None = None
+        self.calls: dict[Any, Call] = {}
 
     def keeps_memory(self, x: Cell) -> bool:
         """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements."""
@@ -73,8 +78,8 @@ class Batching:
     def __enter__(self) -> Batching:
         if not self._around:
             self._open_again()
-        if STATE.recorder is not None:
-            STATE.recorder.fix_sizes()
+        around = STATE.recorder
+        self.sizes = None if around is None or around.sizes is None else {}
         self._around.append(_surroundings())
         STATE.recorder, STATE.duals, STATE.packing = self, (), None
         return self
@@ -137,7 +142,7 @@ class Batching:
         if self.is_batched(x):
             return self.flowing(x, edge_of(x))
         with self.outside():
-            return apply(OPERATORS["expand"], (x,), {"shape": (self.size, *x._array.shape)})
+            return apply(OPERATORS["expand"], (x,), {"shape": (self.size, *x._shape)})
 
     def _know(self, x: Cell, many: Any) -> None:
         x._storage.recorder, x._storage.node = self, many
@@ -177,16 +182,14 @@ class Batching:
             return
         edges = operation.edges if operation is not None else (None,) * len(inputs)
         with self.outside():
-            values = [
-                self.flowing(x, edge) if many else x
-                for x, edge, many in zip(operands(call, inputs), edges, which, strict=True)
-            ]
+            given = operands(call, inputs)
+            values = [self.flowing(x, edge) if many else x for x, edge, many in zip(given, edges, which, strict=True)]
             (found,) = compute(call.batched(which, self.size), values, current_source())
         self._know(result, found)
         mark(result, found)
         if operation is not None:
             operation.recorder = self
-            operation.nodes = [self.known(inputs[i] if i < len(inputs) else result) for i in operation.pullback.needs]
+            operation.nodes = [self.known(given[i] if i < len(given) else result) for i in operation.pullback.needs]
 
     def flowing(self, x: Any, edge: Any) -> Any:
         """The tensor of all examples, cut off where no gradient flows through that of one, still where it is still."""
@@ -236,11 +239,24 @@ class Batching:
         if self.is_batched(x):
             self._examples[id(x)] = weakref.ref(x)
 
-    #: The sizes within are those of one example.
-    sizes = None
+    def shape_of(self, x: Cell) -> Shape:
+        """The shape of a tensor, of one example or of none, with what its sizes hang on."""
+        batched = self.is_batched(x)
+        many = self._many(x) if batched else x
+        with self.outside():
+            return many._shape[1:] if batched else many._shape
+
+    def strides(self, x: Cell) -> Shape:
+        """A tensor's strides in elements; where its sizes vary, they are as they are from here on."""
+        if is_varying(self.shape_of(x)):
+            self.fix_sizes()
+        return tuple(s // x._array.itemsize for s in x._array.strides)
 
     def fix_sizes(self) -> None:
-        """Sizes are as they are already."""
+        """Let the recording around hold for the present sizes alone."""
+        with self.outside() as recorder:
+            if recorder is not None:
+                recorder.fix_sizes()
 
     def includes(self, recorder: Any) -> bool:
         """Whether what a recorder was told of is known here."""
