@@ -145,15 +145,26 @@ class Draws:
         """Whether these draws, and no others, lead from the states before to those that there are."""
         after = [s.get() for s in sources]
         if not self.draws:
-            return all(repr(a) == repr(b) for a, b in zip(after, before, strict=True))
+            return all(map(_same, after, before))
         for source, state in zip(sources, before, strict=True):
             source.set(state)
         try:
             self({})
-            return all(repr(a) == repr(s.get()) for a, s in zip(after, sources, strict=True))
+            return all(_same(a, s.get()) for a, s in zip(after, sources, strict=True))
         finally:
             for source, state in zip(sources, after, strict=True):
                 source.set(state)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two states of a generator are equal: numbers, text and arrays, in tuples and dictionaries."""
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(v, b[k]) for k, v in a.items())
+    return bool(a == b)
 
 
 NO_DRAWS = Draws()
