@@ -132,6 +132,104 @@ def test_tensors_of_many_makings_are_alike(make: Callable[[Any], Any]) -> None:
     compare(compiled, x)
 
 
+#: Tensors that gradients go on through, or end at, and views: a call with one of a kind takes the short way of another.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "leaf": lambda x: x.detach().clone().requires_grad_(),
+    "parameter": lambda x: nn.Parameter(x.detach().clone()),
+    "result": lambda x: x.detach().clone().requires_grad_() * 1,
+    "view": lambda x: tracec.cat([x.detach()] * 2)[:4],
+    "view of a view": lambda x: tracec.stack([x.detach()] * 3)[1:][1][:4],
+    "view without a base": lambda x: tracec.cat([x] * 2)[4:].detach(),
+}  # fmt: skip
+
+
+def with_gradients(call: Callable[[Any], Any], x: Any) -> Any:
+    """What a call gives, and what its gradients are by a leaf that the argument is, or was made of."""
+    out = call(x)
+    if not out.requires_grad:
+        return facts(out), out.tolist()
+    x.retain_grad()
+    (out * out).sum().backward()
+    return facts(out), out.tolist(), x.grad.tolist()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_of_every_kind_take_a_short_way_of_their_own(kind: str, grad: bool) -> None:
+    def fn(x: Any) -> Any:
+        return (x + 1) * 2
+
+    make = KINDS[kind]
+    with tracec.set_grad_enabled(grad):
+        compiled = tracec.compile(fn)
+        for k in range(4):
+            compiled(make(numbers(4, 4, seed=k)))
+        x = make(numbers(4, 4, seed=5))
+        assert is_short(compiled, x)
+        assert with_gradients(compiled, x) == with_gradients(fn, make(numbers(4, 4, seed=5)))
+        for other in (*KINDS.values(), lambda x: x.clone()):
+            x = other(numbers(4, 4, seed=6))
+            assert with_gradients(compiled, x) == with_gradients(fn, other(numbers(4, 4, seed=6)))
+
+
+def test_flags_and_hooks_that_come_and_go() -> None:
+    seen: list[float] = []
+    x = KINDS["leaf"](numbers(3))
+    compiled = settled(lambda x: x * 2, x)
+    x.requires_grad_(False)
+    assert not is_short(compiled, x) and not compiled(x).requires_grad
+    x.requires_grad_()
+    assert is_short(compiled, x) and compiled(x).requires_grad
+    handle = x.register_hook(lambda grad: seen.append(grad.sum().item()))
+    assert not is_short(compiled, x)
+    compiled(x).sum().backward()
+    assert seen == [6.0]
+    handle.remove()
+    compiled(x).sum().backward()
+    assert seen == [6.0] and x.grad.tolist() == [4.0] * 3
+
+
+def test_views_whose_base_changes() -> None:
+    base = numbers(2, 3)
+    x = base[1]
+    compiled = settled(lambda x: x * 2, x)
+    base.requires_grad_()
+    y = base[1]
+    assert not is_short(compiled, y) and compiled(y).requires_grad
+    base.requires_grad_(False)
+    base.mul_(2)
+    assert is_short(compiled, x)
+    compare(compiled, x)
+    base.mul_(numbers(2, 3).requires_grad_())
+    assert not is_short(compiled, x) and compiled(x).requires_grad
+    compare(compiled, x)
+
+
+def test_views_that_are_written_into() -> None:
+    def fn(x: Any) -> Any:
+        x += 1
+        return x.view(-1)[0] * 2
+
+    bases = [numbers(4, 3) for _ in range(2)]
+    compiled = tracec.compile(fn)
+    for k in range(12):
+        for base, call in zip(bases, (fn, compiled), strict=True):
+            call(base[k % 4] if k % 3 else base[:, k % 3])
+        assert bases[0].tolist() == bases[1].tolist()
+
+
+def test_views_of_memory_that_the_function_reaches() -> None:
+    w = numbers(2, 3)
+    compiled = tracec.compile(lambda x: w.add_(1)[0] + x * 2)
+    for x in (numbers(3), numbers(2, 3)[1], w[1], numbers(2, 3)[0], w[0], numbers(3)):
+        before, again = w.clone(), x.clone()
+        found = compiled(x)
+        shared = x.untyped_storage().data_ptr() == w.untyped_storage().data_ptr()
+        expected = (before + 1)[0] + (again + shared) * 2
+        assert np.allclose(found.numpy(), expected.numpy())
+        w.copy_(before)
+
+
 @pytest.mark.parametrize(
     "fn",
     [

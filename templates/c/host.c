@@ -157,13 +157,15 @@ static object *holds(object *self, object *const *arguments, long count) {
 }
 
 // What a call is compared with: the modes of the thread, each with what it is where nobody has set it; arguments by
-// position, then by name. Of an argument that has no `is` the class, the attributes and the array count.
+// position, then by name. Of an argument that has no `is` the class, the attributes and the array count: `usual` tells
+// what attributes are, or that they may be anything, `needed` is one that is there and `wanted`, or something but None.
 struct mode { object *name, *unset, *is; };
-struct argument { object *name, *type, *is, *element; long axes; const long *sizes; };
+struct argument { object *name, *type, *is, *element; long axes; const long *sizes; object *usual, *needed, *wanted; };
 struct likeness {
   object *state, *dict;             // what keeps the modes, and the name of its dictionary
-  object *usual, *any;              // attributes of plain tensors: what they are, or that they may be anything
-  object *array, *memory;           // names of two of them
+  object *any, *none;               // that an attribute may be anything, and None
+  object *array, *memory, *base;    // names of three of them
+  object *of_base;                  // attributes of tensors that arguments are views of
   const struct mode *modes;
   long mode_count;
   const struct argument *arguments;
@@ -181,17 +183,33 @@ static int same_modes(const struct likeness *like) {
   return set != 0;
 }
 
+// Whether the attributes of a tensor are as usual; some of them.
+static int are_usual(const struct likeness *like, object *all, object *given, object *which, object **needed,
+                     object **array, object **memory, object **base) {
+  object *attributes = borrowed(PyObject_GenericGetDict(given, 0)), *name, *value;
+  if (!attributes) return 0;
+  for (long position = 0; PyDict_Next(attributes, &position, &name, &value);) {
+    object *usual = PyDict_GetItem(all, name);
+    if (!usual || (usual != like->any && usual != value)) return 0;
+    if (name == which) *needed = value;
+    if (name == like->array) *array = value;
+    if (name == like->memory) *memory = value;
+    if (name == like->base) *base = value;
+  }
+  return 1;
+}
+
 // Whether something is the tensor, or the object, that an argument has to be; of a tensor, what memory it looks at.
 static int fits(const struct likeness *like, const struct argument *argument, object *given, object **memory) {
   if (given->type != argument->type) return 0;
   if (argument->is) return given == argument->is;
-  object *attributes = borrowed(PyObject_GenericGetDict(given, 0)), *found = 0, *name, *value;
-  if (!attributes) return 0;
-  for (long position = 0; PyDict_Next(attributes, &position, &name, &value);) {
-    object *usual = PyDict_GetItem(like->usual, name);
-    if (!usual || (usual != like->any && usual != value)) return 0;
-    if (name == like->array) found = value;
-    if (name == like->memory) *memory = value;
+  object *found = 0, *base = 0, *needed = 0;
+  if (!are_usual(like, argument->usual, given, argument->needed, &needed, &found, memory, &base)) return 0;
+  if (argument->needed && (argument->wanted ? needed != argument->wanted : !needed || needed == like->none)) return 0;
+  while (base && base != like->none) {  // no gradients go on through what it is a view of
+    object *next = 0, *other;
+    if (!are_usual(like, like->of_base, base, 0, &other, &other, &other, &next)) return 0;
+    base = next;
   }
   const struct array *array = array_of(found);
   if (!array || array->element != argument->element || array->axes != argument->axes) return 0;

@@ -28,19 +28,23 @@ class Modes(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """Attributes of a plain tensor.
+    """How the attributes of tensors are told.
 
     Attributes:
-        usual: What they are.
-        any: Stands there for those that may be anything.
+        any: Stands for those that may be anything.
+        none: None.
         array: Name of that which is its array.
         memory: Name of that which is the memory that it looks at.
+        base: Name of that which is the tensor that it is a view of.
+        of_base: What those of such a tensor are.
     """
 
-    usual: dict[str, Any]
     any: Any
+    none: None
     array: str
     memory: str
+    base: str
+    of_base: dict[str, Any]
 
 
 class Argument(NamedTuple):
@@ -49,10 +53,13 @@ class Argument(NamedTuple):
     Attributes:
         name: Its name, where it is given by name.
         type: Its class.
-        value: The object, where it has to be that very one; None for any plain tensor with such an array.
+        value: The object, where it has to be that very one; None for any tensor with such an array and attributes.
         element: Element type of the array.
         shape: Its shape.
         strides: Its strides, in bytes.
+        usual: What its attributes are.
+        needed: The name of one that has to be there, and be ``wanted``, or something but None where that is empty.
+        wanted: What it has to be.
     """
 
     name: str | None
@@ -61,6 +68,9 @@ class Argument(NamedTuple):
     element: Any = None
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    usual: dict[str, Any] = {}
+    needed: str | None = None
+    wanted: tuple[Any, ...] = ()
 
 
 def likeness(
@@ -70,7 +80,7 @@ def likeness(
 
     Args:
         modes: Modes of the thread.
-        attributes: Attributes of the tensors; each looks at memory of its own.
+        attributes: How those of the tensors are told; each looks at memory of its own.
         arguments: The arguments: by position, then by name.
         looks: Where objects were found that have to be there still.
     """
@@ -96,6 +106,9 @@ def _row(argument: Argument, sizes: array[int]) -> Iterator[int]:
     yield 0 if argument.value is not None else id(argument.element)
     yield len(argument.shape)
     yield _address(sizes)
+    yield id(argument.usual)
+    yield 0 if argument.needed is None else id(argument.needed)
+    yield id(argument.wanted[0]) if argument.wanted else 0
 
 
 def _address(numbers: array[int]) -> int:

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 MOST = 4
 _ANY = object()
 #: What the key of a call, and a program's look at memory, hang on; the rest may be anything.
-_ASKED = ("_device", "_steps", "_base", "_history", "_requires_grad")
+_ASKED = ("_device", "_steps", "_base", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
 _UNASKED = (
     "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_node",
     "_node_of",
 )  # fmt: skip
-_PLAIN_TENSOR = Attributes(
-    {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}, _ANY, "_array", "_storage"
-)
+_PLAIN = {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}
+#: A view, of what no gradient goes on through; how it looks at memory is the program's affair.
+_VIEW = {**_PLAIN, "_steps": _ANY, "_base": _ANY}
+_OF_BASE = dict.fromkeys(Cell.__annotations__, _ANY) | {"_history": None, "_requires_grad": False}
+#: One that gradients end at, and one that they go on from.
+_LEAF = {**_PLAIN, "_requires_grad": True}
+_RESULT = {**_PLAIN, "_history": _ANY, "_requires_grad": _ANY}
+_TOLD = Attributes(_ANY, None, "_array", "_storage", "_base", _OF_BASE)
 #: Modes that let a compiled function run as it was written, or that a short way is not worth it for.
 _USUAL = {name: getattr(State, name) for name in ("recorder", "duals", "packing", "as_written", "device", "devices")}
 _UNSET = {name: getattr(State, name) for name in State.__annotations__}
@@ -47,10 +52,11 @@ class Lane:
         self.is_like = is_like
         self._found = found
         self._run = replay.__call__
-        self._fits = replay.fits if replay.looks_further else None
         self._grad: Any = call.whole[0]
         values = (*call.args, *call.kwargs.values())
         self._at = [k for k, value in enumerate(values) if isinstance(value, Tensor)]
+        views = any(_is_view(values[k]) for k in self._at)
+        self._fits = replay.fits if replay.looks_further or views else None
         self._is_all = self._at == [*range(len(call.args))]
 
     def serve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -100,7 +106,7 @@ def lane(found: Specialisation, call: Call) -> Lane | None:
         return None
     shared = ((promote, "DEFAULT_FLOAT", floating), (PROCESS, "any_order", any_order), (PROCESS, "replaced", functions))
     more = [look for holder, name, value in shared if (look := item(vars(holder), name, value)) is not None]
-    is_like = likeness(modes, _PLAIN_TENSOR, arguments, [*more, *looks])
+    is_like = likeness(modes, _TOLD, arguments, [*more, *looks])
     return None if is_like is None else Lane(is_like, found, replay, call)
 
 
@@ -120,9 +126,21 @@ def _arguments(call: Call, parts: Sequence[Any]) -> list[Argument] | None:
 
 def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
     cls = type(value)
-    if cls is Tensor:
+    if isinstance(value, Tensor):
         _, element, shape, strides, device, way, *more = part
-        plain = device is Cell._device and way is None and not more
-        return Argument(name, cls, None, element, shape, strides) if plain else None
+        if device is not Cell._device or more or way == "hooks" or value.is_composite:
+            return None
+        found = Argument(name, cls, None, element, shape, strides, _VIEW if _is_view(value) else _PLAIN)
+        if way is None:
+            return found
+        if _is_view(value):
+            return None
+        if way:
+            return found._replace(usual=_LEAF, needed="_requires_grad", wanted=(True,))
+        return found._replace(usual=_RESULT, needed="_history")
     is_one = cls in PLAIN or part == (cls, id(value))
     return Argument(name, cls, (value,)) if is_one else None
+
+
+def _is_view(x: Tensor) -> bool:
+    return bool(x._steps) or x._base is not None

@@ -95,14 +95,20 @@ class Replay:
         self._rebuild = rebuilder(out)
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
-        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._backwards or self._printed
-        fresh = not (busy or recording.numbers or left) and _are_fresh(recording.results[: len(tensors)])
-        one = _is_tensor(out)
-        several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
+        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._printed
+        fresh = not (busy or recording.numbers or left) and _are_fresh(
+            recording.results[: len(tensors)], self._backwards
+        )
         #: The outputs that are all there is to give: then a call is little more than that of the program.
-        self._fresh = [r.output for r in recording.results[: len(tensors)]] if fresh and (one or several) else None
-        self._only = self._fresh[0] if self._fresh is not None and one else None
-        self._gathered: Callable[[list[Tensor]], Any] = type(out)
+        self._fresh = [r.output for r in recording.results[: len(tensors)]] if fresh else None
+        alone = fresh and _is_tensor(out) and not backwards
+        self._only = self._fresh[0] if self._fresh is not None and alone else None
+        several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
+        #: What gathers results that are all there is in a list or tuple.
+        self._gathered: Callable[[list[Tensor]], Any] | None = type(out) if several else None
+        #: For each result that has a program for gradients by what it is known there, by its shape.
+        self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
+        self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
         given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = given if self._fresh is not None and self._plain and len(given) == len(self.inputs) else None
@@ -188,7 +194,10 @@ class Replay:
             outputs = self._quick(arrays) or self.forward(arrays)
             if self._only is not None:
                 return made_tensor(outputs[self._only])
-            return self._gathered([made_tensor(outputs[k]) for k in self._fresh])
+            made = [made_tensor(outputs[k]) for k in self._fresh]
+            if self._backwards:
+                self._give_histories(ProgramCall(outputs, arguments, arrays, made))
+            return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
         if self._checks:
             self._checks([find(arguments) for find in self._check_finders])
         if self._ranges:  # before anything is changed: errors of calls before come here
@@ -213,8 +222,7 @@ class Replay:
         call = ProgramCall(outputs, arguments, arrays, [])
         for make in self.makers:
             call.made.append(make(call))
-        for k, program in self._backwards.items():
-            call.made[k]._history = self._history(program, call, call.made[k])
+        self._give_histories(call)
         if not numbers:
             return self._finished(Parts(iter(call.made), symbols))
         tensors, found = iter(call.made), iter(numbers)
@@ -235,18 +243,24 @@ class Replay:
 
     # Results ----------------------------------------------------------------------------------------------
 
-    def _history(self, program: Backward, call: ProgramCall, result: Tensor) -> Operation:
+    def _give_histories(self, call: ProgramCall) -> None:
+        """Let gradients of results go back through the programs for them."""
+        for k, program in self._backwards.items():
+            result = call.made[k]
+            known = self._calls[k]
+            shape = result._array.shape
+            made = known.get(shape)
+            if made is None:
+                made = known[shape] = Call(COMPILED, (), (), result._type)
+            result._history = self._history(program, call, made, self._pullbacks[k])
+
+    def _history(self, program: Backward, call: ProgramCall, made: Call, pullback: ProgramPullback) -> Operation:
         """Where gradients of a result go back: through the compiled program."""
         targets = program.derivative.ends(call.arguments, call.made)
-        edges = tuple(edge_of(t) for t in targets)
-        run = program.run
+        operation = Operation(made, tuple(map(edge_of, targets)), pullback, None)
         if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
-            pullback = ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]))
-            operation = Operation(Call(COMPILED, (), (), result._type), edges, pullback, None)
             operation.saved, operation.readers = [NOTHING], [[]]
             return operation
-        pullback = ProgramPullback(tuple(range(len(program.residuals))), program.gives, run)
-        operation = Operation(Call(COMPILED, (), (), result._type), edges, pullback, None)
         operation.saved = []
         me = weakref.ref(operation)
         for from_output, i in program.residuals:
@@ -266,9 +280,17 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Cell) and not value.is_composite
 
 
-def _are_fresh(results: Sequence[Result]) -> bool:
-    """Whether results are outputs as they are, each in memory of its own, and no gradient flows through them."""
-    known = any(r.outside or r.requires_grad or r.shared or r.layout for r in results)
+def _pullback(program: Backward) -> ProgramPullback:
+    run = program.run
+    if program.derivative.saves and not program.residuals:
+        return ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]))
+    return ProgramPullback(tuple(range(len(program.residuals))), program.gives, run)
+
+
+def _are_fresh(results: Sequence[Result], has_program: Container[int]) -> bool:
+    """Whether results are outputs as they are, each in memory of its own, and gradients go through programs only."""
+    known = any(r.outside or r.shared or r.layout for r in results)
+    known = known or any(r.requires_grad and k not in has_program for k, r in enumerate(results))
     known = known or any(r.leaf or r.marks or r.cls is not Tensor for r in results)
     return not known and len({id(r.tensor._storage) for r in results}) == len(results)
 
