@@ -719,3 +719,15 @@ def test_an_error_in_a_call_leaves_the_next_one_right() -> None:
         with pytest.raises(TypeError):
             compiled(*wrong)
     compare(compiled, x)
+
+
+def test_names_of_classes_that_code_reads_leave_calls_short() -> None:
+    class Settings:
+        def __repr__(self) -> str:
+            return type(self).__qualname__ + str(type(self).__doc__)
+
+    settings = Settings()
+    compiled = settled(lambda x: x * len(repr(settings)), numbers(3))
+    Settings.__qualname__ = "Other"
+    assert not is_short(compiled, numbers(3))
+    compare(compiled, numbers(3))

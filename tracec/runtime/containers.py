@@ -78,6 +78,11 @@ def bases_of(cls: type) -> Look:
     return Look(cls, _BASES, 0, ("__mro__", cls.__mro__))
 
 
+def attribute(value: Any, name: str, now: Any) -> Look:
+    """What an object's attribute was, as it gives it."""
+    return Look(value, _BASES, 0, (name, now))
+
+
 def code_of(function: types.FunctionType) -> Look:
     """The code and the defaults of a function."""
     found = (function.__code__, function.__defaults__, function.__kwdefaults__)
@@ -133,7 +138,7 @@ def _finds_again(look: Look) -> bool:
     if kind == _ATTRIBUTES:
         return at.__dict__ is found[0]
     if kind == _BASES:
-        return at.__mro__ is found[1]
+        return getattr(at, found[0], None) is found[1]
     if kind == _CODE:
         return all(map(is_, code_of(at).found, found))
     try:

@@ -19,6 +19,7 @@ from tracec.record.tensor import Tensor
 from tracec.runtime.containers import (
     NOTHING,
     Look,
+    attribute,
     attributes_of,
     bases_of,
     class_of,
@@ -29,7 +30,7 @@ from tracec.runtime.containers import (
     names,
 )
 from tracec.specialisations.digests import Digest
-from tracec.specialisations.holders import Attributes, AttributesOf, BasesOf, ClassOf, CodeOf, Fixed
+from tracec.specialisations.holders import Attributes, AttributesOf, BasesOf, ClassOf, CodeOf, Fixed, NameOf
 from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, refill, same
 
 
@@ -99,6 +100,8 @@ class Guard:
             return None
         if isinstance(self.holder, Digest):
             return count(self.holder.of, len(self.holder.of)) if self.holder.counts and self.holds() else None
+        if isinstance(self.holder, NameOf):
+            return attribute(self.holder.owner, self.key, self.value)
         if isinstance(self.holder, Fixed):
             return _LOOKS[type(self.holder)](self.holder.owner)
         return item(self.holder, self.key, NOTHING if self.value is MISSING else self.value)

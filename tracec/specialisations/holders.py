@@ -56,6 +56,13 @@ class CodeOf(Fixed):
         return self.owner.__code__, self.owner.__defaults__, self.owner.__kwdefaults__
 
 
+class NameOf(Fixed):
+    """What a class or a function says of itself: its name, its module, its documentation."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.owner, name, None)
+
+
 class Current(Slots):
     """The value of a context variable."""
 

@@ -12,12 +12,14 @@ import numpy as np
 from tracec.record.tensor import Tensor
 from tracec.specialisations.digests import Digest, derived
 from tracec.specialisations.guards import Guard
+from tracec.specialisations.holders import NameOf
 from tracec.specialisations.kept_in_c import asked_of, held, is_lock
 
 #: What a program may replace in a library.
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type, types.MethodDescriptorType, np.ufunc)
-#: Attributes of classes and functions that are in no dictionary, or that few look at.
-_OF_WHAT_IS_WRITTEN = ("__abstractmethods__", "__annotations__", "__doc__", "__module__", "__name__", "__qualname__")
+#: Attributes of classes and functions that are in no dictionary, or that few look at; those that are texts.
+_OF_WHAT_IS_WRITTEN = ("__abstractmethods__", "__annotations__")
+_TEXTS = ("__doc__", "__module__", "__name__", "__qualname__")
 
 
 class Named:
@@ -50,6 +52,9 @@ class Named:
             for name, cls in self.written:
                 if isinstance(cls, type):
                     yield _digest(f"classes derived from {name}", cls, derived)
+        for attribute in (k for k in _TEXTS if k in self.names):
+            for name, x in self.written:
+                yield Guard(f"{name}.{attribute}", NameOf(x), attribute, getattr(x, attribute, None))
         for attribute in _OF_WHAT_IS_WRITTEN:
             if attribute in self.names and self.written:
                 values = [x for _, x in self.written]
