@@ -31,6 +31,7 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.specialisations.again import Again
+from tracec.specialisations.derivatives import bind
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
 from tracec.specialisations.lane import Lane, with_lane
@@ -195,6 +196,8 @@ class Compiled:
                 raise
             if out is not UNSEEN:
                 found.hits += 1
+                if found.replay.goes_back:
+                    bind(out, found.surroundings, call.args, call.kwargs)
                 if key is call.whole and self._verification is None:
                     lanes = with_lane(self._lanes, found, call)
                     if lanes is not self._lanes:

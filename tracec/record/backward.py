@@ -106,7 +106,7 @@ class _Walk:
             if (path is None or operation in path) and operation not in ends:
                 self._through(operation, g, path, wanted_set)
                 if not retain:
-                    operation.saved = None
+                    operation.saved = operation.again = None
         for leaf, g in self.flow.items():
             if leaf._hooks and isinstance(STATE.recorder, Recorder):
                 STATE.recorder.hooked.append(leaf)
@@ -367,11 +367,15 @@ class _Recorded(_Walk):
         if isinstance(pullback, Passage):
             return pullback.tensors(operation, g)
         if pullback.run is not None:
-            raise GradientError(
-                "backward: gradients of gradients do not go through a compiled function",
-                hint="compile the function that takes the gradient, or call this one before it is compiled",
-                where=_through_line(operation),
-            )
+            found = None if operation.again is None else operation.again(g)
+            if found is None:
+                raise GradientError(
+                    "backward: gradients of gradients go through a compiled function only where it changes nothing "
+                    "and as long as what it read is as it was",
+                    hint="compile the function that takes the gradient, or call this one before it is compiled",
+                    where=_through_line(operation),
+                )
+            return found
         values = [self._saved(operation, k) for k in range(len(pullback.needs))]
         return compute(pullback, [*values, g], operation.source)
 

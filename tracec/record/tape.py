@@ -112,10 +112,12 @@ class Operation:
         hooks: What the user wants done with the gradient of the result, by number.
         node_hooks: What the user wants done before and after gradients go through, by number; see `NodeHooks`.
         keeps: The tensor whose ``grad`` is to hold the gradient of the result.
+        again: Of a compiled function, how to go back in a way that can be gone back through; None where there is none.
     """
 
     __slots__ = (
         "__weakref__",
+        "again",
         "call",
         "edges",
         "hooks",
@@ -143,6 +145,7 @@ class Operation:
         self.hooks: dict[int, Callable[[Any], Any]] | None = None
         self.node_hooks: NodeHooks | None = None
         self.keeps: weakref.ref[Any] | None = None
+        self.again: Callable[[Any], Sequence[Any] | None] | None = None
 
     def save(self, inputs: tuple[Any, ...], arrays: list[Any], result: Cell | None) -> None:
         """Keep the values that the gradients need."""

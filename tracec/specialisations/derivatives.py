@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.build import Runner
 from tracec.errors import RecordError
 from tracec.record.backend import module, on
 from tracec.record.backward import backward
-from tracec.record.cell import Cell, new_tensor
+from tracec.record.cell import Cell, Storage, new_tensor
 from tracec.record.custom import Custom
 from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
-from tracec.record.tape import edge_of, root_of, unobserved
+from tracec.record.state import STATE
+from tracec.record.tape import edge_of, enable_grad, root_of, unobserved
 from tracec.record.tensor import Tensor
 from tracec.specialisations.way_back import Constant, constants_of
+
+if TYPE_CHECKING:
+    from tracec.specialisations.environment import Environment
 
 
 class Made(NamedTuple):
@@ -57,6 +61,11 @@ class Derivative:
             results: The tensors that it gave.
         """
         return _ends(self.targets, arguments, results)
+
+    @property
+    def to_made(self) -> bool:
+        """Whether gradients go on to a leaf that the function makes."""
+        return any(isinstance(t, Made) for t in self.targets)
 
 
 def _ends(
@@ -144,6 +153,62 @@ def _targets(
             saves = saves or bool(e.pullback.needs)
             stack.extend(e.edges)
     return list(found.values()), saves, tuple(constants)
+
+
+class Twice:
+    """Gradients of a compiled function's result that have gradients: it runs once more, eagerly, as it was written.
+
+    Args:
+        derivative: How gradients go back by a program.
+        targets: The tensors that they go back to.
+        captured: All memory that the function can have read around it.
+        arguments: The tensors that it was given.
+    """
+
+    __slots__ = ("_arguments", "_bound", "_captured", "_derivative", "_targets", "_versions")
+
+    def __init__(
+        self, derivative: Derivative, targets: Sequence[Tensor], captured: Sequence[Storage],
+        arguments: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        self._derivative, self._targets = derivative, targets
+        self._captured, self._arguments = captured, arguments
+        self._versions = self._present()
+        self._bound: tuple[Any, ...] | None = None
+
+    def _present(self) -> list[int]:
+        return [*[s.version for s in self._captured], *[t._storage.version for t in self._arguments]]
+
+    def bind(self, around: Environment, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Say which call it is of, and what the function reads around it."""
+        self._bound = around, args, kwargs, STATE.autocast
+
+    def __call__(self, g: Tensor) -> Sequence[Any] | None:
+        """The gradients of the targets, from that of the result; None where the function would compute another one."""
+        if self._bound is None or self._present() != self._versions:
+            return None
+        around, args, kwargs, autocast = self._bound
+        if around.fails() is not None:
+            return None
+        before = STATE.as_written, STATE.autocast
+        STATE.as_written, STATE.autocast = True, autocast
+        try:
+            with enable_grad():
+                result = find_tensors(around.fn(*args, **kwargs))[self._derivative.result]
+        finally:
+            STATE.as_written, STATE.autocast = before
+        with unobserved(
+            [e for t in self._targets if (e := edge_of(t)) is not None]
+        ):  # hooks are for the way back itself
+            return backward([result], [g], self._targets, True, True, False, ends)
+
+
+def bind(out: Any, around: Environment, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Let gradients of a call's results have gradients."""
+    for t in find_tensors(out):
+        again = getattr(t._history, "again", None)
+        if isinstance(again, Twice):
+            again.bind(around, args, kwargs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,6 +51,7 @@ class Environment:
         beyond: What is known already, and left out.
 
     Attributes:
+        fn: The function.
         guards: What was there.
         captured: Memory that tensors found there look at; those among the arguments do not count.
         functions: The user's functions found there.
@@ -80,6 +81,7 @@ class Environment:
         layouts: Layouts | None = None, beyond: Environment | None = None,
     ) -> None:  # fmt: skip
         self.births = Births()
+        self.fn = fn
         walker = Walker(watched or {})
         if beyond is not None:
             walker.seen |= beyond._known

@@ -11,6 +11,7 @@ from tracec.record.state import PROCESS, STATE, State
 from tracec.record.tensor import Tensor
 from tracec.runtime.containers import item
 from tracec.runtime.likeness import Argument, Attributes, Modes, likeness
+from tracec.specialisations.derivatives import bind
 from tracec.specialisations.places import PLAIN
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import UNSEEN
@@ -51,7 +52,7 @@ class Lane:
     def __init__(self, is_like: Callable[..., bool], found: Specialisation, replay: Replay, call: Call) -> None:
         self.is_like = is_like
         self._found = found
-        self._run = replay.__call__
+        self._run, self._goes_back = replay.__call__, replay.goes_back
         self._grad: Any = call.whole[0]
         values = (*call.args, *call.kwargs.values())
         self._at = [k for k, value in enumerate(values) if isinstance(value, Tensor)]
@@ -69,7 +70,10 @@ class Lane:
             return UNSEEN
         self._found.hits += 1
         try:
-            return self._run(tensors)
+            out = self._run(tensors)
+            if self._goes_back:
+                bind(out, self._found.surroundings, args, kwargs)
+            return out
         except Exception:
             raise
         except BaseException:  # an interrupt, which may have come where modes are left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from tracec.record.recording import Recording, Result, find_parts, find_tensors,
 from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import Checks
-from tracec.specialisations.derivatives import Backward
+from tracec.specialisations.derivatives import Backward, Twice
 from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.guards import steps_key
 from tracec.specialisations.inputs import finder, locator, storage_finder
@@ -50,7 +50,7 @@ class Replay:
 
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
-        backwards: Sequence[Backward], inputs: Sequence[int], captured: Container[Storage],
+        backwards: Sequence[Backward], inputs: Sequence[int], captured: Collection[Storage],
         ranges: Sequence[Range] = (), numbers: Scalars | None = None, left: Effects | None = None,
     ) -> None:  # fmt: skip
         self.forward = forward
@@ -89,6 +89,12 @@ class Replay:
         self._looked = [output - shift for output in recording.looked]
         self._printed = recording.printed
         self._backwards = {b.derivative.result: b for b in backwards}
+        self._captured = tuple(captured)
+        changes = recording.writes or recording.grads or left or recording.printed
+        #: Results whose gradients can have gradients.
+        self._twice = {k for k, b in self._backwards.items() if not (changes or b.derivative.to_made)}
+        #: Whether gradients go back from what it gives, by programs.
+        self.goes_back = bool(backwards)
         self._finders = [finder(v, here) for v in self.inputs]
         self._storage_finders = [storage_finder(v, here) for v in self.inputs]
         self.makers = makers(recording.results[: len(tensors)], here, self._backwards)
@@ -258,6 +264,8 @@ class Replay:
         """Where gradients of a result go back: through the compiled program."""
         targets = program.derivative.ends(call.arguments, call.made)
         operation = Operation(made, tuple(map(edge_of, targets)), pullback, None)
+        if program.derivative.result in self._twice:
+            operation.again = Twice(program.derivative, targets, self._captured, call.arguments)
         if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
             operation.saved, operation.readers = [NOTHING], [[]]
             return operation

@@ -169,6 +169,8 @@ class Tree:
         self._roots: list[Branch] = []
         self._interned = Interner()
         self._segments: dict[Any, Runner] = {}
+        #: Whether gradients go back from what some way gives, by programs.
+        self.goes_back = False
         #: The value that kept the last call from a way that had been recorded.
         self.missed: Change | None = None
 
@@ -274,6 +276,7 @@ class Tree:
             at = at.children.get(_key(decision))
         ending, numbers = cut(recorded, saved)
         leaf = Leaf(self._builder.end(ending), numbers)
+        self.goes_back = self.goes_back or leaf.replay.goes_back
         _add(path[-1], decisions[-1], leaf)
         for branch in path:
             branch.leaves.insert(0, leaf)
