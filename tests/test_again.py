@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -394,6 +395,25 @@ def test_a_program_of_another_thread_sees_what_was_written():
         return *seen, y - 1
 
     both(function, lambda: numbers(3))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_the_values():
+    def function(x):
+        y = (x * 3).relu() + 1
+        reads, writes = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.write(writes, repr((y + 1).tolist()).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        with os.fdopen(reads, "rb") as end:
+            os.close(writes)
+            return np.array(eval(end.read())), y * 2
+
+    assert compiled_parts(both(function, lambda: numbers(3)))
 
 
 def test_another_thread_writes_what_was_read():

@@ -12,6 +12,7 @@ one by one in the same order. Nothing that the function could see differs from a
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -344,3 +345,18 @@ def run(steps: list[Step]) -> None:
             out[...] = call.op.eager(np, *arrays, **call.keywords)
         elif kind in (WRITE, COPY):
             out[...] = arrays[0]
+
+
+def _before_fork() -> None:
+    """Compute all that was put off: a child has what an eager run would have left it."""
+    for deferred in tuple(ACTIVE):
+        deferred.settle()
+
+
+def _as_a_child() -> None:
+    """Forget what other threads put off, which the child does not have."""
+    ACTIVE[:] = [deferred for deferred in ACTIVE if deferred is STATE.deferred]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_as_a_child)
