@@ -197,9 +197,10 @@ class Twice:
                 result = find_tensors(around.fn(*args, **kwargs))[self._derivative.result]
         finally:
             STATE.as_written, STATE.autocast = before
-        with unobserved(
-            [e for t in self._targets if (e := edge_of(t)) is not None]
-        ):  # hooks are for the way back itself
+        pairs = zip(self._derivative.targets, self._targets, strict=True)
+        ends = frozenset(edge_of(t) for at, t in pairs if isinstance(at, int))
+        edges = [e for t in self._targets if (e := edge_of(t)) is not None]
+        with unobserved(edges):  # hooks are for the way back itself
             return backward([result], [g], self._targets, True, True, False, ends)
 
 

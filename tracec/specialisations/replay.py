@@ -295,7 +295,7 @@ def _pullback(program: Backward) -> ProgramPullback:
     return ProgramPullback(tuple(range(len(program.residuals))), program.gives, run)
 
 
-def _are_fresh(results: Sequence[Result], has_program: Container[int]) -> bool:
+def _are_fresh(results: Sequence[Result], has_program: Collection[int]) -> bool:
     """Whether results are outputs as they are, each in memory of its own, and gradients go through programs only."""
     known = any(r.outside or r.shared or r.layout for r in results)
     known = known or any(r.requires_grad and k not in has_program for k, r in enumerate(results))
