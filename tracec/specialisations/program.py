@@ -180,8 +180,8 @@ def _record(
 
     unfolding.begin(lambda: not lasts(), surroundings.watch)
     edges = [edge_of(t) for t in arguments]
-    surroundings.births.begin()
     try:
+        surroundings.births.begin()
         with recorder:
             modes = STATE.modes(), get_default_dtype()
             with printing(recorder):
