@@ -382,3 +382,75 @@ def methods_of_classes_and_of_objects_with_slots(wrap):
     found = [f(whole(3)) for _ in range(2) for f in (First.of_class, Second.of_class, a.times, b.times)]
     First.k, a.k = 5.0, 7.0
     return found + [f(whole(3)) for _ in range(2) for f in (First.of_class, Second.of_class, a.times, b.times)]
+
+
+# What tensors are besides their values ----------------------------------------------------------------------
+
+READS = {
+    "shape": (lambda w: w.shape[0], lambda w: setattr(w, "data", whole(7))),
+    "numel": (lambda w: w.numel(), lambda w: w.resize_(2)),
+    "len": (len, lambda w: setattr(w, "data", whole(7))),
+    "ndim": (lambda w: w.ndim, lambda w: setattr(w, "data", whole(2, 2))),
+    "dtype": (lambda w: w.dtype == tracec.float32, lambda w: setattr(w, "data", whole(4).double())),
+    "element_size": (lambda w: w.element_size(), lambda w: setattr(w, "data", whole(4).double())),
+    "stride": (lambda w: w.stride(0), lambda w: setattr(w, "data", whole(8)[::2])),
+    "is_contiguous": (lambda w: w.is_contiguous(), lambda w: setattr(w, "data", whole(8)[::2])),
+    "requires_grad": (lambda w: w.requires_grad, lambda w: w.requires_grad_()),
+    "grad_fn": (lambda w: w.grad_fn is None, lambda w: w.add_(whole(4, g=True))),
+    "class": (lambda w: isinstance(w, nn.Parameter), lambda w: setattr(w, "__class__", nn.Parameter)),
+    "grad": (lambda w: w.grad is None, lambda w: setattr(w, "grad", whole(4))),
+}
+
+
+@footgun
+def forms_of_tensors_that_nothing_is_computed_with(wrap):
+    found = []
+    for read, change in READS.values():
+        w = whole(4)
+        found += changing(wrap(lambda x, w=w, read=read: x * float(read(w))), lambda w=w, change=change: change(w))
+    return found
+
+
+@footgun
+def element_type_of_a_parameter_that_is_not_used(wrap):
+    model = nn.Linear(3, 2)
+    f = wrap(lambda x: x.to(next(model.parameters()).dtype) * 2)
+    return changing(f, model.double) + changing(f, model.half)
+
+
+@footgun
+def number_of_parameters_to_train(wrap):
+    model = nn.Linear(3, 2)
+    f = wrap(lambda x: x * sum(p.numel() for p in model.parameters() if p.requires_grad))
+    return changing(f, lambda: model.bias.requires_grad_(False))
+
+
+@footgun
+def sizes_taken_from_tensors_that_are_not_used(wrap):
+    w = whole(2, 3)
+    found = []
+    functions = [wrap(lambda x: x.expand_as(w) * 1), wrap(lambda x: x.sum() * tracec.ones_like(w))]
+    functions += [wrap(lambda x: w.new_ones(2) * x[:2]), wrap(lambda x: x.to(tracec.result_type(x, w)))]
+    for data in (w.data, whole(4, 3), whole(4, 3).double(), whole(2, 3)):
+        w.data = data
+        found += [f(whole(3)) for f in functions for _ in range(2)]
+    return found
+
+
+@footgun
+def memory_of_the_same_form_that_comes_in_turn(wrap):
+    w = whole(4)
+    f, found = wrap(lambda x: x * len(w)), []
+    for k in range(6):
+        w.data = whole(4, seed=k)
+        found.append(f(whole(3)))
+    return found
+
+
+@footgun(eager="where a tensor lies in memory, is_shared")
+def where_tensors_lie_in_their_memory(wrap):
+    memory, w = whole(8), whole(4)
+    functions = [wrap(lambda x: x * x.storage_offset()), wrap(lambda x: x * x.untyped_storage().nbytes())]
+    functions += [wrap(lambda x: x * (2 if x.is_set_to(w) else 3)), wrap(lambda x: x * (2 if x.is_shared() else 3))]
+    arguments = [memory[2:6], memory[2:6], memory[1:5], whole(4), w, whole(4).share_memory_()]
+    return [f(x) for f in functions for x in arguments]

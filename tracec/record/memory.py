@@ -19,7 +19,7 @@ from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
 from tracec.record.deferred import seen_by_others, settled
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
-from tracec.record.opaque import for_caller
+from tracec.record.opaque import for_caller, is_for_library
 from tracec.record.out import resize
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
@@ -46,6 +46,12 @@ def axis_of(name: str, x: Cell, dim: Any) -> int:
             hint=f"axes are from {-ndim} to {ndim - 1}" if ndim else "it has no axes",
         )
     return axis
+
+
+def _reveal(x: Cell) -> None:
+    """Note, where the user's code asks for it, that a recorded function reads where a tensor lies in its memory."""
+    if STATE.recorder is not None and not is_for_library(3) and (reveal := getattr(STATE.recorder, "reveal", None)):
+        reveal(x)
 
 
 def _address(array: Any) -> int:
@@ -207,19 +213,24 @@ class Memory(Cell):
 
     def untyped_storage(self) -> UntypedStorage:
         """The memory that this tensor looks at, as bytes."""
+        _reveal(self)
         return UntypedStorage(self)
 
     def storage(self) -> TypedStorage:
         """The memory that this tensor looks at, as elements."""
+        _reveal(self)
         return TypedStorage(self)
 
     def storage_offset(self) -> int:
         """Elements of the storage before the first of this tensor."""
+        _reveal(self)
         _fix_sizes()
         return (_address(self._array) - _address(self._storage.array)) // int(self._array.itemsize)
 
     def is_set_to(self, tensor: Cell) -> bool:
         """Whether another tensor looks at the same memory in the same way."""
+        _reveal(self)
+        _reveal(tensor)
         own, other = self._array, tensor._array
         same = own.shape == other.shape and own.strides == other.strides and own.dtype == other.dtype
         return self._storage is tensor._storage and same and _address(own) == _address(other)
@@ -281,6 +292,8 @@ class Memory(Cell):
 
     def is_shared(self) -> bool:
         """Whether the elements lie in memory that forked processes share; those on a CUDA device do."""
+        if STATE.recorder is not None and not is_for_library(2):
+            observe("where a tensor lies in memory, is_shared")
         return self._device != "cpu" or _is_shared(self._array)
 
     def share_memory_(self) -> Tensor:

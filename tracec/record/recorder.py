@@ -184,6 +184,16 @@ class Recorder(Sized, Outside):
         assert x._node is not None
         return x._node  # type: ignore[no-any-return]
 
+    @property
+    def used(self) -> frozenset[int]:
+        """Identities of the tensors from outside that are computed with, arguments among them."""
+        return frozenset((*self._seen, *map(id, self.arguments)))
+
+    def reveal(self, x: Cell) -> None:
+        """Note that the function goes by how a tensor looks at its memory, all of which is an input then."""
+        if not self.is_inside(x) and x._storage.recorder is not self:
+            self._lift(x._storage)
+
     def lack(self, x: Cell, name: str) -> None:
         """Note that a tensor has no attribute of that name."""
         self.lacking.append((x, name))

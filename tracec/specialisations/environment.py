@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import types
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from operator import is_
 from typing import Any
 
@@ -20,7 +20,7 @@ from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.forming import make_keys_plain
-from tracec.specialisations.guards import Contents, Guard, places_of
+from tracec.specialisations.guards import Contents, Form, Guard, forms_of, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.places import MISSING, Kind, Layouts, refill, same
 from tracec.specialisations.walker import Walker
@@ -125,9 +125,9 @@ class Environment:
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         #: How what was read is found to be the very same, and what tells whether it is as good as that.
         self._looks: list[Look] = []
-        self._looked: list[tuple[Guard | Contents, Callable[[], bool]]] = []
+        self._looked: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         #: What can only be asked for.
-        self._others: list[tuple[Guard | Contents, Callable[[], bool]]] = []
+        self._others: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         for guard in (*walker.guards, *walker.besides):
             if isinstance(guard, Guard):
                 if guard.kind is None:
@@ -140,7 +140,7 @@ class Environment:
                     self._check(item, item.holds, item.look())
         self._same: Callable[[], bool] | None = None
 
-    def _check(self, guard: Guard | Contents, holds: Callable[[], bool], look: Look | None) -> None:
+    def _check(self, guard: Guard | Contents | Form, holds: Callable[[], bool], look: Look | None) -> None:
         if look is None:
             self._others.append((guard, holds))
         else:
@@ -173,7 +173,7 @@ class Environment:
         """How all that was read is found to be the very same, quickly; None where that does not tell all."""
         return self._looks if self.is_all and not self._others else None
 
-    def fails(self) -> Guard | Contents | None:
+    def fails(self) -> Guard | Contents | Form | None:
         """The first guard that does not hold."""
         same = self._same
         if same is None:
@@ -182,6 +182,7 @@ class Environment:
             for guard, holds in self._looked:
                 if not holds():
                     return guard
+            self._look_again()
         for guard, holds in self._others:
             if not holds():
                 return guard
@@ -299,6 +300,19 @@ class Environment:
             guard = Guard(f"{self.tensors.get(id(x), 'a tensor')}.{name}", x.__dict__, name, MISSING)
             if id(x) in self._with_attributes and guard.holds():
                 self._check(guard, guard.holds, guard.look())
+
+    def hang_on_forms(self, but: Container[int]) -> None:
+        """Hang on what tensors from outside are besides their values, but for some that are looked at otherwise."""
+        for identity, (name, x, _) in self._with_attributes.items():
+            for form in forms_of(name, x) if identity not in but else ():
+                self._check(form, form.holds, form.look())
+
+    def _look_again(self) -> None:
+        """Tensors have got other memory of the same form: from now on it is that which tells quickly."""
+        for k, (guard, _) in enumerate(self._looked):
+            if isinstance(guard, Form) and (look := guard.look()) is not None:
+                self._looks[k] = look
+        self._same = None
 
     def gained(self) -> str | None:
         """The name of an attribute that a tensor from outside has got by the function."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, NamedTuple
 
+from tracec.errors import TracecError
 from tracec.record.call import Call
 from tracec.record.structure import Slots
 from tracec.record.tensor import Tensor
@@ -31,7 +32,7 @@ from tracec.runtime.containers import (
 )
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.holders import Attributes, AttributesOf, BasesOf, ClassOf, CodeOf, Fixed, NameOf
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, refill, same
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, refill, same, tensor_key
 
 
 def steps_key(step: Call) -> Hashable:
@@ -127,6 +128,60 @@ class Guard:
         """What it was and is."""
         now = self.now()
         return Change(self.name, *_told_apart(self.value, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a tensor from outside is besides its values, which a function can read without computing with it.
+
+    Attributes:
+        name: How the user would write it.
+        tensor: The tensor.
+        key: What it was.
+        text: The same for reading.
+        part: The attribute that tells quickly; None for its class.
+    """
+
+    name: str
+    tensor: Tensor
+    key: Any
+    text: str
+    part: str | None
+
+    def look(self) -> Look | None:
+        """How it is found to be the very same, quickly, as it is now."""
+        if self.part is None:
+            return class_of(self.tensor)
+        return item(self.tensor.__dict__, self.part, self.tensor.__dict__.get(self.part, NOTHING))
+
+    def holds(self) -> bool:
+        """Whether it is what it was."""
+        return bool(_form_of(self.tensor) == self.key)
+
+    def change(self) -> Change:
+        """What it was and is."""
+        return Change(f"form of {self.name}", *_told_apart(self.text, _in_words(self.tensor)))
+
+
+def forms_of(name: str, x: Tensor) -> list[Form]:
+    """Guards on what a tensor is besides its values."""
+    key, text = _form_of(x), _in_words(x)
+    return [Form(name, x, key, text, part) for part in ("_array", "_requires_grad", "_history", None)]
+
+
+def _form_of(x: Tensor) -> Any:
+    try:
+        return tensor_key(x)
+    except TracecError:  # it has none yet
+        return type(x)
+
+
+def _in_words(x: Tensor) -> str:
+    try:
+        notes = [type(x).__name__, *(["requires grad"] if x.requires_grad else [])]
+        return f"{x._type} ({', '.join(notes)}, strides {x._array.strides})"
+    except TracecError:
+        return type(x).__name__
 
 
 def _label(key: Any) -> str:

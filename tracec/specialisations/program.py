@@ -227,6 +227,8 @@ def _record(
         grads = [g for d in derivatives for g in d.grads if g is not None]
         recording = recorder.finish((out, grads))
         surroundings.hang_on_text({d.how for d in recording.decisions})
+        # Where values choose among ways, others of them may use other tensors.
+        surroundings.hang_on_forms(() if recording.decisions else recorder.used)
         for copy, of in copies:
             look_again(copy, of)
         given = made_plain(given, changes, surroundings)
