@@ -31,7 +31,13 @@ def programs(T: Any, F: Any, device: str = "cuda") -> dict[str, tuple[Callable[.
         found = F.cross_entropy(w, target)
         return found, *T.autograd.grad(found, (w,))
 
+    def norm(x: Any, w: Any, b: Any, ct: Any) -> Any:
+        return T.autograd.grad(F.layer_norm(x, (x.shape[-1],), w, b), (x, w, b), ct)
+
+    stripes = put(2048, 260).requires_grad_(), put(260).requires_grad_(), put(260).requires_grad_(), put(2048, 260)
     return {
+        "stripes": (norm, stripes),
+        "pieces of rows": (lambda a: F.softmax(a, -1), (put(2, 40_001),)),
         "map": (lambda a, b: F.gelu(a * 2 + b[:1]), (x, y)),
         "map of odd float16": (lambda a: (a * 3).tanh(), (half,)),
         "rows": (lambda a, b: (F.softmax(a, -1), F.layer_norm(b, (131,)), a.sum(-1)), (x, y)),
