@@ -85,7 +85,7 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[tuple[i
     space = of_shape(operand.shape, axes).normal()
     if not space.total or not space.has_reduction:
         return node
-    if stripes := _stripes(operand, axes, space, lower, rows):
+    if not is_varying(operand.shape) and (stripes := _stripes(operand, axes, space, lower, rows)):
         return _two_steps(node, lower, space, 0, stripes, 1)
     inner = 1 if space.reduced[-1] else space.extents[-1]
     blocks = space.kept // inner * -(-inner // COLUMNS)
@@ -114,15 +114,11 @@ def _stripes(
     operand: Node, axes: tuple[int, ...], space: Space, lower: Reduction, rows: set[tuple[int, int]]
 ) -> int:  # fmt: skip
     """Into how many stripes the rows are parted that are also reduced themselves; 0 where they are not."""
-    if space.reduced != (True, False) or lower.combine != "add" or tuple(map(plain, space.extents)) not in rows:
+    if space.reduced != (True, False) or lower.combine != "add" or space.extents not in rows:
         return 0
-    wanted = stripes_for(*map(plain, space.extents))
-    parts = _dividing(wanted, 1, tuple(map(plain, _axes_of(operand.shape, axes, 0)))) if wanted else None
-    if not parts or not are_enough(parts, space.extents[0]):
-        return 0
-    for size in operand.shape:
-        pin(size)  # how many stripes there are hangs on each
-    return parts
+    wanted = stripes_for(*space.extents)
+    parts = _dividing(wanted, 1, _axes_of(operand.shape, axes, 0)) if wanted else None
+    return parts if parts and are_enough(parts, space.extents[0]) else 0
 
 
 def _two_steps(node: Node, lower: Reduction, space: Space, at: int, parts: int, fold: int) -> Node:

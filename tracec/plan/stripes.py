@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracec.ir import index as ix
-from tracec.ir.extent import like, plain
+from tracec.ir.extent import is_varying, like
 from tracec.ir.graph import Graph
 from tracec.ir.lower import Index, Reduction
 from tracec.ir.node import Node
@@ -60,12 +60,14 @@ def striped(a: Group, b: Group) -> tuple[Space, int] | str:
         return "columns are summed over other rows"
     stripes = stripes_a or stripes_b
     rows, row = space_a.extents
+    if is_varying((stripes, rows, row)):
+        return "how many stripes suit hangs on sizes that vary"
     if not are_enough(stripes, rows):
         return f"{stripes} stripes of {rows // stripes} rows would leave multiprocessors idle"
-    if plain(row) < SHORTEST or plain(rows * row) < FEWEST:
+    if row < SHORTEST or rows * row < FEWEST:
         return "few elements stay in a cache"
     sums = [n for g in (a, b) for n in g.nodes if isinstance(n.op.lower, Reduction) and _is_column(n, g)]
-    words = plain(row) * max((n.dtype.compute.itemsize // 4 for n in sums), default=1)
+    words = row * max((n.dtype.compute.itemsize // 4 for n in sums), default=1)
     if words > LONGEST or len(sums) * words > MOST_WORDS:
         return f"sums of {len(sums)}×{row} columns do not fit the registers of a block"
     return space_a, stripes
@@ -103,8 +105,8 @@ def rows_in(graph: Graph) -> set[tuple[int, int]]:
     for node in graph.nodes:
         if isinstance(node.op.lower, Reduction):
             rows = rows_of(of_shape(*reduced_shape(node)).normal())
-            if rows is not None:
-                found.add((plain(rows[0]), plain(rows[1])))
+            if rows is not None and not is_varying(rows):
+                found.add(rows)
     return found
 
 
@@ -118,7 +120,7 @@ def stripes_for(rows: int, row: int) -> int:
 
 def are_enough(stripes: int, rows: int) -> bool:
     """Whether stripes keep a GPU busy, and are of more than a few rows."""
-    return bool(plain(stripes) >= LEAST_STRIPES and plain(rows) >= LEAST_ROWS * plain(stripes))
+    return bool(stripes >= LEAST_STRIPES and rows >= LEAST_ROWS * stripes)
 
 
 def column_index(node: Node, space: Space, stripes: int) -> tuple[Index, Index]:
