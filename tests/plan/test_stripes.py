@@ -12,7 +12,10 @@ from tests.plan.test_planner import inputs, layer_norm, softmax
 from tracec import ops
 from tracec.codegen.cuda import render
 from tracec.ir import dtype as dt
+from tracec.ir.conditions import noting
 from tracec.ir.evaluate import evaluate
+from tracec.ir.extent import symbolic
+from tracec.ir.formula import Symbol
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, made_from
 from tracec.ir.plan import Launch, Plan
@@ -112,6 +115,19 @@ def test_what_rows_read_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch)
 )
 def test_rows_and_columns_apart(rows: int, row: int) -> None:
     assert "stripe" not in shapes(make_plan(norm_gradient(rows, row), TARGETS["cuda"]))
+
+
+def test_sizes_that_vary_are_left_to_what_serves_all_of_them() -> None:
+    """How many stripes suit hangs on the size: that would be a program for each."""
+    (x,) = inputs((symbolic(Symbol("n", 2048)), 500), dtype=dt.float32)
+    with made_from(None):
+        y = softmax(x)
+        graph = Graph((x,), (y, ops.sum(y, axes=(0,), keepdims=False)))
+    noted: list[object] = []
+    with noting(noted.append, named=True):
+        plan = make_plan(graph, TARGETS["cuda"])
+    assert "stripe" not in shapes(plan)
+    assert not [c for c in noted if " == " in str(c)]
 
 
 def centred(dtype: dt.DType) -> Graph:
