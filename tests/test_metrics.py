@@ -7,6 +7,8 @@ import math
 import pickle
 import statistics
 import warnings
+from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -254,3 +256,56 @@ def test_functions_that_are_full_try_few_calls():
             assert seen(function(X * k, "1")) == seen((X * k * 2, "1"))
     assert tried >= 198 and not function._history.in_vain
     assert 70 <= sum(s.hits for s in function.explain().specialisations) <= 200
+
+
+class Window:
+    def __init__(self):
+        self.recent, self.list, self.log = deque(maxlen=4), [0.0, 0.0, 0.0], []
+
+
+def moving_average(s, x):
+    s.recent.append(float(loss(x)))
+    s.recent[0] += 1.0
+    return sum(s.recent) / len(s.recent), s.recent[-1]
+
+
+def shifted(s, x):
+    s.list.pop(0)
+    s.list.append(float(loss(x)))
+    return max(s.list), s.list[0] * 2
+
+
+def rotated(s, x):
+    s.recent.extend([float(v) for v in x])
+    s.recent.rotate(1)
+    return list(s.recent), s.recent.popleft()
+
+
+@pytest.mark.parametrize(("function", "most"), [(moving_average, 8), (shifted, 5), (rotated, 8)])
+def test_windows_of_values_are_recorded_few_times(function, most):
+    compiled = agree(function, calls=16, most=most, make=Window)
+    assert sum(s.hits for s in compiled.explain().specialisations) >= 7
+
+
+def test_recordings_in_vain_come_to_an_end():
+    def function(s, x):
+        s.log.append(float(loss(x)))
+        return x * len(s.log)
+
+    eager, other = Window(), Window()
+    compiled = T.compile(lambda x: function(other, x))
+    with pytest.warns(RuntimeWarning, match="was recorded [0-9]+ times, and no call was served; .*: other.log") as said:  # noqa: PT031
+        for k in range(200):
+            assert seen(compiled(X * k)) == seen(function(eager, X * k)) and eager.log == other.log, k
+    assert len(said) == 1 and len(compiled.explain().recordings) <= 26, compiled.explain()
+
+
+def test_what_stays_after_a_while_is_compiled_then():
+    settings = SimpleNamespace(name="")
+    compiled = T.compile(lambda x: x * len(settings.name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for k in range(400):
+            settings.name = "a" * min(k, 30)
+            assert compiled(X).tolist() == (X * min(k, 30)).tolist()
+    assert sum(s.hits for s in compiled.explain().specialisations) > 200

@@ -145,7 +145,7 @@ class Compiled:
             return self._eagerly(known[-1], args, kwargs)
         if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
             return out
-        if self._count >= self._options.max_specializations:
+        if self._count >= self._options.max_specializations or self._history.storms(self._known):
             self._history.full()
             return self._again(args, kwargs)
         before = STATE.__dict__.copy()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Known = Mapping[Hashable, Sequence["Specialisation"]]
 
 
+#: Recordings in a row for which one thing was another each time.
+_STORM = 16
 #: Calls that none of many specialisations serves, after which only one of as many is looked at.
 _PATIENCE = 64
 
@@ -108,19 +110,38 @@ class History:
         changed = Counter(c.name for r in self.recordings for c in r.changes)
         often = ", ".join(f"{name} ({count} times)" for name, count in changed.most_common(3))
         last = next((c for r in reversed(self.recordings) for c in r.changes if changed[c.name] > 1), None)
-        text = f"{self._name}: has {self._options.max_specializations} specialisations, which is the most it may have"
+        most = self._options.max_specializations
+        text = f"{self._name}: has {most} specialisations, which is the most it may have"
+        if len(self.recordings) < most:
+            text = f"{self._name}: was recorded {len(self.recordings)} times, and no call was served"
         why = f"what kept changing: {often}" + (f", last {last}" if last else "")
         if self._options.fullgraph:
             raise RecordError(f"compile: {text}; {why}", hint="max_specializations= allows more")
         self._warned = True
         warn(f"{text}; other calls run eagerly. {why[0].upper()}{why[1:]}")
 
+    def storms(self, known: Known) -> bool:
+        """Whether calls are recorded in vain: one thing was another at each of many, and none was served.
+
+        Args:
+            known: The specialisations that there are.
+        """
+        last = self.recordings[-_STORM:]
+        if len(last) < _STORM or (self.in_vain and not self.in_vain % _PATIENCE):
+            return False
+        if any(s.hits for found in known.values() for s in found):
+            return False
+        return bool(set.intersection(*({c.name for c in r.changes} for r in last)))
+
     def gives_up(self) -> bool:
-        """Whether a call is not worth the question which of many specialisations serves it: few calls lately were."""
+        """Whether a call is not worth the question which of many specialisations serves it: few calls lately were.
+
+        Now and then some in a row are, and the first of them may be recorded.
+        """
         if self.in_vain < _PATIENCE:
             return False
         self.in_vain += 1
-        return bool(self.in_vain % _PATIENCE)
+        return self.in_vain % _PATIENCE > 2
 
     def explain(self, title: str, known: Known, notes: Sequence[str]) -> Explanation:
         """All of it in words."""

@@ -388,7 +388,7 @@ class Walker:
         contents = Contents(name, form, value, tuple(value) if named else None, values)
         if not isinstance(value, (dict, list)):
             self.stuck.update(map(id, value))
-        if isinstance(value, (set, frozenset, deque)):
+        if isinstance(value, (set, frozenset)):
             self.guards.append(contents)
         elif not isinstance(value, tuple):
             kinds = {}

@@ -8,7 +8,7 @@ same, twice, is taken as it is from then on: one recording for each value.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -210,7 +210,7 @@ def _differences(guard: Guard | Contents) -> Iterable[tuple[Place, Any, Any]]:
     """The places of a guard whose values are others, with what was and what is there."""
     if isinstance(guard, Guard):
         return [(guard.place, guard.value, guard.now())]
-    if not isinstance(guard.holder, (dict, list)):
+    if not isinstance(guard.holder, (dict, list, deque)):
         return []
     found = [(Place(guard.holder, k), before) for k, before in guard.items()]
     return [(place, before, now) for place, before in found if not same(now := place.now(), before)]
