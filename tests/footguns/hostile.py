@@ -454,3 +454,16 @@ def where_tensors_lie_in_their_memory(wrap):
     functions += [wrap(lambda x: x * (2 if x.is_set_to(w) else 3)), wrap(lambda x: x * (2 if x.is_shared() else 3))]
     arguments = [memory[2:6], memory[2:6], memory[1:5], whole(4), w, whole(4).share_memory_()]
     return [f(x) for f in functions for x in arguments]
+
+
+@footgun
+def where_a_tensor_from_outside_lies_in_its_memory(wrap):
+    w = whole(4)
+    return changing(wrap(lambda x: x * (1 + w.storage_offset())), lambda: setattr(w, "data", whole(8)[2:6]))
+
+
+@footgun
+def loggers_by_their_names(wrap):
+    logging.getLogger("footguns.by").setLevel("WARNING")
+    f = wrap(lambda x: x * logging.getLogger("footguns.by.name").getEffectiveLevel())
+    return changing(f, lambda: logging.getLogger("footguns.by").setLevel("ERROR"))

@@ -170,8 +170,7 @@ class Recorder(Sized, Outside):
                 "index: a compiled function cannot read x[i], where i is a tensor of no dimensions, once x was written",
                 hint="clone() it before, or index with int(i)",
             )
-        if id(x) not in self._seen and not self.is_own(x) and not any(x is a for a in self.arguments):
-            self._seen[id(x)] = Seen(weakref.ref(x), storage, edge_of(x) is not None, hooks_of(x))
+        self._see(x)
         if storage.recorder is not self:
             if x._steps:
                 return self._view_from_outside(x)
@@ -189,8 +188,14 @@ class Recorder(Sized, Outside):
         """Identities of the tensors from outside that are computed with, arguments among them."""
         return frozenset((*self._seen, *map(id, self.arguments)))
 
+    def _see(self, x: Cell) -> None:
+        """Note that a tensor is used, and how it looks, where it is from outside."""
+        if id(x) not in self._seen and not self.is_own(x) and not any(x is a for a in self.arguments):
+            self._seen[id(x)] = Seen(weakref.ref(x), x._storage, edge_of(x) is not None, hooks_of(x))
+
     def reveal(self, x: Cell) -> None:
         """Note that the function goes by how a tensor looks at its memory, all of which is an input then."""
+        self._see(x)
         if not self.is_inside(x) and x._storage.recorder is not self:
             self._lift(x._storage)
 

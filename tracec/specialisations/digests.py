@@ -83,6 +83,12 @@ def context(decimal: Any) -> str:
     return f"{now.prec} {now.rounding} {now.Emin} {now.Emax} {now.clamp} {now.traps}"
 
 
+def levels(root: Any) -> str:
+    """What is set of loggers, any of which can be had by its name."""
+    known = [(n, x.level, x.disabled) for n, x in root.manager.loggerDict.items() if hasattr(x, "level")]
+    return repr((root.level, root.manager.disable, [one for one in known if one[1] or one[2]]))
+
+
 def text_options(numpy: Any) -> str:
     """How arrays are written in this thread."""
     return repr(numpy.get_printoptions())

@@ -53,7 +53,8 @@ _SOURCES = {
         "get_count", "get_debug", "get_objects", "get_referrers", "get_stats", "get_threshold", "isenabled",
     ), False),
     "sys": Source("the interpreter", (
-        "getallocatedblocks", "getprofile", "getrecursionlimit", "getrefcount", "getswitchinterval", "gettrace",
+        "get_int_max_str_digits", "getallocatedblocks", "getprofile", "getrecursionlimit", "getrefcount",
+        "getswitchinterval", "gettrace",
         "setrecursionlimit", "setswitchinterval",
     ), False),
     "weakref": Source("the interpreter", ("getweakrefcount", "getweakrefs"), False),

@@ -28,7 +28,17 @@ from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
 from tracec.record.tensor import Tensor, own_attributes
-from tracec.specialisations.digests import Books, Digest, context, elements, is_memory, names_of, registered, size
+from tracec.specialisations.digests import (
+    Books,
+    Digest,
+    context,
+    elements,
+    is_memory,
+    levels,
+    names_of,
+    registered,
+    size,
+)
 from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
@@ -136,6 +146,8 @@ class Walker:
         if module is sys:
             self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
             self.visit("sys.argv", sys.argv if "argv" in attributes else None)
+        if module is logging and "getLogger" in attributes:
+            self._digest("levels of loggers", logging.root, levels)
         if module.__name__ == "decimal":
             self.visit("decimal.Decimal", module.__dict__["Decimal"])
         in_library = of_library(module.__name__)
