@@ -36,7 +36,7 @@ from tracec.ir.resize import Resized, Settled
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
 #: Raised when kernels, or the way they are timed, change so much that what was measured says nothing any more.
-GENERATION = 3
+GENERATION = 2
 
 SHAPES: dict[str, Callable[[Kernel, str], Entry]] = {
     "map": map_entry,
