@@ -102,6 +102,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 
 def _set_mode(mode: int) -> None:
+    observe("a setting, use_deterministic_algorithms")
     _Deterministic.mode = mode
     PROCESS.any_order = mode == 0
 
@@ -113,6 +114,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
     """Whether it was asked for with ``warn_only``."""
+    observe("a setting, is_deterministic_algorithms_warn_only_enabled")
     return _Deterministic.mode == 1
 
 
@@ -133,6 +135,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
 def get_deterministic_debug_mode() -> int:
     """0, 1 or 2: not asked for, asked for with ``warn_only``, asked for."""
+    observe("a setting, get_deterministic_debug_mode")
     return _Deterministic.mode
 
 
@@ -158,11 +161,13 @@ def set_float32_matmul_precision(precision: str) -> None:
         raise ArgumentError(
             f"set_float32_matmul_precision: {precision!r} is not known", hint="use 'highest', 'high' or 'medium'"
         )
+    observe("a setting, set_float32_matmul_precision")
     _Products.precision = precision
 
 
 def get_float32_matmul_precision() -> str:
     """What `set_float32_matmul_precision` was given."""
+    observe("a setting, get_float32_matmul_precision")
     return _Products.precision
 
 

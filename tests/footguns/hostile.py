@@ -467,3 +467,18 @@ def loggers_by_their_names(wrap):
     logging.getLogger("footguns.by").setLevel("WARNING")
     f = wrap(lambda x: x * logging.getLogger("footguns.by.name").getEffectiveLevel())
     return changing(f, lambda: logging.getLogger("footguns.by").setLevel("ERROR"))
+
+
+@footgun(eager="reads a setting, get_float32_matmul_precision")
+def settings_that_are_read(wrap):
+    matmul = tracec.backends.cuda.matmul
+    f = wrap(lambda x: x * (2 if tracec.get_float32_matmul_precision() == "highest" else 3))
+    g = wrap(lambda x: x * (2 if matmul.allow_fp16_reduced_precision_reduction else 3))
+    h = wrap(lambda x: x * (2 if tracec.backends.cuda.matmul.allow_fp16_reduced_precision_reduction else 3))
+    found = changing(f, lambda: tracec.set_float32_matmul_precision("high"))
+    tracec.set_float32_matmul_precision("highest")
+    for k in range(6):
+        matmul.allow_fp16_reduced_precision_reduction = k % 4 < 2
+        found += [f(whole(3)), g(whole(3)), h(whole(3))]
+    matmul.allow_fp16_reduced_precision_reduction = True
+    return found

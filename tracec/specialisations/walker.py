@@ -162,7 +162,8 @@ class Walker:
             value = module.__dict__[attribute]
             if not in_library or isinstance(value, types.ModuleType):
                 self.read(f"{name}.{attribute}", module.__dict__, attribute, value, attributes)
-            elif type(value) in (list, dict, set):  # such as sys.path
+            # Such as sys.path, and what is set of a backend.
+            elif type(value) in (list, dict, set) or type(value).__module__.startswith("tracec.backends"):
                 self.read(f"{name}.{attribute}", module.__dict__, attribute, value)
             elif isinstance(value, (*FUNCTIONS, *PLAIN)):  # it may be replaced
                 self.guards.append(Guard(f"{name}.{attribute}", module.__dict__, attribute, value))
