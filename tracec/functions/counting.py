@@ -13,6 +13,7 @@ from tracec.functions.ranges import linspace
 from tracec.functions.scattering import scatter_add
 from tracec.functions.searching import searchsorted
 from tracec.ir import dtype as dt
+from tracec.record.check import check_values
 from tracec.record.method import tensor_method
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -78,6 +79,26 @@ def _check_range(name: str, low: float, high: float) -> None:
         fail(ArgumentError, f"{name}: max must be larger than min, [{low}, {high}] given", "exchange them")
 
 
+def _limits_of(x: Tensor, dtype: dt.DType) -> tuple[Tensor, Tensor, Tensor]:
+    """The least and the largest element and their distance, computed; where they are the same, 1 beside it.
+
+    Raises:
+        ArgumentError: they are not finite.
+    """
+    exact = cast(x, dt.float64)
+    low, high = exact.amin(), exact.amax()
+    finite = ops.lt(ops.maximum(ops.abs(low), ops.abs(high)), math.inf)  # which NaN is not
+
+    def test(values: Any) -> None:
+        if values.size and int(values.max()):
+            fail(ArgumentError, "histc: range of the elements is not finite", "give finite limits")
+
+    check_values(cast(ops.logical_not(finite), dt.int64), test, None)
+    apart = cast(ops.eq(low, high), dt.float64)
+    low, high = ops.sub(low, apart), ops.add(high, apart)
+    return cast(low, dtype), cast(high, dtype), cast(ops.sub(high, low), dtype)
+
+
 @tensor_method
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements fall into each of some bins of one width.
@@ -98,18 +119,15 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if bins < 1:
         fail(ArgumentError, f"histc: bins must be > 0, {bins} given", "give at least 1")
     low, high = _limits("histc", min, max)
-    x = reshaped(input.detach(), (input.numel(),))
-    if low == high and x.numel():
-        low, high = float(x.min()), float(x.max())
-    if low == high:
-        low, high = low - 1, high + 1
     _check_range("histc", low, high)
+    x = reshaped(input.detach(), (input.numel(),))
     zero = filled(0, x, (bins,))
     if not x.numel():
         return zero.clone()
     wide = cast(x, dt.float64 if x.dtype in (dt.float64, dt.int64) else dt.float32)
-    inside = ops.bitwise_and(ops.ge(wide, low), ops.le(wide, high))
-    at = ops.mul(ops.div(ops.sub(ops.where(inside, wide, low), low), high - low), float(bins))
+    least, most, width = (low, high, high - low) if low != high else _limits_of(x, wide.dtype)
+    inside = ops.bitwise_and(ops.ge(wide, least), ops.le(wide, most))
+    at = ops.mul(ops.div(ops.sub(ops.where(inside, wide, least), least), width), float(bins))
     place = ops.minimum(cast(at, dt.int64), bins - 1)
     return scatter_add(zero, 0, place, cast(inside, x.dtype))
 
