@@ -544,3 +544,33 @@ def test_values_of_equal_nodes_are_fetched_once_for_all_symbols():
         return score
 
     check(best, [(tracec.tensor(k),) for k in (1, 2, 3)])
+
+
+def test_values_that_come_again_are_recorded_though_there_are_many():
+    def f(x, n):
+        for _ in range(int(n)):
+            x = tracec.sin(x) + 1
+        return x
+
+    compiled = tracec.compile(f)
+    counts = np.random.default_rng(0).integers(1, 15, 400)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for n in counts:
+            same(compiled(tensor(3), tracec.tensor(n)), f(tensor(3), n))
+    assert len([w for w in said if "runs eagerly" in str(w.message) or "run eagerly" in str(w.message)]) == 1
+    recordings = len(compiled.explain().recordings)
+    before = hits(compiled)
+    for n in range(1, 15):
+        same(compiled(tensor(3), tracec.tensor(n)), f(tensor(3), n))
+    assert recordings == len(compiled.explain().recordings) == 14
+    assert hits(compiled) == before + 14
+
+
+def test_values_that_never_come_again_stay_few():
+    compiled = tracec.compile(lambda x: x * int(x.sum()).bit_length() if int(x.sum()).bit_length() else x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for k in range(100):
+            compiled(tracec.full((2,), float(1 << (k % 50))))
+    assert len(compiled.explain().recordings) <= 2 * tree.MOST_VALUES

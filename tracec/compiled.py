@@ -141,8 +141,11 @@ class Compiled:
                 return out
         known = self._known.get(key)
         if known and known[-1].eager is not None:
-            known[-1].hits += 1
-            return self._eagerly(known[-1], args, kwargs)
+            if not known[-1].pays_again:
+                known[-1].hits += 1
+                return self._eagerly(known[-1], args, kwargs)
+            self._known[key] = known[:-1]
+            self._count -= 1
         if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
             return out
         if self._count >= self._options.max_specializations or self._history.storms(self._known):
@@ -386,9 +389,12 @@ class Compiled:
             return
         full = tree.grow(recorded)
         if full is not None:
-            warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+            if not tree.is_full:
+                warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+            tree.is_full = True
             ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
             ways.eager = full
+            ways.stand_beside(tree)
             self._keep(key, ways)
 
     def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:

@@ -14,9 +14,11 @@ from tracec.specialisations.environment import Environment
 from tracec.specialisations.lane import Lane, lane
 from tracec.specialisations.program import Recorded
 from tracec.specialisations.replay import Replay
-from tracec.specialisations.tree import Tree
+from tracec.specialisations.tree import MOST_PATHS, Tree
 from tracec.specialisations.watching import Scalars, sharing
 
+#: Calls that ways of a full tree have served, for which one more is recorded.
+_WORTH_A_WAY = 8
 #: Why a function runs eagerly while its program is made.
 BEING_COMPILED = "is being compiled"
 
@@ -72,7 +74,21 @@ class Specialisation:
         self.disabled = disabled
         self.hits = 0
         self.variants: list[Any] = []
+        self._beside: tuple[Tree, int] | None = None
         self._lane: list[Lane | None] = []
+
+    def stand_beside(self, tree: Tree) -> None:
+        """Be what runs eagerly for calls that go other ways than those of a tree."""
+        self._beside = tree, tree.hits
+
+    @property
+    def pays_again(self) -> bool:
+        """Whether the ways of the tree that it stands beside were gone so often since that another one is worth it."""
+        if self._beside is None:
+            return False
+        tree, before = self._beside
+        served = tree.hits - before
+        return served >= _WORTH_A_WAY and 2 * served >= self.hits and len(list(tree.leaves)) < MOST_PATHS
 
     def lane(self, call: Call) -> Lane | None:
         """The short way for calls like the first that it served; None where there is none.

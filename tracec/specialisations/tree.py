@@ -171,6 +171,8 @@ class Tree:
         self._segments: dict[Any, Runner] = {}
         #: Whether gradients go back from what some way gives, by programs.
         self.goes_back = False
+        #: Whether it was said that there are no more ways to be.
+        self.is_full = False
         #: The value that kept the last call from a way that had been recorded.
         self.missed: Change | None = None
 
@@ -179,6 +181,11 @@ class Tree:
         """The ends of all ways."""
         for root in self._roots:
             yield from root.leaves
+
+    @property
+    def hits(self) -> int:
+        """Calls that went some way."""
+        return sum(leaf.hits for leaf in self.leaves)
 
     def describe(self) -> list[str]:
         """The values that are asked for, and the ways on from there, a line each."""
@@ -289,7 +296,7 @@ class Tree:
                 why = f"which was another one {most} times"
                 return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
         leaves = list(self.leaves)
-        if len(leaves) >= FRUITLESS_PATHS and sum(leaf.hits for leaf in leaves) * 4 < len(leaves):
+        if len(leaves) >= FRUITLESS_PATHS and self.hits * 4 < len(leaves):
             return (
                 f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
                 "calls went different ways, and few the same"
