@@ -132,7 +132,8 @@ def _numpy() -> types.ModuleType:
 
 def scheduling() -> list[tuple[Place, Any, Any]]:
     """`math` where optimisers and schedules compute with counts and rates, and what stands in for it."""
-    modules = [vars(m) for name, m in sys.modules.items() if name.startswith("tracec.optim.")]
+    loaded = sys.modules.copy()  # other threads may import meanwhile
+    modules = [vars(m) for name, m in loaded.items() if name.startswith("tracec.optim.")]
     return [(Place(names, "math"), math, _math()) for names in modules if names.get("math") is math]
 
 
