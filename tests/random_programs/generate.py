@@ -9,7 +9,7 @@ from collections.abc import Callable
 FEATURES = (
     "leaf", "buffer", "box", "items", "table", "counter", "number", "flag", "module", "optimizer", "helper",
     "compiled helper", "generator", "random", "branches", "backward", "python state", "array", "default", "shown",
-    "objects", "structured", "sizes",
+    "objects", "structured", "sizes", "metrics", "draws",
 )  # fmt: skip
 _SIZES = ("2, 3", "2, 3", "3", "4, 3", "3, 3", "1, 3", "0, 3", "", "2, 2, 3")
 _TYPES = ("np.float64", "np.int64", "np.float16", "np.int32")
@@ -218,6 +218,23 @@ class Program:
             found += ["({v} if w.grad is None else {v} + fit(w.grad, {v}))"]
         if "python state" in has:
             found += ["{v} * {v}.sum().item()", "{v} + len({v}.tolist() if {v}.dim() else [])"]
+        if "metrics" in has:
+            found += [
+                "{v} * float({v}.sum())",
+                "{v} * int({v}.sum().item() * 0 + 2)",
+                "{v} * max(float({v}.sum()), 1.0)",
+                "tracec.from_numpy({v}.detach().double().numpy().copy()) * 1",
+                "tracec.tensor({v}.detach().numpy())",
+                "opened(boxed({v}))",
+            ]
+        if "draws" in has:
+            found += [
+                "{v} * random.random()",
+                "{v} + np.random.rand()",
+                "({v} if random.random() < 0.5 else {v} * 2)",
+                "{v} + tracec.as_tensor(np.random.randn(1))",
+                "{v} * random.choice([1.0, 2.0])",
+            ]
         return self.rng.choice(found).format(v=v)
 
     def drawn(self, v: str) -> str:
@@ -342,6 +359,8 @@ class Program:
         found = []
         if "box" in has:
             found += [f"box.t = {v}", "box.k += 1", "box.on = not box.on"]
+        if has >= {"box", "metrics"}:
+            found += [f"box.o = boxed({v})", f"box.m = float({v}.sum())", f"box.n = {v}.detach().numpy()"]
         if "items" in has:
             found += [f"items.append({v})", "items[0] = items[0] * 2", f"items[-1] = {v}"]
         if "table" in has:

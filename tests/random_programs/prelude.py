@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math  # noqa: F401  programs use it
+import random
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 
@@ -141,6 +142,12 @@ class Run:
             self.seen.append((name, type(value).__name__, list(value)))
             for k, v in value.items():
                 self._see(f"{name}[{k!r}]", v)
+        elif isinstance(value, np.ndarray):
+            self.seen.append((name, str(value.dtype), value.shape))
+            self.seen.append(np.array(value, np.float64))
+        elif type(value) is float:
+            self.seen.append((name, "float"))
+            self.seen.append(np.array(value))
         elif isinstance(value, Box):
             self._see(name, vars(value))
         elif isinstance(value, (bool, int, float, str, type(None))):
@@ -162,12 +169,15 @@ class Run:
 def run(program, wrap):
     """What is seen of a program."""
     tracec.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
     found = Run(wrap)
     try:
         program(found)
     finally:
         tracec.set_default_dtype(tracec.float32)
         tracec.set_grad_enabled(True)
+    found.seen.append(("states of generators", repr(random.getstate()), repr(np.random.get_state())))
     return found.seen
 
 
