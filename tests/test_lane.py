@@ -36,7 +36,7 @@ def settled(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def is_short(compiled: Any, *args: Any, **kwargs: Any) -> bool:
     """Whether such a call takes the short way."""
-    return any(short.is_like(args, kwargs) for short in compiled._lanes)
+    return any(short.is_like(args, kwargs) for short in compiled._known.lanes)
 
 
 def facts(x: Any) -> tuple[Any, ...]:
@@ -378,7 +378,7 @@ def test_many_tensors() -> None:
         given = [numbers(3, seed=k) for k in range(count)]
         for _ in range(4):
             compare(compiled, *given)
-        assert bool(compiled._lanes) == (count == MOST)
+        assert bool(compiled._known.lanes) == (count == MOST)
     compiled = settled(lambda *given: sum(given[1:], given[0]), *given[:MOST])
     given[MOST - 1] = given[0].detach()
     assert not is_short(compiled, *given[:MOST])
@@ -558,7 +558,7 @@ def test_a_tensor_from_around_that_is_another_each_time() -> None:
     for k in range(6):
         w = numbers(4, seed=k)
         compare(compiled, x)
-    assert compiled._count < 4
+    assert compiled._known.count < 4
 
 
 class Slotted:
@@ -624,10 +624,10 @@ def test_calls_that_alternate() -> None:
     compiled = tracec.compile(lambda x: x * 2)
     for k in range(3 * lane.MOST):
         compare(compiled, tracec.ones(3, dtype=(tracec.float32, tracec.int64, tracec.float64)[k % 3]))
-    assert len(compiled._lanes) == 3
+    assert len(compiled._known.lanes) == 3
     for k in range(3 * lane.MOST):
         compare(compiled, tracec.ones(*([2] * (k % (lane.MOST + 2)))))
-    assert len(compiled._lanes) == lane.MOST
+    assert len(compiled._known.lanes) == lane.MOST
 
 
 def test_threads_have_modes_of_their_own() -> None:
@@ -694,14 +694,14 @@ def test_no_short_way_without_the_helper(monkeypatch: pytest.MonkeyPatch) -> Non
     compiled = tracec.compile(lambda x: x * 2)
     for _ in range(4):
         compare(compiled, numbers(3))
-    assert compiled._lanes == ()
+    assert compiled._known.lanes == ()
 
 
 def test_no_short_way_where_calls_are_verified() -> None:
     compiled = tracec.compile(lambda x: x * 2, verify=True)
     for _ in range(4):
         compiled(numbers(3))
-    assert compiled._lanes == ()
+    assert compiled._known.lanes == ()
 
 
 def test_the_profiler_sees_programs_on_the_short_way() -> None:

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
 from tracec.autotune import describe_choices
-from tracec.background import Job, Turn, resume, submit
+from tracec.background import resume
 from tracec.errors import RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
@@ -21,29 +21,29 @@ from tracec.ir.forks import free_in_children, undo_rest
 from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
-from tracec.ir.source import caller, collecting, warn, warn_at
+from tracec.ir.source import warn
 from tracec.lowered import Lowered, check_names, like_lowered
 from tracec.options import Options
-from tracec.progress import progress
 from tracec.record import promote
 from tracec.record.deferred import ACTIVE, settle_others
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.specialisations.again import Again
+from tracec.specialisations.building import Building, Known
 from tracec.specialisations.derivatives import bind
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
-from tracec.specialisations.lane import Lane, with_lane
+from tracec.specialisations.lane import with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten, without_sizes
 from tracec.specialisations.printed import printed_before
-from tracec.specialisations.program import Recorded, Refused, build_program, record
-from tracec.specialisations.specialisation import BEING_COMPILED, Call, Looks, Specialisation, drawn_out, draws, undo
+from tracec.specialisations.program import Refused, build_program, record
+from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, draws, undo
 from tracec.specialisations.stand_ins import StandIns
-from tracec.specialisations.tree import UNSEEN, Tree
+from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.watching import Unsettled, Watch, sharing
-from tracec.specialisations.ways import check_whole, open_decisions
+from tracec.specialisations.ways import check_whole
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
@@ -69,11 +69,9 @@ class Compiled:
     def __init__(self, fn: Callable[..., Any], options: Options = Options()) -> None:  # noqa: B008 (it is frozen)
         self.fn = fn
         self._options = options
-        self._known: dict[Hashable, list[Specialisation]] = {}
+        self._known = Known()
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
         self._history = History(self._name, options)
-        self._count = 0
-        self._lanes: tuple[Lane, ...] = ()
         self._opened = Opened()
         self._watch = Watch(self._opened.held)
         self._unsettled = Unsettled(self._watch, lambda key: without_sizes(key)[0])
@@ -82,8 +80,7 @@ class Compiled:
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._unfolding = Unfolding(never=options.fullgraph)
         self._again = Again(fn, self._name, self._workshop.program, options.background)
-        self._jobs: list[Job] = []
-        self._growing = Turn()
+        self._building = Building(self._name, self._workshop, self._known)
         self._verification = self._workshop.verification(fn) if options.verifies else None
         functools.update_wrapper(self, fn, updated=())
 
@@ -117,12 +114,12 @@ class Compiled:
         return getattr(self.fn, name)
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._count} specialisations>"
+        return f"<compiled {getattr(self.fn, '__qualname__', self.fn)!s}: {self._known.count} specialisations>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ACTIVE:
             settle_others()
-        for lane in self._lanes:
+        for lane in self._known.lanes:
             if lane.is_like(args, kwargs) and (out := lane.serve(args, kwargs)) is not UNSEEN:
                 return out
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
@@ -144,11 +141,10 @@ class Compiled:
             if not known[-1].pays_again:
                 known[-1].hits += 1
                 return self._eagerly(known[-1], args, kwargs)
-            self._known[key] = known[:-1]
-            self._count -= 1
+            self._known.drop(key, known[-1])
         if self._sizes.any and (out := self._resized(call, key, numbers)) is not UNSEEN:
             return out
-        if self._count >= self._options.max_specializations or self._history.storms(self._known):
+        if self._known.count >= self._options.max_specializations or self._history.storms(self._known):
             self._history.full()
             return self._again(args, kwargs)
         before = STATE.__dict__.copy()
@@ -202,11 +198,11 @@ class Compiled:
                 if found.replay.goes_back:
                     bind(out, found.surroundings, call.args, call.kwargs)
                 if key is call.whole and self._verification is None:
-                    lanes = with_lane(self._lanes, found, call)
-                    if lanes is not self._lanes:
-                        self._lanes = lanes
+                    lanes = with_lane(self._known.lanes, found, call)
+                    if lanes is not self._known.lanes:
+                        self._known.lanes = lanes
                         if found not in self._known[key]:  # another thread has taken it away meanwhile
-                            self._lanes = ()
+                            self._known.lanes = ()
                 return out
             undo(given[1])
         return UNSEEN
@@ -305,9 +301,9 @@ class Compiled:
             made.graph = recorded.recording.graph
         if of_many is not None:
             if of_many not in fitting:
-                self._keep(key, of_many)
+                self._known.keep(key, of_many)
         elif recorded.eager is None and not first:
-            self._build(key, made, recorded, fitting, self._options.background and lasting)
+            self._building.build(key, made, recorded, fitting, self._options.background and lasting)
         elif first:
             self._unsettled.add(call.whole, call.kept)
         elif recorded.eager is not None and (lasting or not recorded.settles):
@@ -347,92 +343,12 @@ class Compiled:
             )
         warn(f"{name}: {why}; such a function runs eagerly at every call")
         made.eager = why
-        self._keep(key, made)
-
-    def _build(
-        self, key: Hashable, made: Specialisation, recorded: Recorded, fitting: Sequence[Specialisation], later: bool
-    ) -> None:
-        """Make the program of a recording, now or in the background.
-
-        Args:
-            key: The call's key.
-            made: What the recording was.
-            recorded: The recording.
-            fitting: The specialisations of the key for which all was as they need it when the call began.
-            later: Make it in the background.
-        """
-        recording = recorded.recording
-        if open_decisions(recording.decisions):
-            trees = [
-                s for s in fitting
-                if isinstance(s.replay, Tree) and not s.variants and s.replay.numbers == recorded.numbers
-                and s.surroundings.is_like(made.surroundings)
-            ]  # fmt: skip
-            if trees:
-                trees[0].surroundings.hang_on_text(made.surroundings.asked)
-                made = trees[0]
-            else:
-                made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)
-                self._keep(key, made)
-        if later:
-            self._build_later(key, made, recorded)
-        else:
-            with progress(f"compiling {self._name}"):
-                self._make(key, made, recorded)
-
-    def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
-        tree = made.replay
-        if not isinstance(tree, Tree):
-            made.replay = self._workshop.replay(recorded, made.disabled)
-            if made not in self._known.get(key, ()):
-                self._keep(key, made)
-            return
-        full = tree.grow(recorded)
-        if full is not None:
-            if not tree.is_full:
-                warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
-            tree.is_full = True
-            ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
-            ways.eager = full
-            ways.stand_beside(tree)
-            self._keep(key, ways)
-
-    def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
-        """Make the program of a recording in the background; until then calls run eagerly."""
-        made.eager = BEING_COMPILED
-        if made.replay is None:
-            self._keep(key, made)
-        looks, line = Looks(recorded), caller()
-
-        def run() -> None:
-            with self._growing, collecting() as said:
-                try:
-                    if looks.hold():
-                        self._make(key, made, recorded)
-                    if made.replay is None or not looks.hold():  # it would stand for something else: record again
-                        self._known[key] = [s for s in self._known[key] if s is not made]
-                        self._lanes = ()
-                        self._count -= 1
-                    made.eager = None
-                except Exception as error:
-                    made.eager = f"could not be compiled: {type(error).__name__}: {error}"
-                    said.append(f"{made.graph.name}: it {made.eager}; it runs eagerly at every call")
-            for message in said:
-                warn_at(line, message)
-
-        self._jobs = [job for job in self._jobs if not job.done.is_set()]
-        self._jobs.append(submit(run))
+        self._known.keep(key, made)
 
     def wait(self) -> None:
         """Wait until nothing of the function is being compiled in the background."""
-        resume()
-        for job in self._jobs:
-            job.done.wait()
+        self._building.wait()
         self._again.wait()
-
-    def _keep(self, key: Hashable, specialisation: Specialisation) -> None:
-        self._known.setdefault(key, []).append(specialisation)
-        self._count += 1
 
     def warmup(self, *args: Any, **kwargs: Any) -> None:
         """Record and compile for such arguments without a lasting effect, so that the first call with such replays.

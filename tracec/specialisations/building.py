@@ -1,0 +1,133 @@
+"""From recordings to the programs that serve calls: made at once, or on threads while calls run eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from tracec.background import Job, Turn, resume, submit
+from tracec.ir.source import caller, collecting, warn, warn_at
+from tracec.progress import progress
+from tracec.specialisations.lane import Lane
+from tracec.specialisations.program import Recorded
+from tracec.specialisations.specialisation import BEING_COMPILED, Looks, Specialisation
+from tracec.specialisations.tree import Tree
+from tracec.specialisations.ways import open_decisions
+from tracec.workshop import Workshop
+
+
+class Known(dict[Hashable, list[Specialisation]]):
+    """The specialisations of a function by the keys of their calls.
+
+    Attributes:
+        count: How many there are, those for some of many sizes left out.
+        lanes: The short ways of calls to their programs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.lanes: tuple[Lane, ...] = ()
+
+    def keep(self, key: Hashable, specialisation: Specialisation) -> None:
+        """Enter a specialisation behind the others of its key."""
+        self.setdefault(key, []).append(specialisation)
+        self.count += 1
+
+    def drop(self, key: Hashable, specialisation: Specialisation) -> None:
+        """Take a specialisation away."""
+        self[key] = [s for s in self[key] if s is not specialisation]
+        self.lanes = ()
+        self.count -= 1
+
+
+class Building:
+    """Makes the programs of one function's recordings.
+
+    Args:
+        name: The function's name.
+        workshop: What makes programs.
+        known: The specialisations of the function.
+    """
+
+    def __init__(self, name: str, workshop: Workshop, known: Known) -> None:
+        self._name, self._workshop, self._known = name, workshop, known
+        self._jobs: list[Job] = []
+        self._growing = Turn()
+
+    def build(
+        self, key: Hashable, made: Specialisation, recorded: Recorded, fitting: Sequence[Specialisation], later: bool
+    ) -> None:
+        """Make the program of a recording, now or in the background.
+
+        Args:
+            key: The call's key.
+            made: What the recording was.
+            recorded: The recording.
+            fitting: The specialisations of the key for which all was as they need it when the call began.
+            later: Make it in the background.
+        """
+        recording = recorded.recording
+        if open_decisions(recording.decisions):
+            trees = [
+                s for s in fitting
+                if isinstance(s.replay, Tree) and not s.variants and s.replay.numbers == recorded.numbers
+                and s.surroundings.is_like(made.surroundings)
+            ]  # fmt: skip
+            if trees:
+                trees[0].surroundings.hang_on_text(made.surroundings.asked)
+                made = trees[0]
+            else:
+                made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)
+                self._known.keep(key, made)
+        if later:
+            self._build_later(key, made, recorded)
+        else:
+            with progress(f"compiling {self._name}"):
+                self._make(key, made, recorded)
+
+    def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        tree = made.replay
+        if not isinstance(tree, Tree):
+            made.replay = self._workshop.replay(recorded, made.disabled)
+            if made not in self._known.get(key, ()):
+                self._known.keep(key, made)
+            return
+        full = tree.grow(recorded)
+        if full is not None:
+            if not tree.is_full:
+                warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+            tree.is_full = True
+            ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
+            ways.eager = full
+            ways.stand_beside(tree)
+            self._known.keep(key, ways)
+
+    def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
+        """Make the program of a recording in the background; until then calls run eagerly."""
+        made.eager = BEING_COMPILED
+        if made.replay is None:
+            self._known.keep(key, made)
+        looks, line = Looks(recorded), caller()
+
+        def run() -> None:
+            with self._growing, collecting() as said:
+                try:
+                    if looks.hold():
+                        self._make(key, made, recorded)
+                    if made.replay is None or not looks.hold():  # it would stand for something else: record again
+                        self._known.drop(key, made)
+                    made.eager = None
+                except Exception as error:
+                    made.eager = f"could not be compiled: {type(error).__name__}: {error}"
+                    said.append(f"{made.graph.name}: it {made.eager}; it runs eagerly at every call")
+            for message in said:
+                warn_at(line, message)
+
+        self._jobs = [job for job in self._jobs if not job.done.is_set()]
+        self._jobs.append(submit(run))
+
+    def wait(self) -> None:
+        """Wait until nothing is being made in the background."""
+        resume()
+        for job in self._jobs:
+            job.done.wait()
