@@ -38,7 +38,8 @@ from tracec.specialisations.lane import with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.places import Opener, flatten, without_sizes
 from tracec.specialisations.printed import printed_before
-from tracec.specialisations.program import Refused, build_program, record
+from tracec.specialisations.program import build_program
+from tracec.specialisations.recorded import Refused, record
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, draws, undo
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN

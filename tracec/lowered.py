@@ -15,7 +15,8 @@ from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
 from tracec.options import Options, check_launcher
 from tracec.runtime import nvrtc
-from tracec.specialisations.program import Program, asks
+from tracec.specialisations.program import Program
+from tracec.specialisations.recorded import asks
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import Call
 from tracec.specialisations.ways import open_decisions

@@ -15,7 +15,8 @@ from tracec.options import Options
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
 from tracec.runtime.cuda import arch_of
-from tracec.specialisations.program import Program, Recorded, build_program
+from tracec.specialisations.program import Program, build_program
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import Builder, apart
 

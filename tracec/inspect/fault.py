@@ -25,7 +25,8 @@ from tracec.ir.kernel import Store, Update, walk
 from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Branch, Launch, LibraryCall, Repeat, While
 from tracec.runtime.interpreter import run_plan
-from tracec.specialisations.program import Recorded, graphs_of
+from tracec.specialisations.program import graphs_of
+from tracec.specialisations.recorded import Recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ from tracec.record.recording import find_tensors
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.program import Recorded, graphs_of, record
+from tracec.specialisations.program import graphs_of
+from tracec.specialisations.recorded import Recorded, record
 
 #: Gives the settings for a recording: only when it is to be built anew.
 HowBuilt = Callable[[Graph], Settings]

@@ -8,7 +8,7 @@ from tracec.background import Job, Turn, resume, submit
 from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.progress import progress
 from tracec.specialisations.lane import Lane
-from tracec.specialisations.program import Recorded
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.specialisation import BEING_COMPILED, Looks, Specialisation
 from tracec.specialisations.tree import Tree
 from tracec.specialisations.ways import open_decisions

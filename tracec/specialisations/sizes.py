@@ -21,7 +21,8 @@ from tracec.record.call import Call
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Result
 from tracec.record.structure import children, is_data, made_again
-from tracec.specialisations.program import Program, Recorded
+from tracec.specialisations.program import Program
+from tracec.specialisations.recorded import Recorded
 
 NOTHING: Mapping[Node, Any] = {}
 

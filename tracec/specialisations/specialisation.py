@@ -12,7 +12,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.lane import Lane, lane
-from tracec.specialisations.program import Recorded
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import MOST_PATHS, Tree
 from tracec.specialisations.watching import Scalars, sharing

@@ -31,7 +31,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import clamped
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
-from tracec.specialisations.program import Recorded
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.watching import Scalars
 from tracec.specialisations.ways import (

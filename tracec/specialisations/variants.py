@@ -13,7 +13,8 @@ from tracec.ir.extent import Condition, Extent, Symbol, Values, noting, symbols_
 from tracec.ir.graph import Graph
 from tracec.ir.types import Shape
 from tracec.record.cell import Constant
-from tracec.specialisations.program import Program, Recorded
+from tracec.specialisations.program import Program
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.sizes import Resizing, built_at, consistent, difference, program_at, resized
 from tracec.specialisations.specialisation import Specialisation
 from tracec.specialisations.tree import path_of

@@ -20,7 +20,7 @@ from tracec.record.cell import Constant, new_tensor
 from tracec.record.numbers import array_of
 from tracec.record.recording import Decision, Lifted, Recording
 from tracec.record.tensor import Tensor
-from tracec.specialisations.program import Recorded, asks
+from tracec.specialisations.recorded import Recorded, asks
 
 _VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
 

@@ -1,0 +1,321 @@
+"""One run of a function under a recorder: what it computed and did, and whether a program can stand in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tracec.errors import RecordError
+from tracec.ir.dtype import DType
+from tracec.ir.extent import Condition
+from tracec.ir.source import Source
+from tracec.ir.types import Shape
+from tracec.record.cell import Storage
+from tracec.record.recorder import Recorder
+from tracec.record.recording import Decision, Recording, find_tensors, marks_of
+from tracec.record.state import STATE
+from tracec.record.tape import edge_of
+from tracec.record.tensor import Tensor, get_default_dtype
+from tracec.record.turning import look_again
+from tracec.record.unfolding import Unfolding
+from tracec.specialisations.derivatives import Derivative, Observed, record_derivatives
+from tracec.specialisations.draws import Draws, goes_by
+from tracec.specialisations.effects import Effects
+from tracec.specialisations.environment import Environment
+from tracec.specialisations.leaving import formed, made_plain
+from tracec.specialisations.places import PLAIN
+from tracec.specialisations.printed import can_run_again, printed_before, printing, written
+from tracec.specialisations.results import foreign, tells_address
+from tracec.specialisations.stand_ins import StandIns
+from tracec.specialisations.watching import Scalars
+from tracec.specialisations.way_back import HangsOn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """One run of a function.
+
+    Attributes:
+        recording: The graph: results, gradients of results, then state; the last inputs may be cotangents.
+        out: What the function returned.
+        arguments: The tensors it was given.
+        derivatives: How gradients go back from its results.
+        captured: Memory that the function reaches otherwise than by its arguments.
+        eager: Why a program cannot stand in for the function; None where it can.
+        settles: Whether that may be otherwise next time.
+        numbers: The numbers that a program is given behind the arguments; None where no number is watched.
+        conditions: What was learned of sizes by comparing them, and where: it is right for sizes for which they hold.
+        left: What the function left in places around it, whose values follow the results in ``out`` then.
+        given: What the function returned, as it is for the caller.
+        put: The values that the function left in places, as they are there.
+    """
+
+    recording: Recording
+    out: Any
+    arguments: tuple[Tensor, ...]
+    derivatives: tuple[Derivative, ...]
+    captured: frozenset[Storage]
+    eager: str | None
+    settles: bool
+    numbers: Scalars | None = None
+    conditions: Mapping[Condition, Source | None] = field(default_factory=dict)
+    left: Effects | None = None
+    given: Any = None
+    put: tuple[Any, ...] = ()
+
+
+def record(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
+    surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
+    stand_ins: StandIns | None = None,
+    sizes: Sequence[Shape] | None = None, unfolding: Unfolding | None = None,
+) -> Recorded:  # fmt: skip
+    """Run a function and write down what it does.
+
+    Args:
+        fn: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        arguments: The tensors among them.
+        surroundings: What it can read besides.
+        keep: Whether what it does to tensors lasts; otherwise they are left as they were.
+        look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
+        stand_ins: The numbers that are watched.
+        sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
+        unfolding: What is known of its loops and branches.
+
+    Raises:
+        RecordError: what it does cannot be recorded.
+        Refused: the same, of a call that lasts: all is as it was before.
+    """
+    text: dict[str, str] = {}
+    numbers, unfolding = _ALL, unfolding or Unfolding()
+    while True:
+        try:
+            with printed_before(text):
+                return _Run(
+                    fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers, unfolding
+                ).record()
+        except _NumbersRefused as refused:  # by C code that takes exact types alone; what was done is undone
+            text, numbers = refused.text, numbers - 1
+        except _Unfolded as refused:
+            text = refused.text
+
+
+#: What may be numbers that stand in for others: values of tensors and what is watched, the latter alone, or nothing.
+_ALL, _WATCHED, _NONE = 2, 1, 0
+
+
+class _Undone(Exception):
+    """A function cannot be recorded as it was; all that it did is undone.
+
+    Attributes:
+        text: What it has printed, by stream, which is not.
+    """
+
+    def __init__(self, why: str, text: dict[str, str]) -> None:
+        super().__init__(why)
+        self.text = text
+
+
+class Refused(_Undone):
+    """A function does what no graph can have."""
+
+
+class _NumbersRefused(_Undone):
+    """A recorded function raised TypeError, which may be for a number that stands in for another."""
+
+
+class _Unfolded(_Undone):
+    """A loop or a branch of a recorded function was found to be none that a graph can have."""
+
+
+class _Run:
+    """See `record`; ``numbers`` says what may be numbers that stand in for others."""
+
+    def __init__(
+        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
+        surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None,
+        stand_ins: StandIns | None, sizes: Sequence[Shape] | None, numbers: int, unfolding: Unfolding,
+    ) -> None:  # fmt: skip
+        self._fn, self._args, self._kwargs, self._arguments = fn, args, kwargs, arguments
+        self._surroundings, self._keep, self._look, self._stand_ins = surroundings, keep, look, stand_ins
+        self._numbers, self._unfolding = numbers, unfolding
+        self._recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
+        self._recorder.gives_numbers = numbers == _ALL
+        self._recorder.gives_plain_sizes = numbers == _NONE
+        self._recorder.unfolding = unfolding
+        self._edges = [edge_of(t) for t in arguments]
+        #: Why a program cannot stand in for the function, and what it did that it may not do next time.
+        self._eager: str | None = None
+        self._used_up: str | None = None
+        self._left_modes = False
+        self._derivatives: list[Derivative] = []
+
+    def record(self) -> Recorded:
+        """Run the function."""
+        recorder, surroundings = self._recorder, self._surroundings
+        self._unfolding.begin(lambda: not self._lasts(), surroundings.watch)
+        try:
+            surroundings.births.begin()
+            with recorder:
+                given = self._run()
+                changes = surroundings.changes()
+                out, left, self._eager = formed(given, changes, surroundings)
+                self._see(out)
+                known = recorder.arguments
+                copies = recorder.copied(find_tensors(out))
+                if copies and self._eager is None:
+                    self._eager = "returns x[i], where i is a tensor of no dimensions: a look at memory that others see"
+                if not self._eager:
+                    self._go_back(out, changes, len(known))
+            if self._look is not None:
+                self._look(recorder, given)
+            recording = recorder.finish((out, [g for d in self._derivatives for g in d.grads if g is not None]))
+            surroundings.hang_on_text({d.how for d in recording.decisions})
+            # Where values choose among ways, others of them may use other tensors.
+            surroundings.hang_on_forms(() if recording.decisions else recorder.used)
+            for copy, of in copies:
+                look_again(copy, of)
+            given = made_plain(given, changes, surroundings)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            surroundings.births.end()
+            if not self._keep:
+                self._undo()
+        return Recorded(
+            recording, out, known, tuple(self._derivatives), surroundings.captured,
+            self._eager or self._asked_or_used(recording), bool(changes) or self._used_up is not None,
+            None if self._stand_ins is None else self._stand_ins.scalars(recorder.numbers),
+            recorder.conditions, left, given, tuple(value for _, value in changes),
+        )  # fmt: skip
+
+    def _run(self) -> Any:
+        """What the function returns; it is noted where it leaves modes otherwise than it found them."""
+        modes = STATE.modes(), get_default_dtype()
+        with printing(self._recorder):
+            given = self._called()
+        if self._unfolding.failed:  # and the function caught the error
+            raise _Unfolded("", self._recorder.text)
+        if self._recorder.refused is not None:  # and the function caught it
+            raise self._recorder.refused
+        self._left_modes = (STATE.modes(), get_default_dtype()) != modes
+        return given
+
+    def _called(self) -> Any:
+        recorder, stand_ins = self._recorder, self._stand_ins
+        try:
+            if stand_ins is None or self._numbers == _NONE:
+                return self._fn(*self._args, **self._kwargs)
+            return stand_ins.run(self._fn, self._args, self._kwargs, recorder.numbers)
+        except TypeError as error:
+            given = recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._has_numbers
+            if self._numbers == _NONE or not given or self._unfolding.failed:
+                raise
+            self._undo()
+            raise _NumbersRefused(str(error), recorder.text) from error
+
+    @property
+    def _has_numbers(self) -> bool:
+        return self._stand_ins is not None and self._stand_ins.has_numbers
+
+    def _see(self, out: Any) -> None:
+        """Find why a program cannot do what the function did."""
+        recorder, surroundings = self._recorder, self._surroundings
+        self._used_up = surroundings.used_up(Draws(recorder.numbers.draws)) or goes_by(recorder.numbers)
+        if self._left_modes:
+            self._eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
+        surroundings.hang_on_missing((x, name) for x, name in recorder.lacking if not recorder.is_own(x))
+        if (name := surroundings.gained()) is not None:
+            self._used_up = f"sets {name}"
+        if recorder.numbers.observed is not None:
+            self._used_up = f"reads {recorder.numbers.observed}"
+        if self._numbers == _NONE and self._has_numbers:
+            self._eager = (
+                self._eager or "takes a number that changes from call to call where an exact type is asked for"
+            )
+        if tells_address((out, written(recorder.printed)), surroundings.knows_address):
+            self._eager = self._eager or "tells the address of an object that may be another one at the next call"
+        self._eager = self._eager or self._used_up or _eager(recorder, out, self._arguments, self._edges)
+
+    def _go_back(self, out: Any, changes: Sequence[Any], arguments: int) -> None:
+        """Record how gradients go back from the results.
+
+        Args:
+            out: The results.
+            changes: What the function changed around it.
+            arguments: How many arguments the recorder had before.
+        """
+        try:
+            self._derivatives = record_derivatives(self._recorder, out, self._arguments)
+        except Observed:
+            self._eager = "has hooks on tensors that it makes, or retains their gradients"
+        except HangsOn as error:
+            self._eager = f"has a backward function that {error}, which may be otherwise when gradients go back"
+        if (name := self._surroundings.undo_later(changes)) is not None:
+            self._eager = f"changes {name} when gradients go back"
+        if not self._eager and len(self._recorder.arguments) != arguments + len(self._derivatives):
+            self._eager = "computes gradients with numbers that change from call to call"
+
+    def _asked_or_used(self, recording: Recording) -> str | None:
+        """What of values that were asked for, and of tensors that were used, no program can have."""
+        if self._recorder.uses_others:
+            return "computes with a tensor that another thread made meanwhile"
+        if (found := next((asks(d) for d in recording.decisions if d.how in _UNPREDICTABLE), None)) is not None:
+            return found
+        return _FILLED if self._recorder.uses_unseen else None
+
+    def _lasts(self) -> Any:
+        """Whether the function did what cannot be undone."""
+        numbers = self._recorder.numbers
+        used = self._surroundings.used_up(Draws(numbers.draws))
+        return numbers.observed or used or not can_run_again(self._recorder.printed)
+
+    def _undo(self) -> None:
+        """Put back all that the function did."""
+        self._recorder.rollback()
+        self._surroundings.put_back()
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Raise what an error means; what can be undone is, where the function runs again."""
+        recorder = self._recorder
+        if self._unfolding.failed:
+            self._undo()
+            raise _Unfolded(str(error), recorder.text) from error
+        refused = recorder.refused or (error if isinstance(error, RecordError) else None)
+        if refused is None:
+            raise error
+        if self._keep and not self._lasts():
+            self._undo()
+            raise Refused(refused.message, recorder.text) from refused
+        raise refused from None
+
+
+_FILLED = "computes with memory that it fills otherwise than by operations on tensors"
+
+#: Ways of asking for values that do more than choose the way on: an array may be another one next time, and other
+#: libraries write into memory that they are given.
+_UNPREDICTABLE = ("array", "pickle", "__dlpack__", "__cuda_array_interface__")
+
+
+def asks(decision: Decision) -> str:
+    """What a function did that asks for a value."""
+    return f"asks for the value of a tensor ({decision.how}, made at {decision.node.source})"
+
+
+def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Sequence[Any]) -> str | None:
+    """What a function did that its program would not do."""
+    if any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True)) or recorder.changed_outside():
+        return "changes where gradients of a tensor from outside go"
+    if any(x is t for x in recorder.hooked for t in arguments):
+        return "goes back to an argument that has hooks"
+    own = [t for t in find_tensors(out) if recorder.is_own(t)]
+    if any(edge_of(t) is t and (t._hooks or t._gathered_hooks) for t in own):
+        return "returns a tensor that it made, that gradients end at and that has hooks"
+    for t in own:
+        if (name := next((k for k, v in marks_of(t).items() if not isinstance(v, (*PLAIN, DType))), None)) is not None:
+            return f"returns a tensor that it made with an attribute, {name}, that is no plain value"
+    strange = foreign(out)
+    return None if strange is None else f"returns an object of type {type(strange).__name__} that it may have made"
