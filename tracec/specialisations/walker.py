@@ -26,8 +26,9 @@ import numpy as np
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
-from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, Slots, aspects, attributes_of, slot_names
+from tracec.record.structure import Slots, slot_names
 from tracec.record.tensor import Tensor, own_attributes
+from tracec.specialisations.arguments import HEAP_TYPE, Arguments
 from tracec.specialisations.digests import (
     Books,
     Digest,
@@ -41,23 +42,29 @@ from tracec.specialisations.digests import (
 )
 from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
-from tracec.specialisations.guards import Contents, Guard, contents_of, places_of
+from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
 from tracec.specialisations.kept_in_c import keeps_in_c
-from tracec.specialisations.named import FUNCTIONS, Named
+from tracec.specialisations.named import FUNCTIONS
 from tracec.specialisations.origins import made_later, of_library, referred, tell_of
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Layouts, Place, opens
+from tracec.specialisations.places import MISSING, PLAIN, Kind, Place
 
 
-class Walker:
+class Walker(Arguments):
+    """Finds what a function can read, and notes what there is to guard.
+
+    Args:
+        watched: Identities of places, and the kinds of what may be there.
+    """
+
     def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
+        super().__init__()
         self.guards: list[Guard | Contents] = []
         #: Identity of a place → the guard of a place that is watched.
         self.found: dict[Hashable, Guard] = {}
         self.named: list[Place] = []
         self._watched = watched
         self.captured: set[Storage] = set()
-        self.tensors: dict[int, str] = {}
         self.generators: list[Any] = [PYTHON, NUMPY]
         self.iterators: list[str] = []
         self.functions: list[types.FunctionType] = []
@@ -69,13 +76,6 @@ class Walker:
         self.growing: dict[int, tuple[str, Any]] = {}
         #: Identities of what is held where nothing can stand in for it.
         self.stuck: set[int] = set()
-        #: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
-        self.given: dict[int, tuple[Any, ...]] = {}
-        #: The same of dictionaries of attributes.
-        self.given_parts: dict[int, tuple[Any, ...]] = {}
-        #: What those of them that can be changed hold, and where they are.
-        self.held: list[tuple[tuple[Any, ...], Contents]] = []
-        self._given: list[tuple[tuple[Any, ...], Any]] = []
         #: Identities of keys of dictionaries, and of what is in sets.
         self.keys: set[int] = set()
         #: Arrays of more bytes than are looked at in each call.
@@ -85,17 +85,9 @@ class Walker:
         self.weak: list[tuple[str, Callable[[], Any]]] = []
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
-        self._named = Named()
         #: Identity of a tensor → its name, the tensor, and what a program has set on it.
         self.with_attributes: dict[int, tuple[str, Tensor, dict[str, Any]]] = {}
         self._inside = 0
-        #: Classes, and dictionaries of attributes, of objects among the arguments that are taken apart.
-        self.opened: list[Guard] = []
-        #: Paths of arguments that are one list or dictionary, and of those that are one that is reached besides.
-        self.one: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
-        self.fixed: list[tuple[tuple[Any, ...], Any]] = []
-        self.seen: set[int] = set()
-        self.alive: list[Any] = []  # ids in `seen` stay taken
 
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
@@ -192,106 +184,14 @@ class Walker:
             self.argument(guard.name, (guard.place,), guard.value, kind.layouts)
         return kind
 
-    def argument(self, name: str, path: tuple[Any, ...], value: Any, layouts: Layouts | None = None) -> None:
-        """Note what the parts of an argument hold; the parts themselves are in the key of the call.
-
-        Args:
-            name: How the user would write it.
-            path: Position of the argument, or the place where it is, then keys.
-            value: The argument.
-            layouts: Tells which objects are taken apart.
-        """
-        if isinstance(value, Tensor):
-            self.tensors.setdefault(id(value), name)
-            self._kind_of_tensor(value)
-            return
-        if type(value) is np.ndarray and isinstance(path[0], Place):  # nobody has looked into it yet
-            return
-        if isinstance(value, Iterator):
-            self.visit(name, value)
-            return
-        if isinstance(value, types.ModuleType):
-            self.module(name, value, frozenset(self._named.names))
-        opened = layouts is not None and opens(value, layouts)
-        if isinstance(value, tuple) and type(value) is not tuple:
-            self.visit(type(value).__name__, type(value))
-        structured = (
-            opened or type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
-        )
-        if not structured or id(value) in self.seen:
-            self.visit(name, value)
-            if structured and not isinstance(value, tuple):
-                self.fixed.append((path, value))
-            return
-        if isinstance(value, tuple):
-            self.alive.append(value)
-        else:
-            if id(value) in self.given:
-                self.one.append((self.given[id(value)], path))
-                return
-            self.given[id(value)] = path
-            self._given.append((path, value))
-        if not opened:
-            self._items(path, contents_of(name, "[{}]", value), layouts)
-            return
-        if isinstance(value, types.FunctionType):
-            self.named_by(value)
-            self._shared_cells(path, value)
-        elif isinstance(value, (set, frozenset)):
-            self.held.append((path, contents_of(name, "[{}]", value)))
-        for aspect in aspects(value):
-            holder = aspect.of(value)
-            if aspect is ATTRIBUTES:
-                self.given_parts[id(holder)] = (*path, aspect)
-            self._items((*path, aspect), contents_of(name, "[{}]" if aspect is ITEMS else ".{}", holder), layouts)
-        if not type(value).__flags__ & _HEAP_TYPE:
-            return
-        self.opened.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
-        if ATTRIBUTES in aspects(value):
-            self.opened.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes_of(value)))
-        self.visit(type(value).__name__, type(value))
-
-    def _shared_cells(self, path: tuple[Any, ...], fn: types.FunctionType) -> None:
-        """Note which cells functions among the arguments have in common, among them and with those found before."""
-        for name, cell in THE_CELLS.of(fn).items():
-            at = (*path, THE_CELLS, name)
-            if id(cell) in self.given:
-                self.one.append((self.given[id(cell)], at))
-            else:
-                self.given[id(cell)] = at
-                self._given.append((at, cell))
-
-    def reached(self) -> list[tuple[tuple[Any, ...], Any]]:
-        """Those of what is taken apart that were reached otherwise too, be it later."""
-        return [(path, value) for path, value in self._given if id(value) in self.seen]
-
-    def _items(self, path: tuple[Any, ...], contents: Contents, layouts: Layouts | None) -> None:
-        """Note the items of an argument, and what they hold."""
-        if not isinstance(contents.holder, tuple):
-            self.held.append((path, contents))
-        for k, item in contents.items():
-            self.argument(contents.item(k), (*path, k), item, layouts)
-
     def visit(self, name: str, value: Any) -> None:
         """Guard what an object holds, where it is one that programs change: modules, optimisers, containers."""
-        if isinstance(value, Tensor) and value.is_composite:
-            self._container(name, ".{}", value.__dict__)
-            return
         if isinstance(value, Tensor):
-            self.captured.add(value._storage)
-            if id(value) not in self.with_attributes:
-                own = own_attributes(value)
-                self.with_attributes[id(value)] = name, value, own
-                for k, v in own.items():
-                    self.read(f"{name}.{k}", value.__dict__, k, v)
-            self.tensors.setdefault(id(value), name)
-            self._kind_of_tensor(value)
-            for hook in hooks_of(value):
-                self.visit(f"hook of {name}", hook)
+            self._tensor(name, value)
             return
         if isinstance(value, (DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
             return
-        if isinstance(value, PLAIN) and not type(value).__flags__ & _HEAP_TYPE:
+        if isinstance(value, PLAIN) and not type(value).__flags__ & HEAP_TYPE:
             return
         if id(value) in self.seen:
             return
@@ -299,7 +199,43 @@ class Walker:
         self.alive.append(value)
         if can_grow(value) and id(value) in self._watched:
             self.growing[id(value)] = name, value
+        elif self._callable(name, value):
+            pass
+        elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
+            self._container(name, "[{}]", value)
+            if type(value).__flags__ & HEAP_TYPE:
+                self._object(name, value)
+        elif (
+            self._leads_on(name, value)
+            or self._source(name, value)
+            or self._with_books(name, value)
+            or self._outside(name, value)
+        ):
+            pass
+        elif isinstance(value, type):
+            self._class(name, value)
+        else:
+            self._hidden(name, value)
+            self._object(name, value)
+
+    def _tensor(self, name: str, value: Tensor) -> None:
+        """Note a tensor from outside, what a program has set on it, and its hooks; of a composite what it holds."""
+        if value.is_composite:
+            self._container(name, ".{}", value.__dict__)
             return
+        self.captured.add(value._storage)
+        if id(value) not in self.with_attributes:
+            own = own_attributes(value)
+            self.with_attributes[id(value)] = name, value, own
+            for k, v in own.items():
+                self.read(f"{name}.{k}", value.__dict__, k, v)
+        self.tensors.setdefault(id(value), name)
+        self._kind_of_tensor(value)
+        for hook in hooks_of(value):
+            self.visit(f"hook of {name}", hook)
+
+    def _callable(self, name: str, value: Any) -> bool:
+        """Visit what a function, a method or a partial one calls and holds; tells whether it is one."""
         if isinstance(value, types.FunctionType):
             if not of_library(value.__module__):
                 self.function(value)
@@ -311,11 +247,13 @@ class Walker:
             self.visit(name, value.func)
             self._container(name, "[{}]", list(value.args))
             self._container(name, "[{}]", value.keywords)
-        elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
-            self._container(name, "[{}]", value)
-            if type(value).__flags__ & _HEAP_TYPE:
-                self._object(name, value)
-        elif isinstance(value, types.MappingProxyType):
+        else:
+            return False
+        return True
+
+    def _leads_on(self, name: str, value: Any) -> bool:
+        """Visit what a view, a reference or a variable of a context or thread leads to; tells whether it is one."""
+        if isinstance(value, types.MappingProxyType):
             for of in gc.get_referents(value):
                 self.visit(name, of)
         elif isinstance(value, _VIEWS):
@@ -329,20 +267,40 @@ class Walker:
             self.read(f"{name}.get()", Current(value), "", now)
         elif isinstance(value, threading.local):
             self._local(name, value)
-        elif isinstance(value, (np.ndarray, bytearray, array.array, memoryview)):
+        else:
+            return False
+        return True
+
+    def _source(self, name: str, value: Any) -> bool:
+        """Guard the bytes of an array, or note a generator of random numbers; tells whether it is one."""
+        if isinstance(value, (np.ndarray, bytearray, array.array, memoryview)):
             if (len(value) if isinstance(value, (bytearray, array.array)) else value.nbytes) > MOST:
                 self.large.append(name)
             else:
                 self._digest(name, value, elements)
-        elif isinstance(value, functools._lru_cache_wrapper):
-            self.keeps = True
-            self._digest(f"results kept by {name}", value, Books())
-            self.visit(name, value.__wrapped__)
         elif isinstance(value, random.SystemRandom):
             self.unseen.append(f"random bytes of the system, {name}")
         elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
             self.generators.append(value)
-        elif isinstance(value, logging.Logger):  # its handlers change as they work
+        else:
+            return False
+        return True
+
+    def _with_books(self, name: str, value: Any) -> bool:
+        """Visit the function of one that keeps its results, or is compiled; tells whether it is one."""
+        if isinstance(value, functools._lru_cache_wrapper):
+            self.keeps = True
+            self._digest(f"results kept by {name}", value, Books())
+            self.visit(name, value.__wrapped__)
+        elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
+            self.visit(name, value.fn)
+        else:
+            return False
+        return True
+
+    def _outside(self, name: str, value: Any) -> bool:
+        """Note what changes as it is used: loggers, files, iterators and queues; tells whether it is one."""
+        if isinstance(value, logging.Logger):  # its handlers change as they work
             for key in ("level", "disabled", "parent"):
                 self.read(f"{name}.{key}", value.__dict__, key, value.__dict__[key])
             self.read("logging.disable", vars(value.manager), "_disable", vars(value.manager)["_disable"])
@@ -351,20 +309,20 @@ class Walker:
                 self.files.append((name, where))
             elif all(value is not s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
                 self.iterators.append(name)
-        elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
-            self.visit(name, value.fn)
-        elif isinstance(value, type):
-            self._class(name, value)
         elif type(value).__module__ == "_queue":  # nothing tells what is in it
             self.unseen.append(f"a queue, {name}")
         else:
-            if is_memory(value):
-                self._digest(name, value, elements)
-            elif keeps_in_c(value):
-                self._named.in_c.append((name, value))
-            elif isinstance(value, BaseException):
-                self.read(f"{name}.args", Slots(value), "args", value.args)
-            self._object(name, value)
+            return False
+        return True
+
+    def _hidden(self, name: str, value: Any) -> None:
+        """Guard what an object keeps besides its attributes."""
+        if is_memory(value):
+            self._digest(name, value, elements)
+        elif keeps_in_c(value):
+            self._named.in_c.append((name, value))
+        elif isinstance(value, BaseException):
+            self.read(f"{name}.args", Slots(value), "args", value.args)
 
     def lost(self) -> list[str]:
         """Names of weak references to what no place that is guarded keeps; asked when all was walked."""
@@ -384,11 +342,6 @@ class Walker:
                 self.seen.discard(identity)
                 self._watched = {k: v for k, v in self._watched.items() if k != identity}
                 self.visit(name, value)
-
-    def _kind_of_tensor(self, value: Tensor) -> None:
-        """What functions do to tensors of a class of the user's is the class's affair."""
-        if type(value) is not Tensor:
-            self.visit(type(value).__name__, type(value))
 
     def _container(self, name: str, form: str, value: Any) -> None:
         """Guard all items of a dictionary or list; a tuple's stay as they are."""
@@ -420,7 +373,7 @@ class Walker:
         self.guards.append(Guard(name, holder, None, holder[None]))
 
     def _object(self, name: str, value: Any) -> None:
-        if type(value).__flags__ & _HEAP_TYPE:
+        if type(value).__flags__ & HEAP_TYPE:
             self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
@@ -428,7 +381,7 @@ class Walker:
             self._inside += not own
             self._container(name, ".{}", attributes)
             self._inside -= not own
-            if type(value).__flags__ & _HEAP_TYPE and attributes is value.__dict__:
+            if type(value).__flags__ & HEAP_TYPE and attributes is value.__dict__:
                 self.besides.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes))
         watched = getattr(type(value), "_watched", None)
         if isinstance(watched, dict):  # what modules of the library share
@@ -456,7 +409,7 @@ class Walker:
             self.visit(type(cls).__name__, type(cls))
         if cls.__module__ == "decimal":
             self._digest("decimal.getcontext()", sys.modules["decimal"], context)
-        if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & _HEAP_TYPE:
+        if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & HEAP_TYPE:
             self._named.of_library += [cls] if str(cls.__module__).startswith("tracec.") else []
             return
         self._named.written.append((name, cls))
@@ -489,5 +442,3 @@ _VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
 _WEAK = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
 #: Bytes of an array that are looked at in each call.
 MOST = 1 << 26
-#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
-_HEAP_TYPE = 1 << 9
