@@ -156,7 +156,7 @@ class _Run:
     def record(self) -> Recorded:
         """Run the function."""
         recorder, surroundings = self._recorder, self._surroundings
-        self._unfolding.begin(lambda: not self._lasts(), surroundings.watch)
+        self._unfolding.begin(lambda: not _lasts(recorder, surroundings), surroundings.watch)
         try:
             surroundings.births.begin()
             with recorder:
@@ -267,12 +267,6 @@ class _Run:
             return found
         return _FILLED if self._recorder.uses_unseen else None
 
-    def _lasts(self) -> Any:
-        """Whether the function did what cannot be undone."""
-        numbers = self._recorder.numbers
-        used = self._surroundings.used_up(Draws(numbers.draws))
-        return numbers.observed or used or not can_run_again(self._recorder.printed)
-
     def _undo(self) -> None:
         """Put back all that the function did."""
         self._recorder.rollback()
@@ -287,10 +281,16 @@ class _Run:
         refused = recorder.refused or (error if isinstance(error, RecordError) else None)
         if refused is None:
             raise error
-        if self._keep and not self._lasts():
+        if self._keep and not _lasts(recorder, self._surroundings):
             self._undo()
             raise Refused(refused.message, recorder.text) from refused
         raise refused from None
+
+
+def _lasts(recorder: Recorder, surroundings: Environment) -> Any:
+    """Whether a function did what cannot be undone; what asks keeps neither it nor its arguments alive."""
+    numbers = recorder.numbers
+    return numbers.observed or surroundings.used_up(Draws(numbers.draws)) or not can_run_again(recorder.printed)
 
 
 _FILLED = "computes with memory that it fills otherwise than by operations on tensors"
