@@ -82,13 +82,13 @@ _SOURCES = {
 }  # fmt: skip
 #: Functions in C that go by the frame that calls them, or belong to classes in C: their calls are seen where any code
 #: names them.
-_CALLS = {
+CALLS = {
     "eval": "what eval names", "exec": "what exec names", "globals": "variables by their names, globals()",
     "__import__": "a module by its name, __import__", "_getframe": "the frames of functions, sys._getframe",
     "now": "the clock, datetime.now", "today": "the clock, datetime.today", "utcnow": "the clock, datetime.utcnow",
 }  # fmt: skip
 #: Names that lead to them.
-_LEADING = {*_CALLS, "currentframe", "stack", "trace"}
+_LEADING = {*CALLS, "currentframe", "stack", "trace"}
 _EVENTS = {
     "open": "a file", "os.listdir": "the file system", "os.scandir": "the file system", "os.system": "another process",
     "os.posix_spawn": "another process", "subprocess.Popen": "another process", "socket.__new__": "the network",
@@ -187,7 +187,7 @@ def calls_seen(names: Iterable[Iterable[str]]) -> Iterator[None]:
 
 
 def _note_call(frame: types.FrameType, event: str, function: Any) -> None:
-    what = _CALLS.get(function.__name__) if event == "c_call" else None
+    what = CALLS.get(function.__name__) if event == "c_call" else None
     if what is None:
         return
     module = function.__self__.__module__ if isinstance(function.__self__, type) else function.__module__
