@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from tests.random_programs.check import operator_by_operator, outcome, script, s
 from tests.random_programs.generate import program
 from tracec import nn
 from tracec.record import deferred
+from tracec.specialisations.again import _Segment
 
 for path in sorted((Path(__file__).parent / "footguns").glob("[!_]*.py")):
     if path.stem != "harness" and not path.stem.startswith("test_"):
@@ -147,6 +151,29 @@ def test_numbers_that_change_become_inputs_and_keep_their_signs():
         for a, b in zip(compiled(x, factor), function(x, factor), strict=True):
             assert a.numpy().tobytes() == b.numpy().tobytes()
     assert len(compiled._again._known) <= 4
+
+
+def test_threads_that_change_other_numbers_lose_none(monkeypatch):
+    """A number that is no input, and is another one, would be that of another call."""
+    monkeypatch.setattr("tracec.specialisations.again._MOST_NUMBERS", 99)
+
+    def form(changed: int) -> Any:
+        return SimpleNamespace(rows=[], numbers=[np.float32(k == changed) for k in range(8)])
+
+    def lift(k: int) -> None:
+        together.wait()
+        segment.lift(form(k))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for _ in range(200):
+                segment, together = _Segment(form(-1)), threading.Barrier(8)
+                list(threads.map(lift, range(8)))
+                assert set(segment.lifted) == {*range(8)}
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_what_is_not_worth_while_runs_eagerly(monkeypatch):

@@ -38,7 +38,6 @@ class _Segment:
 
     Attributes:
         numbers: Python's numbers in the program, as bytes.
-        lifted: Positions of those that are inputs instead.
         program: The program, and what of the numbers it takes as inputs; None before it is built.
         job: What builds it in the background.
         failed: It could not be built there.
@@ -50,7 +49,7 @@ class _Segment:
         self._operations = sum(row.kind == "call" for row in form.rows)
         self._lines = tuple(str(row.source) for row in form.rows if row.source is not None)
         self.calls = 0
-        self.lifted: tuple[int, ...] = ()
+        self._lifted: set[int] = set()
         self.program: tuple[Runner, tuple[int, ...]] | None = None
         self.job: Job | None = None
         self.failed = False
@@ -60,10 +59,14 @@ class _Segment:
         """Let the numbers that are others in a form be inputs."""
         found = _as_bytes(form)
         others = {k for k, (a, b) in enumerate(zip(found, self.numbers, strict=True)) if a != b}
-        if not others <= {*self.lifted}:
+        if not others <= self._lifted:
             self._changes += 1
-            more = range(len(found)) if self._changes > _MOST_NUMBERS else others
-            self.lifted = tuple(sorted({*self.lifted, *more}))
+            self._lifted.update(range(len(found)) if self._changes > _MOST_NUMBERS else others)
+
+    @property
+    def lifted(self) -> tuple[int, ...]:
+        """Positions of the numbers that are inputs; other threads may add to them, and none is taken away."""
+        return tuple(sorted(self._lifted))
 
     def __str__(self) -> str:
         where = "" if not self._lines else f", {self._lines[0]} to {self._lines[-1]}"
@@ -72,7 +75,8 @@ class _Segment:
 
     def ready(self) -> tuple[Runner, tuple[int, ...]] | None:
         """The program, if it takes as inputs what it has to."""
-        return self.program if self.program is not None and self.program[1] == self.lifted else None
+        program = self.program
+        return program if program is not None and program[1] == self.lifted else None
 
 
 def _as_bytes(form: Form) -> list[bytes]:
@@ -159,15 +163,16 @@ class Again:
         if segment.job is not None and not segment.job.done.is_set():
             resume()
             return None
-        lifted, graph, replaces = segment.lifted, form.graph(self._name, segment.lifted), form.replaces
+        lifted, replaces = segment.lifted, form.replaces
+        graph = form.graph(self._name, lifted)
 
-        def build() -> None:
-            segment.program = self._build(graph, replaces), lifted
+        def build() -> tuple[Runner, tuple[int, ...]]:
+            segment.program = program = self._build(graph, replaces), lifted
+            return program
 
         if not self._background:
             with progress(f"compiling {self._name}"):
-                build()
-            return segment.program
+                return build()
         line = caller()
 
         def run() -> None:
