@@ -48,7 +48,7 @@ READS = {
     "exists": (lambda path: float(path.exists()), "the process, os.stat"),
     "path": (lambda path: float(os.path.exists(path)), "the file system, posixpath.exists"),
     "listdir": (lambda path: len(os.listdir(path.parent)) * 0, "the process, os.listdir"),
-    "iterdir": (lambda path: len(list(path.parent.iterdir())) * 0, "the process, os.listdir"),
+    "iterdir": (lambda path: len(list(path.parent.iterdir())) * 0, "the process, os."),  # listdir or scandir
     "urandom": (lambda path: os.urandom(1)[0] * 0, "the process, os.urandom"),
     "uuid": (lambda path: uuid.uuid4().int * 0, "random bytes of the system, uuid.uuid4"),
     "secrets": (lambda path: token_bytes(1)[0] * 0, "random bytes of the system, secrets.token_bytes"),

@@ -262,7 +262,7 @@ def long_list_that_is_written_to(wrap):
 @footgun
 def shape_of_an_array_that_is_changed(wrap):
     table = np.ones((2, 3))
-    return changing(wrap(lambda x: x * table.shape[0]), lambda: setattr(table, "shape", (3, 2)))
+    return changing(wrap(lambda x: x * table.shape[0]), lambda: table.resize((3, 2), refcheck=False))
 
 
 @footgun(eager="variables by their names")
