@@ -34,9 +34,9 @@ from tracec.specialisations.building import Building, Known
 from tracec.specialisations.derivatives import bind
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.families import Sizes
+from tracec.specialisations.keys import Opener, flatten, without_sizes
 from tracec.specialisations.lane import with_lane
 from tracec.specialisations.opening import Opened
-from tracec.specialisations.places import Opener, flatten, without_sizes
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
 from tracec.specialisations.recorded import Refused, record

@@ -12,7 +12,7 @@ from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
-from tracec.specialisations.places import PLAIN, Layouts, Opener, opens
+from tracec.specialisations.keys import PLAIN, Layouts, Opener, opens
 
 
 class Part(NamedTuple):

@@ -17,7 +17,8 @@ from tracec.record.structure import children, is_data
 from tracec.specialisations.effects import plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.guards import Contents, Guard
-from tracec.specialisations.places import MISSING, PLAIN
+from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.places import MISSING
 
 
 class Held(NamedTuple):

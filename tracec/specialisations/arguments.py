@@ -16,8 +16,9 @@ from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, aspects, attri
 from tracec.record.tensor import Tensor
 from tracec.specialisations.guards import Contents, Guard, contents_of
 from tracec.specialisations.holders import AttributesOf, ClassOf
+from tracec.specialisations.keys import Layouts, opens
 from tracec.specialisations.named import Named
-from tracec.specialisations.places import Layouts, Place, opens
+from tracec.specialisations.places import Place
 
 #: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
 HEAP_TYPE = 1 << 9

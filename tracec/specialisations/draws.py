@@ -25,7 +25,8 @@ from tracec.record.elements import elements, looked_into
 from tracec.record.numbers import Numbers, Scalar
 from tracec.record.opaque import Opaque
 from tracec.record.state import STATE
-from tracec.specialisations.places import PLAIN, Place
+from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.places import Place
 
 #: What draws numbers or arrays of numbers, or sets a state, by the kind of generator.
 _PYTHON = (

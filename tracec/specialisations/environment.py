@@ -22,7 +22,8 @@ from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effec
 from tracec.specialisations.forming import make_keys_plain
 from tracec.specialisations.guards import Contents, Form, Guard, forms_of, places_of
 from tracec.specialisations.holders import Fixed
-from tracec.specialisations.places import MISSING, Kind, Layouts, refill, same
+from tracec.specialisations.keys import Layouts
+from tracec.specialisations.places import MISSING, Kind, refill, same
 from tracec.specialisations.walker import Walker
 
 #: What the variables of the process are kept in.

@@ -18,7 +18,7 @@ from typing import Any
 
 from tracec.inspect.arguments import Part
 from tracec.ir.extent import Condition, Extent, Symbol, Values, at, is_varying, symbolic, symbols_of, text
-from tracec.specialisations.places import without_sizes
+from tracec.specialisations.keys import without_sizes
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.sizes import fixed_sizes, plain_value
 from tracec.specialisations.specialisation import Specialisation

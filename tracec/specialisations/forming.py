@@ -18,7 +18,8 @@ from tracec.specialisations.births import AS_THEY_ARE, STAND_INS, is_new_object
 from tracec.specialisations.draws import Drawing
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, Named, plain_number
 from tracec.specialisations.growing import Growing
-from tracec.specialisations.places import PLAIN, refill
+from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.places import refill
 
 #: Objects within objects that are made anew.
 _DEEPEST = 100

@@ -32,7 +32,8 @@ from tracec.runtime.containers import (
 )
 from tracec.specialisations.digests import Digest
 from tracec.specialisations.holders import Attributes, AttributesOf, BasesOf, ClassOf, CodeOf, Fixed, NameOf
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Place, refill, same, tensor_key
+from tracec.specialisations.keys import PLAIN, tensor_key
+from tracec.specialisations.places import MISSING, Kind, Place, refill, same
 
 
 def steps_key(step: Call) -> Hashable:

@@ -12,7 +12,7 @@ from tracec.record.tensor import Tensor
 from tracec.runtime.containers import item
 from tracec.runtime.likeness import Argument, Attributes, Modes, likeness
 from tracec.specialisations.derivatives import bind
-from tracec.specialisations.places import PLAIN
+from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.watching import FIRST

@@ -18,7 +18,7 @@ from typing import Any
 
 from tracec.record.structure import Layout, children, is_data, layout_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.places import Layouts, Opener, flatten, made_here, opens
+from tracec.specialisations.keys import Layouts, Opener, flatten, made_here, opens
 
 #: Whose instances count by identity: there is one of each, or functions hold on to them.
 _ONE_OF_EACH = (enum.Enum, type)

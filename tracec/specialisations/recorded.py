@@ -23,8 +23,8 @@ from tracec.specialisations.derivatives import Derivative, Observed, record_deri
 from tracec.specialisations.draws import Draws, goes_by
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.leaving import formed, made_plain
-from tracec.specialisations.places import PLAIN
 from tracec.specialisations.printed import can_run_again, printed_before, printing, written
 from tracec.specialisations.results import foreign, tells_address
 from tracec.specialisations.stand_ins import StandIns

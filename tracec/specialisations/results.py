@@ -26,7 +26,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.births import AS_THEY_ARE
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
 from tracec.specialisations.inputs import locator
-from tracec.specialisations.places import PLAIN
+from tracec.specialisations.keys import PLAIN
 
 
 class ProgramCall(NamedTuple):

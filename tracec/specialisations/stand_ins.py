@@ -28,19 +28,9 @@ from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
 from tracec.specialisations.impure import calls_seen, told, watch_files, within
+from tracec.specialisations.keys import AsSize, Layouts, Opener, flatten, is_of_tensor, opens
 from tracec.specialisations.leaving import made_plain
-from tracec.specialisations.places import (
-    MISSING,
-    AsSize,
-    Kind,
-    Layouts,
-    Opener,
-    Place,
-    flatten,
-    is_of_tensor,
-    opens,
-    refill,
-)
+from tracec.specialisations.places import MISSING, Kind, Place, refill
 from tracec.specialisations.printed import Stream
 from tracec.specialisations.watching import FIRST, Scalars, Watch, is_number
 
@@ -318,7 +308,7 @@ class StandIns:
 
 
 class _Substitution:
-    """Walks arguments as `tracec.specialisations.places.flatten` does, and puts Numbers at positions of the key.
+    """Walks arguments as `tracec.specialisations.keys.flatten` does, and puts Numbers at positions of the key.
 
     Args:
         positions: The positions.

@@ -45,9 +45,10 @@ from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
 from tracec.specialisations.kept_in_c import keeps_in_c
+from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
 from tracec.specialisations.origins import made_later, of_library, referred, tell_of
-from tracec.specialisations.places import MISSING, PLAIN, Kind, Place
+from tracec.specialisations.places import MISSING, Kind, Place
 
 
 class Walker(Arguments):

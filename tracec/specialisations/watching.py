@@ -23,7 +23,8 @@ from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import can_grow, grew
 from tracec.specialisations.guards import Contents, Guard, steps_key
-from tracec.specialisations.places import Kind, Layouts, Place, as_size, common_kind, kind_of, same, tensor_key
+from tracec.specialisations.keys import Layouts, as_size, tensor_key
+from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2

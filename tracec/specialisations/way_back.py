@@ -15,8 +15,9 @@ from tracec.ir.dtype import DType
 from tracec.specialisations.digests import names_of
 from tracec.specialisations.draws import drawing
 from tracec.specialisations.impure import CALLS, told
+from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.origins import of_library
-from tracec.specialisations.places import PLAIN, Place, same
+from tracec.specialisations.places import Place, same
 
 #: Builtins that do more than give something.
 _ACTING = ("breakpoint", "delattr", "input", "open", "print", "setattr", "vars")

@@ -1,0 +1,230 @@
+"""Keys of calls: what a specialisation hangs on of the arguments, and of what is held in places that may change.
+
+A key has a part for each tensor and plain value, and for what holds them. Tensors count by all but their values, plain
+values by type and value, and what is not taken apart by identity.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tracec.ir.types import Shape, contiguous_strides
+from tracec.record.structure import ITEMS, Layout, aspects, is_data_class, items_of, layout_of
+from tracec.record.tape import edge_of
+from tracec.record.tensor import Tensor
+from tracec.specialisations.origins import of_library
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+EXACT = frozenset(PLAIN)
+
+
+def is_all(value: Any) -> bool:
+    """Whether a number or text is all that there is to an object of a class of the user's."""
+    return isinstance(value, Enum) or not getattr(value, "__dict__", None)
+
+
+def tensor_key(x: Tensor) -> tuple[Any, ...]:
+    """What a specialisation hangs on of a tensor that it is given: all but its values and its identity."""
+    array = x._array
+    if x._base is None and x._history is None:
+        way: Any = True if x._requires_grad else None
+        if way and (x._hooks or x._gathered_hooks):
+            way = "hooks"
+    else:
+        edge = edge_of(x)
+        way = None if edge is None else edge is x
+    # Strides tell whether a reshape is a view; the way, whether gradients end here, go on, or do neither.
+    key = type(x), array.dtype, array.shape, array.strides, x._device, way
+    attributes = x.__dict__
+    if len(attributes) > 2:  # its memory and its array
+        for name in attributes:
+            if name[0] != "_":
+                return *key, _attributes(x)
+    return key
+
+
+def _attributes(x: Tensor) -> tuple[Any, ...]:
+    """What a user has set on a tensor; of what is not plain nothing is known from one call to the next."""
+    return tuple(
+        (k, type(v), repr(v) if isinstance(v, PLAIN) else object()) for k, v in x.__dict__.items() if k[0] != "_"
+    )
+
+
+#: Gives the layout of a class whose instances are taken apart; None for those that count by identity.
+Layouts = Callable[[type], Layout | None]
+
+
+def opens(value: Any, layouts: Layouts) -> bool:
+    """Whether an object is taken apart."""
+    if layouts(type(value)) is None:
+        return False
+    if isinstance(value, types.FunctionType):
+        return not (value.__dict__ or of_library(value.__module__) or of_library(value.__globals__.get("__name__")))
+    return not isinstance(value, (set, frozenset)) or all(isinstance(v, PLAIN) for v in value)
+
+
+class Opener:
+    """Tells which objects are taken apart in one walk, each once.
+
+    Args:
+        layouts: Gives the layout of their classes.
+        arrays: Receives NumPy's arrays, where these may be others; where it is None they count by identity.
+    """
+
+    def __init__(self, layouts: Layouts, arrays: list[Any] | None = None) -> None:
+        self.layouts = layouts
+        self.arrays = arrays
+        self._met: dict[int, int] = {}
+
+    def meets(self, value: Any) -> int | None:
+        """The number of an object that was met before; None for another one, which is given a number."""
+        found = self._met.get(id(value))
+        if found is None:
+            self._met[id(value)] = len(self._met)
+        return found
+
+
+def made_here(cls: type) -> Layout | None:
+    """The layout of a class whose instances functions make to hold several values."""
+    return layout_of(cls) if is_data_class(cls) and cls not in (list, dict) else None
+
+
+def flatten(
+    value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener | None = None
+) -> None:
+    """Take a nested argument apart.
+
+    Args:
+        value: Tensors, plain values, and lists, tuples and dictionaries of them; any other object counts
+            by identity.
+        tensors: Receives the tensors, in order.
+        key: Receives what the specialisation hangs on.
+        kept: Receives objects whose identity is in the key, so that they stay alive with it.
+        opener: Tells which other objects are taken apart too.
+    """
+    if isinstance(value, Tensor):
+        if value.is_composite:
+            key.append((type(value), value.form()))
+            for part in value.inner():
+                flatten(part, tensors, key, kept, opener)
+            return
+        tensors.append(value)
+        key.append(tensor_key(value))
+    elif isinstance(value, PLAIN) and (type(value) in EXACT or is_all(value)):
+        # The digits of 0.0 tell its sign, and those of NaN are equal to others.
+        digits = isinstance(value, complex) or (isinstance(value, float) and not (value and value == value))
+        key.append((type(value), repr(value) if digits else value))
+    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        key.append((type(value), len(value)))
+        for item in value:
+            flatten(item, tensors, key, kept, opener)
+    elif type(value) is dict:
+        key.append((dict, tuple(value), *map(type, value)))  # 1, 1.0 and True are one key
+        for item in value.values():
+            flatten(item, tensors, key, kept, opener)
+    elif type(value) is slice:
+        parts: list[Hashable] = []  # apart: nothing stands in for its numbers
+        for item in (value.start, value.stop, value.step):
+            flatten(item, tensors, parts, kept)
+        key.append((slice, *parts))
+    elif type(value) is range:
+        key.append((range, value.start, value.stop, value.step))
+    elif isinstance(value, np.generic):
+        key.append((type(value), value.tobytes()))
+    elif opener is not None and opener.arrays is not None and type(value) is np.ndarray:
+        key.append((np.ndarray, *array_key(value), opener.meets(value)))
+        opener.arrays.append(value)
+    elif opener is not None and opens(value, opener.layouts):
+        _open(value, tensors, key, kept, opener)
+    else:
+        key.append((type(value), id(value)))
+        kept.append(value)
+
+
+def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener) -> None:
+    """Take an object apart."""
+    met = opener.meets(value)
+    if met is not None:
+        key.append((type(value), ITEMS, met))
+        return
+    form: list[Any] = [type(value), ITEMS]
+    if isinstance(value, (set, frozenset)):
+        form += [(type(v), v) for v in value]
+    elif isinstance(value, types.FunctionType):
+        form.append(id(value.__code__))
+        kept.append(value.__code__)
+    key.append(())
+    at = len(key) - 1
+    for aspect in aspects(value):
+        holder = aspect.of(value)
+        if isinstance(holder, (list, deque)):
+            form += (len(holder), getattr(holder, "maxlen", None))
+        else:
+            names = tuple(holder)
+            form += (names, *map(type, names))
+        for item in items_of(holder):
+            flatten(item, tensors, key, kept, opener)
+    if isinstance(value, defaultdict):
+        form.append(id(value.default_factory))
+        kept.append(value.default_factory)
+    key[at] = tuple(form)
+
+
+def array_key(array: Any) -> tuple[Any, ...]:
+    """What a specialisation hangs on of an array of NumPy's that it is given."""
+    return array.dtype.str, array.shape, array.strides
+
+
+class AsSize(NamedTuple):
+    """In a key: an int that is taken for a size, since it is asked for as one.
+
+    Attributes:
+        value: It; None for any.
+    """
+
+    value: int | None
+
+
+def as_size(value: int) -> Hashable:
+    """What a key has of an int that is taken for a size; small ones are as they are, as small sizes are."""
+    return AsSize(value) if value > 1 else (int, value)
+
+
+def is_of_tensor(part: Any) -> bool:
+    """Whether a part of a key is that of a tensor."""
+    return type(part) is tuple and len(part) == 6 and isinstance(part[0], type) and issubclass(part[0], Tensor)
+
+
+def without_sizes(key: Any) -> tuple[tuple[Hashable, ...], tuple[Shape, ...]]:
+    """A key without the sizes of its tensors, and these; what is taken for a size is as a shape of one axis."""
+    parts: list[Hashable] = []
+    shapes: list[Shape] = []
+    for part in key:
+        if type(part) is AsSize:
+            shapes.append((part.value,))  # type: ignore[arg-type]
+            part = AsSize(None)
+        elif is_of_tensor(part):
+            cls, dtype, shape, strides, *rest = part
+            shapes.append(shape)
+            order = _order(shape, strides, dtype.itemsize)
+            if order is not None:
+                part = (cls, dtype, tuple(n if n < 2 else None for n in shape), order, *rest)
+        parts.append(part)
+    return tuple(parts), tuple(shapes)
+
+
+def _order(shape: Shape, strides: Shape, itemsize: int) -> tuple[int, ...] | None:
+    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear."""
+    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
+        return tuple(range(len(shape)))
+    if not all(n > 1 for n in shape):
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda a: -strides[a]))
+    expected = contiguous_strides(tuple(shape[a] for a in order))
+    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None
