@@ -25,7 +25,7 @@ class State:
         self.python = random.Random(1)
         self.numpy = np.random.default_rng(2)
         self.old = np.random.RandomState(3)
-        self.log, self.table = [], {"last": None}
+        self.log, self.table, self.buffer = [], {"last": None}, np.zeros(3)
 
     def states(self):
         return repr((
@@ -100,6 +100,14 @@ def integers(s, x):
     return x + random.randrange(1000), T.full((2,), random.getrandbits(8)), np.random.randint(5) * 1.5
 
 
+def written(s, x):
+    s.numpy.random(out=s.buffer)
+    first = s.buffer.copy()
+    s.numpy.standard_normal(None, np.float64, s.buffer)
+    s.numpy.standard_gamma(2.0, out=(last := np.empty(3)))
+    return x * T.from_numpy(first[:2].copy()), s.buffer.tolist(), last
+
+
 def arithmetic(s, x):
     a, b = random.random(), s.old.normal()
     return x * (a + b) / 2, min(a, 2.0), round(a * 100), float(b), {"a": a}
@@ -156,6 +164,7 @@ OTHERS = {
     "state": lambda s, x: (x, random.getstate()[1][0]), "bytes": lambda s, x: (x, len(s.numpy.bytes(3))),
     "an own generator": lambda s, x: x * np.random.default_rng(3).random(),
     "another generator's seed": lambda s, x: x * random.Random(random.random()).random(),
+    "written": written,
     "an argument that changes": lambda s, x: x * random.uniform(0, x[0, 0].item()),
     "many values": lambda s, x: x[random.randrange(3)] * list(range(1000))[random.randrange(1000)],
 }  # fmt: skip

@@ -205,8 +205,8 @@ def _drawn(generator: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     numbers = WATCH.watcher
     recorder = STATE.recorder
     watched = isinstance(numbers, Numbers) and getattr(recorder, "gives_numbers", False)
-    if not watched or (name == "seed" and not args):
-        return getattr(generator, name)(*args, **kwargs)
+    if not watched or (name == "seed" and not args) or _writes(name, args, kwargs):
+        return getattr(generator, name)(*map(looked_into, args), **{k: looked_into(v) for k, v in kwargs.items()})
     if name == "choice" and isinstance(generator, random.Random):
         return _chosen(generator, *args, **kwargs)
     try:
@@ -217,6 +217,13 @@ def _drawn(generator: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     assert isinstance(numbers, Numbers)
     numbers.draws.append(draw)
     return _given(numbers, draw, found, f"{name}()")
+
+
+def _writes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether what is drawn goes to an array of the user's, the last argument of such methods of NumPy's."""
+    if kwargs.get("out") is not None:
+        return True
+    return (name == "random" or name.startswith("standard_")) and any(isinstance(a, np.ndarray) for a in args[2:])
 
 
 def _chosen(generator: Any, seq: Any) -> Any:
