@@ -309,3 +309,16 @@ def test_what_stays_after_a_while_is_compiled_then():
             settings.name = "a" * min(k, 30)
             assert compiled(X).tolist() == (X * min(k, 30)).tolist()
     assert sum(s.hits for s in compiled.explain().specialisations) > 200
+
+
+def test_names_behind_many_others():
+    """Their loads have a longer form."""
+    lines = [f"    s.a{k}" for k in range(300)]
+    names: dict[str, object] = {}
+    exec("\n".join(["def f(s, x):", *lines, "    return list(map(float, x)), float(x[0]) * 2"]), names)
+    f, s = names["f"], SimpleNamespace(**{f"a{k}": k for k in range(300)})
+    compiled = T.compile(lambda x: f(s, x))
+    for k in range(6):
+        x = T.tensor([1.5, -2.0]) * k
+        assert compiled(x) == f(s, x)
+    assert len(compiled.explain().recordings) == 1

@@ -72,13 +72,18 @@ def _with_calls(code: types.CodeType) -> types.CodeType:
     consts = tuple(_with_calls(c) if isinstance(c, types.CodeType) else c for c in code.co_consts)
     changed = any(a is not b for a, b in zip(consts, code.co_consts, strict=True))
     if not _INSTEAD.keys().isdisjoint(code.co_names):
-        text, steps = bytearray(code.co_code), list(dis.get_instructions(code))
+        text = bytearray(code.co_code)
+        steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
         for before, step in zip((None, *steps), steps, strict=False):
             if step.opname != "LOAD_GLOBAL" or step.argval not in _INSTEAD:
                 continue
             if not (_is_called(step) or (before is not None and before.argval == "map" and _is_called(before))):
                 continue
-            text[step.offset : step.offset + 2 * _UNITS] = _load(step, len(consts))
+            start = step.offset
+            while start and text[start - 2] == dis.opmap["EXTENDED_ARG"]:  # of a name behind many others
+                start -= 2
+            nothing = bytes([dis.opmap["NOP"], 0]) * ((step.offset - start) // 2)
+            text[start : step.offset + 2 * _UNITS] = nothing + _load(step, len(consts))
             consts = (*consts, _INSTEAD[step.argval])
             changed = True
         if changed:
