@@ -245,57 +245,79 @@ def printed_before(text: dict[str, str]) -> Iterator[None]:
                     setattr(sys, name, saved[name])
 
 
-@contextmanager
-def printing(recorder: Recorder) -> Iterator[None]:
-    """Within, what this thread prints is noted with the recorder."""
-    thread = threading.get_ident()
-    quiet = False
+class _Listener:
+    """Notes with a recorder what its thread prints, unless that is part of what was noted already."""
 
-    def note(effect: Any) -> None:
-        if threading.get_ident() == thread and not quiet:
-            recorder.printed.append(effect)
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.thread = threading.get_ident()
+        self.quiet = False
 
-    def hear(stream: Any, text: str) -> None:
-        if threading.get_ident() == thread and isinstance(stream, str):
-            recorder.text[stream] = recorder.text.get(stream, "") + text
+    def note(self, effect: Any) -> None:
+        """Note what is to be done again."""
+        if threading.get_ident() == self.thread and not self.quiet:
+            self.recorder.printed.append(effect)
 
-    def keep(x: Any) -> Any:
+    def hear(self, stream: Any, text: str) -> None:
+        """Note the text that reaches a standard stream."""
+        if threading.get_ident() == self.thread and isinstance(stream, str):
+            self.recorder.text[stream] = self.recorder.text.get(stream, "") + text
+
+    def keep(self, x: Any) -> Any:
+        """What stands for something that is printed, see `Shown`."""
         if type(x) is Tensor:
-            return recorder.look_at(x)
-        return recorder.count(x) if _varies(x) else str(x)
+            return self.recorder.look_at(x)
+        return self.recorder.count(x) if _varies(x) else str(x)
+
+    @property
+    def listens(self) -> bool:
+        """Whether tensors that are printed now are noted as such."""
+        return threading.get_ident() == self.thread and STATE.recorder is self.recorder and not self.quiet
+
+
+# What takes the place of functions of Python's is a function too, as they may be handed on.
+
+
+def _print_for(listener: _Listener, streams: dict[str, Stream], before: Callable[..., None]) -> Callable[..., None]:
+    """A ``print`` that notes tensors, and numbers that may be others, as what they are."""
 
     def show(*args: Any, file: Any = None, **options: Any) -> None:
-        nonlocal quiet
         stream = next((name for name, s in streams.items() if (file is None and name == "stdout") or file is s), None)
-        mine = threading.get_ident() == thread and STATE.recorder is recorder and not quiet
-        if not mine or stream is None or not any(type(a) is Tensor or _varies(a) for a in args):
+        if not listener.listens or stream is None or not any(type(a) is Tensor or _varies(a) for a in args):
             before(*args, file=file, **options)
             return
-        kept = tuple(map(keep, args))
-        note(Shown(kept, options, stream))
-        quiet, STATE.recorder = True, None
+        kept = tuple(map(listener.keep, args))
+        listener.note(Shown(kept, options, stream))
+        plain = (k if type(k) is str else plain_number(a) for a, k in zip(args, kept, strict=True))
+        listener.quiet, STATE.recorder = True, None
         try:
-            before(
-                *(k if type(k) is str else plain_number(a) for a, k in zip(args, kept, strict=True)),
-                file=file,
-                **options,
-            )
+            before(*plain, file=file, **options)
         finally:
-            quiet, STATE.recorder = False, recorder
+            listener.quiet, STATE.recorder = False, listener.recorder
+
+    return show
+
+
+def _handle_for(listener: _Listener, handled: Callable[..., Any]) -> Callable[..., None]:
+    """A ``Logger.handle`` that notes messages; the text that handlers write is no other effect."""
 
     def handle(self: logging.Logger, record: logging.LogRecord) -> None:
-        nonlocal quiet
         if any(isinstance(a, Cell) for a in (record.msg, *(record.args if isinstance(record.args, tuple) else ()))):
             record.msg, record.args = record.getMessage(), ()  # the values are asked for
-        note(Logged(self, record))
-        was, quiet = quiet, True
+        listener.note(Logged(self, record))
+        was, listener.quiet = listener.quiet, True
         try:
             handled(self, record)
         finally:
-            quiet = was
+            listener.quiet = was
+
+    return handle
+
+
+def _warn_for(listener: _Listener, warned: Callable[..., None]) -> Callable[..., None]:
+    """A ``warnings.warn`` that notes warnings, and what they are about."""
 
     def warn(message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **options: Any) -> None:
-        nonlocal quiet
         if options or stacklevel < 1:
             warned(message, category, stacklevel + 1, source, **options)
             return
@@ -305,17 +327,24 @@ def printing(recorder: Recorder) -> Iterator[None]:
         name = frame.f_globals.get("__name__", "<string>")
         kind = category or (type(message) if isinstance(message, Warning) else UserWarning)
         made = Warned(message, kind, frame.f_code.co_filename, frame.f_lineno, name, frame.f_globals)
-        note(made)
-        was, quiet = quiet, True  # the text that it may write is no other effect
+        listener.note(made)
+        was, listener.quiet = listener.quiet, True  # the text that it may write is no other effect
         try:
             made.again()
         finally:
-            quiet = was
+            listener.quiet = was
 
+    return warn
+
+
+@contextmanager
+def printing(recorder: Recorder) -> Iterator[None]:
+    """Within, what this thread prints is noted with the recorder."""
     with _LOCK:
         before, handled, warned = builtins.print, logging.Logger.handle, warnings.warn
-        streams = {name: Stream(name, getattr(sys, name), note, hear) for name in ("stdout", "stderr")}
-        saved = {name: getattr(sys, name) for name in streams}
+        listener = _Listener(recorder)
+        saved = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+        streams = {name: Stream(name, stream, listener.note, listener.hear) for name, stream in saved.items()}
 
         def put_back() -> None:
             builtins.print, logging.Logger.handle = before, handled  # type: ignore[method-assign]
@@ -325,8 +354,9 @@ def printing(recorder: Recorder) -> Iterator[None]:
                     setattr(sys, name, saved[name])
 
         with undone(put_back):
-            builtins.print, logging.Logger.handle = show, handle  # type: ignore[method-assign]
-            warnings.warn = warn
+            builtins.print = _print_for(listener, streams, before)
+            logging.Logger.handle = _handle_for(listener, handled)  # type: ignore[method-assign]
+            warnings.warn = _warn_for(listener, warned)
             for name, stream in streams.items():
                 setattr(sys, name, stream)
             yield
