@@ -357,3 +357,19 @@ def test_verified_calls_look_into_objects():
     compiled = T.compile(lambda x: Output(x * 2, Slotted(x.sum().item(), x)), verify=True)
     for k in range(3):
         assert compiled(X + k).loss.a == (X + k).sum().item()
+
+
+def test_classes_that_functions_use_live_no_longer_than_these():
+    def used():
+        class Box:
+            def __init__(self):
+                self.factor = 2.0
+
+        box = Box()
+        compiled = T.compile(lambda x: x * box.factor)
+        assert [compiled(T.ones(1)).item() for _ in range(3)] == [2.0] * 3
+        return weakref.ref(Box)
+
+    found = [used() for _ in range(2)]
+    gc.collect()
+    assert [one() for one in found] == [None, None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import types
+import weakref
 from collections import OrderedDict, defaultdict, deque
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,16 @@ _LOCKS: Any = (type(threading.Lock()), type(threading.RLock()))
 def keeps_in_c(value: Any) -> bool:
     """Whether an object may keep what no guard tells of."""
     cls: Any = type(value)
-    return _keeps_in_c(cls)
+    found = _KNOWN.get(cls)
+    if found is None:
+        found = _KNOWN[cls] = _keeps_in_c(cls)
+    return found
 
 
-@cache
+#: What is known of classes, which live no longer for it.
+_KNOWN: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
 def _keeps_in_c(cls: Any) -> bool:
     if issubclass(cls, _CHANGING):
         return True
