@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,6 +214,33 @@ def test_a_part_that_cannot_be_compiled_is_told_once():
             compiled.wait()
     assert ["a part could not be compiled: ZeroDivisionError" in str(w.message) for w in said] == [True]
     assert not compiled_parts(compiled)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_part_that_cannot_be_compiled_is_computed_all_the_same(error):
+    kept = []
+
+    def function(x):
+        kept.append((x * 2 + 1).relu() - 1)
+        try:
+            return kept[-1].sum().item()
+        except error:
+            kept.append(kept[-1] * 3)
+            return kept[-1].tolist()
+
+    def fails(graph, replaces):
+        raise error("no compiler")
+
+    compiled, x = again(function), numbers(9)
+    compiled._again._build = fails
+    for _ in range(4):
+        kept.clear()
+        with suppress(error):
+            compiled(x)
+        expected = ((x * 2 + 1).relu() - 1).numpy()
+        for k, y in enumerate(kept):
+            np.testing.assert_array_equal(y.numpy(), expected * 3**k)
+    assert len(kept) == 2 and not deferred.ACTIVE
 
 
 def test_a_function_with_too_many_specialisations_runs_compiled():

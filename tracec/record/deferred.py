@@ -207,7 +207,7 @@ class Deferred:
     """Puts off what one thread does while it is entered.
 
     Args:
-        serve: Given steps, computes all of them that matter by a program, if it can.
+        serve: Given steps, what computes all of them that matter by a program; None where there is none.
         keeps_lines: Whether the user's lines are asked for.
 
     Attributes:
@@ -217,7 +217,7 @@ class Deferred:
         bytes: The size of what they compute.
     """
 
-    def __init__(self, serve: Callable[[Sequence[Step]], bool], keeps_lines: bool = True) -> None:
+    def __init__(self, serve: Callable[[Sequence[Step]], Callable[[], None] | None], keeps_lines: bool = True) -> None:
         self.steps: list[Step] = []
         self.keeps_lines = keeps_lines
         self.operations = self.bytes = 0
@@ -233,12 +233,15 @@ class Deferred:
         ACTIVE.append(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         try:
-            self.settle()
+            self.settle(by_program=kind is None)
         finally:
-            ACTIVE.remove(self)
-            STATE.deferred, STATE.as_written = self._before
+            try:
+                self.settle(by_program=False)  # where a program could not be built
+            finally:
+                ACTIVE.remove(self)
+                STATE.deferred, STATE.as_written = self._before
 
     def add(self, step: Step) -> None:
         """Put a step behind the others."""
@@ -308,11 +311,19 @@ class Deferred:
         if not self._without or (array is not None and id(root(array)) not in self._without):
             return
         with self._lock:
-            steps, self.steps, self._without = self.steps, [], set()
+            steps, without = self.steps, self._without
+            self.steps, self._without = [], set()
             looks = [step for step in steps if step[0] == LOOK]
-            if not (by_program and self._serve(steps)):
-                run(steps)
-            del steps
+            try:
+                program = self._serve(steps) if by_program else None
+                if program is None:
+                    run(steps)
+            except BaseException:  # no program could be built, or an interrupt came: it is still to be computed
+                self.steps, self._without = [*steps, *self.steps], without | self._without
+                raise
+            if program is not None:
+                program()
+            del steps, program
             self.steps[:0] = _held(looks)
 
 
@@ -337,14 +348,18 @@ _OWN_REFERENCES = _count_references()
 
 
 def run(steps: list[Step]) -> None:
-    """Compute steps one by one."""
+    """Compute steps one by one; those are left over that could not be computed."""
     steps.reverse()
-    while steps:  # what nobody else holds is gone when it was used
-        kind, call, arrays, _, out, _ = steps.pop()
-        if kind == COMPUTED:
-            out[...] = call.op.eager(np, *arrays, **call.keywords)
-        elif kind in (WRITE, COPY):
-            out[...] = arrays[0]
+    try:
+        while steps:  # what nobody else holds is gone when it was used
+            kind, call, arrays, _, out, _ = steps[-1]
+            if kind == COMPUTED:
+                out[...] = call.op.eager(np, *arrays, **call.keywords)
+            elif kind in (WRITE, COPY):
+                out[...] = arrays[0]
+            steps.pop()
+    finally:
+        steps.reverse()
 
 
 def _before_fork() -> None:

@@ -129,34 +129,37 @@ class Again:
             return "few come again"
         return ""
 
-    def _serve(self, steps: Sequence[Step]) -> bool:
-        """Compute steps by a program, where they have a form that has come before."""
+    def _serve(self, steps: Sequence[Step]) -> Callable[[], None] | None:
+        """What computes steps by a program, where they have a form that has come before."""
         if sum(kind != LOOK for kind, *_ in steps) < _FEWEST:
-            return False
+            return None
         try:
             form = Form(steps)
         except Shapeless:
             self.others += 1
-            return False
+            return None
         known = self._known.get(form.key)
         if known is None:
             if len(self._known) < _MOST_FORMS:
                 self._known[form.key] = _Segment(form)
             self.others += 1
-            return False
+            return None
         known.lift(form)
         program = known.ready() or self._built(known, form)
         if program is None:
             self.others += 1
-            return False
+            return None
         self.compiled, known.calls = self.compiled + 1, known.calls + 1
         run, lifted = program
-        inputs = [*form.inputs, *(form.numbers[k] for k in lifted)]
-        found = run([a if a.flags.c_contiguous else a.copy() for a in inputs])
-        for target, values in zip(form.targets, found, strict=True):
-            if values is not target:
-                target[...] = values
-        return True
+
+        def compute() -> None:
+            inputs = [*form.inputs, *(form.numbers[k] for k in lifted)]
+            found = run([a if a.flags.c_contiguous else a.copy() for a in inputs])
+            for target, values in zip(form.targets, found, strict=True):
+                if values is not target:
+                    target[...] = values
+
+        return compute
 
     def _built(self, segment: _Segment, form: Form) -> tuple[Runner, tuple[int, ...]] | None:
         """Build a program; None where it is being built in the background."""
