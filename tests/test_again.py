@@ -191,6 +191,15 @@ def test_what_is_not_worth_while_runs_eagerly(monkeypatch):
     assert "since few come again" in shapes._again.describe()[0] and shapes._again.calls == 6
 
 
+def test_what_nobody_holds_is_no_result_of_a_part():
+    compiled, x = again(lambda x: [(x * 2 + 1).relu(), (x * 3).relu()][0]), numbers(9)
+    graphs, build = [], compiled._again._build
+    compiled._again._build = lambda graph, replaces: graphs.append(graph) or build(graph, replaces)
+    for _ in range(4):
+        np.testing.assert_array_equal(compiled(x).numpy(), (x * 2 + 1).relu().numpy())
+    assert [len(graph.outputs) for graph in graphs] == [1]
+
+
 def test_in_the_background():
     compiled = again(lambda x, k: (x * 2 + k).relu() - 1, background=True)
     for k in (1.0, 1.0, 1.0, 2.0, 2.0):

@@ -246,6 +246,13 @@ def _form_of(call: Call) -> int:
 
 def _held(steps: Sequence[Step]) -> set[int]:
     """Numbers of the arrays made by steps whose memory somebody beside the steps holds."""
+    counts, arrays = _counted(steps)
+    # One for the dictionary, one for `a`, one for the call.
+    return {id(root(a)) for a in arrays.values() if sys.getrefcount(a) > counts[id(a)] + _OWN_REFERENCES}
+
+
+def _counted(steps: Sequence[Step]) -> tuple[dict[int, int], dict[int, Any]]:
+    """How often steps refer to arrays, and these, by their numbers; apart, since its variables refer to some, too."""
     counts: dict[int, int] = {}
     arrays: dict[int, Any] = {}
     for _, _, operands, _, out, _ in steps:
@@ -260,8 +267,7 @@ def _held(steps: Sequence[Step]) -> set[int]:
         if type(base) is np.ndarray:
             counts[id(base)] = counts.get(id(base), 0) + 1
             arrays.setdefault(id(base), base)
-    # One for the dictionary, one for `a`, one for the call.
-    return {id(root(a)) for a in arrays.values() if sys.getrefcount(a) > counts[id(a)] + _OWN_REFERENCES}
+    return counts, arrays
 
 
 def _count_references() -> int:
