@@ -238,3 +238,17 @@ def test_a_body_that_another_one_runs_twice_is_compiled_once(options):
         for k in (1, 2, -1, -2):
             x = T.tensor([1.0, 2.0, 3.0]).double() * k
             assert_close(compiled(x), f(x))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, T.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("branches", [(lambda a: a, lambda a: a), (lambda a: a + 1, lambda a: a * a)])
+def test_gradients_go_back_through_a_branch_once(wrap, branches):
+    f = wrap(lambda x: T.cond(x.sum() > 0.3, *branches, (x,)))
+    for _ in range(3):
+        x = T.tensor([1.0, 2.0], requires_grad=True)
+        result = f(x)
+        result.sum().backward(retain_graph=True)
+        result.sum().backward()
+        assert x.grad.tolist() == [2.0, 2.0]
+        with pytest.raises(RuntimeError, match="a second time"):
+            result.sum().backward()

@@ -24,7 +24,7 @@ from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import folded
-from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from tracec.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 Function = Callable[..., Any]
 
@@ -63,11 +63,17 @@ def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[An
         fail(DTypeError, f"cond: pred is {pred._type}", "give a bool tensor of one element")
 
     def in_python() -> Any:
-        return own((true_fn if bool(pred) else false_fn)(*operands))
+        return _gone_back_once(own((true_fn if bool(pred) else false_fn)(*operands)), pred)
 
     if STATE.recorder is None:
         return in_python()
     return folded("cond", (true_fn, false_fn), lambda: _cond(pred, true_fn, false_fn, operands), in_python)
+
+
+def _gone_back_once(results: Any, pred: Tensor) -> Any:
+    """The results, through which gradients go back as through a branch of a graph: once, as the condition is kept."""
+    flat = pred if not pred.ndim else ops.reshape(pred, shape=())
+    return tree_map(lambda x: ops.where(flat, x, x) if type(x) is Tensor and _flows((x,)) else x, results)
 
 
 def _cond(pred: Tensor, true_fn: Function, false_fn: Function, operands: Sequence[Any]) -> Any:
