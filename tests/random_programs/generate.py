@@ -360,7 +360,7 @@ class Program:
         if "box" in has:
             found += [f"box.t = {v}", "box.k += 1", "box.on = not box.on"]
         if has >= {"box", "metrics"}:
-            found += [f"box.o = boxed({v})", f"box.m = float({v}.sum())", f"box.n = {v}.detach().numpy()"]
+            found += [f"box.o = boxed({v})", f"box.m = float({v}.sum())", f"box.n = ({v}).detach().numpy()"]
         if "items" in has:
             found += [f"items.append({v})", "items[0] = items[0] * 2", f"items[-1] = {v}"]
         if "table" in has:
