@@ -131,8 +131,10 @@ def _arguments(call: Call, parts: Sequence[Any]) -> list[Argument] | None:
 def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
     cls = type(value)
     if isinstance(value, Tensor):
+        if value.is_composite:  # its key is that of its parts
+            return None
         _, element, shape, strides, device, way, *more = part
-        if device is not Cell._device or more or way == "hooks" or value.is_composite:
+        if device is not Cell._device or more or way == "hooks":
             return None
         found = Argument(name, cls, None, element, shape, strides, _VIEW if _is_view(value) else _PLAIN)
         if way is None:
