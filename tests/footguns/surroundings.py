@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import tracec
-from tests.footguns.harness import footgun, tensor
+from tests.footguns.harness import footgun, tensor, whole
 
 factor = 1.0
 table = None
@@ -266,3 +267,17 @@ def index_of_closed_over_table(wrap):
         except IndexError as e:
             found.append(e.message)
     return found
+
+
+@footgun(eager="reads another thread")
+def threads_that_are_started(wrap):
+    log = []
+
+    def f(x):
+        thread = threading.Thread(target=log.append, args=(len(log),))
+        thread.start()
+        thread.join()
+        return x * 2
+
+    f = wrap(f)
+    return [f(whole(3, seed=k)) for k in range(5)], log

@@ -117,7 +117,7 @@ class Again:
                 return self._fn(*args, **kwargs)
         finally:
             self._learns = self.calls == 1 or self.others > others  # the first one learns how results lie
-            if self.calls == 2:  # by then it has been set up
+            if self.calls <= 2:  # the first may set things up
                 self._is_small = deferred.bytes < _SMALLEST * deferred.operations
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ _SOURCES = {
     ), False),
     "importlib": Source("a module by its name", ("import_module", "reload")),
     "threading": Source("the thread", (
-        "active_count", "current_thread", "enumerate", "get_ident", "get_native_id",
+        "active_count", "current_thread", "enumerate", "get_ident", "get_native_id", "start_new_thread",
     ), False),
     "uuid": Source("random bytes of the system", ("getnode", "uuid1", "uuid4")),
     "secrets": Source("random bytes of the system", (
@@ -89,10 +90,11 @@ CALLS = {
 }  # fmt: skip
 #: Names that lead to them.
 _LEADING = {*CALLS, "currentframe", "stack", "trace"}
+_THREAD = "another thread, threading.Thread.start"
 _EVENTS = {
     "open": "a file", "os.listdir": "the file system", "os.scandir": "the file system", "os.system": "another process",
     "os.posix_spawn": "another process", "subprocess.Popen": "another process", "socket.__new__": "the network",
-    "socket.connect": "the network", "sqlite3.connect": "a data base", "_thread.start_new_thread": "another thread",
+    "socket.connect": "the network", "sqlite3.connect": "a data base",
     **dict.fromkeys(("os.chdir", "os.chmod", "os.kill", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
                      "os.symlink", "os.truncate"), "the file system, or the process"),
 }  # fmt: skip
@@ -163,6 +165,10 @@ def within() -> list[tuple[Place, Any, Any]]:
             if name in names:
                 stand_in = _told(names[name], f"{source.what}, {module}.{name}", source.within)
                 found.append((Place(names, name), names[name], stand_in))
+    threads = vars(threading)
+    for name in ("_start_new_thread", "_start_joinable_thread"):  # by the version of Python
+        if name in threads:
+            found.append((Place(threads, name), threads[name], _told(threads[name], _THREAD, True)))
     random = np.random.__dict__
     unseeded = [(Place(random, n), random[n], _unseeded(random[n])) for n in ("default_rng", "SeedSequence")]
     return [*found, *unseeded]
