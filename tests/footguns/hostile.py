@@ -45,7 +45,7 @@ def deep_copies_in_a_dictionary(wrap):
     return several(wrap(f))
 
 
-@footgun(rounded=1e-6)
+@footgun
 def deep_copy_of_a_module_that_is_trained_inside(wrap):
     model = nn.Linear(3, 2)
     with tracec.no_grad():
@@ -299,7 +299,7 @@ def scaled(g):
     return tracec.tanh(g) * SCALE
 
 
-@footgun(eager="changes count when gradients go back", rounded=1e-6)
+@footgun(eager="changes count when gradients go back")
 def checkpoint_that_counts(wrap):
     w, count = whole(3, g=True), [0]
 

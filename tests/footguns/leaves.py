@@ -126,7 +126,7 @@ def requires_grad_toggled_inside(wrap):
     return found
 
 
-@footgun(eager="changes where gradients of a tensor from outside go", rounded=1e-6)
+@footgun(eager="changes where gradients of a tensor from outside go")
 def requires_grad_set_inside(wrap):
 
     def f(x):

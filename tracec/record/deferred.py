@@ -66,7 +66,8 @@ def seen_by_others(array: Any) -> Any:
     """Note that another library may read and write an array's memory from here on; the array."""
     if type(array) is np.ndarray:
         owner = root(array)
-        _SEEN_BY_OTHERS[id(owner)] = owner
+        if id(owner) not in _SEEN_BY_OTHERS:  # entering it takes much longer
+            _SEEN_BY_OTHERS[id(owner)] = owner
     return array
 
 
@@ -365,7 +366,7 @@ def run(steps: list[Step]) -> None:
 def _before_fork() -> None:
     """Compute all that was put off: a child has what an eager run would have left it."""
     for deferred in tuple(ACTIVE):
-        deferred.settle()
+        deferred.settle(by_program=False)  # a fork is no place to compile
 
 
 def _as_a_child() -> None:
