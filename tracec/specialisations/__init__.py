@@ -8,8 +8,11 @@ families, sizes                                 arguments that differ in sizes a
 effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
 forming, births                                 what it makes and gives, made anew at each call
 disguises, calls, draws                         functions of C and generators that give numbers of each call
-program, checks                                 from a recording to programs, and those of its gradients
-replay                                          a program in the function's place
+kept_in_c, named, way_back                      what C code keeps, what is named, what backward functions read
+recorded, derivatives                           one run of a function, and how gradients go back from its results
+program, checks, building                       from a recording to programs, and those of its gradients
+replay, inputs, results, lane                   a program in the function's place, and the short way to it
+again, segments                                 functions that no program stands in for, compiled in parts
 tree, ways                                      functions that ask for values, which choose among programs
 specialisation                                  what one recording gave, and when it serves a call
 """

@@ -130,16 +130,20 @@ class Environment:
         #: What can only be asked for.
         self._others: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         for guard in (*walker.guards, *walker.besides):
-            if isinstance(guard, Guard):
-                if guard.kind is None:
-                    self._check(guard, guard.holds, guard.look())
-            elif not guard.kinds:
-                self._check(guard, guard.holds, guard.look())
-            else:  # items that may be others are looked at when numbers and tensors are taken from there
-                self._check(guard, guard.has_places, guard.look())
-                for item in guard.fixed():
-                    self._check(item, item.holds, item.look())
+            self._check_all_of(guard)
         self._same: Callable[[], bool] | None = None
+
+    def _check_all_of(self, guard: Guard | Contents) -> None:
+        """Check a place, or a container; what may be other numbers and tensors is looked at when it is taken."""
+        if isinstance(guard, Guard):
+            if guard.kind is None:
+                self._check(guard, guard.holds, guard.look())
+        elif not guard.kinds:
+            self._check(guard, guard.holds, guard.look())
+        else:
+            self._check(guard, guard.has_places, guard.look())
+            for item in guard.fixed():
+                self._check(item, item.holds, item.look())
 
     def _check(self, guard: Guard | Contents | Form, holds: Callable[[], bool], look: Look | None) -> None:
         if look is None:

@@ -101,25 +101,33 @@ class Replay:
         self._rebuild = rebuilder(out)
         self._copies = self._outputs_to_copy(places, len(tensors))
         self._owners = self._memory_of_outputs(places, len(tensors))
-        busy = ranges or self._checks or self._writes or self._grads or self._copies or self._printed
-        fresh = not (busy or recording.numbers or left) and _are_fresh(
-            recording.results[: len(tensors)], self._backwards
-        )
+        #: For each result that has a program for gradients by what it is known there, by its shape.
+        self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
+        self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
+        self._find_the_short_way(recording.results[: len(tensors)], out, bool(ranges or recording.numbers or left))
+
+    def _find_the_short_way(self, results: Sequence[Result], out: Any, more: bool) -> None:
+        """Find what can be left out of a call.
+
+        Args:
+            results: The results.
+            out: What the function returned.
+            more: There is more to a call than values: conditions, numbers, what is left around it.
+        """
+        busy = more or self._checks or self._writes or self._grads or self._copies or self._printed
+        fresh = not busy and _are_fresh(results, self._backwards)
         #: The outputs that are all there is to give: then a call is little more than that of the program.
-        self._fresh = [r.output for r in recording.results[: len(tensors)]] if fresh else None
-        alone = fresh and _is_tensor(out) and not backwards
+        self._fresh = [r.output for r in results] if fresh else None
+        alone = fresh and _is_tensor(out) and not self._backwards
         self._only = self._fresh[0] if self._fresh is not None and alone else None
         several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
         #: What gathers results that are all there is in a list or tuple.
         self._gathered: Callable[[list[Tensor]], Any] | None = type(out) if several else None
-        #: For each result that has a program for gradients by what it is known there, by its shape.
-        self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
-        self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
         given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = given if self._fresh is not None and self._plain and len(given) == len(self.inputs) else None
         self._is_first = self._direct == [0]
-        self._quick = getattr(forward, "quick", None) or forward
+        self._quick = getattr(self.forward, "quick", None) or self.forward
 
     def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
