@@ -26,7 +26,7 @@ def everything():
 
 
 def test_functions_are_where_the_table_says():
-    assert set(functions.__all__) <= FUNCTIONS.keys()
+    assert set(functions.__all__) == FUNCTIONS.keys()
     for name, module in FUNCTIONS.items():
         assert hasattr(importlib.import_module(f"tracec.functions.{module}"), name), (module, name)
         assert callable(getattr(functions, name))

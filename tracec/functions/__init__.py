@@ -16,578 +16,134 @@ from tracec.record.patches import Patchable
 from tracec.record.public import public
 from tracec.record.tensor import Methods
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, since a name a line takes ten pages
+    # fmt: off
+    # isort: off
     from tracec.functions.activation import (
-        celu,
-        celu_,
-        elu,
-        gelu,
-        glu,
-        hardshrink,
-        hardsigmoid,
-        hardswish,
-        hardtanh,
-        leaky_relu,
-        logsigmoid,
-        mish,
-        prelu,
-        relu,
-        relu6,
-        relu_,
-        rrelu,
-        rrelu_,
-        selu,
-        selu_,
-        sigmoid,
-        silu,
-        softplus,
-        softsign,
-        tanhshrink,
-        threshold,
-        threshold_,
+        celu, celu_, elu, gelu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, leaky_relu, logsigmoid, mish,
+        prelu, relu, relu6, relu_, rrelu, rrelu_, selu, selu_, sigmoid, silu, softplus, softsign, tanhshrink,
+        threshold, threshold_,
     )
     from tracec.functions.adaptive_pooling import (
-        adaptive_avg_pool1d,
-        adaptive_avg_pool2d,
-        adaptive_avg_pool3d,
-        adaptive_max_pool1d,
-        adaptive_max_pool2d,
-        adaptive_max_pool3d,
-        fractional_max_pool2d,
-        fractional_max_pool3d,
+        adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
+        adaptive_max_pool3d, fractional_max_pool2d, fractional_max_pool3d,
     )
     from tracec.functions.arithmetic import (
-        abs,
-        absolute,
-        add,
-        addcdiv,
-        addcmul,
-        arctan2,
-        atan2,
-        clamp,
-        clamp_max,
-        clamp_min,
-        clip,
-        copysign,
-        div,
-        divide,
-        float_power,
-        floor_divide,
-        fmax,
-        fmin,
-        fmod,
-        gcd,
-        hypot,
-        lcm,
-        ldexp,
-        lerp,
-        maximum,
-        minimum,
-        mul,
-        multiply,
-        neg,
-        negative,
-        nextafter,
-        positive,
-        pow,
-        reciprocal,
-        remainder,
-        rsub,
-        sign,
-        square,
-        sub,
-        subtract,
-        true_divide,
+        abs, absolute, add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div,
+        divide, float_power, floor_divide, fmax, fmin, fmod, gcd, hypot, lcm, ldexp, lerp, maximum, minimum,
+        mul, multiply, neg, negative, nextafter, positive, pow, reciprocal, remainder, rsub, sign, square, sub,
+        subtract, true_divide,
     )
-    from tracec.functions.arranging import (
-        flip,
-        fliplr,
-        flipud,
-        repeat,
-        repeat_interleave,
-        roll,
-        rot90,
-        tile,
-    )
-    from tracec.functions.attention import (
-        scaled_dot_product_attention,
-    )
-    from tracec.functions.chains import (
-        chain_matmul,
-    )
+    from tracec.functions.arranging import flip, fliplr, flipud, repeat, repeat_interleave, roll, rot90, tile
+    from tracec.functions.attention import scaled_dot_product_attention
+    from tracec.functions.chains import chain_matmul
     from tracec.functions.comparison import (
-        allclose,
-        bitwise_and,
-        bitwise_left_shift,
-        bitwise_not,
-        bitwise_or,
-        bitwise_right_shift,
-        bitwise_xor,
-        eq,
-        equal,
-        ge,
-        greater,
-        greater_equal,
-        gt,
-        isclose,
-        isfinite,
-        isinf,
-        isnan,
-        isneginf,
-        isposinf,
-        le,
-        less,
-        less_equal,
-        logical_and,
-        logical_not,
-        logical_or,
-        logical_xor,
-        lt,
-        ne,
-        not_equal,
-        where,
+        allclose, bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor,
+        eq, equal, ge, greater, greater_equal, gt, isclose, isfinite, isinf, isnan, isneginf, isposinf, le,
+        less, less_equal, logical_and, logical_not, logical_or, logical_xor, lt, ne, not_equal, where,
     )
     from tracec.functions.complex import (
-        adjoint,
-        angle,
-        complex,
-        conj,
-        conj_physical,
-        imag,
-        is_complex,
-        is_conj,
-        is_neg,
-        isreal,
-        polar,
-        real,
-        resolve_conj,
-        resolve_neg,
-        sgn,
-        view_as_complex,
-        view_as_real,
+        adjoint, angle, complex, conj, conj_physical, imag, is_complex, is_conj, is_neg, isreal, polar, real,
+        resolve_conj, resolve_neg, sgn, view_as_complex, view_as_real,
     )
     from tracec.functions.convolution import (
-        bilinear,
-        conv1d,
-        conv2d,
-        conv3d,
-        conv_transpose1d,
-        conv_transpose2d,
-        conv_transpose3d,
-        linear,
+        bilinear, conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, linear,
     )
-    from tracec.functions.correlation import (
-        corrcoef,
-        cov,
-    )
-    from tracec.functions.counting import (
-        bincount,
-        histc,
-        histogram,
-        histogramdd,
-    )
+    from tracec.functions.correlation import corrcoef, cov
+    from tracec.functions.counting import bincount, histc, histogram, histogramdd
     from tracec.functions.creation import (
-        as_tensor,
-        asarray,
-        from_dlpack,
-        from_numpy,
-        frombuffer,
-        is_floating_point,
-        is_tensor,
-        numel,
-        scalar_tensor,
-        tensor,
+        as_tensor, asarray, from_dlpack, from_numpy, frombuffer, is_floating_point, is_tensor, numel,
+        scalar_tensor, tensor,
     )
-    from tracec.functions.decomposition import (
-        cholesky,
-        cholesky_inverse,
-        cholesky_solve,
-        geqrf,
-        orgqr,
-        ormqr,
-        qr,
-    )
-    from tracec.functions.diagonals import (
-        block_diag,
-        diag,
-        diag_embed,
-        diagflat,
-        diagonal,
-        trace,
-        tril,
-        triu,
-        vander,
-    )
+    from tracec.functions.decomposition import cholesky, cholesky_inverse, cholesky_solve, geqrf, orgqr, ormqr, qr
+    from tracec.functions.diagonals import block_diag, diag, diag_embed, diagflat, diagonal, trace, tril, triu, vander
     from tracec.functions.differences import cumulative_trapezoid, diff, gradient, trapezoid, trapz
-    from tracec.functions.dropout import (
-        alpha_dropout,
-        dropout,
-        dropout1d,
-        dropout2d,
-        feature_alpha_dropout,
-    )
-    from tracec.functions.eigenvalues import (
-        svd,
-    )
-    from tracec.functions.einsum import (
-        einsum,
-    )
-    from tracec.functions.elimination import (
-        lu,
-        lu_solve,
-        lu_unpack,
-    )
-    from tracec.functions.embedding import (
-        embedding,
-    )
+    from tracec.functions.dropout import alpha_dropout, dropout, dropout1d, dropout2d, feature_alpha_dropout
+    from tracec.functions.eigenvalues import svd
+    from tracec.functions.einsum import einsum
+    from tracec.functions.elimination import lu, lu_solve, lu_unpack
+    from tracec.functions.embedding import embedding
     from tracec.functions.filled import (
-        empty,
-        empty_like,
-        empty_strided,
-        fill,
-        full,
-        full_like,
-        ones,
-        ones_like,
-        zeros,
-        zeros_like,
+        empty, empty_like, empty_strided, fill, full, full_like, ones, ones_like, zeros, zeros_like,
     )
-    from tracec.functions.grids import (
-        cartesian_prod,
-        combinations,
-        meshgrid,
-    )
+    from tracec.functions.grids import cartesian_prod, combinations, meshgrid
     from tracec.functions.indexing import (
-        argwhere,
-        gather,
-        index_select,
-        masked_select,
-        nonzero,
-        nonzero_static,
-        take,
-        take_along_dim,
+        argwhere, gather, index_select, masked_select, nonzero, nonzero_static, take, take_along_dim,
         unravel_index,
     )
-    from tracec.functions.inverses import (
-        det,
-        inverse,
-        logdet,
-        matrix_exp,
-        matrix_power,
-        pinverse,
-        slogdet,
-    )
+    from tracec.functions.inverses import det, inverse, logdet, matrix_exp, matrix_power, pinverse, slogdet
     from tracec.functions.joining import (
-        atleast_1d,
-        atleast_2d,
-        atleast_3d,
-        cat,
-        column_stack,
-        concat,
-        concatenate,
-        dstack,
-        hstack,
-        row_stack,
-        stack,
-        vstack,
+        atleast_1d, atleast_2d, atleast_3d, cat, column_stack, concat, concatenate, dstack, hstack, row_stack,
+        stack, vstack,
     )
     from tracec.functions.linalg import (
-        addbmm,
-        addmm,
-        addmv,
-        addr,
-        baddbmm,
-        bmm,
-        cross,
-        dot,
-        ger,
-        inner,
-        kron,
-        matmul,
-        mm,
-        mv,
-        outer,
-        tensordot,
-        vdot,
+        addbmm, addmm, addmv, addr, baddbmm, bmm, cross, dot, ger, inner, kron, matmul, mm, mv, outer,
+        tensordot, vdot,
     )
-    from tracec.functions.loss import (
-        cross_entropy,
-        nll_loss,
-        one_hot,
-    )
-    from tracec.functions.lowrank import (
-        pca_lowrank,
-        svd_lowrank,
-    )
+    from tracec.functions.loss import cross_entropy, nll_loss, one_hot
+    from tracec.functions.lowrank import pca_lowrank, svd_lowrank
     from tracec.functions.norm import (
-        batch_norm,
-        group_norm,
-        instance_norm,
-        layer_norm,
-        local_response_norm,
-        normalize,
-        rms_norm,
+        batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, normalize, rms_norm,
     )
-    from tracec.functions.norms import (
-        cdist,
-        dist,
-        norm,
-        nuclear_norm,
-        pairwise_distance,
-        pdist,
-        renorm,
-    )
-    from tracec.functions.padding import (
-        constant_pad_nd,
-        pad,
-    )
+    from tracec.functions.norms import cdist, dist, norm, nuclear_norm, pairwise_distance, pdist, renorm
+    from tracec.functions.padding import constant_pad_nd, pad
     from tracec.functions.pointwise import (
-        acos,
-        acosh,
-        arccos,
-        arccosh,
-        arcsin,
-        arcsinh,
-        arctan,
-        arctanh,
-        asin,
-        asinh,
-        atan,
-        atanh,
-        ceil,
-        cos,
-        cosh,
-        deg2rad,
-        erf,
-        exp,
-        exp2,
-        expm1,
-        fix,
-        floor,
-        frac,
-        frexp,
-        heaviside,
-        log,
-        log1p,
-        log2,
-        log10,
-        logaddexp,
-        logaddexp2,
-        nan_to_num,
-        rad2deg,
-        round,
-        rsqrt,
-        signbit,
-        sin,
-        sinh,
-        sqrt,
-        tan,
-        tanh,
-        trunc,
+        acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil, cos,
+        cosh, deg2rad, erf, exp, exp2, expm1, fix, floor, frac, frexp, heaviside, log, log1p, log2, log10,
+        logaddexp, logaddexp2, nan_to_num, rad2deg, round, rsqrt, signbit, sin, sinh, sqrt, tan, tanh, trunc,
     )
     from tracec.functions.pooling import (
-        avg_pool1d,
-        avg_pool2d,
-        avg_pool3d,
-        lp_pool1d,
-        lp_pool2d,
-        lp_pool3d,
-        max_pool1d,
-        max_pool2d,
-        max_pool3d,
+        avg_pool1d, avg_pool2d, avg_pool3d, lp_pool1d, lp_pool2d, lp_pool3d, max_pool1d, max_pool2d, max_pool3d,
     )
     from tracec.functions.quantile import nanquantile, quantile
     from tracec.functions.quantization import fake_quantize_per_channel_affine, fake_quantize_per_tensor_affine
     from tracec.functions.random import (
-        bernoulli,
-        binomial,
-        multinomial,
-        normal,
-        poisson,
-        rand,
-        rand_like,
-        randint,
-        randint_like,
-        randn,
-        randn_like,
-        randperm,
+        bernoulli, binomial, multinomial, normal, poisson, rand, rand_like, randint, randint_like, randn,
+        randn_like, randperm,
     )
     from tracec.functions.random_in_place import (
-        bernoulli_,
-        cauchy_,
-        exponential_,
-        geometric_,
-        log_normal_,
-        normal_,
-        random_,
-        uniform_,
+        bernoulli_, cauchy_, exponential_, geometric_, log_normal_, normal_, random_, uniform_,
     )
-    from tracec.functions.ranges import (
-        arange,
-        eye,
-        linspace,
-        logspace,
-        range,
-        tril_indices,
-        triu_indices,
-    )
+    from tracec.functions.ranges import arange, eye, linspace, logspace, range, tril_indices, triu_indices
     from tracec.functions.reduction import (
-        ValuesIndices,
-        all,
-        amax,
-        amin,
-        aminmax,
-        any,
-        argmax,
-        argmin,
-        count_nonzero,
-        cumprod,
-        cumsum,
-        logcumsumexp,
-        logsumexp,
-        max,
-        mean,
-        min,
-        nanmean,
-        nansum,
-        prod,
-        std,
-        std_mean,
-        sum,
-        var,
-        var_mean,
+        ValuesIndices, all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum,
+        logcumsumexp, logsumexp, max, mean, min, nanmean, nansum, prod, std, std_mean, sum, var, var_mean,
     )
     from tracec.functions.regression_loss import (
-        binary_cross_entropy,
-        binary_cross_entropy_with_logits,
-        huber_loss,
-        kl_div,
-        l1_loss,
-        mse_loss,
+        binary_cross_entropy, binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss,
         smooth_l1_loss,
     )
     from tracec.functions.scattering import (
-        index_add,
-        index_copy,
-        index_fill,
-        index_put,
-        index_reduce,
-        masked_fill,
-        masked_scatter,
-        put,
-        scatter,
-        scatter_add,
-        scatter_reduce,
+        index_add, index_copy, index_fill, index_put, index_reduce, masked_fill, masked_scatter, put, scatter,
+        scatter_add, scatter_reduce,
     )
-    from tracec.functions.searching import (
-        bucketize,
-        isin,
-        searchsorted,
-        unique,
-        unique_consecutive,
-    )
+    from tracec.functions.searching import bucketize, isin, searchsorted, unique, unique_consecutive
     from tracec.functions.shape import (
-        broadcast_shapes,
-        broadcast_tensors,
-        broadcast_to,
-        expand,
-        expand_as,
-        flatten,
-        moveaxis,
-        movedim,
-        narrow,
-        permute,
-        ravel,
-        reshape,
-        reshape_as,
-        select,
-        squeeze,
-        sum_to_size,
-        swapaxes,
-        swapdims,
-        t,
-        transpose,
-        unflatten,
-        unsqueeze,
-        view,
-        view_as,
+        broadcast_shapes, broadcast_tensors, broadcast_to, expand, expand_as, flatten, moveaxis, movedim,
+        narrow, permute, ravel, reshape, reshape_as, select, squeeze, sum_to_size, swapaxes, swapdims, t,
+        transpose, unflatten, unsqueeze, view, view_as,
     )
-    from tracec.functions.similarity import (
-        cosine_similarity,
-    )
-    from tracec.functions.softmax import (
-        log_softmax,
-        softmax,
-        softmin,
-    )
-    from tracec.functions.solving import (
-        triangular_solve,
-    )
-    from tracec.functions.sorting import (
-        argsort,
-        cummax,
-        cummin,
-        kthvalue,
-        median,
-        mode,
-        msort,
-        nanmedian,
-        sort,
-        topk,
-    )
+    from tracec.functions.similarity import cosine_similarity
+    from tracec.functions.softmax import log_softmax, softmax, softmin
+    from tracec.functions.solving import triangular_solve
+    from tracec.functions.sorting import argsort, cummax, cummin, kthvalue, median, mode, msort, nanmedian, sort, topk
     from tracec.functions.sparsity import sparse_coo_tensor, sparse_csc_tensor, sparse_csr_tensor, spmm
     from tracec.functions.special import (
-        digamma,
-        erfc,
-        erfinv,
-        i0,
-        igamma,
-        igammac,
-        lgamma,
-        logit,
-        mvlgamma,
-        polygamma,
-        sinc,
-        xlogy,
+        digamma, erfc, erfinv, i0, igamma, igammac, lgamma, logit, mvlgamma, polygamma, sinc, xlogy,
     )
     from tracec.functions.spectral import istft, stft
     from tracec.functions.splitting import (
-        chunk,
-        dsplit,
-        hsplit,
-        split,
-        split_with_sizes,
-        tensor_split,
-        unbind,
-        unsafe_chunk,
-        unsafe_split,
+        chunk, dsplit, hsplit, split, split_with_sizes, tensor_split, unbind, unsafe_chunk, unsafe_split,
         vsplit,
     )
     from tracec.functions.strided import (
-        as_strided,
-        as_strided_scatter,
-        diagonal_scatter,
-        narrow_copy,
-        select_scatter,
-        slice_scatter,
+        as_strided, as_strided_scatter, diagonal_scatter, narrow_copy, select_scatter, slice_scatter,
     )
-    from tracec.functions.unpooling import (
-        max_unpool1d,
-        max_unpool2d,
-        max_unpool3d,
-    )
-    from tracec.functions.vision import (
-        channel_shuffle,
-        pixel_shuffle,
-        pixel_unshuffle,
-    )
-    from tracec.functions.windows import (
-        bartlett_window,
-        blackman_window,
-        hamming_window,
-        hann_window,
-        kaiser_window,
-    )
+    from tracec.functions.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
+    from tracec.functions.vision import channel_shuffle, pixel_shuffle, pixel_unshuffle
+    from tracec.functions.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
+    # isort: on
+    # fmt: on
 
 __all__ = [
     # creation

@@ -86,7 +86,7 @@ def resolution(x: Tensor) -> float:
     return 2.0**-52 if x.dtype.to_real().itemsize == 8 else 2.0**-23
 
 
-def as_tensor(value: float | Tensor, like: Tensor) -> Tensor:
+def tolerance_like(value: float | Tensor, like: Tensor) -> Tensor:
     """A tolerance as a tensor: of real numbers as precise as those of ``like``, and with no gradient."""
     kind = like.dtype.to_real()
     return cast(value.detach(), kind) if isinstance(value, Tensor) else filled(value, like, (), kind)
@@ -100,7 +100,7 @@ def _tolerances(a: Tensor, atol: Tolerance, rtol: Tolerance) -> tuple[float | Te
     if rtol is not None:
         return atol, rtol
     if isinstance(atol, Tensor):
-        return atol, ops.where(ops.gt(atol.detach(), 0.0), 0.0, as_tensor(default, a))
+        return atol, ops.where(ops.gt(atol.detach(), 0.0), 0.0, tolerance_like(default, a))
     return atol, 0.0 if atol > 0 else default
 
 
@@ -132,7 +132,7 @@ def pinv(
     check_matrix(name, input, square=hermitian)
     absolute, relative = _tolerances(input, atol, rtol if rcond is None else rcond)
     lead = tuple(input.shape[:-2])
-    bounds = [as_tensor(t, input) for t in (absolute, relative)]
+    bounds = [tolerance_like(t, input) for t in (absolute, relative)]
     for t in bounds:
         if t.ndim > len(lead) or any(n not in (1, m) for n, m in zip(reversed(t.shape), reversed(lead), strict=False)):
             fail(
@@ -173,16 +173,16 @@ def matrix_rank(
     x = input.detach()
     s = ops.abs(ops.eigvalsh(x)) if hermitian else ops.svdvals(x)
     if tol is not None:
-        return count_above(s, as_tensor(tol, s))
-    return count_above(s, threshold(s, *_tolerances(input, atol, rtol)))
+        return count_above(s, tolerance_like(tol, s))
+    return count_above(s, rank_threshold(s, *_tolerances(input, atol, rtol)))
 
 
-def threshold(s: Tensor, atol: float | Tensor, rtol: float | Tensor) -> Tensor:
+def rank_threshold(s: Tensor, atol: float | Tensor, rtol: float | Tensor) -> Tensor:
     """Up to where singular values count as zero: ``atol``, or ``rtol`` times the largest, whichever is more."""
     if not s.shape[-1]:
         return filled(0.0, s, tuple(s.shape[:-1]))
     largest = ops.max(s, axes=(s.ndim - 1,))
-    return ops.maximum(as_tensor(atol, s), ops.mul(largest, as_tensor(rtol, s)))
+    return ops.maximum(tolerance_like(atol, s), ops.mul(largest, tolerance_like(rtol, s)))
 
 
 def count_above(s: Tensor, least: Tensor) -> Tensor:

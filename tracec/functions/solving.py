@@ -18,7 +18,7 @@ from tracec.functions.common import (
     sliced,
 )
 from tracec.functions.decomposition import check_matrix, check_same_dtype
-from tracec.functions.inverses import as_tensor, count_above, equal_counts, resolution, singularity, threshold
+from tracec.functions.inverses import count_above, equal_counts, rank_threshold, resolution, singularity, tolerance_like
 from tracec.functions.linalg import matmul
 from tracec.ir import dtype as dt
 from tracec.ir.types import broadcast_shapes
@@ -162,8 +162,8 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
         solution = _by_qr(a, given)
     else:
         s = ops.svdvals(a.detach())
-        least = as_tensor(resolution(a) * max(m, n) if rcond is None else rcond, a)
-        rank = count_above(s, threshold(s, 0.0, least))
+        least = tolerance_like(resolution(a) * max(m, n) if rcond is None else rcond, a)
+        rank = count_above(s, rank_threshold(s, 0.0, least))
         lead = tuple(a.shape[:-2])
         solution = matmul(
             ops.pinv(a, filled(0.0, a, lead, a.dtype.to_real()), expanded(least, lead), hermitian=False), given
