@@ -20,7 +20,7 @@ from tracec.ir.node import Node, constant, current_source, input_node, is_consta
 from tracec.ir.number import Number
 from tracec.ir.source import caller
 from tracec.ir.types import Shape, TensorType
-from tracec.ops.loop_grad import widened
+from tracec.ops.loop_back import widened
 from tracec.ops.loops import ScanParams
 from tracec.ops.packing import take
 from tracec.record.backend import module
