@@ -14,7 +14,7 @@ from tracec.record.method import is_there
 from tracec.record.out import OUT
 from tracec.record.patches import Patchable
 from tracec.record.public import public
-from tracec.record.tensor import Methods
+from tracec.record.tensor_meta import Methods
 
 if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, since a name a line takes ten pages
     # fmt: off

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +33,11 @@ from tracec.record.kind import Kind
 from tracec.record.memory import Memory, axis_of
 from tracec.record.numpy_protocol import NumPy
 from tracec.record.opaque import SIZED, for_caller
-from tracec.record.overriding import default, disabled, install
-from tracec.record.patches import MISSING, replaced
+from tracec.record.overriding import default
 from tracec.record.printing import format_tensor
+from tracec.record.size import Size
 from tracec.record.state import STATE
+from tracec.record.tensor_meta import Methods, TensorMeta
 from tracec.record.write import copy_into
 
 
@@ -46,88 +46,7 @@ def _at() -> str | None:
     return f"at {line}" if line else None
 
 
-class Size(tuple[int, ...]):
-    """A shape; a tuple that prints as PyTorch's."""
-
-    __slots__ = ()
-
-    def __new__(cls, sizes: Iterable[int] = ()) -> Size:
-        found = tuple(sizes)
-        if not all(hasattr(s, "__index__") for s in found):
-            raise ArgumentTypeError(f"Size: takes integers, {found} given", hint="e.g. tracec.Size([2, 3])")
-        return tuple.__new__(cls, [s if SIZED and isinstance(s, int) else s.__index__() for s in found])
-
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self)
-
-    def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        return tuple.__new__(Size, found) if isinstance(key, slice) else found
-
-    def __add__(self, other: Any) -> Any:
-        return tuple.__new__(Size, super().__add__(other)) if isinstance(other, tuple) else NotImplemented
-
-    def __radd__(self, other: Any) -> Any:
-        return tuple.__new__(Size, other + tuple(self)) if isinstance(other, tuple) else NotImplemented
-
-    def __mul__(self, times: Any) -> Any:
-        return tuple.__new__(Size, super().__mul__(times))
-
-    __rmul__ = __mul__
-
-    def __repr__(self) -> str:
-        return f"tracec.Size({list(self)})"
-
-
-class Methods:
-    """Finds methods that modules make which have not been imported yet.
-
-    Attributes:
-        find: Imports the module that makes a method; whether there is one.
-    """
-
-    find: Callable[[str], bool] = staticmethod(lambda name: False)
-
-
-class TensorType(type):
-    """The class of Tensor, which finds its methods when they are asked for.
-
-    Classes that are made of Tensor take part in the protocol ``__torch_function__``.
-    """
-
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:
-        super().__init__(name, bases, namespace, **options)
-        if any(isinstance(b, TensorType) for b in bases) and cls.__torch_function__ is not disabled:
-            install(cls)
-
-    def __getattr__(cls, name: str) -> Any:
-        if not name.startswith("__") and Methods.find(name):
-            return getattr(cls, name)
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
-
-    def __setattr__(cls, name: str, value: Any) -> None:
-        before = cls.__dict__.get(name, MISSING)
-        super().__setattr__(name, value)
-        cls._note(name, before, value)
-
-    def __delattr__(cls, name: str) -> None:
-        before = cls.__dict__.get(name, MISSING)
-        super().__delattr__(name)
-        cls._note(name, before, MISSING)
-
-    def _note(cls, name: str, before: Any, now: Any) -> None:
-        """A program replaces what library code calls, where it is a class of the library; its own classes are seen."""
-        by: str = sys._getframe(2).f_globals.get("__name__", "")
-        if cls.__module__.startswith("tracec.") and not by.startswith("tracec."):  # which makes methods when asked
-            replaced(cls.__name__, name, before, now)
-
-    def __dir__(cls) -> list[str]:
-        Methods.find("")
-        return sorted(super().__dir__())
-
-
-class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy, metaclass=TensorType):
+class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy, metaclass=TensorMeta):
     """An n-dimensional array of one element type.
 
     ``Tensor(data)`` makes float32 tensors of nested lists, ``Tensor(2, 3)`` one of these sizes; `tracec.tensor`
