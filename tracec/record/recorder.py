@@ -12,8 +12,7 @@ view's node is replaced by the view steps over it.
 from __future__ import annotations
 
 import weakref
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.expression import Expression
 from tracec.ir.expression import constant as kept
 from tracec.ir.extent import Condition, noting, plain
-from tracec.ir.graph import Graph, substitute
+from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.ir.number import WATCH, Number
 from tracec.ir.source import Source
@@ -33,6 +32,7 @@ from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED, Opaque
+from tracec.record.outcome import Outcome
 from tracec.record.outside import Outside
 from tracec.record.recording import (
     Check,
@@ -43,15 +43,10 @@ from tracec.record.recording import (
     Recording,
     Result,
     Seen,
-    Surroundings,
-    find_parts,
     find_tensors,
     hooks_of,
-    is_number,
-    marks_of,
 )
 from tracec.record.refusal import refuse
-from tracec.record.sized import Sized
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
 from tracec.record.unfolding import Unfolding
@@ -60,7 +55,7 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-class Recorder(Sized, Outside):
+class Recorder(Outcome):
     """Writes down every operation that runs in this thread while it is active.
 
     Args:
@@ -309,16 +304,6 @@ class Recorder(Sized, Outside):
 
     # What was asked for -------------------------------------------------------------------------------
 
-    def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
-        """Results that are copies, but eagerly looks at memory that others see too; and what gives the looks."""
-        found = []
-        seen = {t._storage for t in results}
-        for t in results:
-            copy = t._storage.copied_from if t._storage.recorder is self else None
-            if copy is not None and (copy[0] in seen or copy[0] not in self._inside):
-                found.append((t, copy[2]))
-        return found
-
     def decide(self, x: Any, array: Any, how: str) -> None:
         """Note that the function asked for a tensor's values, and is given this array of them."""
         self.decisions.append(Decision(self.node_of(x), np.array(array), how))
@@ -357,94 +342,12 @@ class Recorder(Sized, Outside):
         before = STATE.recorder
         try:
             STATE.recorder = self
-            return self._finish(out)
+            return self._recorded(out)
         finally:
             STATE.recorder = before
             # Tensors live on; they need not keep the graph alive.
             for storage in (*(v.storage for v in self._lifted), *self._inside):
                 storage.node = storage.recorder = storage.copied_from = None
-
-    def _finish(self, out: Any) -> Recording:
-        for array, decision in self._given:
-            if array.tobytes() != decision.value.tobytes():
-                for given, before in reversed(self._given):
-                    given[...] = before.value
-                refuse(
-                    "numpy: the function writes into the array of a tensor, which a compiled one cannot see",
-                    hint="write into the tensor, or into a copy: x.numpy().copy()",
-                    where=f"x.numpy()    of what was made at {decision.node.source}",
-                )
-        outputs: list[Node] = []
-
-        def emit(node: Node) -> int:
-            outputs.append(node)
-            return len(outputs) - 1
-
-        found = find_tensors(out)
-        looks = Counter({id(t): t._storage for t in found}.values())
-        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
-        writes = []
-        for storage in self._written:
-            assert storage.node is not None
-            writes.append((storage, emit(storage.node)))
-        # Also None that was None before: a later call may find a gradient there.
-        grads = [(x, None if x._grad is None else emit(self.node_of(x._grad))) for x in self._grads]
-        looked = tuple(map(emit, self._looked))
-        numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
-        for expression in numbers:
-            self.numbers.settle(expression)
-        symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))
-        asked = tuple((k, emit(self.numbers.nodes[k])) for k in symbols)
-        decided = [n for d in self.decisions for n in (d.node, *d.nodes)]
-        nodes = (*outputs, *decided, *(c.node for c in self.checks))
-        new = dict(zip(nodes, substitute(nodes, self._whole), strict=True))
-        graph = Graph(tuple(v.node for v in self._lifted), tuple(map(new.__getitem__, outputs)), self.name)
-        decisions = [d.over(new.__getitem__) for d in self.decisions]
-        return Recording(
-            graph=graph,
-            inputs=tuple(self._lifted),
-            out=out,
-            results=tuple(results),
-            writes=tuple(writes),
-            grads=tuple(grads),
-            grad_reads=dict(self._grad_reads),
-            decisions=decisions,
-            surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
-            checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
-            numbers=tuple(numbers),
-            asked=asked,
-            late={t._storage.node: (s.expression, s.type) for s, t in self.numbers.late.items()},
-            looked=looked,
-            printed=tuple(self.printed),
-        )
-
-    def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
-        """How a returned tensor is made again: from an output, or as a look at memory from outside."""
-        inside = self.is_inside(x)
-        known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}
-        node = self.node_of(x)
-        shared = shared and inside
-        index = emit(x._storage.node if shared else node)
-        edge = edge_of(x)
-        base: Any = x
-        while base is not None and self.is_own(base):
-            base = base._base
-        return Result(
-            tensor=x,
-            output=index,
-            lifted=None if inside else known.get(x._storage),
-            outside=not inside,
-            own=self.is_own(x),
-            base=None if base is x else base,
-            steps=x._steps,
-            layout=self._layout(x, shared) if inside else None,
-            shared=shared,
-            requires_grad=edge is not None and edge is not x,
-            argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
-            leaf=edge is x and self.is_own(x),
-            cls=type(x),
-            marks=marks_of(x),
-        )
 
 
 def _spread(node: Node, shape: Any) -> Node:

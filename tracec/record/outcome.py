@@ -1,0 +1,152 @@
+"""What comes out of a recording: the graph, and what its outputs stand for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracec.ir.expression import Expression
+from tracec.ir.graph import Graph, substitute
+from tracec.ir.node import Node
+from tracec.record.cell import Cell
+from tracec.record.numbers import Numbers
+from tracec.record.outside import Outside
+from tracec.record.recording import (
+    Check,
+    Decision,
+    Lifted,
+    Recording,
+    Result,
+    Surroundings,
+    find_parts,
+    find_tensors,
+    is_number,
+    marks_of,
+)
+from tracec.record.refusal import refuse
+from tracec.record.sized import Sized
+from tracec.record.tape import edge_of
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+class Outcome(Sized, Outside):
+    """The part of a recorder that makes a recording of what it wrote down.
+
+    Attributes:
+        name: Name of the graph.
+        decisions: Values that the function asked for.
+        checks: Conditions on values.
+        printed: What the function printed.
+        numbers: The numbers that were computed from values of tensors.
+    """
+
+    name: str
+    decisions: list[Decision]
+    checks: list[Check]
+    printed: list[Any]
+    numbers: Numbers
+    _lifted: list[Lifted]
+    _looked: list[Node]
+    _counted: list[Expression]
+    _given: list[tuple[Any, Decision]]
+    _whole: dict[Node, Node]
+
+    def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
+        """Results that are copies, but eagerly looks at memory that others see too; and what gives the looks."""
+        found = []
+        seen = {t._storage for t in results}
+        for t in results:
+            copy = t._storage.copied_from if t._storage.recorder is self else None
+            if copy is not None and (copy[0] in seen or copy[0] not in self._inside):
+                found.append((t, copy[2]))
+        return found
+
+    def _recorded(self, out: Any) -> Recording:
+        """The recording, given what the function returned."""
+        self._check_given()
+        outputs: list[Node] = []
+
+        def emit(node: Node) -> int:
+            outputs.append(node)
+            return len(outputs) - 1
+
+        found = find_tensors(out)
+        looks = Counter({id(t): t._storage for t in found}.values())
+        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
+        writes = []
+        for storage in self._written:
+            assert storage.node is not None
+            writes.append((storage, emit(storage.node)))
+        # Also None that was None before: a later call may find a gradient there.
+        grads = [(x, None if x._grad is None else emit(self.node_of(x._grad))) for x in self._grads]
+        looked = tuple(map(emit, self._looked))
+        numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
+        for expression in numbers:
+            self.numbers.settle(expression)
+        symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))
+        asked = tuple((k, emit(self.numbers.nodes[k])) for k in symbols)
+        decided = [n for d in self.decisions for n in (d.node, *d.nodes)]
+        nodes = (*outputs, *decided, *(c.node for c in self.checks))
+        new = dict(zip(nodes, substitute(nodes, self._whole), strict=True))
+        graph = Graph(tuple(v.node for v in self._lifted), tuple(map(new.__getitem__, outputs)), self.name)
+        decisions = [d.over(new.__getitem__) for d in self.decisions]
+        return Recording(
+            graph=graph,
+            inputs=tuple(self._lifted),
+            out=out,
+            results=tuple(results),
+            writes=tuple(writes),
+            grads=tuple(grads),
+            grad_reads=dict(self._grad_reads),
+            decisions=decisions,
+            surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
+            checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
+            numbers=tuple(numbers),
+            asked=asked,
+            late={t._storage.node: (s.expression, s.type) for s, t in self.numbers.late.items()},
+            looked=looked,
+            printed=tuple(self.printed),
+        )
+
+    def _check_given(self) -> None:
+        """Refuse a function that wrote into the array of a tensor, and put back what was there."""
+        for array, decision in self._given:
+            if array.tobytes() != decision.value.tobytes():
+                for given, before in reversed(self._given):
+                    given[...] = before.value
+                refuse(
+                    "numpy: the function writes into the array of a tensor, which a compiled one cannot see",
+                    hint="write into the tensor, or into a copy: x.numpy().copy()",
+                    where=f"x.numpy()    of what was made at {decision.node.source}",
+                )
+
+    def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
+        """How a returned tensor is made again: from an output, or as a look at memory from outside."""
+        inside = self.is_inside(x)
+        known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}
+        node = self.node_of(x)
+        shared = shared and inside
+        index = emit(x._storage.node if shared else node)
+        edge = edge_of(x)
+        base: Any = x
+        while base is not None and self.is_own(base):
+            base = base._base
+        return Result(
+            tensor=x,
+            output=index,
+            lifted=None if inside else known.get(x._storage),
+            outside=not inside,
+            own=self.is_own(x),
+            base=None if base is x else base,
+            steps=x._steps,
+            layout=self._layout(x, shared) if inside else None,
+            shared=shared,
+            requires_grad=edge is not None and edge is not x,
+            argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
+            leaf=edge is x and self.is_own(x),
+            cls=type(x),
+            marks=marks_of(x),
+        )
