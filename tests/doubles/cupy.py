@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import types
-from typing import Any
+import weakref
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,11 +27,69 @@ class Flags:
         self.owndata = array.flags.owndata
 
 
+class Memory:
+    """A block of CuPy's pool; the same one for all arrays over the memory of one NumPy array."""
+
+    _known: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
+
+    def __init__(self, owner: Any) -> None:
+        self.owner, self.ptr = owner, owner.ctypes.data
+
+    @classmethod
+    def of(cls, array: np.ndarray[Any, Any]) -> Memory:
+        """The block that an array looks at."""
+        while True:
+            base = array.base if isinstance(array.base, np.ndarray) else getattr(array.base, "base", None)
+            if not isinstance(base, np.ndarray):
+                break
+            array = base
+        found = cls._known.get(id(array))
+        if found is None:
+            found = cls._known[id(array)] = cls(array)
+        return found
+
+
 class Pointer:
     """CuPy's ``MemoryPointer``."""
 
-    def __init__(self, address: int) -> None:
-        self.ptr = address
+    def __init__(self, address: int, mem: Any = None) -> None:
+        self.ptr, self.mem = address, mem
+
+    def __add__(self, offset: int) -> Pointer:
+        return type(self)(self.ptr + offset, self.mem)
+
+
+class Stream:
+    """A queue that is always done.
+
+    Attributes:
+        entered: The streams that work goes to, the last one now.
+    """
+
+    entered: ClassVar[list[Stream]] = []
+
+    def __init__(self, ptr: int = 0) -> None:
+        self.ptr = ptr
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and self.ptr == other.ptr
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __enter__(self) -> Stream:
+        Stream.entered.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert Stream.entered.pop() is self
+
+    @classmethod
+    def current(cls) -> Stream:
+        """Where work goes."""
+        return cls.entered[-1] if cls.entered else _NULL
+
+
+_NULL = Stream()
 
 
 class Device:
@@ -76,14 +135,18 @@ class ndarray:  # CuPy's name
 
     __array_priority__ = 1000
     _a: np.ndarray[Any, Any]
+    _memory: Memory
 
-    def __new__(cls, shape: Any, dtype: Any = float, memptr: Any = None) -> ndarray:
-        return cls._of(np.empty(shape, dtype))
+    def __new__(cls, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None) -> ndarray:
+        if strides is None:
+            return cls._of(np.empty(shape, dtype))
+        owner = memptr.mem.owner
+        return cls._of(np.ndarray(shape, dtype, owner, memptr.ptr - owner.ctypes.data, strides))
 
     @classmethod
     def _of(cls, array: np.ndarray[Any, Any]) -> ndarray:
         made = object.__new__(cls)
-        made._a = array
+        made._a, made._memory = array, Memory.of(array)
         return made
 
     @property
@@ -100,7 +163,7 @@ class ndarray:  # CuPy's name
 
     @property
     def data(self) -> Pointer:
-        return Pointer(self._a.ctypes.data)
+        return Pointer(self._a.ctypes.data, self._memory)
 
     def get(self) -> np.ndarray[Any, Any]:
         return self._a.copy()
@@ -255,9 +318,10 @@ def _stride_tricks(x: ndarray, shape: Any = None, strides: Any = None) -> ndarra
 
 def module() -> types.ModuleType:
     """The double of ``cupy``."""
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0)
-    stream = types.SimpleNamespace(ptr=0)
-    cuda = types.SimpleNamespace(Device=Device, runtime=runtime, get_current_stream=lambda: stream)
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 1, getDevice=lambda: 0, memGetInfo=lambda: (1 << 36, 1 << 36)
+    )
+    cuda = types.SimpleNamespace(Device=Device, runtime=runtime, get_current_stream=Stream.current)
     lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=_stride_tricks))
     return _Namespace(
         "cupy", np, ndarray=ndarray, array=_from_host, asarray=_asarray, cuda=cuda, lib=lib,

@@ -8,12 +8,16 @@ from __future__ import annotations
 import ctypes
 import threading
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from tests.doubles import cupy as double
+from tracec import workshop
+from tracec.runtime import arena, cublas, cuda
 from tracec.runtime.cuda_executable import CudaExecutable
 from tracec.runtime.emulator import compile_kernels
 from tracec.runtime.emulator_launch import launch
@@ -71,11 +75,13 @@ class Driver:
 
     Attributes:
         log: What was queued: names of functions, ``graph`` for the launch of one.
+        streams: Where it was queued.
         memory_left: Bytes that ``alloc`` still gives.
     """
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.streams: list[int] = []
         self.memory_left = 1 << 40
         self._bound = {threading.current_thread()}
         self._functions: dict[int, tuple[Any, str, list[int]]] = {}
@@ -112,7 +118,9 @@ class Driver:
         cuda.runtime.graphLaunch = self._replay
         cuda.runtime.streamIsCapturing = lambda stream: stream in self._captured
         cuda.runtime.memGetInfo = self._memory
-        double.ndarray.data = property(lambda array: Pointer(array._a.ctypes.data))  # type: ignore[assignment]
+        double.ndarray.data = property(  # type: ignore[assignment]
+            lambda array: Pointer(array._a.ctypes.data, array._memory)
+        )
 
     def _alloc(self, nbytes: int) -> Memory:
         if nbytes > self.memory_left:
@@ -129,6 +137,7 @@ class Driver:
             self._captured[stream].append(work)
             return
         self.log.append(name)
+        self.streams.append(stream)
         work()
 
     def _launch(
@@ -175,6 +184,23 @@ class Driver:
         self.log.append("graph")
         for work in self._graphs[graph]:
             work()
+
+
+@contextmanager
+def pretended() -> Iterator[Driver]:
+    """Within, there is a CUDA device, whose kernels the emulator runs."""
+    made = Driver()
+    with (
+        mock.patch.object(cuda, "load", made.load),
+        mock.patch.object(cuda, "arch_of", return_value="sm_90"),
+        mock.patch.object(workshop, "arch_of", return_value="sm_90"),
+        mock.patch.object(cublas, "available", return_value=False),
+        mock.patch.object(arena, "_arenas", {}),
+        mock.patch.object(double.ndarray, "data", double.ndarray.data),
+        double.installed() as cupy,
+    ):
+        made.install(cupy)
+        yield made
 
 
 class Cublas:

@@ -124,7 +124,7 @@ def _observed(seen: Any) -> Iterator[Any]:
         known.append(value)
         strides = tuple(s for s, n in zip(value.stride(), value.shape, strict=True) if n > 1 and value.numel())
         yield same, shares, str(value.dtype), strides, value.requires_grad, value.is_leaf
-        yield np.array(value.detach().double().numpy())
+        yield np.array(value.detach().cpu().double().numpy())
 
 
 def _leaves(seen: Any) -> Iterator[Any]:

@@ -485,7 +485,11 @@ class Program:
         if "array" in has:
             found += [f"array[0] = {c}", "array = np.full(3, 2.0, np.float32)"]
         if "leaf" in has:
-            found += ["w.grad = None", "w.requires_grad_(not w.requires_grad)", "w.data = data(2, 3, seed=6)"]
+            found += [
+                "w.grad = None",
+                "run.attempt(w.requires_grad_, not w.requires_grad)",
+                "w.data = data(2, 3, seed=6)",
+            ]
             found += ["w = data(2, 3, seed=7, grad=True)", "w.data.add_(1)", "w.grad = data(2, 3, seed=8)"]
         if "buffer" in has:
             found += [
@@ -493,7 +497,7 @@ class Program:
                 "s = data(2, 3, seed=9)",
                 "s = data(3, 2, seed=9).t()",
                 "s = s[:1]",
-                "s.requires_grad_()",
+                "run.attempt(s.requires_grad_)",
             ]
         if "module" in has:
             found += [
@@ -501,7 +505,7 @@ class Program:
                 "m.train()",
                 "m[0].bias.data.zero_()",
                 "m[2].p = 0.25",
-                "m[0].weight.requires_grad_(False)",
+                "run.attempt(m[0].weight.requires_grad_, False)",
             ]
         if "optimizer" in has:
             found += ["opt.param_groups[0]['lr'] = 0.25", "opt.param_groups[0]['lr'] = 0.5", "opt.zero_grad()"]

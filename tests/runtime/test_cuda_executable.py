@@ -14,28 +14,19 @@ import pytest
 
 import tracec
 from tests.codegen.emulated import needs_compiler
-from tests.doubles import cupy as double
-from tests.doubles.driver import Cublas, Driver, runs_of
-from tracec import autotune, nn, workshop
+from tests.doubles.driver import Cublas, Driver, pretended, runs_of
+from tracec import autotune, nn
 from tracec.autotune import Choices
 from tracec.errors import AxisError, CompileError, CompilerMissing, DeviceError, OutOfMemoryError
 from tracec.nn import functional as F
-from tracec.runtime import arena, cublas, cuda, launcher
+from tracec.runtime import cublas, launcher
 
 pytestmark = needs_compiler
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
-    made = Driver()
-    monkeypatch.setattr(cuda, "load", made.load)
-    monkeypatch.setattr(cuda, "arch_of", lambda device: "sm_90")
-    monkeypatch.setattr(workshop, "arch_of", lambda device: "sm_90")
-    monkeypatch.setattr(cublas, "available", lambda: False)
-    monkeypatch.setattr(arena, "_arenas", {})
-    monkeypatch.setattr(double.ndarray, "data", double.ndarray.data)
-    with double.installed() as cupy:
-        made.install(cupy)
+def driver() -> Iterator[Driver]:
+    with pretended() as made:
         yield made
 
 

@@ -15,6 +15,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMe
 from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
+from tracec.record.deferred import settle_all
 from tracec.record.legacy import tensor_types
 from tracec.record.random import Generator, default_generator
 from tracec.record.tensor import Tensor
@@ -105,6 +106,7 @@ def synchronize(device: Place = None) -> None:
     Raises:
         TracecError: an index or a class that was given before is out of range.
     """
+    settle_all()
     with backend.on(f"cuda:{_index(device)}"):
         _cupy(device).cuda.runtime.deviceSynchronize()
     settle(wait=True)
@@ -152,6 +154,7 @@ def _started(place: Place) -> Peaks:
 
 
 def _pool(place: Place, count: str) -> int:
+    settle_all()
     with backend.on(f"cuda:{_index(place)}"):
         return int(getattr(_cupy(place).get_default_memory_pool(), count)())
 
@@ -257,10 +260,12 @@ class Stream:
 
     def query(self) -> bool:
         """Whether all of its work is done."""
+        settle_all()
         return bool(self._stream.done)
 
     def synchronize(self) -> None:
         """Wait for its work."""
+        settle_all()
         self._stream.synchronize()
         settle()
 
@@ -300,6 +305,7 @@ class stream:
 
     def __enter__(self) -> stream:
         if self.stream is not None:
+            settle_all()
             self._device = device(self.stream._index)
             self._device.__enter__()
             self.stream._stream.__enter__()
@@ -307,6 +313,7 @@ class stream:
 
     def __exit__(self, *error: object) -> None:
         if self.stream is not None:
+            settle_all()
             self.stream._stream.__exit__(*error)
             self._device.__exit__()
 
@@ -336,11 +343,13 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         """Note what the stream, or the current one, has been given so far."""
+        settle_all()
         self._event.record((stream or current_stream())._stream)
         self._recorded = True
 
     def wait(self, stream: Stream | None = None) -> None:
         """Let later work of the stream, or of the current one, wait for this."""
+        settle_all()
         (stream or current_stream())._stream.wait_event(self._event)
 
     def query(self) -> bool:

@@ -190,6 +190,18 @@ def device_of(array: Any) -> Device:
     return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
 
 
+def is_array(array: Any) -> bool:
+    """Whether it is an array of the kind that operations give: NumPy's or CuPy's own."""
+    kind = type(array)
+    return kind is np.ndarray or (kind.__name__ == "ndarray" and not issubclass(kind, np.ndarray))
+
+
+def address_of(array: Any) -> int:
+    """Where an array's first element lies."""
+    place: int = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
+    return place
+
+
 def to_device(array: Any, device: str) -> Any:
     """The array on a device: itself where it is there already, else a copy."""
     if device_of(array) == device:

@@ -18,7 +18,7 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
-from tracec.record.backend import module, on
+from tracec.record.backend import module, on, to_device
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
@@ -301,22 +301,21 @@ class _Plain(_Walk):
         xp = module(device)
         with on(device):
             values = [*saved, g]
-            values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
-            if ACTIVE and device == "cpu":
+            if ACTIVE:
+                values += [np.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
                 pulled(calls_of(pullback), values)
-                return [values[i] for i in pullback.outputs]
+                return [to_device(values[i], device) for i in pullback.outputs]
+            values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
             for op, at, keywords, _ in pullback.program:
                 out = op.eager(xp, *[values[i] for i in at], **keywords)
                 values.append(out if isinstance(out, xp.ndarray) else xp.asarray(out))
         return [values[i] for i in pullback.outputs]
 
     def add(self, a: Any, b: Any) -> Any:
+        if ACTIVE:
+            return apply(ops.add, (new_tensor(a), new_tensor(b)), {})._array
         if isinstance(a, np.ndarray):
-            return (
-                apply(ops.add, (new_tensor(a), new_tensor(b)), {})._array
-                if ACTIVE
-                else np.asarray(ops.add.eager(np, a, b))
-            )
+            return np.asarray(ops.add.eager(np, a, b))
         xp = module("cuda")
         return xp.asarray(ops.add.eager(xp, a, b))
 

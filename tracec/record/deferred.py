@@ -7,7 +7,8 @@ one by one in the same order. Nothing that the function could see differs from a
 
 - where the elements of a result lie is what it was when the operation ran with such operands for the first time;
 - operations that fail for some values are never put off;
-- memory that NumPy or another library can see is read when the operation is called, and written at once.
+- memory that NumPy or another library can see is read when the operation is called, and written at once;
+- on a GPU it is computed in the stream that the operation was called in, and memory is taken when it is called.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import numpy as np
 from tracec.ir.lower import HostCall
 from tracec.ir.node import current_source
 from tracec.ir.source import Source
+from tracec.record.backend import device_of, is_array, module, number_on, on, share_memory
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
@@ -44,15 +47,22 @@ Layout = tuple[tuple[int, ...], bool] | int
 #: Further steps are not put off: a loop that asks for no value would make ever larger programs.
 MOST_STEPS = 1 << 14
 
+#: So much of a GPU's memory results may take that are put off: eagerly, most of them would be gone by then.
+_MOST_MEMORY = 1 / 16
+
 #: Who puts operations off now, in any thread. Nobody pays for it while it is empty.
 ACTIVE: list[Deferred] = []
 
 #: Memory that others than tensors may look at, by the number of its array.
 _SEEN_BY_OTHERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+#: Addresses of such memory on GPUs; what is given away at one of them later is taken to be seen, too.
+_SEEN_ON_GPUS: set[int] = set()
 
 
 def root(array: Any) -> Any:
-    """The array whose memory an array looks at."""
+    """The memory that an array looks at: NumPy's array that has it, or CuPy's block."""
+    if not isinstance(array, (np.ndarray, np.generic)):
+        return array.data.mem
     while (base := array.base) is not None:
         if type(base) is not np.ndarray:
             base = getattr(base, "base", None)  # what as_strided puts between
@@ -68,7 +78,16 @@ def seen_by_others(array: Any) -> Any:
         owner = root(array)
         if id(owner) not in _SEEN_BY_OTHERS:  # entering it takes much longer
             _SEEN_BY_OTHERS[id(owner)] = owner
+    elif is_array(array):
+        _SEEN_ON_GPUS.add(root(array).ptr)
     return array
+
+
+def _is_seen(array: Any) -> bool:
+    """Whether others than tensors may look at an array's memory."""
+    if isinstance(array, np.ndarray):
+        return bool(_SEEN_BY_OTHERS) and id(root(array)) in _SEEN_BY_OTHERS
+    return bool(_SEEN_ON_GPUS) and root(array).ptr in _SEEN_ON_GPUS
 
 
 def settled(array: Any) -> Any:
@@ -77,6 +96,12 @@ def settled(array: Any) -> Any:
         for deferred in tuple(ACTIVE):
             deferred.settle(array)
     return array
+
+
+def settle_all() -> None:
+    """Compute all that was put off: somebody looks at what streams have to do, or at memory as a whole."""
+    for deferred in tuple(ACTIVE):
+        deferred.settle()
 
 
 def settle_others() -> None:
@@ -88,14 +113,14 @@ def settle_others() -> None:
 
 def copied(array: Any) -> Any:
     """A copy, row by row."""
-    if ACTIVE and (mine := _mine()) is not None and type(array) is np.ndarray:
+    if ACTIVE and (mine := _mine()) is not None and is_array(array):
         return mine.copy(array)
     return settled(array).copy()
 
 
 def fill(into: Any, values: Any) -> None:
     """Write values into an array."""
-    if ACTIVE and (mine := _mine()) is not None and type(into) is np.ndarray and type(values) is np.ndarray:
+    if ACTIVE and (mine := _mine()) is not None and is_array(into) and is_array(values):
         mine.write(into, values)
     else:
         for deferred in tuple(ACTIVE):
@@ -105,7 +130,7 @@ def fill(into: Any, values: Any) -> None:
 
 def look(call: Call, of: Any, array: Any) -> None:
     """Note that an array is a view operator's look at another."""
-    if (mine := _mine()) is not None and type(array) is np.ndarray:
+    if (mine := _mine()) is not None and is_array(array):
         mine.add((LOOK, call, (of,), (), array, None))
 
 
@@ -114,7 +139,7 @@ def put(call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
 
     Args:
         call: The operation.
-        arrays: Its operands.
+        arrays: Its operands, on its device; Python's numbers as NumPy's arrays.
         numbers: Positions of those that are Python's numbers.
 
     Returns:
@@ -136,10 +161,11 @@ def put_copy(call: Call, of: Any) -> Any:
 
 def ran(call: Call, arrays: Sequence[Any], out: Any) -> None:
     """Note where the elements of a result lie that was computed while others were put off."""
-    if _mine() is not None:
+    if (mine := _mine()) is not None:
         if call.op.name == "constant":
-            STATE.deferred.add((NUMBER, call, (), (), out, None))  # type: ignore[union-attr]
-        elif _can_wait(call) and type(out) is np.ndarray:
+            number = out if type(out) is np.ndarray else np.asarray(dict(call.params)["value"], out.dtype)
+            mine.add((NUMBER, call, (number,), (), out, None))
+        elif _can_wait(call) and is_array(out):
             call.layouts[_places(arrays)] = out.strides, out.base is not None
 
 
@@ -148,28 +174,39 @@ def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], value
 
     Args:
         calls: Its nodes; see `tracec.record.rules.calls_of`.
-        values: Its inputs and constants.
+        values: Its inputs and constants; the constants as NumPy's arrays.
     """
     for call, at, numbers in calls:
         arrays = [values[i] for i in at]
         if call.is_view:
-            out = call.op.eager(np, *arrays, **call.keywords)
-            if np.may_share_memory(out, arrays[0]) or not out.size:
+            out = _eager(call, arrays, numbers)
+            if share_memory(out, arrays[0]) or not out.size:
                 look(call, arrays[0], out)
             elif (late := put_copy(call, arrays[0])) is not None:
                 out = late
             else:
-                out = call.op.eager(np, *arrays, **call.keywords)
+                out = _eager(call, arrays, numbers)
         elif (out := put(call, arrays, numbers)) is None:
-            out = np.asarray(call.op.eager(np, *arrays, **call.keywords))
+            out = _eager(call, arrays, numbers)
             same = next((k for k, a in enumerate(arrays) if a is out), None)
             if same is None:
-                if any(np.may_share_memory(out, a) for a in arrays):
+                if any(share_memory(out, a) for a in arrays):
                     out = out.copy("K")[...]
                 ran(call, arrays, out)
             elif _mine() is not None:
                 call.layouts[_places(arrays)] = same
         values.append(out)
+
+
+def _eager(call: Call, arrays: Sequence[Any], numbers: Sequence[int]) -> Any:
+    """What an operation gives of arrays, computed now."""
+    device = call.type.device
+    if device == "cpu":
+        return np.asarray(call.op.eager(np, *arrays, **call.keywords))
+    xp = module(device)
+    with on(device):
+        given = [number_on(a, device) if k in numbers else a for k, a in enumerate(arrays)]
+        return xp.asarray(call.op.eager(xp, *given, **call.keywords))
 
 
 def _mine() -> Deferred | None:
@@ -180,7 +217,7 @@ def _mine() -> Deferred | None:
 
 def _can_wait(call: Call) -> bool:
     """Whether an operation computes something of any values."""
-    return call.type.device == "cpu" and not isinstance(call.op.lower, HostCall)
+    return not isinstance(call.op.lower, HostCall)
 
 
 def _places(arrays: Sequence[Any]) -> tuple[Any, ...]:
@@ -190,18 +227,23 @@ def _places(arrays: Sequence[Any]) -> tuple[Any, ...]:
 
 def _empty(type_: TensorType, layout: Layout | None) -> Any:
     """An array without values."""
+    shape, dtype, xp = type_.shape, type_.dtype.numpy, module(type_.device)
     if layout is None:
-        return np.empty(type_.shape, type_.dtype.numpy)
+        return xp.empty(shape, dtype)
     assert type(layout) is tuple
     strides, is_look = layout
-    if not is_look:
-        return np.ndarray(type_.shape, type_.dtype.numpy, strides=strides)
-    if not type_.size:
-        return np.empty(type_.shape, type_.dtype.numpy)[...]
-    reach = [(n - 1) * step for n, step in zip(type_.shape, strides, strict=True)]
+    if not is_look and xp is np:
+        return np.ndarray(shape, dtype, strides=strides)
+    made = xp.empty(shape, dtype)
+    if not type_.size or made.strides == strides:
+        return made[...] if is_look else made
+    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
     before = -sum(r for r in reach if r < 0)
-    memory = np.empty(before + sum(r for r in reach if r > 0) + type_.dtype.itemsize, np.uint8)
-    return np.ndarray(type_.shape, type_.dtype.numpy, memory, before, strides)
+    memory = xp.empty(before + sum(r for r in reach if r > 0) + type_.dtype.itemsize, np.uint8)
+    if xp is np:
+        return np.ndarray(shape, dtype, memory, before, strides)
+    made = xp.ndarray(shape, dtype, memory.data + before, strides)
+    return made[...] if is_look else made
 
 
 class Deferred:
@@ -223,8 +265,13 @@ class Deferred:
         self.keeps_lines = keeps_lines
         self.operations = self.bytes = 0
         self._serve = serve
-        #: Numbers of the arrays whose memory has no values, or old ones.
+        #: Numbers of the memory that has no values, or old ones.
         self._without: set[int] = set()
+        #: The device, and its stream, that the steps are for.
+        self._device = "cpu"
+        self._stream: Any = None
+        #: Bytes of a GPU that results take which are put off, and how many may.
+        self._taken = self._most = 0
         self._lock = threading.RLock()
         self._before: tuple[Deferred | None, bool] = (None, False)
 
@@ -258,6 +305,8 @@ class Deferred:
         """See `put`."""
         self.operations += 1
         self.bytes += call.type.nbytes
+        if call.type.device != "cpu" or self._device != "cpu":
+            self._go_to(call.type.device)
         layout = call.layouts.get(_places(arrays))
         if layout is not None:
             return arrays[layout] if type(layout) is int else self.computed(call, arrays, numbers, layout)
@@ -267,16 +316,28 @@ class Deferred:
 
     def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], layout: Layout | None) -> Any:
         """An array for the result of an operation that is put off; row by row where no layout is given."""
-        return self._made(COMPUTED, call, arrays, numbers, _empty(call.type, layout))
+        if call.type.device == "cpu":
+            return self._made(COMPUTED, call, arrays, numbers, _empty(call.type, layout))
+        made = self._on_gpu(lambda: _empty(call.type, layout), call.type.nbytes)
+        return self._made(COMPUTED, call, arrays, numbers, made)
 
     def copy(self, array: Any) -> Any:
         """An array for a copy."""
-        return self._made(COPY, None, [array], (), np.empty(array.shape, array.dtype))
+        if isinstance(array, np.ndarray):
+            if self._device != "cpu":
+                self._go_to("cpu")
+            return self._made(COPY, None, [array], (), np.empty(array.shape, array.dtype))
+        device = device_of(array)
+        self._go_to(device)
+        made = self._on_gpu(lambda: module(device).empty(array.shape, array.dtype), array.nbytes)
+        return self._made(COPY, None, [array], (), made)
 
     def write(self, into: Any, values: Any) -> None:
         """Put off writing values into an array."""
+        if self._device != "cpu" or not isinstance(into, np.ndarray):
+            self._go_to(device_of(into))
         self.add((WRITE, None, self._read([values]), (), into, self._line()))
-        if id(root(into)) in _SEEN_BY_OTHERS:
+        if _is_seen(into):
             self.settle()
 
     def _made(self, kind: int, call: Any, arrays: list[Any], numbers: tuple[int, ...], out: Any) -> Any:
@@ -285,12 +346,48 @@ class Deferred:
 
     def _read(self, arrays: list[Any]) -> list[Any]:
         """Operands as they are now, where others may write into them."""
-        if _SEEN_BY_OTHERS:
+        if _SEEN_BY_OTHERS or _SEEN_ON_GPUS:
             for k, a in enumerate(arrays):
-                if id(root(a)) in _SEEN_BY_OTHERS:
+                if _is_seen(a):
                     self.settle(a)
                     arrays = [*arrays[:k], a.copy("K"), *arrays[k + 1 :]]
         return arrays
+
+    def _go_to(self, device: str) -> None:
+        """Put off no longer what is for another device or another stream than what comes now."""
+        stream = None if device == "cpu" else module(device).cuda.get_current_stream()
+        if device == self._device and (stream is None or stream == self._stream):
+            return
+        self.settle()
+        self._device, self._stream = device, stream
+        if device != "cpu":
+            with on(device):
+                self._most = int(module(device).cuda.runtime.memGetInfo()[1] * _MOST_MEMORY)
+
+    def _on_gpu(self, make: Callable[[], Any], nbytes: int) -> Any:
+        """An array on a GPU; what was put off is computed before where it would hold too much memory."""
+        if self._taken + nbytes > self._most:
+            self.settle()
+        self._taken += nbytes
+        with on(self._device):
+            try:
+                return make()
+            except MemoryError:
+                self.settle()
+                return make()
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Within, work goes to the device and the stream that the steps are for."""
+        if self._stream is None:
+            yield
+            return
+        with on(self._device):
+            if module(self._device).cuda.get_current_stream() == self._stream:
+                yield
+            else:
+                with self._stream:
+                    yield
 
     def _line(self) -> Source | None:
         return current_source() if self.keeps_lines else None
@@ -313,17 +410,18 @@ class Deferred:
             return
         with self._lock:
             steps, without = self.steps, self._without
-            self.steps, self._without = [], set()
+            self.steps, self._without, self._taken = [], set(), 0
             looks = [step for step in steps if step[0] == LOOK]
-            try:
-                program = self._serve(steps) if by_program else None
-                if program is None:
-                    run(steps)
-            except BaseException:  # no program could be built, or an interrupt came: it is still to be computed
-                self.steps, self._without = [*steps, *self.steps], without | self._without
-                raise
-            if program is not None:
-                program()
+            with self._place():
+                try:
+                    program = self._serve(steps) if by_program else None
+                    if program is None:
+                        run(steps)
+                except BaseException:  # no program could be built, or an interrupt came: it is still to be computed
+                    self.steps, self._without = [*steps, *self.steps], without | self._without
+                    raise
+                if program is not None:
+                    program()
             del steps, program
             self.steps[:0] = _held(looks)
 
@@ -353,9 +451,9 @@ def run(steps: list[Step]) -> None:
     steps.reverse()
     try:
         while steps:  # what nobody else holds is gone when it was used
-            kind, call, arrays, _, out, _ = steps[-1]
+            kind, call, arrays, numbers, out, _ = steps[-1]
             if kind == COMPUTED:
-                out[...] = call.op.eager(np, *arrays, **call.keywords)
+                out[...] = _eager(call, arrays, numbers)
             elif kind in (WRITE, COPY):
                 out[...] = arrays[0]
             steps.pop()

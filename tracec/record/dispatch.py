@@ -70,11 +70,15 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
         try:
             with on(device):
                 arrays = [
-                    to_device(settled(x._array), device)
-                    if isinstance(x, Cell)
-                    else number_on(scalar(x, t.dtype), device)
+                    _array_on(device, x) if isinstance(x, Cell) else scalar(x, t.dtype)
                     for x, t in zip(inputs, call.types, strict=True)
                 ]
+                numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
+                late = put(call, arrays, numbers) if ACTIVE else None
+                for i in numbers:
+                    arrays[i] = number_on(arrays[i], device)
+                if late is not None:
+                    return finish(call, inputs, arrays, late)
                 out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
         except MemoryError as error:  # CuPy's is one
             raise _no_memory(call, device) from error
@@ -87,6 +91,11 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> T
     if call.op.name == "constant":
         result._is_constant = True
     return result
+
+
+def _array_on(device: str, x: Cell) -> Any:
+    """A tensor's array on a device: a copy where it is elsewhere."""
+    return x._array if x._device == device else to_device(settled(x._array), device)
 
 
 def _check_memory(call: Call) -> None:

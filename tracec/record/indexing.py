@@ -190,7 +190,7 @@ def _set_positions(y: Any, p: Subscript, value: Any) -> None:
         key: list[Any] = [slice(None)] * y._array.ndim
         for a, q in positions.items():
             key[a] = q._array
-        y._array[tuple(key)] = to_device(value._array, y._device)
+        y._array[tuple(key)] = to_device(settled(value._array), y._device)
         return
     if not same(value._shape, given):
         value = ops.reshape(value, shape=given)

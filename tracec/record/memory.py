@@ -14,7 +14,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.number import observe
 from tracec.record import backend
-from tracec.record.backend import Device, module
+from tracec.record.backend import Device, address_of, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
 from tracec.record.deferred import seen_by_others, settled
@@ -54,10 +54,6 @@ def _reveal(x: Cell) -> None:
         reveal(x)
 
 
-def _address(array: Any) -> int:
-    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
-
-
 class UntypedStorage:
     """Memory that tensors look at, as bytes.
 
@@ -87,7 +83,7 @@ class UntypedStorage:
     def data_ptr(self) -> int:
         """Address of the first byte."""
         observe("the address of memory, data_ptr")
-        return _address(seen_by_others(settled(self._memory.array)))
+        return address_of(seen_by_others(settled(self._memory.array)))
 
     def element_size(self) -> int:
         """Bytes per element: 1."""
@@ -209,7 +205,7 @@ class Memory(Cell):
     def data_ptr(self) -> int:
         """Address of the first element."""
         observe("the address of memory, data_ptr")
-        return _address(seen_by_others(settled(self._array)))
+        return address_of(seen_by_others(settled(self._array)))
 
     def untyped_storage(self) -> UntypedStorage:
         """The memory that this tensor looks at, as bytes."""
@@ -225,7 +221,7 @@ class Memory(Cell):
         """Elements of the storage before the first of this tensor."""
         _reveal(self)
         _fix_sizes()
-        return (_address(self._array) - _address(self._storage.array)) // int(self._array.itemsize)
+        return (address_of(self._array) - address_of(self._storage.array)) // int(self._array.itemsize)
 
     def is_set_to(self, tensor: Cell) -> bool:
         """Whether another tensor looks at the same memory in the same way."""
@@ -233,7 +229,7 @@ class Memory(Cell):
         _reveal(tensor)
         own, other = self._array, tensor._array
         same = own.shape == other.shape and own.strides == other.strides and own.dtype == other.dtype
-        return self._storage is tensor._storage and same and _address(own) == _address(other)
+        return self._storage is tensor._storage and same and address_of(own) == address_of(other)
 
     @property
     def layout(self) -> Layout:

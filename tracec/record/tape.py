@@ -14,6 +14,7 @@ from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
 from tracec.record.cell import Cell, Changes, add_reader, alias, is_dual
+from tracec.record.deferred import settled
 from tracec.record.derived import Pullback
 from tracec.record.mode import enable_grad as enable_grad
 from tracec.record.mode import inference_mode as inference_mode
@@ -60,7 +61,7 @@ class Moved(Passage):
         self.device = device
 
     def of_array(self, g: Any) -> Any:
-        return to_device(g, self.device)
+        return to_device(settled(g), self.device)
 
     def of_tensor(self, g: Any) -> Any:
         return g.to(self.device)

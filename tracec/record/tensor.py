@@ -20,7 +20,7 @@ from tracec.ops.complex import real as real_part
 from tracec.record import backward as going_back
 from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
-from tracec.record.backend import Device
+from tracec.record.backend import Device, to_device
 from tracec.record.call import forget_calls
 from tracec.record.cell import Changes, look, new_tensor, set_tensor_class
 from tracec.record.conversion import Conversion
@@ -321,7 +321,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        array = settled(self._array) if isinstance(self._array, np.ndarray) else self._array.get()
+        array = to_device(settled(self._array), "cpu")
         flat = np.ascontiguousarray(array)
         if STATE.recorder is not None:
             STATE.recorder.decide(self, flat, "pickle")

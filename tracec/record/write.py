@@ -23,7 +23,7 @@ from tracec.ir.types import same
 from tracec.record.backend import to_device
 from tracec.record.call import Call
 from tracec.record.cell import Cell, alias, is_dual, new_tensor
-from tracec.record.deferred import fill
+from tracec.record.deferred import fill, settled
 from tracec.record.dispatch import cast
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.promote import can_cast
@@ -291,7 +291,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
                 where=_at(),
             )
     if not remembered(x, source):
-        array = to_device(source._array, x._device)
+        array = to_device(settled(source._array), x._device)
         if array.dtype != x._array.dtype:
             array = cast(new_tensor(array), dt.of_numpy(x._array.dtype))._array
         _replace(x._storage, x._array, array)

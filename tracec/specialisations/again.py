@@ -153,9 +153,7 @@ class Again:
         run, lifted = program
 
         def compute() -> None:
-            inputs = [*form.inputs, *(form.numbers[k] for k in lifted)]
-            found = run([a if a.flags.c_contiguous else a.copy() for a in inputs])
-            for target, values in zip(form.targets, found, strict=True):
+            for target, values in zip(form.targets, run(form.given(lifted)), strict=True):
                 if values is not target:
                     target[...] = values
 

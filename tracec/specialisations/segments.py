@@ -20,7 +20,9 @@ from tracec.ir.node import Node, constant, input_node, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import Source
 from tracec.ir.types import TensorType
+from tracec.record.backend import address_of, device_of, number_on
 from tracec.record.call import Call
+from tracec.record.cell import type_of
 from tracec.record.deferred import COMPUTED, COPY, LOOK, NUMBER, Step, root
 from tracec.record.write import rewritten
 
@@ -36,7 +38,7 @@ class Row(NamedTuple):
 
     Attributes:
         kind: ``input``, ``number``, ``call``, ``spread`` or ``put``.
-        what: An array, the call, the shape, or the view steps to what is written.
+        what: An array, the number's type, the call, the shape, or the view steps to what is written.
         operands: Numbers of the values that it is computed from.
         source: The user's line.
     """
@@ -103,7 +105,7 @@ class Form:
     def _take(self, step: Step) -> None:
         kind, call, arrays, numbers, out, source = step
         if kind == COMPUTED:
-            operands = self._operands(arrays, numbers, source)
+            operands = self._operands(call, arrays, numbers, source)
             value = self._add("call", call, operands, source, (call.form or _form_of(call), operands))
             self._enter(out, value, self._made)
         elif kind == LOOK:
@@ -111,7 +113,7 @@ class Form:
         elif kind == COPY:
             self._enter(out, self._value(arrays[0], source), self._made)
         elif kind == NUMBER:
-            self._enter(out, self._number(out, source), self._constants)
+            self._enter(out, self._number(arrays[0], call, source), self._constants)
         else:
             self._write(out, arrays[0], source)
 
@@ -120,14 +122,16 @@ class Form:
         among.append(memory)
         self._at[id(array)] = memory, ()
 
-    def _operands(self, arrays: Sequence[Any], numbers: Sequence[int], source: Source | None) -> tuple[int, ...]:
+    def _operands(
+        self, call: Call, arrays: Sequence[Any], numbers: Sequence[int], source: Source | None
+    ) -> tuple[int, ...]:
         operands = []
         for k, array in enumerate(arrays):
             found = self._at.get(id(array))
             if found is not None and not found[1]:
                 operands.append(found[0].value)
             else:
-                operands.append(self._number(array, source) if k in numbers else self._value(array, source))
+                operands.append(self._number(array, call, source) if k in numbers else self._value(array, source))
         return tuple(operands)
 
     def _add(self, kind: str, what: Any, operands: tuple[int, ...], source: Source | None, part: Hashable) -> int:
@@ -135,9 +139,10 @@ class Form:
         self._parts.append(part)
         return len(self.rows) - 1
 
-    def _number(self, array: Any, source: Source | None) -> int:
+    def _number(self, array: Any, call: Call, source: Source | None) -> int:
         self.numbers.append(array)
-        return self._add("number", array, (), source, array.dtype)
+        kind = TensorType(dt.of_numpy(array.dtype), (), call.type.device)
+        return self._add("number", kind, (), source, kind)
 
     def _place(self, array: Any) -> tuple[_Memory, tuple[Call, ...]]:
         """The memory that an array looks at, and how."""
@@ -151,10 +156,10 @@ class Form:
             return found
         if id(root(array)) in self._own:
             raise Shapeless("a look at memory that no step made")
-        place = array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
+        place = address_of(array), array.shape, array.strides, array.dtype
         known = self._inputs.get(place)
         if known is None:
-            value = self._add("input", array, (), None, (array.dtype, array.shape))
+            value = self._add("input", array, (), None, (array.dtype, array.shape, str(device_of(array))))
             known = self._inputs[place] = _Memory(array, value)
             self.inputs.append(array)
         self._at[id(array)] = known, ()
@@ -211,13 +216,13 @@ class Form:
         for kind, what, operands, source in self.rows:
             given = tuple(nodes[k] for k in operands)
             if kind == "input":
-                node = input_node(_type(what), "", source)
+                node = input_node(type_of(what), "", source)
                 inputs.append(node)
             elif kind == "number":
                 if count in lifted:
-                    node = late[count] = input_node(_type(what), "", source)
+                    node = late[count] = input_node(what, "", source)
                 else:
-                    node = constant(what.item(), _type(what))
+                    node = constant(self.numbers[count].item(), what)
                 count += 1
             elif kind == "call":
                 node = Node(what.op, given, what.params, what.type, source)
@@ -227,13 +232,17 @@ class Form:
             nodes.append(node)
         return Graph((*inputs, *(late[k] for k in lifted)), tuple(nodes[k] for k in self.outputs), name)
 
+    def given(self, lifted: Sequence[int]) -> list[Any]:
+        """What the graph's inputs are: as arrays whose elements lie one behind the other."""
+        kinds = [row.what for row in self.rows if row.kind == "number"] if lifted else []
+        late = [
+            self.numbers[k] if kinds[k].device == "cpu" else number_on(self.numbers[k], kinds[k].device) for k in lifted
+        ]
+        return [*(a if a.flags.c_contiguous else a.copy() for a in self.inputs), *late]
+
 
 def _spread(node: Node, shape: Any) -> Any:
     return OPERATORS["expand"](node, shape=tuple(shape))
-
-
-def _type(array: Any) -> TensorType:
-    return TensorType(dt.of_numpy(array.dtype), array.shape, "cpu")
 
 
 def _form_of(call: Call) -> int:
@@ -262,9 +271,9 @@ def _counted(steps: Sequence[Step]) -> tuple[dict[int, int], dict[int, Any]]:
             arrays[key] = a
     for a in tuple(arrays.values()):
         base = a.base
-        if type(base) is not np.ndarray:
+        if type(base) is not type(a):
             base = getattr(base, "base", None)  # what as_strided puts between
-        if type(base) is np.ndarray:
+        if type(base) is type(a):
             counts[id(base)] = counts.get(id(base), 0) + 1
             arrays.setdefault(id(base), base)
     return counts, arrays
@@ -293,5 +302,7 @@ def _overlap(memories: Sequence[_Memory]) -> bool:
 def _extents(memories: Sequence[_Memory]) -> Iterator[tuple[int, int, bool]]:
     for m in memories:
         if m.array.size:
-            low, high = np.lib.array_utils.byte_bounds(m.array)
-            yield low, high, bool(m.version)
+            low = high = address_of(m.array)
+            for n, step in zip(m.array.shape, m.array.strides, strict=True):
+                low, high = low + min(0, (n - 1) * step), high + max(0, (n - 1) * step)
+            yield low, high + m.array.itemsize, bool(m.version)
