@@ -12,7 +12,7 @@ from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
-from tracec.specialisations.keys import PLAIN, Layouts, Opener, opens
+from tracec.specialisations.keys import PLAIN, Layouts, Opener, is_sequence, opens
 
 
 class Part(NamedTuple):
@@ -100,7 +100,7 @@ def _take_apart(
         found.append(_tensor(name, value))
     elif isinstance(value, PLAIN):
         found.append(Part(name, short(value), (type(value), repr(value))))
-    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+    elif is_sequence(value):
         found.append(Part(name, f"{type(value).__name__} of {len(value)}", id(type(value))))
         for k, item in enumerate(value):
             _take_apart(f"{name}[{k}]", item, found, tensors, opener)

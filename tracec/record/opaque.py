@@ -170,7 +170,13 @@ def unwrapped(x: Any) -> Any:
 
 
 #: Modules that stand between users and what they call.
-_BETWEEN = ("tracec.record.tensor", "tracec.record.public", "tracec.record.overriding", "tracec.record.opaque")
+_BETWEEN = (
+    "tracec.record.tensor",
+    "tracec.record.public",
+    "tracec.record.overriding",
+    "tracec.record.opaque",
+    "tracec.specialisations.by_name",
+)
 
 
 def for_caller(x: Any) -> Any:

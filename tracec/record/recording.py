@@ -270,7 +270,7 @@ class Recording:
 
 def is_number(value: Any) -> bool:
     """Whether this is a number that may be another one at the next call."""
-    return type(value) in (Integer, Float)
+    return type(value) is Integer or type(value) is Float
 
 
 def find_tensors(value: Any) -> list[Any]:

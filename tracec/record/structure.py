@@ -15,6 +15,7 @@ from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from tracec.ir.classes import is_singular
 from tracec.ir.number import value_of
 
 
@@ -191,6 +192,8 @@ _known: WeakKeyDictionary[type, Layout | None] = WeakKeyDictionary()
 
 def layout_of(cls: Any) -> Layout | None:
     """Where instances of a class keep their state; None where that is not known."""
+    if not is_singular(cls):
+        return None
     try:
         return _known[cls]
     except KeyError:

@@ -9,6 +9,7 @@ from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple
 
+from tracec.ir.classes import is_one_of
 from tracec.runtime.cpu import host
 
 #: As in ``host.c``.
@@ -51,14 +52,14 @@ def names(holder: Any, keys: Sequence[Any]) -> Look | None:
 
 def count(holder: Any, items: int) -> Look | None:
     """How many items a container held; None where a class of the user's may say how many."""
-    return Look(holder, _SIZE, items, ()) if type(holder) in _COUNTED else None
+    return Look(holder, _SIZE, items, ()) if is_one_of(type(holder), _COUNTED) else None
 
 
 def item(holder: Any, key: Any, value: Any) -> Look | None:
     """What a cell held, or a dictionary or class under a name, or `NOTHING`; None for other holders."""
     if type(holder) is types.CellType:
         return Look(holder, _CELL, 0, (value,))
-    if type(key) is not str or type(holder) not in (dict, types.MappingProxyType):
+    if type(key) is not str or not is_one_of(type(holder), (dict, types.MappingProxyType)):
         return None
     return Look(holder, _ENTRY if type(holder) is dict else _ATTRIBUTE, 0, (key, value))
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ir.classes import is_iterator
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, aspects, attributes_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.guards import Contents, Guard, contents_of
 from tracec.specialisations.holders import AttributesOf, ClassOf
-from tracec.specialisations.keys import Layouts, opens
+from tracec.specialisations.keys import Layouts, is_sequence, opens
 from tracec.specialisations.named import Named
 from tracec.specialisations.places import Place
 
@@ -50,10 +51,6 @@ class Arguments(abc.ABC):
         """Guard what an object holds."""
 
     @abc.abstractmethod
-    def module(self, name: str, module: types.ModuleType, attributes: frozenset[str]) -> None:
-        """Guard those attributes of a module that are named."""
-
-    @abc.abstractmethod
     def named_by(self, fn: types.FunctionType) -> None:
         """Guard the globals and modules that a function of the user's names."""
 
@@ -72,17 +69,16 @@ class Arguments(abc.ABC):
             return
         if type(value) is np.ndarray and isinstance(path[0], Place):  # nobody has looked into it yet
             return
-        if isinstance(value, Iterator):
+        if is_iterator(value):
             self.visit(name, value)
             return
         if isinstance(value, types.ModuleType):
-            self.module(name, value, frozenset(self._named.names))
+            self.visit(name, value)
+            return
         opened = layouts is not None and opens(value, layouts)
         if isinstance(value, tuple) and type(value) is not tuple:
             self.visit(type(value).__name__, type(value))
-        structured = (
-            opened or type(value) in (list, tuple, dict) or (isinstance(value, tuple) and hasattr(value, "_fields"))
-        )
+        structured = opened or type(value) is dict or is_sequence(value)
         if not structured or id(value) in self.seen:
             self.visit(name, value)
             if structured and not isinstance(value, tuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from tracec.ir.classes import is_one_of
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio
 from tracec.ir.number import Float, Integer
@@ -54,6 +55,11 @@ STAND_INS = (Integer, Float, Opaque, Extent, Ratio, Elements, Drawing)
 AS_THEY_ARE = (Cell, DType, Device, Enum)
 
 
+def is_stand_in(value: Any) -> bool:
+    """Whether a value stands for something else while a function is recorded."""
+    return is_one_of(type(value), STAND_INS)
+
+
 def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
     """Whether a value is an object of the user's that a function made, of a class that was there before the call.
 
@@ -62,6 +68,6 @@ def is_new_object(value: Any, new: Callable[[Any], bool]) -> bool:
         new: Whether an object came to be in the call.
     """
     cls = type(value)
-    if cls in STAND_INS or isinstance(value, AS_THEY_ARE):
+    if is_stand_in(value) or isinstance(value, AS_THEY_ARE):
         return False
     return is_plain_class(cls) and new(value) and not new(cls) and not weakref.getweakrefcount(value)

@@ -121,32 +121,62 @@ class Names(NamedTuple):
         attributes: Attributes of whatever object.
         modules: Modules that it imports.
         written: Globals that it writes.
+        of: Names, and attributes of what has that name which are read, written or taken away.
+        whole: Names of what is used otherwise than for one of its attributes.
     """
 
     globals: tuple[str, ...]
     attributes: frozenset[str]
     modules: tuple[str, ...]
     written: tuple[str, ...]
+    of: frozenset[tuple[str, str]]
+    whole: frozenset[str]
 
+    def of_name(self, name: str) -> frozenset[str]:
+        """The attributes of what is written so: of ``b.c`` those of c."""
+        last = name.rpartition(".")[2]
+        return frozenset(attribute for owner, attribute in self.of if owner == last)
+
+
+NO_NAMES = Names((), frozenset(), (), (), frozenset(), frozenset())
 
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM")
-
-
 _WRITTEN = ("STORE_GLOBAL", "DELETE_GLOBAL")
 _OPERATIONS = (_GLOBALS, _ATTRIBUTES, ("IMPORT_NAME",), _WRITTEN)
+#: What an attribute is read from, written to or taken away from comes last before these.
+_OF_A_NAME = (*_ATTRIBUTES, "STORE_ATTR", "DELETE_ATTR")
+#: What makes functions that read attributes by their names.
+_BY_TEXT = frozenset(("attrgetter", "methodcaller"))
 
 
 @lru_cache(maxsize=4096)
 def names_of(code: types.CodeType) -> Names:
     """The names that code reads."""
     found: tuple[dict[str, None], ...] = ({}, {}, {}, {})
+    of: set[tuple[str, str]] = set()
+    whole: set[str] = set()
     codes = [code]
+    texts: list[str] = []
     while codes:
         at = codes.pop(0)
         codes += [c for c in at.co_consts if isinstance(c, types.CodeType)]
-        for i in dis.get_instructions(at):
+        texts += [part for c in at.co_consts if isinstance(c, str) for part in c.split(".") if part.isidentifier()]
+        steps = [i for i in dis.get_instructions(at) if i.opname not in ("EXTENDED_ARG", "COPY")]
+        for i, after in zip(steps, (*steps[1:], None), strict=True):
             for names, operations in zip(found, _OPERATIONS, strict=True):
                 if i.opname in operations:
                     names[i.argval] = None
-    return Names(tuple(found[0]), frozenset(found[1]), tuple(found[2]), tuple(found[3]))
+            *first, last = i.argval if isinstance(i.argval, tuple) and i.argval else (i.argval,)
+            if not i.opname.startswith(("LOAD_", "IMPORT_NAME")) or not isinstance(last, str):
+                continue
+            whole.update(first)
+            if after is not None and after.opname in _OF_A_NAME:
+                of.add((last, after.argval))
+            elif i.opname not in ("LOAD_CONST", "IMPORT_NAME"):
+                whole.add(last)
+    if not _BY_TEXT.isdisjoint((*found[0], *found[1])):
+        found[1].update(dict.fromkeys(texts))
+    return Names(
+        tuple(found[0]), frozenset(found[1]), tuple(found[2]), tuple(found[3]), frozenset(of), frozenset(whole)
+    )  # fmt: skip

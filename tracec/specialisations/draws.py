@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.ir import dtype as dt
+from tracec.ir.classes import is_one_of
 from tracec.ir.expression import every_part
 from tracec.ir.number import WATCH, Number, number
 from tracec.ir.types import TensorType
@@ -189,7 +190,7 @@ def _plain(value: Any) -> Any:
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, np.ndarray) and value.dtype != object and value.size <= _LARGEST:
         return value.copy()
-    if type(value) in (list, tuple):
+    if type(value) is list or type(value) is tuple:
         return type(value)(map(_plain, value))
     if isinstance(value, (*PLAIN, np.generic, np.dtype, type)):
         return value
@@ -275,12 +276,12 @@ class Drawing:
 
 
 def _names(generator: Any) -> frozenset[str]:
-    return _DRAWING.get(type(generator), frozenset())
+    return next((names for cls, names in _DRAWING.items() if type(generator) is cls), frozenset())
 
 
 def is_generator(value: Any) -> bool:
     """Whether a value is one of Python's or NumPy's generators."""
-    return type(value) in _DRAWING
+    return is_one_of(type(value), _DRAWING)
 
 
 def _method(generator: Any, name: str) -> Callable[..., Any]:

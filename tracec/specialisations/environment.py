@@ -16,6 +16,7 @@ from tracec.record.structure import Slots, children, is_data
 from tracec.record.tensor import Tensor, own_attributes
 from tracec.runtime.containers import Look, unchanged
 from tracec.specialisations.births import Births
+from tracec.specialisations.by_name import ByName
 from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
@@ -69,6 +70,8 @@ class Environment:
         asked: How the function asks for values of tensors, as far as what these look like hangs on more.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
         births: Tells what the function made, once it has been recorded.
+        reading: Functions that it finds, be it in an object, which read what no guard tells of, and what they read.
+        by_name: What it asks of modules by names that its code does not show.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
     """
 
@@ -107,6 +110,8 @@ class Environment:
         self.stood: dict[Hashable, Any] = {}
         self.takes_containers = bool(walker.given or walker.fixed or walker.keys)
         self._known = walker.seen
+        self.reading = walker.reading
+        self.by_name = ByName(walker.of_modules, self.knows)
         self._with_attributes = walker.with_attributes
         self._alive = walker.alive
         self.watched = tuple(walker.found.values())
@@ -167,6 +172,11 @@ class Environment:
             guard = Guard("NumPy's print options", holder, None, holder[None])
             self._check(guard, guard.holds, None)
         self.asked = self.asked | asked
+
+    def hang_on_names(self) -> None:
+        """Hang on what the function asked of modules by names."""
+        for guard in self.by_name.guards.values():
+            self._check(guard, guard.holds, guard.look())
 
     def is_like(self, other: Environment) -> bool:
         """Whether numbers and tensors are taken from the same places as in another call, and share memory as there."""
@@ -279,7 +289,7 @@ class Environment:
         for guard in self.guards:
             if isinstance(guard, Guard) and isinstance(guard.holder, Digest) and not guard.holds():
                 return f"changes {guard.holder.kind}, {guard.name}"
-        return None
+        return next((f"changes {g.name}" for g in self.by_name.guards.values() if not g.holds()), None)
 
     def changes(self) -> list[tuple[Effect, Any]]:
         """What the function changed, and what is there now."""

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from tracec.ir.classes import is_one_of
 from tracec.ir.dtype import DType
 from tracec.record.cell import Cell
 from tracec.record.deferred import seen_by_others
 from tracec.record.elements import Elements, looked_into
 from tracec.record.recording import is_number
 from tracec.record.structure import Mould, aspects, children, is_data, made_again, setter, tuple_maker
-from tracec.specialisations.births import AS_THEY_ARE, STAND_INS, is_new_object
+from tracec.specialisations.births import AS_THEY_ARE, is_new_object, is_stand_in
 from tracec.specialisations.draws import Drawing
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, Named, plain_number
 from tracec.specialisations.growing import Growing
@@ -95,7 +96,7 @@ class Former:
                 raise RecursionError("holds itself")
             self._cyclic.add(id(value))
             between = [type(self._made[k][1]) for k in inside[inside.index(id(value)) :]]
-            self.holds_itself = self.holds_itself or all(cls in (list, dict, tuple) for cls in between)
+            self.holds_itself = self.holds_itself or all(is_one_of(cls, (list, dict, tuple)) for cls in between)
             return Again(number if number >= 0 else -number - 1)
         if id(value) in self._repeated:
             if number < 0:
@@ -118,7 +119,7 @@ class Former:
         if isinstance(value, tuple):
             return tuple_maker(value)([self.form(v, inside) for v in value])
         if isinstance(value, dict) and not all(map(self._is_fixed, value)):
-            if cls in (dict, OrderedDict, defaultdict) and all(map(self._can_be_key, value)):
+            if is_one_of(cls, (dict, OrderedDict, defaultdict)) and all(map(self._can_be_key, value)):
                 return Filled(_keyed(value), [self.form(v, inside) for v in (*value, *value.values())])
             self.has_keys = True
         parts = [self.form(v, inside) for v in children(value)]
@@ -190,7 +191,7 @@ def _keyed(value: dict[Any, Any]) -> Callable[[list[Any]], Any]:
 
 def make_keys_plain(holder: Any) -> None:
     """Let no key of a dictionary be a Number."""
-    if isinstance(holder, dict) and any(type(k) in STAND_INS for k in holder):
+    if isinstance(holder, dict) and any(map(is_stand_in, holder)):
         refill(holder, {plain_number(k): v for k, v in holder.items()})
 
 
@@ -215,7 +216,7 @@ class Purge:
             if isinstance(found, deque):
                 self._purge(found, enumerate(list(found)))
             elif isinstance(found, set):
-                if any(type(v) in STAND_INS for v in found):
+                if any(map(is_stand_in, found)):
                     refill(found, [plain_number(v) for v in found])
             else:
                 for aspect in aspects(found):
@@ -225,7 +226,7 @@ class Purge:
         return made
 
     def _plain(self, value: Any) -> Any:
-        if type(value) in STAND_INS:
+        if is_stand_in(value):
             return plain_number(value)
         if type(value) is Elements:
             return value.array

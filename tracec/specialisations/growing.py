@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tracec.ir.classes import is_one_of
+
 
 class Growing:
     """What the lists and deques that stand in for others have in common.
@@ -76,7 +78,7 @@ _KINDS: dict[Any, Any] = {list: _kind(list), deque: _kind(deque)}
 
 def can_grow(value: Any) -> bool:
     """Whether something can stand in for a container."""
-    return type(value) in _KINDS
+    return is_one_of(type(value), _KINDS)
 
 
 def to_grow(original: Any) -> Any:

@@ -11,7 +11,7 @@ import functools
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -147,13 +147,26 @@ def _unseeded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def told(value: Any) -> Any:
     """What stands in for a function that the user's code names; None where nothing has to."""
+    found = _source_of(value)
+    return None if found is None else _told(value, *found)
+
+
+def reads(value: Any) -> str | None:
+    """What a function reads that no guard can tell of, in words; None for others."""
+    if value is id or value is hash:
+        return f"the address of an object, {value.__name__}"
+    found = _source_of(value)
+    return None if found is None else found[0]
+
+
+def _source_of(value: Any) -> tuple[str, bool] | None:
     if not isinstance(value, (types.FunctionType, types.BuiltinFunctionType)):
         return None
     module = {"posix": "os", "genericpath": "posixpath", "_thread": "threading"}.get(value.__module__, value.__module__)
     source = _SOURCES.get(module)
     if source is None or value.__name__ not in source.functions:
         return None
-    return _told(value, f"{source.what}, {module}.{value.__name__}", source.within)
+    return f"{source.what}, {module}.{value.__name__}", source.within
 
 
 def within() -> list[tuple[Place, Any, Any]]:
@@ -175,17 +188,30 @@ def within() -> list[tuple[Place, Any, Any]]:
 
 
 @contextmanager
-def calls_seen(names: Iterable[Iterable[str]]) -> Iterator[None]:
-    """Within, calls of functions in C that read what no guard tells of are noted.
+def calls_seen(names: Iterable[Iterable[str]], held: Mapping[Any, str]) -> Iterator[None]:
+    """Within, calls of functions that read what no guard tells of are noted.
 
     Args:
         names: The names in each piece of code; nothing is done where none of these leads to such a function.
+        held: Functions, or the code of those in Python, that are held where nothing can stand in for them, and what
+            they read.
     """
-    if not any(name in _LEADING for some in names for name in some):
+    if not held and not any(name in _LEADING for some in names for name in some):
         yield
         return
+
+    def note(frame: types.FrameType, event: str, function: Any) -> None:
+        found = None
+        if event == "c_call" and isinstance(function, types.BuiltinFunctionType):
+            found = held.get(function)
+        elif event == "call":
+            found, frame = held.get(frame.f_code), frame.f_back or frame
+        if found is not None and not of_library(frame.f_globals.get("__name__")):
+            observe(found)
+        _note_call(frame, event, function)
+
     before = sys.getprofile()
-    sys.setprofile(_note_call)
+    sys.setprofile(note)
     try:
         yield
     finally:

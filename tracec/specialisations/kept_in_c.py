@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ir.classes import is_singular
+
 _HEAP_TYPE = 1 << 9
 #: Modules of C classes whose instances never change, or are made of others that are looked at.
 _FIXED = ("builtins", "datetime", "decimal", "functools", "operator", "re", "_struct", "types", "typing", "zoneinfo")
@@ -26,6 +28,8 @@ _LOCKS: Any = (type(threading.Lock()), type(threading.RLock()))
 def keeps_in_c(value: Any) -> bool:
     """Whether an object may keep what no guard tells of."""
     cls: Any = type(value)
+    if not is_singular(cls):
+        return _keeps_in_c(cls)
     found = _KNOWN.get(cls)
     if found is None:
         found = _KNOWN[cls] = _keeps_in_c(cls)
@@ -42,7 +46,7 @@ def _keeps_in_c(cls: Any) -> bool:
     if issubclass(cls, (*_SEEN, BaseException)):
         return False
     written = [base for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE]
-    base = next(base for base in cls.__mro__ if base not in written)
+    base = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
     if base is not object:
         return base.__module__ not in _FIXED
     members = {k for c in written for k, v in c.__dict__.items() if isinstance(v, types.MemberDescriptorType)}

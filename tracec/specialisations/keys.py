@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracec.ir.classes import is_one_of, is_singular
 from tracec.ir.types import Shape, contiguous_strides
 from tracec.record.structure import ITEMS, Layout, aspects, is_data_class, items_of, layout_of
 from tracec.record.tape import edge_of
@@ -21,7 +22,8 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.origins import of_library
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-EXACT = frozenset(PLAIN)
+#: Identities of these: a metaclass may leave its classes without a hash.
+EXACT = frozenset(map(id, PLAIN))
 
 
 def is_all(value: Any) -> bool:
@@ -92,7 +94,7 @@ class Opener:
 
 def made_here(cls: type) -> Layout | None:
     """The layout of a class whose instances functions make to hold several values."""
-    return layout_of(cls) if is_data_class(cls) and cls not in (list, dict) else None
+    return layout_of(cls) if is_data_class(cls) and not is_one_of(cls, (list, dict)) else None
 
 
 def flatten(
@@ -116,11 +118,11 @@ def flatten(
             return
         tensors.append(value)
         key.append(tensor_key(value))
-    elif isinstance(value, PLAIN) and (type(value) in EXACT or is_all(value)):
+    elif isinstance(value, PLAIN) and (id(type(value)) in EXACT or (is_all(value) and is_singular(type(value)))):
         # The digits of 0.0 tell its sign, and those of NaN are equal to others.
         digits = isinstance(value, complex) or (isinstance(value, float) and not (value and value == value))
         key.append((type(value), repr(value) if digits else value))
-    elif type(value) in (list, tuple) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+    elif is_sequence(value):
         key.append((type(value), len(value)))
         for item in value:
             flatten(item, tensors, key, kept, opener)
@@ -143,8 +145,25 @@ def flatten(
     elif opener is not None and opens(value, opener.layouts):
         _open(value, tensors, key, kept, opener)
     else:
-        key.append((type(value), id(value)))
+        key.append(identity_key(value))
         kept.append(value)
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether a value counts item by item: a list, a tuple or a named tuple."""
+    if type(value) is list or type(value) is tuple:
+        return True
+    return isinstance(value, tuple) and hasattr(value, "_fields") and is_singular(type(value))
+
+
+def identity_key(value: Any) -> tuple[Any, int]:
+    """The part of a key for an object that counts by identity."""
+    cls = type(value)
+    return (cls if is_singular(cls) else _STRANGE), id(value)
+
+
+#: In place of a class that is no key.
+_STRANGE = "a class whose metaclass tells what it is equal to"
 
 
 def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener) -> None:

@@ -12,7 +12,7 @@ from tracec.record.tensor import Tensor
 from tracec.runtime.containers import item
 from tracec.runtime.likeness import Argument, Attributes, Modes, likeness
 from tracec.specialisations.derivatives import bind
-from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.keys import EXACT, identity_key
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.watching import FIRST
@@ -144,7 +144,7 @@ def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
         if way:
             return found._replace(usual=_LEAF, needed="_requires_grad", wanted=(True,))
         return found._replace(usual=_RESULT, needed="_history")
-    is_one = cls in PLAIN or part == (cls, id(value))
+    is_one = id(cls) in EXACT or part == identity_key(value)
     return Argument(name, cls, (value,)) if is_one else None
 
 

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tracec.ir.classes import is_singular
 from tracec.record.structure import Layout, children, is_data, layout_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.keys import Layouts, Opener, flatten, made_here, opens
+from tracec.specialisations.keys import Layouts, Opener, flatten, identity_key, made_here, opens
 
 #: Whose instances count by identity: there is one of each, or functions hold on to them.
 _ONE_OF_EACH = (enum.Enum, type)
@@ -47,10 +48,15 @@ class Opened:
     @property
     def layouts(self) -> Layouts:
         """Gives the layout of a class whose instances are taken apart."""
-        return self._layouts.get
+        return self._layout
+
+    def _layout(self, cls: type) -> Layout | None:
+        return self._layouts.get(cls) if is_singular(cls) else None
 
     def held(self, cls: type) -> Layout | None:
         """The layout of a class whose instances in places are taken apart."""
+        if not is_singular(cls):
+            return None
         return made_here(cls) or self._layouts.get(cls) or self._kept.get(cls)
 
     def keep(self, classes: Iterable[type]) -> None:
@@ -61,6 +67,8 @@ class Opened:
         """Whether any of the objects in a call's key is to be taken apart."""
         for value in kept:
             cls = type(value)
+            if not is_singular(cls):
+                continue
             if cls in self._layouts:
                 return True
             if cls not in self._judged:
@@ -140,7 +148,7 @@ class Opened:
 
     def _compare(self, now: Any, then: Any, closed: set[type]) -> None:
         """Open the classes of which two calls have two instances at one place, and those in these in turn."""
-        there = [{(type(v), id(v)): v for v in kept} for _, kept in (now, then)]
+        there = [{identity_key(v): v for v in kept} for _, kept in (now, then)]
         if len(now[0]) != len(then[0]):
             return
         for a, b in zip(now[0], then[0], strict=True):
@@ -149,7 +157,7 @@ class Opened:
             cls = a[0]
             if cls in closed or not (cls in self._layouts or self._open(cls)):
                 continue
-            inner = [_taken_apart(found[part], self._layouts.get) for found, part in zip(there, (a, b), strict=True)]
+            inner = [_taken_apart(found[part], self._layout) for found, part in zip(there, (a, b), strict=True)]
             if None not in inner:
                 self._compare(inner[0], inner[1], closed)
 

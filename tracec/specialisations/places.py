@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracec.ir.classes import is_one_of
 from tracec.ir.number import Watcher
 from tracec.record.structure import Slots, remover, setter
 from tracec.record.tensor import Tensor
@@ -191,7 +192,7 @@ class Kind(NamedTuple):
 
 def same(now: Any, before: Any) -> bool:
     """Whether nothing tells two values from each other: they are one, or plain and equal."""
-    return now is before or (type(now) is type(before) and type(now) in EXACT and repr(now) == repr(before))
+    return now is before or (type(now) is type(before) and id(type(now)) in EXACT and repr(now) == repr(before))
 
 
 def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind | None:
@@ -217,7 +218,7 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
         )
         kind = Kind(tuple, parts)
         return kind if kind.numbers(now) else None
-    if type(now) in (list, tuple, dict) or layouts(type(now)) is not None:
+    if is_one_of(type(now), (list, tuple, dict)) or layouts(type(now)) is not None:
         first = _Structure(layouts)
         keys: list[list[Hashable]] = [[first], [first]]
         try:

@@ -174,6 +174,7 @@ class _Run:
                 self._look(recorder, given)
             recording = recorder.finish((out, [g for d in self._derivatives for g in d.grads if g is not None]))
             surroundings.hang_on_text({d.how for d in recording.decisions})
+            surroundings.hang_on_names()
             # Where values choose among ways, others of them may use other tensors.
             surroundings.hang_on_forms(() if recording.decisions else recorder.used)
             for copy, of in copies:

@@ -85,7 +85,8 @@ class StandIns:
         try:
             with undone(self._restore):
                 args, kwargs = self._put_all(args, kwargs, numbers)
-                with calls_seen(n for code in self._surroundings.codes for n in named_in(code)):
+                names = (n for code in self._surroundings.codes for n in named_in(code))
+                with calls_seen(names, self._surroundings.reading):
                     out = fn(*args, **kwargs)
         except BaseException:
             self._grow()
@@ -223,6 +224,8 @@ class StandIns:
             found = disguise(place, value) or told(value) or drawing(value)
             if value is MISSING and name in _IDENTITIES:
                 found = self._identity(_IDENTITIES[name], name)
+            elif value is MISSING:
+                found = found or self._surroundings.by_name.stand_in(name)
             if found is not None:
                 self._replace(place, value, found)
         for generator in self._surroundings.generators:

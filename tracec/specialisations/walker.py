@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import abc
 import array
-import builtins
 import contextvars
 import functools
 import gc
 import io
 import logging
-import os
+import operator
 import random
 import sys
 import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tracec.ir.classes import is_iterator, is_one_of, is_singular
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import Slots, slot_names
 from tracec.record.tensor import Tensor, own_attributes
-from tracec.specialisations.arguments import HEAP_TYPE, Arguments
+from tracec.specialisations.arguments import HEAP_TYPE
 from tracec.specialisations.digests import (
+    NO_NAMES,
     Books,
     Digest,
+    Names,
     context,
     elements,
     is_memory,
-    levels,
     names_of,
     registered,
     size,
@@ -44,14 +45,15 @@ from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
+from tracec.specialisations.impure import reads
 from tracec.specialisations.kept_in_c import keeps_in_c
 from tracec.specialisations.keys import PLAIN
-from tracec.specialisations.named import FUNCTIONS
-from tracec.specialisations.origins import made_later, of_library, referred, tell_of
+from tracec.specialisations.modules import Modules
+from tracec.specialisations.origins import of_library, referred, tell_of
 from tracec.specialisations.places import MISSING, Kind, Place
 
 
-class Walker(Arguments):
+class Walker(Modules):
     """Finds what a function can read, and notes what there is to guard.
 
     Args:
@@ -60,7 +62,6 @@ class Walker(Arguments):
 
     def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
         super().__init__()
-        self.guards: list[Guard | Contents] = []
         #: Identity of a place → the guard of a place that is watched.
         self.found: dict[Hashable, Guard] = {}
         self.named: list[Place] = []
@@ -73,7 +74,6 @@ class Walker(Arguments):
         self.besides: list[Guard] = []
         #: Whether there are functions that keep their results.
         self.keeps = False
-        self._attributes: set[tuple[int, str]] = set()
         self.growing: dict[int, tuple[str, Any]] = {}
         #: Identities of what is held where nothing can stand in for it.
         self.stuck: set[int] = set()
@@ -81,13 +81,14 @@ class Walker(Arguments):
         self.keys: set[int] = set()
         #: Arrays of more bytes than are looked at in each call.
         self.large: list[str] = []
-        #: Weak references in what the user's functions reach, and classes and names of the library that they use.
-        self.unseen: list[str] = []
+        #: Weak references in what the user's functions reach.
         self.weak: list[tuple[str, Callable[[], Any]]] = []
         #: Files that can be written and not read, and what tells where one is.
         self.files: list[tuple[str, Callable[[], int]]] = []
         #: Identity of a tensor → its name, the tensor, and what a program has set on it.
         self.with_attributes: dict[int, tuple[str, Tensor, dict[str, Any]]] = {}
+        #: Functions, or the code of those in Python, that read what no guard tells of, and what they read.
+        self.reading: dict[Any, str] = {}
         self._inside = 0
 
     def function(self, fn: types.FunctionType) -> None:
@@ -96,7 +97,7 @@ class Walker(Arguments):
             self.seen.add(id(cell))
             self.alive.append(cell)
             self.named.append(Place(cell, None))
-            self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__).attributes)
+            self.read(name, cell, None, Place(cell, None).now(), names_of(fn.__code__))
         if _is_own(fn):
             self._named.written.append((fn.__name__, fn))
             self.besides.append(Guard(f"code of {fn.__name__}", CodeOf(fn), "", CodeOf(fn)[""]))
@@ -121,51 +122,23 @@ class Walker(Arguments):
         for name in dict.fromkeys((*names.globals, *names.written)):
             self.named.append(Place(fn.__globals__, name))
             if name in fn.__globals__:
-                self.read(name, fn.__globals__, name, fn.__globals__[name], names.attributes)
+                self.read(name, fn.__globals__, name, fn.__globals__[name], names)
             elif name in names.written:
                 self.read(name, fn.__globals__, name, MISSING)
             else:
                 self.besides.append(Guard(name, fn.__globals__, name, MISSING))
-                if name in _BUILTINS and name not in _REPLACED:
-                    self.besides.append(Guard(name, _BUILTINS, name, _BUILTINS[name]))
+                if name not in _REPLACED:
+                    own: dict[str, Any] = fn.__builtins__  # type: ignore[attr-defined]
+                    self.besides.append(Guard(name, own, name, own.get(name, MISSING)))
         for name in names.modules:
             if name in sys.modules:
-                self.module(name, sys.modules[name], names.attributes)
+                self.module(name, sys.modules[name], names)
 
-    def module(self, name: str, module: types.ModuleType, attributes: frozenset[str]) -> None:
-        """Guard those attributes of a module of the user's that are named; of others, the variables of the process."""
-        if module is os and attributes & {"environ", "getenv"}:
-            self.visit("os.environ", os.environ)
-        if module is sys:
-            self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
-            self.visit("sys.argv", sys.argv if "argv" in attributes else None)
-        if module is logging and "getLogger" in attributes:
-            self._digest("levels of loggers", logging.root, levels)
-        if module.__name__ == "decimal":
-            self.visit("decimal.Decimal", module.__dict__["Decimal"])
-        in_library = of_library(module.__name__)
-        if not in_library and "__getattr__" in module.__dict__:
-            self.visit(f"{name}.__getattr__", module.__dict__["__getattr__"])
-        for attribute in attributes & made_later(module) if in_library else ():
-            getattr(module, attribute)
-        for attribute in sorted(attributes & module.__dict__.keys()):
-            if (id(module), attribute) in self._attributes:
-                continue
-            self._attributes.add((id(module), attribute))
-            value = module.__dict__[attribute]
-            if not in_library or isinstance(value, types.ModuleType):
-                self.read(f"{name}.{attribute}", module.__dict__, attribute, value, attributes)
-            # Such as sys.path, and what is set of a backend.
-            elif type(value) in (list, dict, set) or type(value).__module__.startswith("tracec.backends"):
-                self.read(f"{name}.{attribute}", module.__dict__, attribute, value)
-            elif isinstance(value, (*FUNCTIONS, *PLAIN)):  # it may be replaced
-                self.guards.append(Guard(f"{name}.{attribute}", module.__dict__, attribute, value))
-
-    def read(self, name: str, holder: Any, key: Any, value: Any, attributes: frozenset[str] = frozenset()) -> None:
+    def read(self, name: str, holder: Any, key: Any, value: Any, names: Names = NO_NAMES) -> None:
         """Guard a place, then what lies behind it; of a module, what is named of it."""
         if isinstance(value, types.ModuleType):
             self.guards.append(Guard(name, holder, key, value))
-            self.module(name, value, attributes)
+            self.module(name, value, names)
             return
         kind = self.kind(guard := Guard(name, holder, key, value))
         self.guards.append(guard if kind is None else replace(guard, kind=kind))
@@ -190,7 +163,12 @@ class Walker(Arguments):
         if isinstance(value, Tensor):
             self._tensor(name, value)
             return
-        if isinstance(value, (DType, types.BuiltinFunctionType, types.ModuleType)) or value is MISSING:
+        if isinstance(value, types.ModuleType):
+            self.module_as_value(name, value)
+            return
+        if (what := reads(value)) is not None:
+            self.reading[getattr(value, "__code__", value)] = what
+        if isinstance(value, (DType, types.BuiltinFunctionType)) or value is MISSING:
             return
         if isinstance(value, PLAIN) and not type(value).__flags__ & HEAP_TYPE:
             return
@@ -200,6 +178,9 @@ class Walker(Arguments):
         self.alive.append(value)
         if can_grow(value) and id(value) in self._watched:
             self.growing[id(value)] = name, value
+        elif isinstance(value, (operator.attrgetter, operator.methodcaller)):
+            named = value.__reduce__()[1]
+            self._named.names |= {part for one in named if isinstance(one, str) for part in one.split(".")}
         elif self._callable(name, value):
             pass
         elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
@@ -245,6 +226,8 @@ class Walker(Arguments):
             self.visit(name, value.__self__)
         elif isinstance(value, functools.partial):
             self.stuck.update(map(id, (*value.args, *value.keywords.values())))
+            if (what := reads(value.func)) is not None:  # C code calls it
+                self.unseen.append(what)
             self.visit(name, value.func)
             self._container(name, "[{}]", list(value.args))
             self._container(name, "[{}]", value.keywords)
@@ -259,7 +242,7 @@ class Walker(Arguments):
                 self.visit(name, of)
         elif isinstance(value, _VIEWS):
             self.visit(name, gc.get_referents(value.mapping)[0])
-        elif type(value) in weakref.ProxyTypes:
+        elif is_one_of(type(value), weakref.ProxyTypes):
             self.weak += [] if self._inside else [(name, referred(value))]
         elif isinstance(value, weakref.ref):
             self.weak += [] if self._inside else [(name, value)]
@@ -305,8 +288,10 @@ class Walker(Arguments):
             for key in ("level", "disabled", "parent"):
                 self.read(f"{name}.{key}", value.__dict__, key, value.__dict__[key])
             self.read("logging.disable", vars(value.manager), "_disable", vars(value.manager)["_disable"])
-        elif isinstance(value, Iterator):
-            if (where := tell_of(value) if isinstance(value, io.IOBase) else None) is not None:
+        elif is_iterator(value):
+            if (
+                where := tell_of(value) if is_singular(type(value)) and isinstance(value, io.IOBase) else None
+            ) is not None:
                 self.files.append((name, where))
             elif all(value is not s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
                 self.iterators.append(name)
@@ -331,6 +316,7 @@ class Walker(Arguments):
 
     def settle_named(self) -> None:
         """Guard what the user's functions name; asked when all was walked."""
+        self.settle_modules()
         self.guards += self._named.digests()
         self.besides += self._named.methods()
         self.unseen += self._named.unseen()
@@ -378,7 +364,7 @@ class Walker(Arguments):
             self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
-            own = isinstance(value, _WEAK) or not of_library(type(value).__module__)
+            own = any(is_one_of(c, _WEAK) for c in type(value).__mro__) or not of_library(type(value).__module__)
             self._inside += not own
             self._container(name, ".{}", attributes)
             self._inside -= not own
@@ -434,8 +420,7 @@ def _is_own(fn: types.FunctionType) -> bool:
     return not of_library(fn.__globals__.get("__name__"))
 
 
-_BUILTINS = vars(builtins)
-#: Of these, what is another one while a function is recorded.
+#: Builtins in whose place are others while a function is recorded.
 _REPLACED = ("print", "input")
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)

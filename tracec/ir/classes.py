@@ -1,0 +1,24 @@
+"""Which class an object is of, whatever a metaclass of the user's says of equality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def is_one_of(cls: Any, classes: Iterable[Any]) -> bool:
+    """Whether a class is one of several; ``in`` would ask its metaclass."""
+    return id(cls) in map(id, classes)
+
+
+def is_singular(cls: Any) -> bool:
+    """Whether a class is equal to itself alone, so that it can be a key: its metaclass has not another ``__eq__``."""
+    meta: Any = type(cls)
+    return meta is type or (meta.__eq__ is type.__eq__ and meta.__hash__ is type.__hash__)
+
+
+def is_iterator(value: Any) -> bool:
+    """Whether an object is an iterator; classes that are no keys, the abstract class cannot be asked of."""
+    if is_singular(type(value)):
+        return isinstance(value, Iterator)
+    return hasattr(type(value), "__next__") and hasattr(type(value), "__iter__")

@@ -1,0 +1,79 @@
+"""Attributes of modules that are asked for by names that code does not show: ``getattr(module, name)``.
+
+While a function is recorded others stand in for the builtins that do so, where the user's functions name them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tracec.ir.number import observe
+from tracec.specialisations.guards import Guard
+from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.named import FUNCTIONS
+from tracec.specialisations.origins import of_library
+from tracec.specialisations.places import MISSING
+
+_OF_ONE = ("getattr", "hasattr", "setattr", "delattr")
+_OF_ALL = ("vars", "dir")
+#: Modules in whose place others are while a function is recorded.
+_REPLACED = {"math": math, "numpy": np}
+
+
+class ByName:
+    """What a function asked of modules by names.
+
+    Args:
+        of_modules: Identities of modules, and names of attributes of theirs that are guarded anyhow.
+        known: Whether an object is guarded anyhow.
+
+    Attributes:
+        guards: What it found.
+    """
+
+    def __init__(self, of_modules: set[tuple[int, str]], known: Callable[[Any], bool]) -> None:
+        self._of_modules, self._known = of_modules, known
+        self.guards: dict[tuple[int, str], Guard] = {}
+
+    def stand_in(self, name: str) -> Callable[..., Any] | None:
+        """What notes what a builtin asks of modules; None for others."""
+        if name not in _OF_ONE and name not in _OF_ALL:
+            return None
+        function = getattr(builtins, name)
+
+        def run(*args: Any) -> Any:
+            if not args and name in _OF_ALL:
+                found = sys._getframe(1).f_locals
+                return found if name == "vars" else sorted(found)
+            if isinstance(args[0] if args else None, types.ModuleType):
+                self._note(_REPLACED.get(args[0].__name__, args[0]), name, *args[1:2])
+            return function(*args)
+
+        return run
+
+    def _note(self, module: types.ModuleType, how: str, name: Any = None) -> None:
+        what = f"{module.__name__}.{name}"
+        if how in _OF_ALL:
+            observe(f"all names of a module, {how}({module.__name__})")
+        elif not isinstance(name, str) or (id(module), name) in self._of_modules:
+            return
+        elif how in ("setattr", "delattr"):
+            observe(f"{what}, which it sets by its name")
+        elif (id(module), name) not in self.guards:
+            value = module.__dict__.get(name, MISSING)
+            if value is not MISSING and not self._is_guarded(value):
+                observe(f"{what}, which it asks for by its name")
+            self.guards[id(module), name] = Guard(what, module.__dict__, name, value)
+
+    def _is_guarded(self, value: Any) -> bool:
+        """Whether a value tells all there is to it."""
+        if isinstance(value, (types.FunctionType, type)):
+            return of_library(value.__module__) or self._known(value)
+        return isinstance(value, (*PLAIN, *FUNCTIONS)) or self._known(value)

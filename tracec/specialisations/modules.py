@@ -1,0 +1,101 @@
+"""What a function reads of modules: attributes that its code names, and those that are missing where it asks for them.
+
+Of a module that is used as a value (passed on, held in an object, given to ``getattr``) any attribute that the user's
+code names may be read.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import os
+import sys
+import types
+from typing import Any
+
+from tracec.ir.classes import is_one_of
+from tracec.specialisations.arguments import Arguments
+from tracec.specialisations.digests import NO_NAMES, Digest, Names, levels
+from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.keys import PLAIN
+from tracec.specialisations.named import FUNCTIONS
+from tracec.specialisations.origins import made_later, of_library
+from tracec.specialisations.places import MISSING
+
+
+class Modules(Arguments, abc.ABC):
+    """The part of a walk that is about modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guards: list[Guard | Contents] = []
+        #: What is read that no guard can tell of, in words.
+        self.unseen: list[str] = []
+        #: Identities of modules, and names of attributes of theirs that are guarded.
+        self.of_modules: set[tuple[int, str]] = set()
+        self._as_values: dict[int, tuple[str, types.ModuleType]] = {}
+
+    @abc.abstractmethod
+    def read(self, name: str, holder: Any, key: Any, value: Any, names: Names = NO_NAMES) -> None:
+        """Guard a place, then what lies behind it."""
+
+    def module_as_value(self, name: str, module: types.ModuleType) -> None:
+        """Note a module that is used otherwise than for one of its attributes."""
+        self._as_values.setdefault(id(module), (name, module))
+
+    def settle_modules(self) -> None:
+        """Guard what is read of modules that are used as values; asked when all was walked."""
+        known = -1
+        while known != (known := len(self.of_modules) + len(self._named.names) + len(self._as_values)):
+            for name, module in list(self._as_values.values()):
+                names = frozenset(self._named.names)
+                last = name.rpartition(".")[2]
+                self.module(name, module, NO_NAMES._replace(attributes=names, of=frozenset((last, n) for n in names)))
+
+    def module(self, name: str, module: types.ModuleType, names: Names) -> None:
+        """Guard those attributes of a module of the user's that are named; of others, the variables of the process.
+
+        Args:
+            name: How the user would write it.
+            module: The module.
+            names: The names in the code that reads it.
+        """
+        if not names.whole.isdisjoint((name, name.rpartition(".")[2])):
+            self.module_as_value(name, module)
+        asked = names.of_name(name)
+        in_library = of_library(module.__name__)
+        self._of_some(name, module, names.attributes, in_library)
+        for attribute in names.attributes & made_later(module) if in_library else ():
+            getattr(module, attribute)
+        if "__dict__" in asked and not in_library:
+            self.unseen.append(f"all names of a module, {name}.__dict__")
+        missing = asked if not (in_library and "__getattr__" in module.__dict__) else frozenset()
+        for attribute in sorted((names.attributes & module.__dict__.keys()) | missing):
+            if (id(module), attribute) not in self.of_modules:
+                self.of_modules.add((id(module), attribute))
+                self._attribute(f"{name}.{attribute}", module, attribute, names, in_library)
+
+    def _attribute(self, name: str, module: types.ModuleType, key: str, names: Names, in_library: bool) -> None:
+        value = module.__dict__.get(key, MISSING)
+        if not in_library or value is MISSING or isinstance(value, types.ModuleType):
+            self.read(name, module.__dict__, key, value, names)
+        # Such as sys.path, and what is set of a backend.
+        elif is_one_of(type(value), (list, dict, set)) or type(value).__module__.startswith("tracec.backends"):
+            self.read(name, module.__dict__, key, value)
+        elif isinstance(value, (*FUNCTIONS, *PLAIN)):  # it may be replaced
+            self.guards.append(Guard(name, module.__dict__, key, value))
+
+    def _of_some(self, name: str, module: types.ModuleType, attributes: frozenset[str], in_library: bool) -> None:
+        """What is read by attributes of some modules besides these."""
+        if module is os and attributes & {"environ", "getenv"}:
+            self.visit("os.environ", os.environ)
+        if module is sys:
+            self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
+            self.visit("sys.argv", sys.argv if "argv" in attributes else None)
+        if module is logging and "getLogger" in attributes:
+            holder = Digest(logging.root, levels)
+            self.guards.append(Guard("levels of loggers", holder, None, holder[None]))
+        if module.__name__ == "decimal":
+            self.visit("decimal.Decimal", module.__dict__["Decimal"])
+        if not in_library and "__getattr__" in module.__dict__:
+            self.visit(f"{name}.__getattr__", module.__dict__["__getattr__"])
