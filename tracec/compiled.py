@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +39,11 @@ from tracec.specialisations.lane import with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
-from tracec.specialisations.recorded import Refused, record
+from tracec.specialisations.recorded import Recorded, Refused, record
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, draws, undo
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN
+from tracec.specialisations.variants import Shapes
 from tracec.specialisations.watching import Unsettled, Watch, sharing
 from tracec.specialisations.ways import check_whole
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
@@ -294,25 +295,31 @@ class Compiled:
             recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
         # As lazy set-up does, once.
         first = (recorded.settles and lasting and not self._unsettled.knows(key)) or void
-        of_many = None
-        if not first:
-            if self._options.fullgraph:
-                check_whole(recorded)
-            recorded, of_many = self._sizes.took(key, symbols, recorded, made, fitting)
-            made.graph = recorded.recording.graph
-        if of_many is not None:
-            if of_many not in fitting:
-                self._known.keep(key, of_many)
-        elif recorded.eager is None and not first:
-            self._building.build(key, made, recorded, fitting, self._options.background and lasting)
-        elif first:
+        if first:
             self._unsettled.add(call.whole, call.kept)
-        elif recorded.eager is not None and (lasting or not recorded.settles):
-            self._give_up(key, made, recorded.eager)
+        else:
+            self._enter(key, made, recorded, symbols, fitting, lasting)
         self._history.note(reason, changes, parts, time.perf_counter() - start)
         self._opened.note((*call.args, *call.kwargs.values()))
         surroundings.let_go()
         return given
+
+    def _enter(
+        self, key: Hashable, made: Specialisation, recorded: Recorded, symbols: Shapes | None,
+        fitting: Sequence[Specialisation], lasting: bool,
+    ) -> None:  # fmt: skip
+        """Let a program of what was recorded serve later calls, or one for many sizes, or the function itself."""
+        if self._options.fullgraph:
+            check_whole(recorded)
+        recorded, of_many = self._sizes.took(key, symbols, recorded, made, fitting)
+        made.graph = recorded.recording.graph
+        if of_many is not None:
+            if of_many not in fitting:
+                self._known.keep(key, of_many)
+        elif recorded.eager is None:
+            self._building.build(key, made, recorded, fitting, self._options.background and lasting)
+        elif lasting or not recorded.settles:
+            self._give_up(key, made, recorded.eager)
 
     def _fitting(self, key: Hashable) -> list[Specialisation]:
         """The specialisations of a key for which all is as they need it now."""
