@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracec.errors import RecordError
@@ -36,6 +34,7 @@ from tracec.record.overriding import disabled
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, Operation, Passage, edge_of, pass_through
+from tracec.record.within import Within
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -50,7 +49,7 @@ _INSTEAD = {
 }
 
 
-class Batching:
+class Batching(Within):
     """A level of vmap; within it as a context, operations run for all examples.
 
     Args:
@@ -67,7 +66,6 @@ class Batching:
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
         self._examples: dict[int, weakref.ref[Any]] = {}
         self._closed: list[tuple[weakref.ref[Any], type]] = []
-        #: As a recorder's: not None where sizes vary, so that shapes are asked of the level.
         self.sizes: dict[int, Shape] | None = None
         self.calls: dict[Any, Call] = {}
 
@@ -78,14 +76,11 @@ class Batching:
     def __enter__(self) -> Batching:
         if not self._around:
             self._open_again()
-        around = STATE.recorder
-        self.sizes = None if around is None or around.sizes is None else {}
-        self._around.append(_surroundings())
-        STATE.recorder, STATE.duals, STATE.packing = self, (), None
+        self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        STATE.recorder, STATE.duals, STATE.packing = self._around.pop()
+        self._leave()
         if not self._around:
             self._close()
 
@@ -106,16 +101,6 @@ class Batching:
                 example.__class__ = cls
                 self._examples[id(example)] = reference
         self._closed.clear()
-
-    @contextmanager
-    def outside(self) -> Iterator[Any]:
-        """Within, what is done is done around the level."""
-        before = _surroundings()
-        try:
-            STATE.recorder, STATE.duals, STATE.packing = self._around[-1]
-            yield STATE.recorder
-        finally:
-            STATE.recorder, STATE.duals, STATE.packing = before
 
     # Examples -----------------------------------------------------------------------------------------
 
@@ -252,17 +237,6 @@ class Batching:
             self.fix_sizes()
         return tuple(s // x._array.itemsize for s in x._array.strides)
 
-    def fix_sizes(self) -> None:
-        """Let the recording around hold for the present sizes alone."""
-        with self.outside() as recorder:
-            if recorder is not None:
-                recorder.fix_sizes()
-
-    def includes(self, recorder: Any) -> bool:
-        """Whether what a recorder was told of is known here."""
-        around = self._around[-1][0] if self._around else None
-        return recorder is self or (recorder is None if around is None else around.includes(recorder))
-
     def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
         """What memory that is about to be given values is from then on.
 
@@ -296,13 +270,6 @@ class Batching:
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made within the level."""
         return self.is_batched(x) or x._storage in self._inside
-
-    def adopt(self, x: Cell, from_array: bool) -> None:
-        """Take in a tensor that the function makes, the same for all examples."""
-        self._inside.add(x._storage)
-        with self.outside() as recorder:
-            if recorder is not None:
-                recorder.adopt(x, from_array)
 
     def hold(self, x: Cell, node: Node) -> None:
         """Enter a tensor that was made for a node."""
@@ -382,11 +349,6 @@ class Batching:
         with self.outside():
             many = generator.next_bits((self.size, *shape))
         return self.example(many)
-
-
-def _surroundings() -> tuple[Any, Any, Any]:
-    """What a level puts in its own place: who is told, what moves, and how saved values are kept."""
-    return STATE.recorder, STATE.duals, STATE.packing
 
 
 def mark(x: Any, many: Any) -> None:

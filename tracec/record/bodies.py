@@ -7,8 +7,7 @@ reads become further operands; what it computes of those alone is computed once,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,6 +32,7 @@ from tracec.record.recorder import Recorder
 from tracec.record.recording import Check
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, Overwritten, Passage, edge_of
+from tracec.record.within import Within
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -101,7 +101,7 @@ def run_loop(loop: ScanParams, operands: Sequence[Any]) -> list[Any]:
     return [take(packed, part) for part in loop.results.parts[:count]]
 
 
-class BodyRecorder(Recorder):
+class BodyRecorder(Within, Recorder):
     """Writes down what a function does to its arguments; what it does to other tensors happens around it.
 
     Args:
@@ -125,27 +125,14 @@ class BodyRecorder(Recorder):
         self._flowing: set[Node] = set()
 
     def __enter__(self) -> BodyRecorder:
-        around = STATE.recorder
-        self._around.append((around, STATE.duals, STATE.packing))
-        self.sizes = None if around is None or around.sizes is None else {}
-        STATE.recorder, STATE.duals, STATE.packing = self, (), None
+        self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        STATE.recorder, STATE.duals, STATE.packing = self._around.pop()
+        self._leave()
         for state, _node, before in self.states:
             state._storage.recorder, state._storage.node, array = before
             state._storage.write(array)
-
-    @contextmanager
-    def outside(self) -> Iterator[Any]:
-        """Within, what is done is done around the function."""
-        before = STATE.recorder, STATE.duals, STATE.packing
-        STATE.recorder, STATE.duals, STATE.packing = self._around[-1]
-        try:
-            yield STATE.recorder
-        finally:
-            STATE.recorder, STATE.duals, STATE.packing = before
 
     def example(self, type_: TensorType, array: Any) -> Tensor:
         """An argument, with an example value."""
@@ -165,12 +152,6 @@ class BodyRecorder(Recorder):
             return self.node_of(x).shape
         with self.outside() as recorder:
             return x._array.shape if recorder is None or recorder.sizes is None else recorder.shape_of(x)  # type: ignore[no-any-return]
-
-    def fix_sizes(self) -> None:
-        """Let the recording around hold for the present sizes alone."""
-        with self.outside() as recorder:
-            if recorder is not None:
-                recorder.fix_sizes()
 
     def captured(self) -> list[tuple[Any, Node]]:
         """The tensors from outside, and their nodes."""
@@ -259,11 +240,6 @@ class BodyRecorder(Recorder):
                 self._flowing.add(node)
         return found[1]
 
-    def includes(self, recorder: Any) -> bool:
-        """Whether what a recorder was told of is known here."""
-        around = self._around[-1][0] if self._around else None
-        return recorder is self or (recorder is None if around is None else around.includes(recorder))
-
     def known(self, x: Cell) -> tuple[Any, Any] | None:  # type: ignore[override]
         """To whom a value is known, and as what; see `tracec.record.restore.restored`."""
         if self.belongs(x):
@@ -278,13 +254,6 @@ class BodyRecorder(Recorder):
     def is_own(self, x: Any) -> bool:
         """Whether the function made a tensor."""
         return self.is_inside(x) or super().is_own(x)
-
-    def adopt(self, x: Cell, from_array: bool) -> None:
-        """Take in a tensor that the function makes of Python's numbers: it is the same in every run."""
-        self._inside.add(x._storage)
-        with self.outside() as recorder:
-            if recorder is not None:
-                recorder.adopt(x, from_array)
 
     def shown(self, x: Cell) -> None:
         """A tensor's own text."""
