@@ -8,7 +8,8 @@ from contextlib import nullcontext, redirect_stdout
 
 import pytest
 
-from tests.random_programs.check import operator_by_operator, outcome, script, shrunk
+from tests.codegen.emulated import needs_compiler
+from tests.random_programs.check import on_pretended_gpu, operator_by_operator, outcome, script, shrunk
 from tests.random_programs.generate import program
 from tracec.record.recorder import Recorder
 from tracec.specialisations.environment import Environment
@@ -39,6 +40,14 @@ def test_programs_are_as_eager(first):
 @pytest.mark.parametrize("first", range(250, 300, GROUP))
 def test_programs_of_generated_code_are_as_eager(first):
     compare(range(first, first + GROUP))
+
+
+@needs_compiler
+@pytest.mark.parametrize("first", range(10_000, 10_016, 8))
+def test_programs_on_a_pretended_gpu_are_as_eager(first):
+    with on_pretended_gpu():
+        replays, _ = compare(range(first, first + 8))
+    assert replays > 8
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ class ndarray:  # CuPy's name
     _memory: Memory
 
     def __new__(cls, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None) -> ndarray:
-        if strides is None:
+        if memptr is None:
             return cls._of(np.empty(shape, dtype))
         owner = memptr.mem.owner
         return cls._of(np.ndarray(shape, dtype, owner, memptr.ptr - owner.ctypes.data, strides))

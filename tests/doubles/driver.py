@@ -37,6 +37,11 @@ class Memory:
         self.block = np.full(nbytes + 512, 0xFF, np.uint8)  # NaN: what nothing writes shows
         self.ptr = -(-self.block.ctypes.data // 512) * 512
 
+    @property
+    def mem(self) -> double.Memory:
+        """The block, behind a pointer to it."""
+        return double.Memory(self.block)
+
     def copy_to_host_async(self, address: int, nbytes: int, stream: Any) -> None:
         ctypes.memmove(address, self.ptr, nbytes)
 
@@ -45,6 +50,13 @@ class Pointer(double.Pointer):
     """An array's place, which can be copied from."""
 
     copy_to_host_async = Memory.copy_to_host_async
+
+
+class UnownedMemory(double.Memory):
+    """Memory that others have."""
+
+    def __init__(self, address: int, nbytes: int, owner: Any, device: int) -> None:
+        super().__init__(np.frombuffer((ctypes.c_char * nbytes).from_address(address), np.uint8))
 
 
 class Pinned(bytearray):
@@ -114,6 +126,8 @@ class Driver:
         cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
         cuda.alloc, cuda.Event, cuda.Stream = self._alloc, Event, self._stream
         cuda.alloc_pinned_memory = Pinned
+        cuda.UnownedMemory = UnownedMemory
+        cuda.MemoryPointer = lambda memory, offset: Pointer(memory.ptr + offset, memory)
         cuda.runtime.memcpyAsync = self._copy
         cuda.runtime.graphLaunch = self._replay
         cuda.runtime.streamIsCapturing = lambda stream: stream in self._captured

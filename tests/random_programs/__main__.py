@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.random_programs.check import operator_by_operator, outcome, script, shrunk
+from tests.random_programs.check import on_pretended_gpu, operator_by_operator, outcome, script, shrunk
 from tests.random_programs.generate import program
 
 
@@ -18,10 +18,11 @@ def main() -> int:
     parser.add_argument("count", type=int, help="number of programs")
     parser.add_argument("--first", type=int, default=0, help="seed of the first one")
     parser.add_argument("--fast", action="store_true", help="run the operators in NumPy rather than as generated code")
+    parser.add_argument("--cuda", action="store_true", help="run them on a pretended GPU, kernels in the emulator")
     parser.add_argument("--folder", type=Path, help="where scripts of programs that differ go; printed otherwise")
     given = parser.parse_args()
     start, differing, replays, others = time.monotonic(), 0, 0, 0
-    with operator_by_operator() if given.fast else nullcontext():
+    with operator_by_operator() if given.fast else on_pretended_gpu() if given.cuda else nullcontext():
         for done, seed in enumerate(range(given.first, given.first + given.count), 1):
             found = outcome(program(seed))
             replays, others = replays + found.replays, others + found.others

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import tracec
+from tests.doubles.driver import pretended
 from tests.random_programs import prelude
 from tests.random_programs.shrink import shrink
 from tracec import build
@@ -99,3 +100,14 @@ def operator_by_operator() -> Iterator[None]:
         yield
     finally:
         build._on_cpu = before
+
+
+@contextmanager
+def on_pretended_gpu() -> Iterator[None]:
+    """Within, tensors are on a pretended GPU: NumPy's arrays behind CuPy's rules, whose kernels the emulator runs."""
+    with pretended():
+        tracec.set_default_device("cuda")
+        try:
+            yield
+        finally:
+            tracec.set_default_device(None)

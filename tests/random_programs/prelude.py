@@ -160,10 +160,10 @@ class Run:
         flags = (t.requires_grad, t.is_leaf)
         strides = tuple(s for s, n in zip(t.stride(), t.shape, strict=True) if n > 1 and t.numel())
         self.seen.append(("tensor", str(t.dtype), tuple(t.shape), strides, flags, first))
-        self.seen.append(np.array(t.detach().double().numpy()))
+        self.seen.append(np.array(t.detach().double().cpu().numpy()))
         if t.is_leaf and t.grad is not None:
             self.seen.append(("grad", str(t.grad.dtype)))
-            self.seen.append(np.array(t.grad.detach().double().numpy()))
+            self.seen.append(np.array(t.grad.detach().double().cpu().numpy()))
 
 
 def run(program, wrap):
