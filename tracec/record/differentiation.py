@@ -10,6 +10,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.number import observe
 from tracec.ir.source import caller
 from tracec.record import backward as going_back
+from tracec.record.asking import ask
 from tracec.record.cell import Cell, Changes
 from tracec.record.state import STATE
 from tracec.record.tape import Handle, Operation, Selected, edge_of
@@ -85,6 +86,7 @@ class Differentiation(Cell):
 
     def is_inference(self) -> bool:
         """Whether it was made in inference mode."""
+        ask(self, "whether a tensor was made in inference mode, is_inference")
         return self._is_inference
 
     @property
@@ -143,6 +145,7 @@ class Differentiation(Cell):
     @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called."""
+        ask(self, "whether a tensor keeps its gradient, retains_grad")
         return self._keeps_grad
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:

@@ -10,6 +10,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import GradientError
 from tracec.ir.node import current_source
+from tracec.ir.number import observe
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
@@ -194,6 +195,7 @@ class Operation:
 
     def name(self) -> str:
         """Its name as PyTorch would put it, ``MulBackward0``."""
+        self._ask()
         if isinstance(self.pullback, Selected):
             return self.edges[0].name()  # type: ignore[no-any-return]
         return "".join(part.capitalize() for part in self.call.op.name.split("_")) + "Backward0"
@@ -201,12 +203,19 @@ class Operation:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """Where gradients of the operands go on to, and for which of its results."""
+        self._ask()
         return tuple(map(_function_of, self.edges))
 
     @property
     def metadata(self) -> dict[Any, Any]:
         """The user's line, under ``source``."""
+        self._ask()
         return {} if self.source is None else {"source": str(self.source)}
+
+    def _ask(self) -> None:
+        """Note that a function that is recorded goes by an operation from outside, of which no key tells."""
+        if STATE.recorder is not None and self.recorder is not STATE.recorder:
+            observe("what computed a tensor, grad_fn")
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call ``hook(grad_inputs, grad_outputs)`` when gradients have gone through.

@@ -7,7 +7,7 @@ holders, origins                                what is read of objects besides 
 watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs
 families, sizes                                 arguments that differ in sizes alone share a program
 effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
-forming, births                                 what it makes and gives, made anew at each call
+forming, births, garbage                        what it makes and gives, made anew at each call
 disguises, calls, draws                         functions of C and generators that give numbers of each call
 kept_in_c, named, way_back                      what C code keeps, what is named, what backward functions read
 recorded, derivatives                           one run of a function, and how gradients go back from its results

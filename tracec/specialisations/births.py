@@ -18,6 +18,7 @@ from tracec.record.elements import Elements
 from tracec.record.opaque import Opaque
 from tracec.record.structure import is_plain_class
 from tracec.specialisations.draws import Drawing
+from tracec.specialisations.garbage import go_on, pause
 
 
 class Births:
@@ -28,19 +29,17 @@ class Births:
 
     def __init__(self) -> None:
         self._young: frozenset[int] | None = frozenset()
-        self._enabled = False
 
     def begin(self) -> None:
         """From here on."""
-        self._young, self._enabled = None, gc.isenabled()
-        gc.disable()  # it would let them grow old
+        self._young = None
+        pause()  # to collect garbage would let them grow old
         gc.collect(0)
 
     def end(self) -> None:
         """Up to here."""
         self._young = frozenset()
-        if self._enabled:
-            gc.enable()
+        go_on()
 
     def has(self, value: Any) -> bool:
         """Whether an object came to be meanwhile; asked when the function has run."""

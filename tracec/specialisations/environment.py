@@ -70,6 +70,7 @@ class Environment:
         asked: How the function asks for values of tensors, as far as what these look like hangs on more.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
         births: Tells what the function made, once it has been recorded.
+        names: Of attributes that the user's functions name.
         reading: Functions that it finds, be it in an object, which read what no guard tells of, and what they read.
         by_name: What it asks of modules by names that its code does not show.
         sharing: How the tensors that the function was given, and those in places that are watched, share memory.
@@ -111,6 +112,7 @@ class Environment:
         self.takes_containers = bool(walker.given or walker.fixed or walker.keys)
         self._known = walker.seen
         self.reading = walker.reading
+        self.names = frozenset(walker.attribute_names)
         self.by_name = ByName(walker.of_modules, self.knows)
         self._with_attributes = walker.with_attributes
         self._alive = walker.alive

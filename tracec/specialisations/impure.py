@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.ir.number import WATCH, observe
+from tracec.specialisations.garbage import INSTEAD
 from tracec.specialisations.origins import of_library
 from tracec.specialisations.places import Place
 
@@ -51,7 +52,8 @@ _SOURCES = {
     )),
     "random": Source("random bytes of the system", ("_urandom",)),
     "gc": Source("the interpreter", (
-        "get_count", "get_debug", "get_objects", "get_referrers", "get_stats", "get_threshold", "isenabled",
+        "collect", "disable", "enable", "freeze", "get_count", "get_debug", "get_freeze_count", "get_objects",
+        "get_referrers", "get_stats", "get_threshold", "isenabled", "set_debug", "set_threshold", "unfreeze",
     ), False),
     "sys": Source("the interpreter", (
         "get_int_max_str_digits", "getallocatedblocks", "getprofile", "getrecursionlimit", "getrefcount",
@@ -116,7 +118,7 @@ def _told(function: Callable[..., Any], what: str, within: bool) -> Callable[...
             caller = sys._getframe(1)
             if _is_of_user(caller) if within else not of_library(caller.f_globals.get("__name__")):
                 observe(what)
-        return function(*args, **kwargs)
+        return INSTEAD.get(function, function)(*args, **kwargs)
 
     return run
 

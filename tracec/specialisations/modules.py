@@ -43,6 +43,11 @@ class Modules(Arguments, abc.ABC):
         """Note a module that is used otherwise than for one of its attributes."""
         self._as_values.setdefault(id(module), (name, module))
 
+    @property
+    def attribute_names(self) -> set[str]:
+        """The names of attributes that the user's functions name."""
+        return self._named.names
+
     def settle_modules(self) -> None:
         """Guard what is read of modules that are used as values; asked when all was walked."""
         known = -1

@@ -1,0 +1,83 @@
+"""What tells objects from one another, and what the interpreter and tensors say of themselves."""
+
+from __future__ import annotations
+
+import gc
+from gc import isenabled
+
+from tests.footguns.by_name import while_it_changes
+from tests.footguns.harness import footgun, tensor, whole
+
+
+@footgun(eager="what a tensor is a view of, _base")
+def what_tensors_are_views_of(wrap):
+    memory, held = whole(6), [whole(3)]
+    functions = [
+        lambda x: x * (2 if x._base is None else 3), lambda x: x * (2 if getattr(x, "_base") is None else 3),  # noqa: B009
+        lambda x: x * (2 if held[0]._base is None else 3), lambda x: x * (2 if x._base is memory else 3),
+        lambda x: x * (1 if x._base is None else x._base.shape[0]),
+    ]  # fmt: skip
+    calls, found = [wrap(f) for f in functions], []
+    for held[0] in (whole(3), memory[:3], whole(3)):
+        for x in (whole(3), whole(3), memory[:3], memory[:3], whole(8)[:3], memory[1:4], whole(3)):
+            found += [f(x) for f in calls]
+    return found
+
+
+@footgun
+def what_tensors_of_its_own_are_views_of(wrap):
+    f = wrap(lambda x: x * (2 if x[:2]._base is x and (x + 1)._base is None else 3))
+    return [f(x) for x in (whole(3), whole(3), whole(6)[:3], whole(6)[:3], whole(5))]
+
+
+@footgun(eager="what computed a tensor, grad_fn")
+def what_computed_a_tensor(wrap):
+    f = wrap(lambda x: x.detach() * len(x.grad_fn.next_functions))
+    g = wrap(lambda x: x.detach() * (2 if x.grad_fn is None else 3))
+    h = wrap(lambda x: x.detach() * (2 if x.retains_grad else 3))
+    w, found = whole(3, g=True), []
+    for make in (lambda: w * 2, lambda: w * 2, lambda: w * w, lambda: w * w, lambda: w.exp(), lambda: w * 2):
+        x = make()
+        found += [f(x), g(x), g(w), h(x)]
+        x.retain_grad()
+        found += [h(x), h(w)]
+    return found
+
+
+@footgun(eager="reads the interpreter, gc.isenabled")
+def whether_garbage_is_collected(wrap):
+    f, g = wrap(lambda x: x * (2 if gc.isenabled() else 3)), wrap(lambda x: x * (2 if isenabled() else 3))
+    h = wrap(lambda x: x * gc.get_threshold()[0])
+    try:
+        found = [*while_it_changes(f, gc.disable, gc.enable), *while_it_changes(g, gc.disable, gc.enable)]
+        return [*found, *while_it_changes(h, lambda: gc.set_threshold(701), lambda: gc.set_threshold(700, 10, 10))]
+    finally:
+        gc.enable()
+
+
+@footgun(eager="reads the interpreter, gc.")
+def collecting_garbage_that_is_switched(wrap):
+    before, found = gc.get_threshold(), []
+
+    def off(x):
+        gc.disable()
+        return x * (2 if gc.isenabled() else 3)
+
+    def on(x):
+        gc.enable()
+        return x * (2 if gc.isenabled() else 3)
+
+    def seldom(x):
+        gc.set_threshold(7000)
+        return x * 2
+
+    off, on, seldom = wrap(off), wrap(on), wrap(seldom)
+    try:
+        for _ in range(4):
+            found += [off(whole(3)), gc.isenabled(), on(whole(3)), gc.isenabled()]
+            found += [seldom(tensor(3)), gc.get_threshold()[0]]
+            gc.set_threshold(*before)
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()
+    return found

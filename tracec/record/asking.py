@@ -1,0 +1,40 @@
+"""What the user's code asks of a tensor from outside, and nothing that a program is chosen by tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracec.ir.number import observe
+from tracec.record.cell import Cell
+from tracec.record.opaque import is_for_library
+from tracec.record.state import STATE
+
+
+def ask(x: Cell, what: str) -> None:
+    """Note, where the user's code calls what calls this while a function is recorded, what it asks of a tensor.
+
+    Args:
+        x: The tensor; of those that the function made itself nothing has to be noted.
+        what: What is asked, in words.
+    """
+    recorder = STATE.recorder
+    if recorder is None or is_for_library(3):
+        return
+    is_own = getattr(recorder, "is_own", None)
+    if is_own is not None and not is_own(x):
+        observe(what)
+
+
+def base_of(x: Cell) -> Cell | None:
+    """The tensor that a tensor is a differentiable view of, as the user's code asks for it."""
+    ask(x, _BASE)
+    return x.__dict__.get("_base")
+
+
+def _set_base(x: Cell, base: Cell | None) -> None:
+    x.__dict__["_base"] = base
+
+
+_BASE = "what a tensor is a view of, _base"
+#: In place of the attribute while a function is recorded whose code names it.
+BASE: Any = property(base_of, _set_base)
