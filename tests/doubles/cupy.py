@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tracec.record import backend, random
+from tracec.record import backend, deferred, random
 
 
 class Flags:
@@ -342,6 +342,7 @@ def installed() -> Any:
         yield sys.modules["cupy"]
     finally:
         # What the library keeps of a device.
+        deferred._memory.cache_clear()
         backend._REACHED.clear()
         backend.forget_numbers()
         random._DEFAULT.clear()

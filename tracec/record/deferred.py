@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -246,6 +247,13 @@ def _empty(type_: TensorType, layout: Layout | None) -> Any:
     return made[...] if is_look else made
 
 
+@cache
+def _memory(device: str) -> int:
+    """Bytes of memory that a GPU has."""
+    with on(device):
+        return int(module(device).cuda.runtime.memGetInfo()[1])
+
+
 class Deferred:
     """Puts off what one thread does while it is entered.
 
@@ -360,9 +368,7 @@ class Deferred:
             return
         self.settle()
         self._device, self._stream = device, stream
-        if device != "cpu":
-            with on(device):
-                self._most = int(module(device).cuda.runtime.memGetInfo()[1] * _MOST_MEMORY)
+        self._most = 0 if device == "cpu" else int(_memory(device) * _MOST_MEMORY)
 
     def _on_gpu(self, make: Callable[[], Any], nbytes: int) -> Any:
         """An array on a GPU; what was put off is computed before where it would hold too much memory."""
