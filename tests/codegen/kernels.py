@@ -150,6 +150,49 @@ kernel integers(x: in {dtype}[{n}], z: in {dtype}[{n}], y: out {dtype}[{n}], w: 
 }}""")
 
 
+def masked(n: int, dtype: str = "f32") -> Kernel:
+    """Booleans that are read, kept and written, and selections between zero and a value, both ways."""
+    return read_kernel(f"""
+kernel masked(p: in bool[{n}], x: in {dtype}[{n}], q: out bool[{n}], y: out {dtype}[{n}], z: out {dtype}[{n}]) map {{
+  for i in {n} parallel {{
+    let a: bool = p[i]
+    let v: {dtype} = x[i]
+    store q[i] = bitwise_and(bitwise_not(a), gt(v, {_number(0, dtype)}))
+    store y[i] = select(a, {_number(0, dtype)}, v)
+    store z[i] = select(a, div(v, v), {_number(0, dtype)})
+  }}
+}}""")
+
+
+def pool(rows: int, columns: int, dtype: str = "f32") -> Kernel:
+    """The largest of two by two elements that are not masked, the place of the first of them, and where it is."""
+    n, at = 4 * rows * columns, f"{4 * columns}*i + {2 * columns}*(r//2) + 2*j + r%2"
+    return read_kernel(f"""
+kernel pool(p: in bool[{n}], x: in {dtype}[{n}], q: out bool[{n}], y: out {dtype}[{n // 4}]) column {{
+  for i in {rows} parallel {{
+    for j in {columns} parallel {{
+      acc most: {dtype} = maximum
+      for r in 4 reduce {{
+        let a: bool = p[{at}]
+        let v: {dtype} = x[{at}]
+        update most <- select(a, {_number(0, dtype)}, v)
+      }}
+      acc first: i64 = minimum
+      for r in 4 reduce {{
+        let a: bool = p[{at}]
+        let v: {dtype} = x[{at}]
+        let w: {dtype} = select(a, {_number(0, dtype)}, v)
+        update first <- select(bitwise_or(eq(w, most), isnan(w)), r, i64(4))
+      }}
+      for r in 4 each {{
+        store q[{4 * columns}*i + 4*j + r] = eq(r, first)
+      }}
+      store y[{columns}*i + j] = most
+    }}
+  }}
+}}""")
+
+
 def row_sum(m: int, n: int, dtype: str = "f32", shape: str = "row") -> Kernel:
     """Sum and maximum of each row, one result computed from both."""
     c = _compute(dtype)

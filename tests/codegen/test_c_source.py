@@ -20,6 +20,8 @@ SHAPES: dict[str, Kernel] = {
     "map": k.broadcast(1000, 257),
     "row": k.softmax(128, 1000),
     "short_rows": k.row_sum(4096, 3, shape="column"),
+    "masked": k.masked(1000),
+    "pool": k.pool(128, 16),
     "column": k.column_softmax(300, 1000),
     "full": k.full_sum(1000, "f32", "maximum"),
     "transpose": k.transpose(2, 512, 256),

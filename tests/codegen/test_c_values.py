@@ -36,6 +36,9 @@ CASES: dict[str, Kernel] = {
     **{f"rows, short {n}": k.row_sum(100, n, shape="column") for n in (1, 3, 10, 31)},
     **{f"softmax {m} {n}": k.softmax(m, n) for m, n in ((9, 33), (1, 1), (3, 4097))},
     **{f"softmax {d}": k.softmax(3, 65, d) for d in DTYPES},
+    **{f"masked {n} {d}": k.masked(n, d) for n in (1, 33, 1000) for d in ("f32", "f64")},
+    **{f"pool {m} {n}": k.pool(m, n) for m, n in ((3, 1), (5, 7), (9, 8), (4, 16), (3, 33))},
+    "pool double": k.pool(5, 24, "f64"),
     "reread": k.reread(2, 17_000),
     "batch norm": k.batch_norm(8, 3, 49),
     **{f"columns {n} {c}": k.column_sum(n, c) for n, c in ((1, 1), (100, 33), (3, 1025), (300, 64), (1000, 3))},
@@ -120,6 +123,36 @@ def test_extremes_carry_nan(combine: str, at: int) -> None:
     assert executable([x])[0] == (100 if combine == "maximum" else 0)
     x[at] = np.nan
     assert np.isnan(executable([x])[0])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_zero_takes_the_place_of_whatever_is_not_selected(dtype: str) -> None:
+    special = [np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45, -3.0] * 10
+    x = np.array(special, {"f32": np.float32, "f64": np.float64}[dtype])
+    plan = plan_of([k.masked(x.size, dtype)])
+    program = render(plan)
+    assert f"zero_if_{dtype}(" in str(program) and f"zero_unless_{dtype}(" in str(program)
+    for p in (np.zeros(x.size, bool), np.ones(x.size, bool), np.arange(x.size) % 3 == 0):
+        q, y, z = load(plan, program)([p, x])
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(q, ~p & (x > 0))
+            np.testing.assert_array_equal(y, np.where(p, 0.0, x))
+            np.testing.assert_array_equal(z, np.where(p, x / x, 0.0))
+        np.testing.assert_array_equal(np.signbit(y), np.where(p, False, np.signbit(x)))
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_pooling_finds_the_first_of_the_largest(special: float) -> None:
+    rows, columns = 7, 16
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (rows, 2, columns, 2)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = special
+    p = rng.random(x.shape) < 0.3
+    plan = plan_of([k.pool(rows, columns)])
+    q, y = load(plan, render(plan))([p.reshape(-1), x.reshape(-1)])
+    windows = np.where(p, np.float32(0), x).transpose(0, 2, 1, 3).reshape(-1, 4)
+    np.testing.assert_array_equal(y, windows.max(axis=1))
+    np.testing.assert_array_equal(q.reshape(-1, 4), np.arange(4) == windows.argmax(axis=1)[:, None])
 
 
 def test_half_floats_round_as_numpy_does() -> None:

@@ -16,6 +16,7 @@ from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
+from tracec.codegen.c_select import mask_selections
 from tracec.codegen.c_sizes import PARAMETERS, definitions, tables, with_arguments, with_parameters
 from tracec.codegen.c_source import Function, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
@@ -190,7 +191,7 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         blocked = render_contraction(kernel, restrict=restrict)
         if blocked is not None:
             return blocked
-    kernel = unroll_short_loops(kernel)
+    kernel = mask_selections(unroll_short_loops(kernel))
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
     writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
     body = writer.nests(kernel.body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tracec.codegen.expressions import (
     ATOM,
+    EQUALITY,
     FLOATS,
     INTS,
     PRODUCT,
@@ -34,6 +35,9 @@ TYPES: dict[DType, str] = {
     dt.float32: "float",
     dt.float64: "double",
 }
+
+#: The same in memory. Compilers vectorise no logic of booleans that were read as such.
+IN_MEMORY = {**TYPES, dt.bool_: "unsigned char"}
 
 #: Functions of math.h, for which a vector version may exist; ``exp_f32`` calls expf, ``exp_f64`` exp.
 UNARY_MATH = "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh erf exp2 log2 log10 asinh acosh atanh"
@@ -76,6 +80,7 @@ def _operations() -> Table:
     found["philox", dt.int64] = function("philox", 3)
     found |= table(" ".join(VARIATES), (dt.uint32, dt.uint64), unary)
     found |= table("rounded_mul", FLOATS, binary)
+    found |= table("zero_if zero_unless", FLOATS, binary)  # of `tracec.codegen.c_select`
     bits = {dt.uint32: "float_of", dt.float32: "bits_of", dt.uint64: "double_of", dt.float64: "bits_of_double"}
     found |= {("bitcast", d): function(name) for d, name in bits.items()}
     found["abs", dt.bool_] = Operation("{0}", ATOM, (ATOM,))
@@ -107,6 +112,7 @@ C = Dialect(
     types=TYPES,
     index="long",
     operations=_operations(),
+    loads={dt.bool_: Operation("{0}[{1}] != 0", EQUALITY)},
     casts=_casts(),
     suffixes={dt.float32: "f", dt.uint32: "U", dt.uint64: "UL"},
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracec.codegen.c_dialect import C
+from tracec.codegen.c_dialect import IN_MEMORY, C
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Plan
 
@@ -34,7 +34,7 @@ def parameters(kernel: Kernel, *, restrict: bool) -> tuple[str, ...]:
     """The kernel's buffers as C parameters."""
     star = "*restrict " if restrict else "*"
     return tuple(
-        f"{'const ' if b.role == 'in' else ''}{C.types[b.dtype]} {star}{C.identifier(b.name)}" for b in kernel.buffers
+        f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}{C.identifier(b.name)}" for b in kernel.buffers
     )
 
 

@@ -77,6 +77,7 @@ class Dialect:
         infinity: +inf of each floating dtype.
         nan: NaN of each floating dtype.
         load: How an element is read, ``{0}[{1}]``.
+        loads: How it is read for some dtypes.
         reserved: Words that no identifier may be.
     """
 
@@ -89,6 +90,7 @@ class Dialect:
     infinity: Mapping[DType, str]
     nan: Mapping[DType, str]
     load: Operation = field(default=Operation("{0}[{1}]"))
+    loads: Mapping[DType, Operation] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
 
     def operation(self, name: str, dtype: DType) -> Operation:
@@ -200,8 +202,9 @@ class ExpressionWriter:
                 return self._linear([(t.dtype, c) for t, c in terms], operands, offset)
             case Div(value, by) | Mod(value, by):
                 return self._divide(isinstance(expr, Div), value, by, operands[0])
-            case Load(buffer, _, _):
-                return _apply(dialect.load, ((self.name(buffer), ATOM), operands[0]))
+            case Load(buffer, _, dtype):
+                load = dialect.loads.get(dtype, dialect.load)
+                return _apply(load, ((self.name(buffer), ATOM), operands[0]))
             case Call("cast", (x,), dtype):
                 return _apply(dialect.cast(x.dtype, dtype), operands)
             case Call(op, args, dtype):
