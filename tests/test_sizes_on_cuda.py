@@ -19,7 +19,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.node import input_node, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
-from tracec.plan import TARGETS, make_plan
+from tracec.plan import TARGETS, make_plan, stripes
 from tracec.runtime.emulator_library import Library
 
 pytestmark = needs_compiler
@@ -196,3 +196,28 @@ def test_sorts_digit_by_digit_serve_all_sizes(sources, monkeypatch):
         np.testing.assert_array_equal(values.numpy(), np.sort(x.numpy(), axis=1))
         np.testing.assert_array_equal(falling.numpy(), np.argsort(-x.numpy().T, axis=0, kind="stable"))
     assert len(sources) == before
+
+
+def _norm_gradient():
+    """The gradients of a layer norm of as many rows as the size, and of its weight and bias."""
+    w, b = tc.randn(40).requires_grad_(), tc.randn(40).requires_grad_()
+
+    def gradients(x, ct):
+        x = x.detach().requires_grad_()
+        return tc.autograd.grad(F.layer_norm(x, (40,), w, b), (x, w, b), ct)
+
+    return lambda n: (tc.randn(n, 40), tc.randn(n, 40)), gradients
+
+
+def test_rows_in_stripes_serve_all_sizes(sources, monkeypatch):
+    monkeypatch.setattr(stripes, "FEWEST", 1)
+    monkeypatch.setattr(stripes, "LEAST_STRIPES", 2)
+    monkeypatch.setattr(stripes, "LEAST_ROWS", 2)
+    compiled = compare(_norm_gradient, (16, 16, 24, 33, 7, 130, 61), **EMULATED)
+    assert any(": stripe;" in s and "size_" in s for s in sources)
+    before = len(sources)
+    for n in (35, 17, 66, 67, 64, 128):
+        compiled(*_norm_gradient()[0](n))
+    assert len(sources) == before
+    assert len(compiled.explain().recordings) == 2
+    assert "by itself" not in compiled.explain()

@@ -34,9 +34,13 @@ def programs(T: Any, F: Any, device: str = "cuda") -> dict[str, tuple[Callable[.
     def norm(x: Any, w: Any, b: Any, ct: Any) -> Any:
         return T.autograd.grad(F.layer_norm(x, (x.shape[-1],), w, b), (x, w, b), ct)
 
-    stripes = put(2048, 260).requires_grad_(), put(260).requires_grad_(), put(260).requires_grad_(), put(2048, 260)
+    def rows(count: int) -> tuple[Any, ...]:
+        x, w, b = put(count, 260), put(260), put(260)
+        return x.requires_grad_(), w.requires_grad_(), b.requires_grad_(), put(count, 260)
+
     return {
-        "stripes": (norm, stripes),
+        "stripes": (norm, rows(2048)),
+        "stripes with an end": (norm, rows(2053)),
         "pieces of rows": (lambda a: F.softmax(a, -1), (put(2, 40_001),)),
         "map": (lambda a, b: F.gelu(a * 2 + b[:1]), (x, y)),
         "map of odd float16": (lambda a: (a * 3).tanh(), (half,)),

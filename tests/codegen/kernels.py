@@ -304,12 +304,17 @@ kernel batch_norm(x: in f32[{images},{channels},{pixels}], y: out f32[{images},{
 }}""")
 
 
-def stripes(count: int, rows: int, n: int, dtype: str = "f32", *, sums: int = 1, in_place: bool = False) -> Kernel:
-    """Rows in stripes, whose gradient takes one sum or two; sums of their columns; a result for each row."""
-    c, at, row = _compute(dtype), f"{rows * n}*i + {n}*j + r", f"{rows}*i + j"
+def stripes(
+    count: int, rows: int, n: int, dtype: str = "f32", *, sums: int = 1, in_place: bool = False, missing: int = 0
+) -> Kernel:
+    """Rows in stripes, whose gradient takes one sum or two; sums of their columns; a result for each row.
+
+    So many rows are missing in the last stripe, or in the last ones.
+    """
+    c, at, whole = _compute(dtype), f"{n}*j + r", count * rows - missing
     x, g = _load(f"x[{at}]", dtype), _load(f"{'y' if in_place else 'g'}[{at}]", dtype)
     part = f"{c}({1 / n})"
-    g_buffer = "" if in_place else f"g: in {dtype}[{count * rows},{n}], "
+    g_buffer = "" if in_place else f"g: in {dtype}[{whole},{n}], "
     second = (
         f"""
       acc t: {c} = add
@@ -322,9 +327,9 @@ def stripes(count: int, rows: int, n: int, dtype: str = "f32", *, sums: int = 1,
         else f"let h: {c} = b"
     )
     return read_kernel(f"""
-kernel stripes(x: in {dtype}[{count * rows},{n}], {g_buffer}m: in {dtype}[{count * rows}], w: in {dtype}[{n}],
-               y: {"inout" if in_place else "out"} {dtype}[{count * rows},{n}], dw: out {c}[{count},{n}],
-               dv: out {c}[{count},{n}], q: out {dtype}[{count * rows}]) stripe {{
+kernel stripes(x: in {dtype}[{whole},{n}], {g_buffer}m: in {dtype}[{whole}], w: in {dtype}[{n}],
+               y: {"inout" if in_place else "out"} {dtype}[{whole},{n}], dw: out {c}[{count},{n}],
+               dv: out {c}[{count},{n}], q: out {dtype}[{whole}]) stripe {{
   for i in {count} parallel {{
     scratch u: {c}[{n}]
     scratch v: {c}[{n}]
@@ -332,8 +337,8 @@ kernel stripes(x: in {dtype}[{count * rows},{n}], {g_buffer}m: in {dtype}[{count
       store u[r] = {_number(0, dtype)}
       store v[r] = {_number(0, dtype)}
     }}
-    for j in {rows} serial {{
-      let a: {c} = {_load(f"m[{row}]", dtype)}
+    for j in {whole} share {{
+      let a: {c} = {_load("m[j]", dtype)}
       acc s: {c} = add
       for r in {n} reduce {{
         update s <- mul({x}, {_load("w[r]", dtype)})
@@ -345,7 +350,7 @@ kernel stripes(x: in {dtype}[{count * rows},{n}], {g_buffer}m: in {dtype}[{count
         store y[{at}] = mul(sub(o, mul(h, {x})), a)
         store u[r] += mul(o, {x})
       }}
-      store q[{row}] = h
+      store q[j] = h
     }}
     for r in {n} each {{
       store dw[{n}*i + r] = u[r]

@@ -45,6 +45,12 @@ def test_rows_and_sums_of_their_columns(function, shape):
     check(function, given, DTYPES, units=256)
 
 
+@pytest.mark.parametrize("function", [layer_norm, rms_norm, softmax], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("shape", [(8191, 65), (2053, 260), (1031, 1024)], ids=str)
+def test_rows_in_stripes_with_an_end(function, shape):
+    test_rows_and_sums_of_their_columns(function, shape)
+
+
 @pytest.mark.parametrize("shape", [(2, 40_000), (1, 300_007), (3, 4, 33_000)], ids=str)
 def test_rows_in_pieces(shape):
     functions = (

@@ -110,6 +110,16 @@ def test_kernel_messages(golden: str) -> None:
     assert "\n".join(messages) == golden
 
 
+@pytest.mark.parametrize("around", ["", "for p in 2 reduce {", "for p in 2 parallel { for q in 2 parallel {"])
+def test_shared_loops_part_one_parallel_loop(around: str) -> None:
+    """Neither none, nor one of another kind, nor two."""
+    text = f"kernel k(x: in f32[8], y: out f32[8]) stripe {{ {around} for i in 8 share {{ store y[i] = x[i] }}"
+    kernel = parse(text + "}" * (1 + around.count("{")))
+    assert isinstance(kernel, Kernel)
+    with pytest.raises(VerifyError, match="a share loop parts its iterations among those of one parallel loop"):
+        verify_kernel(kernel)
+
+
 def test_names_out_of_scope() -> None:
     kernel = parse(GEMM)
     assert isinstance(kernel, Kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.codegen.emulated import needs_compiler
 from tests.plan.test_planner import inputs, layer_norm, softmax
 from tracec import ops
-from tracec.codegen.cuda import render
+from tracec.codegen.cuda import at_sizes, render
 from tracec.ir import dtype as dt
 from tracec.ir.conditions import noting
 from tracec.ir.evaluate import evaluate
@@ -26,6 +27,7 @@ from tracec.plan import TARGETS, make_plan, stripes
 from tracec.plan.planner import traffic
 from tracec.runtime.emulator import load
 from tracec.runtime.interpreter import run_plan
+from tracec.specialisations.sizes import Plainly
 from tracec.transform import vjp
 
 Build = Callable[[int, int, dt.DType], Graph]
@@ -64,6 +66,8 @@ def pooled(rows: int, row: int, dtype: dt.DType = dt.float32) -> Graph:
 BUILDS: dict[str, Build] = {
     "norm": norm_gradient, "rms": rms_gradient, "softmax": softmax_gradient, "pooled": pooled,
 }  # fmt: skip
+#: Those that may have any number of rows.
+UNEVEN = ("norm", "rms", "softmax")
 
 
 def shapes(plan: Plan) -> list[str]:
@@ -82,9 +86,9 @@ def compare(exact: Graph, found: list[np.ndarray], arrays: list[np.ndarray], tol
         np.testing.assert_allclose(have.astype(np.float64), want, rtol=tolerance, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("name", BUILDS)
-def test_rows_and_columns_are_one_kernel(name: str) -> None:
-    graph = BUILDS[name](4096, 256, dt.float32)
+@pytest.mark.parametrize(("name", "rows"), [*((name, 4096) for name in BUILDS), *((name, 4093) for name in UNEVEN)])
+def test_rows_and_columns_are_one_kernel(name: str, rows: int) -> None:
+    graph = BUILDS[name](rows, 256, dt.float32)
     plan = make_plan(graph, TARGETS["cuda"])
     assert shapes(plan) == (["stripe"] if name == "pooled" else ["stripe", "column"])
     assert "stripe" not in shapes(make_plan(graph, TARGETS["cpu"]))
@@ -92,12 +96,13 @@ def test_rows_and_columns_are_one_kernel(name: str) -> None:
     for kernel in plan.kernels:
         verify_kernel(kernel)
     arrays = [drawn(n, k) for k, n in enumerate(graph.inputs)]
-    compare(BUILDS[name](4096, 256, dt.float64), run_plan(plan, [a.copy() for a in arrays]), arrays, 1e-5)
+    compare(BUILDS[name](rows, 256, dt.float64), run_plan(plan, [a.copy() for a in arrays]), arrays, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["norm", "rms", "softmax"])
-def test_what_rows_read_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = BUILDS[name](65536, 1024, dt.float32)
+@pytest.mark.parametrize("rows", [65536, 65537])
+@pytest.mark.parametrize("name", UNEVEN)
+def test_what_rows_read_is_read_once(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = BUILDS[name](rows, 1024, dt.float32)
     floor = sum(n.type.nbytes for n in {*graph.inputs, *graph.outputs})
     assert traffic(make_plan(graph, TARGETS["cuda"])) <= 1.011 * floor
     monkeypatch.setattr(stripes, "FEWEST", 1 << 60)
@@ -107,8 +112,7 @@ def test_what_rows_read_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("rows", "row"),
     [
-        (1021, 1024),  # a prime number of rows has no stripes
-        (1000, 600),  # too few rows for every multiprocessor to have a stripe
+        (1021, 1024),  # too few rows for every multiprocessor to have a stripe
         (4096, 100),  # all of it stays in a cache
         (4096, 16384),  # no room for the sums
     ],
@@ -117,17 +121,34 @@ def test_rows_and_columns_apart(rows: int, row: int) -> None:
     assert "stripe" not in shapes(make_plan(norm_gradient(rows, row), TARGETS["cuda"]))
 
 
-def test_sizes_that_vary_are_left_to_what_serves_all_of_them() -> None:
-    """How many stripes suit hangs on the size: that would be a program for each."""
-    (x,) = inputs((symbolic(Symbol("n", 2048)), 500), dtype=dt.float32)
+def varying(rows: int) -> tuple[Graph, Symbol]:
+    """A softmax of as many rows as a symbol says, and the sums of its columns."""
+    symbol = Symbol("n", rows)
+    (x,) = inputs((symbolic(symbol), 500), dtype=dt.float32)
     with made_from(None):
         y = softmax(x)
-        graph = Graph((x,), (y, ops.sum(y, axes=(0,), keepdims=False)))
-    noted: list[object] = []
+        return Graph((x,), (y, ops.sum(y, axes=(0,), keepdims=False))), symbol
+
+
+@needs_compiler
+def test_rows_that_vary_in_number() -> None:
+    """One program, whose stripes are as many as for rows that do not vary."""
+    graph, symbol = varying(2048)
+    noted: list[Any] = []
     with noting(noted.append, named=True):
         plan = make_plan(graph, TARGETS["cuda"])
-    assert "stripe" not in shapes(plan)
+        program = render(plan, "sm_90")
+    assert shapes(plan) == ["stripe", "column"] and not program.of_one_size
     assert not [c for c in noted if " == " in str(c)]
+    learned = [c for c in noted if c.left != c.right]
+    assert all(c.holds({symbol: n}) for c in learned for n in (1100, 2039, 4096, 100_003))
+    assert not all(c.holds({symbol: 900}) for c in learned)
+    for rows in (1100, 2039, 3072):
+        new = Plainly({symbol: rows})
+        found = at_sizes(program, new.plan(plan), new)
+        assert found.kernels[0].source == program.kernels[0].source
+        fixed = make_plan(Plainly({symbol: rows}).graph(graph), TARGETS["cuda"])
+        assert found.kernels[0].entries[0].grid == render(fixed, "sm_90").kernels[0].entries[0].grid
 
 
 def centred(dtype: dt.DType) -> Graph:
@@ -152,17 +173,21 @@ def test_loops(golden: str) -> None:
 TOLERANCES = {dt.float32: 1e-5, dt.float64: 1e-12, dt.bfloat16: 2e-2, dt.float16: 3e-3}
 
 
+CASES = [
+    *((n, size, d) for n in BUILDS for size in ((48, 64), (80, 37), (64, 515)) for d in TOLERANCES),
+    *((n, size, d) for n in UNEVEN for size in ((67, 64), (59, 515)) for d in (dt.float32, dt.bfloat16)),
+]
+
+
 @needs_compiler
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@pytest.mark.parametrize("name", BUILDS)
-@pytest.mark.parametrize(("rows", "row"), [(48, 64), (80, 37), (64, 515), (32, 33)])
-def test_on_a_gpu(name: str, rows: int, row: int, dtype: dt.DType, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "size", "dtype"), CASES, ids=lambda part: str(part).replace("tracec.", ""))
+def test_on_a_gpu(name: str, size: tuple[int, int], dtype: dt.DType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripes, "FEWEST", 1)
     monkeypatch.setattr(stripes, "LEAST_STRIPES", 2)
     monkeypatch.setattr(stripes, "LEAST_ROWS", 4)
-    graph = BUILDS[name](rows, row, dtype)
+    graph = BUILDS[name](*size, dtype)
     plan = make_plan(graph, TARGETS["cuda"])
     assert "stripe" in shapes(plan)
     arrays = [drawn(n, k) for k, n in enumerate(graph.inputs)]
     found = load(plan, render(plan, "sm_90"), "random", checks=True)([a.copy() for a in arrays])
-    compare(BUILDS[name](rows, row, dt.float64), found, arrays, TOLERANCES[dtype])
+    compare(BUILDS[name](*size, dt.float64), found, arrays, TOLERANCES[dtype])

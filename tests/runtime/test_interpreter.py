@@ -135,6 +135,47 @@ def test_scan() -> None:
     np.testing.assert_allclose(y, np.cumsum(x, 1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("stripes", [1, 3, 4, 7, 9])
+def test_shared_rows(stripes: int) -> None:
+    """Stripes of ⌈7/s⌉ rows, of which the last ones have fewer, or none."""
+    k = kernel(f"""kernel k(x: in f32[7,5], y: out f32[7,5], z: out f32[{stripes},5]) stripe {{
+      for p in {stripes} parallel {{
+        scratch c: f32[5]
+        for r in 5 each {{ store c[r] = f32(0.0) }}
+        for i in 7 share {{
+          acc s: f32 = add
+          for r in 5 reduce {{ update s <- x[5*i + r] }}
+          for r in 5 each {{
+            store y[5*i + r] = mul(x[5*i + r], s)
+            store c[r] += x[5*i + r]
+          }}
+        }}
+        for r in 5 each {{ store z[5*p + r] = c[r] }}
+      }}
+    }}""")
+    x, y, z = normal(7, 5), np.zeros((7, 5), np.float32), np.ones((stripes, 5), np.float32)
+    run_kernel(k, [x, y, z])
+    np.testing.assert_allclose(y, x * x.sum(1, keepdims=True), rtol=1e-5, atol=1e-6)
+    each = -(-7 // stripes)
+    parts = [x[each * p : each * p + each].sum(0) for p in range(stripes)]
+    np.testing.assert_allclose(z, parts, rtol=1e-5, atol=1e-6)
+
+
+def test_shared_iterations_of_two_loops() -> None:
+    k = kernel("""kernel k(x: in f32[2,3], y: out f32[4]) stripe {
+      for p in 4 parallel {
+        scratch c: f32[1]
+        for i in 2 share {
+          for j in 3 share { store c[0] += x[3*i + j] }
+        }
+        store y[p] = c[0]
+      }
+    }""")
+    x, y = normal(2, 3), np.ones(4, np.float32)
+    run_kernel(k, [x, y])
+    np.testing.assert_allclose(y, [x[0, :2].sum(), x[0, 2] + x[1, 0], x[1, 1:].sum(), 0.0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("add", [False, True])
 def test_scatter(add: bool) -> None:
     k = kernel(f"""kernel k(x: in f32[4,3], v: in f32[6,3], i: in i32[6], y: out f32[4,3]) scatter {{

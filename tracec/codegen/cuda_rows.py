@@ -50,6 +50,8 @@ IN_FLIGHT = 64
 LEAST_PIECE = 64
 #: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
 MANY_THREADS = 1024 * MULTIPROCESSORS
+#: The lanes of a whole warp.
+ALL_LANES = "0xffffffffu"
 #: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
 ROWS_OF_BLOCKS = {256: 1024, 512: 512}
 #: Shared memory that a block may ask for on every architecture.
@@ -147,6 +149,7 @@ class RowView:
     block_rows: str
     copies: str = ""
     copy: str = ""
+    mask: str = ALL_LANES
 
 
 def row_space(body: Sequence[Stmt], kernel: Kernel) -> tuple[Var, ...]:

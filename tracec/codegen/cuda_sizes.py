@@ -15,7 +15,7 @@ from tracec.ir.launch import Number
 from tracec.ir.resize import Settled
 
 #: Shapes whose loops may be of any length.
-_SHAPES = ("map", "row", "full", "column", "transpose", "scan", "scatter", "atomic", "contraction")
+_SHAPES = ("map", "row", "full", "column", "stripe", "transpose", "scan", "scatter", "atomic", "contraction")
 
 
 def is_open(kernel: Kernel) -> bool:
@@ -30,9 +30,11 @@ def is_open(kernel: Kernel) -> bool:
 
 
 def _varies_inside(body: Iterable[Stmt]) -> bool:
-    """Whether loops within the parallel ones have extents that vary."""
+    """Whether loops within the parallel and shared ones have extents that vary."""
     loops = [s for s in body if isinstance(s, Loop)]
-    return any((s.kind != "parallel" and is_varying(s.var.extent)) or _varies_inside(s.body) for s in loops)
+    return any(
+        (s.kind not in ("parallel", "share") and is_varying(s.var.extent)) or _varies_inside(s.body) for s in loops
+    )
 
 
 def with_numbers(entry: Entry, table: Table) -> Entry:

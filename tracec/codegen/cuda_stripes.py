@@ -9,11 +9,21 @@ from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs,
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_rows import Share, Stage, loop_nest, row_packs, row_space, scratch_words, share_stages
+from tracec.codegen.cuda_rows import (
+    ALL_LANES,
+    Share,
+    Stage,
+    loop_nest,
+    row_packs,
+    row_space,
+    scratch_words,
+    share_stages,
+)
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
 
 #: Threads of a block → 32-bit words that each may have for its share of a row and of the sums.
@@ -38,8 +48,9 @@ class StripeView:
         start: Where the stripe is, and the arrays of a thread.
         zeros: What sums start from.
         ahead: Loads of the first row, where a row is loaded while the one before it is computed.
-        first: The first row of the thread's.
-        turns: Rows of a stripe.
+        length: Rows of a stripe; the last one may have fewer.
+        rows: Rows of all stripes, where the last one has fewer; else empty.
+        group: Which of the groups of threads that each take a row a thread is in.
         groups: Rows that a block takes at a time.
         turn: Where a row is, its loads, and those of the next.
         stages: What is computed of it.
@@ -50,14 +61,17 @@ class StripeView:
         words: Elements of a sum that one thread has.
         lanes: Threads of a group.
         results: What writes the sums.
+        lane_bits: A bit for each lane of a group, where groups of a warp meet by themselves; empty elsewhere.
+        mask: The lanes that meet.
     """
 
     head: Head
     start: tuple[str, ...]
     zeros: tuple[Stage, ...]
     ahead: tuple[str, ...]
-    first: str
-    turns: str
+    length: str
+    rows: str
+    group: str
     groups: str
     turn: tuple[str, ...]
     stages: tuple[Stage, ...]
@@ -73,6 +87,8 @@ class StripeView:
     warps_share: bool
     warps: int
     first_step: int
+    lane_bits: str
+    mask: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +113,10 @@ class Held:
 def stripe_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a block computes one stripe of rows, and what their columns sum to."""
     outer, body = peel(kernel.body)
-    place = next((n for n, s in enumerate(body) if isinstance(s, Loop) and s.kind == "serial"), None)
+    place = next((n for n, s in enumerate(body) if isinstance(s, Loop) and s.kind == "share"), None)
     if place is None:
         raise CompileError(f"kernel {kernel.name}: a stripe has no rows")
-    inner, row = peel((body[place],), "serial")
+    inner, row = peel((body[place],), "share")
     writer = Writer(kernel)
     loops = tuple(s for s in (*body[:place], *row, *body[place + 1 :]) if isinstance(s, Loop))
     space = row_space((*(s for s in (*body, *row) if isinstance(s, Scratch)), *loops), kernel)
@@ -109,19 +125,23 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     packs = {id(s): find_packs(nest, v[-1], memory, width) for s in loops for v, nest in [loop_nest(s)]}
     held = tuple(_held(writer, row, packs, inner, width))
     chunks, rows = extent(space) // width, extent(inner)
+    length = ceil_div(rows, extent(outer))
+    ragged = is_varying((rows, length)) or length * extent(outer) != rows
     words = scratch_words((*body, *row)) * width, sum(_words(writer, h, width) for h in held)
-    share, height, early = _share(chunks, rows, *words)
+    share, height, early = _share(chunks, length, *words)
+    # Groups of lanes that leave the loop before others of their warp meet by themselves.
+    apart = share.threads < 32 and (ragged or length % height != 0 or share.threads * height % 32 != 0)
     for stmt in (*body, *row):
         if isinstance(stmt, Scratch):
             writer.arrays[stmt.name] = ""
     start = (*writer.unflatten("stripe", outer), *_arrays(writer, body, share, width))
     fetch = _Fetch(writer, held, inner, space, share, chunks, width)
-    ahead = fetch.ahead(height) if early else ()
-    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *fetch.turn(early, rows, height))
+    ahead = fetch.ahead(height, ragged) if early else ()
+    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *fetch.turn(early, height))
     for h in held:
         _hold(writer, h, width)
     warps = share.threads > 32
-    barrier = "__syncthreads();" if warps else "__syncwarp();"
+    barrier = "__syncthreads();" if warps else "__syncwarp(lanes);" if apart else "__syncwarp();"
 
     def stages(part: Sequence[Stmt]) -> tuple[Stage, ...]:
         """Statements by who does them."""
@@ -137,34 +157,35 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     threads = share.threads * height
     view = StripeView(
         head(writer, name, threads), lines(start), zeros, lines(ahead),
-        "threadIdx.y" if height > 1 else writer.count(0), writer.count(rows), writer.count(height),
+        writer.count(length), writer.count(rows) if ragged else "", "threadIdx.y" if height > 1 else "",
+        writer.count(height),
         lines(turn), computed, "[2]" if twice else "", "[turn % 2]" if twice else "",
         tuple(sums) if height > 1 else (), height, share.parts * width, share.threads, stages(body[place + 1 :]),
         writer.count(share.threads), writer.count(chunks), warps, share.threads // 32, min(share.threads, 32) // 2,
+        f"{(1 << share.threads) - 1:#x}u" if apart else "", "lanes" if apart else ALL_LANES,
     )  # fmt: skip
     who = f"a block of {threads}" if warps else f"{height} groups of {share.threads} lanes"
     wide = f", packs of {width}" if width > 1 else ""
-    schedule = f"{who} a stripe of {rows} rows of {extent(space)}, {share.parts} unrolled{wide}"
+    schedule = f"{who} a stripe of {length} rows of {extent(space)}, {share.parts} unrolled{wide}"
     return Entry(
         name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1), 0,
         alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
 
 
-def _share(chunks: int, rows: int, kept: int, held: int) -> tuple[Share, int, bool]:
+def _share(chunks: int, length: int, kept: int, held: int) -> tuple[Share, int, bool]:
     """Threads for each row, rows at a time, and whether the next row is loaded while one is computed.
 
     Args:
         chunks: Packs of a row.
-        rows: Rows of a stripe.
+        length: Rows of a stripe.
         kept: Words for a pack that are kept.
         held: Words of a pack that are loaded before the row is computed.
     """
     lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-    while lanes < 32 and rows % (THREADS // lanes):  # all groups of a warp take part in its shuffles
-        lanes *= 2
     if ceil_div(chunks, lanes) * (kept + 2 * held) <= WORDS[THREADS]:
-        return Share(lanes, ceil_div(chunks, lanes)), min(THREADS // lanes, rows), True
+        height = THREADS // lanes
+        return Share(lanes, ceil_div(chunks, lanes)), height if is_varying(length) else min(height, length), True
     for early in (True, False):
         for most, words in WORDS.items():
             parts = ceil_div(chunks, most)
@@ -174,11 +195,11 @@ def _share(chunks: int, rows: int, kept: int, held: int) -> tuple[Share, int, bo
 
 
 def _held(
-    writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], serial: Sequence[Var], width: int
+    writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], rows: Sequence[Var], width: int
 ) -> Iterator[Held]:
     """The loads of a row that hang on which row it is, and on nothing that is computed."""
     roles = {b.name: b.role for b in writer.kernel.buffers}
-    names = {v.name for v in serial}
+    names = {v.name for v in rows}
 
     def moves(load: Load) -> bool:
         parts = list(subexpressions(load.index))
@@ -234,32 +255,31 @@ class _Fetch:
     """Writes the loads of a row that are made before it is computed."""
 
     def __init__(
-        self, writer: Writer, held: Sequence[Held], serial: Sequence[Var], space: Sequence[Var], share: Share,
+        self, writer: Writer, held: Sequence[Held], rows: Sequence[Var], space: Sequence[Var], share: Share,
         chunks: int, width: int,
     ) -> None:  # fmt: skip
         self.writer = writer
         self.held = held
-        self.serial = serial
+        self.rows = rows
         self.space = space
         self.share = share
         self.chunks = chunks
         self.width = width
 
-    def ahead(self, height: int) -> tuple[Tree, ...]:
-        """Declares what holds the next row, and loads the first."""
-        if height > 1:
-            at = self.writer.unflatten("threadIdx.y", self.serial)
-        else:
-            at = tuple(Line(f"const {self.writer.index} {self.writer.name(v.name)} = 0;") for v in self.serial)
-        return (*self._declared("ahead"), Block("", (*at, *self._loads("ahead"))))
+    def ahead(self, height: int, ragged: bool) -> tuple[Tree, ...]:
+        """Declares what holds the next row, and loads the first, which a stripe or a group of threads may not have."""
+        first = "first + threadIdx.y" if height > 1 else "first"
+        at = self.writer.unflatten(f"({first})" if height > 1 else first, self.rows)
+        head = f"if ({first} < stop)" if ragged else ""
+        return (*self._declared("ahead"), Block(head, (*at, *self._loads("ahead"))))
 
-    def turn(self, early: bool, rows: int, height: int) -> tuple[Tree, ...]:
+    def turn(self, early: bool, height: int) -> tuple[Tree, ...]:
         """Loads a row, or takes what was loaded before and loads the next."""
         if not early:
             return (*self._declared("row"), *self._loads("row"))
         count = self.writer.count
-        at = self.writer.unflatten(f"(turn + {count(height)})", self.serial)
-        more = Block(f"if (turn + {count(height)} < {count(rows)})", (*at, *self._loads("ahead")))
+        at = self.writer.unflatten(f"(turn + {count(height)})", self.rows)
+        more = Block(f"if (turn + {count(height)} < stop)", (*at, *self._loads("ahead")))
         return (*self._declared("row"), *self._copies(), more)
 
     def _name(self, held: Held, what: str) -> str:

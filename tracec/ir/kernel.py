@@ -1,7 +1,7 @@
 """Kernels: loop nests over index and scalar expressions, as data, independent of the target.
 
     kernel   ::= kernel NAME(buffers) { stmt* }
-    stmt     ::= for VAR in EXTENT KIND { stmt* }     KIND: parallel | reduce | each | serial
+    stmt     ::= for VAR in EXTENT KIND { stmt* }     KIND: parallel | reduce | each | serial | share
                | let NAME: dtype = expr               a scalar, never assigned again
                | acc NAME: dtype = COMBINE            a running reduction, starts at the identity of COMBINE
                | update NAME <- expr                  NAME = COMBINE(NAME, expr)
@@ -12,7 +12,9 @@
 
 A `parallel` loop's iterations are independent. A `reduce` loop feeds accumulators. An `each` loop runs
 over the same range as a reduction before it and writes elements (the row of a softmax). A `serial`
-loop's iterations follow each other (scans, ordered scatters).
+loop's iterations follow each other (scans, ordered scatters). Those of a `share` loop are parted among the s
+iterations of the one parallel loop around it: of n, each takes ⌈n/s⌉ that follow each other, and the last ones take
+what is left. Perfectly nested share loops are parted as one.
 """
 
 from __future__ import annotations

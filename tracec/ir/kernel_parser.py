@@ -32,7 +32,7 @@ from tracec.ir.kernel import (
 from tracec.ir.kernel_text import format_expr, result_dtype
 from tracec.ir.tokens import DTYPES, Tokens, parse_source
 
-LOOP_KINDS = ("parallel", "reduce", "each", "serial")
+LOOP_KINDS = ("parallel", "reduce", "each", "serial", "share")
 ROLES = ("in", "out", "inout")
 
 

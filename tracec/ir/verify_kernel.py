@@ -128,6 +128,9 @@ def _define(name: str, dtype: DType, stmt: Stmt, scope: _Scope) -> None:
 def _verify_loop(var: Var, kind: str, stmt: Stmt, scope: _Scope) -> None:
     if kind not in LOOP_KINDS:
         scope.fail(f"no loop is of kind {kind!r}, known are {', '.join(LOOP_KINDS)}", stmt)
+    around = [s.kind for s in scope.path if isinstance(s, Loop)]
+    if kind == "share" and (around.count("parallel") != 1 or {*around} - {"parallel", "share"}):
+        scope.fail("a share loop parts its iterations among those of one parallel loop around it", stmt)
     if var.extent < 0 and (var.extent != -1 or scope.path):
         scope.fail("only the extent of an outermost loop can be left to the launch", stmt)
     if var.name in scope.names:

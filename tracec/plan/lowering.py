@@ -34,7 +34,7 @@ from tracec.plan.partition import Group
 from tracec.plan.quotient import by_reciprocal, may_multiply
 from tracec.plan.reach import stays_inside
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
-from tracec.plan.stripes import COLUMN, STRIPE, column_index
+from tracec.plan.stripes import COLUMN, STRIPE, column_index, stripe_var, sum_index
 
 
 class Emitter(Access):
@@ -198,7 +198,7 @@ def _space(group: Group) -> Space:
     """The group's loops, split so that members index by whole loops."""
     if group.kind in ("reduce", STRIPE):
         full = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == FULL)
-        operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if isinstance(n.op.lower, Reduction))
+        operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if reduces_rows(n, group))
         rows = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == ROW)
         return group.loops([*operands, *full], rows)
     shapes = sorted(dict.fromkeys(n.shape for n in group.nodes), key=lambda s: (-len(s), s))
@@ -245,19 +245,19 @@ def _reduce(e: Emitter) -> Kernel:
 def _stripe(e: Emitter) -> Kernel:
     """Rows one after another, and sums of their columns, which are kept as the rows go by."""
     space, group = _space(e.group), e.group
-    outer, inner = space.parted(group.stripes)
+    stripe = stripe_var(group.stripes)
     sums = {n: f"c{k}" for k, n in enumerate(n for n in group.nodes if group.level[n] == COLUMN)}
     kept = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in sums.items())
-    rows = nested(inner, _row(e, space, sums, 0), "serial")  # what is read stays in registers either way
+    rows = nested(space.kept_vars, _row(e, space, sums, 0), "share")  # what is read stays in registers either way
     zeros, stores = [], []
     for node, name in sums.items():
         wide = node.dtype.compute
         zeros.append(Store(name, space.within_flat, Const(identity("add", wide), wide)))
-        at, _ = column_index(node, space, group.stripes)
+        at = sum_index(node, space, stripe, group.stripes)
         total = Load(name, space.within_flat, wide)
         stores.append(Store(e.buffer(node, "out").name, ix.flatten(at, node.shape), total))
     first, last = (nested(space.reduced_vars, tuple(s), "each") for s in (zeros, stores))
-    return _kernel(e, "stripe", nested(outer, (*kept, *first, *rows, *last), "parallel"))
+    return _kernel(e, "stripe", nested([stripe], (*kept, *first, *rows, *last), "parallel"))
 
 
 def _row(e: Emitter, space: Space, sums: dict[Node, str], row_bytes: int) -> tuple[Stmt, ...]:
@@ -271,7 +271,7 @@ def _row(e: Emitter, space: Space, sums: dict[Node, str], row_bytes: int) -> tup
     """
     group = e.group
     stage = _stages(group)
-    last = max(stage[n] for n in group.nodes if reduces_rows(n, group))
+    last = max((stage[n] for n in group.nodes if reduces_rows(n, group)), default=0)
     full = [n for n in group.nodes if group.level[n] == FULL]
     kept = kept_on_chip(group, space, stage, full, e.stored, row_bytes)
     scratch: dict[Node, str] = {}

@@ -17,7 +17,7 @@ from tracec.ir.types import Shape
 from tracec.plan.access import Access
 from tracec.plan.inline import is_pointwise
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
-from tracec.plan.stripes import COLUMN, STRIPE, column_index, levels, striped
+from tracec.plan.stripes import COLUMN, STRIPE, column_index, levels, rows_in, striped, uneven_sum
 
 #: Groups that reduce.
 _REDUCED = frozenset({"reduce", STRIPE})
@@ -61,8 +61,7 @@ class Group:
 
     def loops(self, full: Iterable[Shape], rows: Iterable[Shape]) -> Space:
         """The loops, split so that values of these shapes, over all points and over rows, index by whole ones."""
-        stripes = [(self.stripes, self.space.kept // self.stripes, self.space.row)] if self.stripes else []
-        return self.space.refine([*stripes, *full]).refine(rows, rows=True)
+        return self.space.refine(full).refine(rows, rows=True)
 
 
 class Reader(Access):
@@ -105,6 +104,7 @@ class Partition:
         self.graph = graph
         self.fuse = fuse
         self.stripes = stripes
+        self.rows = rows_in(graph) if stripes else set()
         self.early = early
         self.routines = routines
         self.inlined = inlined
@@ -153,10 +153,12 @@ class Partition:
             kind = "contraction"
         elif isinstance(lower, (Scan, Scatter, Library)):
             kind = type(lower).__name__.lower()
-        space = of_shape(shape, reduced).normal()
+        space, stripes = of_shape(shape, reduced).normal(), 0
         if kind == "reduce" and not space.has_reduction:
             kind, level = "map", FULL
-        group = Group(kind, [node], space, {node: level}, self.rank[node])
+        if self.rows and (found := uneven_sum(node, self.rows)):
+            kind, level, (space, stripes) = STRIPE, COLUMN, found
+        group = Group(kind, [node], space, {node: level}, self.rank[node], stripes=stripes)
         group.reads[node] = self._reached(node)
         return group
 
@@ -211,10 +213,12 @@ class Partition:
         """The two groups over one space, or why there is none."""
         kind, space = a.kind, a.space
         if a.kind in _REDUCED and b.kind in _REDUCED:
-            if self.stripes and (a.space != b.space or a.stripes != b.stripes):
+            if self.stripes and (STRIPE in (a.kind, b.kind) or a.space != b.space):
                 both = striped(a, b)
                 if not isinstance(both, str):
                     return self._striped(a, b, *both)
+                if STRIPE in (a.kind, b.kind):
+                    return both
             if a.space != b.space:
                 return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
             return self._joined(a, b, a.kind, a.space, None, None)

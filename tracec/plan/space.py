@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tracec.ir import index
-from tracec.ir.extent import divides, formula_key, like, plain
+from tracec.ir.extent import divides, formula_key, plain
 from tracec.ir.kernel import Expr, Var
 from tracec.ir.lower import Index, Reduction, input_types
 from tracec.ir.node import Node
@@ -80,15 +80,6 @@ class Space:
     def within_flat(self) -> Expr:
         """Position within the row."""
         return index.flatten(self.reduced_vars, tuple(v.extent for v in self.reduced_vars))
-
-    def parted(self, stripes: int) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
-        """The kept loops that count stripes of rows, and those within a stripe, where loops end between the two."""
-        count = 1
-        for k, v in enumerate(self.kept_vars):
-            if like(count, stripes):
-                return self.kept_vars[:k], self.kept_vars[k:]
-            count *= v.extent
-        return self.kept_vars, ()
 
     def normal(self) -> Space:
         """Adjacent loops of one class merged: equal normal forms walk the same rows."""

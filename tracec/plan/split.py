@@ -6,18 +6,16 @@ with any other. How many parts there are hangs on sizes alone, never on the mach
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
-from tracec.ir.extent import is_varying, pin, plain
+from tracec.ir.extent import formula_key, is_varying, pin, plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node, is_constant, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import numel
+from tracec.plan.parts import dividing
 from tracec.plan.space import Space, of_shape
-from tracec.plan.stripes import are_enough, rows_in, stripes_for
+from tracec.plan.stripes import rows_in, stripes_for
 
 #: With few cores, a reduction to fewer rows than this is split,
 FEW_ROWS = 8
@@ -80,12 +78,12 @@ def _split_for_cores(node: Node, lower: Reduction) -> Node:
 # -- a GPU's blocks -----------------------------------------------------------------------------------------
 
 
-def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[tuple[int, int]]) -> Node:
+def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]) -> Node:
     operand, axes = node.inputs[0], node.param("axes")
     space = of_shape(operand.shape, axes).normal()
     if not space.total or not space.has_reduction:
         return node
-    if not is_varying(operand.shape) and (stripes := _stripes(operand, axes, space, lower, rows)):
+    if stripes := _stripes(node, lower, space, rows):
         return _two_steps(node, lower, space, 0, stripes, 1)
     inner = 1 if space.reduced[-1] else space.extents[-1]
     blocks = space.kept // inner * -(-inner // COLUMNS)
@@ -106,19 +104,16 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[tuple[i
     parts = min(parts, space.extents[at] // fold)
     if parts < 2:
         return node
-    parts = _dividing(parts, fold, _axes_of(operand.shape, axes, at)) or parts
+    parts = dividing(parts, fold, _axes_of(operand.shape, axes, at)) or parts
     return _two_steps(node, lower, space, at, parts, fold)
 
 
-def _stripes(
-    operand: Node, axes: tuple[int, ...], space: Space, lower: Reduction, rows: set[tuple[int, int]]
-) -> int:  # fmt: skip
+def _stripes(node: Node, lower: Reduction, space: Space, rows: set[object]) -> int:
     """Into how many stripes the rows are parted that are also reduced themselves; 0 where they are not."""
-    if space.reduced != (True, False) or lower.combine != "add" or space.extents not in rows:
+    if space.reduced != (True, False) or lower.combine != "add" or formula_key(space.extents) not in rows:
         return 0
-    wanted = stripes_for(*space.extents)
-    parts = _dividing(wanted, 1, _axes_of(operand.shape, axes, 0)) if wanted else None
-    return parts if parts and are_enough(parts, space.extents[0]) else 0
+    count, row = space.extents
+    return stripes_for(count, row, max(node.dtype.compute.itemsize // 4, 1))
 
 
 def _two_steps(node: Node, lower: Reduction, space: Space, at: int, parts: int, fold: int) -> Node:
@@ -147,25 +142,6 @@ def _axes_of(shape: tuple[int, ...], axes: tuple[int, ...], at: int) -> tuple[in
         before = axis in axes
         runs[-1].append(size)
     return tuple(runs[at])
-
-
-def _dividing(parts: int, fold: int, sizes: tuple[int, ...]) -> int | None:
-    """About so many parts of equal size that end where axes do, so that values of these axes fuse; None without."""
-    found = [p for p in _cuts(sizes, fold) if parts <= 4 * p and p <= 2 * parts]
-    whole = numel(sizes)
-    return min(found, key=lambda p: (whole // p % 8 != 0, abs(math.log(p / parts)), p), default=None)
-
-
-def _cuts(sizes: tuple[int, ...], fold: int) -> Iterator[int]:
-    lead = 1
-    for k, size in enumerate(sizes):
-        last = k == len(sizes) - 1
-        if not last and sizes[-1] % fold:
-            return
-        for d in range(1, math.isqrt(size) + 1):
-            if size % d == 0:
-                yield from (lead * e for e in {d, size // d} if not last or size // e % fold == 0)
-        lead *= size
 
 
 def _in_parts(rows: Node, at: int, parts: int, fold: int, lower: Reduction) -> Node:

@@ -1,8 +1,9 @@
 """Rows and columns in one kernel: a block walks a stripe of rows and keeps sums of their columns on the way.
 
 The gradient of a norm reads its operands for sums of each row, and again for sums of each column: of weight and bias.
-Where rows come in stripes, as the first step of a split column sum has them, both are computed as the rows go by. What
-a stripe's columns sum to is written once, and summed up by the second step.
+Where the rows are parted into stripes, as the first step of a split column sum has them, both are computed as the rows
+go by. What a stripe's columns sum to is written once, and summed up by the second step. The last stripe may have fewer
+rows than the others: any number of rows has stripes, and one that varies from call to call too.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracec.ir import index as ix
-from tracec.ir.extent import is_varying, like
+from tracec.ir.extent import chosen, formula_key, is_varying, like, plain
 from tracec.ir.graph import Graph
+from tracec.ir.kernel import Expr, Var
 from tracec.ir.lower import Index, Reduction
 from tracec.ir.node import Node
-from tracec.ir.types import numel
+from tracec.ir.types import Shape, numel
+from tracec.plan.parts import dividing
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape
 
 if TYPE_CHECKING:
@@ -60,10 +63,13 @@ def striped(a: Group, b: Group) -> tuple[Space, int] | str:
         return "columns are summed over other rows"
     stripes = stripes_a or stripes_b
     rows, row = space_a.extents
-    if is_varying((stripes, rows, row)):
-        return "how many stripes suit hangs on sizes that vary"
-    if not are_enough(stripes, rows):
-        return f"{stripes} stripes of {rows // stripes} rows would leave multiprocessors idle"
+    if is_varying(row):
+        return "the sums of columns that vary in number have no place on chip"
+    if STRIPE not in (a.kind, b.kind):  # else it was found to be so before
+        if is_varying((stripes, rows)):
+            return "how many stripes suit hangs on sizes that vary"
+        if not are_enough(stripes, rows):
+            return f"{stripes} stripes of {rows // stripes} rows would leave multiprocessors idle"
     if row < SHORTEST or rows * row < FEWEST:
         return "few elements stay in a cache"
     sums = [n for g in (a, b) for n in g.nodes if isinstance(n.op.lower, Reduction) and _is_column(n, g)]
@@ -99,23 +105,37 @@ def levels(group: Group) -> dict[Node, str]:
     return {n: COLUMN if level == ROW else level for n, level in group.level.items()}
 
 
-def rows_in(graph: Graph) -> set[tuple[int, int]]:
-    """How many rows of how many elements the reductions of a graph reduce."""
-    found = set()
+def rows_in(graph: Graph) -> set[object]:
+    """How many rows of how many elements the reductions of a graph reduce, as `formula_key` has them."""
+    found: set[object] = set()
     for node in graph.nodes:
         if isinstance(node.op.lower, Reduction):
             rows = rows_of(of_shape(*reduced_shape(node)).normal())
-            if rows is not None and not is_varying(rows):
-                found.add(rows)
+            if rows is not None:
+                found.add(formula_key(rows))
     return found
 
 
-def stripes_for(rows: int, row: int) -> int:
-    """About how many stripes rows are best parted into, so that sums of columns go with them; 0 for none."""
-    if not SHORTEST <= row <= LONGEST or rows * row < FEWEST:
+def stripes_for(rows: int, row: int, words: int) -> int:
+    """How many stripes rows are best parted into, so that sums of columns go with them; 0 for none.
+
+    Args:
+        rows: How many rows there are; where that varies, so do the stripes.
+        row: Elements of a row.
+        words: 32-bit words of a column's sum.
+    """
+    if is_varying(row) or row < SHORTEST or row * words > LONGEST or rows * row < FEWEST:
         return 0
+    return chosen("stripes", _stripes_for, rows) if rows >= LEAST_ROWS * LEAST_STRIPES else 0
+
+
+def _stripes_for(rows: int) -> int:
+    """Stripes of as many rows each, where about the wanted number of them has that; otherwise the last has fewer."""
     wanted = min(STRIPES, rows // LEAST_ROWS)
-    return wanted if wanted >= LEAST_STRIPES else 0
+    even = dividing(wanted, 1, (rows,))
+    if even and are_enough(even, rows):
+        return even
+    return -(-rows // -(-rows // wanted))
 
 
 def are_enough(stripes: int, rows: int) -> bool:
@@ -123,13 +143,53 @@ def are_enough(stripes: int, rows: int) -> bool:
     return bool(stripes >= LEAST_STRIPES and rows >= LEAST_ROWS * stripes)
 
 
+def uneven_sum(node: Node, rows: set[object]) -> tuple[Space, int] | None:
+    """The rows whose columns a node sums up, and their stripes, of which the last lacks some rows or may lack them.
+
+    Args:
+        node: What may be such a sum, as `tracec.plan.split` makes them.
+        rows: Those that reductions reduce too.
+    """
+    if node.op.name != "sum" or node.param("axes") != (1,):
+        return None
+    parted = node.inputs[0]
+    padded = parted.inputs[0] if parted.op.name == "reshape" else parted
+    if padded.op.name != "pad" or padded.ndim != 2:
+        return None
+    whole = padded.inputs[0]
+    stripes = parted.shape[0]
+    wide = max(node.dtype.compute.itemsize // 4, 1)
+    if formula_key(whole.shape) not in rows or plain(stripes) != plain(
+        stripes_for(whole.shape[0], whole.shape[1], wide)
+    ):
+        return None
+    return Space(whole.shape, (False, True)), stripes
+
+
+def rows_of_stripe(space: Space, stripes: int) -> int:
+    """How many rows a stripe has, but for the last."""
+    return -(-space.kept // stripes)
+
+
 def column_index(node: Node, space: Space, stripes: int) -> tuple[Index, Index]:
-    """A column sum's output index and reduced index in the loop variables of rows in stripes."""
+    """A column sum's output index and reduced index in the loop variables of the rows that it sums up."""
+    length = rows_of_stripe(space, stripes)
+    stripe, within = ix.div(space.row_flat, length), ix.mod(space.row_flat, length)
     shape, axes = reduced_shape(node)
-    kept_shape = tuple(s for i, s in enumerate(shape) if i not in axes)
     red_shape = tuple(s for i, s in enumerate(shape) if i in axes)
-    outer, inner = space.parted(stripes)
-    assert numel(kept_shape) == stripes * space.row
-    kept = ix.flatten((*outer, *space.reduced_vars), tuple(v.extent for v in (*outer, *space.reduced_vars)))
-    within = ix.flatten(inner, tuple(v.extent for v in inner))
-    return ix.reshape(ix.unflatten(kept, kept_shape), kept_shape, node.shape), ix.unflatten(within, red_shape)
+    return sum_index(node, space, stripe, stripes), ix.unflatten(within, red_shape)
+
+
+def sum_index(node: Node, space: Space, stripe: Expr, stripes: int) -> Index:
+    """A column sum's output index for a stripe."""
+    shape, axes = reduced_shape(node)
+    kept_shape: Shape = tuple(s for i, s in enumerate(shape) if i not in axes)
+    assert like(numel(kept_shape), stripes * space.row)
+    columns = space.reduced_vars
+    kept = ix.flatten((stripe, *columns), (stripes, *(v.extent for v in columns)))
+    return ix.reshape(ix.unflatten(kept, kept_shape), kept_shape, node.shape)
+
+
+def stripe_var(stripes: int) -> Var:
+    """The loop over stripes."""
+    return Var("p0", stripes)

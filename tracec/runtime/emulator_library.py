@@ -38,6 +38,8 @@ _CHECKED = (
     *_KERNEL, "-O1", "-g1", "-gdwarf-4", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-cselim", "-fsanitize=thread",
     "-fsanitize=bounds,alignment", "--param=tsan-distinguish-volatile=1",
 )  # fmt: skip
+#: Registers that nothing has set hold what shows: of GCC 12 and later.
+_POISONED = "-ftrivial-auto-var-init=pattern"
 _RUNTIME = (*_COMMON, "-O2", "-shared")
 
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]+>", re.MULTILINE)
@@ -84,6 +86,11 @@ class Toolchain:
                     + done.log.strip()[:4000].replace("\n", "\n  "),
                     hint="this is a bug in tracec unless you wrote the source; please report it",
                 )
+
+    def knows(self, flag: str) -> bool:
+        """Whether the compiler has that option."""
+        (done,) = run_all([[*self.command, flag, "-E", "-x", "c++", os.devnull, "-o", os.devnull]])
+        return not done.status
 
 
 def find_toolchain() -> Toolchain:
@@ -160,8 +167,9 @@ class Library:
         runtime, self.start = _runtime(toolchain)
         flags = _CHECKED if checks else _PLAIN
         texts = [_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
-        name = key("emulator", toolchain.identity, " ".join(flags), _headers(), *texts)
-        self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, self.sources, runtime))
+        wished = (_POISONED,) if checks else ()
+        name = key("emulator", toolchain.identity, " ".join((*flags, *wished)), _headers(), *texts)
+        self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, wished, self.sources, runtime))
         with unforked():
             self._library = ctypes.CDLL(str(self.path))
         self.shared_size, self._symbols = thread_locals(self.path.read_bytes())
@@ -221,8 +229,11 @@ class Library:
         return [(shared + s.offset, s.size) for s in self._symbols if s.name.startswith("_ZGV")]
 
 
-def _build(toolchain: Toolchain, flags: Sequence[str], sources: Sequence[Source], runtime: Path) -> bytes:
-    """Compile sources as few units and link them."""
+def _build(
+    toolchain: Toolchain, flags: Sequence[str], wished: Sequence[str], sources: Sequence[Source], runtime: Path
+) -> bytes:
+    """Compile sources as few units and link them; options that are only wished for are left out where unknown."""
+    flags = [*flags, *filter(toolchain.knows, wished)]
     with temporary_folder() as place:
         units = _units(sources, place)
         objects = [u.with_suffix(".o") for u in units]

@@ -1,11 +1,12 @@
 """Runs kernels and plans with NumPy: slow, plain, and the reference that generated code is tested against.
 
-Every loop that is open, save the serial ones, is an axis of all arrays inside of it, so that its
+Every loop that is open, save the serial and shared ones, is an axis of all arrays inside of it, so that its
 iterations run at once; a value of depth d has d axes, of size 1 where it does not depend on that loop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -214,6 +215,8 @@ class _Interpreter:
         self.arrays = arrays
         self.size = size
         self.grid: list[int] = []
+        self.open: list[Var] = []
+        self.live: Array | None = None  # where iterations of a shared loop are left; None: everywhere
         self.values: dict[str, Array] = {}
         self.accumulators: dict[str, _Accumulator] = {}
 
@@ -247,6 +250,9 @@ class _Interpreter:
         extent = self.size if loop.var.extent == -1 else loop.var.extent
         if extent < 0:
             raise ArgumentError(f"kernel {self.kernel.name}: the extent of {loop.var.name} must be given")
+        if loop.kind == "share":
+            self.share(loop)
+            return
         if loop.kind == "serial":
             for i in range(extent):
                 self.values[loop.var.name] = np.full((1,) * self.depth, i, np.int64)
@@ -258,8 +264,28 @@ class _Interpreter:
             numbers = np.arange(start, min(start + piece, extent), dtype=np.int64)
             self.values[loop.var.name] = numbers.reshape((1,) * self.depth + (-1,))
             self.grid.append(len(numbers))
+            self.open.append(loop.var)
             self.body(loop.body)
+            self.open.pop()
             self.grid.pop()
+
+    def share(self, loop: Loop) -> None:
+        """Loops whose iterations are parted among those of the parallel loop around them."""
+        variables, body = [loop.var], loop.body
+        while len(body) == 1 and isinstance(body[0], Loop) and body[0].kind == "share":
+            variables.append(body[0].var)
+            body = body[0].body
+        extents = tuple(v.extent for v in variables)
+        whole, around = math.prod(extents), self.open[-1]
+        each = -(-whole // around.extent)
+        for turn in range(each):
+            at = self.values[around.name] * each + turn
+            self.live = at < whole
+            # Others compute the last iteration once more, and store nothing.
+            for v, numbers in zip(variables, np.unravel_index(np.minimum(at, whole - 1), extents), strict=True):
+                self.values[v.name] = numbers
+            self.body(body)
+        self.live = None
 
     def update(self, name: str, value: Array) -> None:
         acc = self.accumulators[name]
@@ -277,12 +303,16 @@ class _Interpreter:
         self.check(stmt.buffer, index, None)
         value = convert(self.eval(stmt.value, None), memory.array.dtype)
         # Every iteration adds, whether or not index and value depend on its loops.
-        shape = tuple(self.grid) if stmt.add else np.broadcast_shapes(value.shape, index.shape)
-        place = self.place(memory, np.broadcast_to(index, shape))
+        every = stmt.add or self.live is not None
+        shape = tuple(self.grid) if every else np.broadcast_shapes(value.shape, index.shape)
+        place, value = self.place(memory, np.broadcast_to(index, shape)), np.broadcast_to(value, shape)
+        if self.live is not None:
+            live = np.broadcast_to(self.deepen(self.live), shape)
+            place, value = tuple(np.broadcast_to(p, shape)[live] for p in place), value[live]
         if stmt.add:
-            np.add.at(memory.array, place, np.broadcast_to(value, shape))
+            np.add.at(memory.array, place, value)
         else:
-            memory.array[place] = np.broadcast_to(value, shape)
+            memory.array[place] = value
 
     def place(self, memory: _Memory, index: Array) -> Any:
         """What to subscribe the array with; an open loop around the array's declaration is an axis of it."""
@@ -356,6 +386,6 @@ def _elements(body: Sequence[Stmt]) -> int:
     most = 1
     for stmt in body:
         if isinstance(stmt, Loop):
-            here = 1 if stmt.kind == "serial" else max(stmt.var.extent, 1)
+            here = 1 if stmt.kind in ("serial", "share") else max(stmt.var.extent, 1)
             most = max(most, here * _elements(stmt.body))
     return most
