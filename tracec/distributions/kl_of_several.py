@@ -162,13 +162,8 @@ def _inside(p: Uniform, low: Any, high: Any) -> Tensor:
 
 
 @register_kl(Beta, Uniform)
-def _beta_uniform(p: Beta, q: Uniform) -> Tensor:
-    inside = fn.logical_and(fn.le(q.low, 0), fn.ge(q.high, 1))
-    return fn.where(inside, fn.log(q.high - q.low) - p.entropy(), math.inf)
-
-
 @register_kl(ContinuousBernoulli, Uniform)
-def _continuous_bernoulli_uniform(p: ContinuousBernoulli, q: Uniform) -> Tensor:
+def _from_0_to_1_uniform(p: Beta | ContinuousBernoulli, q: Uniform) -> Tensor:
     inside = fn.logical_and(fn.le(q.low, 0), fn.ge(q.high, 1))
     return fn.where(inside, fn.log(q.high - q.low) - p.entropy(), math.inf)
 

@@ -18,7 +18,7 @@ from tracec.ir.operator import OPERATORS, Arg, Operator, Sample, not_differentia
 from tracec.ir.types import TensorType
 from tracec.ops.base import primitive
 from tracec.ops.core import expand, full, zeros_like
-from tracec.ops.loops import body_of
+from tracec.ops.loops import applied, body_of, f64
 from tracec.ops.packing import Layout, encoded, layout, put, take, write
 from tracec.ops.view import concatenate, reshape, slice
 
@@ -152,19 +152,10 @@ def both(pred: Node, *inputs: Node, then: Body, other: Body) -> Node:
     return found[0] if len(found) == 1 else concatenate(*found, axis=0)  # type: ignore[no-any-return]
 
 
-def _f64(*shape: int) -> TensorType:
-    return TensorType(dt.float64, shape)
-
-
-def _op(name: str, *operands: Any, **params: Any) -> Node:
-    made: Node = OPERATORS[name](*operands, **params)
-    return made
-
-
-_THEN = body_of(lambda x, y: (_op("sin", x) * y, _op("sum", x, axes=(0,), keepdims=False)), _f64(3), _f64(3))
-_OTHER = body_of(lambda x, y: (x + 0.0 * y, constant(2.0, dt.float64)), _f64(3), _f64(3))
-_COUNT = body_of(lambda x, n: (x, n + 3), _f64(2), TensorType(dt.int64, (2,)))
-_DOUBLE = body_of(lambda x, n: (x * x, n * 1000003), _f64(2), TensorType(dt.int64, (2,)))
+_THEN = body_of(lambda x, y: (applied("sin", x) * y, applied("sum", x, axes=(0,), keepdims=False)), f64(3), f64(3))
+_OTHER = body_of(lambda x, y: (x + 0.0 * y, constant(2.0, dt.float64)), f64(3), f64(3))
+_COUNT = body_of(lambda x, n: (x, n + 3), f64(2), TensorType(dt.int64, (2,)))
+_DOUBLE = body_of(lambda x, n: (x * x, n * 1000003), f64(2), TensorType(dt.int64, (2,)))
 
 cond: Operator = primitive(
     "cond",
@@ -309,10 +300,14 @@ def _while_batched(loop: WhileParams, batched: tuple[bool, ...], size: int) -> W
     return WhileParams(Body(test.with_outputs((any_,))), body, n, loop.read)
 
 
-_LESS = body_of(lambda n, x, most: (_op("lt", n, most),), TensorType(dt.int64, ()), _f64(2), TensorType(dt.int64, ()))
-_GROW = body_of(lambda n, x, y: (n + 2, _op("sin", x) * y), TensorType(dt.int64, ()), _f64(2), _f64(2))
-_BELOW = body_of(lambda x: (_op("lt", _op("sum", x, axes=(0,), keepdims=False), constant(20.0, dt.float64)),), _f64(2))
-_TWICE = body_of(lambda x: (x * 2.0 + 1.0,), _f64(2))
+_LESS = body_of(
+    lambda n, x, most: (applied("lt", n, most),), TensorType(dt.int64, ()), f64(2), TensorType(dt.int64, ())
+)
+_GROW = body_of(lambda n, x, y: (n + 2, applied("sin", x) * y), TensorType(dt.int64, ()), f64(2), f64(2))
+_BELOW = body_of(
+    lambda x: (applied("lt", applied("sum", x, axes=(0,), keepdims=False), constant(20.0, dt.float64)),), f64(2)
+)
+_TWICE = body_of(lambda x: (x * 2.0 + 1.0,), f64(2))
 
 while_loop: Operator = primitive(
     "while_loop",

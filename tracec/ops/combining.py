@@ -14,20 +14,16 @@ from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive
 from tracec.ops.core import zeros_like
 from tracec.ops.elementwise import cast
-from tracec.ops.families import all_batched
 from tracec.ops.indexing import (
-    aligned_indices,
-    batch_numbers,
     brought_front,
-    deeper,
     index,
     index_put,
     indexed_shape,
+    put_for_all,
     row_positions,
     run_values,
 )
 from tracec.ops.logic import eq, where
-from tracec.ops.view import transpose
 
 _WAYS = ("mul", "maximum", "minimum")
 _UFUNCS = {"mul": "multiply", "maximum": "maximum", "minimum": "minimum"}
@@ -98,15 +94,8 @@ def _jvp(tangents: Any, out: Any, x: Any, v: Any, *indices: Any, axes: Shape, co
 
 
 def _batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, axes: Shape, combine: str) -> Any:
-    x, v = all_batched(inputs[:2], batched[:2], size)
-    indices = inputs[2:]
-    if any(batched[2:]):
-        indices = aligned_indices(indices, batched[2:], size)
-        indices, axes = (batch_numbers(x, size, indices), *indices), (0, *deeper(axes))
-        return index_combine(x, v, *indices, axes=axes, combine=combine)
-    ndim = max(i.ndim for i in indices)
-    v = transpose(v, perm=(*range(1, ndim + 1), 0, *range(ndim + 1, v.ndim)))
-    return index_combine(x, v, *indices, axes=deeper(axes), combine=combine)
+    operands, axes = put_for_all(inputs, batched, size, axes)
+    return index_combine(*operands, axes=axes, combine=combine)
 
 
 def _sample(combine: str, x: Shape, v: Shape, index: Shape, axes: Shape, dtype: dt.DType = dt.float64) -> Sample:

@@ -10,6 +10,7 @@ of the dtype's epsilon everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +80,17 @@ def erf(xp: Any, x: Any) -> Any:
 
 def _erf(xp: Any, x: Any, table: _Table) -> Any:
     size = xp.abs(x)
-    small = x * _polynomial(2 * size * size - 1, table.p)
+    small = x * horner(2 * size * size - 1, table.p)
     clipped = xp.clip(size, 1, table.limit)
     low, high = -1 / 3, (table.limit - 2) / (table.limit + 2)
     s = ((clipped - 2) / (clipped + 2) - (low + high) / 2) * (2 / (high - low))
-    large = 1 - xp.exp(-clipped * clipped) * _polynomial(s, table.q)
+    large = 1 - xp.exp(-clipped * clipped) * horner(s, table.q)
     return xp.where(size < 1, small, xp.copysign(large, x))
 
 
-def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
-    result = coefficients[-1] * x
+def horner(x: Any, coefficients: Sequence[float]) -> Any:
+    """A sum of powers, whose coefficients are given lowest power first."""
+    result = x * coefficients[-1]
     for c in reversed(coefficients[1:-1]):
         result = (result + c) * x
     return result + coefficients[0]

@@ -18,6 +18,7 @@ from tracec.ir.lower import Decompose
 from tracec.ir.operator import Operator, Sample
 from tracec.ops import arithmetic, elementwise, logic
 from tracec.ops.erf import erf as erf_of_array
+from tracec.ops.erf import horner
 from tracec.ops.families import Partials
 from tracec.ops.families import elementwise as define
 
@@ -118,14 +119,6 @@ class Polynomial:
         if middle:
             x = x - middle
         return horner(x if half == 1 else x * (1 / half), self.double if is_double(x) else self.single)
-
-
-def horner(x: Any, coefficients: Sequence[float]) -> Any:
-    """A sum of powers, whose coefficients are given lowest power first."""
-    result = x * coefficients[-1]
-    for c in reversed(coefficients[1:-1]):
-        result = (result + c) * x
-    return result + coefficients[0]
 
 
 def is_double(x: Any) -> bool:

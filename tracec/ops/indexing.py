@@ -246,15 +246,23 @@ def _put_jvp(tangents: Any, out: Any, x: Any, v: Any, *indices: Any, axes: Shape
     return index_put(tx, tv, *indices, axes=axes, add=add)
 
 
-def _put_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, axes: Shape, add: bool) -> Any:
+def put_for_all(
+    inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, axes: Shape
+) -> tuple[tuple[Any, ...], Shape]:
+    """For the batching rule of what puts values at positions: the operands for all examples, and the axes."""
     x, v = all_batched(inputs[:2], batched[:2], size)
     indices = inputs[2:]
     if any(batched[2:]):
         indices = aligned_indices(indices, batched[2:], size)
-        return index_put(x, v, batch_numbers(x, size, indices), *indices, axes=(0, *deeper(axes)), add=add)
+        return (x, v, batch_numbers(x, size, indices), *indices), (0, *deeper(axes))
     ndim = max(i.ndim for i in indices)
     v = transpose(v, perm=(*range(1, ndim + 1), 0, *range(ndim + 1, v.ndim)))
-    return index_put(x, v, *indices, axes=deeper(axes), add=add)
+    return (x, v, *indices), deeper(axes)
+
+
+def _put_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, axes: Shape, add: bool) -> Any:
+    operands, axes = put_for_all(inputs, batched, size, axes)
+    return index_put(*operands, axes=axes, add=add)
 
 
 index_put: Operator = primitive(

@@ -195,32 +195,34 @@ def body_of(build: Any, *types: TensorType) -> Body:
         return Body(Graph(inputs, tuple(build(*inputs))))
 
 
-def _f64(*shape: int) -> TensorType:
+def f64(*shape: int) -> TensorType:
+    """The type of an operand of a body among the samples."""
     return TensorType(dt.float64, shape)
 
 
-def _op(name: str, *operands: Any, **params: Any) -> Node:
+def applied(name: str, *operands: Any, **params: Any) -> Node:
+    """A node of an operator by its name."""
     made: Node = OPERATORS[name](*operands, **params)
     return made
 
 
 def recurrent(h: Node, x: Node, w: Node) -> tuple[Node, ...]:
-    new = _op("tanh", x + _op("dot", h, w))
+    new = applied("tanh", x + applied("dot", h, w))
     return new, new * 2.0
 
 
 def _counting(i: Node, s: Node, x: Node) -> tuple[Node, ...]:
     """With values of several types."""
-    odd = _op("eq", _op("bitwise_and", i, 1), constant(1, i.type))
-    return i + 70001, _op("where", odd, s * x, s + x), odd, i * i
+    odd = applied("eq", applied("bitwise_and", i, 1), constant(1, i.type))
+    return i + 70001, applied("where", odd, s * x, s + x), odd, i * i
 
 
-RECURRENT = body_of(recurrent, _f64(2, 3), _f64(2, 3), _f64(3, 3))
-COUNTING = body_of(_counting, TensorType(dt.int64, ()), _f64(2), _f64(2))
-_TALL = body_of(lambda s, x: (s + _op("sum", x, axes=(0,), keepdims=False),), _f64(), _f64(3))
-_POWERS = body_of(lambda p, x: (p * x, p), _f64(2), _f64(2))
+RECURRENT = body_of(recurrent, f64(2, 3), f64(2, 3), f64(3, 3))
+COUNTING = body_of(_counting, TensorType(dt.int64, ()), f64(2), f64(2))
+_TALL = body_of(lambda s, x: (s + applied("sum", x, axes=(0,), keepdims=False),), f64(), f64(3))
+_POWERS = body_of(lambda p, x: (p * x, p), f64(2), f64(2))
 _INTEGERS = body_of(
-    lambda i, flag, x: (i + x, _op("logical_not", flag), _op("where", flag, x, i)),
+    lambda i, flag, x: (i + x, applied("logical_not", flag), applied("where", flag, x, i)),
     TensorType(dt.int32, (2,)), TensorType(dt.bool_, ()), TensorType(dt.int32, (2,)),
 )  # fmt: skip
 

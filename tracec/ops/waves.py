@@ -8,7 +8,8 @@ from typing import Any
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ops.elementwise import abs, cos, log, sign
-from tracec.ops.formula import Polynomial, formula, horner, is_double
+from tracec.ops.erf import horner
+from tracec.ops.formula import Polynomial, formula, is_double
 from tracec.ops.logic import bitwise_or, eq, gt, lt, where
 
 # Bessel functions -------------------------------------------------------------------------------------

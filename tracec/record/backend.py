@@ -228,10 +228,14 @@ def pinned(array: Any) -> Any:
 
 def is_pinned(array: Any) -> bool:
     """Whether an array lies in memory that `pinned` gave."""
+    return type(memory_owner(array)).__name__ == "PinnedMemoryPointer"
+
+
+def memory_owner(array: Any) -> Any:
+    """What holds the memory that an array looks at: an array, or what an array was made over."""
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
-    owner = array.obj if isinstance(array, memoryview) else array
-    return type(owner).__name__ == "PinnedMemoryPointer"
+    return array.obj if isinstance(array, memoryview) else array
 
 
 #: Numbers that programs use again and again, on their devices: a copy to a GPU takes as long as an operation.

@@ -166,10 +166,7 @@ def _fix_sizes() -> None:
 
 
 def _is_shared(array: Any) -> bool:
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    owner = array.obj if isinstance(array, memoryview) else array
-    return isinstance(owner, mmap.mmap)
+    return isinstance(backend.memory_owner(array), mmap.mmap)
 
 
 class Memory(Cell):

@@ -216,11 +216,6 @@ def _undo_transpose(step: Call, old: Any, value: Any) -> Any:
     return ops.transpose(value, perm=tuple(perm.index(i) for i in range(len(perm))))
 
 
-def _undo_expand(step: Call, old: Any, value: Any) -> Any:
-    # Only expansions that repeat nothing can be written through.
-    return ops.reshape(value, shape=step.types[0].shape)
-
-
 def _undo_slice(step: Call, old: Any, value: Any) -> Any:
     shape = step.types[0].shape
     params = dict(step.params)
@@ -261,7 +256,7 @@ def _undo_view_as_complex(step: Call, old: Any, value: Any) -> Any:
 _UNDO: dict[str, Callable[[Call, Any, Any], Any]] = {
     "reshape": _undo_reshape,
     "transpose": _undo_transpose,
-    "expand": _undo_expand,
+    "expand": _undo_reshape,  # only expansions that repeat nothing can be written through
     "slice": _undo_slice,
     "view_bits": _undo_view_bits,
     "view_as_real": _undo_view_as_real,

@@ -44,17 +44,22 @@ def find_blas() -> Blas:
         for prefix in ("scipy_", ""):
             try:
                 return Blas(
-                    _address(library, f"{prefix}cblas_sgemm64_"),
-                    _address(library, f"{prefix}cblas_dgemm64_"),
-                    _address(library, f"{prefix}openblas_get_num_threads64_"),
-                    _address(library, f"{prefix}openblas_set_num_threads64_"),
+                    symbol_address(library, f"{prefix}cblas_sgemm64_"),
+                    symbol_address(library, f"{prefix}cblas_dgemm64_"),
+                    symbol_address(library, f"{prefix}openblas_get_num_threads64_"),
+                    symbol_address(library, f"{prefix}openblas_set_num_threads64_"),
                 )
             except AttributeError:
                 continue
     return Blas()
 
 
-def _address(library: ctypes.CDLL, name: str) -> int:
+def symbol_address(library: ctypes.CDLL | None, name: str) -> int:
+    """Where a function of a library lies.
+
+    Raises:
+        AttributeError: the library has none of that name.
+    """
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
@@ -68,10 +73,10 @@ def lib_table(host: ctypes.CDLL) -> LibTable:
     """The routines as generated C takes them; what BLAS lacks, the compiled helper has."""
     blas = find_blas()
     return LibTable(
-        blas.sgemm or _address(host, "tracec_sgemm"),
-        blas.dgemm or _address(host, "tracec_dgemm"),
+        blas.sgemm or symbol_address(host, "tracec_sgemm"),
+        blas.dgemm or symbol_address(host, "tracec_dgemm"),
         blas.get_threads,
         blas.set_threads,
-        _address(host, "tracec_blas_begin"),
-        _address(host, "tracec_blas_end"),
+        symbol_address(host, "tracec_blas_begin"),
+        symbol_address(host, "tracec_blas_end"),
     )

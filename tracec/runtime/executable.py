@@ -13,7 +13,7 @@ import numpy as np
 from tracec.errors import ArgumentTypeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Value, While
-from tracec.runtime.blas import lib_table
+from tracec.runtime.blas import lib_table, symbol_address
 from tracec.runtime.pool import MIN_POOLED, POOL, Array
 from tracec.runtime.threads import ThreadChoice, Threads
 
@@ -47,9 +47,9 @@ class Executable:
         if tables:
             invoke = partial(_with_tables, invoke, tables)
         if len(parts) == 1 and isinstance(parts[0], str):
-            self._entry = _address(library, parts[0])
+            self._entry = symbol_address(library, parts[0])
         else:
-            steps = [_EagerStep(plan, p) if isinstance(p, LibraryCall) else _address(library, p) for p in parts]
+            steps = [_EagerStep(plan, p) if isinstance(p, LibraryCall) else symbol_address(library, p) for p in parts]
             invoke = partial(_in_turn, steps, invoke)
         self._choice = None if threads is None else threads.choice()
         if threads is not None and self._choice is not None:
@@ -149,10 +149,6 @@ def _runs(plan: Plan) -> tuple[int, int]:
         elif isinstance(step, LibraryCall):
             calls += step.routine != "eager"
     return launches, calls
-
-
-def _address(library: ctypes.CDLL | None, symbol: str) -> int:
-    return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
 
 
 def _none(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
