@@ -52,7 +52,7 @@ def test_calls_run_eagerly_until_the_program_is_there(gate):
     for _ in range(3):
         assert compiled(x).tolist() == want
     (only,) = compiled.explain().specialisations
-    assert not only.compiled and "eager: it is being compiled, 2 hits" in compiled.explain()
+    assert not only.compiled and "no program: it is being compiled, 2 hits" in compiled.explain()
     assert len(compiled.explain().recordings) == 1
     gate.set()
     compiled.wait()
@@ -116,7 +116,7 @@ def test_an_error_in_the_background_is_a_warning(monkeypatch):
         called_and_built(compiled, x)
     assert caught[0].filename == __file__
     assert compiled(x).tolist() == [2.0, 2.0]
-    assert "eager: it could not be compiled" in compiled.explain()
+    assert "no program: it could not be compiled" in compiled.explain()
 
 
 def test_source_that_does_not_compile_in_the_background_is_a_warning(monkeypatch, tmp_path):

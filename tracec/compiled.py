@@ -23,7 +23,7 @@ from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
 from tracec.ir.source import warn
 from tracec.lowered import Lowered, check_names, like_lowered
-from tracec.options import Options
+from tracec.options import RUN_AGAIN, Options
 from tracec.record import promote
 from tracec.record.deferred import ACTIVE, settle_others
 from tracec.record.state import PROCESS, STATE
@@ -343,15 +343,18 @@ class Compiled:
         return out
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
-        """Let the function run eagerly."""
+        """Let the function run without a program of its own."""
         name = made.graph.name
         if self._options.fullgraph:
-            raise RecordError(
-                f"compile: {name}: {why}", hint="without fullgraph=True such a function runs eagerly at every call"
-            )
-        warn(f"{name}: {why}; such a function runs eagerly at every call")
+            raise RecordError(f"compile: {name}: {why}", hint=f"without fullgraph=True such a function is {RUN_AGAIN}")
+        warn(f"{name}: {why}; such a function {self._runs}")
         made.eager = why
         self._known.keep(key, made)
+
+    @property
+    def _runs(self) -> str:
+        """How it runs where no program stands in for it, in words."""
+        return f"is {RUN_AGAIN}" if self._verification is None else "runs eagerly at every call"
 
     def wait(self) -> None:
         """Wait until nothing of the function is being compiled in the background."""

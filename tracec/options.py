@@ -12,6 +12,8 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 ON_RECORD = ("allow", "warn", "raise")
 #: Specialisations of a function, unless it is told otherwise: more are a sign that something read is never the same.
 MOST_SPECIALISATIONS = 64
+#: What becomes of calls that no program serves, in words.
+RUN_AGAIN = "recorded again at each call, and parts that come again are compiled where that pays"
 
 
 @dataclass(frozen=True, slots=True)

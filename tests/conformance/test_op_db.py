@@ -24,6 +24,7 @@ from torch.testing._internal.common_methods_invocations import op_db  # noqa: E4
 
 import tracec  # noqa: E402
 from tests.conformance.bridge import Missing, Translation, Unusable, function_of, name_of, tensors_in, to_numpy  # noqa: E402
+from tracec import options  # noqa: E402
 
 #: Not part of PyTorch's public face, or of layouts that tracec does not have.
 PRIVATE = re.compile(
@@ -54,7 +55,7 @@ def listed(name: str) -> dict[str, list[str]]:
 FAILURES = listed("expected_failures.txt")
 FALLBACKS = "eager_fallbacks.txt"
 #: The end of the warning that a function cannot be compiled.
-RUNS_EAGERLY = "; such a function runs eagerly at every call"
+RUN_AGAIN = f"; such a function is {options.RUN_AGAIN}"
 
 
 def label(info: Any) -> str:
@@ -83,7 +84,9 @@ def test_agrees_compiled(name: str, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-golden"):
         _list_fallback(name, fallbacks)
     elif fallbacks:
-        pytest.fail(f"{name} runs eagerly where it is compiled; {FALLBACKS} has no such line:\n{name} | {fallbacks[0]}")
+        pytest.fail(
+            f"{name} is recorded again where it is compiled; {FALLBACKS} has no such line:\n{name} | {fallbacks[0]}"
+        )
     else:
         pytest.fail(f"{name} compiles now: take its line out of {FALLBACKS}")
 
@@ -129,7 +132,7 @@ def check(name: str, compiled: bool) -> list[str]:
 def fallbacks_in(caught: Sequence[warnings.WarningMessage]) -> list[str]:
     """What warnings say of functions that cannot be compiled."""
     said = (str(w.message).partition("\n")[0] for w in caught)
-    return [text.removesuffix(RUNS_EAGERLY).partition(": ")[2] for text in said if text.endswith(RUNS_EAGERLY)]
+    return [text.removesuffix(RUN_AGAIN).partition(": ")[2] for text in said if text.endswith(RUN_AGAIN)]
 
 
 def _check_failures(name: str, errors: Sequence[Exception], compiled: bool) -> None:

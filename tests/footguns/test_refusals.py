@@ -74,7 +74,7 @@ def test_what_no_graph_can_have_runs_eagerly(f, make, why):
         tracec.compile(f, fullgraph=True)(make())
     compiled = tracec.compile(f)
     compiled(make())
-    with pytest.warns(RuntimeWarning, match=f"{why}.*; such a function runs eagerly at every call"):
+    with pytest.warns(RuntimeWarning, match=f"{why}.*; such a function is recorded again"):
         compiled(make())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -82,7 +82,7 @@ def test_what_no_graph_can_have_runs_eagerly(f, make, why):
     assert why in str(compiled.explain())
 
 
-@pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*is recorded again at each call:RuntimeWarning")
 def test_what_was_printed_before_the_function_ran_again_is_printed_once(capsys):
     def f(x):
         print("before", x.sum(), "half", end="")
@@ -130,16 +130,16 @@ def test_a_function_that_changes_what_cannot_be_done_again_says_so_once():
 
     compiled = tracec.compile(f)
     compiled(tensor(3))
-    with pytest.warns(RuntimeWarning, match=r"changes an array, log; .* runs eagerly"):
+    with pytest.warns(RuntimeWarning, match=r"changes an array, log; .* is recorded again"):
         compiled(tensor(3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compiled(tensor(3))
     assert log[0] == 3
-    assert "eager: it changes an array" in compiled.explain()
+    assert "no program: it changes an array" in compiled.explain()
 
 
-@pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*is recorded again at each call:RuntimeWarning")
 @hypothesis.settings(max_examples=100)
 @hypothesis.given(programs())
 def test_random_programs_are_as_eager(program):

@@ -25,7 +25,7 @@ def numbers(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.filterwarnings("ignore:.*runs eagerly at every call:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*is recorded again at each call:RuntimeWarning")
 @settings(max_examples=4)
 @given(programs())
 def test_random_programs_with_views_and_writes(program):

@@ -144,9 +144,9 @@ def test_specialisations_are_told():
     assert isinstance(f.explain(), str) and str(f.explain()) == repr(f.explain())
 
 
-def test_what_runs_eagerly_says_why():
+def test_what_no_program_stands_in_for_says_why():
     f = tracec.compile(lambda x: [x, object()][0] if x is None else (x, object()))
-    with pytest.warns(RuntimeWarning, match="runs eagerly"):
+    with pytest.warns(RuntimeWarning, match="is recorded again at each call"):
         f(tracec.ones(3))
     f(tracec.ones(3))
     (only,) = f.explain().specialisations

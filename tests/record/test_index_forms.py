@@ -177,12 +177,14 @@ def test_what_a_compiled_function_copies_is_not_taken_for_a_look():
             tracec.compile(f, fullgraph=True)(x, i)
         assert x.tolist() == [[1.0] * 3] * 2
         compiled, y = tracec.compile(f), tracec.ones(2, 3)
-        with pytest.warns(RuntimeWarning, match=r"x\[i\], where i is a tensor of no dimensions.*; .* runs eagerly"):
+        with pytest.warns(
+            RuntimeWarning, match=r"x\[i\], where i is a tensor of no dimensions.*; .* is recorded again"
+        ):
             found = [(str(compiled(y, i)), y.tolist()) for _ in range(3)]
         assert found == [(str(f(x, i)), x.tolist()) for _ in range(3)]
     # What is returned is a look, as it is eagerly.
     x, take = tracec.ones(2, 3), tracec.compile(lambda x, i: x[i])
-    with pytest.warns(RuntimeWarning, match="a look at memory that others see; such a function runs eagerly"):
+    with pytest.warns(RuntimeWarning, match="a look at memory that others see; such a function is recorded again"):
         rows = [take(x, tracec.tensor(1)) for _ in range(3)]
     x.zero_()
     assert [row.tolist() for row in rows] == [[0.0] * 3] * 3

@@ -68,7 +68,7 @@ class SpecialisationReport:
     launches: int
 
     def __str__(self) -> str:
-        how = "compiled" if self.compiled else f"eager: it {self.why}"
+        how = "compiled" if self.compiled else f"no program: it {self.why}"
         lines = [
             f"for {', '.join(map(str, self.arguments)) or 'no arguments'}",
             f"  {how}, {self.hits} hits, {len(self.guards)} guards, {self.nodes} nodes",

@@ -21,6 +21,7 @@ from tracec.inspect.explanation import (
 from tracec.inspect.misfits import misfits
 from tracec.ir.expression import Condition, compile_numbers, first_failing
 from tracec.ir.source import warn
+from tracec.options import RUN_AGAIN
 from tracec.specialisations.guards import Change
 from tracec.specialisations.tree import Tree
 
@@ -118,7 +119,7 @@ class History:
         if self._options.fullgraph:
             raise RecordError(f"compile: {text}; {why}", hint="max_specializations= allows more")
         self._warned = True
-        warn(f"{text}; other calls run eagerly. {why[0].upper()}{why[1:]}")
+        warn(f"{text}; other calls are {RUN_AGAIN}. {why[0].upper()}{why[1:]}")
 
     def storms(self, known: Known) -> bool:
         """Whether calls are recorded in vain: one thing was another at each of many, and none was served.

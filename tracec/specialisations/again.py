@@ -40,7 +40,7 @@ class _Segment:
         numbers: Python's numbers in the program, as bytes.
         program: The program, and what of the numbers it takes as inputs; None before it is built.
         job: What builds it in the background.
-        failed: It could not be built there.
+        failed: It could not be built, which was said.
         calls: How often it ran.
     """
 
@@ -160,7 +160,9 @@ class Again:
         return compute
 
     def _built(self, segment: _Segment, form: Form) -> tuple[Runner, tuple[int, ...]] | None:
-        """Build a program; None where it is being built in the background."""
+        """Build a program; None where it is being built in the background, or cannot be."""
+        if segment.failed:
+            return None
         if segment.job is not None and not segment.job.done.is_set():
             resume()
             return None
@@ -171,9 +173,6 @@ class Again:
             segment.program = program = self._build(graph, replaces), lifted
             return program
 
-        if not self._background:
-            with progress(f"compiling {self._name}"):
-                return build()
         line = caller()
 
         def run() -> None:
@@ -182,13 +181,19 @@ class Again:
                     build()
                 except Exception as error:
                     segment.failed = True
-                    said.append(f"{self._name}: a part could not be compiled: {type(error).__name__}: {error}")
+                    said.append(
+                        f"{self._name}: a part could not be compiled, and runs operation by operation: "
+                        f"{type(error).__name__}: {error}"
+                    )
             for message in said:
                 warn_at(line, message)
 
-        if not segment.failed:
+        if self._background:
             segment.job = submit(run)
-        return None
+            return None
+        with progress(f"compiling {self._name}"):
+            run()
+        return segment.ready()
 
     def wait(self) -> None:
         """Wait until nothing is being compiled in the background."""

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from tracec.background import Job, Turn, resume, submit
 from tracec.ir.source import caller, collecting, warn, warn_at
+from tracec.options import RUN_AGAIN
 from tracec.progress import progress
 from tracec.specialisations.lane import Lane
 from tracec.specialisations.recorded import Recorded
@@ -52,6 +53,7 @@ class Building:
     def __init__(self, name: str, workshop: Workshop, known: Known) -> None:
         self._name, self._workshop, self._known = name, workshop, known
         self._jobs: list[Job] = []
+        self._entering = Turn()
         self._growing = Turn()
 
     def build(
@@ -95,7 +97,7 @@ class Building:
         full = tree.grow(recorded)
         if full is not None:
             if not tree.is_full:
-                warn(f"{made.graph.name}: {full}; calls that go other ways run eagerly")
+                warn(f"{made.graph.name}: {full}; calls that go other ways are {RUN_AGAIN}")
             tree.is_full = True
             ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
             ways.eager = full
@@ -119,15 +121,24 @@ class Building:
                     made.eager = None
                 except Exception as error:
                     made.eager = f"could not be compiled: {type(error).__name__}: {error}"
-                    said.append(f"{made.graph.name}: it {made.eager}; it runs eagerly at every call")
+                    said.append(f"{made.graph.name}: it {made.eager}; it is {RUN_AGAIN}")
             for message in said:
                 warn_at(line, message)
 
-        self._jobs = [job for job in self._jobs if not job.done.is_set()]
-        self._jobs.append(submit(run))
+        with self._entering:  # others may be waiting
+            self._jobs = [*self._unfinished, submit(run)]
 
     def wait(self) -> None:
         """Wait until nothing is being made in the background."""
         resume()
-        for job in self._jobs:
-            job.done.wait()
+        while True:
+            with self._entering:
+                jobs = self._unfinished
+            if not jobs:
+                return
+            for job in jobs:
+                job.done.wait()
+
+    @property
+    def _unfinished(self) -> list[Job]:
+        return [job for job in self._jobs if not job.done.is_set()]
