@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracec.ir import parse, verify_kernel
-from tracec.ir.dtype import by_short
+from tracec.ir.dtype import ALL
 from tracec.ir.kernel import Kernel
 
 
@@ -15,7 +15,7 @@ def read_kernel(text: str) -> Kernel:
 
 
 def _compute(dtype: str) -> str:
-    return by_short(dtype).compute.short
+    return next(d.compute.short for d in ALL if d.short == dtype)
 
 
 def _load(element: str, dtype: str) -> str:

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tracec.ir.expression import Condition, compile_numbers, constant, first_failing, operation, same_value, symbol
+from tracec.ir.expression import Condition, compile_numbers, constant, first_failing, operation, symbol
 from tracec.ir.number import Number, Watcher, calculate, watching
 
 BINARY = [
@@ -24,6 +24,11 @@ BINARY = [
 ]  # fmt: skip
 UNARY = [operator.neg, operator.pos, abs, round, math.floor, math.ceil, math.trunc, operator.invert, bool]
 EDGES = [0, 1, -1, 2, -7, 10**30, -(2**63), 0.0, -0.0, 1.5, -2.5, 1e300, -1e-300, math.inf, -math.inf, math.nan]
+
+
+def same_value(a, b):
+    """Whether nothing tells two plain values from each other: of one type, zeros of one sign; NaN is like NaN."""
+    return type(a) is type(b) and (a is b or repr(a) == repr(b))
 
 
 def outcome(function, *values):

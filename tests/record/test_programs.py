@@ -8,6 +8,7 @@ import pytest
 import tracec
 from tracec.ir import evaluate, verify
 from tracec.record import Recorder
+from tracec.specialisations.inputs import finder, storage_finder
 
 torch = pytest.importorskip("torch")
 
@@ -114,8 +115,8 @@ def test_recordings_replay(seed):
     expected = [tracec.tensor(v) for v in inputs(seed + 1)]
     expected[1] = expected[0].T[:, 1] if seed % 2 else expected[1].reshape(2, 2).reshape(4)
     pool = run(steps, *expected)
-    values = [v.copy() for v in evaluate(recording.graph, [v.find(again) for v in recording.inputs])]
-    found = {v.storage: v.find_storage(again) for v in recording.inputs}
+    values = [v.copy() for v in evaluate(recording.graph, [finder(v, {})(again) for v in recording.inputs])]
+    found = {v.storage: storage_finder(v, {})(again) for v in recording.inputs}
     for storage, k in recording.writes:
         found[storage].write(values[k])
     for result, value in zip(recording.results, pool, strict=True):

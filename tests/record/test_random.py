@@ -8,6 +8,7 @@ import tracec
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir import evaluate
 from tracec.record import Recorder
+from tracec.specialisations.inputs import finder
 
 
 def test_seeds_and_draws():
@@ -53,7 +54,7 @@ def test_recorded_draws_carry_the_state_on():
     recording = recorder.finish(out)
     ((storage, at),) = recording.writes
     assert storage is g.state._storage
-    values = evaluate(recording.graph, [v.find(()) for v in recording.inputs])
+    values = evaluate(recording.graph, [finder(v, {})(()) for v in recording.inputs])
     expected = fn()
     assert (values[recording.results[0].output] == expected[0].numpy()).all()
     assert (values[recording.results[1].output] == expected[1].numpy()).all()

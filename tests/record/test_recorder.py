@@ -11,6 +11,7 @@ from tracec.errors import RecordError
 from tracec.ir import evaluate, verify
 from tracec.record import Recorder
 from tracec.record.state import STATE
+from tracec.specialisations.inputs import finder, storage_finder
 
 
 def f64(*shape, seed=0):
@@ -27,9 +28,9 @@ def record(fn, *args):
 
 def replay(recording, *args):
     """Run the graph as a compiled function would be run, and return the results' values."""
-    values = evaluate(recording.graph, [v.find(args) for v in recording.inputs])
+    values = evaluate(recording.graph, [finder(v, {})(args) for v in recording.inputs])
     values = [v.copy() for v in values]
-    found = {v.storage: v.find_storage(args) for v in recording.inputs}
+    found = {v.storage: storage_finder(v, {})(args) for v in recording.inputs}
     for storage, k in recording.writes:
         found[storage].write(values[k])
     for tensor, k in recording.grads:

@@ -13,7 +13,7 @@ from tracec.ir.extent import formula_key, is_varying
 from tracec.ir.formula import Symbol, symbols_of
 from tracec.ir.formula import text as formula_text
 from tracec.ir.graph import Graph, substitute
-from tracec.ir.node import Node, input_node, is_constant
+from tracec.ir.node import Node, is_constant
 from tracec.ir.types import TensorType
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,13 +101,6 @@ def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
 
     with writing(write):
         return text.structure(graph), frozenset(found)
-
-
-def renamed(graph: Graph) -> Graph:
-    """The same graph over inputs of its own."""
-    inputs = tuple(input_node(i.type, i.param("name")) for i in graph.inputs)
-    outputs = substitute(graph.outputs, dict(zip(graph.inputs, inputs, strict=True)))
-    return Graph(inputs, outputs, graph.name)
 
 
 class _Program:

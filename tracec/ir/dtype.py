@@ -105,7 +105,6 @@ IN_KERNELS = tuple(d for d in ALL if not d.is_complex)
 FLOATS = (float16, bfloat16, float32, float64)
 
 _BY_NUMPY = {d.numpy: d for d in ALL}
-_BY_SHORT = {d.short: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
 _BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
 
@@ -113,11 +112,6 @@ _BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64, comple
 def by_name(name: str) -> DType:
     """The dtype of that PyTorch name."""
     return _BY_NAME[name]
-
-
-def by_short(short: str) -> DType:
-    """The dtype of that name in IR text."""
-    return _BY_SHORT[short]
 
 
 def of_numpy(dtype: Any) -> DType:

@@ -179,11 +179,6 @@ def at_sizes(expression: Expression, values: Values) -> Expression:
     return found[expression]
 
 
-def same_value(a: Any, b: Any) -> bool:
-    """Whether nothing tells two plain values from each other: of one type, zeros of one sign; NaN is like NaN."""
-    return type(a) is type(b) and (a is b or repr(a) == repr(b))
-
-
 class Condition(NamedTuple):
     """What an expression has to be, for a recording to be what would be recorded again.
 

@@ -118,14 +118,6 @@ class Lifted:
             return x._storage.array if self.whole else x._array
         return self.storage.array if self.whole else self.array
 
-    def find_storage(self, arguments: Any) -> Storage:
-        """The memory that this input is in a call with other arguments."""
-        if self.argument is not None:
-            return arguments[self.argument]._storage  # type: ignore[no-any-return]
-        if self.grad_of is not None and self.grad_of._grad is not None:
-            return self.grad_of._grad._storage
-        return self.storage
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
