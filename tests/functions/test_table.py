@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -35,6 +36,17 @@ def test_functions_are_where_the_table_says():
 def test_methods_are_made_where_the_table_says():
     made = {k: f.__module__.removeprefix("tracec.functions.") for k, f in method.METHODS.items()}
     assert made == METHODS
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_that_refuse_something_say_what(name):
+    function = inspect.unwrap(getattr(functions, name))
+    if (
+        inspect.isfunction(function)
+        and function.__doc__
+        and re.search(r"\bfail\(|\braise ", inspect.getsource(function))
+    ):
+        assert "Raises:" in function.__doc__
 
 
 def test_operators_are_where_the_table_says():

@@ -206,7 +206,11 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half of an axis times the sigmoid of the second."""
+    """The first half of an axis times the sigmoid of the second.
+
+    Raises:
+        ShapeError: the axis has an odd size, or the input no axes.
+    """
     check_floating("glu", input)
     axis = one_axis("glu", dim, input.ndim)
     if input.ndim == 0 or input.shape[axis] % 2:

@@ -249,7 +249,11 @@ def neg(input: Tensor) -> Tensor:
 
 @tensor_method
 def positive(input: Tensor) -> Tensor:
-    """The input itself; of bools there is none."""
+    """The input itself; of bools there is none.
+
+    Raises:
+        DTypeError: the input is of bools.
+    """
     check_tensor("positive", input)
     if input.dtype.kind == "b":
         fail(DTypeError, "positive: The `+` operator, on a bool tensor is not supported", "cast it first")

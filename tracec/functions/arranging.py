@@ -69,6 +69,10 @@ def repeat_interleave(
             where ``output_size`` does not say what they add up to.
         dim: The axis; without one, the input is flattened.
         output_size: How many elements the result's axis has.
+
+    Raises:
+        ArgumentError: a count is negative, or they do not add up to ``output_size``.
+        ShapeError: there is not one count for each element of the axis.
     """
     check_tensor("repeat_interleave", input)
     if repeats is None:
@@ -141,7 +145,11 @@ def flip(input: Tensor, *axes: Any, dims: Sequence[int] | None = None) -> Tensor
 
 @tensor_method
 def fliplr(input: Tensor) -> Tensor:
-    """Columns in reverse."""
+    """Columns in reverse.
+
+    Raises:
+        ShapeError: the input has fewer than two axes.
+    """
     check_tensor("fliplr", input)
     if input.ndim < 2:
         fail(ShapeError, "fliplr: input must be >= 2-d.", "use flip")
@@ -150,7 +158,11 @@ def fliplr(input: Tensor) -> Tensor:
 
 @tensor_method
 def flipud(input: Tensor) -> Tensor:
-    """Rows in reverse."""
+    """Rows in reverse.
+
+    Raises:
+        ShapeError: the input has no axes.
+    """
     check_tensor("flipud", input)
     if input.ndim < 1:
         fail(ShapeError, "flipud: input must be >= 1-d.", "a tensor of no dimensions has one element")
@@ -159,7 +171,11 @@ def flipud(input: Tensor) -> Tensor:
 
 @tensor_method
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by 90 degrees k times, from the first of two axes to the second."""
+    """Turned by 90 degrees k times, from the first of two axes to the second.
+
+    Raises:
+        ArgumentError: the axes are not two of the input's.
+    """
     check_tensor("rot90", input)
     given = integers("rot90", dims, "dims")
     if len(given) != 2:
@@ -177,7 +193,11 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 @tensor_method
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = ()) -> Tensor:
-    """Elements moved along axes, those pushed out coming in at the other end; with no axes, in row-major order."""
+    """Elements moved along axes, those pushed out coming in at the other end; with no axes, in row-major order.
+
+    Raises:
+        ArgumentError: there is not one distance for each axis.
+    """
     check_tensor("roll", input)
     by = integers("roll", shifts if isinstance(shifts, (tuple, list)) else (shifts,), "shifts")
     over = () if dims is None else integers("roll", dims if isinstance(dims, (tuple, list)) else (dims,), "dims")

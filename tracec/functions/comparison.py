@@ -151,7 +151,12 @@ def isfinite(input: Tensor) -> Tensor:
 
 @tensor_method
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """Whether ``|input - other| <= atol + rtol * |other|``; infinities are close to themselves."""
+    """Whether ``|input - other| <= atol + rtol * |other|``; infinities are close to themselves.
+
+    Raises:
+        ArgumentError: a tolerance is negative.
+        DTypeError: the two have different dtypes.
+    """
     _check_same(input, other, "isclose")
     for what, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance < 0:
@@ -203,6 +208,10 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 
     Returns:
         A tensor; of the condition alone a tuple of positions for each axis, as ``nonzero(as_tuple=True)`` gives.
+
+    Raises:
+        ArgumentTypeError: one value is given without the other.
+        DTypeError: the condition is of neither bools nor uint8.
     """
     check_tensor("where", condition, "condition")
     if input is None and other is None:

@@ -42,6 +42,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
     Returns:
         A vector: int64, or the weights' floating type.
+
+    Raises:
+        DTypeError: the input is not of integers.
+        ArgumentError: an element or ``minlength`` is negative.
+        ShapeError: the weights have another shape.
     """
     check_ndim("bincount", input, (1,), "a vector")
     if input.dtype.kind not in "iu":
@@ -111,6 +116,10 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
     Returns:
         A vector of the input's dtype.
+
+    Raises:
+        DTypeError: the input is of bools, or complex.
+        ArgumentError: there is no bin.
     """
     check_tensor("histc", input)
     if input.dtype.kind not in "iuf":
@@ -150,6 +159,9 @@ def histogram(
             read off the values.
         weight: What each element counts, in the input's shape.
         density: Divide such that the integral over all bins is 1.
+
+    Raises:
+        DTypeError: the input is neither float32 nor float64.
     """
     check_tensor("histogram", input)
     if input.dtype not in (dt.float32, dt.float64):
@@ -175,6 +187,11 @@ def histogramdd(
         range: Begin and end of each axis, one after the other.
         weight: What each point counts, shape ``(...)``.
         density: Divide such that the integral over the grid is 1.
+
+    Raises:
+        DTypeError: the input is neither float32 nor float64.
+        ShapeError: the input has fewer than two axes.
+        ArgumentError: there are not bins for each axis of the grid.
     """
     check_tensor("histogramdd", input)
     if input.dtype not in (dt.float32, dt.float64):

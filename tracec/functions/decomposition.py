@@ -246,6 +246,9 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
         input3: Shape ``(..., m, n)``, or ``(..., n, m)`` where not ``left``.
         left: Whether the product stands on the left.
         transpose: Transpose the product.
+
+    Raises:
+        ShapeError: there is not one factor for each reflection, or the shapes do not go together.
     """
     name = "ormqr"
     _check_reflections(name, input, input2)

@@ -25,7 +25,11 @@ from tracec.record.tensor import Tensor, get_default_dtype
 
 @tensor_method
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements whose positions in two axes differ by ``offset``, as a new last axis."""
+    """The elements whose positions in two axes differ by ``offset``, as a new last axis.
+
+    Raises:
+        ArgumentError: both axes are the same.
+    """
     check_tensor("diagonal", input)
     a, b = (one_axis("diagonal", d, input.ndim) for d in (dim1, dim2))
     if a == b:
@@ -63,6 +67,10 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         offset: How far the diagonal is above the main one.
         dim1: Where the result has its rows.
         dim2: Where it has its columns.
+
+    Raises:
+        AxisError: the input has no axes.
+        ArgumentError: both places are the same.
     """
     check_tensor("diag_embed", input)
     if not input.ndim:
@@ -159,7 +167,11 @@ def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -
 
 @tensor_method
 def trace(input: Tensor) -> Tensor:
-    """The sum of a matrix's diagonal; integers give int64."""
+    """The sum of a matrix's diagonal; integers give int64.
+
+    Raises:
+        DTypeError: the input is of bools.
+    """
     check_ndim("trace", input, (2,), "a matrix")
     if input.dtype is dt.bool_:
         fail(DTypeError, "trace: takes numbers, input is bool", "cast it to a number type")
@@ -194,6 +206,9 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         x: A vector.
         N: How many columns; as many as rows by default.
         increasing: From the 0th power up.
+
+    Raises:
+        ArgumentError: ``N`` is negative.
     """
     check_ndim("vander", x, (1,), "a vector", "x")
     columns = x.shape[0] if N is None else N

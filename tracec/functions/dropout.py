@@ -26,7 +26,11 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """`dropout` of whole channels of ``(N, C, L)`` or ``(C, L)``."""
+    """`dropout` of whole channels of ``(N, C, L)`` or ``(C, L)``.
+
+    Raises:
+        ShapeError: the input has neither two axes nor three.
+    """
     check_tensor("dropout1d", input)
     if input.ndim not in (2, 3):
         fail(ShapeError, f"dropout1d: input of shape {tuple(input.shape)}", "it is (N, C, L) or (C, L)")

@@ -39,7 +39,11 @@ def _number(name: str, value: Any) -> Number:
 
 
 def full(size: Sequence[int], fill_value: Number, **options: Unpack[OutOptions]) -> Tensor:
-    """One value everywhere; the element type is that of the value where none is given."""
+    """One value everywhere; the element type is that of the value where none is given.
+
+    Raises:
+        ArgumentTypeError: the size is no tuple or list.
+    """
     value = _number("full", fill_value)
     if not isinstance(size, (tuple, list)):
         fail(ArgumentTypeError, f"full: size must be a sequence, {type(size).__name__} given", "e.g. full((2, 3), 1)")

@@ -79,6 +79,10 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         input: A vector.
         r: How many are chosen.
         with_replacement: An element may be chosen several times.
+
+    Raises:
+        ShapeError: the input is no vector.
+        ArgumentError: ``r`` is negative.
     """
     check_tensor("combinations", input)
     if input.ndim != 1:

@@ -46,6 +46,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         input: Any tensor.
         indices: Positions, int64.
         dim: The axis; without one, positions are in row-major order.
+
+    Raises:
+        DTypeError: positions are not int64.
+        ShapeError: the two have different numbers of axes.
     """
     check_tensor("take_along_dim", input)
     check_tensor("take_along_dim", indices, "indices")
@@ -79,7 +83,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 @tensor_method
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """Elements at positions in row-major order, negative ones counted from the end."""
+    """Elements at positions in row-major order, negative ones counted from the end.
+
+    Raises:
+        DTypeError: positions are not int64.
+    """
     check_tensor("take", input)
     check_tensor("take", index, "index")
     if index.dtype is not dt.int64:
@@ -148,6 +156,9 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """Positions of the first ``size`` elements that are not zero, a row for each; rows that are left hold a number.
 
     The shape hangs on no value, so that it compiles.
+
+    Raises:
+        ArgumentError: ``size`` is negative.
     """
     check_tensor("nonzero_static", input)
     size, fill_value = integers("nonzero_static", (size, fill_value), "size and fill_value")
@@ -180,7 +191,12 @@ def _unravelled(at: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """For each axis of a shape the coordinates of positions in row-major order; behind the last it begins anew."""
+    """For each axis of a shape the coordinates of positions in row-major order; behind the last it begins anew.
+
+    Raises:
+        DTypeError: positions are not integers.
+        ArgumentError: a size is negative.
+    """
     check_tensor("unravel_index", indices, "indices")
     if indices.dtype.kind not in "iu":
         fail(DTypeError, f"unravel_index: indices are {indices.dtype.name}, not integers", "cast them with .long()")

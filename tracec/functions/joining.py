@@ -17,7 +17,11 @@ from tracec.record.tensor import Tensor
 
 @under_autocast(WIDEST)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after the other along an axis; their other sizes agree, dtypes are promoted to a common one."""
+    """Tensors one after the other along an axis; their other sizes agree, dtypes are promoted to a common one.
+
+    Raises:
+        ShapeError: sizes differ along another axis, or a tensor has no axes.
+    """
     given = _several("cat", tensors)
     for i, t in enumerate(given):
         if not t.ndim:
@@ -47,7 +51,11 @@ concat = concatenate = cat
 
 @under_autocast(WIDEST)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape one after the other along a new axis."""
+    """Tensors of one shape one after the other along a new axis.
+
+    Raises:
+        ShapeError: shapes differ.
+    """
     given = _several("stack", tensors)
     first = tuple(given[0].shape)
     for i, t in enumerate(given):

@@ -200,7 +200,11 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
 
 @tensor_method(inplace=True)
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """``beta * input + alpha * outer(vec1, vec2)``, dtypes promoted; see `_added`."""
+    """``beta * input + alpha * outer(vec1, vec2)``, dtypes promoted; see `_added`.
+
+    Raises:
+        ArgumentError: ``beta`` or ``alpha`` is no integer, where the tensors are of integers.
+    """
     check_tensor("addr", input)
     product = outer(vec1, vec2)
     common = result_type_of(input, product)
@@ -345,7 +349,11 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 @tensor_method
 @under_autocast(WIDEST)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The cross products of vectors of three elements along an axis, by default the first one of size 3."""
+    """The cross products of vectors of three elements along an axis, by default the first one of size 3.
+
+    Raises:
+        ShapeError: no axis is named and none has size 3.
+    """
     check_tensor("cross", input)
     if dim is None:
         dim = next((axis for axis, size in enumerate(input.shape) if size == 3), None)

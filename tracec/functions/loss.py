@@ -270,7 +270,12 @@ def _against_probabilities(
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """A new last axis with 1 at the element's class and 0 elsewhere, int64."""
+    """A new last axis with 1 at the element's class and 0 elsewhere, int64.
+
+    Raises:
+        DTypeError: classes are not integers.
+        ArgumentError: a class is not from 0 up to ``num_classes``.
+    """
     check_tensor("one_hot", tensor)
     if tensor.dtype.kind not in "iu":
         fail(DTypeError, f"one_hot: takes integers, {tensor.dtype.name} given", "cast it with .long()")

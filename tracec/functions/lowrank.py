@@ -22,6 +22,9 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
         niter: How often the projection is multiplied by A and its transpose; 2 by default.
         M: Subtracted from A; its shape broadcasts.
 
+    Raises:
+        ArgumentError: q is larger than a side of the matrices, or ``niter`` negative.
+
     Source: Halko, Martinsson, Tropp, "Finding structure with randomness", 2009, algorithms 4.4 and 5.1.
     """
     check_matrix("svd_lowrank", A)
@@ -58,6 +61,10 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
 
     Returns:
         U, S and V: the columns of V are the principal directions, ``A @ V`` the projections.
+
+    Raises:
+        ArgumentError: q is larger than a side of the matrices, or ``niter`` negative.
+        ShapeError: there are no observations to centre.
     """
     check_matrix("pca_lowrank", A)
     most = min(A.shape[-2:])

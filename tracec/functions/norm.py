@@ -392,7 +392,11 @@ def _squares_around(x: Tensor, before: int, behind: int) -> Tensor:
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
-    """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given."""
+    """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given.
+
+    Raises:
+        ShapeError: ``out`` has another shape than the result.
+    """
     check_inexact("normalize", input)
     check_number("normalize", p, "p")
     result = ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))

@@ -225,6 +225,9 @@ def norm(
         dim: Axes.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.
+
+    Raises:
+        ArgumentError: the power is a text that means none.
     """
     check_inexact("norm", input)
     if p == "nuc":
@@ -318,6 +321,10 @@ def cdist(
 
     Returns:
         Distances, shape ``(..., P, R)``. The gradient is zero where a distance is.
+
+    Raises:
+        DTypeError: dtypes differ, or are 16 bits wide.
+        ShapeError: rows have different sizes, or an operand no rows.
     """
     for what, x in (("x1", x1), ("x2", x2)):
         check_floating("cdist", x, what)

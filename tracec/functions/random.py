@@ -168,7 +168,11 @@ def randn_like(input: Tensor, **options: Unpack[LikeRandomOptions]) -> Tensor:
 def randint(
     low: int = 0, high: Any = None, size: Sequence[int] | None = None, **options: Unpack[DrawOptions]
 ) -> Tensor:
-    """Uniform integers from ``low`` (0 if left out) up to, and without, ``high``: ``randint(high, size)`` too."""
+    """Uniform integers from ``low`` (0 if left out) up to, and without, ``high``: ``randint(high, size)`` too.
+
+    Raises:
+        ArgumentTypeError: no size is given.
+    """
     if size is None and isinstance(high, (tuple, list)):
         low, high, size = 0, low, high
     if high is None:
@@ -272,6 +276,10 @@ def normal(
         std: Standard deviations, 0 or more.
         size: The shape, where mean and std are numbers.
         **options: ``generator`` and ``out``; ``dtype`` and others where mean and std are numbers.
+
+    Raises:
+        ArgumentTypeError: numbers are given without a size, or a tensor with one.
+        ArgumentError: ``std`` is a negative number.
     """
     tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
     if size is None and not tensors:
@@ -313,6 +321,11 @@ def multinomial(
 
     Returns:
         int64, shape ``(num_samples,)`` or ``(N, num_samples)``.
+
+    Raises:
+        ShapeError: the input has neither one axis nor two.
+        ArgumentError: there are fewer positions than draws without replacement, no draws, or more than 2**24
+            positions.
     """
     check_floating("multinomial", input)
     if input.ndim not in (1, 2):

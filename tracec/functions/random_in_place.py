@@ -63,7 +63,11 @@ def _exponential(input: Tensor, generator: Generator | None) -> Tensor:
 
 @tensor_method
 def uniform_(input: Tensor, *bounds: float, generator: Generator | None = None, **named: float) -> Tensor:
-    """Write uniform numbers: ``uniform_(from=0, to=1)``, without the upper bound itself."""
+    """Write uniform numbers: ``uniform_(from=0, to=1)``, without the upper bound itself.
+
+    Raises:
+        ArgumentError: the lower bound is above the upper one.
+    """
     check_inexact("uniform_", input)
     low, high = _bounds("uniform_", bounds, named, {"from": 0.0, "to": 1.0})
     if not low <= high:
@@ -76,7 +80,11 @@ def uniform_(input: Tensor, *bounds: float, generator: Generator | None = None, 
 
 @tensor_method
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Write normal numbers."""
+    """Write normal numbers.
+
+    Raises:
+        ArgumentError: ``std`` is negative.
+    """
     check_inexact("normal_", input)
     if std < 0:
         fail(ArgumentError, f"normal_: std={std} is negative", "give 0 or more")
@@ -118,7 +126,11 @@ def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | No
 
 @tensor_method
 def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Write how many trials, each a success with probability p, the first success takes: 1, 2, …"""
+    """Write how many trials, each a success with probability p, the first success takes: 1, 2, …
+
+    Raises:
+        ArgumentError: p is not between 0 and 1.
+    """
     check_tensor("geometric_", input)
     if not 0 < p < 1:
         fail(ArgumentError, f"geometric_: p={p} is not between 0 and 1", "give a number from the open interval (0, 1)")

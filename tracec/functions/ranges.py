@@ -138,7 +138,11 @@ def _even(start: complex, end: complex, steps: int, dtype: DType, device: Device
 
 
 def linspace(start: Number, end: Number, steps: int, **options: Unpack[OutOptions]) -> Tensor:
-    """So many numbers at equal distances from ``start`` to ``end``, both included; complex where one of these is."""
+    """So many numbers at equal distances from ``start`` to ``end``, both included; complex where one of these is.
+
+    Raises:
+        DTypeError: an end is complex, and the dtype that is asked for is not.
+    """
     ends = []
     for what, value in (("start", start), ("end", end)):
         check_number("linspace", value, what)

@@ -67,7 +67,11 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``; see `mse_loss`."""
+    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``; see `mse_loss`.
+
+    Raises:
+        ArgumentError: ``beta`` is negative.
+    """
     if beta < 0:
         fail(ArgumentError, f"smooth_l1_loss: beta={beta} is negative", "give 0 or more")
     reduction = reduction_of(size_average, reduce, reduction)
@@ -91,6 +95,9 @@ def huber_loss(
         reduction: ``mean`` (by the count, also where there are weights), ``sum`` or ``none``.
         delta: Where the parabola ends, positive.
         weight: Weight of each element, of input's shape.
+
+    Raises:
+        ArgumentError: ``delta`` is not positive.
     """
     if delta <= 0:
         fail(ArgumentError, f"huber_loss: delta={delta} is not positive", "give more than 0")

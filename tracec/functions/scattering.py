@@ -332,7 +332,12 @@ def index_put(
 
 @tensor_method
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """The input with elements of ``source`` written, or added, at positions in row-major order."""
+    """The input with elements of ``source`` written, or added, at positions in row-major order.
+
+    Raises:
+        DTypeError: positions are not int64, or ``source`` has another dtype than the input.
+        AxisError: there is not one element of ``source`` for each position.
+    """
     check_tensor("put", input)
     check_tensor("put", source, "source")
     check_tensor("put", index, "index")
@@ -384,7 +389,12 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 
 @tensor_method
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """Elements of ``source``, in order, where the mask holds, else the input; source has one for each at least."""
+    """Elements of ``source``, in order, where the mask holds, else the input; source has one for each at least.
+
+    Raises:
+        DTypeError: ``source`` has another dtype than the input.
+        ArgumentError: ``source`` has too few elements.
+    """
     check_tensor("masked_scatter", input)
     check_mask("masked_scatter", mask)
     check_tensor("masked_scatter", source, "source")

@@ -111,6 +111,9 @@ def bucketize(input: Tensor | Number, boundaries: Tensor, *, out_int32: bool = F
         boundaries: A vector in rising order.
         out_int32: Numbers as int32 instead of int64.
         right: Count those that are equal, too.
+
+    Raises:
+        ShapeError: the boundaries are no vector.
     """
     check_tensor("bucketize", boundaries, "boundaries")
     if boundaries.ndim != 1:
@@ -128,6 +131,9 @@ def isin(
         test_elements: What is looked at.
         assume_unique: Has no effect: elements may occur several times in either.
         invert: Whether it is not among them.
+
+    Raises:
+        ArgumentTypeError: neither is a tensor.
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         fail(ArgumentTypeError, "isin: takes at least one tensor", "make one with tracec.tensor(...)")

@@ -108,7 +108,11 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
 
 @tensor_method
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim`` made one."""
+    """The axes from ``start_dim`` to ``end_dim`` made one.
+
+    Raises:
+        ArgumentError: the first axis comes after the last.
+    """
     check_tensor("flatten", input)
     start, end = one_axis("flatten", start_dim, input.ndim), one_axis("flatten", end_dim, input.ndim)
     if start > end:
@@ -121,7 +125,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @tensor_method
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One axis made several; one of the sizes may be -1."""
+    """One axis made several; one of the sizes may be -1.
+
+    Raises:
+        ShapeError: the product of the sizes is not the size of the axis.
+    """
     check_tensor("unflatten", input)
     axis, shape = one_axis("unflatten", dim, input.ndim), tuple(input.shape)
     try:
@@ -178,7 +186,11 @@ swapdims = tensor_method(name="swapdims")(transpose)
 
 @tensor_method
 def t(input: Tensor) -> Tensor:
-    """A matrix, transposed; a vector or a scalar as it is."""
+    """A matrix, transposed; a vector or a scalar as it is.
+
+    Raises:
+        ShapeError: the input has more than two axes.
+    """
     check_tensor("t", input)
     if input.ndim > 2:
         fail(ShapeError, f"t: takes up to 2 dimensions, shape {tuple(input.shape)} has {input.ndim}", "use transpose")
@@ -187,7 +199,11 @@ def t(input: Tensor) -> Tensor:
 
 @tensor_method
 def permute(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order."""
+    """The axes in another order.
+
+    Raises:
+        ShapeError: not every axis is named once.
+    """
     check_tensor("permute", input)
     given = given_as("permute", "dims", order, dims)
     given = tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
@@ -203,7 +219,11 @@ def permute(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Te
 
 @tensor_method
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Axes moved to other places, the others keeping their order."""
+    """Axes moved to other places, the others keeping their order.
+
+    Raises:
+        ArgumentError: there is not one place for each axis.
+    """
     check_tensor("movedim", input)
     sources = (source,) if isinstance(source, int) else tuple(source)
     targets = (destination,) if isinstance(destination, int) else tuple(destination)
@@ -227,6 +247,9 @@ def expand(input: Tensor, *sizes: Any, size: Sequence[int] | None = None, implic
         *sizes: Sizes, one by one or as one sequence.
         size: The sizes by name.
         implicit: Has no effect here; PyTorch's compiler sets it.
+
+    Raises:
+        ShapeError: another axis than those of size 1 would be repeated.
     """
     check_tensor("expand", input)
     given = given_as("expand", "size", sizes, size)
@@ -258,7 +281,12 @@ def broadcast_to(input: Tensor, *sizes: Any, size: Sequence[int] | None = None) 
 
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
-    """The shape that shapes broadcast to; an integer is a shape of one axis."""
+    """The shape that shapes broadcast to; an integer is a shape of one axis.
+
+    Raises:
+        ArgumentError: a size is negative.
+        ShapeError: the shapes do not broadcast.
+    """
     given = [integers("broadcast_shapes", (s,) if hasattr(s, "__index__") else s, "shapes") for s in shapes]
     if any(n < 0 for shape in given for n in shape):
         fail(ArgumentError, f"broadcast_shapes: shapes {given} have a negative size", "sizes are 0 or more")
@@ -270,7 +298,11 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 
 @tensor_method
 def sum_to_size(input: Tensor, *sizes: Any, size: Sequence[int] | None = None) -> Tensor:
-    """The sum over what a tensor of some shape would be repeated along to get to this one's."""
+    """The sum over what a tensor of some shape would be repeated along to get to this one's.
+
+    Raises:
+        ShapeError: a tensor of that shape would not broadcast to the input's.
+    """
     check_tensor("sum_to_size", input)
     shape = sizes_of("sum_to_size", given_as("sum_to_size", "size", sizes, size))
     lead = input.ndim - len(shape)
@@ -285,7 +317,11 @@ def sum_to_size(input: Tensor, *sizes: Any, size: Sequence[int] | None = None) -
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All tensors broadcast to their common shape."""
+    """All tensors broadcast to their common shape.
+
+    Raises:
+        ShapeError: they have none.
+    """
     try:
         shape = types.broadcast_shapes(*(tuple(t.shape) for t in tensors))
     except TracecError as error:
@@ -295,7 +331,12 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 @tensor_method
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """A stretch of an axis; where it begins may be counted from the end."""
+    """A stretch of an axis; where it begins may be counted from the end.
+
+    Raises:
+        AxisError: the stretch does not lie in the axis.
+        ShapeError: the input has no axes.
+    """
     check_tensor("narrow", input)
     if not input.ndim:
         fail(ShapeError, "narrow: cannot be applied to a 0-dim tensor.", "a tensor of no dimensions has no stretches")
@@ -319,7 +360,11 @@ def between(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tenso
 
 @tensor_method
 def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """One position of an axis, the axis left out."""
+    """One position of an axis, the axis left out.
+
+    Raises:
+        AxisError: the position is not on the axis, or the input has no axes.
+    """
     check_tensor("select", input)
     if not input.ndim:
         fail(AxisError, "select: cannot be applied to a 0-dim tensor.", "use item()")

@@ -50,7 +50,11 @@ def msort(input: Tensor) -> Tensor:
 
 @tensor_method
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
-    """The k largest (or smallest) elements of an axis and where they stood; in order, also where that is not asked."""
+    """The k largest (or smallest) elements of an axis and where they stood; in order, also where that is not asked.
+
+    Raises:
+        ArgumentError: k is negative, or larger than the axis.
+    """
     x, axis = _lined("topk", input, dim)
     (k,) = integers("topk", (k,), "k")
     size = x.shape[axis]
@@ -63,7 +67,11 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 
 @tensor_method
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
-    """The k-th smallest element of an axis, counted from 1, and where it stood."""
+    """The k-th smallest element of an axis, counted from 1, and where it stood.
+
+    Raises:
+        ArgumentError: k is not from 1 to the size of the axis.
+    """
     x, axis = _lined("kthvalue", input, dim)
     (k,) = integers("kthvalue", (k,), "k")
     size = x.shape[axis]
@@ -126,7 +134,11 @@ def _middle(name: str, input: Tensor, axis: int, keepdim: bool) -> ValuesIndices
 
 @tensor_method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
-    """The element of an axis that occurs most often, the smallest of several, and where it stood last."""
+    """The element of an axis that occurs most often, the smallest of several, and where it stood last.
+
+    Raises:
+        AxisError: the axis has no elements.
+    """
     x, axis = _lined("mode", input, dim)
     size = x.shape[axis]
     if not size:

@@ -25,7 +25,11 @@ def _is_integer(value: Any) -> bool:
 
 
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of stretches of an axis: of one size, the last one maybe smaller, or of the sizes given."""
+    """Views of stretches of an axis: of one size, the last one maybe smaller, or of the sizes given.
+
+    Raises:
+        ArgumentError: a size is negative, or the sizes do not add up to the axis.
+    """
     if not _is_integer(split_size_or_sections):
         return _sized("split", tensor, split_size_or_sections, dim)
     axis = _axis_of("split", tensor, dim)
@@ -65,7 +69,11 @@ def _sized(name: str, x: Tensor, split_sizes: Any, dim: int) -> tuple[Tensor, ..
 
 @tensor_method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of an axis in up to so many parts of one size, the last one maybe smaller."""
+    """Views of an axis in up to so many parts of one size, the last one maybe smaller.
+
+    Raises:
+        ArgumentError: fewer than one part is asked for.
+    """
     axis = _axis_of("chunk", input, dim)
     (chunks,) = integers("chunk", (chunks,), "chunks")
     if chunks < 1:
