@@ -11,6 +11,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen.plans import Array, plan_of
 from tracec import ops
+from tracec.codegen import c_library
 from tracec.codegen.c import render
 from tracec.codegen.c_library import tiles
 from tracec.ir import dtype as dt
@@ -56,11 +57,29 @@ def test_gemm(dtype: DType, trans_a: bool, trans_b: bool, batch: tuple[int, ...]
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("cores", [1, 2, 3, 16, 256])
 @pytest.mark.parametrize("m, n, k", [(2048, 2048, 2048), (256, 784, 128), (8, 100_000, 64), (100_000, 8, 64)])
-def test_tiles_cover_the_product_in_a_moderate_number(m: int, n: int, k: int) -> None:
+def test_tiles_cover_the_product_in_a_moderate_number(
+    monkeypatch: pytest.MonkeyPatch, m: int, n: int, k: int, cores: int
+) -> None:
+    monkeypatch.setattr(c_library, "CORES", cores)
     tile_m, tile_n = tiles(m, n, k)
     count = -(-m // tile_m) * -(-n // tile_n)
     assert 2 <= count <= 64
+
+
+@pytest.mark.parametrize(
+    "cores, m, n, k, expected",
+    [
+        (2, 256, 1024, 1024, (256, 512)), (2, 1024, 784, 256, (512, 784)), (2, 784, 256, 128, (400, 256)),
+        (4, 256, 1024, 1024, (256, 256)), (64, 2048, 2048, 2048, (256, 256)),
+    ],
+)  # fmt: skip
+def test_tiles_are_as_square_as_they_can_be(
+    monkeypatch: pytest.MonkeyPatch, cores: int, m: int, n: int, k: int, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(c_library, "CORES", cores)
+    assert tiles(m, n, k) == expected
 
 
 @pytest.mark.parametrize("descending", [False, True])

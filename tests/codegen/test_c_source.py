@@ -10,7 +10,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen.plans import plan_of
 from tests.codegen.test_c_plans import library_plan
-from tracec.codegen import c
+from tracec.codegen import c, c_library
 from tracec.codegen.c import render, render_kernel
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel
@@ -56,7 +56,8 @@ def test_large_results_that_stay_are_written_to_the_cache(monkeypatch: pytest.Mo
     assert "write_past_cache(" not in str(render(aliased))
 
 
-def test_whole_unit(golden: str) -> None:
+def test_whole_unit(golden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_library, "CORES", 4)
     a = np.empty((200, 200), np.float32)
     plan = library_plan(
         "gemm", [a, a], TensorType(dt.float32, (200, 200)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,11 @@ from tracec.ir.types import contiguous_strides, numel
 
 #: Multiplications from which a product is shared among threads.
 MIN_PARALLEL = 500_000
-#: Multiplications that a tile should have; a product has at most `MAX_TILES` of them.
+#: Multiplications that a tile should have, more where all cores have a tile; a product has at most `MAX_TILES` of them.
 TILE = 32_000_000
 MAX_TILES = 64
+#: Of the machine, whatever part of it the process may use: how a product is cut stays the same.
+CORES = os.cpu_count() or 1
 #: Sums of so many products read operands that no cache holds: there a tile below so many multiplications for each
 #: element that it packs, or half of the whole's where that is less, is mostly packing.
 LONG, LEAST_REUSE = 1 << 10, 64
@@ -125,16 +128,13 @@ def call(plan: Plan, step: LibraryCall, name: str) -> str:
 
 
 def tiles(m: int, n: int, k: int) -> tuple[int, int]:
-    """The size of a tile: rows are halved first, since cutting columns packs the wider operand again."""
+    """The size of a tile: the longer side is halved, as every tile packs its part of both operands."""
     tile_m, tile_n, count = m, n, 1
-    target, least = min(TILE, m * n * k // 4), min(LEAST_REUSE, _reuse(m, n) / 2)
-    while tile_m * tile_n * k > target and count < MAX_TILES:
-        if tile_m >= 64 and tile_m * 8 >= tile_n:
-            smaller = _half(tile_m), tile_n
-        elif tile_n >= 64:
-            smaller = tile_m, _half(tile_n)
-        else:
-            break
+    work, least = m * n * k, min(LEAST_REUSE, _reuse(m, n) / 2)
+    # Halves are rounded up, so that tiles may be a little larger than they would be.
+    target = max(min(TILE, work // 4), work // max(CORES, 2)) * 5 // 4
+    while tile_m * tile_n * k > target and count < MAX_TILES and max(tile_m, tile_n) >= 64:
+        smaller = (_half(tile_m), tile_n) if tile_m >= tile_n else (tile_m, _half(tile_n))
         if k >= LONG and _reuse(*smaller) < least:
             break
         tile_m, tile_n = smaller
