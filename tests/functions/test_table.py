@@ -38,15 +38,16 @@ def test_methods_are_made_where_the_table_says():
     assert made == METHODS
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_that_refuse_something_say_what(name):
-    function = inspect.unwrap(getattr(functions, name))
-    if (
-        inspect.isfunction(function)
-        and function.__doc__
-        and re.search(r"\bfail\(|\braise ", inspect.getsource(function))
-    ):
-        assert "Raises:" in function.__doc__
+@pytest.mark.parametrize(
+    "module", [functions, tracec.nn.functional, tracec.linalg, tracec.special, tracec.func, tracec.nn.utils],
+    ids=lambda m: m.__name__,
+)  # fmt: skip
+def test_functions_that_refuse_something_say_what(module):
+    names = functions.__all__ if module is functions else [n for n in dir(module) if not n.startswith("_")]
+    found = {n: inspect.unwrap(f) for n in names if inspect.isfunction(f := getattr(module, n))}
+    refusing = {n: f for n, f in found.items() if re.search(r"\bfail\(|\braise ", inspect.getsource(f))}
+    assert refusing
+    assert [n for n, f in refusing.items() if "Raises:" not in (f.__doc__ or "")] == []
 
 
 def test_operators_are_where_the_table_says():

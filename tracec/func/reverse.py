@@ -147,6 +147,9 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     Returns:
         A function of the same arguments that gives gradients, in the structure of the argument or as a tuple for
         several, and the value; with ``has_aux`` the value and the second result as a pair.
+
+    Raises:
+        ArgumentError: when it is called, the function gives no tensor of no dimensions.
     """
 
     @functools.wraps(func, updated=())

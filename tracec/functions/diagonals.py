@@ -219,7 +219,12 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 
 def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
-    """Matrices whose columns are powers of vectors, from the 0th up to the N-1st; shape ``(..., n, N)``."""
+    """Matrices whose columns are powers of vectors, from the 0th up to the N-1st; shape ``(..., n, N)``.
+
+    Raises:
+        DTypeError: the vectors are of bools.
+        ArgumentError: there would be fewer than two columns.
+    """
     check_tensor("linalg.vander", x, "x")
     if x.dtype is dt.bool_:
         fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")

@@ -126,6 +126,9 @@ def pinv(
     Returns:
         Shape ``(..., n, m)``. The gradient is that along changes that keep the rank.
 
+    Raises:
+        ShapeError: there is not one tolerance for each matrix.
+
     Source: Golub, Pereyra, "The Differentiation of Pseudo-Inverses …", 1973.
     """
     name = "linalg.pinv"
@@ -201,6 +204,10 @@ def cond(input: Tensor, p: float | str | None = None) -> Tensor:
 
     Returns:
         Condition numbers, infinite for singular matrices.
+
+    Raises:
+        ArgumentError: ``p`` is no order.
+        ShapeError: the matrices are not square, where their inverses are needed.
     """
     name = "linalg.cond"
     check_matrix(name, input)

@@ -148,6 +148,9 @@ def multilabel_soft_margin_loss(
         size_average: Older way to say ``reduction="sum"``, by False.
         reduce: Older way to say ``reduction="none"``, by False.
         reduction: ``mean``, ``sum`` or ``none``.
+
+    Raises:
+        ShapeError: the input has no classes.
     """
     name = "multilabel_soft_margin_loss"
     check_floating(name, input)

@@ -194,6 +194,9 @@ def linalg_norm(
             matrix, or, with no ``ord`` either, all of its elements are one vector.
         keepdim: Keep the axes, with size 1.
         dtype: Cast to this first.
+
+    Raises:
+        ShapeError: there is an ``ord`` and no ``dim``, and the input is neither a vector nor a matrix.
     """
     check_inexact("linalg.norm", input, "A")
     if ord is None:

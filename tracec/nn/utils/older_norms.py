@@ -42,6 +42,9 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     Returns:
         The module. `tracec.nn.utils.parametrizations.weight_norm` is the newer way.
 
+    Raises:
+        ArgumentError: there is no such parameter, or it has a weight norm.
+
     Source: Salimans, Kingma, "Weight Normalization", 2016.
     """
     warn(
@@ -63,7 +66,11 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
 
 
 def remove_weight_norm(module: Any, name: str = "weight") -> Any:
-    """Make the weight a parameter again, with the value that it has."""
+    """Make the weight a parameter again, with the value that it has.
+
+    Raises:
+        ArgumentError: the weight has no weight norm.
+    """
     key = _hook(module, WeightNorm, name)
     if key is None:
         raise ArgumentError(f"weight_norm of '{name}' not found in {type(module).__name__}", hint="it has none")
@@ -110,6 +117,9 @@ def spectral_norm(
     Returns:
         The module. `tracec.nn.utils.parametrizations.spectral_norm` is the newer way.
 
+    Raises:
+        ArgumentError: there is no such parameter, it has a spectral norm, or there would be no steps.
+
     Source: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", 2018.
     """
     if n_power_iterations < 1:
@@ -132,7 +142,11 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
-    """Make the weight a parameter again, with the value that it has."""
+    """Make the weight a parameter again, with the value that it has.
+
+    Raises:
+        ArgumentError: the weight has no spectral norm.
+    """
     key = _hook(module, SpectralNorm, name)
     if key is None:
         raise ArgumentError(f"spectral_norm of '{name}' not found in {type(module).__name__}", hint="it has none")
