@@ -37,11 +37,9 @@ def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) 
         else:
             flags = [str(seen.requires_grad), str(not seen.requires_grad)]
             found.append(Change(f"{name_of(x)} is part of gradients", *flags))
-    for tensor_of, present in replay.grad_reads:
-        x = tensor_of(arguments)
-        if (x._grad is not None) != present:
-            states = ["a tensor", "None"] if present else ["None", "a tensor"]
-            found.append(Change(f"{name_of(x)}.grad", *states))
+    if (misfit := replay.gradients.misfit(arguments)) is not None:
+        x, before, now = misfit
+        found.append(Change(f"{name_of(x)}.grad", before, now))
     for k, (x, look) in enumerate(zip(arguments, replay.argument_looks, strict=False)):
         if not replay.sees_as_before(x, look):
             what = "how it looks at its memory" if tuple(map(steps_key, x._steps)) != look.steps else "its memory"

@@ -263,7 +263,7 @@ def _pairs(recorded: Recorded, before: Before, out: Any) -> Iterator[tuple[Seen,
     outputs = dict(recording.writes)
     for storage, array in before.after.items():
         yield Seen(f"memory that is written, {storage.type}", array, outputs.get(storage)), Seen("", storage.array)
-    at = {id(x): o for x, o in recording.grads}
+    at = {id(x): o for x, o, _ in recording.grads}
     for x, _, grad in before.grads:
         now = None if x._grad is None else x._grad._array
         yield Seen(f"grad of {x._type}", grad, at.get(id(x))), Seen("", now)

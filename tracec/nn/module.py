@@ -86,8 +86,8 @@ class Module(Stateful):
                 for p in module._parameters.values():
                     if p is not None:
                         p.data = fn(p.detach())
-                        if p._grad is not None:
-                            p.grad = fn(p._grad)
+                        if (grad := p.grad) is not None:
+                            p.grad = fn(grad)
                 for name, buffer in module._buffers.items():
                     if is_lazy(buffer):
                         buffer.data = fn(buffer.detach())

@@ -166,7 +166,9 @@ class Optimizer:
 
     def _state_of(self, p: Tensor, group: Group) -> State:
         """The state of a parameter, completed where options were changed and moved to where the parameter is."""
-        state = self.state[p]
+        state = self.state.get(p)
+        if state is None:  # it was taken away, to begin anew
+            state = self.state[p] = {}
         for key, value in state.items():
             if isinstance(value, Tensor) and value.device != p.device:
                 state[key] = value.to(p.device)

@@ -334,7 +334,9 @@ class _Plain(_Walk):
 
     def gather(self, leaf: Any, g: Any) -> None:
         if leaf._grad is None:
-            leaf._grad = self.give(g)
+            given = self.give(g)
+            array = laid_like(given._array, leaf._array)
+            leaf._grad = given if array is given._array else new_tensor(array)
         else:
             storage, array = leaf._grad._storage, leaf._grad._array
             storage.about_to_change()
@@ -408,17 +410,31 @@ class _Recorded(_Walk):
     def gather(self, leaf: Any, g: Any) -> None:
         before = leaf.grad
         if before is None:
-            leaf.grad = self.give(g)
+            given = self.give(g)
+            array = laid_like(given._array, leaf._array)
+            leaf.grad = given if array is given._array else own(given, array)
         elif self.create:
             leaf.grad = before + g
         else:
             before.add_(g)
 
 
-def own(x: Any) -> Tensor:
-    """The same value in memory of its own."""
+def own(x: Any, array: Any = None) -> Tensor:
+    """The same value in memory of its own: that of an array which holds it, or else row by row."""
     call = find_call(OPERATORS["reshape"], (x,), {"shape": x._shape})
-    return finish(call, (x,), [x._array], copied(x._array))
+    return finish(call, (x,), [x._array], copied(x._array) if array is None else array)
+
+
+def laid_like(g: Any, like: Any) -> Any:
+    """A gradient that lies in memory as its leaf's elements do, row by row where those leave gaps."""
+    if g.strides == like.strides:
+        return g
+    order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
+    if like.flags.c_contiguous or not like.transpose(order).flags.c_contiguous:
+        return g if g.flags.c_contiguous else copied(g)
+    if g.transpose(order).flags.c_contiguous:
+        return g
+    return settled(g).transpose(order).copy().transpose(sorted(range(like.ndim), key=order.__getitem__))
 
 
 def _through_line(operation: Operation) -> str:

@@ -50,11 +50,13 @@ def _positions(p: Subscript, sizes: tuple[int, ...], device: str) -> dict[int, A
 def nonzero_positions(mask: Any) -> list[Any]:
     """For each axis the positions of the elements that are not zero; how many there are is read off the values.
 
-    A recorded function is recorded for that number: where there are as many, it is the same program.
+    They are rows of one tensor. A recorded function is recorded for how many there are: where there are as many, it is
+    the same program.
     """
-    xp = module(mask._device)
     if STATE.recorder is None:
-        return [new_tensor(xp.asarray(a, dtype=np.int64)) for a in settled(mask._array).nonzero()]
+        xp = module(mask._device)
+        rows = new_tensor(xp.stack(settled(mask._array).nonzero()).astype(np.int64, copy=False))
+        return [get_item(rows, k) for k in range(mask._array.ndim)]
     held = mask if mask._array.dtype == np.bool_ else ops.ne(mask, 0)
     total = ops.sum(ops.cast(held, dtype=dt.int64), axes=tuple(range(mask._array.ndim)))
     STATE.recorder.decide(total, to_device(settled(total._array), "cpu"), "nonzero")

@@ -26,6 +26,7 @@ from tracec.record.recording import (
 )
 from tracec.record.refusal import refuse
 from tracec.record.sized import Sized
+from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Outcome(Sized, Outside):
             assert storage.node is not None
             writes.append((storage, emit(storage.node)))
         # Also None that was None before: a later call may find a gradient there.
-        grads = [(x, None if x._grad is None else emit(self.node_of(x._grad))) for x in self._grads]
+        grads = [(x, *self._new_grad(x._grad, emit)) for x in self._grads if id(x) not in self._shared]
         looked = tuple(map(emit, self._looked))
         numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
         for expression in numbers:
@@ -123,6 +124,12 @@ class Outcome(Sized, Outside):
                     where=f"x.numpy()    of what was made at {decision.node.source}",
                 )
 
+    def _new_grad(self, grad: Tensor | None, emit: Any) -> tuple[int | None, tuple[int, ...] | None]:
+        """The output that is a gradient, and how its elements lie; None where there is no gradient any more."""
+        if grad is None:
+            return None, None
+        return emit(self.node_of(grad)), self._layout(grad, False) if self.is_inside(grad) else None
+
     def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
         """How a returned tensor is made again: from an output, or as a look at memory from outside."""
         inside = self.is_inside(x)
@@ -146,7 +153,8 @@ class Outcome(Sized, Outside):
             shared=shared,
             requires_grad=edge is not None and edge is not x,
             argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
+            grad_of=None if inside else self.grad_of(x._storage, x if base is x else base),
             leaf=edge is x and self.is_own(x),
             cls=type(x),
-            marks=marks_of(x),
+            marks=marks_of(x) | ({"_is_inference": x._is_inference} if x._is_inference != STATE.inference else {}),
         )

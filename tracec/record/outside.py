@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.node import Node
 from tracec.record.cell import Cell, Storage
-from tracec.record.recording import Seen
+from tracec.record.recording import FoundGrad, Seen, marks_of
 from tracec.record.refusal import refuse
+from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -24,8 +27,9 @@ class Outside:
         self._written: dict[Storage, Any] = {}
         self._grads: dict[Tensor, Tensor | None] = {}
         self._flags: dict[Tensor, tuple[Any, ...]] = {}
-        self._grad_reads: dict[Tensor, bool] = {}
+        self._grad_reads: dict[Tensor, FoundGrad | None] = {}
         self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
+        self._shared: dict[int, Tensor] = {}
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
 
     if TYPE_CHECKING:
@@ -81,9 +85,10 @@ class Outside:
         """Note that ``grad`` of a tensor from outside is looked at."""
         if self.is_own(x) or x in self._grads:
             return
-        self._grad_reads.setdefault(x, x._grad is not None)
-        if x._grad is not None:
-            self._grad_owner.setdefault(x._grad._storage, weakref.ref(x))
+        grad = x._grad
+        self._grad_reads.setdefault(x, None if grad is None else FoundGrad(grad._storage, grad._steps))
+        if grad is not None:
+            self._grad_owner.setdefault(grad._storage, weakref.ref(x))
 
     def change_flag(self, x: Any) -> None:
         """Note that where gradients of a tensor go, or whether it requires grad, is about to be changed."""
@@ -94,6 +99,29 @@ class Outside:
         """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
         flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())
         return flags or not all(s.holds() for s in self._seen.values())
+
+    def shared_grads(self, results: Iterable[Any]) -> list[Tensor]:
+        """Tensors from outside with a new ``grad`` that is not theirs alone: others see its memory, or may come to.
+
+        Args:
+            results: The tensors that the function gives otherwise.
+        """
+        new = [(x, x._grad) for x in self._grads if x._grad is not None]
+        seen = Counter(id(g._storage) for _, g in new)
+        seen.update(id(storage) for storage in {t._storage for t in results})
+        self._shared = {
+            id(x): x
+            for x, g in new
+            if seen[id(g._storage)] > 1 or not self.is_inside(g) or edge_of(g) is not None or marks_of(g)
+        }
+        return list(self._shared.values())
+
+    def grad_of(self, storage: Storage, x: Any = None) -> Tensor | None:
+        """The tensor whose ``grad`` the function found memory in; with ``x``, where that gradient is this tensor."""
+        owner = None if (found := self._grad_owner.get(storage)) is None else found()
+        if owner is None or x is None:
+            return owner
+        return owner if x is self._grads.get(owner, owner._grad) else None
 
     @property
     def before_writes(self) -> dict[Storage, Any]:

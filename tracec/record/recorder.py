@@ -268,7 +268,6 @@ class Recorder(Outcome):
             self.uses_others = True
         if position is None and storage.beside <= -self._begun < 0 and not storage.is_known:
             self.uses_unseen = True
-        owner = self._grad_owner.get(storage)
         array = storage.array if x is None else x._array
         name = "" if position is None else f"arg{position}"
         type_ = type_of(array)
@@ -279,7 +278,7 @@ class Recorder(Outcome):
             else:  # the memory that an argument is a part of
                 self.fix_sizes()
         node = input_node(type_, name, current_source())
-        lifted = Lifted(node, storage, array, position, None if owner is None else owner(), whole)
+        lifted = Lifted(node, storage, array, position, self.grad_of(storage), whole)
         self._lifted.append(lifted)
         return lifted
 

@@ -143,6 +143,18 @@ class Seen:
         )
 
 
+class FoundGrad(NamedTuple):
+    """A gradient that the function found.
+
+    Attributes:
+        storage: Its memory.
+        steps: Its view steps over that.
+    """
+
+    storage: Storage
+    steps: tuple[Call, ...]
+
+
 def hooks_of(x: Cell) -> tuple[Any, ...]:
     """What is called with the gradients of a leaf."""
     if x._hooks is None and x._gathered_hooks is None:
@@ -192,6 +204,7 @@ class Result:
         shared: Another result looks at the same memory, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
         argument: Position of an argument that looks at the same memory, where it is from outside.
+        grad_of: The tensor whose ``grad`` it is, or looks at, where the function found that.
         leaf: The function made it, and gradients end at it.
         cls: Its class.
         marks: Attributes that users have set on it.
@@ -208,6 +221,7 @@ class Result:
     shared: bool
     requires_grad: bool
     argument: int | None
+    grad_of: Tensor | None
     leaf: bool
     cls: type
     marks: Mapping[str, Any]
@@ -225,8 +239,9 @@ class Recording:
         results: The tensors in it.
         writes: Memory from outside that was written, with the output that holds its final value; each is
             among the inputs.
-        grads: Tensors from outside whose ``grad`` was assigned, with the output, or None for set to None.
-        grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and whether there was one.
+        grads: Tensors from outside whose ``grad`` was assigned and is theirs alone, with the output, or None for set to
+            None, and where the gradient's elements lie: strides, as a result's layout.
+        grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and what was found; None for none.
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
         checks: Conditions on values, in order.
@@ -243,8 +258,8 @@ class Recording:
     out: Any
     results: tuple[Result, ...]
     writes: tuple[tuple[Storage, int], ...]
-    grads: tuple[tuple[Tensor, int | None], ...]
-    grad_reads: dict[Tensor, bool] = field(default_factory=dict)
+    grads: tuple[tuple[Tensor, int | None, tuple[int, ...] | None], ...]
+    grad_reads: dict[Tensor, FoundGrad | None] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings(()))
     checks: tuple[Check, ...] = ()

@@ -306,8 +306,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         else:
             made = self._same_class(self.detach().clone())
         memo[id(self)] = made
-        if self._grad is not None:
-            made._grad = self._grad.__deepcopy__(memo)
+        if (grad := self.grad) is not None:
+            made._grad = grad.__deepcopy__(memo)
         return made
 
     def _remade(self, array: Any) -> Tensor:

@@ -107,6 +107,23 @@ class Books:
         return f"{info.misses} computed, {info.currsize} kept, forgot {self._forgot} times"
 
 
+def hits(cached: Any) -> str:
+    """How often a function that keeps its results had the one that it was asked for."""
+    return str(cached.cache_info().hits)
+
+
+#: Results of which a function keeps so few forgets one soon: which, goes by the order in which they were asked for.
+_FEW = 8
+
+
+def forgets_soon(cached: Any) -> bool:
+    """Whether the order in which results are asked for tells which one a function forgets."""
+    info = cached.cache_info()
+    return (
+        info.currsize > 1 and info.maxsize is not None and info.currsize >= (info.maxsize if info.maxsize > _FEW else 2)
+    )
+
+
 def named_in(code: types.CodeType) -> tuple[Iterable[str], ...]:
     """The names that code reads: of globals and builtins, and of attributes."""
     names = names_of(code)

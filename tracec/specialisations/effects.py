@@ -233,10 +233,12 @@ class Effects:
     Attributes:
         effects: In the order of the places.
         classes: Those of the objects that are put there, of containers aside.
+        grads: Tensors whose ``grad`` the last values become, which others may share; see `Replay`.
     """
 
     effects: tuple[Effect, ...]
     classes: frozenset[type] = frozenset()
+    grads: tuple[Any, ...] = ()
 
     def apply(self, made: Any, symbols: Mapping[int, Any]) -> Any:
         """Do all of it again, and give the results."""

@@ -16,6 +16,11 @@ def locator(tensor: Tensor, here: Mapping[int, int]) -> Callable[[Sequence[Tenso
     return (lambda arguments: tensor) if k is None else (lambda arguments: arguments[k])
 
 
+def grad_of(owner: Callable[[Sequence[Tensor]], Tensor]) -> Callable[[Sequence[Tensor]], Any]:
+    """How the ``grad`` of a tensor is found."""
+    return lambda arguments: owner(arguments)._grad
+
+
 def finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Any]:
     """How an input's array is found."""
     k = lifted.argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tracec.record.structure import Slots
@@ -48,6 +49,13 @@ def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, 
     if kept is not None:  # the next call would find another one, and be recorded
         return out, None, f"keeps an object of type {kept.__name__} that it has made"
     return (out, values), Effects(tuple(effect for effect, _ in changes), left), None
+
+
+def with_grads(out: Any, left: Effects | None, owners: Sequence[Any]) -> tuple[Any, Effects]:
+    """The same with the gradients of some tensors among the values that are left behind, last."""
+    result, values = (out, []) if left is None else out
+    left = left or Effects(())
+    return (result, [*values, *(x._grad for x in owners)]), replace(left, grads=tuple(owners))
 
 
 def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:

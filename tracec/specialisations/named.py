@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracec.record.tensor import Tensor
-from tracec.specialisations.digests import Digest, derived
+from tracec.specialisations.digests import Digest, derived, forgets_soon, hits
 from tracec.specialisations.guards import Guard
 from tracec.specialisations.holders import NameOf
 from tracec.specialisations.kept_in_c import asked_of, held, is_lock
@@ -30,6 +30,7 @@ class Named:
         in_c: Objects that keep in memory of C code what no attribute tells.
         of_library: The library's classes.
         written: The user's classes and functions.
+        cached: Functions that keep their results.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class Named:
         self.in_c: list[tuple[str, Any]] = []
         self.of_library: list[type] = []
         self.written: list[tuple[str, Any]] = []
+        self.cached: list[tuple[str, Any]] = []
 
     def unseen(self) -> list[str]:
         """What is read that no guard can tell of."""
@@ -48,6 +50,9 @@ class Named:
         for name, value in self.in_c:
             if is_lock(value) and asked_of(value, self.names):
                 yield _digest(name, value, held)
+        for name, cached in self.cached:
+            if "cache_info" in self.names or forgets_soon(cached):
+                yield _digest(f"how often results kept by {name} were found", cached, hits)
         if "__subclasses__" in self.names:
             for name, cls in self.written:
                 if isinstance(cls, type):

@@ -282,7 +282,8 @@ def _print_for(listener: _Listener, streams: dict[str, Stream], before: Callable
     """A ``print`` that notes tensors, and numbers that may be others, as what they are."""
 
     def show(*args: Any, file: Any = None, **options: Any) -> None:
-        stream = next((name for name, s in streams.items() if (file is None and name == "stdout") or file is s), None)
+        to = sys.stdout if file is None else file  # which the function may have put another in place of
+        stream = next((name for name, s in streams.items() if to is s), None)
         if not listener.listens or stream is None or not any(type(a) is Tensor or _varies(a) for a in args):
             before(*args, file=file, **options)
             return

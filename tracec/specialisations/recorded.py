@@ -24,7 +24,7 @@ from tracec.specialisations.draws import Draws, goes_by
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.keys import PLAIN
-from tracec.specialisations.leaving import formed, made_plain
+from tracec.specialisations.leaving import formed, made_plain, with_grads
 from tracec.specialisations.printed import can_run_again, printed_before, printing, written
 from tracec.specialisations.results import foreign, tells_address
 from tracec.specialisations.stand_ins import StandIns
@@ -163,6 +163,8 @@ class _Run:
                 given = self._run()
                 changes = surroundings.changes()
                 out, left, self._eager = formed(given, changes, surroundings)
+                if self._eager is None and (grads := recorder.shared_grads(find_tensors(out))):
+                    out, left = with_grads(out, left, grads)
                 self._see(out)
                 known = recorder.arguments
                 copies = recorder.copied(find_tensors(out))

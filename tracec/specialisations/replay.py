@@ -21,9 +21,10 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import Checks
 from tracec.specialisations.derivatives import Backward, Twice
 from tracec.specialisations.effects import Effects, Parts
+from tracec.specialisations.gradients import Gradients
 from tracec.specialisations.guards import steps_key
 from tracec.specialisations.inputs import finder, locator, storage_finder
-from tracec.specialisations.results import COMPILED, NOTHING, ProgramCall, made_tensor, makers, rebuilder
+from tracec.specialisations.results import COMPILED, NOTHING, ProgramCall, laid_out, made_tensor, makers, rebuilder
 from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -61,7 +62,7 @@ class Replay:
         here = {id(t): k for k, t in enumerate(arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
-        self._storages = {id(v.storage) for v in self.inputs if v.argument is None}
+        self._storages = {id(v.storage) for v in self.inputs if v.argument is None and v.grad_of is None}
         whole = {v.argument for v in self.inputs if v.whole}
         self.argument_looks = tuple(
             _Argument(
@@ -71,17 +72,22 @@ class Replay:
             )
             for k, t in enumerate(arguments)
         )
-        self.grad_reads = [(locator(t, here), present) for t, present in recording.grad_reads.items()]
+        reached = {v.storage for v in self.inputs if v.argument is None and v.grad_of is None}
+        self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
         plain = all(a.storage is None and not a.steps for a in self.argument_looks)
         #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
-        self._plain = plain and not self._storages and not self.grad_reads
+        self._plain = plain and not self._storages and not self.gradients
         position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         tensors = find_tensors(out)
         shift = len(recording.results) - len(tensors)
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
-        self._grads = [(locator(t, here), None if output is None else output - shift) for t, output in recording.grads]
+        self._grads = [
+            (locator(t, here), None if output is None else output - shift, layout)
+            for t, output, layout in recording.grads
+        ]
+        self._shared_grads = [locator(t, here) for t in reversed(left.grads)] if left else []
         self._asked = [(k, output - shift) for k, output in recording.asked]
         self._kinds = tuple(map(is_number, find_parts(out)))
         self._numbers = compile_numbers((), recording.numbers) if recording.numbers else None
@@ -135,7 +141,7 @@ class Replay:
         used = [
             *written.values(),
             *range(count),
-            *(output for _, output in self._grads if output is not None),
+            *(output for _, output, _ in self._grads if output is not None),
             *self._looked,
         ]
         seen: set[Place] = {("input", i) for i in range(len(self.inputs))}
@@ -180,9 +186,8 @@ class Replay:
                     break
             else:
                 return True
-        for tensor_of, present in self.grad_reads:
-            if (tensor_of(arguments)._grad is not None) != present:
-                return False
+        if self.gradients and self.gradients.misfit(arguments) is not None:
+            return False
         # Behind the arguments are values saved.
         return all(map(self.sees_as_before, arguments, self.argument_looks))
 
@@ -229,23 +234,32 @@ class Replay:
         for i, output in self._writes:
             if outputs[output] is not given[i]:
                 given[i][...] = outputs[output]
-        for tensor_of, at in self._grads:
-            tensor_of(arguments)._grad = None if at is None else new_tensor(outputs[at])
         for printed in self._printed:
             printed.again([new_tensor(outputs[at]) for at in self._looked], numbers[len(numbers) - self._shown :])
         call = ProgramCall(outputs, arguments, arrays, [])
         for make in self.makers:
             call.made.append(make(call))
+        for tensor_of, at, layout in self._grads:  # after the results, which may be those that were there
+            if at is None:
+                tensor_of(arguments)._grad = None
+            else:
+                array = outputs[at] if layout is None else laid_out(outputs[at], layout)
+                tensor_of(arguments)._grad = new_tensor(array)
         self._give_histories(call)
         if not numbers:
-            return self._finished(Parts(iter(call.made), symbols))
+            return self._finished(Parts(iter(call.made), symbols), arguments)
         tensors, found = iter(call.made), iter(numbers)
-        return self._finished(Parts((next(found if number else tensors) for number in self._kinds), symbols))
+        parts = Parts((next(found if number else tensors) for number in self._kinds), symbols)
+        return self._finished(parts, arguments)
 
-    def _finished(self, parts: Parts) -> Any:
+    def _finished(self, parts: Parts, arguments: Sequence[Tensor]) -> Any:
         """The results of a call; what it leaves behind is put where it belongs."""
         made = self._rebuild(parts)
-        return made if self._left is None else self._left.apply(made, parts.symbols)
+        if self._left is None:
+            return made
+        for tensor_of in self._shared_grads:
+            tensor_of(arguments)._grad = made[1].pop()
+        return self._left.apply(made, parts.symbols)
 
     def _computed(self, outputs: Sequence[Any], symbols: Mapping[int, Any]) -> tuple[Any, ...]:
         """The numbers that the function returns and shows."""

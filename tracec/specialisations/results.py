@@ -25,7 +25,7 @@ from tracec.record.tape import Operation, enable_grad
 from tracec.record.tensor import Tensor
 from tracec.specialisations.births import AS_THEY_ARE
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
-from tracec.specialisations.inputs import locator
+from tracec.specialisations.inputs import grad_of, locator
 from tracec.specialisations.keys import PLAIN
 
 
@@ -89,7 +89,7 @@ def made_tensor(array: Any) -> Tensor:
     return made
 
 
-def _laid_out(array: Any, strides: tuple[int, ...]) -> Any:
+def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
     """The elements of an array in memory where they lie so far apart: whether a reshape looks at it hangs on that."""
     xp = module(device_of(array))
     reach = [(n - 1) * s for n, s in zip(array.shape, strides, strict=True)]
@@ -123,7 +123,7 @@ def _result(result: Result, source: int | None) -> _Maker:
 
     def make(call: ProgramCall) -> Tensor:
         array = call.outputs[at] if source is None else call.made[source]._storage.array
-        made = made_tensor(array if layout is None or source is not None else _laid_out(array, layout))
+        made = made_tensor(array if layout is None or source is not None else laid_out(array, layout))
         if source is not None:
             made._storage = call.made[source]._storage
         if steps:
@@ -135,14 +135,16 @@ def _result(result: Result, source: int | None) -> _Maker:
 
 def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
     """A tensor from outside, or the function's own look at memory from outside."""
+    found = locator(result.tensor if result.base is None else result.base, here)
+    if result.grad_of is not None:
+        found = grad_of(locator(result.grad_of, here))
     if not result.own:
-        found = locator(result.tensor, here)
         return lambda call: found(call.arguments)
     if result.base is not None:
-        base, steps = locator(result.base, here), result.steps[len(result.base._steps) :]
+        steps = result.steps[len(result.base._steps) :]
 
         def view(call: ProgramCall) -> Tensor:
-            made = base(call.arguments)
+            made = found(call.arguments)
             with enable_grad():
                 for step in steps:
                     made = apply(step.op, (made,), step.keywords)
@@ -150,16 +152,22 @@ def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
 
         return view
     tensor, k = result.tensor, result.argument
+    if result.grad_of is not None:
+        return lambda call: _whole(found(call.arguments), result.steps)
     if k is None:
         return lambda call: alias(tensor)
 
     def look(call: ProgramCall) -> Tensor:
-        given = call.arguments[k]
-        whole: Tensor = alias(given)
-        whole._array, whole._steps = given._storage.array, ()
-        return _look(whole, result.steps)
+        return _whole(call.arguments[k], result.steps)
 
     return look
+
+
+def _whole(given: Cell, steps: Sequence[Call]) -> Tensor:
+    """A view of all of a tensor's memory, that no gradient flows through."""
+    whole: Tensor = alias(given)
+    whole._array, whole._steps = given._storage.array, ()
+    return _look(whole, steps)
 
 
 def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:

@@ -110,6 +110,7 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
     )
     inputs = tuple(replace(v, node=new.nodes[v.node]) for v in recording.inputs)
     results = tuple(map(new.result, recording.results))
+    grads = tuple((x, output, settled(new.number(layout))) for x, output, layout in recording.grads)
     decisions = []
     for d in recording.decisions:
         for node in topological((d.node, *d.nodes)):
@@ -122,8 +123,8 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
     late = {new.nodes[n]: (at_sizes(e, new.values), new.type(t)) for n, (e, t) in recording.late.items()}
     shown = tuple(at_sizes(e, new.values) for e in recording.numbers)
     recording = replace(
-        recording, graph=graph, checks=checks, inputs=inputs, results=results, out=out, decisions=decisions, late=late,
-        numbers=shown,
+        recording, graph=graph, checks=checks, inputs=inputs, results=results, grads=grads, out=out, late=late,
+        decisions=decisions, numbers=shown,
     )  # fmt: skip
     numbers = None if recorded.numbers is None else recorded.numbers.at_sizes(new.values)
     return replace(recorded, recording=recording, out=out, numbers=numbers)

@@ -275,6 +275,7 @@ class Walker(Modules):
         if isinstance(value, functools._lru_cache_wrapper):
             self.keeps = True
             self._digest(f"results kept by {name}", value, Books())
+            self._named.cached.append((name, value))
             self.visit(name, value.__wrapped__)
         elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
             self.visit(name, value.fn)

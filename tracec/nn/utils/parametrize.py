@@ -11,6 +11,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.nn.containers import ModuleDict, ModuleList
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
+from tracec.record.state import STATE
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -21,14 +22,19 @@ _depth = 0
 
 @contextlib.contextmanager
 def cached() -> Iterator[None]:
-    """Compute each parametrised tensor once, when it is first read in this context."""
+    """Compute each parametrised tensor once, when it is first read in this context.
+
+    Compiled functions that are called in it run as they were written, so that they share what was computed.
+    """
     global _cache, _depth
     _depth += 1
     if _cache is None:
         _cache = {}
+    before, STATE.as_written = STATE.as_written, True
     try:
         yield
     finally:
+        STATE.as_written = before
         _depth -= 1
         if not _depth:
             _cache = None

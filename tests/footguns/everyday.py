@@ -1,0 +1,104 @@
+"""What programs do every day beside computing: streams turned aside, results kept, modes within."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+
+import tracec
+from tests.footguns.harness import footgun, whole
+from tracec import nn, optim
+from tracec.nn.utils import parametrize
+
+
+@footgun(eager="asks for the value of a tensor")
+def text_that_is_printed_into_a_stream_of_its_own(wrap):
+    def f(x):
+        stream = io.StringIO()
+        with contextlib.redirect_stdout(stream):
+            print("sum", x.sum().item())
+        return x * 2, stream.getvalue()
+
+    f = wrap(f)
+    return [f(whole(3, seed=k)) for k in range(6)]
+
+
+@footgun(eager="how often results kept by")
+def results_that_are_forgotten_in_turn(wrap):
+    made = []
+
+    @functools.lru_cache(maxsize=2)
+    def twice(n):
+        made.append(n)
+        return 2 * n
+
+    f = wrap(lambda x, n: x * twice(n))
+    return [f(whole(3), n) for n in (1, 2, 1, 1, 1, 3, 1, 2, 1, 1, 3, 2, 1)], made
+
+
+@footgun(eager="how often results kept by")
+def how_often_a_result_was_kept(wrap):
+    @functools.cache
+    def twice(n):
+        return 2 * n
+
+    f = wrap(lambda x, n: (x * twice(n), twice.cache_info().hits))
+    return [f(whole(3), n) for n in (1, 1, 1, 2, 2, 1)]
+
+
+@footgun
+def inference_mode_within(wrap):
+    f = wrap(tracec.inference_mode()(lambda x: x * 2))
+    return [(y := f(whole(3, seed=k))).is_inference() and y.clone() for k in range(4)]
+
+
+class Symmetric(nn.Module):
+    def forward(self, x):
+        return x.triu() + x.triu(1).t()
+
+
+@footgun
+def parameters_computed_once_in_a_context(wrap):
+    model = nn.Linear(3, 3, bias=False)
+    parametrize.register_parametrization(model, "weight", Symmetric())
+    original = model.parametrizations.weight.original
+
+    def f(x):
+        y = model(x)
+        with tracec.no_grad():
+            original.add_(1)
+        return y
+
+    with tracec.no_grad():
+        original.copy_(whole(3, 3))
+    f, found = wrap(f), []
+    for within in (False, False, True, True, False, True):
+        with parametrize.cached() if within else contextlib.nullcontext():
+            found += [f(whole(2, 3)), model(whole(2, 3)), f(whole(2, 3))]
+    return found
+
+
+@footgun
+def positions_lie_in_one_memory(wrap):
+    f = wrap(lambda x: (tracec.where(x > 0), x.nonzero(as_tuple=True)[1].is_contiguous()))
+    return [f(whole(2, 3, seed=1)) for _ in range(4)]
+
+
+@footgun
+def state_of_an_optimizer_that_is_cleared(wrap):
+    w = whole(3, g=True)
+    optimizer = optim.SGD([w], lr=0.5, momentum=0.5)
+
+    def f(x):
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+        return w.detach().clone()
+
+    f, found = wrap(f), []
+    for k in range(8):
+        found.append(f(whole(3, seed=k)))
+        if k == 3:
+            optimizer.state.clear()
+    return found
