@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 
@@ -102,3 +103,16 @@ def state_of_an_optimizer_that_is_cleared(wrap):
         if k == 3:
             optimizer.state.clear()
     return found
+
+
+@footgun
+def shallow_copies_share_memory(wrap):
+    w = nn.Parameter(whole(3))
+
+    def f(x):
+        a, b = copy.copy(w), copy.copy(x)
+        b[0] = 9
+        return a, b, x, a.requires_grad, type(a).__name__
+
+    f = wrap(f)
+    return [f(whole(3, seed=k)) for k in range(4)], w

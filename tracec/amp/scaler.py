@@ -60,7 +60,7 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The factor."""
-        return float(self._scale) if self._enabled else 1.0
+        return self._scale.item() if self._enabled else 1.0
 
     def scale(self, outputs: Any) -> Any:
         """A loss, or a list or tuple of losses, times the factor."""

@@ -102,7 +102,7 @@ class AveragedModel(Module):
         with no_grad():
             mine, theirs = tensors(self.module), [t.detach() for t in tensors(model)]
             count: Tensor = self.n_averaged
-            if int(count) == 0:
+            if bool(count == 0):
                 for a, p in zip(mine, theirs, strict=True):
                     a.copy_(p)
             else:

@@ -292,6 +292,10 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     # Python's protocols -------------------------------------------------------------------------------
 
+    def __copy__(self) -> Tensor:
+        """Another look at the same memory, which gradients end at."""
+        return self._same_class(look(self))
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) in memo:
             return memo[id(self)]  # type: ignore[no-any-return]
