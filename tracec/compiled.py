@@ -40,6 +40,7 @@ from tracec.specialisations.opening import Opened
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
 from tracec.specialisations.recorded import Recorded, Refused, record
+from tracec.specialisations.replay import Unfit
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, draws, undo
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN
@@ -190,6 +191,9 @@ class Compiled:
                     with _RECORDING:
                         run = functools.partial(found.replay, symbols=given[1])
                         out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+            except Unfit as unfit:
+                undo(given[1])
+                return self._unfit(call, unfit.error)
             except Exception:
                 raise
             except BaseException:  # an interrupt, which may have come where modes are left
@@ -340,6 +344,12 @@ class Compiled:
             self._give_up(key, made, str(refused))
         self._unsettled.add(call.whole, call.kept)
         self._opened.note((*call.args, *call.kwargs.values()))
+        return out
+
+    def _unfit(self, call: Call, error: Exception) -> Any:
+        """Let the function raise by itself what its program has found: all that it does until then is as written."""
+        out = self.fn(*call.args, **call.kwargs)
+        warn(f"{self._name}: its program raised {type(error).__name__}, and the function does not: {error}")
         return out
 
     def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-import numpy as np
-
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tracec.functions.common import (
@@ -364,31 +362,36 @@ def _whole(weights: Tensor, axis: int) -> Tensor:
 
 
 def _check_weights(weights: Tensor) -> None:
-    """Refuse weights that are no probabilities; a compiled function is told when it is recorded.
+    """Refuse weights that are no probabilities.
 
     Raises:
         ArgumentError: one is negative, infinite or NaN, or a row is all zeros.
     """
 
-    def test(values: Any) -> None:
-        if values.size and not (np.isfinite(values).all() and values.min() >= 0):
+    def finite(broken: Any) -> None:
+        if broken.size and broken.max():
             fail(
                 ArgumentError,
                 "multinomial: probability tensor contains either `inf`, `nan` or element < 0",
                 "give weights that are finite and not negative",
             )
-        if values.size and not values.sum(-1).all():
+
+    def positive(empty: Any) -> None:
+        if empty.size and empty.max():
             fail(
                 ArgumentError,
                 "multinomial: invalid multinomial distribution (sum of probabilities <= 0)",
                 "give each row a weight above 0",
             )
 
-    check_values(weights, test, None)
+    inside = ops.bitwise_and(ops.ge(weights, 0), ops.lt(weights, math.inf))
+    check_values(cast(ops.logical_not(inside), dt.int64), finite, None)
+    above = ops.sum(cast(ops.gt(weights, 0), dt.int64), axes=(weights.ndim - 1,))
+    check_values(cast(ops.eq(above, 0), dt.int64), positive, None)
 
 
 def _within(name: str, what: str, x: Tensor, low: float, high: float) -> None:
-    """Refuse parameters out of their range; a compiled function is told when it is recorded.
+    """Refuse parameters out of their range.
 
     Raises:
         ArgumentError: an element is.

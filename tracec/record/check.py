@@ -44,15 +44,17 @@ def check_values(
 
 
 class Range(NamedTuple):
-    """A condition that is tested late.
+    """A condition that is tested when a program has run.
 
     Attributes:
         test: Raises where the least and the largest value break the condition.
         source: The user's line.
+        is_late: They come from a GPU, and nobody waits for them.
     """
 
     test: Callable[[Any], None]
     source: Source | None
+    is_late: bool = True
 
 
 _pending: deque[tuple[Readback, Sequence[Range]]] = deque()
@@ -81,7 +83,7 @@ def settle(wait: bool = False) -> None:
                 return
             readback, ranges = _pending.popleft()
         values = readback.values()
-        for k, (test, source) in enumerate(ranges):
+        for k, (test, source, _) in enumerate(ranges):
             try:
                 test(values[2 * k : 2 * k + 2])
             except TracecError as error:

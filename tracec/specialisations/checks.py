@@ -1,8 +1,9 @@
 """Checks of a recording as part of its replay: indices are in range before anything is read or written.
 
-What depends on integers alone is worked out before the program runs, and breaks as the function itself would.
-Indices that are computed from floats are known only inside of the program; there they are kept in range. So are all
-on a GPU, where asking for values would mean to wait; see `tracec.record.check`.
+What depends on integers alone is worked out before the program runs, which does not run where it breaks. What is
+computed from floats is known only inside of the program: indices are kept in range there, and the least and the
+largest value are an output. So it is with all on a GPU, where asking for values before would mean to wait; see
+`tracec.record.check`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Any
 
 from tracec import ops
 from tracec.ir import dtype as dt
+from tracec.ir.body import Body
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, substitute, topological
+from tracec.ir.lower import HostCall
 from tracec.ir.node import Node, constant, is_input, made_from
 from tracec.record.check import Range
 from tracec.record.recording import Check
@@ -78,7 +81,9 @@ def _replaced(graph: Graph, kept: dict[Node, Node]) -> tuple[Node, ...]:
     for node in topological(graph.outputs):
         if node in kept:
             (done[node],) = substitute((kept[node],), {**done, node: _again(node, done)})
-    return substitute(graph.outputs, done)
+    # What is given, and is tested later, is as it is.
+    given = iter(substitute([o for o in graph.outputs if o not in kept], done))
+    return tuple(_again(o, done) if o in kept else next(given) for o in graph.outputs)
 
 
 def _again(node: Node, done: dict[Node, Node]) -> Node:
@@ -97,7 +102,7 @@ def _is_on_gpu(node: Node) -> bool:
 
 
 def with_ranges(graph: Graph, checks: Sequence[Check]) -> tuple[Graph, tuple[Range, ...]]:
-    """The graph with one more output for its checks on a GPU: the least and the largest value of each.
+    """The graph with one more output for what is not known before it runs: the least and the largest value of each.
 
     Returns:
         The graph, the very same where there are no such checks, and the conditions on those values.
@@ -105,8 +110,8 @@ def with_ranges(graph: Graph, checks: Sequence[Check]) -> tuple[Graph, tuple[Ran
     found: dict[tuple[Node, int | None, tuple[int, int] | None], Range] = {}
     for c in checks:
         node = _unviewed(c.node)
-        if _is_on_gpu(node) and node.type.size and not _is_fixed(node):
-            found.setdefault((node, c.ignored, c.bounds), Range(c.test, c.node.source))
+        if not _is_known_before(node) and node.type.size and not (_is_fixed(node) or _is_within(node, c.bounds)):
+            found.setdefault((node, c.ignored, c.bounds), Range(c.test, c.node.source, _is_on_gpu(node)))
     if not found:
         return graph, ()
     ends: list[Node] = []
@@ -122,6 +127,14 @@ def with_ranges(graph: Graph, checks: Sequence[Check]) -> tuple[Graph, tuple[Ran
     return Graph(graph.inputs, (*graph.outputs, every), graph.name), tuple(found.values())
 
 
+def may_raise(graph: Graph, ranges: Sequence[Range]) -> bool:
+    """Whether a program, or what is tested when it has run, may raise before anything is written."""
+    if any(not r.is_late for r in ranges):
+        return True
+    bodies = {id(v): v.graph for n in graph.nodes for _, v in n.params if isinstance(v, Body)}
+    return any(isinstance(n.op.lower, HostCall) for n in graph.nodes) or any(may_raise(g, ()) for g in bodies.values())
+
+
 def _is_fixed(node: Node) -> bool:
     """Whether a value hangs on nothing: it was right when it was recorded."""
     return not any(is_input(n) for n in topological((node,)))
@@ -131,6 +144,10 @@ def _unviewed(node: Node) -> Node:
     while node.op.name in _SAME_VALUES and node.type.size:
         node = node.inputs[0]
     return node
+
+
+def _is_within(node: Node, bounds: tuple[int, int] | None) -> bool:
+    return bounds is not None and _is_position(node, bounds)
 
 
 def _is_position(node: Node, bounds: tuple[int, int]) -> bool:

@@ -13,7 +13,7 @@ from tracec.runtime.containers import item
 from tracec.runtime.likeness import Argument, Attributes, Modes, likeness
 from tracec.specialisations.derivatives import bind
 from tracec.specialisations.keys import EXACT, identity_key
-from tracec.specialisations.replay import Replay
+from tracec.specialisations.replay import Replay, Unfit
 from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.watching import FIRST
 
@@ -74,6 +74,9 @@ class Lane:
             if self._goes_back:
                 bind(out, self._found.surroundings, args, kwargs)
             return out
+        except Unfit:  # the long way sees to it
+            self._found.hits -= 1
+            return UNSEEN
         except Exception:
             raise
         except BaseException:  # an interrupt, which may have come where modes are left

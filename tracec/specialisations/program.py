@@ -11,7 +11,7 @@ from tracec.ir.graph import Graph
 from tracec.record.check import Range
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
-from tracec.specialisations.checks import clamped, with_ranges
+from tracec.specialisations.checks import clamped, may_raise, with_ranges
 from tracec.specialisations.derivatives import Backward, Derivative
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
@@ -83,7 +83,8 @@ def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
     """The graphs to build; those of a function that gradients go back through are parts of the optimised whole."""
     recording = recorded.recording
     graph, ranges = with_ranges(clamped(recording.graph, recording.checks), recording.checks)
-    donations = recording.donations()
+    # What raises leaves everything as it was, so that the function can be run as it is written.
+    donations = {} if may_raise(graph, ranges) else recording.donations()
     if not recorded.derivatives:
         return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), ranges)
     joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph

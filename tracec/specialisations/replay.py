@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tracec.build import Runner
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, LinAlgError, ShapeError
 from tracec.ir.expression import compile_numbers
 from tracec.ir.types import TensorType
 from tracec.record.call import Call
@@ -18,7 +19,7 @@ from tracec.record.derived import ProgramPullback
 from tracec.record.recording import Recording, Result, find_parts, find_tensors, is_number
 from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.checks import Checks
+from tracec.specialisations.checks import Checks, may_raise
 from tracec.specialisations.derivatives import Backward, Twice
 from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.gradients import Gradients
@@ -29,6 +30,22 @@ from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
 Place = tuple[str, int]
+
+
+class Unfit(Exception):
+    """A program raised what the function would, before anything was written; the function itself tells what happens.
+
+    Attributes:
+        error: What it raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+#: What eager rules raise for what they are given.
+REFUSALS = (ArgumentError, ArgumentTypeError, AxisError, DTypeError, LinAlgError, ShapeError)
 
 
 class Replay:
@@ -61,6 +78,8 @@ class Replay:
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
+        #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
+        self.may_raise = bool(self._checks) or may_raise(recording.graph, ranges)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         self._storages = {id(v.storage) for v in self.inputs if v.argument is None and v.grad_of is None}
         whole = {v.argument for v in self.inputs if v.whole}
@@ -81,6 +100,7 @@ class Replay:
         # The forward program has the results first and the gradients of results not at all.
         tensors = find_tensors(out)
         shift = len(recording.results) - len(tensors)
+        self._is_late = any(r.is_late for r in ranges)
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         self._grads = [
@@ -210,22 +230,28 @@ class Replay:
             given = [find(arguments) for find in self._finders]
             arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._fresh is not None:
-            outputs = self._quick(arrays) or self.forward(arrays)
+            try:
+                outputs = self._quick(arrays) or self.forward(arrays)
+            except REFUSALS as error:
+                raise Unfit(error) from error
             if self._only is not None:
                 return made_tensor(outputs[self._only])
             made = [made_tensor(outputs[k]) for k in self._fresh]
             if self._backwards:
                 self._give_histories(ProgramCall(outputs, arguments, arrays, made))
             return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
-        if self._checks:
-            self._checks([find(arguments) for find in self._check_finders])
-        if self._ranges:  # before anything is changed: errors of calls before come here
+        if self._is_late:  # before anything is changed: errors of calls before come here
             settle()
-        for i, _ in self._writes:
-            self._storage_finders[i](arguments).about_to_change()
-        outputs = self.forward(arrays)
-        if self._ranges:
-            test_later(outputs[self._ranges_at], self._ranges)
+        try:
+            if self._checks:
+                self._checks([find(arguments) for find in self._check_finders])
+            for i, _ in self._writes:
+                self._storage_finders[i](arguments).about_to_change()
+            outputs = self.forward(arrays)
+            if self._ranges:
+                self._test(outputs[self._ranges_at])
+        except REFUSALS as error:
+            raise Unfit(error) from error
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         numbers = (
@@ -268,6 +294,14 @@ class Replay:
         if found is None:  # what Python refuses otherwise was asked for before
             raise OverflowError("int too large to convert to float")
         return found
+
+    def _test(self, found: Any) -> None:
+        """Test the least and the largest values of what is known when the program has run."""
+        if self._is_late:
+            test_later(found, self._ranges)
+            return
+        for k, condition in enumerate(self._ranges):
+            condition.test(found[2 * k : 2 * k + 2])
 
     # Results ----------------------------------------------------------------------------------------------
 

@@ -164,7 +164,9 @@ def built_at(built: Built, values: Values) -> Built:
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
     """What was built of a recording, for the sizes that ``recorded`` is resized to."""
     backward = tuple((d, built_at(b, values), later) for d, b, later in program.backward)
-    return replace(program, recorded=recorded, forward=built_at(program.forward, values), backward=backward)
+    ranges = tuple(r._replace(test=Resizing(values).test(r.test)) for r in program.ranges)
+    forward = built_at(program.forward, values)
+    return replace(program, recorded=recorded, forward=forward, backward=backward, ranges=ranges)
 
 
 def difference(

@@ -130,7 +130,7 @@ class Specialisation:
             if draws.draws:
                 if not replay.fits(given):
                     return None
-                if undone or replay.numbers.chooses or isinstance(replay, Tree):
+                if undone or replay.numbers.chooses or isinstance(replay, Tree) or replay.may_raise:
                     values[UNDO] = draws.states()
                 draws(values)
             more = replay.numbers.tensors(values)

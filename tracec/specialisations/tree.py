@@ -32,7 +32,7 @@ from tracec.specialisations.checks import clamped
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
 from tracec.specialisations.recorded import Recorded
-from tracec.specialisations.replay import Replay
+from tracec.specialisations.replay import REFUSALS, Replay, Unfit
 from tracec.specialisations.watching import Scalars
 from tracec.specialisations.ways import (
     NO_NUMBERS,
@@ -236,7 +236,10 @@ class Tree:
                     return UNSEEN
                 frame = (*arguments, *saved, *numbers)
                 arrays = [find(frame) for find in at.finders]
-                outputs = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+                try:
+                    outputs = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+                except REFUSALS as error:
+                    raise Unfit(error) from error
             found = [outputs[k] if computed else saved[k]._array for computed, k in at.sources]
             value = at.value([to_device(a, "cpu") for a in found], symbols)
             new = len(at.saved) - len(at.keeps)
