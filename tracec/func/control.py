@@ -17,16 +17,13 @@ from tracec.ir.extent import plain, whole
 from tracec.ir.graph import Graph
 from tracec.ops.loops import ScanParams
 from tracec.record.bodies import Traced, in_range, run_loop, trace_body
-from tracec.record.check import check_values
+from tracec.record.check import SAME_VALUES, check_values
 from tracec.record.deferred import copied
 from tracec.record.mode import no_grad
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Check
 from tracec.record.tensor import Tensor
 from tracec.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
-
-#: Views whose values are all of their operand's.
-_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 
 
 def scan(
@@ -201,7 +198,7 @@ def _checks(traced: Traced, carries: int, scanned: int) -> tuple[list[tuple[int,
     position = {n: k for k, n in enumerate(traced.graph.inputs[carries : carries + scanned])}
     for check in traced.checks:
         node = check.node
-        while node.op.name in _SAME_VALUES:
+        while node.op.name in SAME_VALUES:
             node = node.inputs[0]
         if node in position:
             direct.append((position[node], check))

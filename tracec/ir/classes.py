@@ -11,6 +11,15 @@ def is_one_of(cls: Any, classes: Iterable[Any]) -> bool:
     return id(cls) in map(id, classes)
 
 
+#: ``Py_TPFLAGS_HEAPTYPE``
+_HEAP_TYPE = 1 << 9
+
+
+def is_heap_type(cls: type) -> bool:
+    """Whether a class was made while the program ran, as Python code makes them: such a one can be changed."""
+    return bool(cls.__flags__ & _HEAP_TYPE)
+
+
 def is_singular(cls: Any) -> bool:
     """Whether a class is equal to itself alone, so that it can be a key: its metaclass has not another ``__eq__``."""
     meta: Any = type(cls)

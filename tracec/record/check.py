@@ -21,6 +21,8 @@ from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.state import STATE
 
+#: Views that hold all of their operand's values, and no others.
+SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 #: Copies that may be under way; behind more of them, the oldest is waited for.
 _MOST = 256
 

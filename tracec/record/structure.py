@@ -15,7 +15,7 @@ from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from tracec.ir.classes import is_singular
+from tracec.ir.classes import is_heap_type, is_singular
 from tracec.ir.number import value_of
 
 
@@ -186,7 +186,6 @@ _ITEMS: dict[type, tuple[str, ...]] = {
     list: ("__iter__", "__len__"),
 }
 _OFFSETS = {"__dict__": "__dictoffset__", "__weakref__": "__weakrefoffset__"}
-_HEAP_TYPE = 1 << 9
 _known: WeakKeyDictionary[type, Layout | None] = WeakKeyDictionary()
 
 
@@ -203,7 +202,7 @@ def layout_of(cls: Any) -> Layout | None:
 
 def slot_names(cls: type) -> tuple[str, ...]:
     """The names of the slots of a class, as the interpreter knows them."""
-    if not cls.__flags__ & _HEAP_TYPE:
+    if not is_heap_type(cls):
         return ()
     found = (
         k for base in cls.__mro__[:-1] for k, v in base.__dict__.items() if isinstance(v, types.MemberDescriptorType)
@@ -214,7 +213,7 @@ def slot_names(cls: type) -> tuple[str, ...]:
 def _layout(cls: Any) -> Layout | None:
     if cls in _ITEMS or cls in _ASPECTS or cls is types.SimpleNamespace:
         return Layout(cls, bool(cls.__dictoffset__), ())
-    heap = [base for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE]
+    heap = [base for base in cls.__mro__ if is_heap_type(base)]
     base = next(base for base in cls.__mro__ if base not in heap)
     if cls not in heap or base not in (object, types.SimpleNamespace, *_ITEMS) or issubclass(cls, type):
         return None
@@ -250,7 +249,7 @@ def is_data(value: Any) -> bool:
 
 def is_plain_class(cls: Any) -> bool:
     """Whether instances of a class that Python code defines are no more than what is in their attributes and slots."""
-    return bool(cls.__flags__ & _HEAP_TYPE) and layout_of(cls) is not None
+    return is_heap_type(cls) and layout_of(cls) is not None
 
 
 def aspects(value: Any) -> list[Aspect]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -28,6 +29,10 @@ _giving_up = threading.Lock()
 free_in_children(_giving_up)
 _MARK = b"tracec-1"
 _TAIL = 32 + len(_MARK)
+
+
+#: Comments that a source begins with: what they say changes no code.
+LEADING_COMMENTS = re.compile(r"\A(?://[^\n]*\n)*")
 
 
 def key(*parts: str | bytes) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tracec.errors import CompileError, CompilerMissing
 from tracec.ir.forks import unforked
-from tracec.runtime.cache import default_cache, key
+from tracec.runtime.cache import LEADING_COMMENTS, default_cache, key
 from tracec.runtime.compiler import program_identity
 from tracec.runtime.elf import thread_locals
 from tracec.runtime.folders import temporary_folder
@@ -45,7 +45,6 @@ _RUNTIME = (*_COMMON, "-O2", "-shared")
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]+>", re.MULTILINE)
 _DYNAMIC = re.compile(r"\bextern\s+__shared__\s[^;]*?\b(\w+)\s*\[\s*\]\s*;")
 _LOCAL = re.compile(r"\A_ZZ.*E(\d+)(\w+)\Z")
-_COMMENTS = re.compile(r"\A(?://[^\n]*\n)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class Library:
         self.checks = checks
         runtime, self.start = _runtime(toolchain)
         flags = _CHECKED if checks else _PLAIN
-        texts = [_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
+        texts = [LEADING_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
         wished = (_POISONED,) if checks else ()
         name = key("emulator", toolchain.identity, " ".join((*flags, *wished)), _headers(), *texts)
         self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, wished, self.sources, runtime))

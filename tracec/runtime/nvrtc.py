@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tracec.errors import CompileError
-from tracec.runtime.cache import default_cache, key
+from tracec.runtime.cache import LEADING_COMMENTS, default_cache, key
 
 #: IEEE arithmetic: subnormals are kept, division and square root are rounded correctly. Fused multiply-adds
 #: round once instead of twice.
@@ -39,7 +39,6 @@ KERNELS = 4
 
 _INSTALL = 'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime)'
 _ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
-_COMMENTS = re.compile(r"\A(?://[^\n]*\n)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +297,7 @@ def _failure(source: str, arch: str, log: str) -> CompileError:
 
 def _key(source: str, arch: str) -> str:
     """What the machine code hangs on; not the comments above it, which name the user's lines."""
-    return key("cuda", ".".join(map(str, _version())), arch, " ".join(OPTIONS), _COMMENTS.sub("", source))
+    return key("cuda", ".".join(map(str, _version())), arch, " ".join(OPTIONS), LEADING_COMMENTS.sub("", source))
 
 
 def _read(name: str, images: dict[str, bytes | None]) -> Cubin | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.classes import is_iterator
+from tracec.ir.classes import is_heap_type, is_iterator
 from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, aspects, attributes_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.guards import Contents, Guard, contents_of
@@ -20,9 +20,6 @@ from tracec.specialisations.holders import AttributesOf, ClassOf
 from tracec.specialisations.keys import Layouts, is_sequence, opens
 from tracec.specialisations.named import Named
 from tracec.specialisations.places import Place
-
-#: ``Py_TPFLAGS_HEAPTYPE``: classes that a program can change.
-HEAP_TYPE = 1 << 9
 
 
 class Arguments(abc.ABC):
@@ -122,7 +119,7 @@ class Arguments(abc.ABC):
 
     def _what_is_fixed(self, name: str, value: Any) -> None:
         """Hang on it that the class and the dictionary of an object that is taken apart are what they are."""
-        if not type(value).__flags__ & HEAP_TYPE:
+        if not is_heap_type(type(value)):
             return
         self.opened.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         if ATTRIBUTES in aspects(value):

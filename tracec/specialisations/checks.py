@@ -18,11 +18,9 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, substitute, topological
 from tracec.ir.lower import HostCall
 from tracec.ir.node import Node, constant, is_input, made_from
-from tracec.record.check import Range
+from tracec.record.check import SAME_VALUES, Range
 from tracec.record.recording import Check
 
-#: Operators whose results hold all of their operand's values, and no others.
-_SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 #: Operators whose results are positions along an axis of their operand.
 _POSITIONS = frozenset({"argmax", "argmin", "argsort"})
 
@@ -141,7 +139,7 @@ def _is_fixed(node: Node) -> bool:
 
 
 def _unviewed(node: Node) -> Node:
-    while node.op.name in _SAME_VALUES and node.type.size:
+    while node.op.name in SAME_VALUES and node.type.size:
         node = node.inputs[0]
     return node
 
@@ -152,6 +150,6 @@ def _is_within(node: Node, bounds: tuple[int, int] | None) -> bool:
 
 def _is_position(node: Node, bounds: tuple[int, int]) -> bool:
     """Whether a value is a position on an axis that is no longer than the one it is used on."""
-    while node.op.name in _SAME_VALUES or node.op.name == "slice":
+    while node.op.name in SAME_VALUES or node.op.name == "slice":
         node = node.inputs[0]
     return node.op.name in _POSITIONS and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1

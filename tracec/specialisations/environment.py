@@ -21,7 +21,7 @@ from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.forming import make_keys_plain
-from tracec.specialisations.guards import Contents, Form, Guard, forms_of, places_of
+from tracec.specialisations.guards import Contents, Form, Guard, digest_guard, forms_of, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.keys import Layouts
 from tracec.specialisations.places import MISSING, Kind, refill, same
@@ -170,8 +170,7 @@ class Environment:
                 guard = Guard(f"print options, {name}", Slots(OPTIONS), name, value)
                 self._check(guard, guard.holds, guard.look())
         if "numpy" in asked - self.asked:
-            holder = Digest(np, text_options)
-            guard = Guard("NumPy's print options", holder, None, holder[None])
+            guard = digest_guard("NumPy's print options", np, text_options)
             self._check(guard, guard.holds, None)
         self.asked = self.asked | asked
 

@@ -25,6 +25,8 @@ class Growing:
     original: Any
     added: list[Any]
     is_read: bool
+    #: Adds an item to the container itself.
+    _add: Callable[[Any], None]
 
     def append(self, item: Any) -> None:
         """Add an item."""
@@ -39,9 +41,6 @@ class Growing:
     def __iadd__(self, items: Iterable[Any]) -> Any:
         self.extend(items)
         return self
-
-    def _add(self, item: Any) -> None:
-        raise NotImplementedError
 
 
 def _reading(name: str, cls: type) -> Callable[..., Any]:

@@ -131,6 +131,12 @@ class Guard:
         return Change(self.name, *_told_apart(self.value, now))
 
 
+def digest_guard(name: str, value: Any, tell: Callable[[Any], str | bytes]) -> Guard:
+    """A guard on what one plain value tells of an object; see `Digest`."""
+    holder = Digest(value, tell)
+    return Guard(name, holder, None, holder[None])
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What a tensor from outside is besides its values, which a function can read without computing with it.

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.classes import is_singular
+from tracec.ir.classes import is_heap_type, is_singular
 
-_HEAP_TYPE = 1 << 9
 #: Modules of C classes whose instances never change, or are made of others that are looked at.
 _FIXED = ("builtins", "datetime", "decimal", "functools", "operator", "re", "_struct", "types", "typing", "zoneinfo")
 #: Builtin classes whose instances change, besides those that are looked at otherwise.
@@ -45,8 +44,8 @@ def _keeps_in_c(cls: Any) -> bool:
         return True
     if issubclass(cls, (*_SEEN, BaseException)):
         return False
-    written = [base for base in cls.__mro__ if base.__flags__ & _HEAP_TYPE]
-    base = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    written = [base for base in cls.__mro__ if is_heap_type(base)]
+    base = next(base for base in cls.__mro__ if not is_heap_type(base))
     if base is not object:
         return base.__module__ not in _FIXED
     members = {k for c in written for k, v in c.__dict__.items() if isinstance(v, types.MemberDescriptorType)}

@@ -15,8 +15,8 @@ from typing import Any
 
 from tracec.ir.classes import is_one_of
 from tracec.specialisations.arguments import Arguments
-from tracec.specialisations.digests import NO_NAMES, Digest, Names, levels
-from tracec.specialisations.guards import Contents, Guard
+from tracec.specialisations.digests import NO_NAMES, Names, levels
+from tracec.specialisations.guards import Contents, Guard, digest_guard
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
 from tracec.specialisations.origins import made_later, of_library
@@ -98,8 +98,7 @@ class Modules(Arguments, abc.ABC):
             self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
             self.visit("sys.argv", sys.argv if "argv" in attributes else None)
         if module is logging and "getLogger" in attributes:
-            holder = Digest(logging.root, levels)
-            self.guards.append(Guard("levels of loggers", holder, None, holder[None]))
+            self.guards.append(digest_guard("levels of loggers", logging.root, levels))
         if module.__name__ == "decimal":
             self.visit("decimal.Decimal", module.__dict__["Decimal"])
         if not in_library and "__getattr__" in module.__dict__:

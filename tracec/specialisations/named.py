@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tracec.record.tensor import Tensor
-from tracec.specialisations.digests import Digest, derived, forgets_soon, hits
-from tracec.specialisations.guards import Guard
+from tracec.specialisations.digests import derived, forgets_soon, hits
+from tracec.specialisations.guards import Guard, digest_guard
 from tracec.specialisations.holders import NameOf
 from tracec.specialisations.kept_in_c import asked_of, held, is_lock
 
@@ -49,21 +49,21 @@ class Named:
         """Guards on what one plain value tells of."""
         for name, value in self.in_c:
             if is_lock(value) and asked_of(value, self.names):
-                yield _digest(name, value, held)
+                yield digest_guard(name, value, held)
         for name, cached in self.cached:
             if "cache_info" in self.names or forgets_soon(cached):
-                yield _digest(f"how often results kept by {name} were found", cached, hits)
+                yield digest_guard(f"how often results kept by {name} were found", cached, hits)
         if "__subclasses__" in self.names:
             for name, cls in self.written:
                 if isinstance(cls, type):
-                    yield _digest(f"classes derived from {name}", cls, derived)
+                    yield digest_guard(f"classes derived from {name}", cls, derived)
         for attribute in (k for k in _TEXTS if k in self.names):
             for name, x in self.written:
                 yield Guard(f"{name}.{attribute}", NameOf(x), attribute, getattr(x, attribute, None))
         for attribute in _OF_WHAT_IS_WRITTEN:
             if attribute in self.names and self.written:
                 values = [x for _, x in self.written]
-                yield _digest(
+                yield digest_guard(
                     f"{attribute} of {self.written[0][0]}, or of others", values, functools.partial(_all, attribute)
                 )
 
@@ -73,11 +73,6 @@ class Named:
             for k in sorted(self.names & cls.__dict__.keys()):
                 if isinstance(cls.__dict__[k], FUNCTIONS):
                     yield Guard(f"{cls.__name__}.{k}", cls.__dict__, k, cls.__dict__[k], owner=cls)
-
-
-def _digest(name: str, value: Any, tell: Callable[[Any], str | bytes]) -> Guard:
-    holder = Digest(value, tell)
-    return Guard(name, holder, None, holder[None])
 
 
 def _all(attribute: str, values: list[Any]) -> str:

@@ -22,17 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.classes import is_iterator, is_one_of, is_singular
+from tracec.ir.classes import is_heap_type, is_iterator, is_one_of, is_singular
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
 from tracec.record.structure import Slots, slot_names
 from tracec.record.tensor import Tensor, own_attributes
-from tracec.specialisations.arguments import HEAP_TYPE
 from tracec.specialisations.digests import (
     NO_NAMES,
     Books,
-    Digest,
     Names,
     context,
     elements,
@@ -43,7 +41,7 @@ from tracec.specialisations.digests import (
 )
 from tracec.specialisations.draws import NUMPY, PYTHON
 from tracec.specialisations.growing import can_grow
-from tracec.specialisations.guards import Contents, Guard, places_of
+from tracec.specialisations.guards import Contents, Guard, digest_guard, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
 from tracec.specialisations.impure import reads
 from tracec.specialisations.kept_in_c import keeps_in_c
@@ -170,7 +168,7 @@ class Walker(Modules):
             self.reading[getattr(value, "__code__", value)] = what
         if isinstance(value, (DType, types.BuiltinFunctionType)) or value is MISSING:
             return
-        if isinstance(value, PLAIN) and not type(value).__flags__ & HEAP_TYPE:
+        if isinstance(value, PLAIN) and not is_heap_type(type(value)):
             return
         if id(value) in self.seen:
             return
@@ -185,7 +183,7 @@ class Walker(Modules):
             pass
         elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
             self._container(name, "[{}]", value)
-            if type(value).__flags__ & HEAP_TYPE:
+            if is_heap_type(type(value)):
                 self._object(name, value)
         elif (
             self._leads_on(name, value)
@@ -357,11 +355,10 @@ class Walker(Modules):
                 self.visit(contents.item(k), item)
 
     def _digest(self, name: str, value: Any, tell: Callable[[Any], str | bytes]) -> None:
-        holder = Digest(value, tell)
-        self.guards.append(Guard(name, holder, None, holder[None]))
+        self.guards.append(digest_guard(name, value, tell))
 
     def _object(self, name: str, value: Any) -> None:
-        if type(value).__flags__ & HEAP_TYPE:
+        if is_heap_type(type(value)):
             self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
@@ -369,7 +366,7 @@ class Walker(Modules):
             self._inside += not own
             self._container(name, ".{}", attributes)
             self._inside -= not own
-            if type(value).__flags__ & HEAP_TYPE and attributes is value.__dict__:
+            if is_heap_type(type(value)) and attributes is value.__dict__:
                 self.besides.append(Guard(f"{name}.__dict__", AttributesOf(value), "__dict__", attributes))
         watched = getattr(type(value), "_watched", None)
         if isinstance(watched, dict):  # what modules of the library share
@@ -397,7 +394,7 @@ class Walker(Modules):
             self.visit(type(cls).__name__, type(cls))
         if cls.__module__ == "decimal":
             self._digest("decimal.getcontext()", sys.modules["decimal"], context)
-        if (of_library(cls.__module__) and cls.__module__ != "builtins") or not cls.__flags__ & HEAP_TYPE:
+        if (of_library(cls.__module__) and cls.__module__ != "builtins") or not is_heap_type(cls):
             self._named.of_library += [cls] if str(cls.__module__).startswith("tracec.") else []
             return
         self._named.written.append((name, cls))
