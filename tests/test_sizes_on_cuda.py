@@ -19,7 +19,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.node import input_node, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
-from tracec.plan import TARGETS, make_plan, stripes
+from tracec.plan import TARGETS, make_plan, split, stripes
 from tracec.runtime.emulator_library import Library
 
 pytestmark = needs_compiler
@@ -196,6 +196,18 @@ def test_sorts_digit_by_digit_serve_all_sizes(sources, monkeypatch):
         np.testing.assert_array_equal(values.numpy(), np.sort(x.numpy(), axis=1))
         np.testing.assert_array_equal(falling.numpy(), np.argsort(-x.numpy().T, axis=0, kind="stable"))
     assert len(sources) == before
+
+
+def test_reductions_in_parts_serve_all_sizes(sources, monkeypatch):
+    monkeypatch.setattr(split, "LARGE_SHARES", ((1 << 20, 40),))
+    monkeypatch.setattr(split, "SMALLEST_PART", 16)
+    program = of((None, 40), lambda x: (x.sum(0), x.amax(0), x.mean(), x[:, :3].exp().sum(0)))
+    compiled = compare(program, (600, 600, 700, 811, 1000), **EMULATED)
+    before = len(sources)
+    for n in (601, 720, 853, 997):
+        compiled(*program()[0](n))
+    assert len(sources) == before
+    assert "any size(0, 0) (argument, axis): 2 programs" in compiled.explain()
 
 
 def _norm_gradient():

@@ -6,7 +6,7 @@ with any other. How many parts there are hangs on sizes alone, never on the mach
 
 from __future__ import annotations
 
-from tracec.ir.extent import formula_key, is_varying, pin, plain
+from tracec.ir.extent import chosen, formula_key, is_varying, pin, plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
 from tracec.ir.lower import Reduction
@@ -90,11 +90,15 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]
     share = space.total // blocks
     if not any(share >= large and blocks < most for most, large in LARGE_SHARES):
         return node
+    reduced = [k for k, r in enumerate(space.reduced) if r]
+    fold = 1 << (-(-FOLDED_COLUMNS // inner) - 1).bit_length() if 1 < inner < COLUMNS else 1
+    if is_varying(operand.shape) and len(reduced) == 1 and not is_varying(space.kept):
+        (at,) = reduced
+        fold = fold if fold <= space.extents[at] // 2 else 1
+        return _two_steps(node, lower, space, at, _open_parts(space, at, blocks, fill, fold), fold)
     for size in operand.shape:
         pin(size)  # how many parts there are hangs on each
     parts = min(-(-fill // blocks), share // SMALLEST_PART)
-    reduced = [k for k, r in enumerate(space.reduced) if r]
-    fold = 1 << (-(-FOLDED_COLUMNS // inner) - 1).bit_length() if 1 < inner < COLUMNS else 1
     if 1 < fold <= space.extents[reduced[-1]] // 2:
         parts, at = min(parts, MOST_PARTIALS // fold), reduced[-1]
     else:
@@ -106,6 +110,18 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]
         return node
     parts = dividing(parts, fold, _axes_of(operand.shape, axes, at)) or parts
     return _two_steps(node, lower, space, at, parts, fold)
+
+
+def _open_parts(space: Space, at: int, blocks: int, fill: int, fold: int) -> int:
+    """How many parts the loop number ``at`` has, whose extent varies from call to call; so do the parts."""
+    each, least = space.kept // blocks, SMALLEST_PART
+
+    def choose(extent: int) -> int:
+        parts = min(-(-fill // blocks), extent * each // least, extent // fold)
+        parts = max(1, min(parts, MOST_PARTIALS // fold) if fold > 1 else parts)
+        return dividing(parts, fold, (extent,)) or parts
+
+    return chosen("parts", choose, space.extents[at])
 
 
 def _stripes(node: Node, lower: Reduction, space: Space, rows: set[object]) -> int:
