@@ -99,6 +99,8 @@ def measured(measure: Any, case: Any) -> dict[str, Any]:
     """A case's row, told while the run goes on."""
     row: dict[str, Any] = measure.case(case)
     figure = row.get("failed") or f"{row['gb_per_s']:.0f} GB/s, {row['of_copy']:.0%} of a copy"
+    if "traffic" in row:
+        figure = f"moves {row['traffic']:.2f} times the bytes that have to move"
     print(f"{case.family}: {case.title}: {figure}", file=sys.stderr, flush=True)
     return row
 

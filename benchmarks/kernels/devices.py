@@ -85,6 +85,10 @@ class Cpu:
     def free(self) -> None:
         """Nothing is held."""
 
+    def traffic(self, call: Call) -> int | None:
+        """Bytes that a call moves between memory and caches, where that can be counted."""
+        return None
+
     def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
         """Seconds of one call, going round the calls."""
         for call in calls[:3]:
@@ -112,6 +116,14 @@ class Emulated(Cpu):
     options = {"target": "cuda", "launcher": "emulator"}
     rounds = 1
     calls = 1
+
+    def traffic(self, call: Call) -> int | None:
+        """Counted by the emulator, in a cache like a GPU's."""
+        from tracec.runtime.emulator_launch import counting
+
+        with counting() as counted:
+            call()
+        return counted.moved
 
 
 class Gpu:
@@ -148,6 +160,10 @@ class Gpu:
     def free(self) -> None:
         """Give unused memory back, so that each case starts alike."""
         self.xp.get_default_memory_pool().free_all_blocks()
+
+    def traffic(self, call: Call) -> int | None:
+        """Bytes that a call moves between memory and caches: no counter of a GPU's is read."""
+        return None
 
     def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
         """Seconds of one call, going round the calls.

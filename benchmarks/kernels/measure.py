@@ -148,6 +148,8 @@ class Measure:
         row |= {"bytes": moved, **asdict(timing), "copy_seconds": copied.seconds, "sets": count}
         row["of_copy"] = copied.seconds / timing.seconds
         row["gb_per_s"] = moved / timing.seconds / 1e9
+        if (counted := self.device.traffic(lambda: function(*self.subject.tensors(case, sets[0])))) is not None:
+            row["traffic"] = counted / max(moved, 1)
         row["peers"] = {}
         for peer in self.peers:
             try:

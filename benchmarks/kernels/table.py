@@ -9,6 +9,9 @@ from benchmarks.report import number
 
 Row = dict[str, Any]
 
+#: What a kernel may move, next to the bytes that have to move, before that is told.
+MOST_TRAFFIC = 1.1
+
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows as aligned text, the first column to the left."""
@@ -34,6 +37,8 @@ def marks(row: Row, cache_bytes: int) -> str:
         found.append("not compiled")
     if row.get("bytes", cache_bytes) < cache_bytes:
         found.append("below L2")
+    if row.get("traffic", 0) > MOST_TRAFFIC:
+        found.append(f"moves {row['traffic']:.2f} times its bytes")
     if row.get("spread", 0) > 0.1:
         found.append(f"±{row['spread']:.0%}")
     return ", ".join(found)

@@ -144,6 +144,7 @@ def test_kernels_in_the_emulator(monkeypatch):
         row = measure.case(case)
         assert "failed" not in row, row["failed"]
         assert row["compiled"] and row["error"] <= 2e-6
+        assert 1 <= row["traffic"] < 2  # whole sectors of little arrays
     monkeypatch.setattr(launch, "KERNELS", (3,))
     assert not [row for row in measure_launches(measure) if "failed" in row]
     (row,) = measure_products(measure, True, ("float32",), largest=1e5, shrink=64)[:1]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracec.errors import ArgumentError, EmulatorError, OutOfMemoryError
@@ -16,6 +18,9 @@ from tracec.runtime.emulator_library import MOST_SHARED, Library
 
 #: The order in which the threads of a block run between barriers.
 ORDERS = ("ascending", "descending", "random")
+
+#: Of the 50 MB of an H100's L2 cache, what each of 2048 threads on each of its multiprocessors has.
+CACHE_BYTES = 192
 
 #: One launch at a time: the runtime's state, and arrays in shared memory, are there once.
 _RUNNING = threading.Lock()
@@ -28,8 +33,12 @@ _U32, _U64, _POINTER = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
 class _Region(ctypes.Structure):
     _fields_ = [
         ("start", _POINTER), ("size", _U64), ("granule", _U32), ("writable", _U32),
-        ("owners", _POINTER), ("owner", _U64), ("first_cell", _U64),
+        ("owners", _POINTER), ("owner", _U64), ("first_cell", _U64), ("first_sector", _U64),
     ]  # fmt: skip
+
+
+class _Traffic(ctypes.Structure):
+    _fields_ = [("cache", _U64), ("read", _U64), ("written", _U64)]
 
 
 class _Array(ctypes.Structure):
@@ -41,8 +50,59 @@ class _Launch(ctypes.Structure):
         ("kernel", _POINTER), ("args", _POINTER), ("grid", _U32 * 3), ("block", _U32 * 3), ("order", ctypes.c_int32),
         ("seed", _U32), ("checked", _U32), ("region_count", _U32), ("array_count", _U32), ("guard_count", _U32),
         ("regions", _POINTER), ("arrays", _POINTER), ("guards", _POINTER), ("shared", _POINTER), ("shared_size", _U64),
-        ("image", _POINTER), ("image_end", _POINTER),
+        ("image", _POINTER), ("image_end", _POINTER), ("traffic", _POINTER),
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a launch moved between memory and a cache.
+
+    Attributes:
+        entry: The function.
+        read: Bytes that were read from memory.
+        written: Bytes that were written there.
+    """
+
+    entry: str
+    read: int
+    written: int
+
+
+class Counted:
+    """Launches whose traffic is counted.
+
+    Attributes:
+        cache_bytes: The cache's size, for each thread of a block.
+        launches: What each moved, in order.
+    """
+
+    def __init__(self, cache_bytes: int) -> None:
+        self.cache_bytes = cache_bytes
+        self.launches: list[Traffic] = []
+
+    @property
+    def moved(self) -> int:
+        """Bytes read and written by all."""
+        return sum(t.read + t.written for t in self.launches)
+
+
+_COUNTED: ContextVar[Counted | None] = ContextVar("counted", default=None)
+
+
+@contextmanager
+def counting(cache_bytes: int = CACHE_BYTES) -> Iterator[Counted]:
+    """Within, what launches with checks move between memory and a cache is counted, in sectors of 32 bytes.
+
+    What the threads of a block do between two barriers counts as done at once. What a block comes back to is in the
+    cache while it has touched no more than its share of it since, which goes by its threads.
+    """
+    counted = Counted(cache_bytes)
+    before = _COUNTED.set(counted)
+    try:
+        yield counted
+    finally:
+        _COUNTED.reset(before)
 
 
 def launch(
@@ -94,8 +154,14 @@ def launch(
         shared, library.shared_size, *library.image,
     )  # fmt: skip
     finding = Finding()
+    counted = _COUNTED.get() if library.checks else None
+    if counted is not None:
+        traffic = _Traffic(counted.cache_bytes)
+        given.traffic = ctypes.addressof(traffic)
     with _RUNNING:
         found = library.start(ctypes.byref(given), ctypes.byref(finding))
+    if counted is not None:
+        counted.launches.append(Traffic(entry, traffic.read, traffic.written))
     if found < 0:
         raise OutOfMemoryError(f"emulator: {entry}: there is no memory for its checks")
     if found:
@@ -135,7 +201,7 @@ def check_order(order: str) -> None:
 
 
 def _region(b: Buffer) -> _Region:
-    return _Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner, 0)
+    return _Region(b.address, b.nbytes, min(b.itemsize, 4), b.writable, b.owners or None, b.owner)
 
 
 def _arrays(places: Sequence[tuple[int, int]]) -> ctypes.Array[_Array]:

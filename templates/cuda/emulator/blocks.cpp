@@ -70,6 +70,7 @@ static bool resume(Resident &r) {
   free(r.shared), free(r.history);
   r.shared = r.history = nullptr;
   slice_start = ++now;
+  begin_turn();
   return begin_slice(false);
 }
 
@@ -77,6 +78,7 @@ static bool begin(uint32_t number) {
   place_block(number);
   block_start = barrier_time = slice_start = ++now;
   begin_threads();
+  begin_turn();
   for (unsigned a = 0; a < launch->array_count; ++a) memset(launch->arrays[a].start, 0xFF, launch->arrays[a].size);
   return begin_slice(true);
 }
@@ -136,6 +138,7 @@ static bool run_slice(uint64_t &next, uint64_t blocks) {
     const Pause pause = run_threads();
     if (pause == FOUND) return true;
     if (pause == ENDED) break;
+    begin_turn();
     const bool others = blocks_talk && launch->order != ASCENDING && (running_count > 1 || next < blocks);
     if (!others || (pause == MET && launch->order == RANDOM && draw() % 2)) continue;
     self->waits = pause == POLLS, self->heard = news;
@@ -172,7 +175,7 @@ static bool prepare() {
     threads[t].index = {index[0], index[1], index[2]};
   }
   random_state = launch->seed * 2654435761u | 1;
-  if (!begin_checks()) return false;
+  if (!begin_checks() || !begin_traffic()) return false;
   launch_start = ++now;
   return true;
 }

@@ -2,7 +2,6 @@
 // runtime for finding data races, in whose place this one stands.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "state.h"
 
@@ -27,18 +26,6 @@ struct Slice {
 };
 static Slice *slices;
 static uint64_t slices_size, slice_count;
-
-// Makes room for so many elements, of zeros; pages that are not used take no memory.
-template <typename T>
-static bool reserve(T *&place, uint64_t &size, uint64_t needed) {
-  if (needed <= size) return true;
-  if (place) munmap(place, size * sizeof(T));
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  place = (T *)mmap(nullptr, needed * sizeof(T), PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (place == MAP_FAILED) place = nullptr;
-  size = place ? needed : 0;
-  return place;
-}
 
 // Forgets everything, before the clock comes to its end.
 static void start_anew() {
@@ -265,6 +252,7 @@ static void check_global(char *address, unsigned size, int access, Site site) {
       if (access & WRITES) owners[i] = own;
     }
   }
+  if (launch->traffic) count_traffic(*region, address, size, access & READS, access & WRITES);
   Cell *cell = cells + region->first_cell;
   for (uint64_t c = offset / region->granule; c <= (offset + size - 1) / region->granule; ++c) {
     check_race(launch_start, cell[c], address, size, access, site, number);

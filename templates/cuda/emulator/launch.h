@@ -24,7 +24,13 @@ struct Region {
   uint32_t writable;
   uint16_t *owners;   // for each byte, which value wrote it last; null where everything may be read
   uint64_t owner;     // the value that this buffer stands for
-  uint64_t first_cell;  // the runtime's own
+  uint64_t first_cell, first_sector;  // the runtime's own
+};
+
+// What goes past a cache; see traffic.cpp.
+struct Traffic {
+  uint64_t cache;  // its bytes for each thread of a block
+  uint64_t read, written;
 };
 
 // An array in shared memory.
@@ -48,6 +54,7 @@ struct Launch {
   char *shared;     // where thread-local memory of the code lies
   uint64_t shared_size;
   char *image, *image_end;  // and the code itself with its constants
+  Traffic *traffic;         // null where it is not counted
 };
 
 enum Kind : int {

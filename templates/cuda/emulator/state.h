@@ -1,6 +1,8 @@
 // What the parts of the runtime share.
 #pragma once
 
+#include <sys/mman.h>
+
 #include "launch.h"
 
 extern "C" EmulatorIndex threadIdx, blockIdx, blockDim, gridDim;
@@ -62,7 +64,22 @@ uint32_t draw();
 void begin_threads();
 Pause run_threads();
 
+// Makes room for so many elements, of zeros; pages that are not used take no memory.
+template <typename T>
+bool reserve(T *&place, uint64_t &size, uint64_t needed) {
+  if (needed <= size) return true;
+  if (place) munmap(place, size * sizeof(T));
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  place = (T *)mmap(nullptr, needed * sizeof(T), PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (place == MAP_FAILED) place = nullptr;
+  size = place ? needed : 0;
+  return place;
+}
+
 bool begin_checks();  // whether there is memory for them
+bool begin_traffic();
+void begin_turn();  // what the threads of a block do between two barriers
+void count_traffic(const Region &region, const char *address, unsigned size, bool reads, bool writes);
 bool begin_slice(bool first);
 void note_fence();
 // What is known of the arrays in shared memory, which is a block's own.
