@@ -545,3 +545,38 @@ kernel conv(x: in f32[{images},{channels},{size},{size}], k: in f32[{outputs},{c
     b = {b}
   }}
 }}""")
+
+
+def conv_weight(images: int, channels: int, outputs: int, size: int, dtype: str = "f32") -> Kernel:
+    """The gradient of the weight of a 3 × 3 convolution with padding 1: sums over images and their pixels."""
+    plane = size * size
+    down, across = (f"bitwise_and(ge({at}, 1), lt({at}, {size + 1}))" for at in ("h + q0", "w + q1"))
+    inside = f"bitwise_and({down}, {across})"
+    at = f"{channels * plane}*i + {plane}*r + {size}*h + {size}*q0 + w + q1 - {size + 1}"
+    a = f"g[{outputs * plane}*i + {plane}*o + {size}*h + w]"
+    b = f"select({inside}, x[{at}], {_number(0, dtype)})"
+    return read_kernel(f"""
+kernel conv_weight(x: in {dtype}[{images},{channels},{size},{size}], g: in {dtype}[{images},{outputs},{size},{size}],
+                   y: out {dtype}[{outputs},{channels},3,3]) contraction {{
+  for o in {outputs} parallel {{
+    for r in {channels} parallel {{
+      for q0 in 3 parallel {{
+        for q1 in 3 parallel {{
+          acc s: {dtype} = add
+          for i in {images} reduce {{
+            for h in {size} reduce {{
+              for w in {size} reduce {{
+                update s <- mul({a}, {b})
+              }}
+            }}
+          }}
+          store y[{channels * 9}*o + 9*r + 3*q0 + q1] = s
+        }}
+      }}
+    }}
+  }}
+  contraction conv_weight(acc=s, batch=(), m=(o), n=(r, q0, q1), k=(i, h, w)) {{
+    a = {a}
+    b = {b}
+  }}
+}}""")

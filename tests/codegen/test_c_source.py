@@ -29,6 +29,7 @@ SHAPES: dict[str, Kernel] = {
     "scatter": k.scatter(300, 70, 1000),
     "contraction": k.conv(8, 16, 32, 8),
     "split_contraction": k.dot(1, 16, 40, 20_000),
+    "lines_contraction": k.conv_weight(40, 4, 16, 8),
     "sized": k.sized(),
 }
 

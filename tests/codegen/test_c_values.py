@@ -67,6 +67,11 @@ CASES: dict[str, Kernel] = {
     "dot, long": k.dot(1, 9, 40, 20_000),
     "dot integers": k.dot(1, 9, 17, 5, "i32"),
     **{f"conv {s}": k.conv(*s) for s in ((2, 3, 5, 7), (16, 16, 32, 8), (3, 16, 9, 4), (1, 5, 30, 33))},
+    **{
+        f"conv weight {s}": k.conv_weight(*s)
+        for s in ((2, 3, 5, 37), (40, 4, 16, 8), (9, 3, 7, 17), (300, 2, 5, 3), (1, 5, 3, 60), (17, 2, 3, 40))
+    },
+    "conv weight double": k.conv_weight(5, 3, 7, 20, "f64"),
 }
 
 
@@ -98,7 +103,15 @@ def test_values(results: dict[str, tuple[list[Array], list[Array]]], name: str) 
 def test_results_are_the_same_with_any_number_of_threads_and_in_every_run(
     results: dict[str, tuple[list[Array], list[Array]]],
 ) -> None:
-    names = ["columns, threads", "rows 100 4096", "dot, long", "scatter, threads", "conv (16, 16, 32, 8)", "full 10001"]
+    names = [
+        "columns, threads",
+        "rows 100 4096",
+        "dot, long",
+        "scatter, threads",
+        "conv (16, 16, 32, 8)",
+        "conv weight (9, 3, 7, 17)",
+        "full 10001",
+    ]
     kernels = [CASES[n] for n in names]
     plan = plan_of(kernels)
     executable = load(plan, render(plan))

@@ -50,6 +50,8 @@ BLOCK = 256
 MIN_LANES = 48
 #: Rows that one unit of work computes at most; its results stay in the second-level cache.
 MAX_ROWS = 480
+#: Elements that must lie side by side for a line to be computed as one.
+MIN_LINE = 4
 #: Units that the work is cut into at least, where it is split along the reduced loops.
 PARTS = 16
 #: Bytes of partial results at most.
@@ -101,6 +103,9 @@ class Product:
         k_total: Reduced elements in all.
         lane_value: The lanes' factor at lane ``p`` (its number within the panel is ``t``).
         row_value: The rows' factor at row ``s``.
+        lane_line: The lanes' factor at one lane, whose loop variables are scalars, where memory goes on along the
+            innermost reduced loop: lanes are then computed one by one and turned. None where it does not.
+        row_line: Whether so are the rows.
         epilogue: What is done with each result.
         parts: Parts that the outermost reduced loop is split into; 1 where units are panels of lanes.
         shared: Whether threads share the units.
@@ -129,6 +134,8 @@ class Product:
     k_total: int
     lane_value: str
     row_value: str
+    lane_line: str | None
+    row_line: bool
     epilogue: tuple[Tree, ...]
     parts: int
     shared: bool
@@ -197,6 +204,7 @@ def _plan(
     chunk = _row_chunk(plain(rows), panels, split)
     units = panels * -(-plain(rows) // chunk)
     writer = _Writer(kernel, inside, p, narrow, s)
+    last = (k_inner or [k_loop])[-1]
     return Product(
         name=kernel.name, params=parameters(kernel, restrict=restrict), comments=comments(kernel),
         type=C.types[dtype], short=dtype.short, batch=_counters(batch), outer=_counters(outer),
@@ -205,6 +213,7 @@ def _plan(
         k_chunk=max(1, BLOCK // unit if is_varying(k_loop.extent) else min(BLOCK // unit, k_loop.extent)),
         k_inner=_counters(k_inner), k_unit=unit,
         k_total=numel(v.extent for v in reduced), lane_value=writer.lane(a), row_value=writer.row(b),
+        lane_line=writer.row(a) if _goes_on(a, last) else None, row_line=_goes_on(b, last),
         epilogue=writer.epilogue(epilogue, c.acc), parts=split,
         shared=is_varying(work) or (total >= MIN_PARALLEL and (split > 1 or units > 1)), collapse=len(outer) + 2,
         where=condition(work, MIN_PARALLEL), varying=is_varying(rows) or is_varying(lanes_all),
@@ -267,6 +276,18 @@ def _linear(value: Expr, loops: list[Var]) -> bool:
             if any(not isinstance(t, Var) and _mentions(t, loops) for t in terms):
                 return False
     return True
+
+
+def _goes_on(value: Expr, loop: Var) -> bool:
+    """Whether loads move by one element along a loop, and none by more."""
+    steps = set()
+    for e in subexpressions(value):
+        if isinstance(e, Load):
+            terms = dict(e.index.terms) if isinstance(e.index, Linear) else {e.index: 1}
+            if any(not isinstance(t, Var) and _mentions(t, [loop]) for t in terms):
+                return False
+            steps.add(terms.get(loop, 0))
+    return 1 in steps and steps <= {0, 1} and plain(loop.extent) >= MIN_LINE
 
 
 def _mentions(e: Expr, loops: list[Var]) -> bool:

@@ -51,7 +51,8 @@ _KEYWORDS = (
     "io arena lib f16 bf16 "
     # Variables of the templates.
     "p s t r result panel sums packed start stop used first first_row last_row from to depth done next part total "
-    "left right begin end digits at line0 words0 LANES ROWS CHUNK WIDTH DEPTH args block0 block1 block2 block3"
+    "left right begin end digits at line0 lines words0 LANES ROWS CHUNK WIDTH DEPTH SIDE PITCH "
+    "args block0 block1 block2 block3"
 )
 
 
