@@ -18,7 +18,6 @@ from tracec.autograd.grad_mode import (
     set_multithreading_enabled,
 )
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, name_missing
-from tracec.ir.source import caller
 from tracec.record import backward as going_back
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -86,11 +85,6 @@ def _tensors(name: str, what: str, value: Any) -> list[Tensor]:
                 f"{name}: {what} must be tensors, {type(x).__name__} given", hint="give a tensor, or a list of them"
             )
     return given
-
-
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
 
 
 def backward(
@@ -161,7 +155,6 @@ def grad(
         raise GradientError(
             "grad: one of the differentiated Tensors does not require grad",
             hint="set requires_grad=True before computing the outputs",
-            where=_at(),
         )
     seeds = _seeds(roots, grad_outputs, "grad")
     retain = create_graph if retain_graph is None else retain_graph
@@ -177,7 +170,6 @@ def grad(
         raise GradientError(
             f"grad: the differentiated Tensor at index {unused} appears to not have been used in the graph",
             hint="set allow_unused=True if this is the desired behavior",
-            where=_at(),
         )
     return tuple(x.with_data(g) if x.is_composite and g is not None else g for x, g in zip(given, found, strict=True))
 
@@ -193,7 +185,6 @@ def _check_flags(only_inputs: bool, allow_unused: bool | None, materialize_grads
             "grad: Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False.",
             hint="leave allow_unused out",
-            where=_at(),
         )
 
 
@@ -207,7 +198,6 @@ def _of_many(roots: list[Any], seeds: list[Any], by: list[Any], retain: bool, cr
                 "grad: with is_grads_batched=True a gradient has the output's shape behind a first axis, "
                 f"{None if seed is None else tuple(seed.shape)} given for {tuple(root.shape)}",
                 hint="stack the gradients along a first axis",
-                where=_at(),
             )
     used: list[int] = []
 
@@ -225,7 +215,7 @@ def _seeds(roots: list[Any], given: Any, name: str) -> list[Any]:
     seeds = [None] * len(roots) if given is None else _list(given)
     if len(seeds) != len(roots):
         raise ArgumentError(
-            f"{name}: {len(seeds)} gradients for {len(roots)} tensors", hint="give one for each, or None", where=_at()
+            f"{name}: {len(seeds)} gradients for {len(roots)} tensors", hint="give one for each, or None"
         )
     return seeds
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from tracec.errors import ArgumentTypeError, GradientError, RuleMissingError, ShapeError, TracecError
-from tracec.ir.source import caller
 from tracec.record.backward import own
 from tracec.record.batching import Batching
 from tracec.record.cell import Cell, is_dual, look
@@ -20,8 +19,7 @@ from tracec.record.tensor import Tensor
 
 
 def _fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
-    line = caller()
-    raise error(message, hint=hint, where=f"at {line}" if line else None)
+    raise error(message, hint=hint)
 
 
 class FunctionCtx:

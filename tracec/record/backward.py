@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
-
-
 def backward(
     roots: Sequence[Tensor],
     seeds: Sequence[Tensor | None],
@@ -126,7 +121,6 @@ class _Walk:
             raise GradientError(
                 "backward: element 0 of tensors does not require grad and does not have a grad_fn",
                 hint="set requires_grad=True on a tensor that it is computed from, outside of tracec.no_grad()",
-                where=_at(),
             )
 
     def _through(self, operation: Operation, g: Any, path: Any, wanted: Any) -> None:
@@ -231,13 +225,11 @@ class _Walk:
                     f"backward: grad can be implicitly created only for scalar outputs, this one has shape "
                     f"{tuple(root._shape)}",
                     hint="give a gradient, or take the sum or mean first",
-                    where=_at(),
                 )
             if root._array.dtype.kind == "c":
                 raise GradientError(
                     f"backward: grad can be implicitly created only for real scalar outputs but got {root.dtype!r}",
                     hint="give a gradient, or take the real part or the size first",
-                    where=_at(),
                 )
             return self.ones(root)
         if not isinstance(seed, Cell):
@@ -249,7 +241,6 @@ class _Walk:
             raise ShapeError(
                 f"backward: the gradient has shape {tuple(seed._shape)}, the output {tuple(root._shape)}",
                 hint="a gradient has the shape of its output",
-                where=_at(),
             )
         if seed._array.dtype != root._array.dtype:
             seed = apply(OPERATORS["cast"], (seed,), {"dtype": root.dtype})
@@ -440,7 +431,8 @@ def laid_like(g: Any, like: Any) -> Any:
 def _through_line(operation: Operation) -> str:
     through = f"through {operation.call.op.name}"
     made = f", made at {operation.source}" if operation.source else ""
-    return f"{through}{made}; {_at() or ''}".rstrip("; ")
+    line = caller()
+    return f"{through}{made}; at {line}" if line else f"{through}{made}"
 
 
 def keep(operation: Operation, x: Any) -> None:

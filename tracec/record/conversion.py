@@ -11,7 +11,6 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.source import caller
 from tracec.record import legacy
 from tracec.record.backend import CPU, Device, to_device
 from tracec.record.backward import own
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
-
-
 def value_of(x: Cell, how: str) -> Any:
     """The elements as a NumPy array, noted where a recorder is at work."""
     array = _copy(x, CPU)
@@ -47,7 +41,6 @@ def _one(x: Cell, how: str) -> Any:
         raise ShapeError(
             f"{how}: a Tensor with {x._array.size} elements cannot be converted to Scalar",
             hint="index one element, or use tolist()",
-            where=_at(),
         )
     return value_of(x, how).reshape(()).item()
 
@@ -73,7 +66,6 @@ def _real_number(x: Cell, how: str) -> Any:
             raise ArgumentError(
                 f"{how}: value cannot be converted to type {how} without overflow: {found} has an imaginary part",
                 hint="use item(), or the .real of the tensor",
-                where=_at(),
             )
         return found.real
     return found
@@ -134,13 +126,11 @@ class Conversion(Cell):
                 raise GradientError(
                     "numpy: can't call numpy() on Tensor that requires grad.",
                     hint="use tensor.detach().numpy() instead",
-                    where=_at(),
                 )
             if self._device != "cpu":
                 raise ArgumentTypeError(
                     f"numpy: can't convert {self._device} device type tensor to numpy.",
                     hint="use tensor.cpu() to copy it to host memory first",
-                    where=_at(),
                 )
         if getattr(STATE.recorder, "gives_numbers", False) and self._device == "cpu" and not is_for_library(2):
             return elements(self)
@@ -167,7 +157,6 @@ class Conversion(Cell):
             raise GradientError(
                 "__dlpack__: a tensor that requires grad cannot be given to another library",
                 hint="use tensor.detach()",
-                where=_at(),
             )
         if STATE.recorder is not None:
             value_of(self, "__dlpack__")
@@ -193,7 +182,6 @@ class Conversion(Cell):
                 f"bool: value of Tensor with {'no values' if not self._array.size else 'more than one value'} is "
                 f"ambiguous, its shape is {tuple(self._array.shape)}",
                 hint="use .any() or .all()",
-                where=_at(),
             )
         return builtins.bool(_one(self, "bool"))
 
@@ -213,7 +201,6 @@ class Conversion(Cell):
             raise ArgumentTypeError(
                 "index: only integer tensors of a single element can be converted to an index",
                 hint="cast with .long()",
-                where=_at(),
             )
         return builtins.int(_one(self, "index"))
 
@@ -224,7 +211,6 @@ class Conversion(Cell):
             raise ArgumentTypeError(
                 f"format: unsupported format string {spec!r} for a tensor of {self._array.ndim} dimensions",
                 hint="format one element, x[0].item()",
-                where=_at(),
             )
         return str(self)
 
@@ -376,7 +362,6 @@ def _target(args: Any, kwargs: dict[str, Any]) -> _Target:
             raise ArgumentTypeError(
                 f"to: {type(a).__name__} is neither a dtype nor a device",
                 hint="e.g. tracec.float32, 'cpu'",
-                where=_at(),
             )
     dtype = dt.of_python(dtype)
     if dtype is not None and not isinstance(dtype, DType):

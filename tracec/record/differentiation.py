@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir.number import observe
-from tracec.ir.source import caller
 from tracec.record import backward as going_back
 from tracec.record.asking import ask
 from tracec.record.cell import Cell, Changes
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
 
 
 _REQUIRE = "set requires_grad=True on a tensor that it is computed from"
-
-
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
 
 
 class Differentiation(Cell):
@@ -51,13 +45,11 @@ class Differentiation(Cell):
                 "requires_grad: only Tensors of floating point and complex dtype can require gradients, this one is "
                 f"{dtype.name}",
                 hint="cast it with .float() first",
-                where=_at(),
             )
         if requires_grad and self._is_inference and not STATE.inference:
             raise GradientError(
                 "requires_grad: Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
                 hint="make a clone to get a normal tensor",
-                where=_at(),
             )
         edge = edge_of(self)
         if edge is not None and edge is not self:
@@ -65,7 +57,6 @@ class Differentiation(Cell):
                 raise GradientError(
                     "requires_grad: you can only change requires_grad flags of leaf variables.",
                     hint="use detach() to cut a tensor off its history",
-                    where=_at(),
                 )
             return self  # type: ignore[return-value]
         if STATE.recorder is not None:
@@ -121,7 +112,6 @@ class Differentiation(Cell):
                 raise ArgumentError(
                     f"grad: assigned grad has data of shape {tuple(value._shape)}, the tensor {tuple(self._shape)}",
                     hint="a gradient has the shape of its tensor",
-                    where=_at(),
                 )
             if value._array.dtype != self._array.dtype:
                 raise DTypeError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
-from tracec.ir.source import caller, warn
+from tracec.ir.source import warn
 from tracec.record.backward import own
 from tracec.record.cell import Cell, Changes
 from tracec.record.promote import can_cast
@@ -22,11 +22,6 @@ from tracec.record.write import copy_into
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
-
-
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
 
 
 def write_out(name: str, out: Any, value: Any) -> Any:
@@ -64,20 +59,17 @@ def _write_one(name: str, out: Any, value: Any) -> Any:
             f"{name}: functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad.",
             hint="leave out= away, or compute under tracec.no_grad()",
-            where=_at(),
         )
     given, own = value.dtype, dt.of_numpy(out._array.dtype)
     if not can_cast(given, own):
         raise DTypeError(
             f"{name}: result type {given.name} can't be cast to the desired output type {own.name}",
             hint=f"give out= a tensor of {given.name}",
-            where=_at(),
         )
     if value._device != out._device:
         raise ArgumentError(
             f"{name}: the result is on {value._device}, out on {out._device}",
             hint="give out= a tensor of that device",
-            where=_at(),
         )
     shape = tuple(value._shape)
     if tuple(out._shape) != shape:
@@ -158,9 +150,7 @@ def resize(x: Any, shape: Sequence[int]) -> Any:
         RecordError: in a compiled function, of a tensor from outside.
     """
     if STATE.grad and edge_of(x) is not None:
-        raise GradientError(
-            "resize_: cannot resize variables that require grad", hint="resize a detach()ed tensor", where=_at()
-        )
+        raise GradientError("resize_: cannot resize variables that require grad", hint="resize a detach()ed tensor")
     shape = tuple(shape)
     if shape == tuple(x._shape):
         return x
@@ -168,7 +158,6 @@ def resize(x: Any, shape: Sequence[int]) -> Any:
         refuse(
             "resize_: cannot change the shape of a tensor from outside in a compiled function",
             hint=f"give a tensor of shape {list(shape)}",
-            where=_at(),
         )
     with no_grad():
         made = _resized(x, shape)

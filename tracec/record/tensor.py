@@ -14,7 +14,6 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import fixed
 from tracec.ir.operator import set_default_builder
-from tracec.ir.source import caller
 from tracec.ops.complex import imag as imag_part
 from tracec.ops.complex import real as real_part
 from tracec.record import backward as going_back
@@ -39,11 +38,6 @@ from tracec.record.size import Size
 from tracec.record.state import STATE
 from tracec.record.tensor_meta import Methods, TensorMeta
 from tracec.record.write import copy_into
-
-
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
 
 
 class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy, metaclass=TensorMeta):
@@ -164,7 +158,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
         if self.ndim < 2:
-            raise ArgumentError(f"mT: a matrix has 2 axes or more, shape is {tuple(self.shape)}", where=_at())
+            raise ArgumentError(f"mT: a matrix has 2 axes or more, shape is {tuple(self.shape)}")
         return ops.transpose(self, perm=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))  # type: ignore[no-any-return]
 
     @property
@@ -174,7 +168,6 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
             raise ArgumentError(
                 f"H: is only supported on matrices (2-D tensors), this one is {self.ndim}-D",
                 hint="use .mH for batches of matrices",
-                where=_at(),
             )
         return self.mH
 
@@ -185,7 +178,6 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
             raise ArgumentError(
                 "mH: is only supported on matrices or batches of matrices, this tensor is 1-D",
                 hint="use conj() for a vector",
-                where=_at(),
             )
         turned = self.mT if self.ndim else self
         return ops.conj(turned) if self.dtype.is_complex else turned
@@ -210,7 +202,6 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
             raise ArgumentError(
                 f"imag: is not implemented for tensors with non-complex dtypes, this one is {self.dtype.name}",
                 hint="a real tensor has none; zeros_like() makes them",
-                where=_at(),
             )
         return imag_part(self)  # type: ignore[no-any-return]
 
@@ -240,7 +231,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         recorder = STATE.recorder
         if recorder is not None and recorder.keeps_memory(self):
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
-                raise RecordError("data: vmap cannot change the shape or dtype of a tensor", where=_at())
+                raise RecordError("data: vmap cannot change the shape or dtype of a tensor")
             copy_into(self.detach(), value.detach(), "data")
             return
         Changes.count += 1
@@ -303,7 +294,6 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
             raise GradientError(
                 "deepcopy: only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol",
                 hint="copy a detach()ed tensor",
-                where=_at(),
             )
         if STATE.recorder is None:
             made = self._remade(copied(self._array))

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tracec.ir.source import caller
 from tracec.record.cell import Cell, Changes
 from tracec.record.dispatch import apply
 from tracec.record.mode import set_grad_enabled
@@ -36,7 +35,6 @@ def turns_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             refuse(
                 f"{name}_: cannot change the shape of a tensor from outside in a compiled function",
                 hint=f"use {name}, which gives a view",
-                where=f"at {caller()}",
             )
         leaf = edge_of(self) is self
         before: Any = object.__new__(type(self))

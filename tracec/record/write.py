@@ -18,7 +18,6 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, RecordError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.number import calculate, converted
-from tracec.ir.source import caller
 from tracec.ir.types import same
 from tracec.record.backend import to_device
 from tracec.record.call import Call
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 
-def _at() -> str | None:
-    line = caller()
-    return f"at {line}" if line else None
-
-
 def check_no_leaf(x: Cell, name: str) -> None:
     """Refuse to change a leaf that requires grad.
 
@@ -50,7 +44,6 @@ def check_no_leaf(x: Cell, name: str) -> None:
         raise GradientError(
             f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed.",
             hint="make a clone to get a normal tensor before",
-            where=_at(),
         )
     if STATE.grad:
         root = root_of(x)
@@ -59,7 +52,6 @@ def check_no_leaf(x: Cell, name: str) -> None:
             raise GradientError(
                 f"{name}: {what} that requires grad is being used in an in-place operation.",
                 hint="write under tracec.no_grad(), or into a clone",
-                where=_at(),
             )
 
 
@@ -77,7 +69,6 @@ def check_writable(x: Cell, name: str) -> None:
         refuse(
             f"{name}: a compiled function cannot write into x[i], where i is a tensor of no dimensions",
             hint="assign to x[i] instead, or index with int(i)",
-            where=_at(),
         )
     array = x._array
     if array.size and any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
@@ -85,10 +76,9 @@ def check_writable(x: Cell, name: str) -> None:
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
             "memory location.",
             hint="clone() the expanded tensor before the operation",
-            where=_at(),
         )
     if isinstance(array, np.ndarray) and not array.flags.writeable:
-        raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone", where=_at())
+        raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone")
 
 
 def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
@@ -101,7 +91,6 @@ def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
         raise DTypeError(
             f"{name}: result type {given.name} can't be cast to the desired output type {own.name}",
             hint=f"cast the tensor with .to(tracec.{given.name}) first, or use the operation that makes a new one",
-            where=_at(),
         )
 
 
@@ -118,7 +107,6 @@ def assign(x: Tensor, value: Any, name: str) -> Tensor:
         raise ShapeError(
             f"{name}: output with shape {list(own.shape)} doesn't match the broadcast shape {list(given.shape)}",
             hint="use the operation that makes a new tensor",
-            where=_at(),
         )
     if given.dtype != own.dtype:
         is_ = dt.of_numpy(own.dtype)
@@ -198,7 +186,6 @@ def _written_at_places(old: Any, steps: tuple[Call, ...], value: Any) -> Any:
             raise RecordError(
                 f"write: bits of overlapping views cannot be written ({step.op.name} of {steps[0].op.name})",
                 hint="write before you look at the bits",
-                where=_at(),
             )
         places = step.op(places, **dict(step.params))
     return ops.reshape(ops.index_put(ops.reshape(old, shape=(count,)), value, places, axes=(0,)), shape=shape)
@@ -283,7 +270,6 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
             raise ShapeError(
                 f"{name}: a value of shape {tuple(source._shape)} does not broadcast to shape {tuple(shape)}",
                 hint="reshape or slice the value",
-                where=_at(),
             )
     if not remembered(x, source):
         array = to_device(settled(source._array), x._device)
@@ -329,7 +315,6 @@ def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
         raise DTypeError(
             f"{name}: value cannot be converted to type {dtype.name}: {value} is complex",
             hint="write its real part or its size",
-            where=_at(),
         )
     # Infinity and NaN are left to the operator, which knows what fits.
     whole = dtype.kind in "iu" and (not isinstance(value, (float, np.floating)) or calculate("math.isfinite", value))
