@@ -41,7 +41,7 @@ from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
 from tracec.specialisations.recorded import Recorded, Refused, record
 from tracec.specialisations.replay import Unfit
-from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, draws, undo
+from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, undo, undone
 from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.variants import Shapes
@@ -181,16 +181,17 @@ class Compiled:
     def _served(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
         for found in self._known.get(key, ()):
-            given = found.takes(call, numbers)
+            given = found.takes(call, numbers, undoing=self._verification is not None)
             if given is None or found.replay is None:
                 continue
             try:
-                if self._verification is None or draws(found.replay):  # an eager run would draw others
+                if self._verification is None:
                     out = found.replay(*given)
                 else:
                     with _RECORDING:
                         run = functools.partial(found.replay, symbols=given[1])
-                        out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN)
+                        again = undone(found.replay, given[1])  # an eager run draws first
+                        out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN, again)
             except Unfit as unfit:
                 undo(given[1])
                 return self._unfit(call, unfit.error)

@@ -35,6 +35,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.program import graphs_of
 from tracec.specialisations.recorded import Recorded, record
+from tracec.specialisations.replay import Unfit
 
 #: Gives the settings for a recording: only when it is to be built anew.
 HowBuilt = Callable[[Graph], Settings]
@@ -61,20 +62,24 @@ class Before:
 
     Attributes:
         state: The places.
+        around: What the function can read.
         written: Memory and what was in it.
         after: Memory and what the run left in it.
         results: Values of the tensors that it returned.
         grads: Tensors, their ``grad`` before, and its values after.
         left: What it left in places.
+        states: The states of Python's and NumPy's generators after it.
     """
 
     state: State
+    around: Environment
 
     written: dict[Storage, Any] = field(default_factory=dict)
     after: dict[Storage, Any] = field(default_factory=dict)
     grads: list[tuple[Tensor, Any, Any]] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
     left: dict[int, dict[str, Held]] = field(default_factory=dict)
+    states: Any = None
 
     def look(self, recorder: Recorder, out: Any) -> None:
         """Take down what a run did, before it is undone."""
@@ -83,6 +88,7 @@ class Before:
         self.grads = [(x, g, None if x._grad is None else x._grad._array.copy()) for x, g in recorder.before_grads]
         self.results = [t._array.copy() for t in find_tensors(out)]
         self.left = self.state.changed()
+        self.states = _states(self.around)
 
     def restore(self) -> None:
         """Put memory and gradients back."""
@@ -107,7 +113,7 @@ class Verification:
 
     def __call__(
         self, replay: Callable[[Sequence[Tensor]], Any], graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: Sequence[Tensor], unseen: Any,
+        tensors: Sequence[Tensor], unseen: Any, drawn: Callable[[], None],
     ) -> Any:  # fmt: skip
         """Run a program, and make sure that it does what the function does.
 
@@ -118,12 +124,13 @@ class Verification:
             kwargs: Keyword arguments.
             tensors: The tensors among them.
             unseen: What ``replay`` gives where it has no program for the call.
+            drawn: Lets generators of Python's and NumPy's be as they are when what the program takes was drawn.
 
         Raises:
             ReplayError: it does something else; tensors are left as they were before the call.
         """
         around = Environment(self._fn, dict(named(self._fn, args, kwargs)))
-        before = Before(State(around))
+        before = Before(State(around), around)
         try:
             with text_of(through=False) as printed:
 
@@ -136,11 +143,23 @@ class Verification:
                 recorded = record(run, args, kwargs, tensors, around, False, before.look)
         except Exception:
             return self._fn(*args, **kwargs)  # which raises it again, and leaves behind what it wrote until then
-        with text_of(through=True) as now:
-            out = replay(tensors)
+        drawn()
+        try:
+            with text_of(through=True) as now:
+                out = replay(tensors)
+        except Unfit as unfit:
+            before.restore()
+            around.put_back()
+            error = unfit.error
+            raise ReplayError(
+                f"{self._name}: a compiled call raises {type(error).__name__}, and the function does not: {error}",
+                hint="please report this",
+            ) from error
         if out is unseen:
             return out
+        states = Seen("states of generators", before.states), Seen("", _states(around))
         pairs = [*_pairs(recorded, before, out), *_left(recorded, before), *_printed("".join(printed), "".join(now))]
+        pairs.append(states)
         if any(_differ(want.value, got.value) for want, got in pairs):
             try:
                 self._judge(recorded, before, graph, tensors, pairs)
@@ -228,6 +247,11 @@ class Verification:
         )
         error.stage = "replay"
         return error
+
+
+def _states(around: Environment) -> Any:
+    """The states of generators, as a text to be compared."""
+    return np.array(repr([around.states()]))
 
 
 def _inputs(recorded: Recorded, tensors: Sequence[Tensor]) -> list[Any]:

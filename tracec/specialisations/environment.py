@@ -404,6 +404,10 @@ class Environment:
         for part in value if several else children(value):
             yield from self._inside(part, seen)
 
+    def states(self) -> list[Any]:
+        """The states of the generators that it can reach."""
+        return [source.get() for source in self._sources]
+
     def put_back(self) -> None:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""
         for _, grown, _ in self.growing:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tracec.inspect.arguments import Part
 from tracec.ir.graph import Graph
 from tracec.record.recording import find_tensors
 from tracec.record.tensor import Tensor
+from tracec.specialisations.draws import NO_DRAWS
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.lane import Lane, lane
@@ -100,13 +101,14 @@ class Specialisation:
             self._lane.append(lane(self, call))
         return self._lane[0]
 
-    def takes(self, call: Call, numbers: list[Any], undone: bool = False) -> Given | None:
+    def takes(self, call: Call, numbers: list[Any], undone: bool = False, undoing: bool = False) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.
 
         Args:
             call: The call.
             numbers: The numbers among its arguments that are watched.
             undone: The question alone: what is drawn for the program is undone.
+            undoing: What is drawn may have to be undone, whatever the program is.
         """
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
@@ -130,7 +132,7 @@ class Specialisation:
             if draws.draws:
                 if not replay.fits(given):
                     return None
-                if undone or replay.numbers.chooses or isinstance(replay, Tree) or replay.may_raise:
+                if undone or undoing or replay.numbers.chooses or isinstance(replay, Tree) or replay.may_raise:
                     values[UNDO] = draws.states()
                 draws(values)
             more = replay.numbers.tensors(values)
@@ -163,9 +165,19 @@ def drawn_out(known: Sequence[Specialisation], numbers: Scalars | None) -> str |
     return f"goes by numbers that it draws, which were others {len(there)} times, and hardly ever the same"
 
 
-def draws(replay: Replay | Tree) -> bool:
-    """Whether generators are drawn from before a program runs."""
-    return replay.numbers is not None and bool(replay.numbers.draws.draws)
+def undone(replay: Replay | Tree, values: Mapping[int, Any]) -> Callable[[], None]:
+    """Let generators be as they were before what was drawn for a call, so that others can draw the same.
+
+    Args:
+        replay: The program.
+        values: The values of the call's symbols.
+
+    Returns:
+        What lets them be as they are when it was drawn.
+    """
+    after = NO_DRAWS.states() if replay.numbers is None else replay.numbers.draws.states()
+    undo(values)
+    return after
 
 
 def undo(values: Mapping[int, Any]) -> None:
