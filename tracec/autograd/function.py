@@ -8,7 +8,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from tracec.errors import ArgumentTypeError, GradientError, RuleMissingError, ShapeError, TracecError
+from tracec.errors import ArgumentTypeError, GradientError, RuleMissingError, ShapeError
+from tracec.functions.common import fail
 from tracec.record.backward import own
 from tracec.record.batching import Batching
 from tracec.record.cell import Cell, is_dual, look
@@ -16,10 +17,6 @@ from tracec.record.custom import Custom, Rule, attach
 from tracec.record.state import STATE
 from tracec.record.tape import Passage, edge_of, no_grad, pass_through
 from tracec.record.tensor import Tensor
-
-
-def _fail(error: type[TracecError], message: str, hint: str) -> NoReturn:
-    raise error(message, hint=hint)
 
 
 class FunctionCtx:
@@ -81,7 +78,7 @@ class FunctionCtx:
 def _checked(name: str, tensors: tuple[Any, ...]) -> tuple[Any, ...]:
     for k, x in enumerate(tensors):
         if x is not None and not isinstance(x, Tensor):
-            _fail(
+            fail(
                 ArgumentTypeError,
                 f"{name} can only save variables, but argument {k} is of type {type(x).__name__}",
                 "keep what is no tensor as an attribute of ctx",
@@ -117,7 +114,7 @@ class Function:
     generate_vmap_rule = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _fail(
+        fail(
             GradientError,
             f"{type(self).__name__}: Legacy autograd function with non-static forward method is not supported",
             f"make forward and backward static methods, and call {type(self).__name__}.apply(...)",
@@ -154,7 +151,7 @@ class Function:
         if cls.setup_context is not Function.setup_context:
             args = _bound(cls.forward, args, kwargs)
         elif kwargs:
-            _fail(
+            fail(
                 ArgumentTypeError,
                 f"{cls.__name__}.apply: takes no keyword arguments",
                 "give arguments by position, or define setup_context",
@@ -167,7 +164,7 @@ class Function:
 
 
 def _missing(what: str, use: str) -> NoReturn:
-    _fail(
+    fail(
         RuleMissingError,
         f"You must implement the {what} for custom autograd.Function to {use}.",
         "define it as a static method",
@@ -245,7 +242,7 @@ class _Application(Rule):
         finally:
             STATE.grad = before
         if not isinstance(found, tuple) or len(found) != 2:
-            _fail(
+            fail(
                 ArgumentTypeError,
                 f"{self.name}.vmap: gives {type(found).__name__}, not a pair of results and axes",
                 "return (results, out_dims)",
@@ -295,13 +292,13 @@ class _Application(Rule):
         if not STATE.grad or edge_of(x) is None:
             return
         if x._requires_grad and x._history is None:
-            _fail(
+            fail(
                 GradientError,
                 f"{self.name}: a leaf Variable that requires grad has been used in an in-place operation.",
                 "write into a clone",
             )
         if x._base is not None:
-            _fail(
+            fail(
                 GradientError,
                 f"{self.name}: writes into a view, whose base's gradients would have to go by its backward too",
                 "give it a clone, and copy the result into the view",
@@ -327,7 +324,7 @@ class _Application(Rule):
         if len(listed) > count and all(g is None for g in listed[count:]):
             listed = listed[:count]
         if len(listed) != count:
-            _fail(
+            fail(
                 GradientError,
                 f"{self.name}: function {self.name}Backward returned an incorrect number of gradients (expected "
                 f"{count}, got {len(listed)})",
@@ -341,7 +338,7 @@ class _Application(Rule):
         if g is None or shape is None or dtype is None or not dtype.is_differentiable:
             return None
         if not isinstance(g, Tensor):
-            _fail(
+            fail(
                 GradientError,
                 f"{self.name}: backward returned {type(g).__name__} at index {k}, expected a tensor or None",
                 "make a tensor with tracec.tensor(...)",
@@ -353,7 +350,7 @@ class _Application(Rule):
     def _summed(self, k: int, g: Tensor, shape: tuple[int, ...]) -> Tensor:
         lead = g.ndim - len(shape)
         if lead < 0 or any(n not in (1, m) for n, m in zip(shape, tuple(g.shape)[lead:], strict=True)):
-            _fail(
+            fail(
                 ShapeError,
                 f"{self.name}: Function {self.name}Backward returned an invalid gradient at index {k} - got "
                 f"{list(g.shape)} but expected shape compatible with {list(shape)}",
