@@ -37,7 +37,7 @@ CASES: dict[str, Kernel] = {
     **{f"softmax {m} {n}": k.softmax(m, n) for m, n in ((9, 33), (1, 1), (3, 4097))},
     **{f"softmax {d}": k.softmax(3, 65, d) for d in DTYPES},
     **{f"masked {n} {d}": k.masked(n, d) for n in (1, 33, 1000) for d in ("f32", "f64")},
-    **{f"pool {m} {n}": k.pool(m, n) for m, n in ((3, 1), (5, 7), (9, 8), (4, 16), (3, 33))},
+    **{f"pool {m} {n}": k.pool(m, n) for m, n in ((3, 1), (5, 7), (9, 8), (8, 16), (17, 16), (3, 33))},
     "pool double": k.pool(5, 24, "f64"),
     "reread": k.reread(2, 17_000),
     "batch norm": k.batch_norm(8, 3, 49),

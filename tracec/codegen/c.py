@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen import c_fused, c_library, c_structured
 from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
+from tracec.codegen.c_lanes import lay_side_by_side
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_select import mask_selections
@@ -191,7 +192,8 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         blocked = render_contraction(kernel, restrict=restrict)
         if blocked is not None:
             return blocked
-    kernel = mask_selections(unroll_short_loops(kernel))
+    short = unroll_short_loops(kernel)
+    kernel = mask_selections(kernel if short is kernel else lay_side_by_side(short))
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
     writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
     body = writer.nests(kernel.body)

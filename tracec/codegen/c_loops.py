@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from tracec.codegen.c_cost import Sharing, cost_of, share
-from tracec.codegen.c_dialect import C
+from tracec.codegen.c_dialect import IN_MEMORY, C
 from tracec.codegen.c_strips import Strips, at_strip, plan_strips, replaced
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.tree import Block, Line, Tree, loop
@@ -144,7 +144,7 @@ class LoopWriter:
             case Update(name, value):
                 return Line(self.update(name, self.text.name(name), value))
             case Scratch(name, dtype, size):
-                return Line(f"{C.types[dtype]} {self.text.name(name)}[{size}] __attribute__((aligned(64)));")
+                return Line(f"{IN_MEMORY[dtype]} {self.text.name(name)}[{size}] __attribute__((aligned(64)));")
             case Store(buffer, index, value, add):
                 return Line(self.store(f"{self.text.name(buffer)}[{self.text.write(index)}]", buffer, value, add))
             case Loop():

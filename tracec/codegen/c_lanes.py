@@ -1,0 +1,119 @@
+"""Short rows computed several at a time, so that vectors are full.
+
+Sixteen elements fill a vector of floats but a fourth of one of booleans, and where both are in a loop a compiler takes
+the booleans' count for all. Here what some rows read is first laid side by side; then one loop goes over all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tracec.codegen.c_loops import chain
+from tracec.codegen.c_unroll import put_in
+from tracec.ir import index as ix
+from tracec.ir.extent import is_varying
+from tracec.ir.kernel import (
+    Acc,
+    Expr,
+    Kernel,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Ref,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    expressions,
+    subexpressions,
+)  # fmt: skip
+
+#: Bytes of a vector.
+VECTOR = 64
+#: How many times as many elements as a vector holds a block may have, so that blocks come out even.
+MOST = 4
+
+
+def lay_side_by_side(kernel: Kernel) -> Kernel:
+    """The kernel, a nest of parallel loops over statements, in blocks of rows; the same where rows fill vectors.
+
+    Blocks are even: rows whose count has no suitable divisor stay as they are. So do kernels that read what they write,
+    or use the positions of elements as numbers.
+    """
+    (outermost,) = kernel.body
+    assert isinstance(outermost, Loop)
+    loops, body = chain(outermost)
+    if len(loops) < 2 or is_varying(loops[-1].var.extent) or is_varying(loops[-2].var.extent):
+        return kernel
+    rows, lane = loops[-2].var, loops[-1].var
+    wanted = VECTOR // min(b.dtype.itemsize for b in kernel.buffers)
+    counts = range(-(-wanted // lane.extent), MOST * wanted // lane.extent + 1)
+    count = next((c for c in counts if rows.extent % c == 0), 0)
+    if lane.extent >= wanted or not count:
+        return kernel
+    block, row = Var(f"{rows.name}_block", rows.extent // count), Var(rows.name, count)
+    side = Var(f"{lane.name}_side", count * lane.extent)
+    parted = _parted(body, rows, lane, ix.mul(block, count), side)
+    if parted is None:
+        return kernel
+    reads, rest = parted
+    place = ix.add(ix.mul(row, lane.extent), lane)
+    at = {rows.name: ix.add(ix.mul(block, count), row)}
+    laid: list[Stmt] = [Scratch(_beside(n), s.value.dtype, side.extent) for n, s in enumerate(reads)]
+    copies = tuple(
+        Loop(lane, (Store(_beside(n), place, put_in(s.value, at)),), "parallel") for n, s in enumerate(reads)
+    )
+    result: tuple[Stmt, ...] = (*laid, Loop(row, copies, "parallel"), Loop(side, rest, "parallel"))
+    result = (Loop(block, result, "parallel"),)
+    for outer in reversed(loops[:-2]):
+        result = (replace(outer, body=result),)
+    return replace(kernel, body=result, shape="row")  # whose loops are written as they are
+
+
+def _parted(
+    body: tuple[Stmt, ...], rows: Var, lane: Var, first: Expr, side: Var
+) -> tuple[list[Let], tuple[Stmt, ...]] | None:
+    """What the statements read, and the statements of an element of a block; None where they cannot be parted."""
+    written = {s.buffer for s in body if isinstance(s, Store)}
+    reads: list[Let] = []
+    rest: list[Stmt] = []
+    for s in body:
+        inside = [e for root in expressions(s) for e in subexpressions(root)]
+        loads = [e for e in inside if isinstance(e, Load)]
+        if isinstance(s, Let) and loads:
+            if any(isinstance(e, Ref) for e in inside) or not written.isdisjoint(e.buffer for e in loads):
+                return None
+            rest.append(Let(s.name, Load(_beside(len(reads)), side, s.value.dtype)))
+            reads.append(s)
+        elif isinstance(s, Store) and not loads and not _mentions(s.value, rows, lane):
+            index = _of_side(s.index, rows, lane, first, side)
+            if index is None:
+                return None
+            rest.append(replace(s, index=index))
+        elif isinstance(s, (Let, Acc, Update)) and not loads and rows not in inside and lane not in inside:
+            rest.append(s)
+        else:
+            return None
+    return (reads, tuple(rest)) if reads else None
+
+
+def _beside(number: int) -> str:
+    return f"beside{number}"
+
+
+def _mentions(e: Expr, *variables: Var) -> bool:
+    return any(x in variables for x in subexpressions(e))
+
+
+def _of_side(index: Expr, rows: Var, lane: Var, first: Expr, side: Var) -> Expr | None:
+    """A place in memory that goes on from row to row, by the position in a block."""
+    if not isinstance(index, Linear):
+        return None
+    terms = dict(index.terms)
+    step = terms.pop(lane, 0)
+    if step == 0 or terms.pop(rows, 0) != step * lane.extent or any(_mentions(t, rows, lane) for t in terms):
+        return None
+    start = ix.mul(first, step * lane.extent)
+    return ix.add(ix.add(Linear(tuple(terms.items()), index.offset), start), ix.mul(side, step))
