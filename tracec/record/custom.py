@@ -33,10 +33,12 @@ class Rule:
     Attributes:
         name: The operation's name.
         materialize: Whether `backward` is given zeros where a result has no gradient, and not None.
+        cls: The user's class that has it.
     """
 
     name = "Function"
     materialize = True
+    cls: Any = None
 
     def backward(self, node: Custom, grads: Sequence[Any]) -> Sequence[Any]:
         """The gradients of all inputs, given those of all outputs; None where there is none."""
@@ -267,7 +269,7 @@ class _OfAll(Rule):
 
     def __init__(self, rule: Rule, level: Batching, which: Sequence[bool]) -> None:
         self.rule, self.level, self.which = rule, level, which
-        self.name, self.materialize = rule.name, rule.materialize
+        self.name, self.materialize, self.cls = rule.name, rule.materialize, rule.cls
         #: The operation on one example.
         self.one: Any = None
 

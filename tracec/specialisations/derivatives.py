@@ -149,7 +149,7 @@ def _targets(
             raise Observed
         else:
             if isinstance(e, Custom):
-                constants += constants_of(e.rule.written())
+                constants += constants_of(e.rule.written(), e.rule.cls)
             saves = saves or bool(e.pullback.needs)
             stack.extend(e.edges)
     return list(found.values()), saves, tuple(constants)
