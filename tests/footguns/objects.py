@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import OrderedDict, defaultdict, namedtuple
 from typing import Any
 
 import tracec
@@ -269,54 +269,6 @@ def attributes_that_a_class_computes(wrap):
 
 
 @footgun
-def key_that_is_equal_by_value(wrap):
-    class Keyed:
-        def __init__(self, x, k):
-            self.x, self.k = x, k
-
-        def __eq__(self, other):
-            return self.k == other.k
-
-        def __hash__(self):
-            return hash(self.k)
-
-    memo = {Keyed(None, 2): 5.0}
-    f = wrap(lambda b: b.x * memo.get(b, 1.0))
-    return [f(Keyed(whole(3, seed=k), k % 3)) for k in range(7)]
-
-
-@footgun
-def key_that_is_the_object(wrap):
-    a, b = Plain(whole(3)), Plain(whole(3, seed=1))
-    memo = {b: 5.0}
-    f = wrap(lambda o: o.x * memo.get(o, 1.0))
-    found = [f(a), f(Plain(whole(3, seed=2))), f(b), f(Plain(whole(3))), f(b), f(a)]
-    memo[a] = 3.0
-    return [*found, f(a), f(b), f(Plain(whole(3)))]
-
-
-@footgun(eager="gives something as a key of a dictionary")
-def object_that_becomes_a_key(wrap):
-    memo = {}
-
-    def f(o):
-        memo[o] = o.x * 2
-        return memo[o] + 1
-
-    f, given = wrap(f), [Plain(whole(3, seed=k)) for k in range(5)]
-    return [*(f(o) for o in given), len(memo), *(memo[o] for o in given)]
-
-
-@footgun(eager="the address of an object, id")
-def address_of_an_object(wrap):
-    known = Plain(whole(3))
-    factors = {id(known): 4.0}
-    f = wrap(lambda o: o.x * factors.get(id(o), 1.0))
-    others = [Plain(whole(3, seed=k)) for k in range(4)]
-    return [f(o) for o in (known, *others, known)]
-
-
-@footgun
 def property_that_is_computed_once(wrap):
     class Once:
         def __init__(self, x):
@@ -377,19 +329,6 @@ def state_that_lasts_and_grows(wrap):
 
 
 @footgun
-def attribute_that_is_no_field(wrap):
-    @dataclasses.dataclass
-    class Extended:
-        x: Any
-
-        def __post_init__(self):
-            self.twice = self.x * 2
-
-    f = wrap(lambda x: Extended(x))
-    return [f(whole(3, seed=k)).twice for k in range(4)]
-
-
-@footgun
 def default_dictionaries(wrap):
     def f(d):
         d["n"].append(d["x"][0] * 2)
@@ -422,101 +361,6 @@ def lists_with_attributes(wrap):
 
 
 @footgun
-def attribute_and_method_of_a_kind_of_dictionary(wrap):
-    class Settings(dict):
-        def factor(self):
-            return self["a"] * self.k
-
-    d = Settings(a=2.0)
-    d.k = 3.0
-    f = wrap(lambda x: x * d.factor())
-    found = [f(whole(3)), f(whole(3))]
-    d.k = 5.0
-    found += [f(whole(3)), f(whole(3))]
-    Settings.factor = lambda self: 7.0
-    return [*found, f(whole(3)), f(whole(3))]
-
-
-@footgun
-def class_of_an_object_that_changes(wrap):
-    class Other(Plain):
-        def __getattr__(self, name):
-            return 3.0
-
-    a = Plain(whole(3))
-    f = wrap(lambda x: x * getattr(a, "k", 2.0))
-    found = [f(whole(3)), f(whole(3))]
-    a.__class__ = Other
-    return [*found, f(whole(3)), f(whole(3))]
-
-
-@footgun
-def attributes_replaced_at_once(wrap):
-    a = Plain(None)
-    a.k = 2.0
-    f = wrap(lambda x: x * a.k)
-    found = [f(whole(3)), f(whole(3))]
-    a.__dict__ = {"k": 5.0}
-    return [*found, f(whole(3)), f(whole(3))]
-
-
-@footgun(eager="changes o.__dict__")
-def function_that_replaces_attributes_at_once(wrap):
-    def f(o):
-        o.__dict__ = {"x": o.x * 2}
-        return o.x
-
-    f, found = wrap(f), []
-    for k in range(4):
-        o = Plain(whole(3, seed=k))
-        found += [f(o), sorted(vars(o)), o.x]
-    return found
-
-
-@footgun
-def dictionary_of_attributes_that_is_stored(wrap):
-    kept = {}
-
-    def f(o):
-        kept["of"] = vars(o)
-        return o.x * 2
-
-    f, found = wrap(f), []
-    for k in range(5):
-        o = Plain(whole(3, seed=k))
-        found += [f(o), kept["of"] is vars(o)]
-    return found
-
-
-@footgun
-def objects_that_hold_each_other(wrap):
-    class Tree:
-        def __init__(self, x, above=None):
-            self.x, self.above, self.below = x, above, []
-
-    def grown(k):
-        root = Tree(whole(3, seed=k))
-        root.below = [Tree(whole(3, seed=k + 1), root), Tree(whole(3, seed=k + 2), root)]
-        return root
-
-    f = wrap(lambda root: root.x + sum(t.x * t.above.x for t in root.below))
-    return [f(grown(k)) for k in range(5)]
-
-
-@footgun
-def one_object_in_two_attributes(wrap):
-    def f(b):
-        b.x.x = b.x.x * 2
-        return b.y.x
-
-    f, found = wrap(f), []
-    for k in range(5):
-        one = Plain(whole(3, seed=k))
-        found += [f(Batch(one, one)), f(Batch(Plain(whole(3, seed=k)), Plain(whole(3))))]
-    return found
-
-
-@footgun
 def gradients_of_tensors_in_an_object(wrap):
     f, found = wrap(lambda b: (b.x * b.y).sum()), []
     for k in range(4):
@@ -537,136 +381,6 @@ def fresh_object_stored_at_each_call(wrap):
 
     f = wrap(f)
     return [*(f(whole(3, seed=k)) for k in range(6)), kept.x.x, kept.x.y]
-
-
-@footgun
-def keys_of_dictionaries_that_are_equal_but_of_other_types(wrap):
-    f = wrap(lambda d: sum(k * v for k, v in d.items()))
-    i = tracec.tensor([1, 2])
-    return [f({key: i}) for key in (1, True, 1.0, 1, 1.0, True)]
-
-
-class Counted:
-    def __init__(self, k=0.0):
-        self.k = k
-
-    def times(self, x):
-        self.k += 1
-        self.y = x * self.k
-        return self.y
-
-
-def counter(k):
-    def times(x):
-        nonlocal k
-        k += 1
-        return x * k
-
-    return times, lambda: k
-
-
-@footgun
-def fresh_functions(wrap):
-    f, found = wrap(lambda x, g: g(x)), []
-    for k in range(5):
-        b, (times, count) = whole(3, seed=k), counter(float(k))
-        found += [f(whole(3), lambda x, b=b: x * b), f(b, times), count(), f(b, times), count()]
-        found += [f(b, lambda x: x + b), f(b, lambda x, k=k: x * k)]  # noqa: B023
-    return found
-
-
-@footgun
-def functions_that_share_a_variable(wrap):
-    def made(k, share):
-        def double():
-            nonlocal k
-            k *= 2
-
-        def over(k):
-            return lambda x: x * k
-
-        return double, (lambda x: x * k) if share else over(k)
-
-    def f(x, double, times):
-        double()
-        return times(x)
-
-    f = wrap(f)
-    return [f(whole(3), *made(float(k), s)) for k in (2, 3, 4) for s in (True, False, True, True, False, False)]
-
-
-@footgun
-def function_that_may_share_a_variable_with_the_compiled_one(wrap):
-    v = 1.0
-
-    def own():
-        nonlocal v
-        v += 1
-
-    def others():
-        u = 1.0
-
-        def other():
-            nonlocal u
-            u += 1
-
-        return other
-
-    def f(x, change):
-        change()
-        return x * v
-
-    f = wrap(f)
-    return [*(f(whole(3), c) for c in (own, others(), others(), own, others(), own, own)), v]
-
-
-@footgun
-def variable_that_a_function_may_lack(wrap):
-    def made(bound):
-        def g(x):
-            try:
-                return x * k
-            except NameError:
-                return x
-
-        if bound:
-            k = 3.0
-        return g
-
-    f = wrap(lambda x, g: g(x))
-    return [f(whole(3), made(b)) for b in (False, True, False, True, True, False)]
-
-
-@footgun
-def methods_and_partial_functions(wrap):
-    f, found = wrap(lambda x, g: g(x)), []
-    for k in range(6):
-        one = Counted(float(k))
-        found += [f(whole(3), one.times), one.k, one.y, f(whole(3), one.times), one.k]
-        partial = functools.partial(lambda a, x, b: x * a + b, float(k), b=whole(3, seed=k))
-        found += [f(whole(3), partial), partial.args, partial.keywords]
-    return found
-
-
-@footgun
-def sets_and_deques(wrap):
-    known = {"a"}
-
-    def f(x, names, items):
-        if names is not known:
-            names.add("q")
-        items.append(items[-1] * 2)
-        items.popleft()
-        return x * len(names) + sum(items)
-
-    f, found = wrap(f), []
-    window = deque([whole(3, seed=k) for k in range(3)], maxlen=3)
-    for k in range(6):
-        names, items = ({"a"} if k % 2 else known), deque([whole(3, seed=k), whole(3)], maxlen=4)
-        found += [f(whole(3), names, items), len(names), list(items), items.maxlen]
-        window.append(whole(3, seed=k))
-        found += [f(whole(3), {"a"}, window), list(window)]
-    return found
 
 
 @footgun
