@@ -394,3 +394,30 @@ def test_the_type_of_a_size_is_that_of_a_plain_number():
     for n in (3, 4, 5, 6, 4):
         assert compiled(tc.ones(n)).tolist() == [2.0] * n
     assert len(compiled.explain().recordings) == 2
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_sizes_that_operators_without_kernels_are_given(dynamic):
+    compiled = tc.compile(lambda x: tc.fft.irfft(tc.fft.rfft(x) * 2, n=x.size(0)), dynamic=dynamic)
+    rng = np.random.default_rng(0)
+    for n in (6, 8, 7, 12, 9, 6, 13):
+        x = rng.standard_normal(n)
+        assert np.allclose(compiled(tc.tensor(x)).numpy(), 2 * x, atol=1e-12)
+    assert len(compiled.explain().recordings) == 2
+
+
+def test_places_beside_a_count_are_watched_as_others_are():
+    ring, turns = [tc.zeros(2) for _ in range(3)], {"n": 0}
+
+    def turn(x):
+        ring[turns["n"] % 3] = x * 2
+        turns["n"] += 1
+        return tc.stack(ring).sum(0)
+
+    compiled, known = tc.compile(turn), [np.zeros(2)] * 3
+    for k in range(40):
+        known[k % 3] = np.full(2, 2.0 * k)
+        assert compiled(tc.full((2,), float(k))).tolist() == sum(known).tolist()
+    found = compiled.explain().recordings
+    assert len(found) <= 15
+    assert any(change.name == "ring[0]" for recording in found for change in recording.changes)

@@ -265,10 +265,10 @@ class Compiled:
             call = self._call(call.args, call.kwargs)
         key, numbers = self._watch.key(call.whole)
         parts, layouts = self._parts(call), self._opened.layouts
-        reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers)
-        self._watch.learn(
-            key, (*self._known, *self._unsettled.calls), [s.surroundings for s in self._known.get(key, ())]
-        )
+        near = self._sizes.near(key) if self._sizes.any else ()
+        reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers, near)
+        read = [s.surroundings for s in (*self._known.get(key, ()), *near)]
+        self._watch.learn(key, (*self._known, *self._unsettled.calls), read)
         key = self._watch.key(call.whole)[0]
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)

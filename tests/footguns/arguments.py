@@ -354,3 +354,14 @@ def int_subclass(wrap):
 
     f = wrap(lambda x, e: x * e)
     return [f(tensor(3), e) for e in (Whole(1), Whole(2), 1, Whole(1))]
+
+
+@footgun
+def numbers_that_do_not_fit_the_elements(wrap):
+    functions = (lambda x: x + 300, lambda x: 1000 - x, lambda x: (x > 300, x == 44), lambda x, k: x * k)
+    found = []
+    for f in functions:
+        compiled, more = wrap(f), f.__code__.co_argcount - 1
+        for dtype in (np.int8, np.uint8, np.int8, np.uint8):
+            found.append(compiled(tracec.tensor(np.array([100, 1, 7], dtype)), *(-300,) * more))
+    return found

@@ -120,7 +120,7 @@ def _scale(name: str, norm: Norm, count: int, inverse: bool) -> float:
         fail(ArgumentError, f"{name}: invalid normalization mode: {norm!r}", "use 'forward', 'backward' or 'ortho'")
     if norm == "ortho":
         return 1.0 / math.sqrt(count)
-    return 1.0 / count if (norm == "forward") != inverse else 1.0
+    return 1 / count if (norm == "forward") != inverse else 1.0
 
 
 def _to_complex(name: str, x: Tensor, s: Sizes, dim: Dims, norm: Norm, inverse: bool) -> Tensor:

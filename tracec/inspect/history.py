@@ -55,8 +55,9 @@ class History:
         self.in_vain = 0
 
     def begin(
-        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any]
-    ) -> tuple[str, tuple[Change, ...]]:
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any],
+        near: Sequence[Specialisation] = (),
+    ) -> tuple[str, tuple[Change, ...]]:  # fmt: skip
         """Why a call is about to be recorded; warns of it where that was asked for.
 
         Args:
@@ -65,6 +66,7 @@ class History:
             parts: What it was given.
             tensors: The tensors among that.
             numbers: The numbers among that which are watched.
+            near: What would serve the call at its sizes, if all around it were as it was.
 
         Returns:
             The reason in words, and what is otherwise than the specialisations ask.
@@ -72,7 +74,7 @@ class History:
         Raises:
             RecordError: it is recorded again, which ``on_record="raise"`` forbids.
         """
-        reason, changes = self._reason(known, key, parts, tensors, numbers)
+        reason, changes = self._reason(known, key, parts, tensors, numbers, near)
         how = self._options.on_record
         if how != "allow" and any(known.values()):
             text = f"{self._name}: {reason}: {in_words(changes)}"
@@ -90,13 +92,16 @@ class History:
         self.recordings.append(RecordingReport(number, shown(parts), reason, changes, seconds))
 
     def _reason(
-        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any]
-    ) -> tuple[str, tuple[Change, ...]]:
+        self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any],
+        near: Sequence[Specialisation],
+    ) -> tuple[str, tuple[Change, ...]]:  # fmt: skip
         there = [s for found in known.values() for s in found]
         if not there:
             return "recorded once more" if self.recordings else "first call", ()
         if known.get(key):
             return "recorded again", _fewest([_failures(s, tensors, numbers) for s in known[key]])
+        if near:
+            return "recorded again", _fewest([_failures(s, tensors, numbers) for s in near])
         return "recorded for other arguments", _fewest([changes_between(s.parts, parts) for s in there])
 
     def full(self) -> None:

@@ -152,7 +152,16 @@ def constant(value: bool | int | float | complex, like: TensorType | DType | Non
         number: Any = as_real(value) if dtype.kind == "f" else value
     else:
         number = {"f": float, "b": bool, "c": complex}.get(dtype.kind, int)(value)
+        if dtype.kind in "iu":
+            number = _wrapped(number, dtype)
     return Node(OPERATORS["constant"], (), (("value", number),), TensorType(dtype, (), device))
+
+
+def _wrapped(number: int, dtype: DType) -> int:
+    """An integer as elements of a type hold it: they wrap around."""
+    bits = 8 * dtype.itemsize
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if dtype.kind == "i" and number >> (bits - 1) else number
 
 
 def input_node(type_: TensorType, name: str = "", source: Source | None = None) -> Node:

@@ -158,6 +158,13 @@ class Sizes:
                 return variant, values
         return None
 
+    def near(self, key: Hashable) -> list[Specialisation]:
+        """What was recorded for many sizes, those of a call among them, and does not serve it for what is around it."""
+        general, shapes = without_sizes(key)
+        family = self.families.get(general)
+        variants = () if family is None else family.variants
+        return [v.made for v in variants if v.values(shapes) is not None and v.made.surroundings.fails() is not None]
+
     def begin(self, key: Hashable) -> Shapes | None:
         """Shapes with symbols to record a call with; None where it is recorded for its own sizes."""
         if self.dynamic is False:

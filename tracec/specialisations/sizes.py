@@ -155,7 +155,9 @@ def built_at(built: Built, values: Values) -> Built:
     graph = new.graph(built.graph)  # which is what runs where there is no compiler
     plan = new.plan(built.plan)
     if built.target == "cpu":
-        program = replace(built.program, sizes=new.number(built.program.sizes), reals=new.number(built.program.reals))
+        parts = tuple(p if isinstance(p, str) else new.step(p) for p in built.program.parts)
+        sizes, reals = new.number(built.program.sizes), new.number(built.program.reals)
+        program = replace(built.program, parts=parts, sizes=sizes, reals=reals)
     else:
         program = cuda.at_sizes(built.program, plan, new)
     return replace(built, graph=graph, plan=plan, program=program)
