@@ -81,39 +81,9 @@ class Replay:
         #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
         self.may_raise = bool(self._checks) or may_raise(recording.graph, ranges)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
-        self._storages = {id(v.storage) for v in self.inputs if v.argument is None and v.grad_of is None}
-        whole = {v.argument for v in self.inputs if v.whole}
-        self.argument_looks = tuple(
-            _Argument(
-                t._storage if id(t._storage) in self._storages or t._storage in captured else None,
-                tuple(map(steps_key, t._steps)),
-                t._storage.type if k in whole else None,
-            )
-            for k, t in enumerate(arguments)
-        )
-        reached = {v.storage for v in self.inputs if v.argument is None and v.grad_of is None}
-        self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
-        plain = all(a.storage is None and not a.steps for a in self.argument_looks)
-        #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
-        self._plain = plain and not self._storages and not self.gradients
-        position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
-        # The forward program has the results first and the gradients of results not at all.
+        self._look_at(recording, arguments, captured)
         tensors = find_tensors(out)
-        shift = len(recording.results) - len(tensors)
-        self._is_late = any(r.is_late for r in ranges)
-        self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
-        self._writes = [(position[s], output - shift) for s, output in recording.writes]
-        self._grads = [
-            (locator(t, here), None if output is None else output - shift, layout)
-            for t, output, layout in recording.grads
-        ]
-        self._shared_grads = [locator(t, here) for t in reversed(left.grads)] if left else []
-        self._asked = [(k, output - shift) for k, output in recording.asked]
-        self._kinds = tuple(map(is_number, find_parts(out)))
-        self._numbers = compile_numbers((), recording.numbers) if recording.numbers else None
-        self._shown = len(recording.numbers) - sum(self._kinds)
-        self._looked = [output - shift for output in recording.looked]
-        self._printed = recording.printed
+        self._place_outputs(recording, out, ranges, left, here)
         self._backwards = {b.derivative.result: b for b in backwards}
         self._captured = tuple(captured)
         changes = recording.writes or recording.grads or left or recording.printed
@@ -131,6 +101,46 @@ class Replay:
         self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
         self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
         self._find_the_short_way(recording.results[: len(tensors)], out, bool(ranges or recording.numbers or left))
+
+    def _look_at(self, recording: Recording, arguments: Sequence[Tensor], captured: Collection[Storage]) -> None:
+        """Note how arguments, and gradients that are read, look at memory: those of later calls must do so, too."""
+        self._storages = {id(v.storage) for v in self.inputs if v.argument is None and v.grad_of is None}
+        whole = {v.argument for v in self.inputs if v.whole}
+        self.argument_looks = tuple(
+            _Argument(
+                t._storage if id(t._storage) in self._storages or t._storage in captured else None,
+                tuple(map(steps_key, t._steps)),
+                t._storage.type if k in whole else None,
+            )
+            for k, t in enumerate(arguments)
+        )
+        reached = {v.storage for v in self.inputs if v.argument is None and v.grad_of is None}
+        self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
+        plain = all(a.storage is None and not a.steps for a in self.argument_looks)
+        #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
+        self._plain = plain and not self._storages and not self.gradients
+
+    def _place_outputs(
+        self, recording: Recording, out: Any, ranges: Sequence[Range], left: Effects | None, here: Mapping[int, int]
+    ) -> None:
+        """Note what each output of the program is for: writes, gradients, numbers, texts, conditions."""
+        position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
+        # The forward program has the results first and the gradients of results not at all.
+        shift = len(recording.results) - len(find_tensors(out))
+        self._is_late = any(r.is_late for r in ranges)
+        self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
+        self._writes = [(position[s], output - shift) for s, output in recording.writes]
+        self._grads = [
+            (locator(t, here), None if output is None else output - shift, layout)
+            for t, output, layout in recording.grads
+        ]
+        self._shared_grads = [locator(t, here) for t in reversed(left.grads)] if left else []
+        self._asked = [(k, output - shift) for k, output in recording.asked]
+        self._kinds = tuple(map(is_number, find_parts(out)))
+        self._numbers = compile_numbers((), recording.numbers) if recording.numbers else None
+        self._shown = len(recording.numbers) - sum(self._kinds)
+        self._looked = [output - shift for output in recording.looked]
+        self._printed = recording.printed
 
     def _find_the_short_way(self, results: Sequence[Result], out: Any, more: bool) -> None:
         """Find what can be left out of a call.
