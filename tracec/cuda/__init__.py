@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, OutOfMemoryError, name_missing
+from tracec.cuda.places import Place, cupy_on, device_count, index_of
+from tracec.cuda.random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
+from tracec.errors import ArgumentError, OutOfMemoryError, name_missing
 from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
 from tracec.record.deferred import settle_all
 from tracec.record.legacy import tensor_types
-from tracec.record.random import Generator, default_generator
-from tracec.record.tensor import Tensor
 from tracec.runtime.arena import release_arenas
 from tracec.runtime.peaks import Peaks
 from tracec.runtime.properties import DeviceProperties, properties_of
@@ -28,41 +37,7 @@ from tracec.runtime.properties import DeviceProperties, properties_of
     BoolTensor,
 ) = tensor_types("cuda")  # fmt: skip
 
-#: A device by name or number; None for the current one.
-Place = str | int | Device | None
-
-
-def _index(place: Place) -> int:
-    """The number of a CUDA device.
-
-    Raises:
-        DeviceError: it is the CPU, or there is no such device.
-    """
-    if place is None:
-        return backend.current_index()
-    if isinstance(place, int) and not isinstance(place, bool):
-        if place < 0:
-            raise DeviceError(f"device: there is no CUDA device {place}", hint="devices count from 0")
-        return place
-    if not isinstance(place, str):
-        raise ArgumentTypeError(f"device: takes a name or a number, {type(place).__name__} given", hint="'cuda:0' or 0")
-    found = Device(place)
-    if found.type == "cpu":
-        raise DeviceError(f"device: {place!r} is no CUDA device", hint="use 'cuda' or 'cuda:N'")
-    return backend.current_index() if found.index is None else found.index
-
-
-def _cupy(place: Place = None) -> Any:
-    """CuPy, once the device is known to be there."""
-    return backend.module(f"cuda:{_index(place)}")
-
-
 # Devices ----------------------------------------------------------------------------------------------
-
-
-def device_count() -> int:
-    """How many CUDA devices there are; 0 where none can be reached."""
-    return int(_cupy(0).cuda.runtime.getDeviceCount()) if is_available() else 0
 
 
 def current_device() -> int:
@@ -71,13 +46,13 @@ def current_device() -> int:
     Raises:
         DeviceError: there is no CUDA device.
     """
-    _cupy()
+    cupy_on()
     return backend.current_index()
 
 
 def set_device(device: Place) -> None:
     """Make ``cuda`` name this device."""
-    backend.set_current(_index(device))
+    backend.set_current(index_of(device))
 
 
 class device:
@@ -88,7 +63,7 @@ class device:
     """
 
     def __init__(self, device: Place) -> None:
-        self.idx = _index(device)
+        self.idx = index_of(device)
         self._before = 0
 
     def __enter__(self) -> device:
@@ -107,14 +82,14 @@ def synchronize(device: Place = None) -> None:
         TracecError: an index or a class that was given before is out of range.
     """
     settle_all()
-    with backend.on(f"cuda:{_index(device)}"):
-        _cupy(device).cuda.runtime.deviceSynchronize()
+    with backend.on(f"cuda:{index_of(device)}"):
+        cupy_on(device).cuda.runtime.deviceSynchronize()
     settle(wait=True)
 
 
 def get_device_properties(device: Place = None) -> DeviceProperties:
     """What a device is: name, compute capability, memory, multiprocessors."""
-    return properties_of(_cupy(device), _index(device))
+    return properties_of(cupy_on(device), index_of(device))
 
 
 def get_device_name(device: Place = None) -> str:
@@ -134,7 +109,7 @@ def init() -> None:
     Raises:
         DeviceError: there is none.
     """
-    _cupy()
+    cupy_on()
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
@@ -149,20 +124,20 @@ _peaks: list[Peaks] = []
 
 def _started(place: Place) -> Peaks:
     if not _peaks:
-        _peaks.append(Peaks(_cupy(place)))
+        _peaks.append(Peaks(cupy_on(place)))
     return _peaks[0]
 
 
 def _pool(place: Place, count: str) -> int:
     settle_all()
-    with backend.on(f"cuda:{_index(place)}"):
-        return int(getattr(_cupy(place).get_default_memory_pool(), count)())
+    with backend.on(f"cuda:{index_of(place)}"):
+        return int(getattr(cupy_on(place).get_default_memory_pool(), count)())
 
 
 def mem_get_info(device: Place = None) -> tuple[int, int]:
     """Free and total bytes of a device, as the driver tells them."""
-    with backend.on(f"cuda:{_index(device)}"):
-        free, total = _cupy(device).cuda.runtime.memGetInfo()
+    with backend.on(f"cuda:{index_of(device)}"):
+        free, total = cupy_on(device).cuda.runtime.memGetInfo()
     return int(free), int(total)
 
 
@@ -183,12 +158,12 @@ def max_memory_allocated(device: Place = None) -> int:
     `reset_peak_memory_stats` on, which is also when a program starts to pay for the counting; before that nothing
     is known. Allocations of other threads than the one of that first call count when a number is asked for.
     """
-    return _started(device).peak(_index(device))
+    return _started(device).peak(index_of(device))
 
 
 def reset_peak_memory_stats(device: Place = None) -> None:
     """Start to count `max_memory_allocated` from what is in use now."""
-    _started(device).reset(_index(device))
+    _started(device).reset(index_of(device))
 
 
 reset_max_memory_allocated = reset_peak_memory_stats
@@ -207,7 +182,7 @@ def empty_cache() -> None:
     """Give memory that no array uses back to the driver, what tracec keeps for its own use included."""
     release_arenas()
     forget_numbers()
-    _cupy().get_default_memory_pool().free_all_blocks()
+    cupy_on().get_default_memory_pool().free_all_blocks()
 
 
 def set_per_process_memory_fraction(fraction: float, device: Place = None) -> None:
@@ -218,8 +193,8 @@ def set_per_process_memory_fraction(fraction: float, device: Place = None) -> No
     """
     if not 0 < fraction <= 1:
         raise ArgumentError(f"set_per_process_memory_fraction: fraction={fraction}", hint="give a number from 0 to 1")
-    with backend.on(f"cuda:{_index(device)}"):
-        _cupy(device).get_default_memory_pool().set_limit(fraction=fraction)
+    with backend.on(f"cuda:{index_of(device)}"):
+        cupy_on(device).get_default_memory_pool().set_limit(fraction=fraction)
 
 
 # Streams and events -----------------------------------------------------------------------------------
@@ -234,9 +209,9 @@ class Stream:
     """
 
     def __init__(self, device: Place = None, priority: int = 0, *, _stream: Any = None) -> None:
-        self._index = _index(device)
+        self._index = index_of(device)
         with backend.on(f"cuda:{self._index}"):
-            self._stream = _stream or _cupy(device).cuda.Stream(non_blocking=True, priority=priority)
+            self._stream = _stream or cupy_on(device).cuda.Stream(non_blocking=True, priority=priority)
         self._entered: list[stream] = []
 
     @property
@@ -320,13 +295,13 @@ class stream:
 
 def current_stream(device: Place = None) -> Stream:
     """The stream that work goes to now."""
-    with backend.on(f"cuda:{_index(device)}"):
-        return Stream(device, _stream=_cupy(device).cuda.get_current_stream())
+    with backend.on(f"cuda:{index_of(device)}"):
+        return Stream(device, _stream=cupy_on(device).cuda.get_current_stream())
 
 
 def default_stream(device: Place = None) -> Stream:
     """The stream that work goes to where no other is chosen."""
-    return Stream(device, _stream=_cupy(device).cuda.Stream.null)
+    return Stream(device, _stream=cupy_on(device).cuda.Stream.null)
 
 
 class Event:
@@ -339,7 +314,7 @@ class Event:
 
     def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
         self._timing, self._recorded = enable_timing, False
-        self._event = _cupy().cuda.Event(block=blocking, disable_timing=not enable_timing, interprocess=interprocess)
+        self._event = cupy_on().cuda.Event(block=blocking, disable_timing=not enable_timing, interprocess=interprocess)
 
     def record(self, stream: Stream | None = None) -> None:
         """Note what the stream, or the current one, has been given so far."""
@@ -371,70 +346,7 @@ class Event:
             raise ArgumentError("elapsed_time: an event does not time", hint="make both with Event(enable_timing=True)")
         if not (self._recorded and end_event._recorded):
             raise ArgumentError("elapsed_time: an event was not recorded", hint="call record() on both first")
-        return float(_cupy().cuda.get_elapsed_time(self._event, end_event._event))
-
-
-# Random numbers ---------------------------------------------------------------------------------------
-
-
-def manual_seed(seed: int) -> None:
-    """Start the current device's generator again from a seed; without a device, nothing happens."""
-    if is_available():
-        default_generator(f"cuda:{backend.current_index()}").manual_seed(seed)
-
-
-def manual_seed_all(seed: int) -> None:
-    """Start every device's generator again from a seed; without a device, nothing happens."""
-    for index in range(device_count()):
-        default_generator(f"cuda:{index}").manual_seed(seed)
-
-
-def _generator(device: Place) -> Generator:
-    """The generator of a device.
-
-    Raises:
-        DeviceError: there is no such device.
-    """
-    _cupy(device)
-    return default_generator(f"cuda:{_index(device)}")
-
-
-def get_rng_state(device: Place = "cuda") -> Tensor:
-    """A copy of the state of a device's generator."""
-    return _generator(device).get_state()
-
-
-def set_rng_state(new_state: Tensor, device: Place = "cuda") -> None:
-    """Let a device's generator go on from a state that `get_rng_state` gave."""
-    _generator(device).set_state(new_state)
-
-
-def get_rng_state_all() -> list[Tensor]:
-    """The states of all devices' generators."""
-    return [get_rng_state(index) for index in range(device_count())]
-
-
-def set_rng_state_all(new_states: Iterable[Tensor]) -> None:
-    """Let all devices' generators go on from states that `get_rng_state_all` gave."""
-    for index, state in enumerate(new_states):
-        set_rng_state(state, index)
-
-
-def initial_seed() -> int:
-    """The seed of the current device's generator."""
-    return _generator(None).initial_seed()
-
-
-def seed() -> None:
-    """Start the current device's generator again from a seed that the system draws; without one, nothing happens."""
-    if is_available():
-        _generator(None).seed()
-
-
-def seed_all() -> None:
-    """Start all devices' generators again from one seed that the system draws."""
-    if is_available():
-        manual_seed_all(_generator(None).seed())
+        return float(cupy_on().cuda.get_elapsed_time(self._event, end_event._event))
 
 
 __all__ = [
