@@ -54,6 +54,9 @@ from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 _RECORDING = threading.RLock()
 free_in_children(_RECORDING)
 
+#: To a function that keeps its results, what stands in for a size is another key than the size itself.
+_KEEPS = "the function reaches one that keeps its results, which may be by sizes"
+
 
 def _give_back() -> None:
     """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
@@ -279,7 +282,7 @@ class Compiled:
         stand_ins = StandIns(self._watch, surroundings, key, layouts)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
-        symbols = self._sizes.begin(key)
+        symbols = self._sizes.begin(key, _KEEPS if surroundings.keeps_each else None)
         # As it is before the call: the function may change what they hang on.
         fitting = self._fitting(key)
         try:

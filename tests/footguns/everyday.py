@@ -116,3 +116,17 @@ def shallow_copies_share_memory(wrap):
 
     f = wrap(f)
     return [f(whole(3, seed=k)) for k in range(4)], w
+
+
+@footgun
+def results_that_are_kept_by_sizes(wrap):
+    made = []
+
+    @functools.lru_cache
+    def table(n):
+        made.append(n)
+        return tracec.arange(n)
+
+    f = wrap(lambda x: x * table(x.size(0)))
+    found = [f(whole(n, seed=n)) for n in (3, 4, 5, 6)]
+    return [*found, *(f(whole(n, seed=n)) for n in (6, 5, 4, 3, 6, 5, 4, 3)), made, table.cache_info()[1:]]

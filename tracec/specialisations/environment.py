@@ -62,6 +62,7 @@ class Environment:
         tensors: Names of tensors found there, by identity.
         watched: The places whose value may be another one next time, each once.
         keeps: Whether functions are found there that keep their results.
+        keeps_each: Whether some keep one for each of what they are given.
         named: Places of the globals, or builtins, and cells that the user's functions name.
         takes_containers: Lists and dictionaries are among the arguments.
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
@@ -127,7 +128,7 @@ class Environment:
         self._sources = tuple(map(source_of, self.generators))
         self._iterators = walker.iterators
         self._states = [source.get() for source in self._sources]
-        self.keeps = walker.keeps
+        self.keeps, self.keeps_each = walker.keeps, walker.keeps_each
         self._weak, self._unseen = walker.lost(), walker.unseen
         self._files = [(name, where, where()) for name, where in walker.files]
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys

@@ -165,14 +165,23 @@ class Sizes:
         variants = () if family is None else family.variants
         return [v.made for v in variants if v.values(shapes) is not None and v.made.surroundings.fails() is not None]
 
-    def begin(self, key: Hashable) -> Shapes | None:
-        """Shapes with symbols to record a call with; None where it is recorded for its own sizes."""
+    def begin(self, key: Hashable, why: str | None = None) -> Shapes | None:
+        """Shapes with symbols to record a call with; None where it is recorded for its own sizes.
+
+        Args:
+            key: The call's key.
+            why: Why no size may be a symbol; None where they may be.
+        """
         if self.dynamic is False:
             return None
         family, shapes = self.family(key)
         if self.dynamic and not family.seen:
             family.seen.append(tuple(tuple(-1 if n > 1 else n for n in shape) for shape in shapes))
-        return family.symbols(shapes)
+        symbols = family.symbols(shapes)
+        if why is not None and symbols is not None:
+            family.fix(symbols, why)
+            return None
+        return symbols
 
     def took(
         self, key: Hashable, symbols: Shapes | None, recorded: Recorded, made: Specialisation,

@@ -7,6 +7,7 @@ import array
 import contextvars
 import functools
 import gc
+import inspect
 import io
 import logging
 import operator
@@ -70,8 +71,8 @@ class Walker(Modules):
         self.functions: list[types.FunctionType] = []
         #: What no program changes: globals that are not there, builtins mostly, and the classes of objects.
         self.besides: list[Guard] = []
-        #: Whether there are functions that keep their results.
-        self.keeps = False
+        #: Whether there are functions that keep their results, and such that keep one for each of what they are given.
+        self.keeps = self.keeps_each = False
         self.growing: dict[int, tuple[str, Any]] = {}
         #: Identities of what is held where nothing can stand in for it.
         self.stuck: set[int] = set()
@@ -271,7 +272,7 @@ class Walker(Modules):
     def _with_books(self, name: str, value: Any) -> bool:
         """Visit the function of one that keeps its results, or is compiled; tells whether it is one."""
         if isinstance(value, functools._lru_cache_wrapper):
-            self.keeps = True
+            self.keeps, self.keeps_each = True, self.keeps_each or _takes_something(value.__wrapped__)
             self._digest(f"results kept by {name}", value, Books())
             self._named.cached.append((name, value))
             self.visit(name, value.__wrapped__)
@@ -418,6 +419,13 @@ def _is_own(fn: types.FunctionType) -> bool:
     return not of_library(fn.__globals__.get("__name__"))
 
 
+def _takes_something(fn: Any) -> bool:
+    """Whether a function takes arguments, as far as is known."""
+    code = getattr(fn, "__code__", None)
+    return code is None or bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & _TAKES_MORE)
+
+
+_TAKES_MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 #: Builtins in whose place are others while a function is recorded.
 _REPLACED = ("print", "input")
 #: What of a class's attributes that Python gives a meaning to is looked into.
