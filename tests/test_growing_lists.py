@@ -1,0 +1,133 @@
+"""Lists and deques that functions add to and change: what is added, whatever they hold, and every way to read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tracec as T
+from tests.effects import State, X, agree, seen
+
+
+def appended(s, x):
+    y = x * 2
+    s.log.append(y)
+    s.queue.append(y.sum().item())
+    s.log += [s.steps]
+    s.log.extend((x, "a"))
+    s.inner["same"] = s.log
+    return y, s.log
+
+
+def appended_and_read(s, x):
+    s.log.append(x)
+    return x * len(s.log)
+
+
+def appended_and_popped(s, x):
+    s.log.append(x * 2)
+    if len(s.log) > 2:
+        s.log.pop(0)
+    return x
+
+
+READS = [
+    list, tuple, sum, len, bool, sorted, repr, reversed, lambda log: log[0], lambda log: 1.0 in log,
+    lambda log: [*log], lambda log: [0.0] + log, lambda log: log + [0.0], lambda log: log == [1.0], lambda log: log * 2,
+    lambda log: [].extend(log), lambda log: log.pop(), lambda log: log.clear(), lambda log: log.insert(0, 2.0),
+    lambda log: log.reverse(), lambda log: log.sort(), lambda log: log.__setitem__(0, 3.0), lambda log: log.copy(),
+    lambda log: log.index(1.0), lambda log: np.array(log), lambda log: max(log),
+    lambda log: [v + 1 for v in log],
+    lambda log: list(zip(log, log, strict=True)), lambda log: (lambda *a: a)(*log), lambda log: "".join(map(str, log)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [appended, appended_and_read, appended_and_popped], ids=lambda f: f.__name__)
+def test_lists_that_grow(function):
+    agree(function, calls=8, most=3 if function is appended else None)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_every_read_of_a_list_that_grows_is_seen(read):
+    def function(s, x):
+        s.log.append(1.0)
+        if s.flag:
+            read(s.log)
+        return x * (len(s.log) if s.flag else 1.0)
+
+    eager, other = State(), State()
+    compiled = T.compile(lambda x: function(other, x))
+    for k in range(7):
+        eager.flag = other.flag = k > 3
+        assert seen((function(eager, X), eager)) == seen((compiled(X), other)), f"call {k}"
+
+
+def test_a_list_that_grows_in_two_places():
+    def make():
+        s = State()
+        s.inner["same"] = s.log
+        return s
+
+    def function(s, x):
+        s.log.append(x)
+        s.inner["same"].append(x * 2)
+        return x
+
+    agree(function, calls=5, most=3, make=make)
+
+
+def test_a_list_that_is_in_a_tuple_as_well():
+    def make():
+        s = State()
+        s.pair = (s.log, 1)
+        return s
+
+    def function(s, x):
+        s.log.append(x)
+        s.pair[0].append(x * 2)
+        return x
+
+    agree(function, calls=4, make=make)
+
+
+def test_lists_in_places_that_change_are_changed():
+    def function(s, x):
+        s.log.append(s.steps)
+        s.log = s.log[-2:]
+        s.table["list"] = [x, [1, x]]
+        s.table["list"][1].append(2)
+        s.inner["same"] = s.table["list"]
+        return x
+
+    agree(function, calls=8, compiles=False)
+
+
+def test_one_list_given_twice():
+    def function(a, b, x):
+        a.append(x)
+        return len(b)
+
+    compiled = T.compile(function)
+    for _ in range(3):
+        a, b = [1], [1]
+        assert compiled(a, b, X) == 1 and len(a) == 2 and len(b) == 1
+        a = [1]
+        assert compiled(a, a, X) == 2 and len(a) == 2
+
+
+def test_what_a_function_adds_to_a_list_and_then_replaces():
+    def made(wrap):
+        items = []
+
+        def f(x):
+            items.append(x)
+            items[-1] = x * 2
+            return x + 1
+
+        return wrap(f), items
+
+    (eager, expected), (compiled, found) = made(lambda f: f), made(T.compile)
+    for k in range(6):
+        eager(T.full((2,), float(k)))
+        compiled(T.full((2,), float(k)))
+    assert [v.tolist() for v in found] == [v.tolist() for v in expected]
