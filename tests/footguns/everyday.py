@@ -118,7 +118,7 @@ def shallow_copies_share_memory(wrap):
     return [f(whole(3, seed=k)) for k in range(4)], w
 
 
-@footgun
+@footgun(eager="results kept by table")
 def results_that_are_kept_by_sizes(wrap):
     made = []
 
