@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from math import prod
 
+from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
 from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduction, Structured
@@ -26,7 +28,7 @@ def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0) -> Graph:
         row_bytes: Bytes of a row that one of them keeps.
     """
     graph = decompose(called_eagerly(graph))
-    graph = turn_products(graph)
+    graph = turn_products(graph).map(_padded_before_merging)
     graph = graph.map(_without_empty)
     if blocks:
         graph = decompose(graph.map(_both_branches))
@@ -99,6 +101,31 @@ def _with_operands_in_memory(node: Node) -> Node:
         return node
     with made_from(node.source, "materialise"):
         return node.with_inputs(tuple(OPERATORS["expand"](i, shape=()) if is_constant(i) else i for i in node.inputs))
+
+
+def _padded_before_merging(node: Node) -> Node:
+    """``pad(reshape(x))`` as ``reshape(pad(x))`` where axes of x become the padded one, whole rows are added, and x
+    lies in another order: positions behind the padding would have to be taken apart as if they might be negative."""
+    if node.op.name != "pad" or node.inputs[0].op.name != "reshape" or is_constant(node.inputs[0].inputs[0]):
+        return node
+    merged, x = node.inputs[0], node.inputs[0].inputs[0]
+    low, high = node.param("low"), node.param("high")
+    padded = [a for a, n in enumerate(zip(low, high, strict=True)) if n != (0, 0)]
+    if x.op.name != "transpose" or len(padded) != 1 or is_varying(x.type.size) or not x.type.size:
+        return node
+    (axis,) = padded
+    outer, size = prod(merged.shape[:axis]), merged.shape[axis]
+    first = next((a for a in range(x.ndim) if prod(x.shape[:a]) == outer and x.shape[a] != 1), x.ndim)
+    last = next((a for a in range(first + 1, x.ndim + 1) if prod(x.shape[first:a]) == size), first)
+    row = prod(x.shape[first + 1 : last])
+    if last - first < 2 or row < 2 or low[axis] % row or high[axis] % row:
+        return node
+    before, behind = ([0] * x.ndim for _ in range(2))
+    before[first], behind[first] = low[axis] // row, high[axis] // row
+    with made_from(node.source, node.origin or "pad before merging"):
+        wider = node.op(x, low=tuple(before), high=tuple(behind), value=node.param("value"))
+        result: Node = OPERATORS["reshape"](wider, shape=node.shape)
+    return result
 
 
 def turn_products(graph: Graph) -> Graph:
