@@ -82,6 +82,8 @@ class Modules(Arguments, abc.ABC):
 
     def _attribute(self, name: str, module: types.ModuleType, key: str, names: Names, in_library: bool) -> None:
         value = module.__dict__.get(key, MISSING)
+        if value is sys.modules:  # which is told of otherwise
+            return
         if not in_library or value is MISSING or isinstance(value, types.ModuleType):
             self.read(name, module.__dict__, key, value, names)
         # Such as sys.path, and what is set of a backend.
