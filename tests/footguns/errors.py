@@ -145,3 +145,42 @@ def lookups_out_of_range_of_many_sizes(wrap):
     calls = [lambda n=n, k=k: (whole(n), tracec.tensor([0, k])) for n, k in sizes]
     calls += [lambda n=n, k=k: (whole(n), tracec.tensor([k, 0])) for n, k in sizes]
     return until(wrap, [look], calls)
+
+
+@footgun
+def going_back_once_more(wrap):
+    w, found = whole(3, g=True), []
+    functions = [
+        lambda x: w * 2.0, lambda x: w * w, lambda x: (w * x).exp() + 1, lambda x: w.sum() * 1.0,
+        lambda x: tracec.relu(w).view(3, 1), lambda x: tracec.stack([w * x, w]).unbind()[0],
+    ]  # fmt: skip
+    for f in map(wrap, functions):
+        for _ in range(3):
+            y = f(whole(3))
+            found.append(str(y))
+            for _ in range(2):
+                try:
+                    y.sum().backward()
+                except Exception as error:
+                    found += [type(error).__name__, str(error)]
+    return [*found, w.grad]
+
+
+@footgun
+def going_back_from_what_a_function_went_back_from(wrap):
+    w, found = whole(3, g=True), []
+
+    def step(x):
+        loss = (w * x).exp().sum()
+        loss.backward()
+        return loss
+
+    step = wrap(step)
+    for _ in range(3):
+        loss = step(whole(3))
+        found += [loss.grad_fn.name(), w.grad.clone()]
+        try:
+            loss.backward()
+        except Exception as error:
+            found += [type(error).__name__, str(error)]
+    return found

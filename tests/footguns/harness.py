@@ -123,7 +123,8 @@ def _observed(seen: Any) -> Iterator[Any]:
         shares = next((k for k, t in enumerate(known) if t._storage is value._storage), len(known))
         known.append(value)
         strides = tuple(s for s, n in zip(value.stride(), value.shape, strict=True) if n > 1 and value.numel())
-        yield same, shares, str(value.dtype), strides, value.requires_grad, value.is_leaf
+        made = None if value.grad_fn is None else value.grad_fn.name()
+        yield same, shares, str(value.dtype), strides, value.requires_grad, value.is_leaf, made
         yield np.array(value.detach().cpu().double().numpy())
 
 

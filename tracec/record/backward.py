@@ -350,7 +350,7 @@ class _Recorded(_Walk):
         pullback = operation.pullback
         inside = recorder is None or recorder.includes(operation.recorder)
         # Operations that need no values, views among them, go back anywhere; programs run where nothing is recorded.
-        if not inside and (pullback.needs or operation.call.op.name == "compiled"):
+        if not inside and (pullback.needs or operation.call.op.family == "compiled"):
             refuse(
                 f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
@@ -429,8 +429,9 @@ def laid_like(g: Any, like: Any) -> Any:
 
 
 def _through_line(operation: Operation) -> str:
-    through = f"through {operation.call.op.name}"
-    made = f", made at {operation.source}" if operation.source else ""
+    name, source = getattr(operation.pullback, "through", None) or (operation.call.op.name, operation.source)
+    through = f"through {name}"
+    made = f", made at {source}" if source else ""
     line = caller()
     return f"{through}{made}; at {line}" if line else f"{through}{made}"
 

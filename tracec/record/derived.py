@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tracec.errors import GradientError
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node, input_node, made_from
+from tracec.ir.source import Source
 from tracec.transform.jvp import tangents
 from tracec.transform.vjp import gradients
 
@@ -92,13 +93,16 @@ class ProgramPullback(Pullback):
         needs: Numbers of the saved values.
         gives: For each operand the program's output that is its gradient, or None.
         run: From the saved values and, last, the cotangent, to the gradients.
+        through: Name and source of the operation that errors are to name.
     """
 
-    __slots__ = ()
+    __slots__ = ("through",)
 
     def __init__(
-        self, needs: tuple[int, ...], gives: tuple[int | None, ...], run: Callable[[list[Any]], list[Any]]
-    ) -> None:
+        self, needs: tuple[int, ...], gives: tuple[int | None, ...], run: Callable[[list[Any]], list[Any]],
+        through: tuple[str, Source | None],
+    ) -> None:  # fmt: skip
+        self.through = through
         self.error, self.needs, self.gives, self.run = None, needs, gives, run
 
 

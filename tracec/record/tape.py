@@ -22,6 +22,7 @@ from tracec.record.mode import inference_mode as inference_mode
 from tracec.record.mode import is_grad_enabled as is_grad_enabled
 from tracec.record.mode import no_grad as no_grad
 from tracec.record.mode import set_grad_enabled as set_grad_enabled
+from tracec.record.opaque import is_for_library
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
 
@@ -213,8 +214,8 @@ class Operation:
         return {} if self.source is None else {"source": str(self.source)}
 
     def _ask(self) -> None:
-        """Note that a function that is recorded goes by an operation from outside, of which no key tells."""
-        if STATE.recorder is not None and self.recorder is not STATE.recorder:
+        """Note that the user's code goes by an operation from outside, of which no key tells, while it is recorded."""
+        if STATE.recorder is not None and self.recorder is not STATE.recorder and not is_for_library(3):
             observe("what computed a tensor, grad_fn")
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:

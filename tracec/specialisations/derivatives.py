@@ -17,6 +17,7 @@ from tracec.record.recording import find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, enable_grad, root_of, unobserved
 from tracec.record.tensor import Tensor
+from tracec.specialisations.results import Origin, origin_of
 from tracec.specialisations.way_back import Constant, constants_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Derivative:
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
         cotangent: The tensor that stood for the result's gradient.
         saves: Whether eagerly it takes values that are freed once it has been gone through.
+        origin: What made the result.
         constants: Plain values that backward functions of the user's read from around them.
     """
 
@@ -51,6 +53,7 @@ class Derivative:
     grads: tuple[Tensor | None, ...]
     cotangent: Tensor
     saves: bool
+    origin: Origin
     constants: tuple[Constant, ...] = ()
 
     def ends(self, arguments: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]:
@@ -98,6 +101,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         if way is None:  # the function went back itself and freed what that takes
             continue
         targets, saves, constants = way
+        origin = origin_of(edge)
         tensors = _ends(targets, arguments, results)
         # What arguments were computed from is gone through when gradients have come to them.
         ends = frozenset(edge_of(arguments[t]) for t in targets if isinstance(t, int))
@@ -107,7 +111,7 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         recorder.node_of(cotangent)
         with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
             grads = backward([result], [cotangent], tensors, True, False, False, ends)
-        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves, constants))
+        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves, origin, constants))
     return found
 
 

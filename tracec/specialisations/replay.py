@@ -25,7 +25,7 @@ from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.gradients import Gradients
 from tracec.specialisations.guards import steps_key
 from tracec.specialisations.inputs import finder, locator, storage_finder
-from tracec.specialisations.results import COMPILED, NOTHING, ProgramCall, laid_out, made_tensor, makers, rebuilder
+from tracec.specialisations.results import NOTHING, ProgramCall, compiled, laid_out, made_tensor, makers, rebuilder
 from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -323,13 +323,13 @@ class Replay:
             shape = result._array.shape
             made = known.get(shape)
             if made is None:
-                made = known[shape] = Call(COMPILED, (), (), result._type)
+                made = known[shape] = Call(compiled(program.derivative.origin.name), (), (), result._type)
             result._history = self._history(program, call, made, self._pullbacks[k])
 
     def _history(self, program: Backward, call: ProgramCall, made: Call, pullback: ProgramPullback) -> Operation:
         """Where gradients of a result go back: through the compiled program."""
         targets = program.derivative.ends(call.arguments, call.made)
-        operation = Operation(made, tuple(map(edge_of, targets)), pullback, None)
+        operation = Operation(made, tuple(map(edge_of, targets)), pullback, program.derivative.origin.source)
         if program.derivative.result in self._twice:
             operation.again = Twice(program.derivative, targets, self._captured, call.arguments)
         if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
@@ -355,10 +355,10 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _pullback(program: Backward) -> ProgramPullback:
-    run = program.run
+    run, through = program.run, program.derivative.origin.through
     if program.derivative.saves and not program.residuals:
-        return ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]))
-    return ProgramPullback(tuple(range(len(program.residuals))), program.gives, run)
+        return ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]), through)
+    return ProgramPullback(tuple(range(len(program.residuals))), program.gives, run, through)
 
 
 def _are_fresh(results: Sequence[Result], has_program: Collection[int]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import types
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from tracec.errors import GradientError
 from tracec.ir.dtype import DType
 from tracec.ir.operator import Operator, not_differentiable
+from tracec.ir.source import Source
 from tracec.record.backend import Device, device_of, module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, new_tensor
@@ -21,7 +24,7 @@ from tracec.record.dispatch import apply
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
-from tracec.record.tape import Operation, enable_grad
+from tracec.record.tape import Operation, Selected, edge_of, enable_grad, order_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.births import AS_THEY_ARE
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
@@ -58,7 +61,7 @@ def makers(results: Sequence[Result], here: Mapping[int, int], has_program: Cont
             make = _result(result, None if source == k else source)
         follows = result.outside and (result.base is not None or not result.own)
         spent = result.requires_grad and k not in has_program and not follows
-        make = _made_spent(make) if spent else make
+        make = _made_spent(make, origin_of(edge_of(result.tensor))) if spent else make
         marked = result.own and (result.leaf or result.marks or result.cls is not Tensor)
         makers.append(_marked(make, result) if marked else make)
     return makers
@@ -105,13 +108,13 @@ def _again(k: int) -> _Maker:
     return lambda call: call.made[k]
 
 
-def _made_spent(make: _Maker) -> _Maker:
+def _made_spent(make: _Maker, origin: Origin) -> _Maker:
     """A tensor whose gradients the function has taken: going back again is an error, as it is eagerly."""
+    pullback = ProgramPullback((0,), (), lambda arrays: [], origin.through)
 
     def spent(call: ProgramCall) -> Tensor:
         made = make(call)
-        pullback = ProgramPullback((0,), (), lambda arrays: [])
-        made._history = Operation(Call(COMPILED, (), (), made._type), (), pullback, None)
+        made._history = Operation(Call(compiled(origin.name), (), (), made._type), (), pullback, origin.source)
         return made
 
     return spent
@@ -193,6 +196,36 @@ COMPILED = Operator(
     vjp=not_differentiable("a compiled function has a program of its own"), jvp=None, batch=_compiled, lower=None,
     promotion="none", samples=(), arity=None,
 )  # fmt: skip
+
+
+class Origin(NamedTuple):
+    """What made a result, as its ``grad_fn`` and errors tell.
+
+    Attributes:
+        name: The operator.
+        source: The user's line.
+        through: The same of the first operation on the way back that takes values, which can be freed.
+    """
+
+    name: str
+    source: Source | None
+    through: tuple[str, Source | None]
+
+
+def origin_of(edge: Any) -> Origin:
+    """What made a result, whose gradients go on to an operation, or end at a leaf."""
+    if not isinstance(edge, Operation):
+        return Origin(COMPILED.name, None, (COMPILED.name, None))
+    made = edge.edges[0] if isinstance(edge.pullback, Selected) else edge
+    first = next((e for e in reversed(order_of([edge])) if e.pullback.needs), made)
+    name = made.call.op.name if type(made) is Operation else COMPILED.name
+    return Origin(name, made.source, (first.call.op.name, first.source))
+
+
+@functools.cache
+def compiled(name: str) -> Operator:
+    """The operator of a compiled function whose result was made by another one."""
+    return replace(COMPILED, name=name)
 
 
 def foreign(out: Any) -> Any:

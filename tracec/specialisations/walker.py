@@ -165,6 +165,9 @@ class Walker(Modules):
         if isinstance(value, types.ModuleType):
             self.module_as_value(name, value)
             return
+        if value is sys.modules:
+            self.unseen.append(f"the interpreter, {name}")
+            return
         if (what := reads(value)) is not None:
             self.reading[getattr(value, "__code__", value)] = what
         if isinstance(value, (DType, types.BuiltinFunctionType)) or value is MISSING:
