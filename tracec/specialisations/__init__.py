@@ -5,7 +5,7 @@ modules, by_name                                what it reads of modules, by nam
 keys, arguments                                 what of arguments counts, and what they hold, part by part
 holders, origins                                what is read of objects besides attributes; whose code it is
 watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs
-families, sizes                                 arguments that differ in sizes alone share a program
+families, variants, sizes                       arguments that differ in sizes alone share a program
 effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
 forming, births, garbage                        what it makes and gives, made anew at each call
 disguises, calls, draws                         functions of C and generators that give numbers of each call
