@@ -112,3 +112,22 @@ def test_edges(level: int) -> None:
         np.testing.assert_array_equal(np.isnan(y), np.isnan(expected), err_msg=name)
         whole = ~np.isnan(expected)
         np.testing.assert_allclose(y[whole], expected[whole], rtol=2e-6, atol=1e-44, err_msg=name)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("dtype, low, least", [("f32", -103.972, 1.5e-45), ("f64", -745.133, 5e-324)])
+def test_exponentials_go_down_to_the_smallest_number_and_are_zero_below(
+    dtype: str, low: float, least: float, level: int
+) -> None:
+    if level > _level():
+        pytest.skip("the C library has no such vector functions")
+    x = np.linspace(low - 5, low + 45, SIZE)
+    x[::7] = -np.inf
+    x[3::7] = -1e30
+    x = x.astype(np.float32 if dtype == "f32" else np.float64)
+    outputs = _compiled(dtype, level)([x] * len(NAMES))
+    y = outputs[NAMES.index("exp")].astype(np.longdouble)
+    expected = np.exp(x.astype(np.longdouble))
+    np.testing.assert_array_equal(y[x < low - 0.1], 0)
+    assert np.abs(y - expected).max(initial=0, where=x < low + 15) <= 1.1 * least
+    np.testing.assert_allclose(y[x > low + 18].astype(float), expected[x > low + 18].astype(float), rtol=2e-6)

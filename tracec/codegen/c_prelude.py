@@ -22,6 +22,8 @@ _FOR_VARIATES = replace(
 _EARLY = frozenset(["exp", "log", "sin", "cos", "pow"])
 #: Functions with a polynomial of our own (``templates/c/math_*.j2``), operands first.
 _FALLBACKS = {"exp_f32": (), "log_f32": (), "tanh_f32": ("exp_f32",), "erf_f32": ("exp_f32",)}
+#: Arguments below which results are less than half of the smallest number.
+_ZERO_BELOW = {"exp_f32": "-104.0f", "exp_f64": "-746.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class MathFunction:
         args: ``x``.
         level: From which level of ``TRACEC_VECTOR_MATH`` on the C library has a vector version.
         fallback: Whether a polynomial takes its place below that level.
+        zero_below: The literal of an argument below which the result is 0; empty where there is none.
     """
 
     name: str
@@ -45,6 +48,17 @@ class MathFunction:
     args: str
     level: int
     fallback: bool
+    zero_below: str
+
+    @property
+    def short(self) -> str:
+        """``f32``."""
+        return self.name.rpartition("_")[2]
+
+    @property
+    def inner(self) -> str:
+        """The name under which the function itself is defined."""
+        return f"{self.name}_not_zero" if self.zero_below else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ def prelude(source: str) -> str:
     for name, below in _FALLBACKS.items():
         if name in uses:
             uses.update(below)
+    uses.update(f"zero_if_{name.removeprefix('exp_')}" for name in _ZERO_BELOW if name in uses)
     math = _math(uses)
     halves = not uses.isdisjoint(("f16", "bf16"))
     return render_template(
@@ -123,7 +138,6 @@ def _math(uses: set[str]) -> list[MathFunction]:
                     params = ", ".join(f"{TYPES[d]} {a}" for a in args)
                     symbol = op + ("f" if d is dt.float32 else "")
                     level = 1 if op in _EARLY else 2
-                    found.append(
-                        MathFunction(name, symbol, TYPES[d], params, ", ".join(args), level, name in _FALLBACKS)
-                    )
+                    own, zero = name in _FALLBACKS, _ZERO_BELOW.get(name, "")
+                    found.append(MathFunction(name, symbol, TYPES[d], params, ", ".join(args), level, own, zero))
     return found
