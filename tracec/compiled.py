@@ -128,8 +128,9 @@ class Compiled:
         for lane in self._known.lanes:
             if lane.is_like(args, kwargs) and (out := lane.serve(args, kwargs)) is not UNSEEN:
                 return out
-        # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks.
-        if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written:
+        # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks, and
+        # does not look for NaN on the way back.
+        if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written or STATE.anomaly:
             return self.fn(*args, **kwargs)
         if self._history.in_vain and self._history.gives_up():
             return self._again(args, kwargs)

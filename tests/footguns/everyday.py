@@ -8,6 +8,7 @@ import functools
 import io
 
 import tracec
+import tracec.nn.functional as F
 from tests.footguns.harness import footgun, whole
 from tracec import nn, optim
 from tracec.nn.utils import parametrize
@@ -130,3 +131,65 @@ def results_that_are_kept_by_sizes(wrap):
     f = wrap(lambda x: x * table(x.size(0)))
     found = [f(whole(n, seed=n)) for n in (3, 4, 5, 6)]
     return [*found, *(f(whole(n, seed=n)) for n in (6, 5, 4, 3, 6, 5, 4, 3)), made, table.cache_info()[1:]]
+
+
+@contextlib.contextmanager
+def replacing(owner, name, value):
+    """Within, an attribute is another one."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@footgun
+def what_is_put_in_the_place_of_the_librarys_does_more(wrap):
+    model, calls, scale = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), [], {"k": 1.0}
+    w = whole(3, g=True)
+    optimizer = optim.SGD([w], lr=0.5)
+    relu, step, total = F.relu, optim.SGD.step, tracec.Tensor.sum
+    with tracec.no_grad():
+        model[0].weight.copy_(whole(3, 3))
+        model[0].bias.zero_()
+
+    def f(x):
+        optimizer.zero_grad()
+        y = model(x)
+        (w * y.detach()).sum().backward()
+        optimizer.step()
+        return y, w.detach().clone()
+
+    functions = (
+        (F, "relu", lambda x, *_, **__: (calls.append("relu"), relu(x))[1]),
+        (optim.SGD, "step", lambda self, closure=None: (calls.append("step"), step(self))[1]),
+        (tracec.Tensor, "sum", lambda self, *axes: total(self, *axes) * scale["k"]),
+    )
+    f, found = wrap(f), []
+    for owner, name, function in functions:
+        found.append(f(whole(2, 3)))
+        with replacing(owner, name, function):
+            for k in (1.0, 1.0, 2.0, 3.0):
+                scale["k"] = k
+                found.append(f(whole(2, 3)))
+    return [*found, calls]
+
+
+@footgun
+def nan_that_is_looked_for_on_the_way_back(wrap):
+    w = whole(3, g=True)
+
+    def f(x):
+        w.grad = None
+        (w * x).log().sum().backward()
+        return w.grad
+
+    f, found = wrap(f), []
+    for detect in (False, False, True, True, False):
+        with tracec.autograd.set_detect_anomaly(detect):
+            try:
+                found.append(f(tracec.tensor([0.0, 1.0, -1.0])))
+            except RuntimeError as error:
+                found.append(type(error).__name__)
+    return found

@@ -17,20 +17,20 @@ _originals: dict[tuple[str, str], Any] = {}
 class Replacement:
     """What stands in the place of a function of the library; it is equal to no other one.
 
-    Args:
+    Attributes:
         name: How the user would write the place.
         value: What stands there; `MISSING` where the function was taken away.
     """
 
     def __init__(self, name: str, value: Any) -> None:
         self.name = name
-        self._value = value
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Replacement) and self.name == other.name and self._value is other._value
+        return isinstance(other, Replacement) and self.name == other.name and self.value is other.value
 
     def __hash__(self) -> int:
-        return hash((self.name, id(self._value)))
+        return hash((self.name, id(self.value)))
 
 
 class Patchable(ModuleType):

@@ -38,7 +38,10 @@ _LEAF = {**_PLAIN, "_requires_grad": True}
 _RESULT = {**_PLAIN, "_history": _ANY, "_requires_grad": _ANY}
 _TOLD = Attributes(_ANY, None, "_array", "_storage", "_base", _OF_BASE)
 #: Modes that let a compiled function run as it was written, or that a short way is not worth it for.
-_USUAL = {name: getattr(State, name) for name in ("recorder", "duals", "packing", "as_written", "device", "devices")}
+_USUAL = {
+    name: getattr(State, name)
+    for name in ("recorder", "duals", "packing", "as_written", "anomaly", "device", "devices")
+}
 _UNSET = {name: getattr(State, name) for name in State.__annotations__}
 
 

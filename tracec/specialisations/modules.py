@@ -91,6 +91,8 @@ class Modules(Arguments, abc.ABC):
             self.read(name, module.__dict__, key, value)
         elif isinstance(value, (*FUNCTIONS, *PLAIN)):  # it may be replaced
             self.guards.append(Guard(name, module.__dict__, key, value))
+            if isinstance(value, types.FunctionType) and not of_library(value.__globals__.get("__name__")):
+                self.visit(name, value)  # and was
 
     def _of_some(self, name: str, module: types.ModuleType, attributes: frozenset[str], in_library: bool) -> None:
         """What is read by attributes of some modules besides these."""

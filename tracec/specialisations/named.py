@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,25 @@ class Named:
                 yield digest_guard(
                     f"{attribute} of {self.written[0][0]}, or of others", values, functools.partial(_all, attribute)
                 )
+
+    def replaced(self, is_own: Callable[[types.FunctionType], bool]) -> Iterator[tuple[str, types.FunctionType]]:
+        """The user's functions in place of methods of the library's classes that functions name, with their names.
+
+        Args:
+            is_own: Tells whether a function is the user's.
+        """
+        found: set[int] = set()
+        while True:  # they may name others, and reach other classes
+            new = [
+                (f"{cls.__name__}.{k}", fn)
+                for cls in (Tensor, *self.of_library)
+                for k in self.names & cls.__dict__.keys()
+                if isinstance(fn := cls.__dict__[k], types.FunctionType) and id(fn) not in found and is_own(fn)
+            ]
+            if not new:
+                return
+            found |= {id(fn) for _, fn in new}
+            yield from new
 
     def methods(self) -> Iterator[Guard]:
         """Guards on those methods of the library's classes that the user's functions name."""

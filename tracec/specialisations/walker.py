@@ -27,6 +27,7 @@ from tracec.ir.classes import is_heap_type, is_iterator, is_one_of, is_singular
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
+from tracec.record.state import PROCESS
 from tracec.record.structure import Slots, slot_names
 from tracec.record.tensor import Tensor, own_attributes
 from tracec.specialisations.digests import (
@@ -319,7 +320,12 @@ class Walker(Modules):
 
     def settle_named(self) -> None:
         """Guard what the user's functions name; asked when all was walked."""
+        for replacement in PROCESS.replaced:
+            if isinstance(replacement.value, types.FunctionType) and _is_own(replacement.value):
+                self.visit(replacement.name, replacement.value)
         self.settle_modules()
+        for name, fn in self._named.replaced(_is_own):
+            self.visit(name, fn)
         self.guards += self._named.digests()
         self.besides += self._named.methods()
         self.unseen += self._named.unseen()
