@@ -14,13 +14,12 @@ import pytest
 
 import tracec
 import tracec.nn.functional as F
-from tests.again import again, without_values
+from tests.again import Step, again, compiled_parts, numbers, without_values
 from tests.codegen.emulated import needs_compiler
 from tests.doubles import cupy as double
 from tests.doubles.driver import Driver, pretended
 from tests.footguns import harness
 from tests.footguns.harness import FOOTGUNS, Footgun, as_it_is
-from tests.test_again import Step, compiled_parts, numbers
 from tracec.errors import TracecError
 from tracec.record import deferred
 from tracec.record.create import of_array

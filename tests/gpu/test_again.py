@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.again import again, without_values
+from tests.again import Step, again, without_values
 from tests.gpu.place import DEVICE, OPTIONS, fetch, put
-from tests.test_again import Step
 from tracec.errors import OutOfMemoryError
 
 

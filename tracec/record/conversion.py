@@ -16,11 +16,12 @@ from tracec.record.backend import CPU, Device, to_device
 from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
-from tracec.record.deferred import seen_by_others, settled
+from tracec.record.deferred import settled
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.elements import elements
 from tracec.record.form import in_format
 from tracec.record.opaque import is_for_library
+from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
 from tracec.record.tape import Moved, edge_of, no_grad, pass_through
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tracec.record.cell import new_tensor
-from tracec.record.deferred import seen_by_others
 from tracec.record.elements import lent_by
+from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +27,7 @@ from tracec.ir.lower import HostCall
 from tracec.ir.node import current_source
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, is_array, module, number_on, on, share_memory
+from tracec.record.seen import any_is_seen, is_seen, root
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
@@ -53,42 +53,6 @@ _MOST_MEMORY = 1 / 16
 
 #: Who puts operations off now, in any thread. Nobody pays for it while it is empty.
 ACTIVE: list[Deferred] = []
-
-#: Memory that others than tensors may look at, by the number of its array.
-_SEEN_BY_OTHERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-#: Addresses of such memory on GPUs; what is given away at one of them later is taken to be seen, too.
-_SEEN_ON_GPUS: set[int] = set()
-
-
-def root(array: Any) -> Any:
-    """The memory that an array looks at: NumPy's array that has it, or CuPy's block."""
-    if not isinstance(array, (np.ndarray, np.generic)):
-        return array.data.mem
-    while (base := array.base) is not None:
-        if type(base) is not np.ndarray:
-            base = getattr(base, "base", None)  # what as_strided puts between
-            if type(base) is not np.ndarray:
-                break
-        array = base
-    return array
-
-
-def seen_by_others(array: Any) -> Any:
-    """Note that another library may read and write an array's memory from here on; the array."""
-    if type(array) is np.ndarray:
-        owner = root(array)
-        if id(owner) not in _SEEN_BY_OTHERS:  # entering it takes much longer
-            _SEEN_BY_OTHERS[id(owner)] = owner
-    elif is_array(array):
-        _SEEN_ON_GPUS.add(root(array).ptr)
-    return array
-
-
-def _is_seen(array: Any) -> bool:
-    """Whether others than tensors may look at an array's memory."""
-    if isinstance(array, np.ndarray):
-        return bool(_SEEN_BY_OTHERS) and id(root(array)) in _SEEN_BY_OTHERS
-    return bool(_SEEN_ON_GPUS) and root(array).ptr in _SEEN_ON_GPUS
 
 
 def settled(array: Any) -> Any:
@@ -345,7 +309,7 @@ class Deferred:
         if self._device != "cpu" or not isinstance(into, np.ndarray):
             self._go_to(device_of(into))
         self.add((WRITE, None, self._read([values]), (), into, self._line()))
-        if _is_seen(into):
+        if is_seen(into):
             self.settle()
 
     def _made(self, kind: int, call: Any, arrays: list[Any], numbers: tuple[int, ...], out: Any) -> Any:
@@ -354,9 +318,9 @@ class Deferred:
 
     def _read(self, arrays: list[Any]) -> list[Any]:
         """Operands as they are now, where others may write into them."""
-        if _SEEN_BY_OTHERS or _SEEN_ON_GPUS:
+        if any_is_seen():
             for k, a in enumerate(arrays):
-                if _is_seen(a):
+                if is_seen(a):
                     self.settle(a)
                     arrays = [*arrays[:k], a.copy("K"), *arrays[k + 1 :]]
         return arrays

@@ -17,8 +17,8 @@ import numpy as np
 
 from tracec.ir.dtype import of_numpy
 from tracec.ir.extent import is_varying
-from tracec.record.deferred import seen_by_others
 from tracec.record.opaque import opaque
+from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 

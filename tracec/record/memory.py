@@ -17,11 +17,12 @@ from tracec.record import backend
 from tracec.record.backend import Device, address_of, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
-from tracec.record.deferred import seen_by_others, settled
+from tracec.record.deferred import settled
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
 from tracec.record.opaque import for_caller, is_for_library
 from tracec.record.out import resize
 from tracec.record.refusal import refuse
+from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
 from tracec.record.streams import record_stream
 

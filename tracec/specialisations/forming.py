@@ -11,9 +11,9 @@ from typing import Any
 from tracec.ir.classes import is_one_of
 from tracec.ir.dtype import DType
 from tracec.record.cell import Cell
-from tracec.record.deferred import seen_by_others
 from tracec.record.elements import Elements, looked_into
 from tracec.record.recording import is_number
+from tracec.record.seen import seen_by_others
 from tracec.record.structure import Mould, aspects, children, is_data, made_again, setter, tuple_maker
 from tracec.specialisations.births import AS_THEY_ARE, is_new_object, is_stand_in
 from tracec.specialisations.draws import Drawing
