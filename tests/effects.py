@@ -69,5 +69,5 @@ def agree(function, calls=6, most=None, make=State, compiles=True):
     if most is not None:
         assert len(compiled.explain().recordings) <= most, text
     if compiles:
-        assert "eager:" not in text, text
+        assert "no program:" not in text, text
     return compiled

@@ -130,7 +130,7 @@ def test_what_the_interpreter_reads_does_not_count(tmp_path, monkeypatch):
         warnings.simplefilter("ignore")
         for _ in range(3):
             assert compiled(X).tolist() == (X * 2).tolist()
-    assert "eager:" not in str(compiled.explain())
+    assert "no program:" not in str(compiled.explain())
 
 
 def test_seeded_generators_are_no_reads():
@@ -149,7 +149,7 @@ def test_variables_of_the_environment_are_guarded(monkeypatch):
     for value in ("1", "2", "2", "1"):
         monkeypatch.setenv("TRACEC_OF_A_TEST", value)
         assert compiled(X).tolist() == function(X).tolist()
-    assert "eager:" not in str(compiled.explain())
+    assert "no program:" not in str(compiled.explain())
 
 
 def test_reads_that_are_not_made_do_not_count():
@@ -162,7 +162,7 @@ def test_reads_that_are_not_made_do_not_count():
         warnings.simplefilter("error")
         for _ in range(3):
             compiled(X, False)
-    assert "eager:" not in str(compiled.explain())
+    assert "no program:" not in str(compiled.explain())
 
 
 def test_attributes_of_modules_are_read_anew(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from gc import isenabled
 
+import tracec
 from tests.footguns.by_name import while_it_changes
 from tests.footguns.harness import footgun, tensor, whole
 
@@ -81,3 +82,62 @@ def collecting_garbage_that_is_switched(wrap):
         gc.set_threshold(*before)
         gc.enable()
     return found
+
+
+@footgun(eager="compares numbers, texts or tuples by identity")
+def sizes_that_are_compared_by_identity(wrap):
+    def by_name(x):
+        n = x.shape[0]
+        return x * (2 if n is x.size(0) else 3)
+
+    functions = [
+        lambda x: x * (2 if x.shape[0] is x.shape[0] else 3), by_name, lambda x: x * (2 if len(x) is x.shape[0] else 3),
+        lambda x: x * (2 if x.shape is x.shape else 3), lambda x: x * (2 if x.shape[0] is not x.shape[-1] else 3),
+    ]  # fmt: skip
+    return [wrap(f)(whole(n)) for f in functions for n in (3, 3, 5, 5, 300, 300, 400, 7)] + [
+        f(whole(n)) for f in map(wrap, functions) for n in (3, 3, 5, 5, 300, 300, 400, 7)
+    ]
+
+
+@footgun(eager="compares numbers, texts or tuples by identity")
+def numbers_that_are_compared_by_identity(wrap):
+    class Settings:
+        a = b = float("2.5")
+
+    settings, cell = Settings(), [float("1.5")]
+
+    def of_settings(x):
+        return x * (2 if settings.a is settings.b else 3)
+
+    f, found = wrap(lambda x, k, m: x * (2 if k is m else 3)), []
+    g, h = wrap(of_settings), wrap(lambda x, k: x * (k if cell[0] is k else 3))
+    one, other, large, as_large, text = float("1.5"), float("1.5"), int("1500"), int("1500"), "".join(["a", "b"])
+    pairs = [(one, one), (one, one), (one, other), (2, 2), (3, 2), (large, large), (large, as_large), ("ab", text)]
+    for a, b in (*pairs, (2.5, 2.5), (3.5, 3.5), *pairs):
+        settings.a, settings.b, cell[0] = a, b, a if a != "ab" else 1.0
+        found += [f(whole(3), a, b), g(whole(3)), h(whole(3), b if b is not text else 1.0)]
+    return found
+
+
+@footgun
+def objects_that_are_compared_by_identity(wrap):
+    """What is no number by all that is known is compiled, and sizes go on to be symbols."""
+    relu, missing = tracec.relu, object()
+
+    class Layer:
+        def __init__(self):
+            self.weight = self.tied = whole(1)
+            self.options, self.sentinel = {"act": relu}, missing
+
+        def __call__(self, x, y=None, by=missing):
+            if self.weight is self.tied and self.sentinel is missing and by is missing:
+                x = x * 2
+            if type(self) is Layer and self.__class__ is Layer and y is None:
+                x = x + 1
+            return relu(x) if self.options["act"] is relu else x
+
+    layer = Layer()
+    f = wrap(lambda x: layer(x) * x.shape[0])
+    found = [f(whole(n)) for n in (3, 3, 4, 5, 6, 7)]
+    layer.tied = whole(1)
+    return [*found, *(f(whole(n)) for n in (3, 3, 4, 5))]

@@ -44,7 +44,7 @@ def fetch(tensor: Any) -> Any:
 def runs_compiled(function: Any) -> bool:
     """Whether every recording of a compiled function is served by a program."""
     text = function.explain()
-    return ", 0 hits" not in text and "compiled, " in text and "eager: " not in text
+    return ", 0 hits" not in text and "compiled, " in text and "no program: " not in text
 
 
 def epsilon(dtype: dt.DType) -> float:

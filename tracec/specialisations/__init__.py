@@ -1,7 +1,7 @@
 """Specialisations of compiled functions: what a recording hangs on, and how programs stand in for it.
 
 places, walker, environment, guards, digests    what a function reads, and whether it is as it was
-modules, by_name                                what it reads of modules, by names that code shows or others
+modules, by_name, identities                    what it reads of modules, by names; what it compares by identity
 keys, arguments                                 what of arguments counts, and what they hold, part by part
 holders, origins                                what is read of objects besides attributes; whose code it is
 watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.number import observe
+from tracec.ir.number import WATCH, observe
 from tracec.record.asking import base_of
 from tracec.record.cell import Cell
 from tracec.specialisations.guards import Guard
@@ -63,6 +63,8 @@ class ByName:
         return run
 
     def _note(self, module: types.ModuleType, how: str, name: Any = None) -> None:
+        if WATCH.watcher is None:  # another thread calls the function meanwhile
+            return
         what = f"{module.__name__}.{name}"
         if how in _OF_ALL:
             observe(f"all names of a module, {how}({module.__name__})")

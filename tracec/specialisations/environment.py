@@ -70,6 +70,7 @@ class Environment:
         held: Where those are that can be changed, and what they held.
         asked: How the function asks for values of tensors, as far as what these look like hangs on more.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
+        compares: What it compares by identity, in words, though that may be another object at each call.
         births: Tells what the function made, once it has been recorded.
         names: Of attributes that the user's functions name.
         reading: Functions that it finds, be it in an object, which read what no guard tells of, and what they read.
@@ -79,6 +80,7 @@ class Environment:
 
     sharing: tuple[Hashable, ...] = ()
     keyed: tuple[int, ...] = ()
+    compares: str | None = None
     asked: Set[str] = frozenset()
     _known: set[int]
 
@@ -404,6 +406,10 @@ class Environment:
         seen.add(id(value))
         for part in value if several else children(value):
             yield from self._inside(part, seen)
+
+    def compare(self, what: str) -> None:
+        """Note that the function compares by identity what may be another object at each call."""
+        self.compares = self.compares or what
 
     def states(self) -> list[Any]:
         """The states of the generators that it can reach."""

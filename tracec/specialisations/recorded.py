@@ -212,13 +212,22 @@ class _Run:
         try:
             if stand_ins is None or self._numbers == _NONE:
                 return self._fn(*self._args, **self._kwargs)
-            return stand_ins.run(self._fn, self._args, self._kwargs, recorder.numbers)
+            given = stand_ins.run(self._fn, self._args, self._kwargs, recorder.numbers)
+            if self._surroundings.compares and self._has_stand_ins and not _lasts(recorder, self._surroundings):
+                self._undo()
+                raise _NumbersRefused(self._surroundings.compares, recorder.text)
+            return given
         except TypeError as error:
-            given = recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._has_numbers
-            if self._numbers == _NONE or not given or self._unfolding.failed:
+            if self._numbers == _NONE or not self._has_stand_ins or self._unfolding.failed:
                 raise
             self._undo()
             raise _NumbersRefused(str(error), recorder.text) from error
+
+    @property
+    def _has_stand_ins(self) -> bool:
+        """Whether the function was given anything that stands in for a number."""
+        recorder = self._recorder
+        return bool(recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._has_numbers)
 
     @property
     def _has_numbers(self) -> bool:
@@ -239,6 +248,7 @@ class _Run:
             self._eager = (
                 self._eager or "takes a number that changes from call to call where an exact type is asked for"
             )
+        self._eager = self._eager or surroundings.compares
         if tells_address((out, written(recorder.printed)), surroundings.knows_address):
             self._eager = self._eager or "tells the address of an object that may be another one at the next call"
         self._eager = self._eager or self._used_up or _eager(recorder, out, self._arguments, self._edges)

@@ -26,10 +26,12 @@ from tracec.specialisations.calls import aware
 from tracec.specialisations.digests import named_in
 from tracec.specialisations.disguises import disguise, scheduling
 from tracec.specialisations.draws import Drawing, Draws, drawing, functions, is_generator
+from tracec.specialisations.effects import plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
 from tracec.specialisations.holders import Attributes
+from tracec.specialisations.identities import identities_seen
 from tracec.specialisations.impure import calls_seen, told, watch_files, within
 from tracec.specialisations.keys import AsSize, Layouts, Opener, flatten, is_of_tensor, opens
 from tracec.specialisations.leaving import made_plain
@@ -89,7 +91,8 @@ class StandIns:
             with undone(self._restore):
                 args, kwargs = self._put_all(args, kwargs, numbers)
                 names = (n for code in self._surroundings.codes for n in named_in(code))
-                with calls_seen(names, self._surroundings.reading):
+                identities = identities_seen(self._surroundings.functions, self._surroundings.compare)
+                with calls_seen(names, self._surroundings.reading), identities:
                     out = fn(*args, **kwargs)
         except BaseException:
             self._grow()
@@ -259,7 +262,7 @@ class StandIns:
             known = x._storage in around.captured and id(x) not in others if isinstance(x, Tensor) else around.knows(x)
             if own and not known and not isinstance(x, (type, types.FunctionType, types.BuiltinFunctionType)):
                 observe(f"the address of an object, {name}")
-            return function(x)
+            return function(plain_number(x))
 
         return run
 
