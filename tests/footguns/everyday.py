@@ -193,3 +193,21 @@ def nan_that_is_looked_for_on_the_way_back(wrap):
             except RuntimeError as error:
                 found.append(type(error).__name__)
     return found
+
+
+@footgun
+def dictionary_whose_keys_are_parameters(wrap):
+    model, kept = nn.Linear(3, 2), {}
+    with tracec.no_grad():
+        model.weight.copy_(whole(2, 3))
+        model.bias.zero_()
+
+    def f(x):
+        for p in model.parameters():
+            kept[p] = kept.get(p, 0) + p.detach() * 2
+        return model(x).detach()
+
+    f, found = wrap(f), []
+    for k in range(8):
+        found += [f(whole(1, 3, seed=k)), len(kept), *(v.clone() for v in kept.values())]
+    return found

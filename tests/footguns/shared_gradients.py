@@ -300,3 +300,35 @@ def gradients_gathered_by_name(wrap):
         model.bias.grad.add_(1)
         found += [kept["bias"] is model.bias.grad, kept["bias"].clone(), kept["weight"].clone()]
     return found
+
+
+@footgun(eager="gives something as a key of a dictionary")
+def gradient_that_is_a_key(wrap):
+    w, kept = whole(3, g=True), {}
+
+    def f(x):
+        kept[w.grad] = x + w.grad
+        return len(kept)
+
+    f, found = wrap(f), []
+    for k in range(9):
+        if k in (0, 4, 6):
+            w.grad = whole(3, seed=k)
+        found.append(f(whole(3, seed=k)))
+    return [*found, *kept.values(), *map(tracec.clone, kept)]
+
+
+@footgun
+def gradient_that_lies_otherwise(wrap):
+    w = whole(3, 4).t().detach().requires_grad_()
+
+    def f(x):
+        (x @ w).sum().backward()
+        return w.grad.stride()
+
+    f, found = wrap(f), []
+    for k in range(8):
+        found.append(f(whole(2, 4, seed=k)))
+        if k == 3:
+            w.grad = w.grad.contiguous()
+    return [*found, w.grad]

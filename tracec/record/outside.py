@@ -86,7 +86,7 @@ class Outside:
         if self.is_own(x) or x in self._grads:
             return
         grad = x._grad
-        self._grad_reads.setdefault(x, None if grad is None else FoundGrad(grad._storage, grad._steps))
+        self._grad_reads.setdefault(x, FoundGrad.of(x))
         if grad is not None:
             self._grad_owner.setdefault(grad._storage, weakref.ref(x))
 
@@ -115,6 +115,11 @@ class Outside:
             if seen[id(g._storage)] > 1 or not self.is_inside(g) or edge_of(g) is not None or marks_of(g)
         }
         return list(self._shared.values())
+
+    @property
+    def found_grads(self) -> list[Tensor]:
+        """The gradients that were found, any of which may be another tensor at the next call."""
+        return [g for x in self._grad_reads if (g := self._grads.get(x, x._grad)) is not None]
 
     def grad_of(self, storage: Storage, x: Any = None) -> Tensor | None:
         """The tensor whose ``grad`` the function found memory in; with ``x``, where that gradient is this tensor."""

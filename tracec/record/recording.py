@@ -149,10 +149,21 @@ class FoundGrad(NamedTuple):
     Attributes:
         storage: Its memory.
         steps: Its view steps over that.
+        strides: How far its elements are apart, in bytes; None where that is as in the tensor that it belongs to.
     """
 
     storage: Storage
     steps: tuple[Call, ...]
+    strides: tuple[int, ...] | None
+
+    @staticmethod
+    def of(x: Any) -> FoundGrad | None:
+        """What there is of a tensor; None where it has no gradient."""
+        grad = x._grad
+        if grad is None:
+            return None
+        strides = grad._array.strides
+        return FoundGrad(grad._storage, grad._steps, None if strides == x._array.strides else strides)
 
 
 def hooks_of(x: Cell) -> tuple[Any, ...]:

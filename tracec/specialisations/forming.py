@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -33,15 +33,18 @@ class Former:
         known: Whether an object was there before the call.
         new: Whether an object came to be in it.
         given: Identity of a list or dictionary among the arguments → where it is.
+        same: Identities of tensors that are the same ones at the next call.
 
     Attributes:
         classes: Those of objects that are made anew, of containers and the like aside.
     """
 
     def __init__(
-        self, known: Callable[[Any], bool], new: Callable[[Any], bool], given: Mapping[int, tuple[Any, ...]]
-    ) -> None:
+        self, known: Callable[[Any], bool], new: Callable[[Any], bool], given: Mapping[int, tuple[Any, ...]],
+        same: Container[int] = (),
+    ) -> None:  # fmt: skip
         self._known = known
+        self._same = same
         self._new = new
         self._given = given
         self._made: dict[int, tuple[int, Any]] = {}
@@ -137,7 +140,9 @@ class Former:
             return True
         if isinstance(key, (tuple, frozenset)):
             return all(map(self._is_fixed, key))
-        return self._known(key) and not isinstance(key, Cell) and id(key) not in self._given
+        if isinstance(key, Cell):
+            return id(key) in self._same
+        return self._known(key) and id(key) not in self._given
 
     def _can_be_key(self, key: Any) -> bool:
         return self._is_fixed(key) or isinstance(key, Cell) or (self._is_made(key) and not isinstance(key, tuple))

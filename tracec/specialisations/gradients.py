@@ -21,12 +21,14 @@ class _Look(NamedTuple):
         storage: The memory, where the function reaches that otherwise too, so that it has to be the same again.
         steps: Its view steps.
         whole: Type of all of the memory, where it is a view.
+        strides: How far its elements are apart, where that is not as in the tensor itself.
     """
 
     at: int
     storage: Storage | None
     steps: tuple[Hashable, ...]
     whole: TensorType | None
+    strides: tuple[int, ...] | None
 
 
 class Gradients:
@@ -52,7 +54,7 @@ class Gradients:
                 storage, steps = grad.storage, grad.steps
                 at = known.setdefault(id(storage), -1 - j)
                 whole = storage.type if steps else None
-                look = _Look(at, self._reached.get(id(storage)), tuple(map(steps_key, steps)), whole)
+                look = _Look(at, self._reached.get(id(storage)), tuple(map(steps_key, steps)), whole, grad.strides)
             self._wanted.append((locator(owner, here), look))
 
     def __bool__(self) -> bool:
@@ -76,6 +78,9 @@ class Gradients:
             at = known.setdefault(id(storage), -1 - j)
             if at != look.at or self._reached.get(id(storage)) is not look.storage:
                 return x, "memory as recorded", "other memory"
+            strides = grad._array.strides
+            if (None if strides == x._array.strides else strides) != look.strides:
+                return x, "elements lying as recorded", "otherwise"
             if grad._steps or look.steps:
                 steps = tuple(map(steps_key, grad._steps))
                 if steps != look.steps or (look.whole is not None and storage.type != look.whole):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tracec.record.structure import Slots
+from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import ALL, MORE, Effect, Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.forming import Former, Purge
@@ -15,19 +16,25 @@ from tracec.specialisations.opening import may_open
 Changes = Sequence[tuple[Effect, Any]]
 
 
-def formed(out: Any, changes: Changes, surroundings: Environment) -> tuple[Any, Effects | None, str | None]:
+def formed(
+    out: Any, changes: Changes, surroundings: Environment, arguments: Sequence[Tensor] = ()
+) -> tuple[Any, Effects | None, str | None]:
     """What a program is to give.
 
     Args:
         out: What the function returned.
         changes: What it changed.
         surroundings: What it can reach.
+        arguments: Tensors that may be other ones at the next call.
 
     Returns:
         The results with forms in them, followed by the values that are left behind where there are any; what is left
         behind; why it cannot be done again, or None.
     """
-    former = Former(surroundings.knows, surroundings.births.has, {**surroundings.given_parts, **surroundings.given})
+    given = {**surroundings.given_parts, **surroundings.given}
+    former = Former(
+        surroundings.knows, surroundings.births.has, given, surroundings.tensors.keys() - set(map(id, arguments))
+    )
     values = [value for _, value in changes]
     try:
         for value in values:

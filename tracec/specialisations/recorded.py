@@ -162,7 +162,9 @@ class _Run:
             with recorder:
                 given = self._run()
                 changes = surroundings.changes()
-                out, left, self._eager = formed(given, changes, surroundings)
+                out, left, self._eager = formed(
+                    given, changes, surroundings, [*recorder.arguments, *recorder.found_grads]
+                )
                 if self._eager is None and (grads := recorder.shared_grads(find_tensors(out))):
                     out, left = with_grads(out, left, grads)
                 self._see(out)
