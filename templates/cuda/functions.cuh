@@ -16,6 +16,20 @@ __device__ __forceinline__ void store_pack(T *first, const Pack<T, N> &pack) {
   *reinterpret_cast<Pack<T, N> *>(first) = pack;
 }
 
+// Lets a compiler know nothing of a value any more: what is computed of it is computed anew, not kept in registers.
+template <typename T>
+__device__ __forceinline__ void forget(T &value) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) % 4 == 0) {
+    unsigned words[sizeof(T) / 4];
+    memcpy(words, &value, sizeof(T));
+    #pragma unroll
+    for (int n = 0; n < (int)(sizeof(T) / 4); ++n) asm volatile("" : "+r"(words[n]));
+    memcpy(&value, words, sizeof(T));
+  }
+#endif
+}
+
 __device__ __forceinline__ float infinity_f32() { return __int_as_float(0x7f800000); }
 
 __device__ __forceinline__ double infinity_f64() { return __longlong_as_double(0x7ff0000000000000LL); }

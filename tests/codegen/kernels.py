@@ -360,6 +360,38 @@ kernel stripes(x: in {dtype}[{whole},{n}], {g_buffer}m: in {dtype}[{whole}], w: 
 }}""")
 
 
+def held(
+    m: int, n: int, dtype: str = "f32", loads: int = 1, *, in_place: bool = False, kept: bool = False, top: bool = True
+) -> Kernel:
+    """Long rows of one array or two that three loops read; what is made of them is kept, or not."""
+    c, at, source = _compute(dtype), f"{n}*i + r", "y" if in_place else "x"
+    x = _load(f"{source}[{at}]", dtype)
+    g = _load(f"g[{at}]", dtype) if loads == 2 else x
+    buffers = [] if in_place else [f"x: in {dtype}[{m},{n}]"]
+    buffers += [f"g: in {dtype}[{m},{n}]"] * (loads == 2)
+    buffers += [f"y: {'inout' if in_place else 'out'} {dtype}[{m},{n}]"]
+    made = f"exp(sub({x}, t))" if top else f"sub({x}, t)"
+    value = "row[r]" if kept else made
+    return read_kernel(f"""
+kernel held({", ".join(buffers)}) row {{
+  for i in {m} parallel {{
+    {f"scratch row: {c}[{n}]" if kept else ""}
+    acc t: {c} = {"maximum" if top else "add"}
+    for r in {n} reduce {{
+      update t <- {x}
+    }}
+    acc s: {c} = add
+    for r in {n} reduce {{
+      {f"store row[r] = {made}" if kept else ""}
+      update s <- mul({made}, {g})
+    }}
+    for r in {n} each {{
+      store y[{at}] = sub(mul({value}, {g}), s)
+    }}
+  }}
+}}""")
+
+
 def column_sum(n: int, columns: int, dtype: str = "f32", outer: int = 1) -> Kernel:
     """Sums over a strided loop."""
     c = _compute(dtype)

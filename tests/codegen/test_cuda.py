@@ -70,6 +70,14 @@ LARGE = {
     **{f"stripes of {n}": k.stripes(512, 16, n, sums=2) for n in (64, 256, 768, 1024, 2048, 4096, 5120, 8192, 8191)},
     **{f"stripes of {n}, bf16": k.stripes(512, 16, n, "bf16", sums=2) for n in (64, 256, 768, 1024, 4096, 8192)},
     **{f"stripes of {n}, f64": k.stripes(512, 16, n, "f64", sums=2) for n in (64, 512, 1024, 4096)},
+    "held, f32": k.held(64, 24576),
+    "held, two, f32": k.held(64, 1 << 15, loads=2),
+    "held and kept, f32": k.held(64, 1 << 15, loads=2, kept=True),
+    "held, bf16": k.held(64, 50304, "bf16"),
+    "held, two, bf16": k.held(64, 50304, "bf16", 2),
+    "held and kept, bf16": k.held(64, 1 << 15, "bf16", 2, kept=True),
+    "held, odd, f16": k.held(64, 50257, "f16"),
+    "held in place": k.held(64, 40000, "bf16", in_place=True),
     "stripes in place": k.stripes(512, 16, 1024, sums=2, in_place=True),
     **{f"stripes of {n} with an end": k.stripes(512, 16, n, sums=2, missing=3) for n in (64, 256, 1024, 5120, 8191)},
     **{f"stripes of {n} with an end, bf16": k.stripes(512, 16, n, "bf16", sums=2, missing=3) for n in (64, 768, 8192)},
@@ -199,7 +207,13 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
         (k.softmax(9, 1 << 15), "a block of 1024 a row of 32768, 8 unrolled, packs of 4", (9, 1, 1), (1024, 1, 1)),
         (k.softmax(9, 24575), "a block of 1024 a row of 24575, 24 unrolled", (9, 1, 1), (1024, 1, 1)),
         (k.softmax(9, 32767), "a block of 512 a row of 32767 in shared memory", (9, 1, 1), (512, 1, 1)),
-        (k.reread(2, 40001), "a block of 1024 a row of 40001, looped", (2, 1, 1), (1024, 1, 1)),
+        (k.reread(2, 40001), "a block of 1024 a row of 40001, looped, 1 held", (2, 1, 1), (1024, 1, 1)),
+        (k.reread(2, 80001), "a block of 1024 a row of 80001, looped", (2, 1, 1), (1024, 1, 1)),
+        (k.held(9, 50304, "bf16"), "a block of 1024 a row of 50304, looped, 1 held, packs of 8", (9, 1, 1),
+         (1024, 1, 1)),
+        (k.held(9, 40000, "bf16"), "a block of 512 a row of 40000, looped, 1 held, packs of 8", (9, 1, 1), (512, 1, 1)),
+        (k.held(9, 1 << 15, loads=2), "a block of 1024 a row of 32768, 8 unrolled, 2 held, packs of 4", (9, 1, 1),
+         (1024, 1, 1)),
         (k.stripes(512, 8, 1024), "a block of 256 a stripe of 8 rows of 1024, 1 unrolled, packs of 4", (512, 1, 1),
          (256, 1, 1)),
         (k.stripes(512, 8, 768, "bf16"), "a block of 96 a stripe of 8 rows of 768, 1 unrolled, packs of 8",
@@ -274,6 +288,13 @@ def test_few_sums_of_many_products_are_split() -> None:
     rendered = render_kernel(k.dot(1, 64, 64, 8192))
     assert len(rendered.entries) == 2 and rendered.workspace
     assert "parts of" in rendered.entries[0].schedule
+
+
+def test_what_only_rounds_to_16_bits_has_their_header() -> None:
+    text = str(k.chain(8)).replace("mul(x[i], f32(3.0))", "cast(cast(x[i], bf16), f32)")
+    kernel = parse(text)
+    assert isinstance(kernel, Kernel) and "bf16" in text
+    assert "#include <cuda_bf16.h>" in render_kernel(kernel).source
 
 
 def test_comments_tell_where_a_kernel_comes_from(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ KERNELS: dict[str, Kernel] = {
     "row in place": k.running(3, 5000),
     "column": k.column_shares(100, 33),
     "column in place": k.running(33, 100, "column"),
+    "rows that are held": k.held(2, 2051, loads=2, top=False),
     "stripes of a warp": k.stripes(2, 11, 33, sums=2),
     "stripes of a block": k.stripes(2, 3, 1031),
     "stripes with an end": k.stripes(3, 21, 68, sums=2, missing=13),

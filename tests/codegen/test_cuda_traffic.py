@@ -22,6 +22,9 @@ KERNELS: dict[str, Kernel] = {
     "rows of blocks": k.softmax(64, 4096),
     "rows of blocks, 16-bit": k.softmax(64, 4096, "bf16"),
     "rows of large blocks": k.softmax(8, 1 << 15),
+    "rows in shared memory": k.held(8, 24576),
+    "rows in shared memory and registers": k.held(4, 1 << 15, loads=2),
+    "rows in shared memory, 16-bit": k.held(4, 50304, "bf16"),
     "sums of rows": k.row_sum(4, 1 << 16),
     "stripes": k.stripes(16, 32, 512, sums=2),
     "stripes with an end": k.stripes(16, 32, 512, sums=2, missing=7),
@@ -49,7 +52,7 @@ def test_no_more_is_moved_than_has_to_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "times"), [(k.reread(4, 65536), 1.49), (k.scatter(512, 64, 256), 1.05)], ids=["row", "sums"]
+    ("kernel", "times"), [(k.reread(4, 80008), 1.49), (k.scatter(512, 64, 256), 1.05)], ids=["row", "sums"]
 )
 def test_what_is_moved_again_counts(kernel: Kernel, times: float) -> None:
     """A row that is looped over, and sums that are read for what is added to them."""

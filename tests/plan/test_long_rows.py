@@ -145,3 +145,18 @@ def test_on_a_gpu(name: str, dtype: dt.DType) -> None:
         plan = make_plan(graph_of(name, shape, dtype), TARGETS["cuda"])
         (found,) = load(plan, render(plan, "sm_90"), "random", checks=True)([array.copy()])
         np.testing.assert_allclose(found.astype(np.float64), exact(name, array), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "whole"),
+    [
+        ((128, 50304), dt.bfloat16, True),  # a block holds them as they are in memory
+        ((128, 53256), dt.bfloat16, False),
+        ((127, 50304), dt.bfloat16, False),  # rows are few
+        ((128, 50257), dt.float16, False),  # no packs divide them
+        ((128, 50304), dt.float32, False),
+    ],
+)
+def test_rows_of_16_bits_are_left_whole(shape: tuple[int, ...], dtype: dt.DType, whole: bool) -> None:
+    plan = make_plan(graph_of("softmax", shape, dtype), TARGETS["cuda"])
+    assert (shapes(plan) == ["row"]) is whole

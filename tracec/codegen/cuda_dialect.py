@@ -40,8 +40,8 @@ TYPES: dict[DType, str] = {
     dt.float64: "double",
 }
 
-#: Headers that a type needs.
-HEADERS = {"__half": "cuda_fp16.h", "__nv_bfloat16": "cuda_bf16.h"}
+#: Headers that a type needs, or a conversion to it and back again.
+HEADERS = {"__half": "cuda_fp16.h", "bfloat16": "cuda_bf16.h"}
 
 # Single precision goes by C's names with an f; nothing here is a fast-math intrinsic.
 _MATH = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_held import THREADS, Hold, Holder, find_hold
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
@@ -42,6 +43,9 @@ KEPT_WORDS = {128: 32, 256: 32, 512: 24}
 #: Words that each of 1024 threads may have, half of its registers: kept ones and those that it loads for several loops.
 #: Fewer where it loads them one by one, each from an address of its own.
 LIVE_WORDS = 32
+#: Words of a row that each of 1024 threads may hold next to what it computes: of packs of four elements, and of wider
+#: ones, of which more is on its way through registers; and of these where what is kept passes through, too.
+HELD_WORDS, HELD_WIDE, HELD_BESIDE = 24, 16, 8
 #: Packs that a thread reads before it waits, where it keeps none of them.
 MOST_PACKS = 8
 #: Bytes that a thread has on their way in a round of a loop.
@@ -50,6 +54,8 @@ IN_FLIGHT = 64
 LEAST_PIECE = 64
 #: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
 MANY_THREADS = 1024 * MULTIPROCESSORS
+#: Dynamic shared memory.
+SCRATCH = "extern __shared__ __align__(16) unsigned char scratch[];"
 #: The lanes of a whole warp.
 ALL_LANES = "0xffffffffu"
 #: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
@@ -190,8 +196,9 @@ def scratch_words(body: Sequence[Stmt]) -> int:
 
 
 def share_stages(
-    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], share: Share, once: str, barrier: str
-) -> tuple[Stage, ...]:
+    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], share: Share, once: str, barrier: str,
+    holder: Holder | None = None,
+) -> tuple[Stage, ...]:  # fmt: skip
     """The row's statements by who does them.
 
     Args:
@@ -201,6 +208,7 @@ def share_stages(
         share: How the row is shared.
         once: Condition under which a thread stores the row's own results.
         barrier: Waits for all threads that share the row.
+        holder: What is held of the row.
     """
     stages: list[Stage] = []
     results: list[Store] = []
@@ -210,8 +218,14 @@ def share_stages(
             variables, inner = loop_nest(stmt)
             slot = "chunk" if share.in_shared else "part"
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
+            if holder is not None:
+                chunk = (*holder.taken(place), *chunk)
+                if fetched := holder.fetched(place):
+                    whole = extent(variables) // packs[place].width
+                    stages.append(Stage(lines(fetched), deal(writer, whole, share.threads, 0 if share.parts else 4)))
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
-            unroll = 0 if share.parts else unrolling(inner, memory, packs[place])
+            near = holder is not None and not share.parts  # loads take no long way
+            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place])
             dealt = deal(writer, extent(variables) // packs[place].width, share.threads, unroll)
             stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs)))
         elif isinstance(stmt, Store):
@@ -248,7 +262,7 @@ def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> 
         writer.arrays[stmt.name] = ""
         if share.in_shared:
             if not lines:
-                lines.append(Line("extern __shared__ __align__(16) unsigned char scratch[];"))
+                lines.append(Line(SCRATCH))
             lines.append(Line(f"{kind} *const {name} = reinterpret_cast<{kind} *>(scratch + {offset});"))
             offset += -(-stmt.size * stmt.dtype.itemsize // 16) * 16
         else:
@@ -319,6 +333,22 @@ def _widened(threads: int, most: int, rows: int, chunks: int) -> Share:
     return Share(threads, ceil_div(chunks, threads))
 
 
+def _held(
+    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], chunks: int, share: Share
+) -> tuple[Share, Hold | None]:
+    """Where registers hold no row of what is computed: what is held of what is read, and by how many threads."""
+    if share.parts or is_varying(chunks):
+        return share, None
+    width = max((p.width for p in packs.values()), default=1)
+    kept = sum(-(-s.size * s.dtype.itemsize // 16) * 16 for s in body if isinstance(s, Scratch))
+    words = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
+    hold = find_hold(writer, body, packs, chunks, (words, SHARED_BYTES - kept))
+    if hold is None:
+        return share, None
+    several = not hold.parts and kept + hold.shared_bytes <= SHARED_BYTES // 2  # blocks of a multiprocessor
+    return Share(THREADS // 2 if several else THREADS, hold.parts, in_shared=kept > 0), hold
+
+
 def row_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a warp or a block computes one row."""
     variables, body = peel(kernel.body)
@@ -333,14 +363,21 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
     live = 0 if wide else live_words(body, packs)
     share = _row_share(rows, row, width, words, live, width * max(read, default=4), again)
+    chunks = row // width
+    share, hold = _held(writer, body, packs, chunks, share)
     shared = share.threads > 32
     declared, shared_bytes = _scratch(body, writer, share, width)
+    holder = None
+    if hold is not None:
+        holder = Holder(writer, hold, space, chunks, width, shared_bytes)
+        if hold.shared_bytes and not shared_bytes:
+            declared = (*declared, Line(SCRATCH))
+        declared, shared_bytes = (*declared, *holder.declared()), shared_bytes + hold.shared_bytes
     if shared_bytes > SHARED_BYTES:
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
     start = lines((*writer.unflatten("row", variables), *declared))
     barrier = "__syncthreads();" if shared else "__syncwarp();"
-    stages = share_stages(writer, body, packs, share, "thread == 0", barrier)
-    chunks = row // width
+    stages = share_stages(writer, body, packs, share, "thread == 0", barrier, holder)
     per_block = 1 if shared else 32 * WARPS_OF_BLOCK // share.threads
     if not shared and not is_varying(rows):
         per_block = max(min(per_block, rows), 1)
@@ -352,7 +389,9 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         writer.count(rows), writer.count(per_block),
     )  # fmt: skip
     who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"
-    kept = " in shared memory" if share.in_shared else f", {share.parts} unrolled" if share.parts else ", looped"
+    kept = " in shared memory" * share.in_shared
+    kept += f", {share.parts} unrolled" if share.parts else "" if share.in_shared else ", looped"
+    kept += f", {len(hold.loads)} held" if hold else ""
     schedule = f"{who} a row of {row}{kept}" + (f", packs of {width}" if width > 1 else "")
     return Entry(
         name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block), 1, 1),

@@ -22,6 +22,10 @@ from tracec.ir.types import numel
 
 #: Elements of a piece, about, and at most.
 PIECE, LONGEST_PIECE = 1 << 13, 1 << 15
+#: Elements of a row of 16-bit floats that a block holds as they are in memory, where it divides them evenly.
+MOST_KEPT = 52 << 10
+#: With fewer rows a GPU has blocks that do nothing, where each takes a row.
+LEAST_ROWS = 128
 #: Pieces of a row, at most: a block goes over what they come to.
 MOST_PIECES = 1 << 12
 
@@ -150,10 +154,19 @@ def _found(node: Node, row_bytes: int) -> _Statistics | None:
     row = numel(values.shape[a] for a in axes)
     if axes != tuple(range(values.ndim - len(axes), values.ndim)) or is_varying(row) or not values.type.size:
         return None
-    if row * values.dtype.compute.itemsize <= row_bytes or centre.type.size != first.type.size:
+    if _is_kept(values, row, row_bytes) or centre.type.size != first.type.size:
         return None
     length = _piece(row, whole=square)
     return _Statistics(first, node, values, centre, -(-row // length), length) if length else None
+
+
+def _is_kept(values: Node, row: int, row_bytes: int) -> bool:
+    """Whether a block keeps a row: what is computed of it, or where there are rows enough, what is in memory."""
+    if row * values.dtype.compute.itemsize <= row_bytes:
+        return True
+    stored = values.inputs[0] if values.op.name == "cast" else values
+    narrow = min(stored.dtype.itemsize, values.dtype.itemsize) == 2 and row <= MOST_KEPT
+    return narrow and row % 8 == 0 and values.type.size >= LEAST_ROWS * row
 
 
 def _maximum(centre: Node) -> Node | None:

@@ -1,0 +1,200 @@
+"""What a block holds of a row that several loops read: packs as they are in memory, in registers and shared memory.
+
+Rows that fit so are read once, though what is computed of them does not fit: of 16-bit floats there is twice as much
+room for what is read as for what is computed of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tracec.codegen.cuda_access import Packs, certain_loads
+from tracec.codegen.cuda_chunk import first_of_pack
+from tracec.codegen.cuda_dialect import memory_type
+from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.tree import Line, Tree
+from tracec.ir.kernel import Expr, Loop, Stmt, Var, subexpressions, walk
+
+#: Threads of a block that holds rows in registers too, and the elements of one that each has at most, all loops over
+#: which are unrolled.
+THREADS, MOST_EACH = 1024, 52
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load that several loops over a row do.
+
+    Attributes:
+        buffer: What is loaded.
+        index: Where.
+        first: The place of the first such loop among the row's statements.
+        last: That of the last.
+        name: The array in registers; that in shared memory has a ``_far`` behind it.
+        near: How many of a thread's packs are in registers; the others are in shared memory.
+        offset: Where these begin.
+    """
+
+    buffer: str
+    index: Expr
+    first: int
+    last: int
+    name: str
+    near: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Loads that are held.
+
+    Attributes:
+        loads: They.
+        parts: Packs of each thread; 0 where all are in shared memory.
+        shared_bytes: Shared memory that they take.
+    """
+
+    loads: tuple[Load, ...]
+    parts: int
+    shared_bytes: int
+
+
+def find_hold(
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, room: tuple[int, int]
+) -> Hold | None:
+    """Where all that several loops read of a row is held; None where there is no room, or no such loads.
+
+    Args:
+        writer: Writes the kernel.
+        body: Statements of one row.
+        packs: Of each loop, by its place.
+        chunks: Packs of a row.
+        room: Words of each thread's registers, and bytes of shared memory.
+    """
+    width = max((p.width for p in packs.values()), default=1)
+    candidates = _candidates(writer, body, packs)
+    sizes = {b: writer.buffers[b].itemsize * width for b, _ in candidates}
+    if not candidates or not chunks:
+        return None
+    words, nbytes = room
+    parts = ceil_div(chunks, THREADS)
+    for tried in (0, words):  # in shared memory alone, where all fits: loops are then no longer than they need to be
+        if tried and (width == 1 or chunks * width > MOST_EACH * THREADS):
+            return None
+        # By place: words that are live up to it, and where the shared memory that is free then begins.
+        taken, ends = dict.fromkeys(packs, 0), dict.fromkeys(packs, 0)
+        found: list[Load] = []
+        for (buffer, index), places in candidates.items():
+            first, last = min(places), max(places)
+            each = ceil_div(sizes[buffer], 4)
+            within = [p for p in packs if first < p <= last]
+            near = max(min(parts, (tried - max(taken[p] for p in within)) // each), 0)
+            # What a thread no longer needs gives way to what is dealt out as it was: no other thread has it.
+            offset = max(ends[p] for p in (within if len({*sizes.values()}) == 1 else ends))
+            end = offset + -(-max(chunks - near * THREADS, 0) * sizes[buffer] // 16) * 16
+            for p in within:
+                taken[p], ends[p] = taken[p] + near * each, end
+            found.append(Load(buffer, index, first, last, f"{writer.name(buffer)}_row{len(found)}", near, offset))
+        if max(ends.values()) <= nbytes:
+            return Hold(tuple(found), parts if tried else 0, max(ends.values()))
+    return None  # what is left over, a compiler would keep in registers that are not there
+
+
+def _candidates(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs]) -> dict[tuple[str, Expr], list[int]]:
+    """Loads that several loops do, those of the most loops first, and the loops' places."""
+    roles = {b.name: b.role for b in writer.kernel.buffers}
+    width = max((p.width for p in packs.values()), default=1)
+    stored = {at for pack in packs.values() for at in pack.stores}
+    found: dict[tuple[str, Expr], list[int]] = {}
+    for place, pack in packs.items():
+        loop = body[place]
+        assert isinstance(loop, Loop)
+        names = {s.var.name for s in (loop, *walk(loop.body)) if isinstance(s, Loop)}
+        loads = [(x.buffer, x.index) for x in certain_loads(s for s in walk(loop.body) if not isinstance(s, Loop))]
+        for at in dict.fromkeys(loads):
+            # What is written over where it is read is read by the thread that writes it, and before.
+            steady = roles.get(at[0]) == "in" or (at in stored and width > 1)
+            packed = (
+                at in pack.loads
+                if width > 1
+                else any(isinstance(e, Var) and e.name in names for e in subexpressions(at[1]))
+            )
+            if at[0] in roles and steady and packed:
+                found.setdefault(at, []).append(place)
+    several = {at: places for at, places in found.items() if len(places) > 1}
+    return dict(sorted(several.items(), key=lambda item: -len(item[1])))
+
+
+class Holder:
+    """Writes what is held of a row, and lets loops take it from there.
+
+    Args:
+        writer: Writes the kernel.
+        hold: What is held.
+        space: The loops over a row.
+        chunks: Packs of a row.
+        width: Elements of a pack.
+        offset: Where the shared memory that is left begins.
+    """
+
+    def __init__(self, writer: Writer, hold: Hold, space: Sequence[Var], chunks: int, width: int, offset: int) -> None:
+        self.writer, self.hold, self.space = writer, hold, space
+        self.chunks, self.width, self.offset = chunks, width, offset
+        for load in hold.loads:
+            held = f"{load.name}_now"
+            if width > 1:
+                writer.held[load.buffer, load.index] = held
+            else:
+                writer.packs[load.buffer, load.index] = held
+
+    def _kind(self, load: Load) -> str:
+        kind = memory_type(self.writer.buffers[load.buffer])
+        return f"Pack<{kind}, {self.width}>" if self.width > 1 else kind
+
+    def declared(self) -> tuple[Tree, ...]:
+        """The arrays."""
+        found: list[Tree] = []
+        for load in self.hold.loads:
+            kind = self._kind(load)
+            if load.near:
+                found.append(Line(f"{kind} {load.name}[{load.near}];"))
+            if not load.near or load.near < self.hold.parts:
+                start = self.offset + load.offset
+                found.append(Line(f"{kind} *const {load.name}_far = reinterpret_cast<{kind} *>(scratch + {start});"))
+        return tuple(found)
+
+    def fetched(self, place: int) -> tuple[Tree, ...]:
+        """Loads the packs that the loop at a place is the first to read; those of chunk ``chunk``."""
+        writer, loads = self.writer, [h for h in self.hold.loads if h.first == place]
+        if not loads:
+            return ()
+        if self.width > 1:
+            last = self.space[-1]
+            at = list(first_of_pack(writer, "chunk", self.space, self.width))
+            inner = writer.derive({last.name: f"{writer.name(last.name)}_first"})
+        else:
+            at, inner = list(writer.unflatten("chunk", self.space)), writer
+        for load in loads:
+            where = f"{writer.name(load.buffer)} + {inner.write(load.index)}"
+            value = f"load_pack<{self.width}>({where})" if self.width > 1 else f"*({where})"
+            at += self._either(load, f"{{}} = {value};")
+        return tuple(at)
+
+    def taken(self, place: int) -> tuple[Tree, ...]:
+        """Names what the loop at a place reads of the packs of chunk ``chunk``."""
+        found: list[Tree] = []
+        for load in self.hold.loads:
+            if load.first <= place <= load.last:
+                found.append(Line(f"{self._kind(load)} {load.name}_now;"))
+                found += [*self._either(load, f"{load.name}_now = {{}};"), Line(f"forget({load.name}_now);")]
+        return tuple(found)
+
+    def _either(self, load: Load, text: str) -> list[Tree]:
+        """A statement about a pack, wherever it is."""
+        near, far = f"{load.name}[part]", f"{load.name}_far[chunk - {self.writer.count(load.near * THREADS)}]"
+        if not load.near:
+            return [Line(text.format(f"{load.name}_far[chunk]"))]
+        if load.near == self.hold.parts:
+            return [Line(text.format(near))]
+        return [Line(f"if (part < {load.near}) {text.format(near)} else {text.format(far)}")]
