@@ -112,8 +112,10 @@ def _of_side(index: Expr, rows: Var, lane: Var, first: Expr, side: Var) -> Expr 
     if not isinstance(index, Linear):
         return None
     terms = dict(index.terms)
-    step = terms.pop(lane, 0)
-    if step == 0 or terms.pop(rows, 0) != step * lane.extent or any(_mentions(t, rows, lane) for t in terms):
+    step, further = terms.pop(lane, 0), terms.pop(rows, 0)
+    if is_varying((step, further)) or step == 0 or further != step * lane.extent:
+        return None
+    if any(_mentions(t, rows, lane) for t in terms):
         return None
     start = ix.mul(first, step * lane.extent)
     return ix.add(ix.add(Linear(tuple(terms.items()), index.offset), start), ix.mul(side, step))

@@ -51,8 +51,7 @@ def unroll_short_loops(kernel: Kernel) -> Kernel:
     loops, body = chain(kernel.body[0])
     inner = [s for s in walk(body) if isinstance(s, Loop)]
     fits = inner and all(s.kind in ("reduce", "each") and _is_short(s.var) for s in inner)
-    few = all(s.var.extent <= FEW for s in inner)
-    least = MIN_ROWS_OF_FEW if few else MIN_ROWS
+    least = MIN_ROWS_OF_FEW if fits and all(s.var.extent <= FEW for s in inner) else MIN_ROWS
     if not fits or plain(loops[-1].var.extent) < least or any(isinstance(s, Scratch) for s in walk(body)):
         return kernel
     if _statements(body) > MAX_STATEMENTS or not _stores_evenly(body, loops[-1].var):

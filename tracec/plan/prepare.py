@@ -111,7 +111,7 @@ def _padded_before_merging(node: Node) -> Node:
     merged, x = node.inputs[0], node.inputs[0].inputs[0]
     low, high = node.param("low"), node.param("high")
     padded = [a for a, n in enumerate(zip(low, high, strict=True)) if n != (0, 0)]
-    if x.op.name != "transpose" or len(padded) != 1 or is_varying(x.type.size) or not x.type.size:
+    if x.op.name != "transpose" or len(padded) != 1 or not x.type.size or is_varying((x.type.size, low, high)):
         return node
     (axis,) = padded
     outer, size = prod(merged.shape[:axis]), merged.shape[axis]
