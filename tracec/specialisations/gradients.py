@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tracec.ir.types import TensorType
@@ -31,6 +33,10 @@ class _Look(NamedTuple):
     strides: tuple[int, ...] | None
 
 
+def _nothing() -> None:
+    """In place of a reference to a gradient's array, where there is none."""
+
+
 class Gradients:
     """What a program needs of the gradients that are there when it is called.
 
@@ -57,8 +63,32 @@ class Gradients:
                 look = _Look(at, self._reached.get(id(storage)), tuple(map(steps_key, steps)), whole, grad.strides)
             self._wanted.append((locator(owner, here), look))
 
+        #: The arrays of the gradients that fitted last, and identities of their memory.
+        self._fitted: tuple[list[Callable[[], Any]], frozenset[int]] | None = None
+
     def __bool__(self) -> bool:
         return bool(self._wanted)
+
+    def fit(self, arguments: Sequence[Tensor]) -> bool:
+        """Whether the gradients are as a program needs them; where they are those that fitted last, at once."""
+        if self._fitted is not None:
+            arrays, memory = self._fitted
+            for (owner, _), array in zip(self._wanted, arrays, strict=True):
+                grad = owner(arguments)._grad
+                if array is not _nothing if grad is None else grad._array is not array():
+                    break
+            else:
+                if not any(id(t._storage) in memory for t in arguments[: self._count]):
+                    return True
+        self._fitted = None
+        if self.misfit(arguments) is not None:
+            return False
+        grads = [owner(arguments)._grad for owner, _ in self._wanted]
+        if all(look is None or look.at < 0 for _, look in self._wanted):
+            with suppress(TypeError):  # arrays of other libraries may have no weak references
+                arrays = [_nothing if g is None else weakref.ref(g._array) for g in grads]
+                self._fitted = arrays, frozenset(id(g._storage) for g in grads if g is not None)
+        return True
 
     def misfit(self, arguments: Sequence[Tensor]) -> tuple[Tensor, str, str] | None:
         """The first tensor with another gradient than a program needs: in words, what that was and what it is.

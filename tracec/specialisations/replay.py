@@ -216,7 +216,7 @@ class Replay:
                     break
             else:
                 return True
-        if self.gradients and self.gradients.misfit(arguments) is not None:
+        if self.gradients and not self.gradients.fit(arguments):
             return False
         # Behind the arguments are values saved.
         return all(map(self.sees_as_before, arguments, self.argument_looks))
