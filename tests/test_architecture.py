@@ -118,6 +118,7 @@ def test_importing_it_imports_no_compiler():
     later = (
         "tracec.ir.kernel",
         "tracec.ir.plan",
+        "tracec.ir.text",
         "tracec.plan",
         "tracec.codegen",
         "tracec.optimize",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
-from tracec.ir import text
 from tracec.ir.conditions import writing
 from tracec.ir.extent import formula_key, is_varying
 from tracec.ir.formula import Symbol, symbols_of
@@ -55,7 +54,7 @@ class Body:
         return self._hash
 
     def __repr__(self) -> str:
-        return text.structure(self.graph) if self.symbols else self.structure
+        return _text_of(self.graph) if self.symbols else self.structure
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _parsed, (str(self.graph),)
@@ -100,7 +99,7 @@ def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
         return f"<{formula_text(form)}>"
 
     with writing(write):
-        return text.structure(graph), frozenset(found)
+        return _text_of(graph), frozenset(found)
 
 
 class _Program:
@@ -139,6 +138,12 @@ def _leaves(graph: Graph) -> list[Node]:
     found = dict.fromkeys(i for n in graph.nodes for i in n.inputs if is_constant(i))
     found.update(dict.fromkeys(o for o in graph.outputs if is_constant(o)))
     return list(found)
+
+
+def _text_of(graph: Graph) -> str:
+    from tracec.ir.text import structure  # eager programs show no graphs
+
+    return structure(graph)
 
 
 def _parsed(source: str) -> Body:

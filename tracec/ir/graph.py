@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracec.ir.node import Node
-from tracec.ir.text import format_graph
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +72,8 @@ class Graph:
         return tuple(rows)
 
     def __str__(self) -> str:
+        from tracec.ir.text import format_graph  # eager programs show no graphs
+
         return format_graph(self)
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ any other write, so that a compiled function carries it on.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -60,7 +60,7 @@ class Generator:
     def seed(self) -> int:
         """Start again from a seed that the operating system draws; the seed."""
         observe("random bytes of the system, seed")
-        drawn = secrets.randbits(63)
+        drawn = _from_system()
         self.manual_seed(drawn)
         return drawn
 
@@ -190,10 +190,15 @@ def initial_seed() -> int:
     return default_generator().initial_seed()
 
 
+def _from_system() -> int:
+    """A seed that the operating system draws."""
+    return int.from_bytes(os.urandom(8), "little") >> 1
+
+
 def seed() -> int:
     """Start the default generators again from a seed that the operating system draws; the seed."""
     observe("random bytes of the system, seed")
-    drawn = secrets.randbits(63)
+    drawn = _from_system()
     manual_seed(drawn)
     return drawn
 
