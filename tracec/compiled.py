@@ -277,7 +277,7 @@ class Compiled:
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
         arguments_by_name = dict(named(self.fn, call.args, call.kwargs))
-        surroundings = Environment(self.fn, arguments_by_name, self._watch.kinds, layouts)
+        surroundings = Environment(self.fn, arguments_by_name, self._watch.kinds, layouts, names=self._watch.names)
         if surroundings.keeps:
             self._watch.stop()
         stand_ins = StandIns(self._watch, surroundings, key, layouts)

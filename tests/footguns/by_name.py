@@ -7,8 +7,9 @@ import operator
 import sys
 import time
 import types
-from functools import partial
+from functools import partial, wraps
 
+import tracec
 from tests.footguns.harness import footgun, whole
 
 
@@ -72,10 +73,51 @@ def module_that_is_asked_for_names(wrap):
     return found
 
 
+@footgun
+def module_whose_contents_are_asked_for_by_names(wrap):
+    m = module(double=lambda x: x * by["k"], table={"a": 3.0}, sub=module(J=2.0), kind=type("Kind", (), {"w": 2.0}))
+    by, found = {"k": 2.0}, []
+    found += while_it_changes(wrap(lambda x: getattr(m, "dou" + "ble")(x)), *sets(m, "double", lambda x: x * 3)[:-1])
+    m.double = lambda x: x * by["k"]
+    found += while_it_changes(wrap(lambda x: getattr(m, "dou" + "ble")(x)), partial(by.update, k=5.0))
+    found += while_it_changes(wrap(lambda x: x * getattr(m, "ta" + "ble")["a"]), partial(m.table.update, a=5.0))
+    found += while_it_changes(wrap(lambda x: x * getattr(m, "s" + "ub").J), *sets(m.sub, "J", 5.0, 6.0)[:-1])
+    return found + while_it_changes(wrap(lambda x: x * getattr(m, "ki" + "nd").w), *sets(m.kind, "w", 5.0)[:-1])
+
+
+@footgun
+def modules_of_the_library_that_are_asked_for_by_names(wrap):
+    functions = [
+        lambda x: getattr(tracec, "spe" + "cial").round(x),
+        lambda x: getattr(getattr(tracec, "li" + "nalg"), "no" + "rm")(x),
+        lambda x: getattr(tracec.nn, "func" + "tional").relu(x), lambda x: x.to(getattr(tracec, "flo" + "at64")),
+        lambda x: x * 2 if getattr(tracec, "backe" + "nds").mps.is_available() else x * 3,
+    ]  # fmt: skip
+    return [while_it_changes(wrap(f), lambda: None) for f in functions]
+
+
 @footgun(eager="which it asks for by its name")
-def module_whose_functions_are_asked_for_by_names(wrap):
-    m = module(double=lambda x: x * 2)
-    return while_it_changes(wrap(lambda x: getattr(m, "dou" + "ble")(x)), *sets(m, "double", lambda x: x * 3)[:-1])
+def module_that_is_asked_for_ever_new_functions(wrap):
+    m, k = module(**{f"f{k}": lambda x, k=k: x * k for k in range(40)}), [0]
+    f, found = wrap(lambda x: getattr(m, f"f{k[0]}")(x)), []
+    for k[0] in range(40):
+        found.append(f(whole(3)))
+    return found
+
+
+@footgun
+def functions_that_wear_names_of_the_library(wrap):
+    by = {"k": 2.0}
+
+    def worn():
+        return wraps(tracec.relu)(lambda x: x * by["k"])
+
+    held, counted = module(f=worn()), worn()
+    counted.scale = 2.0
+    inside = tracec.no_grad()(worn())
+    functions = [worn(), held.f, lambda x: held.f(x), lambda x: getattr(held, "f")(x), lambda x: inside(x)]  # noqa: B009
+    found = [while_it_changes(wrap(f), *(partial(by.update, k=k) for k in (5.0, 2.0))) for f in functions]
+    return [*found, while_it_changes(wrap(lambda x: counted(x) * counted.scale), *sets(counted, "scale", 3.0)[:-1])]
 
 
 @footgun(eager="all names of a module")

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ir.dtype import DType
 from tracec.ir.number import WATCH, observe
 from tracec.record.asking import base_of
 from tracec.record.cell import Cell
 from tracec.specialisations.guards import Guard
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
-from tracec.specialisations.origins import of_library
+from tracec.specialisations.origins import is_of_library, of_library
 from tracec.specialisations.places import MISSING
 
 _OF_ONE = ("getattr", "hasattr", "setattr", "delattr")
@@ -44,8 +45,13 @@ class ByName:
         self._of_modules, self._known = of_modules, known
         self.guards: dict[tuple[int, str], Guard] = {}
 
-    def stand_in(self, name: str) -> Callable[..., Any] | None:
-        """What notes what a builtin asks of modules; None for others."""
+    def stand_in(self, name: str, learn: Callable[[str], bool]) -> Callable[..., Any] | None:
+        """What notes what a builtin asks of modules; None for others.
+
+        Args:
+            name: The builtin's.
+            learn: Lets what lies behind an attribute of a name be guarded from the next recording on; whether it will.
+        """
         if name not in _OF_ONE and name not in _OF_ALL:
             return None
         function = getattr(builtins, name)
@@ -55,14 +61,14 @@ class ByName:
                 found = sys._getframe(1).f_locals
                 return found if name == "vars" else sorted(found)
             if isinstance(args[0] if args else None, types.ModuleType):
-                self._note(_REPLACED.get(args[0].__name__, args[0]), name, *args[1:2])
+                self._note(_REPLACED.get(args[0].__name__, args[0]), learn, name, *args[1:2])
             elif args[1:2] == ("_base",) and isinstance(args[0], Cell):
                 base_of(args[0])
             return function(*args)
 
         return run
 
-    def _note(self, module: types.ModuleType, how: str, name: Any = None) -> None:
+    def _note(self, module: types.ModuleType, learn: Callable[[str], bool], how: str, name: Any = None) -> None:
         if WATCH.watcher is None:  # another thread calls the function meanwhile
             return
         what = f"{module.__name__}.{name}"
@@ -74,12 +80,14 @@ class ByName:
             observe(f"{what}, which it sets by its name")
         elif (id(module), name) not in self.guards:
             value = module.__dict__.get(name, MISSING)
-            if value is not MISSING and not self._is_guarded(value):
+            if value is not MISSING and not self._is_guarded(value) and not learn(name):
                 observe(f"{what}, which it asks for by its name")
             self.guards[id(module), name] = Guard(what, module.__dict__, name, value)
 
     def _is_guarded(self, value: Any) -> bool:
-        """Whether a value tells all there is to it."""
-        if isinstance(value, (types.FunctionType, type)):
+        """Whether a value tells all there is to it, or is guarded anyhow."""
+        if isinstance(value, types.FunctionType):
+            return is_of_library(value) or self._known(value)
+        if isinstance(value, type):
             return of_library(value.__module__) or self._known(value)
-        return isinstance(value, (*PLAIN, *FUNCTIONS)) or self._known(value)
+        return isinstance(value, (*PLAIN, *FUNCTIONS, DType)) or self._known(value)

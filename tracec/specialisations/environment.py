@@ -51,6 +51,7 @@ class Environment:
         watched: Identities of places, and the kinds of what may be there.
         layouts: Tells which objects among the arguments are taken apart.
         beyond: What is known already, and left out.
+        names: Attributes that it asks for besides those that code shows.
 
     Attributes:
         fn: The function.
@@ -86,11 +87,11 @@ class Environment:
 
     def __init__(
         self, fn: Callable[..., Any], arguments: Mapping[str, Any], watched: Mapping[Hashable, Kind] | None = None,
-        layouts: Layouts | None = None, beyond: Environment | None = None,
+        layouts: Layouts | None = None, beyond: Environment | None = None, names: Set[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.births = Births()
         self.fn = fn
-        walker = Walker(watched or {})
+        walker = Walker(watched or {}, names)
         if beyond is not None:
             walker.seen |= beyond._known
         walker.visit("self", fn)

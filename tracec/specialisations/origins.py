@@ -41,6 +41,11 @@ def of_library(module: Any) -> bool:
     return top != "__main__" and (top in ("tracec", "numpy") or top in sys.stdlib_module_names or _is_foreign(top))
 
 
+def is_of_library(fn: types.FunctionType) -> bool:
+    """Whether a function is a library's, and decorates none of the user's: each wears the module of what it wraps."""
+    return of_library(fn.__module__) and of_library(fn.__globals__.get("__name__"))
+
+
 @functools.cache
 def _is_foreign(top: str) -> bool:
     """Whether a package is installed, rather than being worked on, and none of its modules names tracec."""

@@ -63,7 +63,7 @@ class StandIns:
         self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
         self._put: list[tuple[Place, Any, Any]] = []
         self.sources: list[Hashable] = []
-        #: A list that grows was read after all: what was recorded hangs on what nobody has noted.
+        #: What was recorded hangs on what nobody has noted: a list that grows was read after all, or a name asked for.
         self.is_void = False
         self._growing: list[Any] = []
         self._lengths: dict[int, int] = {}
@@ -223,6 +223,12 @@ class StandIns:
         self.is_void = True
         self._watch.never(place)
 
+    def _learn(self, name: str) -> bool:
+        """Note that the function asks a module for a name; whether what is there is guarded next time."""
+        new = name not in self._surroundings.names and self._watch.name(name)
+        self.is_void = self.is_void or new
+        return new
+
     def _disguise(self) -> None:
         """Put in place of functions in C those that ask Numbers."""
         for place in self._surroundings.named:
@@ -231,7 +237,7 @@ class StandIns:
             if value is MISSING and name in _IDENTITIES:
                 found = self._identity(_IDENTITIES[name], name)
             elif value is MISSING:
-                found = found or self._surroundings.by_name.stand_in(name)
+                found = found or self._surroundings.by_name.stand_in(name, self._learn)
             if found is not None:
                 self._replace(place, value, found)
         for generator in self._surroundings.generators:

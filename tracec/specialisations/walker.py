@@ -17,7 +17,7 @@ import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +49,7 @@ from tracec.specialisations.impure import reads
 from tracec.specialisations.kept_in_c import keeps_in_c
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.modules import Modules
-from tracec.specialisations.origins import of_library, referred, tell_of
+from tracec.specialisations.origins import is_of_library, of_library, referred, tell_of
 from tracec.specialisations.places import MISSING, Kind, Place
 
 
@@ -58,10 +58,12 @@ class Walker(Modules):
 
     Args:
         watched: Identities of places, and the kinds of what may be there.
+        names: Attributes that it asks for besides those that code shows.
     """
 
-    def __init__(self, watched: Mapping[Hashable, Kind]) -> None:
+    def __init__(self, watched: Mapping[Hashable, Kind], names: Set[str] = frozenset()) -> None:
         super().__init__()
+        self._named.names |= names
         #: Identity of a place → the guard of a place that is watched.
         self.found: dict[Hashable, Guard] = {}
         self.named: list[Place] = []
@@ -103,7 +105,7 @@ class Walker(Modules):
             self.besides.append(Guard(f"code of {fn.__name__}", CodeOf(fn), "", CodeOf(fn)[""]))
         if fn.__globals__.get("__name__") == "functools" and "registry" in fn.__dict__:
             self.visit(f"{fn.__name__}.registry", fn.__dict__["registry"])  # what goes by types; it fills a cache too
-        elif not str(fn.__module__).startswith("tracec."):
+        elif _is_own(fn) or not str(fn.__module__).startswith("tracec."):
             self._container(fn.__name__, ".{}", fn.__dict__)
         if _is_own(fn):
             self.named_by(fn)
@@ -222,8 +224,10 @@ class Walker(Modules):
     def _callable(self, name: str, value: Any) -> bool:
         """Visit what a function, a method or a partial one calls and holds; tells whether it is one."""
         if isinstance(value, types.FunctionType):
-            if not of_library(value.__module__):
+            if not is_of_library(value):
                 self.function(value)
+            elif "__wrapped__" in value.__dict__:  # what it decorates may wear a name of the library's
+                self.visit(name, value.__dict__["__wrapped__"])
         elif isinstance(value, types.MethodType):
             self.visit(name, value.__func__)
             self.visit(name, value.__self__)

@@ -28,6 +28,8 @@ from tracec.specialisations.places import Kind, Place, common_kind, kind_of, sam
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
+#: Names that a function may ask modules for before it is taken to ask for ever new ones.
+_MOST_NAMES = 32
 #: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
 FIRST = 8
 
@@ -41,12 +43,14 @@ class Watch:
     Attributes:
         kinds: Identity of a place → what may be there.
         positions: Positions, in the keys of calls, of arguments that are watched.
+        names: What the function asked modules for by names that its code does not show.
     """
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
         self.kinds: dict[Hashable, Kind] = {}
         self.positions: list[int] = []
+        self.names: set[str] = set()
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
         #: Places of tensors that have been of several sizes, and of ints that are taken for sizes.
@@ -62,6 +66,12 @@ class Watch:
     def stop(self) -> None:
         """Watch nothing: a function that keeps its results would keep what stands in for numbers."""
         self._stopped = True
+
+    def name(self, name: str) -> bool:
+        """Take a name for one that the function's code shows, from now on; whether there are not too many."""
+        if len(self.names) < _MOST_NAMES:
+            self.names.add(name)
+        return name in self.names
 
     def place(self, place: Place, kind: Kind | None) -> None:
         """Watch a place from now on."""

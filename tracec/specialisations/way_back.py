@@ -17,7 +17,7 @@ from tracec.specialisations.draws import drawing
 from tracec.specialisations.holders import Attributes, NameOf
 from tracec.specialisations.impure import CALLS, told
 from tracec.specialisations.keys import PLAIN
-from tracec.specialisations.origins import of_library
+from tracec.specialisations.origins import is_of_library, of_library
 from tracec.specialisations.places import MISSING, Place, same
 
 #: Builtins that do more than give something.
@@ -85,7 +85,9 @@ def _refuse_what_changes_unseen(fn: types.FunctionType) -> None:
 
 
 def _is_of_library(value: Any) -> bool:
-    return isinstance(value, (type, types.FunctionType)) and of_library(value.__module__)
+    if isinstance(value, types.FunctionType):
+        return is_of_library(value)
+    return isinstance(value, type) and of_library(value.__module__)
 
 
 def _read(fn: types.FunctionType) -> Iterator[tuple[str, Place]]:
