@@ -184,3 +184,23 @@ def going_back_from_what_a_function_went_back_from(wrap):
         except Exception as error:
             found += [type(error).__name__, str(error)]
     return found
+
+
+@footgun(rounded=1e-6)  # as above
+def values_that_distributions_do_not_have(wrap):
+    D = tracec.distributions
+
+    def scaled(s, v):
+        return D.Normal(s * 0, s).log_prob(v)
+
+    def chosen(s, v):
+        return D.Categorical(tracec.softmax(v, 0)).log_prob((s * 4).floor().long())
+
+    def drawn(s, v):
+        low = D.Uniform(v, s).sample()
+        return D.Geometric(tracec.clamp(s, max=1.0)).log_prob(low.floor()), low
+
+    scales = (0.25, 0.5, 0.5, -1.0, 1.0, 0.75, 0.0, float("nan"), 0.5)
+    sizes = (5, 5, 5, 5, 5, 3, 5, 5, 5)
+    calls = [lambda s=s, n=n: (tracec.tensor(s), whole(n) - 5) for s, n in zip(scales, sizes, strict=True)]
+    return until(wrap, (scaled, chosen, drawn), calls)

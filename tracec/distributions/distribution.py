@@ -9,7 +9,7 @@ from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from tracec.record.state import STATE
+from tracec.record.check import check_values
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Size, Tensor
 
@@ -23,7 +23,7 @@ class Distribution:
         batch_shape: Shape of the batch of distributions.
         event_shape: Shape of one value.
         validate_args: Whether parameters and values are checked; by default what `set_default_validate_args` says.
-            While a compiled function is recorded nothing is checked, since that takes looking at values.
+            A compiled function checks at each call.
 
     Attributes:
         arg_constraints: Parameter → what it may be.
@@ -45,15 +45,14 @@ class Distribution:
         self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
         if validate_args is not None:
             self._validate_args = validate_args
-        if self._validating:
-            for name, given in self._given().items():
-                constraint = self.arg_constraints[name]
-                if not constraints.is_dependent(constraint) and not bool(fn.all(constraint.check(given))):
-                    raise ArgumentError(
-                        f"{type(self).__name__}: parameter {name} of shape {tuple(given.shape)} has "
-                        f"invalid values: expected to satisfy the constraint {constraint!r}",
-                        hint="look at the values, or pass validate_args=False",
-                    )
+        for name, given in self._given().items() if self._validate_args else ():
+            constraint = self.arg_constraints[name]
+            if not constraints.is_dependent(constraint):
+                self._require(
+                    constraint.check(given),
+                    f"parameter {name} of shape {tuple(given.shape)} has invalid values: expected to satisfy the "
+                    f"constraint {constraint!r}",
+                )
 
     def _given(self) -> dict[str, Tensor]:
         """The parameters that were given: of probabilities and logits one."""
@@ -66,9 +65,20 @@ class Distribution:
             raise ArgumentTypeError(f"set_default_validate_args: takes a bool, {type(value).__name__} given")
         Distribution._validate_args = value
 
-    @property
-    def _validating(self) -> bool:
-        return self._validate_args and STATE.recorder is None
+    def _require(
+        self, valid: Tensor, message: str, hint: str = "look at the values, or pass validate_args=False"
+    ) -> None:
+        """Refuse values, in a compiled function at each call.
+
+        Raises:
+            ArgumentError: not all of ``valid`` is True.
+        """
+
+        def test(values: Any) -> None:
+            if not bool((values != 0).all()):
+                raise ArgumentError(f"{type(self).__name__}: {message}", hint=hint)
+
+        check_values(fn.all(valid), test, None)
 
     @property
     def batch_shape(self) -> Size:
@@ -181,7 +191,7 @@ class Distribution:
             raise ArgumentTypeError(
                 f"{name}: the value argument to log_prob must be a Tensor, {type(value).__name__} given"
             )
-        if not self._validating:
+        if not self._validate_args:
             return
         own = tuple(self._event_shape)
         if own and tuple(value.shape[len(value.shape) - len(own) :]) != own:
@@ -194,12 +204,11 @@ class Distribution:
                     f"{name}: value is not broadcastable with batch_shape+event_shape: {tuple(value.shape)} vs "
                     f"{self._extended_shape()}"
                 )
-        if not bool(fn.all(self.support.check(value))):
-            raise ArgumentError(
-                f"{name}: expected value argument of shape {tuple(value.shape)} to be within the support "
-                f"({self.support!r}), but found invalid values",
-                hint="look at the values, or pass validate_args=False",
-            )
+        self._require(
+            self.support.check(value),
+            f"expected value argument of shape {tuple(value.shape)} to be within the support ({self.support!r}), but "
+            "found invalid values",
+        )
 
     def __repr__(self) -> str:
         parts = (f"{k}: {v if v.numel() == 1 else tuple(v.shape)}" for k, v in self._given().items())

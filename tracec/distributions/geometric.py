@@ -9,7 +9,6 @@ from tracec.distributions import constraints
 from tracec.distributions.distribution import Shape
 from tracec.distributions.odds import OfProbability
 from tracec.distributions.utils import clamp_probs
-from tracec.errors import ArgumentError
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -31,8 +30,8 @@ class Geometric(OfProbability):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._take(probs, logits)
         super().__init__(self._param.shape, validate_args=validate_args)
-        if probs is not None and self._validating and not bool(fn.all(fn.gt(self.probs, 0))):
-            raise ArgumentError("Geometric: a probability of success is 0", hint="give positive ones")
+        if probs is not None and self._validate_args:
+            self._require(fn.gt(self.probs, 0), "a probability of success is 0", "give positive ones")
 
     @property
     def mean(self) -> Tensor:

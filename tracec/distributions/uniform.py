@@ -10,7 +10,6 @@ from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
-from tracec.errors import ArgumentError
 from tracec.functions.random import scaled
 from tracec.record.tensor import Tensor
 
@@ -33,8 +32,8 @@ class Uniform(Distribution):
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(self.low.shape, validate_args=validate_args)
-        if self._validating and not bool(fn.all(fn.lt(self.low, self.high))):
-            raise ArgumentError("Uniform: it is not defined when low >= high")
+        if self._validate_args:
+            self._require(fn.lt(self.low, self.high), "it is not defined when low >= high", "")
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Constraint:

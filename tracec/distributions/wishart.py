@@ -11,7 +11,6 @@ from tracec.distributions import constraints
 from tracec.distributions.chi2 import Chi2
 from tracec.distributions.distribution import Shape
 from tracec.distributions.multivariate_normal import OfCovariance, factor_of, half_log_det, one_matrix
-from tracec.errors import ArgumentError
 from tracec.ir.types import broadcast_shapes
 from tracec.record.tensor import Tensor
 
@@ -45,9 +44,9 @@ class Wishart(OfCovariance):
         self.df: Tensor = df.expand(batch)
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n, n), validate_args=validate_args)
-        if self._validating and not bool(fn.all(fn.gt(self.df, n - 1))):
-            raise ArgumentError(
-                f"Wishart: df must be greater than ndim - 1 = {n - 1}", hint="give more degrees of freedom"
+        if self._validate_args:
+            self._require(
+                fn.gt(self.df, n - 1), f"df must be greater than ndim - 1 = {n - 1}", "give more degrees of freedom"
             )
         self._tril = factor_of(name, self.__dict__[name])
 
