@@ -168,6 +168,13 @@ def test_work_goes_to_the_stream_it_was_asked_for_in(driver: Driver) -> None:
     assert driver.streams == [0, 77, 0]
 
 
+def test_a_copy_that_comes_first_goes_to_its_device_and_stream() -> None:
+    with deferred.Deferred(lambda steps: None) as here:
+        on_gpu(3, 4).t().reshape(-1)
+        assert [step[0] for step in here.steps if step[0] != deferred.LOOK] == [deferred.COMPUTED]
+        assert here._device == "cuda:0" and here._stream is not None
+
+
 def test_an_event_is_recorded_behind_what_was_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

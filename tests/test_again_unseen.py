@@ -186,6 +186,27 @@ def test_another_thread_asks_for_values():
     both(function, lambda: numbers(5))
 
 
+def test_who_asks_while_another_thread_computes_waits():
+    begun, go = threading.Event(), threading.Event()
+
+    def slowly(steps):
+        begun.set()
+        assert go.wait(60)
+
+    x = tracec.ones(3)
+    with deferred.Deferred(lambda steps: None):
+        x * 3  # where the elements of the result lie is known from here on
+    with deferred.Deferred(slowly):
+        y = x * 3
+        thread = threading.Thread(target=lambda: deferred.settled(y._array))
+        thread.start()
+        assert begun.wait(60)
+        threading.Timer(0.1, go.set).start()
+        deferred.settled(y._array)
+        assert go.is_set() and y._array.tolist() == [3.0, 3.0, 3.0]
+        thread.join()
+
+
 def test_a_program_of_another_thread_sees_what_was_written():
     inner = tracec.compile(lambda y: y * 2)
     inner(numbers(3)), inner(numbers(3))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: An operation whose result is memory of its own; a look at an operand; a write; a copy; a number as an array.
 COMPUTED, LOOK, WRITE, COPY, NUMBER = range(5)
+#: Those that leave memory without values, or with old ones, until they are computed.
+_WRITING = (COMPUTED, COPY, WRITE)
 
 #: What was put off: which of the above, the operator's call, operands, positions of those that are Python's numbers,
 #: the array that is looked at, written or made, and the user's line where it was asked for.
@@ -267,7 +269,7 @@ class Deferred:
         """Put a step behind the others."""
         kind, out = step[0], step[4]
         with self._lock:  # another thread may ask for values
-            if kind in (COMPUTED, COPY, WRITE):
+            if kind in _WRITING:
                 self._without.add(id(root(out)))
             self.steps.append(step)
         if len(self.steps) >= MOST_STEPS:
@@ -277,8 +279,6 @@ class Deferred:
         """See `put`."""
         self.operations += 1
         self.bytes += call.type.nbytes
-        if call.type.device != "cpu" or self._device != "cpu":
-            self._go_to(call.type.device)
         layout = call.layouts.get(_places(arrays))
         if layout is not None:
             return arrays[layout] if type(layout) is int else self.computed(call, arrays, numbers, layout)
@@ -288,6 +288,8 @@ class Deferred:
 
     def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], layout: Layout | None) -> Any:
         """An array for the result of an operation that is put off; row by row where no layout is given."""
+        if call.type.device != "cpu" or self._device != "cpu":
+            self._go_to(call.type.device)
         if call.type.device == "cpu":
             return self._made(COMPUTED, call, arrays, numbers, _empty(call.type, layout))
         made = self._on_gpu(lambda: _empty(call.type, layout), call.type.nbytes)
@@ -379,21 +381,25 @@ class Deferred:
         if not self._without or (array is not None and id(root(array)) not in self._without):
             return
         with self._lock:
-            steps, without = self.steps, self._without
-            self.steps, self._without, self._taken = [], set(), 0
+            if not (self._without and self.steps):  # another thread has computed it meanwhile
+                return
+            steps, self.steps, self._taken = self.steps, [], 0
             looks = [step for step in steps if step[0] == LOOK]
-            with self._place():
-                try:
-                    program = self._serve(steps) if by_program else None
-                    if program is None:
-                        run(steps)
-                except BaseException:  # no program could be built, or an interrupt came: it is still to be computed
-                    self.steps, self._without = [*steps, *self.steps], without | self._without
-                    raise
-                if program is not None:
-                    program()
-            del steps, program
-            self.steps[:0] = _held(looks)
+            try:
+                with self._place():
+                    try:
+                        program = self._serve(steps) if by_program else None
+                        if program is None:
+                            run(steps)
+                    except BaseException:  # no program could be built, or an interrupt came: it is still to be computed
+                        self.steps = [*steps, *self.steps]
+                        raise
+                    if program is not None:
+                        program()
+                del steps, program
+                self.steps[:0] = _held(looks)
+            finally:  # not before: who asks meanwhile waits
+                self._without = {id(root(step[4])) for step in self.steps if step[0] in _WRITING}
 
 
 def _held(looks: list[Step]) -> list[Step]:
