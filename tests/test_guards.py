@@ -173,3 +173,11 @@ def test_an_attribute_that_has_another_name_now_is_seen():
     del settings.factor
     settings.other = factor
     assert compiled(x).tolist() == [1.0] * 3
+
+
+def test_a_module_of_the_library_that_is_made_when_it_is_asked_for_is_learned_at_once(monkeypatch):
+    monkeypatch.delitem(vars(tracec), "special", raising=False)
+    compiled = tracec.compile(lambda x: getattr(tracec, "special").round(x))  # noqa: B009
+    for _ in range(4):
+        assert compiled(tracec.ones(2)).tolist() == [1.0, 1.0]
+    assert len(compiled.explain().recordings) == 2

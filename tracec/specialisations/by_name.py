@@ -21,7 +21,7 @@ from tracec.record.cell import Cell
 from tracec.specialisations.guards import Guard
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
-from tracec.specialisations.origins import is_of_library, of_library
+from tracec.specialisations.origins import is_of_library, made_later, of_library
 from tracec.specialisations.places import MISSING
 
 _OF_ONE = ("getattr", "hasattr", "setattr", "delattr")
@@ -79,6 +79,8 @@ class ByName:
         elif how in ("setattr", "delattr"):
             observe(f"{what}, which it sets by its name")
         elif (id(module), name) not in self.guards:
+            if name in made_later(module):
+                getattr(module, name)
             value = module.__dict__.get(name, MISSING)
             if value is not MISSING and not self._is_guarded(value) and not learn(name):
                 observe(f"{what}, which it asks for by its name")
