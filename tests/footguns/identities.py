@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from gc import isenabled
 
+import numpy as np
+
 import tracec
 from tests.footguns.by_name import while_it_changes
 from tests.footguns.harness import footgun, tensor, whole
@@ -47,11 +49,12 @@ def what_computed_a_tensor(wrap):
 
 @footgun(eager="reads the interpreter, gc.isenabled")
 def whether_garbage_is_collected(wrap):
+    before = gc.get_threshold()
     f, g = wrap(lambda x: x * (2 if gc.isenabled() else 3)), wrap(lambda x: x * (2 if isenabled() else 3))
     h = wrap(lambda x: x * gc.get_threshold()[0])
     try:
         found = [*while_it_changes(f, gc.disable, gc.enable), *while_it_changes(g, gc.disable, gc.enable)]
-        return [*found, *while_it_changes(h, lambda: gc.set_threshold(701), lambda: gc.set_threshold(700, 10, 10))]
+        return [*found, *while_it_changes(h, lambda: gc.set_threshold(701), lambda: gc.set_threshold(*before))]
     finally:
         gc.enable()
 
@@ -141,3 +144,14 @@ def objects_that_are_compared_by_identity(wrap):
     found = [f(whole(n)) for n in (3, 3, 4, 5, 6, 7)]
     layer.tied = whole(1)
     return [*found, *(f(whole(n)) for n in (3, 3, 4, 5))]
+
+
+@footgun
+def classes_and_tensors_compared_by_identity(wrap):
+    w, v = whole(3, g=True), whole(3, seed=1, g=True)
+    f = wrap(lambda x: (type(x) is type(w), x.__class__ is w.__class__, w.grad is v.grad, x.dtype is w.dtype, x * w))
+    found = [f(whole(3, seed=k)) for k in range(3)]
+    w.grad = v.grad = whole(3)
+    found += [f(whole(3, seed=k)) for k in range(3)]
+    v.grad = whole(3)
+    return [*found, *(f(whole(3, seed=k)) for k in range(3)), f(whole(3, dtype=np.float64))]

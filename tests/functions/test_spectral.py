@@ -232,9 +232,9 @@ def test_compiled():
     x, w = tracec.tensor(SIGNAL), tracec.hamming_window(8, dtype=tracec.float64)
     for _ in range(2):
         np.testing.assert_allclose(run(x, w, 1.5).numpy(), denoised(x, w, 1.5).numpy(), atol=1e-12)
-    assert not run(x, w * 0, 1.5).isfinite().any()
-    with pytest.raises(ArgumentError, match="window overlap add min"):
-        tracec.compile(denoised)(x, w * 0, 1.5)
+    for function in (run, tracec.compile(denoised)):
+        with pytest.raises(ArgumentError, match="window overlap add min"):
+            function(x, w * 0, 1.5)
 
 
 def test_warnings():

@@ -256,7 +256,6 @@ def _overlapped(frames: Tensor, weights: Tensor, hop: int, center: bool, length:
 
     squares = ops.expand(ops.mul(weights, weights), shape=(1, count, size))
     envelope = added(squares)
-    # A program compiled for the CPU tests this when it is recorded; other windows later give infinities there.
     check_values(cast(ops.lt(ops.abs(envelope), _LEAST), dt.int64), _no_gap, None)
     out = ops.div(added(ops.mul(frames, weights)), envelope)
     if stop > reach:

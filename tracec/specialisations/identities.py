@@ -9,20 +9,42 @@ from __future__ import annotations
 import dis
 import functools
 import sys
+import threading
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracec.record.cell import Cell
 from tracec.specialisations.calls import aware
 from tracec.specialisations.places import MISSING
 
 #: Types of objects that are made anew wherever their value is.
 _VALUES = (int, float, complex, str, bytes, tuple, range, slice, np.generic)
+#: Attributes of tensors that are no such objects.
+_OF_TENSORS = frozenset({"T", "_base", "data", "dtype", "grad", "grad_fn", "layout", "mT"})
 _VARIABLES = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL")
+
+
+class _Step(NamedTuple):
+    """An instruction.
+
+    Attributes:
+        offset: Where it is.
+        name: Its name.
+        what: What it names.
+        pushes: By how much the stack grows.
+        lands: Whether jumps lead to it.
+    """
+
+    offset: int
+    name: str
+    what: Any
+    pushes: int
+    lands: bool
 
 
 class Operand(NamedTuple):
@@ -42,34 +64,53 @@ class Operand(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def compared(code: types.CodeType) -> Mapping[int, tuple[Operand | None, Operand | None]]:
     """The comparisons by identity in code: offset → both sides; None for what is computed in some other way."""
-    steps: list[tuple[int, str, Any, bool]] = []
+    steps: list[_Step] = []
     for i in dis.get_instructions(code):
         if isinstance(i.argval, tuple) and i.opname.startswith("LOAD_FAST"):  # of two variables
-            steps += [(i.offset, "LOAD_FAST", name, i.is_jump_target) for name in i.argval]
+            steps += [_Step(i.offset, "LOAD_FAST", name, 1, i.is_jump_target) for name in i.argval]
         elif i.opname != "EXTENDED_ARG":
-            steps.append((i.offset, i.opname, i.argval, i.is_jump_target))
+            pushes = dis.stack_effect(i.opcode, i.arg, jump=False)
+            steps.append(_Step(i.offset, i.opname, i.argval, pushes, i.is_jump_target))
     found = {}
-    for k, (offset, name, _, is_target) in enumerate(steps):
-        if name != "IS_OP":
+    for k, step in enumerate(steps):
+        if step.name != "IS_OP":
             continue
-        right, start, lands = (None, 0, True) if is_target else _operand(steps, k - 1)
-        left = None if right is None or lands else _operand(steps, start - 1)[0]
-        if not any(o is not None and o.kind == "LOAD_CONST" and not _is_value(o.what) for o in (left, right)):
-            found[offset] = left, right
+        right = None if step.lands else _expression(steps, k)
+        left = None if right is None or steps[right].lands else _expression(steps, right)
+        sides = (
+            None if left is None or right is None else _operand(steps[left:right]),
+            None if right is None else _operand(steps[right:k]),
+        )
+        if not any(o is not None and o.kind == "LOAD_CONST" and not _is_value(o.what) for o in sides):
+            found[step.offset] = sides
     return found
 
 
-def _operand(steps: list[tuple[int, str, Any, bool]], at: int) -> tuple[Operand | None, int, bool]:
-    """What is loaded by the instructions up to one, where they begin, and whether jumps lead there."""
-    attributes: list[str] = []
-    while at >= 0 and steps[at][1] == "LOAD_ATTR" and not steps[at][3]:
-        attributes.insert(0, steps[at][2])
-        at -= 1
-    if at < 0 or steps[at][1] == "LOAD_ATTR":
-        return None, at, True
-    _, name, what, lands = steps[at]
-    kind = next((v for v in (*_VARIABLES, "LOAD_CONST") if name.startswith(v)), None)
-    return (None if kind is None else Operand(kind, what, tuple(attributes))), at, lands
+def _expression(steps: Sequence[_Step], end: int) -> int | None:
+    """Where the instructions before one begin that push its last operand; None where jumps lead among them."""
+    pushed = 0
+    for at in range(end - 1, -1, -1):
+        pushed += steps[at].pushes
+        if pushed == 1:
+            return at
+        if steps[at].lands:
+            return None
+    return None
+
+
+def _operand(steps: Sequence[_Step]) -> Operand | None:
+    """What instructions push, where it is read plainly; a class for what asks for the class of something."""
+    first, last = steps[0], steps[-1]
+    if last.name == "LOAD_ATTR" and last.what == "__class__":
+        return Operand("LOAD_CONST", type, ())
+    if first.name == "LOAD_GLOBAL" and first.what == "type" and first.pushes == 2 and last.name == "CALL":
+        # The only call: the callable is pushed with what every call takes beside it.
+        if sum(s.name == "CALL" for s in steps) == 1:
+            return Operand("LOAD_CONST", type, ())
+    kind = next((v for v in (*_VARIABLES, "LOAD_CONST") if first.name.startswith(v)), None)
+    if kind is None or any(s.name != "LOAD_ATTR" for s in steps[1:]):
+        return None
+    return Operand(kind, first.what, tuple(s.what for s in steps[1:]))
 
 
 def _is_value(x: Any) -> bool:
@@ -94,6 +135,8 @@ def _attribute(x: Any, name: str) -> Any:
     """An attribute that is found where attributes are kept; `MISSING` where code would have to be asked for it."""
     if isinstance(x, types.ModuleType):
         return vars(x).get(name, MISSING)
+    if isinstance(x, Cell) and name in _OF_TENSORS:
+        return None
     if isinstance(x, type):
         return next((vars(c)[name] for c in x.__mro__ if name in vars(c)), MISSING)
     of_class = next((vars(c)[name] for c in type(x).__mro__ if name in vars(c)), MISSING)
@@ -137,37 +180,80 @@ def identities_seen(functions: Iterable[types.FunctionType], note: Callable[[str
         note: Is told of each, in words.
     """
     suspects = {code: compared(code) for function in functions for code in _suspects(function)}
-    before = sys.gettrace()
-    if not suspects:
+
+    def test(frame: types.FrameType, offset: int) -> None:
+        sides = suspects[frame.f_code].get(offset)
+        if sides is None:
+            return
+
+        def names(kind: str) -> Mapping[str, Any]:
+            return {**frame.f_builtins, **frame.f_globals} if kind == "LOAD_GLOBAL" else frame.f_locals
+
+        if all(_may_be_value(o, names) for o in sides):
+            note(f"{_WORDS}, at {frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}")
+
+    watched = _monitored if sys.version_info >= (3, 12) else _traced
+    with watched(suspects, test) if suspects else nullcontext(True) as is_seen:
+        if not is_seen:  # somebody else looks
+            note(_WORDS)
         yield
-        return
-    if before is not None:  # somebody else traces
-        note(_WORDS)
-        yield
+
+
+@contextmanager
+def _traced(codes: Collection[types.CodeType], test: Callable[[types.FrameType, int], None]) -> Iterator[bool]:
+    """Within, each instruction of some code is tested that this thread runs; False where that cannot be.
+
+    By a trace function, which from Python 3.13 on is told of no instructions of the call that it is told of.
+    """
+    if sys.gettrace() is not None:
+        yield False
         return
 
     def at(frame: types.FrameType, event: str, _: Any) -> Any:
-        sides = suspects[frame.f_code].get(frame.f_lasti) if event == "opcode" else None
-        if sides is not None:
-
-            def names(kind: str) -> Mapping[str, Any]:
-                return {**frame.f_builtins, **frame.f_globals} if kind == "LOAD_GLOBAL" else frame.f_locals
-
-            if all(_may_be_value(o, names) for o in sides):
-                note(f"{_WORDS}, at {frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}")
+        if event == "opcode":
+            test(frame, frame.f_lasti)
         return at
 
     def trace(frame: types.FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code not in suspects:
+        if frame.f_code not in codes:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return at
 
     sys.settrace(trace)
     try:
-        yield
+        yield True
     finally:
         sys.settrace(None)
 
 
+@contextmanager
+def _monitored(codes: Collection[types.CodeType], test: Callable[[types.FrameType, int], None]) -> Iterator[bool]:
+    """The same by ``sys.monitoring``."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+    thread, event = threading.get_ident(), monitoring.events.INSTRUCTION
+    try:
+        monitoring.use_tool_id(_TOOL, "tracec")
+    except ValueError:
+        yield False
+        return
+
+    def at(code: types.CodeType, offset: int) -> None:
+        if threading.get_ident() == thread:
+            test(sys._getframe(1), offset)
+
+    try:
+        monitoring.register_callback(_TOOL, event, at)
+        for code in codes:
+            monitoring.set_local_events(_TOOL, code, event)
+        yield True
+    finally:
+        for code in codes:
+            monitoring.set_local_events(_TOOL, code, 0)
+        monitoring.register_callback(_TOOL, event, None)
+        monitoring.free_tool_id(_TOOL)
+
+
+#: The number of a tool for ``sys.monitoring`` that Python has given no purpose.
+_TOOL = 4
 _WORDS = "compares numbers, texts or tuples by identity, with `is`"

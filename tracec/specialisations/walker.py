@@ -130,7 +130,7 @@ class Walker(Modules):
             else:
                 self.besides.append(Guard(name, fn.__globals__, name, MISSING))
                 if name not in _REPLACED:
-                    own: dict[str, Any] = fn.__builtins__  # type: ignore[attr-defined]
+                    own: dict[str, Any] = getattr(fn, "__builtins__", {})
                     self.besides.append(Guard(name, own, name, own.get(name, MISSING)))
         for name in names.modules:
             if name in sys.modules:
