@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tracec.record import backend, deferred, random
+from tracec.record import backend, deferred, random, seen
 
 
 class Flags:
@@ -343,6 +343,7 @@ def installed() -> Any:
     finally:
         # What the library keeps of a device.
         deferred._memory.cache_clear()
+        seen._SEEN_ON_GPUS.clear()
         backend._REACHED.clear()
         backend.forget_numbers()
         random._DEFAULT.clear()

@@ -288,22 +288,13 @@ class Deferred:
 
     def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], layout: Layout | None) -> Any:
         """An array for the result of an operation that is put off; row by row where no layout is given."""
-        if call.type.device != "cpu" or self._device != "cpu":
-            self._go_to(call.type.device)
-        if call.type.device == "cpu":
-            return self._made(COMPUTED, call, arrays, numbers, _empty(call.type, layout))
-        made = self._on_gpu(lambda: _empty(call.type, layout), call.type.nbytes)
+        made = self._new(call.type.device, call.type.nbytes, lambda: _empty(call.type, layout))
         return self._made(COMPUTED, call, arrays, numbers, made)
 
     def copy(self, array: Any) -> Any:
         """An array for a copy."""
-        if isinstance(array, np.ndarray):
-            if self._device != "cpu":
-                self._go_to("cpu")
-            return self._made(COPY, None, [array], (), np.empty(array.shape, array.dtype))
         device = device_of(array)
-        self._go_to(device)
-        made = self._on_gpu(lambda: module(device).empty(array.shape, array.dtype), array.nbytes)
+        made = self._new(device, array.nbytes, lambda: module(device).empty(array.shape, array.dtype))
         return self._made(COPY, None, [array], (), made)
 
     def write(self, into: Any, values: Any) -> None:
@@ -336,12 +327,16 @@ class Deferred:
         self._device, self._stream = device, stream
         self._most = 0 if device == "cpu" else int(_memory(device) * _MOST_MEMORY)
 
-    def _on_gpu(self, make: Callable[[], Any], nbytes: int) -> Any:
-        """An array on a GPU; what was put off is computed before where it would hold too much memory."""
+    def _new(self, device: str, nbytes: int, make: Callable[[], Any]) -> Any:
+        """An array on a device; what was put off is computed before where a GPU would hold too much of it."""
+        if device != "cpu" or self._device != "cpu":
+            self._go_to(device)
+        if device == "cpu":
+            return make()
         if self._taken + nbytes > self._most:
             self.settle()
         self._taken += nbytes
-        with on(self._device):
+        with on(device):
             try:
                 return make()
             except MemoryError:
