@@ -270,7 +270,8 @@ class Compiled:
         key, numbers = self._watch.key(call.whole)
         parts, layouts = self._parts(call), self._opened.layouts
         near = self._sizes.near(key) if self._sizes.any else ()
-        reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers, near)
+        sizes = self._watch.names_of_sizes
+        reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers, near, sizes)
         read = [s.surroundings for s in (*self._known.get(key, ()), *near)]
         self._watch.learn(key, (*self._known, *self._unsettled.calls), read)
         key = self._watch.key(call.whole)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -225,3 +226,23 @@ def test_beyond_the_most_specialisations_is_an_error_where_all_has_to_be_compile
 def test_options_that_are_none(options, error):
     with pytest.raises(error, match="compile: "):
         tracec.compile(scaled, **options)
+
+
+def test_what_is_taken_for_a_size_is_named():
+    settings = SimpleNamespace(n=2)
+
+    def of_place(x, batch):
+        return x.view(settings.n, -1) * 2
+
+    def of_argument(x, batch):
+        return x.view(batch["sizes"][0], -1) * 2
+
+    for function, name in ((of_place, "settings.n"), (of_argument, "batch['sizes'][0]")):
+        compiled = tracec.compile(function)
+        for n in (2, 3, 4, 6, 12, 1):
+            settings.n = n
+            compiled(tracec.ones(12), {"sizes": [n] if function is of_argument else []})
+        recordings = compiled.explain().recordings
+        assert len(recordings) == 6
+        for report, now in zip(recordings[1:], (3, 4, 6, 12, 1), strict=True):
+            assert [(c.name, c.now) for c in report.changes] == [(name, str(now))]

@@ -23,7 +23,9 @@ from tracec.ir.expression import Condition, compile_numbers, first_failing
 from tracec.ir.source import warn
 from tracec.options import RUN_AGAIN
 from tracec.specialisations.guards import Change
+from tracec.specialisations.keys import AsSize
 from tracec.specialisations.tree import Tree
+from tracec.specialisations.watching import is_number
 
 if TYPE_CHECKING:
     from tracec.options import Options
@@ -56,7 +58,7 @@ class History:
 
     def begin(
         self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any],
-        near: Sequence[Specialisation] = (),
+        near: Sequence[Specialisation] = (), sizes: Sequence[str] = (),
     ) -> tuple[str, tuple[Change, ...]]:  # fmt: skip
         """Why a call is about to be recorded; warns of it where that was asked for.
 
@@ -67,6 +69,7 @@ class History:
             tensors: The tensors among that.
             numbers: The numbers among that which are watched.
             near: What would serve the call at its sizes, if all around it were as it was.
+            sizes: How the user would write what the last parts of the key are sizes of.
 
         Returns:
             The reason in words, and what is otherwise than the specialisations ask.
@@ -74,7 +77,7 @@ class History:
         Raises:
             RecordError: it is recorded again, which ``on_record="raise"`` forbids.
         """
-        reason, changes = self._reason(known, key, parts, tensors, numbers, near)
+        reason, changes = self._reason(known, key, parts, tensors, numbers, near, sizes)
         how = self._options.on_record
         if how != "allow" and any(known.values()):
             text = f"{self._name}: {reason}: {in_words(changes)}"
@@ -93,7 +96,7 @@ class History:
 
     def _reason(
         self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any],
-        near: Sequence[Specialisation],
+        near: Sequence[Specialisation], sizes: Sequence[str],
     ) -> tuple[str, tuple[Change, ...]]:  # fmt: skip
         there = [s for found in known.values() for s in found]
         if not there:
@@ -102,7 +105,10 @@ class History:
             return "recorded again", _fewest([_failures(s, tensors, numbers) for s in known[key]])
         if near:
             return "recorded again", _fewest([_failures(s, tensors, numbers) for s in near])
-        return "recorded for other arguments", _fewest([changes_between(s.parts, parts) for s in there])
+        found = [
+            changes_between(s.parts, parts) or _resized(sizes, other, key) for other, of in known.items() for s in of
+        ]
+        return "recorded for other arguments", _fewest(found)
 
     def full(self) -> None:
         """Say, once, that there are as many specialisations as may be, and what kept changing.
@@ -178,6 +184,25 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: S
     if not found and isinstance(replay, Tree) and replay.missed is not None:
         return [replay.missed]
     return found
+
+
+def _resized(names: Sequence[str], before: Any, now: Any) -> list[Change]:
+    """What differs between two keys of sizes at their end; the older one may lack some that were no sizes then."""
+    known = len(names) - (len(now) - len(before))
+    if not 0 <= known <= len(names) or not names:
+        return []
+    sizes = now[-len(names) :]
+    older = (*before[len(before) - known :], *["no size yet"] * (len(names) - known))
+    return [Change(name, _size(a), _size(b)) for name, a, b in zip(names, older, sizes, strict=True) if a != b]
+
+
+def _size(part: Any) -> str:
+    """What a key has of a size, in words."""
+    if isinstance(part, AsSize):
+        return str(part.value)
+    if isinstance(part, str):
+        return part
+    return str(part[1]) if is_number(part) else "a tensor of another size"
 
 
 def _told(failing: Condition, symbols: Mapping[int, Any]) -> Change:

@@ -65,6 +65,7 @@ class Environment:
         keeps: Whether functions are found there that keep their results.
         keeps_each: Whether some keep one for each of what they are given.
         named: Places of the globals, or builtins, and cells that the user's functions name.
+        argument_names: The names of its arguments.
         takes_containers: Lists and dictionaries are among the arguments.
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
@@ -96,6 +97,7 @@ class Environment:
             walker.seen |= beyond._known
         walker.visit("self", fn)
         self.captured = frozenset(walker.captured)
+        self.argument_names = tuple(arguments)
         for k, (name, value) in enumerate(arguments.items()):
             walker.argument(name, (k,), value, layouts)
         self.guards = walker.guards

@@ -20,7 +20,7 @@ from tracec.record.cell import Cell
 from tracec.record.elements import Elements
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import opaque
-from tracec.record.structure import Slots, aspects
+from tracec.record.structure import ITEMS, Slots, aspects
 from tracec.record.tensor import Tensor
 from tracec.specialisations.calls import aware
 from tracec.specialisations.digests import named_in
@@ -159,14 +159,15 @@ class StandIns:
         positions = self._positions | {k for k, size in self._sizes.items() if type(k) is int and is_varying(size)}
         if positions:
 
-            def stands_in(at: int, value: Any) -> Any:
+            def stands_in(at: int, value: Any, name: str) -> Any:
                 if at in self._sizes:
                     return opaque(self._sizes[at])
-                return self._number(at, f"argument {at}", value, numbers)
+                return self._number(at, name, value, numbers)
 
             walk = _Substitution(positions, FIRST, stands_in, self._layouts)
-            args = [walk.visit(v) for v in args]
-            kwargs = {k: walk.named(v) for k, v in kwargs.items()}
+            names = self._surroundings.argument_names[: len(args)]
+            args = [walk.visit(v, name) for name, v in zip(names, args, strict=True)]
+            kwargs = {k: walk.named(v, k) for k, v in kwargs.items()}
             self._put += walk.put
         args = [drawing(v) or v if is_generator(v) else v for v in args]
         kwargs = {k: drawing(v) or v if is_generator(v) else v for k, v in kwargs.items()}
@@ -302,10 +303,10 @@ class StandIns:
         if not kind.varying and not (found and alone):
             return value
         walk = _Substitution(
-            kind.varying, 1, lambda at, x: self._number((place.identity, at), f"{name}, number {at}", x, numbers),
+            kind.varying, 1, lambda at, x, called: self._number((place.identity, at), called, x, numbers),
             kind.layouts, (lambda a: self._elements(a, place)) if alone else None,
         )  # fmt: skip
-        found = walk.visit(value)
+        found = walk.visit(value, name)
         self._put += walk.put
         return found
 
@@ -330,13 +331,13 @@ class _Substitution:
     Args:
         positions: The positions.
         at: Position of what comes next.
-        number: The Number for a position and a value.
+        number: The Number for a position, a value and how the user would write it.
         layouts: Tells which objects are taken apart.
         lend: What is put in place of an array; None leaves them.
     """
 
     def __init__(
-        self, positions: Iterable[int], at: int, number: Callable[[int, Any], Any], layouts: Layouts | None,
+        self, positions: Iterable[int], at: int, number: Callable[[int, Any, str], Any], layouts: Layouts | None,
         lend: Callable[[Any], Any] | None = None,
     ) -> None:  # fmt: skip
         self._lend = lend
@@ -346,39 +347,39 @@ class _Substitution:
         self._at = at
         self._number = number
 
-    def named(self, value: Any) -> Any:
+    def named(self, value: Any, name: str) -> Any:
         """An argument given by name, which stands before it in the key."""
         self._at += 1
-        return self.visit(value)
+        return self.visit(value, name)
 
-    def visit(self, value: Any) -> Any:
+    def visit(self, value: Any, name: str = "") -> Any:
         """An argument, or part of one; lists and dictionaries are changed themselves."""
         at = self._at
         self._at += 1
         if at in self._positions:
-            return self._number(at, value)
+            return self._number(at, value, name)
         if self._lend is not None and type(value) is np.ndarray:
             return self._lend(value)
         if type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
-            found = [self.visit(v) for v in value]
+            found = [self.visit(v, f"{name}[{k}]") for k, v in enumerate(value)]
             if all(a is b for a, b in zip(found, value, strict=True)):
                 return value
             return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
         if type(value) is list or type(value) is dict:
-            self._items(value)
+            self._items(value, name)
         elif isinstance(value, Tensor) and value.is_composite:
             key: list[Hashable] = []
             flatten(value, [], key, [])
             self._at += len(key) - 1
         elif self._opener is not None and opens(value, self._opener.layouts):
             for aspect in aspects(value) if self._opener.meets(value) is None else ():
-                self._items(aspect.of(value))
+                self._items(aspect.of(value), name, aspect is not ITEMS)
         return value
 
-    def _items(self, holder: Any) -> None:
+    def _items(self, holder: Any, name: str, are_attributes: bool = False) -> None:
         for k in list(range(len(holder)) if isinstance(holder, (list, deque)) else holder):
             item = holder[k]
-            made = self.visit(item)
+            made = self.visit(item, f"{name}.{k}" if are_attributes else f"{name}[{k!r}]")
             if made is not item:
                 place = Place(holder, k)
                 self.put.append((place, item, made))

@@ -55,6 +55,8 @@ class Watch:
         self._escapes: Counter[Hashable] = Counter()
         #: Places of tensors that have been of several sizes, and of ints that are taken for sizes.
         self.sized: dict[Hashable, Place] = {}
+        #: Identity of a place → how the user would write it.
+        self._called: dict[Hashable, str] = {}
         #: Positions, in the keys of calls, of ints that are.
         self.sized_at: set[int] = set()
         self._places: dict[Hashable, Place] = {}
@@ -139,6 +141,7 @@ class Watch:
             for guard in environment.guards:
                 if not guard.holds():
                     for place, before, now in _differences(guard):
+                        self._called[place.identity] = guard.change().name
                         self.place(place, common_kind(before, now, self._layouts))
         more = {k for other in keys for k in _other_numbers(key, other)}
         if not more <= {*self.positions}:
@@ -150,6 +153,11 @@ class Watch:
         sizes = [_sized(place.now()) for place in self.sized.values()]
         key, numbers = (whole, []) if not self.positions else _without(whole, self.positions, self.sized_at)
         return (*key, *sizes) if sizes else key, numbers
+
+    @property
+    def names_of_sizes(self) -> list[str]:
+        """How the user would write what the last parts of a call's key are sizes of."""
+        return [self._called.get(identity, "a size that is read") for identity in self.sized]
 
     def older_keys(self, whole: tuple[Hashable, ...]) -> Iterator[tuple[tuple[Hashable, ...], list[Any]]]:
         """The same for what was recorded while fewer numbers were watched."""
