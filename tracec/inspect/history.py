@@ -106,7 +106,9 @@ class History:
         if near:
             return "recorded again", _fewest([_failures(s, tensors, numbers) for s in near])
         found = [
-            changes_between(s.parts, parts) or _resized(sizes, other, key) for other, of in known.items() for s in of
+            changes_between(s.parts, parts) or [placed(c, s.surroundings) for c in _resized(sizes, other, key)]
+            for other, of in known.items()
+            for s in of
         ]
         return "recorded for other arguments", _fewest(found)
 
@@ -178,7 +180,7 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: S
         back()
     failing = None if replay.numbers is None else first_failing(replay.numbers.conditions, symbols)
     if failing is not None:
-        return [_told(failing, symbols)]
+        return [placed(_told(failing, symbols), around)]
     given = [*tensors, *present[1]]
     found = min((misfits(end, given, around.tensors) for end in ends), key=_count, default=[])
     if not found and isinstance(replay, Tree) and replay.missed is not None:
