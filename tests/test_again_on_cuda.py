@@ -20,7 +20,6 @@ from tests.doubles import cupy as double
 from tests.doubles.driver import Driver, pretended
 from tests.footguns import harness
 from tests.footguns.harness import FOOTGUNS, Footgun, as_it_is
-from tracec.errors import TracecError
 from tracec.record import deferred
 from tracec.record.create import of_array
 
@@ -50,10 +49,7 @@ def _check(one: Footgun) -> None:
     """Run a footgun whose tensors are on the device both ways."""
     tracec.set_default_device("cuda")
     tracec.manual_seed(0)
-    try:
-        expected = list(harness._observed(one.run(as_it_is)))
-    except (TypeError, TracecError) as error:
-        pytest.skip(f"only on the CPU: {error}")
+    expected = list(harness._observed(one.run(as_it_is)))
     tracec.manual_seed(0)
     found = list(harness._observed(one.run(again)))
     assert len(found) == len(expected)
@@ -66,14 +62,19 @@ def _close(a: Any, b: Any) -> bool:
     return isinstance(a, np.ndarray) and a.shape == b.shape and np.abs(a - b).max() < 1e-6 * np.abs(a).max()
 
 
-@pytest.mark.parametrize("one", FOOTGUNS[::12], ids=lambda f: f.name)
+#: Those that NumPy's arrays are part of.
+ON_THE_CPU = {"from_numpy_fortran", "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values"}
+ON_BOTH = [f for f in FOOTGUNS if f.name not in ON_THE_CPU]
+
+
+@pytest.mark.parametrize("one", ON_BOTH[::12], ids=lambda f: f.name)
 @pytest.mark.filterwarnings("ignore")
 def test_footguns(one: Footgun) -> None:
     _check(one)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("one", FOOTGUNS, ids=lambda f: f.name)
+@pytest.mark.parametrize("one", ON_BOTH, ids=lambda f: f.name)
 @pytest.mark.filterwarnings("ignore")
 def test_all_footguns(one: Footgun) -> None:
     _check(one)
@@ -112,7 +113,7 @@ def test_a_train_step(draws: bool) -> None:
         tracec.manual_seed(k)
         same(compiled(x, y), expected)
     for a, b in zip(step.model.state_dict().values(), eager.model.state_dict().values(), strict=True):
-        np.testing.assert_allclose(a.cpu().numpy(), b.cpu().numpy(), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(a.cpu().numpy(), b.cpu().numpy(), rtol=1e-5, atol=1e-7)
     assert compiled_parts(compiled) >= 12
 
 

@@ -11,9 +11,9 @@ from tracec.errors import name_missing
 from tracec.record import random as state
 from tracec.record.random import (
     Generator,
+    States,
     get_rng_state,
     initial_seed,
-    known_generators,
     manual_seed,
     seed,
     set_rng_state,
@@ -25,24 +25,19 @@ def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, device_
     """Within, random numbers are drawn as before, and afterwards as if none had been.
 
     Args:
-        devices: CUDA devices whose generators to restore, by name or number; by default all that were used.
+        devices: CUDA devices whose generators to restore, by name or number; by default all that were reached.
         enabled: Whether to do so at all.
         device_type: Kind of the devices.
     """
     if not enabled:
         yield
         return
-    if devices is None:
-        generators = known_generators()
-    else:
-        names = [f"{device_type}:{d}" if isinstance(d, int) else d for d in devices]
-        generators = [state.default_generator(d) for d in ("cpu", *names)]
-    before = [(g, g.get_state()) for g in generators]
+    names = None if devices is None else [f"{device_type}:{d}" if isinstance(d, int) else d for d in devices]
+    before = States(names)
     try:
         yield
     finally:
-        for generator, kept in before:
-            generator.set_state(kept)
+        before.restore()
 
 
 #: The generator of the CPU that the thread draws from where none is given.

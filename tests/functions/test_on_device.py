@@ -8,6 +8,7 @@ import pytest
 
 import tracec
 from tests.doubles import cupy as double
+from tracec.utils.checkpoint import checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,24 @@ def test_kinds_and_storages():
     tracec.testing.assert_close(x, x.cpu().cuda())
     with pytest.raises(AssertionError, match="The values for attribute 'device' do not match: cuda:0 != cpu"):
         tracec.testing.assert_close(x, x.cpu())
+
+
+def test_the_first_numbers_of_a_device_are_drawn_again():
+    """Its generator is made when it is first drawn from: here inside of what keeps the state."""
+    x, w = tracec.ones(64, device="cuda"), tracec.ones(64, device="cuda", requires_grad=True)
+    y = checkpoint(lambda x: tracec.nn.functional.dropout(x * w, 0.5), x, use_reentrant=False)
+    y.sum().backward()
+    assert w.grad.cpu().tolist() == y.detach().cpu().tolist()
+
+
+@pytest.mark.parametrize("is_reached", [False, True])
+def test_what_is_first_drawn_within_a_fork_is_drawn_again(is_reached):
+    tracec.manual_seed(7)
+    if is_reached:
+        tracec.ones(1, device="cuda")
+    with tracec.random.fork_rng():
+        first = tracec.rand(5, device="cuda").cpu().tolist()
+    assert tracec.rand(5, device="cuda").cpu().tolist() == first
 
 
 def test_the_state_of_random_numbers():

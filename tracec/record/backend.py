@@ -137,6 +137,11 @@ def is_initialized() -> bool:
     return bool(_REACHED)
 
 
+def reached() -> tuple[str, ...]:
+    """The CUDA devices that this process has reached, by name."""
+    return tuple(_REACHED)
+
+
 def current_index() -> int:
     """The number of the CUDA device that ``cuda`` names."""
     return _Current.index

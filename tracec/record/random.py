@@ -7,6 +7,7 @@ any other write, so that a compiled function carries it on.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.number import observe
-from tracec.record.backend import CPU, Device, to_device
+from tracec.record.backend import CPU, Device, reached, to_device
 from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
 from tracec.record.deferred import settled
@@ -67,6 +68,9 @@ class Generator:
     def initial_seed(self) -> int:
         """The seed that was last set."""
         observe("a seed, initial_seed")
+        return self._seed()
+
+    def _seed(self) -> int:
         return int(to_device(settled(self.state._array), "cpu")[0]) & _MASK
 
     def get_state(self) -> Tensor:
@@ -161,15 +165,39 @@ def default_generator(device: str | Device = "cpu") -> Generator:
     name, known = str(Device(device)), _defaults()
     found = known.get(name)
     if found is None:
-        seed = known[CPU].initial_seed() if str(CPU) in known else 0
+        seed = known[CPU]._seed() if str(CPU) in known else 0
         found = known[name] = Generator(name, seed)
     return found
 
 
 def known_generators() -> list[Generator]:
-    """The default generators that were used so far, that of the CPU among them."""
-    default_generator()
+    """The default generators of the CPU and of all GPUs that were reached: what may be drawn from next is there."""
+    for device in (CPU, *reached()):
+        default_generator(device)
     return list(_defaults().values())
+
+
+class States:
+    """The states of default generators.
+
+    Args:
+        devices: Of the CPU and these devices; by default of all, and one that is made later had that of a new one.
+    """
+
+    def __init__(self, devices: Iterable[str | Device] | None = None) -> None:
+        self._all = devices is None
+        every = known_generators() if devices is None else [default_generator(d) for d in (CPU, *devices)]
+        with no_grad():
+            self._kept = [(g, g.get_state()) for g in every]
+
+    def restore(self) -> None:
+        """Go on from them."""
+        for generator, state in self._kept:
+            generator.set_state(state)
+        kept = [generator for generator, _ in self._kept]
+        for generator in _defaults().values() if self._all else ():
+            if generator not in kept:
+                generator.manual_seed(default_generator()._seed())
 
 
 def manual_seed(seed: int) -> Generator:

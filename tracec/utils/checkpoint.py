@@ -20,8 +20,8 @@ from tracec.functions.common import fail
 from tracec.ir.node import originating
 from tracec.ir.source import Source, caller, warn
 from tracec.record.custom import Custom, Rule
-from tracec.record.mode import enable_grad, is_grad_enabled, no_grad
-from tracec.record.random import Generator, known_generators
+from tracec.record.mode import enable_grad, is_grad_enabled
+from tracec.record.random import States
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -290,20 +290,17 @@ class _RandomState:
     """The state of all generators, to draw the same numbers again."""
 
     def __init__(self) -> None:
-        with no_grad():
-            self._states: list[tuple[Generator, Tensor]] = [(g, g.get_state()) for g in known_generators()]
+        self._states = States()
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Within, the numbers that came after."""
-        before = [(g, g.get_state()) for g, _ in self._states]
-        for generator, state in self._states:
-            generator.set_state(state)
+        before = States()
+        self._states.restore()
         try:
             yield
         finally:
-            for generator, state in before:
-                generator.set_state(state)
+            before.restore()
 
 
 class CheckpointFunction(Function):
