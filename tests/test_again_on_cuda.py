@@ -18,8 +18,7 @@ from tests.again import Step, again, compiled_parts, numbers, without_values
 from tests.codegen.emulated import needs_compiler
 from tests.doubles import cupy as double
 from tests.doubles.driver import Driver, pretended
-from tests.footguns import harness
-from tests.footguns.harness import FOOTGUNS, Footgun, as_it_is
+from tests.footguns.harness import FOOTGUNS, ON_THE_CPU, Footgun, check_on_gpu
 from tracec.record import deferred
 from tracec.record.create import of_array
 
@@ -45,39 +44,18 @@ def same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found.detach().cpu().numpy(), expected.detach().cpu().numpy(), rtol=1e-5, atol=1e-6)
 
 
-def _check(one: Footgun) -> None:
-    """Run a footgun whose tensors are on the device both ways."""
-    tracec.set_default_device("cuda")
-    tracec.manual_seed(0)
-    expected = list(harness._observed(one.run(as_it_is)))
-    tracec.manual_seed(0)
-    found = list(harness._observed(one.run(again)))
-    assert len(found) == len(expected)
-    for k, (a, b) in enumerate(zip(expected, found, strict=True)):
-        # Where a term cancels, a sum in another order is off by that much of the term.
-        assert harness._same(a, b, max(one.rounded, 3e-7)) or _close(a, b), f"observation {k}: {a!r}, compiled {b!r}"
-
-
-def _close(a: Any, b: Any) -> bool:
-    return isinstance(a, np.ndarray) and a.shape == b.shape and np.abs(a - b).max() < 1e-6 * np.abs(a).max()
-
-
-#: Those that NumPy's arrays are part of.
-ON_THE_CPU = {"from_numpy_fortran", "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values"}
 ON_BOTH = [f for f in FOOTGUNS if f.name not in ON_THE_CPU]
 
 
 @pytest.mark.parametrize("one", ON_BOTH[::12], ids=lambda f: f.name)
-@pytest.mark.filterwarnings("ignore")
 def test_footguns(one: Footgun) -> None:
-    _check(one)
+    check_on_gpu(one, again)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one", ON_BOTH, ids=lambda f: f.name)
-@pytest.mark.filterwarnings("ignore")
 def test_all_footguns(one: Footgun) -> None:
-    _check(one)
+    check_on_gpu(one, again)
 
 
 def test_a_function_that_reads_the_clock_runs_compiled(driver: Driver) -> None:

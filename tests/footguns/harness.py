@@ -76,6 +76,37 @@ def check(one: Footgun) -> None:
     _check_marks(one, made)
 
 
+#: Footguns that NumPy's arrays are part of, or other threads, whose tensors go to the CPU.
+ON_THE_CPU = {
+    "from_numpy_fortran", "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values", "threads",
+    "threads_of_other_modes",
+}  # fmt: skip
+
+
+def check_on_gpu(one: Footgun, wrap: Wrap) -> None:
+    """Run a footgun as it is and wrapped, on a GPU that may be a pretended one; sums may be in another order."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracec.set_default_device("cuda")
+        try:
+            tracec.manual_seed(0)
+            expected = list(_observed(one.run(as_it_is)))
+            tracec.manual_seed(0)
+            found = list(_observed(one.run(wrap)))
+        finally:
+            tracec.set_default_device(None)
+    assert len(found) == len(expected)
+    for k, (a, b) in enumerate(zip(expected, found, strict=True)):
+        # Where a term cancels, a sum in another order is off by that much of the term.
+        assert _same(a, b, max(one.rounded, 3e-7)) or _close(a, b), f"observation {k}: {a!r}, wrapped {b!r}"
+
+
+def _close(a: Any, b: Any) -> bool:
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape):
+        return False
+    return bool(np.abs(a - b).max(initial=0) <= 1e-6 * np.abs(a).max(initial=0))
+
+
 def as_it_is(function: Any, **_: Any) -> Any:
     """In place of `tracec.compile`."""
     return function
