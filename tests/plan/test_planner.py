@@ -69,6 +69,15 @@ def layer_norm(x: Node) -> Node:
     return centred * ops.rsqrt(variance + 1e-5)
 
 
+@pytest.mark.parametrize("off", OFF, ids=str)
+def test_zeros_of_two_signs_are_two_values(off: frozenset[str]) -> None:
+    (x,) = inputs((5, 3))
+    graph = Graph((x,), tuple(ops.max(x * zero, axes=(1,), keepdims=False) for zero in (0.0, -0.0)))
+    for target in TARGETS.values():
+        above, below = run_plan(make_plan(graph, target, None, off), [np.ones((5, 3))])
+        assert not np.signbit(above).any() and np.signbit(below).all()
+
+
 def test_an_elementwise_chain_is_one_kernel() -> None:
     x, y = inputs((5, 7), (7,))
     graph = Graph((x, y), (ops.sin(x) * 2.0 + y,))

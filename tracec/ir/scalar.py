@@ -12,10 +12,15 @@ from tracec.ir.exact import VARIATES
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal."""
+    """A literal; 0.0 and -0.0 are two."""
 
     value: bool | int | float
     dtype: DType = dt.int64
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Const) or (self.value, self.dtype) != (other.value, other.dtype):
+            return False
+        return self.dtype.kind != "f" or repr(self.value) == repr(other.value)
 
 
 @dataclass(frozen=True, slots=True)
