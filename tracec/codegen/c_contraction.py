@@ -234,8 +234,8 @@ def _contiguous(epilogue: tuple[Stmt, ...], m: list[Var], n: list[Var]) -> bool:
     """Whether the result is contiguous along the loops of m."""
     for s in epilogue:
         if isinstance(s, Store):
-            terms = s.index.terms if isinstance(s.index, Linear) else ((s.index, 1),)
-            units = {t.name for t, c in terms if c == 1 and isinstance(t, Var)}
+            terms, _ = ix.terms_of(s.index)
+            units = {t.name for t, c in terms.items() if c == 1 and isinstance(t, Var)}
             if not units.isdisjoint(v.name for v in m):
                 return True
             if not units.isdisjoint(v.name for v in n):
@@ -269,7 +269,7 @@ def _linear(value: Expr, loops: list[Var]) -> bool:
     strides = contiguous_strides(tuple(v.extent for v in loops))
     for e in subexpressions(value):
         if isinstance(e, Load):
-            terms = dict(e.index.terms) if isinstance(e.index, Linear) else {e.index: 1}
+            terms, _ = ix.terms_of(e.index)
             step = terms.get(loops[-1], 0)
             if any(terms.get(v, 0) != step * s for v, s in zip(loops, strides, strict=True)):
                 return False
@@ -283,7 +283,7 @@ def _goes_on(value: Expr, loop: Var) -> bool:
     steps = set()
     for e in subexpressions(value):
         if isinstance(e, Load):
-            terms = dict(e.index.terms) if isinstance(e.index, Linear) else {e.index: 1}
+            terms, _ = ix.terms_of(e.index)
             if any(not isinstance(t, Var) and _mentions(t, [loop]) for t in terms):
                 return False
             steps.add(terms.get(loop, 0))
@@ -370,12 +370,12 @@ class _Writer:
 
 
 def _flattened(e: Expr, loops: list[Var], flat: Var) -> Expr:
-    terms = dict(e.terms) if isinstance(e, Linear) else {e: 1}
+    terms, offset = ix.terms_of(e)
     step = terms.get(loops[-1], 0)
     strides = contiguous_strides(tuple(v.extent for v in loops))
     if step == 0 or any(terms.get(v, 0) != step * s for v, s in zip(loops, strides, strict=True)):
         return e
-    rest: Expr = Const(e.offset if isinstance(e, Linear) else 0)
+    rest: Expr = Const(offset)
     for t, c in terms.items():
         if t not in loops:
             rest = ix.add(rest, ix.mul(t, c))

@@ -13,8 +13,9 @@ from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain
 from tracec.codegen.c_tiles import rebuilt
 from tracec.codegen.tree import Line, Tree, loop
+from tracec.ir import index as ix
 from tracec.ir.extent import plain
-from tracec.ir.kernel import Call, Expr, Kernel, Let, Linear, Load, Loop, Ref, Stmt, Store, Var, expressions, parts
+from tracec.ir.kernel import Call, Expr, Kernel, Let, Load, Loop, Ref, Stmt, Store, Var, expressions, parts
 
 #: Elements along each side of a block, and the pitch of its array: odd in cache lines, so that columns spread.
 SIDE = 32
@@ -75,17 +76,13 @@ def _unguarded(e: Expr) -> list[Load]:
     return found
 
 
-def _terms(index: Expr) -> dict[Expr, int]:
-    return dict(index.terms) if isinstance(index, Linear) else {index: 1}
-
-
 def _unit(index: Expr) -> str:
-    return next((t.name for t, c in _terms(index).items() if c == 1 and isinstance(t, Var)), "")
+    return next((t.name for t, c in ix.terms_of(index)[0].items() if c == 1 and isinstance(t, Var)), "")
 
 
 def _step(index: Expr, var: Var) -> int:
     """How far an index moves along a loop; 0 where that is not even."""
-    terms = _terms(index)
+    terms, _ = ix.terms_of(index)
     return terms.get(var, 0) if all(isinstance(t, Var) for t in terms) else 0
 
 

@@ -73,7 +73,7 @@ def _stores_evenly(body: tuple[Stmt, ...], lane: Var) -> bool:
     """
     for s in walk(body):
         if isinstance(s, Store):
-            terms = dict(s.index.terms) if isinstance(s.index, Linear) else {s.index: 1}
+            terms, _ = ix.terms_of(s.index)
             step = terms.get(lane, 0)
             side_by_side = any(c == 1 and isinstance(t, Var) and t.extent == step <= FEW for t, c in terms.items())
             if step != 1 and not side_by_side:

@@ -37,6 +37,7 @@ from tracec.ir.kernel import (
     Store,
     Update,
     Var,
+    nested,
     walk,
 )  # fmt: skip
 
@@ -196,19 +197,13 @@ def _split(kernel: Kernel, name: str, sums: Sums, choice: Choice) -> Routine:
 
     store = Store("partials", at, total)
     cut = (sums.acc, *sums.reduce, store)
-    first = with_partials("out", _nested((part, *sums.batch, *sums.m, *sums.n), cut, "parallel"))
+    first = with_partials("out", nested((part, *sums.batch, *sums.m, *sums.n), cut, "parallel"))
     parts = replace(sums, batch=(part, *sums.batch), after=(store,))
-    again = _nested((part,), (Update(sums.acc.name, Load("partials", at, dtype)),), "reduce")
+    again = nested((part,), (Update(sums.acc.name, Load("partials", at, dtype)),), "reduce")
     whole = (sums.acc, *again, *sums.after)
-    second = with_partials("in", _nested((*sums.batch, *slow, *fast), whole, "parallel"))
+    second = with_partials("in", nested((*sums.batch, *slow, *fast), whole, "parallel"))
     entries = (_tiles(first, f"{name}_parts", parts, choice.tile, length), map_entry(second, name))
     return one_after_another(kernel, entries, (extent(order) * dtype.itemsize,))
-
-
-def _nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:
-    for v in reversed(variables):
-        body = (Loop(v, body, kind),)
-    return body
 
 
 # -- tiles -----------------------------------------------------------------------------------------------------

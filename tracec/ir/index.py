@@ -14,7 +14,8 @@ TRUE = Const(True, dt.bool_)
 _UNIT = Const(1)
 
 
-def _terms(e: Expr) -> tuple[dict[Expr, int], int]:
+def terms_of(e: Expr) -> tuple[dict[Expr, int], int]:
+    """An index as coefficients of its terms, and what is added."""
     match e:
         case Const(value, _):
             return {}, whole(value)
@@ -32,7 +33,7 @@ def _recombine(terms: dict[Expr, int]) -> dict[Expr, int]:
         for quotient in (Div(t.value, t.by), *(q for q in terms if isinstance(q, Div) and _refines(q, t))):
             if terms.get(quotient) == c * t.by:
                 del terms[t], terms[quotient]
-                inner, offset = _terms(quotient.value)
+                inner, offset = terms_of(quotient.value)
                 for u, d in inner.items():
                     terms[u] = terms.get(u, 0) + c * d
                 if offset:
@@ -62,8 +63,8 @@ def _make(terms: dict[Expr, int], offset: int) -> Expr:
 
 def add(a: Expr, b: Expr | int) -> Expr:
     """``a + b``."""
-    terms, offset = _terms(a)
-    more, plus = _terms(b) if not isinstance(b, int) else ({}, b)
+    terms, offset = terms_of(a)
+    more, plus = terms_of(b) if not isinstance(b, int) else ({}, b)
     terms = dict(terms)
     for t, c in more.items():
         terms[t] = terms.get(t, 0) + c
@@ -72,7 +73,7 @@ def add(a: Expr, b: Expr | int) -> Expr:
 
 def mul(a: Expr, by: int) -> Expr:
     """``a * by``."""
-    terms, offset = _terms(a)
+    terms, offset = terms_of(a)
     return _make({t: c * by for t, c in terms.items()}, offset * by)
 
 
@@ -109,7 +110,7 @@ def bounds(e: Expr) -> tuple[int, int] | None:
 
 def _whole(e: Expr, by: int) -> tuple[Expr, Expr]:
     """``e = by * q + r`` where q takes the terms that ``by`` divides."""
-    terms, offset = _terms(e)
+    terms, offset = terms_of(e)
     q = _make({t: c // by for t, c in terms.items() if divides(by, c)}, offset // by)
     return q, _make({t: c for t, c in terms.items() if not divides(by, c)}, offset % by)
 
@@ -130,7 +131,7 @@ def _common(a: int, b: int) -> int:
 
 def _coarse(e: Expr, by: int) -> tuple[int, Expr, Expr] | None:
     """``e = step * q + r`` with 0 <= r < step and step a divisor of ``by``: division need only look at q."""
-    terms, _ = _terms(e)
+    terms, _ = terms_of(e)
     for step in sorted({_common(c, by) for c in terms.values()} - {1}, reverse=True, key=plain):
         split = _split(e, step)
         if split:

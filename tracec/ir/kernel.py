@@ -19,7 +19,7 @@ what is left. Perfectly nested share loops are parted as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tracec.ir import kernel_text
@@ -172,6 +172,13 @@ class Kernel:
 
     def __str__(self) -> str:
         return kernel_text.format_kernel(self)
+
+
+def nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:
+    """Perfectly nested loops of one kind around a body; the bare body where there is no variable."""
+    for v in reversed(variables):
+        body = (Loop(v, body, kind),)
+    return body
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:

@@ -15,7 +15,6 @@ from tracec.ir.kernel import (
     Kernel,
     Let,
     Load,
-    Loop,
     Ref,
     Scratch,
     Stmt,
@@ -23,6 +22,7 @@ from tracec.ir.kernel import (
     Update,
     Var,
     identity,
+    nested,
     subexpressions,
 )  # fmt: skip
 from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
@@ -159,13 +159,6 @@ class Emitter(Access):
         self.full_value.clear()
         if body:
             self.outer.extend(nested(variables, body, kind))
-
-
-def nested(variables: Sequence[Var], body: tuple[Stmt, ...], kind: str) -> tuple[Stmt, ...]:
-    """Perfectly nested loops of one kind around a body; the bare body where there is no variable."""
-    for v in reversed(variables):
-        body = (Loop(v, body, kind),)
-    return body
 
 
 def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> tuple[Kernel, list[Node]]:

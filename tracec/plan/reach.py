@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tracec.ir import index as ix
 from tracec.ir.extent import whole
-from tracec.ir.kernel import Call, Const, Expr, Linear, Load, parts
+from tracec.ir.kernel import Call, Const, Expr, Load, parts
 
 #: What is known of an index where an expression is computed: its least and largest value.
 Known = dict[Expr, tuple[int, int]]
@@ -76,11 +76,11 @@ def _narrowed(known: Known, index: Expr, low: int | None, high: int | None) -> K
 
 def _range(index: Expr, known: Known) -> tuple[int, int] | None:
     """Least and largest value of an index; None where memory decides."""
-    terms, low = _terms(index)
+    terms, low = ix.terms_of(index)
     high = low
     # Sums of terms of which more is known than of each, the longest first.
-    for other, (least, most) in sorted(known.items(), key=lambda pair: -len(_terms(pair[0])[0])):
-        mine, offset = _terms(other)
+    for other, (least, most) in sorted(known.items(), key=lambda pair: -len(ix.terms_of(pair[0])[0])):
+        mine, offset = ix.terms_of(other)
         factors = {terms.get(t, 0) / c for t, c in mine.items()}
         if len(factors) != 1 or not mine:
             continue
@@ -97,14 +97,3 @@ def _range(index: Expr, known: Known) -> tuple[int, int] | None:
             return None
         low, high = low + min(c * inner[0], c * inner[1]), high + max(c * inner[0], c * inner[1])
     return low, high
-
-
-def _terms(index: Expr) -> tuple[dict[Expr, int], int]:
-    """An index as coefficients of its terms, and what is added."""
-    match index:
-        case Linear(terms, offset):
-            return dict(terms), offset
-        case Const(value, _):
-            return {}, whole(value)
-        case _:
-            return {index: 1}, 0

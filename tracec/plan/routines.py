@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.extent import plain, whole
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
-from tracec.ir.kernel import Const, Expr, Linear, Var
+from tracec.ir.kernel import Const, Var
 from tracec.ir.lower import ContractionSpec, Library, Structured
 from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Structure
@@ -185,11 +185,10 @@ def _strides(node: Node, inlined: dict[Node, int]) -> tuple[Node, list[int], int
         return None
     source, index = reader.found[0]
     flat = ix.flatten(index, source.shape)
-    factors = _factors(flat, axes)
-    if factors is None:
+    terms, offset = ix.terms_of(flat)
+    if any(not isinstance(t, Var) or c < 0 for t, c in terms.items()):
         return None
-    offset = flat.offset if isinstance(flat, Linear) else whole(flat.value) if isinstance(flat, Const) else 0
-    return source, factors, offset
+    return source, [terms.get(v, 0) for v in axes], offset
 
 
 def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
@@ -214,19 +213,6 @@ def _pure_view(node: Node, inlined: dict[Node, int]) -> bool:
         if is_constant(node):
             return False
     return True
-
-
-def _factors(flat: Expr, axes: Iterable[Var]) -> list[int] | None:
-    """The stride of each axis; None where the position is not linear in them."""
-    if isinstance(flat, Const):
-        terms: dict[Expr, int] = {}
-    elif isinstance(flat, Linear):
-        terms = dict(flat.terms)
-    else:
-        terms = {flat: 1}
-    if any(not isinstance(t, Var) or c < 0 for t, c in terms.items()):
-        return None
-    return [terms.get(v, 0) for v in axes]
 
 
 def alias_of(node: Node, routines: dict[Node, Routine]) -> Node:
