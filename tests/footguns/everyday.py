@@ -9,7 +9,7 @@ import io
 
 import tracec
 import tracec.nn.functional as F
-from tests.footguns.harness import footgun, whole
+from tests.footguns.harness import footgun, replaced, whole
 from tracec import nn, optim
 from tracec.nn.utils import parametrize
 
@@ -133,17 +133,6 @@ def results_that_are_kept_by_sizes(wrap):
     return [*found, *(f(whole(n, seed=n)) for n in (6, 5, 4, 3, 6, 5, 4, 3)), made, table.cache_info()[1:]]
 
 
-@contextlib.contextmanager
-def replacing(owner, name, value):
-    """Within, an attribute is another one."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
 @footgun
 def what_is_put_in_the_place_of_the_librarys_does_more(wrap):
     model, calls, scale = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), [], {"k": 1.0}
@@ -169,7 +158,7 @@ def what_is_put_in_the_place_of_the_librarys_does_more(wrap):
     f, found = wrap(f), []
     for owner, name, function in functions:
         found.append(f(whole(2, 3)))
-        with replacing(owner, name, function):
+        with replaced(owner, name, function):
             for k in (1.0, 1.0, 2.0, 3.0):
                 scale["k"] = k
                 found.append(f(whole(2, 3)))

@@ -59,6 +59,17 @@ def whole(*shape, seed=0, g=False, dtype=np.float32):
     return tracec.tensor((np.random.default_rng(seed).integers(-8, 9, shape) / 4).astype(dtype), requires_grad=g)
 
 
+@contextmanager
+def replaced(owner, name, value):
+    """Within, an attribute is another one."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 # Comparing ------------------------------------------------------------------------------------------------
 
 

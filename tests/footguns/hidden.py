@@ -19,7 +19,7 @@ import weakref
 import numpy as np
 
 import tracec
-from tests.footguns.harness import footgun, whole
+from tests.footguns.harness import footgun, replaced, whole
 from tracec import nn
 
 settings = types.SimpleNamespace(k=2.0)
@@ -36,16 +36,6 @@ def changing(f, change):
     found = [f(whole(3)), f(whole(3))]
     change()
     return [*found, f(whole(3)), f(whole(3))]
-
-
-@contextlib.contextmanager
-def replaced(owner, name, value):
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 @footgun

@@ -15,8 +15,8 @@ import warnings
 from unittest import mock
 
 import tracec
-from tests.footguns.harness import footgun, whole
-from tests.footguns.hidden import changing, replaced
+from tests.footguns.harness import footgun, replaced, whole
+from tests.footguns.hidden import changing
 
 
 @footgun
