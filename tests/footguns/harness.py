@@ -167,7 +167,17 @@ def _observed(seen: Any) -> Iterator[Any]:
         strides = tuple(s for s, n in zip(value.stride(), value.shape, strict=True) if n > 1 and value.numel())
         made = None if value.grad_fn is None else value.grad_fn.name()
         yield same, shares, str(value.dtype), strides, value.requires_grad, value.is_leaf, made
+        yield value.storage_offset(), value.untyped_storage().nbytes(), value._version, *_base(value, known)
         yield np.array(value.detach().cpu().double().numpy())
+
+
+def _base(value: Any, known: list[Any]) -> Any:
+    """What a tensor is a view of, and what computed that."""
+    base = value._base
+    if base is None:
+        return None, value._is_view()
+    made = None if base.grad_fn is None else base.grad_fn.name()
+    return next((k for k, t in enumerate(known) if t is base), None), base.shape, base.is_leaf, made
 
 
 def _leaves(seen: Any) -> Iterator[Any]:

@@ -27,9 +27,20 @@ def what_tensors_are_views_of(wrap):
     return found
 
 
+@footgun(eager="what a tensor is a view of, _base")
+def what_its_views_of_arguments_are_views_of(wrap):
+    f = wrap(lambda x: x * (2 if x[:2]._base is x and (x + 1)._base is None else 3))
+    return [f(x) for x in (whole(3), whole(3), whole(6)[:3], whole(6)[:3], whole(5))]
+
+
 @footgun
 def what_tensors_of_its_own_are_views_of(wrap):
-    f = wrap(lambda x: x * (2 if x[:2]._base is x and (x + 1)._base is None else 3))
+    def f(x):
+        y = x + 1
+        z = y[:2].t()
+        return x * (2 if z._base is y and y._base is None and z._is_view() and not y._is_view() else 3)
+
+    f = wrap(f)
     return [f(x) for x in (whole(3), whole(3), whole(6)[:3], whole(6)[:3], whole(5))]
 
 

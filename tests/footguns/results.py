@@ -240,3 +240,109 @@ def views_of_one_result_written(wrap):
         d.zero_()
         found += [a, b, d]
     return found
+
+
+@footgun(rounded=1e-6)
+def views_of_what_it_computed(wrap):
+    """A view tells what it is a view of; writes and gradients go there."""
+    w = tensor(2, 6, g=True)
+    functions = [
+        lambda x: x.exp()[:, 1:], lambda x: x.exp()[1:][:, 2:].t(), lambda x: x.exp().view(3, 4), lambda x: x.exp().mT,
+        lambda x: x.exp().chunk(2), lambda x: x.sum().expand(3), lambda x: x.exp()[1:].detach()[:, 1:],
+        lambda x: x.detach()[1:], lambda x: x.exp().detach()[1:], lambda x: x[1:][:, 2:],
+    ]  # fmt: skip
+    calls, found = [wrap(f) for f in functions], []
+    for k in range(4):
+        for f in calls:
+            w.grad = None
+            x = w if k % 2 else tensor(2, 6)
+            given = f(x)
+            for y in given if isinstance(given, tuple) else (given,):
+                base = y._base
+                found += [y, base, base is x, base is not None and base._base is None]
+                if y.requires_grad:
+                    (y * y).sum().backward(retain_graph=True)
+                    found.append(w.grad.clone())
+                if base is not None and base is not x and f is not calls[5]:
+                    base.mul_(2)
+                    y.add_(1)
+                    found += [y, base]
+    return found
+
+
+@footgun
+def results_that_were_written_to(wrap):
+    memory = tensor(3)
+
+    def f(x):
+        y = x * 2
+        y += 1
+        y.relu_()
+        memory.add_(1)
+        memory.mul_(x)
+        return y, y.view(3, 1), y.detach(), x * 3
+
+    f, found = wrap(f), []
+    for k in range(4):
+        found += [f(tensor(3, seed=k)), memory]
+    return found
+
+
+@footgun(rounded=1e-6)
+def views_that_are_kept(wrap):
+    box = {}
+
+    def f(x):
+        y = x.exp()
+        box["part"], box["last"] = y[1:], y
+        return y[:1]
+
+    f, found = wrap(f), []
+    for k in range(4):
+        part = f(tensor(3, seed=k))
+        box["part"].add_(1)
+        found += [part._base is box["last"], box["part"]._base is box["last"], part, box["last"]]
+    return found
+
+
+@footgun
+def leaf_that_only_its_view_is_given_of(wrap):
+    def f(x):
+        return (x * 2).detach().requires_grad_()[1:]
+
+    f, found = wrap(f), []
+    for k in range(4):
+        y = f(tensor(3, seed=k))
+        (y * y).sum().backward()
+        found += [y, y._base.grad]
+    return found
+
+
+@footgun(rounded=1e-6)
+def gradients_of_gradients_of_views(wrap):
+    w = tensor(4, g=True)
+    f = wrap(lambda x: ((w * x).sin()[1:], (w * x).cos()))
+    g = wrap(lambda x: (x, x * 2))
+    found = []
+    for k in range(3):
+        y, z = f(tensor(4, seed=k))
+        (first,) = tracec.autograd.grad((y * y).sum(), w, create_graph=True)
+        found += tracec.autograd.grad(first.sum(), w)
+        same, _ = g(z)
+        (first,) = tracec.autograd.grad((same * same).sum(), w, create_graph=True)
+        found += tracec.autograd.grad(first.sum(), w)
+    return found
+
+
+@footgun
+def gradient_that_is_a_view(wrap):
+    w = tensor(3, g=True)
+
+    def f(x):
+        w.grad = (x * 2)[1:]
+
+    f, found = wrap(f), []
+    for k in range(4):
+        f(tensor(4, seed=k))
+        found.append(w.grad)
+    return found

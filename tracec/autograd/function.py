@@ -297,7 +297,7 @@ class _Application(Rule):
                 f"{self.name}: a leaf Variable that requires grad has been used in an in-place operation.",
                 "write into a clone",
             )
-        if x._base is not None:
+        if x._parent is not None:
             fail(
                 GradientError,
                 f"{self.name}: writes into a view, whose base's gradients would have to go by its backward too",

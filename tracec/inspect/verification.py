@@ -30,7 +30,7 @@ from tracec.record.backward import backward
 from tracec.record.cell import Storage, new_tensor
 from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
-from tracec.record.tape import edge_of
+from tracec.record.tape import edge_of, root_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.program import graphs_of
@@ -313,20 +313,20 @@ def _printed(want: str, got: str) -> Iterator[tuple[Seen, Seen]]:
 def _gradients(recorded: Recorded, given: Sequence[Tensor]) -> Iterator[tuple[Seen, Seen]]:
     """Gradients that go back through the results, of both."""
     results, at = find_tensors(recorded.out), len(find_tensors(recorded.out))
-    position = {id(x): k for k, x in reversed(list(enumerate(find_tensors(recorded.given))))}
+    position = {id(root_of(x)): k for k, x in reversed(list(enumerate(find_tensors(recorded.given))))}
     rng = np.random.default_rng(0)
     for d in recorded.derivatives:
         result = results[d.result]
         if id(result) not in position or position[id(result)] >= len(given):
             continue
-        there = [given[k] if (k := position.get(id(x), len(given))) < len(given) else x for x in results]
+        there = [root_of(given[k]) if (k := position.get(id(x), len(given))) < len(given) else x for x in results]
         targets = [d.ends(recorded.arguments, found) for found in (results, there)]
         values = rng.standard_normal(result._array.shape).astype(result._array.dtype)
         with on(result._device):
             seed = new_tensor(module(result._device).asarray(values))
         both = [
             backward([x], [seed], ends, True, False, False)
-            for x, ends in zip((result, given[position[id(result)]]), targets, strict=True)
+            for x, ends in zip((result, root_of(given[position[id(result)]])), targets, strict=True)
         ]
         for want, got, target, recorded_grad in zip(*both, targets[0], d.grads, strict=True):
             name = f"gradient of result {d.result} by {target._type}"

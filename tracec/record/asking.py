@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tracec.ir.number import observe
 from tracec.record.cell import Cell
 from tracec.record.opaque import is_for_library
@@ -23,18 +21,3 @@ def ask(x: Cell, what: str) -> None:
     is_own = getattr(recorder, "is_own", None)
     if is_own is not None and not is_own(x):
         observe(what)
-
-
-def base_of(x: Cell) -> Cell | None:
-    """The tensor that a tensor is a differentiable view of, as the user's code asks for it."""
-    ask(x, _BASE)
-    return x.__dict__.get("_base")
-
-
-def _set_base(x: Cell, base: Cell | None) -> None:
-    x.__dict__["_base"] = base
-
-
-_BASE = "what a tensor is a view of, _base"
-#: In place of the attribute while a function is recorded whose code names it.
-BASE: Any = property(base_of, _set_base)

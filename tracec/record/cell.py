@@ -155,7 +155,7 @@ class Cell:
         _storage: The memory.
         _array: The elements that this tensor sees, an array over the same memory.
         _steps: The views that lead from the storage's array to this tensor's.
-        _base: The tensor that this is a differentiable view of, which may be a view itself.
+        _parent: The tensor that this is a differentiable view of, which may be a view itself.
         _requires_grad: Set by the user on a leaf.
         _history: Where gradients of this value go on to: the operation that made it, or a leaf that it stands for.
         _seen: For a view: where the base's gradients went when `_history` was made.
@@ -174,7 +174,7 @@ class Cell:
     _array: Any
     _device: Device = CPU
     _steps: tuple[Call, ...] = ()
-    _base: Cell | None = None
+    _parent: Cell | None = None
     _requires_grad: bool = False
     _history: Operation | Cell | None = None
     _seen: Operation | Cell | None = None
@@ -267,5 +267,5 @@ def is_dual(x: Cell) -> bool:
     while at is not None:
         if at._is_dual:
             return True
-        at = at._base
+        at = at._parent
     return False

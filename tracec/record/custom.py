@@ -208,7 +208,7 @@ def attach(
             if x is not None:
                 if recorder is not None:
                     recorder.change_flag(x)
-                x._base = x._seen = None
+                x._parent = x._seen = None
                 x._requires_grad = False
                 x._history = node.output(k)
     _move(rule, inputs, outputs)

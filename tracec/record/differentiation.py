@@ -12,7 +12,7 @@ from tracec.record import backward as going_back
 from tracec.record.asking import ask
 from tracec.record.cell import Cell, Changes
 from tracec.record.state import STATE
-from tracec.record.tape import Handle, Operation, Selected, edge_of
+from tracec.record.tape import Handle, Operation, Selected, edge_of, root_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -65,7 +65,7 @@ class Differentiation(Cell):
             Changes.count += 1
         if requires_grad:
             # A leaf of its own from here on.
-            self._base = self._seen = None
+            self._parent = self._seen = None
         self._requires_grad = bool(requires_grad)
         return self  # type: ignore[return-value]
 
@@ -87,6 +87,18 @@ class Differentiation(Cell):
         if edge is not None and edge is not self and isinstance(edge.pullback, Selected):
             return edge.edges[0]  # type: ignore[no-any-return]
         return None if edge is self else edge
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor that this is a differentiable view of, which is no such view itself; None where it is none."""
+        root = root_of(self)
+        ask(root, "what a tensor is a view of, _base")
+        return None if root is self else root  # type: ignore[return-value]
+
+    def _is_view(self) -> bool:
+        """Whether it is a differentiable view of another tensor."""
+        ask(self, "whether a tensor is a view, _is_view")
+        return self._parent is not None
 
     @property
     def _version(self) -> int:

@@ -156,7 +156,7 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
     edges: list[Any] = []
     for x in inputs:
         edge = None
-        if isinstance(x, Cell) and (x._history is not None or x._requires_grad or x._base is not None):
+        if isinstance(x, Cell) and (x._history is not None or x._requires_grad or x._parent is not None):
             edge = edge_of(x)
             wanted = wanted or edge is not None
         edges.append(edge)
@@ -195,7 +195,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     if x._is_inference:
         view._is_inference = True
     elif STATE.grad:
-        view._base = x
+        view._parent = x
     if recorder is not None:
         recorder.follow(view)
         recorder.node_of(view)

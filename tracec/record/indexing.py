@@ -16,6 +16,7 @@ from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
 from tracec.record.deferred import settled
+from tracec.record.mode import set_grad_enabled
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
 from tracec.record.write import check_writable, copy_into, remembered, scalar_like, write
@@ -97,7 +98,13 @@ def get_item(x: Any, key: Any) -> Any:
     check_broadcast(list(positions.values()))
     found = ops.index(y, *positions.values(), axes=tuple(positions))
     if not p.arrays:
-        found._storage.copied_from = x._storage, x._storage.version, lambda: get_item(x, _with_numbers(key))
+        grad = STATE.grad
+
+        def view() -> Any:
+            with set_grad_enabled(grad):
+                return get_item(x, _with_numbers(key))
+
+        found._storage.copied_from = x._storage, x._storage.version, view
         return found
     picked = [a for a, _ in p.picks]
     at = _place([a for a in positions if a not in picked], picked)

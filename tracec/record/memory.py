@@ -305,7 +305,7 @@ class Memory(Cell):
         Changes.count += 1
         made = of_numbers(copy)
         self._storage, self._array, self._steps = made._storage, copy, ()
-        self._base = self._node = self._node_of = None
+        self._parent = self._node = self._node_of = None
         return self  # type: ignore[return-value]
 
 

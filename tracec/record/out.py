@@ -163,7 +163,7 @@ def resize(x: Any, shape: Sequence[int]) -> Any:
         made = _resized(x, shape)
     Changes.count += 1
     x._storage, x._array, x._steps = made._storage, made._array, ()
-    x._base = x._node = x._node_of = None
+    x._parent = x._node = x._node_of = None
     x._is_constant = False
     return x
 

@@ -27,7 +27,7 @@ from tracec.record.recording import (
 from tracec.record.refusal import refuse
 from tracec.record.sized import Sized
 from tracec.record.state import STATE
-from tracec.record.tape import edge_of
+from tracec.record.tape import edge_of, root_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -56,17 +56,12 @@ class Outcome(Sized, Outside):
     _whole: dict[Node, Node]
 
     def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
-        """Results that are copies, but eagerly looks at memory that others see too; and what gives the looks."""
-        found = []
-        seen = {t._storage for t in results}
-        for t in results:
-            copy = t._storage.copied_from if t._storage.recorder is self else None
-            if copy is not None and (copy[0] in seen or copy[0] not in self._inside):
-                found.append((t, copy[2]))
-        return found
+        """Results that are copies, but eagerly looks at other memory; and what gives the looks."""
+        copies = ((t, t._storage.copied_from) for t in results if t._storage.recorder is self)
+        return [(t, copy[2]) for t, copy in copies if copy is not None]
 
-    def _recorded(self, out: Any) -> Recording:
-        """The recording, given what the function returned."""
+    def _recorded(self, out: Any, looks: int) -> Recording:
+        """The recording, given what the function returned; see `tracec.record.recorder.Recorder.finish`."""
         self._check_given()
         outputs: list[Node] = []
 
@@ -75,8 +70,10 @@ class Outcome(Sized, Outside):
             return len(outputs) - 1
 
         found = find_tensors(out)
-        looks = Counter({id(t): t._storage for t in found}.values())
-        results = [self._result(t, emit, looks[t._storage] > 1) for t in found]
+        seen = Counter({id(t): t._storage for t in found}.values())
+        results = [
+            self._result(t, emit, seen[t._storage] > 1 or (k < looks and bool(t._steps))) for k, t in enumerate(found)
+        ]
         writes = []
         for storage in self._written:
             assert storage.node is not None
@@ -100,6 +97,7 @@ class Outcome(Sized, Outside):
             out=out,
             results=tuple(results),
             writes=tuple(writes),
+            counts=tuple(s.version - self._versions[s] for s in self._written),
             grads=tuple(grads),
             grad_reads=dict(self._grad_reads),
             decisions=decisions,
@@ -137,10 +135,10 @@ class Outcome(Sized, Outside):
         node = self.node_of(x)
         shared = shared and inside
         index = emit(x._storage.node if shared else node)
-        edge = edge_of(x)
+        edge, root = edge_of(x), root_of(x)
         base: Any = x
         while base is not None and self.is_own(base):
-            base = base._base
+            base = base._parent
         return Result(
             tensor=x,
             output=index,
@@ -148,6 +146,8 @@ class Outcome(Sized, Outside):
             outside=not inside,
             own=self.is_own(x),
             base=None if base is x else base,
+            root=root if root is not x and self.is_own(root) else None,
+            version=x._storage.version if inside else 0,
             steps=x._steps,
             layout=self._layout(x, shared) if inside else None,
             shared=shared,

@@ -25,6 +25,7 @@ class Outside:
 
     def __init__(self) -> None:
         self._written: dict[Storage, Any] = {}
+        self._versions: dict[Storage, int] = {}
         self._grads: dict[Tensor, Tensor | None] = {}
         self._flags: dict[Tensor, tuple[Any, ...]] = {}
         self._grad_reads: dict[Tensor, FoundGrad | None] = {}
@@ -74,6 +75,7 @@ class Outside:
                 self._lift(storage)
             if storage not in self._written:
                 self._written[storage] = storage.array.copy()
+                self._versions[storage] = storage.version
         return self, node
 
     def change_grad(self, x: Any, value: Any) -> None:
@@ -93,7 +95,7 @@ class Outside:
     def change_flag(self, x: Any) -> None:
         """Note that where gradients of a tensor go, or whether it requires grad, is about to be changed."""
         if not self.is_own(x) and x not in self._flags:
-            self._flags[x] = x._requires_grad, x._history, x._base, x._seen
+            self._flags[x] = x._requires_grad, x._history, x._parent, x._seen
 
     def changed_outside(self) -> bool:
         """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
@@ -112,7 +114,11 @@ class Outside:
         self._shared = {
             id(x): x
             for x, g in new
-            if seen[id(g._storage)] > 1 or not self.is_inside(g) or edge_of(g) is not None or marks_of(g)
+            if seen[id(g._storage)] > 1
+            or not self.is_inside(g)
+            or g._parent is not None
+            or edge_of(g) is not None
+            or marks_of(g)
         }
         return list(self._shared.values())
 
@@ -143,10 +149,12 @@ class Outside:
         for storage, array in self._written.items():
             storage.about_to_change()
             storage.array[...] = array
+            storage.version = self._versions[storage]
         for x, grad in self._grads.items():
             x._grad = grad
         for x, before in self._flags.items():
-            x._requires_grad, x._history, x._base, x._seen = before
+            x._requires_grad, x._history, x._parent, x._seen = before
         self._written.clear()
+        self._versions.clear()
         self._grads.clear()
         self._flags.clear()

@@ -332,16 +332,17 @@ class Recorder(Outcome):
 
     # What came out ------------------------------------------------------------------------------------
 
-    def finish(self, out: Any) -> Recording:
+    def finish(self, out: Any, looks: int = 0) -> Recording:
         """The recording, given what the function returned.
 
         Args:
             out: Tensors, nested in lists, tuples and dictionaries; other values are kept as they are.
+            looks: Of how many of the tensors, from the first on, all of the memory is given that they look at.
         """
         before = STATE.recorder
         try:
             STATE.recorder = self
-            return self._recorded(out)
+            return self._recorded(out, looks)
         finally:
             STATE.recorder = before
             # Tensors live on; they need not keep the graph alive.

@@ -209,10 +209,12 @@ class Result:
         outside: It looks at memory from outside.
         own: The function made it, be it over memory from outside.
         base: The tensor from outside that it is a view of for gradients, where the function made it as one.
+        root: The tensor that the function made and it is such a view of, which is a result, too.
+        version: How often the function wrote to its memory.
         steps: Its view steps over its memory.
         layout: Where its elements lie, or those of all of its memory if that is the output: strides, counted in
             elements, where it is the function's and not row by row.
-        shared: Another result looks at the same memory, all of which is the output then.
+        shared: It looks at a part of memory, or another result at the same, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
         argument: Position of an argument that looks at the same memory, where it is from outside.
         grad_of: The tensor whose ``grad`` it is, or looks at, where the function found that.
@@ -227,6 +229,8 @@ class Result:
     outside: bool
     own: bool
     base: Tensor | None
+    root: Tensor | None
+    version: int
     steps: tuple[Call, ...]
     layout: tuple[int, ...] | None
     shared: bool
@@ -250,6 +254,7 @@ class Recording:
         results: The tensors in it.
         writes: Memory from outside that was written, with the output that holds its final value; each is
             among the inputs.
+        counts: How often each was written.
         grads: Tensors from outside whose ``grad`` was assigned and is theirs alone, with the output, or None for set to
             None, and where the gradient's elements lie: strides, as a result's layout.
         grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and what was found; None for none.
@@ -279,6 +284,7 @@ class Recording:
     late: Mapping[Node, tuple[Expression, TensorType]] = field(default_factory=dict)
     looked: tuple[int, ...] = ()
     printed: tuple[Any, ...] = ()
+    counts: tuple[int, ...] = ()
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

@@ -14,7 +14,7 @@ from tracec.ir.number import observe
 from tracec.ir.source import Source
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
-from tracec.record.cell import Cell, Changes, add_reader, alias, is_dual
+from tracec.record.cell import Cell, Changes, T, add_reader, alias, is_dual
 from tracec.record.deferred import settled
 from tracec.record.derived import Pullback
 from tracec.record.mode import enable_grad as enable_grad
@@ -333,13 +333,13 @@ def edge_of(x: Cell) -> Any:
 
     A view follows its base: when the base has been given a new value, the view's operations are made anew.
     """
-    if x._base is None:
+    if x._parent is None:
         return x._history if x._history is not None else (x if x._requires_grad else None)
     chain = [x]
-    while (base := chain[-1]._base) is not None:
+    while (base := chain[-1]._parent) is not None:
         # A base that was turned since (`squeeze_` and its kind) is a view of what it was, as this one is.
-        while len(base._steps) >= len(chain[-1]._steps) and base._base is not None:
-            base = base._base
+        while len(base._steps) >= len(chain[-1]._steps) and base._parent is not None:
+            base = base._parent
         chain.append(base)
     root = chain.pop()
     edge: Any = root._history if root._history is not None else (root if root._requires_grad else None)
@@ -363,10 +363,10 @@ def pass_through(x: Cell, edge: Any, passage: Passage) -> Operation:
     return operation
 
 
-def root_of(x: Cell) -> Cell:
+def root_of(x: T) -> T:
     """The tensor that a differentiable view is a view of in the end."""
-    while x._base is not None:
-        x = x._base
+    while x._parent is not None:
+        x = x._parent  # type: ignore[assignment]
     return x
 
 

@@ -217,7 +217,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         """Forget how this tensor was computed."""
         if STATE.recorder is not None:
             STATE.recorder.change_flag(self)
-        self._base = self._history = self._seen = None
+        self._parent = self._history = self._seen = None
         self._requires_grad = self._is_dual = False
         return self
 
@@ -237,7 +237,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         Changes.count += 1
         self._storage, self._array, self._steps = value._storage, value._array, value._steps
         self._device = value._device
-        self._base = self._node = self._node_of = None
+        self._parent = self._node = self._node_of = None
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy in memory of its own; gradients flow through."""

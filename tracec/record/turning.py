@@ -17,7 +17,7 @@ from tracec.record.write import check_no_leaf
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
-_LOOK = ("_storage", "_array", "_steps", "_base", "_history", "_seen", "_node", "_node_of", "_is_constant")
+_LOOK = ("_storage", "_array", "_steps", "_parent", "_history", "_seen", "_node", "_node_of", "_is_constant")
 
 
 def turns_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,8 +52,8 @@ def turns_into(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def look_again(x: Any, of: Callable[[], Any]) -> None:
     """Make a tensor the look that it would have been, had no recorder been at work; see `Storage.copied_from`."""
-    with set_grad_enabled(edge_of(x) is not None):
-        view = of()
+    view = of()
+    with set_grad_enabled(view._parent is not None):
         for step in x._steps:
             view = apply(step.op, (view,), dict(step.params))
     for what in _LOOK:
@@ -65,5 +65,5 @@ def _become(x: Cell, view: Cell, leaf: bool) -> None:
         setattr(x, what, getattr(view, what))
     x._requires_grad = leaf
     if leaf:  # with gradients off: it stays a leaf of its own
-        x._base = x._history = x._seen = None
+        x._parent = x._history = x._seen = None
     Changes.count += 1

@@ -16,8 +16,6 @@ import numpy as np
 
 from tracec.ir.dtype import DType
 from tracec.ir.number import WATCH, observe
-from tracec.record.asking import base_of
-from tracec.record.cell import Cell
 from tracec.specialisations.guards import Guard
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
@@ -62,8 +60,6 @@ class ByName:
                 return found if name == "vars" else sorted(found)
             if isinstance(args[0] if args else None, types.ModuleType):
                 self._note(_REPLACED.get(args[0].__name__, args[0]), learn, name, *args[1:2])
-            elif args[1:2] == ("_base",) and isinstance(args[0], Cell):
-                base_of(args[0])
             return function(*args)
 
         return run

@@ -40,6 +40,7 @@ class Derivative:
 
     Attributes:
         result: Position of the result.
+        given: Position among the tensors that the function returned of one that is it, or a view of it.
         targets: Where gradients go on to: the position of an argument, a leaf from outside, or one among the results.
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
         cotangent: The tensor that stood for the result's gradient.
@@ -49,6 +50,7 @@ class Derivative:
     """
 
     result: int
+    given: int
     targets: tuple[int | Tensor | Made, ...]
     grads: tuple[Tensor | None, ...]
     cotangent: Tensor
@@ -83,8 +85,18 @@ class Observed(Exception):
     """A function has hooks on tensors that it makes, or retains their gradients: no program calls or keeps them."""
 
 
-def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]) -> list[Derivative]:
+def record_derivatives(
+    recorder: Recorder, out: Any, arguments: Sequence[Tensor], roots: int
+) -> list[Derivative]:  # fmt: skip
     """Record, while the recorder is at work, how gradients go back from each result that asks for it.
+
+    Those of a view go back through what it is a view of.
+
+    Args:
+        recorder: The recorder.
+        out: The results.
+        arguments: The tensors that the function was given.
+        roots: How many of the results are what others are views of; they come first.
 
     Raises:
         HangsOn: a backward function of the user's goes by what may be otherwise when gradients go back.
@@ -94,8 +106,12 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
     found: list[Derivative] = []
     results = find_tensors(out)
     made = {t: Made(k) for k, t in reversed([*enumerate(results)]) if recorder.is_own(t) and edge_of(t) is t}
+    given = [root_of(t) for t in results[roots:]]
+    first = {id(t): k for k, t in reversed([*enumerate(results)])}
     for position, result in enumerate(results):
-        if not recorder.is_own(root_of(result)) or (edge := edge_of(result)) is None or edge is result:
+        if not recorder.is_own(result) or root_of(result) is not result or first[id(result)] != position:
+            continue
+        if (edge := edge_of(result)) is None or edge is result:
             continue
         way = _targets(edge, recorder, arguments, made)
         if way is None:  # the function went back itself and freed what that takes
@@ -111,7 +127,8 @@ def record_derivatives(recorder: Recorder, out: Any, arguments: Sequence[Tensor]
         recorder.node_of(cotangent)
         with unobserved([e for t in tensors if (e := edge_of(t)) is not None]):  # hooks are for the way back itself
             grads = backward([result], [cotangent], tensors, True, False, False, ends)
-        found.append(Derivative(position, tuple(targets), tuple(grads), cotangent, saves, origin, constants))
+        seen = next((k for k, t in enumerate(given) if t is result), 0)
+        found.append(Derivative(position, seen, tuple(targets), tuple(grads), cotangent, saves, origin, constants))
     return found
 
 
@@ -183,6 +200,11 @@ class Twice:
     def _present(self) -> list[int]:
         return [*[s.version for s in self._captured], *[t._storage.version for t in self._arguments]]
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is known which call it is of."""
+        return self._bound is not None
+
     def bind(self, around: Environment, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Say which call it is of, and what the function reads around it."""
         self._bound = around, args, kwargs, STATE.autocast
@@ -198,7 +220,7 @@ class Twice:
         STATE.as_written, STATE.autocast = True, autocast
         try:
             with enable_grad():
-                result = find_tensors(around.fn(*args, **kwargs))[self._derivative.result]
+                result = root_of(find_tensors(around.fn(*args, **kwargs))[self._derivative.given])
         finally:
             STATE.as_written, STATE.autocast = before
         pairs = zip(self._derivative.targets, self._targets, strict=True)
@@ -211,8 +233,8 @@ class Twice:
 def bind(out: Any, around: Environment, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Let gradients of a call's results have gradients."""
     for t in find_tensors(out):
-        again = getattr(t._history, "again", None)
-        if isinstance(again, Twice):
+        again = getattr(root_of(t)._history, "again", None)
+        if isinstance(again, Twice) and not again.is_bound:
             again.bind(around, args, kwargs)
 
 

@@ -34,7 +34,7 @@ def is_all(value: Any) -> bool:
 def tensor_key(x: Tensor) -> tuple[Any, ...]:
     """What a specialisation hangs on of a tensor that it is given: all but its values and its identity."""
     array = x._array
-    if x._base is None and x._history is None:
+    if x._parent is None and x._history is None:
         way: Any = True if x._requires_grad else None
         if way and (x._hooks or x._gathered_hooks):
             way = "hooks"

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 MOST = 4
 _ANY = object()
 #: What the key of a call, and a program's look at memory, hang on; the rest may be anything.
-_ASKED = ("_device", "_steps", "_base", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
+_ASKED = ("_device", "_steps", "_parent", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
 _UNASKED = (
     "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_node",
     "_node_of",
 )  # fmt: skip
 _PLAIN = {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}
 #: A view, of what no gradient goes on through; how it looks at memory is the program's affair.
-_VIEW = {**_PLAIN, "_steps": _ANY, "_base": _ANY}
+_VIEW = {**_PLAIN, "_steps": _ANY, "_parent": _ANY}
 _OF_BASE = dict.fromkeys(Cell.__annotations__, _ANY) | {"_history": None, "_requires_grad": False}
 #: One that gradients end at, and one that they go on from.
 _LEAF = {**_PLAIN, "_requires_grad": True}
 _RESULT = {**_PLAIN, "_history": _ANY, "_requires_grad": _ANY}
-_TOLD = Attributes(_ANY, None, "_array", "_storage", "_base", _OF_BASE)
+_TOLD = Attributes(_ANY, None, "_array", "_storage", "_parent", _OF_BASE)
 #: Modes that let a compiled function run as it was written, or that a short way is not worth it for.
 _USUAL = {
     name: getattr(State, name)
@@ -155,4 +155,4 @@ def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
 
 
 def _is_view(x: Tensor) -> bool:
-    return bool(x._steps) or x._base is not None
+    return bool(x._steps) or x._parent is not None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tracec.record.recording import find_tensors
 from tracec.record.structure import Slots
+from tracec.record.tape import root_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.effects import ALL, MORE, Effect, Effects
+from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Filled
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.forming import Former, Purge
 from tracec.specialisations.opening import may_open
@@ -63,6 +65,23 @@ def with_grads(out: Any, left: Effects | None, owners: Sequence[Any]) -> tuple[A
     result, values = (out, []) if left is None else out
     left = left or Effects(())
     return (result, [*values, *(x._grad for x in owners)]), replace(left, grads=tuple(owners))
+
+
+def with_roots(out: Any, is_own: Callable[[Any], bool]) -> tuple[Any, int]:
+    """The same behind the tensors that some are differentiable views of, and how many these are.
+
+    Views are made of them again, so that they tell, and that writes and gradients go, what they are views of.
+
+    Args:
+        out: What a program is to give.
+        is_own: Whether the function made a tensor.
+    """
+    roots = {id(r): r for t in find_tensors(out) if (r := root_of(t)) is not t and is_own(r)}
+    return (Filled(_last, [[*roots.values()], out]) if roots else out), len(roots)
+
+
+def _last(parts: list[Any]) -> Any:
+    return parts[-1]
 
 
 def made_plain(out: Any, changes: Changes, surroundings: Environment) -> Any:

@@ -24,7 +24,7 @@ from tracec.specialisations.draws import Draws, goes_by
 from tracec.specialisations.effects import Effects
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.keys import PLAIN
-from tracec.specialisations.leaving import formed, made_plain, with_grads
+from tracec.specialisations.leaving import formed, made_plain, with_grads, with_roots
 from tracec.specialisations.printed import can_run_again, printed_before, printing, written
 from tracec.specialisations.results import foreign, tells_address
 from tracec.specialisations.stand_ins import StandIns
@@ -167,16 +167,21 @@ class _Run:
                 )
                 if self._eager is None and (grads := recorder.shared_grads(find_tensors(out))):
                     out, left = with_grads(out, left, grads)
+                roots = 0
+                if self._eager is None:
+                    out, roots = with_roots(out, recorder.is_own)
                 self._see(out)
                 known = recorder.arguments
                 copies = recorder.copied(find_tensors(out))
                 if copies and self._eager is None:
-                    self._eager = "returns x[i], where i is a tensor of no dimensions: a look at memory that others see"
+                    self._eager = "returns x[i], where i is a tensor of no dimensions: a look at other memory"
                 if not self._eager:
-                    self._go_back(out, changes, len(known))
+                    self._go_back(out, changes, len(known), roots)
             if self._look is not None:
                 self._look(recorder, given)
-            recording = recorder.finish((out, [g for d in self._derivatives for g in d.grads if g is not None]))
+            recording = recorder.finish(
+                (out, [g for d in self._derivatives for g in d.grads if g is not None]), len(find_tensors(out))
+            )
             surroundings.hang_on_text({d.how for d in recording.decisions})
             surroundings.hang_on_names()
             # Where values choose among ways, others of them may use other tensors.
@@ -255,16 +260,17 @@ class _Run:
             self._eager = self._eager or "tells the address of an object that may be another one at the next call"
         self._eager = self._eager or self._used_up or _eager(recorder, out, self._arguments, self._edges)
 
-    def _go_back(self, out: Any, changes: Sequence[Any], arguments: int) -> None:
+    def _go_back(self, out: Any, changes: Sequence[Any], arguments: int, roots: int) -> None:
         """Record how gradients go back from the results.
 
         Args:
             out: The results.
             changes: What the function changed around it.
             arguments: How many arguments the recorder had before.
+            roots: How many of the results are what others are views of.
         """
         try:
-            self._derivatives = record_derivatives(self._recorder, out, self._arguments)
+            self._derivatives = record_derivatives(self._recorder, out, self._arguments, roots)
         except Observed:
             self._eager = "has hooks on tensors that it makes, or retains their gradients"
         except HangsOn as error:

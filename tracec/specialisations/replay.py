@@ -25,7 +25,16 @@ from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.gradients import Gradients
 from tracec.specialisations.guards import steps_key
 from tracec.specialisations.inputs import finder, locator, storage_finder
-from tracec.specialisations.results import NOTHING, ProgramCall, compiled, laid_out, made_tensor, makers, rebuilder
+from tracec.specialisations.results import (
+    NOTHING,
+    ProgramCall,
+    compiled,
+    laid_out,
+    made_tensor,
+    makers,
+    rebuilder,
+    with_memory,
+)
 from tracec.specialisations.watching import Scalars
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -95,8 +104,9 @@ class Replay:
         self._storage_finders = [storage_finder(v, here) for v in self.inputs]
         self.makers = makers(recording.results[: len(tensors)], here, self._backwards)
         self._rebuild = rebuilder(out)
-        self._copies = self._outputs_to_copy(places, len(tensors))
-        self._owners = self._memory_of_outputs(places, len(tensors))
+        own = with_memory(recording.results[: len(tensors)])
+        self._copies = self._outputs_to_copy(places, own)
+        self._owners = self._memory_of_outputs(places, own)
         #: For each result that has a program for gradients by what it is known there, by its shape.
         self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
         self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
@@ -130,6 +140,7 @@ class Replay:
         self._is_late = any(r.is_late for r in ranges)
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
+        self._counts = recording.counts
         self._grads = [
             (locator(t, here), None if output is None else output - shift, layout)
             for t, output, layout in recording.grads
@@ -156,6 +167,8 @@ class Replay:
         self._fresh = [r.output for r in results] if fresh else None
         alone = fresh and _is_tensor(out) and not self._backwards
         self._only = self._fresh[0] if self._fresh is not None and alone else None
+        #: Which of these the function wrote to, and how often.
+        self._versions = [(k, r.version) for k, r in enumerate(results) if r.version]
         several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
         #: What gathers results that are all there is in a list or tuple.
         self._gathered: Callable[[list[Tensor]], Any] | None = type(out) if several else None
@@ -165,12 +178,12 @@ class Replay:
         self._is_first = self._direct == [0]
         self._quick = getattr(self.forward, "quick", None) or self.forward
 
-    def _outputs_to_copy(self, places: Sequence[Place], count: int) -> tuple[int, ...]:
+    def _outputs_to_copy(self, places: Sequence[Place], results: Sequence[int]) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
         written = dict(self._writes)
         used = [
             *written.values(),
-            *range(count),
+            *results,
             *(output for _, output, _ in self._grads if output is not None),
             *self._looked,
         ]
@@ -186,10 +199,10 @@ class Replay:
         over = {("input", i) for i in written}
         return (*found, *(i for i in sorted(kept - set(found)) if places[i] in over and i not in written.values()))
 
-    def _memory_of_outputs(self, places: Sequence[Place], count: int) -> dict[int, Place]:
+    def _memory_of_outputs(self, places: Sequence[Place], results: Sequence[int]) -> dict[int, Place]:
         """Outputs that are the memory of an input or of a result: of which one."""
         found = {("input", k): ("input", k) for k in range(len(self.inputs))}
-        found.update({places[k]: ("result", k) for k in reversed(range(count)) if k not in self._copies})
+        found.update({places[k]: ("result", k) for k in reversed(results) if k not in self._copies})
         return {i: found[place] for i, place in enumerate(places) if place in found}
 
     @property
@@ -245,23 +258,35 @@ class Replay:
             except REFUSALS as error:
                 raise Unfit(error) from error
             if self._only is not None:
-                return made_tensor(outputs[self._only])
+                only = made_tensor(outputs[self._only])
+                if self._versions:
+                    only._storage.version = self._versions[0][1]
+                return only
             made = [made_tensor(outputs[k]) for k in self._fresh]
+            for k, version in self._versions:
+                made[k]._storage.version = version
             if self._backwards:
                 self._give_histories(ProgramCall(outputs, arguments, arrays, made))
             return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
         if self._is_late:  # before anything is changed: errors of calls before come here
             settle()
+        written: list[Storage] = []
         try:
             if self._checks:
                 self._checks([find(arguments) for find in self._check_finders])
             for i, _ in self._writes:
-                self._storage_finders[i](arguments).about_to_change()
+                storage = self._storage_finders[i](arguments)
+                storage.about_to_change()
+                written.append(storage)
             outputs = self.forward(arrays)
             if self._ranges:
                 self._test(outputs[self._ranges_at])
         except REFUSALS as error:
+            for storage in written:
+                storage.version -= 1
             raise Unfit(error) from error
+        for storage, count in zip(written, self._counts, strict=True):
+            storage.version += count - 1
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         numbers = (

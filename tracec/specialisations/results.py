@@ -19,6 +19,7 @@ from tracec.ir.source import Source
 from tracec.record.backend import Device, device_of, module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, new_tensor
+from tracec.record.deferred import ACTIVE
 from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply
 from tracec.record.recording import Result, is_number
@@ -54,12 +55,14 @@ def makers(results: Sequence[Result], here: Mapping[int, int], has_program: Cont
         if earlier != k:
             makers.append(_again(earlier))
             continue
-        if result.outside:
+        if result.root is not None:
+            make = _view(first[id(result.root)], result.steps[len(result.root._steps) :])
+        elif result.outside:
             make = _look_outside(result, here)
         else:
             source = memory.setdefault(result.tensor._storage, k)
             make = _result(result, None if source == k else source)
-        follows = result.outside and (result.base is not None or not result.own)
+        follows = result.root is not None or (result.outside and (result.base is not None or not result.own))
         spent = result.requires_grad and k not in has_program and not follows
         make = _made_spent(make, origin_of(edge_of(result.tensor))) if spent else make
         marked = result.own and (result.leaf or result.marks or result.cls is not Tensor)
@@ -123,17 +126,59 @@ def _made_spent(make: _Maker, origin: Origin) -> _Maker:
 def _result(result: Result, source: int | None) -> _Maker:
     """A tensor over an output, or over the memory of an earlier result."""
     at, steps, layout = result.output, result.steps if result.shared else (), result.layout
+    version = result.version
 
     def make(call: ProgramCall) -> Tensor:
         array = call.outputs[at] if source is None else call.made[source]._storage.array
         made = made_tensor(array if layout is None or source is not None else laid_out(array, layout))
         if source is not None:
             made._storage = call.made[source]._storage
+        elif version:
+            made._storage.version = version
         if steps:
             made = _look(made, steps)
         return made
 
     return make
+
+
+def with_memory(results: Sequence[Result]) -> list[int]:
+    """The results that are over outputs: the first that looks at memory that the function made."""
+    first: dict[Storage, int] = {}
+    for k, result in enumerate(results):
+        if not result.outside:
+            first.setdefault(result.tensor._storage, k)
+    return list(first.values())
+
+
+def _view(k: int, steps: Sequence[Call]) -> _Maker:
+    """A differentiable view of an earlier result, which the function has computed."""
+
+    def view(call: ProgramCall) -> Tensor:
+        x = call.made[k]
+        for step in steps:
+            array = x._array
+            out = step.op.eager(np if type(array) is np.ndarray else module(x._device), array, **step.keywords)
+            if STATE.recorder is not None or not _is_plain(out):
+                return _viewed(call.made[k], steps)
+            looking: Tensor = alias(x)
+            looking._array, looking._steps, looking._parent = out, (*x._steps, step), x
+            x = looking
+        return x
+
+    return view
+
+
+def _is_plain(out: Any) -> bool:
+    """Whether an array is writable as it is, and nobody computes it later."""
+    return type(out) is np.ndarray and out.flags.writeable and not ACTIVE
+
+
+def _viewed(x: Tensor, steps: Sequence[Call]) -> Tensor:
+    with enable_grad():
+        for step in steps:
+            x = apply(step.op, (x,), step.keywords)
+    return x
 
 
 def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
@@ -146,14 +191,7 @@ def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
     if result.base is not None:
         steps = result.steps[len(result.base._steps) :]
 
-        def view(call: ProgramCall) -> Tensor:
-            made = found(call.arguments)
-            with enable_grad():
-                for step in steps:
-                    made = apply(step.op, (made,), step.keywords)
-            return made
-
-        return view
+        return lambda call: _viewed(found(call.arguments), steps)
     tensor, k = result.tensor, result.argument
     if result.grad_of is not None:
         return lambda call: _whole(found(call.arguments), result.steps)

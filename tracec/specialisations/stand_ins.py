@@ -15,8 +15,6 @@ from tracec.ir.extent import is_varying
 from tracec.ir.forks import undone
 from tracec.ir.number import observe, value_of
 from tracec.ir.types import Shape
-from tracec.record.asking import BASE
-from tracec.record.cell import Cell
 from tracec.record.elements import Elements
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import opaque
@@ -30,7 +28,6 @@ from tracec.specialisations.effects import plain_number
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.growing import contents, to_grow
 from tracec.specialisations.guards import places_of
-from tracec.specialisations.holders import Attributes
 from tracec.specialisations.identities import identities_seen
 from tracec.specialisations.impure import calls_seen, told, watch_files, within
 from tracec.specialisations.keys import AsSize, Layouts, Opener, flatten, is_of_tensor, opens
@@ -257,8 +254,6 @@ class StandIns:
         """Put in place of functions that library code calls those that tell what is read, or take Numbers."""
         for place, value, stand_in in (*within(), *functions(), *scheduling()):
             self._replace(place, value, stand_in)
-        if "_base" in self._surroundings.names:
-            self._replace(Place(Attributes(Cell), "_base"), None, BASE)
 
     def _identity(self, function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
         """A function that notes where it goes by the address of an object that may be another one at the next call."""
