@@ -30,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--budget", type=float, default=1e9, metavar="SECONDS", help="start no workload after so long")
     parser.add_argument("--no-startup", action="store_true", help="leave out the fresh processes of first calls")
+    parser.add_argument("--caches", type=Path, metavar="FOLDER", help="keep compiled code there, for another run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     return parser.parse_args()
 
@@ -50,7 +51,7 @@ def main() -> int:
     # Before anything imports numpy: thread pools are sized when they load.
     machine.limit_threads(threads)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as caches:
-        machine.use_caches(Path(caches))
+        machine.use_caches((args.caches or Path(caches)).absolute())
         if args.device == "cuda" and not machine.has_gpu():
             print("no CUDA device can be reached: nothing is measured")
             return 0

@@ -2,8 +2,9 @@
 
 The tests marked ``gpu``, the kernel table, the workloads beside their peers, and compute-sanitizer over a program that
 runs every family of kernels. Each part is a process of its own with a time limit, so that none can use up the time of
-the others; what is known is written after each. Without a GPU it says so and does nothing; ``--rehearse`` runs the same
-there, kernels in the emulator and sizes small, so that the first run on a device is not lost to a mistake of its own.
+the others; what is known is written after each. What is right is found by parts beside each other, how fast it is by
+one after the other. Without a GPU it says so and does nothing; ``--rehearse`` runs the same there, kernels in the
+emulator and sizes small, so that the first run on a device is not lost to a mistake of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +46,16 @@ class Part:
         limit: Seconds that it may take.
         command: Makes the command line from the folder for its files and its limit.
         read: Makes what is kept of it from its folder, its output and its exit status.
+        beside: Whether it runs beside those next to it of which that is true, too: it times nothing.
+        variables: What it finds in its environment.
     """
 
     name: str
     limit: float
     command: Callable[[Path, float], list[str] | None]
     read: Callable[[Path, str, int | None], Row]
+    beside: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 # Tests ------------------------------------------------------------------------------------------------
@@ -116,7 +123,19 @@ def workload_command(folder: Path, limit: float, device: str = "cuda") -> list[s
     budget = str(max(10.0, limit - 60))
     rounds = "5" if device == "cuda" else "1"
     command = [PYTHON, "-m", "benchmarks", "--device", device, "--no-startup", "--rounds", rounds]
-    return [*command, "--budget", budget, "--json", str(folder / "workloads.json")]
+    command += ["--budget", budget, "--caches", str(folder / "caches")]
+    return [*command, "--json", str(folder / "workloads.json")]
+
+
+def peer_command(folder: Path, limit: float) -> list[str]:
+    """Return the command that has torch.compile compile all workloads, which takes it most of a run's time."""
+    command = [PYTHON, "-m", "benchmarks", "--device", "cuda", "--no-startup", "--rounds", "1"]
+    return [*command, "--engines", "torch.compile", "--caches", str(folder / "caches")]
+
+
+def read_peer(folder: Path, output: str, status: int | None) -> Row:
+    """Return whether it ended; what it measured beside other parts is not kept."""
+    return {"ok": True if status == 0 else None, "line": "torch.compile's kernels are compiled"}
 
 
 def read_workloads(folder: Path, output: str, status: int | None) -> Row:
@@ -179,17 +198,21 @@ def family_command(folder: Path, limit: float) -> list[str]:
     return [PYTHON, "-m", "benchmarks.kernels.families", "--rehearse"]
 
 
+#: Which of its kernels are the fastest torch.compile finds out later, when it has the device for itself.
+_CHOOSES_LATER = {"TORCHINDUCTOR_AUTOTUNE_LOCAL_CACHE": "0"}
+
 PARTS = (  # what is right before what is fast
-    Part("tests", 130, test_command, read_tests),
-    Part("memcheck", 60, sanitizer_command("memcheck"), read_sanitizer),
-    Part("racecheck", 60, sanitizer_command("racecheck"), read_sanitizer),
+    Part("tests", 150, test_command, read_tests, beside=True, variables=FEW_THREADS),
+    Part("memcheck", 120, sanitizer_command("memcheck"), read_sanitizer, beside=True),
+    Part("racecheck", 120, sanitizer_command("racecheck"), read_sanitizer, beside=True),
+    Part("peers", 150, peer_command, read_peer, beside=True, variables=_CHOOSES_LATER),
     Part("kernels", 115, kernel_command, read_kernels),
     Part("workloads", 200, workload_command, read_workloads),
 )
 
 #: The same without a GPU; the emulator checks every access itself.
 REHEARSED = (
-    Part("tests", 1800, test_command, read_tests),
+    Part("tests", 1800, test_command, read_tests, variables=FEW_THREADS),
     Part("families", 300, family_command, read_sanitizer),
     Part("kernels", 900, partial(kernel_command, device="emulator"), read_kernels),
     Part("workloads", 900, partial(workload_command, device="emulator"), read_workloads),
@@ -197,6 +220,19 @@ REHEARSED = (
 
 
 # Running ----------------------------------------------------------------------------------------------
+
+
+def run_together(parts: Sequence[Part], folder: Path, end: float) -> dict[str, Row]:
+    """Run parts until a time at the latest, beside each other where they may be, and return what is kept of each."""
+
+    def one(part: Part) -> Row:
+        left = end - time.perf_counter()
+        row = run(part, folder, min(part.limit, left)) if left > 15 else {"ok": None, "line": "no time was left"}
+        print(table({part.name: row}), flush=True)
+        return row
+
+    with ThreadPoolExecutor(len(parts) if parts[0].beside else 1) as pool:
+        return dict(zip((p.name for p in parts), pool.map(one, parts), strict=True))
 
 
 def run(part: Part, folder: Path, limit: float) -> Row:
@@ -208,7 +244,7 @@ def run(part: Part, folder: Path, limit: float) -> Row:
     with log.open("w") as file:
         process = subprocess.Popen(
             command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            env=os.environ | (FEW_THREADS if part.name == "tests" else {}),
+            env=os.environ | {"TRACEC_CACHE_DIR": str(folder / f"cache-{part.name}")} | part.variables,
         )  # fmt: skip
         status = watched(process, part.name, log, limit)
     seconds = time.perf_counter() - start
@@ -279,17 +315,14 @@ def main() -> int:
     file = args.json or Path("rehearsal.json" if args.rehearse else "gpu.json")
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("TRACEC_CACHE_DIR", str(folder / "cache"))
     result: Row = {"date": time.strftime("%Y-%m-%d"), "driver": machine.driver(), "versions": machine.versions()}
     parts: dict[str, Row] = {}
-    start = time.perf_counter()
-    for part in (p for p in parts_of if p.name in wanted):
-        left = budget - (time.perf_counter() - start)
-        row = run(part, folder, min(part.limit, left)) if left > 15 else {"ok": None, "line": "no time was left"}
-        result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run") if key in row}
-        parts[part.name] = row
+    end = time.perf_counter() + budget
+    for _, those in groupby((p for p in parts_of if p.name in wanted), lambda p: p.beside):
+        for name, row in run_together(list(those), folder, end).items():
+            result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run") if key in row}
+            parts[name] = row
         file.write_text(json.dumps(result | {"parts": parts}, indent=1) + "\n")
-        print(table({part.name: row}), flush=True)
     print(f"\n{summary(result)}\n{table(parts)}", flush=True)
     return 1 if any(row["ok"] is False for row in parts.values()) else 0
 

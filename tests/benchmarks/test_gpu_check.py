@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,6 @@ def test_each_part_is_written_when_it_is_known(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu_check, "PARTS", parts)
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--json", str(tmp_path / "gpu.json")])
-    monkeypatch.delenv("TRACEC_CACHE_DIR", raising=False)
-    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path / "cache"))
     assert gpu_check.main() == 1
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["ok"] for row in found["parts"].values()] == [True, False]
@@ -102,11 +101,29 @@ def test_no_time_left_and_no_gpu(tmp_path, monkeypatch, capsys):
     assert gpu_check.main() == 0
     assert "no CUDA device can be reached" in capsys.readouterr().out
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
-    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path / "cache"))
     assert gpu_check.main() == 0
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert {row["line"] for row in found["parts"].values()} == {"no time was left"}
     assert list(found["parts"]) == [p.name for p in PARTS]
+
+
+def test_parts_that_time_nothing_run_beside_each_other(tmp_path, monkeypatch, capsys):
+    """Each of the first two ends when the other one has begun; the last one begins when both have ended."""
+    wait = "import os, time\nopen('{own}', 'w').close()\nwhile not os.path.exists('{other}'): time.sleep(0.01)\n"
+    files = {"own": tmp_path / "a", "other": tmp_path / "b"}
+    ends = f"open('{tmp_path}/end' + os.environ['NAME'], 'w').close(); print('tests/a::b PASSED')"
+    first = part(wait.format(**files) + ends)
+    second = part(wait.format(own=files["other"], other=files["own"]) + ends)
+    last = part(f"import os; print('tests/a::b PASSED' if {{'end1', 'end2'}} < set(os.listdir('{tmp_path}')) else '')")
+    parts = [
+        replace(first, name="first", beside=True, variables={"NAME": "1"}),
+        replace(second, name="second", beside=True, variables={"NAME": "2"}), replace(last, name="last"),
+    ]  # fmt: skip
+    monkeypatch.setattr(gpu_check, "PARTS", parts)
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--json", str(tmp_path / "gpu.json")])
+    assert gpu_check.main() == 0
+    assert list(json.loads((tmp_path / "gpu.json").read_text())["parts"]) == ["first", "second", "last"]
 
 
 def test_a_rehearsal_needs_no_gpu(tmp_path, monkeypatch):
@@ -114,7 +131,6 @@ def test_a_rehearsal_needs_no_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_check, "REHEARSED", (Part("good", 30, passing.command, passing.read),))
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--rehearse", "--json", str(tmp_path / "gpu.json")])
-    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TRACEC_GPU_TESTS", "")
     assert gpu_check.main() == 0
     assert json.loads((tmp_path / "gpu.json").read_text())["parts"]["good"]["passed"] == 1
@@ -124,4 +140,4 @@ def test_a_rehearsal_has_all_that_a_device_is_asked_for():
     names = [p.name for p in gpu_check.REHEARSED]
     assert names == ["tests", "families", "kernels", "workloads"]
     assert "emulator" in gpu_check.REHEARSED[2].command(tmp := Path("x"), 99)
-    assert "emulator" in gpu_check.REHEARSED[3].command(tmp, 99) and "cuda" in PARTS[4].command(tmp, 99)
+    assert "emulator" in gpu_check.REHEARSED[3].command(tmp, 99) and "cuda" in PARTS[-1].command(tmp, 99)
