@@ -23,7 +23,7 @@ from tracec.ir.passes import verifying
 from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
-from tracec.plan import TARGETS, make_plan
+from tracec.plan import make_plan, target_for
 from tracec.plan.target import Target
 from tracec.progress import stage
 from tracec.runtime import cpu as cpu_runtime
@@ -111,7 +111,7 @@ def build(
     passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
     donate = _harmless(passes.graph, donate)
     stage("planning")
-    plan = _plan(passes.graph, TARGETS[target], donate, disabled & set(PLANNING), choices)
+    plan = _plan(passes.graph, target_for(target, arch), donate, disabled & set(PLANNING), choices)
     if verifying():
         with unnoted():
             verify_plan(plan)

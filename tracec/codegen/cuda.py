@@ -32,6 +32,7 @@ from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan, may_vary
 from tracec.ir.resize import Resized, Settled
+from tracec.ir.room import room_of
 
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
 
@@ -126,6 +127,11 @@ def render(plan: Plan, arch: str) -> CudaProgram:
         plan: What to write.
         arch: GPU architecture, ``sm_90``.
     """
+    with room_of(arch):
+        return _rendered(plan, arch)
+
+
+def _rendered(plan: Plan, arch: str) -> CudaProgram:
     if not may_vary(plan):
         return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
     table, kernels = Table(), []
@@ -155,13 +161,14 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
         new: Gives what is for many sizes for these.
     """
     kernels = list(program.kernels[: len(plan.kernels)])
-    for k, runs in enumerate(_runs(plan)):
-        if not kernels[k].serves_all:
-            kernels[k] = replace(render_kernel(new.kernel(plan.kernels[k]), runs), serves_all=False)
-        else:
-            kernels[k] = _resized(kernels[k], new)
-    known = {number: _resized(program.kernels[k], new) for number, k in program.routines}
-    return _program(plan, program.arch, kernels, known)
+    with room_of(program.arch):
+        for k, runs in enumerate(_runs(plan)):
+            if not kernels[k].serves_all:
+                kernels[k] = replace(render_kernel(new.kernel(plan.kernels[k]), runs), serves_all=False)
+            else:
+                kernels[k] = _resized(kernels[k], new)
+        known = {number: _resized(program.kernels[k], new) for number, k in program.routines}
+        return _program(plan, program.arch, kernels, known)
 
 
 def _resized(kernel: CudaKernel, new: Resized) -> CudaKernel:

@@ -31,6 +31,7 @@ from tracec.ir.kernel import (
     subexpressions,
     walk,
 )  # fmt: skip
+from tracec.ir.room import room
 
 #: A warp takes a row of up to this many elements,
 WARP_ROW = 1024
@@ -60,8 +61,6 @@ SCRATCH = "extern __shared__ __align__(16) unsigned char scratch[];"
 ALL_LANES = "0xffffffffu"
 #: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
 ROWS_OF_BLOCKS = {256: 1024, 512: 512}
-#: Shared memory that a block may ask for on every architecture.
-SHARED_BYTES = 160 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,10 +341,10 @@ def _held(
     width = max((p.width for p in packs.values()), default=1)
     kept = sum(-(-s.size * s.dtype.itemsize // 16) * 16 for s in body if isinstance(s, Scratch))
     words = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
-    hold = find_hold(writer, body, packs, chunks, (words, SHARED_BYTES - kept))
+    hold = find_hold(writer, body, packs, chunks, (words, room() - kept))
     if hold is None:
         return share, None
-    several = not hold.parts and kept + hold.shared_bytes <= SHARED_BYTES // 2  # blocks of a multiprocessor
+    several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
     return Share(THREADS // 2 if several else THREADS, hold.parts, in_shared=kept > 0), hold
 
 
@@ -373,8 +372,8 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         if hold.shared_bytes and not shared_bytes:
             declared = (*declared, Line(SCRATCH))
         declared, shared_bytes = (*declared, *holder.declared()), shared_bytes + hold.shared_bytes
-    if shared_bytes > SHARED_BYTES:
-        raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {SHARED_BYTES}")
+    if shared_bytes > room():
+        raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {room()}")
     start = lines((*writer.unflatten("row", variables), *declared))
     barrier = "__syncthreads();" if shared else "__syncwarp();"
     stages = share_stages(writer, body, packs, share, "thread == 0", barrier, holder)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.room import MOST, shared_bytes
 from tracec.plan.routines import Gemm, by_size
 
 
@@ -45,16 +46,34 @@ _COLUMN = frozenset({"column"})
 #: fused with what surrounds it saves a launch and a pass over its result. Matrix units do 16-bit products there.
 _CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
 _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
+
+
+def _row_bytes(shared_bytes: int) -> int:
+    """What of a block's shared memory a row may take: next to it lie sums, and what is held of what is read."""
+    return shared_bytes * 4 // 5
+
+
 _ATOMICS = frozenset({dt.float32, dt.float64, dt.int32, dt.uint32, dt.int64, dt.uint64})
 TARGETS = {
     "cpu": Target("cpu", gemm=_CPU_GEMM, row_bytes=0, in_place=_IN_PLACE | _COLUMN),
     "cuda": Target(
         "cuda",
         gemm=_CUDA_GEMM,
-        row_bytes=128 << 10,
+        row_bytes=_row_bytes(MOST),
         in_place=_IN_PLACE,
         results_in_place=_COLUMN,
         blocks=1056,
         atomics=_ATOMICS,
     ),
 }
+
+
+def target_for(name: str, arch: str) -> Target:
+    """A target's properties on an architecture.
+
+    Args:
+        name: ``cpu`` or ``cuda``.
+        arch: GPU architecture, ``sm_90``.
+    """
+    target = TARGETS[name]
+    return replace(target, row_bytes=_row_bytes(shared_bytes(arch))) if target.row_bytes else target
