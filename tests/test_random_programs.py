@@ -74,9 +74,10 @@ def drops(field):
     def one_is_dropped(patch):
         finish = Recorder.finish
 
-        def finished(self, out):
-            recording = finish(self, out)
-            object.__setattr__(recording, field, getattr(recording, field)[:-1])
+        def finished(self, *given):
+            recording = finish(self, *given)
+            for name in ("writes", "counts") if field == "writes" else (field,):
+                object.__setattr__(recording, name, getattr(recording, name)[:-1])
             return recording
 
         patch.setattr(Recorder, "finish", finished)

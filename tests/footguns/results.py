@@ -248,7 +248,7 @@ def views_of_what_it_computed(wrap):
     w = tensor(2, 6, g=True)
     functions = [
         lambda x: x.exp()[:, 1:], lambda x: x.exp()[1:][:, 2:].t(), lambda x: x.exp().view(3, 4), lambda x: x.exp().mT,
-        lambda x: x.exp().chunk(2), lambda x: x.sum().expand(3), lambda x: x.exp()[1:].detach()[:, 1:],
+        lambda x: x.exp().chunk(2), lambda x: x.exp().sum().expand(3), lambda x: x.exp()[1:].detach()[:, 1:],
         lambda x: x.detach()[1:], lambda x: x.exp().detach()[1:], lambda x: x[1:][:, 2:],
     ]  # fmt: skip
     calls, found = [wrap(f) for f in functions], []
