@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,9 @@ class Measurement:
             return {"title": workload.title, "kind": workload.kind, "engines": {e.name: failed for e in self.engines}}
 
     def workload(self, workload: Workload, copy_gb_per_s: float) -> Row:
-        """Return one workload's measurements on all engines."""
+        """Return one workload's measurements on all engines, of inputs that are made once."""
+        given = workload.inputs()
+        workload = replace(workload, inputs=lambda: given)
         engines = [engine for engine in self.engines if engine.supports(workload)]
         rows: dict[str, Row] = {engine.name: {} for engine in engines}
         if self.startup:

@@ -1,8 +1,8 @@
 """Timing on a device: buffers that rotate so that a cache does not flatter, warm-up, medians of many blocks.
 
 On the GPU a block of calls is captured as one CUDA graph where that can be done, so that what is timed is the device
-and not the host that feeds it; otherwise calls are launched one by one between two events, and a block whose launching
-took nearly as long as its running is marked as bound by the host.
+and not the host that feeds it; otherwise calls are queued one by one between two events, behind a kernel that lasts
+until all of them are. Where the device had begun before the host was through, a timing is marked as bound by the host.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ Call = Callable[[], Any]
 #: Bytes that the buffers of one measurement have together, at least.
 ROTATED = {"cuda": 512 << 20, "cpu": 64 << 20, "emulator": 0}
 MOST_SETS = 64
+_WAIT = """
+extern "C" __global__ void wait(long long nanoseconds) {
+  long long start, now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
+  do asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now)); while (now - start < nanoseconds);
+}
+"""
 BLOCKS = 9
 BLOCK_S = 0.01
 
@@ -32,7 +39,7 @@ class Timing:
         seconds: Median over blocks.
         spread: (slowest - fastest) / median of the blocks' middle half.
         how: ``graph``, ``events`` or ``clock``.
-        host_bound: Whether launching took so long that the device was not busy throughout.
+        host_bound: Whether the device may have waited for launches.
     """
 
     seconds: float
@@ -140,6 +147,8 @@ class Gpu:
         self.xp: Any = cupy
         self.properties = cupy.cuda.runtime.getDeviceProperties(0)
         self.cache_bytes = int(self.properties["l2CacheSize"])
+        self._waiting: Any = None
+        self._late = False  # whether the device had begun before the host was through, in the last measurement
 
     def about(self) -> dict[str, Any]:
         """Name, driver and sizes."""
@@ -203,39 +212,57 @@ class Gpu:
 
     def _launched(self, calls: Sequence[Call]) -> Timing:
         stream = self.xp.cuda.Stream(non_blocking=True)
-        with stream:
+
+        def once() -> None:
             for call in calls:
                 call()
+
+        with stream:
+            once()
             stream.synchronize()
             start = time.perf_counter()
-            for call in calls:
-                call()
+            once()
             launching = time.perf_counter() - start
             stream.synchronize()
+            self._late = False
+            found = summary([s / len(calls) for s in self._blocks(once, stream, launching)], "events")
+        return Timing(found.seconds, found.spread, "events", self._late)
 
-            def once() -> None:
-                for call in calls:
-                    call()
+    def _blocks(self, once: Call, stream: Any, launching: float = 0.0) -> list[float]:
+        """Seconds that ``once`` takes, one number for each block.
 
-            found = summary([s / len(calls) for s in self._blocks(once, stream)], "events")
-        return Timing(found.seconds, found.spread, "events", launching / len(calls) > 0.8 * found.seconds)
-
-    def _blocks(self, once: Call, stream: Any) -> list[float]:
-        """Seconds that ``once`` takes, one number for each block."""
+        Args:
+            once: What is timed.
+            stream: Where.
+            launching: Seconds that it takes the host, where the device is kept waiting for so long.
+        """
         cuda = self.xp.cuda
 
         def block(repeat: int) -> float:
             first, last = cuda.Event(), cuda.Event()
+            if launching:
+                self._wait((1,), (1,), (int((launching * repeat * 1.5 + 1e-3) * 1e9),))
             first.record(stream)
             for _ in range(repeat):
                 once()
             last.record(stream)
+            if launching and first.done:
+                self._late = True
             last.synchronize()
             return float(cuda.get_elapsed_time(first, last)) / 1e3 / repeat
 
-        repeat = max(1, min(1000, int(BLOCK_S / max(block(1), 1e-7))))
+        each = max(block(1), 1e-7)
+        self._late = False
+        repeat = max(1, min(1000, int((BLOCK_S / 3 if launching else BLOCK_S) / each)))
         block(repeat)
         return [block(repeat) for _ in range(BLOCKS)]
+
+    @property
+    def _wait(self) -> Any:
+        """The kernel that lasts for so many nanoseconds."""
+        if self._waiting is None:
+            self._waiting = self.xp.RawKernel(_WAIT, "wait")
+        return self._waiting
 
     def copy(self, nbytes: int) -> Timing:
         """Seconds of a device-to-device copy that reads and writes so many bytes together."""

@@ -15,8 +15,9 @@ CALL_S = 1e-3  # what the pretended device takes for a call
 class Pretended:
     """What a `Gpu` asks of CuPy; calls queue work by `work`."""
 
-    def __init__(self, can_capture=True):
+    def __init__(self, can_capture=True, is_late=False):
         self.clock, self.capturing, self.can_capture, self.launches = 0.0, None, can_capture, 0
+        self.waited = 0.0
         here = self
 
         class Graph:
@@ -56,6 +57,10 @@ class Pretended:
             def synchronize(self):
                 pass
 
+            @property
+            def done(self):
+                return is_late
+
         properties = {"name": b"pretended", "l2CacheSize": 50, "multiProcessorCount": 3, "totalGlobalMem": 9}
         runtime = types.SimpleNamespace(
             getDeviceProperties=lambda index: properties, deviceSynchronize=lambda: None,
@@ -64,6 +69,14 @@ class Pretended:
         self.cuda = types.SimpleNamespace(
             Stream=Stream, Event=Event, runtime=runtime, get_elapsed_time=lambda a, b: (b.at - a.at) * 1e3
         )
+
+    def RawKernel(self, source, name):
+        def wait(grid, block, given):
+            assert (grid, block) == ((1,), (1,)) and name in source
+            self.waited += given[0] * 1e-9
+            self.clock += given[0] * 1e-9
+
+        return wait
 
     def work(self):
         if self.capturing is None:
@@ -95,8 +108,14 @@ def test_a_block_of_calls_is_one_graph(pretended):
 def test_calls_that_cannot_be_captured_are_launched(pretended, options, capture):
     cupy = pretended(**options)
     timing = Gpu().time([cupy.work] * 7, capture)
-    assert timing.how == "events" and timing.seconds == pytest.approx(CALL_S)
+    assert timing.how == "events" and timing.seconds == pytest.approx(CALL_S) and not timing.host_bound
     assert cupy.launches == 0 and cupy.capturing is None
+    assert cupy.waited > 10e-3  # in front of each block, so that the host is ahead
+
+
+def test_a_device_that_did_not_wait_for_the_host_is_told(pretended):
+    cupy = pretended(is_late=True)
+    assert Gpu().time([cupy.work] * 7, False).host_bound
 
 
 def test_what_the_device_is(pretended):
