@@ -156,6 +156,24 @@ def test_products_read_transposed_operands_in_place() -> None:
     check(graph)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("aside", [lambda x: ops.erf(x * 0.5) + 1.0, lambda x: ops.gt(x, 0.25)])
+def test_what_follows_a_product_takes_along_what_is_made_of_other_values(target: str, aside: Any) -> None:
+    a, b, x = inputs((40, 3), (3, 24), (40, 24))
+    found = ops.where(aside(x), ops.dot(a, b), x) if aside(x).dtype.kind == "b" else ops.dot(a, b) * aside(x)
+    graph = Graph((a, b, x), (found,))
+    assert kernels(graph, target) == ["contraction"]
+    check(graph)
+
+
+def test_what_a_product_reads_is_no_part_of_its_kernel() -> None:
+    x, b = inputs((24, 24), (24, 24))
+    y = ops.exp(x)
+    graph = Graph((x, b), (ops.dot(y, b) * y,))
+    assert kernels(graph, "cuda") == ["map", "contraction"]
+    check(graph)
+
+
 def test_heads_of_attention_are_read_in_place() -> None:
     (x,) = inputs((2, 16, 96))
     q, k, v = (

@@ -1,4 +1,4 @@
-"""How much shared memory a block of threads may have: by how much of a row is kept on chip, and how kernels are written.
+"""How much shared memory a block of threads may have: how much of a row is kept on chip, and how kernels are written.
 
 Source: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 """

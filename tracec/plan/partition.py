@@ -187,7 +187,8 @@ class Partition:
 
     def _merge(self, a: Group, b: Group) -> str | None:
         """Join two groups; else the reason why not."""
-        if a.kind in ("scan", "scatter", "library") or b.kind in ("scan", "scatter", "library", "contraction"):
+        apart = {a.kind, b.kind} & {"scan", "scatter", "library"}
+        if apart or (b.kind == "contraction" and (a.kind != "map" or _feeds_product(a, b))):
             return f"a {a.kind} feeds a {b.kind}"
         if _is_remat(a) != _is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
             return "a value computed again for the backward part is computed when that part needs it"
@@ -222,8 +223,9 @@ class Partition:
             if a.space != b.space:
                 return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
             return self._joined(a, b, a.kind, a.space, None, None)
-        if a.kind == "contraction":
-            if b.kind != "map" or not like(b.space.total, a.space.total):
+        if "contraction" in (a.kind, b.kind):
+            kind, space, other = (a.kind, a.space, b) if a.kind == "contraction" else (b.kind, b.space, a)
+            if other.kind != "map" or not like(other.space.total, space.total):
                 return "only an epilogue over the same elements fuses into a contraction"
         elif a.kind in _REDUCED or b.kind in _REDUCED:
             reduce, other = (a, b) if a.kind in _REDUCED else (b, a)
@@ -332,6 +334,11 @@ class Partition:
                     return True
                 stack.extend(self.group_of[r] for r in g.operands if r in self.group_of)
         return False
+
+
+def _feeds_product(a: Group, b: Group) -> bool:
+    """Whether the product of a contraction's group reads the other group; else what follows the product alone does."""
+    return any(isinstance(n.op.lower, ContractionSpec) and not b.reads[n].isdisjoint(a.nodes) for n in b.nodes)
 
 
 def _is_remat(group: Group) -> bool:
