@@ -166,6 +166,25 @@ def test_what_follows_a_product_takes_along_what_is_made_of_other_values(target:
     check(graph)
 
 
+def test_what_follows_a_product_is_left_to_the_kernel_that_reads_it_where_that_moves_less() -> None:
+    a, b, p, s = inputs((8, 40, 3), (8, 3, 48), (8, 40, 48), (8, 40, 1))
+    g = ops.dot(a, b) / s
+    graph = Graph((a, b, p, s), ((g - ops.sum(g * p, axes=(2,), keepdims=True)) * p,))
+    plan = make_plan(graph, TARGETS["cuda"])
+    product, row = plan.kernels
+    assert (product.shape, row.shape) == ("contraction", "row")
+    assert [len([b for b in k.buffers if b.role != "in"]) for k in plan.kernels] == [1, 1]
+    check(graph)
+
+
+def test_a_product_stays_with_what_follows_where_nothing_is_gained() -> None:
+    a, b, p = inputs((8, 40, 3), (8, 3, 48), (8, 40, 48))
+    g = ops.dot(a, b) * p
+    graph = Graph((a, b, p), (g / ops.sum(g, axes=(2,), keepdims=True),))
+    assert [k.ops for k in make_plan(graph, TARGETS["cuda"]).kernels] == [("dot", "mul"), ("sum", "div")]
+    check(graph)
+
+
 def test_what_a_product_reads_is_no_part_of_its_kernel() -> None:
     x, b = inputs((24, 24), (24, 24))
     y = ops.exp(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -117,6 +117,7 @@ class Partition:
             self._add(node)
         if fuse:
             self._join_siblings()
+            self._leave_to_readers()
 
     @property
     def groups(self) -> list[Group]:
@@ -319,6 +320,57 @@ class Partition:
                 if other is not None and other is not mine and {other.kind, mine.kind} <= _REDUCED:
                     self._try(other, mine, operand)
 
+    def _leave_to_readers(self) -> None:
+        """Move what follows a product into the one kernel that reads it, where fewer bytes are moved that way."""
+        users: dict[Node, set[Node]] = {}
+        for group in self.groups:
+            for node in group.nodes:
+                for read in group.reads[node]:
+                    users.setdefault(read, set()).add(node)
+        for group in self.groups:
+            if group.kind != "contraction" or self.group_of[group.nodes[0]] is not group:
+                continue
+            readers = {self.group_of[u] for n in group.nodes for u in users.get(n, ())} - {group}
+            for reader in sorted(readers, key=lambda g: g.rank):
+                moved = self._read_there_alone(group, reader, users)
+                if self._bytes_saved(group, moved, reader, users) > 0 and self._move(group, moved, reader):
+                    break
+
+    def _read_there_alone(self, group: Group, reader: Group, users: Mapping[Node, set[Node]]) -> set[Node]:
+        """What follows a product for the sake of one other kernel."""
+        found: set[Node] = set()
+        for node in reversed(group.nodes):
+            there = all(u in found or self.group_of[u] is reader for u in users.get(node, ()))
+            if there and is_pointwise(node) and node not in self.graph.outputs:
+                found.add(node)
+        return found
+
+    def _bytes_saved(self, group: Group, moved: set[Node], reader: Group, users: Mapping[Node, set[Node]]) -> int:
+        """How many bytes fewer are read and written once members of a group are members of the one that reads them."""
+        rest = {n for n in group.nodes if n not in moved}
+        operands = frozenset[Node]().union(*(group.reads[n] for n in moved)) - moved
+        kept = frozenset[Node]().union(*(group.reads[n] for n in rest)) | rest
+        stored = {n for n in rest if n in self.graph.outputs or not users.get(n, set()).issubset(group.nodes)}
+        written_and_read = 2 * _bytes(moved & reader.operands)
+        read_here, read_there = _bytes(operands - kept), _bytes(operands - reader.operands)
+        return written_and_read + read_here - read_there - _bytes((operands & rest) - stored)
+
+    def _move(self, group: Group, moved: set[Node], reader: Group) -> bool:
+        """Move members of a group into another, where the rules allow."""
+        taken = self._part(replace(group, kind="map"), [n for n in group.nodes if n in moved])
+        rest = self._part(group, [n for n in group.nodes if n not in moved])
+        for part in (taken, rest):
+            self.group_of.update(dict.fromkeys(part.nodes, part))
+        if self._merge(taken, reader) is None:
+            return True
+        self.group_of.update(dict.fromkeys(group.nodes, group))
+        return False
+
+    def _part(self, group: Group, nodes: list[Node]) -> Group:
+        """Some of a group's members."""
+        level, reads = {n: group.level[n] for n in nodes}, {n: group.reads[n] for n in nodes}
+        return replace(group, nodes=nodes, level=level, reads=reads, rank=self.rank[nodes[0]])
+
     def _path_outside(self, a: Group, b: Group) -> bool:
         """Whether a reaches b through a third group, so that merging them would make a cycle."""
         for start, end in ((a, b), (b, a)):
@@ -339,6 +391,11 @@ class Partition:
 def _feeds_product(a: Group, b: Group) -> bool:
     """Whether the product of a contraction's group reads the other group; else what follows the product alone does."""
     return any(isinstance(n.op.lower, ContractionSpec) and not b.reads[n].isdisjoint(a.nodes) for n in b.nodes)
+
+
+def _bytes(nodes: Iterable[Node]) -> int:
+    total: int = sum(plain(n.type.nbytes) for n in nodes)
+    return total
 
 
 def _is_remat(group: Group) -> bool:
