@@ -10,6 +10,7 @@ from tracec.codegen.cuda_chunk import first_of_pack, mentions, write_chunk, writ
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import (
+    IN_FLIGHT,
     MANY_THREADS,
     Stage,
     deal,
@@ -23,7 +24,21 @@ from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.extent import is_varying, plain
-from tracec.ir.kernel import Acc, Kernel, Let, Loop, Scratch, Stmt, Store, Update, Var, walk
+from tracec.ir.kernel import (
+    Acc,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Ref,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    subexpressions,
+    walk,
+)
 
 #: Reductions of so few elements run in one thread.
 SHORT = 32
@@ -31,8 +46,10 @@ SHORT = 32
 THREADS, MOST_THREADS = 256, 1024
 #: Bytes that threads side by side read in one piece, at least and at most.
 LEAST_PIECE, MOST_PIECE = 128, 256
-#: With fewer blocks than this, pieces are half as long.
-FEW_BLOCKS = 96
+#: With fewer blocks than this, pieces are half as long, or a sector where threads would have many rows,
+FEW_BLOCKS, SECTOR, MANY_ROWS = 96, 32, 4
+#: and what a sum is written over is read before it: nothing else hides how long that takes.
+FEW_COLUMNS = 4096
 #: Rows that a thread takes at least: its loads are in flight together.
 LEAST_ROWS = 8
 #: Registers of a thread for columns that it keeps, and the accumulators of a pack.
@@ -88,6 +105,8 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     if plain(row) <= SHORT:
         return map_entry(kernel, name)
     writer = Writer(kernel)
+    if plain(extent(variables)) <= FEW_COLUMNS:
+        body = _loads_first(body)
     packs = _column_packs(writer, body, variables)
     width = max((p.width for p in packs.values()), default=1)
     columns = extent(variables) // width
@@ -102,8 +121,9 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     writer.store_guard = "live" if ragged else ""
     start = lines((*_start(writer, variables, width), *_scratch(writer, body, parts * width)))
     once = "thread == 0 && live" if ragged else "thread == 0"
-    stages = _stages(writer, body, packs, variables, height, once)
     threads = lanes * height
+    in_flight = IN_FLIGHT * MOST_THREADS // threads if plain(columns) < FEW_BLOCKS * lanes else IN_FLIGHT
+    stages = _stages(writer, body, packs, variables, height, once, in_flight)
     view = ColumnView(
         head(writer, name, threads), start, stages, writer.count(height), writer.count(row), ragged,
         lanes, height, height // 2, width,
@@ -116,6 +136,20 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
         name, render_template("cuda/column.j2", k=view), (ceil_div(columns, lanes), 1, 1),
         (lanes, height, 1), 0, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
+
+
+def _loads_first(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """A column's statements, with what it only reads, and no loop writes, in front of the first loop."""
+    written = {s.buffer for s in walk(tuple(s for s in body if isinstance(s, Loop))) if isinstance(s, Store)}
+    first = next((k for k, s in enumerate(body) if isinstance(s, Loop)), len(body))
+
+    def is_read(stmt: Stmt) -> bool:
+        if not isinstance(stmt, Let) or not isinstance(stmt.value, Load) or stmt.value.buffer in written:
+            return False
+        return not any(isinstance(e, (Ref, Load)) for e in subexpressions(stmt.value.index))
+
+    early = [s for s in body[first:] if is_read(s)]
+    return (*body[:first], *early, *(s for s in body[first:] if not is_read(s)))
 
 
 def _column_packs(writer: Writer, body: Sequence[Stmt], variables: Sequence[Var]) -> dict[int, Packs]:
@@ -142,6 +176,11 @@ def _block_shape(body: Sequence[Stmt], row: int, columns: int, width: int, pack_
     if width > 1 and lanes == least and ceil_div(columns, lanes) < FEW_BLOCKS:
         lanes //= 2
     words = scratch_words(body) * width
+    while (
+        not words and lanes * pack_bytes > SECTOR and ceil_div(columns, lanes) < FEW_BLOCKS
+        and row * lanes > MANY_ROWS * THREADS
+    ):  # fmt: skip
+        lanes //= 2
     height = THREADS // lanes
     while lanes * height < MOST_THREADS:
         few = ceil_div(columns, lanes) * lanes * height < MANY_THREADS and row > LEAST_ROWS * height
@@ -172,8 +211,9 @@ def _scratch(writer: Writer, body: Sequence[Stmt], size: int) -> tuple[Tree, ...
 
 
 def _stages(
-    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], variables: Sequence[Var], height: int, once: str
-) -> tuple[Stage, ...]:
+    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], variables: Sequence[Var], height: int, once: str,
+    in_flight: int,
+) -> tuple[Stage, ...]:  # fmt: skip
     """The statements of a column by who does them; with packs, what is one number a column is an array."""
     memory = {b.name: b.dtype for b in writer.kernel.buffers}
     words, width = scratch_words(body), packs[-1].width
@@ -197,7 +237,8 @@ def _stages(
                 chunk = (*at, *write_pack(each, variables[-1], inner, packs[place], "part"))
             else:
                 chunk = write_chunk(each, rows, inner, Packs(), "part")
-            dealt = deal(writer, extent(rows), height, 0 if words else unrolling(inner, memory, packs[place]))
+            unroll = 0 if words else unrolling(inner, memory, packs[place], in_flight)
+            dealt = deal(writer, extent(rows), height, unroll)
             again = any(isinstance(s, Loop) for s in body[place + 1 :])
             stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs), again, guard))
         elif isinstance(stmt, (Acc, Let)):

@@ -96,11 +96,11 @@ def deal(writer: Writer, chunks: int, threads: int, unroll: int) -> Deal:
     return Deal(str(rounds or ""), unroll, tail, writer.count(first), first + tail * threads != chunks)
 
 
-def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs) -> int:
-    """Chunks of a round such that some 64 bytes of each thread are in flight."""
+def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs, in_flight: int = IN_FLIGHT) -> int:
+    """Chunks of a round such that some 64 bytes of each thread, or as many as are asked for, are in flight."""
     loads = dict.fromkeys((x.buffer, x.index) for x in certain_loads(body) if x.buffer in memory)
     nbytes = sum(memory[x[0]].itemsize * (packs.width if x in packs.loads else 1) for x in loads)
-    return next((n for n in (16, 8, 4, 2) if n * nbytes <= IN_FLIGHT), 1)
+    return next((n for n in (16, 8, 4, 2) if n * nbytes <= in_flight), 1)
 
 
 @dataclass(frozen=True, slots=True)
