@@ -51,7 +51,7 @@ def test_padding_comes_before_axes_are_merged(shape, perm, merged, low, high, mo
 
 
 def test_where_split_heads_meet_again_no_position_is_taken_apart_twice(golden: str) -> None:
-    parts = inputs(*[(2, 4, 6, 8)] * 3, dtype=dt.float32)
+    parts = inputs(*[(2, 4, 6, 8)] * 2, dtype=dt.float32)
     wide = [
         ops.pad(
             ops.reshape(ops.transpose(x, perm=(0, 2, 1, 3)), shape=(2, 6, 32)), low=(0, 0, 32 * n),
@@ -59,5 +59,5 @@ def test_where_split_heads_meet_again_no_position_is_taken_apart_twice(golden: s
         )
         for n, x in enumerate(parts)
     ]  # fmt: skip
-    graph = Graph(parts, (ops.add(ops.add(wide[0], wide[1]), wide[2]),))
+    graph = Graph(parts, (ops.add(*wide),))
     assert str(make_plan(graph, TARGETS["cpu"]).kernels[0]) == golden

@@ -8,6 +8,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction
 from tracec.ir.node import Node, is_constant
 from tracec.ir.types import same
+from tracec.plan.side_by_side import is_apart, side_by_side
 
 #: Cost of one element in simple vector operations.
 _COSTS = {
@@ -51,7 +52,7 @@ def inline_nodes(graph: Graph) -> dict[Node, int]:
     outputs = set(graph.outputs)
     inlined: dict[Node, int] = {}
     for node in graph.nodes:
-        if not is_pointwise(node):
+        if not is_pointwise(node) or _is_joined(node, node in outputs, readers[node]):
             continue
         cost = operation_cost(node) + sum(inlined.get(i, 0) for i in set(node.inputs))
         if is_view(node) or ((node not in outputs or node.type.size == 1) and _is_cheap(node, cost, readers[node])):
@@ -74,6 +75,11 @@ def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
     return cost <= limit
 
 
+def _is_joined(node: Node, is_output: bool, readers: list[tuple[Node, bool]]) -> bool:
+    """Whether a node is parts side by side in memory: whoever computes them stores them there."""
+    return side_by_side(node) and (is_output or any(is_apart(r) for r, _ in readers))
+
+
 def _is_widened(node: Node) -> bool:
     """Whether a node is a cast of what is in memory in fewer bytes: whoever reads that moves less."""
     (operand, *others) = node.inputs or (node,)
@@ -91,12 +97,15 @@ def _points(reader: Node) -> int:
 def _readers(graph: Graph) -> dict[Node, list[tuple[Node, bool]]]:
     """Node → (node that reads it, through views or not; whether it walks the elements in the same order)."""
     found: dict[Node, list[tuple[Node, bool]]] = {n: [] for n in (*graph.inputs, *graph.nodes)}
+    outputs = set(graph.outputs)
     for node in reversed(graph.nodes):
         for operand in node.inputs:
             if is_constant(operand):
                 continue
             if node.op.name == "reshape":
                 found[operand].extend(found[node])
+            elif side_by_side(node) and _is_joined(node, node in outputs, found[node]):
+                found[operand].append((node, True))
             elif is_view(node):
                 # windows and expand ask for more elements than there are: the view itself counts as the reader
                 wider = plain(node.type.size) > plain(operand.type.size)

@@ -33,6 +33,7 @@ from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
 from tracec.plan.partition import Group
 from tracec.plan.quotient import by_reciprocal, may_multiply
 from tracec.plan.reach import stays_inside
+from tracec.plan.side_by_side import place_of, points, side_by_side
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index, stripe_var, sum_index
 
@@ -194,14 +195,18 @@ def _space(group: Group) -> Space:
         operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if reduces_rows(n, group))
         rows = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == ROW)
         return group.loops([*operands, *full], rows)
-    shapes = sorted(dict.fromkeys(n.shape for n in group.nodes), key=lambda s: (-len(s), s))
+    shapes = sorted(dict.fromkeys(map(points, group.nodes)), key=lambda s: (-len(s), s))
     return of_shape(shapes[0]).refine(shapes[1:])
 
 
 def _map(e: Emitter) -> Kernel:
     space = _space(e.group)
     for node in e.group.nodes:
-        index = ix.unflatten(space.flat, node.shape)
+        index = ix.unflatten(space.flat, points(node))
+        if side_by_side(node):
+            for k, part in enumerate(node.inputs):
+                e.outer.append(e.store(node, place_of(node, k, index), e.bind(e.read(part, index))))
+            continue
         e.full_value[node] = e.bind(e.guard(_point(e, node, index)))
         if node in e.stored:
             e.outer.append(e.store(node, index, e.full_value[node]))

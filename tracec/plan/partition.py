@@ -16,6 +16,7 @@ from tracec.ir.plan import Refused
 from tracec.ir.types import Shape
 from tracec.plan.access import Access
 from tracec.plan.inline import is_pointwise
+from tracec.plan.side_by_side import points, side_by_side
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index, levels, rows_in, striped, uneven_sum
 
@@ -27,6 +28,8 @@ MAX_BUFFERS = 96
 #: Fewer rows than this leave cores idle when whole rows are walked by one core each.
 MIN_ROWS = 4
 SMALL = 1 << 15
+#: Elements of a map that takes a GPU no longer than its launch.
+SMALL_MAP = 1 << 16
 
 
 @dataclass(eq=False)
@@ -118,6 +121,8 @@ class Partition:
         if fuse:
             self._join_siblings()
             self._leave_to_readers()
+        if fuse and stripes:
+            self._join_small()
 
     @property
     def groups(self) -> list[Group]:
@@ -144,7 +149,7 @@ class Partition:
     def _single(self, node: Node) -> Group:
         lower = node.op.lower
         reduced: Shape = ()
-        shape, level, kind = node.shape, FULL, "map"
+        shape, level, kind = points(node), FULL, "map"
         if isinstance(lower, Reduction):
             shape, reduced = reduced_shape(node)
             level, kind = ROW, "reduce"
@@ -200,6 +205,8 @@ class Partition:
         merged = self._common(a, b)
         if isinstance(merged, str):
             return merged
+        if merged.kind != "map" and any(map(side_by_side, merged.nodes)):
+            return "parts side by side are stored as they are computed, with nothing else"
         if len(merged.operands) > MAX_BUFFERS:
             return f"more than {MAX_BUFFERS} buffers in a kernel"
         reason = self._misaligned(merged, a, b)
@@ -257,7 +264,7 @@ class Partition:
     def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
         """A read across the two groups that is not at the reader's own point; None if there is none."""
         in_a, in_b = set(a.nodes), set(b.nodes)
-        shapes = [n.shape for n in merged.nodes if merged.level[n] == FULL]
+        shapes = [points(n) for n in merged.nodes if merged.level[n] == FULL]
         rows = [n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n)]
         space = merged.loops(shapes, rows)
         for node in merged.nodes:
@@ -267,6 +274,8 @@ class Partition:
             for read, at in self.reads_in(node, space, merged.level[node], merged.stripes):
                 if read not in others:
                     continue
+                if side_by_side(read):
+                    return f"{node.op.name} needs {read.op.name} with all its parts"
                 if merged.level[read] == COLUMN:
                     return f"{node.op.name} needs {read.op.name} before its columns are complete"
                 position = ix.flatten(at, read.shape)
@@ -289,6 +298,9 @@ class Partition:
             reader.reduced_element(node, index, reduced)
         elif isinstance(node.op.lower, Reduction):
             reader.reduced_element(node, ix.unflatten(space.flat, node.shape), _zeros(node))
+        elif side_by_side(node):
+            for part in node.inputs:
+                reader.read(part, ix.unflatten(space.flat, part.shape))
         else:
             flat = space.flat if level == FULL else space.row_flat
             reader.element(node, ix.unflatten(flat, node.shape))
@@ -370,6 +382,24 @@ class Partition:
         """Some of a group's members."""
         level, reads = {n: group.level[n] for n in nodes}, {n: group.reads[n] for n in nodes}
         return replace(group, nodes=nodes, level=level, reads=reads, rank=self.rank[nodes[0]])
+
+    def _join_small(self) -> None:
+        """Join maps of few elements over the same points, whatever they read: a launch costs more than they do.
+
+        Those that are alike stay apart: they are runs of one kernel, as many as there are.
+        """
+        before: dict[Shape, list[Node]] = {}
+        for group in self.groups:
+            if group.kind != "map" or plain(group.space.total) > SMALL_MAP:
+                continue
+            first = group.nodes[0]
+            known = before.setdefault(points(first), [])
+            if not any(self._joins(self.group_of[n], group) for n in known[-4:]):
+                known.append(first)
+
+    def _joins(self, a: Group, b: Group) -> bool:
+        alike = [n.op.name for n in a.nodes] == [n.op.name for n in b.nodes]
+        return a is b or (not alike and self._merge(a, b) is None)
 
     def _path_outside(self, a: Group, b: Group) -> bool:
         """Whether a reaches b through a third group, so that merging them would make a cycle."""

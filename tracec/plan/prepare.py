@@ -15,6 +15,7 @@ from tracec.ir.operator import OPERATORS, Operator
 from tracec.ops.branches import both
 from tracec.plan.long_rows import part_long_rows
 from tracec.plan.pick import pick_elements
+from tracec.plan.side_by_side import join_parts
 from tracec.plan.split import split_reductions
 from tracec.plan.unroll import unroll_short_reductions
 
@@ -28,7 +29,7 @@ def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0) -> Graph:
         row_bytes: Bytes of a row that one of them keeps.
     """
     graph = decompose(called_eagerly(graph))
-    graph = turn_products(graph).map(_padded_before_merging)
+    graph = join_parts(turn_products(graph)).map(_padded_before_merging)
     graph = graph.map(_without_empty)
     if blocks:
         graph = decompose(graph.map(_both_branches))
