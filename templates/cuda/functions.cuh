@@ -207,7 +207,7 @@ __device__ __forceinline__ unsigned long long rising_f64(double x) {
   return x != x ? ~0ULL : bits >> 63 ? ~bits : bits | 1ULL << 63;
 }
 
-// The sum of the values of the threads before this one in a block of 256.
+// The sum of the values of the threads before this one in a block, whose warps have a place each.
 __device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums) {
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   unsigned sum = own;
@@ -221,6 +221,22 @@ __device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums
   for (unsigned left = 0; left < warp; ++left) sum += warp_sums[left];
   __syncthreads();  // they are written again
   return sum - own;
+}
+
+// How many of some rising numbers are not above one.
+template <typename Key>
+__device__ __forceinline__ unsigned not_above(const Key *__restrict__ keys, unsigned count, Key key) {
+  unsigned first = 0;
+  while (count > 0) {
+    const unsigned half = count / 2;
+    if (keys[first + half] <= key) {
+      first += half + 1;
+      count -= half + 1;
+    } else {
+      count = half;
+    }
+  }
+  return first;
 }
 
 // A value for other blocks, which wait for it: four bytes of it and a mark that they are there are one word, written at

@@ -12,7 +12,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
 from tests.codegen.test_cuda_values import arguments, compare
-from tracec.codegen import cuda_scan
+from tracec.codegen import cuda_scan, cuda_scatter
 from tracec.codegen.cuda import CudaKernel, render_kernel
 from tracec.errors import EmulatorError
 from tracec.ir.kernel import Kernel
@@ -42,7 +42,7 @@ KERNELS: dict[str, Kernel] = {
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),
     "scan": k.scan(3, 4099, columns=2),
-    "scatter": k.scatter(10, 5, 3),
+    "scatter": k.scatter(8, 5, 3),
     "scatter in any order": k.scatter(10, 5, 3, shape="atomic"),
     "product": k.dot(2, 33, 35, 37),
     "convolution": k.conv(2, 3, 17, 5),
@@ -151,11 +151,14 @@ def test_every_mistake_is_found() -> None:
 #: Scans by blocks that wait for each other.
 TURNS, TURNS_WIDE = k.scan(1, 16411), k.scan(1, 16411, "f64")
 ASIDE = k.scan(2, 307, columns=17)
+#: Positions that are sorted: each key's are a group and more, and most keys have none.
+PLACED, ASIDE_OF_KEYS = k.scatter(1000, 5, 4), k.scatter(300, 2000, 1)
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some windows in a scan of few tiles."""
+    """Some windows in a scan of few tiles, some groups in a sum of few parts."""
+    monkeypatch.setattr(cuda_scatter, "GROUP", 4)
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
 
@@ -210,10 +213,24 @@ CHOSEN = {
     "tiles aside": (ASIDE, "left < since", "left + 1 < since"),
     "shares aside": (ASIDE, "for (unsigned left = 1; left < 8", "for (unsigned left = 2; left < 8"),
     "half a sum": (TURNS_WIDE, "n < words; ++n) board[n]", "n < 1; ++n) board[n]"),
-    "joins of a scatter": (k.scatter(1000, 5, 4), "stop >= 1000u || key_of(stop) != key) break", "true) break"),
-    "start of a sum": (k.scatter(1000, 5, 4), "first == 0 || key_of(first - 1) != key;  //", "true;  //"),
+    "order of positions": (PLACED, "__popc(equal & ((1u << lane) - 1))", "0"),
+    "positions of lower keys": (PLACED, "start += lower[other]", "start += 0"),
+    "positions of a key": (PLACED, "= to + __popc(equal);", "= to + 1;"),
+    "positions of other warps": (PLACED, "start += one;", ""),
+    "barrier of counts": (PLACED, "__syncthreads();\n  // Where each", "// Where each"),
+    "barrier of places": (PLACED, "__syncthreads();\n  for (unsigned base", "for (unsigned base"),
+    "counts at the start": (PLACED, "counts[warp][key] = 0;", ";"),
+    "end of a key": (PLACED, "stop = starts[row + 1]", "stop = starts[row + 1] - 1"),
+    "parts of a sum": (PLACED, "low = (first + 32u - 1) / 32u", "low = first / 32u"),
+    "after the parts": (PLACED, "at = high * 32u;", "at = stop;"),
+    "groups of parts": (PLACED, "turn == 1 ? low_group :", "turn == 1 ? low_group + 1 :"),
+    "parts after groups": (PLACED, "turn == 2 && in_groups ? high_group * 4u", "turn == 2 && in_groups ? high"),
+    "barrier of a group": (PLACED, "__syncthreads();\n  if (threadIdx.y", "if (threadIdx.y"),
+    "parts of a group": (PLACED, "int other = 1; other < 4", "int other = 2; other < 4"),
+    "first of equal keys": (ASIDE_OF_KEYS, "ranked[first - 1] == key", "false"),
+    "end of equal keys": (ASIDE_OF_KEYS, "not_above(ranked, 300u, key) :", "first + 1 :"),
     "atomic addition": (k.scatter(100, 5, 4, shape="atomic"), "atomicAdd(&y[4 * q + j], w)", "y[4 * q + j] += w"),
-    "last of a put": (k.scatter(1000, 5, 4, add=False), "key_of(at + 1) == key", "false"),
+    "last of a put": (k.scatter(1000, 5, 4, add=False), "order[stop - 1]", "order[first]"),
 }
 
 

@@ -1,91 +1,109 @@
 """Writing at computed positions, always in the same order.
 
-A few positions are gone through by each column's thread, in order. Many are sorted first, so that equal ones
-are neighbours, in the order they came in: parts of fixed length add up what is equal in them, and what goes on
-from one part to the next is added up by the part it begins in. No atomics, so that sums are the same every time.
+A few positions are gone through by each column's thread, in order. Many are sorted first, so that equal ones are
+neighbours, in the order they came in. Then each key has a thread for each pack of columns, which adds what comes to it
+to what is there before, and writes it once: also where nothing comes. Long sums are cut into parts of fixed length,
+and these into groups, which are added up beforehand. No atomics on sums, so that they are the same every time.
 
 Where that was given up, each position and column has a thread, which adds by an atomic operation.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
-from tracec.codegen.cuda_chunk import needed_lets
+from tracec.codegen.cuda_chunk import mentions, needed_lets
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
+from tracec.codegen.cuda_positions import Start, Target, find_start, find_target, key_bits
 from tracec.codegen.cuda_sort import Keys, Order, sort_routine
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
-from tracec.errors import CompileError
-from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.extent import factor_of, is_varying, plain
-from tracec.ir.kernel import Const, Expr, Kernel, Let, Linear, Loop, Stmt, Store, Var, subexpressions
+from tracec.ir.extent import plain
+from tracec.ir.kernel import Expr, Kernel, Let, Loop, Ref, Stmt, Store, Var
 
 #: So few positions are gone through in order.
-FEW = 64
-#: Positions of a part.
-SHARE = 32
+FEW = 8
+#: Positions of a part, and parts of a group: what a long sum is added up by.
+SHARE, GROUP = 32, 32
+#: Columns next to each other of a block that adds up parts, packs each.
+LANES = 8
 THREADS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A scatter taken apart.
-
-    Attributes:
-        columns: The loops that every position has.
-        positions: The loops over positions.
-        lets: Statements before the store.
-        store: The store.
-        key: Of its index, what hangs on the position, by units of ``unit``.
-        key_lets: The statements that takes.
-        unit: Elements that keys next to each other are apart.
-        place: Of its index, what hangs on the column.
-    """
-
-    columns: tuple[Var, ...]
-    positions: tuple[Var, ...]
-    lets: tuple[Let, ...]
-    store: Store
-    key: Expr
-    key_lets: tuple[Let, ...]
-    unit: int
-    place: Expr
+#: Keys of a block that puts a few positions in order,
+MOST_KEYS = 256
+#: and how many positions all such blocks look at together: more are sorted by their digits.
+MOST_LOOKS = 1 << 22
+#: Keys with fewer bytes are not looked at one by one where most have no position.
+NARROW = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ScatterView:
-    """What ``scatter_*.j2`` need."""
+    """What ``scatter_sums.j2`` and ``scatter_rows.j2`` need.
+
+    Attributes:
+        column_lines: The variables of a pack of columns.
+        before: What is there before, as ``sum``.
+        value_lines: What a position gives to a pack, as ``value[next]``.
+        after: What writes ``sum``.
+        lanes: Packs of columns of a block that adds up parts.
+        ahead: Positions that are on their way at once.
+        combine: A sum and one more element, named ``more``.
+        by_row: Whether a thread has a key; else it has a place in the order, and does something at a key's first.
+        adds: Whether all values count, or the last one.
+        in_parts: Whether parts of a long sum have been added up before.
+    """
 
     head: Head
     type: str
     key: str
-    key_lines: tuple[str, ...]
-    key_value: str
     column_lines: tuple[str, ...]
+    before: tuple[str, ...]
     value_lines: tuple[str, ...]
+    after: tuple[str, ...]
     width: int
     columns: str
+    column_blocks: str
     work: str
     length: str
     share: str
-    add: str
+    group: str
+    group_length: str
+    lanes: int
+    ahead: int
     combine: str
+    by_row: bool
+    adds: bool
+    in_parts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """What ``scatter_order.j2`` and ``scatter_starts.j2`` need: ``share`` keys are a block's."""
+
+    head: Head
+    key: str
+    load: tuple[str, ...]
+    value: str
+    share: int
+    warps: int
+    length: str
+    keys: str
+    starts: bool
 
 
 def scatter_routine(kernel: Kernel, name: str) -> Routine:
-    """The start in a function of its own: positions are written when all of it is there."""
+    """Functions that write at computed positions; a few are written when all that is there before is."""
     start, rest = kernel.body[:1], kernel.body[1:]
     if not rest:
         return one_after_another(kernel, [map_entry(kernel, name)])
-    target = _target(rest)
+    target = find_target(kernel, rest)
     if target is None or plain(extent(target.positions)) <= FEW or not plain(extent(target.columns)):
         return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(kernel, name, rest)])
     return _sorted(kernel, name, start, target)
@@ -106,162 +124,289 @@ def atomic_routine(kernel: Kernel, name: str) -> Routine:
     return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(spread, name, packed=False)])
 
 
-def _target(body: tuple[Stmt, ...]) -> Target | None:
-    """The parts of a scatter; None where positions hang on the column in other ways than by their place in a row."""
-    columns, inner = peel(body)
-    positions, statements = peel(inner, "serial")
-    if not positions or not statements or not isinstance(statements[-1], Store):
-        return None
-    store, lets = statements[-1], [s for s in statements[:-1] if isinstance(s, Let)]
-    if len(lets) != len(statements) - 1:
-        return None
-    index = store.index if isinstance(store.index, Linear) else Linear(((store.index, 1),), 0)
-    place = tuple((t, c) for t, c in index.terms if t in columns)
-    key = tuple((t, c) for t, c in index.terms if t not in columns and not isinstance(t, Const))
-    needed = needed_lets([t for t, _ in key], lets)
-    used = [e for s in needed for e in subexpressions(s.value)]
-    used += [e for t, _ in key for e in subexpressions(t)]
-    if not key or any(e in columns for e in used):
-        return None
-    unit = _common(c for _, c in key)
-    by_unit = Linear(tuple((t, c // unit) for t, c in key), 0)
-    where: Expr = Const(index.offset)
-    for t, c in place:
-        where = ix.add(where, ix.mul(t, c))
-    return Target(columns, positions, tuple(lets), store, by_unit, needed, unit, where)
+class _Steps:
+    """Functions that are launched one after another, and the arrays that they share.
+
+    Attributes:
+        kernel: Whose work they do.
+        writer: Writes it.
+        buffers: The kernel's buffers, as arguments.
+    """
+
+    def __init__(self, kernel: Kernel, writer: Writer) -> None:
+        self.kernel, self.writer = kernel, writer
+        self.buffers = tuple(range(len(kernel.buffers)))
+        self._found = Routine((), ())
+
+    @property
+    def arguments(self) -> int:
+        """How many there are to choose from."""
+        return len(self.buffers) + len(self._found.workspace)
+
+    def array(self, name: str, kind: str, nbytes: int) -> Shared:
+        """An array of the workspace."""
+        self.add(Routine((), (), (nbytes,)))
+        return Shared(name, kind, self.arguments - 1)
+
+    def add(self, more: Routine) -> None:
+        """Functions and arrays behind those so far; arguments are numbered as if they were there."""
+        entries, calls, workspace = self._found.entries, self._found.calls, self._found.workspace
+        calls += tuple(Call(c.entry + len(entries), c.args) for c in more.calls)
+        self._found = Routine(entries + more.entries, calls, workspace + more.workspace)
+
+    def one(self, entry: Entry, shared: Sequence[Shared] = ()) -> None:
+        """A function of the kernel's buffers and some arrays."""
+        self.add(Routine((entry,), (Call(0, (*self.buffers, *(a.number for a in shared))),)))
+
+    def parameters(self, read: Sequence[Shared], written: Sequence[Shared] = ()) -> tuple[str, ...]:
+        """What such a function takes."""
+        kernels = self.writer.parameters()
+        return (*kernels, *(f"const {a.declaration}" for a in read), *(a.declaration for a in written))
+
+    def routine(self) -> Routine:
+        """All of it."""
+        return self._found
 
 
-def _common(factors: Iterable[int]) -> int:
-    """What divides some numbers, for all sizes."""
-    numbers = tuple(factors)
-    return numbers[0] if len(numbers) == 1 else math.gcd(*map(factor_of, numbers))
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An array of the workspace, and its number among a function's arguments."""
 
+    name: str
+    type: str
+    number: int
 
-def _bits(keys: int) -> int:
-    """How many bits tell so many keys apart; whole digits, where it is for other sizes as well."""
-    bits: int = max((plain(keys) - 1).bit_length(), 1)
-    if is_varying(keys):
-        bits = ceil_div(bits, 8) * 8
-        if keys > 1 << bits:
-            raise CompileError(f"{keys} places have more than {bits} bits")
-    return bits
+    @property
+    def declaration(self) -> str:
+        """As a parameter that is written to."""
+        return f"{self.type} *__restrict__ {self.name}"
 
 
 def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) -> Routine:
-    """Functions that sort the positions, then write each of them once."""
+    """Functions that sort the positions, then write each element once."""
     # Threads are counted over positions and columns at once, which `is_wide` does not do.
-    work = extent(target.positions) * extent(target.columns)
-    writer = Writer(kernel, wide=is_wide(kernel) or work >= LIMIT)
-    length, counted = extent(target.positions), len(kernel.buffers)
-    buffer = next(b for b in kernel.buffers if b.name == target.store.buffer)
-    bits = _bits(ceil_div(buffer.size, target.unit))
+    length = extent(target.positions)
+    writer = Writer(kernel, wide=is_wide(kernel) or length * extent(target.columns) >= LIMIT)
+    dtype, steps = writer.buffers[target.store.buffer], _Steps(kernel, writer)
+    start_of = find_start(start, target.store.buffer) if target.covers and not _is_sparse(target, dtype) else None
+    if start_of is None:
+        steps.one(map_entry(kernel, f"{name}_start", start))
+    bits = key_bits(target.keys)
     key = "unsigned" if bits <= 32 else "unsigned long long"
+    order = steps.array("order", "unsigned", 4 * length)
+    ranked = steps.array("ranked", key, (4 if bits <= 32 else 8) * length)
+    starts = (steps.array("starts", "unsigned", 4 * (target.keys + 1)),) if start_of else ()
     value = f"({key})({writer.write(target.key)})"
-    keys = Keys(writer.parameters(), tuple(range(counted)), _key_lines(writer, target, "at"), value, bits)
-    order = Order("unsigned *__restrict__ order", counted, "order[at]")
-    suffix = "ULL" if writer.wide else "u"
-    add = target.store.add
-    sort = sort_routine(f"{name}_sort", keys, order, 1, length, counted + (3 if add else 1), writer.flat, suffix)
-    view, packs = _view(writer, name, target, key)
-    parts = ceil_div(length, SHARE) if add else length
-    columns = extent(target.columns) // view.width
-    view = replace(view, work=writer.count(parts * columns))
-    dtype = buffer.dtype.compute
-    sums = (f"{view.type} *__restrict__ heads", f"{view.type} *__restrict__ tails")
-    seen = "const unsigned *__restrict__ order"
-    buffers = tuple(range(counted))
-
-    def function(template: str, function_name: str, more: tuple[str, ...], schedule: str) -> Entry:
-        own = replace(view, head=replace(view.head, name=function_name, parameters=(*writer.parameters(), seen, *more)))
-        text = render_template(f"cuda/{template}.j2", k=own)
-        grid = (ceil_div(parts * columns, THREADS), 1, 1)
-        sizes = (*alignments(kernel, [packs]), 4, *(dtype.itemsize for _ in more))
-        return Entry(function_name, text, grid, (THREADS, 1, 1), 0, sizes, schedule=schedule)
-
-    first = map_entry(kernel, f"{name}_start", start)
-    if add:
-        const = tuple(f"const {p}" for p in sums)
-        last = [
-            function("scatter_sums", f"{name}_sums", sums, f"parts of {SHARE} of {length} positions"),
-            function("scatter_joins", name, const, "sums across parts"),
-        ]
-        args = (*buffers, counted, counted + 1, counted + 2)
+    keys = Keys(writer.parameters(), steps.buffers, _key_lines(writer, target, "at"), value, bits)
+    if bits <= 32 and plain(length) * plain(_blocks(target)) <= MOST_LOOKS:
+        _put_in_order(steps, f"{name}_order", keys, target, (order, ranked, *starts))
     else:
-        last = [function("scatter_last", name, (), f"the last of equal ones of {length} positions")]
-        args = (*buffers, counted)
-    entries = (first, *sort.entries, *last)
-    calls = (
-        Call(0, buffers),
-        *(Call(c.entry + 1, c.args) for c in sort.calls),
-        *(Call(len(entries) - len(last) + n, args) for n in range(len(last))),
+        after = (*_key_lines(writer, target, "place"), f"ranked[at] = {value};")
+        results = Order(
+            (order.declaration, ranked.declaration), (order.number, ranked.number), ("order[at] = place;", *after), True
+        )
+        suffix = "ULL" if writer.wide else "u"
+        steps.add(sort_routine(f"{name}_sort", keys, results, 1, length, steps.arguments, writer.flat, suffix))
+        if starts:
+            _find_starts(steps, f"{name}_starts", target, ranked, starts[0])
+    view, packs = _view(writer, name, target, key, start_of)
+    sums = _sums(steps, name, target, view, packs, order, ranked)
+    _write(steps, name, target, replace(view, in_parts=bool(sums)), packs, (order, *(starts or (ranked,)), *sums))
+    return steps.routine()
+
+
+def _is_sparse(target: Target, dtype: DType) -> bool:
+    """Whether most keys have no position, and a key's elements are fewer bytes than looking for them takes."""
+    narrow: bool = plain(extent(target.columns)) * dtype.itemsize < NARROW
+    return narrow and plain(target.keys) > 4 * plain(extent(target.positions))
+
+
+def _share(target: Target) -> int:
+    """Keys of a block that goes through all positions."""
+    return min(max(ceil_div(plain(target.keys), MULTIPROCESSORS), 1), MOST_KEYS)
+
+
+def _blocks(target: Target) -> int:
+    """Such blocks: of all keys, and of where the last one's positions end."""
+    return target.keys // _share(target) + 1
+
+
+def _put_in_order(steps: _Steps, name: str, keys: Keys, target: Target, arrays: Sequence[Shared]) -> None:
+    """One function that sorts a few positions."""
+    writer, length = steps.writer, extent(target.positions)
+    threads = 1024 if plain(length) > 2048 else 256
+    view = OrderView(
+        Head(name, steps.parameters((), arrays), threads, "unsigned"), "unsigned", keys.load, keys.value,
+        _share(target), threads // 32, writer.count(length), writer.count(target.keys), len(arrays) > 2,
+    )  # fmt: skip
+    text = render_template("cuda/scatter_order.j2", k=view)
+    schedule = f"{length} positions in order, a block for each {view.share} of {target.keys} keys"
+    sizes = (*alignments(steps.kernel, []), *(4 for _ in arrays))
+    steps.one(Entry(name, text, (_blocks(target), 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule), arrays)
+
+
+def _find_starts(steps: _Steps, name: str, target: Target, ranked: Shared, starts: Shared) -> None:
+    """A function that finds where each key's positions start in the order."""
+    parameters = (f"const {ranked.declaration}", starts.declaration)
+    writer = steps.writer
+    view = OrderView(
+        Head(name, parameters, THREADS, writer.flat), ranked.type, (), "", THREADS, 0,
+        writer.count(extent(target.positions)), writer.count(target.keys), True,
+    )  # fmt: skip
+    text = render_template("cuda/scatter_starts.j2", k=view)
+    grid = (ceil_div(target.keys + 1, THREADS), 1, 1)
+    entry = Entry(name, text, grid, (THREADS, 1, 1), schedule=f"where each of {target.keys} keys starts")
+    steps.add(Routine((entry,), (Call(0, (ranked.number, starts.number)),)))
+
+
+def _sums(
+    steps: _Steps, name: str, target: Target, view: ScatterView, packs: Packs, order: Shared, ranked: Shared
+) -> tuple[Shared, ...]:
+    """A function that adds up parts of long sums, and what it writes; nothing where no sum is long."""
+    length, columns = extent(target.positions), extent(target.columns) // view.width
+    if not view.adds or plain(length) <= 2 * SHARE:
+        return ()
+    itemsize = steps.writer.buffers[target.store.buffer].compute.itemsize
+    parts, groups = ceil_div(length, SHARE), ceil_div(length, SHARE * GROUP)
+    sums = tuple(
+        steps.array(what, view.type, n * extent(target.columns) * itemsize)
+        for what, n in (("parts", parts), ("groups", groups))
     )
-    shared = (parts * extent(target.columns) * dtype.itemsize,) * (2 if add else 0)
-    return Routine(entries, calls, (4 * length, *shared, *sort.workspace))
+    lanes = min(1 << max(plain(columns) - 1, 0).bit_length(), LANES)
+    blocks = ceil_div(columns, lanes)
+    name = f"{name}_sums"
+    own = Head(name, steps.parameters((order, ranked), sums), lanes * GROUP, view.head.counter)
+    view = replace(view, head=own, lanes=lanes, column_blocks=steps.writer.count(blocks), ahead=4)
+    text = render_template("cuda/scatter_sums.j2", k=view)
+    sizes = (*alignments(steps.kernel, [packs]), 4, 4, itemsize, itemsize)
+    schedule = f"sums of whole parts of {SHARE} of {length} positions"
+    entry = Entry(name, text, (groups * blocks, 1, 1), (lanes, GROUP, 1), 0, sizes, schedule=schedule)
+    steps.one(entry, (order, ranked, *sums))
+    return sums
+
+
+def _write(steps: _Steps, name: str, target: Target, view: ScatterView, packs: Packs, read: Sequence[Shared]) -> None:
+    """The function that writes each element."""
+    columns = extent(target.columns) // view.width
+    rows = target.keys if view.by_row else extent(target.positions)
+    own = Head(name, steps.parameters(read), THREADS, view.head.counter)
+    view = replace(view, head=own, work=steps.writer.count(rows * columns))
+    text = render_template("cuda/scatter_rows.j2", k=view)
+    sizes = (*alignments(steps.kernel, [packs]), *(4 for _ in read))
+    what = f"a thread for each of {rows} {'keys' if view.by_row else 'positions'} and {view.width} of its columns"
+    grid = (ceil_div(rows * columns, THREADS), 1, 1)
+    steps.one(Entry(name, text, grid, (THREADS, 1, 1), 0, sizes, schedule=what), read)
 
 
 def _key_lines(writer: Writer, target: Target, flat: str) -> tuple[str, ...]:
     return lines((*writer.unflatten(flat, target.positions), *writer.statements(target.key_lets)))
 
 
-def _view(writer: Writer, name: str, target: Target, key: str) -> tuple[ScatterView, Packs]:
-    """What a thread does for one position and one pack of columns."""
+def _view(writer: Writer, name: str, target: Target, key: str, start: Start | None) -> tuple[ScatterView, Packs]:
+    """What a thread does for one key and one pack of columns."""
     store, columns = target.store, target.columns
     dtype = writer.buffers[store.buffer]
     wide = dtype.compute if store.add else dtype
     last = columns[-1] if columns else None
-    packs = find_packs((*target.lets, Let("value", store.value)), last, writer.buffers) if last else Packs()
-    width = packs.width
-    picks = needed_lets([index for _, index in packs.loads], target.lets)
+    index = target.at(_ROW)
+    body: tuple[Stmt, ...] = (*target.lets, Let("value", store.value), Store(store.buffer, index, Ref("value", wide)))
+    packs = find_packs(body, last, writer.buffers) if last else Packs()
+    first = {last.name: f"{writer.name(last.name)}_first"} if last else {}
+    chunks = (*columns[:-1], replace(last, extent=last.extent // packs.width)) if last else ()
+    column = [*writer.derive(first).unflatten("column", chunks)]
+    if packs.width > 1:
+        final = column[-1]
+        assert isinstance(final, Line)
+        column[-1] = Line(f"{final.text.removesuffix(';')} * {packs.width};")
+    before, after, more = _element(writer.derive(first), target, index, packs, wide, start)
+    view = ScatterView(
+        head(writer, name, THREADS), writer.dialect.types[wide], key, lines(column), lines(before),
+        lines(_values(writer, target, packs, wide)), lines(after), packs.width,
+        writer.count(max(extent(columns) // packs.width, 1)), "", "", writer.count(extent(target.positions)),
+        writer.count(SHARE), writer.count(GROUP), writer.count(SHARE * GROUP), 0,
+        _ahead(target, packs.width),
+        writer.dialect.operation("add", wide).text.format("sum[e]", "more") if store.add else "",
+        start is not None, store.add, False,
+    )  # fmt: skip
+    return view, replace(packs, loads=packs.loads + more)
+
+
+def _ahead(target: Target, width: int) -> int:
+    """Positions that are on their way at once: few where most keys have few, since more threads do as well then."""
+    dense = plain(extent(target.positions)) > 2 * plain(target.keys)
+    return (4 if dense else 2) // (2 if width > 4 else 1)
+
+
+#: Stands for the key of a thread.
+_ROW = Var("key", 1)
+
+
+def _element(
+    writer: Writer, target: Target, index: Expr, packs: Packs, wide: DType, start: Start | None
+) -> tuple[list[Tree], list[Tree], tuple[tuple[str, Expr], ...]]:
+    """What reads ``sum`` before and writes it after, and the packs that are read."""
+    buffer, width = target.store.buffer, packs.width
+    dtype, packed = writer.buffers[buffer], bool(packs.stores)
+    last = target.columns[-1] if target.columns else None
+    at_row = writer.derive({_ROW.name: f"({writer.index})key"})
+    each = at_row.derive({last.name: f"({at_row.name(last.name)} + e)"} if last and width > 1 else {})
+    element = f"{writer.name(buffer)}[{each.write(index)}]"
+    over = f"for (int e = 0; e < {width}; ++e)"
+    before: list[Tree] = []
+    loads: tuple[tuple[str, Expr], ...] = ()
+    if start is None:
+        value = writer.dialect.cast(dtype, wide).text.format(element)
+        before.append(Block(over, (Line(f"sum[e] = {value};"),), ("unroll",)))
+    else:
+        name, inner = writer.name(start.var.name), writer.derive({})
+        if packed:
+            found = find_packs((*start.lets, Store(buffer, start.var, start.value)), start.var, writer.buffers, width)
+            loads = found.loads
+            where = f"{name}_first"
+            before.append(Line(f"const {writer.index} {where} = {at_row.write(index)};"))
+            at_first = writer.derive({start.var.name: where})
+            for number, (source, place) in enumerate(loads):
+                pack = f"{writer.name(source)}_before{number}"
+                kind = f"Pack<{memory_type(writer.buffers[source])}, {width}>"
+                text = f"load_pack<{width}>({writer.name(source)} + {at_first.write(place)})"
+                before.append(Line(f"const {kind} {pack} = {text};"))
+                inner.packs[source, place] = f"{pack}.at[e]"
+        at = f"{name}_first + e" if packed else each.write(index)
+        body = [*inner.statements(start.lets), Line(f"sum[e] = {inner.convert(start.value, wide)};")]
+        if mentions(body, name):
+            body = [Line(f"const {writer.index} {name} = {at};"), *body]
+        before.append(Block(over, tuple(body), ("unroll",)))
+    result = writer.dialect.cast(wide, dtype).text.format("sum[e]")
+    if not packed:
+        return before, [Block(over, (Line(f"{element} = {result};"),), ("unroll",))], loads
+    after: list[Tree] = [
+        Line(f"Pack<{memory_type(dtype)}, {width}> written;"),
+        Block(over, (Line(f"written.at[e] = {result};"),), ("unroll",)),
+        Line(f"store_pack({writer.name(buffer)} + {at_row.write(index)}, written);"),
+    ]
+    return before, after, loads
+
+
+def _values(writer: Writer, target: Target, packs: Packs, wide: DType) -> list[Tree]:
+    """What the position ``place`` gives to a pack of columns."""
+    last, width = target.columns[-1] if target.columns else None, packs.width
     first = f"{writer.name(last.name)}_first" if last else ""
+    at_first = writer.derive({last.name: first} if last else {})
+    picks = needed_lets([index for _, index in packs.loads], target.lets)
     inner = writer.derive({})
     loads: list[Tree] = []
     for number, (buffer, index) in enumerate(packs.loads):
-        where = f"{writer.name(buffer)} + {writer.derive({last.name: first} if last else {}).write(index)}"
+        pack = f"{writer.name(buffer)}_pack{number}"
         kind = f"Pack<{memory_type(writer.buffers[buffer])}, {width}>"
-        loads.append(Line(f"const {kind} {writer.name(buffer)}_pack{number} = load_pack<{width}>({where});"))
-        inner.packs[buffer, index] = f"{writer.name(buffer)}_pack{number}.at[e]"
-    position = [Line(f"const {writer.index} {writer.name(last.name)} = {first} + e;")] if last else []
-    one = (
-        *position,
+        loads.append(
+            Line(f"const {kind} {pack} = load_pack<{width}>({writer.name(buffer)} + {at_first.write(index)});")
+        )
+        inner.packs[buffer, index] = f"{pack}.at[e]"
+    one = [
         *inner.statements(s for s in target.lets if s not in picks),
-        Line(f"value[next][e] = {inner.convert(store.value, wide)};"),
-    )
-    value = (
-        *writer.unflatten("place", target.positions),
-        *writer.statements(picks),
-        *loads,
-        Block(f"for (int e = 0; e < {width}; ++e)", one, ("unroll",)),
-    )
-    column: list[Tree] = []
-    if last is not None:
-        chunks = (*columns[:-1], replace(last, extent=last.extent // width))
-        column = list(writer.derive({last.name: first}).unflatten("column", chunks))
-        if width > 1:
-            final = column[-1]
-            assert isinstance(final, Line)
-            column[-1] = Line(f"{final.text.removesuffix(';')} * {width};")
-    view = ScatterView(
-        head(writer, name, THREADS), writer.dialect.types[wide], key, _key_lines(writer, target, "place"),
-        writer.write(target.key), lines(column), lines(value), width,
-        writer.count(max(extent(columns) // width, 1)), "", writer.count(extent(target.positions)),
-        writer.count(SHARE), _addition(writer, target, dtype, first), _combine(writer, wide) if store.add else "",
-    )  # fmt: skip
-    return view, packs
-
-
-def _addition(writer: Writer, target: Target, dtype: DType, first: str) -> str:
-    """The statement that writes ``total`` at the key's place."""
-    columns = target.columns
-    at = writer.derive({columns[-1].name: f"({first} + e)"} if columns else {})
-    element = f"{writer.name(target.store.buffer)}[{target.unit} * ({writer.index})key + {at.write(target.place)}]"
-    if not target.store.add:
-        return f"{element} = total;"
-    wide = dtype.compute
-    before = writer.dialect.cast(dtype, wide).text.format(element)
-    total = writer.dialect.operation("add", wide).text.format(before, "total")
-    return f"{element} = {writer.dialect.cast(wide, dtype).text.format(total)};"
-
-
-def _combine(writer: Writer, wide: DType) -> str:
-    """The sum so far and one more element; joins name that one ``more``."""
-    return writer.dialect.operation("add", wide).text.format("sum[e]", "more")
+        Line(f"value[next][e] = {inner.convert(target.store.value, wide)};"),
+    ]
+    if last and mentions(one, writer.name(last.name)):
+        one = [Line(f"const {writer.index} {writer.name(last.name)} = {first} + e;"), *one]
+    each = Block(f"for (int e = 0; e < {width}; ++e)", tuple(one), ("unroll",))
+    return [*writer.unflatten("place", target.positions), *writer.statements(picks), *loads, each]

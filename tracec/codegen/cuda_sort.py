@@ -1,8 +1,9 @@
 """Stable sorting of rows: a block a row in shared memory where rows are short, else digit by digit.
 
-Keys are unsigned integers whose order is that of the elements. Long rows are sorted by their digits of 8 bits,
-the last one first (a radix sort); each pass takes three functions, since all blocks must have counted before the
-first can place an element. No step hangs on which block runs first, so that results are always the same.
+Keys are unsigned integers whose order is that of the elements. Long rows are sorted by their digits of up to 8 bits,
+the last one first (a radix sort). All blocks must have counted before the first can place an element; where blocks are
+few, each adds up itself what the others have counted, and counts the next digits where it places them. No step hangs
+on which block runs first, so that results are always the same.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ THREADS = 256
 MOST_THREADS = 1024
 #: Blocks that a pass is dealt out to, where there is enough to do.
 BLOCKS = 4 * MULTIPROCESSORS
+#: So many chunks of a row add up each other's counts.
+FEW_CHUNKS = 64
 _LIMIT = 2**31
 
 
@@ -60,14 +63,16 @@ class Order:
     """Where sorted places go.
 
     Attributes:
-        parameter: The declaration of what they are written to.
-        arg: The buffer behind it.
-        element: Element ``at`` of row ``row``, to assign to.
+        parameters: Declarations of what they are written to.
+        args: The buffers behind those.
+        lines: Statements for element ``at`` of row ``row``, whose place was ``place``.
+        sees_keys: Whether these read what keys are read from.
     """
 
-    parameter: str
-    arg: int
-    element: str
+    parameters: tuple[str, ...]
+    args: tuple[int, ...]
+    lines: tuple[str, ...]
+    sees_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class SortView:
     load: tuple[str, ...]
     value: str
     place: str
-    result: str
+    result: tuple[str, ...]
     keeps_keys: bool
     rows: str
     length: str
@@ -93,6 +98,11 @@ class SortView:
     tile: int = 0
     items: int = 0
     warp_items: int = 0
+    digit_bits: int = 8
+    digit_mask: int = 255
+    few: bool = False
+    cleared: tuple[str, ...] = ()
+    counts_next: bool = False
 
 
 # -- argsort ---------------------------------------------------------------------------------------------------
@@ -116,7 +126,7 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
     row = f"row / {one} * {all_} + row % {one}" if apart else f"row * {all_}"
     value, bits = _key(source.dtype, f"x[{row} + at{spread}]", descending)
     keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (), value, bits)
-    order = Order("long long *__restrict__ y", 1, f"y[{row} + at{spread}]")
+    order = Order(("long long *__restrict__ y",), (1,), (f"y[{row} + at{spread}] = place;",))
     out = Buffer("y", dt.int64, source.shape, "out")
     kernel = Kernel(name, "sort", (Buffer("x", source.dtype, source.shape, "in"), out), (), ops=("argsort",))
     return kernel, sort_routine(name, keys, order, rows, length, 2, counter, suffix)
@@ -175,7 +185,7 @@ def sort_routine(
         raise CompileError(f"{name}: a row of {length} elements is longer than places of 32 bits count")
     head = Head(name, (), THREADS, counter)
     view = SortView(
-        head, keys.type, keys.load, keys.value, "(unsigned)at", order.element, False,
+        head, keys.type, keys.load, keys.value, "(unsigned)at", order.lines, False,
         _written(rows, counter, suffix), _written(length, counter, suffix),
     )  # fmt: skip
     if plain(length) <= SHORT_ROW:
@@ -194,36 +204,42 @@ def _in_blocks(view: SortView, keys: Keys, order: Order, rows: int, length: int,
     each = max(min(256 // threads, plain(rows)), 1)
     each += each * threads % 32 // 16  # whole warps
     view = replace(
-        view, head=replace(view.head, parameters=(*keys.parameters, order.parameter), threads=threads * each),
+        view, head=replace(view.head, parameters=(*keys.parameters, *order.parameters), threads=threads * each),
         size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}",
     )  # fmt: skip
     text = render_template("cuda/sort_block.j2", k=view)
     grid = (ceil_div(rows, each) if plain(length) else 0, 1, 1)
     schedule = f"{each} rows of {length} a block of {threads * each}, in shared memory"
     entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=schedule)
-    return Routine((entry,), (Call(0, (*keys.args, order.arg)),))
+    return Routine((entry,), (Call(0, (*keys.args, *order.args)),))
 
 
 def _digit_by_digit(
     view: SortView, keys: Keys, order: Order, rows: int, length: int, buffers: int, suffix: str
 ) -> Routine:
     """Functions for the passes over digits: count, add up, place; keys and places change sides after each."""
-    name, passes, wide = view.head.name, ceil_div(keys.bits, 8), keys.bits > 32
-    items = 8 if wide else 16
+    name, passes = view.head.name, ceil_div(keys.bits, 8)
+    digit = ceil_div(keys.bits, passes)
+    enough = ceil_div(plain(rows) * plain(length), FEW_CHUNKS * THREADS)
+    items = min(max(1 << (enough - 1).bit_length(), 2), 8 if keys.bits > 32 else 16)
     tile = THREADS * items
     tiles = ceil_div(length, tile)
     wanted = max(min(plain(tiles), BLOCKS // max(plain(rows), 1)), 1)
     chunk_tiles = ceil_div(plain(tiles), wanted)
     chunks = ceil_div(tiles, chunk_tiles)
+    few = plain(chunks) <= FEW_CHUNKS
     counter = view.head.counter
     view = replace(
         view, chunks=_written(chunks, counter, suffix), chunk_length=f"{chunk_tiles * tile}{suffix}", tile=tile,
-        items=items, warp_items=32 * items,
+        items=items, warp_items=32 * items, digit_bits=digit, digit_mask=(1 << digit) - 1, few=few,
     )  # fmt: skip
     key = view.key
-    counts, totals, keys_at, places_at = buffers, buffers + 1, buffers + 2, buffers + 4
+    # What few chunks count has an array for each digit, since they count the next one before this one is done with.
+    counted = passes if few else 1
+    counts, totals = buffers, buffers + counted
+    keys_at, places_at = totals + (not few), totals + (not few) + 2
     key_bytes = next(n for n in (1, 2, 4, 8) if keys.bits <= 8 * n)
-    workspace: tuple[int, ...] = (4 * rows * 256 * chunks, 4 * rows * 256)
+    workspace: tuple[int, ...] = (4 * rows * 256 * chunks,) * counted + (4 * rows * 256,) * (not few)
     workspace += (key_bytes * rows * length,) * 2 + (4 * rows * length,) * 2 if passes > 1 else ()
     row = f"row * {view.length} + at"
     entries: dict[str, Entry] = {}
@@ -234,12 +250,12 @@ def _digit_by_digit(
         blocks = rows * 32 if what == "scan" else rows * chunks
         if what not in entries:
             text = render_template(template, k=replace(k, head=replace(k.head, name=function, parameters=parameters)))
-            schedule = f"{passes} digits, {chunks} chunks a row of {length}" if what == "scan" else what
+            schedule = f"{passes} digits, {chunks} chunks a row of {length}" if what in ("scan", "count") else what
             entries[what] = Entry(function, text, (blocks, 1, 1), (THREADS, 1, 1), schedule=schedule)
         calls.append(Call(list(entries).index(what), args))
 
     count, total = "unsigned *__restrict__ counts", "unsigned *__restrict__ totals"
-    known = (f"const {count}", f"const {total}")
+    known = (f"const {count}",) if few else (f"const {count}", f"const {total}")
     for number in range(passes):
         first, last = number == 0, number == passes - 1
         before, after = number % 2, 1 - number % 2
@@ -248,17 +264,30 @@ def _digit_by_digit(
         if not first:
             source = ((f"const {key} *__restrict__ keys",), (keys_at + after,))
             seen = replace(view, load=(), value=f"keys[{row}]", place=f"places[{row}]")
-        add("count" if first else "count_next", "cuda/sort_count.j2", (*source[0], count), (*source[1], counts), seen)
-        add("scan", "cuda/sort_scan.j2", (count, total), (counts, totals), view)
-        parameters, args = (*source[0], *known), (*source[1], counts, totals)
+        if first or not few:
+            more = tuple(f"counts{n}" for n in range(1, counted))
+            declared = tuple(f"unsigned *__restrict__ {name}" for name in more)
+            args = (*source[1], *range(counts, counts + counted))
+            counting = replace(seen, cleared=more)
+            what = "count" if first else "count_next"
+            add(what, "cuda/sort_count.j2", (*source[0], count, *declared), args, counting)
+        if not few:
+            add("scan", "cuda/sort_scan.j2", (count, total), (counts, totals), view)
+        parameters, args = (*source[0], *known), (*source[1], counts + number if few else counts)
+        if not few:
+            args = (*args, totals)
         if not first:
             parameters, args = (*parameters, "const unsigned *__restrict__ places"), (*args, places_at + after)
         if last:
-            parameters, args = (*parameters, order.parameter), (*args, order.arg)
+            if order.sees_keys and not first:
+                parameters, args = (*parameters, *keys.parameters), (*args, *keys.args)
+            parameters, args = (*parameters, *order.parameters), (*args, *order.args)
         else:
             parameters += (f"{key} *__restrict__ keys_after", "unsigned *__restrict__ places_after")
             args += (keys_at + before, places_at + before)
-            seen = replace(seen, keeps_keys=True, result=f"places_after[{row}]")
+            seen = replace(seen, keeps_keys=True, result=(f"places_after[{row}] = place;",), counts_next=few)
+            if few:
+                parameters, args = (*parameters, "unsigned *__restrict__ counts_after"), (*args, counts + number + 1)
         what = "last" if last else "place" if first else "place_next"
         add(what, "cuda/sort_scatter.j2", parameters, args, seen)
     return Routine(tuple(entries.values()), tuple(calls), workspace)
