@@ -119,10 +119,13 @@ def read_kernels(folder: Path, output: str, status: int | None) -> Row:
 
 
 def workload_command(folder: Path, limit: float, device: str = "cuda") -> list[str]:
-    """Return the command of the workloads, which stops by itself before its limit."""
-    budget = str(max(10.0, limit - 60))
+    """Return the command of the workloads, train steps first, which stops by itself before its limit."""
+    from benchmarks.workloads import WORKLOADS
+
+    budget = str(max(10.0, limit - 40))
     rounds = "5" if device == "cuda" else "1"
     command = [PYTHON, "-m", "benchmarks", "--device", device, "--no-startup", "--rounds", rounds]
+    command += ["--workloads", ",".join(w.name for w in sorted(WORKLOADS, key=lambda w: w.kind == "forward"))]
     command += ["--budget", budget, "--caches", str(folder / "caches")]
     return [*command, "--json", str(folder / "workloads.json")]
 
@@ -205,12 +208,12 @@ def family_command(folder: Path, limit: float) -> list[str]:
 _CHOOSES_LATER = {"TORCHINDUCTOR_AUTOTUNE_LOCAL_CACHE": "0"}
 
 PARTS = (  # what is right before what is fast
-    Part("tests", 150, test_command, read_tests, beside=True, variables=FEW_THREADS),
+    Part("tests", 140, test_command, read_tests, beside=True, variables=FEW_THREADS),
     Part("memcheck", 120, sanitizer_command("memcheck"), read_sanitizer, beside=True),
     Part("racecheck", 120, sanitizer_command("racecheck"), read_sanitizer, beside=True),
-    Part("peers", 150, peer_command, read_peer, beside=True, variables=_CHOOSES_LATER),
-    Part("kernels", 115, kernel_command, read_kernels),
-    Part("workloads", 200, workload_command, read_workloads),
+    Part("peers", 140, peer_command, read_peer, beside=True, variables=_CHOOSES_LATER),
+    Part("kernels", 110, kernel_command, read_kernels),
+    Part("workloads", 240, workload_command, read_workloads),
 )
 
 #: The same without a GPU; the emulator checks every access itself.
