@@ -1,7 +1,9 @@
-"""Reductions of a few elements that are computed on the way, written out for a GPU.
+"""Short axes of what is computed on the way, written out for a GPU.
 
 Differences of all pairs, squared and summed over three coordinates, are many times what they are computed from. As a
-reduction of its own that value would be stored; written out it is part of whatever elementwise kernel reads it.
+reduction of its own that value would be stored; written out it is part of whatever elementwise kernel reads it. So it
+is with what is reduced along another axis, the three coordinates side by side: what they share, a force of all pairs,
+is computed by the kernel that reduces all three.
 """
 
 from __future__ import annotations
@@ -19,18 +21,15 @@ GROWTH = 64
 
 
 def unroll_short_reductions(graph: Graph) -> Graph:
-    """Reductions of a few elements that are computed from much less, as elementwise operators."""
-    return graph.map(_unrolled)
+    """Reductions of a few elements that are computed from much less, as elementwise operators, and few side by side."""
+    return graph.map(_unrolled).map(_apart)
 
 
 def _unrolled(node: Node) -> Node:
-    lower = node.op.lower
-    if not isinstance(lower, Reduction) or lower.axes is None:
+    if not _is_plain(node) or len(node.param("axes")) != 1:
         return node
-    operand, axes = node.inputs[0], node.param("axes")
-    if node.op.name not in ("sum", "prod", "max", "min") or len(axes) != 1 or node.dtype.compute is not node.dtype:
-        return node
-    (axis,) = axes
+    lower, operand, (axis,) = node.op.lower, node.inputs[0], node.param("axes")
+    assert isinstance(lower, Reduction)
     if is_varying(operand.shape[axis]) or not 2 <= operand.shape[axis] <= FEW:
         return node
     if operand.type.size < GROWTH * _read(operand):
@@ -43,6 +42,51 @@ def _unrolled(node: Node) -> Node:
     return found
 
 
+def _is_plain(node: Node) -> bool:
+    return node.op.name in ("sum", "prod", "max", "min") and node.dtype.compute is node.dtype
+
+
+def _apart(node: Node) -> Node:
+    """A reduction of few elements side by side as one for each of them, where they share what is computed."""
+    if not _is_plain(node):
+        return node
+    operand, axes = node.inputs[0], node.param("axes")
+    axis = operand.ndim - 1
+    if axis in axes or is_varying(operand.shape[axis:]) or not 2 <= operand.shape[axis] <= FEW:
+        return node
+    if operand.type.size < GROWTH * _read(operand) or not _share(operand):
+        return node
+    with made_from(node.source, node.origin or "few side by side"):
+        kept = node.param("keepdims")
+        places = range(operand.shape[axis])
+        parts = [node.op(_at(operand, axis, place, {}), axes=axes, keepdims=kept) for place in places]
+        found: Node = OPERATORS["concatenate"](*parts, axis=node.ndim - 1)
+    return found
+
+
+def _share(node: Node) -> bool:
+    """Whether elements side by side are computed of one that they have in common, which is computed itself."""
+    wanted = node.type.size // node.shape[-1]
+    seen: set[Node] = set()
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n in seen or is_constant(n):
+            continue
+        seen.add(n)
+        if n.shape[-1:] == (1,) and n.type.size == wanted and _is_computed(n):
+            return True
+        if isinstance(n.op.lower, Elementwise) or n.op.name == "expand":
+            stack.extend(n.inputs)
+    return False
+
+
+def _is_computed(node: Node) -> bool:
+    while node.op.name == "reshape":
+        node = node.inputs[0]
+    return isinstance(node.op.lower, Elementwise)
+
+
 def _read(node: Node) -> int:
     """Elements of all values that a node is computed from, element by element."""
     leaves: set[Node] = set()
@@ -53,7 +97,7 @@ def _read(node: Node) -> int:
         if n in seen or is_constant(n):
             continue
         seen.add(n)
-        if isinstance(n.op.lower, Elementwise) or n.op.name == "expand":
+        if isinstance(n.op.lower, Elementwise) or n.op.name in ("expand", "reshape"):
             stack.extend(n.inputs)
         else:
             leaves.add(n)
