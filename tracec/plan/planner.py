@@ -21,6 +21,7 @@ from tracec.plan.partition import Partition
 from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare
 from tracec.plan.reunite import reunite
+from tracec.plan.rounded import rounded_once
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
 from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
@@ -127,7 +128,7 @@ def _works(
         if not members or all(alias_of(n, routines) is not n for n in group.nodes):
             continue
         kernel, nodes = lower_group(group, partition.inlined, set(members), target.row_bytes)
-        kernel = classify(coalesce(kernel), target)
+        kernel = classify(coalesce(rounded_once(kernel)), target)
         works.append(Work(kernel if in_order else any_order(kernel, target), (tuple(nodes),)))
     needs, feeds = dependences(works, {})
     return [works[k] for k in topological(needs, feeds)]
