@@ -16,6 +16,33 @@ __device__ __forceinline__ void store_pack(T *first, const Pack<T, N> &pack) {
   *reinterpret_cast<Pack<T, N> *>(first) = pack;
 }
 
+// Words of a later row, asked for at this very place: what need not be coherent a compiler asks for behind barriers.
+template <int N>
+__device__ __forceinline__ Pack<unsigned, N> load_ahead(const void *first) {
+#if defined(__CUDACC__)
+  Pack<unsigned, N> w;
+  const unsigned long long from = __cvta_generic_to_global(first);
+  if constexpr (N == 4)
+    asm volatile("ld.global.v4.u32 { %0, %1, %2, %3}, [%4];"
+                 : "=r"(w.at[0]), "=r"(w.at[1]), "=r"(w.at[2]), "=r"(w.at[3]) : "l"(from));
+  if constexpr (N == 2) asm volatile("ld.global.v2.u32 { %0, %1}, [%2];" : "=r"(w.at[0]), "=r"(w.at[1]) : "l"(from));
+  if constexpr (N == 1) asm volatile("ld.global.u32 %0, [%1];" : "=r"(w.at[0]) : "l"(from));
+  return w;
+#else
+  return load_pack<N>(static_cast<const unsigned *>(first));
+#endif
+}
+
+// Whole words until here: a compiler that sees what is in them carries their halves from row to row.
+template <typename T>
+__device__ __forceinline__ void take_words(T &value, Pack<unsigned, sizeof(T) / 4> words) {
+#if defined(__CUDACC__)
+  #pragma unroll
+  for (int n = 0; n < (int)(sizeof(T) / 4); ++n) asm volatile("" : "+r"(words.at[n]));
+#endif
+  memcpy(&value, &words, sizeof(T));
+}
+
 // Lets a compiler know nothing of a value any more: what is computed of it is computed anew, not kept in registers.
 template <typename T>
 __device__ __forceinline__ void forget(T &value) {
@@ -28,6 +55,14 @@ __device__ __forceinline__ void forget(T &value) {
     memcpy(&value, words, sizeof(T));
   }
 #endif
+}
+
+// A pack's element as a float, whose upper half it is: one instruction, where to take it out and to convert it are two.
+template <int N>
+__device__ __forceinline__ float widened_bfloat16(const Pack<__nv_bfloat16, N> &pack, int e) {
+  unsigned word;
+  memcpy(&word, &pack.at[e & ~1], sizeof(word));
+  return __uint_as_float(e % 2 ? word & 0xffff0000u : word << 16);
 }
 
 __device__ __forceinline__ float infinity_f32() { return __int_as_float(0x7f800000); }

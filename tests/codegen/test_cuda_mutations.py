@@ -39,6 +39,7 @@ KERNELS: dict[str, Kernel] = {
     "stripes of a block": k.stripes(2, 3, 1031),
     "stripes with an end": k.stripes(3, 21, 68, sums=2, missing=13),
     "stripes of a block with an end": k.stripes(3, 4, 1031, missing=2),
+    "stripes of groups of warps with an end": k.stripes(3, 4, 512, sums=2, missing=5),
     "full": k.full_sum(5003),
     "transpose": k.transpose(2, 33, 65),
     "scan": k.scan(3, 4099, columns=2),

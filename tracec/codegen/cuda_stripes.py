@@ -26,10 +26,13 @@ from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
 
-#: Threads of a block → 32-bit words that each may have for its share of a row and of the sums.
+#: Threads of a block → 32-bit words that each may have, where a multiprocessor has registers for some blocks: all
+#: stripes are then computed at a time. Fewer threads a row combine less; several groups of them take rows of their own.
+RESIDENT = {256: 28, 128: 80}
+#: So many blocks.
+BLOCKS = 4
+#: The same where fewer blocks have to do, of a row and of the sums alone.
 WORDS = {256: 48, 512: 72, 1024: 32}
-#: Threads of a block whose warps each take rows of their own.
-THREADS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,11 @@ class StripeView:
         rows: Rows of all stripes, where the last one has fewer; else empty.
         group: Which of the groups of threads that each take a row a thread is in.
         groups: Rows that a block takes at a time.
+        abreast: Whether all groups go through the loop equally often,
+        uneven: and some of them once more than they have rows.
         turn: Where a row is, its loads, and those of the next.
         stages: What is computed of it.
-        copies: How many arrays warps exchange an accumulator in, so that two rows do not meet; empty for one.
+        copies: Arrays that warps exchange an accumulator in, so that two rows do not meet; empty for one.
         copy: Which of them.
         sums: The sums that several groups of threads have to combine.
         height: How many groups there are.
@@ -73,6 +78,8 @@ class StripeView:
     rows: str
     group: str
     groups: str
+    abreast: bool
+    uneven: bool
     turn: tuple[str, ...]
     stages: tuple[Stage, ...]
     copies: str
@@ -100,6 +107,8 @@ class Held:
         index: Where.
         kind: Its type in registers.
         single: Whether it is one value for the whole row.
+        steady: Whether all rows read the same, which is loaded once.
+        words: 32-bit words of a thread's piece; 0 where it is no whole number of them.
         name: What names of arrays end in.
     """
 
@@ -107,7 +116,28 @@ class Held:
     index: Expr
     kind: str
     single: bool
+    steady: bool
+    words: int
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who computes a row.
+
+    Attributes:
+        share: How many threads, and the packs of each.
+        height: Rows that a block takes at a time.
+        early: Whether the next row is loaded while one is computed.
+        steady: Whether what all rows read is loaded once.
+        blocks: Blocks of a multiprocessor to leave registers for.
+    """
+
+    share: Share
+    height: int
+    early: bool
+    steady: bool
+    blocks: int = 1
 
 
 def stripe_entry(kernel: Kernel, name: str) -> Entry:
@@ -127,8 +157,15 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     chunks, rows = extent(space) // width, extent(inner)
     length = ceil_div(rows, extent(outer))
     ragged = is_varying((rows, length)) or length * extent(outer) != rows
-    words = scratch_words((*body, *row)) * width, sum(_words(writer, h, width) for h in held)
-    share, height, early = _share(chunks, length, *words)
+    words = (sum(_words(writer, h, width) for h in held if h.steady is steady) for steady in (True, False))
+    plan = _share(chunks, length, scratch_words((*body, *row)) * width, *words)
+    share, height, early = plan.share, plan.height, plan.early
+    held = tuple(h for h in held if plan.steady or not h.steady)
+    warps = share.threads > 32
+    uneven = ragged or length % height != 0
+    # Groups of several warps meet in barriers of the whole block, and go through the loop side by side.
+    abreast = height > 1 and (warps or not uneven)
+    uneven = uneven and warps and abreast
     # Groups of lanes that leave the loop before others of their warp meet by themselves.
     apart = share.threads < 32 and (ragged or length % height != 0 or share.threads * height % 32 != 0)
     for stmt in (*body, *row):
@@ -136,35 +173,43 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
             writer.arrays[stmt.name] = ""
     start = (*writer.unflatten("stripe", outer), *_arrays(writer, body, share, width))
     fetch = _Fetch(writer, held, inner, space, share, chunks, width)
+    start += fetch.once()
     ahead = fetch.ahead(height, ragged) if early else ()
-    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *fetch.turn(early, height))
+    next_row = fetch.turn(early, height, "base" if abreast and not uneven else "turn")
+    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *next_row)
     for h in held:
         _hold(writer, h, width)
-    warps = share.threads > 32
     barrier = "__syncthreads();" if warps else "__syncwarp(lanes);" if apart else "__syncwarp();"
 
     def stages(part: Sequence[Stmt]) -> tuple[Stage, ...]:
         """Statements by who does them."""
         part = [s for s in part if not isinstance(s, Scratch)]
-        return share_stages(
-            writer, part, {n: packs[id(s)] for n, s in enumerate(part) if id(s) in packs}, share, "thread == 0", barrier
-        )
+        found = {n: packs[id(s)] for n, s in enumerate(part) if id(s) in packs}
+        return share_stages(writer, part, found, share, once, barrier)
 
+    once = "live && thread == 0" if uneven else "thread == 0"
+    writer.store_guard = writer.add_guard = "live" if uneven else ""
     computed = stages(row)
+    once, writer.store_guard, writer.add_guard = "thread == 0", "", ""
     zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in stages(body[:place]) if s.deal)
     twice = warps and sum(bool(s.accs) for s in computed) == 1
     sums = [Sum(writer.dialect.types[s.dtype], writer.name(s.name)) for s in body if isinstance(s, Scratch)]
     threads = share.threads * height
+    copies = [*([height] if warps and height > 1 else ()), *([2] if twice else ())]
+    count = f"base / {writer.count(height)}" if height > 1 else "turn"
+    copy = [*(["threadIdx.y"] if warps and height > 1 else ()), *([f"{count} % 2"] if twice else ())]
     view = StripeView(
-        head(writer, name, threads), lines(start), zeros, lines(ahead),
+        replace(head(writer, name, threads), blocks=plan.blocks), lines(start), zeros, lines(ahead),
         writer.count(length), writer.count(rows) if ragged else "", "threadIdx.y" if height > 1 else "",
         writer.count(height),
-        lines(turn), computed, "[2]" if twice else "", "[turn % 2]" if twice else "",
+        abreast, uneven, lines(turn), computed,
+        "".join(f"[{c}]" for c in copies), "".join(f"[{c}]" for c in copy),
         tuple(sums) if height > 1 else (), height, share.parts * width, share.threads, stages(body[place + 1 :]),
         writer.count(share.threads), writer.count(chunks), warps, share.threads // 32, min(share.threads, 32) // 2,
         f"{(1 << share.threads) - 1:#x}u" if apart else "", "lanes" if apart else ALL_LANES,
     )  # fmt: skip
-    who = f"a block of {threads}" if warps else f"{height} groups of {share.threads} lanes"
+    each = f"{share.threads} {'threads' if warps else 'lanes'}"
+    who = f"a block of {threads}" if warps and height == 1 else f"{height} groups of {each}"
     wide = f", packs of {width}" if width > 1 else ""
     schedule = f"{who} a stripe of {length} rows of {extent(space)}, {share.parts} unrolled{wide}"
     return Entry(
@@ -173,67 +218,82 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     )  # fmt: skip
 
 
-def _share(chunks: int, length: int, kept: int, held: int) -> tuple[Share, int, bool]:
-    """Threads for each row, rows at a time, and whether the next row is loaded while one is computed.
+def _share(chunks: int, length: int, kept: int, steady: int, held: int) -> Plan:
+    """How many threads take a row, and what they hold.
 
     Args:
         chunks: Packs of a row.
         length: Rows of a stripe.
         kept: Words for a pack that are kept.
+        steady: Words of a pack that all rows read.
         held: Words of a pack that are loaded before the row is computed.
     """
     lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-    if ceil_div(chunks, lanes) * (kept + 2 * held) <= WORDS[THREADS]:
-        height = THREADS // lanes
-        return Share(lanes, ceil_div(chunks, lanes)), height if is_varying(length) else min(height, length), True
+    for most in dict.fromkeys((lanes, 64, 128, 256)):
+        parts = ceil_div(chunks, most)
+        each = parts * (kept + steady + 2 * held)
+        threads = next((t for t, words in RESIDENT.items() if each <= words and t >= most), 0)
+        if threads:
+            share = Share(most if most <= 32 else 32 * ceil_div(ceil_div(chunks, parts), 32), parts)
+            height = threads // share.threads
+            height = height if is_varying(length) else min(height, length)
+            return Plan(share, height, early=True, steady=True, blocks=BLOCKS if threads == min(RESIDENT) else 1)
     for early in (True, False):
         for most, words in WORDS.items():
             parts = ceil_div(chunks, most)
             if parts * (kept + (1 + early) * held) <= words:
-                return Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early
-    return Share(1024, ceil_div(chunks, 1024)), 1, False
+                return Plan(Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early, steady=False)
+    return Plan(Share(1024, ceil_div(chunks, 1024)), 1, early=False, steady=False)
 
 
 def _held(
     writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], rows: Sequence[Var], width: int
 ) -> Iterator[Held]:
-    """The loads of a row that hang on which row it is, and on nothing that is computed."""
+    """The loads of a row that hang on nothing that is computed."""
     roles = {b.name: b.role for b in writer.kernel.buffers}
     names = {v.name for v in rows}
-
-    def moves(load: Load) -> bool:
-        parts = list(subexpressions(load.index))
-        steady = not any(isinstance(p, (Ref, Load)) for p in parts)
-        return load.buffer in roles and steady and any(isinstance(p, Var) and p.name in names for p in parts)
-
     found: dict[tuple[str, Expr], bool] = {}
     for stmt in row:
         if isinstance(stmt, Let):
             for load in certain_loads([stmt]):
-                if moves(load) and roles[load.buffer] == "in":
+                if roles.get(load.buffer) == "in" and _moves(load, names):
                     found.setdefault((load.buffer, load.index), True)
         if isinstance(stmt, Loop):
-            for load in certain_loads(loop_nest(stmt)[1]):
+            variables, nest = loop_nest(stmt)
+            for load in certain_loads(nest):
                 at = (load.buffer, load.index)
                 packed = at in packs[id(stmt)].loads if width > 1 else roles.get(load.buffer) == "in"
-                if moves(load) and packed:
+                steady = roles.get(load.buffer) == "in" and _moves(load, {v.name for v in variables})
+                if packed and (_moves(load, names) or steady):
                     found.setdefault(at, False)
     for number, ((buffer, index), single) in enumerate(found.items()):
         kind = memory_type(writer.buffers[buffer])
         if not single and width > 1:
             kind = f"Pack<{kind}, {width}>"
-        yield Held(buffer, index, kind, single, str(number))
+        words, rest = divmod(writer.buffers[buffer].itemsize * width, 4)
+        steady = not _mentions(index, names)
+        yield Held(buffer, index, kind, single, steady, 0 if rest or single else words, str(number))
+
+
+def _moves(load: Load, names: set[str]) -> bool:
+    """Whether an address hangs on some of these loop variables, and on nothing that is computed."""
+    return not any(isinstance(p, (Ref, Load)) for p in subexpressions(load.index)) and _mentions(load.index, names)
+
+
+def _mentions(index: Expr, names: set[str]) -> bool:
+    return any(isinstance(p, Var) and p.name in names for p in subexpressions(index))
 
 
 def _words(writer: Writer, held: Held, width: int) -> int:
-    """32-bit words of a pack."""
-    return 0 if held.single else ceil_div(writer.buffers[held.buffer].itemsize * width, 4)
+    """32-bit words of a pack; of what all rows read, in the type that is computed in."""
+    dtype = writer.buffers[held.buffer]
+    return 0 if held.single else ceil_div((dtype.compute if held.steady else dtype).itemsize * width, 4)
 
 
 def _hold(writer: Writer, held: Held, width: int) -> None:
     """Let what is computed of a row take a load from where it is held."""
     at = (held.buffer, held.index)
-    name = f"{writer.name(held.buffer)}_row{held.name}"
+    name = f"{writer.name(held.buffer)}_{'all' if held.steady else 'row'}{held.name}"
     if held.single:
         writer.packs[at] = name
     elif width > 1:
@@ -259,54 +319,63 @@ class _Fetch:
         chunks: int, width: int,
     ) -> None:  # fmt: skip
         self.writer = writer
-        self.held = held
+        self.steady = [h for h in held if h.steady]
+        self.held = [h for h in held if not h.steady]
         self.rows = rows
         self.space = space
         self.share = share
         self.chunks = chunks
         self.width = width
 
+    def once(self) -> tuple[Tree, ...]:
+        """Declares and loads what all rows read."""
+        return (*self._declared(self.steady, "all"), *self._loads(self.steady, "all"))
+
     def ahead(self, height: int, ragged: bool) -> tuple[Tree, ...]:
         """Declares what holds the next row, and loads the first, which a stripe or a group of threads may not have."""
         first = "first + threadIdx.y" if height > 1 else "first"
         at = self.writer.unflatten(f"({first})" if height > 1 else first, self.rows)
         head = f"if ({first} < stop)" if ragged else ""
-        return (*self._declared("ahead"), Block(head, (*at, *self._loads("ahead"))))
+        return (*self._declared(self.held, "ahead"), Block(head, (*at, *self._loads(self.held, "ahead"))))
 
-    def turn(self, early: bool, height: int) -> tuple[Tree, ...]:
-        """Loads a row, or takes what was loaded before and loads the next."""
+    def turn(self, early: bool, height: int, counter: str) -> tuple[Tree, ...]:
+        """Loads a row, or takes what was loaded before and loads the next, if the counter says that there is one."""
+        declared = tuple(self._declared(self.held, "row"))
         if not early:
-            return (*self._declared("row"), *self._loads("row"))
+            return (*declared, *self._loads(self.held, "row"))
         count = self.writer.count
         at = self.writer.unflatten(f"(turn + {count(height)})", self.rows)
-        more = Block(f"if (turn + {count(height)} < stop)", (*at, *self._loads("ahead")))
-        return (*self._declared("row"), *self._copies(), more)
+        more = Block(f"if ({counter} + {count(height)} < stop)", (*at, *self._loads(self.held, "ahead")))
+        return (*declared, *self._copies(), more)
 
     def _name(self, held: Held, what: str) -> str:
         return f"{self.writer.name(held.buffer)}_{what}{held.name}"
 
-    def _declared(self, what: str) -> Iterator[Tree]:
-        for h in self.held:
-            yield Line(f"{h.kind} {self._name(h, what)}{'' if h.single else f'[{self.share.parts}]'};")
+    def _declared(self, held: Sequence[Held], what: str) -> Iterator[Tree]:
+        for h in held:
+            kind = f"Pack<unsigned, {h.words}>" if what == "ahead" and h.words else h.kind
+            yield Line(f"{kind} {self._name(h, what)}{'' if h.single else f'[{self.share.parts}]'};")
 
     def _copies(self) -> Iterator[Tree]:
+        copied: list[Tree] = []
         for h in self.held:
+            row, ahead = self._name(h, "row"), self._name(h, "ahead")
             if h.single:
-                yield Line(f"{self._name(h, 'row')} = {self._name(h, 'ahead')};")
-        copied = [Line(f"{self._name(h, 'row')}[part] = {self._name(h, 'ahead')}[part];") for h in self._packs]
+                yield Line(f"{row} = {ahead};")
+            else:
+                copied.append(
+                    Line(f"take_words({row}[part], {ahead}[part]);" if h.words else f"{row}[part] = {ahead}[part];")
+                )
         if copied:
             yield Block(f"for (int part = 0; part < {self.share.parts}; ++part)", tuple(copied), ("unroll",))
 
-    @property
-    def _packs(self) -> list[Held]:
-        return [h for h in self.held if not h.single]
-
-    def _loads(self, what: str) -> Iterator[Tree]:
+    def _loads(self, held: Sequence[Held], what: str) -> Iterator[Tree]:
         writer, last = self.writer, self.space[-1]
-        for h in self.held:
+        for h in held:
             if h.single:
                 yield Line(f"{self._name(h, what)} = {writer.name(h.buffer)}[{writer.write(h.index)}];")
-        if not self._packs:
+        packs = [h for h in held if not h.single]
+        if not packs:
             return
         threads = self.share.threads
         body: list[Tree] = []
@@ -316,12 +385,13 @@ class _Fetch:
         else:
             body += writer.unflatten("chunk", self.space)
             inner = writer
-        for h in self._packs:
-            at = inner.write(h.index)
-            where = f"load_pack<{self.width}>({writer.name(h.buffer)} + {at})"
-            body.append(
-                Line(f"{self._name(h, what)}[part] = {where if self.width > 1 else f'{writer.name(h.buffer)}[{at}]'};")
-            )
+        for h in packs:
+            at = f"{writer.name(h.buffer)} + {inner.write(h.index)}"
+            if what == "ahead" and h.words:
+                value = f"load_ahead<{h.words}>({at})"
+            else:
+                value = f"load_pack<{self.width}>({at})" if self.width > 1 else f"*({at})"
+            body.append(Line(f"{self._name(h, what)}[part] = {value};"))
         if self.share.parts * threads != self.chunks:
             body = [Block(f"if (chunk < {writer.count(self.chunks)})", tuple(body))]
         chunk = Line(f"const {writer.flat} chunk = part * {writer.count(threads)} + thread;")

@@ -37,6 +37,8 @@ from tracec.ir.kernel import (
 
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 LIMIT = 2**31
+#: What an element of a pack ends in, where ``e`` numbers them.
+_ELEMENT = ".at[e]"
 
 
 def is_wide(kernel: Kernel) -> bool:
@@ -111,6 +113,7 @@ class Writer(ExpressionWriter):
         held: (buffer, index) → a pack that has been loaded before.
         each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
         store_guard: Condition under which stores to memory happen; empty for always.
+        add_guard: Condition under which something is added to scratch; empty for always.
     """
 
     def __init__(self, kernel: Kernel, names: Mapping[str, str] | None = None, *, wide: bool | None = None) -> None:
@@ -123,6 +126,7 @@ class Writer(ExpressionWriter):
         self.held: dict[tuple[str, Expr], str] = {}
         self.each: frozenset[str] = frozenset()
         self.store_guard = ""
+        self.add_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
         self.buffers |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, Scratch)}
         self.combines: dict[str, tuple[str, DType]] = {
@@ -150,6 +154,7 @@ class Writer(ExpressionWriter):
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
         other.held, other.each, other.store_guard = self.held, self.each, self.store_guard
+        other.add_guard = self.add_guard
         return other
 
     # -- expressions ---------------------------------------------------------------------------------------
@@ -163,6 +168,8 @@ class Writer(ExpressionWriter):
                 if buffer in self.arrays:
                     return f"{self.name(buffer)}[{self.arrays[buffer]}]", ATOM
                 return f"{self.name(buffer)}[{_position(index, operands[0])}]", ATOM
+            case Call("cast", (Load(_, _, dt.bfloat16),), dt.float32) if operands[0][0].endswith(_ELEMENT):
+                return f"widened_bfloat16({operands[0][0].removesuffix(_ELEMENT)}, e)", ATOM
             case Call("philox", _, _) if expr in self.random:
                 return self.random[expr], ATOM
             case Call(op, args, _) if op in _COMPARISONS and all(is_position(a) or _is_small(a) for a in args):
@@ -225,8 +232,8 @@ class Writer(ExpressionWriter):
                 return (Line(f"{self.dialect.types[dtype]} {self.name(name)}[{max(size, 1)}];"),)
             case Store():
                 local = stmt.buffer in self.arrays or (stmt.buffer, stmt.index) in self.packs
-                guarded = self.store_guard and not local
-                return (Line(f"if ({self.store_guard}) {self.store(stmt)}" if guarded else self.store(stmt)),)
+                guard = self.store_guard if not local else self.add_guard if stmt.add else ""
+                return (Line(f"if ({guard}) {self.store(stmt)}" if guard else self.store(stmt)),)
             case Loop(var, body, _):
                 unroll = ("unroll",) if not is_varying(var.extent) and 0 < var.extent <= 32 else ()
                 name = self.name(var.name)
