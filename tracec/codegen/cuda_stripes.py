@@ -26,12 +26,12 @@ from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
 
-#: Threads of a block → 32-bit words that each may have, where a multiprocessor has registers for some blocks: all
-#: stripes are then computed at a time. Fewer threads a row combine less; several groups of them take rows of their own.
-RESIDENT = {256: 28, 128: 80}
-#: So many blocks.
-BLOCKS = 4
-#: The same where fewer blocks have to do, of a row and of the sums alone.
+#: Blocks that a multiprocessor has registers for → threads of a block → 32-bit words that each may have. Four blocks
+#: each are all stripes at a time. Fewer threads a row combine less; several groups of them take rows of their own.
+RESIDENT = {4: {256: 28, 128: 80}, 2: {256: 80}}
+#: So many registers of each thread a compiler has to do with, of fewer it would spill some; and a multiprocessor's.
+ENOUGH, REGISTERS = 128, 65536
+#: Words where one block has to do, of a row and of the sums alone.
 WORDS = {256: 48, 512: 72, 1024: 32}
 
 
@@ -229,15 +229,17 @@ def _share(chunks: int, length: int, kept: int, steady: int, held: int) -> Plan:
         held: Words of a pack that are loaded before the row is computed.
     """
     lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-    for most in dict.fromkeys((lanes, 64, 128, 256)):
-        parts = ceil_div(chunks, most)
-        each = parts * (kept + steady + 2 * held)
-        threads = next((t for t, words in RESIDENT.items() if each <= words and t >= most), 0)
-        if threads:
-            share = Share(most if most <= 32 else 32 * ceil_div(ceil_div(chunks, parts), 32), parts)
-            height = threads // share.threads
-            height = height if is_varying(length) else min(height, length)
-            return Plan(share, height, early=True, steady=True, blocks=BLOCKS if threads == min(RESIDENT) else 1)
+    for blocks, room in RESIDENT.items():
+        for most in dict.fromkeys((lanes, 64, 128, 256)):
+            parts = ceil_div(chunks, most)
+            each = parts * (kept + steady + 2 * held)
+            threads = next((t for t, words in room.items() if each <= words and t >= most), 0)
+            if threads:
+                share = Share(most if most <= 32 else 32 * ceil_div(ceil_div(chunks, parts), 32), parts)
+                height = threads // share.threads
+                height = height if is_varying(length) else min(height, length)
+                forced = threads * blocks * ENOUGH <= REGISTERS
+                return Plan(share, height, early=True, steady=True, blocks=blocks if forced else 1)
     for early in (True, False):
         for most, words in WORDS.items():
             parts = ceil_div(chunks, most)

@@ -17,7 +17,6 @@ from tracec.ir.kernel import Expr, Var
 from tracec.ir.lower import Index, Reduction
 from tracec.ir.node import Node
 from tracec.ir.types import Shape, numel
-from tracec.plan.parts import dividing
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 STRIPE, COLUMN = "stripe", "column"
 #: Fewer stripes leave multiprocessors idle, and of fewer rows their sums are as much memory as the rows.
 LEAST_STRIPES, LEAST_ROWS = 128, 8
-#: About so many stripes: four blocks for each of an H100's multiprocessors.
+#: Nearly so many stripes: four blocks for each of an H100's multiprocessors.
 STRIPES = 528
 #: Rows of fewer elements are one thread's, and with fewer elements in all they stay in a cache.
 SHORTEST, FEWEST = 33, 1 << 19
@@ -130,12 +129,13 @@ def stripes_for(rows: int, row: int, words: int) -> int:
 
 
 def _stripes_for(rows: int) -> int:
-    """Stripes of as many rows each, where about the wanted number of them has that; otherwise the last has fewer."""
+    """Stripes of as many rows each, where nearly the wanted number of them has that; otherwise the last has fewer.
+
+    Never more than wanted, which all are computed at a time: a few more would take as long again.
+    """
     wanted = min(STRIPES, rows // LEAST_ROWS)
-    even = dividing(wanted, 1, (rows,))
-    if even and are_enough(even, rows):
-        return even
-    return -(-rows // -(-rows // wanted))
+    even = next((n for n in range(wanted, 3 * wanted // 4, -1) if rows % n == 0), 0)
+    return even if even and are_enough(even, rows) else -(-rows // -(-rows // wanted))
 
 
 def are_enough(stripes: int, rows: int) -> bool:
