@@ -156,12 +156,12 @@ BANDWIDTH = {
     "odd column sums": (k.column_sum(1 << 14, 50257), 32),
     "transpose": (k.transpose(1, 4096, 4096), 64),
     "transpose, bf16": (k.transpose(1, 4096, 4096, "bf16"), 32),
-    "scan": (k.scan(1, 1 << 26), 64),
-    "scan, bf16": (k.scan(1, 1 << 26, "bf16"), 64),
-    "scan, f64": (k.scan(1, 1 << 25, "f64"), 64),
+    "scan": (k.scan(1, 1 << 26), 96),
+    "scan, bf16": (k.scan(1, 1 << 26, "bf16"), 48),
+    "scan, f64": (k.scan(1, 1 << 25, "f64"), 96),
     "scan, odd": (k.scan(3, (1 << 22) + 1), 32),
     "scan, exponentials": (k.scan(1, 1 << 26, combine="logaddexp"), 64),
-    "scan of columns": (k.scan(1, 1 << 16, columns=1024), 64),
+    "scan of columns": (k.scan(1, 1 << 16, columns=1024), 128),
     "scan of columns, exponentials": (k.scan(1, 1 << 16, columns=1024, combine="logaddexp"), 64),
 }
 

@@ -29,17 +29,21 @@ SHORT = 64
 NEIGHBOURS = 16
 #: Threads of a block that scans a row,
 MOST_THREADS = 256
-#: and packs of each of them, where the row is long.
+#: and packs of each of them, where the row is long,
 PARTS = 4
+#: or as many as have so many bytes, where blocks wait for each other: what is on its way meanwhile are other tiles.
+TURN_BYTES = 96
+#: Bytes where elements take many registers.
+FEW_BYTES = 64
 #: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post.
 MANY_TILES = 8
-#: Tiles of a window: a block waits for the windows before its own, and for as many tiles as it has threads.
+#: Tiles of a window: a block waits for all windows before its own, and for as many tiles as it has threads.
 WINDOW = MOST_THREADS
 #: So many rows side by side have a thread each, which walks all of one.
 MANY_COLUMNS = 256 * MULTIPROCESSORS
 #: Bytes of accumulators that a thread keeps of such a row, where there are fewer,
-COLUMN_BYTES = 64
-#: and tiles of their windows: each takes a warp's time.
+COLUMN_BYTES = 128
+#: and tiles of their windows, at least: each takes a warp's time, and so does each window.
 COLUMN_WINDOW = 32
 
 
@@ -160,22 +164,24 @@ def _columns(kernel: Kernel, name: str, row: Row) -> Routine:
     if plain(rows) >= MANY_COLUMNS:
         return one_after_another(kernel, [map_entry(kernel, name)])
     writer = Writer(kernel)
-    itemsize = writer.combines[row.update.name][1].itemsize
+    itemsize, light = writer.combines[row.update.name][1].itemsize, _is_light(writer, row)
     warps, groups = MOST_THREADS // 32, ceil_div(rows, 32)
-    items = COLUMN_BYTES // max(itemsize, 4)
-    while items > 1 and plain(groups * ceil_div(length, warps * items)) < 2 * MULTIPROCESSORS:
+    items = (COLUMN_BYTES if light else FEW_BYTES) // max(itemsize, 4)
+    while items > 1 and plain(groups * ceil_div(length, warps * items)) < _enough(items * itemsize):
         items //= 2
     tile = warps * items
     tiles = ceil_div(length, tile)
     before, after = _elements_apart(writer, row)
     words = ceil_div(itemsize, 4)
-    posts = 32 * words * (tiles + tiles // COLUMN_WINDOW)
+    window = max(COLUMN_WINDOW, 1 << ceil_div(plain(tiles).bit_length(), 2))
+    posts = 32 * words * (tiles + tiles // window)
+    view = _leaving_room(_view(writer, name, MOST_THREADS, row), 4 if light and itemsize <= 4 else 1)
     view = replace(
-        _view(writer, name, MOST_THREADS, row), before=before, after=after, rows=writer.count(rows),
+        view, before=before, after=after, rows=writer.count(rows),
         last_row=writer.count(max(rows - 1, 0)),
         groups=writer.count(groups), tile=writer.count(tile), items=items, warps=warps,
     )  # fmt: skip
-    view = _with_board(writer, view, tiles, COLUMN_WINDOW, words, posts)
+    view = _with_board(writer, view, tiles, window, words, posts)
     text = render_template("cuda/scan_turns_column.j2", k=view)
     schedule = (
         f"a block of {MOST_THREADS} 32 rows by {tile}, {tiles} tiles a row of {length} that wait for those before"
@@ -207,13 +213,20 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     threads = min(MOST_THREADS, ceil_div(ceil_div(now, width), 32) * 32)
     parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(now, threads * width)), 1)
     turns = ceil_div(now, threads * width * parts) >= MANY_TILES
-    while turns and parts > 1 and plain(rows) * ceil_div(now, threads * width * parts) < 2 * MULTIPROCESSORS:
+    itemsize, light = writer.combines[row.update.name][1].itemsize, _is_light(writer, row)
+    if turns and width > 1:
+        parts = max((TURN_BYTES if light else FEW_BYTES) // (width * itemsize), 1)
+    while (
+        turns and parts > 1 and plain(rows) * ceil_div(now, threads * width * parts) < _enough(parts * width * itemsize)
+    ):
         parts //= 2
     tile = threads * parts * width
     tiles = ceil_div(length, tile)
     before, after = _elements(writer, row, packs)
+    view = _view(writer, name, threads, row)
+    view = _leaving_room(view, 5 if itemsize <= 4 else 4) if turns and light else view
     view = replace(
-        _view(writer, name, threads, row), before=before, after=after, tile=writer.count(tile), items=parts * width,
+        view, before=before, after=after, tile=writer.count(tile), items=parts * width,
         parts=parts, width=width, part_items=32 * width, warp_items=32 * width * parts, warps=threads // 32,
     )  # fmt: skip
     wide = f", packs of {width}" if width > 1 else ""
@@ -226,12 +239,28 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     if not turns:
         text = render_template("cuda/scan.j2", k=view)
         return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
-    words = ceil_div(writer.combines[row.update.name][1].itemsize, 4)
+    words = ceil_div(itemsize, 4)
     posts = words * (tiles + tiles // WINDOW)
     text = render_template("cuda/scan_turns.j2", k=_with_board(writer, view, tiles, WINDOW, words, posts))
     schedule += f", {tiles} tiles a row of {length} that wait for those before"
     main = Entry(name, text, (rows * tiles, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
     return _cleared_first(kernel, main, 1 + rows * posts)
+
+
+def _enough(nbytes: int) -> int:
+    """Blocks without which threads have fewer bytes each: with many, a multiprocessor has more than it can hold."""
+    return (8 if nbytes > FEW_BYTES else 2) * MULTIPROCESSORS
+
+
+def _is_light(writer: Writer, row: Row) -> bool:
+    """Whether elements take few registers besides their sums."""
+    combine, _ = writer.combines[row.update.name]
+    return len(row.lets) + len(row.after) <= 3 and combine in ("add", "maximum", "minimum")
+
+
+def _leaving_room(view: ScanView, blocks: int) -> ScanView:
+    """The view with registers for so many blocks of a multiprocessor."""
+    return replace(view, head=replace(view.head, blocks=blocks))
 
 
 #: What blocks post, behind the number of turns that were taken.
