@@ -87,9 +87,11 @@ def test_short_rows() -> None:
 
 
 @needs_compiler
-def test_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [64, 1])
+def test_long_rows(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows past the block's shared memory, several chunks and tiles, the last of them short."""
     monkeypatch.setattr(cuda_sort, "BLOCKS", 6)
+    monkeypatch.setattr(cuda_sort, "FEW_CHUNKS", few)
     cases: list[Case] = [
         (dt.float32, (4097,), 0, False),
         (dt.int16, (9000, 2), 0, True),
@@ -129,10 +131,17 @@ def test_a_plan_that_sorts_is_all_launches() -> None:
     assert all(isinstance(s, CudaLaunch) for s in render(plan, "sm_90").steps)
 
 
-@pytest.mark.parametrize("what", ["block", "digits"])
+SOURCES: dict[str, Case] = {
+    "registers": (dt.float32, (6, 100), 1, False),
+    "block": (dt.float64, (6, 100), 1, False),
+    "digits": (dt.float32, (100000,), 0, False),
+    "digits of many": (dt.float32, (10000000,), 0, False),
+}
+
+
+@pytest.mark.parametrize("what", SOURCES)
 def test_source(golden: Any, what: str) -> None:
-    shape = (6, 100) if what == "block" else (100000,)
-    (kernel,) = render(plan_of([(dt.float32, shape, len(shape) - 1, False)]), "sm_90").kernels
+    (kernel,) = render(plan_of([SOURCES[what]]), "sm_90").kernels
     assert kernel.source.removesuffix("\n") == golden
 
 
@@ -144,7 +153,8 @@ def test_no_spills(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
     cases: list[Case] = [
         (dt.float32, (1 << 20,), 0, False), (dt.int64, (1 << 20, 3), 0, True), (dt.float16, (64, 1000), 1, False),
-        (dt.float64, (8, 4096), 1, False), (dt.uint8, (1 << 32 - 1,), 0, False),
+        (dt.float64, (8, 4096), 1, False), (dt.float32, (8, 4096), 1, True), (dt.int32, (99, 200), 0, False),
+        (dt.uint8, (1 << 32 - 1,), 0, False),
     ]  # fmt: skip
     cubins = compile_sources([k.source for k in render(plan_of(cases), arch).kernels], arch)
     assert not [c.functions for c in cubins if c.resources.spill_bytes or c.resources.stack_bytes]

@@ -1,4 +1,4 @@
-"""Stable sorting of rows: a block a row in shared memory where rows are short, else digit by digit.
+"""Stable sorting of rows: a block a row in registers or shared memory where rows are short, else digit by digit.
 
 Keys are unsigned integers whose order is that of the elements. Long rows are sorted by their digits of up to 8 bits,
 the last one first (a radix sort). All blocks must have counted before the first can place an element; where blocks are
@@ -27,6 +27,8 @@ SHORT_ROW = 4096
 THREADS = 256
 #: Threads of a block that sorts whole rows.
 MOST_THREADS = 1024
+#: Elements of a thread that are neighbours, where rows are in registers.
+NEIGHBOURS = 8
 #: Blocks that a pass is dealt out to, where there is enough to do.
 BLOCKS = 4 * MULTIPROCESSORS
 #: So many chunks of a row add up each other's counts.
@@ -89,6 +91,7 @@ class SortView:
     rows: str
     length: str
     size: int = 0
+    pair: str = ""
     pairs: str = ""
     rows_each: int = 0
     block_rows: str = ""
@@ -200,16 +203,20 @@ def _in_blocks(view: SortView, keys: Keys, order: Order, rows: int, length: int,
         size = min(4 * size, SHORT_ROW)
         if length > size:
             raise CompileError(f"{view.head.name}: a row of {length} elements does not fit {size} places")
-    threads = min(size // 2, MOST_THREADS)
+    # Keys that leave room for their places in a word are in registers.
+    pair = "unsigned" if keys.bits <= 16 else "unsigned long long" if keys.bits <= 32 else ""
+    items = min(max(size // 32, 1), NEIGHBOURS)
+    threads = size // items if pair else min(size // 2, MOST_THREADS)
     each = max(min(256 // threads, plain(rows)), 1)
     each += each * threads % 32 // 16  # whole warps
     view = replace(
         view, head=replace(view.head, parameters=(*keys.parameters, *order.parameters), threads=threads * each),
-        size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}",
+        size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}", items=items,
+        pair=pair,
     )  # fmt: skip
-    text = render_template("cuda/sort_block.j2", k=view)
+    text = render_template(f"cuda/sort_{'registers' if pair else 'block'}.j2", k=view)
     grid = (ceil_div(rows, each) if plain(length) else 0, 1, 1)
-    schedule = f"{each} rows of {length} a block of {threads * each}, in shared memory"
+    schedule = f"{each} rows of {length} a block of {threads * each}, in {'registers' if pair else 'shared memory'}"
     entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=schedule)
     return Routine((entry,), (Call(0, (*keys.args, *order.args)),))
 
