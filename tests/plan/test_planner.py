@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tracec
 from tracec import ops
 from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
@@ -19,6 +20,7 @@ from tracec.ir.plan import Launch, LibraryCall
 from tracec.ir.types import TensorType, numel
 from tracec.ir.verify_kernel import verify_kernel
 from tracec.ir.verify_plan import verify_plan
+from tracec.nn import functional as F
 from tracec.plan import TARGETS, make_plan
 from tracec.runtime.interpreter import run_plan
 
@@ -183,6 +185,18 @@ def test_a_product_stays_with_what_follows_where_nothing_is_gained() -> None:
     graph = Graph((a, b, p), (g / ops.sum(g, axes=(2,), keepdims=True),))
     assert [k.ops for k in make_plan(graph, TARGETS["cuda"]).kernels] == [("dot", "mul"), ("sum", "div")]
     check(graph)
+
+
+def test_attention_keeps_its_weights_alone_for_its_gradient() -> None:
+    def step(q: Any, k: Any, v: Any, ct: Any) -> Any:
+        return tracec.autograd.grad(F.scaled_dot_product_attention(q, k, v, is_causal=True), (q, k, v), ct)
+
+    q, k, v, ct = (tracec.randn(2, 3, 64, 8) for _ in range(4))
+    args = q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), ct
+    plan = tracec.compile(step).lower(*args, target="cuda").plan
+    rows = [k for k in plan.kernels if k.shape == "row"]
+    assert [k.ops.count("exp") for k in rows] == [1, 0]
+    assert [sum(b.role != "in" and b.size == 2 * 3 * 64 * 64 for b in k.buffers) for k in rows] == [1, 1]
 
 
 def test_what_a_product_reads_is_no_part_of_its_kernel() -> None:

@@ -71,17 +71,9 @@ def scaled_dot_product_attention(
 
 def _softmax(x: Tensor, safe: bool) -> Tensor:
     """Softmax over the last axis; if ``safe``, zeros where every element is minus infinity."""
-    axes = (x.ndim - 1,)
-    if not x.shape[-1]:  # nothing is attended to
+    if not x.numel():  # nothing is attended to
         return x
-    largest = ops.max(x.detach(), axes=axes, keepdims=True)
-    if safe:
-        largest = ops.where(ops.eq(largest, -math.inf), 0.0, largest)
-    powers = ops.exp(ops.sub(x, largest))
-    total = ops.sum(powers, axes=axes, keepdims=True)
-    if safe:
-        total = ops.where(ops.eq(total, 0.0), 1.0, total)
-    return ops.div(powers, total)
+    return ops.softmax(x, axes=(x.ndim - 1,), safe=safe)
 
 
 def _check_groups(query: Tensor, key: Tensor, value: Tensor) -> None:

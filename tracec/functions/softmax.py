@@ -28,8 +28,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     axes = (one_axis("softmax", dim, x.ndim),) if x.ndim else ()
     if not x.ndim or not x.numel():
         return ops.exp(ops.sub(x, x))
-    powers = ops.exp(ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True)))
-    return ops.div(powers, ops.sum(powers, axes=axes, keepdims=True))
+    return ops.softmax(x, axes=axes)
 
 
 @tensor_method

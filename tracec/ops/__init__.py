@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
     from tracec.ops.places import positions
     from tracec.ops.running import cummax, cummin
+    from tracec.ops.softmax import softmax
     from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
     from tracec.ops.strided import as_strided, view_bits
     from tracec.ops.symmetric import ldl, ldl_solve
@@ -151,7 +152,7 @@ __all__ = [
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "eq", "ge", "gt", "isnan", "le", "logical_not", "lt",
     "ne", "shift_left", "shift_right", "where",
     # reductions
-    "argmax", "argmin", "max", "min", "prod", "sum",
+    "argmax", "argmin", "max", "min", "prod", "softmax", "sum",
     # views
     "concatenate", "expand", "flip", "fold", "pad", "reshape", "slice", "transpose", "windows",
     # contractions
@@ -193,6 +194,7 @@ _RARE = {
     "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
     "places": "positions",
     "running": "cummax cummin",
+    "softmax": "softmax",
     "spectral": "eig eigh eigvals eigvalsh svd svdvals",
     "strided": "as_strided view_bits",
     "symmetric": "ldl ldl_solve",

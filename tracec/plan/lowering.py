@@ -355,7 +355,7 @@ def _contraction(e: Emitter) -> Kernel:
     for member in e.group.nodes:
         at = ix.unflatten(flat, member.shape)
         if member is not node:
-            e.full_value[member] = e.bind(e.guard(e.element(member, at)))
+            e.full_value[member] = e.bind(e.guard(_point(e, member, at)))
         if member in e.stored:
             e.outer.append(e.store(member, at, e.full_value[member]))
     groups = lower.groups(types, node.type, **params)
