@@ -132,6 +132,15 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
     assert not spilled
 
 
+def test_a_row_is_asked_for_before_anything_waits() -> None:
+    """What hangs on a number from memory comes behind the loop that reads the row, but for what that loop takes."""
+    text = render_kernel(k.picked(3, 3000)).source
+    assert text.index("p = t[i]") < text.index("a = maximum") < text.index("q = x[") < text.index("f = 1.0f /")
+    text = render_kernel(k.picked(3, 3000, first=True)).source
+    assert text.index("f = 1.0f /") < text.index("a = maximum") < text.index("q = x[")
+    assert text.index("a = maximum") < text.index("h = f * f")
+
+
 #: What walks memory once, at sizes where its bandwidth counts → bytes that a thread has on their way at a time.
 BANDWIDTH = {
     "copy and add": (k.chain(1 << 26), 64),

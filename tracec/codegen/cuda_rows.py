@@ -20,8 +20,10 @@ from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Expr,
     Kernel,
+    Let,
     Load,
     Loop,
+    Ref,
     Scratch,
     Stmt,
     Store,
@@ -250,6 +252,42 @@ def row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
     return {place: find_packs(inner, v[-1], memory, width) for place, (v, inner) in loops.items()}
 
 
+def waits_later(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """Statements of a row in an order in which nothing waits for one number before the row itself is asked for.
+
+    What hangs on a number from memory, such as another number from a place that it tells, moves behind the first loop
+    where that has no need of it.
+    """
+    first = next((n for n, s in enumerate(body) if isinstance(s, Loop)), 0)
+    loop = body[first] if body else None
+    if not isinstance(loop, Loop):
+        return tuple(body)
+    needed = _names(loop)
+    for stmt in reversed(body[:first]):
+        if not isinstance(stmt, Let) or stmt.name in needed:
+            needed |= _names(stmt)
+    loaded: set[str] = set()
+    late: list[Let] = []
+    for stmt in body[:first]:
+        if isinstance(stmt, Let):
+            loads = sum(isinstance(e, Load) for e in subexpressions(stmt.value))
+            waits = bool(_names(stmt) & loaded) or loads > isinstance(stmt.value, Load)
+            if waits or loads:
+                loaded.add(stmt.name)
+            if waits and stmt.name not in needed:
+                late.append(stmt)
+    written = {s.buffer for s in walk((loop,)) if isinstance(s, Store)}
+    if any(isinstance(e, Load) and e.buffer in written for s in late for e in subexpressions(s.value)):
+        return tuple(body)
+    return (*(s for s in body[:first] if s not in late), loop, *late, *body[first + 1 :])
+
+
+def _names(stmt: Stmt) -> set[str]:
+    """The names that a statement takes."""
+    found = (e for s in walk((stmt,)) for root in expressions(s) for e in subexpressions(root))
+    return {e.name for e in found if isinstance(e, Ref)}
+
+
 def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> tuple[tuple[Tree, ...], int]:
     """Declarations of scratch, and the bytes of shared memory that they take."""
     lines: list[Tree] = []
@@ -351,6 +389,7 @@ def _held(
 def row_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a warp or a block computes one row."""
     variables, body = peel(kernel.body)
+    body = waits_later(body)
     space = row_space(body, kernel)
     writer = Writer(kernel)
     words = scratch_words(body)

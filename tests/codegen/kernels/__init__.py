@@ -19,7 +19,7 @@ from tests.codegen.kernels.maps import (
     transpose,
 )
 from tests.codegen.kernels.products import conv, conv_weight, dot
-from tests.codegen.kernels.rows import batch_norm, held, reread, row_sum, running, softmax, stripes
+from tests.codegen.kernels.rows import batch_norm, held, picked, reread, row_sum, running, softmax, stripes
 from tests.codegen.kernels.text import read_kernel
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "masked",
     "padded",
     "pool",
+    "picked",
     "random",
     "read_kernel",
     "reread",

@@ -117,6 +117,31 @@ kernel batch_norm(x: in f32[{images},{channels},{pixels}], y: out f32[{images},{
 }}""")
 
 
+def picked(rows: int, n: int, *, first: bool = False) -> Kernel:
+    """Rows, of each an element that a number tells, and a quotient that the second loop takes, or the first one too."""
+    part = "mul(x[{0}*i + r], f)" if first else "x[{0}*i + r]"
+    return read_kernel(f"""
+kernel picked(t: in i64[{rows}], x: in f32[{rows},{n}], c: in f32[{rows}], y: out f32[{rows}]) row {{
+  for i in {rows} parallel {{
+    let p: i64 = t[i]
+    let inside: bool = bitwise_and(ge(p, 0), lt(p, {n}))
+    let at: i64 = select(inside, p, 0)
+    let q: f32 = x[{n}*i + at]
+    let f: f32 = div(f32(1.0), add(abs(c[i]), f32(1.0)))
+    let h: f32 = mul(f, f)
+    acc a: f32 = maximum
+    for r in {n} reduce {{
+      update a <- {part.format(n)}
+    }}
+    acc s: f32 = add
+    for r in {n} reduce {{
+      update s <- mul(sub(x[{n}*i + r], a), h)
+    }}
+    store y[i] = add(select(inside, q, f32(0.0)), s)
+  }}
+}}""")
+
+
 def stripes(
     count: int, rows: int, n: int, dtype: str = "f32", *, sums: int = 1, in_place: bool = False, missing: int = 0
 ) -> Kernel:
