@@ -89,7 +89,7 @@ LARGE = {
     "conv": k.conv(64, 64, 64, 56),
     "embedding": k.scatter(1 << 14, 50000, 768),
     "embedding bf16": k.scatter(1 << 14, 50000, 768, "bf16"),
-    "embedding, any order": k.scatter(1 << 14, 50000, 768, shape="atomic"),
+    "embedding, any order": k.scatter(1 << 14, 50000, 64, shape="atomic"),
     "embedding of many tokens": k.scatter(1 << 16, 50304, 1024),
     "embedding of many tokens, bf16": k.scatter(1 << 16, 50304, 1024, "bf16"),
     "embedding of a small model": k.scatter(1 << 13, 1024, 256),

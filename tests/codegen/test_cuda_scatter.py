@@ -156,3 +156,9 @@ def test_few_positions_start_many_blocks() -> None:
         program = render_kernel(replace(k.scatter(n, keys, 256), name="scatter"))
         grids = {entry.name: entry.grid[0] for entry in program.entries}
         assert grids["scatter_order"] >= 128 and grids["scatter"] * 256 == keys * 64
+
+
+def test_many_columns_are_summed_in_order_where_any_order_would_do() -> None:
+    narrow, broad = (render_kernel(k.scatter(1000, 5, n, shape="atomic")) for n in (64, 128))
+    assert "scatter_start" in narrow.source and "atomicAdd(&y" in narrow.source
+    assert "scatter_order" in broad.source and "atomicAdd(&y" not in broad.source

@@ -5,7 +5,8 @@ neighbours, in the order they came in. Then each key has a thread for each pack 
 to what is there before, and writes it once: also where nothing comes. Long sums are cut into parts of fixed length,
 and these into groups, which are added up beforehand. No atomics on sums, so that they are the same every time.
 
-Where that was given up, each position and column has a thread, which adds by an atomic operation.
+Where that was given up and keys have few columns, each position and column has a thread, which adds by an atomic
+operation.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ MOST_KEYS = 256
 MOST_LOOKS = 1 << 22
 #: Keys with fewer bytes are not looked at one by one where most have no position.
 NARROW = 64
+#: Keys of so many bytes are summed in order where any order would do, since they are written once then.
+BROAD = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,16 @@ def scatter_routine(kernel: Kernel, name: str) -> Routine:
 
 def atomic_routine(kernel: Kernel, name: str) -> Routine:
     """The start in a function of its own; then a thread for each element, and neighbouring columns next to each other:
-    what a warp adds is neighbours in memory.
+    what a warp adds is neighbours in memory. Where keys have many columns, sorting costs less than a second pass.
     """
     start, rest = kernel.body[:1], kernel.body[1:]
     if not rest:
         return one_after_another(kernel, [map_entry(kernel, name)])
+    target = find_target(kernel, rest)
+    if target is not None and target.covers and find_start(start, target.store.buffer):
+        itemsize = next(b.dtype.itemsize for b in kernel.buffers if b.name == target.store.buffer)
+        if plain(extent(target.columns)) * itemsize >= BROAD:
+            return scatter_routine(replace(kernel, shape="scatter"), name)
     columns, inner = peel(rest)
     positions, statements = peel(inner, "serial")
     for var in reversed((*positions, *columns)):
@@ -264,7 +272,7 @@ def _sums(
 ) -> tuple[Shared, ...]:
     """A function that adds up parts of long sums, and what it writes; nothing where no sum is long."""
     length, columns = extent(target.positions), extent(target.columns) // view.width
-    if not view.adds or plain(length) <= 2 * SHARE:
+    if not view.adds or plain(length) <= 4 * SHARE:
         return ()
     itemsize = steps.writer.buffers[target.store.buffer].compute.itemsize
     parts, groups = ceil_div(length, SHARE), ceil_div(length, SHARE * GROUP)
