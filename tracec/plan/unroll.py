@@ -43,7 +43,8 @@ def _unrolled(node: Node) -> Node:
 
 
 def _is_plain(node: Node) -> bool:
-    return node.op.name in ("sum", "prod", "max", "min") and node.dtype.compute is node.dtype
+    named = node.op.name in ("sum", "prod", "max", "min") and isinstance(node.op.lower, Reduction)
+    return named and node.dtype.compute is node.dtype
 
 
 def _apart(node: Node) -> Node:
