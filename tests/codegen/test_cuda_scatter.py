@@ -158,6 +158,22 @@ def test_few_positions_start_many_blocks() -> None:
         assert grids["scatter_order"] >= 128 and grids["scatter"] * 256 == keys * 64
 
 
+def test_positions_that_are_none_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What checks positions may come later: nothing is read or written out of bounds until then."""
+    cases = [Case(500, 20, 4), Case(300, 2000, 1), Case(400, 300, 3, 2, add=False), Case(300, 50, 2, spare=6)]
+    for case, one in zip(cases, emulate([case.kernel for case in cases]), strict=True):
+        x, v, p, y = case.given()
+        p[::7], p[1::7] = case.keys + 5, -2
+        inside = (p >= 0) & (p < case.keys)
+        have = one.run([x, v, p, y], "random")[-1]
+        np.testing.assert_array_equal(have, case.expected([x, v[inside], p[inside], y]), err_msg=str(case))
+    monkeypatch.setattr(cuda_scatter, "MOST_LOOKS", 0)
+    for case, one in zip(cases, emulate([case.kernel for case in cases]), strict=True):
+        x, v, p, y = case.given()
+        p[::7], p[1::7] = case.keys + 5, -2
+        one.run([x, v, p, y], "random")
+
+
 def test_many_columns_are_summed_in_order_where_any_order_would_do() -> None:
     narrow, broad = (render_kernel(k.scatter(1000, 5, n, shape="atomic")) for n in (64, 128))
     assert "scatter_start" in narrow.source and "atomicAdd(&y" in narrow.source

@@ -75,6 +75,7 @@ class ScatterView:
     column_blocks: str
     work: str
     length: str
+    keys: str
     share: str
     group: str
     group_length: str
@@ -331,7 +332,7 @@ def _view(writer: Writer, name: str, target: Target, key: str, start: Start | No
         head(writer, name, THREADS), writer.dialect.types[wide], key, lines(column), lines(before),
         lines(_values(writer, target, packs, wide)), lines(after), packs.width,
         writer.count(max(extent(columns) // packs.width, 1)), "", "", writer.count(extent(target.positions)),
-        writer.count(SHARE), writer.count(GROUP), writer.count(SHARE * GROUP), 0,
+        writer.count(target.keys), writer.count(SHARE), writer.count(GROUP), writer.count(SHARE * GROUP), 0,
         _ahead(target, packs.width),
         writer.dialect.operation("add", wide).text.format("sum[e]", "more") if store.add else "",
         start is not None, store.add, False,
