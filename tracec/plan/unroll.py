@@ -53,7 +53,7 @@ def _apart(node: Node) -> Node:
         return node
     operand, axes = node.inputs[0], node.param("axes")
     axis = operand.ndim - 1
-    if axis in axes or is_varying(operand.shape[axis:]) or not 2 <= operand.shape[axis] <= FEW:
+    if axis < 0 or axis in axes or is_varying(operand.shape[axis:]) or not 2 <= operand.shape[axis] <= FEW:
         return node
     if operand.type.size < GROWTH * _read(operand) or not _share(operand):
         return node
