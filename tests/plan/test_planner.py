@@ -179,6 +179,16 @@ def test_what_follows_a_product_is_left_to_the_kernel_that_reads_it_where_that_m
     check(graph)
 
 
+def test_products_for_sums_are_left_to_them_on_a_gpu() -> None:
+    # As in the gradient of a batch norm in front of a relu and pooling.
+    g, x, w = inputs((16, 8, 3, 3, 2, 2), (16, 8, 6, 6), (1, 8, 1, 1))
+    masked = ops.where(ops.le(x * w, 0.0), 0.0, ops.fold(g, shape=(6, 6), stride=(2, 2), dilation=(1, 1)))
+    graph = Graph((g, x, w), tuple(ops.sum(y, axes=(0, 2, 3), keepdims=False) for y in (masked, masked * x)))
+    first, *_ = make_plan(graph, TARGETS["cuda"]).kernels
+    assert (first.shape, sum(b.role == "out" for b in first.buffers)) == ("map", 1)
+    check(graph)
+
+
 def test_a_product_stays_with_what_follows_where_nothing_is_gained() -> None:
     a, b, p = inputs((8, 40, 3), (8, 3, 48), (8, 40, 48))
     g = ops.dot(a, b) * p

@@ -333,29 +333,38 @@ class Partition:
                     self._try(other, mine, operand)
 
     def _leave_to_readers(self) -> None:
-        """Move what follows a product into the one kernel that reads it, where fewer bytes are moved that way."""
+        """Move what one other kernel alone reads into that kernel, where fewer bytes are moved that way.
+
+        So it is with what follows a product, and on a GPU with what is made element by element.
+        """
         users: dict[Node, set[Node]] = {}
         for group in self.groups:
             for node in group.nodes:
                 for read in group.reads[node]:
                     users.setdefault(read, set()).add(node)
-        for group in self.groups:
-            if group.kind != "contraction" or self.group_of[group.nodes[0]] is not group:
+        waiting = [g for g in self.groups if g.kind == "contraction" or (g.kind == "map" and self.stripes)]
+        while waiting:
+            group = waiting.pop()
+            if self.group_of[group.nodes[0]] is not group:
                 continue
             readers = {self.group_of[u] for n in group.nodes for u in users.get(n, ())} - {group}
             for reader in sorted(readers, key=lambda g: g.rank):
                 moved = self._read_there_alone(group, reader, users)
-                if self._bytes_saved(group, moved, reader, users) > 0 and self._move(group, moved, reader):
+                rest = self._move(group, moved, reader) if moved else None
+                if rest is not None:
+                    waiting.append(rest)
                     break
 
     def _read_there_alone(self, group: Group, reader: Group, users: Mapping[Node, set[Node]]) -> set[Node]:
-        """What follows a product for the sake of one other kernel."""
-        found: set[Node] = set()
-        for node in reversed(group.nodes):
+        """The members that had better be another kernel's: the last ones, that are there for its sake."""
+        found, best, most = set[Node](), set[Node](), 0
+        for node in reversed(group.nodes[1:]):
             there = all(u in found or self.group_of[u] is reader for u in users.get(node, ()))
             if there and is_pointwise(node) and node not in self.graph.outputs:
                 found.add(node)
-        return found
+                saved = self._bytes_saved(group, found, reader, users)
+                best, most = (set(found), saved) if saved > most else (best, most)
+        return best
 
     def _bytes_saved(self, group: Group, moved: set[Node], reader: Group, users: Mapping[Node, set[Node]]) -> int:
         """How many bytes fewer are read and written once members of a group are members of the one that reads them."""
@@ -367,16 +376,16 @@ class Partition:
         read_here, read_there = _bytes(operands - kept), _bytes(operands - reader.operands)
         return written_and_read + read_here - read_there - _bytes((operands & rest) - stored)
 
-    def _move(self, group: Group, moved: set[Node], reader: Group) -> bool:
-        """Move members of a group into another, where the rules allow."""
+    def _move(self, group: Group, moved: set[Node], reader: Group) -> Group | None:
+        """Move members of a group into another, where the rules allow; what is left of it, or None."""
         taken = self._part(replace(group, kind="map"), [n for n in group.nodes if n in moved])
         rest = self._part(group, [n for n in group.nodes if n not in moved])
         for part in (taken, rest):
             self.group_of.update(dict.fromkeys(part.nodes, part))
         if self._merge(taken, reader) is None:
-            return True
+            return rest
         self.group_of.update(dict.fromkeys(group.nodes, group))
-        return False
+        return None
 
     def _part(self, group: Group, nodes: list[Node]) -> Group:
         """Some of a group's members."""
