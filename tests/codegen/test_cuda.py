@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tracec
+import tracec.nn.functional as F
 from tests.codegen import kernels as k
 from tests.codegen.emulated import needs_compiler
 from tests.codegen.test_cuda_values import CASES
@@ -265,6 +267,25 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
 def test_schedule_follows_extents(kernel: Kernel, schedule: str, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
     (entry,) = render_kernel(kernel).entries
     assert (entry.schedule, entry.grid, entry.block) == (schedule, grid, block)
+
+
+@pytest.mark.parametrize(("dtype", "threads"), [("float32", 128), ("bfloat16", 32)])
+def test_a_row_whose_second_operand_is_read_later_has_more_threads(dtype: str, threads: int) -> None:
+    """A warp would wait twice, with 4 KB on its way: an H200 reached 84 % of a copy's speed so, and not 97 %."""
+    x, ct = (tracec.zeros(65536, 1024, dtype=getattr(tracec, dtype)) for _ in range(2))
+
+    def gradient(x: Any, ct: Any) -> Any:
+        return tracec.autograd.grad(F.softmax(x, -1), (x,), ct)
+
+    def norm(x: Any, y: Any) -> Any:
+        return F.layer_norm(x + y, (1024,))
+
+    lowered = [
+        tracec.compile(norm).lower(x, ct, target="cuda"),
+        tracec.compile(gradient).lower(x.requires_grad_(), ct, target="cuda"),
+    ]
+    (at_once,), (later,) = ([e for k in x.built.program.kernels for e in k.entries] for x in lowered)
+    assert later.block[0] == threads and at_once.block[0] == 32
 
 
 def test_rows_of_a_table_are_read_in_packs() -> None:

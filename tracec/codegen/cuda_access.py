@@ -160,3 +160,23 @@ def find_packs(
             return Packs(width, tuple(a for a, s in fit if not s), tuple(a for a, s in fit if s))
         width //= 2
     return Packs()
+
+
+def streams_of_rows(widths: Mapping[str, int], packs: Mapping[int, Packs], rows: Sequence[Var]) -> int:
+    """Bytes of an element of all that is read along a row, where only later loops read some of it; 0 otherwise.
+
+    Args:
+        widths: Bytes of an element of each buffer.
+        packs: By a loop's place among a row's statements, what it reads in packs.
+        rows: The loops over rows: what does not move with them is the same for all.
+    """
+    names = {v.name for v in rows}
+    found: list[set[str]] = []
+    for place in sorted(packs):
+        found.append({b for b, i in packs[place].loads if any(_is_one_of(x, names) for x in subexpressions(i))})
+    every = set[str]().union(*found)
+    return sum(widths[b] for b in every) if found and every != found[0] else 0
+
+
+def _is_one_of(expr: Expr, names: set[str]) -> bool:
+    return isinstance(expr, Var) and expr.name in names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
+from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, streams_of_rows
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_held import THREADS, Hold, Holder, find_hold
@@ -322,7 +322,9 @@ def live_words(body: Sequence[Stmt], packs: Mapping[int, Packs]) -> int:
     return max((sum(min(at) < place <= max(at) for at in uses.values()) for place in packs), default=0)
 
 
-def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool) -> Share:
+def _row_share(
+    rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool, streams: int
+) -> Share:
     """Threads for each of so many rows of so many elements; rows may be more or fewer at another call.
 
     Args:
@@ -334,11 +336,14 @@ def _row_share(rows: int, row: int, width: int, words: int, live: int, pack_byte
             none to spare for more elements.
         pack_bytes: Bytes of a pack.
         again: Whether several loops read the row.
+        streams: Bytes that all that is as long as the row has of each element, where only later loops read some of
+            it: a warp would wait for that once more, with too little on its way; 0 where the first loop reads all.
     """
     rows, chunks = plain(rows), row // width
     if is_varying(row):
         return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
-    if row * max(words, 1) <= (WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW):
+    most = WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW
+    if row * max(words, 1) <= most and row * streams <= 4 * most:
         lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
         while (
             lanes * pack_bytes > LEAST_PIECE
@@ -400,7 +405,8 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     again = sum(isinstance(s, Loop) for s in body) > 1
     wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
     live = 0 if wide else live_words(body, packs)
-    share = _row_share(rows, row, width, words, live, width * max(read, default=4), again)
+    streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, variables)
+    share = _row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
     chunks = row // width
     share, hold = _held(writer, body, packs, chunks, share)
     shared = share.threads > 32
