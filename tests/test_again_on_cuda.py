@@ -264,3 +264,14 @@ def test_a_loss_on_the_device() -> None:
         (a, b, c), (d, e, f) = compiled(x, y), function(x, y)
         assert a == pytest.approx(d, rel=1e-5) and b == pytest.approx(e, rel=1e-5) and c.stride() == f.stride()
         same(c, f)
+
+
+def test_a_part_of_an_expanded_tensor_that_is_written_to() -> None:
+    """On a GPU such memory may be written to: the function runs as it is written."""
+    shared = on_gpu(1)[0]
+    given = shared.expand(3)
+    given._array._a = np.lib.stride_tricks.as_strided(shared._array._a, (3,), (0,))  # CuPy's arrays are writable
+    run = tracec.compile(lambda y, to: y[1].fill_(to))
+    with pytest.warns(RuntimeWarning, match="a part of an expanded tensor"):
+        found = [(run(given, to), float(shared))[1] for to in (2.0, 3.0, 4.0)]
+    assert found == [2.0, 3.0, 4.0]

@@ -79,6 +79,11 @@ def check_writable(x: Cell, name: str) -> None:
         )
     if isinstance(array, np.ndarray) and not array.flags.writeable:
         raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone")
+    if recorder is not None and any(step.op.name == "expand" for step in x._steps):
+        refuse(
+            f"{name}: a compiled function cannot write into a part of an expanded tensor",
+            hint="write into the tensor that was expanded, or into a clone",
+        )
 
 
 def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
