@@ -433,8 +433,7 @@ def _feeds_product(a: Group, b: Group) -> bool:
 
 
 def _bytes(nodes: Iterable[Node]) -> int:
-    total: int = sum(plain(n.type.nbytes) for n in nodes)
-    return total
+    return sum(int(plain(n.type.nbytes)) for n in nodes)
 
 
 def _is_remat(group: Group) -> bool:

@@ -8,6 +8,8 @@ is computed by the kernel that reduces all three.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.lower import Elementwise, Reduction
@@ -68,18 +70,7 @@ def _apart(node: Node) -> Node:
 def _share(node: Node) -> bool:
     """Whether elements side by side are computed of one that they have in common, which is computed itself."""
     wanted = node.type.size // node.shape[-1]
-    seen: set[Node] = set()
-    stack = [node]
-    while stack:
-        n = stack.pop()
-        if n in seen or is_constant(n):
-            continue
-        seen.add(n)
-        if n.shape[-1:] == (1,) and n.type.size == wanted and _is_computed(n):
-            return True
-        if isinstance(n.op.lower, Elementwise) or n.op.name == "expand":
-            stack.extend(n.inputs)
-    return False
+    return any(n.shape[-1:] == (1,) and n.type.size == wanted and _is_computed(n) for n in _reached(node))
 
 
 def _is_computed(node: Node) -> bool:
@@ -90,7 +81,11 @@ def _is_computed(node: Node) -> bool:
 
 def _read(node: Node) -> int:
     """Elements of all values that a node is computed from, element by element."""
-    leaves: set[Node] = set()
+    return max(sum(n.type.size for n in _reached(node) if not _goes_on(n)), 1)
+
+
+def _reached(node: Node) -> Iterator[Node]:
+    """A node, and what it is computed from, element by element."""
     seen: set[Node] = set()
     stack = [node]
     while stack:
@@ -98,11 +93,13 @@ def _read(node: Node) -> int:
         if n in seen or is_constant(n):
             continue
         seen.add(n)
-        if isinstance(n.op.lower, Elementwise) or n.op.name in ("expand", "reshape"):
+        yield n
+        if _goes_on(n):
             stack.extend(n.inputs)
-        else:
-            leaves.add(n)
-    return max(sum(n.type.size for n in leaves), 1)
+
+
+def _goes_on(node: Node) -> bool:
+    return isinstance(node.op.lower, Elementwise) or node.op.name in ("expand", "reshape")
 
 
 def _at(node: Node, axis: int, place: int, done: dict[tuple[Node, int], Node]) -> Node:
