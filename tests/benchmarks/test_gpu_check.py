@@ -64,6 +64,12 @@ def test_tables_that_were_not_written(tmp_path):
     assert gpu_check.read_workloads(tmp_path, "", None)["ok"] is False
 
 
+@pytest.mark.parametrize(("status", "ok"), [(0, True), (1, None), (None, None)])
+def test_a_peer_that_compiled_nothing_beforehand_is_no_failure_and_no_success(status, ok):
+    row = gpu_check.read_peer(Path(), "", status)
+    assert row["ok"] is ok and ("has compiled" in row["line"]) is (ok is True)
+
+
 def part(code, limit=30.0):
     return Part("part", limit, lambda folder, limit: [sys.executable, "-c", code], gpu_check.read_tests)
 
