@@ -8,6 +8,7 @@ from typing import Any
 from tracec import functions as fn
 from tracec.errors import ArgumentError, StateError
 from tracec.ir import dtype as dt
+from tracec.optim.hooks import has_step_hooks
 from tracec.optim.optimizer import Optimizer
 from tracec.record.state import STATE
 from tracec.record.tape import no_grad
@@ -131,7 +132,7 @@ class GradScaler:
             self.unscale_(optimizer)
         self._stepped[id(optimizer)] = None
         bad = self._found[id(optimizer)]
-        if STATE.recorder is None:
+        if STATE.recorder is None or has_step_hooks(optimizer):
             return None if bool(bad) else optimizer.step(**kwargs)
         with no_grad():
             kept = [(t, t.clone()) for t in _tensors(optimizer)]

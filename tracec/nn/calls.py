@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracec import functions as F
-from tracec.nn.hooks import EVERYWHERE, Hook, hooks_in
+from tracec.nn.hooks import EVERYWHERE, Hook
 from tracec.record.tape import is_grad_enabled
 from tracec.record.tensor import Tensor
+from tracec.utils.hooks import hooks_in
 
 
 def _hooks(module: Any, when: str) -> list[Hook]:

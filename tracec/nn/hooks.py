@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any, NamedTuple, cast
 
 from tracec.nn.tree import Tree
-
-_numbers = count()
+from tracec.utils.hooks import HookTable, RemovableHandle
 
 
 class Hook(NamedTuple):
@@ -25,56 +23,8 @@ class Hook(NamedTuple):
     always: bool = False
 
 
-class RemovableHandle:
-    """What registering a hook gives back; within it as a context the hook is called.
-
-    Args:
-        hooks: Where hooks are kept, by number.
-        hook: The hook.
-        prepend: Whether it runs before those that are there.
-    """
-
-    def __init__(self, hooks: dict[int, Any], hook: Any, prepend: bool = False) -> None:
-        self.id = next(_numbers)
-        self._hooks = hooks
-        before = dict(hooks) if prepend else {}
-        if prepend:
-            hooks.clear()
-        hooks[self.id] = hook
-        hooks.update(before)
-
-    def remove(self) -> None:
-        """Call the hook no more."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 #: Hooks of all modules: number → when it runs, and the hook.
 EVERYWHERE: dict[int, tuple[str, Hook]] = {}
-
-
-class _Table:
-    """A table of hooks, which a module has from the first time that it is asked for: most never have any."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, module: Any, owner: type | None = None) -> Any:
-        if module is None:
-            return self
-        made: dict[int, Any] = {}
-        module.__dict__[self.name] = made
-        return made
-
-
-def hooks_in(module: Tree, table: str) -> list[Any]:
-    """A module's hooks of one table, which is not made for that."""
-    return list(module.__dict__.get(table, {}).values())
 
 
 class Hooked(Tree):
@@ -82,14 +32,14 @@ class Hooked(Tree):
 
     #: What compiled functions watch beside the modules themselves.
     _watched = EVERYWHERE
-    _forward_pre_hooks = cast("dict[int, Hook]", _Table())
-    _forward_hooks = cast("dict[int, Hook]", _Table())
-    _backward_pre_hooks = cast("dict[int, Hook]", _Table())
-    _backward_hooks = cast("dict[int, Hook]", _Table())
-    _state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", _Table())
-    _state_dict_hooks = cast("dict[int, Callable[..., Any]]", _Table())
-    _load_state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", _Table())
-    _load_state_dict_post_hooks = cast("dict[int, Callable[..., Any]]", _Table())
+    _forward_pre_hooks = cast("dict[int, Hook]", HookTable())
+    _forward_hooks = cast("dict[int, Hook]", HookTable())
+    _backward_pre_hooks = cast("dict[int, Hook]", HookTable())
+    _backward_hooks = cast("dict[int, Hook]", HookTable())
+    _state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", HookTable())
+    _state_dict_hooks = cast("dict[int, Callable[..., Any]]", HookTable())
+    _load_state_dict_pre_hooks = cast("dict[int, Callable[..., Any]]", HookTable())
+    _load_state_dict_post_hooks = cast("dict[int, Callable[..., Any]]", HookTable())
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -101,7 +51,7 @@ class Hooked(Tree):
             prepend: Whether it runs before the other hooks of the module.
             with_kwargs: Call ``hook(module, args, kwargs)``; it returns both of them, or None.
         """
-        return RemovableHandle(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
+        return RemovableHandle.enter(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
 
     def register_forward_hook(
         self,
@@ -119,14 +69,14 @@ class Hooked(Tree):
             with_kwargs: Call ``hook(module, args, kwargs, result)``.
             always_call: Call it, with the result None, even if forward ends in an exception.
         """
-        return RemovableHandle(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+        return RemovableHandle.enter(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` before gradients go back through the module.
 
         What it returns, if not None, takes the place of the gradients of the module's results, a tuple.
         """
-        return RemovableHandle(self._backward_pre_hooks, Hook(hook), prepend)
+        return RemovableHandle.enter(self._backward_pre_hooks, Hook(hook), prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` when gradients have gone back through the module.
@@ -134,18 +84,18 @@ class Hooked(Tree):
         What it returns, if not None, takes the place of the gradients of the module's positional arguments, a tuple
         with None for those that have none. Arguments and results within other objects than tuples are not seen.
         """
-        return RemovableHandle(self._backward_hooks, Hook(hook), prepend)
+        return RemovableHandle.enter(self._backward_hooks, Hook(hook), prepend)
 
     #: PyTorch's older name; there it saw the gradients of one operation of the module alone.
     register_backward_hook = register_full_backward_hook
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before `state_dict` enters the module's tensors."""
-        return RemovableHandle(self._state_dict_pre_hooks, hook)
+        return RemovableHandle.enter(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` when `state_dict` has entered its tensors."""
-        return RemovableHandle(self._state_dict_hooks, hook)
+        return RemovableHandle.enter(self._state_dict_hooks, hook)
 
     _register_state_dict_hook = register_state_dict_post_hook
 
@@ -155,36 +105,36 @@ class Hooked(Tree):
         It is called with ``(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
         error_msgs)``, and may change the state, which is a copy.
         """
-        return RemovableHandle(self._load_state_dict_pre_hooks, lambda *args: hook(self, *args))
+        return RemovableHandle.enter(self._load_state_dict_pre_hooks, lambda *args: hook(self, *args))
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
     ) -> RemovableHandle:
         function = (lambda *args: hook(self, *args)) if with_module else hook
-        return RemovableHandle(self._load_state_dict_pre_hooks, function)
+        return RemovableHandle.enter(self._load_state_dict_pre_hooks, function)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` when the module is loaded; it may change the lists of keys."""
-        return RemovableHandle(self._load_state_dict_post_hooks, hook)
+        return RemovableHandle.enter(self._load_state_dict_post_hooks, hook)
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_forward_pre_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE, ("forward_pre", Hook(hook)))
+    return RemovableHandle.enter(EVERYWHERE, ("forward_pre", Hook(hook)))
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """`Module.register_forward_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE, ("forward", Hook(hook, with_kwargs, always_call)))
+    return RemovableHandle.enter(EVERYWHERE, ("forward", Hook(hook, with_kwargs, always_call)))
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_full_backward_pre_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE, ("backward_pre", Hook(hook)))
+    return RemovableHandle.enter(EVERYWHERE, ("backward_pre", Hook(hook)))
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """`Module.register_full_backward_hook` for all modules."""
-    return RemovableHandle(EVERYWHERE, ("backward", Hook(hook)))
+    return RemovableHandle.enter(EVERYWHERE, ("backward", Hook(hook)))

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.errors import ArgumentTypeError, StateError
-from tracec.nn.hooks import Hooked, hooks_in
+from tracec.nn.hooks import Hooked
 from tracec.nn.parameter import Parameter, is_lazy
 from tracec.nn.tree import Tree
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
+from tracec.utils.hooks import hooks_in
 
 if TYPE_CHECKING:
     from tracec.nn.module import Module

@@ -7,6 +7,7 @@ are counted in tensors.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,17 @@ import numpy as np
 
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import tensor, view_as_real, zeros_like
+from tracec.optim.hooks import (
+    Hooked,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+    with_hooks,
+)
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
+from tracec.utils.hooks import hooks_in
+
+__all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
 #: ``params`` (a list of tensors) and the options that hold for them.
 Group = dict[str, Any]
@@ -23,17 +33,19 @@ Group = dict[str, Any]
 State = dict[str, Any]
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base of the optimisers.
 
     A subclass gives `needed` and `update`, or overrides `step` as a whole.
 
     Args:
-        params: Tensors to optimise, or dictionaries with ``params`` and options that differ from the defaults.
+        params: Tensors to optimise, with or without their names as `Module.named_parameters` gives them, or
+            dictionaries with ``params`` and options that differ from the defaults.
         defaults: Options for groups that do not set them.
 
     Attributes:
-        param_groups: A dictionary for each group: ``params`` and the options. Options may be changed at any time.
+        param_groups: A dictionary for each group: ``params``, ``param_names`` where they have names, and the options.
+            Options may be changed at any time.
         state: Parameter → what is remembered of it, by name.
         defaults: Options for groups that do not set them.
         takes_complex: Whether parameters may be complex; their real and imaginary parts are then like two parameters.
@@ -75,10 +87,11 @@ class Optimizer:
         """Optimise more tensors.
 
         Args:
-            param_group: ``params`` (a tensor or several) and options that differ from the defaults.
+            param_group: ``params`` (a tensor or several, or pairs of a name and a tensor) and options that differ from
+                the defaults.
 
         Raises:
-            ArgumentError: a parameter is not a leaf, or is given twice.
+            ArgumentError: a parameter is not a leaf, or is given twice, or some have names and others have none.
             ArgumentTypeError: something is not a tensor, or the group not a dictionary.
         """
         name = type(self).__name__
@@ -93,8 +106,13 @@ class Optimizer:
                 f"{name}: parameters need an order, and a set has none", hint="give a list of tensors"
             )
         params = [params] if isinstance(params, Tensor) else list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        params = [p[1] if isinstance(p, tuple) else p for p in params]
         self._check_params(name, params)
         group = {**self.defaults, **param_group, "params": params}
+        if names:
+            group["param_names"] = names
+        self._check_names(name, group)
         self.param_groups.append(group)
         for p in params:
             with no_grad():
@@ -124,6 +142,15 @@ class Optimizer:
                 )
             known.add(id(p))
 
+    def _check_names(self, name: str, group: Group) -> None:
+        names = group.get("param_names")
+        one_has_none = names is not None and len(names) != len(group["params"])
+        if one_has_none or (self.param_groups and ("param_names" in self.param_groups[0]) != (names is not None)):
+            raise ArgumentError(
+                f"{name}: all optimizer params should be with/without names",
+                hint="give module.named_parameters() throughout, or module.parameters()",
+            )
+
     def init_state(self, p: Tensor, group: Group) -> State:
         """What to remember of a parameter before the first step: what is `needed`, all of it zeros.
 
@@ -143,6 +170,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient.
 
@@ -209,6 +237,15 @@ class Optimizer:
             ``state``, number of a parameter → its state, and ``param_groups``, options with numbers for parameters.
             The tensors are those of the optimiser, not copies.
         """
+        for hook in hooks_in(self, "_optimizer_state_dict_pre_hooks"):
+            hook(self)
+        state_dict = self._packed()
+        for hook in hooks_in(self, "_optimizer_state_dict_post_hooks"):
+            state_dict = _or_else(hook(self, state_dict), state_dict)
+        return state_dict
+
+    def _packed(self) -> dict[str, Any]:
+        """The state and the options, by the numbers of the parameters."""
         number = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
         # Options first, as in PyTorch.
@@ -227,8 +264,22 @@ class Optimizer:
         Raises:
             ArgumentError: it has other groups, or a group of another size.
         """
-        name = type(self).__name__
+        state_dict = dict(state_dict)
+        for hook in hooks_in(self, "_optimizer_load_state_dict_pre_hooks"):
+            state_dict = _or_else(hook(self, state_dict), state_dict)
         saved = state_dict["param_groups"]
+        self._check_saved(saved)
+        for theirs, ours in zip(saved, self.param_groups, strict=True):
+            ours.update(copy.deepcopy({k: v for k, v in theirs.items() if k != "params"}))
+            for key, p in zip(theirs["params"], ours["params"], strict=True):
+                with no_grad():
+                    self._load(p, ours, state_dict["state"].get(key, {}))
+        for hook in hooks_in(self, "_optimizer_load_state_dict_post_hooks"):
+            hook(self)
+
+    def _check_saved(self, saved: Sequence[Group]) -> None:
+        """Refuse groups that are saved of an optimiser of others."""
+        name = type(self).__name__
         if len(saved) != len(self.param_groups):
             raise ArgumentError(
                 f"{name}: loaded state dict has {len(saved)} parameter groups, the optimizer {len(self.param_groups)}",
@@ -241,11 +292,6 @@ class Optimizer:
                     f"the optimizer {len(ours['params'])}",
                     hint="load into an optimizer that was made the same way",
                 )
-        for theirs, ours in zip(saved, self.param_groups, strict=True):
-            ours.update({k: v for k, v in theirs.items() if k != "params"})
-            for key, p in zip(theirs["params"], ours["params"], strict=True):
-                with no_grad():
-                    self._load(p, ours, state_dict["state"].get(key, {}))
 
     def _load(self, p: Tensor, group: Group, values: Mapping[str, Any]) -> None:
         state = self.state[p]
@@ -260,6 +306,10 @@ class Optimizer:
                 like = _scalar(p) if key == "step" else p
                 own = state[key] = zeros_like(like if like.shape == np.shape(value) else _as_tensor(value))
             own.copy_(_as_tensor(value))
+
+
+def _or_else(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 def as_reals(x: Tensor) -> Tensor:

@@ -7,15 +7,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tracec.errors import name_missing
-from tracec.utils import data
 from tracec.utils.swapping import swap_tensors
 
 if TYPE_CHECKING:
-    from tracec.utils import benchmark, checkpoint, dlpack
+    from tracec.utils import benchmark, checkpoint, data, dlpack, hooks
     from tracec.utils import tensorboard as tensorboard
 
 #: Modules that are imported when they are first asked for.
-_LATER = ("_pytree", "benchmark", "checkpoint", "dlpack", "tensorboard")
+_LATER = ("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +23,4 @@ def __getattr__(name: str) -> Any:
     return importlib.import_module(f"tracec.utils.{name}")
 
 
-__all__ = ["benchmark", "checkpoint", "data", "dlpack", "swap_tensors"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack", "hooks", "swap_tensors"]
