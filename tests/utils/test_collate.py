@@ -7,7 +7,7 @@ import pytest
 
 import tracec
 from tracec.errors import ArgumentTypeError, ShapeError
-from tracec.utils.data import default_collate
+from tracec.utils.data import default_collate, default_convert
 
 
 class Point(NamedTuple):
@@ -68,3 +68,14 @@ def test_errors():
         default_collate([(1, 2), (1,)])
     with pytest.raises(ArgumentTypeError, match="samples must contain tensors"):
         default_collate([object()])
+
+
+def test_converting_one_sample_keeps_its_structure():
+    given = {"a": (np.float32(1), 2.0), "b": [np.arange(2), "s"], "c": Point(np.float64(3), "p"), "d": np.array(["x"])}
+    made = default_convert(given)
+    assert isinstance(made["a"], list) and made["a"][0].dtype is tracec.float32 and made["a"][1] == 2.0
+    assert made["b"][0].tolist() == [0, 1] and made["b"][1] == "s"
+    assert made["c"].x.dtype is tracec.float64 and made["c"].name == "p" and made["d"] is given["d"]
+    assert default_convert(range(2)) == [0, 1]
+    x = tracec.ones(2)
+    assert default_convert(x) is x

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 import tracec
-from tracec.errors import ArgumentError
-from tracec.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.utils.data import (
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 
 
 class Squares(Dataset):
@@ -64,3 +74,48 @@ def test_random_split_errors():
 
 def test_numpy_indices():
     assert Subset(Squares(4), np.array([3, 1]))[0] == 9
+
+
+class Count(IterableDataset):
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def __iter__(self):
+        return iter(self.numbers)
+
+    def __len__(self):
+        return len(self.numbers)
+
+
+def test_iterables_are_chained():
+    data = Count(3, 1) + Count(2)
+    assert isinstance(data, ChainDataset) and list(data) == [3, 1, 2] and len(data) == 3
+    assert [b.tolist() for b in DataLoader(data, batch_size=2)] == [[3, 1], [2]]
+    mixed = ChainDataset([Count(1), Squares(2)])
+    with pytest.raises(ArgumentTypeError, match="ChainDataset: only supports IterableDataset, Squares given at posi"):
+        list(mixed)
+
+
+class Many(Squares):
+    """Gives several samples at once, and tells how many."""
+
+    def __getitems__(self, indices):
+        return [self[i] for i in indices if i < 3]
+
+
+def test_data_sets_side_by_side():
+    pairs = StackDataset(Squares(4), TensorDataset(tracec.arange(4)))
+    assert len(pairs) == 4 and pairs[2] == (4, (tracec.tensor(2),))
+    named = StackDataset(a=Many(4), b=Squares(4))
+    assert named[3] == {"a": 9, "b": 9} and named.__getitems__([2, 1]) == [{"a": 4, "b": 4}, {"a": 1, "b": 1}]
+    (batch,) = DataLoader(StackDataset(a=Squares(4), b=Squares(4)), batch_size=4)
+    assert batch["a"].tolist() == batch["b"].tolist() == [0, 1, 4, 9]
+    with pytest.raises(ArgumentError, match="StackDataset: nested dataset's output size mismatch: expected 2, got 1"):
+        named.__getitems__([3, 0])
+    with pytest.raises(
+        ArgumentError, match=r"StackDataset: size mismatch between datasets, their lengths are \[2, 3\]"
+    ):
+        StackDataset(Squares(2), Squares(3))
+    for given, names in (((), {}), ((Squares(2),), {"a": Squares(2)})):
+        with pytest.raises(ArgumentError, match="StackDataset: at least one dataset should be passed"):
+            StackDataset(*given, **names)

@@ -1,7 +1,16 @@
 """Data sets, the order they are read in, and batches of them."""
 
-from tracec.utils.data.collate import default_collate
-from tracec.utils.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from tracec.utils.data.collate import default_collate, default_convert
+from tracec.utils.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from tracec.utils.data.distributed import DistributedSampler
 from tracec.utils.data.loader import DataLoader
 from tracec.utils.data.sampler import (
@@ -19,6 +28,8 @@ __all__ = [
     "IterableDataset",
     "TensorDataset",
     "ConcatDataset",
+    "ChainDataset",
+    "StackDataset",
     "Subset",
     "random_split",
     "Sampler",
@@ -30,6 +41,7 @@ __all__ = [
     "DistributedSampler",
     "DataLoader",
     "default_collate",
+    "default_convert",
     "WorkerInfo",
     "get_worker_info",
 ]

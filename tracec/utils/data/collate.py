@@ -52,6 +52,23 @@ def default_collate(batch: Sequence[Any]) -> Any:
     )
 
 
+def default_convert(data: Any) -> Any:
+    """A sample by itself, with tensors for its arrays and NumPy's numbers.
+
+    Args:
+        data: Anything; tuples, lists, named tuples and mappings are looked into, and tuples come back as lists.
+    """
+    if isinstance(data, (np.ndarray, np.generic)):
+        return data if data.dtype.kind in "OSUV" else from_numpy(np.asarray(data))
+    if isinstance(data, Mapping):
+        return _mapping(data, {key: default_convert(value) for key, value in data.items()})
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return type(data)(*map(default_convert, data))
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _sequence(data, list(map(default_convert, data)))
+    return data
+
+
 def _tensors(batch: Sequence[Tensor]) -> Tensor:
     if all(t.device == "cpu" and not t.requires_grad for t in batch):
         # One copy, instead of an operation for each sample.

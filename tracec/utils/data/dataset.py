@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from tracec.errors import ArgumentError, AxisError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError
 from tracec.record.tensor import Tensor
 from tracec.utils.data.randomness import numbers_from
 
@@ -37,6 +37,9 @@ class IterableDataset(Dataset[T]):
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__} needs __iter__")
+
+    def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -85,9 +88,7 @@ class Subset(Dataset[T]):
         return self.dataset[self.indices[index]]
 
     def __getitems__(self, indices: list[int]) -> list[T]:
-        chosen = [self.indices[i] for i in indices]
-        many = getattr(self.dataset, "__getitems__", None)
-        return list(many(chosen)) if callable(many) else [self.dataset[i] for i in chosen]
+        return _items(self.dataset, [self.indices[i] for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -109,7 +110,7 @@ class ConcatDataset(Dataset[Any]):
             raise ArgumentError("ConcatDataset: datasets should not be empty", hint="give at least one")
         if any(isinstance(d, IterableDataset) for d in self.datasets):
             raise ArgumentError(
-                "ConcatDataset: an IterableDataset has no numbered samples", hint="chain iterables with itertools.chain"
+                "ConcatDataset: an IterableDataset has no numbered samples", hint="chain iterables with ChainDataset"
             )
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))  # type: ignore[arg-type]
 
@@ -123,6 +124,93 @@ class ConcatDataset(Dataset[Any]):
 
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]
+
+
+class ChainDataset(IterableDataset[Any]):
+    """Several iterable data sets, one after the other.
+
+    Args:
+        datasets: Iterable data sets; they are looked at when they are iterated over.
+
+    Raises:
+        ArgumentTypeError: one is not iterable, found when its turn comes.
+    """
+
+    def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        self.datasets = datasets
+
+    def _each(self) -> Iterator[IterableDataset[Any]]:
+        for k, dataset in enumerate(self.datasets):
+            if not isinstance(dataset, IterableDataset):
+                raise ArgumentTypeError(
+                    f"ChainDataset: only supports IterableDataset, {type(dataset).__name__} given at position {k}",
+                    hint="put data sets with numbered samples together with ConcatDataset",
+                )
+            yield dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self._each():
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self._each())  # type: ignore[arg-type]
+
+
+class StackDataset(Dataset[Any]):
+    """Several data sets side by side: a sample has one sample of each.
+
+    Args:
+        *args: Data sets of one length, whose samples come as a tuple.
+        **kwargs: The same, whose samples come as a dictionary.
+
+    Raises:
+        ArgumentError: there is none, or some have names and others have none, or the lengths differ.
+    """
+
+    datasets: tuple[Dataset[Any], ...] | dict[str, Dataset[Any]]
+
+    def __init__(self, *args: Dataset[Any], **kwargs: Dataset[Any]) -> None:
+        if bool(args) == bool(kwargs):
+            raise ArgumentError(
+                "StackDataset: at least one dataset should be passed, all with names or all without",
+                hint="StackDataset(images, texts), or StackDataset(image=images, text=texts)",
+            )
+        self.datasets = args or kwargs
+        sizes = [len(d) for d in (*args, *kwargs.values())]  # type: ignore[arg-type]
+        if any(size != sizes[0] for size in sizes):
+            raise ArgumentError(
+                f"StackDataset: size mismatch between datasets, their lengths are {sizes}",
+                hint="give data sets of one length",
+            )
+        self._length = sizes[0]
+
+    def _put_together(self, items: Iterable[Any]) -> Any:
+        return dict(zip(self.datasets, items, strict=True)) if isinstance(self.datasets, dict) else tuple(items)
+
+    def _columns(self) -> Iterable[Dataset[Any]]:
+        return self.datasets.values() if isinstance(self.datasets, dict) else self.datasets
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._put_together(dataset[index] for dataset in self._columns())
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        columns = [_items(dataset, indices) for dataset in self._columns()]
+        for items in columns:
+            if len(items) != len(indices):
+                raise ArgumentError(
+                    f"StackDataset: nested dataset's output size mismatch: expected {len(indices)}, got {len(items)}",
+                    hint="__getitems__ gives a sample for each number",
+                )
+        return [self._put_together(row) for row in zip(*columns, strict=True)]
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def _items(dataset: Any, indices: list[int]) -> list[Any]:
+    """Samples of a data set, at once where it gives several."""
+    many = getattr(dataset, "__getitems__", None)
+    return list(many(indices)) if callable(many) else [dataset[i] for i in indices]
 
 
 def random_split(dataset: Dataset[Any], lengths: Sequence[int | float], generator: Any = None) -> list[Subset[Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracec.errors import ArgumentError
 from tracec.functions import from_numpy
-from tracec.utils.data.collate import default_collate
+from tracec.utils.data.collate import default_collate, default_convert
 from tracec.utils.data.dataset import Dataset, IterableDataset, Subset, TensorDataset
 from tracec.utils.data.randomness import draw_seed
 from tracec.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
@@ -41,6 +41,7 @@ class DataLoader:
         prefetch_factor: How many batches each worker is ahead; 2 if None.
         persistent_workers: Taken as in PyTorch, with no effect: threads start in no time.
         pin_memory_device: Taken as in PyTorch, with no effect.
+        in_order: Taken as in PyTorch, with no effect: batches come in order in any case.
 
     Raises:
         ArgumentError: options exclude each other, or are out of range.
@@ -65,6 +66,7 @@ class DataLoader:
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
         pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor)
         iterable = isinstance(dataset, IterableDataset)
@@ -88,8 +90,11 @@ class DataLoader:
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
+        self.multiprocessing_context = multiprocessing_context
+        self.pin_memory_device = pin_memory_device
+        self.in_order = in_order
         self._batched = batch_sampler is not None or (iterable and batch_size is not None)
-        self.collate_fn = collate_fn or (default_collate if self._batched else _as_tensors)
+        self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
 
     def __len__(self) -> int:
         """Batches in a pass."""
@@ -171,23 +176,6 @@ def _rows(dataset: Dataset[Any], indices: list[int]) -> list[Any]:
     assert isinstance(dataset, TensorDataset)
     chosen = from_numpy(np.asarray(indices, np.int64))
     return [t[chosen] for t in dataset.tensors]
-
-
-def _as_tensors(sample: Any) -> Any:
-    """A sample by itself, with tensors for its arrays."""
-    if isinstance(sample, np.ndarray) and sample.dtype.kind not in "OSUV":
-        return from_numpy(sample)
-    if isinstance(sample, np.generic) and sample.dtype.kind not in "OSUV":
-        return from_numpy(np.asarray(sample))
-    if isinstance(sample, dict):
-        return type(sample)({key: _as_tensors(value) for key, value in sample.items()})
-    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
-        return type(sample)(*(_as_tensors(value) for value in sample))
-    if isinstance(sample, tuple):
-        return [_as_tensors(value) for value in sample]
-    if isinstance(sample, list):
-        return [_as_tensors(value) for value in sample]
-    return sample
 
 
 def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None) -> None:
