@@ -27,6 +27,7 @@ from tracec.ir.kernel import (
 )  # fmt: skip
 from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant
+from tracec.ir.source import Source
 from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
 from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
@@ -182,10 +183,14 @@ def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_b
     return kernel, list(e.buffers)
 
 
+def sources_of(group: Group) -> tuple[Source, ...]:
+    """The user's lines that a group's members come from."""
+    return tuple(dict.fromkeys(n.source for n in group.nodes if n.source is not None))
+
+
 def _kernel(e: Emitter, shape: str, body: tuple[Stmt, ...], contraction: Contraction | None = None) -> Kernel:
     ops = tuple(n.op.name for n in e.group.nodes)
-    sources = tuple(dict.fromkeys(n.source for n in e.group.nodes if n.source is not None))
-    return Kernel("kernel", shape, tuple(e.buffers.values()), body, contraction, sources, ops)
+    return Kernel("kernel", shape, tuple(e.buffers.values()), body, contraction, sources_of(e.group), ops)
 
 
 def _space(group: Group) -> Space:

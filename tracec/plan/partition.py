@@ -6,19 +6,18 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tracec.ir import index as ix
 from tracec.ir.extent import like, plain
 from tracec.ir.graph import Graph, backward_part
-from tracec.ir.kernel import Const, Expr
-from tracec.ir.lower import ContractionSpec, Index, Library, Reduction, Scan, Scatter, input_types
+from tracec.ir.lower import ContractionSpec, Library, Reduction, Scan, Scatter
 from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Refused
 from tracec.ir.types import Shape
-from tracec.plan.access import Access
+from tracec.plan.alike import Alike
 from tracec.plan.inline import is_pointwise
+from tracec.plan.reads import Reads
 from tracec.plan.side_by_side import points, side_by_side
-from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
-from tracec.plan.stripes import COLUMN, STRIPE, column_index, levels, rows_in, striped, uneven_sum
+from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape
+from tracec.plan.stripes import COLUMN, STRIPE, levels, rows_in, striped, uneven_sum
 
 #: Groups that reduce.
 _REDUCED = frozenset({"reduce", STRIPE})
@@ -67,32 +66,12 @@ class Group:
         return self.space.refine(full).refine(rows, rows=True)
 
 
-class Reader(Access):
-    """Follows a node's operands through inlined nodes to values in memory, and at which index."""
-
-    def __init__(self, inlined: dict[Node, int]) -> None:
-        self.inlined = inlined
-        self.found: list[tuple[Node, Index]] = []
-        self._memo: set[tuple[Node, Index]] = set()
-
-    def read(self, node: Node, index: Index) -> Expr:
-        key = (node, index)
-        if node in self.inlined:
-            if key not in self._memo:
-                self._memo.add(key)
-                self.element(node, index)
-        elif key not in self._memo:
-            self._memo.add(key)
-            self.found.append(key)
-        return Const(0, node.dtype.compute)
-
-
 class Partition:
     """Greedy fusion: each node, operands first, joins the groups of its producers where the rules allow."""
 
     def __init__(
         self, graph: Graph, inlined: dict[Node, int], routines: Container[Node],
-        early: frozenset[Node] = frozenset(), *, fuse: bool = True, stripes: bool = False,
+        early: frozenset[Node] = frozenset(), *, fuse: bool = True, stripes: bool = False, alike: Alike | None = None,
     ) -> None:  # fmt: skip
         """Partition a graph.
 
@@ -103,8 +82,11 @@ class Partition:
             early: Nodes that are to be there before others; see `tracec.plan.early`.
             fuse: Whether to merge at all.
             stripes: Whether rows and sums of their columns may be one kernel.
+            alike: What was found for nodes like these before.
         """
         self.graph = graph
+        self.alike = alike or Alike(graph)
+        self.reads = Reads(inlined, self.alike)
         self.fuse = fuse
         self.stripes = stripes
         self.rows = rows_in(graph) if stripes else set()
@@ -264,21 +246,21 @@ class Partition:
     def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
         """A read across the two groups that is not at the reader's own point; None if there is none."""
         in_a, in_b = set(a.nodes), set(b.nodes)
-        shapes = [points(n) for n in merged.nodes if merged.level[n] == FULL]
-        rows = [n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n)]
-        space = merged.loops(shapes, rows)
+        shapes = dict.fromkeys(points(n) for n in merged.nodes if merged.level[n] == FULL)
+        rows = dict.fromkeys(n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n))
+        loops = ("loops", merged.space, tuple(shapes), tuple(rows))
+        space = self.alike.find(loops, lambda: merged.loops(shapes, rows))
         for node in merged.nodes:
             others = in_b if node in in_a else in_a
             if not (merged.reads[node] & others):
                 continue
-            for read, at in self.reads_in(node, space, merged.level[node], merged.stripes):
+            for read, position in self.reads.positions(node, space, merged.level[node], merged.stripes):
                 if read not in others:
                     continue
                 if side_by_side(read):
                     return f"{node.op.name} needs {read.op.name} with all its parts"
                 if merged.level[read] == COLUMN:
                     return f"{node.op.name} needs {read.op.name} before its columns are complete"
-                position = ix.flatten(at, read.shape)
                 own = space.flat if merged.level[read] == FULL else space.row_flat
                 if merged.level[node] == ROW and not isinstance(node.op.lower, Reduction):
                     own = space.row_flat
@@ -287,24 +269,6 @@ class Partition:
                 if position != own:
                     return f"{node.op.name} reads {read.op.name} at other elements than its own"
         return None
-
-    def reads_in(self, node: Node, space: Space, level: str, stripes: int = 0) -> list[tuple[Node, Index]]:
-        """Values that a node reads, with multi-indices in a space's loop variables."""
-        reader = Reader(self.inlined)
-        if level == COLUMN:
-            reader.reduced_element(node, *column_index(node, space, stripes))
-        elif isinstance(node.op.lower, Reduction) and space.has_reduction:
-            index, reduced = reduction_index(node, space)
-            reader.reduced_element(node, index, reduced)
-        elif isinstance(node.op.lower, Reduction):
-            reader.reduced_element(node, ix.unflatten(space.flat, node.shape), _zeros(node))
-        elif side_by_side(node):
-            for part in node.inputs:
-                reader.read(part, ix.unflatten(space.flat, part.shape))
-        else:
-            flat = space.flat if level == FULL else space.row_flat
-            reader.element(node, ix.unflatten(flat, node.shape))
-        return reader.found
 
     def _join_siblings(self) -> None:
         """Join reductions over the same space that read the same large value, though neither reads the other.
@@ -438,12 +402,6 @@ def _bytes(nodes: Iterable[Node]) -> int:
 
 def _is_remat(group: Group) -> bool:
     return any(n.origin.startswith("remat") for n in group.nodes)
-
-
-def _zeros(node: Node) -> Index:
-    lower = node.op.lower
-    assert isinstance(lower, Reduction)
-    return tuple(Const(0) for _ in lower.extents(input_types(node), **dict(node.params)))
 
 
 def _describe(space: Space) -> str:

@@ -13,8 +13,9 @@ from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value, bodies_of
 from tracec.plan import memory
+from tracec.plan.alike import Alike
 from tracec.plan.horizontal import Work
-from tracec.plan.loops import rewrite_kernel
+from tracec.plan.loops import rewrite, rewrite_kernel
 from tracec.plan.order import dependences, order_for_memory, topological
 from tracec.plan.routines import Call, Routine, alias_of
 from tracec.plan.target import Target
@@ -32,7 +33,9 @@ class Placement:
         refused: list[Refused],
         disabled: frozenset[str],
         target: Target,
+        alike: Alike,
     ) -> None:
+        self.alike = alike
         self.target = target
         self.graph = graph
         self.alias = {o: alias_of(o, routines) for o in graph.outputs}
@@ -91,7 +94,10 @@ class Placement:
             return False
         if any(place in row for row in work.rows if row is not own):
             return False
-        return place not in own or element_by_element(work.kernel, own.index(place), own.index(node))
+        return place not in own or self._element_by_element(work.kernel, own.index(place), own.index(node))
+
+    def _element_by_element(self, kernel: Kernel, read: int, written: int) -> bool:
+        return self.alike.of(kernel, (read, written), lambda: element_by_element(kernel, read, written))
 
     def _may_overwrite(self, kernel: Kernel, written: int) -> bool:
         """Whether a kernel of this shape may write that buffer over one that it reads."""
@@ -194,7 +200,7 @@ class Placement:
                     # Kernels see elements, but a routine also sees a shape: that of the memory's first owner.
                     if n in called:
                         same = like(n.type, owner_of(m, shared).type)
-                    if dies and same and element_by_element(work.kernel, i, j):
+                    if dies and same and self._element_by_element(work.kernel, i, j):
                         shared[n] = m
                         taken.add(m)
                         break
@@ -266,7 +272,7 @@ class Placement:
                                 work.node.source, work.routine.literals)
                 )  # fmt: skip
                 continue
-            kernel, rows = _in_place(work, self.home, shared)
+            kernel, rows = self._unified(work, shared)
             key = (kernel.shape, kernel.buffers, kernel.body, kernel.contraction)
             if key not in kernels:
                 kernels[key] = len(found)
@@ -274,6 +280,16 @@ class Placement:
             args = tuple(tuple(number[n] for n in row) for row in rows)
             steps.append(Launch(kernels[key], args, work.sizes))
         return tuple(found), tuple(steps)
+
+    def _unified(self, work: Work, shared: dict[Node, Node]) -> tuple[Kernel, tuple[tuple[Node, ...], ...]]:
+        """A launch's kernel with buffers that are the same memory as one, and what each run's buffers hold."""
+        same = _same_memory(work, self.home, shared)
+        if not same:
+            return work.kernel, work.rows
+        alike = self.alike.of(work.kernel, same, lambda: _unified(work.kernel, same))
+        gone = {read for read, _ in same}
+        rows = tuple(tuple(n for k, n in enumerate(row) if k not in gone) for row in work.rows)
+        return replace(alike, sources=work.kernel.sources), rows
 
 
 def owner_of(node: Node, shared: dict[Node, Node]) -> Node:
@@ -360,36 +376,33 @@ def copy_kernel(node: Node) -> Kernel:
     return Kernel("copy", "map", buffers, body, None, (), ("copy",))
 
 
-def _in_place(
-    work: Work, home: dict[Node, Node], shared: dict[Node, Node]
-) -> tuple[Kernel, tuple[tuple[Node, ...], ...]]:
-    """Formal buffers that are the same memory become one, read and written."""
-    kernel, rows = work.kernel, work.rows
-    for j, out in enumerate(work.kernel.buffers):
-        if out.role != "out":
-            continue
-        for i, source in enumerate(work.kernel.buffers):
-            if source.role != "in" or source not in kernel.buffers or out not in kernel.buffers:
-                continue
+def _same_memory(work: Work, home: Mapping[Node, Node], shared: Mapping[Node, Node]) -> tuple[tuple[int, int], ...]:
+    """Positions of the buffers that a launch reads and of those that it writes over them."""
+    found: dict[int, int] = {}
+    buffers = list(enumerate(work.kernel.buffers))
+    for j in (j for j, b in buffers if b.role == "out"):
+        for i in (i for i, b in buffers if b.role == "in" and i not in found):
             same = [home.get(r[j]) is r[i] or shared.get(r[j]) is r[i] for r in work.rows]
-            if not any(same):
-                continue
-            if not all(same):
-                raise AssertionError("runs of one launch differ in what they write in place")
-            kernel, rows = _unify(kernel, rows, source, out)
-    return kernel, rows
+            if any(same):
+                assert all(same), "runs of one launch differ in what they write in place"
+                found[i] = j
+                break
+    return tuple(found.items())
 
 
-def _unify(
-    kernel: Kernel, rows: tuple[tuple[Node, ...], ...], source: Buffer, out: Buffer
-) -> tuple[Kernel, tuple[tuple[Node, ...], ...]]:
+def _unified(kernel: Kernel, same: Sequence[tuple[int, int]]) -> Kernel:
+    """The kernel with buffers that are the same memory as one: read first, then written."""
+    role = {written: kernel.buffers[read].name for read, written in same}
+    name = {kernel.buffers[read].name: kernel.buffers[written].name for read, written in same}
+    gone = {read for read, _ in same}
+
     def swap(e: Expr) -> Expr | None:
-        return Load(out.name, e.index, e.dtype) if isinstance(e, Load) and e.buffer == source.name else None
+        if isinstance(e, Load) and e.buffer in name:
+            return Load(name[e.buffer], rewrite(e.index, swap), e.dtype)
+        return None
 
-    i = kernel.buffers.index(source)
-    kernel = rewrite_kernel(kernel, swap)
-    buffers = tuple(replace(b, role="inout") if b == out else b for k, b in enumerate(kernel.buffers) if k != i)
-    return replace(kernel, buffers=buffers), tuple(tuple(n for k, n in enumerate(r) if k != i) for r in rows)
+    buffers = (replace(b, role="inout") if k in role else b for k, b in enumerate(kernel.buffers) if k not in gone)
+    return replace(rewrite_kernel(kernel, swap), buffers=tuple(buffers))
 
 
 def _name(kernel: Kernel, number: int) -> str:

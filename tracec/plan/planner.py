@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tracec.ir.extent import plain
@@ -11,13 +11,14 @@ from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.node import Node
 from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, While
+from tracec.plan.alike import Alike
 from tracec.plan.early import Early, find_early
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
 from tracec.plan.loops import coalesce
-from tracec.plan.lowering import lower_group
+from tracec.plan.lowering import lower_group, sources_of
 from tracec.plan.order import dependences, topological
-from tracec.plan.partition import Partition
+from tracec.plan.partition import Group, Partition
 from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare
 from tracec.plan.reunite import reunite
@@ -42,16 +43,16 @@ def make_plan(
     """
     graph = prepare(graph, target.blocks, target.row_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
-    plan = _planned(graph, target, bodies, donate, disabled)
+    planner = _Planner(target, bodies, disabled, Alike(graph))
+    plan = planner.plan(graph, donate)
     if "fuse" in disabled:
         return _final(plan, target)
     for early in (False, True):
         if early and not find_early(graph).nodes:
             break
-        parted = partial(_parted, target=target, bodies=bodies, disabled=disabled, early=early)
-        together = reunite(graph, lambda g: parted(g)[0], given=early)  # noqa: B023 (called at once)
+        together = reunite(graph, partial(planner.partition, early=early), given=early)
         if together is not graph:
-            other = _planned(together, target, bodies, donate, disabled, early)
+            other = planner.plan(together, donate, early)
             smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
             if traffic(other) < traffic(plan) and smaller:
                 plan = other
@@ -78,60 +79,86 @@ def _touched(step: Step) -> list[int]:
     return [v for row in step.args for v in row]
 
 
-def _parted(
-    graph: Graph, target: Target, bodies: Bodies, disabled: frozenset[str], early: bool = False
-) -> tuple[Partition, dict[Node, Routine]]:
-    """The nodes of each kernel; with ``early``, sums that hang on integers alone have kernels of their own."""
-    inlined = inline_nodes(graph)
-    routines = find_routines(graph, inlined, no_gemm if "library" in disabled else target.gemm, bodies)
-    first = find_early(graph) if early else Early()
-    inlined |= {n: cost for n, cost in first.inlined.items() if n not in graph.outputs}
-    return Partition(
-        graph, inlined, routines, first.nodes, fuse="fuse" not in disabled, stripes=target.blocks > 0
-    ), routines
+@dataclass(frozen=True)
+class _Planner:
+    """Plans graphs whose operators all have a lowering of their own.
 
+    Attributes:
+        target: What they run on.
+        bodies: The plans of what loops and branches run.
+        disabled: As of `make_plan`.
+        alike: What was found before, for these graphs or others of the same nodes.
+    """
 
-def _planned(
-    graph: Graph, target: Target, bodies: Bodies, donate: Mapping[int, int] | None, disabled: frozenset[str],
-    early: bool = False,
-) -> Plan:  # fmt: skip
-    """The plan of a graph whose operators all have a lowering of their own."""
-    partition, routines = _parted(graph, target, bodies, disabled, early)
-    works = _works(graph, partition, routines, target, "deterministic" not in disabled)
-    refused = list(partition.refused)
-    if "horizontal" not in disabled:
-        works, more = join_alike(works)  # type: ignore[assignment]
-        refused += more
-    return Placement(graph, works, routines, dict(donate or {}), refused, disabled, target).plan()
+    target: Target
+    bodies: Bodies
+    disabled: frozenset[str]
+    alike: Alike
 
+    def partition(self, graph: Graph, early: bool = False) -> Partition:
+        """The nodes of each kernel; with ``early``, sums that hang on integers alone have kernels of their own."""
+        return self._parted(graph, early)[0]
 
-def _works(
-    graph: Graph, partition: Partition, routines: dict[Node, Routine], target: Target, in_order: bool
-) -> list[Work | Call]:
-    """Launches and calls, in dependence order."""
-    outputs = {alias_of(o, routines) for o in graph.outputs}
-    read_by_others: set[Node] = set()
-    for group in partition.groups:
-        read_by_others |= group.operands
-    for routine in routines.values():
-        read_by_others.update(routine.operands)
-    stored = outputs | read_by_others
-    works: list[Work | Call] = []
-    for group in partition.groups:
-        node = group.nodes[0]
-        if all(n.type.size == 0 for n in group.nodes):
-            continue
-        if node in routines:
-            works.append(Call(routines[node], node))
-            continue
-        members = [n for n in group.nodes if n in stored]
-        if not members or all(alias_of(n, routines) is not n for n in group.nodes):
-            continue
-        kernel, nodes = lower_group(group, partition.inlined, set(members), target.row_bytes)
-        kernel = classify(coalesce(rounded_once(kernel)), target)
-        works.append(Work(kernel if in_order else any_order(kernel, target), (tuple(nodes),)))
-    needs, feeds = dependences(works, {})
-    return [works[k] for k in topological(needs, feeds)]
+    def _parted(self, graph: Graph, early: bool) -> tuple[Partition, dict[Node, Routine]]:
+        inlined = inline_nodes(graph)
+        gemm = no_gemm if "library" in self.disabled else self.target.gemm
+        routines = find_routines(graph, inlined, gemm, self.bodies, self.alike)
+        first = find_early(graph) if early else Early()
+        inlined |= {n: cost for n, cost in first.inlined.items() if n not in graph.outputs}
+        fuse, stripes = "fuse" not in self.disabled, self.target.blocks > 0
+        parted = Partition(graph, inlined, routines, first.nodes, fuse=fuse, stripes=stripes, alike=self.alike)
+        return parted, routines
+
+    def plan(self, graph: Graph, donate: Mapping[int, int] | None, early: bool = False) -> Plan:
+        """The plan of a graph; see `make_plan`."""
+        partition, routines = self._parted(graph, early)
+        works = self._works(graph, partition, routines)
+        refused = list(partition.refused)
+        if "horizontal" not in self.disabled:
+            works, more = join_alike(works)  # type: ignore[assignment]
+            refused += more
+        given, target = dict(donate or {}), self.target
+        return Placement(graph, works, routines, given, refused, self.disabled, target, self.alike).plan()
+
+    def _works(self, graph: Graph, partition: Partition, routines: dict[Node, Routine]) -> list[Work | Call]:
+        """Launches and calls, in dependence order."""
+        outputs = {alias_of(o, routines) for o in graph.outputs}
+        read_by_others: set[Node] = set()
+        for group in partition.groups:
+            read_by_others |= group.operands
+        for routine in routines.values():
+            read_by_others.update(routine.operands)
+        stored = outputs | read_by_others
+        works: list[Work | Call] = []
+        for group in partition.groups:
+            node = group.nodes[0]
+            if all(n.type.size == 0 for n in group.nodes):
+                continue
+            if node in routines:
+                works.append(Call(routines[node], node))
+                continue
+            members = [n for n in group.nodes if n in stored]
+            if members and any(alias_of(n, routines) is n for n in group.nodes):
+                kernel, nodes = self._lowered(group, partition.inlined, set(members))
+                works.append(Work(kernel, (tuple(nodes),)))
+        needs, feeds = dependences(works, {})
+        return [works[k] for k in topological(needs, feeds)]
+
+    def _lowered(self, group: Group, inlined: dict[Node, int], stored: set[Node]) -> tuple[Kernel, list[Node]]:
+        """The kernel of a group, and for each of its buffers the node that it holds."""
+        marks = {n: (group.level[n], n in stored, n in inlined) for n in group.nodes}
+        traced, place = self.alike.traced(group.nodes, inlined, marks)
+        nodes = list(place)
+
+        def lower() -> tuple[Kernel, list[int]]:
+            kernel, held = lower_group(group, inlined, stored, self.target.row_bytes)
+            kernel = classify(coalesce(rounded_once(kernel)), self.target)
+            if "deterministic" in self.disabled:
+                kernel = any_order(kernel, self.target)
+            return kernel, [place[n] for n in held]
+
+        kernel, held = self.alike.find(("kernel", traced, group.kind, group.space, group.stripes), lower)
+        return replace(kernel, sources=sources_of(group)), [nodes[k] for k in held]
 
 
 def classify(kernel: Kernel, target: Target) -> Kernel:

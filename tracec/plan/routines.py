@@ -16,8 +16,9 @@ from tracec.ir.lower import ContractionSpec, Library, Structured
 from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Structure
 from tracec.ir.types import contiguous_strides
+from tracec.plan.alike import Alike
 from tracec.plan.inline import is_view
-from tracec.plan.partition import Reader
+from tracec.plan.reads import Reader
 
 #: Whether a matrix product is to run as a routine, by the routine's parameters.
 Gemm = Callable[[Mapping[str, Any]], bool]
@@ -93,8 +94,9 @@ def no_gemm(params: Mapping[str, Any]) -> bool:
 
 
 def find_routines(
-    graph: Graph, inlined: dict[Node, int], gemm: Gemm, structured: Callable[[Node, dict[Node, int]], Routine | None]
-) -> dict[Node, Routine]:
+    graph: Graph, inlined: dict[Node, int], gemm: Gemm, structured: Callable[[Node, dict[Node, int]], Routine | None],
+    alike: Alike,
+) -> dict[Node, Routine]:  # fmt: skip
     """The nodes to run as routines. Operands that a routine cannot read in place leave ``inlined``.
 
     Args:
@@ -102,6 +104,7 @@ def find_routines(
         inlined: Nodes that are computed where they are read.
         gemm: Which matrix products to run so.
         structured: Plans a node that runs bodies; None where its eager rule is to run.
+        alike: What was found for nodes like these before.
     """
     found: dict[Node, Routine] = {}
     for node in graph.nodes:
@@ -112,7 +115,7 @@ def find_routines(
                 inlined.pop(operand, None)
             found[node] = _whole(node, getattr(node.op.lower, "routine", "eager"))
         elif node.op.name == "dot" and isinstance(node.op.lower, ContractionSpec):
-            routine = _gemm(node, inlined, gemm)
+            routine = _gemm(node, inlined, gemm, alike)
             if routine is not None:
                 found[node] = routine
     return found
@@ -132,7 +135,7 @@ def _whole(node: Node, name: str) -> Routine:
     return Routine(name, tuple(operands), node.params, tuple(literals))
 
 
-def _gemm(node: Node, inlined: dict[Node, int], gemm: Gemm) -> Routine | None:
+def _gemm(node: Node, inlined: dict[Node, int], gemm: Gemm, alike: Alike) -> Routine | None:
     a, b = node.inputs
     if is_constant(a) or is_constant(b):
         return None
@@ -140,7 +143,7 @@ def _gemm(node: Node, inlined: dict[Node, int], gemm: Gemm) -> Routine | None:
     if 0 in node.shape or k == 0 or node.dtype.kind != "f":
         return None
     batch = node.shape[:-2]
-    left, right = _matrix(a, inlined) or _written(a), _matrix(b, inlined) or _written(b)
+    left, right = _matrix(a, inlined, alike) or _written(a), _matrix(b, inlined, alike) or _written(b)
     params: tuple[tuple[str, Any], ...] = (
         ("batch", batch), ("m", m), ("n", n), ("k", k), ("a_batch", left.batch), ("b_batch", right.batch),
         ("trans_a", left.transposed), ("trans_b", right.transposed), ("lda", left.leading), ("ldb", right.leading),
@@ -191,12 +194,19 @@ def _strides(node: Node, inlined: dict[Node, int]) -> tuple[Node, list[int], int
     return source, [terms.get(v, 0) for v in axes], offset
 
 
-def _matrix(node: Node, inlined: dict[Node, int]) -> _Matrix | None:
+def _matrix(node: Node, inlined: dict[Node, int], alike: Alike) -> _Matrix | None:
     """How a matrix lies in the memory of the value that it is a view of; None where it does not lie in one."""
-    found = _strides(node, inlined)
+    traced, place = alike.traced((node,), inlined, {node: node in inlined})
+
+    def strides() -> tuple[int, list[int], int] | None:
+        found = _strides(node, inlined)
+        return None if found is None else (place[found[0]], *found[1:])
+
+    found = alike.find(("strides", traced), strides)
     if found is None:
         return None
-    source, (*batch, row, column), offset = found
+    at, (*batch, row, column), offset = found
+    source = list(place)[at]
     rows, columns = node.shape[-2:]
     if (column == 1 or columns == 1) and (row >= columns or rows == 1):
         return _Matrix(source, False, max(row, columns, 1), tuple(batch), offset)
