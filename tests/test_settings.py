@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import types
 
 import numpy as np
 import pytest
@@ -205,3 +206,41 @@ def test_one_function_may_add_in_any_order():
     assert ") atomic {" in compiled.lower(rows, index, target="cuda").stages["kernels"]
     halves = compiled.lower(rows.bfloat16(), index, target="cuda").stages["kernels"]  # whose sums are float32
     assert ") scatter {" in halves and "atomic" not in halves
+
+
+def test_functions_that_are_not_to_be_compiled_are_recorded_as_they_are_written():
+    @tracec.compiler.disable
+    def twice(x):
+        return x * 2
+
+    @tracec.compiler.disable(reason="it is short")
+    @tracec.compile
+    def once(x):
+        return x + 1
+
+    compiled = tracec.compile(lambda x: once(twice(x)))
+    x = tracec.ones(2)
+    assert [compiled(x).tolist() for _ in range(3)] == [[3.0, 3.0]] * 3
+    assert isinstance(once, types.FunctionType)
+
+
+def test_what_was_recorded_is_forgotten():
+    class Model:
+        @tracec.compile
+        def method(self, x):
+            return x + 1
+
+    @tracec.compile
+    def f(x):
+        return x * 2
+
+    model, x = Model(), tracec.ones(2)
+    for call in (f, model.method):
+        call(x), call(x)
+        assert "1 specialisation" in repr(call)
+    tracec.compiler.reset()
+    for call in (f, model.method):
+        assert "0 specialisations" in repr(call)
+        assert call(x).tolist() == [2.0, 2.0] and call(x).tolist() == [2.0, 2.0]
+        assert "1 specialisation" in repr(call)
+    assert "inductor" in tracec.compiler.list_backends()

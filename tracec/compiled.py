@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,17 +52,19 @@ from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
 #: threads that nothing serves yet run eagerly meanwhile.
-_RECORDING = threading.RLock()
-free_in_children(_RECORDING)
+RECORDING = threading.RLock()
+free_in_children(RECORDING)
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
 _KEEPS = "the function reaches one that keeps its results, which may be by sizes"
+#: Functions that were compiled and are still there.
+EVERY: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
 
 def _give_back() -> None:
     """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
-    while _RECORDING._is_owned():  # type: ignore[attr-defined]
-        _RECORDING.release()
+    while RECORDING._is_owned():  # type: ignore[attr-defined]
+        RECORDING.release()
 
 
 class Compiled:
@@ -75,20 +78,26 @@ class Compiled:
     def __init__(self, fn: Callable[..., Any], options: Options = Options()) -> None:  # noqa: B008 (it is frozen)
         self.fn = fn
         self._options = options
-        self._known = Known()
         self._name = getattr(fn, "__qualname__", type(fn).__name__)
+        self._owner: tuple[int, int] | None = None
+        self._begin()
+        functools.update_wrapper(self, fn, updated=())
+        EVERY.add(self)
+
+    def _begin(self) -> None:
+        """Know nothing of the function yet."""
+        options = self._options
+        self._known = Known()
         self._history = History(self._name, options)
         self._opened = Opened()
         self._watch = Watch(self._opened.held)
         self._unsettled = Unsettled(self._watch, lambda key: without_sizes(key)[0])
-        self._owner: tuple[int, int] | None = None
         self._workshop = Workshop(options)
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._unfolding = Unfolding(never=options.fullgraph)
-        self._again = Again(fn, self._name, self._workshop.program, options.background)
+        self._again = Again(self.fn, self._name, self._workshop.program, options.background)
         self._building = Building(self._name, self._workshop, self._known)
-        self._verification = self._workshop.verification(fn) if options.verifies else None
-        functools.update_wrapper(self, fn, updated=())
+        self._verification = self._workshop.verification(self.fn) if options.verifies else None
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -157,7 +166,7 @@ class Compiled:
         before = STATE.__dict__.copy()
         try:
             # Waiting could last for ever: the function that another thread records may wait for this one.
-            if not _RECORDING.acquire(blocking=False):
+            if not RECORDING.acquire(blocking=False):
                 return self.fn(*args, **kwargs)
             out = self._served(call, *self._watch.key(call.whole))  # another thread may have recorded meanwhile
             return self._record(call) if out is UNSEEN else out
@@ -192,7 +201,7 @@ class Compiled:
                 if self._verification is None:
                     out = found.replay(*given)
                 else:
-                    with _RECORDING:
+                    with RECORDING:
                         run = functools.partial(found.replay, symbols=given[1])
                         again = undone(found.replay, given[1])  # an eager run draws first
                         out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN, again)
@@ -221,7 +230,7 @@ class Compiled:
     def _resized(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
         try:
-            if not _RECORDING.acquire(blocking=False):
+            if not RECORDING.acquire(blocking=False):
                 return UNSEEN
             fitting = self._fitting(key)
             match = self._sizes.match(key, [v for s in self._known.get(key, ()) for v in s.variants])
@@ -394,7 +403,7 @@ class Compiled:
             return
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole)
-        with _RECORDING:
+        with RECORDING:
             served = any(s.takes(call, numbers, undone=True) is not None for s in self._known.get(key, ()))
             if not served and not self._runs_eagerly(key):
                 self._record(call, lasting=False)
@@ -425,7 +434,7 @@ class Compiled:
         check_names(target, arch)
         call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
-        with _RECORDING:
+        with RECORDING:
             recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
         program = build_program(recorded, target, arch, self._workshop.disabled())
         run = like_lowered(program, call, self._call, self._options)

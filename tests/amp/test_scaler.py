@@ -104,3 +104,18 @@ def test_errors():
         GradScaler(growth_factor=0.5)
     with pytest.raises(ArgumentError, match="closure"):
         scaler.step(optimizer, closure=lambda: 0)
+
+
+def test_how_the_factor_changes_is_told_and_set():
+    scaler = GradScaler(init_scale=8.0)
+    assert (scaler.get_growth_factor(), scaler.get_backoff_factor(), scaler.get_growth_interval()) == (2.0, 0.5, 2000)
+    scaler.set_growth_factor(3.0)
+    scaler.set_backoff_factor(0.25)
+    scaler.set_growth_interval(1)
+    p = tracec.ones(1, requires_grad=True)
+    optimizer = tracec.optim.SGD([p], lr=0.1)
+    for gradient, factor in ((1.0, 24.0), (float("inf"), 6.0)):
+        p.grad = tracec.tensor([gradient])
+        scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == factor

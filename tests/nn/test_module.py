@@ -275,3 +275,32 @@ def test_paths_of_torch():
 
     assert Module is nn.Module and callable(register_module_forward_hook)
     assert (_single(3), _pair(3), _triple([1, 2, 3])) == ((3,), (3, 3), (1, 2, 3))
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(3), nn.RMSNorm(3), nn.GroupNorm(1, 3), nn.BatchNorm1d(3)])
+def test_norms_begin_anew(layer):
+    with tracec.no_grad():
+        for p in layer.parameters():
+            p.fill_(7)
+    layer.reset_parameters()
+    assert {name: p.tolist() for name, p in layer.named_parameters()} in (
+        {"weight": [1.0, 1.0, 1.0], "bias": [0.0, 0.0, 0.0]},
+        {"weight": [1.0, 1.0, 1.0]},
+    )
+
+
+def test_a_prefix_is_taken_away():
+    outer = nn.DataParallel(nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)))
+    state = outer.state_dict()
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    own = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    assert list(state) == list(own.state_dict()) and set(state._metadata) == {"", "0", "1"}
+    own.load_state_dict(state)
+    assert own[0].weight.tolist() == outer.module[0].weight.tolist()
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    assert list(state) == list(own.state_dict())
+
+
+def test_parameters_and_buffers_are_shared():
+    model = nn.BatchNorm1d(2)
+    assert model.share_memory() is model and all(t.is_shared() for t in model.state_dict().values())

@@ -63,6 +63,30 @@ class GradScaler:
         """The factor."""
         return self._scale.item() if self._enabled else 1.0
 
+    def get_growth_factor(self) -> float:
+        """What the factor is multiplied by to grow."""
+        return self._growth_factor
+
+    def set_growth_factor(self, new_factor: float) -> None:
+        """Set what the factor is multiplied by to grow."""
+        self._growth_factor = new_factor
+
+    def get_backoff_factor(self) -> float:
+        """What the factor is multiplied by to shrink."""
+        return self._backoff_factor
+
+    def set_backoff_factor(self, new_factor: float) -> None:
+        """Set what the factor is multiplied by to shrink."""
+        self._backoff_factor = new_factor
+
+    def get_growth_interval(self) -> int:
+        """Good steps in a row after which the factor grows."""
+        return self._growth_interval
+
+    def set_growth_interval(self, new_interval: int) -> None:
+        """Set after how many good steps in a row the factor grows."""
+        self._growth_interval = new_interval
+
     def scale(self, outputs: Any) -> Any:
         """A loss, or a list or tuple of losses, times the factor."""
         if not self._enabled:

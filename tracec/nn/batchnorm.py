@@ -89,11 +89,7 @@ class _Norm(Module):
     def reset_parameters(self) -> None:
         """Set everything to what it was at first."""
         self.reset_running_stats()
-        with no_grad():
-            if self.weight is not None:
-                self.weight.fill_(1)
-            if self.bias is not None:
-                self.bias.zero_()
+        reset_affine(self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
@@ -286,3 +282,12 @@ def register_affine(module: Module, channels: int, weight: bool, bias: bool, dev
     module.register_parameter("weight", made)
     made = Parameter(F.zeros(channels, device=device, dtype=dtype)) if weight and bias else None
     module.register_parameter("bias", made)
+
+
+def reset_affine(weight: Parameter | None, bias: Parameter | None) -> None:
+    """Set a weight to ones and a bias to zeros, as far as they are there."""
+    with no_grad():
+        if weight is not None:
+            weight.fill_(1)
+        if bias is not None:
+            bias.zero_()

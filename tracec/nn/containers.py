@@ -80,8 +80,8 @@ class _Numbered(Module):
         self._renumber(every)
         return self
 
-    def pop(self, key: int = -1) -> Any:
-        """Take the module at a position out."""
+    def pop(self, key: int | slice = -1) -> Any:
+        """Take the module at a position out, or those of a slice."""
         found = self[key]
         del self[key]
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import tracec
 from tracec.errors import ArgumentTypeError
 from tracec.functions import empty_like
 from tracec.ir.dtype import DType
@@ -18,7 +19,10 @@ from tracec.record.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 
-_AROUND = frozenset(("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"))
+#: What makes a call of a module more than one of its ``forward``, among its attributes.
+_AROUND = frozenset(
+    ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
+)
 
 
 class Module(Stateful):
@@ -43,8 +47,21 @@ class Module(Stateful):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if EVERYWHERE or not _AROUND.isdisjoint(self.__dict__):
-            return call_with_hooks(self, args, kwargs)
+            return self.__dict__.get("_compiled_call_impl", self._call_impl)(*args, **kwargs)
         return self.forward(*args, **kwargs)
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that runs as it is written, with its hooks."""
+        return call_with_hooks(self, args, kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Let calls of this module run compiled from now on, in place.
+
+        Args:
+            *args: As for `tracec.compile`.
+            **kwargs: As for `tracec.compile`.
+        """
+        self.__dict__["_compiled_call_impl"] = tracec.compile(self._call_impl, *args, **kwargs)
 
     # Modes and conversions ----------------------------------------------------------------------------
 
@@ -152,6 +169,12 @@ class Module(Stateful):
     def cuda(self: M, device: int | str | None = None) -> M:
         """Move parameters and buffers to a CUDA device."""
         return self.to(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+
+    def share_memory(self: M) -> M:
+        """Move parameters and buffers into memory that processes forked from here on share."""
+        for t in (*self.parameters(), *self.buffers()):
+            t.share_memory_()
+        return self
 
     # Text ---------------------------------------------------------------------------------------------
 

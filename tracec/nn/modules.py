@@ -36,6 +36,7 @@ from tracec.nn.batchnorm import _BatchNorm, _InstanceNorm
 from tracec.nn.convolution import _Conv, _ConvTranspose
 from tracec.nn.loss import _Loss, _Weighted
 from tracec.nn.module import Module
+from tracec.nn.state import consume_prefix_in_state_dict_if_present
 
 
 def _ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
@@ -69,7 +70,14 @@ _FILES: dict[str, tuple[tuple[types.ModuleType, ...], dict[str, Any]]] = {
     "sparse": ((embedding,), {}),
     "transformer": ((transformer,), {}),
     "upsampling": ((vision,), {}),
-    "utils": ((), {"_ntuple": _ntuple, **{f"_{n}": _ntuple(k + 1) for k, n in enumerate(_WORDS)}}),
+    "utils": (
+        (),
+        {
+            "_ntuple": _ntuple,
+            **{f"_{n}": _ntuple(k + 1) for k, n in enumerate(_WORDS)},
+            "consume_prefix_in_state_dict_if_present": consume_prefix_in_state_dict_if_present,
+        },
+    ),
 }
 
 

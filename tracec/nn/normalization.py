@@ -9,10 +9,9 @@ from tracec import functions as F
 from tracec.errors import ArgumentError
 from tracec.functions.common import integers
 from tracec.ir.dtype import DType
-from tracec.nn.batchnorm import register_affine
+from tracec.nn.batchnorm import register_affine, reset_affine
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 
@@ -51,11 +50,7 @@ class LayerNorm(Module):
 
     def reset_parameters(self) -> None:
         """Set the weight to ones and the bias to zeros."""
-        with no_grad():
-            if self.weight is not None:
-                self.weight.fill_(1)
-            if self.bias is not None:
-                self.bias.zero_()
+        reset_affine(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(..., *normalized_shape)`` to the same."""
@@ -95,6 +90,10 @@ class RMSNorm(Module):
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         made = Parameter(F.ones(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", made)
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones."""
+        reset_affine(self.weight, None)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(..., *normalized_shape)`` to the same."""
@@ -143,6 +142,10 @@ class GroupNorm(Module):
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         register_affine(self, num_channels, affine, bias, device, dtype)
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones and the bias to zeros."""
+        reset_affine(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, num_channels, ...)`` to the same."""

@@ -265,3 +265,17 @@ def _load_part(
 
 def _quoted(names: list[str]) -> str:
     return ", ".join(f'"{n}"' for n in names)
+
+
+def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:
+    """Take a prefix away from the names of a state, in place, as that of a module within another one has it.
+
+    Args:
+        state_dict: What `state_dict` gave; what it says of its modules beside the tensors is renamed too.
+        prefix: For instance ``module.``.
+    """
+    tables: list[dict[str, Any]] = [state_dict, getattr(state_dict, "_metadata", None) or {}]
+    for table in tables:
+        for name in list(table):
+            if name.startswith(prefix) or (table is not state_dict and name and name == prefix.removesuffix(".")):
+                table[name[len(prefix) :]] = table.pop(name)

@@ -153,7 +153,8 @@ class ChainDataset(IterableDataset[Any]):
             yield from dataset
 
     def __len__(self) -> int:
-        return sum(len(dataset) for dataset in self._each())  # type: ignore[arg-type]
+        sizes: list[int] = [len(dataset) for dataset in self._each()]  # type: ignore[arg-type]
+        return sum(sizes)
 
 
 class StackDataset(Dataset[Any]):
