@@ -12,7 +12,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, as_real
 from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building, leave_building
-from tracec.ir.source import Source, caller
+from tracec.ir.source import Place, Source, caller, place
 from tracec.ir.types import Shape, TensorType
 
 
@@ -121,6 +121,11 @@ def leave_contexts() -> None:
 def current_source() -> Source | None:
     """The line that new nodes carry: that of `made_from`, else the user's innermost one."""
     return _context.source if _context.inside else caller()
+
+
+def current_place() -> Source | Place | None:
+    """The same, where it may be worked out later in which line it is."""
+    return _context.source if _context.inside else place()
 
 
 def current_origin() -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FUNCTIONS = os.path.join(_PACKAGE, "functions", "")
@@ -58,18 +58,43 @@ def _is_own(frame: FrameType) -> bool:
     return is_internal(file) or (file == "<string>" and frame.f_globals.get("__name__", "").startswith("tracec."))
 
 
+def _caller() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(2)
+    # Few frames are looked at more closely: all operations that gradients flow through come here.
+    while frame is not None and (_INTERNAL.get(frame.f_code.co_filename) or _is_own(frame)):
+        frame = frame.f_back
+    return frame
+
+
+def _at(file: str, line: int) -> Source:
+    key = file, line
+    source = _KNOWN.get(key)
+    if source is None:
+        source = _KNOWN[key] = Source(file, line)
+    return source
+
+
 def caller() -> Source | None:
     """The innermost line on the stack that is not tracec's own; None where there is none."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if not _is_own(frame):
-            key = (frame.f_code.co_filename, frame.f_lineno)
-            source = _KNOWN.get(key)
-            if source is None:
-                source = _KNOWN[key] = Source(*key)
-            return source
-        frame = frame.f_back
-    return None
+    frame = _caller()
+    return None if frame is None else _at(frame.f_code.co_filename, frame.f_lineno)
+
+
+#: A place in the user's program of which few ask in which line it is: code, and the offset of an instruction in it.
+Place = tuple[CodeType, int]
+
+
+def place() -> Place | None:
+    """The innermost place on the stack that is not tracec's own; None where there is none."""
+    frame = _caller()
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def line_of(place: Place) -> Source:
+    """The line of a place."""
+    code, offset = place
+    line = next((line for start, end, line in code.co_lines() if start <= offset < end and line is not None), None)
+    return _at(code.co_filename, code.co_firstlineno if line is None else line)
 
 
 class _Collected(threading.local):

@@ -13,7 +13,7 @@ from tracec.functions.common import fail, one_axis
 from tracec.nested.jagged import NestedTensor, handles, inner_axis
 from tracec.record.composite import Composite
 from tracec.record.tensor import Tensor
-from tracec.record.write import assign
+from tracec.record.write import assign, check_writable
 
 #: Functions of each element, of one nested tensor or of several that are cut alike, and of dense ones that broadcast.
 _POINTWISE = """
@@ -111,6 +111,7 @@ def _in_place(name: str) -> Callable[..., Any]:
     function = NestedTensor.functions[name]
 
     def run(input: NestedTensor, *args: Any, **kwargs: Any) -> NestedTensor:
+        check_writable(input._data, f"{name}_")
         assign(input._data, function(input, *args, **kwargs)._data, f"{name}_")
         return input
 

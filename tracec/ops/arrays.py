@@ -8,25 +8,34 @@ neither read nor touched. That takes a tenth of the time of ``with numpy.errstat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 Eager = Callable[..., Any]
 
-_SILENT = Context()
-_SILENT.run(np.seterr, all="ignore")
+#: Within a copy of it floating-point errors are not reported. A copy takes no longer than a lookup: a context cannot be
+#: entered twice, and threads share this one.
+SILENT = Context()
+SILENT.run(np.seterr, all="ignore")
+
+#: The characters of float16 and bfloat16: the quickest test there is.
+_NARROW = "eE"
+
+#: What `quiet` and `in_float32` gave → the rule that it is around.
+_INSIDE: dict[Eager, Eager] = {}
 
 
 def quiet(eager: Eager) -> Eager:
     """The same rule, in which floating-point errors are not reported."""
 
     def run(*args: Any, **params: Any) -> Any:
-        # A copy, which takes no longer than a lookup: a context cannot be entered twice, and threads share this one.
-        return _SILENT.copy().run(eager, *args, **params)
+        return SILENT.copy().run(eager, *args, **params)
 
+    _INSIDE[run] = eager
     return run
 
 
@@ -35,14 +44,29 @@ def in_float32(eager: Eager) -> Eager:
 
     def run(xp: Any, *arrays: Any, **params: Any) -> Any:
         narrow = arrays[0].dtype
-        # The characters of float16 and bfloat16: the quickest test there is.
-        if narrow.char not in "eE":
+        if narrow.char not in _NARROW:
             return eager(xp, *arrays, **params)
         wide = (a.astype(np.float32) if a.dtype is narrow or a.dtype == narrow else a for a in arrays)
         result = eager(xp, *wide, **params)
         return result.astype(narrow) if result.dtype == np.float32 else result
 
+    _INSIDE[run] = eager
     return run
+
+
+def ready(eager: Eager, xp: Any, dtype: Any, params: Mapping[str, Any]) -> Eager:
+    """A rule as a function of arrays alone, without the detours that these do not need; to be run within `SILENT`.
+
+    Args:
+        eager: The rule of an operator.
+        xp: NumPy or CuPy.
+        dtype: NumPy's element type of the first array; None where there is none.
+        params: The operator's parameters.
+    """
+    rule = _INSIDE.get(eager, eager)
+    if dtype is not None and dtype.char not in _NARROW:
+        rule = _INSIDE.get(rule, rule)
+    return partial(rule, xp, **params)
 
 
 def sigmoid(xp: Any, x: Any) -> Any:

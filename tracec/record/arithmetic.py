@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,23 +14,23 @@ from tracec.ir.number import Number
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import check_values
+from tracec.record.dispatch import apply
 from tracec.record.overriding import operator, overrides
 from tracec.record.write import assign, check_writable
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
+#: Of the left and the right operand, in the order of the expression.
+Check = Callable[[Any, Any], None]
+Method = Callable[[Any, Any], "Tensor"]
+
+_NONE: dict[str, Any] = {}
 _OPERANDS = (Cell, int, float, bool, complex, np.generic, np.ndarray)
 
 
 #: Types that know nothing of tensors. Others may know what to do with one.
 _NEVER = (list, tuple, dict, set, str, bytes, type(None))
-
-
-def _apply(op: Operator, a: Any, b: Any) -> Any:
-    if not isinstance(a, _OPERANDS) or not isinstance(b, _OPERANDS):
-        return _refuse(op.name, a, b)
-    return op(a, b)
 
 
 def _refuse(name: str, a: Any, b: Any) -> Any:
@@ -44,12 +46,6 @@ def _refuse(name: str, a: Any, b: Any) -> Any:
         f"{name}: takes tensors and numbers, {type(other).__name__} given",
         hint="make a tensor with tracec.tensor(...)",
     )
-
-
-def _into(op: Operator, a: Any, b: Any, name: str) -> Any:
-    check_writable(a, name)
-    value = _apply(op, a, b)
-    return value if value is NotImplemented else assign(a, value, name)
 
 
 def check_power(base: Any, exponent: Any) -> None:
@@ -93,148 +89,83 @@ def _is_whole(x: Any) -> bool:
     return x._array.dtype.kind in "bui" if isinstance(x, Cell) else isinstance(x, (int, np.integer, np.bool_))
 
 
+def _operator(op: Operator, check: Check | None = None) -> Method:
+    """What Python calls of the left operand."""
+
+    def run(self: Any, other: Any) -> Any:
+        if check is not None:
+            check(self, other)
+        if isinstance(other, _OPERANDS):
+            return apply(op, (self, other), _NONE)
+        return _refuse(op.name, self, other)
+
+    return run
+
+
+def _turned(op: Operator, check: Check | None = None) -> Method:
+    """What Python calls of the right operand, where the left one does not know."""
+
+    def run(self: Any, other: Any) -> Any:
+        if check is not None:
+            check(other, self)
+        if isinstance(other, _OPERANDS):
+            return apply(op, (other, self), _NONE)
+        return _refuse(op.name, other, self)
+
+    return run
+
+
+def _written(op: Operator, name: str, check: Check | None = None) -> Method:
+    """What Python calls to write the result into the left operand."""
+
+    def run(self: Any, other: Any) -> Any:
+        if check is not None:
+            check(self, other)
+        check_writable(self, name)
+        if isinstance(other, _OPERANDS):
+            return assign(self, apply(op, (self, other), _NONE), name)
+        return _refuse(op.name, self, other)
+
+    return run
+
+
+def _divisor(name: str) -> Check:
+    return partial(check_divisor, name)
+
+
 class Arithmetic(Cell):
     """Operators of tensors, element by element, broadcasting."""
 
-    def __add__(self, other: Any) -> Tensor:
-        return _apply(ops.add, self, other)  # type: ignore[no-any-return]
+    __add__, __radd__, __iadd__ = _operator(ops.add), _turned(ops.add), _written(ops.add, "add_")
+    __sub__, __rsub__, __isub__ = _operator(ops.sub), _turned(ops.sub), _written(ops.sub, "sub_")
+    __mul__, __rmul__, __imul__ = _operator(ops.mul), _turned(ops.mul), _written(ops.mul, "mul_")
+    __truediv__, __rtruediv__, __itruediv__ = _operator(ops.div), _turned(ops.div), _written(ops.div, "div_")
+    # Python 2's names, which old programs call.
+    __div__, __rdiv__, __idiv__ = __truediv__, __rtruediv__, __itruediv__
 
-    def __radd__(self, other: Any) -> Tensor:
-        return _apply(ops.add, other, self)  # type: ignore[no-any-return]
+    __floordiv__ = _operator(ops.floor_div, _divisor("floor_divide"))
+    __rfloordiv__ = _turned(ops.floor_div, _divisor("floor_divide"))
+    __ifloordiv__ = _written(ops.floor_div, "floor_divide_", _divisor("floor_divide_"))
+    __mod__ = _operator(ops.remainder, _divisor("remainder"))
+    __rmod__ = _turned(ops.remainder, _divisor("remainder"))
+    __imod__ = _written(ops.remainder, "remainder_", _divisor("remainder_"))
+    __pow__, __rpow__ = _operator(ops.pow, check_power), _turned(ops.pow)
+    __ipow__ = _written(ops.pow, "pow_", check_power)
 
-    def __sub__(self, other: Any) -> Tensor:
-        return _apply(ops.sub, self, other)  # type: ignore[no-any-return]
+    __and__, __rand__ = _operator(ops.bitwise_and), _turned(ops.bitwise_and)
+    __or__, __ror__ = _operator(ops.bitwise_or), _turned(ops.bitwise_or)
+    __xor__, __rxor__ = _operator(ops.bitwise_xor), _turned(ops.bitwise_xor)
+    __iand__, __ior__ = _written(ops.bitwise_and, "and_"), _written(ops.bitwise_or, "or_")
+    __ixor__ = _written(ops.bitwise_xor, "xor_")
+    __lshift__, __rlshift__ = _operator(ops.shift_left), _turned(ops.shift_left)
+    __rshift__, __rrshift__ = _operator(ops.shift_right), _turned(ops.shift_right)
+    __ilshift__, __irshift__ = _written(ops.shift_left, "lshift_"), _written(ops.shift_right, "rshift_")
 
-    def __rsub__(self, other: Any) -> Tensor:
-        return _apply(ops.sub, other, self)  # type: ignore[no-any-return]
-
-    def __mul__(self, other: Any) -> Tensor:
-        return _apply(ops.mul, self, other)  # type: ignore[no-any-return]
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return _apply(ops.mul, other, self)  # type: ignore[no-any-return]
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return _apply(ops.div, self, other)  # type: ignore[no-any-return]
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return _apply(ops.div, other, self)  # type: ignore[no-any-return]
-
-    # Python 2's names, which PyTorch has kept.
-    __div__, __rdiv__ = __truediv__, __rtruediv__
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        check_divisor("floor_divide", self, other)
-        return _apply(ops.floor_div, self, other)  # type: ignore[no-any-return]
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        check_divisor("floor_divide", other, self)
-        return _apply(ops.floor_div, other, self)  # type: ignore[no-any-return]
-
-    def __mod__(self, other: Any) -> Tensor:
-        check_divisor("remainder", self, other)
-        return _apply(ops.remainder, self, other)  # type: ignore[no-any-return]
-
-    def __rmod__(self, other: Any) -> Tensor:
-        check_divisor("remainder", other, self)
-        return _apply(ops.remainder, other, self)  # type: ignore[no-any-return]
-
-    def __pow__(self, other: Any) -> Tensor:
-        check_power(self, other)
-        return _apply(ops.pow, self, other)  # type: ignore[no-any-return]
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return _apply(ops.pow, other, self)  # type: ignore[no-any-return]
-
-    def __and__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_and, self, other)  # type: ignore[no-any-return]
-
-    def __rand__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_and, other, self)  # type: ignore[no-any-return]
-
-    def __or__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_or, self, other)  # type: ignore[no-any-return]
-
-    def __ror__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_or, other, self)  # type: ignore[no-any-return]
-
-    def __xor__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_xor, self, other)  # type: ignore[no-any-return]
-
-    def __rxor__(self, other: Any) -> Tensor:
-        return _apply(ops.bitwise_xor, other, self)  # type: ignore[no-any-return]
-
-    def __lshift__(self, other: Any) -> Tensor:
-        return _apply(ops.shift_left, self, other)  # type: ignore[no-any-return]
-
-    def __rlshift__(self, other: Any) -> Tensor:
-        return _apply(ops.shift_left, other, self)  # type: ignore[no-any-return]
-
-    def __rshift__(self, other: Any) -> Tensor:
-        return _apply(ops.shift_right, self, other)  # type: ignore[no-any-return]
-
-    def __rrshift__(self, other: Any) -> Tensor:
-        return _apply(ops.shift_right, other, self)  # type: ignore[no-any-return]
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return _into(ops.add, self, other, "add_")  # type: ignore[no-any-return]
-
-    def __isub__(self, other: Any) -> Tensor:
-        return _into(ops.sub, self, other, "sub_")  # type: ignore[no-any-return]
-
-    def __imul__(self, other: Any) -> Tensor:
-        return _into(ops.mul, self, other, "mul_")  # type: ignore[no-any-return]
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return _into(ops.div, self, other, "div_")  # type: ignore[no-any-return]
-
-    __idiv__ = __itruediv__
-
-    def __ifloordiv__(self, other: Any) -> Tensor:
-        check_divisor("floor_divide_", self, other)
-        return _into(ops.floor_div, self, other, "floor_divide_")  # type: ignore[no-any-return]
-
-    def __imod__(self, other: Any) -> Tensor:
-        check_divisor("remainder_", self, other)
-        return _into(ops.remainder, self, other, "remainder_")  # type: ignore[no-any-return]
-
-    def __ipow__(self, other: Any) -> Tensor:
-        check_power(self, other)
-        return _into(ops.pow, self, other, "pow_")  # type: ignore[no-any-return]
-
-    def __iand__(self, other: Any) -> Tensor:
-        return _into(ops.bitwise_and, self, other, "and_")  # type: ignore[no-any-return]
-
-    def __ior__(self, other: Any) -> Tensor:
-        return _into(ops.bitwise_or, self, other, "or_")  # type: ignore[no-any-return]
-
-    def __ixor__(self, other: Any) -> Tensor:
-        return _into(ops.bitwise_xor, self, other, "xor_")  # type: ignore[no-any-return]
-
-    def __ilshift__(self, other: Any) -> Tensor:
-        return _into(ops.shift_left, self, other, "lshift_")  # type: ignore[no-any-return]
-
-    def __irshift__(self, other: Any) -> Tensor:
-        return _into(ops.shift_right, self, other, "rshift_")  # type: ignore[no-any-return]
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _apply(ops.eq, self, other)  # type: ignore[no-any-return]
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _apply(ops.ne, self, other)  # type: ignore[no-any-return]
-
-    def __lt__(self, other: Any) -> Tensor:
-        return _apply(ops.lt, self, other)  # type: ignore[no-any-return]
-
-    def __le__(self, other: Any) -> Tensor:
-        return _apply(ops.le, self, other)  # type: ignore[no-any-return]
-
-    def __gt__(self, other: Any) -> Tensor:
-        return _apply(ops.gt, self, other)  # type: ignore[no-any-return]
-
-    def __ge__(self, other: Any) -> Tensor:
-        return _apply(ops.ge, self, other)  # type: ignore[no-any-return]
-
+    __eq__: Any
+    __ne__: Any
+    __eq__, __ne__ = _operator(ops.eq), _operator(ops.ne)
+    __lt__, __le__ = _operator(ops.lt), _operator(ops.le)
+    __gt__, __ge__ = _operator(ops.gt), _operator(ops.ge)
     # Tensors are keys by identity; == compares elements.
     __hash__ = object.__hash__
 
@@ -243,9 +174,6 @@ class Arithmetic(Cell):
 
     def __pos__(self) -> Tensor:
         return self  # type: ignore[return-value]
-
-    # Python 2's names, which old programs call.
-    __div__, __rdiv__, __idiv__ = __truediv__, __rtruediv__, __itruediv__
 
     def __abs__(self) -> Tensor:
         return ops.abs(self)  # type: ignore[no-any-return]
@@ -264,3 +192,8 @@ class Arithmetic(Cell):
         if not isinstance(other, np.ndarray):
             return _refuse("matmul", other, self)  # type: ignore[no-any-return]
         return new_tensor(other) @ self
+
+
+for _name, _method in vars(Arithmetic).items():
+    if getattr(_method, "__name__", "") == "run":
+        _method.__name__, _method.__qualname__ = _name, f"Arithmetic.{_name}"

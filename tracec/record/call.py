@@ -16,9 +16,12 @@ from tracec.ir.operator import OPERATORS, Operator, Params
 from tracec.ir.resize import settled
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
+from tracec.ops.arrays import ready
+from tracec.record.backend import Device, module
 from tracec.record.cell import Cell
 from tracec.record.deferred import Layout
 from tracec.record.derived import Batched, Pullback, Pushforward
+from tracec.record.numbers import scalar
 from tracec.record.opaque import unwrapped
 from tracec.record.promote import Operand, promote
 from tracec.record.state import STATE
@@ -29,6 +32,8 @@ VIEWS = frozenset(
 )
 
 _LIMIT = 20_000
+
+PLAIN = (int, float, bool, complex)
 
 
 class Call:
@@ -48,11 +53,14 @@ class Call:
         batches: By which operands carry a batch, and its size: how to compute all of it.
         layouts: By strides of the operands how the result lies; see `tracec.record.deferred`.
         form: A number that calls of the same operator, parameters and types share; 0 before it is asked for.
+        numbers: Positions of the operands that are Python's numbers.
+        on_cpu: Whether it is computed on the CPU.
+        rule: The eager rule, as a function of the arrays alone that is run within `SILENT`; see `ready`.
     """
 
     __slots__ = (
-        "batches", "casts", "floating", "form", "is_view", "keywords", "layouts", "op", "params", "pullbacks",
-        "pushforwards", "type", "types",
+        "_scalars", "batches", "casts", "floating", "form", "is_view", "keywords", "layouts", "numbers", "on_cpu", "op",
+        "params", "pullbacks", "pushforwards", "rule", "type", "types",
     )  # fmt: skip
 
     def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
@@ -66,6 +74,30 @@ class Call:
         self.batches: dict[tuple[tuple[bool, ...], int], Batched] = {}
         self.layouts: dict[tuple[Any, ...], Layout] = {}
         self.form = 0
+        self.numbers: tuple[int, ...] = ()
+        self.on_cpu = type_.device == "cpu"
+        self.rule: Callable[..., Any] | None = None
+        #: By position the number that came last, and the array for it.
+        self._scalars: dict[int, tuple[Any, Any]] = {}
+
+    def ready(self) -> Callable[..., Any]:
+        """Work out `rule`."""
+        first = self.types[0].dtype.numpy if self.types else None
+        self.rule = made = ready(self.op.eager, module(self.type.device), first, self.keywords)
+        return made
+
+    def scalar(self, i: int, x: Any) -> Any:
+        """The operand at a position, a Python number, as an array of no dimensions that is only read.
+
+        That of the last call is kept: a program that runs again and again has the same numbers.
+        """
+        last = self._scalars.get(i)
+        if last is not None and last[0] is x:
+            return last[1]
+        made = scalar(x, self.types[i].dtype)
+        if type(x) in PLAIN:
+            self._scalars[i] = x, made
+        return made
 
     def pullback(self, mask: tuple[bool, ...]) -> Pullback:
         """How the gradients of the operands in ``mask`` are computed."""
@@ -92,7 +124,9 @@ class Call:
         return f"<call {self.op.name}({', '.join(map(str, self.types))}) -> {self.type}>"
 
 
-_CALLS: dict[Any, Call] = {}
+#: Calls by operator, types and parameters: an operator, for each tensor its element type, shape and device, for each
+#: number its type, and what `key_of` says.
+CALLS: dict[Any, Call] = {}
 
 
 def _hashable(value: Any) -> Any:
@@ -115,35 +149,39 @@ def find_call(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) 
     for x in inputs:
         if isinstance(x, Cell):
             array = x._array
-            key.append(array.dtype)
-            key.append(array.shape)
-            key.append(x._device)
+            key += array.dtype, array.shape, x._device
         else:
             key.append(type(x))
     if params:
-        for name, value in params.items():
-            key.append(name)
-            key.append(value)
-            # Equal keys, different parameters: 0.0 and -0.0, 1 and True.
-            if type(value) is not tuple:
-                key.append(type(value))
-                if value == 0.0:
-                    key.append(repr(value))
+        key += key_of(params)
     try:
-        call = _CALLS.get(known := tuple(key))
+        call = CALLS.get(known := tuple(key))
     except TypeError:
         return find_call(op, inputs, {k: _hashable(v) for k, v in params.items()})
     if call is None:
         call = _make(op, inputs, params)
-        if len(_CALLS) >= _LIMIT:
-            _CALLS.clear()
-        _CALLS[known] = call
+        if len(CALLS) >= _LIMIT:
+            CALLS.clear()
+        CALLS[known] = call
     return call
+
+
+def key_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a call hangs on of its parameters."""
+    values = params.values()
+    types = (*map(type, values),)  # 1 and True are equal, and other parameters
+    if _EXACT.issuperset(types):
+        return (*params, *values, *types)
+    return (*params, *values, *types, *(repr(v) for v in values if type(v) is not tuple and v == 0.0))  # so is -0.0
+
+
+#: Types whose equal values are the same parameters.
+_EXACT = frozenset({int, bool, tuple, type(None), str, DType, Device})
 
 
 def forget_calls() -> None:
     """Work every call out again: what promotion goes by has changed."""
-    _CALLS.clear()
+    CALLS.clear()
 
 
 def _find_sized(known: dict[Any, Call], op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
@@ -187,6 +225,7 @@ def _make(
         d if isinstance(x, Cell) and x._array.dtype != d.numpy else None for d, x in zip(dtypes, inputs, strict=True)
     )
     call.casts = casts if any(casts) else None
+    call.numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
     return call
 
 
@@ -200,7 +239,7 @@ def _operand(op: Operator, x: Any) -> Operand:
     if isinstance(x, (Extent, Ratio)):
         return Operand(None, scalar=int if isinstance(x, Extent) else float)
     kind = x.__class__  # of a Number what it stands for
-    if kind in (bool, int, float, complex):
+    if kind in PLAIN:
         return Operand(None, scalar=kind)
     raise ArgumentTypeError(
         f"{op.name}: takes tensors and numbers, {type(x).__name__} given", hint="make a tensor with tracec.tensor(...)"

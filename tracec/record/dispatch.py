@@ -10,16 +10,18 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, OutOfMemoryError
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio
-from tracec.ir.node import current_source
+from tracec.ir.node import current_place, current_source
 from tracec.ir.number import Number
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
+from tracec.ops.arrays import SILENT
+from tracec.ops.core import constant
 from tracec.record.backend import module, number_on, on, share_memory, to_device
-from tracec.record.call import Call, find_call
+from tracec.record.call import CALLS, PLAIN, Call, find_call, key_of
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
 from tracec.record.deferred import ACTIVE, look, put, put_copy, ran, settled
-from tracec.record.numbers import constant_of, scalar, watched_here
+from tracec.record.numbers import constant_of, watched_here
 from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
 from tracec.record.tape import Operation, edge_of
@@ -27,75 +29,105 @@ from tracec.record.tape import Operation, edge_of
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
-_PLAIN = (int, float, bool, complex)
 
-
-def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
+def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any], known: bool = False) -> Tensor:
     """Compute an operator of tensors and Python scalars.
+
+    Args:
+        op: The operator.
+        inputs: Its operands.
+        params: Its parameters.
+        known: Whether operands that are no tensors are what `_operand` gives.
 
     Raises:
         TracecError: the operands do not fit the operator; with the user's line.
     """
+    key: list[Any] = [op]
+    arrays: list[Any] = []
     for x in inputs:
-        if not isinstance(x, Cell) and type(x) not in _PLAIN:
-            inputs = tuple(_operand(op, x) for x in inputs)
-            break
-    if op.name == "constant" and isinstance(params["value"], Number):
+        if isinstance(x, Cell):
+            array = x._array
+            arrays.append(array)
+            key += array.dtype, array.shape, x._device
+        elif known or type(x) in PLAIN:
+            arrays.append(x)
+            key.append(type(x))
+        else:
+            return apply(op, tuple([_operand(op, x) for x in inputs]), params, known=True)
+    if op is constant and isinstance(params["value"], Number):
         value = watched_here(params["value"])
         if isinstance(value, Number):
             return constant_of(value, params.get("dtype"), params.get("device", "cpu"))
-    call = find_call(op, inputs, params)
+    recorder = STATE.recorder
+    call = None
+    if recorder is None or recorder.sizes is None:
+        if params:
+            key += key_of(params)
+        try:
+            call = CALLS.get(tuple(key))
+        except TypeError:  # parameters that have to be made ready to be looked up
+            pass
+    if call is None:
+        call = find_call(op, inputs, params)
     if call.casts is not None:
-        inputs = tuple(x if d is None else cast(x, d) for x, d in zip(inputs, call.casts, strict=True))
+        inputs = tuple([x if d is None else cast(x, d) for x, d in zip(inputs, call.casts, strict=True)])
+        arrays = [x._array if isinstance(x, Cell) else x for x in inputs]
+    for i in call.numbers:
+        arrays[i] = call.scalar(i, arrays[i])
+    if not call.on_cpu:
+        return _on_gpu(call, inputs, arrays)
+    if ACTIVE and (late := put(call, arrays, call.numbers)) is not None:
+        return finish(call, inputs, arrays, late)
+    rule = call.rule or call.ready()
+    try:
+        out = rule(*arrays) if call.is_view else SILENT.copy().run(rule, *arrays)
+    except (MemoryError, ValueError):
+        _check_memory(call)
+        raise
+    if type(out) is not np.ndarray:
+        out = np.asarray(out)
+    return _result(call, inputs, arrays, out)
+
+
+def _on_gpu(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
+    """The same on a GPU; Python's numbers are NumPy's arrays still."""
     device = call.type.device
-    if device == "cpu":
-        xp: Any = np
-        arrays = [
-            x._array if isinstance(x, Cell) else scalar(x, t.dtype) for x, t in zip(inputs, call.types, strict=True)
-        ]
-        if ACTIVE:
-            numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
-            late = put(call, arrays, numbers)
+    xp = module(device)
+    try:
+        with on(device):
+            for i, x in enumerate(inputs):
+                if isinstance(x, Cell) and x._device != device:
+                    arrays[i] = to_device(settled(x._array), device)
+            late = put(call, arrays, call.numbers) if ACTIVE else None
+            for i in call.numbers:
+                arrays[i] = number_on(arrays[i], device)
             if late is not None:
                 return finish(call, inputs, arrays, late)
-        try:
-            out = call.op.eager(np, *arrays, **call.keywords)
-        except (MemoryError, ValueError):
-            _check_memory(call)
-            raise
-        if type(out) is not np.ndarray:
-            out = np.asarray(out)
-    else:
-        xp = module(device)
-        try:
-            with on(device):
-                arrays = [
-                    _array_on(device, x) if isinstance(x, Cell) else scalar(x, t.dtype)
-                    for x, t in zip(inputs, call.types, strict=True)
-                ]
-                numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
-                late = put(call, arrays, numbers) if ACTIVE else None
-                for i in numbers:
-                    arrays[i] = number_on(arrays[i], device)
-                if late is not None:
-                    return finish(call, inputs, arrays, late)
-                out = xp.asarray(call.op.eager(xp, *arrays, **call.keywords))
-        except MemoryError as error:  # CuPy's is one
-            raise _no_memory(call, device) from error
+            out = xp.asarray(SILENT.copy().run(call.rule or call.ready(), *arrays))
+    except MemoryError as error:  # CuPy's is one
+        raise _no_memory(call, device) from error
+    return _result(call, inputs, arrays, out)
+
+
+def _result(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
+    """A tensor for what an eager rule gave."""
     if call.is_view:
         return _view(call, inputs[0], out)
-    out = _own(xp, out, arrays)
+    # The rule may give an operand back, or a look at one.
+    if out.base is not None:
+        if not _is_writable(out) or any(share_memory(out, a) for a in arrays):
+            out = out.copy()
+    else:
+        for a in arrays:
+            if a is out:
+                out = out.copy()
+                break
     if ACTIVE:
         ran(call, arrays, out)
     result = finish(call, inputs, arrays, out)
-    if call.op.name == "constant":
+    if call.op is constant:
         result._is_constant = True
     return result
-
-
-def _array_on(device: str, x: Cell) -> Any:
-    """A tensor's array on a device: a copy where it is elsewhere."""
-    return x._array if x._device == device else to_device(settled(x._array), device)
 
 
 def _check_memory(call: Call) -> None:
@@ -130,7 +162,8 @@ def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> 
             result._history = operation = _remember(call, inputs)
     elif STATE.inference:
         result._is_inference = True
-    tell(call, inputs, result, operation)
+    if STATE.recorder is not None or STATE.duals:
+        tell(call, inputs, result, operation)
     if operation is not None:
         operation.save(inputs, arrays, result)
     return result
@@ -152,24 +185,31 @@ def cast(x: Any, dtype: DType) -> Tensor:
 
 def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
     """The operation, where an operand's gradient is wanted."""
-    wanted = False
     edges: list[Any] = []
+    wanted = False
     for x in inputs:
-        edge = None
-        if isinstance(x, Cell) and (x._history is not None or x._requires_grad or x._parent is not None):
-            edge = edge_of(x)
-            wanted = wanted or edge is not None
+        edge: Any = None
+        if isinstance(x, Cell):
+            # As `edge_of`.
+            if x._parent is not None:
+                edge = edge_of(x)
+            elif (edge := x._history) is None and x._requires_grad:
+                edge = x
+            if edge is not None:
+                wanted = True
         edges.append(edge)
     if not wanted:
         return None
-    pullback = call.pullback(tuple([e is not None for e in edges]))
-    return Operation(call, tuple(edges), pullback, current_source())
+    return Operation(call, tuple(edges), call.pullback(tuple([e is not None for e in edges])), current_place())
 
 
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     """A result that looks at its operand's memory, unless NumPy had to copy."""
-    if x._is_constant or (out.size and not share_memory(out, x._array)):
-        if ACTIVE and (late := put_copy(call, x._array)) is not None:
+    array = x._array
+    base = out.base
+    looks = base is not None and (base is array or base is array.base) and out.size
+    if x._is_constant or not (looks or not out.size or share_memory(out, array)):
+        if ACTIVE and (late := put_copy(call, array)) is not None:
             out = late
         # CuPy does not tell arrays whose elements lie on one another by a flag.
         if not _is_writable(out) or (type(out) is not np.ndarray and 0 in out.strides):
@@ -180,16 +220,15 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
                     raise _no_memory(call, call.type.device) from error
                 _check_memory(call)
                 raise
-        return finish(call, (x,), [x._array], out)
+        return finish(call, (x,), [array], out)
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
-    apart = out.size == x._array.size or call.op.name == "windows"
-    if not _is_writable(out) and x._array.flags.writeable and apart:
+    if not _is_writable(out) and array.flags.writeable and (out.size == array.size or call.op.name == "windows"):
         # NumPy's broadcast arrays are read-only even where nothing is repeated, and so are windows.
-        out = np.lib.stride_tricks.as_strided(x._array, out.shape, out.strides)
+        out = np.lib.stride_tricks.as_strided(array, out.shape, out.strides)
     if ACTIVE:
-        look(call, x._array, out)
+        look(call, array, out)
     view: Tensor = alias(x)
     view._array, view._steps, view._is_dual = out, (*x._steps, call), x._is_dual
     if x._is_inference:
@@ -207,21 +246,9 @@ def _is_writable(array: Any) -> bool:
     return not isinstance(array, np.ndarray) or bool(array.flags.writeable)
 
 
-def _own(xp: Any, out: Any, arrays: list[Any]) -> Any:
-    """The result in memory of its own: eager rules may give an operand back, or a look at one."""
-    if out.base is None:
-        for a in arrays:
-            if a is out:
-                return out.copy()
-        return out
-    if not _is_writable(out) or any(share_memory(out, a) for a in arrays):
-        return out.copy()
-    return out
-
-
 def _operand(op: Operator, x: Any) -> Any:
     """What is not a tensor or a Python scalar, made one."""
-    if isinstance(x, Cell) or type(x) in _PLAIN:
+    if isinstance(x, Cell) or type(x) in PLAIN:
         return x
     x = unwrapped(x)
     if isinstance(x, (Extent, Ratio)):
@@ -232,7 +259,7 @@ def _operand(op: Operator, x: Any) -> Any:
         return x.item()
     if isinstance(x, np.ndarray) or hasattr(x, "__cuda_array_interface__"):
         return of_array(x)
-    for kind in _PLAIN:
+    for kind in PLAIN:
         if isinstance(x, kind):
             return kind(x)  # type: ignore[arg-type]
     raise ArgumentTypeError(

@@ -9,9 +9,9 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import GradientError
-from tracec.ir.node import current_source
+from tracec.ir.node import current_place
 from tracec.ir.number import observe
-from tracec.ir.source import Source
+from tracec.ir.source import Place, Source, line_of
 from tracec.record.backend import device_of, module, to_device
 from tracec.record.call import Call, view_call
 from tracec.record.cell import Cell, Changes, T, add_reader, alias, is_dual
@@ -111,7 +111,6 @@ class Operation:
         nodes: For each saved value a recorder that knew it and what it was to that, where one was at work.
         tangents: For each saved value its memory's tangents and its view steps, where one of them moves.
         recorder: The recorder that was told of the operation.
-        source: The user's line.
         hooks: What the user wants done with the gradient of the result, by number.
         node_hooks: What the user wants done before and after gradients go through, by number; see `NodeHooks`.
         keeps: The tensor whose ``grad`` is to hold the gradient of the result.
@@ -120,6 +119,7 @@ class Operation:
 
     __slots__ = (
         "__weakref__",
+        "_made_at",
         "again",
         "call",
         "edges",
@@ -131,11 +131,12 @@ class Operation:
         "readers",
         "recorder",
         "saved",
-        "source",
         "tangents",
     )  # fmt: skip
 
-    def __init__(self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Passage, source: Source | None) -> None:
+    def __init__(
+        self, call: Call, edges: tuple[Any, ...], pullback: Pullback | Passage, source: Source | Place | None
+    ) -> None:
         self.call = call
         self.edges = edges
         self.pullback = pullback
@@ -144,7 +145,7 @@ class Operation:
         self.nodes: list[Any] | None = None
         self.tangents: list[Any] | None = None
         self.recorder: Any = None
-        self.source = source
+        self._made_at = source
         self.hooks: dict[int, Callable[[Any], Any]] | None = None
         self.node_hooks: NodeHooks | None = None
         self.keeps: weakref.ref[Any] | None = None
@@ -156,9 +157,9 @@ class Operation:
         self.saved = saved = []
         if not needs:
             return
-        me = weakref.ref(self)
+        me, count, packing = weakref.ref(self), len(arrays), STATE.packing
         for k, i in enumerate(needs):
-            if i < len(arrays):
+            if i < count:
                 array, owner = arrays[i], inputs[i]
             else:
                 assert result is not None
@@ -167,21 +168,29 @@ class Operation:
                 saved.append(array)
                 self.readers.append([])
                 continue
+            storage = owner._storage
             if owner._is_inference:
                 raise GradientError(
                     f"{self.call.op.name}: Inference tensors cannot be saved for backward.",
                     hint="make a clone to get a normal tensor, or use no_grad() instead of inference_mode()",
                 )
-            if owner._storage.tangents is not None and is_dual(owner):
+            if storage.tangents is not None and is_dual(owner):
                 self.tangents = self.tangents or [None] * len(needs)
                 self.tangents[k] = self.moving(owner)
-            if STATE.packing is not None:
+            if packing is not None:
                 saved.append(packed(owner))
                 self.readers.append([])
                 continue
             saved.append(array)
-            add_reader(owner._storage.readers, me)
-            self.readers.append(owner._storage.readers)
+            add_reader(storage.readers, me)
+            self.readers.append(storage.readers)
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line."""
+        if isinstance(self._made_at, tuple):
+            self._made_at = line_of(self._made_at)
+        return self._made_at
 
     def moving(self, owner: Cell) -> tuple[Any, Any]:
         """How a value moves: its memory's tangents, of which the levels take theirs away in the end, and its steps."""
@@ -349,7 +358,7 @@ def edge_of(x: Cell) -> Any:
         elif view._seen is not edge:
             view._seen = edge
             call = view._steps[-1]
-            view._history = operation = Operation(call, (edge,), call.pullback((True,)), current_source())
+            view._history = operation = Operation(call, (edge,), call.pullback((True,)), current_place())
             operation.saved = []
         edge = view._history
     return edge
@@ -358,7 +367,7 @@ def edge_of(x: Cell) -> Any:
 def pass_through(x: Cell, edge: Any, passage: Passage) -> Operation:
     """The operation that stands between a tensor and where its gradients went on to before."""
     call = view_call("reshape", x._type, shape=x._shape)
-    operation = Operation(call, (edge,), passage, current_source())
+    operation = Operation(call, (edge,), passage, current_place())
     operation.saved = []
     return operation
 

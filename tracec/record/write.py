@@ -100,13 +100,12 @@ def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
 
 
 def assign(x: Tensor, value: Any, name: str) -> Tensor:
-    """Write the result of an operation into a tensor.
+    """Write the result of an operation into a tensor that may be written; see `check_writable`.
 
     Raises:
         ShapeError: the result has another shape.
         DTypeError: the result is of a higher category (bool < integer < float < complex) than the tensor.
     """
-    check_writable(x, name)
     given, own = value._array, x._array
     if value._shape != x._shape:
         raise ShapeError(
