@@ -73,6 +73,12 @@ __device__ __forceinline__ float nan_f32() { return __int_as_float(0x7fc00000); 
 
 __device__ __forceinline__ double nan_f64() { return __longlong_as_double(0x7ff8000000000000LL); }
 
+// Whether a number is the place first + e, places being less than 2³¹: what it asks of 64 bits is the same for all e.
+__device__ __forceinline__ bool is_at(long long number, int first, int e) {
+  const unsigned place = number == (int)number ? (unsigned)number : 0x80000000u;
+  return place - (unsigned)first == (unsigned)e;
+}
+
 // NaN wins.
 template <typename T>
 __device__ __forceinline__ T maximum(T a, T b) {
@@ -114,6 +120,19 @@ __device__ __forceinline__ bool is_nan(T x) {
 template <typename T>
 __device__ __forceinline__ T sign(T x) {
   return x > 0 ? T(1) : x < 0 ? T(-1) : x != x ? x : T(0);
+}
+
+// exp(x) for what is rounded to 16 bits: the square of its root, so that a root that is flushed to zero is of a square
+// that is zero anyway. x times log2(e) / 2, rounded, is what it is off by.
+__device__ __forceinline__ float short_exp(float x) {
+  const float power = x * 0.72134752f;
+#if defined(__CUDACC__)
+  float root;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(power));
+#else
+  const float root = exp2f(power);
+#endif
+  return root * root;
 }
 
 __device__ __forceinline__ float sigmoid_f32(float x) { return 1.0f / (1.0f + expf(-x)); }

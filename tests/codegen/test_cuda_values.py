@@ -10,6 +10,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen import scalars
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
+from tests.codegen.kernels import read_kernel
 from tracec.codegen import cuda_map, cuda_scan, cuda_transpose, cuda_writer
 from tracec.codegen.cuda import render_kernel
 from tracec.ir.kernel import Kernel
@@ -298,6 +299,31 @@ def test_random_words_are_made_four_at_a_time() -> None:
     source = render_kernel(k.random(1024)).source
     assert source.count("philox_block(") == 2 and "philox(" not in source
     assert "philox(" in render_kernel(k.random(1023)).source
+
+
+def test_numbers_of_64_bits_are_compared_with_places_of_32() -> None:
+    """Among the numbers are those whose lower halves are places, and those beside the ends of 32 bits."""
+    numbers = [0, 3, 7, 8, 39, 40, -1, 2**31, 2**31 - 1, -(2**31), -(2**31) - 1, 2**32, 2**32 + 3, -(2**32) + 3]
+    numbers += [-(2**63), -(2**63) + 3, 2**63 - 1]
+    given = np.array(numbers, np.int64)
+    kernel = read_kernel(f"""
+kernel places(p: in i64[{len(numbers)}], y: out f32[{len(numbers)},40], z: out bool[{len(numbers)},40]) map {{
+  for i in {len(numbers)} parallel {{
+    for j in 40 parallel {{
+      let v: i64 = p[i]
+      store y[40*i + j] = select(eq(j, v), f32(2.0), f32(0.0))
+      store z[40*i + j] = ne(v, j)
+    }}
+  }}
+}}""")
+    assert render_kernel(kernel).source.count("is_at(v, j_first, e)") == 2
+    (one,) = emulate([kernel])
+    same = given[:, None] == np.arange(40)
+    assert same.sum() == 5
+    for order in ORDERS:
+        _, y, z = one.run([given, np.zeros(same.shape, np.float32), np.zeros(same.shape, np.bool_)], order)
+        np.testing.assert_array_equal(y.reshape(same.shape), 2.0 * same)
+        np.testing.assert_array_equal(z.reshape(same.shape), ~same)
 
 
 EMPTY = (

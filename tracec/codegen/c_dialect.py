@@ -81,6 +81,7 @@ def _operations() -> Table:
     found["philox", dt.int64] = function("philox", 3)
     found |= table(" ".join(VARIATES), (dt.uint32, dt.uint64), unary)
     found |= table("rounded_mul", FLOATS, binary)
+    found["short_exp", dt.float32] = found["exp", dt.float32]
     found |= table("zero_if zero_unless", FLOATS, binary)  # of `tracec.codegen.c_select`
     bits = {dt.uint32: "float_of", dt.float32: "bits_of", dt.uint64: "double_of", dt.float64: "bits_of_double"}
     found |= {("bitcast", d): function(name) for d, name in bits.items()}

@@ -84,6 +84,7 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
     same, body = steady_first(writer, body, last)
     picks = needed_lets([index for _, index in packs.loads], same)
     inner = writer.derive({})
+    inner.pack = last, frozenset(s.name for s in body if isinstance(s, Let)) | writer.each
     inner.arrays |= dict.fromkeys(writer.arrays, f"{slot} * {width} + e")
     declared: list[Tree] = []
     loads: list[Tree] = list(writer.statements(picks))

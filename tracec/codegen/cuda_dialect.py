@@ -93,6 +93,7 @@ def _operations() -> Table:
     found |= table("fmod", INTS, lambda _, d: generic("int_fmod", d))
     found |= table("abs", INTS, lambda _, d: function(f"magnitude<{TYPES[d]}>"))
     found |= {("isnan", d): Operation("({0}, false)") for d in (*INTS, dt.bool_)}
+    found["short_exp", dt.float32] = function("short_exp")
     found["mulhi", dt.uint32] = function("__umulhi", 2)
     found["philox", dt.int64] = function("philox", 3)
     found |= table(" ".join(VARIATES), (dt.uint32, dt.uint64), lambda name, d: function(f"{name}_{d.short}"))

@@ -24,6 +24,7 @@ from tracec.ir.kernel import (
     Load,
     Loop,
     Mod,
+    Ref,
     Scratch,
     Stmt,
     Store,
@@ -112,6 +113,7 @@ class Writer(ExpressionWriter):
         arrays: Scratch → the subscript of this thread's element.
         held: (buffer, index) → a pack that has been loaded before.
         each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
+        pack: The loop whose iterations a pack takes, and the names that are not the same for all of them.
         store_guard: Condition under which stores to memory happen; empty for always.
         add_guard: Condition under which something is added to scratch; empty for always.
     """
@@ -125,6 +127,7 @@ class Writer(ExpressionWriter):
         self.arrays: dict[str, str] = {}
         self.held: dict[tuple[str, Expr], str] = {}
         self.each: frozenset[str] = frozenset()
+        self.pack: tuple[Var, frozenset[str]] | None = None
         self.store_guard = ""
         self.add_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
@@ -154,7 +157,7 @@ class Writer(ExpressionWriter):
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
         other.held, other.each, other.store_guard = self.held, self.each, self.store_guard
-        other.add_guard = self.add_guard
+        other.add_guard, other.pack = self.add_guard, self.pack
         return other
 
     # -- expressions ---------------------------------------------------------------------------------------
@@ -172,6 +175,9 @@ class Writer(ExpressionWriter):
                 return f"widened_bfloat16({operands[0][0].removesuffix(_ELEMENT)}, e)", ATOM
             case Call("philox", _, _) if expr in self.random:
                 return self.random[expr], ATOM
+            case Call("eq" | "ne" as op, args, _) if (place := self._asked_place(args)) is not None:
+                first = f"{self.name(args[place].name)}_first"  # type: ignore[union-attr]
+                return f"{'!' * (op == 'ne')}is_at({operands[1 - place][0]}, {first}, e)", ATOM
             case Call(op, args, _) if op in _COMPARISONS and all(is_position(a) or _is_small(a) for a in args):
                 operands = tuple(
                     (str(a.value), operand[1]) if isinstance(a, Const) else operand
@@ -183,6 +189,16 @@ class Writer(ExpressionWriter):
                     _widened(operand) if is_position(a) else operand for a, operand in zip(args, operands, strict=True)
                 )
         return super()._one(expr, operands)
+
+    def _asked_place(self, args: tuple[Expr, ...]) -> int | None:
+        """Which operand of a comparison is the place within a pack's loop, where the other is one for all of it."""
+        if self.pack is None or self.wide:
+            return None
+        last, moving = self.pack
+        for place, (one, other) in enumerate((args, args[::-1])):
+            if one == last and isinstance(other, Ref) and other.dtype is dt.int64 and other.name not in moving:
+                return place
+        return None
 
     def _divide(self, quotient: bool, value: Expr, by: int, operand: Written) -> Written:
         known = ix.bounds(value)

@@ -103,7 +103,8 @@ Expr = Const | Var | Ref | Linear | Div | Mod | Load | Call
 #: ``select`` is a lazy ``where``, ``mulhi`` the upper half of a 32×32-bit product, ``philox(seed, draw,
 #: element)`` of i64 the u32 random bits of an element, a function of the target that `tracec.ops.random` defines;
 #: ``normal_variate`` and its like, of a random word, are the formulas of `tracec.ir.exact`, ``bitcast`` gives
-#: the bits of a number as another type, and ``rounded_mul`` a product that no compiler fuses with a sum.
+#: the bits of a number as another type, ``rounded_mul`` is a product that no compiler fuses with a sum, and
+#: ``short_exp`` an exp that is up to 2⁻¹⁷ of itself off, for results of 16 bits.
 SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tan"), 1),
     **dict.fromkeys(("asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "sqrt", "rsqrt", "sigmoid"), 1),
@@ -112,7 +113,7 @@ SCALAR_OPS: dict[str, int] = {
     **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_div", "remainder"), 2),
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or", "bitwise_xor"), 2),
     **dict.fromkeys(("shift_left", "shift_right", "mulhi", "fmod", "copysign", "hypot", "nextafter", "logaddexp"), 2),
-    **dict.fromkeys((*VARIATES, "bitcast"), 1),
+    **dict.fromkeys((*VARIATES, "bitcast", "short_exp"), 1),
     "rounded_mul": 2,
     "select": 3,
     "philox": 3,

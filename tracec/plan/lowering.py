@@ -32,9 +32,9 @@ from tracec.ir.types import numel
 from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
 from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
 from tracec.plan.partition import Group
-from tracec.plan.quotient import by_reciprocal, may_multiply
 from tracec.plan.reach import stays_inside
 from tracec.plan.side_by_side import place_of, points, side_by_side
+from tracec.plan.sixteen_bits import by_reciprocal, has_16_bits
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index, stripe_var, sum_index
 
@@ -111,8 +111,10 @@ class Emitter(Access):
         return False
 
     def applied(self, node: Node, scalar: str, args: tuple[Expr, ...]) -> Expr:
-        if scalar == "div" and self.row_bytes and self.inner is not None and may_multiply(node):
-            if self._is_inner(args[0]) and not self._is_inner(args[1]):
+        if self.row_bytes and has_16_bits(node):
+            if scalar == "exp":
+                scalar = "short_exp"
+            if scalar == "div" and self.inner is not None and self._is_inner(args[0]) and not self._is_inner(args[1]):
                 return by_reciprocal(args[0], args[1], self.bind)
         return super().applied(node, scalar, args)
 

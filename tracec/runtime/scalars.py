@@ -69,7 +69,8 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor,
     "shift_left": np.left_shift, "shift_right": np.right_shift, "mulhi": _mulhi, "philox": _philox,
-    "rounded_mul": np.multiply, **{name: partial(formula, np) for name, formula in VARIATES.items()},
+    "short_exp": np.exp, "rounded_mul": np.multiply,
+    **{name: partial(formula, np) for name, formula in VARIATES.items()},
 }  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""Division of a row by one of its values, where results have 16 bits: by a reciprocal, which the row needs once.
+"""What a GPU computes with fewer instructions where the result of the operator that a user wrote has 16 bits.
 
-A division takes some ten instructions for each element, more than the rest of a 16-bit softmax. Where the result of the
-operator that a user wrote is a 16-bit float, which is rounded to 11 or 8 bits, its quotient in float32 may be the
-product with a reciprocal: it is at most 2⁻²² of itself off, and so the result is at most that and half a unit in its
-last place off. In float32 and float64 a division is a division, rounded correctly.
+Such a result is rounded to 11 or 8 bits, and what it takes in float32 may be a little off before. In float32 and
+float64 a division is a division, rounded correctly, and exp that of CUDA's library.
+
+- The division of a row by one of its values takes some ten instructions for each element, more than the rest of a
+  softmax. A product with a reciprocal, which the row needs once, is at most 2⁻²² of itself off.
+- exp takes seven. ``short_exp`` takes three, one fewer where its result is added to a sum: the square of what the GPU's
+  own power of two gives for half of the exponent, which needs no care for results below 2⁻¹²⁶, as the power itself
+  does. Rounding the exponent to float32 is most of what it is off: 2⁻¹⁸ of itself for exponents from -20 to 20, and at
+  most 2⁻¹⁷ wherever it is a normal number.
 """
 
 from __future__ import annotations
@@ -19,8 +24,8 @@ from tracec.ir.node import Node
 _SMALL = 2.0**-64
 
 
-def may_multiply(node: Node) -> bool:
-    """Whether a division may be a product with a reciprocal: its result has 16 bits."""
+def has_16_bits(node: Node) -> bool:
+    """Whether a result has 16 bits: what gives it may be a little off."""
     return node.dtype in (dt.float16, dt.bfloat16)
 
 
