@@ -49,6 +49,7 @@ class PyTorchStyle:
     def __init__(self, name: str, module: str, device: str, compiled: dict[str, Any] | None) -> None:
         self.name, self.module, self.compiled, self.device = name, module, compiled, device
         self.xp: Any = None
+        self._loaded: Any = None
 
     def supports(self, workload: Workload) -> bool:
         return True
@@ -70,7 +71,18 @@ class PyTorchStyle:
         if self.compiled is not None:
             function = self.xp.compile(function, **self.compiled)
         inputs = [self.xp.from_numpy(x).to(self.device) for x in workload.inputs()]
+        self._loaded = function
         return lambda: function(*inputs)
+
+    def stages(self) -> dict[str, float]:
+        """Return the seconds of each stage of what was compiled of the workload that was loaded last, where told."""
+        if self.module != "tracec" or self.compiled is None:
+            return {}
+        found: dict[str, float] = {}
+        for recording in self._loaded.explain().recordings:
+            for stage, seconds in recording.stages.items():
+                found[stage] = found.get(stage, 0.0) + seconds
+        return found
 
     def reset_torch(self) -> None:
         """Forget what earlier workloads compiled: torch gives up on a function seen in too many versions."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.engines import COMPILED, ENGINES, Engine, reference, relative_error
+from benchmarks.engines import COMPILED, ENGINES, Engine, PyTorchStyle, reference, relative_error
 from benchmarks.startup import SET_UP, start_up
 from benchmarks.timing import Candidate, run_rounds
 from benchmarks.workload import Workload
@@ -116,6 +116,8 @@ class Measurement:
             first = call()
             engine.wait(first)
             row["here_s"] = time.perf_counter() - start
+            if isinstance(engine, PyTorchStyle) and (stages := engine.stages()):
+                row["here_stages_s"] = stages
             got = [engine.arrays(first), *(engine.arrays(call()) for _ in want[1:])]
             row["error"] = relative_error(got, want)
             row["correct"] = row["error"] <= workload.tolerance

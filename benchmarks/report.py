@@ -108,7 +108,17 @@ def here_table(result: Result) -> str:
     rows = []
     for row in result["workloads"].values():
         rows.append([row["title"], *(number(row["engines"].get(name, {}).get("here_s")) for name in engines)])
-    return table(["workload", *(f"{name} s" for name in engines)], rows)
+    return table(["workload", *(f"{name} s" for name in engines)], rows) + stages_of_here(result)
+
+
+def stages_of_here(result: Result) -> str:
+    """Return what tracec's first calls took their time for, a line each."""
+    lines = []
+    for row in result["workloads"].values():
+        stages = row["engines"].get("tracec", {}).get("here_stages_s", {})
+        told = ", ".join(f"{name} {number(seconds)}" for name, seconds in stages.items() if seconds >= 0.005)
+        lines += [f"- {row['title']}: {told}"] if told else []
+    return "\n\nOf which tracec spends seconds in:\n\n" + "\n".join(lines) if lines else ""
 
 
 def place(about: Result) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,31 @@ def test_a_terminal_is_told_of_what_takes_long(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     tracec.compile(some_step)(tracec.ones(4))
     assert sys.stderr.getvalue() == ""
+
+
+def test_each_recording_tells_how_long_its_stages_took():
+    def some_step(x):
+        return (x * 2.5).sum()
+
+    f = tracec.compile(some_step)
+    f(tracec.ones(3))
+    (recording,) = f.explain().recordings
+    stages = ["running", "optimising", "planning", "writing source", "compiling source for cpu"]
+    assert list(recording.stages) == stages
+    assert min(recording.stages.values()) > 0
+    assert recording.seconds == pytest.approx(sum(recording.stages.values()))
+    slow = replace(recording, stages={"running": 0.004, "planning": 0.25}, seconds=0.254)
+    assert str(slow) == "recording 1 (0.25 s: planning 0.25): first call"
+
+
+def test_stages_within_stages_are_told_apart():
+    with progress.timing("first") as clock:
+        with progress.timing("within") as inner:
+            progress.stage("deep")
+        progress.stage("second")
+    progress.stage("after")
+    assert list(inner.read()) == ["within", "deep"]
+    assert list(clock.read()) == ["first", "second"]
 
 
 def test_what_is_shown_names_the_stage():

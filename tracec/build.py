@@ -23,7 +23,7 @@ from tracec.ir.passes import verifying
 from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
-from tracec.plan import make_plan, target_for
+from tracec.plan import ask_for_products, make_plan, target_for
 from tracec.plan.target import Target
 from tracec.progress import stage
 from tracec.runtime import cpu as cpu_runtime
@@ -136,11 +136,15 @@ def _plan(
     if choices is None:
         return make_plan(graph, target, donate, disabled)
     target = replace(target, gemm=choices.prefers_library)
-    plan = make_plan(graph, target, donate, disabled)
-    if choices.unknown:
-        choices.measure()
+    ask_for_products(graph, target, disabled)
+    while True:
+        if choices.unknown:
+            stage("measuring products")
+            choices.measure()
+            stage("planning")
         plan = make_plan(graph, target, donate, disabled)
-    return plan
+        if not choices.unknown:  # such as those of what loops run
+            return plan
 
 
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:

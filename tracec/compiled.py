@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-import time
 import types
 import weakref
 from collections.abc import Callable, Hashable, Sequence
@@ -25,6 +24,7 @@ from tracec.ir.number import WATCH
 from tracec.ir.source import warn
 from tracec.lowered import Lowered, check_names, like_lowered
 from tracec.options import RUN_AGAIN, Options
+from tracec.progress import Clock, timing
 from tracec.record import promote
 from tracec.record.deferred import ACTIVE, settle_others
 from tracec.record.state import PROCESS, STATE
@@ -272,7 +272,10 @@ class Compiled:
         return tuple.__new__(Call, (args, kwargs, tuple(parts), tensors, kept))
 
     def _record(self, call: Call, lasting: bool = True) -> Any:
-        start = time.perf_counter()
+        with timing("running") as clock:
+            return self._recorded(call, lasting, clock)
+
+    def _recorded(self, call: Call, lasting: bool, clock: Clock) -> Any:
         known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
         if known and self._opened.learn(call, known):
             call = self._call(call.args, call.kwargs)
@@ -299,8 +302,7 @@ class Compiled:
         try:
             recorded = record(
                 self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins,
-                stand_ins.shapes(symbols, arguments, len(call.tensors)),
-                self._unfolding,
+                stand_ins.shapes(symbols, arguments, len(call.tensors)), self._unfolding,
             )  # fmt: skip
         except Refused as refused:
             return self._refused(key, call, surroundings, refused)
@@ -318,7 +320,7 @@ class Compiled:
             self._unsettled.add(call.whole, call.kept)
         else:
             self._enter(key, made, recorded, symbols, fitting, lasting)
-        self._history.note(reason, changes, parts, time.perf_counter() - start)
+        self._history.note(reason, changes, parts, clock.read())
         self._opened.note((*call.args, *call.kwargs.values()))
         surroundings.let_go()
         return given
@@ -442,8 +444,5 @@ class Compiled:
 
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
-        return self._history.explain(
-            repr(self),
-            self._known,
-            [*self._sizes.describe(), *self._unfolding.describe(), *self._again.describe(), *describe_choices()],
-        )
+        told = *self._sizes.describe(), *self._unfolding.describe(), *self._again.describe(), *describe_choices()
+        return self._history.explain(repr(self), self._known, told)

@@ -1,4 +1,4 @@
-"""A line on the terminal while something takes long, and is gone when it is done."""
+"""What something that takes long is at: a line on the terminal that is gone when it is done, and seconds by stage."""
 
 from __future__ import annotations
 
@@ -47,8 +47,28 @@ class _Line:
         self._thread.join()
 
 
+class Clock:
+    """Seconds by stage, of the stage that is going on up to now."""
+
+    def __init__(self, first: str) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stage, self._since = first, time.perf_counter()
+
+    def begin(self, stage: str) -> None:
+        """Begin the next stage."""
+        now = time.perf_counter()
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = stage, now
+
+    def read(self) -> dict[str, float]:
+        """The seconds of each stage until now."""
+        self.begin(self._stage)
+        return dict(self.seconds)
+
+
 class _Current(threading.local):
     line: _Line | None = None
+    clock: Clock | None = None
 
 
 _current = _Current()
@@ -73,8 +93,25 @@ def progress(what: str) -> Iterator[None]:
         line.end()
 
 
+@contextmanager
+def timing(first: str) -> Iterator[Clock]:
+    """Within, seconds are counted by stage, in this thread.
+
+    Args:
+        first: The stage that it begins with.
+    """
+    before, clock = _current.clock, Clock(first)
+    _current.clock = clock
+    try:
+        yield clock
+    finally:
+        _current.clock = before
+
+
 def stage(name: str) -> None:
     """Say which part of it is done now."""
+    if _current.clock is not None:
+        _current.clock.begin(name)
     if _current.line is not None:
         _current.line.stage = name
 

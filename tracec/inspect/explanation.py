@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tracec.inspect.arguments import Part
@@ -17,6 +17,8 @@ from tracec.specialisations.guards import Change, Contents
 _LISTED = 12
 #: Changes that are told; the rest are counted.
 _TOLD = 4
+#: Seconds of a stage that are told.
+_LEAST_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class RecordingReport:
             once more`` (the recording before was of a call that sets things up).
         changes: What was otherwise than the specialisations that there were ask.
         seconds: How long the call took, what was built of the record included.
+        stages: Stage → how long it took of that: ``running`` the function, and the stages of the compiler.
     """
 
     number: int
@@ -37,10 +40,13 @@ class RecordingReport:
     reason: str
     changes: tuple[Change, ...]
     seconds: float
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         changes = f": {in_words(self.changes)}" if self.changes else ""
-        return f"recording {self.number} ({self.seconds:.2f} s): {self.reason}{changes}"
+        told = [f"{name} {seconds:.2f}" for name, seconds in self.stages.items() if seconds >= _LEAST_SECONDS]
+        of = f": {', '.join(told)}" if told else ""
+        return f"recording {self.number} ({self.seconds:.2f} s{of}): {self.reason}{changes}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,10 +89,12 @@ class History:
             warn(text)
         return reason, changes
 
-    def note(self, reason: str, changes: tuple[Change, ...], parts: Sequence[Part], seconds: float) -> None:
-        """Enter a recording."""
-        number = len(self.recordings) + 1
-        self.recordings.append(RecordingReport(number, shown(parts), reason, changes, seconds))
+    def note(
+        self, reason: str, changes: tuple[Change, ...], parts: Sequence[Part], stages: Mapping[str, float]
+    ) -> None:
+        """Enter a recording, and how long each stage of it took."""
+        number, seconds = len(self.recordings) + 1, sum(stages.values())
+        self.recordings.append(RecordingReport(number, shown(parts), reason, changes, seconds, stages))
 
     def _reason(
         self, known: Known, key: Hashable, parts: Sequence[Part], tensors: Sequence[Any], numbers: Sequence[Any],

@@ -59,6 +59,13 @@ def make_plan(
     return _final(plan, target)
 
 
+def ask_for_products(graph: Graph, target: Target, disabled: frozenset[str] = frozenset()) -> None:
+    """Ask the target which way each matrix product of a graph takes, as `make_plan` will, and plan nothing yet."""
+    if "library" not in disabled:
+        graph = prepare(graph, target.blocks, target.row_bytes)
+        find_routines(graph, inline_nodes(graph), target.gemm, lambda node, inlined: None, Alike(graph))
+
+
 def _final(plan: Plan, target: Target) -> Plan:
     return unrolled(plan) if target.blocks else plan
 
