@@ -324,3 +324,29 @@ def test_refused():
         checkpoint(T.sin, x.detach(), use_reentrant=True)
     with pytest.raises(ValueError, match="segments"):
         checkpoint_sequential([T.sin], 3, x, use_reentrant=False)
+
+
+@WAYS
+@pytest.mark.parametrize("wrap", [lambda f: f, T.compile])
+def test_the_second_run_casts_as_the_first(use_reentrant, wrap):
+    def gradient(run):
+        def step(x, w):
+            x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+            with T.autocast("cpu", dtype=T.bfloat16):
+                out = run(x, w)
+            out.float().sum().backward()
+            return out, x.grad, w.grad
+
+        return step
+
+    def halved(x, w):
+        return (x @ w).sin() @ w
+
+    x, w = random(4, 3).float(), random(3, 3).float()
+    step = wrap(gradient(lambda x, w: checkpoint(halved, x, w, use_reentrant=use_reentrant)))
+    for _ in range(3):
+        for got, wanted in zip(step(x, w), gradient(halved)(x, w), strict=True):
+            assert got.dtype is wanted.dtype
+            # Compiled, fewer values are rounded to bfloat16 on the way.
+            np.testing.assert_allclose(got.float().tolist(), wanted.float().tolist(), rtol=0.03, atol=0.03)
+    assert not T.is_autocast_enabled("cpu")

@@ -176,7 +176,7 @@ class _Frame:
     ) -> None:
         self.function, self.check, self.early_stop = function, check, early_stop
         self.contexts = context_fn()
-        self.random = _RandomState() if preserve else None
+        self.surroundings = _Surroundings(preserve)
         self.dropped: list[weakref.ref[_Dropped]] = []
         self.found: dict[int, Tensor] = {}
         self.source: Source | None = caller()
@@ -244,9 +244,8 @@ class _Frame:
             fail(GradientError, "checkpoint: the second run goes back itself through what it computes", "do so outside")
 
         before, STATE.packing = STATE.packing, (pack, unpack)
-        again = self.random.again() if self.random is not None else nullcontext()
         try:
-            with enable_grad(), again, originating("remat"), self.contexts[1]:
+            with enable_grad(), self.surroundings.again(), originating("remat"), self.contexts[1]:
                 self.function(*args, **kwargs)
         except _Stop:
             return
@@ -286,21 +285,30 @@ def _told(form: tuple[Any, ...]) -> str:
     return f"shape {form[0]}, dtype {form[1]}, device {form[2]}"
 
 
-class _RandomState:
-    """The state of all generators, to draw the same numbers again."""
+class _Surroundings:
+    """What the first run hangs on beside its arguments, to run alike again.
 
-    def __init__(self) -> None:
-        self._states = States()
+    Args:
+        preserve: Whether random numbers are the same.
+    """
+
+    def __init__(self, preserve: bool) -> None:
+        self._autocast = STATE.autocast
+        self._states = States() if preserve else None
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Within, the numbers that came after."""
-        before = States()
-        self._states.restore()
+        """Within, the types that autocast chose, and the random numbers that came after."""
+        autocast, states = STATE.autocast, None if self._states is None else States()
+        STATE.autocast = self._autocast
+        if self._states is not None:
+            self._states.restore()
         try:
             yield
         finally:
-            before.restore()
+            STATE.autocast = autocast
+            if states is not None:
+                states.restore()
 
 
 class CheckpointFunction(Function):
@@ -310,7 +318,7 @@ class CheckpointFunction(Function):
     def forward(ctx: Any, run_function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
         """What the function returns."""
         ctx.run_function = run_function
-        ctx.random = _RandomState() if preserve else None
+        ctx.surroundings = _Surroundings(preserve)
         ctx.others = [None if isinstance(a, Tensor) else a for a in args]
         ctx.at = [k for k, a in enumerate(args) if isinstance(a, Tensor)]
         ctx.save_for_backward(*(args[k] for k in ctx.at))
@@ -329,8 +337,7 @@ class CheckpointFunction(Function):
         given = list(ctx.others)
         for k, x in zip(ctx.at, ctx.saved_tensors, strict=True):
             given[k] = x.detach().requires_grad_(ctx.needs_input_grad[k + 2])
-        again = ctx.random.again() if ctx.random is not None else nullcontext()
-        with enable_grad(), again, originating("remat"):
+        with enable_grad(), ctx.surroundings.again(), originating("remat"):
             out = ctx.run_function(*given)
         outputs = out if isinstance(out, tuple) else (out,)
         pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if isinstance(o, Tensor) and o.requires_grad]
