@@ -154,12 +154,15 @@ TURNS, TURNS_WIDE = k.scan(1, 16411), k.scan(1, 16411, "f64")
 ASIDE = k.scan(2, 307, columns=17)
 #: Positions that are sorted: each key's are a group and more, and most keys have none.
 PLACED, ASIDE_OF_KEYS = k.scatter(1000, 5, 4), k.scatter(300, 2000, 1)
+#: The same, so many that they are sorted by their digits.
+BY_DIGITS = k.scatter(4200, 700, 1)
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some windows in a scan of few tiles, some groups in a sum of few parts."""
     monkeypatch.setattr(cuda_scatter, "GROUP", 4)
+    monkeypatch.setattr(cuda_scatter, "MOST_LOOKS", 1 << 16)
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
 
@@ -235,6 +238,9 @@ CHOSEN = {
     "first of equal keys": (ASIDE_OF_KEYS, "ranked[first - 1] == key", "false"),
     "end of equal keys": (ASIDE_OF_KEYS, "not_above(ranked, 300u, key) :", "first + 1 :"),
     "atomic addition": (k.scatter(100, 5, 4, shape="atomic"), "atomicAdd(&y[4 * q + j], w)", "y[4 * q + j] += w"),
+    "barrier of starts": (BY_DIGITS, "counts[thread] = count;\n  __syncthreads();", "counts[thread] = count;"),
+    "start of a key": (BY_DIGITS, "starts[first + n] = at;", ";"),
+    "starts of many keys": (BY_DIGITS, "starts[keys[one] + n] = base + one;", "starts[keys[one] + n] = base;"),
     "last of a put": (k.scatter(1000, 5, 4, add=False), "order[stop - 1]", "order[first]"),
 }
 

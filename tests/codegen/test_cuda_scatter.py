@@ -94,7 +94,8 @@ CASES = (
     Case(100, 3000, 1), Case(500, 11, 3, 5, fill=False), Case(400, 9, 8, 2, dtype="bf16"), Case(70, 6, 1, 3),
     Case(500, 7, 3, spare=5, fill=False), Case(3000, 2, 2, spare=1, skew="one"), Case(90, 12, 16, add=False),
     Case(700, 12, 2, 3, add=False, fill=False, dtype="f16"), Case(50, 1000, 1, add=False), Case(300, 256, 2, 1, "u8"),
-    Case(5000, 700, 1, dtype="i32", skew="one"), Case(100, 40, 3, add=False, spare=2),
+    Case(5000, 700, 1, dtype="i32", skew="one"), Case(500, 3900, 16, skew="last"), Case(300, 2399, 16, add=False),
+    Case(100, 40, 3, add=False, spare=2),
 )  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def test_positions_that_are_none_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cuda_scatter, "MOST_LOOKS", 0)
     for case, one in zip(cases, emulate([case.kernel for case in cases]), strict=True):
         x, v, p, y = case.given()
-        p[::7], p[1::7] = case.keys + 5, -2
+        p[::7], p[1::7], p[2::7] = case.keys + 5, -2, (1 << 32) + (1 << 20) + 3  # a place, by its last bits alone
         one.run([x, v, p, y], "random")
 
 

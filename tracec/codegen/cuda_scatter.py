@@ -21,13 +21,15 @@ from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ce
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_positions import Start, Target, find_start, find_target, key_bits
 from tracec.codegen.cuda_sort import Keys, Order, sort_routine
+from tracec.codegen.cuda_steps import Shared, Steps
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.dtype import DType
 from tracec.ir.extent import plain
-from tracec.ir.kernel import Expr, Kernel, Let, Loop, Ref, Stmt, Store, Var
+from tracec.ir.kernel import Call as Operation
+from tracec.ir.kernel import Expr, Kernel, Let, Loop, Ref, Stmt, Store, Var, expressions, subexpressions, walk
 
 #: So few positions are gone through in order.
 FEW = 8
@@ -42,6 +44,13 @@ MOST_KEYS = 256
 MOST_LOOKS = 1 << 22
 #: Keys with fewer bytes are not looked at one by one where most have no position.
 NARROW = 64
+#: As many positions as keys by this: each tells keys where it starts; fewer are looked for by each key.
+DENSE = 8
+#: So many keys a position tells it by itself.
+NEAR = 8
+#: Blocks of a multiprocessor whose threads add up a position or two, and do nothing else: each waits for memory three
+#: times, one load after another, so that as many as there can be have to be at it.
+LIGHT_BLOCKS = 8
 #: Keys of so many bytes are summed in order where any order would do, since they are written once then.
 BROAD = 512
 
@@ -89,7 +98,12 @@ class ScatterView:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """What ``scatter_order.j2`` and ``scatter_starts.j2`` need: ``share`` keys are a block's."""
+    """What ``scatter_order.j2``, ``scatter_starts.j2`` and ``scatter_edges.j2`` need.
+
+    Attributes:
+        share: Keys of a block that sorts.
+        few: So many keys a position tells by itself where it starts.
+    """
 
     head: Head
     key: str
@@ -99,7 +113,8 @@ class OrderView:
     warps: int
     length: str
     keys: str
-    starts: bool
+    starts: bool = True
+    few: int = NEAR
 
 
 def scatter_routine(kernel: Kernel, name: str) -> Routine:
@@ -133,70 +148,12 @@ def atomic_routine(kernel: Kernel, name: str) -> Routine:
     return one_after_another(kernel, [map_entry(kernel, f"{name}_start", start), map_entry(spread, name, packed=False)])
 
 
-class _Steps:
-    """Functions that are launched one after another, and the arrays that they share.
-
-    Attributes:
-        kernel: Whose work they do.
-        writer: Writes it.
-        buffers: The kernel's buffers, as arguments.
-    """
-
-    def __init__(self, kernel: Kernel, writer: Writer) -> None:
-        self.kernel, self.writer = kernel, writer
-        self.buffers = tuple(range(len(kernel.buffers)))
-        self._found = Routine((), ())
-
-    @property
-    def arguments(self) -> int:
-        """How many there are to choose from."""
-        return len(self.buffers) + len(self._found.workspace)
-
-    def array(self, name: str, kind: str, nbytes: int) -> Shared:
-        """An array of the workspace."""
-        self.add(Routine((), (), (nbytes,)))
-        return Shared(name, kind, self.arguments - 1)
-
-    def add(self, more: Routine) -> None:
-        """Functions and arrays behind those so far; arguments are numbered as if they were there."""
-        entries, calls, workspace = self._found.entries, self._found.calls, self._found.workspace
-        calls += tuple(Call(c.entry + len(entries), c.args) for c in more.calls)
-        self._found = Routine(entries + more.entries, calls, workspace + more.workspace)
-
-    def one(self, entry: Entry, shared: Sequence[Shared] = ()) -> None:
-        """A function of the kernel's buffers and some arrays."""
-        self.add(Routine((entry,), (Call(0, (*self.buffers, *(a.number for a in shared))),)))
-
-    def parameters(self, read: Sequence[Shared], written: Sequence[Shared] = ()) -> tuple[str, ...]:
-        """What such a function takes."""
-        kernels = self.writer.parameters()
-        return (*kernels, *(f"const {a.declaration}" for a in read), *(a.declaration for a in written))
-
-    def routine(self) -> Routine:
-        """All of it."""
-        return self._found
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """An array of the workspace, and its number among a function's arguments."""
-
-    name: str
-    type: str
-    number: int
-
-    @property
-    def declaration(self) -> str:
-        """As a parameter that is written to."""
-        return f"{self.type} *__restrict__ {self.name}"
-
-
 def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) -> Routine:
     """Functions that sort the positions, then write each element once."""
     # Threads are counted over positions and columns at once, which `is_wide` does not do.
     length = extent(target.positions)
     writer = Writer(kernel, wide=is_wide(kernel) or length * extent(target.columns) >= LIMIT)
-    dtype, steps = writer.buffers[target.store.buffer], _Steps(kernel, writer)
+    dtype, steps = writer.buffers[target.store.buffer], Steps(kernel, writer)
     start_of = find_start(start, target.store.buffer) if target.covers and not _is_sparse(target, dtype) else None
     if start_of is None:
         steps.one(map_entry(kernel, f"{name}_start", start))
@@ -209,7 +166,9 @@ def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) 
     keys = Keys(writer.parameters(), steps.buffers, _key_lines(writer, target, "at"), value, bits)
     if bits <= 32 and plain(length) * plain(_blocks(target)) <= MOST_LOOKS:
         _put_in_order(steps, f"{name}_order", keys, target, (order, ranked, *starts))
-    else:
+    else:  # positions that are none count by their last bits, so that all functions see them in one order
+        value = f"({value} & {hex((1 << bits) - 1)}{'u' if bits <= 32 else 'ULL'})"
+        keys = replace(keys, value=value)
         after = (*_key_lines(writer, target, "place"), f"ranked[at] = {value};")
         results = Order(
             (order.declaration, ranked.declaration), (order.number, ranked.number), ("order[at] = place;", *after), True
@@ -240,7 +199,7 @@ def _blocks(target: Target) -> int:
     return target.keys // _share(target) + 1
 
 
-def _put_in_order(steps: _Steps, name: str, keys: Keys, target: Target, arrays: Sequence[Shared]) -> None:
+def _put_in_order(steps: Steps, name: str, keys: Keys, target: Target, arrays: Sequence[Shared]) -> None:
     """One function that sorts a few positions."""
     writer, length = steps.writer, extent(target.positions)
     threads = 1024 if plain(length) > 2048 else 256
@@ -254,22 +213,23 @@ def _put_in_order(steps: _Steps, name: str, keys: Keys, target: Target, arrays: 
     steps.one(Entry(name, text, (_blocks(target), 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule), arrays)
 
 
-def _find_starts(steps: _Steps, name: str, target: Target, ranked: Shared, starts: Shared) -> None:
+def _find_starts(steps: Steps, name: str, target: Target, ranked: Shared, starts: Shared) -> None:
     """A function that finds where each key's positions start in the order."""
     parameters = (f"const {ranked.declaration}", starts.declaration)
-    writer = steps.writer
+    writer, length = steps.writer, extent(target.positions)
+    dense = plain(target.keys) <= DENSE * plain(length)
     view = OrderView(
-        Head(name, parameters, THREADS, writer.flat), ranked.type, (), "", THREADS, 0,
-        writer.count(extent(target.positions)), writer.count(target.keys), True,
+        Head(name, parameters, THREADS, writer.flat), ranked.type, (), "", THREADS, THREADS // 32,
+        writer.count(length), writer.count(target.keys),
     )  # fmt: skip
-    text = render_template("cuda/scatter_starts.j2", k=view)
-    grid = (ceil_div(target.keys + 1, THREADS), 1, 1)
+    text = render_template(f"cuda/scatter_{'edges' if dense else 'starts'}.j2", k=view)
+    grid = (ceil_div((length if dense else target.keys) + 1, THREADS), 1, 1)
     entry = Entry(name, text, grid, (THREADS, 1, 1), schedule=f"where each of {target.keys} keys starts")
     steps.add(Routine((entry,), (Call(0, (ranked.number, starts.number)),)))
 
 
 def _sums(
-    steps: _Steps, name: str, target: Target, view: ScatterView, packs: Packs, order: Shared, ranked: Shared
+    steps: Steps, name: str, target: Target, view: ScatterView, packs: Packs, order: Shared, ranked: Shared
 ) -> tuple[Shared, ...]:
     """A function that adds up parts of long sums, and what it writes; nothing where no sum is long."""
     length, columns = extent(target.positions), extent(target.columns) // view.width
@@ -294,11 +254,12 @@ def _sums(
     return sums
 
 
-def _write(steps: _Steps, name: str, target: Target, view: ScatterView, packs: Packs, read: Sequence[Shared]) -> None:
+def _write(steps: Steps, name: str, target: Target, view: ScatterView, packs: Packs, read: Sequence[Shared]) -> None:
     """The function that writes each element."""
     columns = extent(target.columns) // view.width
     rows = target.keys if view.by_row else extent(target.positions)
-    own = Head(name, steps.parameters(read), THREADS, view.head.counter)
+    blocks = LIGHT_BLOCKS if _is_light(steps, target, view) else 1
+    own = Head(name, steps.parameters(read), THREADS, view.head.counter, blocks)
     view = replace(view, head=own, work=steps.writer.count(rows * columns))
     text = render_template("cuda/scatter_rows.j2", k=view)
     sizes = (*alignments(steps.kernel, [packs]), *(4 for _ in read))
@@ -344,6 +305,16 @@ def _ahead(target: Target, width: int) -> int:
     """Positions that are on their way at once: few where most keys have few, since more threads do as well then."""
     dense = plain(extent(target.positions)) > 2 * plain(target.keys)
     return (4 if dense else 2) // (2 if width > 4 else 1)
+
+
+def _is_light(steps: Steps, target: Target, view: ScatterView) -> bool:
+    """Whether a thread has few floats on their way, which are there as they are, and 32-bit counters."""
+    value = target.store.value
+    roots = [value, *(let.value for let in needed_lets([value], target.lets) if let not in target.key_lets)]
+    roots += [e for s in walk(steps.kernel.body[:1]) for e in expressions(s)]
+    calls = {e.op for root in roots for e in subexpressions(root) if isinstance(e, Operation)}
+    floats = steps.writer.buffers[target.store.buffer].kind == "f"
+    return floats and view.ahead * view.width <= 8 and calls <= {"cast"} and not steps.writer.wide
 
 
 #: Stands for the key of a thread.
