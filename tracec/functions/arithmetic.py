@@ -11,6 +11,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
 from tracec.functions.common import Number, cast, check_choice, check_tensor, fail
 from tracec.ir import dtype as dt
+from tracec.ir.number import Number as Watched
 from tracec.ir.operator import Operator
 from tracec.record.arithmetic import check_divisor, check_power
 from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
@@ -136,7 +137,9 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     """
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         check_power(input, exponent)
-        if exponent == 2 and input.dtype.kind != "b":
+        if isinstance(exponent, Watched):  # the function does not go by what it is
+            return ops.pow(input, exponent)
+        if exponent == 2 and input.dtype.kind in ("ui" if isinstance(exponent, int) else "") + "fc":
             return ops.mul(input, input)
         if exponent == 0.5:
             return ops.sqrt(input)

@@ -102,12 +102,15 @@ def sizes_of(name: str, size: Sequence[Any]) -> Shape:
 
 def integers(name: str, values: Iterable[Any], what: str) -> Shape:
     """The values as Python integers."""
-    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
+    if type(values) is not tuple and (not isinstance(values, Iterable) or isinstance(values, (str, bytes))):
         fail(
             ArgumentTypeError, f"{name}: {what} must be integers, {type(values).__name__} given", f"give {what} as int"
         )
     found = []
     for v in values:
+        if type(v) is int:
+            found.append(v)
+            continue
         if not hasattr(v, "__index__"):
             fail(ArgumentTypeError, f"{name}: {what} must be integers, {type(v).__name__} given", f"give {what} as int")
         found.append(unwrapped(v).__index__())

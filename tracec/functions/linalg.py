@@ -64,6 +64,8 @@ def _matmul(name: str, a: Tensor, b: Tensor) -> Tensor:
         )
     rows = left[-2:-1]
     columns = right[-1:] if len(right) > 1 else ()
+    if len(left) == 2 == len(right):
+        return ops.dot(a, b)
     if len(right) <= 2:
         # All leading axes of the first are rows of one matrix: one large product instead of many.
         matrix = reshaped(a, (math.prod(left[:-1]), left[-1]))

@@ -17,6 +17,8 @@ _FUNCTIONS = os.path.join(_PACKAGE, "functions", "")
 _SHARED = os.path.join(_FUNCTIONS, "common.py")
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INTERNAL: dict[str, bool] = {}
+#: The file of methods that dataclasses make.
+_MADE = "<string>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,17 @@ def is_internal(file: str) -> bool:
 def _is_own(frame: FrameType) -> bool:
     """Whether a frame runs what belongs to tracec or to Python's library, the methods of dataclasses included."""
     file = frame.f_code.co_filename
-    return is_internal(file) or (file == "<string>" and frame.f_globals.get("__name__", "").startswith("tracec."))
+    return is_internal(file) or (file == _MADE and frame.f_globals.get("__name__", "").startswith("tracec."))
 
 
 def _caller() -> FrameType | None:
     frame: FrameType | None = sys._getframe(2)
     # Few frames are looked at more closely: all operations that gradients flow through come here.
-    while frame is not None and (_INTERNAL.get(frame.f_code.co_filename) or _is_own(frame)):
+    while frame is not None:
+        file = frame.f_code.co_filename
+        known = _INTERNAL.get(file)
+        if not known and ((known is False and file != _MADE) or not _is_own(frame)):
+            break
         frame = frame.f_back
     return frame
 

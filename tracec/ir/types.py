@@ -124,14 +124,14 @@ def resolve_reshape(shape: Shape, target: Sequence[int]) -> Shape:
     Raises:
         ShapeError: the sizes do not hold the same number of elements.
     """
-    sizes = tuple(s.__index__() for s in target)
-    total, unknown = numel(shape), [i for i, s in enumerate(sizes) if s == -1]
-    known = numel(s for s in sizes if s != -1)
-    fits = len(unknown) <= 1 and all(s >= -1 for s in sizes)
+    sizes = tuple([s.__index__() for s in target])
+    total, unknown = numel(shape), sizes.count(-1)
+    fits = unknown <= 1 and (not sizes or min(sizes) >= -1)
     if fits and unknown:
+        known = numel([s for s in sizes if s != -1])
         fits = known > 0 and total % known == 0
         if fits:
-            sizes = tuple(total // known if s == -1 else s for s in sizes)
+            sizes = tuple([total // known if s == -1 else s for s in sizes])
     if not fits or numel(sizes) != total:
         raise ShapeError(
             f"shape {shape} with {total} elements does not reshape to {tuple(target)}",

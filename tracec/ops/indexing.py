@@ -12,7 +12,7 @@ from tracec.ir.lower import Index, LoadElement, Pull, Scatter
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ir.scalar import Call, Const, Expr
 from tracec.ir.types import Shape, TensorType, broadcast_shapes, contiguous_strides
-from tracec.ops.arrays import in_float32
+from tracec.ops.arrays import broadcast, in_float32
 from tracec.ops.base import primitive
 from tracec.ops.core import full, zeros_like
 from tracec.ops.families import all_batched, check_dtype
@@ -321,7 +321,7 @@ def _iota_type(*, shape: Shape, axis: int, dtype: DType, device: str = "cpu") ->
 
 def _iota_eager(xp: Any, *, shape: Shape, axis: int, dtype: DType, device: str) -> Any:
     along = xp.arange(shape[axis]).astype(dtype.numpy, copy=False)
-    return xp.broadcast_to(along.reshape(along.shape + (1,) * (len(shape) - axis - 1)), shape)
+    return broadcast(xp, along.reshape(along.shape + (1,) * (len(shape) - axis - 1)), shape)
 
 
 def _iota_element(

@@ -23,7 +23,7 @@ from tracec.ops.view import flip, shifted
 
 sum: Operator = reduction(
     "sum",
-    eager=lambda xp, x, axes, keepdims: xp.sum(x, axis=axes, keepdims=keepdims, dtype=x.dtype),
+    eager=lambda xp, x, axes, keepdims: x.sum(axis=axes, dtype=x.dtype, keepdims=keepdims),
     combine="add",
     vjp=lambda ct, out, x, axes: expand(ct, shape=x.shape),
     jvp=lambda t, out, x, axes: sum(t, axes=axes, keepdims=True),
@@ -61,7 +61,7 @@ def _prod_partials(x: Any, axes: Shape, t: Any) -> Any:
 
 prod: Operator = reduction(
     "prod",
-    eager=lambda xp, x, axes, keepdims: xp.prod(x, axis=axes, keepdims=keepdims, dtype=x.dtype),
+    eager=lambda xp, x, axes, keepdims: x.prod(axis=axes, dtype=x.dtype, keepdims=keepdims),
     combine="mul",
     vjp=lambda ct, out, x, axes: _prod_partials(x, axes, ct),
     jvp=lambda t, out, x, axes: sum(_prod_partials(x, axes, t), axes=axes, keepdims=True),
@@ -94,7 +94,7 @@ def _extreme(name: str, combine: str, doc: str) -> Operator:
 
     return reduction(
         name,
-        eager=lambda xp, x, axes, keepdims: getattr(xp, name)(x, axis=axes, keepdims=keepdims),
+        eager=lambda xp, x, axes, keepdims: getattr(x, name)(axis=axes, keepdims=keepdims),
         combine=combine,
         vjp=vjp,
         jvp=jvp,

@@ -32,11 +32,11 @@ def _type(x: TensorType, *, axes: Shape, safe: bool = False) -> TensorType:
 
 
 def _eager(xp: Any, x: Any, *, axes: Shape, safe: bool) -> Any:
-    largest = xp.max(x, axis=axes, keepdims=True)
+    largest = x.max(axis=axes, keepdims=True)
     if safe:
         largest = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
     powers = xp.exp(x - largest)
-    total = xp.sum(powers, axis=axes, keepdims=True, dtype=x.dtype)
+    total = powers.sum(axis=axes, dtype=x.dtype, keepdims=True)
     if safe:
         total = xp.where(total == 0, xp.ones_like(total), total)
     return powers / total

@@ -13,6 +13,7 @@ from tracec.ir.lower import Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ir.scalar import Const, Expr
 from tracec.ir.types import Shape, TensorType, numel, resolve_reshape
+from tracec.ops.arrays import broadcast
 from tracec.ops.core import unbroadcast, zeros_like
 from tracec.ops.families import all_batched, check_same_dtype, view
 
@@ -121,7 +122,7 @@ def _expand_batch(inputs: Inputs, batched: tuple[bool, ...], size: int, *, shape
 expand: Operator = view(
     "expand",
     type_rule=_expand_type,
-    eager=lambda xp, x, *, shape: xp.broadcast_to(x, shape),
+    eager=lambda xp, x, *, shape: broadcast(xp, x, shape),
     element=_expand_element,
     vjp=lambda ct, out, x, *, shape: (unbroadcast(ct, x.shape),),
     batch=_expand_batch,

@@ -149,7 +149,7 @@ class Arithmetic(Cell):
     __mod__ = _operator(ops.remainder, _divisor("remainder"))
     __rmod__ = _turned(ops.remainder, _divisor("remainder"))
     __imod__ = _written(ops.remainder, "remainder_", _divisor("remainder_"))
-    __pow__, __rpow__ = _operator(ops.pow, check_power), _turned(ops.pow)
+    __rpow__ = _turned(ops.pow)
     __ipow__ = _written(ops.pow, "pow_", check_power)
 
     __and__, __rand__ = _operator(ops.bitwise_and), _turned(ops.bitwise_and)
@@ -168,6 +168,11 @@ class Arithmetic(Cell):
     __gt__, __ge__ = _operator(ops.gt), _operator(ops.ge)
     # Tensors are keys by identity; == compares elements.
     __hash__ = object.__hash__
+
+    def __pow__(self, other: Any) -> Tensor:
+        if isinstance(other, _OPERANDS):
+            return self.pow(other)  # type: ignore[attr-defined, no-any-return]
+        return _refuse("pow", self, other)  # type: ignore[no-any-return]
 
     def __neg__(self) -> Tensor:
         return ops.neg(self)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.dispatch import cast
+from tracec.record.public import WITHOUT_AUTOCAST
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
@@ -42,6 +43,7 @@ def under_autocast(policy: str) -> Callable[[F], F]:
                 return function(*args, **kwargs)
             return _run_cast(function, policy, STATE.autocast, args, kwargs)
 
+        WITHOUT_AUTOCAST[run] = function
         return run  # type: ignore[return-value]
 
     return mark

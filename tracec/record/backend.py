@@ -58,8 +58,11 @@ class Device(str):
         return made
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         # "cuda" names the current CUDA device.
-        return str.__eq__(self, f"cuda:{_Current.index}" if other == "cuda" else other) is True
+        named = isinstance(other, str) and str.__eq__(other, "cuda") is True
+        return str.__eq__(self, f"cuda:{_Current.index}" if named else other) is True
 
     def __ne__(self, other: object) -> bool:
         return not self == other

@@ -18,7 +18,7 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
-from tracec.record.backend import module, on, to_device
+from tracec.record.backend import module, number_on, on, to_device
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
@@ -95,10 +95,11 @@ class _Walk:
             g = self.flow.pop(operation, None)
             if g is None:
                 continue
-            g = self._observe(operation, g)
+            if operation.hooks or operation.keeps is not None:
+                g = self._observe(operation, g)
             if operation in wanted_set and not isinstance(g, Parts):
                 self.results[operation] = g
-            if (path is None or operation in path) and operation not in ends:
+            if (path is None or operation in path) and (not ends or operation not in ends):
                 self._through(operation, g, path, wanted_set)
                 if not retain:
                     operation.saved = operation.again = None
@@ -125,7 +126,7 @@ class _Walk:
 
     def _through(self, operation: Operation, g: Any, path: Any, wanted: Any) -> None:
         """Hand an operation's gradient to its operands."""
-        pullback = operation.pullback
+        pullback, anomaly = operation.pullback, STATE.anomaly
         if operation.freed:
             raise GradientError(
                 "backward: trying to go backward through the graph a second time, but the saved intermediate values "
@@ -139,16 +140,19 @@ class _Walk:
         hooks = operation.node_hooks
         if hooks is not None:
             g = self._before(hooks, g)
-        found = self.pull(operation, g) if not STATE.anomaly else self._watched(operation, g)
-        gives = pullback.gives if pullback.gives is not None else range(len(found))
-        grads = [None if position is None else found[position] for position in gives]
+        found = self.pull(operation, g) if not anomaly else self._watched(operation, g)
+        gives = pullback.gives
+        grads = found if gives is None else [None if position is None else found[position] for position in gives]
         if hooks is not None:
-            grads = self._after(hooks, grads, g)
-        if STATE.anomaly and STATE.check_nan:
+            grads = self._after(hooks, list(grads), g)
+        if anomaly and STATE.check_nan:
             self._search(operation, grads)
         for edge, grad in zip(operation.edges, grads, strict=True):
             if edge is not None and grad is not None and (path is None or edge in path or edge in wanted):
-                self._add(edge, grad)
+                if edge in self.flow or type(grad) is Parts:
+                    self._add(edge, grad)
+                else:
+                    self.flow[edge] = grad
 
     def _add(self, edge: Any, g: Any) -> None:
         before = self.flow.get(edge)
@@ -284,23 +288,28 @@ class _Plain(_Walk):
         pullback = operation.pullback
         if isinstance(pullback, Passage):
             return pullback.arrays(operation, g)
-        saved = [v.unpacked()._array if type(v) is Packed else v for v in operation.saved or ()]
+        saved = operation.saved or ()
+        if Packed in map(type, saved):
+            saved = [v.unpacked()._array if type(v) is Packed else v for v in saved]
         if pullback.run is not None:
             g = settled(g)
             return pullback.run([*map(settled, saved), g if g.flags.c_contiguous else g.copy()])
+        constants = pullback.constant_arrays() if pullback.constants else ()
         device = operation.call.type.device
-        xp = module(device)
-        with on(device):
-            values = [*saved, g]
-            if ACTIVE:
-                values += [np.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
+        if ACTIVE:
+            with on(device):
+                values = [*saved, g, *constants]
                 pulled(calls_of(pullback), values)
                 return [to_device(values[i], device) for i in pullback.outputs]
-            values += [xp.asarray(n.param("value"), n.dtype.numpy) for n in pullback.constants]
-            for op, at, keywords, _ in pullback.program:
-                out = op.eager(xp, *[values[i] for i in at], **keywords)
-                values.append(out if isinstance(out, xp.ndarray) else xp.asarray(out))
-        return [values[i] for i in pullback.outputs]
+        if device == "cpu":
+            found = pullback.compute(np, [*saved, g, *constants])
+        else:
+            with on(device):
+                constants = [number_on(c, device) for c in constants]
+                found = pullback.compute(module(device), [*saved, g, *constants])
+        if constants:  # which are kept
+            found = [g.copy() if any(g is c for c in constants) else g for g in found]
+        return found
 
     def add(self, a: Any, b: Any) -> Any:
         if ACTIVE:

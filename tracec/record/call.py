@@ -92,7 +92,7 @@ class Call:
         That of the last call is kept: a program that runs again and again has the same numbers.
         """
         last = self._scalars.get(i)
-        if last is not None and last[0] is x:
+        if last is not None and (last[0] is x or (x and last[0] == x)):  # 0.0 is -0.0
             return last[1]
         made = scalar(x, self.types[i].dtype)
         if type(x) in PLAIN:

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tracec.errors import GradientError
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node, input_node, made_from
+from tracec.ir.operator import Operator
 from tracec.ir.source import Source
+from tracec.ops.arrays import SILENT, ready
 from tracec.transform.jvp import tangents
 from tracec.transform.vjp import gradients
 
@@ -31,19 +35,53 @@ class Derived:
             then its constants, then the nodes' results.
         outputs: Positions of the outputs among the values.
         calls: The nodes as calls, where they were asked for; see `tracec.record.deferred`.
+        rules: The nodes as functions of arrays with the positions of their operands, where they were asked for; see
+            `compute`.
+        numbers: The constants as NumPy's arrays, which are only read.
     """
 
-    __slots__ = ("calls", "constants", "graph", "outputs", "program")
+    __slots__ = ("calls", "constants", "graph", "numbers", "outputs", "program", "rules")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.calls: Any = None
+        self.rules: list[tuple[Callable[..., Any], tuple[int, ...]]] | None = None
+        self.numbers: list[Any] = []
         at: dict[Node, int] = {n: i for i, n in enumerate(graph.inputs)}
         self.constants = tuple(n for n in topological(graph.outputs) if n.op.name == "constant")
         for n in (*self.constants, *graph.nodes):
             at[n] = len(at)
         self.program = tuple((n.op, tuple(at[i] for i in n.inputs), dict(n.params), n) for n in graph.nodes)
         self.outputs = tuple(at[o] for o in graph.outputs)
+
+    def compute(self, xp: Any, values: list[Any]) -> list[Any]:
+        """The outputs as arrays.
+
+        Args:
+            xp: NumPy or CuPy.
+            values: Arrays for the graph's inputs and its constants; receives the nodes' results.
+        """
+        if self.rules is None:
+            self.rules = [(_ready(op, xp, n, keywords), at) for op, at, keywords, n in self.program]
+        SILENT.copy().run(_results, self.rules, values, xp.ndarray, xp.asarray)
+        return [values[i] for i in self.outputs]
+
+    def constant_arrays(self) -> list[Any]:
+        """`numbers`."""
+        if len(self.numbers) != len(self.constants):
+            self.numbers = [np.asarray(n.param("value"), n.dtype.numpy) for n in self.constants]
+        return self.numbers
+
+
+def _ready(op: Operator, xp: Any, node: Node, keywords: dict[str, Any]) -> Callable[..., Any]:
+    first = node.inputs[0].dtype.numpy if node.inputs else None
+    return ready(op.eager, xp, first, keywords)
+
+
+def _results(rules: Sequence[Any], values: list[Any], kind: type, made: Callable[[Any], Any]) -> None:
+    for rule, at in rules:
+        out = rule(*map(values.__getitem__, at))
+        values.append(out if isinstance(out, kind) else made(out))
 
 
 class Pullback(Derived):

@@ -74,6 +74,17 @@ def apply(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any], know
         arrays = [x._array if isinstance(x, Cell) else x for x in inputs]
     for i in call.numbers:
         arrays[i] = call.scalar(i, arrays[i])
+    return run(call, inputs, arrays)
+
+
+def run(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
+    """Compute a call.
+
+    Args:
+        call: What to compute.
+        inputs: The operands, of the types that it is for.
+        arrays: Their arrays; of Python's numbers NumPy's arrays.
+    """
     if not call.on_cpu:
         return _on_gpu(call, inputs, arrays)
     if ACTIVE and (late := put(call, arrays, call.numbers)) is not None:

@@ -16,12 +16,14 @@ from tracec.record.backend import module, to_device
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.create import of_array, of_numbers
 from tracec.record.deferred import settled
+from tracec.record.dispatch import run
 from tracec.record.mode import set_grad_enabled
 from tracec.record.state import STATE
 from tracec.record.subscripts import Subscript, array_of, check_broadcast, check_same_type, fitted, is_mask, parse
 from tracec.record.write import check_writable, copy_into, remembered, scalar_like, write
 
 if TYPE_CHECKING:
+    from tracec.record.call import Call
     from tracec.record.tensor import Tensor
 
 
@@ -85,15 +87,21 @@ def get_item(x: Any, key: Any) -> Any:
     Raises:
         AxisError: an index is out of range, or there are too many.
     """
-    if type(key) is int and x._array.ndim and -(n := x._shape[0]) <= key < n:
-        i, rest = (key if key >= 0 else key + n), x._shape[1:]
-        row = ops.slice(x, starts=(i, *(0,) * len(rest)), stops=(i + 1, *rest), steps=(1,) * (len(rest) + 1))
-        return ops.reshape(row, shape=rest)
+    form = _form_of(x, key)
+    if form is not None and (looks := _LOOKS.get(form)) is not None:
+        for call in looks:
+            x = run(call, (x,), [x._array])
+        return x
     p = parse(x, key)
     y = _basic(x, p)
     if not p.arrays and not p.picks:
         # A look of its own, as x[...] is another tensor in PyTorch.
-        return y if y is not x else ops.reshape(x, shape=x._shape)
+        y = y if y is not x else ops.reshape(x, shape=x._shape)
+        if form is not None and y._storage is x._storage:
+            if len(_LOOKS) >= _MOST_LOOKS:
+                _LOOKS.clear()
+            _LOOKS[form] = y._steps[len(x._steps) :]
+        return y
     positions = _positions(p, y._shape, y._device)
     check_broadcast(list(positions.values()))
     found = ops.index(y, *positions.values(), axes=tuple(positions))
@@ -113,6 +121,35 @@ def get_item(x: Any, key: Any) -> Any:
     count = found._array.ndim - (y._array.ndim - len(positions))
     order = (*range(count, count + at), *range(count), *range(count + at, found._array.ndim))
     return ops.transpose(found, perm=order)
+
+
+#: What views subscripts of numbers, slices, None and ... alone are, by what `_form_of` gives.
+_LOOKS: dict[Any, tuple[Call, ...]] = {}
+_MOST_LOOKS = 20_000
+
+
+def _form_of(x: Any, key: Any) -> Any:
+    """All that the views hang on which such a subscript is; None of another one, and where sizes hang on others."""
+    recorder = STATE.recorder
+    if recorder is not None and recorder.sizes is not None:
+        return None
+    array = x._array
+    form: list[Any] = [array.dtype, array.shape, x._device]
+    for k in key if type(key) is tuple else (key,):
+        kind = type(k)
+        if kind is slice:
+            bounds = k.start, k.stop, k.step
+            if not _BOUNDS.issuperset(map(type, bounds)):
+                return None
+            form.append(bounds)
+        elif kind is int or k is None or k is Ellipsis:
+            form.append(k)
+        else:
+            return None
+    return tuple(form)
+
+
+_BOUNDS = frozenset({int, type(None)})
 
 
 def _with_numbers(key: Any) -> Any:

@@ -11,6 +11,10 @@ from tracec.record.aliases import aliases_of, rename
 from tracec.record.opaque import SIZED, unwrapped
 from tracec.record.out import signature_with_out, write_out
 from tracec.record.overriding import CLASSES, dispatch, is_asked, overriding, registered
+from tracec.record.state import STATE
+
+#: What functions are while autocast is off; see `tracec.record.autocast.under_autocast`.
+WITHOUT_AUTOCAST: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def public(
@@ -34,6 +38,7 @@ def public(
     aliases = aliases_of(own)
     out = out and "out" not in own.parameters
     name = name or function.__name__
+    plain = WITHOUT_AUTOCAST.get(function)
 
     @functools.wraps(function)
     def _run(*args: Any, **kwargs: Any) -> Any:
@@ -47,7 +52,7 @@ def public(
                 into = kwargs.pop("out", None)
         if not CLASSES or not (found := registered(args, kwargs)):
             try:
-                value = function(*args, **kwargs)
+                value = (plain if plain is not None and STATE.autocast is None else function)(*args, **kwargs)
                 return value if into is None else write_out(name, into, value)
             except Exception:  # one that is no tensor may break the function anywhere
                 found = overriding(args, kwargs)

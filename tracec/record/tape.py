@@ -186,6 +186,10 @@ class Operation:
             self.readers.append(storage.readers)
 
     @property
+    def freed(self) -> bool:
+        return self.saved is None and bool(self.pullback.needs)
+
+    @property
     def source(self) -> Source | None:
         """The user's line."""
         if isinstance(self._made_at, tuple):
@@ -198,10 +202,6 @@ class Operation:
         for level in tangents or ():
             level.remember(tangents)  # type: ignore[arg-type]
         return tangents, owner._steps
-
-    @property
-    def freed(self) -> bool:
-        return self.saved is None and bool(self.pullback.needs)
 
     def name(self) -> str:
         """Its name as PyTorch would put it, ``MulBackward0``."""

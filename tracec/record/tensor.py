@@ -87,7 +87,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     @property
     def shape(self) -> Size:
         """Size of each axis."""
-        shape = self._shape
+        recorder = STATE.recorder  # as `_shape`: it is asked for more often than anything else
+        shape = self._array.shape if recorder is None or recorder.sizes is None else recorder.shape_of(self)
         return tuple.__new__(Size, for_caller(shape) if SIZED else shape)
 
     @property

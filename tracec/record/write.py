@@ -71,7 +71,8 @@ def check_writable(x: Cell, name: str) -> None:
             hint="assign to x[i] instead, or index with int(i)",
         )
     array = x._array
-    if array.size and any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
+    strides = array.strides
+    if 0 in strides and array.size and any(s == 0 and n > 1 for s, n in zip(strides, array.shape, strict=True)):
         raise ArgumentError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
             "memory location.",
@@ -276,7 +277,9 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
                 hint="reshape or slice the value",
             )
     if not remembered(x, source):
-        array = to_device(settled(source._array), x._device)
+        array = settled(source._array)
+        if source._device != x._device:
+            array = to_device(array, x._device)
         if array.dtype != x._array.dtype:
             array = cast(new_tensor(array), dt.of_numpy(x._array.dtype))._array
         _replace(x._storage, x._array, array)
