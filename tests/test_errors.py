@@ -296,7 +296,22 @@ TYPES: dict[str, tuple[Any, ...]] = {
     "optimiser of numbers": (lambda T: T.optim.SGD([1.0], lr=0.1),),
 }  # fmt: skip
 
+PARTS: dict[str, tuple[Any, ...]] = {
+    "module without forward": (lambda T: type("Net", (T.nn.Module,), {})()(1),),
+    "call of a list of modules": (lambda T: T.nn.ModuleList([T.nn.Identity()])(1),),
+    "parameter of a list": (lambda T: T.nn.Parameter([1.0]),),
+    "optimiser of a group without parameters": (lambda T: T.optim.SGD([{"lr": 0.1}]),),
+    "optimiser loads something else": (lambda T, x: T.optim.Adam([x]).load_state_dict({"model": 1}), leaf(3)),
+    "optimiser loads nothing": (lambda T, x: T.optim.Adam([x]).load_state_dict(None), leaf(3)),
+    "order of no samples": (lambda T: T.utils.data.DataLoader([], shuffle=True),),
+    "order of samples without a length": (lambda T: T.utils.data.RandomSampler(iter([1])),),
+    "data set without items": (lambda T: T.utils.data.Dataset()[0],),
+    "bags that begin later": (lambda T, x: T.nn.EmbeddingBag(3, 2)(T.tensor([0, 1]), T.tensor([1])), f(3)),
+    "folder that does not exist": (lambda T: T.save([1.0], "missing/folder/x.pt"),),
+}  # fmt: skip
+
 GROUPS = {
+    "parts": PARTS,
     "shapes": SHAPES,
     "layers": LAYERS,
     "dtypes": DTYPES,
@@ -338,8 +353,13 @@ def test_wording(group, golden):
 
 
 #: What PyTorch says by accident, not by type: ``'list' object has no attribute …``.
-ACCIDENTS = {"types-copy_ of a word", "types-setitem of uneven lists"}
-FAMILIES = (IndexError, TypeError, ValueError, NotImplementedError, RuntimeError)
+ACCIDENTS = {
+    "types-copy_ of a word",
+    "types-setitem of uneven lists",
+    "parts-parameter of a list",
+    "parts-optimiser loads nothing",
+}
+FAMILIES = (IndexError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError)
 
 
 @pytest.mark.parametrize("case", EVERY)

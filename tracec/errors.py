@@ -159,6 +159,10 @@ class StateError(TracecError, RuntimeError):
     """A saved state does not fit what it is loaded into."""
 
 
+class FolderMissingError(TracecError, FileNotFoundError, RuntimeError):
+    """A file is to be written into a folder that does not exist."""
+
+
 class KeyMissingError(TracecError, KeyError):
     """A mapping has no such key."""
 

@@ -7,7 +7,7 @@ import pytest
 
 import tracec
 from tracec import optim
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
 
 
 def leaf(*values):
@@ -140,3 +140,19 @@ def test_step_of_a_subclass_in_the_style_of_pytorch():
 def test_errors(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_an_optimiser_and_a_schedule_that_leave_their_rule_out():
+    class Own(optim.Optimizer):
+        pass
+
+    class Rates(optim.lr_scheduler.LRScheduler):
+        pass
+
+    p = leaf(1)
+    p.grad = tracec.ones(1)
+    optimizer = Own([p], {"lr": 0.1})
+    with pytest.raises(RuleMissingError, match="Own: does not define step"):
+        optimizer.step()
+    with pytest.raises(NotImplementedError, match="Rates: does not define get_lr"):
+        Rates(optimizer)

@@ -37,7 +37,6 @@ def test_random_sampler_with_replacement_and_counts():
     assert set(first) <= set(range(5)) and len(first) == 40
     more, _ = twice(lambda: RandomSampler(range(5), num_samples=12))
     assert sorted(more[:5]) == sorted(more[5:10]) == list(range(5)) and len(more) == 12
-    assert list(RandomSampler([])) == []
 
 
 def test_own_generator():

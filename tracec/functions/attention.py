@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ShapeError
 from tracec.functions.arranging import repeat_interleave
 from tracec.functions.common import check_floating, check_probability, fail, iota
 from tracec.functions.dropout import dropout
@@ -35,7 +35,7 @@ def scaled_dot_product_attention(
         value: Shape ``(..., S, V)``.
         attn_mask: Broadcasts to ``(..., L, S)``; bool says who may be attended to, a float is added.
         dropout_p: Probability of dropping a weight.
-        is_causal: Position i attends to positions 0 to i only.
+        is_causal: Position i attends to positions 0 to i only, as far as ``attn_mask`` lets it.
         scale: ``1 / sqrt(E)`` by default.
         enable_gqa: Heads (axis -3) of key and value each serve several of the query's.
 
@@ -44,11 +44,10 @@ def scaled_dot_product_attention(
 
     Raises:
         ShapeError: sizes do not fit.
-        ArgumentError: a mask is given and is_causal is set.
 
     Source: Vaswani et al., "Attention Is All You Need", 2017, eq. 1.
     """
-    _check(query, key, value, attn_mask, is_causal)
+    _check(query, key, value, attn_mask)
     check_probability("scaled_dot_product_attention", dropout_p)
     if enable_gqa:
         _check_groups(query, key, value)
@@ -56,13 +55,13 @@ def scaled_dot_product_attention(
     factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.mul(matmul(query, transpose(key, -2, -1)), factor)
     rows, columns = scores.shape[-2:]
-    if is_causal:
-        seen = ops.ge(iota((rows, 1), 0, dt.int64, scores), iota((1, columns), 1, dt.int64, scores))
-        scores = ops.where(seen, scores, -math.inf)
-    elif attn_mask is not None and attn_mask.dtype is dt.bool_:
+    if attn_mask is not None and attn_mask.dtype is dt.bool_:
         scores = ops.where(attn_mask, scores, -math.inf)
     elif attn_mask is not None:
         scores = ops.add(scores, attn_mask)
+    if is_causal:
+        seen = ops.ge(iota((rows, 1), 0, dt.int64, scores), iota((1, columns), 1, dt.int64, scores))
+        scores = ops.where(seen, scores, -math.inf)
     weights = _softmax(scores, safe=attn_mask is not None)
     if dropout_p:
         weights = dropout(weights, dropout_p)
@@ -89,7 +88,7 @@ def _check_groups(query: Tensor, key: Tensor, value: Tensor) -> None:
         )
 
 
-def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
+def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> None:
     name = "scaled_dot_product_attention"
     for what, t in (("query", query), ("key", key), ("value", value)):
         check_floating(name, t, what)
@@ -101,5 +100,3 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_ca
             f"{name}: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} do not fit",
             "query and key share their last size, key and value the one before",
         )
-    if mask is not None and is_causal:
-        fail(ArgumentError, f"{name}: attn_mask and is_causal are both given", "put the causal mask into attn_mask")

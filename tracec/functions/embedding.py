@@ -175,6 +175,12 @@ def _bags_of(offsets: Tensor, flat: Tensor, with_last: bool) -> tuple[Tensor, in
                 f"embedding_bag: offsets go from {int(values.min())} to {int(values.max())}",
                 f"they go from 0 to the number of elements, {elements}",
             )
+        if values.size and int(values[0]):
+            fail(
+                ArgumentError,
+                f"embedding_bag: offsets[0] is {int(values[0])}",
+                "it is 0: the first bag begins with the first element",
+            )
 
     check_values(offsets, test, None)
     marks = filled(0, flat, (elements + 1,), dt.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, RuleMissingError, ShapeError
 from tracec.functions import zeros
 from tracec.functions.common import integers
 from tracec.ir.dtype import DType, int64
@@ -35,7 +35,10 @@ class LazyModuleMixin(Module):
 
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Give the parameters and buffers shapes and first values, from the arguments of a call."""
-        raise NotImplementedError(f"initialize_parameters is not implemented for {type(self).__name__}")
+        raise RuleMissingError(
+            f"initialize_parameters is not implemented for {type(self).__name__}",
+            hint="define initialize_parameters(self, ...), which takes what forward takes",
+        )
 
     def has_uninitialized_params(self) -> bool:
         """Whether shapes of parameters or buffers are not known yet."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tracec
-from tracec.errors import ArgumentTypeError
+from tracec.errors import ArgumentTypeError, RuleMissingError
 from tracec.functions import empty_like
 from tracec.ir.dtype import DType
 from tracec.nn.calls import call_with_hooks
@@ -43,7 +43,10 @@ class Module(Stateful):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes; every subclass defines it."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise RuleMissingError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function',
+            hint="define forward(self, ...); of a ModuleList or ModuleDict call the modules within",
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if EVERYWHERE or not _AROUND.isdisjoint(self.__dict__):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import empty, zeros
 from tracec.ir.dtype import DType, of_numpy
 from tracec.record.cell import new_tensor
@@ -26,7 +26,7 @@ class Parameter(Tensor):
     __torch_function__ = staticmethod(disabled)
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        made: Parameter = Tensor._make_subclass(cls, zeros(0) if data is None else data.detach(), requires_grad)
+        made: Parameter = Tensor._make_subclass(cls, _first(cls, data), requires_grad)
         return made
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
@@ -50,12 +50,24 @@ class Buffer(Tensor):
     __torch_function__ = staticmethod(disabled)
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
-        made: Buffer = Tensor._make_subclass(cls, zeros(0) if data is None else data.detach(), False)
+        made: Buffer = Tensor._make_subclass(cls, _first(cls, data), False)
         made.persistent = persistent
         return made
 
     def __init__(self, data: Any = None, *, persistent: bool = True) -> None:
         pass
+
+
+def _first(cls: type, data: Any) -> Tensor:
+    """The first value of a parameter or buffer."""
+    if data is None:
+        return zeros(0)
+    if not isinstance(data, Tensor):
+        raise ArgumentTypeError(
+            f"{cls.__name__}: data must be a tensor, {type(data).__name__} given",
+            hint="make one with tracec.tensor(...)",
+        )
+    return data.detach()
 
 
 class _Uninitialized:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, KeyMissingError, RuleMissingError
 from tracec.functions import tensor, view_as_real, zeros_like
 from tracec.optim.hooks import (
     Hooked,
@@ -93,11 +93,17 @@ class Optimizer(Hooked):
         Raises:
             ArgumentError: a parameter is not a leaf, or is given twice, or some have names and others have none.
             ArgumentTypeError: something is not a tensor, or the group not a dictionary.
+            KeyMissingError: it has no ``params``.
         """
         name = type(self).__name__
         if not isinstance(param_group, dict):
             raise ArgumentTypeError(
                 f"{name}: param_group must be a dict, {type(param_group).__name__} given",
+                hint='{"params": tensors, "lr": 0.1}',
+            )
+        if "params" not in param_group:
+            raise KeyMissingError(
+                f"{name}: a group has no 'params', only {', '.join(map(repr, param_group)) or 'nothing'}",
                 hint='{"params": tensors, "lr": 0.1}',
             )
         params = param_group["params"]
@@ -168,7 +174,7 @@ class Optimizer(Hooked):
             params: Each parameter of the group that has a gradient, its gradient and its state, whose tensors are
                 to be written into. Of complex parameters, all are given as pairs of real numbers.
         """
-        raise NotImplementedError
+        raise RuleMissingError(f"{type(self).__name__}: does not define step", hint="define step(self, closure=None)")
 
     @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -263,10 +269,23 @@ class Optimizer(Hooked):
 
         Raises:
             ArgumentError: it has other groups, or a group of another size.
+            ArgumentTypeError: it is no dictionary.
+            KeyMissingError: it is no state of an optimiser.
         """
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping):
+            raise ArgumentTypeError(
+                f"{name}: state_dict must be a dict, {type(state_dict).__name__} given",
+                hint="give what state_dict() gave",
+            )
         state_dict = dict(state_dict)
         for hook in hooks_in(self, "_optimizer_load_state_dict_pre_hooks"):
             state_dict = _or_else(hook(self, state_dict), state_dict)
+        if missing := [key for key in ("state", "param_groups") if key not in state_dict]:
+            raise KeyMissingError(
+                f"{name}: loaded state dict has no {' and no '.join(map(repr, missing))}",
+                hint="give what state_dict() of an optimizer gave",
+            )
         saved = state_dict["param_groups"]
         self._check_saved(saved)
         for theirs, ours in zip(saved, self.param_groups, strict=True):

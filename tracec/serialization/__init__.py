@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, name_missing
+from tracec.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, FolderMissingError, name_missing
 from tracec.functions import from_numpy
 from tracec.ir import dtype as dt
 from tracec.record.backend import Device
@@ -52,6 +52,7 @@ def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: Any = No
 
     Raises:
         ArgumentTypeError: a part of it cannot be written, or ``f`` is no file.
+        FolderMissingError: the folder of the path does not exist.
     """
     writer = Writer()
     described = writer.write(obj)
@@ -119,6 +120,10 @@ def _put(data: bytes, f: File) -> None:
         path = Path(os.fspath(f))
     except TypeError:
         raise ArgumentTypeError(f"save: {type(f).__name__} is neither a path nor a file", hint="give a path") from None
+    if not path.parent.is_dir():
+        raise FolderMissingError(
+            f"save: the folder {path.parent} does not exist", hint="make it first, with os.makedirs"
+        )
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

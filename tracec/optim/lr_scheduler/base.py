@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
 from tracec.optim.optimizer import Group, Optimizer
 from tracec.record.tensor import Tensor
 
@@ -52,7 +52,10 @@ class LRScheduler:
 
     def get_lr(self) -> list[float]:
         """The rates of this epoch, from those of the epoch before."""
-        raise NotImplementedError
+        raise RuleMissingError(
+            f"{type(self).__name__}: does not define get_lr",
+            hint="define get_lr(self), which gives a rate for each group",
+        )
 
     def closed_form(self) -> list[float]:
         """The rates of this epoch, from those of the beginning."""

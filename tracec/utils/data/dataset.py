@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from tracec.errors import ArgumentError, ArgumentTypeError, AxisError
+from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, RuleMissingError
 from tracec.record.tensor import Tensor
 from tracec.utils.data.randomness import numbers_from
 
@@ -23,7 +23,7 @@ class Dataset(Generic[T]):
     """
 
     def __getitem__(self, index: Any) -> T:
-        raise NotImplementedError(f"{type(self).__name__} needs __getitem__")
+        raise RuleMissingError(f"{type(self).__name__} needs __getitem__", hint="define __getitem__(self, index)")
 
     def __add__(self, other: Dataset[Any]) -> ConcatDataset:
         return ConcatDataset([self, other])
@@ -36,7 +36,7 @@ class IterableDataset(Dataset[T]):
     """
 
     def __iter__(self) -> Iterator[T]:
-        raise NotImplementedError(f"{type(self).__name__} needs __iter__")
+        raise RuleMissingError(f"{type(self).__name__} needs __iter__", hint="define __iter__(self)")
 
     def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]
         return ChainDataset([self, other])

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
 from tracec.utils.data.randomness import numbers_from
 
 T = TypeVar("T", covariant=True)
@@ -17,7 +17,7 @@ class Sampler(Generic[T]):
     """Gives numbers of samples, or lists of them. A subclass has ``__iter__``, and ``__len__`` where it is known."""
 
     def __iter__(self) -> Iterator[T]:
-        raise NotImplementedError(f"{type(self).__name__} needs __iter__")
+        raise RuleMissingError(f"{type(self).__name__} needs __iter__", hint="define __iter__(self)")
 
 
 class SequentialSampler(Sampler[int]):
@@ -48,14 +48,20 @@ class RandomSampler(Sampler[int]):
         generator: Where the seed is drawn from; the default generator if None.
 
     Raises:
-        ArgumentError: num_samples is not positive.
+        ArgumentError: num_samples is not positive, or there are no samples.
+        ArgumentTypeError: the data set has no length.
     """
 
     def __init__(
         self, data_source: Sized, replacement: bool = False, num_samples: int | None = None, generator: Any = None
     ) -> None:
-        if num_samples is not None:
-            _check_count("RandomSampler", "num_samples", num_samples)
+        if not hasattr(data_source, "__len__"):
+            raise ArgumentTypeError(
+                f"RandomSampler: a data set of class {type(data_source).__name__} has no length",
+                hint="define __len__, or read it in its own order as an IterableDataset",
+            )
+        count = len(data_source) if num_samples is None else num_samples
+        _check_count("RandomSampler", "num_samples", count)
         self.data_source = data_source
         self.replacement = replacement
         self.generator = generator
