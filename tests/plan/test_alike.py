@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 import tracec
-from tracec import nn
+from tracec import build, nn
 from tracec.ir import dtype as dt
+from tracec.ir.conditions import Condition
+from tracec.ir.extent import Symbol, distinct, noting, symbolic
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, input_node
+from tracec.ir.plan import Plan
 from tracec.ir.types import TensorType
 from tracec.nn import functional as F
 from tracec.ops import add, mul, reshape
+from tracec.plan import make_plan
 from tracec.plan.alike import Alike
+from tracec.specialisations import program
+from tracec.specialisations.variants import Prepared
 
 
 def transformer() -> tuple[nn.Module, list[Any]]:
@@ -28,6 +34,11 @@ def convolutions() -> tuple[nn.Module, list[Any]]:
     return nn.Sequential(*parts, nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU()), [
         tracec.randn(2, 2, 7, 7)
     ]
+
+
+def blocks() -> tuple[nn.Module, list[Any]]:
+    parts = [nn.Sequential(nn.LayerNorm(7), nn.Linear(7, 7), nn.GELU()) for _ in range(3)]
+    return nn.Sequential(*parts), [tracec.randn(2, 7)]
 
 
 def recurrent() -> tuple[nn.Module, list[Any]]:
@@ -108,9 +119,56 @@ def test_places_of_nodes_that_correspond_are_the_same() -> None:
     assert at_a[y] == at_b[x]
 
 
-def test_one_plan_serves_many_sizes_of_what_is_alike() -> None:
-    blocks = nn.Sequential(*(nn.Sequential(nn.LayerNorm(7), nn.Linear(7, 7), nn.GELU()) for _ in range(3)))
-    f = tracec.compile(blocks, dynamic=True)
-    for rows in (3, 5, 8):
-        x = tracec.randn(rows, 7)
-        tracec.testing.assert_close(f(x), blocks(x))
+@pytest.mark.parametrize("make", [blocks, convolutions])
+def test_plans_for_many_sizes_are_those_of_working_everything_out(
+    make: Callable[[], tuple[nn.Module, list[Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned() -> tuple[list[str], list[list[str]], list[float]]:
+        run, (x,) = step(make)
+        plans: list[str] = []
+        conditions: list[list[str]] = []
+
+        def plan(graph: Graph, *args: Any) -> Plan:
+            made = make_plan(graph, *args)
+            plans.append("\n".join(map(str, (made, *made.kernels))))
+            return made
+
+        def built(self: Prepared, *args: Any) -> Any:
+            found = call(self, *args)
+            conditions.extend(sorted(map(str, c)) for known in self._made.values() for c, _ in known)
+            return found
+
+        with monkeypatch.context() as patch:
+            call = Prepared.__call__
+            patch.setattr(build, "make_plan", plan)
+            patch.setattr(Prepared, "__call__", built)
+            patch.setattr(program, "load", lambda made, *args: build.interpreted(made.graph, made.donate))
+            f = tracec.compile(run, dynamic=True)
+            losses = [f(tracec.cat([x] * n)).item() for n in (1, 2, 3)]
+        return plans, conditions, losses
+
+    found = planned()
+    monkeypatch.setattr(Alike, "find", lambda self, key, work_out: work_out())
+    expected = planned()
+    assert found == expected
+    assert found[1]
+
+
+def test_sizes_that_vary_are_alike_by_their_formulas() -> None:
+    batch, width = (symbolic(Symbol(name, 3)) for name in ("b", "w"))
+    with noting(None, named=True):
+        x, y, z = (input_node(TensorType(dt.float32, (n, 3))) for n in (batch, width, batch))
+        alike = Alike(Graph((x, y, z), (x,)))
+        keys = [key(add(n, n), set(), {}, alike) for n in (x, y, z)]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_nothing_is_learned_of_sizes_by_telling_them_apart() -> None:
+    batch, noted = symbolic(Symbol("b", 3)), list[Condition]()
+    with noting(noted.append, named=True):
+        x, y = (input_node(TensorType(dt.float32, (n, 3))) for n in (batch, 3))
+        alike = Alike(Graph((x, y), (x,)))
+        assert key(add(x, x), set(), {}, alike) != key(add(y, y), set(), {}, alike)
+        assert [alike.find((n.shape, 3), lambda n=n: n) for n in (x, y)] == [x, y]
+        assert len(distinct([(batch, 3), (3, 3), (batch, 3)])) == 2
+    assert not noted

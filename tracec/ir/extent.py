@@ -9,18 +9,21 @@ Elsewhere the formula may get lost: the number is right for the present sizes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tracec.ir.conditions import Condition, noting, unnoted, writing
 from tracec.ir.formula import REAL, Form, Symbol, Values, evaluate, symbol_form, symbols_of, text
 from tracec.ir.formula_number import Extent, Ratio, division, fixed, form_of, pin, plain, ratio, with_form, with_tree
 
 __all__ = [
-    "Condition", "Extent", "Form", "Ratio", "Symbol", "Values", "Wrapped", "as_real", "at", "chosen", "divides",
-    "factor_of", "fixed", "form_of", "formula_key", "function_of", "is_varying", "like", "nearest", "noting", "pin",
-    "plain", "symbolic", "symbols_of", "text", "unnoted", "whole", "writing",
+    "Condition", "Extent", "Form", "Ratio", "Symbol", "Values", "Wrapped", "as_real", "at", "chosen", "distinct",
+    "divides", "factor_of", "fixed", "form_of", "formula_key", "function_of", "is_varying", "like", "nearest", "noting",
+    "pin", "plain", "symbolic", "symbols_of", "text", "unnoted", "whole", "writing",
 ]  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 class Wrapped:
@@ -112,6 +115,11 @@ def formula_key(value: Any) -> Any:
     if hasattr(value, "shape"):  # the type of a tensor
         return value.dtype, formula_key(value.shape), value.device
     return (type(value), repr(value)) if isinstance(value, (bool, int, float, complex)) else value
+
+
+def distinct(values: Iterable[T]) -> tuple[T, ...]:
+    """Values that differ for some sizes, each once; notes nothing."""
+    return tuple({formula_key(v): v for v in values}.values())
 
 
 def is_varying(value: Any) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeVar
 
 from tracec.ir.conditions import WATCH
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import formula_key, is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.node import Node, is_constant
@@ -22,13 +22,18 @@ T = TypeVar("T")
 class Alike:
     """What was found for nodes and groups, by what is the same for all that are alike, while one graph is planned.
 
+    What is learned of sizes that vary while something is found holds for all that are alike: conditions are those of
+    the whole plan.
+
     Args:
-        graph: What is planned. Of one whose sizes vary nothing is kept: what is learned of sizes on the way is noted
-            for each place that it is learned at.
+        graph: What is planned.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._keeps = not (WATCH.named or any(is_varying(n.shape) for n in graph.inputs))
+        varies = any(is_varying(n.shape) for n in graph.inputs)
+        self._keeps = WATCH.named or not varies  # otherwise texts of parameters do not tell formulas
+        #: Sizes that vary are alike where they are the same for all calls, and are compared by their formulas.
+        self._key: Callable[[Any], Any] = formula_key if varies or WATCH.named else lambda key: key
         self._labels: dict[Node, int] = {}
         self._numbers: dict[Any, int] = {}
         self._found: dict[Any, Any] = {}
@@ -42,6 +47,7 @@ class Alike:
         """
         if not self._keeps:
             return work_out()
+        key = self._key(key)
         if key not in self._found:
             self._found[key] = work_out()
         found: T = self._found[key]
@@ -97,4 +103,4 @@ class Alike:
         return label
 
     def _number(self, key: Any) -> int:
-        return self._numbers.setdefault(key, len(self._numbers))
+        return self._numbers.setdefault(self._key(key), len(self._numbers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tracec.ir import index as ix
+from tracec.ir.extent import distinct
 from tracec.ir.kernel import (
     Acc,
     Buffer,
@@ -198,11 +199,11 @@ def _kernel(e: Emitter, shape: str, body: tuple[Stmt, ...], contraction: Contrac
 def _space(group: Group) -> Space:
     """The group's loops, split so that members index by whole loops."""
     if group.kind in ("reduce", STRIPE):
-        full = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == FULL)
-        operands = dict.fromkeys(reduced_shape(n)[0] for n in group.nodes if reduces_rows(n, group))
-        rows = dict.fromkeys(n.shape for n in group.nodes if group.level[n] == ROW)
+        full = distinct(n.shape for n in group.nodes if group.level[n] == FULL)
+        operands = distinct(reduced_shape(n)[0] for n in group.nodes if reduces_rows(n, group))
+        rows = distinct(n.shape for n in group.nodes if group.level[n] == ROW)
         return group.loops([*operands, *full], rows)
-    shapes = sorted(dict.fromkeys(map(points, group.nodes)), key=lambda s: (-len(s), s))
+    shapes = sorted(distinct(map(points, group.nodes)), key=lambda s: (-len(s), s))
     return of_shape(shapes[0]).refine(shapes[1:])
 
 

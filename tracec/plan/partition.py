@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tracec.ir.extent import like, plain
+from tracec.ir.extent import distinct, like, plain
 from tracec.ir.graph import Graph, backward_part
 from tracec.ir.lower import ContractionSpec, Library, Reduction, Scan, Scatter
 from tracec.ir.node import Node, is_constant, is_input
@@ -246,10 +246,10 @@ class Partition:
     def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
         """A read across the two groups that is not at the reader's own point; None if there is none."""
         in_a, in_b = set(a.nodes), set(b.nodes)
-        shapes = dict.fromkeys(points(n) for n in merged.nodes if merged.level[n] == FULL)
-        rows = dict.fromkeys(n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n))
-        loops = ("loops", merged.space, tuple(shapes), tuple(rows))
-        space = self.alike.find(loops, lambda: merged.loops(shapes, rows))
+        shapes = tuple(points(n) for n in merged.nodes if merged.level[n] == FULL)
+        rows = tuple(n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n))
+        loops = ("loops", merged.space.key, shapes, rows)
+        space = self.alike.find(loops, lambda: merged.loops(distinct(shapes), distinct(rows)))
         for node in merged.nodes:
             others = in_b if node in in_a else in_a
             if not (merged.reads[node] & others):

@@ -164,7 +164,7 @@ class _Planner:
                 kernel = any_order(kernel, self.target)
             return kernel, [place[n] for n in held]
 
-        kernel, held = self.alike.find(("kernel", traced, group.kind, group.space, group.stripes), lower)
+        kernel, held = self.alike.find(("kernel", traced, group.kind, group.space.key, group.stripes), lower)
         return replace(kernel, sources=sources_of(group)), [nodes[k] for k in held]
 
 

@@ -62,7 +62,7 @@ class Reads:
             return [(place[n], ix.flatten(at, n.shape)) for n, at in reader.found]
 
         nodes = list(place)
-        return [(nodes[k], at) for k, at in self._alike.find(("reads", traced, space, level, stripes), find)]
+        return [(nodes[k], at) for k, at in self._alike.find(("reads", traced, space.key, level, stripes), find)]
 
 
 def _read(reader: Reader, node: Node, space: Space, level: str, stripes: int) -> None:

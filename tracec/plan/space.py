@@ -31,6 +31,11 @@ class Space:
     reduced: tuple[bool, ...]
 
     @property
+    def key(self) -> tuple[Shape, tuple[bool, ...]]:
+        """What it is, to be compared by formulas where sizes vary."""
+        return self.extents, self.reduced
+
+    @property
     def total(self) -> int:
         return numel(self.extents)
 
