@@ -126,7 +126,7 @@ def resolve_reshape(shape: Shape, target: Sequence[int]) -> Shape:
     """
     sizes = tuple([s.__index__() for s in target])
     total, unknown = numel(shape), sizes.count(-1)
-    fits = unknown <= 1 and (not sizes or min(sizes) >= -1)
+    fits = unknown <= 1 and not [s for s in sizes if s < -1]  # not by `min`, which compares sizes with each other
     if fits and unknown:
         known = numel([s for s in sizes if s != -1])
         fits = known > 0 and total % known == 0
