@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from tracec.ir import index as ix
 from tracec.ir.extent import distinct
 from tracec.ir.kernel import (
     Acc,
-    Buffer,
     Call,
     Const,
     Contraction,
     Expr,
     Kernel,
-    Let,
     Load,
     Ref,
     Scratch,
@@ -24,146 +22,18 @@ from tracec.ir.kernel import (
     Var,
     identity,
     nested,
-    subexpressions,
 )  # fmt: skip
 from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant
 from tracec.ir.source import Source
 from tracec.ir.types import numel
-from tracec.plan.access import Access, guard_loads, is_bare, literal, load_element
+from tracec.plan.access import literal
+from tracec.plan.emitter import Emitter
 from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
 from tracec.plan.partition import Group
-from tracec.plan.reach import stays_inside
 from tracec.plan.side_by_side import place_of, points, side_by_side
-from tracec.plan.sixteen_bits import by_reciprocal, has_16_bits
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index, stripe_var, sum_index
-
-
-class Emitter(Access):
-    """Writes one group's kernel body.
-
-    Two scopes hold named values: that of a row (or of a point, where nothing is reduced), and that of the
-    loop over a row's elements, which is dropped when the loop ends.
-    """
-
-    def __init__(self, group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> None:
-        self.group = group
-        self.inlined = inlined
-        self.stored = stored
-        self.row_bytes = row_bytes
-        self.buffers: dict[Node, Buffer] = {}
-        self.sizes: dict[str, int] = {}
-        self.outer: list[Stmt] = []
-        self.inner: list[Stmt] | None = None
-        self._names = 0
-        self._outer_memo: dict[Expr, Ref] = {}
-        self._inner_memo: dict[Expr, Ref] = {}
-        self._inner_names: set[str] = set()
-        self._inlined_memo: dict[tuple[Node, Index], Expr] = {}
-        self.row_value: dict[Node, Expr] = {}
-        self.full_value: dict[Node, Expr] = {}
-        self._loop_vars: frozenset[str] = frozenset()
-        self._scratch: set[str] = set()
-        self.naming = True
-        self._depth = 0  # of inlined nodes, one within another
-
-    # -- buffers and names ---------------------------------------------------------------------------------
-
-    def buffer(self, node: Node, role: str) -> Buffer:
-        known = self.buffers.get(node)
-        if known is None:
-            prefix = "x" if role == "in" else "y"
-            number = sum(b.role == role for b in self.buffers.values())
-            known = self.buffers[node] = Buffer(f"{prefix}{number}", node.dtype, node.shape, role)
-            self.sizes[known.name] = known.size
-        return known
-
-    def _fresh(self) -> str:
-        self._names += 1
-        return f"v{self._names - 1}"
-
-    def bind(self, expr: Expr) -> Expr:
-        if not self.naming or not isinstance(expr, (Load, Call)) or is_bare(expr, self.sizes):
-            return expr
-        if self._depth and not stays_inside(expr, self.sizes):  # the selects around it are still to come
-            return expr
-        inner = self.inner is not None and self._is_inner(expr)
-        memo = self._inner_memo if inner else self._outer_memo
-        known = memo.get(expr)
-        if known is None:
-            known = memo[expr] = Ref(self._fresh(), expr.dtype)
-            if inner:
-                assert self.inner is not None
-                self._inner_names.add(known.name)
-                self.inner.append(Let(known.name, expr))
-            else:
-                self.outer.append(Let(known.name, expr))
-        return known
-
-    def _is_inner(self, expr: Expr) -> bool:
-        for e in subexpressions(expr):
-            if (isinstance(e, Var) and e.name in self._loop_vars) or (
-                isinstance(e, Ref) and e.name in self._inner_names
-            ):
-                return True
-            if isinstance(e, Load) and e.buffer.startswith("s"):
-                return True
-        return False
-
-    def applied(self, node: Node, scalar: str, args: tuple[Expr, ...]) -> Expr:
-        if self.row_bytes and has_16_bits(node):
-            if scalar == "exp":
-                scalar = "short_exp"
-            if scalar == "div" and self.inner is not None and self._is_inner(args[0]) and not self._is_inner(args[1]):
-                return by_reciprocal(args[0], args[1], self.bind)
-        return super().applied(node, scalar, args)
-
-    def guard(self, expr: Expr) -> Expr:
-        return self.bind(guard_loads(expr, self.sizes)) if is_bare(expr, self.sizes) else expr
-
-    def read(self, node: Node, index: Index) -> Expr:
-        if node in self.row_value:
-            return self.row_value[node]
-        if node in self.full_value:
-            return self.full_value[node]
-        if node in self.inlined:
-            key = (node, index)
-            known = self._inlined_memo.get(key)
-            if known is None:
-                self._depth += 1
-                known = self._inlined_memo[key] = self.element(node, index)
-                self._depth -= 1
-            return known
-        name = self.buffer(node, "in").name
-        loaded = load_element(name, node, index)
-        return self.bind(loaded)
-
-    def store(self, node: Node, index: Index, value: Expr) -> Store:
-        buffer = self.buffer(node, "out")
-        return Store(buffer.name, ix.flatten(index, node.shape), self.guard(value))
-
-    def keep(self, name: str, size: int) -> None:
-        """Note a scratch array."""
-        self._scratch.add(name)
-        self.sizes[name] = size
-
-    def open_loop(self, variables: Sequence[Var]) -> None:
-        self.inner = []
-        self._loop_vars = frozenset(v.name for v in variables)
-        self._inner_memo.clear()
-        self._inner_names.clear()
-        self._inlined_memo.clear()
-        self.full_value.clear()
-
-    def close_loop(self, variables: Sequence[Var], kind: str) -> None:
-        assert self.inner is not None
-        body = tuple(self.inner)
-        self.inner = None
-        self._inlined_memo.clear()
-        self.full_value.clear()
-        if body:
-            self.outer.extend(nested(variables, body, kind))
 
 
 def lower_group(group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> tuple[Kernel, list[Node]]:
@@ -289,39 +159,11 @@ def _row(e: Emitter, space: Space, sums: dict[Node, str], row_bytes: int) -> tup
         added = [n for n in sums if n not in written and stage[n] < k]
         if not reductions and not stores and not added:
             continue
-        for node in reductions:
-            acc = f"a{len(e.row_value)}_{k}"
-            lower = node.op.lower
-            assert isinstance(lower, Reduction)
-            e.outer.append(Acc(acc, lower.combine, node.dtype.compute))
-            e.row_value[node] = Ref(acc, node.dtype.compute)
-        held = {n: e.row_value.pop(n) for n in reductions}
+        held = _accumulators(e, reductions, k)
         e.open_loop(space.reduced_vars)
-        for node in needed(group, [*reductions, *stores, *added], full, scratch):
-            if node in scratch:
-                at = Load(scratch[node], space.within_flat, node.dtype.compute)
-                e.full_value[node] = e.bind(at)
-                continue
-            index = ix.unflatten(space.flat, node.shape)
-            e.full_value[node] = e.bind(e.guard(e.element(node, index)))
-            if node in kept:
-                scratch[node] = f"s{len(scratch)}"
-                assert e.inner is not None
-                e.inner.append(Store(scratch[node], space.within_flat, e.full_value[node]))
-                e.keep(scratch[node], space.row)
-        for node in stores:
-            assert e.inner is not None
-            e.inner.append(e.store(node, ix.unflatten(space.flat, node.shape), e.full_value[node]))
-        for node in added:
-            value = e.bind(e.guard(e.reduced_element(node, *column_index(node, space, group.stripes))))
-            assert e.inner is not None
-            e.inner.append(Store(sums[node], space.within_flat, value, add=True))
+        _elements(e, space, needed(group, [*reductions, *stores, *added], full, scratch), kept, scratch)
+        _results(e, space, stores, {n: sums[n] for n in added}, held)
         written.update(stores, added)
-        for node in reductions:
-            index, reduced = reduction_index(node, space)
-            value = e.bind(e.guard(e.reduced_element(node, index, reduced)))
-            assert e.inner is not None
-            e.inner.append(Update(held[node].name, value))  # type: ignore[union-attr]
         e.close_loop(space.reduced_vars, "reduce" if reductions else "each")
         e.row_value.update(held)
         _row_values(e, space, stage, k)
@@ -330,6 +172,56 @@ def _row(e: Emitter, space: Space, sums: dict[Node, str], row_bytes: int) -> tup
             e.outer.append(e.store(node, ix.unflatten(space.row_flat, node.shape), e.row_value[node]))
     declared = tuple(Scratch(name, n.dtype.compute, space.row) for n, name in scratch.items())
     return (*declared, *e.outer)
+
+
+def _accumulators(e: Emitter, reductions: Sequence[Node], k: int) -> dict[Node, Ref]:
+    """Declare what the k-th loop over a row gathers: where the result of each reduction will be."""
+    held: dict[Node, Ref] = {}
+    for node in reductions:
+        lower = node.op.lower
+        assert isinstance(lower, Reduction)
+        found = Ref(f"a{len(e.row_value) + len(held)}_{k}", node.dtype.compute)
+        e.outer.append(Acc(found.name, lower.combine, node.dtype.compute))
+        held[node] = found
+    return held
+
+
+def _elements(e: Emitter, space: Space, nodes: Iterable[Node], kept: Container[Node], scratch: dict[Node, str]) -> None:
+    """Compute a point's element of each node, or load it where a loop before has put it.
+
+    Args:
+        e: Writes the kernel.
+        space: Its loops.
+        nodes: The nodes, operands first.
+        kept: Those that later loops load.
+        scratch: Nodes that a loop before has kept, and the arrays that they are in; those of this loop are entered.
+    """
+    for node in nodes:
+        if node in scratch:
+            e.full_value[node] = e.bind(Load(scratch[node], space.within_flat, node.dtype.compute))
+            continue
+        index = ix.unflatten(space.flat, node.shape)
+        e.full_value[node] = e.bind(e.guard(e.element(node, index)))
+        if node in kept:
+            scratch[node] = f"s{len(scratch)}"
+            assert e.inner is not None
+            e.inner.append(Store(scratch[node], space.within_flat, e.full_value[node]))
+            e.keep(scratch[node], space.row)
+
+
+def _results(
+    e: Emitter, space: Space, stores: Sequence[Node], sums: Mapping[Node, str], held: Mapping[Node, Ref]
+) -> None:  # fmt: skip
+    """Store a point's elements, and add them to sums of columns and to reductions of the row."""
+    assert e.inner is not None
+    for node in stores:
+        e.inner.append(e.store(node, ix.unflatten(space.flat, node.shape), e.full_value[node]))
+    for node, scratch in sums.items():
+        value = e.bind(e.guard(e.reduced_element(node, *column_index(node, space, e.group.stripes))))
+        e.inner.append(Store(scratch, space.within_flat, value, add=True))
+    for node, found in held.items():
+        index, reduced = reduction_index(node, space)
+        e.inner.append(Update(found.name, e.bind(e.guard(e.reduced_element(node, index, reduced)))))
 
 
 def _row_values(e: Emitter, space: Space, stage: dict[Node, int], k: int) -> None:

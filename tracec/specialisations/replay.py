@@ -248,28 +248,64 @@ class Replay:
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         if self._direct is not None:  # a comprehension takes longer than what is done for one
-            arrays = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
+            arrays = given = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
         else:
             given = [find(arguments) for find in self._finders]
             arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
-        if self._fresh is not None:
-            try:
-                outputs = self._quick(arrays) or self.forward(arrays)
-            except REFUSALS as error:
-                raise Unfit(error) from error
-            if self._only is not None:
-                only = made_tensor(outputs[self._only])
-                if self._versions:
-                    only._storage.version = self._versions[0][1]
-                return only
-            made = [made_tensor(outputs[k]) for k in self._fresh]
-            for k, version in self._versions:
-                made[k]._storage.version = version
-            if self._backwards:
-                self._give_histories(ProgramCall(outputs, arguments, arrays, made))
-            return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
+        if self._fresh is None:
+            return self._with_effects(arguments, given, arrays, symbols)
+        try:
+            outputs = self._quick(arrays) or self.forward(arrays)
+        except REFUSALS as error:
+            raise Unfit(error) from error
+        if self._only is not None:
+            only = made_tensor(outputs[self._only])
+            if self._versions:
+                only._storage.version = self._versions[0][1]
+            return only
+        made = [made_tensor(outputs[k]) for k in self._fresh]
+        for k, version in self._versions:
+            made[k]._storage.version = version
+        if self._backwards:
+            self._give_histories(ProgramCall(outputs, arguments, arrays, made))
+        return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
+
+    def _with_effects(
+        self, arguments: Sequence[Tensor], given: Sequence[Any], arrays: list[Any], symbols: Mapping[int, Any]
+    ) -> Any:  # fmt: skip
+        """A call that gives more than new tensors, or changes something.
+
+        Args:
+            arguments: The tensors of the call.
+            given: The arrays that the program reads, where they are.
+            arrays: The same, their elements side by side.
+            symbols: What stands for numbers and sizes.
+        """
         if self._is_late:  # before anything is changed: errors of calls before come here
             settle()
+        outputs = self._run(arguments, arrays)
+        for output in self._copies:
+            outputs[output] = outputs[output].copy()
+        # Before what they are is written to.
+        numbers = () if self._numbers is None else self._computed(outputs, symbols)
+        for i, output in self._writes:
+            if outputs[output] is not given[i]:
+                given[i][...] = outputs[output]
+        for printed in self._printed:
+            printed.again([new_tensor(outputs[at]) for at in self._looked], numbers[len(numbers) - self._shown :])
+        call = ProgramCall(outputs, arguments, arrays, [])
+        for make in self.makers:
+            call.made.append(make(call))
+        self._set_gradients(outputs, arguments)  # after the results, which may be those that were there
+        self._give_histories(call)
+        if not numbers:
+            return self._finished(Parts(iter(call.made), symbols), arguments)
+        tensors, found = iter(call.made), iter(numbers)
+        parts = Parts((next(found if number else tensors) for number in self._kinds), symbols)
+        return self._finished(parts, arguments)
+
+    def _run(self, arguments: Sequence[Tensor], arrays: list[Any]) -> list[Any]:
+        """What the program computes; of what it may write to, the versions count that unless it refuses."""
         written: list[Storage] = []
         try:
             if self._checks:
@@ -287,31 +323,15 @@ class Replay:
             raise Unfit(error) from error
         for storage, count in zip(written, self._counts, strict=True):
             storage.version += count - 1
-        for output in self._copies:
-            outputs[output] = outputs[output].copy()
-        numbers = (
-            () if self._numbers is None else self._computed(outputs, symbols)
-        )  # before what they are is written to
-        for i, output in self._writes:
-            if outputs[output] is not given[i]:
-                given[i][...] = outputs[output]
-        for printed in self._printed:
-            printed.again([new_tensor(outputs[at]) for at in self._looked], numbers[len(numbers) - self._shown :])
-        call = ProgramCall(outputs, arguments, arrays, [])
-        for make in self.makers:
-            call.made.append(make(call))
-        for tensor_of, at, layout in self._grads:  # after the results, which may be those that were there
+        return outputs
+
+    def _set_gradients(self, outputs: Sequence[Any], arguments: Sequence[Tensor]) -> None:
+        for tensor_of, at, layout in self._grads:
             if at is None:
                 tensor_of(arguments)._grad = None
             else:
                 array = outputs[at] if layout is None else laid_out(outputs[at], layout)
                 tensor_of(arguments)._grad = new_tensor(array)
-        self._give_histories(call)
-        if not numbers:
-            return self._finished(Parts(iter(call.made), symbols), arguments)
-        tensors, found = iter(call.made), iter(numbers)
-        parts = Parts((next(found if number else tensors) for number in self._kinds), symbols)
-        return self._finished(parts, arguments)
 
     def _finished(self, parts: Parts, arguments: Sequence[Tensor]) -> Any:
         """The results of a call; what it leaves behind is put where it belongs."""
