@@ -321,3 +321,17 @@ __device__ __forceinline__ T awaited(const volatile unsigned long long *board) {
   memcpy(&value, parts, sizeof(T));
   return value;
 }
+
+// Whether this block is the last of a launch's to come here; its threads then see what those of all others have written.
+// The last ticket is followed by the first one again: the next launch begins with that.
+__device__ __forceinline__ bool is_last_block(unsigned *tickets, unsigned blocks) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x + threadIdx.y + threadIdx.z == 0) {
+    __threadfence();
+    last = atomicInc(tickets, blocks - 1) == blocks - 1;
+    if (last) __threadfence();
+  }
+  __syncthreads();
+  return last;
+}

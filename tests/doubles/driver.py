@@ -45,6 +45,9 @@ class Memory:
     def copy_to_host_async(self, address: int, nbytes: int, stream: Any) -> None:
         ctypes.memmove(address, self.ptr, nbytes)
 
+    def memset_async(self, value: int, nbytes: int) -> None:
+        ctypes.memset(self.ptr, value, nbytes)
+
 
 class Pointer(double.Pointer):
     """An array's place, which can be copied from."""

@@ -19,7 +19,7 @@ from tracec import autotune, nn
 from tracec.autotune import Choices
 from tracec.errors import AxisError, CompileError, CompilerMissing, DeviceError, OutOfMemoryError
 from tracec.nn import functional as F
-from tracec.runtime import cublas, launcher
+from tracec.runtime import arena, cublas, launcher
 
 pytestmark = needs_compiler
 
@@ -110,6 +110,31 @@ def test_launches_by_one_call(driver: Driver, queue: list[int], graph: bool) -> 
     assert ("graph" in driver.log) is graph
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_last_block_is_told_by_a_counter_of_the_stream(
+    driver: Driver, graph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is 0 where memory is new, and again behind each launch: in graphs, and beside programs of other sizes."""
+    run = tracec.compile(lambda x: x.sum() * 2, cuda_graph=graph)
+    other = tracec.compile(lambda x: (x.cumsum(0).sum() + 1, x.flip(0).cumsum(0).max()), cuda_graph=graph)
+    x = tracec.arange(70001, device="cuda", dtype=tracec.float64)
+
+    def check() -> None:
+        for _ in range(4):
+            assert float(run(x)) == 70000 * 70001
+            assert float(other(x)[1]) == 70000 * 70001 / 2
+
+    run(x), run(x)
+    driver.log.clear()
+    assert float(run(x)) == 70000 * 70001
+    assert graph or driver.log == ["k0_row_sum_then_k1_full_sum_mul"]
+    check()
+    arena.release_arenas()
+    check()
+    monkeypatch.setattr(importlib.import_module("cupy").cuda.get_current_stream(), "ptr", 7)
+    check()
+
+
 def test_launches_from_a_thread_that_has_not_used_the_device(driver: Driver) -> None:
     run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t(), cuda_graph=False)
     x = tracec.randn(4, 33, device="cuda")
@@ -134,7 +159,7 @@ def test_what_a_call_costs_python_hangs_on_no_number_of_launches(
             return x
 
         run = tracec.compile(chain, cuda_graph=False, disable=("fuse", "horizontal"))
-        x = tracec.randn(8, device="cuda")
+        x = tracec.randn(999, device="cuda")
         for _ in range(4):
             run(x)
         assert f"{launches} launches a call, queued one by one" in run.explain()

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_contraction import contraction_routine
-from tracec.codegen.cuda_entry import Call, Entry, Routine, one_after_another
-from tracec.codegen.cuda_functions import used_functions
+from tracec.codegen.cuda_entry import Entry, Routine, one_after_another
+from tracec.codegen.cuda_joined import join
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
@@ -20,10 +20,9 @@ from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
 from tracec.codegen.cuda_sizes import is_open, with_numbers
 from tracec.codegen.cuda_sort import argsort_routine
+from tracec.codegen.cuda_source import CudaKernel, comments, finished
 from tracec.codegen.cuda_stripes import stripe_entry
 from tracec.codegen.cuda_transpose import transpose_entry
-from tracec.codegen.cuda_writer import headers
-from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.errors import CompileError
 from tracec.ir.conditions import unnoted, writing
@@ -34,7 +33,7 @@ from tracec.ir.plan import Launch, LibraryCall, Plan, may_vary
 from tracec.ir.resize import Resized, Settled
 from tracec.ir.room import room_of
 
-__all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "render", "render_kernel"]
+__all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "comments", "render", "render_kernel"]
 
 #: Raised when kernels, or the way they are timed, change so much that what was measured says nothing any more.
 GENERATION = 2
@@ -56,50 +55,14 @@ ROUTINES: dict[str, Callable[[Kernel, str], Routine]] = {
 }
 
 
-#: What the offset of every array in the workspace is a multiple of.
-ALIGNMENT = 256
-
-
-@dataclass(frozen=True, slots=True)
-class CudaKernel:
-    """A kernel's source.
-
-    Attributes:
-        name: The kernel's name, and that of its last function.
-        source: CUDA C++ that compiles by itself.
-        entries: Its functions: several where all blocks must end one step before the next begins.
-        ir: Its loops.
-        calls: The launches of its functions that do its work once.
-        workspace: Bytes of each array that its functions share among themselves.
-        serves_all: Whether it is the same for all sizes, where sizes vary from call to call.
-    """
-
-    name: str
-    source: str
-    entries: tuple[Entry, ...]
-    ir: Kernel
-    calls: tuple[Call, ...] = ()
-    workspace: tuple[int, ...] = ()
-    serves_all: bool = True
-
-    @property
-    def arrays(self) -> tuple[Workspace, ...]:
-        """Where its own arrays lie in the workspace."""
-        return tuple(Workspace(sum(map(_aligned, self.workspace[:n]))) for n in range(len(self.workspace)))
-
-    @property
-    def workspace_bytes(self) -> int:
-        """The memory that they take."""
-        return sum(map(_aligned, self.workspace))
-
-
 @dataclass(frozen=True, slots=True)
 class CudaProgram:
     """A plan's kernels and launches.
 
     Attributes:
         arch: What it is for, ``sm_90``.
-        kernels: Distinct kernels: the plan's, then those of its library routines.
+        kernels: Distinct kernels: the plan's, then those of its library routines. Where some do the work of several,
+            those that are launched.
         steps: Launches and library calls, in order.
         workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
         routines: Number of a library call among the plan's steps → that of its kernel.
@@ -133,7 +96,10 @@ def render(plan: Plan, arch: str) -> CudaProgram:
 
 def _rendered(plan: Plan, arch: str) -> CudaProgram:
     if not may_vary(plan):
-        return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
+        each = [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)]
+        program = _program(plan, arch, each)
+        joined, steps = join(plan, program.kernels, program.steps)
+        return replace(program, kernels=joined, steps=steps)
     table, kernels = Table(), []
     for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):
         if is_open(kernel):
@@ -205,7 +171,7 @@ def _program(
     found: list[tuple[int, int]] = []
     for at, step in enumerate(plan.steps):
         if isinstance(step, Launch):
-            steps += _launches(step, kernels[step.kernel])
+            steps += [replace(launch, steps=(at,)) for launch in _launches(step, kernels[step.kernel])]
             continue
         assert isinstance(step, LibraryCall), "loops are written out"
         kernel = (known or {}).get(at) or render_routine(plan, step)
@@ -215,13 +181,9 @@ def _program(
             number = routines.setdefault(kernel, len(kernels))
             kernels += [kernel] * (number == len(kernels))
             found += [(at, number)] * (at in (known or {}))
-            steps += launches(number, kernel, (*step.inputs, step.output))
+            steps += [replace(x, steps=(at,)) for x in launches(number, kernel, (*step.inputs, step.output))]
     workspace = max((k.workspace_bytes for k in kernels), default=0)
     return CudaProgram(arch, tuple(kernels), tuple(steps), workspace, tuple(found))
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> CudaKernel:
@@ -236,7 +198,7 @@ def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> 
         CompileError: there is no template for it, or its loops are not those of its shape.
     """
     routine = _routine(kernel, runs)
-    return _finished(kernel, routine if table is None else _numbered(routine, table))
+    return finished(kernel, routine if table is None else _numbered(routine, table))
 
 
 def _numbered(routine: Routine, table: Table) -> Routine:
@@ -260,22 +222,7 @@ def render_routine(plan: Plan, step: LibraryCall, table: Table | None = None) ->
     shape = "_".join(map(str, source.shape))
     name = f"argsort_{source.dtype.short}_{shape}_{params['axis']}{'_falling' if params['descending'] else ''}"
     kernel, routine = argsort_routine(name, source, params["axis"], params["descending"])
-    return _finished(kernel, routine if table is None else _numbered(routine, table))
-
-
-def _finished(kernel: Kernel, routine: Routine) -> CudaKernel:
-    """Functions as a source that compiles by itself."""
-    entries = routine.entries
-    body = "\n".join(e.text for e in entries)
-    called = used_functions(body)
-    source = render_template(
-        "cuda/source.j2",
-        comments=comments(kernel, entries),
-        headers=headers("\n".join((*called, body))),
-        functions=called,
-        entries=[e.text for e in entries],
-    )
-    return CudaKernel(kernel.name, source, entries, kernel, routine.calls, routine.workspace)
+    return finished(kernel, routine if table is None else _numbered(routine, table))
 
 
 def _routine(kernel: Kernel, runs: int) -> Routine:
@@ -288,16 +235,6 @@ def _routine(kernel: Kernel, runs: int) -> Routine:
         known = ", ".join((*SHAPES, *ROUTINES))
         raise CompileError(f"kernel {kernel.name}: no CUDA template for shape {kernel.shape!r}, known are {known}")
     return one_after_another(kernel, [build(kernel, kernel.name)])
-
-
-def comments(kernel: Kernel, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """What stands above a kernel: its name and shape, how it is scheduled, what is fused in it, the user's lines."""
-    lines = [f"{kernel.name}: {kernel.shape}; {'; '.join(e.schedule for e in entries)}"]
-    if kernel.ops:
-        lines.append(f"ops: {', '.join(kernel.ops)}")
-    for source in kernel.sources:
-        lines.append(f"{source}: {source.text}".rstrip(": "))
-    return tuple(line.rstrip("\\") for line in lines)  # a backslash would take the next line into the comment
 
 
 def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:

@@ -18,8 +18,13 @@ class Workspace:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tickets:
+    """A counter that is 0 when a launch begins, and again when it has ended. All launches of a stream share one."""
+
+
 #: What stands behind a kernel's buffer: one of the plan's values, by its index, or memory of the step's own.
-Argument = int | Workspace
+Argument = int | Workspace | Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class CudaLaunch:
         args: For each run, what is behind each buffer; one run unless the entry has a table.
         sizes: For each run, its number of elements, where the entry has a table.
         numbers: What the function is given behind its buffers.
+        steps: The plan's steps that it is of: several, in order, where it does the work of several.
     """
 
     kernel: int
@@ -54,6 +60,7 @@ class CudaLaunch:
     args: tuple[tuple[Argument, ...], ...]
     sizes: tuple[int, ...] = ()
     numbers: tuple[Number, ...] = ()
+    steps: tuple[int, ...] = ()
 
 
 CudaStep = CudaLaunch | LibraryCall

@@ -12,10 +12,13 @@ ALIGNMENT = 256
 class Arena:
     """A block of device memory that grows to the largest need.
 
+    In front of it lies a counter for the tickets of blocks (`tracec.ir.launch.Tickets`), which is 0 between launches. A
+    launch that the driver refuses takes no tickets, and behind one that a fault cuts off the device runs no other.
+
     Attributes:
         lock: Held while a program's launches are queued: those of two programs must not mix.
         memory: CuPy's pointer; graphs that were captured with it keep it alive.
-        nbytes: Its size.
+        nbytes: Its size, the counter left out.
     """
 
     def __init__(self) -> None:
@@ -23,6 +26,7 @@ class Arena:
         self.memory: Any = None
         self.nbytes = 0
         self._capturing: Any = None
+        self._is_counted = False
 
     def capturing(self, cupy: Any) -> Any:
         """The stream that launches for this arena's stream are captured in."""
@@ -30,13 +34,24 @@ class Arena:
             self._capturing = cupy.cuda.Stream(non_blocking=True)
         return self._capturing
 
-    def base(self, cupy: Any, nbytes: int) -> int:
-        """The address of a block with room for so many bytes."""
+    def base(self, cupy: Any, nbytes: int, stream: int) -> int:
+        """The address of a block with room for so many bytes, for what is queued in a stream next."""
         if nbytes > self.nbytes:
             self.memory, self.nbytes = None, 0  # given back first: the new block may be made of it
-            self.memory = cupy.cuda.alloc(nbytes)
-            self.nbytes = nbytes
-        return int(self.memory.ptr) if nbytes else 0
+            self.memory = cupy.cuda.alloc(ALIGNMENT + nbytes)
+            self.nbytes, self._is_counted = nbytes, False
+        if not nbytes:
+            return 0
+        if not self._is_counted:
+            self.memory.memset_async(0, ALIGNMENT)
+            # A caller who captures the stream has that as part of a graph, which may run later than the next call.
+            self._is_counted = not (stream and cupy.cuda.runtime.streamIsCapturing(stream))
+        return int(self.memory.ptr) + ALIGNMENT
+
+
+def tickets(base: int) -> int:
+    """The address of the counter in front of a block."""
+    return base - ALIGNMENT
 
 
 _arenas: dict[tuple[int, int], Arena] = {}

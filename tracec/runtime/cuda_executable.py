@@ -9,11 +9,11 @@ from itertools import groupby
 from typing import Any
 
 from tracec.errors import CompileError, OutOfMemoryError
-from tracec.ir.launch import CudaLaunch, Number, Workspace
+from tracec.ir.launch import Argument, CudaLaunch, Number, Tickets, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas, launcher
-from tracec.runtime.arena import ALIGNMENT, arena_of
+from tracec.runtime.arena import ALIGNMENT, arena_of, tickets
 from tracec.runtime.cuda_graph import Graphs
 from tracec.runtime.spare import Spare
 
@@ -56,9 +56,12 @@ class CudaExecutable:
         self._stream_of = cupy.cuda.get_current_stream
         workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
         self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
-        self._slots = (ctypes.c_uint64 * (len(plan.values) + len(workspaces)))()
+        self._ticket_slot = len(plan.values) + len(workspaces)
+        self._slots = (ctypes.c_uint64 * (self._ticket_slot + 1))()
         self._arena_peak = -(-plan.memory.peak_bytes // ALIGNMENT) * ALIGNMENT
         self._arena_bytes = self._arena_peak + program.workspace_bytes
+        if any(isinstance(a, Tickets) for s in program.steps for a in _arguments(s)):
+            self._arena_bytes = max(self._arena_bytes, ALIGNMENT)
         self._in_arena = [(k, v.offset) for k, v in enumerate(plan.values) if v.place == "arena"]
         self._parts = [(k, v.index, v.offset) for k, v in enumerate(plan.values) if v.place == "part"]
         self._outputs = list(dict.fromkeys(v for v in plan.outputs if plan.values[v].place == "output"))
@@ -128,7 +131,7 @@ class CudaExecutable:
         with self._lock, arena.lock:
             try:
                 made = [spare.array(stream) for spare in self._spares]
-                base = arena.base(cupy, self._arena_bytes)
+                base = arena.base(cupy, self._arena_bytes, stream)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
             addresses += [a.data.ptr for a in made]
@@ -187,6 +190,7 @@ class CudaExecutable:
                 slots[v] = address
             for v, offset in self._in_arena:
                 slots[v] = base + offset
+            slots[self._ticket_slot] = tickets(base) if base else 0
             workspace = base + self._arena_peak
             for offset, slot in self._workspace_slots.items():
                 slots[slot] = workspace + offset
@@ -304,7 +308,9 @@ class CudaExecutable:
         memory = cupy.cuda.UnownedMemory(self._slots[v], max(kind.nbytes, 1), self, self._device)
         return cupy.ndarray(kind.shape, kind.dtype.numpy, cupy.cuda.MemoryPointer(memory, 0))
 
-    def _slot(self, argument: int | Workspace) -> int:
+    def _slot(self, argument: Argument) -> int:
+        if isinstance(argument, Tickets):
+            return self._ticket_slot
         return self._workspace_slots[argument.offset] if isinstance(argument, Workspace) else argument
 
     def _number(self, number: Number) -> int:
@@ -357,5 +363,5 @@ def _describe(value: Value) -> str:
     return f"{value.type.nbytes:>14,} bytes  {value.name}: {value.type} ({place}){source}"
 
 
-def _arguments(step: Any) -> list[int | Workspace]:
+def _arguments(step: Any) -> list[Argument]:
     return [a for run in step.args for a in run] if isinstance(step, CudaLaunch) else []

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from tracec.errors import ArgumentError, EmulatorError
-from tracec.ir.launch import CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Tickets, Workspace
 from tracec.ir.plan import Plan
+from tracec.runtime.emulator_findings import Buffer
 from tracec.runtime.emulator_launch import check_order, launch
 from tracec.runtime.emulator_library import Library, Source
 from tracec.runtime.emulator_memory import Array, Lives, Memory, formals, name_of, owner_of
@@ -137,18 +138,28 @@ class EmulatedPlan:
         checks = self.library is not None and self.library.checks
         memory = Memory(self.plan, self._lives, self.program.workspace_bytes, self._alignment, inputs, checks)
         at = -1
-        for number, (step, part_of) in enumerate(zip(self.program.steps, self._lives.steps, strict=True)):
-            while at < part_of:
+        for number, (step, steps) in enumerate(zip(self.program.steps, self._lives.steps, strict=True)):
+            while at < steps[0]:
                 memory.end(at)
                 at += 1
                 memory.begin(at)
+            for at in steps[1:]:  # done by the same launch: all of their values live until its end
+                memory.begin(at)
             if isinstance(step, CudaLaunch):
-                self._launch(step, formals(self.plan, self.plan.steps[part_of]), memory, number)
+                self._launch(step, formals(self.plan, steps), memory, number)
             else:
                 memory.read(step)
                 with np.errstate(all="ignore"):
                     call_library(self.plan, step, memory.arrays)
+            for done in steps[:-1]:
+                memory.end(done)
         return memory.results()
+
+    @staticmethod
+    def _buffer(a: Argument, names: Mapping[int, tuple[str, bool]], sizes: Mapping[int, int], memory: Memory) -> Buffer:
+        if isinstance(a, Tickets):
+            return memory.tickets()
+        return memory.value(a, *names[a]) if isinstance(a, int) else memory.workspace(a.offset, sizes[a.offset])
 
     def _launch(self, step: CudaLaunch, names: Mapping[int, tuple[str, bool]], memory: Memory, number: int) -> None:
         kernel = self.program.kernels[step.kernel]
@@ -156,12 +167,7 @@ class EmulatedPlan:
         sizes = {a.offset: n for a, n in zip(kernel.arrays, kernel.workspace, strict=True)}
         buffers = []
         for row in step.args:
-            buffers.append(
-                [
-                    memory.value(a, *names[a]) if isinstance(a, int) else memory.workspace(a.offset, sizes[a.offset])
-                    for a in row
-                ]
-            )
+            buffers.append([self._buffer(a, names, sizes, memory) for a in row])
             for b, needed in zip(buffers[-1], entry.alignment, strict=False):
                 if b.nbytes and b.address % needed:
                     raise EmulatorError(f"emulator: {entry.name}: {b} starts at no multiple of {needed} bytes")

@@ -213,7 +213,8 @@ class Library:
         source = self.source_of(entry)
         names = self.dynamic(entry) if dynamic else frozenset()
         # Those of the function itself, and of others that it may call, which are in the source's namespace.
-        own = f"_ZZ{len(entry)}{entry}E", f"_ZZN7source{self.sources.index(source)}"
+        space = f"source{self.sources.index(source)}"
+        own = f"_ZZ{len(entry)}{entry}E", f"_ZZN{len(space)}{space}"
         found = []
         for s in self._symbols:
             local = _LOCAL.match(s.name)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, EmulatorError
 from tracec.ir.launch import CudaLaunch, CudaStep
-from tracec.ir.plan import Launch, LibraryCall, Plan, Step
+from tracec.ir.plan import Launch, LibraryCall, Plan
 from tracec.runtime.emulator_findings import Buffer
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ class Lives:
     """When values of the arena come to life and die, by the plan's steps.
 
     Attributes:
-        steps: For each of the program's steps, the plan's step that it is part of.
+        steps: For each of the program's steps, the plan's steps that it is of.
         born: Plan step → values that it is the first to write, and the value whose memory each takes over, or None.
         died: Plan step → values that it is the last to read.
     """
@@ -91,41 +91,32 @@ class Lives:
                 yield k
 
 
-def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[int]:
-    """Which of the plan's steps each of the program's steps is part of."""
+def _steps(plan: Plan, steps: Sequence[CudaStep]) -> list[tuple[int, ...]]:
+    """Which of the plan's steps each of the program's steps is of."""
     found, at = [], 0
     for step in steps:
-        at = next((n for n in range(at, len(plan.steps)) if _is_part(plan, step, plan.steps[n])), at)
-        found.append(at)
+        if isinstance(step, CudaLaunch):
+            found.append(step.steps)
+        else:
+            at = next((n for n in range(at, len(plan.steps)) if plan.steps[n] == step), at)
+            found.append((at,))
+        at = found[-1][-1]
     return found
 
 
-def _are_of(row: tuple[int, ...], args: tuple[int, ...]) -> bool:
-    """Whether these are buffers of a run, in order if they are all; the next run of a loop may have them turned."""
-    return row == args if len(row) == len(args) else {*row} <= {*args}
-
-
-def _is_part(plan: Plan, step: CudaLaunch | LibraryCall, whole: Step) -> bool:
-    if isinstance(step, LibraryCall):
-        return step == whole
-    rows = [tuple(a for a in row if isinstance(a, int)) for row in step.args]
-    if isinstance(whole, Launch):
-        return step.kernel == whole.kernel and all(any(_are_of(row, args) for args in whole.args) for row in rows)
-    own = step.kernel >= len(plan.kernels)  # the plan's kernels come first, then those of its routines
-    return own and all({*row} <= {*whole.inputs, whole.output} for row in rows)
-
-
-def formals(plan: Plan, step: Step) -> dict[int, tuple[str, bool]]:
-    """For each value that a plan's step touches, the name of the kernel's buffer, and whether it may be written."""
+def formals(plan: Plan, steps: Iterable[int]) -> dict[int, tuple[str, bool]]:
+    """For each value that a plan's steps touch, the name of a kernel's buffer, and whether it may be written."""
     found: dict[int, tuple[str, bool]] = {}
-    if isinstance(step, LibraryCall):
-        found = {v: (f"x{n}", False) for n, v in enumerate(step.inputs)}
-        return found | {step.output: ("y", True)}
-    assert isinstance(step, Launch), "loops are written out"
-    for row in step.args:
-        for value, buffer in zip(row, plan.kernels[step.kernel].buffers, strict=True):
-            if buffer.role != "in" or value not in found:
-                found[value] = buffer.name, buffer.role != "in"
+    for step in (plan.steps[n] for n in steps):
+        if isinstance(step, LibraryCall):
+            found |= {v: (f"x{n}", False) for n, v in enumerate(step.inputs)}
+            found[step.output] = ("y", True)
+            continue
+        assert isinstance(step, Launch), "loops are written out"
+        for row in step.args:
+            for value, buffer in zip(row, plan.kernels[step.kernel].buffers, strict=True):
+                if buffer.role != "in" or value not in found:
+                    found[value] = buffer.name, buffer.role != "in"
     return found
 
 
@@ -152,6 +143,8 @@ class Memory:
         self._arena_owners = np.zeros(plan.memory.peak_bytes if checks else 0, np.uint16)
         self._workspace = aligned(workspace_bytes)
         self._workspace_owners = np.zeros(workspace_bytes if checks else 0, np.uint16)
+        self._tickets = aligned(_ALIGN)
+        self._tickets[:] = 0
         self.arrays: dict[int, Array] = {}
         self._owners: dict[int, Array] = {}
         for i, value in enumerate(plan.values):
@@ -240,6 +233,10 @@ class Memory:
         place, owners = self._workspace[offset:], self._workspace_owners[offset:]
         name = f"at {offset} of the workspace"
         return Buffer(name, "uint8", place.ctypes.data, nbytes, 1, True, self._address(owners), 1)
+
+    def tickets(self) -> Buffer:
+        """The counter of blocks."""
+        return Buffer("tickets", "uint32", self._tickets.ctypes.data, 4, 4)
 
     def _address(self, owners: Array | None) -> int:
         return owners.ctypes.data if owners is not None and self.checks and len(owners) else 0
