@@ -82,13 +82,13 @@ def find_hold(
     for tried in (0, words):  # in shared memory alone, where all fits: loops are then no longer than they need to be
         if tried and (width == 1 or chunks * width > MOST_EACH * THREADS):
             return None
-        # By place: words that are live up to it, and where the shared memory that is free then begins.
+        # By place: words that are live in its loop, and where the shared memory that is free then begins.
         taken, ends = dict.fromkeys(packs, 0), dict.fromkeys(packs, 0)
         found: list[Load] = []
         for (buffer, index), places in candidates.items():
             first, last = min(places), max(places)
             each = ceil_div(sizes[buffer], 4)
-            within = [p for p in packs if first < p <= last]
+            within = [p for p in packs if first <= p <= last]  # it is loaded before the first, as others are still read
             near = max(min(parts, (tried - max(taken[p] for p in within)) // each), 0)
             # What a thread no longer needs gives way to what is dealt out as it was: no other thread has it.
             offset = max(ends[p] for p in (within if len({*sizes.values()}) == 1 else ends))
