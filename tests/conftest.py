@@ -16,6 +16,9 @@ import pytest
 #: Where tests marked ``gpu`` run when they are rehearsed without a GPU: "cpu" or "emulator"; see tests/gpu/place.py.
 REHEARSAL = os.environ.get("TRACEC_GPU_TESTS", "")
 
+# Tests look at how plans are made, and at compilers that are made wrong: none is to be found on the disk.
+os.environ["TRACEC_KEEP_PLANS"] = "0"
+
 _TESTS = Path(__file__).parent
 _LINE = re.compile(r"\b(test_\w+\.py):\d+")
 

@@ -8,13 +8,15 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tracec import optimize
-from tracec.autotune import Choices
+from tracec import kept, optimize
+from tracec.autotune import Choices, describe
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
+from tracec.codegen.render import keep_templates
 from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
 from tracec.ir.conditions import unnoted
 from tracec.ir.evaluate import evaluate
@@ -35,6 +37,8 @@ Runner = Callable[[Sequence[Any]], list[Any]]
 
 PLANNING = ("fuse", "horizontal", "library", "order", "memory", "deterministic")
 LAUNCHERS = ("gpu", "emulator")
+
+keep_templates(kept.Templates())
 
 
 class Stages(Mapping[str, str]):
@@ -64,7 +68,7 @@ class Built:
 
     Attributes:
         target: ``cpu`` or ``cuda``.
-        graph: The optimised graph.
+        optimised: Gives the optimised graph: of a plan that was kept it is made when it is asked for.
         plan: Its kernels, order and memory.
         program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
         donate: Output position → input position whose memory it takes over.
@@ -72,11 +76,16 @@ class Built:
     """
 
     target: str
-    graph: Graph
+    optimised: Callable[[], Graph]
     plan: Plan
     program: Any
     donate: Mapping[int, int]
     stages: Stages
+
+    @property
+    def graph(self) -> Graph:
+        """The optimised graph."""
+        return self.optimised()
 
 
 def check_names(disabled: frozenset[str]) -> None:
@@ -107,23 +116,31 @@ def build(
         disabled: Names of optimisations to leave out.
         choices: What was measured on the GPU that it is to run on.
     """
-    stage("optimising")
-    passes = optimize.PIPELINE.run(graph, disabled - set(PLANNING))
-    donate = _harmless(passes.graph, donate)
-    stage("planning")
-    plan = _plan(passes.graph, target_for(target, arch), donate, disabled & set(PLANNING), choices)
+    planned_for = target_for(target, arch)
+    stage("looking for its plan")
+    name = kept.name_of(graph, planned_for, arch, donate, disabled)
+    found = kept.read(name, choices)
+    passes = cache(lambda: optimize.PIPELINE.run(graph, disabled - set(PLANNING)))
+    if found is None:
+        start = time.perf_counter()
+        stage("optimising")
+        donate = _harmless(passes().graph, donate)
+        stage("planning")
+        found = _plan(passes().graph, planned_for, donate, disabled & set(PLANNING), choices)
+        kept.keep(name, found, time.perf_counter() - start)
+    plan, donate = found.plan, found.donate
     if verifying():
         with unnoted():
             verify_plan(plan)
     stage("writing source")
     program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
-    for record in passes.records:
-        makers[record.name] = record.__str__
+    for number, optimisation in enumerate(n for n in optimize.PIPELINE.names if n not in disabled):
+        makers[optimisation] = lambda k=number: str(passes().records[k])  # type: ignore[misc]
     makers["plan"] = plan.__str__
     makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
     makers["source"] = program.__str__
-    built = Built(target, passes.graph, plan, program, donate, Stages(makers))
+    built = Built(target, lambda: passes().graph, plan, program, donate, Stages(makers))
     folder = os.environ.get("TRACEC_DUMP")
     if folder:
         dump(built, Path(folder), graph.name)
@@ -132,10 +149,17 @@ def build(
 
 def _plan(
     graph: Graph, target: Target, donate: Mapping[int, int], disabled: frozenset[str], choices: Choices | None
-) -> Plan:
+) -> kept.Found:
     if choices is None:
-        return make_plan(graph, target, donate, disabled)
-    target = replace(target, gemm=choices.prefers_library)
+        return kept.Found(make_plan(graph, target, donate, disabled), donate, ())
+    asked: dict[str, tuple[Mapping[str, Any], bool]] = {}
+
+    def gemm(params: Mapping[str, Any]) -> bool:
+        chosen = choices.prefers_library(params)
+        asked[describe(params)] = dict(params), chosen
+        return chosen
+
+    target = replace(target, gemm=gemm)
     ask_for_products(graph, target, disabled)
     while True:
         if choices.unknown:
@@ -144,7 +168,7 @@ def _plan(
             stage("planning")
         plan = make_plan(graph, target, donate, disabled)
         if not choices.unknown:  # such as those of what loops run
-            return plan
+            return kept.Found(plan, donate, tuple(asked.values()))
 
 
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:

@@ -14,7 +14,10 @@ from pathlib import Path
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.runtime import cache as _disk
 
-_KINDS = {"so": "programs for the CPU and the emulator", "cubin": "programs for GPUs", "json": "measurements and notes"}
+_KINDS = {
+    "so": "programs for the CPU and the emulator", "cubin": "programs for GPUs", "plan": "plans",
+    "json": "measurements and notes",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,14 @@ import jinja2
 
 from tracec.ir.forks import unforked
 
+_kept: jinja2.BytecodeCache | None = None
+
+
+def keep_templates(where: jinja2.BytecodeCache) -> None:
+    """Keep templates, compiled, for other processes; to be called before any is filled in."""
+    global _kept
+    _kept = where
+
 
 @cache
 def _environment() -> jinja2.Environment:
@@ -21,6 +29,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+        bytecode_cache=_kept,
     )
 
 

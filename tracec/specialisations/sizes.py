@@ -160,7 +160,7 @@ def built_at(built: Built, values: Values) -> Built:
         program = replace(built.program, parts=parts, sizes=sizes, reals=reals)
     else:
         program = cuda.at_sizes(built.program, plan, new)
-    return replace(built, graph=graph, plan=plan, program=program)
+    return replace(built, optimised=lambda: graph, plan=plan, program=program)
 
 
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:

@@ -1,0 +1,159 @@
+"""Plans and templates on the disk: what one process has made, others need not make again.
+
+A plan goes by all that it is made of: the text of the recorded graph with the user's lines, what it is planned for, and
+the files of the compiler. What hangs on more than that (sizes that vary, parameters that are Python's own objects) is
+planned in each process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2.bccache import Bucket, BytecodeCache
+
+from tracec.autotune import Choices
+from tracec.ir.body import Body
+from tracec.ir.conditions import WATCH
+from tracec.ir.dtype import DType
+from tracec.ir.extent import is_varying
+from tracec.ir.graph import Graph
+from tracec.ir.passes import verifying
+from tracec.ir.plan import Plan
+from tracec.plan import Target
+from tracec.runtime.cache import default_cache, key
+from tracec.version import __version__
+
+#: Seconds below which optimising and planning take no longer than reading would be worth.
+LEAST_SECONDS = 0.05
+#: Folders of the package that plans are the work of.
+_MAKERS = ("ir", "ops", "optimize", "plan")
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), DType)
+
+
+class Found(NamedTuple):
+    """A plan as it is kept.
+
+    Attributes:
+        plan: The plan.
+        donate: Output position → input position whose memory it takes over.
+        asked: Matrix products that were asked for, and whether each is one for a library.
+    """
+
+    plan: Plan
+    donate: Mapping[int, int]
+    asked: tuple[tuple[Mapping[str, Any], bool], ...]
+
+
+def name_of(graph: Graph, target: Target, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> str | None:
+    """The name that a graph's plan is kept under; None where it is not kept.
+
+    Args:
+        graph: What was recorded.
+        target: What it is planned for.
+        arch: GPU architecture.
+        donate: Output position → input position whose memory it takes over.
+        disabled: Names of optimisations that are left out.
+    """
+    if os.environ.get("TRACEC_KEEP_PLANS", "1") == "0" or verifying() or WATCH.named or not _is_plain_graph(graph):
+        return None
+    settings = {f.name: getattr(target, f.name) for f in fields(target) if f.name != "gemm"}
+    lines = sorted({str(source.file) for n in graph.nodes if (source := n.source) is not None})
+    text = (str(graph), *lines, arch, _text(settings), repr(sorted(donate.items())), repr(sorted(disabled)))
+    return key("plan", *_compiler(), *text)
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    """Settings as a text that is the same in every process: sets have no order of their own."""
+    return repr({k: sorted(map(str, v)) if isinstance(v, frozenset) else v for k, v in settings.items()})
+
+
+def read(name: str | None, choices: Choices | None) -> Found | None:
+    """A plan that is kept; None where there is none.
+
+    Args:
+        name: Its name.
+        choices: What was measured on the GPU that it is to run on: a plan by other choices is none.
+    """
+    data = None if name is None else default_cache().read(name, "plan")
+    if data is None:
+        return None
+    try:
+        found = _Unpickler(io.BytesIO(data)).load()
+    except Exception:  # of another Python or NumPy, whatever it raises: it is made anew
+        return None
+    if not isinstance(found, Found):
+        return None
+    if choices is not None:
+        if any(choices.prefers_library(params) != chosen for params, chosen in found.asked) or choices.unknown:
+            return None
+    return found
+
+
+def keep(name: str | None, found: Found, seconds: float) -> None:
+    """Keep a plan, where it took long enough to make."""
+    if name is not None and seconds >= LEAST_SECONDS:
+        default_cache().store(name, "plan", pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
+
+
+class Templates(BytecodeCache):
+    """Templates as Python's code, which takes longer to make than to fill in."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        data = default_cache().read(self._name(bucket), "template")
+        if data is not None:
+            bucket.bytecode_from_string(data)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        default_cache().store(self._name(bucket), "template", bucket.bytecode_to_string())
+
+    def _name(self, bucket: Bucket) -> str:
+        return key("template", sys.version, version("jinja2"), bucket.key, bucket.checksum)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Takes the values that plans are made of, and nothing that does anything."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("tracec.ir.") or (module, name) in _OTHERS:
+            return getattr(importlib.import_module(module), name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a plan")
+
+
+_OTHERS = {(__name__, "Found"), ("builtins", "frozenset"), ("builtins", "complex")}
+
+
+@cache
+def _compiler() -> tuple[str, ...]:
+    """What tells the compiler's versions apart: its files as they are on the disk."""
+    found = [__version__, np.__version__]
+    package = Path(__file__).parent
+    for file in sorted(f for folder in _MAKERS for f in (package / folder).glob("*.py")):
+        stat = file.stat()
+        found.append(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}")
+    return tuple(found)
+
+
+def _is_plain_graph(graph: Graph) -> bool:
+    """Whether a graph's text tells all of it, and its sizes are fixed."""
+    if any(is_varying(n.shape) for n in graph.inputs):
+        return False
+    return all(_is_plain(value) for n in graph.nodes for _, value in n.params)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, Body):
+        return _is_plain_graph(value.graph)
+    return isinstance(value, _PLAIN) and not is_varying(value)
