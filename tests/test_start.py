@@ -247,7 +247,7 @@ def test_each_recording_tells_how_long_its_stages_took():
     f = tracec.compile(some_step)
     f(tracec.ones(3))
     (recording,) = f.explain().recordings
-    stages = ["running", "optimising", "planning", "writing source", "compiling source for cpu"]
+    stages = ["running", "looking for its plan", "optimising", "planning", "writing source", "compiling source for cpu"]
     assert list(recording.stages) == stages
     assert min(recording.stages.values()) > 0
     assert recording.seconds == pytest.approx(sum(recording.stages.values()))

@@ -16,6 +16,7 @@ from tracec import kept, optimize
 from tracec.autotune import Choices, describe
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
+from tracec.codegen.render import Kept as KeptTemplates
 from tracec.codegen.render import keep_templates
 from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissingError
 from tracec.ir.conditions import unnoted
@@ -38,7 +39,7 @@ Runner = Callable[[Sequence[Any]], list[Any]]
 PLANNING = ("fuse", "horizontal", "library", "order", "memory", "deterministic")
 LAUNCHERS = ("gpu", "emulator")
 
-keep_templates(kept.Templates())
+keep_templates(KeptTemplates(kept.read_template, kept.store_template))
 
 
 class Stages(Mapping[str, str]):

@@ -16,7 +16,7 @@ from tracec.runtime import cache as _disk
 
 _KINDS = {
     "so": "programs for the CPU and the emulator", "cubin": "programs for GPUs", "plan": "plans",
-    "json": "measurements and notes",
+    "template": "templates", "json": "measurements and notes",
 }  # fmt: skip
 
 

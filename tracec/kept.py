@@ -11,16 +11,13 @@ import importlib
 import io
 import os
 import pickle
-import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2.bccache import Bucket, BytecodeCache
 
 from tracec.autotune import Choices
 from tracec.ir.body import Body
@@ -106,19 +103,14 @@ def keep(name: str | None, found: Found, seconds: float) -> None:
         default_cache().store(name, "plan", pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
 
 
-class Templates(BytecodeCache):
-    """Templates as Python's code, which takes longer to make than to fill in."""
+def read_template(*parts: str) -> bytes | None:
+    """A template that is kept."""
+    return default_cache().read(key("template", *parts), "template")
 
-    def load_bytecode(self, bucket: Bucket) -> None:
-        data = default_cache().read(self._name(bucket), "template")
-        if data is not None:
-            bucket.bytecode_from_string(data)
 
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        default_cache().store(self._name(bucket), "template", bucket.bytecode_to_string())
-
-    def _name(self, bucket: Bucket) -> str:
-        return key("template", sys.version, version("jinja2"), bucket.key, bucket.checksum)
+def store_template(data: bytes, *parts: str) -> None:
+    """Keep a template."""
+    default_cache().store(key("template", *parts), "template", data)
 
 
 class _Unpickler(pickle.Unpickler):

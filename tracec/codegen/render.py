@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from tracec.ir.forks import unforked
 
-_kept: jinja2.BytecodeCache | None = None
+
+class Kept(jinja2.BytecodeCache):
+    """Templates as Python's code, which takes longer to make than to fill in, kept for other processes.
+
+    Args:
+        read: Gives what is kept under a name that parts determine; None where nothing is.
+        store: Keeps something under such a name.
+    """
+
+    def __init__(self, read: Callable[..., bytes | None], store: Callable[..., object]) -> None:
+        self._read, self._store = read, store
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        data = self._read(*_parts(bucket))
+        if data is not None:
+            bucket.bytecode_from_string(data)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._store(bucket.bytecode_to_string(), *_parts(bucket))
 
 
-def keep_templates(where: jinja2.BytecodeCache) -> None:
-    """Keep templates, compiled, for other processes; to be called before any is filled in."""
+def _parts(bucket: Bucket) -> tuple[str, ...]:
+    return sys.version, version("jinja2"), bucket.key, bucket.checksum
+
+
+_kept: Kept | None = None
+
+
+def keep_templates(where: Kept) -> None:
+    """Keep compiled templates; to be called before any is filled in."""
     global _kept
     _kept = where
 
