@@ -12,6 +12,7 @@ extern int PyDict_Next(object *dict, long *position, object **key, object **valu
 extern object *PyDict_GetItem(object *dict, object *key);
 extern object *PyObject_GenericGetDict(object *, void *);
 extern object *PyObject_GetAttr(object *, object *name);
+extern int PyObject_RichCompareBool(object *, object *, int operator);
 extern object *PyFunction_GetCode(object *), *PyFunction_GetDefaults(object *), *PyFunction_GetKwDefaults(object *);
 extern object *PyObject_GetItem(object *mapping, object *key);
 extern object *PyObject_CallNoArgs(object *);
@@ -160,9 +161,16 @@ static object *holds(object *self, object *const *arguments, long count) {
 // position, then by name. Of an argument that has no `is` the class, the attributes and the array count: `usual` tells
 // what attributes are, or that they may be anything, `needed` is one that is there and `wanted`, or something but None.
 struct mode { object *name, *unset, *is; };
-struct argument { object *name, *type, *is, *element; long axes; const long *sizes; object *usual, *needed, *wanted; };
+// An array of another class than NumPy's is asked for its attributes by name.
+struct argument {
+  object *name, *type, *is, *element;
+  long axes;
+  const long *sizes;
+  object *usual, *needed, *wanted, *other_class, *shape, *strides;
+};
 struct likeness {
   object *state, *dict;             // what keeps the modes, and the name of its dictionary
+  object *dtype, *shape, *strides;  // names of attributes of arrays
   object *any, *none;               // that an attribute may be anything, and None
   object *array, *memory, *base;    // names of three of them
   object *of_base;                  // attributes of tensors that arguments are views of
@@ -199,6 +207,26 @@ static int are_usual(const struct likeness *like, object *all, object *given, ob
   return 1;
 }
 
+static int has(object *array, object *name, object *value) {
+  object *found = PyObject_GetAttr(array, name);
+  int same = found && PyObject_RichCompareBool(found, value, 2 /* Py_EQ */) == 1;
+  if (found) Py_DecRef(found);
+  if (!same) PyErr_Clear();
+  return same;
+}
+
+// Whether an array is of the element type, shape and strides that an argument's has to be.
+static int is_array(const struct likeness *like, const struct argument *argument, object *found) {
+  if (argument->other_class)
+    return found && found->type == argument->other_class && has(found, like->shape, argument->shape) &&
+           has(found, like->strides, argument->strides) && has(found, like->dtype, argument->element);
+  const struct array *array = array_of(found);
+  if (!array || array->element != argument->element || array->axes != argument->axes) return 0;
+  for (long i = 0; i < array->axes; i++)
+    if (array->shape[i] != argument->sizes[i] || array->strides[i] != argument->sizes[array->axes + i]) return 0;
+  return 1;
+}
+
 // Whether something is the tensor, or the object, that an argument has to be; of a tensor, what memory it looks at.
 static int fits(const struct likeness *like, const struct argument *argument, object *given, object **memory) {
   if (given->type != argument->type) return 0;
@@ -211,11 +239,7 @@ static int fits(const struct likeness *like, const struct argument *argument, ob
     if (!are_usual(like, like->of_base, base, 0, &other, &other, &other, &next)) return 0;
     base = next;
   }
-  const struct array *array = array_of(found);
-  if (!array || array->element != argument->element || array->axes != argument->axes) return 0;
-  for (long i = 0; i < array->axes; i++)
-    if (array->shape[i] != argument->sizes[i] || array->strides[i] != argument->sizes[array->axes + i]) return 0;
-  return 1;
+  return is_array(like, argument, found);
 }
 
 static int are_like(const struct likeness *like, object *given, object *named) {

@@ -16,9 +16,15 @@ _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
 
 
 class _Current:
-    """The CUDA device that ``cuda`` names; `tracec.cuda.set_device` sets it, for all threads."""
+    """The CUDA device that ``cuda`` names; `tracec.cuda.set_device` sets it, for all threads.
+
+    Attributes:
+        index: Its number.
+        is_only: Whether the machine has no other: nobody need ask which one is CuPy's current one.
+    """
 
     index = 0
+    is_only = False
 
 
 class Device(str):
@@ -123,6 +129,7 @@ def _find(device: str) -> Any:
             f"device {device}: this machine has {count} CUDA devices",
             hint="devices count from cuda:0; the CPU is device 'cpu'",
         )
+    _Current.is_only = count == 1
     return cupy
 
 
@@ -162,16 +169,30 @@ def set_current(index: int) -> None:
 
 def on(device: str) -> AbstractContextManager[Any]:
     """Within, new CuPy arrays live on that device."""
+    return elsewhere(device) or _HERE
+
+
+def elsewhere(device: str) -> AbstractContextManager[Any] | None:
+    """Within which new CuPy arrays live on that device; None where they do so anyway."""
     if device == "cpu":
-        return _HERE
-    cupy, index = module(device), _index_of(device)
-    if cupy.cuda.runtime.getDevice() == index:
-        return _HERE
+        return None
+    cupy = module(device)
+    if _Current.is_only or cupy.cuda.runtime.getDevice() == (index := _index_of(device)):
+        return None
     found: AbstractContextManager[Any] = cupy.cuda.Device(index)
     return found
 
 
 _HERE = nullcontext()
+
+
+def named(device: str) -> Device:
+    """The device of that name, one object for each."""
+    return CPU if device == "cpu" else _cuda(_index_of(device))
+
+
+def _cuda(index: int) -> Device:
+    return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
 
 
 @cache
@@ -194,8 +215,7 @@ def device_of(array: Any) -> Device:
     """The device that an array lives on."""
     if isinstance(array, np.ndarray):
         return CPU
-    index = array.device.id
-    return _CUDA.get(index) or _CUDA.setdefault(index, Device("cuda", index))
+    return _cuda(array.device.id)
 
 
 def is_array(array: Any) -> bool:
@@ -251,15 +271,22 @@ _NUMBERS: dict[tuple[bytes, str, str, int], Any] = {}
 _MOST_NUMBERS = 4096
 
 
-def number_on(array: Any, device: str) -> Any:
+def current_stream(device: str) -> int:
+    """The address of CuPy's current stream."""
+    address: int = module(device).cuda.get_current_stream().ptr
+    return address
+
+
+def number_on(array: Any, device: str, stream: int | None = None) -> Any:
     """A number on a device, to be read only.
 
     Args:
         array: A NumPy array of no dimensions.
         device: A CUDA device.
+        stream: The address of the current stream, where it is known.
     """
     # A copy is queued in one stream: another one must not read it before it has come.
-    stream = module(device).cuda.get_current_stream().ptr
+    stream = current_stream(device) if stream is None else stream
     key = (array.tobytes(), array.dtype.str, device, stream)
     found = _NUMBERS.get(key)
     if found is None:

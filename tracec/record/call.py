@@ -17,7 +17,7 @@ from tracec.ir.resize import settled
 from tracec.ir.source import caller
 from tracec.ir.types import TensorType
 from tracec.ops.arrays import ready
-from tracec.record.backend import Device, module
+from tracec.record.backend import Device, module, named, number_on
 from tracec.record.cell import Cell
 from tracec.record.deferred import Layout
 from tracec.record.derived import Batched, Pullback, Pushforward
@@ -54,13 +54,14 @@ class Call:
         layouts: By strides of the operands how the result lies; see `tracec.record.deferred`.
         form: A number that calls of the same operator, parameters and types share; 0 before it is asked for.
         numbers: Positions of the operands that are Python's numbers.
-        on_cpu: Whether it is computed on the CPU.
+        moved: Positions of tensors that are on another device than the result.
+        device: The GPU that it is computed on; None for the CPU.
         rule: The eager rule, as a function of the arrays alone that is run within `SILENT`; see `ready`.
     """
 
     __slots__ = (
-        "_scalars", "batches", "casts", "floating", "form", "is_view", "keywords", "layouts", "numbers", "on_cpu", "op",
-        "params", "pullbacks", "pushforwards", "rule", "type", "types",
+        "_placed", "_scalars", "batches", "casts", "device", "floating", "form", "is_view", "keywords", "layouts",
+        "moved", "numbers", "op", "params", "pullbacks", "pushforwards", "rule", "type", "types",
     )  # fmt: skip
 
     def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
@@ -75,10 +76,13 @@ class Call:
         self.layouts: dict[tuple[Any, ...], Layout] = {}
         self.form = 0
         self.numbers: tuple[int, ...] = ()
-        self.on_cpu = type_.device == "cpu"
+        self.moved: tuple[int, ...] = ()
+        self.device = None if type_.device == "cpu" else named(type_.device)
         self.rule: Callable[..., Any] | None = None
         #: By position the number that came last, and the array for it.
         self._scalars: dict[int, tuple[Any, Any]] = {}
+        #: The same on a GPU: what `scalar` gave, the stream that is used in, and the array there.
+        self._placed: dict[int, tuple[Any, int, Any]] = {}
 
     def ready(self) -> Callable[..., Any]:
         """Work out `rule`."""
@@ -97,6 +101,21 @@ class Call:
         made = scalar(x, self.types[i].dtype)
         if type(x) in PLAIN:
             self._scalars[i] = x, made
+        return made
+
+    def placed(self, i: int, number: Any, stream: int) -> Any:
+        """What `scalar` gave, on the GPU.
+
+        Args:
+            i: The position.
+            number: It.
+            stream: The address of the current stream.
+        """
+        last = self._placed.get(i)
+        if last is not None and last[0] is number and last[1] == stream:
+            return last[2]
+        made = number_on(number, self.type.device, stream)
+        self._placed[i] = number, stream, made
         return made
 
     def pullback(self, mask: tuple[bool, ...]) -> Pullback:
@@ -226,6 +245,7 @@ def _make(
     )
     call.casts = casts if any(casts) else None
     call.numbers = tuple([i for i, x in enumerate(inputs) if not isinstance(x, Cell)])
+    call.moved = tuple([i for i, x in enumerate(inputs) if isinstance(x, Cell) and x._device != device])
     return call
 
 

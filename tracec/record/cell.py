@@ -226,8 +226,13 @@ def tensor_class() -> type[Tensor]:
 _new, _ndarray = object.__new__, np.ndarray
 
 
-def new_tensor(array: Any) -> Tensor:
-    """A tensor over an array, whose memory it shares."""
+def new_tensor(array: Any, device: Device | None = None) -> Tensor:
+    """A tensor over an array, whose memory it shares.
+
+    Args:
+        array: The array.
+        device: Where it is, as `tracec.record.backend.named` gives it; None where that is not known.
+    """
     made = _new(_tensor)
     # Without the detour through the classes' own `__init__`: each operation makes one of each.
     storage = made._storage = _new(Storage)
@@ -235,7 +240,9 @@ def new_tensor(array: Any) -> Tensor:
     storage.readers = []
     if _mark:
         storage.beside = _mark if STATE.recorder is None else -_mark
-    if type(array) is not _ndarray and type(array).__module__ != "numpy":
+    if device is not None:
+        made._device = device
+    elif type(array) is not _ndarray and type(array).__module__ != "numpy":
         made._device = device_of(array)
     return made
 

@@ -12,7 +12,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, Shape
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record import legacy
-from tracec.record.backend import CPU, Device, to_device
+from tracec.record.backend import CPU, Device, named, to_device
 from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.check import settle
@@ -382,8 +382,7 @@ def move(x: Any, device: Device) -> Any:
     """A copy on another device; gradients are moved back, tangents along."""
     if STATE.recorder is not None:
         return STATE.recorder.moved(x, device, move)
-    made = new_tensor(_copy(x, device))
-    made._device = Device(str(device))  # with its number, which "cuda" has not
+    made = new_tensor(_copy(x, device), named(device))  # with its number, which "cuda" has not
     tangents = tangents_of(x)
     if tangents is not None:
         move_with(made, {level: move(t, device) for level, t in tangents.items()})

@@ -16,7 +16,7 @@ from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
 from tracec.ops.arrays import SILENT
 from tracec.ops.core import constant
-from tracec.record.backend import module, number_on, on, share_memory, to_device
+from tracec.record.backend import current_stream, elsewhere, module, share_memory, to_device
 from tracec.record.call import CALLS, PLAIN, Call, find_call, key_of
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
@@ -85,7 +85,7 @@ def run(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
         inputs: The operands, of the types that it is for.
         arrays: Their arrays; of Python's numbers NumPy's arrays.
     """
-    if not call.on_cpu:
+    if call.device is not None:
         return _on_gpu(call, inputs, arrays)
     if ACTIVE and (late := put(call, arrays, call.numbers)) is not None:
         return finish(call, inputs, arrays, late)
@@ -103,21 +103,29 @@ def run(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
 def _on_gpu(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
     """The same on a GPU; Python's numbers are NumPy's arrays still."""
     device = call.type.device
-    xp = module(device)
+    there = elsewhere(device)
+    if there is not None:
+        with there:
+            return _on_gpu(call, inputs, arrays)
     try:
-        with on(device):
-            for i, x in enumerate(inputs):
-                if isinstance(x, Cell) and x._device != device:
-                    arrays[i] = to_device(settled(x._array), device)
-            late = put(call, arrays, call.numbers) if ACTIVE else None
+        for i in call.moved:
+            arrays[i] = to_device(settled(arrays[i]), device)
+        late = put(call, arrays, call.numbers) if ACTIVE else None
+        if call.numbers:
+            stream = current_stream(device)
             for i in call.numbers:
-                arrays[i] = number_on(arrays[i], device)
-            if late is not None:
-                return finish(call, inputs, arrays, late)
-            out = xp.asarray(SILENT.copy().run(call.rule or call.ready(), *arrays))
+                arrays[i] = call.placed(i, arrays[i], stream)
+        if late is not None:
+            return finish(call, inputs, arrays, late)
+        out = SILENT.copy().run(call.rule or call.ready(), *arrays)
+        xp = module(device)
+        if type(out) is not xp.ndarray:
+            out = xp.asarray(out)
+        return _result(call, inputs, arrays, out)
     except MemoryError as error:  # CuPy's is one
+        if isinstance(error, OutOfMemoryError):
+            raise
         raise _no_memory(call, device) from error
-    return _result(call, inputs, arrays, out)
 
 
 def _result(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
@@ -166,7 +174,7 @@ def _no_memory(call: Call, device: str) -> OutOfMemoryError:
 
 def finish(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) -> Tensor:
     """A tensor for a computed result, written down for gradients and for the recorder."""
-    result = new_tensor(out)
+    result = new_tensor(out, call.device)
     operation = None
     if STATE.grad:
         if call.floating:

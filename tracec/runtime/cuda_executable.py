@@ -13,7 +13,7 @@ from tracec.ir.launch import Argument, CudaLaunch, Number, Tickets, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas, launcher
-from tracec.runtime.arena import ALIGNMENT, arena_of, tickets
+from tracec.runtime.arena import ALIGNMENT, Arena, arena_of, tickets
 from tracec.runtime.cuda_graph import Graphs
 from tracec.runtime.spare import Spare
 
@@ -54,6 +54,10 @@ class CudaExecutable:
         self._cupy, self._device, self._functions = cupy, device, functions
         self._lock = threading.RLock()  # slots and spare outputs are for one call at a time
         self._stream_of = cupy.cuda.get_current_stream
+        self._current_device = cupy.cuda.runtime.getDevice
+        self._is_only_device = cupy.cuda.runtime.getDeviceCount() == 1
+        #: The stream of the last call, and its arena.
+        self._arena: tuple[int, Arena | None] = (0, None)
         workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
         self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
         self._ticket_slot = len(plan.values) + len(workspaces)
@@ -72,6 +76,8 @@ class CudaExecutable:
             (True, plan.values[v].index) if plan.values[v].place == "input" else (False, self._outputs.index(v))
             for v in plan.outputs
         ]
+        #: Whether what is made for a call is what it gives.
+        self._gives_made = self._results == [(False, k) for k in range(len(self._outputs))]
         self._host = [p for p, v in self._inputs if plan.values[v].type.device == "cpu"]
         self._alignment = self._needed_alignment(program)
         self._written = {v for v in plan.outputs if plan.values[v].place == "input"}
@@ -108,7 +114,7 @@ class CudaExecutable:
             OutOfMemoryError: the device has no memory for outputs or intermediate values.
         """
         cupy = self._cupy
-        if cupy.cuda.runtime.getDevice() != self._device:
+        if not self._is_only_device and self._current_device() != self._device:
             with cupy.cuda.Device(self._device):
                 return self(inputs)
         if self._device not in _BOUND.devices:
@@ -127,14 +133,20 @@ class CudaExecutable:
                 moved = self._aligned(arrays, addresses)
                 break
         stream = self._stream_of().ptr
-        arena = arena_of(self._device, stream)
+        of, arena = self._arena
+        if arena is None or of != stream:
+            arena = arena_of(self._device, stream)
+            self._arena = stream, arena
+        made = []
         with self._lock, arena.lock:
             try:
-                made = [spare.array(stream) for spare in self._spares]
-                base = arena.base(cupy, self._arena_bytes, stream)
+                for spare in self._spares:
+                    array, address = spare.array(stream)
+                    made.append(array)
+                    addresses.append(address)
+                base = arena.base(cupy, self._arena_bytes, stream) if self._arena_bytes else 0
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
-            addresses += [a.data.ptr for a in made]
             if self._graphs is None or not self._graphs.replay(stream, addresses, arena, base, self._queue):
                 self._queue(stream, addresses, base)
         for position, array in moved:
@@ -143,7 +155,7 @@ class CudaExecutable:
         for position in self._host:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = cupy.asnumpy(arrays[position])
-        return [inputs[k] if given else made[k] for given, k in self._results]
+        return made if self._gives_made else [inputs[k] if given else made[k] for given, k in self._results]
 
     def describe(self) -> str:
         """How calls run, for readers: launches, and how often they were replayed as a graph."""

@@ -58,6 +58,7 @@ class Argument(NamedTuple):
         shape: Its shape.
         strides: Its strides, in bytes.
         usual: What its attributes are.
+        array: Class of the array, where that is not NumPy's.
         needed: The name of one that has to be there, and be ``wanted``, or something but None where that is empty.
         wanted: What it has to be.
     """
@@ -69,6 +70,7 @@ class Argument(NamedTuple):
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
     usual: dict[str, Any] = {}
+    array: Any = None
     needed: str | None = None
     wanted: tuple[Any, ...] = ()
 
@@ -91,11 +93,14 @@ def likeness(
     sizes = [array("q", (*a.shape, *a.strides)) for a in arguments]
     rows = array("q", (n for a, s in zip(arguments, sizes, strict=True) for n in _row(a, s)))
     named = sum(a.name is not None for a in arguments)
-    dictionary = "__dict__"
-    places = (modes.holder, dictionary, *attributes)
+    places = (modes.holder, *_NAMES, *attributes)
     head = (*map(id, places), _address(set_), len(modes.now), _address(rows), len(arguments) - named, named)
-    alive = (modes, attributes, arguments, looks, set_, sizes, rows, dictionary)
+    alive = (modes, attributes, arguments, looks, set_, sizes, rows)
     return helper.is_like(array("q", head).tobytes(), *packed(looks), alive)
+
+
+#: Of the dictionary of modes, and of what arrays have.
+_NAMES = ("__dict__", "dtype", "shape", "strides")
 
 
 def _row(argument: Argument, sizes: array[int]) -> Iterator[int]:
@@ -109,6 +114,9 @@ def _row(argument: Argument, sizes: array[int]) -> Iterator[int]:
     yield id(argument.usual)
     yield 0 if argument.needed is None else id(argument.needed)
     yield id(argument.wanted[0]) if argument.wanted else 0
+    yield 0 if argument.array is None else id(argument.array)
+    yield id(argument.shape)
+    yield id(argument.strides)
 
 
 def _address(numbers: array[int]) -> int:

@@ -16,7 +16,7 @@ def _references_when_free() -> int:
 
     How many the loop and the call add to the list's own hangs on the interpreter.
     """
-    for one in [object()]:
+    for one, _ in [(object(), 0)]:
         return sys.getrefcount(one)
     raise AssertionError
 
@@ -36,29 +36,32 @@ class Spare:
 
     def __init__(self, cupy: Any, shape: tuple[int, ...], dtype: Any, nbytes: int) -> None:
         self._make, self._shape, self._dtype = cupy.ndarray, shape, dtype
-        self._watched: list[Any] | None = [] if nbytes <= LARGEST else None
+        #: Arrays, and where they lie.
+        self._watched: list[tuple[Any, int]] | None = [] if nbytes <= LARGEST else None
         self._stream = 0
 
-    def array(self, stream: int) -> Any:
-        """An array that nobody else holds, of undefined contents.
+    def array(self, stream: int) -> tuple[Any, int]:
+        """An array that nobody else holds, of undefined contents, and where it lies.
 
         Args:
             stream: The stream that it is to be written in; memory of another one may still be in use there.
         """
         watched = self._watched
         if watched is None:
-            return self._make(self._shape, self._dtype)
+            made = self._make(self._shape, self._dtype)
+            return made, made.data.ptr
         if stream != self._stream:
             watched.clear()
             self._stream = stream
-        for array in watched:
+        for array, place in watched:
             if sys.getrefcount(array) <= _FREE:
-                return array
+                return array, place
         made = self._make(self._shape, self._dtype)
         if len(watched) == WATCHED:
             del watched[0]
-        watched.append(made)
-        return made
+        place = made.data.ptr
+        watched.append((made, place))
+        return made, place
 
     def clear(self) -> None:
         """Let go of all arrays."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tracec.record import promote
 from tracec.record.cell import Cell
 from tracec.record.state import PROCESS, STATE, State
@@ -140,16 +142,24 @@ def _argument(name: str | None, value: Any, part: Any) -> Argument | None:
         if value.is_composite:  # its key is that of its parts
             return None
         _, element, shape, strides, device, way, *more = part
-        if device is not Cell._device or more or way == "hooks":
+        if more or way == "hooks":
             return None
-        found = Argument(name, cls, None, element, shape, strides, _VIEW if _is_view(value) else _PLAIN)
-        if way is None:
-            return found
+        here = device is Cell._device
+        kind = type(value._array)
+        if here is not (kind is np.ndarray):
+            return None
+
+        def usual(attributes: dict[str, Any]) -> dict[str, Any]:
+            return attributes if here else {**attributes, "_device": device}
+
+        found = Argument(name, cls, None, element, shape, strides, array=None if here else kind)
         if _is_view(value):
-            return None
+            return None if way is not None else found._replace(usual=usual(_VIEW))
+        if way is None:
+            return found._replace(usual=usual(_PLAIN))
         if way:
-            return found._replace(usual=_LEAF, needed="_requires_grad", wanted=(True,))
-        return found._replace(usual=_RESULT, needed="_history")
+            return found._replace(usual=usual(_LEAF), needed="_requires_grad", wanted=(True,))
+        return found._replace(usual=usual(_RESULT), needed="_history")
     is_one = id(cls) in EXACT or part == identity_key(value)
     return Argument(name, cls, (value,)) if is_one else None
 

@@ -11,6 +11,7 @@ from tracec.build import Runner
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, LinAlgError, ShapeError
 from tracec.ir.expression import compile_numbers
 from tracec.ir.types import TensorType
+from tracec.record.backend import CPU, named
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, add_reader, new_tensor
 from tracec.record.check import Range, settle, test_later
@@ -167,6 +168,9 @@ class Replay:
         self._fresh = [r.output for r in results] if fresh else None
         alone = fresh and _is_tensor(out) and not self._backwards
         self._only = self._fresh[0] if self._fresh is not None and alone else None
+        devices = {r.tensor._device for r in results} if fresh else set()
+        #: The GPU that they are on, where that is one for all.
+        self._device = named(devices.pop()) if len(devices) == 1 and CPU not in devices else None
         #: Which of these the function wrote to, and how often.
         self._versions = [(k, r.version) for k, r in enumerate(results) if r.version]
         several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
@@ -259,11 +263,11 @@ class Replay:
         except REFUSALS as error:
             raise Unfit(error) from error
         if self._only is not None:
-            only = made_tensor(outputs[self._only])
+            only = made_tensor(outputs[self._only], self._device)
             if self._versions:
                 only._storage.version = self._versions[0][1]
             return only
-        made = [made_tensor(outputs[k]) for k in self._fresh]
+        made = [made_tensor(outputs[k], self._device) for k in self._fresh]
         for k, version in self._versions:
             made[k]._storage.version = version
         if self._backwards:

@@ -87,9 +87,9 @@ def _marked(make: _Maker, result: Result) -> _Maker:
     return marked
 
 
-def made_tensor(array: Any) -> Tensor:
-    """A tensor over an output, marked as eager ones are in inference mode."""
-    made = new_tensor(array)
+def made_tensor(array: Any, device: Device | None = None) -> Tensor:
+    """A tensor over an output, marked as eager ones are in inference mode; see `tracec.record.cell.new_tensor`."""
+    made = new_tensor(array, device)
     if STATE.inference:
         made._is_inference = True
     return made
