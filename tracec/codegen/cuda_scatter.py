@@ -27,7 +27,7 @@ from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.dtype import DType
-from tracec.ir.extent import plain
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Call as Operation
 from tracec.ir.kernel import Expr, Kernel, Let, Loop, Ref, Stmt, Store, Var, expressions, subexpressions, walk
 
@@ -48,9 +48,11 @@ NARROW = 64
 DENSE = 8
 #: So many keys a position tells it by itself.
 NEAR = 8
-#: Blocks of a multiprocessor whose threads add up a position or two, and do nothing else: each waits for memory three
+#: Threads of a multiprocessor, where each adds up a position or two and does nothing else: it waits for memory three
 #: times, one load after another, so that as many as there can be have to be at it.
-LIGHT_BLOCKS = 8
+MOST_AT_ONCE = 2048
+#: Words of elements that such a thread has on their way.
+LIGHT_WORDS = 8
 #: Keys of so many bytes are summed in order where any order would do, since they are written once then.
 BROAD = 512
 
@@ -70,6 +72,8 @@ class ScatterView:
         by_row: Whether a thread has a key; else it has a place in the order, and does something at a key's first.
         adds: Whether all values count, or the last one.
         in_parts: Whether parts of a long sum have been added up before.
+        rows: How many threads there are for a pack of columns, where threads are counted by rows,
+        rows_each: and how many of those a block has; 0 where they are counted at once.
     """
 
     head: Head
@@ -94,6 +98,8 @@ class ScatterView:
     by_row: bool
     adds: bool
     in_parts: bool
+    rows: str = ""
+    rows_each: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +264,22 @@ def _write(steps: Steps, name: str, target: Target, view: ScatterView, packs: Pa
     """The function that writes each element."""
     columns = extent(target.columns) // view.width
     rows = target.keys if view.by_row else extent(target.positions)
-    blocks = LIGHT_BLOCKS if _is_light(steps, target, view) else 1
-    own = Head(name, steps.parameters(read), THREADS, view.head.counter, blocks)
-    view = replace(view, head=own, work=steps.writer.count(rows * columns))
-    text = render_template("cuda/scatter_rows.j2", k=view)
     sizes = (*alignments(steps.kernel, [packs]), *(4 for _ in read))
     what = f"a thread for each of {rows} {'keys' if view.by_row else 'positions'} and {view.width} of its columns"
-    grid = (ceil_div(rows * columns, THREADS), 1, 1)
-    steps.one(Entry(name, text, grid, (THREADS, 1, 1), 0, sizes, schedule=what), read)
+    block, count = (THREADS, 1, 1), ceil_div(rows * columns, THREADS)
+    own = Head(name, steps.parameters(read), THREADS, view.head.counter)
+    if _is_light(steps, target, view):
+        blocks = ceil_div(columns, THREADS)
+        lanes = ceil_div(columns, blocks)
+        each = max(THREADS // lanes, 1) if blocks == 1 else 1
+        block, count = (lanes, each, 1), blocks * ceil_div(rows, each)
+        own = replace(own, threads=lanes * each, blocks=MOST_AT_ONCE // (ceil_div(lanes * each, 32) * 32))
+        view = replace(
+            view, rows_each=each, lanes=lanes, column_blocks=steps.writer.count(blocks), rows=steps.writer.count(rows)
+        )
+    view = replace(view, head=own, work=steps.writer.count(rows * columns))
+    text = render_template("cuda/scatter_rows.j2", k=view)
+    steps.one(Entry(name, text, (count, 1, 1), block, 0, sizes, schedule=what), read)
 
 
 def _key_lines(writer: Writer, target: Target, flat: str) -> tuple[str, ...]:
@@ -313,8 +327,10 @@ def _is_light(steps: Steps, target: Target, view: ScatterView) -> bool:
     roots = [value, *(let.value for let in needed_lets([value], target.lets) if let not in target.key_lets)]
     roots += [e for s in walk(steps.kernel.body[:1]) for e in expressions(s)]
     calls = {e.op for root in roots for e in subexpressions(root) if isinstance(e, Operation)}
-    floats = steps.writer.buffers[target.store.buffer].kind == "f"
-    return floats and view.ahead * view.width <= 8 and calls <= {"cast"} and not steps.writer.wide
+    dtype = steps.writer.buffers[target.store.buffer]
+    if dtype.kind != "f" or steps.writer.wide or is_varying(extent(target.columns)) or not extent(target.columns):
+        return False
+    return calls <= {"cast"} and view.ahead * view.width * dtype.compute.itemsize <= 4 * LIGHT_WORDS
 
 
 #: Stands for the key of a thread.
