@@ -39,6 +39,7 @@ FAMILIES = {
     "scatter sorted": k.scatter(1000, 5, 4),
     "scatter in any order": k.scatter(1000, 5, 4, shape="atomic"),
     "scan chunks": k.scan(1, 100000),
+    "scan ahead": k.scan(1, 1 << 24),
     "scan columns": k.scan(1, 1000, columns=64),
     "contraction": k.dot(1, 1000, 1000, 100),
     "convolution": k.conv(8, 3, 16, 8),

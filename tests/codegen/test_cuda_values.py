@@ -251,13 +251,17 @@ WINDOWS: tuple[tuple[int, int, str, int, bool, str], ...] = (
 )  # fmt: skip
 
 
-def test_scans_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only long rows get: blocks that wait for windows of tiles, for all of one and for parts of it."""
+@pytest.mark.parametrize("blocks", [1000, 3, 1])
+def test_scans_by_windows(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only long rows get: blocks that wait for windows of tiles, for all of one and for parts of it; one a tile,
+    or a few that take one after another."""
+    monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", blocks)
     monkeypatch.setattr(cuda_scan, "WINDOW", 4)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 4)
     kernels = [k.scan(m, n, d, columns=c, reverse=r, combine=f) for m, n, d, c, r, f in WINDOWS]
     for (m, n, _, columns, back, combine), one in zip(WINDOWS, emulate(kernels), strict=True):
-        assert "windows" in one.program.kernels[0].source
+        source = one.program.kernels[0].source
+        assert "windows" in source and ("copy_ahead" in source) == (blocks < 1000 and columns == 1 and n % 2 == 0)
         x, y = arguments(one.kernel)
         x[...] = np.random.default_rng(0).integers(-1, 2, x.size)
         wide = x.reshape(m, n, columns).astype(np.float64 if one.kernel.buffers[0].dtype.kind == "f" else np.int64)
@@ -269,10 +273,11 @@ def test_scans_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scans_are_the_same_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which sums are added up hangs on places alone: not on which block came first."""
+    """Which sums are added up hangs on places alone: not on which block came first, or has how many tiles."""
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
-    for one in emulate([k.scan(1, 30001), k.scan(1, 1001, columns=33)]):
+    monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", 4)
+    for one in emulate([k.scan(1, 30001), k.scan(1, 30004), k.scan(1, 1001, columns=33)]):
         given = arguments(one.kernel)
         first, *others = [one.run(given, order)[-1].tobytes() for order in ORDERS]
         assert [first] * len(others) == others

@@ -21,7 +21,22 @@ from tracec.codegen.expressions import ATOM
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.extent import divides, is_varying, plain
-from tracec.ir.kernel import Acc, Expr, Kernel, Let, Linear, Loop, Ref, Stmt, Store, Update, Var, subexpressions
+from tracec.ir.kernel import (
+    Acc,
+    Expr,
+    Kernel,
+    Let,
+    Linear,
+    Load,
+    Loop,
+    Ref,
+    Stmt,
+    Store,
+    Update,
+    Var,
+    expressions,
+    subexpressions,
+)  # fmt: skip
 
 #: Shorter scans run in one thread.
 SHORT = 64
@@ -37,6 +52,10 @@ TURN_BYTES = 96
 FEW_BYTES = 64
 #: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post.
 MANY_TILES = 8
+#: Blocks that take one tile after another, where there are more tiles: a few more than are on a GPU at once.
+AHEAD_BLOCKS = 8 * MULTIPROCESSORS
+#: Bytes that are copied ahead by one instruction.
+COPIED = (4, 8, 16)
 #: Tiles of a window: a block waits for all windows before its own, and for as many tiles as it has threads.
 WINDOW = MOST_THREADS
 #: So many rows side by side have a thread each, which walks all of one.
@@ -99,6 +118,9 @@ class ScanView:
     words: str = ""
     posts: str = ""
     tile_words: str = ""
+    total: str = ""
+    element: str = ""
+    fetch: tuple[str, ...] = ()
 
 
 def scan_routine(kernel: Kernel, name: str) -> Routine:
@@ -215,7 +237,7 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     turns = ceil_div(now, threads * width * parts) >= MANY_TILES
     itemsize, light = writer.combines[row.update.name][1].itemsize, _is_light(writer, row)
     if turns and width > 1:
-        parts = max((TURN_BYTES if light else FEW_BYTES) // (width * itemsize), 1)
+        parts = max((TURN_BYTES if light else FEW_BYTES) // (width * max(itemsize, 4)), 1)
     while (
         turns and parts > 1 and plain(rows) * ceil_div(now, threads * width * parts) < _enough(parts * width * itemsize)
     ):
@@ -241,9 +263,16 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
         return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
     words = ceil_div(itemsize, 4)
     posts = words * (tiles + tiles // WINDOW)
-    text = render_template("cuda/scan_turns.j2", k=_with_board(writer, view, tiles, WINDOW, words, posts))
+    view, blocks = _with_board(writer, view, tiles, WINDOW, words, posts), rows * tiles
     schedule += f", {tiles} tiles a row of {length} that wait for those before"
-    main = Entry(name, text, (rows * tiles, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
+    fetched = _fetched(writer, row, packs, threads) if light else None
+    if fetched and not is_varying(blocks) and blocks > AHEAD_BLOCKS:
+        element, before, fetch = fetched
+        view = replace(view, element=element, before=before, fetch=fetch, total=writer.count(blocks))
+        view = _leaving_room(view, 4 if itemsize <= 4 else 3)
+        blocks, schedule = AHEAD_BLOCKS, f"{schedule}, the next one read ahead"
+    text = render_template(f"cuda/scan_{'ahead' if view.fetch else 'turns'}.j2", k=view)
+    main = Entry(name, text, (blocks, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
     return _cleared_first(kernel, main, 1 + rows * posts)
 
 
@@ -347,8 +376,38 @@ def _first(index: Expr, var: Var, width: int) -> tuple[Expr, bool]:
     return Linear(index.terms, index.offset - (width - 1)), True
 
 
-def _elements(writer: Writer, row: Row, packs: _Packs) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a thread does for one pack of elements before and after they are combined."""
+def _fetched(
+    writer: Writer, row: Row, packs: _Packs, threads: int
+) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
+    """What a tile is read as, ahead, where that is all that is read: its elements' type, what takes a pack of it, and
+    what asks for one.
+    """
+    loads = {(x.buffer, x.index) for x in certain_loads(row.loop.body)}
+    every = {(x.buffer, x.index) for s in row.loop.body for e in expressions(s) for x in subexpressions(e)
+             if isinstance(x, Load)}  # fmt: skip
+    results = writer.statements(row.after)
+    if len(packs.loads) != 1 or _used(results, row, writer) or loads != packs.loads.keys() or every != loads:
+        return None
+    ((access, (index, _)),) = packs.loads.items()
+    nbytes = packs.width * writer.buffers[access[0]].itemsize
+    if nbytes not in COPIED:
+        return None
+    first, slot = f"{writer.name(row.loop.var.name)}_first", f"ahead + (part * {threads}u + thread) * {packs.width}"
+    before, _ = _elements(writer, row, packs, slot)
+    where = f"{writer.name(access[0])} + {writer.derive({row.loop.var.name: first}).write(index)}"
+    chunk = f"const {writer.index} {first} = ({writer.index})chunk;"
+    return memory_type(writer.buffers[access[0]]), before, (chunk, f"copy_ahead<{nbytes}>({slot}, {where});")
+
+
+def _elements(writer: Writer, row: Row, packs: _Packs, slot: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a thread does for one pack of elements before and after they are combined.
+
+    Args:
+        writer: Writes the kernel.
+        row: The scan.
+        packs: Its accesses.
+        slot: Where packs have been copied to; empty for none.
+    """
     var, width = row.loop.var, packs.width
     name = writer.name(var.name)
     first = f"{name}_first"
@@ -364,14 +423,14 @@ def _elements(writer: Writer, row: Row, packs: _Packs) -> tuple[tuple[str, ...],
         where = f"{writer.name(access[0])} + {at_first.write(index)}"
         inner.packs[access] = f"{pack}.at[{width - 1} - e]" if back else f"{pack}.at[e]"
         if access in packs.loads:
-            loads.append(Line(f"const {kind} {pack} = load_pack<{width}>({where});"))
+            loads.append(Line(f"const {kind} {pack} = load_pack<{width}>({slot or where});"))
         else:
             declared.append(Line(f"{kind} {pack};"))
             stores.append(Line(f"store_pack({where}, {pack});"))
-    slot = f"own[part * {width} + e]"
+    own = f"own[part * {width} + e]"
     acc = row.update.name
     lets = inner.statements(row.lets)
-    results = inner.derive({acc: slot}).statements(row.after)
+    results = inner.derive({acc: own}).statements(row.after)
     again = _used(results, row, writer)
     each = Line(f"const {writer.index} {name} = {first} + e;")
 
@@ -379,7 +438,7 @@ def _elements(writer: Writer, row: Row, packs: _Packs) -> tuple[tuple[str, ...],
         position = [each] if mentions(body, name) else []
         return Block(f"for (int e = 0; e < {width}; ++e)", (*position, *body), ("unroll",))
 
-    value = Line(f"{slot} = {inner.write(row.update.value)};")
+    value = Line(f"{own} = {inner.write(row.update.value)};")
     before = (*head_lines, *loads, over((*lets, value)))
     after = (*head_lines, *(loads if again else ()), *declared, over((*(lets if again else ()), *results)), *stores)
     return lines(before), lines(after)
