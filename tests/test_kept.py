@@ -77,6 +77,23 @@ def test_calls_give_the_same_and_tell_that_a_plan_was_found(tmp_path: Path, monk
     assert "planning" not in again.explain().recordings[0].stages
 
 
+def test_lines_of_the_program_may_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "def f(x):\n    y = x.sin() * 2\n    return (y - y.mean()).exp()\n"
+    lowered = []
+    for number, before in enumerate(("", "# a new line\n\n")):
+        path = tmp_path / f"program{number}.py"
+        path.write_text(before + text)
+        scope: dict[str, Any] = {}
+        exec(compile(path.read_text(), str(path), "exec"), scope)
+        lowered.append(tracec.compile(scope["f"]).lower(tracec.ones(3, 5), target="cuda"))
+        monkeypatch.setattr(build, "make_plan", refuse)
+    first, second = (low.stages["source"] for low in lowered)
+    assert "program0.py:2: y = x.sin() * 2" in first
+    assert "program1.py:4: y = x.sin() * 2" in second
+    assert re.sub(r"program0.py:(\d)", lambda m: f"program1.py:{int(m[1]) + 2}", first) == second
+    assert "program1.py:5" in str(lowered[1].plan)
+
+
 def test_without_a_compiler_the_graph_of_a_kept_plan_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     args = given()
     tracec.compile(model)(*args)
@@ -110,7 +127,8 @@ def test_reading_runs_nothing() -> None:
 
     store = tracec.runtime.cache.default_cache().store
     store("name", "plan", pickle.dumps(Runs()))
-    assert kept.read("name", None) is None
+    assert kept.read(kept.Place("name", ()), None) is None
+    assert "TRACEC_WAS_RUN" not in os.environ
 
 
 def graph_of(size: Any = 3, text: str = "f") -> Graph:
@@ -121,7 +139,8 @@ def graph_of(size: Any = 3, text: str = "f") -> Graph:
 def test_names_tell_apart_whatever_a_plan_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def name(graph: Graph, target: str = "cpu", arch: str = "sm_90", **more: Any) -> str | None:
         given: dict[str, Any] = {"donate": {}, "disabled": frozenset(), **more}
-        return kept.name_of(graph, TARGETS[target], arch, **given)
+        place = kept.place_of(graph, TARGETS[target], arch, **given)
+        return None if place is None else place.name
 
     graph = graph_of()
     names = [
@@ -135,18 +154,19 @@ def test_names_tell_apart_whatever_a_plan_hangs_on(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_a_text_does_not_tell_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kept.name_of(graph_of(symbolic(Symbol("n", 3))), TARGETS["cpu"], "sm_90", {}, frozenset()) is None
+    assert kept.place_of(graph_of(symbolic(Symbol("n", 3))), TARGETS["cpu"], "sm_90", {}, frozenset()) is None
     assert not kept._is_plain((1, object()))
     for variable, value in (("TRACEC_KEEP_PLANS", "0"), ("TRACEC_VERIFY", "1")):
         with monkeypatch.context() as patch:
             patch.setenv(variable, value)
-            assert kept.name_of(graph_of(), TARGETS["cpu"], "sm_90", {}, frozenset()) is None
+            assert kept.place_of(graph_of(), TARGETS["cpu"], "sm_90", {}, frozenset()) is None
 
 
 def test_names_are_the_same_in_all_processes() -> None:
     program = (
         "from tests.test_kept import graph_of; from tracec import kept; from tracec.plan import TARGETS\n"
-        "print(*(kept.name_of(graph_of(), t, 'sm_90', {1: 0}, frozenset({'fuse', 'cse'})) for t in TARGETS.values()))"
+        "off = frozenset({'fuse', 'cse'})\n"
+        "print(*(kept.place_of(graph_of(), t, 'sm_90', {1: 0}, off).name for t in TARGETS.values()))"
     )
     found = {
         subprocess.run(
@@ -167,15 +187,16 @@ def test_other_choices_of_products_are_planned_anew(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Choices, "_read", lambda self, name: None)
     choices = Choices(0)
     plan = tracec.compile(model).lower(*given(), target="cuda").plan
-    kept.keep("name", kept.Found(plan, {}, ((params, True),)), 1.0)
-    assert kept.read("name", None) is not None
-    assert kept.read("name", choices) is None  # not measured on this GPU
+    place = kept.Place("name", ())
+    kept.keep(place, kept.Found(plan, {}, ((params, True),)), 1.0)
+    assert kept.read(place, None) is not None
+    assert kept.read(place, choices) is None  # not measured on this GPU
     (shape,) = choices.unknown
     choices.unknown.clear()
     choices.times[shape] = Times(kernel=9.0, library=2.0, passing=1.0)
-    assert kept.read("name", choices) is not None
+    assert kept.read(place, choices) is not None
     choices.times[shape] = Times(kernel=2.0, library=9.0, passing=1.0)
-    assert kept.read("name", choices) is None
+    assert kept.read(place, choices) is None
 
 
 def test_compiled_templates_are_read_by_other_processes(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def build(
     """
     planned_for = target_for(target, arch)
     stage("looking for its plan")
-    name = kept.name_of(graph, planned_for, arch, donate, disabled)
-    found = kept.read(name, choices)
+    place = kept.place_of(graph, planned_for, arch, donate, disabled)
+    found = kept.read(place, choices)
     passes = cache(lambda: optimize.PIPELINE.run(graph, disabled - set(PLANNING)))
     if found is None:
         start = time.perf_counter()
@@ -128,7 +128,7 @@ def build(
         donate = _harmless(passes().graph, donate)
         stage("planning")
         found = _plan(passes().graph, planned_for, donate, disabled & set(PLANNING), choices)
-        kept.keep(name, found, time.perf_counter() - start)
+        kept.keep(place, found, time.perf_counter() - start)
     plan, donate = found.plan, found.donate
     if verifying():
         with unnoted():

@@ -1,8 +1,8 @@
 """Plans and templates on the disk: what one process has made, others need not make again.
 
-A plan goes by all that it is made of: the text of the recorded graph with the user's lines, what it is planned for, and
-the files of the compiler. What hangs on more than that (sizes that vary, parameters that are Python's own objects) is
-planned in each process.
+A plan goes by all that it is made of: the text of the recorded graph, what it is planned for, and the files of the
+compiler. What hangs on more than that (sizes that vary, parameters that are Python's own objects) is planned in each
+process. The user's lines may move: a plan names them by the order in which the graph does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 import io
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.autotune import Choices
-from tracec.ir.body import Body
+from tracec.ir.body import Body, structure_of
 from tracec.ir.conditions import WATCH
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.passes import verifying
 from tracec.ir.plan import Plan
+from tracec.ir.source import Source
 from tracec.plan import Target
 from tracec.runtime.cache import default_cache, key
 from tracec.version import __version__
@@ -52,8 +53,22 @@ class Found(NamedTuple):
     asked: tuple[tuple[Mapping[str, Any], bool], ...]
 
 
-def name_of(graph: Graph, target: Target, arch: str, donate: Mapping[int, int], disabled: frozenset[str]) -> str | None:
-    """The name that a graph's plan is kept under; None where it is not kept.
+class Place(NamedTuple):
+    """Where a graph's plan is kept.
+
+    Attributes:
+        name: Its name.
+        lines: The user's lines, in the order in which the graph names them.
+    """
+
+    name: str
+    lines: tuple[Source, ...]
+
+
+def place_of(
+    graph: Graph, target: Target, arch: str, donate: Mapping[int, int], disabled: frozenset[str]
+) -> Place | None:
+    """Where a graph's plan is kept; None where it is not.
 
     Args:
         graph: What was recorded.
@@ -65,9 +80,22 @@ def name_of(graph: Graph, target: Target, arch: str, donate: Mapping[int, int], 
     if os.environ.get("TRACEC_KEEP_PLANS", "1") == "0" or verifying() or WATCH.named or not _is_plain_graph(graph):
         return None
     settings = {f.name: getattr(target, f.name) for f in fields(target) if f.name != "gemm"}
-    lines = sorted({str(source.file) for n in graph.nodes if (source := n.source) is not None})
-    text = (str(graph), *lines, arch, _text(settings), repr(sorted(donate.items())), repr(sorted(disabled)))
-    return key("plan", *_compiler(), *text)
+    lines, marks = _lines(graph)
+    text = (structure_of(graph)[0], marks, arch, _text(settings), repr(sorted(donate.items())), repr(sorted(disabled)))
+    return Place(key("plan", *_compiler(), *text), lines)
+
+
+def _lines(graph: Graph) -> tuple[tuple[Source, ...], str]:
+    """The user's lines that a graph names, and which node names which, with what made it."""
+    lines: dict[Source, int] = {}
+    marks: list[str] = []
+    waiting = [graph]
+    while waiting:
+        for node in (one := waiting.pop()).inputs + one.nodes:
+            line = -1 if node.source is None else lines.setdefault(node.source, len(lines))
+            marks.append(f"{line} {node.origin}")
+            waiting += [value.graph for _, value in node.params if isinstance(value, Body)]
+    return tuple(lines), "\n".join(marks)
 
 
 def _text(settings: Mapping[str, Any]) -> str:
@@ -75,18 +103,18 @@ def _text(settings: Mapping[str, Any]) -> str:
     return repr({k: sorted(map(str, v)) if isinstance(v, frozenset) else v for k, v in settings.items()})
 
 
-def read(name: str | None, choices: Choices | None) -> Found | None:
+def read(place: Place | None, choices: Choices | None) -> Found | None:
     """A plan that is kept; None where there is none.
 
     Args:
-        name: Its name.
+        place: Where it is.
         choices: What was measured on the GPU that it is to run on: a plan by other choices is none.
     """
-    data = None if name is None else default_cache().read(name, "plan")
-    if data is None:
+    data = None if place is None else default_cache().read(place.name, "plan")
+    if data is None or place is None:
         return None
     try:
-        found = _Unpickler(io.BytesIO(data)).load()
+        found = _Unpickler(io.BytesIO(data), place.lines).load()
     except Exception:  # of another Python or NumPy, whatever it raises: it is made anew
         return None
     if not isinstance(found, Found):
@@ -97,10 +125,12 @@ def read(name: str | None, choices: Choices | None) -> Found | None:
     return found
 
 
-def keep(name: str | None, found: Found, seconds: float) -> None:
+def keep(place: Place | None, found: Found, seconds: float) -> None:
     """Keep a plan, where it took long enough to make."""
-    if name is not None and seconds >= LEAST_SECONDS:
-        default_cache().store(name, "plan", pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
+    if place is not None and seconds >= LEAST_SECONDS:
+        file = io.BytesIO()
+        _Pickler(file, place.lines).dump(found)
+        default_cache().store(place.name, "plan", file.getvalue())
 
 
 def read_template(*parts: str) -> bytes | None:
@@ -113,8 +143,26 @@ def store_template(data: bytes, *parts: str) -> None:
     default_cache().store(key("template", *parts), "template", data)
 
 
+class _Pickler(pickle.Pickler):
+    """Writes the user's lines as numbers."""
+
+    def __init__(self, file: io.BytesIO, lines: Sequence[Source]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._numbers = {line: k for k, line in enumerate(lines)}
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._numbers.get(obj) if type(obj) is Source else None
+
+
 class _Unpickler(pickle.Unpickler):
     """Takes the values that plans are made of, and nothing that does anything."""
+
+    def __init__(self, file: io.BytesIO, lines: Sequence[Source]) -> None:
+        super().__init__(file)
+        self._lines = lines
+
+    def persistent_load(self, pid: int) -> Source:
+        return self._lines[pid]
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("tracec.ir.") or (module, name) in _OTHERS:
