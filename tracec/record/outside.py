@@ -97,6 +97,11 @@ class Outside:
         if not self.is_own(x) and x not in self._flags:
             self._flags[x] = x._requires_grad, x._history, x._parent, x._seen
 
+    def required_grad(self, x: Any) -> bool:
+        """Whether a tensor from outside required grad before the function changed that."""
+        requires_grad, history, parent, _ = self._flags.get(x, (False, None, x, None))
+        return edge_of(x) is not None if parent is not None else requires_grad or history is not None
+
     def changed_outside(self) -> bool:
         """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
         flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())

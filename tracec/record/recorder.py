@@ -186,7 +186,7 @@ class Recorder(Outcome):
     def _see(self, x: Cell) -> None:
         """Note that a tensor is used, and how it looks, where it is from outside."""
         if id(x) not in self._seen and not self.is_own(x) and not any(x is a for a in self.arguments):
-            self._seen[id(x)] = Seen(weakref.ref(x), x._storage, edge_of(x) is not None, hooks_of(x))
+            self._seen[id(x)] = Seen(weakref.ref(x), x._storage, self.required_grad(x), hooks_of(x))
 
     def reveal(self, x: Cell) -> None:
         """Note that the function goes by how a tensor looks at its memory, all of which is an input then."""
