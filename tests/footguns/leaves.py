@@ -106,7 +106,7 @@ def leaf_inplace_error(wrap):
     return found
 
 
-@footgun(eager="changes where gradients of a tensor from outside go")
+@footgun
 def requires_grad_toggled_inside(wrap):
     w = tensor(3)
 
