@@ -358,7 +358,7 @@ class Compiled:
         if self._unsettled.knows(key):
             graph = Graph((), (), self._name)
             made = Specialisation(graph, surroundings, call.kept, self._parts(call), frozenset())
-            self._give_up(key, made, str(refused))
+            self._give_up(key, made, str(refused), error.hint)
         self._unsettled.add(call.whole, call.kept)
         self._opened.note((*call.args, *call.kwargs.values()))
         return out
@@ -369,12 +369,12 @@ class Compiled:
         warn(f"{self._name}: its program raised {type(error).__name__}, and the function does not: {error}")
         return out
 
-    def _give_up(self, key: Hashable, made: Specialisation, why: str) -> None:
+    def _give_up(self, key: Hashable, made: Specialisation, why: str, hint: str | None = None) -> None:
         """Let the function run without a program of its own."""
         name = made.graph.name
         if self._options.fullgraph:
             raise RecordError(f"compile: {name}: {why}", hint=f"without fullgraph=True such a function is {RUN_AGAIN}")
-        warn(f"{name}: {why}; such a function {self._runs}")
+        warn(f"{name}: {why}; such a function {self._runs}" + (f"\n  hint: {hint}" if hint else ""))
         made.eager = why
         self._known.keep(key, made)
 

@@ -171,3 +171,18 @@ def test_gradients_by_a_number_that_has_changed_since_are_refused_rather_than_wr
     SLOPE = 2.0
     with pytest.raises(GradientError, match=r"SLOPE, which a backward function .* was 5.0 .* and is 2.0 now"):
         y.sum().backward()
+
+
+def test_a_warning_says_what_to_do():
+    target = tracec.nn.Linear(2, 2)
+    online = tracec.nn.Linear(2, 2)
+
+    @tracec.compile
+    def follow(rate):
+        with tracec.no_grad():
+            for p, q in zip(online.parameters(), target.parameters(), strict=True):
+                q.data = q.data * (1 - rate) + p.data * rate
+
+    follow(0.5)
+    with pytest.warns(RuntimeWarning, match=r"given other memory.*\n  hint: write into the memory .* x\.data\.copy_"):
+        follow(0.5)
