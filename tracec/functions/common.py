@@ -70,6 +70,8 @@ def check_ndim(name: str, x: Tensor, allowed: Sequence[int], layout: str, what: 
 
 def one_axis(name: str, dim: Any, ndim: int) -> int:
     """An axis counted from the front."""
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim if dim >= 0 else dim + ndim
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         fail(ArgumentTypeError, f"{name}: dim must be an integer, {type(dim).__name__} given", "name an axis by number")
     try:
@@ -82,6 +84,8 @@ def many_axes(name: str, dim: int | Iterable[int] | None, ndim: int) -> Shape:
     """Sorted, distinct axes counted from the front; None and () mean all of them."""
     if dim is None:
         return tuple(range(ndim))
+    if type(dim) is int:
+        return (one_axis(name, dim, ndim),) if ndim else many_axes(name, (dim,), ndim)
     given = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if not given:
         return tuple(range(ndim))

@@ -8,7 +8,7 @@ from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
 from tracec.functions.axes import over_axes
 from tracec.functions.common import check_ndim, check_tensor, fail, one_integer, per_axis, reshaped
-from tracec.functions.linalg import matmul
+from tracec.functions.linalg import matmul, product_of
 from tracec.functions.shape import t
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
 from tracec.record.tensor import Tensor
@@ -33,7 +33,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     check_tensor("linear", input)
     check_ndim("linear", weight, (1, 2), "(out, in)", "weight")
-    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+    given, own = input._shape, weight._shape
+    if not given or given[-1] != own[-1]:
         fail(
             ShapeError,
             f"linear: input of shape {tuple(input.shape)} for weight of shape {tuple(weight.shape)}",
@@ -41,7 +42,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if input.dtype is not weight.dtype:
         fail(DTypeError, f"linear: input is {input.dtype.name}, weight {weight.dtype.name}", "cast one of them")
-    product = matmul(input, t(weight))
+    product = product_of("linear", input, t(weight))
     return product if bias is None else ops.add(product, bias)
 
 

@@ -39,13 +39,14 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         ShapeError: the sizes summed over differ, an operand is a scalar, or leading axes do not broadcast.
     """
-    return _matmul("matmul", input, other)
+    return product_of("matmul", input, other)
 
 
-def _matmul(name: str, a: Tensor, b: Tensor) -> Tensor:
+def product_of(name: str, a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product; see `matmul`."""
     check_tensor(name, a)
     check_tensor(name, b, "other")
-    left, right = tuple(a.shape), tuple(b.shape)
+    left, right = a._shape, b._shape
     if not left or not right:
         fail(ShapeError, f"{name}: shapes {left} and {right}: a scalar is no matrix", "use * to scale")
     summed = right[-2] if len(right) > 1 else right[0]
@@ -56,7 +57,7 @@ def _matmul(name: str, a: Tensor, b: Tensor) -> Tensor:
             f"axis {max(len(right) - 2, 0)} of the second: {summed})",
             "the last axis of the first operand is summed against the last but one of the second",
         )
-    if a.dtype is not b.dtype:
+    if a._array.dtype != b._array.dtype:
         fail(
             DTypeError,
             f"{name}: dtypes {a.dtype.name} and {b.dtype.name} differ",
@@ -86,7 +87,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     check_ndim("mm", input, (2,), "a matrix")
     check_ndim("mm", mat2, (2,), "a matrix", "mat2")
-    return _matmul("mm", input, mat2)
+    return product_of("mm", input, mat2)
 
 
 @tensor_method
@@ -94,7 +95,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of matrices, (B, M, K) and (B, K, N)."""
     check_stacks("bmm", input, mat2, "input", "mat2")
-    return _matmul("bmm", input, mat2)
+    return product_of("bmm", input, mat2)
 
 
 def check_stacks(name: str, a: Tensor, b: Tensor, first: str, second: str) -> None:
@@ -116,7 +117,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
     check_ndim("mv", input, (2,), "a matrix")
     check_ndim("mv", vec, (1,), "a vector", "vec")
-    return _matmul("mv", input, vec)
+    return product_of("mv", input, vec)
 
 
 @tensor_method
@@ -125,7 +126,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The dot product of two vectors."""
     check_ndim("dot", input, (1,), "a vector")
     check_ndim("dot", tensor, (1,), "a vector", "tensor")
-    return _matmul("dot", input, tensor)
+    return product_of("dot", input, tensor)
 
 
 @tensor_method
@@ -133,7 +134,7 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The dot product of two vectors, the first conjugated."""
     check_ndim("vdot", input, (1,), "a vector")
     check_ndim("vdot", other, (1,), "a vector", "other")
-    return _matmul("vdot", conj(input), other)
+    return product_of("vdot", conj(input), other)
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:

@@ -36,10 +36,25 @@ def given_as(name: str, word: str, listed: tuple[Any, ...], named: Any) -> tuple
 
 def _shape_of(name: str, x: Tensor, shape: Sequence[Any]) -> Shape:
     given = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else tuple(shape)
+    own = x._shape
+    known = _INTEGERS.issuperset(map(type, (*own, *given)))
+    if known and (found := _SHAPES.get((own, given))) is not None:
+        return found
     try:
-        return resolve_reshape(tuple(x.shape), integers(name, given, "shape"))
+        found = resolve_reshape(own, integers(name, given, "shape"))
     except ShapeError as error:
         fail(ShapeError, f"{name}: {error.message}", error.hint or "")
+    if known:
+        if len(_SHAPES) >= _MOST_SHAPES:
+            _SHAPES.clear()
+        _SHAPES[own, given] = found
+    return found
+
+
+_INTEGERS = frozenset({int})
+#: Shapes that were worked out: what a reshape has, and what it is asked for.
+_SHAPES: dict[tuple[Shape, tuple[Any, ...]], Shape] = {}
+_MOST_SHAPES = 4096
 
 
 @tensor_method

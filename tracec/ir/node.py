@@ -12,7 +12,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio, as_real
 from tracec.ir.operator import OPERATORS, Arithmetic, Operator, Params, building, leave_building
-from tracec.ir.source import Place, Source, caller, place
+from tracec.ir.source import Place, Source, caller, user_frame
 from tracec.ir.types import Shape, TensorType
 
 
@@ -125,7 +125,10 @@ def current_source() -> Source | None:
 
 def current_place() -> Source | Place | None:
     """The same, where it may be worked out later in which line it is."""
-    return _context.source if _context.inside else place()
+    if _context.inside:
+        return _context.source
+    frame = user_frame()
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 def current_origin() -> str:

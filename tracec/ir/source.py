@@ -60,16 +60,18 @@ def _is_own(frame: FrameType) -> bool:
     return is_internal(file) or (file == _MADE and frame.f_globals.get("__name__", "").startswith("tracec."))
 
 
-def _caller() -> FrameType | None:
+def user_frame() -> FrameType | None:
+    """The innermost frame on the stack that is not tracec's own; None where there is none."""
     frame: FrameType | None = sys._getframe(2)
-    # Few frames are looked at more closely: all operations that gradients flow through come here.
-    while frame is not None:
-        file = frame.f_code.co_filename
-        known = _INTERNAL.get(file)
-        if not known and ((known is False and file != _MADE) or not _is_own(frame)):
-            break
+    known = _INTERNAL.get  # what it knows is not asked again: all operations that gradients flow through come here
+    while True:
+        while frame is not None and known(frame.f_code.co_filename):
+            frame = frame.f_back
+        if frame is None or (known(frame.f_code.co_filename) is False and frame.f_code.co_filename != _MADE):
+            return frame
+        if not _is_own(frame):
+            return frame
         frame = frame.f_back
-    return frame
 
 
 def _at(file: str, line: int) -> Source:
@@ -82,18 +84,12 @@ def _at(file: str, line: int) -> Source:
 
 def caller() -> Source | None:
     """The innermost line on the stack that is not tracec's own; None where there is none."""
-    frame = _caller()
+    frame = user_frame()
     return None if frame is None else _at(frame.f_code.co_filename, frame.f_lineno)
 
 
 #: A place in the user's program of which few ask in which line it is: code, and the offset of an instruction in it.
 Place = tuple[CodeType, int]
-
-
-def place() -> Place | None:
-    """The innermost place on the stack that is not tracec's own; None where there is none."""
-    frame = _caller()
-    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 def line_of(place: Place) -> Source:

@@ -71,7 +71,7 @@ class Device(str):
         return str.__eq__(self, f"cuda:{_Current.index}" if named else other) is True
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return self is not other and not self == other
 
     __hash__ = str.__hash__
 

@@ -43,7 +43,7 @@ def _one(x: Cell, how: str) -> Any:
             f"{how}: a Tensor with {x._array.size} elements cannot be converted to Scalar",
             hint="index one element, or use tolist()",
         )
-    return value_of(x, how).reshape(()).item()
+    return value_of(x, how).item()
 
 
 def _number(x: Cell, how: str) -> Any:
@@ -372,7 +372,10 @@ def _target(args: Any, kwargs: dict[str, Any]) -> _Target:
 
 
 def _copy(x: Cell, device: Device) -> Any:
-    array = to_device(settled(x._array), device)
+    array = settled(x._array)
+    if x._device is device:
+        return array
+    array = to_device(array, device)
     if device == CPU and x._device != CPU:
         settle(wait=True)  # the copy has waited for all that was queued
     return array

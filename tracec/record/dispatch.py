@@ -204,8 +204,13 @@ def cast(x: Any, dtype: DType) -> Tensor:
 
 def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
     """The operation, where an operand's gradient is wanted."""
+    for x in inputs:
+        if isinstance(x, Cell) and (x._history is not None or x._requires_grad or x._parent is not None):
+            break
+    else:
+        return None
     edges: list[Any] = []
-    wanted = False
+    mask: list[bool] = []
     for x in inputs:
         edge: Any = None
         if isinstance(x, Cell):
@@ -214,12 +219,11 @@ def _remember(call: Call, inputs: tuple[Any, ...]) -> Operation | None:
                 edge = edge_of(x)
             elif (edge := x._history) is None and x._requires_grad:
                 edge = x
-            if edge is not None:
-                wanted = True
         edges.append(edge)
-    if not wanted:
+        mask.append(edge is not None)
+    if True not in mask:
         return None
-    return Operation(call, tuple(edges), call.pullback(tuple([e is not None for e in edges])), current_place())
+    return Operation(call, tuple(edges), call.pullback(tuple(mask)), current_place())
 
 
 def _view(call: Call, x: Tensor, out: Any) -> Tensor:

@@ -266,7 +266,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
     if not isinstance(source, Cell):
         source = scalar_like(x, source, name)
     shape = x._shape
-    if not same(source._shape, shape):
+    if source._array.shape != x._array.shape and not same(source._shape, shape):
         given = source._shape
         while len(given) > len(shape) and given[0] == 1:
             given = given[1:]
@@ -278,7 +278,7 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
             )
     if not remembered(x, source):
         array = settled(source._array)
-        if source._device != x._device:
+        if source._device is not x._device:
             array = to_device(array, x._device)
         if array.dtype != x._array.dtype:
             array = cast(new_tensor(array), dt.of_numpy(x._array.dtype))._array
@@ -303,7 +303,8 @@ def remembered(x: Cell, value: Cell) -> bool:
         return True
     if STATE.grad and (edge_of(value) is not None or edge_of(root_of(x)) is not None):
         return True
-    return is_dual(value) or is_dual(x)
+    moves = value._storage.tangents is not None or x._storage.tangents is not None
+    return moves and (is_dual(value) or is_dual(x))
 
 
 def scalar_like(x: Cell, value: Any, name: str) -> Tensor:
