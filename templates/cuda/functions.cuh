@@ -315,6 +315,31 @@ __device__ __forceinline__ unsigned not_above(const Key *__restrict__ keys, unsi
   return first;
 }
 
+#if defined(__CUDACC__)  // the emulator has its own
+// Says that this thread has come to the barrier of its cluster. Whatever it has done may still be on its way.
+__device__ __forceinline__ void cluster_arrive() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+#endif
+
+#if defined(__CUDACC__)
+// Waits until all threads of the cluster that have not ended have come to the barrier.
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+#endif
+
+#if defined(__CUDACC__)
+// What this thread has done before is seen by whoever waits for it to arrive at the barrier of the cluster.
+__device__ __forceinline__ void cluster_fence() { asm volatile("fence.acq_rel.cluster;" ::: "memory"); }
+#endif
+
+#if defined(__CUDACC__)
+// Where a variable in shared memory is in a block of the cluster.
+template <typename T>
+__device__ __forceinline__ T *place_in(T *own, unsigned block) {
+  T *there;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(own), "r"(block));
+  return there;
+}
+#endif
+
 // A value for other blocks, which wait for it: four bytes of it and a mark that they are there are one word, written at
 // once, so that no word has to come before another.
 template <typename T>

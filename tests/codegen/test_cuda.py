@@ -23,6 +23,7 @@ from tracec.ir import TensorType, parse
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Launch, Memory, Plan, Value
+from tracec.ir.room import room_of
 from tracec.ir.source import Source
 from tracec.runtime.emulator import load
 from tracec.runtime.nvrtc import compile_sources
@@ -30,6 +31,7 @@ from tracec.runtime.nvrtc import compile_sources
 FAMILIES = {
     "map": k.gelu(4096),
     "row": k.softmax(64, 4096),
+    "row of a cluster": k.softmax(64, 1 << 17),
     "column": k.column_sum(1000, 64),
     "stripe": k.stripes(512, 128, 1024, sums=2),
     "full": k.full_sum(1000),
@@ -81,6 +83,17 @@ LARGE = {
     "held and kept, bf16": k.held(64, 1 << 15, "bf16", 2, kept=True),
     "held, odd, f16": k.held(64, 50257, "f16"),
     "held in place": k.held(64, 40000, "bf16", in_place=True),
+    **{f"cluster, {n}": k.softmax(64, n) for n in (40000, 65537, 1 << 17, 1 << 18, (1 << 18) - 1)},
+    **{f"cluster, {n}, bf16": k.softmax(64, n, "bf16") for n in (65536, 1 << 17, 1 << 18)},
+    **{f"cluster, {n}, f64": k.softmax(64, n, "f64") for n in (20000, 1 << 17)},
+    "cluster, odd, f16": k.softmax(64, 131071, "f16"),
+    "cluster, held": k.held(64, 1 << 18),
+    "cluster, held, two": k.held(64, 1 << 17, loads=2),
+    "cluster, held and kept": k.held(64, 1 << 17, loads=2, kept=True),
+    "cluster, held, bf16": k.held(64, 1 << 19, "bf16"),
+    "cluster, held, odd": k.held(64, 262143),
+    "cluster, held in place": k.held(64, 1 << 17, "bf16", in_place=True),
+    "cluster, in place": k.running(64, 1 << 16),
     "stripes in place": k.stripes(512, 16, 1024, sums=2, in_place=True),
     **{f"stripes of {n} with an end": k.stripes(512, 16, n, sums=2, missing=3) for n in (64, 256, 1024, 5120, 8191)},
     **{f"stripes of {n} with an end, bf16": k.stripes(512, 16, n, "bf16", sums=2, missing=3) for n in (64, 768, 8192)},
@@ -124,9 +137,13 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
     pytest.importorskip("cupy")
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
     every = {**CASES, **LARGE}
-    sources = [
-        render_kernel(replace(kernel, name=f"{kernel.name}_{n}"), 4).source for n, kernel in enumerate(every.values())
-    ]
+    if arch == "sm_80":  # no block of it has room for them, and there are no clusters
+        every = {name: kernel for name, kernel in every.items() if not name.startswith("cluster")}
+    with room_of(arch):
+        sources = [
+            render_kernel(replace(kernel, name=f"{kernel.name}_{n}"), 4).source
+            for n, kernel in enumerate(every.values())
+        ]
     spilled = {
         name: cubin.resources
         for name, cubin in zip(every, compile_sources(sources, arch), strict=True)
@@ -266,8 +283,45 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
     ids=lambda value: value.name if isinstance(value, Kernel) else "",
 )  # fmt: skip
 def test_schedule_follows_extents(kernel: Kernel, schedule: str, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
-    (entry,) = render_kernel(kernel).entries
+    with room_of("sm_80"):
+        (entry,) = render_kernel(kernel).entries
     assert (entry.schedule, entry.grid, entry.block) == (schedule, grid, block)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "schedule", "grid", "block", "shared_bytes"),
+    [
+        (k.softmax(256, 1 << 15), "a block of 1024 a row of 32768, 8 unrolled, packs of 4", 256, 1024, 0),
+        (k.softmax(256, (1 << 15) + 4), "a cluster of 4 blocks of 512 a row of 32772, 5 unrolled, packs of 4", 1024,
+         512, 0),
+        (k.softmax(256, 1 << 16), "a cluster of 4 blocks of 512 a row of 65536, 8 unrolled, packs of 4", 1024, 512, 0),
+        (k.softmax(9, 1 << 16), "a cluster of 8 blocks of 512 a row of 65536, 4 unrolled, packs of 4", 72, 512, 0),
+        (k.softmax(256, 1 << 17), "a cluster of 8 blocks of 512 a row of 131072, 8 unrolled, packs of 4", 2048, 512, 0),
+        (k.softmax(256, 1 << 18), "a cluster of 8 blocks of 1024 a row of 262144, 8 unrolled, packs of 4", 2048, 1024,
+         0),
+        (k.softmax(256, 65537), "a cluster of 8 blocks of 512 a row of 65537, 17 unrolled", 2048, 512, 0),
+        (k.softmax(256, (1 << 18) - 1), "a cluster of 8 blocks of 1024 a row of 262143 in shared memory", 2048, 1024,
+         128 << 10),
+        (k.softmax(9, 20000, "f64"), "a cluster of 2 blocks of 512 a row of 20000 in shared memory, packs of 2", 18,
+         512, 80 << 10),
+        (k.softmax(9, 1 << 17, "bf16"), "a cluster of 8 blocks of 512 a row of 131072, 4 unrolled, packs of 8", 72, 512,
+         0),
+        (k.reread(2, 80001), "a cluster of 4 blocks of 512 a row of 80001, looped, 1 held", 8, 512, 80 << 10),
+        (k.held(9, 1 << 18), "a cluster of 8 blocks of 1024 a row of 262144, looped, 1 held, packs of 4", 72, 1024,
+         128 << 10),
+        (k.held(9, 1 << 19, "bf16"), "a cluster of 8 blocks of 1024 a row of 524288, looped, 1 held, packs of 8", 72,
+         1024, 128 << 10),
+        (k.held(9, 1 << 17, loads=2), "a cluster of 8 blocks of 512 a row of 131072, 8 unrolled, 2 held, packs of 4",
+         72, 512, 80 << 10),
+        (k.reread(2, 1 << 19), "a block of 1024 a row of 524288, looped, packs of 4", 2, 1024, 0),
+    ],
+    ids=lambda value: value.name if isinstance(value, Kernel) else "",
+)  # fmt: skip
+def test_rows_too_long_for_a_block_are_those_of_clusters(
+    kernel: Kernel, schedule: str, grid: int, block: int, shared_bytes: int
+) -> None:
+    (entry,) = render_kernel(kernel).entries
+    assert (entry.schedule, entry.grid[0], entry.block[0], entry.shared_bytes) == (schedule, grid, block, shared_bytes)
 
 
 @pytest.mark.parametrize(("dtype", "threads"), [("float32", 128), ("bfloat16", 32)])

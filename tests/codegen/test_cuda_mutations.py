@@ -11,6 +11,7 @@ import pytest
 
 from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
+from tests.codegen.small_clusters import small_blocks
 from tests.codegen.test_cuda_values import arguments, compare
 from tracec.codegen import cuda_scan, cuda_scatter
 from tracec.codegen.cuda import CudaKernel, render_kernel
@@ -52,6 +53,7 @@ KERNELS: dict[str, Kernel] = {
 _COMPARISON = re.compile(r"(?<=[(&|=?] )?\b[\w.]+(?: % \d+u?)? (<|>=|==|<=|>) [\w.]+")
 _TERM = re.compile(r"\b\d+ \* (\w+) \+ ")
 _LOOP = re.compile(r"(for \(.*?; \w+ < )(\d+)(u?; \+\+)")
+_CLUSTER = re.compile(r"cluster_(arrive|wait|fence)\(\);")
 _ACCESS = re.compile(r"\[|_pack<")
 
 
@@ -87,6 +89,8 @@ def mutations(family: str, text: str) -> Iterator[Mutation]:
         code = line.split("//")[0]
         if "__syncthreads();" in code:
             yield Mutation(family, "barrier", start + code.index("__syncthreads();"), "__syncthreads();", "")
+        for found in _CLUSTER.finditer(code):
+            yield Mutation(family, "barrier of a cluster", start + found.start(), found[0], "")
         loop = _LOOP.search(code)
         if loop and int(loop[2]) > 1:
             yield Mutation(family, "last turn", start + loop.start(2), loop[2], str(int(loop[2]) - 1))
@@ -146,6 +150,36 @@ def test_every_mistake_is_found() -> None:
         if not wrong(one):
             source = one.program.kernels[0].source
             missed.append(f"{mutation}\n{source}")
+    assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
+
+
+#: Rows that clusters of small blocks share: kept in registers, in shared memory, held there, and updated in place.
+CLUSTERS: dict[str, Kernel] = {
+    "kept": k.held(2, 1023, kept=True, top=False),
+    "kept in packs": k.held(2, 1988, kept=True, top=False),
+    "kept in shared memory": k.held(2, 521, "f64", kept=True, top=False),
+    "held": k.held(2, 2047, loads=2, top=False),
+    "held in registers": k.held(2, 3072, loads=2, top=False),
+    "in place": k.running(2, 1029),
+}
+
+
+def test_mistakes_of_clusters_are_found() -> None:
+    with small_blocks():
+        rendered = emulate(list(CLUSTERS.values()))
+        made: list[Mutation] = []
+        for family, one in zip(CLUSTERS, rendered, strict=True):
+            assert not wrong(one), family
+            (kernel,) = one.program.kernels
+            assert "__cluster_dims__" in kernel.source
+            made += mutations(family, kernel.source[kernel.source.index("__global__") :])
+        assert sum(m.what == "barrier of a cluster" for m in made) >= 40
+        kernels = [CLUSTERS[m.family] for m in made]
+
+        def changed(number: int, rendered: CudaKernel) -> CudaKernel:
+            return made[number](rendered)
+
+        missed = [str(m) for m, one in zip(made, emulate(kernels, changed), strict=True) if not wrong(one)]
     assert not missed, "\n".join([f"{len(missed)} of {len(made)} mistakes are not found:", *missed])
 
 

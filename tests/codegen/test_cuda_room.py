@@ -90,3 +90,29 @@ def test_the_room_is_that_of_the_architecture_within() -> None:
         assert room() == shared_bytes("sm_75") < 64 << 10
     assert room() == MOST
     assert shared_bytes("sm_199") == shared_bytes("sm_86")
+
+
+def cross_entropy(x: Any, w: Any, ct: Any) -> Any:
+    target = tracec.arange(x.shape[0]) * 977 % x.shape[1]
+    loss = F.cross_entropy(x * w, target, reduction="none", label_smoothing=0.1)
+    return loss.detach(), *tracec.autograd.grad(loss.sum(), (x,))
+
+
+def log_softmax(x: Any, w: Any, ct: Any) -> Any:
+    return F.log_softmax(x.detach() * 3, -1) + ct
+
+
+@pytest.mark.parametrize("fn", [softmax_gradient, norm_alone, norm_gradient, cross_entropy, log_softmax])
+@pytest.mark.parametrize(("length", "dtype"), [(65537, "float32"), (70000, "bfloat16"), (131072, "float32")])
+def test_rows_that_clusters_keep_are_right(fn: Any, length: int, dtype: str) -> None:
+    x, w, ct = given(length, dtype)
+    x, ct = x[:4].detach().requires_grad_(), ct[:4]
+    lowered = tracec.compile(fn).lower(x, w, ct, target="cuda", arch="sm_90")
+    assert any("__cluster_dims__" in k.source for k in lowered.built.program.kernels)
+    found = lowered.run(x, w, ct, launcher="emulator")
+    wide = (t.detach().double().requires_grad_(t.requires_grad) for t in (x, w, ct))
+    for f, e in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, fn(*wide))), strict=True):
+        scale = float(e.detach().abs().max())
+        tolerance = scale * (3e-5 if dtype == "float32" else 2e-2)
+        have = f.detach().numpy().astype(np.float64)
+        np.testing.assert_allclose(have, e.detach().numpy(), rtol=0, atol=tolerance)

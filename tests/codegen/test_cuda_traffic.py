@@ -25,6 +25,10 @@ KERNELS: dict[str, Kernel] = {
     "rows in shared memory": k.held(8, 24576),
     "rows in shared memory and registers": k.held(4, 1 << 15, loads=2),
     "rows in shared memory, 16-bit": k.held(4, 50304, "bf16"),
+    "rows of clusters": k.softmax(2, 1 << 17),
+    "rows of clusters, odd": k.softmax(1, 262143),
+    "rows in clusters' shared memory": k.held(1, 1 << 18),
+    "rows in clusters' shared memory, 16-bit": k.held(1, 1 << 19, "bf16"),
     "sums of rows": k.row_sum(4, 1 << 16),
     "stripes": k.stripes(16, 32, 512, sums=2),
     "stripes with an end": k.stripes(16, 32, 512, sums=2, missing=7),
@@ -54,7 +58,7 @@ def test_no_more_is_moved_than_has_to_be() -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "times"),
-    [(k.reread(4, 80008), 1.49), (k.scatter(200, 64, 64, shape="atomic"), 1.03)],
+    [(k.reread(1, 300008), 1.49), (k.scatter(200, 64, 64, shape="atomic"), 1.03)],
     ids=["row", "sums"],
 )
 def test_what_is_moved_again_counts(kernel: Kernel, times: float) -> None:

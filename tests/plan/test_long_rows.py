@@ -21,6 +21,7 @@ from tracec.ir.verify_kernel import verify_kernel
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import TARGETS, long_rows, make_plan
 from tracec.plan.planner import traffic
+from tracec.plan.target import target_for
 from tracec.runtime.emulator import load
 from tracec.runtime.interpreter import run_plan
 
@@ -42,6 +43,10 @@ FUNCTIONS: dict[str, Callable[[Node], Node]] = {
 }  # fmt: skip
 
 
+#: A GPU whose blocks form no clusters.
+ALONE = target_for("cuda", "sm_80")
+
+
 def graph_of(name: str, shape: tuple[int, ...], dtype: dt.DType = dt.float32) -> Graph:
     (x,) = inputs(shape, dtype=dtype)
     with made_from(None):
@@ -55,7 +60,7 @@ def shapes(plan: Plan) -> list[str]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of more than 128 bytes are long, and pieces have some 16 elements."""
-    monkeypatch.setitem(TARGETS, "cuda", replace(TARGETS["cuda"], row_bytes=128))
+    monkeypatch.setitem(TARGETS, "cuda", replace(ALONE, row_bytes=128))
     monkeypatch.setattr(long_rows, "PIECE", 16)
     monkeypatch.setattr(long_rows, "LONGEST_PIECE", 64)
 
@@ -78,7 +83,7 @@ def exact(name: str, array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_rows_are_read_twice_and_written_once(name: str, shape: tuple[int, ...]) -> None:
     graph = graph_of(name, shape)
-    plan = make_plan(graph, TARGETS["cuda"])
+    plan = make_plan(graph, ALONE)
     verify_plan(plan)
     for kernel in plan.kernels:
         verify_kernel(kernel)
@@ -94,8 +99,8 @@ def test_rows_that_are_kept_are_one_kernel(name: str) -> None:
 
 
 def test_a_norm_of_rows_that_nothing_divides_is_left() -> None:
-    assert shapes(make_plan(graph_of("norm", (2048, 65537)), TARGETS["cuda"])) == ["row"]
-    assert len(shapes(make_plan(graph_of("softmax", (2048, 65537)), TARGETS["cuda"]))) == 3
+    assert shapes(make_plan(graph_of("norm", (2048, 65537)), ALONE)) == ["row"]
+    assert len(shapes(make_plan(graph_of("softmax", (2048, 65537)), ALONE))) == 3
 
 
 CASES = [(3, 64), (1, 33), (5, 47), (2, 3, 80), (2, 200), (4, 128)]
@@ -158,5 +163,5 @@ def test_on_a_gpu(name: str, dtype: dt.DType) -> None:
     ],
 )
 def test_rows_of_16_bits_are_left_whole(shape: tuple[int, ...], dtype: dt.DType, whole: bool) -> None:
-    plan = make_plan(graph_of("softmax", shape, dtype), TARGETS["cuda"])
+    plan = make_plan(graph_of("softmax", shape, dtype), ALONE)
     assert (shapes(plan) == ["row"]) is whole

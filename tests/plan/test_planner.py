@@ -22,6 +22,7 @@ from tracec.ir.verify_kernel import verify_kernel
 from tracec.ir.verify_plan import verify_plan
 from tracec.nn import functional as F
 from tracec.plan import TARGETS, make_plan
+from tracec.plan.target import target_for
 from tracec.runtime.interpreter import run_plan
 
 OFF = [frozenset(), frozenset({"fuse"}), frozenset({"horizontal", "order", "memory"})]
@@ -129,15 +130,22 @@ def test_what_rows_and_columns_read_in_float32_stays_in_memory_as_it_is() -> Non
     check(graph, tolerance=1e-2)
 
 
-@pytest.mark.parametrize(("size", "kept"), [(1000, 3), (5461, 3), (5462, 1), (16384, 1), (16385, 0)])
-def test_values_of_a_row_are_kept_as_far_as_a_block_has_room(size: int, kept: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "kept", "arch"),
+    [
+        (1000, 3, "sm_90"), (5461, 3, "sm_90"), (5462, 1, "sm_90"), (16384, 1, "sm_90"), (16385, 0, "sm_80"),
+        (16385, 3, "sm_90"), (43690, 3, "sm_90"), (43691, 1, "sm_90"), (131072, 1, "sm_90"), (131073, 0, "sm_90"),
+    ],
+)  # fmt: skip
+def test_values_of_a_row_are_kept_as_far_as_a_block_or_a_cluster_has_room(size: int, kept: int, arch: str) -> None:
     x, w, ct = inputs((4, size), (size,), (4, size))
     slope = ct * w
     centred = x - ops.sum(x, axes=(1,), keepdims=True) / float(size)
     scale = ops.rsqrt(ops.sum(centred * centred, axes=(1,), keepdims=True))
     change = slope * scale - centred * ops.sum(slope * centred, axes=(1,), keepdims=True)
     graph = Graph((x, w, ct), (change - ops.sum(change, axes=(1,), keepdims=True) / float(size),))
-    (kernel,) = make_plan(graph, TARGETS["cuda"]).kernels
+    plan = make_plan(graph, target_for("cuda", arch))
+    kernel = plan.kernels[0]
     scratch = re.findall(r"scratch .*?\[(\d+)\]|scratch", str(kernel))
     assert len(scratch) == kept, str(kernel)
     check(graph, tolerance=1e-7)

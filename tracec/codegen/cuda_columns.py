@@ -11,7 +11,6 @@ from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, l
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import (
     IN_FLIGHT,
-    MANY_THREADS,
     Stage,
     deal,
     loop_nest,
@@ -20,6 +19,7 @@ from tracec.codegen.cuda_rows import (
     scratch_words,
     unrolling,
 )
+from tracec.codegen.cuda_share import MANY_THREADS, Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
@@ -238,7 +238,7 @@ def _stages(
             else:
                 chunk = write_chunk(each, rows, inner, Packs(), "part")
             unroll = 0 if words else unrolling(inner, memory, packs[place], in_flight)
-            dealt = deal(writer, extent(rows), height, unroll)
+            dealt = deal(writer, extent(rows), Share(height, 0), unroll)
             again = any(isinstance(s, Loop) for s in body[place + 1 :])
             stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs), again, guard))
         elif isinstance(stmt, (Acc, Let)):

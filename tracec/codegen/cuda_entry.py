@@ -158,6 +158,7 @@ class Head:
         threads: The most threads of a block.
         counter: Type of counters.
         blocks: Blocks of a multiprocessor to leave registers for.
+        cluster: Blocks of a cluster; 0 where there are none.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Head:
     threads: int
     counter: str
     blocks: int = 1
+    cluster: int = 0
 
 
 def head(writer: Writer, name: str, threads: int) -> Head:

@@ -13,6 +13,7 @@ from tracec.codegen.cuda_access import Packs, certain_loads
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_share import Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Expr, Loop, Stmt, Var, subexpressions, walk
@@ -61,8 +62,9 @@ class Hold:
 
 
 def find_hold(
-    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, room: tuple[int, int]
-) -> Hold | None:
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, room: tuple[int, int], threads: int,
+    blocks: int = 1,
+) -> Hold | None:  # fmt: skip
     """Where all that several loops read of a row is held; None where there is no room, or no such loads.
 
     Args:
@@ -70,7 +72,9 @@ def find_hold(
         body: Statements of one row.
         packs: Of each loop, by its place.
         chunks: Packs of a row.
-        room: Words of each thread's registers, and bytes of shared memory.
+        room: Words of each thread's registers, and bytes of a block's shared memory.
+        threads: All threads that share the row.
+        blocks: Blocks that they are of.
     """
     width = max((p.width for p in packs.values()), default=1)
     candidates = _candidates(writer, body, packs)
@@ -78,9 +82,12 @@ def find_hold(
     if not candidates or not chunks:
         return None
     words, nbytes = room
-    parts = ceil_div(chunks, THREADS)
-    for tried in (0, words):  # in shared memory alone, where all fits: loops are then no longer than they need to be
-        if tried and (width == 1 or chunks * width > MOST_EACH * THREADS):
+    parts = ceil_div(chunks, threads)
+    most = chunks if blocks == 1 else parts * (threads // blocks)  # of a block
+    for tried in dict.fromkeys(
+        (0, words)
+    ):  # in shared memory alone, where all fits: loops are then no longer than they need to be
+        if tried and (width == 1 or chunks * width > MOST_EACH * threads):
             return None
         # By place: words that are live in its loop, and where the shared memory that is free then begins.
         taken, ends = dict.fromkeys(packs, 0), dict.fromkeys(packs, 0)
@@ -92,7 +99,7 @@ def find_hold(
             near = max(min(parts, (tried - max(taken[p] for p in within)) // each), 0)
             # What a thread no longer needs gives way to what is dealt out as it was: no other thread has it.
             offset = max(ends[p] for p in (within if len({*sizes.values()}) == 1 else ends))
-            end = offset + -(-max(chunks - near * THREADS, 0) * sizes[buffer] // 16) * 16
+            end = offset + -(-max(most - near * (threads // blocks), 0) * sizes[buffer] // 16) * 16
             for p in within:
                 taken[p], ends[p] = taken[p] + near * each, end
             found.append(Load(buffer, index, first, last, f"{writer.name(buffer)}_row{len(found)}", near, offset))
@@ -136,10 +143,13 @@ class Holder:
         chunks: Packs of a row.
         width: Elements of a pack.
         offset: Where the shared memory that is left begins.
+        share: The threads that share the row.
     """
 
-    def __init__(self, writer: Writer, hold: Hold, space: Sequence[Var], chunks: int, width: int, offset: int) -> None:
-        self.writer, self.hold, self.space = writer, hold, space
+    def __init__(
+        self, writer: Writer, hold: Hold, space: Sequence[Var], chunks: int, width: int, offset: int, share: Share
+    ) -> None:
+        self.writer, self.hold, self.space, self.share = writer, hold, space, share
         self.chunks, self.width, self.offset = chunks, width, offset
         for load in hold.loads:
             held = f"{load.name}_now"
@@ -192,9 +202,10 @@ class Holder:
 
     def _either(self, load: Load, text: str) -> list[Tree]:
         """A statement about a pack, wherever it is."""
-        near, far = f"{load.name}[part]", f"{load.name}_far[chunk - {self.writer.count(load.near * THREADS)}]"
+        first = self.writer.count(load.near * self.share.each)
+        near, far = f"{load.name}[part]", f"{load.name}_far[{self.share.own} - {first}]"
         if not load.near:
-            return [Line(text.format(f"{load.name}_far[chunk]"))]
+            return [Line(text.format(f"{load.name}_far[{self.share.own}]"))]
         if load.near == self.hold.parts:
             return [Line(text.format(near))]
         return [Line(f"if (part < {load.near}) {text.format(near)} else {text.format(far)}")]

@@ -15,7 +15,7 @@ from math import prod
 
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Grid, Head, Routine, ceil_div
-from tracec.codegen.cuda_rows import MANY_THREADS
+from tracec.codegen.cuda_share import MANY_THREADS
 from tracec.codegen.cuda_source import CudaKernel, finished
 from tracec.codegen.cuda_tail import Tail, tail
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS

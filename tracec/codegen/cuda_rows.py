@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, streams_of_rows
 from tracec.codegen.cuda_chunk import write_chunk
+from tracec.codegen.cuda_clusters import own_size, place_row
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_held import THREADS, Hold, Holder, find_hold
-from tracec.codegen.cuda_tiles import MULTIPROCESSORS
+from tracec.codegen.cuda_held import Holder
+from tracec.codegen.cuda_share import LARGEST, Share, row_share
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.extent import is_varying, plain
+from tracec.ir.extent import is_varying
 from tracec.ir.kernel import (
     Expr,
     Kernel,
@@ -35,34 +36,15 @@ from tracec.ir.kernel import (
 )  # fmt: skip
 from tracec.ir.room import room
 
-#: A warp takes a row of up to this many elements,
-WARP_ROW = 1024
-#: and of no more than this many where there are too few rows to fill a GPU with warps.
-WARP_ROW_OF_FEW = 256
-FEW_ROWS = 512
 WARPS_OF_BLOCK = 4
-#: Threads of a block → 32-bit words of a row that each may keep in registers.
-KEPT_WORDS = {128: 32, 256: 32, 512: 24}
-#: Words that each of 1024 threads may have, half of its registers: kept ones and those that it loads for several loops.
-#: Fewer where it loads them one by one, each from an address of its own.
-LIVE_WORDS = 32
-#: Words of a row that each of 1024 threads may hold next to what it computes: of packs of four elements, and of wider
-#: ones, of which more is on its way through registers; and of these where what is kept passes through, too.
-HELD_WORDS, HELD_WIDE, HELD_BESIDE = 24, 16, 8
-#: Packs that a thread reads before it waits, where it keeps none of them.
-MOST_PACKS = 8
 #: Bytes that a thread has on their way in a round of a loop.
 IN_FLIGHT = 64
-#: Bytes that lanes side by side read in one piece, at least: two sectors.
-LEAST_PIECE = 64
-#: Threads that have enough loads in flight to use the memory's bandwidth: half of an H100's.
-MANY_THREADS = 1024 * MULTIPROCESSORS
 #: Dynamic shared memory.
 SCRATCH = "extern __shared__ __align__(16) unsigned char scratch[];"
 #: The lanes of a whole warp.
 ALL_LANES = "0xffffffffu"
-#: Threads of a block that loops over a row → rows that fill a GPU with such blocks: small ones end more evenly.
-ROWS_OF_BLOCKS = {256: 1024, 512: 512}
+#: All threads of a cluster wait for each other, and what they have done before is done.
+CLUSTER_BARRIER = "cluster_fence(); cluster_arrive(); cluster_wait();"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +57,10 @@ class Deal:
         tail: Chunks of each thread after that, unrolled.
         first: The first chunk of the tail.
         guarded: Whether not every thread has all chunks of the tail.
+        thread: Which of the threads a thread is.
+        own: Threads of a block, where those of several share the row: chunks that are its own are counted by ``own``.
+        own_first: The first of these of the tail.
+        surely: What of the tail every thread has, where a compiler does not see it.
     """
 
     rounds: str
@@ -82,20 +68,31 @@ class Deal:
     tail: int
     first: str
     guarded: bool
+    thread: str = "thread"
+    own: str = ""
+    own_first: str = ""
+    surely: str = ""
 
 
-def deal(writer: Writer, chunks: int, threads: int, unroll: int) -> Deal:
-    """Chunks for so many threads; with no unrolling given, all of it is tail.
+def deal(writer: Writer, chunks: int, share: Share, unroll: int, own: bool = False) -> Deal:
+    """Chunks for the threads that share them, with a number among a block's own if asked for.
 
-    The number of rounds is a literal, or an argument: a compiler that has to unroll by itself runs what is left over
-    one by one.
+    With no unrolling given, all of it is tail. The number of rounds is a literal, or an argument: a compiler that has
+    to unroll by itself runs what is left over one by one.
     """
+    threads = share.threads
     rounds = chunks // (threads * unroll) if unroll else 0
     first = rounds * unroll * threads
     if is_varying(chunks):
         return Deal(str(rounds), unroll, unroll, writer.count(first), guarded=True)
     tail = ceil_div(chunks - first, threads)
-    return Deal(str(rounds or ""), unroll, tail, writer.count(first), first + tail * threads != chunks)
+    guarded = first + tail * threads != chunks
+    if share.blocks == 1:
+        return Deal(str(rounds or ""), unroll, tail, writer.count(first), guarded)
+    found = Deal(str(rounds or ""), unroll, tail, writer.count(first), guarded, "place")
+    if own:
+        found = replace(found, own=writer.count(share.each), own_first=writer.count(first // share.blocks))
+    return replace(found, surely=f"part < {tail - 1} || " if tail > 1 else "")
 
 
 def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs, in_flight: int = IN_FLIGHT) -> int:
@@ -115,6 +112,8 @@ class Stage:
         accs: Accumulators to combine across threads after the loop.
         shared: Whether all threads need what they combine to, in loops to come.
         guard: Condition under which a thread takes part in the loop; empty for always.
+        blocks: Blocks of a cluster that combine theirs after that; 0 for none.
+        begins: Whether they do so for the first time.
     """
 
     body: tuple[str, ...]
@@ -122,26 +121,18 @@ class Stage:
     accs: tuple[Accumulator, ...] = ()
     shared: bool = True
     guard: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How the threads that share a row deal out its chunks.
-
-    Attributes:
-        threads: How many they are.
-        parts: Chunks of each thread, where the loop is unrolled; 0 for a plain loop.
-        in_shared: Scratch lies in shared memory, not in registers.
-    """
-
-    threads: int
-    parts: int
-    in_shared: bool = False
+    blocks: int = 0
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """What ``row.j2`` and ``row_stages.j2`` need."""
+    """What ``row.j2`` and ``row_stages.j2`` need.
+
+    Attributes:
+        cluster: Blocks that share a row, where there are several; 0 for one.
+        block_threads: Threads of each.
+    """
 
     head: Head
     start: tuple[str, ...]
@@ -157,6 +148,8 @@ class RowView:
     copies: str = ""
     copy: str = ""
     mask: str = ALL_LANES
+    cluster: int = 0
+    block_threads: str = ""
 
 
 def row_space(body: Sequence[Stmt], kernel: Kernel) -> tuple[Var, ...]:
@@ -217,18 +210,23 @@ def share_stages(
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
-            slot = "chunk" if share.in_shared else "part"
+            whole = extent(variables) // packs[place].width
+            slot = share.own if share.in_shared else "part"
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
             if holder is not None:
                 chunk = (*holder.taken(place), *chunk)
                 if fetched := holder.fetched(place):
-                    whole = extent(variables) // packs[place].width
-                    stages.append(Stage(lines(fetched), deal(writer, whole, share.threads, 0 if share.parts else 4)))
+                    stages.append(Stage(lines(fetched), deal(writer, whole, share, 0 if share.parts else 4, own=True)))
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
             near = holder is not None and not share.parts  # loads take no long way
-            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place])
-            dealt = deal(writer, extent(variables) // packs[place].width, share.threads, unroll)
-            stages.append(Stage(lines(chunk), dealt, tuple(writer.accumulator(a) for a in accs)))
+            # Of twice as many threads each has half of the registers, and half as much on its way.
+            in_flight = IN_FLIGHT // 2 if share.each == LARGEST and share.in_shared else IN_FLIGHT
+            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place], in_flight)
+            dealt = deal(writer, whole, share, unroll, own=share.in_shared or holder is not None)
+            blocks = share.blocks if share.blocks > 1 and accs else 0
+            begins = blocks > 0 and not any(s.blocks for s in stages)
+            combined = tuple(writer.accumulator(a) for a in accs)
+            stages.append(Stage(lines(chunk), dealt, combined, blocks=blocks, begins=begins))
         elif isinstance(stmt, Store):
             results.append(stmt)
         elif not isinstance(stmt, Scratch):
@@ -288,9 +286,12 @@ def _names(stmt: Stmt) -> set[str]:
     return {e.name for e in found if isinstance(e, Ref)}
 
 
-def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> tuple[tuple[Tree, ...], int]:
+def _scratch(
+    body: Sequence[Stmt], writer: Writer, share: Share, width: int, chunks: int
+) -> tuple[tuple[Tree, ...], int]:
     """Declarations of scratch, and the bytes of shared memory that they take."""
     lines: list[Tree] = []
+    size = own_size(share, width, chunks)
     offset = 0
     for stmt in body:
         if not isinstance(stmt, Scratch):
@@ -301,7 +302,7 @@ def _scratch(body: Sequence[Stmt], writer: Writer, share: Share, width: int) -> 
             if not lines:
                 lines.append(Line(SCRATCH))
             lines.append(Line(f"{kind} *const {name} = reinterpret_cast<{kind} *>(scratch + {offset});"))
-            offset += -(-stmt.size * stmt.dtype.itemsize // 16) * 16
+            offset += -(-min(stmt.size, size) * stmt.dtype.itemsize // 16) * 16
         else:
             lines.append(Line(f"{kind} {name}[{max(share.parts * width, 1)}];"))
     return tuple(lines), offset
@@ -322,75 +323,6 @@ def live_words(body: Sequence[Stmt], packs: Mapping[int, Packs]) -> int:
     return max((sum(min(at) < place <= max(at) for at in uses.values()) for place in packs), default=0)
 
 
-def _row_share(
-    rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool, streams: int
-) -> Share:
-    """Threads for each of so many rows of so many elements; rows may be more or fewer at another call.
-
-    Args:
-        rows: How many rows there are.
-        row: Elements of one.
-        width: Elements of a pack.
-        words: Registers that are kept for each element.
-        live: Registers for each element, with those that loads take which several loops read; 0 where a thread has
-            none to spare for more elements.
-        pack_bytes: Bytes of a pack.
-        again: Whether several loops read the row.
-        streams: Bytes that all that is as long as the row has of each element, where only later loops read some of
-            it: a warp would wait for that once more, with too little on its way; 0 where the first loop reads all.
-    """
-    rows, chunks = plain(rows), row // width
-    if is_varying(row):
-        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
-    most = WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW
-    if row * max(words, 1) <= most and row * streams <= 4 * most:
-        lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-        while (
-            lanes * pack_bytes > LEAST_PIECE
-            and rows * lanes >= 2 * MANY_THREADS
-            and ceil_div(chunks, lanes // 2) <= MOST_PACKS // 2
-            and ceil_div(chunks, lanes // 2) * width * words <= KEPT_WORDS[128]
-        ):
-            lanes //= 2
-        return Share(lanes, max(ceil_div(chunks, lanes), 1))
-    if not words:
-        threads = next((t for t in (128, 256) if ceil_div(chunks, t) <= MOST_PACKS), 0)
-        if threads:
-            return _widened(threads, 1024, rows, chunks)
-        if again:  # few rows at a time, so that they are still in the cache
-            return Share(1024, 0)
-        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
-    for threads, most in KEPT_WORDS.items():
-        if ceil_div(chunks, threads) * width * words <= most:
-            return _widened(threads, max(KEPT_WORDS), rows, chunks)
-    if 0 < ceil_div(chunks, 1024) * width * live <= (LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
-        return Share(1024, ceil_div(chunks, 1024))
-    return Share(512, 0, in_shared=True)
-
-
-def _widened(threads: int, most: int, rows: int, chunks: int) -> Share:
-    """More threads a row where rows are few, so that each ends sooner."""
-    while threads < most and 2 * threads * rows <= MANY_THREADS and ceil_div(chunks, threads) > 2:
-        threads *= 2
-    return Share(threads, ceil_div(chunks, threads))
-
-
-def _held(
-    writer: Writer, body: Sequence[Stmt], packs: dict[int, Packs], chunks: int, share: Share
-) -> tuple[Share, Hold | None]:
-    """Where registers hold no row of what is computed: what is held of what is read, and by how many threads."""
-    if share.parts or is_varying(chunks):
-        return share, None
-    width = max((p.width for p in packs.values()), default=1)
-    kept = sum(-(-s.size * s.dtype.itemsize // 16) * 16 for s in body if isinstance(s, Scratch))
-    words = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
-    hold = find_hold(writer, body, packs, chunks, (words, room() - kept))
-    if hold is None:
-        return share, None
-    several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
-    return Share(THREADS // 2 if several else THREADS, hold.parts, in_shared=kept > 0), hold
-
-
 def row_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a warp or a block computes one row."""
     variables, body = peel(kernel.body)
@@ -406,38 +338,41 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
     live = 0 if wide else live_words(body, packs)
     streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, variables)
-    share = _row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
+    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
     chunks = row // width
-    share, hold = _held(writer, body, packs, chunks, share)
+    share, hold = place_row(writer, body, packs, rows, chunks, share, live)
     shared = share.threads > 32
-    declared, shared_bytes = _scratch(body, writer, share, width)
+    declared, shared_bytes = _scratch(body, writer, share, width, chunks)
     holder = None
     if hold is not None:
-        holder = Holder(writer, hold, space, chunks, width, shared_bytes)
+        holder = Holder(writer, hold, space, chunks, width, shared_bytes, share)
         if hold.shared_bytes and not shared_bytes:
             declared = (*declared, Line(SCRATCH))
         declared, shared_bytes = (*declared, *holder.declared()), shared_bytes + hold.shared_bytes
     if shared_bytes > room():
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {room()}")
     start = lines((*writer.unflatten("row", variables), *declared))
-    barrier = "__syncthreads();" if shared else "__syncwarp();"
-    stages = share_stages(writer, body, packs, share, "thread == 0", barrier, holder)
+    several = share.blocks > 1
+    barrier = CLUSTER_BARRIER if several else "__syncthreads();" if shared else "__syncwarp();"
+    stages = share_stages(writer, body, packs, share, "place == 0" if several else "thread == 0", barrier, holder)
     per_block = 1 if shared else 32 * WARPS_OF_BLOCK // share.threads
     if not shared and not is_varying(rows):
         per_block = max(min(per_block, rows), 1)
-    threads = share.threads * per_block
+    threads = share.each * per_block
     view = RowView(
-        head(writer, name, threads), start, stages, writer.count(share.threads),
-        writer.count(chunks), shared, share.threads // 32,
+        replace(head(writer, name, threads), blocks=share.resident, cluster=share.blocks if several else 0), start,
+        stages, writer.count(share.threads), writer.count(chunks), shared, share.each // 32,
         min(share.threads, 32) // 2, is_varying(rows) or rows % per_block != 0,
-        writer.count(rows), writer.count(per_block),
+        writer.count(rows), writer.count(per_block), cluster=share.blocks if several else 0,
+        block_threads=writer.count(share.each),
     )  # fmt: skip
     who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"
+    who = f"a cluster of {share.blocks} blocks of {threads}" if several else who
     kept = " in shared memory" * share.in_shared
     kept += f", {share.parts} unrolled" if share.parts else "" if share.in_shared else ", looped"
     kept += f", {len(hold.loads)} held" if hold else ""
     schedule = f"{who} a row of {row}{kept}" + (f", packs of {width}" if width > 1 else "")
     return Entry(
-        name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block), 1, 1),
-        (share.threads, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
+        name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block) * share.blocks, 1, 1),
+        (share.each, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip

@@ -11,7 +11,6 @@ from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_rows import (
     ALL_LANES,
-    Share,
     Stage,
     loop_nest,
     row_packs,
@@ -19,6 +18,7 @@ from tracec.codegen.cuda_rows import (
     scratch_words,
     share_stages,
 )
+from tracec.codegen.cuda_share import Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree

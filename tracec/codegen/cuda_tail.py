@@ -11,9 +11,6 @@ from tracec.codegen.cuda_columns import SHORT, rows_lie_apart
 from tracec.codegen.cuda_entry import Grid, Head, alignments, ceil_div, lines
 from tracec.codegen.cuda_rows import (
     ALL_LANES,
-    MOST_PACKS,
-    WARP_ROW_OF_FEW,
-    Share,
     Stage,
     row_packs,
     row_space,
@@ -21,6 +18,7 @@ from tracec.codegen.cuda_rows import (
     share_stages,
     waits_later,
 )
+from tracec.codegen.cuda_share import MOST_PACKS, WARP_ROW_OF_FEW, Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.ir.extent import is_varying

@@ -1,4 +1,4 @@
-"""How much shared memory a block of threads may have: how much of a row is kept on chip, and how kernels are written.
+"""How much shared memory a block of threads may have, and how many blocks a cluster: how much of a row is kept on chip.
 
 Source: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 """
@@ -14,6 +14,10 @@ MOST = 160 << 10
 #: Compute capability → bytes that a block may have, less some that kernels declare by themselves.
 _LESS = {"70": 92 << 10, "72": 92 << 10, "75": 60 << 10} | dict.fromkeys(("86", "89", "120", "121"), 95 << 10)
 _AMPLE = frozenset(("80", "87", "90", "100", "101", "103", "110"))
+#: Blocks of a cluster that every GPU of the kind takes, where its groups of multiprocessors are large: those of data
+#: centres. With fewer multiprocessors to a group, as many blocks with all that a multiprocessor has may have no place.
+CLUSTER = 8
+_CLUSTERS = frozenset(("90", "100", "103"))
 
 
 def shared_bytes(arch: str) -> int:
@@ -22,14 +26,33 @@ def shared_bytes(arch: str) -> int:
     Args:
         arch: GPU architecture, ``sm_90``. One that is not known has what the least of them have from sm_80 on.
     """
-    number = arch.removeprefix("sm_").rstrip("af")
+    number = _number(arch)
     return MOST if number in _AMPLE else _LESS.get(number, _LESS["86"])
+
+
+def row_room(shared_bytes: int) -> int:
+    """What of a block's shared memory a row may take: next to it lie sums, and what is held of what is read."""
+    return shared_bytes * 4 // 5
+
+
+def cluster_blocks(arch: str) -> int:
+    """Blocks that a cluster may have, which read and write each other's shared memory; 1 where there are none.
+
+    Args:
+        arch: GPU architecture, ``sm_90``.
+    """
+    return CLUSTER if _number(arch) in _CLUSTERS else 1
+
+
+def _number(arch: str) -> str:
+    return arch.removeprefix("sm_").rstrip("af")
 
 
 class _Room(threading.local):
     """What there is in this thread while kernels are written."""
 
     shared_bytes = MOST
+    blocks = CLUSTER
 
 
 _ROOM = _Room()
@@ -40,11 +63,17 @@ def room() -> int:
     return _ROOM.shared_bytes
 
 
+def most_blocks() -> int:
+    """Blocks that a cluster of the kernel that is being written may have; 1 where there are no clusters."""
+    return _ROOM.blocks
+
+
 @contextmanager
 def room_of(arch: str) -> Iterator[None]:
     """Within, kernels are written in this thread for an architecture."""
-    before, _ROOM.shared_bytes = _ROOM.shared_bytes, shared_bytes(arch)
+    before = _ROOM.shared_bytes, _ROOM.blocks
+    _ROOM.shared_bytes, _ROOM.blocks = shared_bytes(arch), cluster_blocks(arch)
     try:
         yield
     finally:
-        _ROOM.shared_bytes = before
+        _ROOM.shared_bytes, _ROOM.blocks = before

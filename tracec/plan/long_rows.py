@@ -10,15 +10,17 @@ follows. How many pieces there are hangs on sizes alone, and they are what sprea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tracec.ir import dtype as dt
-from tracec.ir.extent import is_varying, plain
+from tracec.ir.extent import formula_key, is_varying, plain
 from tracec.ir.graph import Graph
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node, is_constant, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import numel
+from tracec.plan.clusters import stored_bytes
+from tracec.plan.space import of_shape
 
 #: Elements of a piece, about, and at most.
 PIECE, LONGEST_PIECE = 1 << 13, 1 << 15
@@ -30,9 +32,15 @@ LEAST_ROWS = 128
 MOST_PIECES = 1 << 12
 
 
-def part_long_rows(graph: Graph, row_bytes: int) -> Graph:
-    """The same values, with statistics of rows of more than so many bytes taken from those of pieces."""
-    found = {s.second: s for s in _statistics(graph, row_bytes)}
+def part_long_rows(graph: Graph, row_bytes: int, whole: Collection[object] = ()) -> Graph:
+    """The same values, with statistics of rows of more than so many bytes taken from those of pieces.
+
+    Args:
+        graph: What to rewrite.
+        row_bytes: Bytes of a row that a block keeps.
+        whole: Rows that are left as they are, by `formula_key`.
+    """
+    found = {s.second: s for s in _statistics(graph, row_bytes) if _key(s.first) not in whole}
     if not found:
         return graph
     first = {s.first: s for s in found.values()}
@@ -128,6 +136,10 @@ def _shaped(whole: Node, like: Node) -> Node:
     return result
 
 
+def _key(first: Node) -> object:
+    return formula_key(of_shape(first.inputs[0].shape, first.param("axes")).normal().extents)
+
+
 def _statistics(graph: Graph, row_bytes: int) -> Iterator[_Statistics]:
     taken: set[Node] = set()
     for node in graph.nodes:
@@ -164,9 +176,12 @@ def _is_kept(values: Node, row: int, row_bytes: int) -> bool:
     """Whether a block keeps a row: what is computed of it, or where there are rows enough, what is in memory."""
     if row * values.dtype.compute.itemsize <= row_bytes:
         return True
-    stored = values.inputs[0] if values.op.name == "cast" else values
-    narrow = min(stored.dtype.itemsize, values.dtype.itemsize) == 2 and row <= MOST_KEPT
-    return narrow and row % 8 == 0 and values.type.size >= LEAST_ROWS * row
+    return stored_bytes(values) == 2 and is_held(values.type.size, row)
+
+
+def is_held(size: int, row: int) -> bool:
+    """Whether a block holds rows of 16-bit floats as they are in memory, of so many elements in all."""
+    return row <= MOST_KEPT and row % 8 == 0 and size >= LEAST_ROWS * row
 
 
 def _maximum(centre: Node) -> Node | None:

@@ -9,12 +9,15 @@ from functools import partial
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
+from tracec.ir.lower import Reduction
 from tracec.ir.node import Node
 from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, While
 from tracec.plan.alike import Alike
+from tracec.plan.clusters import stored_bytes
 from tracec.plan.early import Early, find_early
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
+from tracec.plan.long_rows import is_held
 from tracec.plan.loops import coalesce
 from tracec.plan.lowering import lower_group, sources_of
 from tracec.plan.order import dependences, topological
@@ -41,7 +44,7 @@ def make_plan(
         disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory`` and ``deterministic``, what to leave
             out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
-    graph = prepare(graph, target.blocks, target.row_bytes)
+    graph = prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     planner = _Planner(target, bodies, disabled, Alike(graph))
     plan = planner.plan(graph, donate)
@@ -158,7 +161,7 @@ class _Planner:
         nodes = list(place)
 
         def lower() -> tuple[Kernel, list[int]]:
-            kernel, held = lower_group(group, inlined, stored, self.target.row_bytes)
+            kernel, held = lower_group(group, inlined, stored, _room(group, self.target))
             kernel = classify(coalesce(rounded_once(kernel)), self.target)
             if "deterministic" in self.disabled:
                 kernel = any_order(kernel, self.target)
@@ -166,6 +169,17 @@ class _Planner:
 
         kernel, held = self.alike.find(("kernel", traced, group.kind, group.space.key, group.stripes), lower)
         return replace(kernel, sources=sources_of(group)), [nodes[k] for k in held]
+
+
+def _room(group: Group, target: Target) -> int:
+    """Bytes of a row of a group that are kept on chip: what a cluster keeps, where one block has not enough."""
+    if group.kind != "reduce" or not target.cluster_bytes:
+        return target.row_bytes
+    reduced = [n.inputs[0] for n in group.nodes if isinstance(n.op.lower, Reduction)]
+    row, size = plain(group.space.row), plain(group.space.total)
+    one = row * max(n.dtype.compute.itemsize for n in reduced) <= target.row_bytes
+    narrow = min(map(stored_bytes, reduced)) == 2 and is_held(size, row)
+    return target.row_bytes if one or narrow else target.cluster_bytes
 
 
 def classify(kernel: Kernel, target: Target) -> Kernel:

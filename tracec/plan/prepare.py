@@ -13,6 +13,7 @@ from tracec.ir.lower import ContractionSpec, Decompose, HostCall, Library, Reduc
 from tracec.ir.node import Node, constant, is_constant, made_from
 from tracec.ir.operator import OPERATORS, Operator
 from tracec.ops.branches import both
+from tracec.plan.clusters import rows_of_clusters
 from tracec.plan.long_rows import part_long_rows
 from tracec.plan.pick import pick_elements
 from tracec.plan.side_by_side import join_parts
@@ -20,22 +21,25 @@ from tracec.plan.split import split_reductions
 from tracec.plan.unroll import unroll_short_reductions
 
 
-def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0) -> Graph:
+def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0, cluster_bytes: int = 0) -> Graph:
     """The same values from operators that have a lowering of their own.
 
     Args:
         graph: What to compute.
         blocks: Blocks that fill the target, where it is a GPU.
         row_bytes: Bytes of a row that one of them keeps.
+        cluster_bytes: Bytes of a row that a cluster of them keeps; 0 where there are no clusters.
     """
+    whole: set[object] = set()
     graph = decompose(called_eagerly(graph))
     graph = join_parts(turn_products(graph)).map(_padded_before_merging)
     graph = graph.map(_without_empty)
     if blocks:
         graph = decompose(graph.map(_both_branches))
         graph = unroll_short_reductions(graph.map(pick_elements))
-        graph = part_long_rows(graph, row_bytes)
-    graph = split_reductions(graph, blocks)
+        whole = rows_of_clusters(graph, row_bytes, cluster_bytes)
+        graph = part_long_rows(graph, row_bytes, whole)
+    graph = split_reductions(graph, blocks, whole)
     return called_eagerly(_materialise_constants(graph.map(_with_operands_in_memory)))
 
 

@@ -6,6 +6,8 @@ with any other. How many parts there are hangs on sizes alone, never on the mach
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tracec.ir.extent import chosen, formula_key, is_varying, pin, plain
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import identity
@@ -39,12 +41,13 @@ FOLDED_COLUMNS = 64
 MOST_PARTIALS = 4096
 
 
-def split_reductions(graph: Graph, blocks: int) -> Graph:
+def split_reductions(graph: Graph, blocks: int, whole: Collection[object] = ()) -> Graph:
     """Reduce many elements to few in two steps.
 
     Args:
         graph: What to rewrite.
         blocks: Blocks that fill a GPU; 0: there are a few cores.
+        whole: Rows whose reductions are left as they are, by `formula_key`.
     """
     rows = rows_in(graph) if blocks else set()
 
@@ -53,7 +56,7 @@ def split_reductions(graph: Graph, blocks: int) -> Graph:
         if not isinstance(lower, Reduction) or lower.axes is None or is_constant(node.inputs[0]):
             return node
         with made_from(node.source, node.origin or "split reduction"):
-            return _split_for_blocks(node, lower, blocks, rows) if blocks else _split_for_cores(node, lower)
+            return _split_for_blocks(node, lower, blocks, rows, whole) if blocks else _split_for_cores(node, lower)
 
     return graph.map(split)
 
@@ -78,10 +81,12 @@ def _split_for_cores(node: Node, lower: Reduction) -> Node:
 # -- a GPU's blocks -----------------------------------------------------------------------------------------
 
 
-def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]) -> Node:
+def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object], whole: Collection[object]) -> Node:
     operand, axes = node.inputs[0], node.param("axes")
     space = of_shape(operand.shape, axes).normal()
     if not space.total or not space.has_reduction:
+        return node
+    if space.reduced[-1] and formula_key(space.extents) in whole:
         return node
     if stripes := _stripes(node, lower, space, rows):
         return _two_steps(node, lower, space, 0, stripes, 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.room import MOST, shared_bytes
+from tracec.ir.room import CLUSTER, MOST, cluster_blocks, row_room, shared_bytes
 from tracec.plan.routines import Gemm, by_size
 
 
@@ -20,6 +20,7 @@ class Target:
         row_bytes: Bytes of values of a row that are kept on chip, loads included, where several loops read them: in
             registers, or in the shared memory of a block. 0 where a row goes through the cache, and only what is
             costly is kept.
+        cluster_bytes: The same of a cluster of blocks that share a row too long for one; 0 where there are no clusters.
         in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
             are each read and written by one thread; what all threads of a row read, such as a parameter that its
             sum updates, is written behind a barrier.
@@ -37,6 +38,7 @@ class Target:
     in_place: frozenset[str]
     results_in_place: frozenset[str] = frozenset()
     blocks: int = 0
+    cluster_bytes: int = 0
     atomics: frozenset[DType] = frozenset()
 
 
@@ -48,21 +50,17 @@ _CPU_GEMM = by_size(dict.fromkeys((dt.float32, dt.float64), 1 << 12))
 _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 << 26, dt.float64: 1 << 26})
 
 
-def _row_bytes(shared_bytes: int) -> int:
-    """What of a block's shared memory a row may take: next to it lie sums, and what is held of what is read."""
-    return shared_bytes * 4 // 5
-
-
 _ATOMICS = frozenset({dt.float32, dt.float64, dt.int32, dt.uint32, dt.int64, dt.uint64})
 TARGETS = {
     "cpu": Target("cpu", gemm=_CPU_GEMM, row_bytes=0, in_place=_IN_PLACE | _COLUMN),
     "cuda": Target(
         "cuda",
         gemm=_CUDA_GEMM,
-        row_bytes=_row_bytes(MOST),
+        row_bytes=row_room(MOST),
         in_place=_IN_PLACE,
         results_in_place=_COLUMN,
         blocks=1056,
+        cluster_bytes=CLUSTER * row_room(MOST),
         atomics=_ATOMICS,
     ),
 }
@@ -76,4 +74,7 @@ def target_for(name: str, arch: str) -> Target:
         arch: GPU architecture, ``sm_90``.
     """
     target = TARGETS[name]
-    return replace(target, row_bytes=_row_bytes(shared_bytes(arch))) if target.row_bytes else target
+    if not target.row_bytes:
+        return target
+    row_bytes, blocks = row_room(shared_bytes(arch)), cluster_blocks(arch)
+    return replace(target, row_bytes=row_bytes, cluster_bytes=blocks * row_bytes if blocks > 1 else 0)

@@ -21,7 +21,8 @@ class Finding(ctypes.Structure):
         ("size", ctypes.c_uint32), ("access", ctypes.c_int32), ("block", ctypes.c_uint32 * 3),
         ("thread", ctypes.c_uint32 * 3), ("other_line", ctypes.c_int32), ("other_site", ctypes.c_uint64),
         ("other_access", ctypes.c_int32), ("other_block", ctypes.c_uint32 * 3), ("other_thread", ctypes.c_uint32 * 3),
-        ("region", ctypes.c_int32), ("value", ctypes.c_int64), ("text", ctypes.c_char * 64),
+        ("region", ctypes.c_int32), ("of_block", ctypes.c_uint32), ("value", ctypes.c_int64),
+        ("text", ctypes.c_char * 64),
     ]  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def error_of(finding: Finding, context: Context) -> EmulatorError:
     what = _WORDS[finding.kind](finding, context)
     line, text = _line(context, finding.line, finding.site)
     where = [f"in block {_index(finding.block)}, thread {_index(finding.thread)}, {_at(line, text)}"]
-    if finding.kind == _RACE or (finding.kind in (_BARRIER, _WARP) and finding.other_line):
+    if finding.kind == _RACE or (finding.kind in (_BARRIER, _WARP, _CLUSTER) and finding.other_line):
         line, text = _line(context, finding.other_line, finding.other_site)
         where.append(f"the other: {_at(line, text)}")
     return EmulatorError(f"emulator: {context.entry}: {what}", where="\n  ".join(where))
@@ -111,9 +112,13 @@ def _place(f: Finding, c: Context) -> str:
     """The element of a buffer, or the byte of a shared array."""
     if 0 <= f.address - c.shared[0] < c.shared[1]:
         name, start, _ = c.arrays[f.region]
-        return f"byte {f.address - start} of shared array {name}"
+        return f"byte {f.address - start} of shared array {name}{_owner(f)}"
     buffer = c.buffers[f.region]
     return f"element {buffer.element(f.address)} of {buffer}"
+
+
+def _owner(f: Finding) -> str:
+    return f" of block {f.of_block - 1} of the cluster" if f.of_block else ""
 
 
 def _bounds(f: Finding, c: Context) -> str:
@@ -150,7 +155,7 @@ def _shared_bounds(f: Finding, c: Context) -> str:
     if not before:
         return f"{_of(f)} outside of every shared array"
     name, start, size = before[-1]
-    return f"{_of(f)} past the end of shared array {name} ({size} bytes) at byte {f.address - start}"
+    return f"{_of(f)} past the end of shared array {name}{_owner(f)} ({size} bytes) at byte {f.address - start}"
 
 
 def _race(f: Finding, c: Context) -> str:
@@ -161,7 +166,9 @@ def _race(f: Finding, c: Context) -> str:
         else f"thread {_index(f.other_thread)}"
     )
     did = {"write": "wrote", "read": "read"}.get(_access(f, f.other_access), "updated atomically")
-    between = "in the same launch" if other else "with no barrier between"
+    shared = 0 <= f.address - c.shared[0] < c.shared[1]
+    barrier = "with no fence and barrier of the cluster between" if shared else "in the same launch"
+    between = barrier if other else "with no barrier between"
     return f"race: {_of(f)} at {_place(f, c)}, which {who} {did} {between}"
 
 
@@ -184,7 +191,12 @@ def _collective(kind: int) -> str:
     return ("warp barrier", "shuffle", "vote", "match")[kind]
 
 
-_RACE, _BARRIER, _WARP = 8, 9, 10
+def _cluster(f: Finding, c: Context) -> str:
+    who = f"thread {_index(f.other_thread)} of block {_index(f.other_block)}"
+    return f"divergent barrier of the cluster: {who} does not come to it"
+
+
+_RACE, _BARRIER, _WARP, _CLUSTER = 8, 9, 10, 16
 _WORDS: dict[int, Callable[[Finding, Context], str]] = {
     1: _bounds,
     2: lambda f, c: f"{_of(f)} at {_place(f, c)}, which the kernel only reads",
@@ -201,6 +213,14 @@ _WORDS: dict[int, Callable[[Finding, Context], str]] = {
     13: lambda f, c: f"index {f.value} is outside of {f.text.decode(errors='replace').strip(chr(39))}",
     14: _pointer,
     15: lambda f, c: "waits in a loop for what no other thread does",
+    _CLUSTER: _cluster,
+    17: lambda f, c: "comes to the barrier of the cluster again, and has not waited for the others there",
+    18: lambda f, c: "waits at the barrier of the cluster, and has not come to it",
+    19: lambda f, c: f"place in block {f.value} of the cluster, which has no such block",
+    20: lambda f, c: (
+        f"{_of(f)} of shared memory{_owner(f)}, which may not have begun: no barrier of the cluster is before"
+    ),
+    21: lambda f, c: f"{_of(f)} of shared memory{_owner(f)}, which may have ended: no barrier of the cluster is behind",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tracec.errors import ArgumentError, EmulatorError, OutOfMemoryError
 from tracec.ir.forks import free_in_children
+from tracec.ir.room import CLUSTER
 from tracec.runtime.emulator_findings import Buffer, Context, Finding, error_of
 from tracec.runtime.emulator_library import MOST_SHARED, Library
 
@@ -42,15 +43,15 @@ class _Traffic(ctypes.Structure):
 
 
 class _Array(ctypes.Structure):
-    _fields_ = [("start", _POINTER), ("size", _U64), ("granule", _U64)]
+    _fields_ = [("start", _POINTER), ("size", _U64)]
 
 
 class _Launch(ctypes.Structure):
     _fields_ = [
         ("kernel", _POINTER), ("args", _POINTER), ("grid", _U32 * 3), ("block", _U32 * 3), ("order", ctypes.c_int32),
         ("seed", _U32), ("checked", _U32), ("region_count", _U32), ("array_count", _U32), ("guard_count", _U32),
-        ("regions", _POINTER), ("arrays", _POINTER), ("guards", _POINTER), ("shared", _POINTER), ("shared_size", _U64),
-        ("image", _POINTER), ("image_end", _POINTER), ("traffic", _POINTER),
+        ("cluster", _U32), ("regions", _POINTER), ("arrays", _POINTER), ("guards", _POINTER), ("shared", _POINTER),
+        ("shared_size", _U64), ("image", _POINTER), ("image_end", _POINTER), ("traffic", _POINTER),
     ]  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def launch(
     pointers = (ctypes.c_void_p * max(1, len(params)))(*map(ctypes.addressof, params))
     given = _Launch(
         library.function(entry), ctypes.addressof(pointers), tuple(grid), tuple(block), ORDERS.index(order), seed,
-        library.checks, len(regions), len(places), len(guards), ctypes.addressof(regions),
+        library.checks, len(regions), len(places), len(guards), library.cluster(entry), ctypes.addressof(regions),
         ctypes.addressof(places), ctypes.addressof(guards),
         shared, library.shared_size, *library.image,
     )  # fmt: skip
@@ -188,6 +189,11 @@ def _check_limits(
     for given, what, most in limits:
         if given > most:
             raise EmulatorError(f"emulator: {entry}: a launch with {given} {what}, at most {most} can be")
+    cluster = library.cluster(entry)
+    if cluster > CLUSTER:
+        raise EmulatorError(f"emulator: {entry}: clusters of {cluster} blocks, at most {CLUSTER} can be everywhere")
+    if grid[0] % cluster:
+        raise EmulatorError(f"emulator: {entry}: a launch with {grid[0]} blocks along x, in clusters of {cluster}")
 
 
 def check_order(order: str) -> None:
@@ -205,7 +211,7 @@ def _region(b: Buffer) -> _Region:
 
 
 def _arrays(places: Sequence[tuple[int, int]]) -> ctypes.Array[_Array]:
-    return (_Array * len(places))(*(_Array(start, size, 0) for start, size in places))
+    return (_Array * len(places))(*(_Array(start, size) for start, size in places))
 
 
 def _merged(entry: str, buffers: Sequence[Buffer]) -> list[Buffer]:

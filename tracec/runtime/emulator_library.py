@@ -194,6 +194,12 @@ class Library:
         found = re.search(rf"__launch_bounds__\((\d+)[^)]*\)\s*(?:void\s+)?{entry}\s*\(", self.source_of(entry).text)
         return min(int(found[1]), MOST_THREADS) if found else MOST_THREADS
 
+    def cluster(self, entry: str) -> int:
+        """Blocks of a cluster, as the function declares them: along x."""
+        marks = rf"__cluster_dims__\((\d+)(?:, 1, 1)?\)\s*(?:__\w+__\([^)]*\)\s*)*(?:void\s+)?{entry}\s*\("
+        found = re.search(marks, self.source_of(entry).text)
+        return int(found[1]) if found else 1
+
     def dynamic(self, entry: str) -> frozenset[str]:
         """Names of the arrays that dynamic shared memory is seen as."""
         return frozenset(_DYNAMIC.findall(self.source_of(entry).text))

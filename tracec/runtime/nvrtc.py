@@ -38,7 +38,7 @@ _TRIES = 5
 KERNELS = 4
 
 _INSTALL = 'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime)'
-_ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
+_ENTRY = re.compile(r"__global__\s+void\s+(?:__\w+__\([^)]*\)\s*)*(\w+)\s*\(")
 
 
 @dataclass(frozen=True, slots=True)

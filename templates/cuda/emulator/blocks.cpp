@@ -2,7 +2,9 @@
 // Where blocks have used atomic operations on global memory, some run at the same time, except in the ascending order: at
 // a barrier, or when a block only waits, another goes on. In the descending order the newest goes first, so that it comes
 // before what it must wait for.
-#include <stdlib.h>
+//
+// The blocks of a cluster run at the same time, and no others with them: one goes on when another waits at the barrier
+// of the cluster. They stay until all have ended, since it is asked later what they had done.
 #include <string.h>
 #include <sys/mman.h>
 
@@ -13,42 +15,38 @@ namespace emulator {
 bool blocks_talk;
 uint32_t news;
 
-// A block that rests while others run.
-struct Resident {
-  uint32_t number, block_start, barrier_time, warp_time[MOST_THREADS / 32];
-  uint32_t heard;  // the news when it last waited in vain
-  bool waits;
-  int slot, fibers_begun, idle_count;
-  Thread threads[MOST_THREADS];
-  Fiber fibers[MOST_THREADS], *idle[MOST_THREADS];
-  char *shared, *history;
-};
+Resident residents[MOST_BLOCKS], *running[MOST_BLOCKS];
+int running_count;
 
-static Resident residents[MOST_BLOCKS];
-static Resident *running[MOST_BLOCKS];  // by their age
-static int running_count;
+static char *rest_places;
+static uint64_t rest_size, rest_stride;
+
+char *resting(int slot) {
+  constexpr uint64_t page = 4096;  // the distance from multiples of it stays
+  return rest_places + slot * rest_stride + (uint64_t)launch->shared % page;
+}
+
+static bool reserve_rest() {
+  rest_stride = (launch->shared_size / 4096 + 2) * 4096;
+  return reserve(rest_places, rest_size, MOST_BLOCKS * rest_stride);
+}
 
 static void copy_shared(char *place, bool keep) {
   for (unsigned a = 0; a < launch->array_count; ++a) {
     const Array &array = launch->arrays[a];
-    if (keep) memcpy(place, array.start, array.size); else memcpy(array.start, place, array.size);
-    place += array.size;
+    char *const there = place + (array.start - launch->shared);
+    if (keep) memcpy(there, array.start, array.size); else memcpy(array.start, there, array.size);
   }
 }
 
-static bool keep(Resident &r) {
+static void keep(Resident &r) {
   r.number = block_number, r.block_start = block_start, r.barrier_time = barrier_time;
   memcpy(r.warp_time, warp_time, sizeof warp_time);
   r.fibers_begun = fibers_begun, r.idle_count = idle_count;
   memcpy(r.threads, threads, count * sizeof *threads);
   memcpy(r.fibers, fibers, fibers_begun * sizeof *fibers);
   memcpy(r.idle, idle, idle_count * sizeof *idle);
-  uint64_t size = 0;
-  for (unsigned a = 0; a < launch->array_count; ++a) size += launch->arrays[a].size;
-  if (!(r.shared = (char *)malloc(size + 1)) || !(r.history = (char *)malloc(shared_history_size() + 1))) return false;
-  copy_shared(r.shared, true);
-  keep_shared_history(r.history);
-  return true;
+  copy_shared(resting(r.slot), true);
 }
 
 static void place_block(uint32_t number) {
@@ -65,26 +63,26 @@ static bool resume(Resident &r) {
   memcpy(threads, r.threads, count * sizeof *threads);
   memcpy(fibers, r.fibers, fibers_begun * sizeof *fibers);
   memcpy(idle, r.idle, idle_count * sizeof *idle);
-  copy_shared(r.shared, false);
-  restore_shared_history(r.history);
-  free(r.shared), free(r.history);
-  r.shared = r.history = nullptr;
+  copy_shared(resting(r.slot), false);
   slice_start = ++now;
   begin_turn();
-  return begin_slice(false);
+  return take_history(r.slot, false) && begin_slice(false);
 }
 
-static bool begin(uint32_t number) {
+static bool begin(Resident &r, uint32_t number) {
   place_block(number);
+  r.number = number, r.ended = r.waits = false, r.pause = MET;
   block_start = barrier_time = slice_start = ++now;
   begin_threads();
   begin_turn();
+  r.block_start = block_start;
+  // What others of the cluster have written there before it began must not be there; it is copied as the block rests.
   for (unsigned a = 0; a < launch->array_count; ++a) memset(launch->arrays[a].start, 0xFF, launch->arrays[a].size);
-  return begin_slice(true);
+  return take_history(r.slot, true) && begin_slice(true);
 }
 
-// The blocks in the order in which they begin.
-static uint32_t block_of(uint64_t place, uint64_t blocks) {
+// Blocks, or clusters, in the order in which they begin.
+static uint32_t in_order(uint64_t place, uint64_t blocks) {
   if (launch->order == DESCENDING) return (uint32_t)(blocks - 1 - place);
   if (launch->order != RANDOM) return (uint32_t)place;
   uint64_t step = launch->seed * 2654435761u % blocks;
@@ -96,23 +94,48 @@ static uint32_t block_of(uint64_t place, uint64_t blocks) {
   return (uint32_t)((place + 1) * step % blocks);
 }
 
+static uint32_t block_of(uint64_t place, uint64_t blocks) {
+  const uint64_t size = launch->cluster;
+  return (uint32_t)(in_order(place / size, blocks / size) * size + in_order(place % size, size));
+}
+
+static bool is_idle(const Resident &r) { return r.ended || (r.waits && r.heard == news) || !goes_on(r); }
+
 // Of the blocks that have begun, the one to go on; -1 for one that has not.
 static int choose(bool more) {
-  const bool room = more && running_count < MOST_BLOCKS;
+  const int most = launch->cluster > 1 ? (int)launch->cluster : TALKING;
+  const bool room = more && running_count < most;
   if (launch->order == RANDOM) {
     const int first = draw() % (running_count + room);
     if (first == running_count) return -1;
     for (int k = 0; k < running_count; ++k) {
       const int one = (first + k) % running_count;
-      if (!running[one]->waits || running[one]->heard != news) return one;
+      if (!is_idle(*running[one])) return one;
     }
-    return room ? -1 : first;
+    if (room) return -1;
   }
   if (room) return -1;
   for (int k = running_count - 1; k >= 0; --k) {
-    if (!running[k]->waits || running[k]->heard != news) return k;
+    if (!is_idle(*running[k])) return k;
   }
-  return running_count - 1;
+  int last = running_count - 1;  // one that only reads what nobody writes
+  while (last > 0 && (running[last]->ended || running[last]->pause == AWAITS)) --last;
+  return last;
+}
+
+// Whether a block of the cluster other than the one that runs can go on, or has yet to begin.
+static bool others_go_on(const Resident &self) {
+  if (running_count < (int)launch->cluster) return true;
+  for (int k = 0; k < running_count; ++k) {
+    if (running[k] != &self && !running[k]->ended && goes_on(*running[k])) return true;
+  }
+  return false;
+}
+
+static void begin_cluster(uint32_t number) {
+  cluster.first = number / launch->cluster * launch->cluster;
+  cluster.phase = 0;
+  cluster.alive = cluster.due = launch->cluster * count;
 }
 
 // Takes one block out of those that rest, or begins another, and runs it until it ends or others may go on.
@@ -120,14 +143,17 @@ static bool run_slice(uint64_t &next, uint64_t blocks) {
   const int chosen = running_count ? choose(next < blocks) : -1;
   Resident *self;
   if (chosen < 0) {
+    const uint32_t number = block_of(next++, blocks);
     int slot = 0;
     for (int k = 0; k < running_count; ++k) {
       if (running[k]->slot == slot) slot = slot + 1, k = -1;
     }
+    if (launch->cluster > 1) slot = number % launch->cluster;
+    if (!running_count) begin_cluster(number);
     self = residents + slot;
     self->slot = slot;
     block_stacks = stacks + slot * MOST_THREADS * STACK;
-    if (!begin(block_of(next++, blocks))) return false;
+    if (!begin(*self, number)) return false;
     running[running_count++] = self;
   } else {
     self = running[chosen];
@@ -139,10 +165,21 @@ static bool run_slice(uint64_t &next, uint64_t blocks) {
     if (pause == FOUND) return true;
     if (pause == ENDED) break;
     begin_turn();
-    const bool others = blocks_talk && launch->order != ASCENDING && (running_count > 1 || next < blocks);
-    if (!others || (pause == MET && launch->order == RANDOM && draw() % 2)) continue;
-    self->waits = pause == POLLS, self->heard = news;
-    return keep(*self);
+    if (pause == AWAITS && !others_go_on(*self)) return explain_cluster(), true;
+    const bool together = launch->cluster > 1 && (pause != MET || launch->order == RANDOM);
+    const bool talking = blocks_talk && launch->order != ASCENDING && (running_count > 1 || next < blocks);
+    if (!(together || talking) || (pause == MET && launch->order == RANDOM && draw() % 2)) continue;
+    self->waits = pause == POLLS, self->heard = news, self->pause = pause;
+    return keep(*self), true;
+  }
+  if (launch->cluster > 1) {
+    if (!check_end(self->slot)) return true;
+    self->ended = true;
+    keep(*self);
+    bool all = running_count == (int)launch->cluster;
+    for (int k = 0; k < running_count; ++k) all &= running[k]->ended;
+    if (all) running_count = 0;
+    return true;
   }
   for (int k = 0, kept = 0; k < running_count; ++k) {
     if (running[k] != self) running[kept++] = running[k];
@@ -159,10 +196,6 @@ static bool prepare() {
     if (found == MAP_FAILED) return false;
     stacks = (char *)found;
   }
-  for (int k = 0; k < running_count; ++k) {  // those of a launch that was ended
-    free(running[k]->shared), free(running[k]->history);
-    running[k]->shared = running[k]->history = nullptr;
-  }
   running_count = 0;
   blocks_talk = false;
   news = 0;
@@ -175,7 +208,7 @@ static bool prepare() {
     threads[t].index = {index[0], index[1], index[2]};
   }
   random_state = launch->seed * 2654435761u | 1;
-  if (!begin_checks() || !begin_traffic()) return false;
+  if (!begin_checks() || !begin_traffic() || !reserve_rest()) return false;
   launch_start = ++now;
   return true;
 }
@@ -195,7 +228,7 @@ int emulator_launch(const Launch *given, Finding *found) {
   for (uint64_t next = 0; (next < blocks || running_count) && !finding->kind;) {
     if (!run_slice(next, blocks)) return -1;
   }
-  if (finding->kind) {
+  if (finding->kind && finding->kind != ENDING) {  // which tells of a thread that ran before
     finding->block[0] = blockIdx.x, finding->block[1] = blockIdx.y, finding->block[2] = blockIdx.z;
     const EmulatorIndex &t = threads[current].index;
     finding->thread[0] = t.x, finding->thread[1] = t.y, finding->thread[2] = t.z;

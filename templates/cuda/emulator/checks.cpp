@@ -14,9 +14,28 @@ enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8 };
 // Who has read since the last write: one thread, lanes of one warp, or threads of several warps or blocks.
 enum Readers : uint8_t { ONE, LANES, MANY };
 
-static Cell *cells, *shared_cells;
-static uint64_t cells_size, shared_cells_size;
+static Cell *cells;
+static uint64_t cells_size;
 static unsigned last_region, last_array;
+
+// What is known of a block's shared memory.
+struct History {
+  Cell *cells;
+  uint64_t size;
+  uint64_t *granules;  // of each array the bytes of one cell
+  uint64_t granules_size;
+  // By others of its cluster: how often one had come to the cluster's barrier that accessed it later than most, and it.
+  uint32_t arrivals;
+  Finding last;
+};
+static History histories[MOST_BLOCKS], *own = histories;
+
+// What an access in shared memory is of.
+struct Shared {
+  History *history;
+  uint32_t start;     // when the block began that it belongs to
+  uint32_t of_block;  // 1 + its rank in the cluster, where it is another one
+};
 // For each block, when it last made its writes seen by others.
 static uint32_t *fenced;
 static uint64_t fenced_size;
@@ -30,9 +49,12 @@ static uint64_t slices_size, slice_count;
 // Forgets everything, before the clock comes to its end.
 static void start_anew() {
   if (cells) munmap(cells, cells_size * sizeof(Cell));
-  if (shared_cells) munmap(shared_cells, shared_cells_size * sizeof(Cell));
-  cells = shared_cells = nullptr;
-  cells_size = shared_cells_size = now = 0;
+  for (History &h : histories) {
+    if (h.cells) munmap(h.cells, h.size * sizeof(Cell));
+    h.cells = nullptr, h.size = 0;
+  }
+  cells = nullptr;
+  cells_size = now = 0;
 }
 
 bool begin_checks() {
@@ -45,13 +67,19 @@ bool begin_checks() {
     region.first_cell = needed;
     needed += (region.size + region.granule - 1) / region.granule;
   }
-  for (unsigned a = 0; a < launch->array_count; ++a) {
-    launch->arrays[a].granule = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
-  }
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
   slice_count = 0;
-  return reserve(cells, cells_size, needed) && reserve(shared_cells, shared_cells_size, launch->shared_size) &&
-         reserve(fenced, fenced_size, blocks);
+  return reserve(cells, cells_size, needed) && reserve(fenced, fenced_size, blocks);
+}
+
+bool take_history(int slot, bool first) {
+  own = histories + slot;
+  if (!launch->checked || !first) return true;
+  if (!reserve(own->cells, own->size, launch->shared_size)) return false;
+  if (!reserve(own->granules, own->granules_size, launch->array_count + 1)) return false;
+  for (unsigned a = 0; a < launch->array_count; ++a) own->granules[a] = (uint64_t)launch->arrays[a].start % 4 ? 1 : 4;
+  own->arrivals = 0;
+  return true;
 }
 
 bool begin_slice(bool first) {
@@ -123,19 +151,48 @@ static uint32_t kept_of(Site site) {
 // Whether another block has let others see what it had done by that time.
 static __attribute__((noinline)) bool seen_by_others(uint32_t time) { return time <= fenced[block_at(time)]; }
 
+static const Resident *resident_of(uint32_t block) {
+  for (int k = 0; k < running_count; ++k) {
+    if (running[k]->number == block) return running[k];
+  }
+  return nullptr;
+}
+
+static bool of_cluster(uint32_t block) { return block / launch->cluster == block_number / launch->cluster; }
+
+// Whether a thread of the cluster had what it did by that time seen, and came to the barrier that this one waited at.
+static __attribute__((noinline)) bool seen_by_cluster(uint32_t time, uint32_t thread) {
+  const Thread &self = threads[current];
+  const uint32_t block = block_at(time);
+  if (!self.waits || !of_cluster(block)) return false;
+  const Resident *const other = block == block_number ? nullptr : resident_of(block);
+  const Thread &t = other ? other->threads[thread] : threads[thread];
+  return t.arrivals >= self.waits && time <= t.released[(self.waits - 1) % 2];
+}
+
+// Whether the barrier was met since: of reads by several threads only the last one's thread is known.
+static __attribute__((noinline)) bool before_cluster(uint32_t time) {
+  const uint32_t waits = threads[current].waits;
+  return waits && of_cluster(block_at(time)) && time < cluster.times[(waits - 1) % 2];
+}
+
 // Whether what a thread did at that time is sure to have been before what this thread does now; `start` is when the
 // memory began: a block's with the block, buffers with the launch.
 FAST bool ordered(uint32_t start, uint32_t time, uint32_t thread) {
   if (time < start) return true;
-  if (of_another(time)) return seen_by_others(time);
+  if (of_another(time)) return seen_by_others(time) || (launch->cluster > 1 && seen_by_cluster(time, thread));
   if (thread == (uint32_t)current || time < barrier_time) return true;
-  return thread / 32 == (uint32_t)current / 32 && time < warp_time[current / 32];
+  if (thread / 32 == (uint32_t)current / 32 && time < warp_time[current / 32]) return true;
+  return launch->cluster > 1 && seen_by_cluster(time, thread);
 }
 
 FAST bool reads_ordered(uint32_t start, const Cell &cell) {
   if (cell.read < start) return true;
   const bool other = of_another(cell.read);
-  if (cell.readers == MANY) return other ? seen_by_others(cell.read) : cell.read < barrier_time;
+  if (cell.readers == MANY) {
+    if (other ? seen_by_others(cell.read) : cell.read < barrier_time) return true;
+    return launch->cluster > 1 && before_cluster(cell.read) && seen_by_cluster(cell.read, cell.reader);
+  }
   if (cell.readers == LANES && cell.read >= barrier_time && !other) {
     return cell.reader / 32 == current / 32 && cell.read < warp_time[current / 32];
   }
@@ -178,19 +235,23 @@ FAST void check_race(
   }
 }
 
-static Cell *cells_of(const Array &array) { return shared_cells + (array.start - launch->shared); }
+static Cell *cells_of(const Shared &shared, const Array &array) {
+  return shared.history->cells + (array.start - launch->shared);
+}
 
 // From a cell for four bytes to one for each, when the first access of fewer comes.
-static void split_cells(Array &array) {
-  Cell *cell = cells_of(array);
+static void split_cells(const Shared &shared, const Array &array) {
+  Cell *cell = cells_of(shared, array);
   for (uint64_t c = array.size / 4; c-- > 0;) {
     const Cell whole = cell[c];
     for (int part = 0; part < 4; ++part) cell[4 * c + part] = whole;
   }
-  array.granule = 1;
+  shared.history->granules[&array - launch->arrays] = 1;
 }
 
-static void check_shared(char *address, unsigned size, int access, Site site) {
+// An access at an address as the block has it to which the shared memory belongs.
+static void check_shared(const Shared &shared, char *address, unsigned size, int access, Site site) {
+  finding->of_block = shared.of_block;
   unsigned a = last_array;
   if (a >= launch->array_count || address < launch->arrays[a].start ||
       address + size > launch->arrays[a].start + launch->arrays[a].size) {
@@ -207,14 +268,44 @@ static void check_shared(char *address, unsigned size, int access, Site site) {
     last_array = a;
   }
   if (access & ALIGNED && (uint64_t)address % size) report(MISALIGNED, address, size, access, site, (int)a);
-  Array &array = launch->arrays[a];
+  const Array &array = launch->arrays[a];
   const uint64_t offset = address - array.start;
-  if (array.granule > 1 && (offset | size) % 4) split_cells(array);
-  Cell *cell = cells_of(array);
-  for (uint64_t c = offset / array.granule; c < (offset + size) / array.granule; ++c) {
-    if (access & READS && cell[c].written < block_start) report(UNINITIALISED, address, size, access, site, (int)a);
-    check_race(block_start, cell[c], address, size, access, site, (int)a);
+  if (shared.history->granules[a] > 1 && (offset | size) % 4) split_cells(shared, array);
+  const uint64_t granule = shared.history->granules[a];
+  Cell *cell = cells_of(shared, array);
+  for (uint64_t c = offset / granule; c < (offset + size) / granule; ++c) {
+    if (access & READS && cell[c].written < shared.start) report(UNINITIALISED, address, size, access, site, (int)a);
+    check_race(shared.start, cell[c], address, size, access, site, (int)a);
   }
+}
+
+// An access of the shared memory of another block of the cluster: it has begun, and will not end before.
+static __attribute__((noinline)) void check_distant(int slot, char *address, unsigned size, int access, Site site) {
+  const Thread &self = threads[current];
+  const Resident *const other = resident_of(cluster.first + slot);
+  History &history = histories[slot];
+  finding->of_block = slot + 1;
+  if (!self.waits || !other) report(NOT_BEGUN, address, size, access, site, -1);
+  if (other->ended) report(ENDING, address, size, access, site, -1);
+  check_shared({&history, other->block_start, (uint32_t)slot + 1}, address, size, access, site);
+  if (self.arrivals + 1 > history.arrivals) {
+    history.arrivals = self.arrivals + 1;
+    history.last = {};
+    history.last.kind = ENDING, history.last.size = size, history.last.access = access;
+    place(site, history.last.line, history.last.site);
+    history.last.of_block = slot + 1;
+    history.last.block[0] = blockIdx.x, history.last.block[1] = blockIdx.y, history.last.block[2] = blockIdx.z;
+    history.last.thread[0] = self.index.x, history.last.thread[1] = self.index.y, history.last.thread[2] = self.index.z;
+  }
+}
+
+bool check_end(int slot) {
+  if (!launch->checked) return true;
+  uint32_t waits = 0;
+  for (int t = 0; t < count; ++t) waits = threads[t].waits > waits ? threads[t].waits : waits;
+  if (waits >= histories[slot].arrivals) return true;
+  *finding = histories[slot].last;
+  return false;
 }
 
 static bool find_region(char *address) {
@@ -263,35 +354,21 @@ static void check(const void *where, unsigned size, int access, Site site) {
   char *address = (char *)where;
   if ((uint64_t)(address - stacks) < MOST_BLOCKS * MOST_THREADS * STACK) return;  // a thread's own
   if (!launch || !size) return;
-  if ((uint64_t)(address - launch->shared) < launch->shared_size) return check_shared(address, size, access, site);
+  if ((uint64_t)(address - launch->shared) < launch->shared_size) {
+    return check_shared({own, block_start, 0}, address, size, access, site);
+  }
+  if (launch->cluster > 1) {
+    for (int slot = 0; slot < (int)launch->cluster; ++slot) {
+      const uint64_t offset = address - resting(slot);
+      if (offset < launch->shared_size) return check_distant(slot, launch->shared + offset, size, access, site);
+    }
+    finding->of_block = 0;
+  }
   check_global(address, size, access, site);
   if (!(access & ATOMIC)) return;
   blocks_talk = true;
   if (access & WRITES) ++news;
   if (access & READS) note_polling(site);
-}
-
-uint64_t shared_history_size() {
-  uint64_t size = 0;
-  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) size += launch->arrays[a].size * sizeof(Cell);
-  return size;
-}
-
-void keep_shared_history(char *place) {
-  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) {
-    Array &array = launch->arrays[a];
-    if (array.granule > 1) split_cells(array);  // so that all blocks' cells are of one size
-    memcpy(place, cells_of(array), array.size * sizeof(Cell));
-    place += array.size * sizeof(Cell);
-  }
-}
-
-void restore_shared_history(const char *place) {
-  for (unsigned a = 0; launch->checked && a < launch->array_count; ++a) {
-    const Array &array = launch->arrays[a];
-    memcpy(cells_of(array), place, array.size * sizeof(Cell));
-    place += array.size * sizeof(Cell);
-  }
 }
 
 }  // namespace emulator

@@ -18,6 +18,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __shared__ thread_local
 #define __CUDA_ARCH__ 900
@@ -35,6 +36,7 @@ extern "C" const EmulatorIndex threadIdx, blockIdx, blockDim, gridDim;
 constexpr int warpSize = 32;
 
 #include "atomics.h"
+#include "clusters.h"
 #include "intrinsics.h"
 #include "vectors.h"
 #include "warps.h"

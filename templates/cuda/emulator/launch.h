@@ -37,7 +37,6 @@ struct Traffic {
 struct Array {
   char *start;
   uint64_t size;
-  uint64_t granule;  // bytes of one cell, the runtime's own
 };
 
 struct Launch {
@@ -48,6 +47,7 @@ struct Launch {
   uint32_t seed;
   uint32_t checked;
   uint32_t region_count, array_count, guard_count;
+  uint32_t cluster;  // blocks of a cluster, along x; 1 where there are none
   Region *regions;  // by address
   Array *arrays;    // by address
   Array *guards;    // what the compiler keeps beside arrays of types with constructors
@@ -59,7 +59,7 @@ struct Launch {
 
 enum Kind : int {
   NOTHING, BOUNDS, READ_ONLY, UNWRITTEN, TAKEN, SHARED_BOUNDS, UNINITIALISED, MISALIGNED, RACE, BARRIER, WARP, MASK,
-  LANE, INDEX, POINTER, POLLING,
+  LANE, INDEX, POINTER, POLLING, CLUSTER, ARRIVED, NOT_ARRIVED, NO_BLOCK, NOT_BEGUN, ENDING,
 };
 
 struct Finding {
@@ -75,6 +75,7 @@ struct Finding {
   int32_t other_access;
   uint32_t other_block[3], other_thread[3];  // or ~0 in the first place: unknown
   int32_t region;      // index of a buffer or an array; -1 where there is none
+  uint32_t of_block;   // 1 + the rank in its cluster of the block whose shared memory it is; 0 for a block's own
   int64_t value;       // what else there is to say: an index, a lane
   char text[64];       // a type
 };

@@ -48,7 +48,7 @@ void fail() {
   __builtin_unreachable();
 }
 
-static void wait(State state) {
+void rest(State state) {
   Thread &self = threads[current];
   self.state = state;
   emulator_switch(&self.fiber->saved, scheduler);
@@ -65,7 +65,7 @@ void note_polling(Site site) {
     finding->kind = POLLING, finding->line = site.line, finding->site = site.address;
     fail();
   }
-  wait(YIELDED);
+  rest(YIELDED);
 }
 
 // A fiber calls threads that have not begun, as they come in the sequence, until one blocks or none is left.
@@ -79,6 +79,7 @@ static void work() {
       threadIdx = threads[current].index;
       launch->kernel(launch->args);
       threads[current].state = DONE;
+      thread_ended();
       reads_in_a_row = turns_in_vain = 0;
     }
     idle[idle_count++] = self;
@@ -238,11 +239,14 @@ static void explain() {
 }
 
 void begin_threads() {
-  for (int t = 0; t < count; ++t) threads[t].state = FRESH;
+  for (int t = 0; t < count; ++t) {
+    threads[t].state = FRESH;
+    threads[t].arrivals = threads[t].waits = threads[t].fence_time = 0;
+  }
   fibers_begun = idle_count = 0;
 }
 
-Pause run_threads() {
+static Pause run_until_rest() {
   // Warps run ahead as far as they can, or all threads in a new order at each turn.
   const int group = launch->order == RANDOM ? count : 32, groups = (count + group - 1) / group;
   for (int g = 0; g < groups; ++g) {
@@ -263,12 +267,23 @@ Pause run_threads() {
   }
   if (done == count) return ENDED;
   if (yielded) return POLLS;
+  for (int t = 0; t < count; ++t) {
+    if (threads[t].state == AT_CLUSTER) return AWAITS;
+  }
   if (!release_barrier()) {
     explain();
     return FOUND;
   }
   turns_in_vain = 0;
   return MET;
+}
+
+Pause run_threads() {
+  for (;;) {
+    const Pause pause = run_until_rest();
+    if (pause != AWAITS || !release_cluster()) return pause;
+    turns_in_vain = 0;
+  }
 }
 
 }  // namespace emulator
@@ -280,7 +295,7 @@ extern "C" {
 int emulator_barrier(int vote, int value, int line) {
   Thread &self = threads[current];
   self.line = line, self.collective = vote, self.value = value != 0;
-  wait(AT_BARRIER);
+  rest(AT_BARRIER);
   return (int)self.value;
 }
 
@@ -291,7 +306,7 @@ unsigned long long emulator_warp(int collective, unsigned mask, unsigned long lo
     fail();
   }
   self.line = line, self.collective = collective, self.mask = mask, self.value = value, self.source = source;
-  wait(AT_WARP);
+  rest(AT_WARP);
   return self.value;
 }
 

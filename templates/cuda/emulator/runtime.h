@@ -20,6 +20,10 @@ int emulator_barrier(int vote, int value, int line);
 unsigned long long emulator_warp(int collective, unsigned mask, unsigned long long value, int source, int line);
 unsigned emulator_lane();
 void emulator_fence();
+void emulator_cluster_arrive(int line);
+void emulator_cluster_wait(int line);
+void emulator_cluster_fence();
+void *emulator_place_in(void *own, unsigned block, int line);
 // Before an access that may be of memory which other threads use at the same time: atomic and volatile-like ones.
 void emulator_atomic(const void *address, unsigned size, int access, int line);
 }

@@ -17,13 +17,14 @@ struct Site {
 constexpr int MOST_THREADS = 1024;
 constexpr uint64_t STACK = 256 * 1024;
 
-// Blocks that run at the same time, those that talk to each other.
-constexpr int MOST_BLOCKS = 3;
+// Blocks that run at the same time: those of a cluster, or so many that talk to each other.
+constexpr int MOST_BLOCKS = 8, TALKING = 3;
 
-// Why a block's threads come to rest: all have ended, met at a barrier, or only read what others are to write.
-enum Pause { ENDED, MET, POLLS, FOUND };
+// Why a block's threads come to rest: all have ended, met at a barrier, or only read what others are to write, or some
+// wait at the barrier of their cluster.
+enum Pause { ENDED, MET, POLLS, AWAITS, FOUND };
 
-enum State : uint8_t { FRESH, READY, YIELDED, AT_BARRIER, AT_WARP, DONE };
+enum State : uint8_t { FRESH, READY, YIELDED, AT_BARRIER, AT_WARP, AT_CLUSTER, DONE };
 
 struct Fiber {
   void *saved;
@@ -38,7 +39,36 @@ struct Thread {
   int collective, source;  // and what that is
   unsigned mask;
   unsigned long long value;  // given, then got
+  // Of the barrier of its cluster: how often it has come there and has waited; up to when others saw what it had done
+  // as it came there the last two times; and when it was that it had them see it.
+  uint32_t arrivals, waits, released[2], fence_time;
 };
+
+// A block that rests while others run.
+struct Resident {
+  uint32_t number, block_start, barrier_time, warp_time[MOST_THREADS / 32];
+  uint32_t heard;  // the news when it last waited in vain
+  bool waits, ended;
+  Pause pause;
+  int slot, fibers_begun, idle_count;
+  Thread threads[MOST_THREADS];
+  Fiber fibers[MOST_THREADS], *idle[MOST_THREADS];
+};
+
+// The barrier of the cluster that runs.
+struct Cluster {
+  uint32_t first;       // its first block
+  uint32_t phase;       // how often all have come
+  uint32_t alive, due;  // threads that have not ended, and those of them that are still to come
+  uint32_t times[2];    // when all had come, the last two times
+};
+
+extern Cluster cluster;
+extern Resident residents[MOST_BLOCKS];
+extern Resident *running[MOST_BLOCKS];  // by their age
+extern int running_count;
+// Where the shared memory of a block that rests is: as it lies in its own, at a distance for each slot.
+char *resting(int slot);
 
 extern Thread threads[MOST_THREADS];
 extern int count, current;
@@ -63,6 +93,11 @@ void unravel(uint32_t number, const uint32_t *extents, uint32_t *index);
 uint32_t draw();
 void begin_threads();
 Pause run_threads();
+void rest(State state);  // the thread that runs, until others have let it go on
+void thread_ended();
+bool release_cluster();  // lets threads go on that waited at the barrier of the cluster; whether there are some
+bool goes_on(const Resident &resident);  // a block that waited at the barrier of the cluster
+void explain_cluster();                  // no block of a cluster can go on
 
 // Makes room for so many elements, of zeros; pages that are not used take no memory.
 template <typename T>
@@ -82,9 +117,8 @@ void begin_turn();  // what the threads of a block do between two barriers
 void count_traffic(const Region &region, const char *address, unsigned size, bool reads, bool writes);
 bool begin_slice(bool first);
 void note_fence();
-// What is known of the arrays in shared memory, which is a block's own.
-uint64_t shared_history_size();
-void keep_shared_history(char *place);
-void restore_shared_history(const char *place);
+// What is known of the arrays in shared memory of the block in a slot.
+bool take_history(int slot, bool first);
+bool check_end(int slot);  // whether none of the cluster may still access the shared memory of a block that ends
 
 }  // namespace emulator

@@ -1,0 +1,96 @@
+"""Where a row that several loops read is kept: by one block, or by a cluster of blocks where it is too long for one.
+
+The blocks of a cluster deal out a row among all of their threads. Each reduces what its threads have, writes the result
+to the shared memory of all of them, and all combine these results in the order of the blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tracec.codegen.cuda_access import Packs
+from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_held import THREADS, Hold, find_hold
+from tracec.codegen.cuda_share import LARGEST, OF_CLUSTER, Share, cluster_share
+from tracec.codegen.cuda_writer import Writer
+from tracec.ir.extent import is_varying
+from tracec.ir.kernel import Loop, Scratch, Stmt
+from tracec.ir.room import most_blocks, room, row_room
+
+#: Words of a row that each of 1024 threads may hold next to what it computes: of packs of four elements, and of wider
+#: ones, of which more is on its way through registers; and of these where what is kept passes through, too.
+HELD_WORDS, HELD_WIDE, HELD_BESIDE = 24, 16, 8
+
+
+def own_size(share: Share, width: int, chunks: int) -> int:
+    """Elements of a row that each of the blocks that share it has, at most."""
+    return ceil_div(chunks, share.threads) * share.each * width
+
+
+def place_row(
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], rows: int, chunks: int, share: Share, live: int
+) -> tuple[Share, Hold | None]:
+    """Who shares a row, and what is held of what is read of it.
+
+    Args:
+        writer: Writes the kernel.
+        body: Statements of one row.
+        packs: Of each loop, by its place.
+        rows: How many rows there are.
+        chunks: Packs of a row.
+        share: One block's threads.
+        live: Registers for each element that is kept.
+    """
+    if share.parts or is_varying(chunks):
+        return share, None
+    width = max((p.width for p in packs.values()), default=1)
+    kept = _scratch_bytes(body, chunks * width)
+    if kept <= row_room(room()):
+        hold = find_hold(writer, body, packs, chunks, (_words(width, kept), room() - kept), THREADS)
+        if hold is not None:
+            several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
+            return Share(THREADS // 2 if several else THREADS, hold.parts, in_shared=kept > 0), hold
+    if most_blocks() == 1 or not (kept > row_room(room()) or (not kept and _fits(writer, body, packs, chunks * width))):
+        return share, None
+    found = cluster_share(rows, chunks, width, live) if kept else None
+    return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width)
+
+
+def _in_shared(
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int
+) -> tuple[Share, Hold | None]:
+    """The smallest cluster that holds all of a row that is read again, or else the smallest that has its scratch.
+
+    Its blocks have half of a multiprocessor's shared memory each, or all of it.
+    """
+    scratch = any(isinstance(s, Scratch) for s in body)
+    found: Share | None = None
+    for blocks, threads in ((2, OF_CLUSTER), (4, OF_CLUSTER), (8, OF_CLUSTER), (most_blocks(), LARGEST)):
+        share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks)
+        kept = _scratch_bytes(body, own_size(share, width, chunks))
+        left = (room() if threads == LARGEST else room() // 2) - kept
+        if left < 0:
+            continue
+        hold = find_hold(writer, body, packs, chunks, (_words(width, kept), left), threads * blocks, blocks)
+        if hold is not None:
+            return replace(share, parts=hold.parts), hold
+        found = found or (share if scratch else None)
+    return found or share, None
+
+
+def _fits(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], row: int) -> bool:
+    """Whether a row that several loops read is too long for a block, and the blocks of a cluster have room for it."""
+    sizes = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
+    several, nbytes = sum(isinstance(s, Loop) for s in body) > 1, row * min(sizes, default=4)
+    return several and row_room(room()) < nbytes <= most_blocks() * row_room(room())
+
+
+def _words(width: int, kept: int) -> int:
+    """Words of each thread's registers for what is held."""
+    return HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
+
+
+def _scratch_bytes(body: Sequence[Stmt], most: int) -> int:
+    """Bytes that scratch takes, of so many elements of a row at most."""
+    return sum(-(-min(s.size, most) * s.dtype.itemsize // 16) * 16 for s in body if isinstance(s, Scratch))
