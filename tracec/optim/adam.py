@@ -18,6 +18,7 @@ from tracec.optim.optimizer import (
     decayed,
     gradient,
 )
+from tracec.record.conversion import at_hand
 from tracec.record.tensor import Tensor
 
 
@@ -93,13 +94,8 @@ class Adam(Optimizer):
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""
-        beta1, beta2 = group["betas"]
-        scales = []
         # All counts first: small kernels of one kind, which then run as one.
-        for p, _, state in params:
-            count = counted(p, state)
-            scales.append((group["lr"] / correction(beta1, count), rsqrt(correction(beta2, count))))
-        for (p, g, state), (size, root) in zip(params, scales, strict=True):
+        for (p, g, state), (size, root) in zip(params, _scales(group, params), strict=True):
             self._update_one(group, p, g, state, size, root)
 
     def _update_one(self, group: Group, p: Tensor, g: Tensor, state: State, size: Tensor, root: Tensor) -> None:
@@ -119,6 +115,24 @@ class Adam(Optimizer):
         square.copy_(new_square)
         if group["amsgrad"]:
             state["max_exp_avg_sq"].copy_(bound)
+
+
+def _scales(group: Group, params: list[tuple[Tensor, Tensor, State]]) -> list[tuple[Tensor, Tensor]]:
+    """For each parameter the size of its step, and what corrects the root of its mean square.
+
+    Parameters that are known to have done as many steps have the same.
+    """
+    beta1, beta2 = group["betas"]
+    known: dict[Any, tuple[Tensor, Tensor]] = {}
+    found = []
+    for k, (p, _, state) in enumerate(params):
+        count = counted(p, state)
+        steps = at_hand(count)
+        key = k if steps is None else (steps, count.dtype)
+        if key not in known:
+            known[key] = group["lr"] / correction(beta1, count), rsqrt(correction(beta2, count))
+        found.append(known[key])
+    return found
 
 
 def correction(beta: float, step: Tensor) -> Tensor:

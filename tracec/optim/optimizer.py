@@ -204,7 +204,7 @@ class Optimizer(Hooked):
         if state is None:  # it was taken away, to begin anew
             state = self.state[p] = {}
         for key, value in state.items():
-            if isinstance(value, Tensor) and value.device != p.device:
+            if isinstance(value, Tensor) and value._device is not p._device and value.device != p.device:
                 state[key] = value.to(p.device)
         for key in self.needed(group):
             if key not in state:

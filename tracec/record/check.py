@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracec.errors import TracecError
 from tracec.ir.conditions import unnoted
 from tracec.ir.forks import free_in_children
 from tracec.ir.source import Source
-from tracec.record.backend import Readback
+from tracec.record.backend import CPU, Readback, device_of, module
 from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.state import STATE
@@ -40,9 +42,19 @@ def check_values(
         ignored: A value that the condition says nothing of.
     """
     with unnoted():  # the sizes in it are those of the call that it is made for
-        test(settled(x._array))
+        values = settled(x._array)
+        on_gpu = x._device is not CPU and bounds is not None and ignored is None and values.size
+        test(np.array(least_and_largest(values)) if on_gpu else values)
     if STATE.recorder is not None:
         STATE.recorder.check(x, test, bounds, ignored)
+
+
+def least_and_largest(array: Any) -> tuple[int, int]:
+    """The least and the largest of some integers; a GPU is waited for once."""
+    if isinstance(array, np.ndarray):
+        return int(array.min()), int(array.max())
+    low, high = module(device_of(array)).stack((array.min(), array.max())).get().tolist()
+    return low, high
 
 
 class Range(NamedTuple):

@@ -16,7 +16,7 @@ from tracec.ir.extent import Extent
 from tracec.ir.source import warn
 from tracec.ir.types import broadcast_shapes
 from tracec.record.cell import Cell
-from tracec.record.check import check_values
+from tracec.record.check import check_values, least_and_largest
 from tracec.record.create import of_array, of_numbers
 from tracec.record.deferred import settled
 from tracec.record.opaque import unwrapped
@@ -42,6 +42,7 @@ class Subscript:
         shape: Shape after slicing, integers' axes dropped and new ones put in.
         arrays: Masks, and integer tensors of one axis or more, by the axis of that shape that they index.
         picks: Integer tensors of no axes likewise, where their values are not looked at; their axes are dropped.
+        from_front: Identities of those among the tensors that are known to count from the front alone.
     """
 
     starts: list[int] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Subscript:
     shape: tuple[int, ...] = ()
     arrays: list[tuple[int, Any]] = field(default_factory=list)
     picks: list[tuple[int, Any]] = field(default_factory=list)
+    from_front: list[int] = field(default_factory=list)
 
     @property
     def mask(self) -> tuple[int, Any] | None:
@@ -192,7 +194,8 @@ def _tensor(p: Subscript, k: Cell, shape: tuple[int, ...], sizes: list[int]) -> 
         i = _integer(int(settled(k._array)), shape[axis], axis)
         p.cut(i, i + 1)
         return
-    _check_range(k, shape[axis], axis)
+    if _check_range(k, shape[axis], axis):
+        p.from_front.append(id(k))
     (p.arrays if k._array.ndim else p.picks).append((len(sizes), k))
     sizes.append(p.cut(0, shape[axis]))
 
@@ -271,15 +274,29 @@ def _check_integers(k: Cell) -> None:
         )
 
 
-def _check_range(k: Cell, size: int, axis: int) -> None:
-    def test(values: Any) -> None:
-        if not values.size:
-            return
-        low, high = int(values.min()), int(values.max())
+def _check_range(k: Cell, size: int, axis: int) -> bool:
+    """Whether it is known that no integer of a tensor that indexes an axis counts from the end.
+
+    Raises:
+        AxisError: one is out of range.
+    """
+
+    def check(low: int, high: int) -> None:
         if low < -size or high >= size:
             _out_of_bounds(high if high >= size else low, size, axis)
 
-    check_values(k, test, (-size, size - 1))
+    def test(values: Any) -> None:
+        if values.size:
+            check(int(values.min()), int(values.max()))
+
+    if STATE.recorder is not None:
+        check_values(k, test, (-size, size - 1))
+        return False
+    if not k._array.size:
+        return True
+    low, high = least_and_largest(settled(k._array))
+    check(low, high)
+    return low >= 0
 
 
 def check_broadcast(positions: Sequence[Cell]) -> tuple[int, ...]:
