@@ -131,11 +131,18 @@ def test_a_value_may_take_over_the_memory_of_the_one_it_is_made_of() -> None:
     np.testing.assert_allclose(run(plan, x)[0], expected, rtol=1e-5)
 
 
-def test_large_plans_become_two_units() -> None:
+def test_large_plans_become_several_units() -> None:
     program = render(plan_of([k.softmax(100, 64)] * 60))
-    assert len(program.units) == 2
-    assert "tracec_run" in program.units[0] and "void tracec_run" not in program.units[1]
+    assert len(program.units) == 3
+    assert "tracec_run" in program.units[0]
+    assert not any("void tracec_run" in unit for unit in program.units[1:])
     assert len(program.kernels) == 60
+    assert [len(render(plan_of([k.softmax(100, 64)] * count)).units) for count in (1, 40, 100)] == [1, 2, 4]
+
+
+def test_kernels_are_shared_out_evenly() -> None:
+    entry, *others = render(plan_of([k.softmax(100, 64)] * 100)).units
+    assert [unit.count("u / s_") for unit in (entry, *others)] == [25, 25, 25, 25]
 
 
 def test_tiny_kernels_start_no_threads() -> None:

@@ -30,8 +30,10 @@ from tracec.ir.kernel import Kernel, Loop
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of, may_vary
 
 ENTRY = "tracec_run"
-#: Source longer than this (characters of kernels) is split in two, so that two cores compile it.
-SPLIT_AT = 24_000
+#: Characters of kernels for each of which there is a unit, up to so many: compilers run side by side.
+PER_UNIT, MOST_UNITS = 12_000, 4
+#: Calls one after another, which entries are, are compiled as fast as an eighth as many characters of kernels.
+CALLS = 8
 #: Results from this size on do not stay in the cache, so writing past it costs the next reader nothing.
 MIN_PAST_CACHE = 32 << 20
 #: The same for results that no step of the program reads: whatever its caller does next comes first.
@@ -257,22 +259,17 @@ def _overlap(plan: Plan, a: int, b: int) -> bool:
 
 
 def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:
-    """One or two translation units; the entry is in the first."""
+    """Translation units that take about as long to compile; the entry is in the first."""
     functions = list(functions)
-    parts: tuple[list[Function], ...] = ([], [])
-    sizes = [len(entry), 0]
-    if sum(len(f.source) for f in functions) < SPLIT_AT:
-        parts = (functions,)
-    else:
-        for f in sorted(functions, key=lambda f: -len(f.source)):
-            smaller = sizes.index(min(sizes))
-            parts[smaller].append(f)
-            sizes[smaller] += len(f.source)
-    units = []
-    for n, part in enumerate(parts):
-        elsewhere = [f.declaration for other in parts if other is not part for f in other] if n == 0 else []
-        units.append(_unit(part, elsewhere, entry if n == 0 else ""))
-    return tuple(units)
+    count = min(max(sum(len(f.source) for f in functions) // PER_UNIT, 1), MOST_UNITS)
+    parts: tuple[list[Function], ...] = tuple([] for _ in range(count))
+    sizes = [len(entry) // CALLS, *(0 for _ in parts[1:])]
+    for f in sorted(functions, key=lambda f: -len(f.source)) if count > 1 else functions:
+        smallest = sizes.index(min(sizes))
+        parts[smallest].append(f)
+        sizes[smallest] += len(f.source)
+    elsewhere = [f.declaration for part in parts[1:] for f in part]
+    return tuple(_unit(p, *((elsewhere, entry) if n == 0 else ([], ""))) for n, p in enumerate(parts))
 
 
 def _unit(functions: list[Function], declarations: list[str], entry: str) -> str:
