@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,82 @@ def test_what_a_function_adds_to_a_list_and_then_replaces():
         eager(T.full((2,), float(k)))
         compiled(T.full((2,), float(k)))
     assert [v.tolist() for v in found] == [v.tolist() for v in expected]
+
+
+class Trainer:
+    """A step of a model, and what others note of it between the calls."""
+
+    def __init__(self):
+        self.weight = T.ones(3, requires_grad=True)
+        self.optimizer = T.optim.SGD([self.weight], lr=0.1)
+        self.losses, self.log = [], {"train": [], "queue": deque(maxlen=3)}
+        self.best = 100.0
+
+    def step(self, x):
+        self.optimizer.zero_grad()
+        loss = (self.weight * x).square().sum()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def note(trainer, loss):
+    trainer.losses.append(loss.item())
+    trainer.log["train"].append((len(trainer.losses), loss.detach()))
+    trainer.log["queue"].append(loss.item())
+    trainer.best = min(trainer.best, loss.item())
+
+
+def test_what_is_noted_between_calls_does_not_matter_to_a_step():
+    eager, other = Trainer(), Trainer()
+    step = T.compile(other.step)
+    for k in range(9):
+        if k == 6:  # a new epoch
+            eager.losses.clear(), other.losses.clear()
+        for trainer, call in ((eager, eager.step), (other, step)):
+            note(trainer, call(X / (k + 1)))
+        np.testing.assert_allclose(other.losses, eager.losses, rtol=1e-5)
+        np.testing.assert_allclose(other.log["queue"], eager.log["queue"], rtol=1e-5)
+        assert [n for n, _ in other.log["train"]] == [n for n, _ in eager.log["train"]]
+    assert "3 specialisations" in repr(step), step.explain()
+
+
+def test_a_list_that_others_add_to_and_a_function_reads_at_last():
+    values = []
+
+    def function(x, read):
+        return x * sum(values) if read else x + 1
+
+    compiled = T.compile(function)
+    for k in range(10):
+        values.append(float(k))
+        read = k in (4, 5, 7)
+        assert compiled(X, read).tolist() == function(X, read).tolist(), f"call {k}"
+
+
+@pytest.mark.parametrize("read", READS[:20])
+def test_every_read_of_a_list_that_others_add_to_is_seen(read):
+    def function(s, x):
+        if s.flag:
+            read(s.log)
+        return x * (len(s.log) if s.flag else 1.0)
+
+    eager, other = State(), State()
+    compiled = T.compile(lambda x: function(other, x))
+    for k in range(8):
+        eager.log.append(1.0 + k), other.log.append(1.0 + k)
+        eager.flag = other.flag = k > 4
+        assert seen((function(eager, X), eager)) == seen((compiled(X), other)), f"call {k}"
+
+
+def test_a_list_that_others_add_to_is_given_as_it_is():
+    log = []
+
+    @T.compile
+    def function(x):
+        return x * 2, log
+
+    for k in range(6):
+        log.append(k)
+        y, given = function(X)
+        assert given is log and type(log) is list and log == list(range(k + 1)) and y.tolist() == (X * 2).tolist()

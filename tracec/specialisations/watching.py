@@ -61,7 +61,7 @@ class Watch:
         self.sized_at: set[int] = set()
         self._places: dict[Hashable, Place] = {}
         self._never: set[Hashable] = set()
-        self._grown: Counter[int] = Counter()
+        self._grown: Counter[tuple[int, bool]] = Counter()
         self._alive: list[Any] = []  # so that identities stay taken
         self._stopped = False
 
@@ -115,14 +115,8 @@ class Watch:
         grows = False
         contents = {id(g.holder): g for g in guards if isinstance(g, Contents)}
         for effect, value in zip(effects, values, strict=True):
-            if effect.key is ALL and can_grow(effect.holder) and id(effect.holder) not in self._never:
-                before = contents.get(id(effect.holder))
-                if before is not None and grew(before.values, effect.holder):
-                    self._grown[id(effect.holder)] += 1
-                    self._alive.append(effect.holder)
-                    if self._grown[id(effect.holder)] > 1:  # once may have been to set something up
-                        self.kinds[id(effect.holder)] = Kind(type(effect.holder))
-                        grows = True
+            if effect.key is ALL and (before := contents.get(id(effect.holder))) is not None:
+                grows = self._grows(effect.holder, before.values, own=True) or grows
             if effect.place is not None:
                 self.place(effect.place, kind_of(value if type(value) is list else plain_number(value), self._layouts))
         return grows
@@ -140,6 +134,8 @@ class Watch:
         for environment in environments:
             for guard in environment.guards:
                 if not guard.holds():
+                    if isinstance(guard, Contents):
+                        self._grows(guard.holder, guard.values, own=False)
                     for place, before, now in _differences(guard):
                         self._called[place.identity] = guard.change().name
                         self.place(place, common_kind(before, now, self._layouts))
@@ -147,6 +143,23 @@ class Watch:
         if not more <= {*self.positions}:
             self._before.append(self.positions)
             self.positions = sorted({*self.positions, *more})
+
+    def _grows(self, container: Any, before: Sequence[Any], own: bool) -> bool:
+        """Whether a list has grown again; it is taken for one that is not read then, until it is.
+
+        Args:
+            container: What may be a list.
+            before: What it held.
+            own: Whether the function has added to it, rather than others between calls.
+        """
+        if not can_grow(container) or id(container) in self._never or not grew(before, container):
+            return False
+        self._grown[id(container), own] += 1
+        self._alive.append(container)
+        if self._grown[id(container), own] == 1:  # once may have been to set something up
+            return False
+        self.kinds[id(container)] = Kind(type(container))
+        return True
 
     def key(self, whole: tuple[Hashable, ...]) -> tuple[tuple[Hashable, ...], list[Any]]:
         """A call's key without the values of numbers that are watched, and these; and what counts as size in places."""
