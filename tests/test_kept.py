@@ -131,6 +131,17 @@ def test_reading_runs_nothing() -> None:
     assert "TRACEC_WAS_RUN" not in os.environ
 
 
+def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def store(*args: Any) -> Path:
+        raise OSError(28, "No space left on device")
+
+    plan = tracec.compile(model).lower(*given(), target="cuda").plan
+    monkeypatch.setattr(tracec.runtime.cache.DiskCache, "store", store)
+    kept.keep(kept.Place("name", ()), kept.Found(plan, {}, ()), 1.0)
+    kept.store_template(b"", "name")
+    assert kept.read(kept.Place("name", ()), None) is None
+
+
 def graph_of(size: Any = 3, text: str = "f") -> Graph:
     x = input_node(TensorType(dt.float32, (size, 2)))
     return Graph((x,), (add(x, x),), text)

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -130,7 +131,7 @@ def keep(place: Place | None, found: Found, seconds: float) -> None:
     if place is not None and seconds >= LEAST_SECONDS:
         file = io.BytesIO()
         _Pickler(file, place.lines).dump(found)
-        default_cache().store(place.name, "plan", file.getvalue())
+        _store(file.getvalue(), place.name, "plan")
 
 
 def read_template(*parts: str) -> bytes | None:
@@ -140,7 +141,12 @@ def read_template(*parts: str) -> bytes | None:
 
 def store_template(data: bytes, *parts: str) -> None:
     """Keep a template."""
-    default_cache().store(key("template", *parts), "template", data)
+    _store(data, key("template", *parts), "template")
+
+
+def _store(data: bytes, name: str, suffix: str) -> None:
+    with suppress(OSError):  # a full disk: it is made anew
+        default_cache().store(name, suffix, data)
 
 
 class _Pickler(pickle.Pickler):
