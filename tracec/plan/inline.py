@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tracec.ir.exact import VARIATES
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
@@ -9,6 +11,9 @@ from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reducti
 from tracec.ir.node import Node, is_constant
 from tracec.ir.types import same
 from tracec.plan.side_by_side import is_apart, side_by_side
+
+#: Nodes that read one, through views or not, and whether they walk its elements in the same order.
+Readers = list[tuple[Node, bool]]
 
 #: Cost of one element in simple vector operations.
 _COSTS = {
@@ -46,7 +51,8 @@ def inline_nodes(graph: Graph) -> dict[Node, int]:
     """Nodes whose readers compute them anew, with the cost of one element.
 
     Views always, and casts to more bytes; arithmetic where readers that walk it in another order (through a view, or
-    broadcast) repeat so little of it that a trip through memory would cost more.
+    broadcast) repeat so little of it that a trip through memory would cost more. So it is with what feeds such
+    arithmetic alone, as far as that makes nobody read more.
     """
     readers = _readers(graph)
     outputs = set(graph.outputs)
@@ -57,25 +63,62 @@ def inline_nodes(graph: Graph) -> dict[Node, int]:
         cost = operation_cost(node) + sum(inlined.get(i, 0) for i in set(node.inputs))
         if is_view(node) or ((node not in outputs or node.type.size == 1) and _is_cheap(node, cost, readers[node])):
             inlined[node] = cost
+    _inline_operands(graph, readers, inlined)
     return inlined
 
 
-def _is_cheap(node: Node, cost: int, readers: list[tuple[Node, bool]]) -> bool:
+def _inline_operands(graph: Graph, readers: Mapping[Node, Readers], inlined: dict[Node, int]) -> None:
+    """Enter what feeds arithmetic that is computed anew, and nothing else, where that costs no more than a load."""
+    spare: dict[Node, float] = {}  # what more may be computed with a node
+    outputs = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        cost = inlined.get(node)
+        through = [r for r, aligned in readers[node] if aligned]
+        if cost is None:
+            if not (readers[node] and len(through) == len(readers[node]) and all(r in spare for r in through)):
+                continue
+            cost = operation_cost(node)
+            if node in outputs or not _is_of_one_load(node) or any(spare[r] < cost for r in through):
+                continue
+            for r in through:
+                spare[r] -= cost
+            inlined[node] = cost
+        if isinstance(node.op.lower, Elementwise) and node.type.size > 1:
+            own = [] if len(through) == len(readers[node]) else [_limit(node, readers[node]) - cost]
+            known = [spare[r] for r in through if r in spare]
+            if own or known:
+                spare[node] = min(*own, *known, LOAD_COST)
+
+
+def _is_of_one_load(node: Node) -> bool:
+    """Whether it is arithmetic on elements of one value of no more bytes."""
+    operands = {i for i in node.inputs if not is_constant(i)}
+    if not isinstance(node.op.lower, Elementwise) or len(operands) != 1:
+        return False
+    (operand,) = operands
+    return same(operand.shape, node.shape) and operand.dtype.itemsize <= node.dtype.itemsize
+
+
+def _is_cheap(node: Node, cost: int, readers: Readers) -> bool:
     if node.type.size == 1:
         return cost <= HOISTED_COST
     if _is_widened(node) and cost <= LOAD_COST:
         return not any(isinstance(r.op.lower, (ContractionSpec, Library)) for r, _ in readers)
+    return cost <= _limit(node, readers)
+
+
+def _limit(node: Node, readers: Readers) -> float:
+    """What an element may cost that readers compute anew; -1 for those that none does."""
     apart = [reader for reader, aligned in readers if not aligned]
     if not apart or any(isinstance(r.op.lower, (ContractionSpec, Library)) for r in apart):
-        return False
+        return -1
     size = max(plain(node.type.size), 1)
     repeats = sum(_points(r) for r in apart) / size
     hoisted = node.ndim > 0 and node.shape[-1] == 1
-    limit = HOISTED_COST if repeats <= 1 or hoisted else max(LOAD_COST, STORE_COST / repeats)
-    return cost <= limit
+    return HOISTED_COST if repeats <= 1 or hoisted else max(LOAD_COST, STORE_COST / repeats)
 
 
-def _is_joined(node: Node, is_output: bool, readers: list[tuple[Node, bool]]) -> bool:
+def _is_joined(node: Node, is_output: bool, readers: Readers) -> bool:
     """Whether a node is parts side by side in memory: whoever computes them stores them there."""
     return side_by_side(node) and (is_output or any(is_apart(r) for r, _ in readers))
 
@@ -94,9 +137,9 @@ def _points(reader: Node) -> int:
     return points
 
 
-def _readers(graph: Graph) -> dict[Node, list[tuple[Node, bool]]]:
+def _readers(graph: Graph) -> dict[Node, Readers]:
     """Node → (node that reads it, through views or not; whether it walks the elements in the same order)."""
-    found: dict[Node, list[tuple[Node, bool]]] = {n: [] for n in (*graph.inputs, *graph.nodes)}
+    found: dict[Node, Readers] = {n: [] for n in (*graph.inputs, *graph.nodes)}
     outputs = set(graph.outputs)
     for node in reversed(graph.nodes):
         for operand in node.inputs:
