@@ -29,8 +29,12 @@ THREADS = 256
 MOST_THREADS = 1024
 #: Elements of a thread that are neighbours, where rows are in registers.
 NEIGHBOURS = 8
+#: Blocks of a multiprocessor in a pass that places elements: registers are left for them,
+AT_ONCE = 4
+#: which takes no more elements of a thread at a time than these, of keys of up to 32 bits and of longer ones.
+MOST_ITEMS, MOST_LONG = 12, 6
 #: Blocks that a pass is dealt out to, where there is enough to do.
-BLOCKS = 4 * MULTIPROCESSORS
+BLOCKS = AT_ONCE * MULTIPROCESSORS
 #: So many chunks of a row add up each other's counts.
 FEW_CHUNKS = 64
 _LIMIT = 2**31
@@ -228,7 +232,7 @@ def _digit_by_digit(
     name, passes = view.head.name, ceil_div(keys.bits, 8)
     digit = ceil_div(keys.bits, passes)
     enough = ceil_div(plain(rows) * plain(length), FEW_CHUNKS * THREADS)
-    items = min(max(1 << (enough - 1).bit_length(), 2), 8 if keys.bits > 32 else 16)
+    items = min(max(1 << (enough - 1).bit_length(), 2), MOST_LONG if keys.bits > 32 else MOST_ITEMS)
     tile = THREADS * items
     tiles = ceil_div(length, tile)
     wanted = max(min(plain(tiles), BLOCKS // max(plain(rows), 1)), 1)
@@ -256,7 +260,9 @@ def _digit_by_digit(
         function = name if what == "last" else f"{name}_{what}"
         blocks = rows * 32 if what == "scan" else rows * chunks
         if what not in entries:
-            text = render_template(template, k=replace(k, head=replace(k.head, name=function, parameters=parameters)))
+            at_once = AT_ONCE if template == "cuda/sort_scatter.j2" else 1
+            top = replace(k.head, name=function, parameters=parameters, blocks=at_once)
+            text = render_template(template, k=replace(k, head=top))
             schedule = f"{passes} digits, {chunks} chunks a row of {length}" if what in ("scan", "count") else what
             entries[what] = Entry(function, text, (blocks, 1, 1), (THREADS, 1, 1), schedule=schedule)
         calls.append(Call(list(entries).index(what), args))
