@@ -201,6 +201,7 @@ def test_sorts_digit_by_digit_serve_all_sizes(sources, monkeypatch):
 def test_reductions_in_parts_serve_all_sizes(sources, monkeypatch):
     monkeypatch.setattr(split, "LARGE_SHARES", ((1 << 20, 40),))
     monkeypatch.setattr(split, "SMALLEST_PART", 16)
+    monkeypatch.setattr(split, "SMALLEST_OF_ONE", 16)
     program = of((None, 40), lambda x: (x.sum(0), x.amax(0), x.mean(), x[:, :3].exp().sum(0)))
     compiled = compare(program, (600, 600, 700, 811, 1000), **EMULATED)
     before = len(sources)

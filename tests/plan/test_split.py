@@ -81,6 +81,7 @@ DTYPES = (dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.int64, dt.int8, dt
 def eager_to_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "LARGE_SHARES", ((10_000, 16),))
     monkeypatch.setattr(split, "SMALLEST_PART", 5)
+    monkeypatch.setattr(split, "SMALLEST_OF_ONE", 5)
 
 
 def drawn(node: Node, seed: int = 0) -> np.ndarray:

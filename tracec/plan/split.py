@@ -35,6 +35,9 @@ COLUMNS = 32
 LARGE_SHARES = ((64, 1 << 16), (132, 1 << 18), (528, 1 << 20))
 #: A part is no smaller than this, which hides the cost of its combination.
 SMALLEST_PART = 1 << 13
+#: Parts of one result, which are combined without a launch of their own (`tracec.codegen.cuda_joined`), are smaller as
+#: long as there are fewer than multiprocessors.
+SMALLEST_OF_ONE, FEW_PARTS = 1 << 11, 128
 #: Rows of fewer columns are taken several at a time, so that neighbouring threads read neighbouring elements.
 FOLDED_COLUMNS = 64
 #: Partial results for each result.
@@ -103,7 +106,7 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]
         return _two_steps(node, lower, space, at, _open_parts(space, at, blocks, fill, fold), fold)
     for size in operand.shape:
         pin(size)  # how many parts there are hangs on each
-    parts = min(-(-fill // blocks), share // SMALLEST_PART)
+    parts = min(-(-fill // blocks), _most_parts(space, share))
     if 1 < fold <= space.extents[reduced[-1]] // 2:
         parts, at = min(parts, MOST_PARTIALS // fold), reduced[-1]
     else:
@@ -119,14 +122,20 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]
 
 def _open_parts(space: Space, at: int, blocks: int, fill: int, fold: int) -> int:
     """How many parts the loop number ``at`` has, whose extent varies from call to call; so do the parts."""
-    each, least = space.kept // blocks, SMALLEST_PART
+    each = space.kept // blocks
 
     def choose(extent: int) -> int:
-        parts = min(-(-fill // blocks), extent * each // least, extent // fold)
+        parts = min(-(-fill // blocks), _most_parts(space, extent * each), extent // fold)
         parts = max(1, min(parts, MOST_PARTIALS // fold) if fold > 1 else parts)
         return dividing(parts, fold, (extent,)) or parts
 
     return chosen("parts", choose, space.extents[at])
+
+
+def _most_parts(space: Space, share: int) -> int:
+    """Into how many parts a block's share may be split."""
+    parts = share // SMALLEST_PART
+    return max(parts, min(share // SMALLEST_OF_ONE, FEW_PARTS)) if space.kept == 1 else parts
 
 
 def _stripes(node: Node, lower: Reduction, space: Space, rows: set[object]) -> int:
