@@ -43,7 +43,7 @@ def _positions(p: Subscript, sizes: tuple[int, ...], device: str) -> dict[int, A
             for i, position in enumerate(nonzero_positions(k)):
                 found[axis + i] = position
             continue
-        wraps = k._array.dtype.kind == "i" and id(k) not in p.from_front
+        wraps = k._array.dtype.kind == "i" and not any(k is known for known in p.from_front)
         found[axis] = ops.where(k < 0, k + sizes[axis], k) if wraps else k
     return {axis: k if k._device is device else k.to(device) for axis, k in found.items()}
 

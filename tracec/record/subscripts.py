@@ -42,7 +42,7 @@ class Subscript:
         shape: Shape after slicing, integers' axes dropped and new ones put in.
         arrays: Masks, and integer tensors of one axis or more, by the axis of that shape that they index.
         picks: Integer tensors of no axes likewise, where their values are not looked at; their axes are dropped.
-        from_front: Identities of those among the tensors that are known to count from the front alone.
+        from_front: Those among the tensors that are known to count from the front alone.
     """
 
     starts: list[int] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Subscript:
     shape: tuple[int, ...] = ()
     arrays: list[tuple[int, Any]] = field(default_factory=list)
     picks: list[tuple[int, Any]] = field(default_factory=list)
-    from_front: list[int] = field(default_factory=list)
+    from_front: list[Any] = field(default_factory=list)
 
     @property
     def mask(self) -> tuple[int, Any] | None:
@@ -195,7 +195,7 @@ def _tensor(p: Subscript, k: Cell, shape: tuple[int, ...], sizes: list[int]) -> 
         p.cut(i, i + 1)
         return
     if _check_range(k, shape[axis], axis):
-        p.from_front.append(id(k))
+        p.from_front.append(k)
     (p.arrays if k._array.ndim else p.picks).append((len(sizes), k))
     sizes.append(p.cut(0, shape[axis]))
 
@@ -280,23 +280,24 @@ def _check_range(k: Cell, size: int, axis: int) -> bool:
     Raises:
         AxisError: one is out of range.
     """
+    if STATE.recorder is None:
+        if not k._array.size:
+            return True
+        low, high = least_and_largest(settled(k._array))
+        _check_bounds(low, high, size, axis)
+        return low >= 0
 
-    def check(low: int, high: int) -> None:
-        if low < -size or high >= size:
-            _out_of_bounds(high if high >= size else low, size, axis)
-
-    def test(values: Any) -> None:
+    def test(values: Any) -> None:  # the size is its own: at another call it may be another one
         if values.size:
-            check(int(values.min()), int(values.max()))
+            _check_bounds(int(values.min()), int(values.max()), size, axis)
 
-    if STATE.recorder is not None:
-        check_values(k, test, (-size, size - 1))
-        return False
-    if not k._array.size:
-        return True
-    low, high = least_and_largest(settled(k._array))
-    check(low, high)
-    return low >= 0
+    check_values(k, test, (-size, size - 1))
+    return False
+
+
+def _check_bounds(low: int, high: int, size: int, axis: int) -> None:
+    if low < -size or high >= size:
+        _out_of_bounds(high if high >= size else low, size, axis)
 
 
 def check_broadcast(positions: Sequence[Cell]) -> tuple[int, ...]:
