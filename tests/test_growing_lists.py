@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import copy
+import heapq
+import json
+import pickle
 from collections import deque
 
 import numpy as np
@@ -9,6 +14,7 @@ import pytest
 
 import tracec as T
 from tests.effects import State, X, agree, seen
+from tracec.utils._pytree import tree_map
 
 
 def appended(s, x):
@@ -212,3 +218,72 @@ def test_a_list_that_others_add_to_is_given_as_it_is():
         log.append(k)
         y, given = function(X)
         assert given is log and type(log) is list and log == list(range(k + 1)) and y.tolist() == (X * 2).tolist()
+
+
+def under_autocast(log):
+    with T.autocast("cpu"):
+        return T.cat([*log, log[0].bfloat16()]).dtype, T.vstack(log).dtype
+
+
+def matched(log):
+    match log:
+        case [first, *_]:
+            return first
+    return None
+
+
+ANSWERS = {
+    "type": lambda log: type(log) is list,
+    "class": lambda log: log.__class__ in (list, tuple),
+    "name of its type": lambda log: type(log).__name__,
+    "match": matched,
+    "pickle": lambda log: pickle.loads(pickle.dumps(log)),
+    "deepcopy": copy.deepcopy,
+    "json": lambda log: json.dumps([len(x) for x in log]),
+    "tree": lambda log: tree_map(lambda t: t * 2, log),
+    "stack": lambda log: T.stack(log).sum(),
+    "vmap": lambda log: T.func.vmap(lambda many: sum(many))(log),
+    "autocast": under_autocast,
+    "norm": T.nn.utils.get_total_norm,
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("own", [False, True], ids=["others add to it", "it adds to it"])
+@pytest.mark.filterwarnings("ignore:.*recorded again at each call:RuntimeWarning")
+def test_what_stands_in_for_a_list_is_taken_for_one(name, own):
+    def run(wrap):
+        log, found = [], []
+
+        def function(x, ask):
+            if own:
+                log.append(x * 2)
+            return ANSWERS[name](log) if ask else x + 1
+
+        function = wrap(function)
+        for k in range(7):
+            x = T.full((2,), float(k))
+            if not own:
+                log.append(x * 3)
+            found.append(seen(function(x, k > 3)))
+        return found, seen(log), type(log)
+
+    assert run(T.compile) == run(lambda f: f)
+
+
+@pytest.mark.parametrize("push", [heapq.heappush, bisect.insort, list.append], ids=lambda f: f.__name__)
+def test_what_code_in_c_adds_to_a_list_is_kept(push):
+    def run(wrap):
+        queue, found = [], []
+
+        def function(x):
+            push(queue, 3.0)
+            return x + 1
+
+        function = wrap(function)
+        for k in range(6):
+            queue.append(float(k) + 10)
+            found.append((function(X).tolist(), list(queue)))
+        return found
+
+    assert run(T.compile) == run(lambda f: f)

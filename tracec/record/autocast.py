@@ -62,7 +62,8 @@ def _run_cast(
     def fitted(value: Any) -> Any:
         if isinstance(value, Tensor):
             return _cast_tensor(value, policy, narrow, widest)
-        return type(value)(map(fitted, value)) if type(value) in (list, tuple) else value
+        # What stands in for a list says that it is one.
+        return value.__class__(map(fitted, value)) if value.__class__ in (list, tuple) else value
 
     try:
         STATE.autocast = None  # what the function calls takes its types from it
@@ -91,5 +92,5 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             yield value
-        elif type(value) in (list, tuple):
+        elif value.__class__ in (list, tuple):
             yield from _tensors(value)

@@ -81,7 +81,7 @@ def overrides(x: Any) -> bool:
 
 def _each(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
     for x in chain(args, kwargs.values()) if kwargs else args:
-        if type(x) is list or type(x) is tuple:
+        if (cls := x.__class__) is list or cls is tuple:
             yield from x
         else:
             yield x

@@ -22,12 +22,13 @@ from tracec.record.opaque import Opaque, opaque, unwrapped
 from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 from tracec.specialisations.calls import asked
+from tracec.specialisations.growing import Growing
 from tracec.specialisations.places import MISSING, Place
 
 
 class _TypeOf(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], (Number, Opaque)):
+        if len(args) == 1 and isinstance(args[0], (Number, Opaque, Growing)):
             return args[0].__class__
         if len(args) == 1 and isinstance(args[0], (Extent, Ratio)):
             return type(plain(args[0]))
@@ -41,7 +42,7 @@ class _TypeOf(type):
 
 
 class TypeOf(type, metaclass=_TypeOf):
-    """`type`, but for Numbers, and for sizes that vary, the type that they stand for."""
+    """`type`, but for what stands in for numbers, sizes and lists the type that they stand for."""
 
 
 def length(x: Any) -> Any:

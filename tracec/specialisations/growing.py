@@ -66,9 +66,22 @@ def _added_to(self: Any, other: Any) -> Any:
     return other + list(self) if isinstance(other, list) else NotImplemented
 
 
+def _reduced(self: Any, protocol: Any) -> Any:
+    """What pickles and copies it as what it stands in for."""
+    self.is_read = True
+    return type(self.original), ([*self], *_limit(self))
+
+
+def _limit(container: Any) -> tuple[int, ...]:
+    """The second argument of what makes such a container of its items: how many it holds at most."""
+    return () if getattr(container, "maxlen", None) is None else (container.maxlen,)
+
+
 def _kind(cls: type) -> type:
-    methods = {name: _reading(name, cls) for name in dir(cls) if name not in _OTHER and callable(getattr(cls, name))}
-    methods |= {"_add": cls.append, "__radd__": _added_to}  # type: ignore[attr-defined]
+    names = [name for name in dir(cls) if name not in _OTHER and callable(getattr(cls, name))]
+    methods: dict[str, Any] = {name: _reading(name, cls) for name in names}
+    methods["__class__"] = property(lambda self: type(self.original))
+    methods |= {"_add": cls.append, "__radd__": _added_to, "__reduce_ex__": _reduced}  # type: ignore[attr-defined]
     return type(f"Growing{cls.__name__.capitalize()}", (Growing, cls), methods)
 
 
@@ -83,9 +96,18 @@ def can_grow(value: Any) -> bool:
 def to_grow(original: Any) -> Any:
     """What notes what is added to a list or deque."""
     cls = _KINDS[type(original)]
-    made = cls(original, original.maxlen) if type(original) is deque else cls(original)
+    made = cls(original, *_limit(original))
     made.original, made.added, made.is_read = original, [], False
     return made
+
+
+def changed_unseen(growing: Any) -> bool:
+    """Whether it holds other items than it was given: code in C may have put them there, as `heapq` does."""
+    expected = [*growing.original, *growing.added]
+    held = [*type(growing.original).__iter__(growing)]
+    if type(growing.original) is deque and growing.maxlen is not None:
+        expected = expected[len(expected) - len(held) :]
+    return len(held) != len(expected) or any(a is not b for a, b in zip(held, expected, strict=True))
 
 
 def contents(growing: Any) -> list[Any]:

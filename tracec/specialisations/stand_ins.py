@@ -26,7 +26,7 @@ from tracec.specialisations.disguises import disguise, scheduling
 from tracec.specialisations.draws import Drawing, Draws, drawing, functions, is_generator
 from tracec.specialisations.effects import plain_number
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.growing import contents, to_grow
+from tracec.specialisations.growing import changed_unseen, contents, to_grow
 from tracec.specialisations.guards import places_of
 from tracec.specialisations.identities import identities_seen
 from tracec.specialisations.impure import calls_seen, told, watch_files, within
@@ -102,6 +102,7 @@ class StandIns:
         """Give lists what was added to those that stood in for them."""
         for growing in self._growing:
             original = growing.original
+            growing.is_read = growing.is_read or changed_unseen(growing)
             more = growing.added
             if growing.is_read and len(original) == self._lengths[id(original)]:
                 more = contents(growing)  # what was added may have been replaced

@@ -86,7 +86,7 @@ def register_pytree_node(cls: type, flatten_fn: Flatten, unflatten_fn: Unflatten
 
 
 def _kind(tree: Any) -> tuple[Flatten, Unflatten] | None:
-    found = _NODES.get(type(tree))
+    found = _NODES.get(tree.__class__)  # what stands in for a list says that it is one
     if found is None and isinstance(tree, tuple):
         return _NAMED if hasattr(tree, "_fields") else _NODES[tuple]
     return found
@@ -110,7 +110,7 @@ def _walk(at: Any, is_leaf: Callable[[Any], bool] | None, leaves: list[Any]) -> 
         leaves.append(at)
         return _LEAF
     children, context = kind[0](at)
-    cls = tuple if type(at) not in _NODES and not hasattr(at, "_fields") else type(at)
+    cls = tuple if at.__class__ not in _NODES and not hasattr(at, "_fields") else at.__class__
     return TreeSpec(cls, context, tuple([_walk(child, is_leaf, leaves) for child in children]))
 
 
