@@ -335,6 +335,56 @@ kernel places(p: in i64[{len(numbers)}], y: out f32[{len(numbers)},40], z: out b
         np.testing.assert_array_equal(z.reshape(same.shape), ~same)
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_what_is_only_moved_keeps_its_bits(dtype: str) -> None:
+    """Of all 65,536 numbers, NaN with any payload among them: rows that are picked, and a matrix that is turned."""
+    picked = read_kernel(f"""
+kernel picked(p: in i64[40], x: in {dtype}[4096,16], y: out {dtype}[40,16], z: out f32[40,16]) map {{
+  for i in 40 parallel {{
+    for j in 16 parallel {{
+      let v: i64 = p[i]
+      let w: f32 = cast(x[16*v + j], f32)
+      let u: f32 = cast(x[16*i + j], f32)
+      store y[16*i + j] = w
+      store z[16*i + j] = u
+    }}
+  }}
+}}""")
+    turned = read_kernel(f"""
+kernel turned(x: in {dtype}[256,256], y: out {dtype}[256,256]) transpose {{
+  for i in 256 parallel {{
+    for j in 256 parallel {{
+      let w: f32 = cast(x[256*j + i], f32)
+      store y[256*i + j] = w
+    }}
+  }}
+}}""")
+    kept = read_kernel(f"""
+kernel kept(x: inout {dtype}[512], y: out {dtype}[512], z: out {dtype}[512]) map {{
+  for i in 512 parallel {{
+    let w: f32 = cast(x[i], f32)
+    store x[i] = add(w, f32(1.0))
+    store y[i] = w
+    store z[i] = mul(w, w)
+  }}
+}}""")
+    name = "__half2float(" if dtype == "f16" else "widened_bfloat16("
+    sources = [render_kernel(kernel).source.split('extern "C"')[1] for kernel in (picked, turned, kept)]
+    assert [source.count(name) > 0 for source in sources] == [True, False, True]
+    every = np.arange(1 << 16, dtype=np.uint16)
+    one, two, three = emulate([picked, turned, kept])
+    numpy = one.kernel.buffers[1].dtype.numpy
+    x, places = every.view(numpy), np.random.default_rng(0).integers(0, 4096, 40)
+    rows, wide = one.run([places, x, np.zeros((40, 16), numpy), np.zeros((40, 16), np.float32)], "random")[2:]
+    np.testing.assert_array_equal(rows.view(np.uint16).reshape(40, 16), every.reshape(4096, 16)[places])
+    np.testing.assert_array_equal(wide.reshape(-1), x[:640].astype(np.float32))
+    matrix = two.run([x, np.zeros((256, 256), numpy)], "random")[1]
+    np.testing.assert_array_equal(matrix.view(np.uint16).reshape(256, 256), every.reshape(256, 256).T)
+    x = x[15000:15512]  # read before it is written over
+    before = three.run([x, np.zeros_like(x), np.zeros_like(x)], "random")[1]
+    np.testing.assert_array_equal(before, x)
+
+
 EMPTY = (
     k.chain(0), k.broadcast(0, 3), k.broadcast(3, 0), k.row_sum(0, 5), k.row_sum(3, 0), k.row_sum(3, 0, shape="column"),
     k.softmax(0, 40), k.softmax(4, 0), k.column_sum(0, 5), k.column_sum(40, 0), k.full_sum(0), k.transpose(0, 9, 9),

@@ -103,6 +103,19 @@ class Accumulator:
     tile: str
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What is stored as it has been loaded.
+
+    Attributes:
+        loads: What is stored → the load.
+        unused: Names that nothing else takes.
+    """
+
+    loads: Mapping[Expr, Load]
+    unused: frozenset[str]
+
+
 class Writer(ExpressionWriter):
     """Writes expressions and statements of one kernel.
 
@@ -118,7 +131,10 @@ class Writer(ExpressionWriter):
         add_guard: Condition under which something is added to scratch; empty for always.
     """
 
-    def __init__(self, kernel: Kernel, names: Mapping[str, str] | None = None, *, wide: bool | None = None) -> None:
+    def __init__(
+        self, kernel: Kernel, names: Mapping[str, str] | None = None, *, wide: bool | None = None,
+        copies: Copies | None = None,
+    ) -> None:  # fmt: skip
         self.kernel = kernel
         self.wide = is_wide(kernel) if wide is None else wide
         super().__init__(CUDA_WIDE if self.wide else CUDA, names)
@@ -132,6 +148,7 @@ class Writer(ExpressionWriter):
         self.add_guard = ""
         self.buffers: dict[str, DType] = {b.name: b.dtype for b in kernel.buffers}
         self.buffers |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, Scratch)}
+        self._copies = _copies(kernel) if copies is None else copies
         self.combines: dict[str, tuple[str, DType]] = {
             s.name: (s.combine, s.dtype) for s in walk(kernel.body) if isinstance(s, Acc)
         }
@@ -154,7 +171,7 @@ class Writer(ExpressionWriter):
 
     def derive(self, names: Mapping[str, str]) -> Writer:
         """The same writer with other texts for some loop variables."""
-        other = Writer(self.kernel, {**self.names, **names}, wide=self.wide)
+        other = Writer(self.kernel, {**self.names, **names}, wide=self.wide, copies=self._copies)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
         other.held, other.each, other.store_guard = self.held, self.each, self.store_guard
         other.add_guard, other.pack = self.add_guard, self.pack
@@ -236,6 +253,8 @@ class Writer(ExpressionWriter):
 
     def statement(self, stmt: Stmt) -> tuple[Tree, ...]:
         match stmt:
+            case Let(name) if name in self._copies.unused:
+                return ()
             case Let(name, value):
                 return (Line(f"const {self.dialect.types[value.dtype]} {self.name(name)} = {self.write(value)};"),)
             case Acc(name, _, _):
@@ -261,7 +280,7 @@ class Writer(ExpressionWriter):
         dtype = self.buffers[stmt.buffer]
         target = self.packs.get((stmt.buffer, stmt.index)) or self.element(stmt.buffer, stmt.index)
         if not stmt.add:
-            return f"{target} = {self.convert(stmt.value, dtype)};"
+            return f"{target} = {self.convert(self._copies.loads.get(stmt.value, stmt.value), dtype)};"
         if self.kernel.shape == "atomic":
             value = self.convert(stmt.value, dtype)
             if dtype is dt.int64:  # CUDA has it for unsigned ones, whose sums have the same bits
@@ -301,6 +320,34 @@ class Writer(ExpressionWriter):
             f"{'const ' if b.role == 'in' else ''}{memory_type(b.dtype)} *__restrict__ {self.name(b.name)}"
             for b in self.kernel.buffers
         )
+
+
+def _copies(kernel: Kernel) -> Copies:
+    """16-bit floats that are stored as they have been loaded, though a name or a cast has made them wider.
+
+    To widen them and round them again takes two instructions, and may change the bits of a NaN.
+    """
+    halves = {b.name: b.dtype for b in kernel.buffers if b.dtype in (dt.float16, dt.bfloat16)}
+    if not halves:
+        return Copies({}, frozenset())
+    constant = {b.name for b in kernel.buffers if b.role == "in"}
+    statements = tuple(walk(kernel.body))
+    lets = [s for s in statements if isinstance(s, Let)]
+    names = {s.name: s.value for s in lets} if len({s.name for s in lets}) == len(lets) else {}
+    found: dict[Expr, Load] = {}
+    taken: set[str] = set()
+    for s in statements:
+        roots = expressions(s)
+        if isinstance(s, Store) and not s.add and s.buffer in halves:
+            value = names.get(s.value.name, s.value) if isinstance(s.value, Ref) else s.value
+            match value:
+                case Call("cast", (Load(buffer, _, dtype) as load,), dt.float32) if buffer in constant:
+                    if dtype is halves[s.buffer]:
+                        found[s.value] = load
+                        roots = (s.index, load.index)
+        taken |= {e.name for root in roots for e in subexpressions(root) if isinstance(e, Ref)}
+    loaded = {value.name for value in found if isinstance(value, Ref)}
+    return Copies(found, frozenset(loaded - taken if kernel.shape in ("map", "transpose") else ()))
 
 
 def headers(text: str) -> tuple[str, ...]:
