@@ -66,8 +66,11 @@ class Storage:
     def about_to_change(self) -> None:
         """Give operations that still need the present values a copy of their own, and count the write."""
         self.version += 1
-        if not self.readers:
-            return
+        if self.readers:
+            self.give_copies()
+
+    def give_copies(self) -> None:
+        """Give operations that still need the present values a copy of their own."""
         # In place: other looks at this memory may share the list.
         readers = self.readers[:]
         self.readers.clear()

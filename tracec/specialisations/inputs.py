@@ -42,6 +42,35 @@ def finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor
     return lambda arguments: array
 
 
+class Arrays:
+    """How the arrays of all inputs are found: those of memory that is the same at each call without a call each.
+
+    Args:
+        inputs: The inputs.
+        here: Positions of the arguments, by identity.
+    """
+
+    def __init__(self, inputs: Sequence[Lifted], here: Mapping[int, int]) -> None:
+        memory = [(i, memory_of(v)) for i, v in enumerate(inputs)]
+        self._memory = [(i, storage) for i, storage in memory if storage is not None and inputs[i].whole]
+        # A look at such memory is the array that it is.
+        self._looks = [v.array if storage is not None else None for v, (_, storage) in zip(inputs, memory, strict=True)]
+        self._others = [(i, finder(inputs[i], here)) for i, storage in memory if storage is None]
+
+    def __call__(self, arguments: Sequence[Tensor]) -> list[Any]:
+        found = self._looks.copy()
+        for i, storage in self._memory:
+            found[i] = storage.array
+        for i, find in self._others:
+            found[i] = find(arguments)
+        return found
+
+
+def memory_of(lifted: Lifted) -> Storage | None:
+    """An input's memory, where it is the same at each call."""
+    return lifted.storage if lifted.argument is None and lifted.grad_of is None else None
+
+
 def storage_finder(lifted: Lifted, here: Mapping[int, int]) -> Callable[[Sequence[Tensor]], Storage]:
     """How an input's memory is found."""
     k = lifted.argument

@@ -25,7 +25,7 @@ from tracec.specialisations.derivatives import Backward, Twice
 from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.gradients import Gradients
 from tracec.specialisations.guards import steps_key
-from tracec.specialisations.inputs import finder, locator, storage_finder
+from tracec.specialisations.inputs import Arrays, finder, locator, memory_of, storage_finder
 from tracec.specialisations.results import (
     NOTHING,
     ProgramCall,
@@ -101,7 +101,7 @@ class Replay:
         self._twice = {k for k, b in self._backwards.items() if not (changes or b.derivative.to_made)}
         #: Whether gradients go back from what it gives, by programs.
         self.goes_back = bool(backwards)
-        self._finders = [finder(v, here) for v in self.inputs]
+        self._arrays = Arrays(self.inputs, here)
         self._storage_finders = [storage_finder(v, here) for v in self.inputs]
         self.makers = makers(recording.results[: len(tensors)], here, self._backwards)
         self._rebuild = rebuilder(out)
@@ -141,7 +141,10 @@ class Replay:
         self._is_late = any(r.is_late for r in ranges)
         self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
-        self._counts = recording.counts
+        #: What is written to, or how it is found.
+        self._written = [(memory_of(self.inputs[i]), storage_finder(self.inputs[i], here)) for i, _ in self._writes]
+        #: What is written to more than once.
+        self._more = [(k, count - 1) for k, count in enumerate(recording.counts) if count != 1]
         self._grads = [
             (locator(t, here), None if output is None else output - shift, layout)
             for t, output, layout in recording.grads
@@ -254,7 +257,7 @@ class Replay:
         if self._direct is not None:  # a comprehension takes longer than what is done for one
             arrays = given = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
         else:
-            given = [find(arguments) for find in self._finders]
+            given = self._arrays(arguments)
             arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
         if self._fresh is None:
             return self._with_effects(arguments, given, arrays, symbols)
@@ -314,9 +317,12 @@ class Replay:
         try:
             if self._checks:
                 self._checks([find(arguments) for find in self._check_finders])
-            for i, _ in self._writes:
-                storage = self._storage_finders[i](arguments)
-                storage.about_to_change()
+            for storage, find in self._written:
+                if storage is None:
+                    storage = find(arguments)
+                storage.version += 1  # as `about_to_change`: a step writes to every parameter and its state
+                if storage.readers:
+                    storage.give_copies()
                 written.append(storage)
             outputs = self.forward(arrays)
             if self._ranges:
@@ -325,8 +331,8 @@ class Replay:
             for storage in written:
                 storage.version -= 1
             raise Unfit(error) from error
-        for storage, count in zip(written, self._counts, strict=True):
-            storage.version += count - 1
+        for k, more in self._more:
+            written[k].version += more
         return outputs
 
     def _set_gradients(self, outputs: Sequence[Any], arguments: Sequence[Tensor]) -> None:
@@ -334,8 +340,8 @@ class Replay:
             if at is None:
                 tensor_of(arguments)._grad = None
             else:
-                array = outputs[at] if layout is None else laid_out(outputs[at], layout)
-                tensor_of(arguments)._grad = new_tensor(array)
+                array, owner = outputs[at] if layout is None else laid_out(outputs[at], layout), tensor_of(arguments)
+                owner._grad = new_tensor(array, owner._device if owner._device is not CPU else None)
 
     def _finished(self, parts: Parts, arguments: Sequence[Tensor]) -> Any:
         """The results of a call; what it leaves behind is put where it belongs."""

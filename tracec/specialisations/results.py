@@ -114,10 +114,14 @@ def _again(k: int) -> _Maker:
 def _made_spent(make: _Maker, origin: Origin) -> _Maker:
     """A tensor whose gradients the function has taken: going back again is an error, as it is eagerly."""
     pullback = ProgramPullback((0,), (), lambda arrays: [], origin.through)
+    known: dict[Any, Call] = {}
 
     def spent(call: ProgramCall) -> Tensor:
         made = make(call)
-        made._history = Operation(Call(compiled(origin.name), (), (), made._type), (), pullback, origin.source)
+        shape = made._array.shape
+        if shape not in known:
+            known[shape] = Call(compiled(origin.name), (), (), made._type)
+        made._history = Operation(known[shape], (), pullback, origin.source)
         return made
 
     return spent
