@@ -63,6 +63,18 @@ def augmented(x: Any, y: Any) -> None:
     x += y
 
 
+def hook_of(x: Any, hook: Callable[..., Any]) -> None:
+    y = x * 2
+    y.register_hook(hook)
+    y.sum().backward()
+
+
+def hook_of_node(x: Any, hook: Callable[..., Any]) -> None:
+    y = x * 2
+    y.grad_fn.register_prehook(hook)
+    y.sum().backward()
+
+
 #: What was done wrong → a function of the library and its tensors, and what makes these.
 SHAPES: dict[str, tuple[Any, ...]] = {
     "add": (lambda T, x, y: x + y, f(4), f(3)),
@@ -303,6 +315,14 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "optimiser of a group without parameters": (lambda T: T.optim.SGD([{"lr": 0.1}]),),
     "optimiser loads something else": (lambda T, x: T.optim.Adam([x]).load_state_dict({"model": 1}), leaf(3)),
     "optimiser loads nothing": (lambda T, x: T.optim.Adam([x]).load_state_dict(None), leaf(3)),
+    "optimiser with a rate that is a word": (lambda T, x: T.optim.SGD([x], lr="a"), leaf(3)),
+    "batch of several keys": (lambda T: list(T.utils.data.DataLoader([{"a": 1}, {"b": 1}], batch_size=2)),),
+    "hook that returns another shape": (lambda T, x: hook_of(x, lambda g: g[:1]), leaf(3)),
+    "hook that returns another dtype": (lambda T, x: hook_of(x, lambda g: g.double()), leaf(3)),
+    "hook that returns a number": (lambda T, x: hook_of(x, lambda g: 2.0), leaf(3)),
+    "hook of an operation that returns another shape": (lambda T, x: hook_of_node(x, lambda g: (g[0][:1],)), leaf(3)),
+    "hook of an operation that returns a tensor": (lambda T, x: hook_of_node(x, lambda g: g[0]), leaf(3)),
+    "hook of an operation that returns less": (lambda T, x: hook_of_node(x, lambda g: ()), leaf(3)),
     "order of no samples": (lambda T: T.utils.data.DataLoader([], shuffle=True),),
     "order of samples without a length": (lambda T: T.utils.data.RandomSampler(iter([1])),),
     "data set without items": (lambda T: T.utils.data.Dataset()[0],),

@@ -379,8 +379,11 @@ def check_option(
     """Refuse options out of range.
 
     Raises:
+        ArgumentTypeError: the value is no number.
         ArgumentError: the value is negative, not below the bound, or more than the most.
     """
+    if not isinstance(value, (int, float, Tensor)) and not hasattr(value, "__float__"):
+        raise ArgumentTypeError(f"{name}: {what} is a number, {type(value).__name__} given", hint="e.g. 0.1")
     number = float(value)
     if number >= 0.0 and (below is None or number < below) and (most is None or number <= most):
         return

@@ -23,6 +23,7 @@ from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
 from tracec.record.dispatch import apply, finish
+from tracec.record.hooked import all_hooked, hooked
 from tracec.record.recorder import Recorder
 from tracec.record.refusal import refuse
 from tracec.record.restore import restored, unpacked
@@ -165,8 +166,7 @@ class _Walk:
     def _before(self, hooks: NodeHooks, g: Any) -> Any:
         """The gradients of the results as the user's hooks change them."""
         for hook in list(hooks.before.values()):
-            changed = hook(self._shown(g))
-            if changed is not None:
+            if (changed := all_hooked(hook, self._shown(g))) is not None:
                 taken = {k: self.take(v) for k, v in enumerate(changed) if v is not None}
                 g = Parts(taken) if isinstance(g, Parts) else taken[0]
         return g
@@ -174,8 +174,8 @@ class _Walk:
     def _after(self, hooks: NodeHooks, grads: list[Any], g: Any) -> list[Any]:
         """The gradients of the operands as the user's hooks change them."""
         for hook in list(hooks.after.values()):
-            changed = hook(tuple(None if x is None else self.give(x) for x in grads), self._shown(g))
-            if changed is not None:
+            shown = tuple(None if x is None else self.give(x) for x in grads)
+            if (changed := all_hooked(hook, shown, self._shown(g))) is not None:
                 grads = [None if x is None else self.take(x) for x in changed]
         return grads
 
@@ -216,9 +216,7 @@ class _Walk:
 
     def _hooked(self, hooks: Any, g: Any) -> Any:
         for hook in list((hooks or {}).values()):
-            given = self.give(g)
-            changed = hook(given)
-            g = self.take(given if changed is None else changed)
+            g = self.take(hooked(hook, self.give(g)))
         return g
 
     def seed(self, root: Any, seed: Any) -> Any:

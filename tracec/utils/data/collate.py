@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentTypeError, ShapeError
+from tracec.errors import ArgumentTypeError, KeyMissingError, ShapeError
 from tracec.functions import from_numpy, stack, tensor
 from tracec.record.tensor import Tensor
 
@@ -26,6 +26,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     Raises:
         ArgumentTypeError: there is something else in a sample.
         ShapeError: tensors differ in shape, or sequences in length.
+        KeyMissingError: a mapping has not all keys of the first one.
     """
     first = batch[0]
     if isinstance(first, Tensor):
@@ -41,6 +42,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
+        _check_keys(batch)
         return _mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(default_collate(column) for column in _columns(batch)))
@@ -94,6 +96,16 @@ def _columns(batch: Sequence[Any]) -> list[tuple[Any, ...]]:
             hint="give the DataLoader a collate_fn of your own",
         )
     return list(zip(*batch, strict=True))
+
+
+def _check_keys(batch: Sequence[Mapping[Any, Any]]) -> None:
+    for k, sample in enumerate(batch):
+        for key in batch[0]:
+            if key not in sample:
+                raise KeyMissingError(
+                    f"default_collate: sample {k} of the batch has no key {key!r}, as the first one has",
+                    hint="give all samples the same keys, or the DataLoader a collate_fn of your own",
+                )
 
 
 def _mapping(like: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
