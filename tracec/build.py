@@ -36,7 +36,7 @@ from tracec.runtime import emulator as emulator_runtime
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "library", "order", "memory", "deterministic")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory", "join", "deterministic")
 LAUNCHERS = ("gpu", "emulator")
 
 keep_templates(KeptTemplates(kept.read_template, kept.store_template))
@@ -134,7 +134,7 @@ def build(
         with unnoted():
             verify_plan(plan)
     stage("writing source")
-    program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch)
+    program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch, "join" not in disabled)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for number, optimisation in enumerate(n for n in optimize.PIPELINE.names if n not in disabled):
         makers[optimisation] = lambda k=number: str(passes().records[k])  # type: ignore[misc]

@@ -39,7 +39,7 @@ def measure_launches(measure: Measure) -> list[Row]:
     xp, tracec = measure.device.xp, measure.subject.xp
     array = xp.asarray(np.ones(LENGTH, np.float32))
     tensor, rows = tracec.from_dlpack(array), []
-    options = {"disable": ("fuse", "horizontal"), **measure.device.options}
+    options = {"disable": ("fuse", "horizontal", "join"), **measure.device.options}
     for count in KERNELS:
         ways: dict[str, tuple[Callable[[Any], Any], Any]] = {
             "tracec, CUDA graph": (tracec.compile(chain(count), cuda_graph=True, **options), tensor),

@@ -171,6 +171,13 @@ def wrong(plan: Plan, program: CudaProgram, case: str, library: Any) -> str:
     return ""
 
 
+def test_joining_can_be_left_out() -> None:
+    x = tracec.ones(LONG)
+    for off, launches in ((), 1), (("join",), 2):
+        program = tracec.compile(total, disable=off).lower(x, target="cuda").built.program
+        assert len(program.steps) == launches
+
+
 # -- what stays a launch ------------------------------------------------------------------------------------
 
 

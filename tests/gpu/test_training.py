@@ -20,7 +20,7 @@ WAYS = {
     "eager": lambda step: step,
     "compiled": compiled,
     "launch by launch": lambda step: compiled(step, cuda_graph=False),
-    "nothing fused": lambda step: compiled(step, disable=["fuse", "horizontal", "remat", "memory"]),
+    "nothing fused": lambda step: compiled(step, disable=["fuse", "horizontal", "remat", "memory", "join"]),
 }
 
 

@@ -83,23 +83,25 @@ class CudaProgram:
         return "\n".join(k.source for k in self.kernels)
 
 
-def render(plan: Plan, arch: str) -> CudaProgram:
+def render(plan: Plan, arch: str, joined: bool = True) -> CudaProgram:
     """Write every kernel of a plan and list its launches.
 
     Args:
         plan: What to write.
         arch: GPU architecture, ``sm_90``.
+        joined: Whether launches of one block may ride on those before them.
     """
     with room_of(arch):
-        return _rendered(plan, arch)
+        program = _rendered(plan, arch)
+        if not joined or may_vary(plan):
+            return program
+        kernels, steps = join(plan, program.kernels, program.steps)
+        return replace(program, kernels=kernels, steps=steps)
 
 
 def _rendered(plan: Plan, arch: str) -> CudaProgram:
     if not may_vary(plan):
-        each = [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)]
-        program = _program(plan, arch, each)
-        joined, steps = join(plan, program.kernels, program.steps)
-        return replace(program, kernels=joined, steps=steps)
+        return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
     table, kernels = Table(), []
     for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):
         if is_open(kernel):
