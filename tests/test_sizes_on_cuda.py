@@ -122,6 +122,14 @@ def test_two_recordings_serve_all_sizes(name):
     assert len(compiled.explain().recordings) == 2
 
 
+def test_as_many_rows_of_clusters_as_there_are():
+    """A cluster for each; where the rows vary in length, some are a block's and some are a cluster's."""
+    compiled = compare(of((None, 33000), lambda x: x.softmax(1)), (4, 4, 5, 9, 7), **EMULATED)
+    assert len(compiled.explain().recordings) == 2
+    assert "by itself" not in compiled.explain()
+    compare(of((5, None), lambda x: x.log_softmax(1)), (40000, 40000, 33001, 70000, 300), **EMULATED)
+
+
 def test_what_is_compiled_for_each_size():
     """A row that is kept on chip has a place in the source for each element."""
     program = of((3, None), lambda x: x.exp().softmax(1))

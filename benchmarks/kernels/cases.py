@@ -179,23 +179,27 @@ def maps(middle: int) -> Iterator[Case]:
 def rows(middle: int) -> Iterator[Case]:
     """Reductions along rows of several lengths, and what is built of them, forward and backward."""
     for dtype in ("float32", "bfloat16"):
-        for length in (64, 1024, 32768, 262144):
+        for length in (64, 1024, 32768, 131072, 262144):
             x = Operand((max(count(middle, dtype) // length, 1), length), dtype)
             w = Operand((length,), dtype)
             grad, wgrad = Operand(x.shape, dtype, grad=True), Operand(w.shape, dtype, grad=True)
             target = Operand(x.shape[:1], "int64", below=length)
             usual = length == 1024
             quick = (dtype == "float32" and length < 1 << 18) or usual
+            # The longest that a cluster of blocks keeps of float32.
+            clustered = length == 1 << 18 and middle >= REHEARSED
             yield Case("row", "sum", (x,), row_sum, quick=quick)
-            yield Case("row", "softmax", (x,), softmax, quick=quick or dtype == "float32")
+            yield Case("row", "softmax", (x,), softmax, quick=quick or clustered or dtype == "float32")
             yield Case("row", "softmax forward + backward", (grad, x), with_gradient(softmax), quick=usual)
-            yield Case("row", "layer norm", (x, w, w), layer_norm, quick=usual)
+            yield Case("row", "layer norm", (x, w, w), layer_norm, quick=usual or clustered)
             backward = with_gradient(layer_norm, 3)
             yield Case("row", "layer norm forward + backward", (grad, wgrad, wgrad, x), backward, quick=usual)
             yield Case("row", "RMS norm", (x, w), rms_norm, quick=usual)
             yield Case("row", "RMS norm forward + backward", (grad, wgrad, x), with_gradient(rms_norm, 2), quick=usual)
             yield Case("row", "cross-entropy", (x, target), cross_entropy, quick=usual)
-            yield Case("row", "cross-entropy forward + backward", (grad, target), cross_entropy_both, quick=quick)
+            yield Case(
+                "row", "cross-entropy forward + backward", (grad, target), cross_entropy_both, quick=quick or clustered
+            )
 
 
 def reductions(middle: int) -> Iterator[Case]:

@@ -41,7 +41,9 @@ def programs(T: Any, F: Any, device: str = "cuda") -> dict[str, tuple[Callable[.
     return {
         "stripes": (norm, rows(2048)),
         "stripes with an end": (norm, rows(2053)),
-        "pieces of rows": (lambda a: F.softmax(a, -1), (put(2, 40_001),)),
+        "pieces of rows": (lambda a: F.softmax(a, -1), (put(2, 300_001),)),
+        "rows of clusters": (lambda a: (F.softmax(a, -1), F.log_softmax(a, -1)), (put(5, 40_001),)),
+        "rows that clusters hold": (lambda a: (a.logsumexp(-1), F.rms_norm(a, a.shape[-1:])), (put(4, 70_000),)),
         "map": (lambda a, b: F.gelu(a * 2 + b[:1]), (x, y)),
         "map of odd float16": (lambda a: (a * 3).tanh(), (half,)),
         "rows": (lambda a, b: (F.softmax(a, -1), F.layer_norm(b, (131,)), a.sum(-1)), (x, y)),

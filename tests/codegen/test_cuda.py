@@ -176,6 +176,11 @@ BANDWIDTH = {
     "rows of blocks, bf16": (k.softmax(8192, 8192, "bf16"), 64),
     "rows of large blocks": (k.softmax(2048, 1 << 15), 128),
     "rows of large blocks, bf16": (k.softmax(2048, 1 << 15, "bf16"), 64),
+    "cluster's rows": (k.softmax(256, 1 << 17), 128),
+    "cluster's longest rows": (k.softmax(256, 1 << 18), 128),
+    "cluster's rows, bf16": (k.softmax(256, 1 << 18, "bf16"), 64),
+    "cluster's rows, held": (k.held(256, 1 << 17), 64),
+    "cluster's rows, odd": (k.softmax(256, 131071), 64),
     "row sums": (k.row_sum(8192, 8192), 128),
     "long row sums": (k.row_sum(1024, 65536), 64),
     "stripes": (k.stripes(512, 128, 1024, sums=2), 64),
@@ -206,10 +211,12 @@ def test_registers_and_shared_memory_leave_enough_bytes_in_flight(
     """Some 40 KB for each multiprocessor hide the way to an H100's memory, by Little's law."""
     pytest.importorskip("cupy")
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
-    rendered = [render_kernel(replace(x, name=f"k{n}_{x.name}"), 99) for n, (x, _) in enumerate(BANDWIDTH.values())]
+    every = {n: c for n, c in BANDWIDTH.items() if not (n.startswith("cluster") and arch == "sm_80")}
+    with room_of(arch):
+        rendered = [render_kernel(replace(x, name=f"k{n}_{x.name}"), 99) for n, (x, _) in enumerate(every.values())]
     few = {}
     for (name, (_, each)), one, cubin in zip(
-        BANDWIDTH.items(), rendered, compile_sources([r.source for r in rendered], arch), strict=True
+        every.items(), rendered, compile_sources([r.source for r in rendered], arch), strict=True
     ):
         entry, used = one.entries[-1], cubin.resources
         registers = -(-used.registers // 8) * 8 * entry.threads

@@ -1,4 +1,4 @@
-"""Rows whose columns are summed on the way, rows in pieces, and 16-bit quotients: against float64 on the CPU."""
+"""Rows and sums of their columns, rows in pieces and of clusters, 16-bit quotients: against float64 on the CPU."""
 
 from __future__ import annotations
 
@@ -59,6 +59,21 @@ def test_rows_in_pieces(shape):
     )
     for function in functions:
         check(function, [3 * numbers(*shape)], DTYPES, units=256)
+
+
+def loss(x, w, b, ct):
+    x = x.clone().requires_grad_()
+    target = (ct[:, 0] * 1000).long() % x.shape[1]
+    found = F.cross_entropy(x * w + b, target, reduction="none", label_smoothing=0.1)
+    return (found.detach(), *tracec.autograd.grad(found.sum(), (x,)))
+
+
+@pytest.mark.parametrize("function", [layer_norm, rms_norm, softmax, loss], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("shape", [(5, 33_000), (4, 65_537), (7, 131_072), (4, 200_003), (4, 262_144)], ids=str)
+def test_rows_of_clusters(function, shape):
+    """Where the GPU has clusters of blocks; elsewhere they are in pieces, or several kernels."""
+    given = [numbers(*shape), numbers(shape[1], seed=1) + 2, numbers(shape[1], seed=2), abs(numbers(*shape, seed=3))]
+    check(function, given, DTYPES, units=1024)
 
 
 def test_pieces_with_infinities():

@@ -33,7 +33,10 @@ SHAPES = frozenset({"map", "row", "full", "column"})
 ROOM = 12 * 1024
 #: Threads of a block, with more of which each has too few registers to spare any.
 FULL = 512
-_HEAD = re.compile(r'\Aextern "C" __global__ void __launch_bounds__\(\d+, (\d+)\)\n')
+_HEAD = re.compile(
+    r'\Aextern "C" __global__ void (?:__cluster_dims__\((?P<cluster>\d+), 1, 1\) )?'
+    r"__launch_bounds__\(\d+, (?P<blocks>\d+)\)\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +159,15 @@ def _is_plain(kernel: CudaKernel, launch: CudaLaunch) -> bool:
 
 def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
     entry, blocks = kernel.entries[0], prod(launch.grid)
-    if kernel.ir.shape not in SHAPES or _HEAD.match(entry.text) is None:
+    head = _HEAD.match(entry.text)
+    if kernel.ir.shape not in SHAPES or head is None:
         return False
     few = blocks <= MOST_BLOCKS and blocks * entry.threads <= MOST_THREADS
     # Lanes that are through wait for tickets, while those that still exchange values wait for them.
     parts_ways = "return;" in entry.text and "_sync(" in entry.text
     # A row in the registers of as many threads as there can be leaves none for what else a compiler keeps.
-    is_full = entry.threads > FULL and any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
+    full = FULL if head["cluster"] is None else FULL // 2  # of which there are two
+    is_full = entry.threads > full and any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
     return few and not parts_ways and not is_full
 
 
@@ -217,7 +222,7 @@ def _joined(parts: Sequence[Part], taken: Collection[str]) -> tuple[CudaKernel, 
     assert leave is not None
     view = JoinedView(
         Head(name, (*parameters, "unsigned *tickets") if several else tuple(parameters), prod(first.block), "unsigned",
-             int(leave[1])),
+             int(leave["blocks"]), int(leave["cluster"] or 0)),
         tuple(dict.fromkeys(_function(p.work) for p in parts)),
         tuple(f"{p.kernel.name}({', '.join(values[v] for v in p.launch.args[0])});" for p in parts),  # type: ignore
         f"{blocks}u" if several else "",

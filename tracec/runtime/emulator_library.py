@@ -44,6 +44,7 @@ _RUNTIME = (*_COMMON, "-O2", "-shared")
 
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<[^>]+>", re.MULTILINE)
 _DYNAMIC = re.compile(r"\bextern\s+__shared__\s[^;]*?\b(\w+)\s*\[\s*\]\s*;")
+_PLAIN_ELEMENT = re.compile(r"\b(char|short|int|long|float|double)\s+\w+\s*\[")
 _LOCAL = re.compile(r"\A_ZZ.*E(\d+)(\w+)\Z")
 
 
@@ -167,7 +168,7 @@ class Library:
         flags = _CHECKED if checks else _PLAIN
         texts = [LEADING_COMMENTS.sub(lambda m: "\n" * m[0].count("\n"), s.text) for s in sources]
         wished = (_POISONED,) if checks else ()
-        name = key("emulator", toolchain.identity, " ".join((*flags, *wished)), _headers(), *texts)
+        name = key("emulator 2", toolchain.identity, " ".join((*flags, *wished)), _headers(), *texts)
         self.path = default_cache().made(name, "so", lambda: _build(toolchain, flags, wished, self.sources, runtime))
         with unforked():
             self._library = ctypes.CDLL(str(self.path))
@@ -265,7 +266,9 @@ def _units(sources: Sequence[Source], place: Path) -> list[Path]:
         lines += dict.fromkeys(line for n in parts[part] for line in _INCLUDE.findall(sources[n].text))
         for n in parts[part]:
             (place / f"source{n}.cu").write_text(sources[n].text, encoding="utf-8")
-            lines += [f"namespace source{n} {{", f'#include "source{n}.cu"']
+            # In a function that a kernel calls, an array is the one of that name only where it was declared so before.
+            known = dict.fromkeys(m[0] for m in _DYNAMIC.finditer(sources[n].text) if _PLAIN_ELEMENT.search(m[0]))
+            lines += [f"namespace source{n} {{", *(f'extern "C" {{ {d} }}' for d in known), f'#include "source{n}.cu"']
             lines += [f"EMULATOR_ENTRY({e})" for e in sources[n].entries] + ["}"]
         if part == 0:
             lines.append("EMULATOR_PLACES")

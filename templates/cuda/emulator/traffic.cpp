@@ -2,7 +2,8 @@
 //
 // What the threads of a block do between two barriers counts as done side by side: of a sector that several of them
 // touch, the first touch counts. Touched again later by the same block, a sector is still in the cache if no more has
-// been touched since than the block's share of the cache, which goes by its threads. What another block has touched,
+// been touched since than the block's share of the cache, which goes by its threads; the blocks of a cluster, which run
+// together, have theirs together. What another block has touched,
 // which on a GPU runs at about the same time, stays for longer.
 #include "state.h"
 
@@ -28,7 +29,8 @@ bool begin_traffic() {
     launch->regions[r].first_sector = needed;
     needed += launch->regions[r].size / SECTOR + 2;
   }
-  own = launch->traffic->cache * count / SECTOR, all = BLOCKS * own;
+  const uint64_t share = launch->traffic->cache * count / SECTOR;
+  own = share * launch->cluster, all = BLOCKS * share;
   touches += all + 1;  // nothing is left of what other launches touched
   return reserve(sectors, sectors_size, needed);
 }
