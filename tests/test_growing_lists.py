@@ -287,3 +287,28 @@ def test_what_code_in_c_adds_to_a_list_is_kept(push):
         return found
 
     assert run(T.compile) == run(lambda f: f)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    "read",
+    [lambda log: list.__len__(log), lambda log: list.__getitem__(log, -1), lambda log: [*list.__iter__(log)][-1]],
+    ids=["len", "getitem", "iter"],
+)
+def test_methods_of_the_class_itself_read_what_a_list_holds(read, own):
+    def run(wrap):
+        log, found = [], []
+
+        def function(x):
+            if own:
+                log.append(float(len(found)))
+            return x + read(log)
+
+        function = wrap(function)
+        for k in range(7):
+            if not own:
+                log.append(float(k))
+            found.append(function(X).tolist())
+        return found
+
+    assert run(T.compile) == run(lambda f: f)

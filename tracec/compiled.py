@@ -311,7 +311,7 @@ class Compiled:
         void = stand_ins.is_void
         if recorded.left is not None:
             self._opened.keep(recorded.left.classes)
-            void = self._watch.written(recorded.left.effects, recorded.put, surroundings.guards) or void
+            void = self._watch.written(recorded.left.effects, recorded.put, surroundings) or void
         if recorded.eager is None:
             recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
         # As lazy set-up does, once.

@@ -6,8 +6,11 @@ a read, and the recording is for the contents that the list had.
 
 from __future__ import annotations
 
+import dis
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import pairwise
+from types import CodeType
 from typing import Any
 
 from tracec.ir.classes import is_one_of
@@ -86,6 +89,18 @@ def _kind(cls: type) -> type:
 
 
 _KINDS: dict[Any, Any] = {list: _kind(list), deque: _kind(deque)}
+
+
+def reads_past(code: CodeType) -> bool:
+    """Whether code names a method of the classes themselves, such as ``list.__len__``, which asks no list for its own."""
+    names = [(i.opname, i.argval) for i in dis.get_instructions(code)]
+    kinds = {kind.__name__ for kind in _KINDS}
+    if any(
+        before[0].startswith("LOAD_") and before[1] in kinds and after[0] in ("LOAD_ATTR", "LOAD_METHOD")
+        for before, after in pairwise(names)
+    ):
+        return True
+    return any(isinstance(c, CodeType) and reads_past(c) for c in code.co_consts)
 
 
 def can_grow(value: Any) -> bool:

@@ -21,7 +21,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.draws import NO_DRAWS, Draws
 from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.growing import can_grow, grew
+from tracec.specialisations.growing import can_grow, grew, reads_past
 from tracec.specialisations.guards import Contents, Guard, steps_key
 from tracec.specialisations.keys import Layouts, as_size, tensor_key
 from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
@@ -101,22 +101,22 @@ class Watch:
         self.kinds.pop(place.identity, None)
         self._alive.append(place)
 
-    def written(self, effects: Sequence[Effect], values: Sequence[Any], guards: Iterable[Guard | Contents]) -> bool:
+    def written(self, effects: Sequence[Effect], values: Sequence[Any], environment: Environment) -> bool:
         """Watch the places that a function left tensors and numbers in: the next call reads these.
 
         Args:
             effects: What it left.
             values: The values.
-            guards: What was there before.
+            environment: What it read, as that was before.
 
         Returns:
             Whether a list has grown again, so that what was recorded for its contents will not serve another call.
         """
         grows = False
-        contents = {id(g.holder): g for g in guards if isinstance(g, Contents)}
+        contents = {id(g.holder): g for g in environment.guards if isinstance(g, Contents)}
         for effect, value in zip(effects, values, strict=True):
             if effect.key is ALL and (before := contents.get(id(effect.holder))) is not None:
-                grows = self._grows(effect.holder, before.values, own=True) or grows
+                grows = self._grows(effect.holder, before.values, environment, own=True) or grows
             if effect.place is not None:
                 self.place(effect.place, kind_of(value if type(value) is list else plain_number(value), self._layouts))
         return grows
@@ -135,7 +135,7 @@ class Watch:
             for guard in environment.guards:
                 if not guard.holds():
                     if isinstance(guard, Contents):
-                        self._grows(guard.holder, guard.values, own=False)
+                        self._grows(guard.holder, guard.values, environment, own=False)
                     for place, before, now in _differences(guard):
                         self._called[place.identity] = guard.change().name
                         self.place(place, common_kind(before, now, self._layouts))
@@ -144,12 +144,13 @@ class Watch:
             self._before.append(self.positions)
             self.positions = sorted({*self.positions, *more})
 
-    def _grows(self, container: Any, before: Sequence[Any], own: bool) -> bool:
+    def _grows(self, container: Any, before: Sequence[Any], environment: Environment, own: bool) -> bool:
         """Whether a list has grown again; it is taken for one that is not read then, until it is.
 
         Args:
             container: What may be a list.
             before: What it held.
+            environment: What the function reads, and its code.
             own: Whether the function has added to it, rather than others between calls.
         """
         if not can_grow(container) or id(container) in self._never or not grew(before, container):
@@ -157,6 +158,9 @@ class Watch:
         self._grown[id(container), own] += 1
         self._alive.append(container)
         if self._grown[id(container), own] == 1:  # once may have been to set something up
+            return False
+        if any(map(reads_past, environment.codes)):
+            self._never.add(id(container))
             return False
         self.kinds[id(container)] = Kind(type(container))
         return True
