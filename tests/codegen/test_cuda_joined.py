@@ -210,6 +210,13 @@ def test_where_values_share_memory() -> None:
     assert shapes_of(program) == "row full"
 
 
+def test_a_result_lies_apart_from_what_dies_in_the_launch_that_it_rides_on() -> None:
+    plan, program = planned(lambda x: x * x.cumsum(1).sum(1).sum(), ((1000, 33),))
+    assert shapes_of(program) == "scan | row full | map"
+    dies, _, result = (v for v in plan.values if v.place == "arena")
+    assert dies.last + 1 == result.first and result.offset >= dies.offset + dies.type.nbytes
+
+
 def test_sizes_that_vary() -> None:
     symbol = Symbol("n", LONG)
     (x,) = inputs((symbolic(symbol),), dtype=dt.float32)

@@ -20,6 +20,9 @@ from tracec.plan.order import dependences, order_for_memory, topological
 from tracec.plan.routines import Call, Routine, alias_of
 from tracec.plan.target import Target
 
+#: Bytes that one block may write as its work.
+SMALL_RESULT = 4096
+
 
 class Placement:
     """Orders the works and gives every value its memory."""
@@ -214,8 +217,23 @@ class Placement:
         for n in arena:
             members.setdefault(owner_of(n, shared), []).append(n)
         groups = list(members.values())
-        spans = [memory.Span(g[0].type.nbytes, min(first[n] for n in g), max(last[n] for n in g)) for g in groups]
+        begin = self._begins()
+        spans = [
+            memory.Span(g[0].type.nbytes, min(begin[first[n]] for n in g), max(last[n] for n in g)) for g in groups
+        ]
         return spans, groups
+
+    def _begins(self) -> list[int]:
+        """For each work the one whose launch it may ride on, on a GPU (`tracec.codegen.cuda_joined`), or else itself.
+
+        What it writes then lies apart from all that is read in that launch.
+        """
+        found: list[int] = []
+        for k, work in enumerate(self.works):
+            rides = self.target.blocks and k and isinstance(work, Work) and isinstance(self.works[k - 1], Work)
+            small = rides and all(self.size[n] <= SMALL_RESULT for n in work.writes())
+            found.append(found[-1] if small else k)
+        return found
 
     # -- assembly -----------------------------------------------------------------------------------------
 
