@@ -250,3 +250,15 @@ def test_a_size_as_factor_of_a_sum():
 def test_factors_that_are_no_numbers(alpha):
     with pytest.raises(t.errors.ArgumentTypeError, match="add: takes tensors and numbers"):
         t.add(t.ones(2), t.ones(2), alpha=alpha)
+
+
+@pytest.mark.parametrize("divide", [lambda a, b: a // b, lambda a, b: a % b, lambda a, b: a.fmod(b)])
+def test_a_zero_between_other_divisors_is_seen_where_the_program_computes_them(divide):
+    f = t.compile(lambda a, x: divide(a, (x * 1.0).long()))
+    a = t.tensor([7, 8, 9])
+    for divisors in ([1.0, 2.0, 4.0], [2.0, -3.0, 4.0]):
+        x = t.tensor(divisors)
+        assert f(a, x).tolist() == divide(a, x.long()).tolist()
+    for divisors in ([-1.0, 0.0, 2.0], [0.0, 1.0, 2.0], [-2.0, -1.0, 0.0]):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            f(a, t.tensor(divisors))

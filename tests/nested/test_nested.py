@@ -343,3 +343,13 @@ def test_mistakes(golden):
     import re
 
     assert re.sub(r"j\d{2,}", "j9", text) == golden
+
+
+def test_offsets_that_a_program_computes_must_rise() -> None:
+    values = tracec.arange(6.0).reshape(6, 1)
+    f = tracec.compile(lambda v, o: tracec.nested.nested_tensor_from_jagged(v, (o * 1.0).long()).values().sum())
+    for ends in ([0.0, 2.0, 6.0], [0.0, 3.0, 6.0]):
+        assert f(values, tracec.tensor(ends)).item() == 15.0
+    for ends in ([0.0, 6.0, 2.0, 6.0], [1.0, 2.0, 6.0], [0.0, 2.0, 5.0]):
+        with pytest.raises(RuntimeError, match="nested_tensor_from_jagged: offsets .*for 6 places"):
+            f(values, tracec.tensor(ends))

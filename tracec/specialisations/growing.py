@@ -92,7 +92,7 @@ _KINDS: dict[Any, Any] = {list: _kind(list), deque: _kind(deque)}
 
 
 def reads_past(code: CodeType) -> bool:
-    """Whether code names a method of the classes themselves, such as ``list.__len__``, which asks no list for its own."""
+    """Whether code names a method of the classes themselves, such as ``list.__len__``, which asks no list."""
     names = [(i.opname, i.argval) for i in dis.get_instructions(code)]
     kinds = {kind.__name__ for kind in _KINDS}
     if any(
