@@ -351,5 +351,5 @@ def test_offsets_that_a_program_computes_must_rise() -> None:
     for ends in ([0.0, 2.0, 6.0], [0.0, 3.0, 6.0]):
         assert f(values, tracec.tensor(ends)).item() == 15.0
     for ends in ([0.0, 6.0, 2.0, 6.0], [1.0, 2.0, 6.0], [0.0, 2.0, 5.0]):
-        with pytest.raises(RuntimeError, match="nested_tensor_from_jagged: offsets .*for 6 places"):
+        with pytest.raises(RuntimeError, match=r"nested_tensor_from_jagged: offsets .*for 6 places"):
             f(values, tracec.tensor(ends))
