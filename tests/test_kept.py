@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -16,6 +17,7 @@ import tracec
 from tracec import build, kept, nn
 from tracec.autotune import Choices, Times
 from tracec.ir import dtype as dt
+from tracec.ir.expression import compile_numbers
 from tracec.ir.extent import Symbol, symbolic
 from tracec.ir.graph import Graph
 from tracec.ir.node import input_node
@@ -125,9 +127,16 @@ def test_reading_runs_nothing() -> None:
         def __reduce__(self) -> Any:
             return os.putenv, ("TRACEC_WAS_RUN", "1")
 
+    class Calls:
+        def __reduce__(self) -> Any:
+            return compile_numbers, ((), ())
+
     store = tracec.runtime.cache.default_cache().store
-    store("name", "plan", pickle.dumps(Runs()))
-    assert kept.read(kept.Place("name", ()), None) is None
+    for runs in (Runs(), Calls()):
+        store("name", "plan", pickle.dumps(runs))
+        assert kept.read(kept.Place("name", ()), None) is None
+        with pytest.raises(pickle.UnpicklingError, match="is no part of a plan"):
+            kept._Unpickler(io.BytesIO(pickle.dumps(runs)), ()).load()
     assert "TRACEC_WAS_RUN" not in os.environ
 
 

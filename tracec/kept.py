@@ -171,12 +171,18 @@ class _Unpickler(pickle.Unpickler):
         return self._lines[pid]
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("tracec.ir.") or (module, name) in _OTHERS:
-            return getattr(importlib.import_module(module), name)
+        if (module, name) in _OTHERS or module.startswith("tracec.ir."):
+            found = getattr(importlib.import_module(module), name)
+            if isinstance(found, type) or (module, name) in _OTHERS:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a plan")
 
 
-_OTHERS = {(__name__, "Found"), ("builtins", "frozenset"), ("builtins", "complex")}
+#: What plans are made of besides classes of ``tracec.ir``; the functions give an element type and a body by its text.
+_OTHERS = {
+    (__name__, "Found"), ("builtins", "frozenset"), ("builtins", "complex"), ("tracec.ir.dtype", "by_name"),
+    ("tracec.ir.body", "_parsed"),
+}  # fmt: skip
 
 
 @cache

@@ -236,3 +236,21 @@ def test_resources(arch: str) -> None:
         used = cubin.resources
         assert not used.spill_bytes and used.registers <= 65536 // max(kernel.entries[0].threads, 256)
         assert used.shared_bytes <= 36 * 1024 + ROOM
+
+
+@needs_compiler
+@pytest.mark.parametrize("make", [tracec.nn.LSTM, tracec.nn.GRU, tracec.nn.RNN])
+def test_a_value_behind_two_buffers_of_a_launch(make: Any) -> None:
+    """The zeros that a recurrent layer begins with are several states at once."""
+    tracec.manual_seed(0)
+    layer, x = make(3, 4), tracec.randn(5, 2, 3)
+
+    def gradients(x: Any) -> Any:
+        x = x.detach().requires_grad_()
+        y = layer(x)[0]
+        return y, *tracec.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+
+    f = tracec.compile(gradients, target="cuda", launcher="emulator")
+    f(x)
+    for found, expected in zip(f(x), gradients(x), strict=True):
+        tracec.testing.assert_close(found, expected)

@@ -151,8 +151,17 @@ def _chain(plan: Plan, kernels: Sequence[CudaKernel], steps: Sequence[CudaStep])
 
 
 def _is_plain(kernel: CudaKernel, launch: CudaLaunch) -> bool:
-    """Whether a launch is all that its kernel does, for one tuple of buffers of sizes that do not vary."""
-    if len(kernel.entries) > 1 or kernel.workspace or len(launch.args) != 1:
+    """Whether a launch is all that its kernel does, for one tuple of buffers of sizes that do not vary.
+
+    Behind each of its buffers is another value: one that is behind two, as the first state of a recurrent layer's may
+    be, has a part in each.
+    """
+    if (
+        len(kernel.entries) > 1
+        or kernel.workspace
+        or len(launch.args) != 1
+        or len({*launch.args[0]}) < len(launch.args[0])
+    ):
         return False
     return kernel.entries[0].table is None and not launch.numbers
 
