@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tracec
 from tests.lanes import compare, is_short, numbers, settled
+from tracec import nn
 from tracec.specialisations import lane
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -137,3 +140,68 @@ def test_names_of_classes_that_code_reads_leave_calls_short() -> None:
     Settings.__qualname__ = "Other"
     assert not is_short(compiled, numbers(3))
     compare(compiled, numbers(3))
+
+
+def trainer(optimizer: str, compiled: bool) -> tuple[Any, Any, Any]:
+    """A step of a small network's training, its parameters and its optimiser."""
+    tracec.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    options: dict[str, Any] = {"momentum": 0.9} if optimizer == "SGD" else {}
+    made = getattr(tracec.optim, optimizer)(model.parameters(), lr=1e-2, **options)
+
+    def step(x: Any, y: Any) -> Any:
+        made.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        made.step()
+        return loss
+
+    return tracec.compile(step) if compiled else step, list(model.parameters()), made
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_train_steps_take_the_short_way(optimizer: str) -> None:
+    """An optimiser keeps its state by parameter: whether the tensors of a call are such keys is asked by itself."""
+    run, parameters, _ = trainer(optimizer, compiled=True)
+    eager, expected, _ = trainer(optimizer, compiled=False)
+    for k in range(8):
+        x, y = numbers(4, 6, seed=k), numbers(4, 3, seed=99 - k)
+        assert np.allclose(run(x, y).item(), eager(x, y).item(), rtol=1e-5)
+    assert is_short(run, x, y)
+    for p, q in zip(parameters, expected, strict=True):
+        assert np.allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-6)
+        assert np.allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-4, atol=1e-6)
+        assert p._version == q._version
+    made = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal made
+        made += event == "call"
+
+    sys.setprofile(count)
+    try:
+        run(x, y)
+    finally:
+        sys.setprofile(None)
+    assert made <= 30  # whatever the optimiser keeps; 57 by the long way
+
+
+def test_a_tensor_that_is_a_key_is_like_no_other() -> None:
+    known, other = numbers(3), numbers(3, seed=1)
+    factors = {known: 2.0}
+    for first, second in ((known, other), (other, known)):
+        compiled = settled(lambda x: x * factors.get(x, 3.0), first)
+        for x in (first, second, first, second, second, first):
+            compare(compiled, x)
+
+
+def test_options_that_a_short_step_goes_by_may_change() -> None:
+    run, parameters, made = trainer("AdamW", compiled=True)
+    eager, expected, other = trainer("AdamW", compiled=False)
+    for k in range(12):
+        for of in (made, other):
+            of.param_groups[0]["lr"] = 1e-2 if k < 5 else 1e-3 * k
+        x, y = numbers(4, 6, seed=k), numbers(4, 3, seed=99 - k)
+        run(x, y), eager(x, y)
+    for p, q in zip(parameters, expected, strict=True):
+        assert np.allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-6)

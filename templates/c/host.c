@@ -19,7 +19,7 @@ extern object *PyObject_CallNoArgs(object *);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
 extern void PyErr_Clear(void);
-extern void Py_DecRef(object *);
+extern void Py_IncRef(object *), Py_DecRef(object *);
 extern char *PyBytes_AsString(object *bytes);
 extern long PyBytes_Size(object *bytes);
 extern void *PyEval_SaveThread(void);
@@ -33,7 +33,8 @@ typedef void entry(void *const *io, char *arena, const void *lib);
 
 struct object { long references; object *type; };
 // What lies in an array object from its data pointer on.
-struct array { void *data; int axes; const long *shape, *strides; object *base, *element; };
+struct array { void *data; int axes; const long *shape, *strides; object *base, *element; int flags; };
+enum { SIDE_BY_SIDE = 1 };  // among the flags: row by row, without gaps
 
 // What every call needs to know; set once. array_offset is where an array object keeps its data pointer, and the
 // caller has checked it.
@@ -50,10 +51,10 @@ static const struct array *array_of(object *item) {
 
 typedef object *item_of(object *, long);
 
-static int pointers(object *items, item_of *item, long n, void **to) {
+static int pointers(object *items, item_of *item, long n, int flags, void **to) {
   for (long i = 0; i < n; i++) {
     const struct array *array = array_of(item(items, i));
-    if (!array) return 0;
+    if (!array || (array->flags & flags) != flags) return 0;
     to[i] = array->data;
   }
   return 1;
@@ -69,27 +70,30 @@ static void run(entry *run, void *const *io, char *arena) {
 static object *call(object *self, object *const *arguments, long count) {
   long n = PyList_Size(arguments[1]), m = PyList_Size(arguments[2]);
   void *io[n + m + 1];
-  if (!pointers(arguments[1], PyList_GetItem, n, io) || !pointers(arguments[2], PyList_GetItem, m, io + n))
+  if (!pointers(arguments[1], PyList_GetItem, n, 0, io) || !pointers(arguments[2], PyList_GetItem, m, 0, io + n))
     return PyBool_FromLong(0);
   run((entry *)PyLong_AsVoidPtr(arguments[0]), io, PyLong_AsVoidPtr(arguments[3]));
   return PyBool_FromLong(1);
 }
 
-// Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables). The outputs;
-// none, with nothing done, if something is no plain array.
+// Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables, for each output
+// the input that it is written in place of or -1). The outputs; none, with nothing done, if something is no plain array
+// or an input's elements have gaps between them.
 static object *outputs(object *self, object *const *arguments, long count) {
   object *inputs = arguments[0], *makers = PyTuple_GetItem(self, 1), *tables = PyTuple_GetItem(self, 2);
+  const long *places = (const void *)PyBytes_AsString(PyTuple_GetItem(self, 3));
   long n = PyList_Size(inputs), m = PyTuple_Size(makers), more = PyTuple_Size(tables);
   void *io[n + m + more + 1];
-  if (!pointers(inputs, PyList_GetItem, n, io)) return PyList_New(0);
+  if (!pointers(inputs, PyList_GetItem, n, SIDE_BY_SIDE, io)) return PyList_New(0);
   object *made = PyList_New(m);
   for (long i = 0; made && i < m; i++) {
-    object *output = PyObject_CallNoArgs(PyTuple_GetItem(makers, i));
+    object *output = places[i] < 0 ? PyObject_CallNoArgs(PyTuple_GetItem(makers, i)) : PyList_GetItem(inputs, places[i]);
+    if (output && places[i] >= 0) Py_IncRef(output);
     if (output) PyList_SetItem(made, i, output);
     else Py_DecRef(made), made = 0;
   }
   if (!made) return 0;
-  if (!pointers(made, PyList_GetItem, m, io + n) || !pointers(tables, PyTuple_GetItem, more, io + n + m)) {
+  if (!pointers(made, PyList_GetItem, m, 0, io + n) || !pointers(tables, PyTuple_GetItem, more, 0, io + n + m)) {
     Py_DecRef(made);
     return PyList_New(0);
   }

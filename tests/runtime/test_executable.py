@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import sys
 import threading
 from dataclasses import replace
 
@@ -43,6 +44,24 @@ def test_a_donated_input_is_the_output() -> None:
     w, g, rate = np.ones(100, np.float32), np.ones(100, np.float32), np.array(0.5, np.float32)
     (found,) = run([w, g, rate])
     assert found is w and (w == 0.5).all()
+
+
+def test_in_one_crossing_a_donated_input_is_the_output_too() -> None:
+    run = loaded(plan_of([k.in_place(100)]))
+    w, g, rate = np.ones(100, np.float32), np.ones(100, np.float32), np.array(0.5, np.float32)
+    before = sys.getrefcount(w)
+    assert run.quick is not None
+    (found,) = run.quick([w, g, rate])
+    assert found is w and (w == 0.5).all()
+    del found
+    assert sys.getrefcount(w) == before
+
+
+def test_nothing_is_done_in_one_crossing_where_elements_have_gaps() -> None:
+    run = loaded(plan_of([k.in_place(100)]))
+    w, g, rate = np.ones(200, np.float32)[::2], np.ones(100, np.float32), np.array(0.5, np.float32)
+    assert run.quick is not None and run.quick([w, g, rate]) == []
+    assert run.quick([g, w, rate]) == [] and (w == 1).all() and (g == 1).all()
 
 
 def test_an_output_may_be_given_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from time import perf_counter
@@ -34,7 +35,8 @@ class Executable:
 
     Attributes:
         quick: Does the same in one crossing from Python, given a list; gives nothing, with nothing done, where some
-            inputs are no plain arrays. None where the program is more than one entry and new outputs.
+            inputs are no plain arrays, or their elements have gaps between them. None where the program is more than
+            one entry.
     """
 
     def __init__(
@@ -70,9 +72,10 @@ class Executable:
         self._results = results
         self._plain = all(makers) and all(not given and i == n for n, (given, i) in enumerate(results))
         self._outputs: Outputs | None = None
-        if host is not None and self._entry and self._plain and makers and self._choice is None:
-            self._outputs = host.outputs(self._entry, makers, tables)
-        self.quick = None if self._arena_bytes else self._outputs
+        in_turn = all(given or i == n for n, (given, i) in enumerate(results))
+        if host is not None and self._entry and in_turn and makers and self._choice is None:
+            self._outputs = host.outputs(self._entry, makers, tables, [i if given else -1 for given, i in results])
+        self.quick = self._in_arena if self._arena_bytes and self._outputs is not None else self._outputs
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the plan.
@@ -87,14 +90,26 @@ class Executable:
             inputs = list(inputs)
         if not self._arena_bytes:
             return self._run(inputs, 0)
+        arena = self._take()
+        outputs = self._run(inputs, arena[1])
+        self._arenas.append(arena)
+        return outputs
+
+    def _in_arena(self, inputs: list[Array]) -> list[Array]:
+        """`quick`, where the program keeps something while it runs."""
+        assert self._outputs is not None
+        arena = self._take()
+        outputs = self._outputs(inputs, arena[1])
+        self._arenas.append(arena)
+        return outputs
+
+    def _take(self) -> tuple[Array, int]:
+        """Memory for what is kept while the program runs, and its address."""
         try:
-            arena, address = self._arenas.pop()
+            return self._arenas.pop()
         except IndexError:
             arena = POOL.empty((self._arena_bytes + 64,), _BYTE, max(self._arena_bytes + 64, MIN_POOLED))
-            address = arena.__array_interface__["data"][0]
-        outputs = self._run(inputs, address)
-        self._arenas.append((arena, address))
-        return outputs
+            return arena, arena.__array_interface__["data"][0]
 
     def _run(self, inputs: list[Array], arena: int) -> list[Array]:
         if self._outputs is not None and (made := self._outputs(inputs, arena)):
@@ -218,6 +233,7 @@ class _Laid(ctypes.Structure):
     _fields_ = (
         ("data", ctypes.c_void_p), ("axes", ctypes.c_int), ("shape", ctypes.POINTER(ctypes.c_ssize_t)),
         ("strides", ctypes.POINTER(ctypes.c_ssize_t)), ("base", ctypes.c_void_p), ("element", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
     )  # fmt: skip
 
 
@@ -229,8 +245,8 @@ def data_offset() -> int:
     if ctypes.sizeof(ctypes.c_void_p) != 8 or np.ndarray.__basicsize__ < offset + size:
         return -1
     laid = _Laid.from_address(id(probe) + offset)
-    found = laid.data, laid.axes, laid.base, laid.element
-    if found != (probe.ctypes.data, probe.ndim, id(probe.base), id(probe.dtype)):
+    found = laid.data, laid.axes, laid.base, laid.element, laid.flags
+    if found != (probe.ctypes.data, probe.ndim, id(probe.base), id(probe.dtype), probe.flags.num):
         return -1
     return offset if (laid.shape[:3], laid.strides[:3]) == ([*probe.shape], [*probe.strides]) else -1
 
@@ -254,9 +270,15 @@ class Host:
         #: Whether it can look into array objects.
         self.knows_arrays = data_offset() >= 0
 
-    def outputs(self, entry: int, makers: Sequence[Any], tables: Sequence[Array]) -> Outputs | None:
-        """How an entry is called that makes all of its outputs; see `Executable.quick`."""
-        return self._function(_OUTPUTS, (entry, (*makers,), (*tables,))) if self.knows_arrays else None
+    def outputs(
+        self, entry: int, makers: Sequence[Any], tables: Sequence[Array], places: Sequence[int]
+    ) -> Outputs | None:  # fmt: skip
+        """How an entry is called whose outputs are made, or those inputs; see `Executable.quick`."""
+        if not self.knows_arrays:
+            return None
+        held = entry, (*makers,), (*tables,), struct.pack(f"{len(places)}q", *places)
+        function: Outputs = self._function(_OUTPUTS, held)
+        return function
 
     def holds(self, looks: bytes, found: bytes, alive: Any) -> Callable[[], bool]:
         """A function that tells whether places hold what they did; see `tracec.runtime.containers`.

@@ -67,6 +67,7 @@ class Environment:
         named: Places of the globals, or builtins, and cells that the user's functions name.
         argument_names: The names of its arguments.
         takes_containers: Lists and dictionaries are among the arguments.
+        has_keys: Dictionaries, or sets, were found that have other things than numbers and texts as keys.
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
         held: Where those are that can be changed, and what they held.
@@ -115,7 +116,7 @@ class Environment:
         self.written: set[Hashable] = set()
         #: Identities of those that it has not → what stood there for the number.
         self.stood: dict[Hashable, Any] = {}
-        self.takes_containers = bool(walker.given or walker.fixed or walker.keys)
+        self.takes_containers = bool(walker.given or walker.fixed)
         self._known = walker.seen
         self.reading = walker.reading
         self.names = frozenset(walker.attribute_names)
@@ -137,6 +138,7 @@ class Environment:
         self._weak, self._unseen = walker.lost(), walker.unseen
         self._files = [(name, where, where()) for name, where in walker.files]
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
+        self.has_keys = bool(walker.keys)
         #: How what was read is found to be the very same, and what tells whether it is as good as that.
         self._looks: list[Look] = []
         self._looked: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
@@ -248,15 +250,12 @@ class Environment:
         """Whether an object was there before the call; lists and dictionaries among the arguments do not count."""
         return id(value) in self._known
 
-    def alias(self, roots: Sequence[Any], tensors: Sequence[Tensor]) -> bool:
+    def alias(self, roots: Sequence[Any]) -> bool:
         """Whether lists and dictionaries among the arguments are other ones of each other, or of those reached besides.
 
         Args:
             roots: The arguments.
-            tensors: The tensors among them.
         """
-        if self._keys and self.as_keys(tensors) != self.keyed:
-            return True
         symbols = {ARGUMENTS: roots}
         found = {id(Given(path).find(symbols)) for path in self.given.values()}
         if len(found) != len(self.given) or not self._known.isdisjoint(found):
@@ -264,6 +263,14 @@ class Environment:
         if any(Given(a).find(symbols) is not Given(b).find(symbols) for a, b in self._one):
             return True
         return any(Given(path).find(symbols) is not value for path, value in self._fixed)
+
+    def has_as_keys(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether of the tensors among the arguments the same are keys; an optimiser's state has the parameters'."""
+        keys = self._keys
+        for t in tensors:  # a step is given none of them, and this is asked at each call
+            if id(t) in keys:
+                return self.as_keys(tensors) == self.keyed
+        return not self.keyed
 
     def as_keys(self, tensors: Sequence[Tensor]) -> tuple[int, ...]:
         """Which tensors among the arguments dictionaries have as keys, or sets hold: identities, with positions."""

@@ -53,17 +53,42 @@ class Arrays:
     def __init__(self, inputs: Sequence[Lifted], here: Mapping[int, int]) -> None:
         memory = [(i, memory_of(v)) for i, v in enumerate(inputs)]
         self._memory = [(i, storage) for i, storage in memory if storage is not None and inputs[i].whole]
-        # A look at such memory is the array that it is.
+        # A look at such memory is the array that it is; all of it is what it was at the last call, mostly.
         self._looks = [v.array if storage is not None else None for v, (_, storage) in zip(inputs, memory, strict=True)]
-        self._others = [(i, finder(inputs[i], here)) for i, storage in memory if storage is None]
+        given = [(i, v.argument, v.whole) for i, v in enumerate(inputs) if v.argument is not None]
+        self._given = [(i, k) for i, k, whole in given if not whole]
+        self._wholes = [(i, k) for i, k, whole in given if whole]
+        grads = [i for i, v in enumerate(inputs) if v.argument is None and v.grad_of is not None]
+        self._grads = [(i, finder(inputs[i], here)) for i in grads]
+        #: Inputs whose elements may lie with gaps between them.
+        self._loose = self._look_for_gaps(self._looks)
 
     def __call__(self, arguments: Sequence[Tensor]) -> list[Any]:
         found = self._looks.copy()
+        moved = False
         for i, storage in self._memory:
-            found[i] = storage.array
-        for i, find in self._others:
+            if storage.array is not found[i]:
+                found[i], moved = storage.array, True
+        if moved:  # in this order, for other threads
+            self._loose = self._look_for_gaps(found)
+            self._looks = found.copy()
+        for i, k in self._given:
+            found[i] = arguments[k]._array
+        for i, k in self._wholes:
+            found[i] = arguments[k]._storage.array
+        for i, find in self._grads:
             found[i] = find(arguments)
         return found
+
+    def side_by_side(self, found: list[Any]) -> list[Any]:
+        """Arrays that were found, with copies of those whose elements have gaps; the same list where there are none."""
+        for i in self._loose:
+            if not found[i].flags.c_contiguous:
+                return [a if a.flags.c_contiguous else a.copy() for a in found]
+        return found
+
+    def _look_for_gaps(self, looks: Sequence[Any]) -> list[int]:
+        return [i for i, a in enumerate(looks) if a is None or not a.flags.c_contiguous]
 
 
 def memory_of(lifted: Lifted) -> Storage | None:

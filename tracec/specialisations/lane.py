@@ -64,6 +64,7 @@ class Lane:
         views = any(_is_view(values[k]) for k in self._at)
         self._fits = replay.fits if replay.looks_further or views else None
         self._is_all = self._at == [*range(len(call.args))]
+        self._has_keys = found.surroundings.has_as_keys if found.surroundings.has_keys else None
 
     def serve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the program gives for such a call; `UNSEEN` where it may not stand in for the function now."""
@@ -72,6 +73,8 @@ class Lane:
             values = (*args, *kwargs.values())
             tensors = tuple([values[k] for k in self._at])
         if self._fits is not None and not self._fits(tensors):
+            return UNSEEN
+        if self._has_keys is not None and not self._has_keys(tensors):
             return UNSEEN
         self._found.hits += 1
         try:

@@ -88,6 +88,7 @@ class Replay:
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
+        self._has_checks = bool(self._checks)
         #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
         self.may_raise = bool(self._checks) or may_raise(recording.graph, ranges)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
@@ -108,6 +109,8 @@ class Replay:
         own = with_memory(recording.results[: len(tensors)])
         self._copies = self._outputs_to_copy(places, own)
         self._owners = self._memory_of_outputs(places, own)
+        #: The writes of what the program does not write in place of what it read.
+        self._apart = [(i, output) for i, output in self._writes if places[output] != ("input", i)]
         #: For each result that has a program for gradients by what it is known there, by its shape.
         self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
         self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
@@ -127,9 +130,11 @@ class Replay:
         )
         reached = {v.storage for v in self.inputs if v.argument is None and v.grad_of is None}
         self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
-        plain = all(a.storage is None and not a.steps for a in self.argument_looks)
+        self._reads_grads = bool(self.gradients)
+        #: No argument is a view, and none was memory that is reached otherwise; only that must not be so now.
+        self._own = all(a.storage is None and not a.steps for a in self.argument_looks)
         #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
-        self._plain = plain and not self._storages and not self.gradients
+        self._plain = self._own and not self._storages and not self._reads_grads
 
     def _place_outputs(
         self, recording: Recording, out: Any, ranges: Sequence[Range], left: Effects | None, here: Mapping[int, int]
@@ -146,7 +151,7 @@ class Replay:
         #: What is written to more than once.
         self._more = [(k, count - 1) for k, count in enumerate(recording.counts) if count != 1]
         self._grads = [
-            (locator(t, here), None if output is None else output - shift, layout)
+            (None if id(t) in here else t, locator(t, here), None if output is None else output - shift, layout)
             for t, output, layout in recording.grads
         ]
         self._shared_grads = [locator(t, here) for t in reversed(left.grads)] if left else []
@@ -165,6 +170,8 @@ class Replay:
             out: What the function returned.
             more: There is more to a call than values: conditions, numbers, what is left around it.
         """
+        #: Whether a call that gives more than values gives one tensor nevertheless.
+        self._gives_one = _is_tensor(out) and self._numbers is None and self._left is None
         busy = more or self._checks or self._writes or self._grads or self._copies or self._printed
         fresh = not busy and _are_fresh(results, self._backwards)
         #: The outputs that are all there is to give: then a call is little more than that of the program.
@@ -183,7 +190,7 @@ class Replay:
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = given if self._fresh is not None and self._plain and len(given) == len(self.inputs) else None
         self._is_first = self._direct == [0]
-        self._quick = getattr(self.forward, "quick", None) or self.forward
+        self._quick = getattr(self.forward, "quick", None)
 
     def _outputs_to_copy(self, places: Sequence[Place], results: Sequence[int]) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
@@ -191,7 +198,7 @@ class Replay:
         used = [
             *written.values(),
             *results,
-            *(output for _, output, _ in self._grads if output is not None),
+            *(output for _, _, output, _ in self._grads if output is not None),
             *self._looked,
         ]
         seen: set[Place] = {("input", i) for i in range(len(self.inputs))}
@@ -236,8 +243,15 @@ class Replay:
                     break
             else:
                 return True
-        if self.gradients and not self.gradients.fit(arguments):
+        if self._reads_grads and not self.gradients.fit(arguments):
             return False
+        if self._own and len(arguments) == len(self.argument_looks):
+            storages = self._storages
+            for t in arguments:
+                if t._steps or id(t._storage) in storages:
+                    break
+            else:
+                return True
         # Behind the arguments are values saved.
         return all(map(self.sees_as_before, arguments, self.argument_looks))
 
@@ -257,12 +271,14 @@ class Replay:
         if self._direct is not None:  # a comprehension takes longer than what is done for one
             arrays = given = [arguments[0]._array] if self._is_first else [arguments[k]._array for k in self._direct]
         else:
-            given = self._arrays(arguments)
-            arrays = [a if a.flags.c_contiguous else a.copy() for a in given]
+            arrays = given = self._arrays(arguments)
         if self._fresh is None:
-            return self._with_effects(arguments, given, arrays, symbols)
+            return self._with_effects(arguments, given, symbols)
         try:
-            outputs = self._quick(arrays) or self.forward(arrays)
+            outputs = None if self._quick is None else self._quick(given)
+            if not outputs:
+                arrays = self._arrays.side_by_side(given)
+                outputs = self.forward(arrays)
         except REFUSALS as error:
             raise Unfit(error) from error
         if self._only is not None:
@@ -277,45 +293,51 @@ class Replay:
             self._give_histories(ProgramCall(outputs, arguments, arrays, made))
         return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
 
-    def _with_effects(
-        self, arguments: Sequence[Tensor], given: Sequence[Any], arrays: list[Any], symbols: Mapping[int, Any]
-    ) -> Any:  # fmt: skip
+    def _with_effects(self, arguments: Sequence[Tensor], given: list[Any], symbols: Mapping[int, Any]) -> Any:
         """A call that gives more than new tensors, or changes something.
 
         Args:
             arguments: The tensors of the call.
             given: The arrays that the program reads, where they are.
-            arrays: The same, their elements side by side.
             symbols: What stands for numbers and sizes.
         """
         if self._is_late:  # before anything is changed: errors of calls before come here
             settle()
-        outputs = self._run(arguments, arrays)
+        outputs, arrays = self._run(arguments, given)
         for output in self._copies:
             outputs[output] = outputs[output].copy()
         # Before what they are is written to.
         numbers = () if self._numbers is None else self._computed(outputs, symbols)
-        for i, output in self._writes:
+        for i, output in self._apart if arrays is given else self._writes:
             if outputs[output] is not given[i]:
                 given[i][...] = outputs[output]
         for printed in self._printed:
             printed.again([new_tensor(outputs[at]) for at in self._looked], numbers[len(numbers) - self._shown :])
-        call = ProgramCall(outputs, arguments, arrays, [])
+        call = tuple.__new__(ProgramCall, (outputs, arguments, arrays, []))  # which the class takes longer for
         for make in self.makers:
             call.made.append(make(call))
-        self._set_gradients(outputs, arguments)  # after the results, which may be those that were there
-        self._give_histories(call)
+        if self._grads:
+            self._set_gradients(outputs, arguments)  # after the results, which may be those that were there
+        if self._backwards:
+            self._give_histories(call)
+        if self._gives_one:
+            return call.made[0]
         if not numbers:
             return self._finished(Parts(iter(call.made), symbols), arguments)
         tensors, found = iter(call.made), iter(numbers)
         parts = Parts((next(found if number else tensors) for number in self._kinds), symbols)
         return self._finished(parts, arguments)
 
-    def _run(self, arguments: Sequence[Tensor], arrays: list[Any]) -> list[Any]:
-        """What the program computes; of what it may write to, the versions count that unless it refuses."""
+    def _run(self, arguments: Sequence[Tensor], given: list[Any]) -> tuple[list[Any], list[Any]]:
+        """What the program computes, and of what; of what it may write to, the versions count that unless it refuses.
+
+        Args:
+            arguments: The tensors of the call.
+            given: The arrays that it reads: where elements lie with gaps between them, it is copies that are read.
+        """
         written: list[Storage] = []
         try:
-            if self._checks:
+            if self._has_checks:
                 self._checks([find(arguments) for find in self._check_finders])
             for storage, find in self._written:
                 if storage is None:
@@ -324,7 +346,10 @@ class Replay:
                 if storage.readers:
                     storage.give_copies()
                 written.append(storage)
-            outputs = self.forward(arrays)
+            arrays, outputs = given, None if self._quick is None else self._quick(given)
+            if not outputs:
+                arrays = self._arrays.side_by_side(given)
+                outputs = self.forward(arrays)
             if self._ranges:
                 self._test(outputs[self._ranges_at])
         except REFUSALS as error:
@@ -333,14 +358,16 @@ class Replay:
             raise Unfit(error) from error
         for k, more in self._more:
             written[k].version += more
-        return outputs
+        return outputs, arrays
 
     def _set_gradients(self, outputs: Sequence[Any], arguments: Sequence[Tensor]) -> None:
-        for tensor_of, at, layout in self._grads:
+        for owner, tensor_of, at, layout in self._grads:
+            if owner is None:
+                owner = tensor_of(arguments)
             if at is None:
-                tensor_of(arguments)._grad = None
+                owner._grad = None
             else:
-                array, owner = outputs[at] if layout is None else laid_out(outputs[at], layout), tensor_of(arguments)
+                array = outputs[at] if layout is None else laid_out(outputs[at], layout)
                 owner._grad = new_tensor(array, owner._device if owner._device is not CPU else None)
 
     def _finished(self, parts: Parts, arguments: Sequence[Tensor]) -> Any:

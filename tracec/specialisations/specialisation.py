@@ -113,6 +113,8 @@ class Specialisation:
         replay, around = self.replay, self.surroundings
         if replay is None or around.fails() is not None:
             return None
+        if around.has_keys and not around.has_as_keys(call.tensors):
+            return None
         if around.is_all and replay.numbers is None:
             return (call.tensors, _NO_SYMBOLS) if replay.fits(call.tensors) else None
         found = around.present()
@@ -124,7 +126,7 @@ class Specialisation:
         values: dict[int, Any] = dict(enumerate((*numbers, *found[0])))
         if around.takes_containers:
             roots = *call.args, *call.kwargs.values()
-            if around.alias(roots, call.tensors):
+            if around.alias(roots):
                 return None
             values[ARGUMENTS] = roots
         if replay.numbers is not None:
