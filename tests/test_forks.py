@@ -198,3 +198,63 @@ thread.join()
 """,
         tmp_path,
     )
+
+
+def test_a_child_goes_on_with_loops_that_ran_on_threads_of_its_parent(tmp_path):
+    """It set the number of threads back to all of them, and waited for those that were its parent's."""
+    run_alone(
+        """
+import signal
+from tracec.runtime import threads
+from tracec.settings import limited_threads
+f = tracec.compile(lambda x: (x * 2 + 1).sin().sum())
+x = tracec.rand(1 << 20)
+expected = [float(f(x)) for _ in range(3)][0]
+
+def work():
+    signal.alarm(20)  # each number of threads is tried
+    tracec.set_num_threads(3)
+    assert [float(f(x)) for _ in range(2)] == [expected] * 2
+    with limited_threads(2):
+        assert float(f(x)) == expected
+    threads.Asked.count = None
+    assert [float(f(x)) for _ in range(20)] == [expected] * 20
+    other = threading.Thread(target=f, args=(x,))
+    other.start()
+    other.join()
+
+has_ended_well(forked(lambda: has_ended_well(forked(work)) or work()))
+work()
+""",
+        tmp_path,
+    )
+
+
+def test_memory_of_results_is_each_process_its_own(tmp_path):
+    """What a child wrote was in its parent's tensors: programs' outputs lay in memory that they shared."""
+    run_alone(
+        """
+f = tracec.compile(lambda x: x * 2)
+w = tracec.ones(1 << 16, requires_grad=True)
+optimizer = tracec.optim.SGD([w], lr=1.0)
+
+@tracec.compile
+def step():
+    optimizer.zero_grad()
+    (w * w).sum().backward()
+    optimizer.step()
+
+y = f(f(w.detach()))
+step()
+before = w.detach().clone()
+
+def child():
+    y.fill_(7.0)
+    z = f(w.detach())
+    step()
+
+has_ended_well(forked(child))
+assert (y == 4).all() and (w == before).all()
+""",
+        tmp_path,
+    )

@@ -290,10 +290,12 @@ struct lib {
   void (*set_threads)(int);
 };
 
+extern int sched_yield(void);
+
 static char busy;
 static int running, threads;
 
-static void lock(void) { while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE)); }
+static void lock(void) { while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE)) sched_yield(); }
 static void unlock(void) { __atomic_clear(&busy, __ATOMIC_RELEASE); }
 
 // The first plan to use BLAS puts it on one thread, the last one to finish restores what it found.
@@ -311,6 +313,13 @@ void tracec_blas_end(const struct lib *lib) {
   if (!lib->set_threads) return;
   lock();
   if (--running == 0) lib->set_threads(threads);
+  unlock();
+}
+
+// In a forked child, which has none of the threads that ran plans: nobody is at it, and BLAS has its threads again.
+void tracec_blas_forked(const struct lib *lib) {
+  if (running) lib->set_threads(threads);
+  running = 0;
   unlock();
 }
 

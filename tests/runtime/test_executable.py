@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
 import threading
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +24,8 @@ from tracec.errors import ArgumentTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.plan import Launch, Memory, Plan, Value
 from tracec.ir.types import TensorType
-from tracec.runtime import executable
-from tracec.runtime.blas import Blas, find_blas
+from tracec.runtime import cpu, executable
+from tracec.runtime.blas import Blas, LibTable, find_blas
 from tracec.runtime.compiler import find_compiler
 from tracec.runtime.cpu import _host, load
 
@@ -167,8 +172,6 @@ def test_products_without_a_blas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not find_blas().get_threads, reason="needs numpy's OpenBLAS")
 def test_the_number_of_blas_threads_is_restored() -> None:
-    import ctypes
-
     get = ctypes.CFUNCTYPE(ctypes.c_int)(find_blas().get_threads)
     before = get()
     a = np.ones((200, 200), np.float32)
@@ -176,3 +179,63 @@ def test_the_number_of_blas_threads_is_restored() -> None:
     assert (found == 200).all()
     assert get() == before
     assert find_compiler().flags
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_a_product_begins_leaves_blas_usable() -> None:
+    """A child waited for ever for the thread that was about to put BLAS on one thread."""
+    host = ctypes.CDLL(_host(find_compiler())._library._name)
+    calls: list[int] = []
+    inside, has_forked = threading.Event(), threading.Event()
+
+    @ctypes.CFUNCTYPE(ctypes.c_int)
+    def get_threads() -> int:
+        inside.set()
+        has_forked.wait(30)
+        return 5
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int)
+    def set_threads(count: int) -> None:
+        calls.append(count)
+
+    table = LibTable(0, 0, *(ctypes.cast(f, ctypes.c_void_p) for f in (get_threads, set_threads)), 0, 0)
+    thread = threading.Thread(target=host.tracec_blas_begin, args=(ctypes.byref(table),))
+    thread.start()
+    assert inside.wait(30)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        has_forked.set()
+        run, a = loaded(_product(200)), np.ones((200, 200), np.float32)
+        os._exit(0 if (run([a, a])[0] == 200).all() else 1)
+    has_forked.set()
+    thread.join()
+    host.tracec_blas_end(ctypes.byref(table))
+    assert calls == [1, 5]
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_threads_that_load_programs_at_once_leave_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second to take its setting back found none there."""
+    both, errors = threading.Barrier(2), []
+
+    class Environment(dict[str, str]):
+        def keys(self) -> Any:
+            found = set(self)
+            both.wait(30)
+            return found
+
+    def work() -> None:
+        try:
+            cpu._load_threads.__wrapped__()
+        except KeyError as error:
+            errors.append(error)
+
+    monkeypatch.setattr(cpu.ctypes, "CDLL", lambda name: time.sleep(0.1))
+    monkeypatch.setattr(cpu.os, "environ", Environment())
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors and not os.environ

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.executable import Executable, Host
 from tracec.runtime.pool import Array
-from tracec.runtime.threads import threads_of
+from tracec.runtime.threads import Left, threads_of
 
 
 class Program(Protocol):
@@ -65,7 +66,9 @@ def _host(compiler: Compiler) -> Host:
     package = Path(__file__).resolve().parent.parent
     folders = (package / "templates", package.parent / "templates")
     source = next(p for p in (f / "c" / "host.c" for f in folders) if p.exists())
-    return Host(str(compiler.shared_object([source.read_text()])))
+    made = Host(str(compiler.shared_object([source.read_text()])))
+    _hosts.append(made)
+    return made
 
 
 def host() -> Host | None:
@@ -86,23 +89,28 @@ def _load_threads() -> None:
     """Load OpenMP's runtime, which reads its settings at that moment, unless the user has chosen them."""
     if os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         return
-    os.environ["GOMP_SPINCOUNT"] = _SPIN
-    try:
-        with unforked():
+    with unforked():  # nor does another thread do the same
+        os.environ["GOMP_SPINCOUNT"] = _SPIN
+        try:
             ctypes.CDLL("libgomp.so.1")
-    except OSError:
-        pass
-    finally:
-        del os.environ["GOMP_SPINCOUNT"]
+        except OSError:
+            pass
+        finally:
+            del os.environ["GOMP_SPINCOUNT"]
 
 
 _set_threads: list[Callable[[int], object]] = []
+_hosts: list[Host] = []
 
 
 def _leave_threads_behind() -> None:
     """A forked child has none of its parent's threads, and waiting for them would never end."""
+    if _set_threads:
+        Left.thread = threading.get_ident()
     for set_threads in _set_threads:
         set_threads(1)
+    for made in _hosts:
+        made.forked()
 
 
 os.register_at_fork(after_in_child=_leave_threads_behind)

@@ -15,6 +15,7 @@ MIN_POOLED = 1 << 15
 #: Blocks from this size on ask for huge pages.
 _HUGE = 1 << 22
 _PAGE = mmap.PAGESIZE
+_PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -62,7 +63,8 @@ class Pool:
         return np.ndarray(shape, dtype, self._leases[size](address))
 
     def _map(self, size: int) -> int:
-        block = mmap.mmap(-1, size)
+        # Python's default is memory that a forked child shares: what either wrote would be in the other's arrays.
+        block = mmap.mmap(-1, size, **_PRIVATE)
         if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
             try:
                 block.madvise(mmap.MADV_HUGEPAGE)

@@ -12,6 +12,7 @@ import ctypes
 import os
 from collections import deque
 from statistics import median
+from threading import get_ident
 
 #: Calls that either choice is timed for before the first decision, and that are remembered.
 _TRIALS = 3
@@ -35,6 +36,17 @@ def most() -> int:
     return Asked.count or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
+
+
+class Left:
+    """What a fork left behind.
+
+    Attributes:
+        thread: The one that goes on in a forked child. Its loops would wait for ever for the threads that its parent's
+            loops ran on, which the child does not have; threads that the child starts have others.
+    """
+
+    thread: int | None = None
 
 
 class ThreadChoice:
@@ -87,10 +99,14 @@ class Threads:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self.set = library.omp_set_num_threads
-        self.set.argtypes, self.set.restype = [ctypes.c_int], None
+        self._set = library.omp_set_num_threads
+        self._set.argtypes, self._set.restype = [ctypes.c_int], None
         self._most = library.omp_get_max_threads
         self._most.argtypes, self._most.restype = [], ctypes.c_int
+
+    def set(self, count: int) -> None:
+        """Let loops that this thread begins run on so many threads; on one where it has none beside it."""
+        self._set(1 if Left.thread == get_ident() else count)
 
     def choice(self) -> ThreadChoice | None:
         """A choice to make; None where there is but one thread."""
