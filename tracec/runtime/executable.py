@@ -283,3 +283,50 @@ class Host:
         held = entry, (*makers,), (*tables,), struct.pack(f"{len(places)}q", *places)
         function: Outputs = self._function(_OUTPUTS, held)
         return function
+
+    def holds(self, looks: bytes, found: bytes, alive: Any) -> Callable[[], bool]:
+        """A function that tells whether places hold what they did; see `tracec.runtime.containers`.
+
+        Args:
+            looks: The places.
+            found: Addresses of what they held.
+            alive: Keeps all of that alive.
+        """
+        function: Callable[[], bool] = self._function(_HOLDS, (looks, found, alive))
+        return function
+
+    def is_like(
+        self, likeness: bytes, looks: bytes, found: bytes, alive: Any
+    ) -> Callable[[tuple[Any, ...], dict[str, Any]], bool]:
+        """A function that tells whether arguments make a call like an earlier one; see `tracec.runtime.likeness`."""
+        function: Callable[..., bool] = self._function(_IS_LIKE, (likeness, looks, found, alive))
+        return function
+
+    @property
+    def invoke(self) -> Invoke:
+        """How entries are called on this interpreter."""
+        return self._directly() if self.knows_arrays else self._plainly
+
+    def _directly(self) -> Invoke:
+        """The helper reads the pointers, and runs the entry without Python's lock."""
+        call = self._function(_CALL, None)
+
+        def invoke(entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+            if not call(entry, inputs, outputs, arena):
+                self._plainly(entry, inputs, outputs, arena)  # some are of a class derived from ndarray
+
+        return invoke
+
+    def _plainly(self, entry: int, inputs: list[Array], outputs: list[Array], arena: int) -> None:
+        """NumPy is asked for the pointers, where its array objects are laid out otherwise."""
+        for a in inputs:
+            if not isinstance(a, np.ndarray):
+                raise ArgumentTypeError(f"a compiled plan takes arrays, {type(a).__name__} given")
+        pointers = [a.ctypes.data for a in (*inputs, *outputs)]
+        table = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
+        _ENTRY(entry)(table, arena, self._lib)
+
+
+#: As in ``host.c``.
+_CALL, _OUTPUTS, _HOLDS, _IS_LIKE = range(4)
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
