@@ -22,7 +22,7 @@ from tracec.errors import ArgumentError, CompileError, CompilerMissing, KeyMissi
 from tracec.ir.conditions import unnoted
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
-from tracec.ir.passes import verifying
+from tracec.ir.passes import PassRecord, PipelineResult, verifying
 from tracec.ir.plan import Plan
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
@@ -69,7 +69,8 @@ class Built:
 
     Attributes:
         target: ``cpu`` or ``cuda``.
-        optimised: Gives the optimised graph: of a plan that was kept it is made when it is asked for.
+        arch: GPU architecture.
+        optimised: Gives what the passes made: of a plan that was kept they run when it is asked for.
         plan: Its kernels, order and memory.
         program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
         donate: Output position → input position whose memory it takes over.
@@ -77,7 +78,8 @@ class Built:
     """
 
     target: str
-    optimised: Callable[[], Graph]
+    arch: str
+    optimised: Callable[[], PipelineResult]
     plan: Plan
     program: Any
     donate: Mapping[int, int]
@@ -86,7 +88,12 @@ class Built:
     @property
     def graph(self) -> Graph:
         """The optimised graph."""
-        return self.optimised()
+        return self.optimised().graph
+
+    @property
+    def records(self) -> tuple[PassRecord, ...]:
+        """What each pass did."""
+        return self.optimised().records
 
 
 def check_names(disabled: frozenset[str]) -> None:
@@ -141,7 +148,7 @@ def build(
     makers["plan"] = plan.__str__
     makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
     makers["source"] = program.__str__
-    built = Built(target, lambda: passes().graph, plan, program, donate, Stages(makers))
+    built = Built(target, arch, passes, plan, program, donate, Stages(makers))
     folder = os.environ.get("TRACEC_DUMP")
     if folder:
         dump(built, Path(folder), graph.name)
@@ -200,9 +207,22 @@ def dump(built: Built, folder: Path, name: str) -> None:
 
 
 _warned_fallback = False
+#: Are given each program that is loaded and what runs it, and give what is to run in its place.
+WATCHERS: list[Callable[[Built, Runner], Runner]] = []
 
 
 def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
+    """Something that runs the built program; `WATCHERS` see it.
+
+    Args and errors are those of `load_plainly`.
+    """
+    run = load_plainly(built, launcher, graphs)
+    for watch in WATCHERS:
+        run = watch(built, run)
+    return run
+
+
+def load_plainly(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
     """Something that runs the built program.
 
     Args:

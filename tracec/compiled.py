@@ -22,7 +22,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
 from tracec.ir.source import warn
-from tracec.lowered import Lowered, check_names, like_lowered
+from tracec.lowered import Lowered, arrays_like, check_names, like_lowered
 from tracec.options import RUN_AGAIN, Options
 from tracec.progress import Clock, timing
 from tracec.record import promote
@@ -440,7 +440,7 @@ class Compiled:
             recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
         program = build_program(recorded, target, arch, self._workshop.disabled())
         run = like_lowered(program, call, self._call, self._options)
-        return Lowered(program.forward, target, arch, run)
+        return Lowered(program.forward, target, arch, run, arrays_like(program, call))
 
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from tracec.build import Built, Stages
 from tracec.errors import ArgumentError, CompileError, RecordError
+from tracec.inspect.profile import Profile, profile
+from tracec.inspect.report import report
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
 from tracec.options import Options, check_launcher
 from tracec.runtime import nvrtc
+from tracec.specialisations.inputs import Arrays
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import asks
 from tracec.specialisations.replay import Replay
@@ -64,12 +69,14 @@ class Lowered:
         target: ``cpu`` or ``cuda``.
         arch: GPU architecture.
         runner: Does what a call would have done.
+        arrays: Gives the values of the program's inputs, for the arguments that it was lowered for.
     """
 
     built: Built
     target: str
     arch: str
     runner: Callable[..., Any] = field(repr=False)
+    arrays: Callable[[], list[Any]] = field(repr=False)
 
     @property
     def stages(self) -> Stages:
@@ -130,6 +137,42 @@ class Lowered:
         """
         return self.runner(*args, **kwargs)
 
+    def profile(self, rounds: int = 50, most: float = 2.0) -> Profile:
+        """Time the program, step by step, on the arguments that it was lowered for; no tensor is changed.
+
+        Each step is timed by itself: generated C through an entry of its own, launches on a GPU by events.
+
+        Args:
+            rounds: How often to run it; the times are medians.
+            most: Seconds after which no further round is begun; three are run in any case.
+
+        Returns:
+            Times, bytes and operations of each step, with the user's lines; it prints as a table.
+
+        Raises:
+            ArgumentError: ``rounds`` is less than 1.
+            CompilerMissing: there is no C compiler.
+            DeviceError: it was lowered for a GPU, and none can be reached, or its tensors are not there.
+        """
+        return profile(self.built, self.arrays(), rounds, most)
+
+    def report(self, path: str | os.PathLike[str], profile: Profile | None = None) -> Path:
+        """Write a page that shows all of the way: the user's lines, passes, kernels, memory, sources.
+
+        Args:
+            path: The file to write, HTML that needs nothing else.
+            profile: What `profile` gave; without it, the page has no times.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place = Path(path)
+        place.write_text(report(self.built, self.arch, profile), encoding="utf-8")
+        return place
+
 
 def check_names(target: str, arch: str) -> None:
     """Refuse a target or a GPU architecture that is unknown.
@@ -141,6 +184,13 @@ def check_names(target: str, arch: str) -> None:
         raise ArgumentError(f"lower: target {target!r} is unknown", hint="use 'cpu' or 'cuda'")
     if not isinstance(arch, str) or re.fullmatch(r"sm_\d+[af]?", arch) is None:
         raise ArgumentError(f"lower: architecture {arch!r} is unknown", hint="use a name such as 'sm_90'")
+
+
+def arrays_like(program: Program, call: Call) -> Callable[[], list[Any]]:
+    """Finds the values of a program's inputs, for the call that it was lowered for."""
+    here = {id(t): k for k, t in enumerate(program.recorded.arguments)}
+    find = Arrays([program.recorded.recording.inputs[i] for i in program.inputs], here)
+    return lambda: [a if a.flags.c_contiguous else a.copy() for a in find(call.tensors)]
 
 
 def like_lowered(program: Program, call: Call, call_of: Callable[..., Call], options: Options) -> Callable[..., Any]:

@@ -45,7 +45,7 @@ class Memory:
     def copy_to_host_async(self, address: int, nbytes: int, stream: Any) -> None:
         ctypes.memmove(address, self.ptr, nbytes)
 
-    def memset_async(self, value: int, nbytes: int) -> None:
+    def memset_async(self, value: int, nbytes: int, stream: Any = None) -> None:
         ctypes.memset(self.ptr, value, nbytes)
 
 
@@ -74,12 +74,15 @@ class Event:
     """All work is done when it is queued."""
 
     done = True
+    #: How often one was recorded.
+    recorded = 0
 
     def __init__(self, **_: Any) -> None:
-        pass
+        self.at = 0
 
     def record(self, stream: Any) -> None:
-        pass
+        Event.recorded += 1
+        self.at = Event.recorded
 
     def synchronize(self) -> None:
         pass
@@ -103,7 +106,9 @@ class Driver:
         self._captured: dict[int, list[Work]] = {}
         self._graphs: dict[int, list[Work]] = {}
 
-    def load(self, plan: Any, program: Any, *, graphs: bool = True) -> CudaExecutable:
+    def load(
+        self, plan: Any, program: Any, *, graphs: bool = True, seconds: list[float] | None = None
+    ) -> CudaExecutable:
         """What `tracec.runtime.cuda.load` does, for the emulator."""
         library = compile_kernels(program.kernels, checks=False) if program.kernels else None
         handles = []
@@ -119,7 +124,7 @@ class Driver:
                 sizes = [8] * len(step.args[0]) if entry.table is None else [entry.table.nbytes]
                 sizes += [ctypes.sizeof(C_TYPES[n.type]) for n in step.numbers]
                 self._functions[handles[step.kernel][step.entry].ptr][2][:] = sizes
-        return CudaExecutable(self.cupy, 0, plan, program, handles, graphs)
+        return CudaExecutable(self.cupy, 0, plan, program, handles, graphs, seconds)
 
     def install(self, cupy: Any) -> None:
         """Give the double of CuPy what launching takes."""
@@ -128,6 +133,8 @@ class Driver:
         cuda.driver = types.SimpleNamespace(launchKernel=self._launch, CUDADriverError=OSError)
         cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
         cuda.alloc, cuda.Event, cuda.Stream = self._alloc, Event, self._stream
+        cuda.get_elapsed_time = lambda a, b: float(b.at - a.at)
+        cuda.runtime.deviceSynchronize = lambda: None
         cuda.alloc_pinned_memory = Pinned
         cuda.UnownedMemory = UnownedMemory
         cuda.MemoryPointer = lambda memory, offset: Pointer(memory.ptr + offset, memory)

@@ -3,7 +3,8 @@
 The entry is ``void tracec_run(void *const *io, char *arena, const struct tracec_lib *lib)``: io holds the
 pointers of the plan's inputs, then of its outputs; arena is memory for intermediate values, aligned to 64
 bytes; lib holds the routines that the runtime found (see ``templates/c/lib.j2``). Where a step is the eager rule of an
-operator, which Python runs, the steps up to it have an entry of their own, and so have those after it.
+operator, which Python runs, the steps up to it have an entry of their own, and so have those after it. To be timed,
+each step has one.
 """
 
 from __future__ import annotations
@@ -76,16 +77,21 @@ class CProgram:
         return "\n".join(self.units)
 
 
-def render(plan: Plan) -> CProgram:
-    """The C source of a plan."""
+def render(plan: Plan, apart: bool = False) -> CProgram:
+    """The C source of a plan.
+
+    Args:
+        plan: What to write.
+        apart: Whether each step has an entry of its own.
+    """
     table = Table()
     if not may_vary(plan):
-        return _rendered(plan, table)
+        return _rendered(plan, table, apart)
     with writing(table.write):
-        return _rendered(plan, table)
+        return _rendered(plan, table, apart)
 
 
-def _rendered(plan: Plan, table: Table) -> CProgram:
+def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
     functions = _Functions()
     functions.add_kernels(plan)
     parts: list[str | LibraryCall] = []
@@ -93,7 +99,7 @@ def _rendered(plan: Plan, table: Table) -> CProgram:
 
     def entry() -> list[str]:
         """Statements of the entry that is being written."""
-        if not parts or isinstance(parts[-1], LibraryCall):
+        if apart or not parts or isinstance(parts[-1], LibraryCall):
             parts.append(f"{ENTRY}{len(entries) or ''}")
         return entries.setdefault(str(parts[-1]), [])
 

@@ -57,6 +57,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        autoescape=lambda name: name is not None and name.startswith("report/"),  # the others are no HTML
         auto_reload=False,
         bytecode_cache=_kept,
     )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: A header longer than this is broken into a line per input.
 _WIDTH = 100
+#: Comments start in one column, but behind lines that are longer than this.
+_COLUMN = 120
 
 
 def format_graph(graph: Graph) -> str:
@@ -61,9 +63,9 @@ def body_lines(graph: Graph, names: Mapping[Node, str]) -> list[str]:
 
 
 def align_comments(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Code and comment of each line joined, comments starting in one column."""
+    """Code and comment of each line joined, comments starting in one column as far as lines are not too long."""
     rows = list(rows)
-    width = max((_width(code) for code, comment in rows if comment), default=0)
+    width = max((w for code, comment in rows if comment and (w := _width(code)) <= _COLUMN), default=0)
     return [f"{code}{' ' * (width - _width(code))}    # {comment}" if comment else code for code, comment in rows]
 
 

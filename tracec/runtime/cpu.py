@@ -37,15 +37,20 @@ class Program(Protocol):
     def reals(self) -> tuple[float, ...]: ...
 
 
-def load(plan: Plan, program: Program) -> Executable:
+def load(plan: Plan, program: Program, seconds: list[float] | None = None) -> Executable:
     """Compile a rendered plan (or find it in the disk cache) and load it; one of eager rules alone needs no compiler.
+
+    Args:
+        plan: The plan.
+        program: Its source.
+        seconds: Where a call is to put the time that each part takes.
 
     Raises:
         CompilerMissing: there is no C compiler that works.
         CompileError: the compiler rejects the source.
     """
     if not program.units:
-        return Executable(plan, None, program.parts, None)
+        return Executable(plan, None, program.parts, None, seconds=seconds)
     compiler = find_compiler()
     _load_threads()
     path = compiler.shared_object(program.units)
@@ -58,7 +63,8 @@ def load(plan: Plan, program: Program) -> Executable:
     tables: list[Array] = []
     if program.sizes or program.reals:
         tables = [np.array(program.sizes, np.int64), np.array(program.reals, np.float64)]
-    return Executable(plan, library, program.parts, _host(compiler), threads if parallel else None, tables)
+    used = threads if parallel else None
+    return Executable(plan, library, program.parts, _host(compiler), used, tables, seconds)
 
 
 @cache

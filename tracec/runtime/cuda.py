@@ -47,13 +47,14 @@ class Program(Protocol):
     def workspace_bytes(self) -> int: ...
 
 
-def load(plan: Plan, program: Program, *, graphs: bool = True) -> CudaExecutable:
+def load(plan: Plan, program: Program, *, graphs: bool = True, seconds: list[float] | None = None) -> CudaExecutable:
     """Compile a rendered plan (or find it in the disk cache) and load it onto the plan's device.
 
     Args:
         plan: The plan.
         program: Its kernels and launches.
         graphs: Whether launches may be captured as one CUDA graph and replayed.
+        seconds: Where a call, which then waits for its end, is to put the time that each step takes.
 
     Raises:
         CompileError: NVRTC is missing or rejects the source.
@@ -71,7 +72,7 @@ def load(plan: Plan, program: Program, *, graphs: bool = True) -> CudaExecutable
                 module = modules[cubin.image] = cupy.cuda.function.Module()
                 module.load(cubin.image)
             functions.append([_function(cupy, module, e) for e in kernel.entries])
-        return CudaExecutable(cupy, device, plan, program, functions, graphs)
+        return CudaExecutable(cupy, device, plan, program, functions, graphs, seconds)
 
 
 def _function(cupy: Any, module: Any, entry: Entry) -> Any:

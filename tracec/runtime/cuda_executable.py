@@ -14,6 +14,7 @@ from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas, launcher
 from tracec.runtime.arena import ALIGNMENT, Arena, arena_of, tickets
+from tracec.runtime.cuda_clock import Clock
 from tracec.runtime.cuda_graph import Graphs
 from tracec.runtime.spare import Spare
 
@@ -44,12 +45,15 @@ class CudaExecutable:
         program: Its kernels and launches, as `tracec.codegen.cuda` renders them.
         functions: For each kernel its loaded functions.
         graphs: Whether launches may be captured as one CUDA graph.
+        seconds: Where a call, which then waits for its end, is to put the time that each step takes.
     """
 
     def __init__(
-        self, cupy: Any, device: int, plan: Plan, program: Any, functions: Sequence[Sequence[Any]], graphs: bool
-    ) -> None:
+        self, cupy: Any, device: int, plan: Plan, program: Any, functions: Sequence[Sequence[Any]], graphs: bool,
+        seconds: list[float] | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
+        self._clock = None if seconds is None else Clock(cupy, seconds)
         self._program = program
         self._cupy, self._device, self._functions = cupy, device, functions
         self._lock = threading.RLock()  # slots and spare outputs are for one call at a time
@@ -85,7 +89,7 @@ class CudaExecutable:
         self._numbers: list[Any] = []  # what functions are given behind their buffers, as long as they are launched
         self._capturable = True
         self._uses_cublas = False
-        self._steps = self._queued(program)
+        self._steps = self._queued(program, launcher.queue_function() if self._clock is None else None)
         only = self._steps[0][1] if len(self._steps) == 1 else None
         #: The one batch that all steps are.
         self._batch = only if isinstance(only, launcher.Batch) else None
@@ -168,6 +172,11 @@ class CudaExecutable:
             return f"{text} a call, queued one by one: {self._graphs.refused}"
         return f"{text} a call; CUDA graphs: {self._graphs.captures} captured, {self._graphs.replays} replays"
 
+    def synchronize(self) -> None:
+        """Wait until all that was queued on its device is done."""
+        with self._cupy.cuda.Device(self._device):
+            self._cupy.cuda.runtime.deviceSynchronize()
+
     def _prepare(self, stream: int) -> None:
         """Make ready what cannot be made while launches are captured."""
         if self._uses_cublas:
@@ -183,13 +192,20 @@ class CudaExecutable:
                 raise self._refused(0, self._batch.refused(status))
             return
         number = 0
+        clock = self._clock
+        if clock is not None:
+            clock.begin(len(self._steps))
         try:
             for number, step in self._steps:  # noqa: B007 (told where it fails)
                 step(stream)
+                if clock is not None:
+                    clock.end_step()
         except launcher.Refused as refused:
             raise self._refused(number, refused) from None
         except self._cupy.cuda.driver.CUDADriverError as error:
             raise self._not_launched(number, error) from None
+        if clock is not None:
+            clock.end()
 
     def _place(self, addresses: list[int], base: int) -> None:
         """Write the addresses that are others than in the call before, and what is made of them."""
@@ -247,10 +263,14 @@ class CudaExecutable:
 
     # -- steps ---------------------------------------------------------------------------------------------
 
-    def _queued(self, program: Any) -> list[tuple[int, Step]]:
-        """What queues the program's steps, each with the number of its first: launches together, as far as they go."""
+    def _queued(self, program: Any, queue: Any) -> list[tuple[int, Step]]:
+        """What queues the program's steps, each with the number of its first: launches together, as far as they go.
+
+        Args:
+            program: The program.
+            queue: Queues many launches; None where each is to be queued by itself.
+        """
         found: list[tuple[int, Step]] = []
-        queue = launcher.queue_function()
         for apart, steps in groupby(enumerate(program.steps), lambda s: not isinstance(s[1], CudaLaunch)):
             if apart:
                 found += [(number, self._library(step)) for number, step in steps]

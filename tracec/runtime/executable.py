@@ -6,6 +6,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -32,6 +33,7 @@ class Executable:
         host: Calls entries; None where there are none.
         threads: OpenMP's runtime, where the program has parallel loops.
         tables: Arrays that entries are given behind the outputs.
+        seconds: Where a call is to put the time that each part takes.
 
     Attributes:
         quick: Does the same in one crossing from Python, given a list; gives nothing, with nothing done, where some
@@ -41,18 +43,18 @@ class Executable:
 
     def __init__(
         self, plan: Plan, library: ctypes.CDLL | None, parts: Sequence[str | LibraryCall], host: Host | None,
-        threads: Threads | None = None, tables: Sequence[Array] = (),
+        threads: Threads | None = None, tables: Sequence[Array] = (), seconds: list[float] | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self._entry = 0
         invoke = _none if host is None else host.invoke
         if tables:
             invoke = partial(_with_tables, invoke, tables)
-        if len(parts) == 1 and isinstance(parts[0], str):
+        if len(parts) == 1 and isinstance(parts[0], str) and seconds is None:
             self._entry = symbol_address(library, parts[0])
         else:
             steps = [_EagerStep(plan, p) if isinstance(p, LibraryCall) else symbol_address(library, p) for p in parts]
-            invoke = partial(_in_turn, steps, invoke)
+            invoke = partial(_in_turn, steps, invoke, seconds)
         self._choice = None if threads is None else threads.choice()
         if threads is not None and self._choice is not None:
             invoke = partial(self._timed, invoke, threads.set, self._choice)
@@ -178,14 +180,21 @@ def _with_tables(
 
 
 def _in_turn(
-    steps: Sequence[int | _EagerStep], invoke: Invoke, _: int, inputs: list[Array], outputs: list[Array], arena: int
-) -> None:
+    steps: Sequence[int | _EagerStep], invoke: Invoke, seconds: list[float] | None, _: int, inputs: list[Array],
+    outputs: list[Array], arena: int,
+) -> None:  # fmt: skip
     """Call the entries, and run the eager rules between them."""
+    ends = []
+    start = perf_counter()
     for step in steps:
         if isinstance(step, int):
             invoke(step, inputs, outputs, arena)
         else:
             step(inputs, outputs, arena)
+        if seconds is not None:
+            ends.append(perf_counter())
+    if seconds is not None:
+        seconds[:] = [end - before for before, end in pairwise((start, *ends))]
 
 
 class _EagerStep:

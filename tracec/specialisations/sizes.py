@@ -15,6 +15,7 @@ from tracec.ir.expression import at_sizes
 from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
+from tracec.ir.passes import PipelineResult
 from tracec.ir.plan import Launch, Plan, Step, Value
 from tracec.ir.resize import Plain, Resized, Settled, settled
 from tracec.record.call import Call
@@ -160,7 +161,7 @@ def built_at(built: Built, values: Values) -> Built:
         program = replace(built.program, parts=parts, sizes=sizes, reals=reals)
     else:
         program = cuda.at_sizes(built.program, plan, new)
-    return replace(built, optimised=lambda: graph, plan=plan, program=program)
+    return replace(built, optimised=lambda: PipelineResult(graph, ()), plan=plan, program=program)
 
 
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
