@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracec.build import Built, Stages
 from tracec.errors import ArgumentError, CompileError, RecordError
-from tracec.inspect.profile import Profile, profile
-from tracec.inspect.report import report
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
@@ -26,6 +25,9 @@ from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import Call
 from tracec.specialisations.ways import open_decisions
 from tracec.workshop import check_devices
+
+if TYPE_CHECKING:
+    from tracec.inspect.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,11 @@ class Lowered:
             CompilerMissing: there is no C compiler.
             DeviceError: it was lowered for a GPU, and none can be reached, or its tensors are not there.
         """
-        return profile(self.built, self.arrays(), rounds, most)
+        # Imported here, as the page is: a program that is just run needs neither.
+        found: Profile = importlib.import_module("tracec.inspect.profile").profile(
+            self.built, self.arrays(), rounds, most
+        )
+        return found
 
     def report(self, path: str | os.PathLike[str], profile: Profile | None = None) -> Path:
         """Write a page that shows all of the way: the user's lines, passes, kernels, memory, sources.
@@ -170,7 +176,8 @@ class Lowered:
             OSError: it cannot be written.
         """
         place = Path(path)
-        place.write_text(report(self.built, self.arch, profile), encoding="utf-8")
+        page = importlib.import_module("tracec.inspect.report").report(self.built, self.arch, profile)
+        place.write_text(page, encoding="utf-8")
         return place
 
 
