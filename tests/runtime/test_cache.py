@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,9 @@ import pytest
 
 import tracec
 from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.ir.forks import unforked
 from tracec.runtime.cache import DiskCache, default_cache, default_folder, key, room_for_entries
+from tracec.runtime.folders import lasting_folder
 
 
 def test_an_entry_is_found_again(tmp_path: Path) -> None:
@@ -213,3 +216,89 @@ def test_who_waits_goes_on_when_the_maker_fails_or_dies(tmp_path: Path) -> None:
     maker.kill()
     maker.wait()
     assert cache.made("a", "so", lambda: b"mine").read_bytes().startswith(b"mine")
+
+
+def _maker(tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A process that takes a minute to make an entry."""
+    go, log = tmp_path / "go", tmp_path / "log"
+    go.touch()
+    maker = subprocess.Popen([sys.executable, "-c", _ASK.replace("0.3", "60"), str(tmp_path), str(log), str(go)])
+    while not log.exists():
+        time.sleep(0.01)
+    return maker
+
+
+def test_a_process_that_is_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    maker = _maker(tmp_path)
+    try:
+        maker.send_signal(signal.SIGSTOP)
+        assert DiskCache(tmp_path).made("a", "so", lambda: b"mine").read_bytes().startswith(b"mine")
+    finally:
+        maker.kill()
+        maker.wait()
+
+
+def test_a_process_that_takes_too_long_is_named_and_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracec.runtime.alone.PATIENCE", 0.2)
+    maker = _maker(tmp_path)
+    try:
+        with pytest.warns(RuntimeWarning, match=rf"process {maker.pid} has held \S+/\.a\.so\.lock for 0 s; what it"):
+            path = DiskCache(tmp_path).made("a", "so", lambda: b"mine")
+        assert path.read_bytes().startswith(b"mine")
+    finally:
+        maker.kill()
+        maker.wait()
+
+
+def test_a_thread_that_makes_an_entry_may_come_again(tmp_path: Path) -> None:
+    """As from a signal's handler, which calls what is being compiled: it waited for itself."""
+    cache = DiskCache(tmp_path)
+    done = threading.Event()
+
+    def work() -> None:
+        cache.made("a", "so", lambda: cache.made("a", "so", lambda: b"inner").read_bytes()[:5])
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert done.wait(10)
+    assert cache.read("a", "so") == b"inner"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.so"]
+
+
+def test_threads_that_find_a_folder_cannot_be_written_take_the_same_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that held off forks, as where source is generated, and one that did not waited for each other."""
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    cache, inside, holds = DiskCache(blocked / "cache"), threading.Event(), threading.Event()
+    make = lasting_folder
+
+    def slow() -> Path:
+        inside.set()
+        holds.wait(0.5)
+        return make()
+
+    def render() -> None:
+        assert inside.wait(10)
+        with unforked():
+            holds.set()
+            cache.store("b", "template", b"code")
+
+    def both() -> None:
+        threads = [
+            threading.Thread(target=run, daemon=True) for run in (lambda: cache.store("a", "so", b"code"), render)
+        ]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(10)
+        assert not any(t.is_alive() for t in threads)
+
+    monkeypatch.setattr("tracec.runtime.cache.lasting_folder", slow)
+    with pytest.warns(RuntimeWarning, match="TRACEC_CACHE_DIR") as said:
+        both()
+    assert len(said) == 1
+    assert cache.read("a", "so") == cache.read("b", "template") == b"code"

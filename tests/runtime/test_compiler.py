@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import tempfile
@@ -17,6 +18,7 @@ from tests.codegen import kernels
 from tests.codegen.plans import plan_of
 from tracec.codegen.c import render
 from tracec.errors import CompileError, CompilerMissing
+from tracec.runtime import processes
 from tracec.runtime.cache import DiskCache
 from tracec.runtime.compiler import Compiler, find_compiler
 from tracec.runtime.cpu import load
@@ -143,3 +145,34 @@ def test_equal_kernels_of_two_functions_are_compiled_once(monkeypatch: pytest.Mo
         compiled(x)
         assert compiled(x).tolist() == pytest.approx(f(x).tolist())
     assert len(built) == count + 1
+
+
+def test_a_compiler_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(processes, "LONG", 0.1)
+    with pytest.warns(RuntimeWarning) as said:
+        done = processes.run_all([["sh", "-c", "sleep 0.5"], ["sh", "-c", "exit 3"]])
+    assert [d.status for d in done] == [0, 3]
+    assert re.fullmatch(
+        r"compile: process \d+ has not ended after 0 s, and is waited for: sh -c sleep 0.5", str(said[0].message)
+    )
+
+
+def test_compilers_run_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert [d.status for d in processes.run_all([["sh", "-c", "exit 3"]])] == [3]
+
+
+@needs_gcc
+def test_a_program_that_takes_the_status_of_every_child(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        compiler = Compiler(("gcc",), (), "taken")
+        cache = DiskCache(tmp_path)
+        assert compiler.shared_object(["int a;"], cache).exists()
+        with pytest.raises(CompileError, match="rejects generated C"):
+            compiler.shared_object(["int a"], cache)
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -117,9 +117,15 @@ def collecting() -> Iterator[list[str]]:
         _collected.messages = before
 
 
-def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
-    """Warn of something at the user's line."""
-    if _collected.messages is not None:
+def warn(message: str, category: type[Warning] = RuntimeWarning, now: bool = False) -> None:
+    """Warn of something at the user's line.
+
+    Args:
+        message: What is wrong.
+        category: Its class.
+        now: At once, also where it would be collected: somebody may be waiting.
+    """
+    if _collected.messages is not None and not now:
         _collected.messages.append(message)
         return
     level, frame = 2, sys._getframe(1)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracec.errors import ArgumentError
-from tracec.ir.forks import free_in_children
+from tracec.ir.forks import free_in_children, unforked
 from tracec.ir.source import warn
 from tracec.runtime.alone import alone
 from tracec.runtime.folders import lasting_folder
@@ -127,11 +127,11 @@ class DiskCache:
 
     def store(self, name: str, suffix: str, data: bytes) -> Path:
         """Put an entry in place, at once for every process that looks."""
+        folder = self.folder
         try:
             path = self._store(name, suffix, data)
         except OSError as error:
-            with _giving_up:
-                self._give_up(error)
+            self._give_up(folder, error)
             path = self._store(name, suffix, data)
         self._note(path, len(data) + _TAIL)
         return path
@@ -205,14 +205,17 @@ class DiskCache:
                     taken -= entry.nbytes
         self._taken = taken
 
-    def _give_up(self, error: OSError) -> None:
-        folder = lasting_folder()
+    def _give_up(self, folder: Path, error: OSError) -> None:
+        # In this order: what generates source holds off forks, and may come here.
+        with unforked(), _giving_up:
+            if self.folder != folder:  # another thread has found that out, too
+                return
+            self.folder = lasting_folder()
+            self._ready = True
         warn(
-            f"compiled code cannot be kept in {self.folder} ({error.strerror or error}); "
+            f"compiled code cannot be kept in {folder} ({error.strerror or error}); "
             "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written."
         )
-        self.folder = folder
-        self._ready = True
 
 
 def _delete(path: Path) -> bool:

@@ -91,7 +91,8 @@ class Compiler:
         """Run the compiler on every list of arguments, at the same time."""
         finished = run_all([[*self.command, *arguments] for arguments in jobs])
         for done, arguments in zip(finished, jobs, strict=True):
-            if done.status:
+            # Where the program takes the status of every child, it is lost, and what was made tells.
+            if done.status or not os.path.exists(arguments[arguments.index("-o") + 1]):
                 kept = Path(tempfile.mkdtemp(prefix="tracec-failed-"))
                 for s in sources:
                     shutil.copy(s, kept)

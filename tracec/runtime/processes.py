@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, NamedTuple
 
 from tracec.ir.forks import unforked
+from tracec.ir.source import warn
 
 #: Those at work, of all threads.
 _running: set[subprocess.Popen[bytes]] = set()
@@ -18,6 +22,8 @@ _running: set[subprocess.Popen[bytes]] = set()
 _ended: set[subprocess.Popen[bytes]] = set()
 #: Seconds to wait, after an interrupt, for processes that are just being started.
 _PATIENCE = 5.0
+#: Seconds after which it is said that a process takes long; then after twice as many, and so on.
+LONG = 60.0
 #: Set when the program ends: from then on none is left at work.
 _ending = threading.Event()
 
@@ -43,7 +49,7 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
     try:
         if threading.current_thread() is threading.main_thread():
             # An interrupt, which comes to this thread, might fall between the start of a process and the note of it.
-            threading.Thread(target=started.start, args=(commands,)).start()
+            _in_thread(started, commands)
         else:
             started.start(commands)
         started.done.wait()
@@ -51,8 +57,7 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
             raise started.error
         if _ending.is_set():  # some were started while the others were ended
             raise SystemExit("given up")
-        for process in started.processes:
-            process.wait()
+        _wait(started.processes, commands)
         if _ended.intersection(started.processes):
             raise SystemExit("given up")  # the program ends, and so does this thread
         return [Done(p.returncode, _text(log)) for p, log in zip(started.processes, started.logs, strict=True)]
@@ -66,6 +71,49 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
         _ended.difference_update(started.processes)
         for log in started.logs:
             log.close()
+
+
+def _in_thread(started: _Started, commands: Sequence[Sequence[str]]) -> None:
+    thread = threading.Thread(target=started.start, args=(commands,))
+    try:
+        thread.start()
+    except RuntimeError:  # there may be no more threads, or the program ends
+        started.start(commands)
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]], commands: Sequence[Sequence[str]]) -> None:
+    """Wait for processes, and say so where they take long."""
+    start, due = time.monotonic(), LONG
+    for process, command in zip(processes, commands, strict=True):
+        while not _has_ended(process, max(0.0, start + due - time.monotonic())):
+            since, due = due, 2 * due
+            warn(
+                f"compile: process {process.pid} has not ended after {since:.0f} s, and is waited for: "
+                f"{' '.join(command)}",
+                now=True,
+            )
+
+
+def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a process, at most so many seconds, and tell whether it has ended."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not Linux, or it is gone
+        handle = -1
+    try:
+        if handle >= 0:
+            # `Popen.wait` with a limit looks again and again, and sees an end late.
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            if not poll.poll(seconds * 1000):
+                return False
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return True
 
 
 class _Started:
@@ -114,7 +162,8 @@ def end_all() -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     _kill(process)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # it waits for a disk that does not answer
+        process.wait(_PATIENCE)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
