@@ -160,6 +160,19 @@ def read_workloads(folder: Path, output: str, status: int | None) -> Row:
     return {"ok": status == 0 and not wrong, "line": line, "workloads_run": found}
 
 
+def profile_command(folder: Path, limit: float, device: str = "cuda") -> list[str]:
+    """Return the command that times every kernel of the train steps."""
+    command = [PYTHON, "-m", "benchmarks.profiles", "--device", device, "--json", str(folder / "profiles.json")]
+    return [*command, "--budget", str(max(5.0, limit - 30))]
+
+
+def read_profiles(folder: Path, output: str, status: int | None) -> Row:
+    """Return what each kernel of the train steps takes."""
+    found = read_json(folder / "profiles.json")
+    line = ", ".join(f"{name}: {len(row['steps'])} steps" for name, row in found.items()) or "no result"
+    return {"ok": status == 0 and bool(found), "line": line, "profiles": found}
+
+
 def read_json(file: Path) -> Row:
     """Return what a part wrote, or nothing where it wrote nothing that can be read."""
     try:
@@ -216,6 +229,7 @@ PARTS = (  # what is right before what is fast
     Part("peers", 140, peer_command, read_peer, beside=True, variables=_CHOOSES_LATER),
     Part("kernels", 110, kernel_command, read_kernels),
     Part("workloads", 240, workload_command, read_workloads),
+    Part("profiles", 70, profile_command, read_profiles),
 )
 
 #: The same without a GPU; the emulator checks every access itself.
@@ -224,6 +238,7 @@ REHEARSED = (
     Part("families", 300, family_command, read_sanitizer),
     Part("kernels", 900, partial(kernel_command, device="emulator"), read_kernels),
     Part("workloads", 900, partial(workload_command, device="emulator"), read_workloads),
+    Part("profiles", 300, partial(profile_command, device="cpu"), read_profiles),
 )
 
 
@@ -328,7 +343,7 @@ def main() -> int:
     end = time.perf_counter() + budget
     for _, those in groupby((p for p in parts_of if p.name in wanted), lambda p: p.beside):
         for name, row in run_together(list(those), folder, end).items():
-            result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run") if key in row}
+            result |= {key: row.pop(key) for key in ("kernels_run", "workloads_run", "profiles") if key in row}
             parts[name] = row
         file.write_text(json.dumps(result | {"parts": parts}, indent=1) + "\n")
     print(f"\n{summary(result)}\n{table(parts)}", flush=True)

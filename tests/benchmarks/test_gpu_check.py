@@ -144,6 +144,6 @@ def test_a_rehearsal_needs_no_gpu(tmp_path, monkeypatch):
 
 def test_a_rehearsal_has_all_that_a_device_is_asked_for():
     names = [p.name for p in gpu_check.REHEARSED]
-    assert names == ["tests", "families", "kernels", "workloads"]
+    assert names == ["tests", "families", "kernels", "workloads", "profiles"]
     assert "emulator" in gpu_check.REHEARSED[2].command(tmp := Path("x"), 99)
     assert "emulator" in gpu_check.REHEARSED[3].command(tmp, 99) and "cuda" in PARTS[-1].command(tmp, 99)

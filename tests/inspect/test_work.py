@@ -40,6 +40,14 @@ def test_a_product_is_two_operations_for_each_pair(size):
     assert work.exact
 
 
+def test_a_product_of_a_part_reads_the_part():
+    def run(x, w):
+        return x[:, -1] @ w
+
+    found = works(run, tracec.ones(300, 50, 400), tracec.ones(400, 500))
+    assert sum(w.moved for w in found) <= 4 * (300 * 400 + 400 * 500 + 300 * 500) * F32
+
+
 def test_a_gather_reads_what_it_takes():
     weight, index = tracec.ones(1000, 16), tracec.tensor([1, 5, 7])
     moved = sum(w.moved for w in works(lambda i: F.embedding(i, weight), index))

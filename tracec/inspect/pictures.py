@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y = 150, 34, 18, 36
 _MEMORY_WIDTH, _MEMORY_HEIGHT, _LEAST_STEP = 960, 320, 4
 #: How often the boxes of each layer are put in the order of what they are connected with.
 _SWEEPS = 4
+#: What kernels' names begin with, which says little.
+_PREFIX = re.compile(r"^k\d+_")
 #: Letters of a name that fit into a box.
 _LETTERS = 22
 
@@ -97,7 +100,7 @@ def draw_steps(plan: Plan, lines: Sequence[str], heats: Sequence[float]) -> Pict
     boxes = []
     for number, (step, (x, layer)) in enumerate(zip(plan.steps, place, strict=True)):
         name = name_of(plan, step)
-        label = f"{number}: {name.removeprefix(f'k{number}_')}"
+        label = f"{number}: {_PREFIX.sub('', name)}"
         label = label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
         at = x * (_BOX_WIDTH + _GAP_X) + _GAP_X, layer * (_BOX_HEIGHT + _GAP_Y) + 8
         boxes.append(

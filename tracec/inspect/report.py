@@ -103,7 +103,7 @@ class Page:
         steps: What feeds what.
         memory: The arena.
         passes: What they did.
-        refused: Fusions that were refused: what, producer, consumer, reason, bytes that it would have saved.
+        refused: Fusions that were refused: what, producer, consumer, how often, what they would have saved, why.
         more_refused: How many there are besides.
         stages: Name → text.
     """
@@ -132,7 +132,7 @@ def report(built: Built, arch: str, measured: Profile | None = None) -> str:
     """
     plan = built.plan
     keys = _keys(plan, built)
-    refused = sorted(plan.refused, key=lambda r: -plain(r.bytes_saved))
+    refused = _refused(plan)
     docs = {p.name: p.doc for p in optimize.PIPELINE}
     marks = [" ".join(keys[s] for s in sources_of(plan, step) if s in keys) for step in plan.steps]
     page = Page(
@@ -145,7 +145,7 @@ def report(built: Built, arch: str, measured: Profile | None = None) -> str:
         draw_steps(plan, marks, _heats(plan, measured)),
         draw_memory(plan, keys),
         tuple(_pass(r, docs.get(r.name, "")) for r in built.records),
-        tuple((r.what, r.a, r.b, r.reason, format_bytes(plain(r.bytes_saved))) for r in refused[:_REFUSALS]),
+        tuple(refused[:_REFUSALS]),
         len(refused[_REFUSALS:]),
         dict(_stages(built)),
     )
@@ -176,6 +176,19 @@ def _facts(built: Built, measured: Profile | None) -> Iterable[tuple[str, str]]:
     sizes = (memory.peak_bytes, memory.unplanned_bytes, memory.lower_bound_bytes)
     peak, unplanned, least = (format_bytes(plain(n)) for n in sizes)
     yield "intermediate values", f"{peak}; a buffer each would take {unplanned}, no arena less than {least}"
+
+
+def _refused(plan: Plan) -> list[tuple[str, ...]]:
+    """Fusions that were refused, those that are told alike as one, what would have saved most first."""
+    count: Counter[tuple[str, ...]] = Counter()
+    saved: Counter[tuple[str, ...]] = Counter()
+    for r in plan.refused:
+        count[r.what, r.a, r.b, r.reason] += 1
+        saved[r.what, r.a, r.b, r.reason] += plain(r.bytes_saved)
+    return [
+        (what, a, b, f"{count[what, a, b, reason]}×", format_bytes(nbytes), reason)
+        for (what, a, b, reason), nbytes in saved.most_common()
+    ]
 
 
 def _heats(plan: Plan, measured: Profile | None) -> list[float]:

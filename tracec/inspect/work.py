@@ -70,13 +70,15 @@ def of_all(plan: Plan) -> Work:
 
 
 def _of_library(plan: Plan, step: LibraryCall) -> Work:
-    read = sum(plain(plan.values[i].type.nbytes) for i in step.inputs)
-    out = plan.values[step.output].type
-    operations = 0
-    if step.routine == "gemm":
-        params = dict(step.params)
-        operations = 2 * math.prod(map(plain, (*params["batch"], params["m"], params["n"], params["k"])))
-    return Work(read, plain(out.nbytes), operations, exact=step.routine == "gemm")
+    types = [plan.values[i].type for i in step.inputs]
+    written = plain(plan.values[step.output].type.nbytes)
+    if step.routine != "gemm":
+        return Work(sum(plain(t.nbytes) for t in types), written, exact=False)
+    params = dict(step.params)
+    count, (m, n, k) = math.prod(map(plain, params["batch"])), (plain(params[name]) for name in "mnk")
+    elements = count * m * k, count * k * n  # of values that may be larger, or the same for the whole batch
+    read = sum(min(plain(t.nbytes), e * t.dtype.itemsize) for t, e in zip(types, elements, strict=True))
+    return Work(read, written, 2 * count * m * n * k)
 
 
 def _of_kernel(kernel: Kernel, size: int | None) -> Work:
