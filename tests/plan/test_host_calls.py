@@ -92,9 +92,21 @@ def over_memory_of_another_shape() -> Graph:
     return by_eager_rule(Graph((x,), (ops.sum(product, axes=(2,)),)), "sin", "sum")
 
 
+def of_a_reshaped_result() -> Graph:
+    (x,) = inputs((4, 6))
+    turned = ops.reshape(ops.sin(x), shape=(2, 12))
+    return by_eager_rule(Graph((x,), (ops.sum(turned, axes=(1,)),)), "sin", "sum")
+
+
+def of_a_reshaped_result_that_is_a_result_too() -> Graph:
+    (x,) = inputs((4, 6))
+    turned = ops.reshape(ops.sin(x), shape=(2, 12))
+    return by_eager_rule(Graph((x,), (ops.sum(turned, axes=(1,)), turned, ops.exp(turned))), "sin", "sum")
+
+
 GRAPHS = [
     between_kernels, alone, first_and_last, of_views, reshaped_result, with_numbers, empty, two_routines,
-    over_memory_of_another_shape,
+    over_memory_of_another_shape, of_a_reshaped_result, of_a_reshaped_result_that_is_a_result_too,
 ]  # fmt: skip
 
 

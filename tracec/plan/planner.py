@@ -148,7 +148,7 @@ class _Planner:
                 works.append(Call(routines[node], node))
                 continue
             members = [n for n in group.nodes if n in stored]
-            if members and any(alias_of(n, routines) is n for n in group.nodes):
+            if members:
                 kernel, nodes = self._lowered(group, partition.inlined, set(members))
                 works.append(Work(kernel, (tuple(nodes),)))
         needs, feeds = dependences(works, {})
