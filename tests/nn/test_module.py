@@ -304,3 +304,44 @@ def test_a_prefix_is_taken_away():
 def test_parameters_and_buffers_are_shared():
     model = nn.BatchNorm1d(2)
     assert model.share_memory() is model and all(t.is_shared() for t in model.state_dict().values())
+
+
+class Frozen(nn.Module):
+    """A module whose batch norm keeps its statistics in training as well, and which counts its conversions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+        self.converted = 0
+
+    def forward(self, x):
+        return self.bn(self.conv(x))
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self.bn.eval()
+        return self
+
+    def _apply(self, fn):
+        self.converted += 1
+        return super()._apply(fn)
+
+
+def test_modes_and_conversions_are_those_of_each_module_below() -> None:
+    net = nn.Sequential(nn.Sequential(Frozen()), nn.Dropout())
+    inner = net[0][0]
+    assert net.train() is net and net[1].training and inner.training and inner.conv.training
+    assert not inner.bn.training
+    before = inner.bn.running_mean.clone()
+    net(tracec.randn(2, 1, 3, 3))
+    assert tracec.equal(inner.bn.running_mean, before)
+    assert net.double() is net and inner.converted == 1 and inner.conv.weight.dtype == tracec.float64
+    compiled = tracec.compile(lambda x: net.train()(x) + net.eval()(x))
+    for _ in range(3):
+        compiled(tracec.randn(2, 1, 3, 3).double())
+        assert tracec.equal(inner.bn.running_mean, before) and not inner.training
+
+
+def test_a_mode_is_true_or_false() -> None:
+    with pytest.raises(ArgumentError, match=r"train: mode is a list, True or False is expected\n  at .*\n  hint: "):
+        nn.Linear(2, 2).train([1, 2])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tracec
-from tracec.errors import ArgumentTypeError, RuleMissingError
+from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
 from tracec.functions import empty_like
 from tracec.ir.dtype import DType
 from tracec.nn.calls import call_with_hooks
@@ -69,9 +69,15 @@ class Module(Stateful):
     # Modes and conversions ----------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Set training mode, here and in all modules below."""
-        for module in self.modules():
-            module.training = mode
+        """Set training mode, here and in all modules below, each of which may do more than that."""
+        if not isinstance(mode, bool):
+            raise ArgumentError(
+                f"train: mode is a {type(mode).__name__}, True or False is expected",
+                hint="train() and eval() set modes; a loop over batches is yours to write",
+            )
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
         return self
 
     def eval(self: M) -> M:
@@ -101,18 +107,19 @@ class Module(Stateful):
 
     def _apply(self: M, fn: Callable[[Tensor], Tensor]) -> M:
         """Replace every parameter's, gradient's and buffer's memory by that of what a function makes of it."""
+        for child in self.children():
+            child._apply(fn)
         with no_grad():
-            for module in self.modules():
-                for p in module._parameters.values():
-                    if p is not None:
-                        p.data = fn(p.detach())
-                        if (grad := p.grad) is not None:
-                            p.grad = fn(grad)
-                for name, buffer in module._buffers.items():
-                    if is_lazy(buffer):
-                        buffer.data = fn(buffer.detach())
-                    elif buffer is not None:
-                        module._buffers[name] = fn(buffer)
+            for p in self._parameters.values():
+                if p is not None:
+                    p.data = fn(p.detach())
+                    if (grad := p.grad) is not None:
+                        p.grad = fn(grad)
+            for name, buffer in self._buffers.items():
+                if is_lazy(buffer):
+                    buffer.data = fn(buffer.detach())
+                elif buffer is not None:
+                    self._buffers[name] = fn(buffer)
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
