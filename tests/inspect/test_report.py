@@ -56,6 +56,15 @@ def test_what_it_refers_to_is_there(tmp_path):
     assert {key for a in page.having("data-l") for key in a["data-l"].split()} == lines
 
 
+def test_every_node_belongs_to_its_line(tmp_path):
+    lowered = trained()
+    page = page_of(lowered, tmp_path)
+    nodes = [a for name, a in page.elements if name == "code" and "data-l" in a]
+    assert len(nodes) == sum(n.source is not None for n in lowered.graph.nodes)
+    count = {n.source.line for n in lowered.graph.nodes if n.source is not None}
+    assert len({a["data-l"] for a in nodes}) == len(count)
+
+
 def test_lines_are_shown_with_those_around_them(tmp_path):
     page = page_of(trained(), tmp_path)
     for text in ("optimizer.zero_grad()", "loss = F.cross_entropy(model(x), y)", "optimizer.step()", "return loss"):

@@ -14,7 +14,9 @@ from tracec.codegen.render import render_template
 from tracec.inspect.pictures import Picture, draw_memory, draw_steps
 from tracec.inspect.profile import Profile, StepTime, name_of, sources_of
 from tracec.inspect.work import work_of
+from tracec.ir import text as ir_text
 from tracec.ir.extent import plain
+from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import CudaLaunch
 from tracec.ir.passes import PassRecord
@@ -103,6 +105,7 @@ class Page:
         steps: What feeds what.
         memory: The arena.
         passes: What they did.
+        nodes: For each node of the graph that they left the key of its line, and its text.
         refused: Fusions that were refused: what, producer, consumer, how often, what they would have saved, why.
         more_refused: How many there are besides.
         stages: Name → text.
@@ -117,6 +120,7 @@ class Page:
     steps: Picture
     memory: Picture
     passes: tuple[PassRow, ...]
+    nodes: tuple[tuple[str, str], ...]
     refused: tuple[tuple[str, ...], ...]
     more_refused: int
     stages: Mapping[str, str]
@@ -145,6 +149,7 @@ def report(built: Built, arch: str, measured: Profile | None = None) -> str:
         draw_steps(plan, marks, _heats(plan, measured)),
         draw_memory(plan, keys),
         tuple(_pass(r, docs.get(r.name, "")) for r in built.records),
+        tuple(_nodes(built.graph, keys)),
         tuple(refused[:_REFUSALS]),
         len(refused[_REFUSALS:]),
         dict(_stages(built)),
@@ -281,6 +286,14 @@ def _source(built: Built, kernel: Kernel, number: int) -> str:
         return text
     launched = (s.kernel for s in built.program.steps if isinstance(s, CudaLaunch) and number in s.steps)
     return "\n".join(built.program.kernels[k].source for k in dict.fromkeys(launched))
+
+
+def _nodes(graph: Graph, keys: Mapping[Source, str]) -> Iterable[tuple[str, str]]:
+    """The graph's nodes as text, each with the key of its line."""
+    for node, text in zip(
+        graph.nodes, ir_text.body_lines(graph, ir_text.number(graph)), strict=False
+    ):  # behind them is a return
+        yield keys[node.source] if node.source is not None else "", text.strip()
 
 
 def _stages(built: Built) -> Iterable[tuple[str, str]]:
