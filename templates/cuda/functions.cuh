@@ -16,10 +16,11 @@ __device__ __forceinline__ void store_pack(T *first, const Pack<T, N> &pack) {
   *reinterpret_cast<Pack<T, N> *>(first) = pack;
 }
 
+#if defined(__CUDACC__)  // the emulator has its own
 // N bytes for this thread alone, on their way to shared memory without a register.
 template <int N>
 __device__ __forceinline__ void copy_ahead(void *to, const void *from) {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
   const unsigned place = (unsigned)__cvta_generic_to_shared(to);
   const unsigned long long source = __cvta_generic_to_global(from);
   if constexpr (N == 16)
@@ -30,13 +31,16 @@ __device__ __forceinline__ void copy_ahead(void *to, const void *from) {
   *static_cast<Pack<unsigned, N / 4> *>(to) = *static_cast<const Pack<unsigned, N / 4> *>(from);
 #endif
 }
+#endif
 
+#if defined(__CUDACC__)
 // Waits for what this thread has asked for.
 __device__ __forceinline__ void await_copies() {
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
+#endif
 
 // Words of a later row, asked for at this very place: what need not be coherent a compiler asks for behind barriers.
 template <int N>

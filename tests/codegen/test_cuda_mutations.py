@@ -232,6 +232,13 @@ CHOSEN = {
     "barrier of that turn": (AHEAD, "1ULL);\n  __syncthreads();\n  unsigned turn", "1ULL);\n  unsigned turn"),
     "barrier of the next turn": (AHEAD, "totals[warp] = sum;\n    __syncthreads();", "totals[warp] = sum;"),
     "next turn of a scan ahead": (AHEAD, "turn = taken;", "turn += 2;"),
+    "wait for copies ahead": (AHEAD, "await_copies();\n    // Nothing", "// Nothing"),
+    "thread of copies ahead": (
+        AHEAD,
+        "copy_ahead<16>(ahead + (part * 256u + thread)",
+        "copy_ahead<16>(ahead + (part * 256u + (thread ^ 1))",
+    ),
+    "end of copies ahead": (AHEAD, "turn = taken;\n    if (turn < 33u)", "turn = taken;"),
     "post ahead": (AHEAD, "post(tiles + piece * 1u, sum)", ""),
     "clearing of a scan": (TURNS, "board[at] = 0", ""),
     "turn of a scan aside": (ASIDE, "turn = (unsigned)atomicAdd(board, 1ULL)", "turn = blockIdx.x"),

@@ -43,6 +43,18 @@ RIGHT = {
   cluster_arrive();
   cluster_wait();  // until all have read it, this block stays
   y[i] = sum;""",
+    "copied": """
+  __shared__ float own;
+  if (t == 0) copy_ahead<4>(&own, x + i);
+  await_copies();
+  cluster_fence();
+  cluster_arrive();
+  cluster_wait();
+  float sum = 0;
+  for (unsigned b = 0; b < 4; ++b) sum += *place_in(&own, b);
+  cluster_arrive();
+  cluster_wait();
+  y[i] = sum;""",
     "bytes_pulled_twice": """
   __shared__ unsigned char own[8];
   __shared__ float sums[2];
@@ -115,6 +127,16 @@ WRONG = {
   cluster_fence();
   cluster_wait();
   y[i] = all[(rank + 1) % 4];""",
+    "read_of_what_is_on_its_way": """
+  __shared__ float own;
+  if (t == 0) copy_ahead<4>(&own, x + i);
+  cluster_fence();
+  cluster_arrive();
+  cluster_wait();
+  y[i] = *place_in(&own, 3 - rank);
+  cluster_arrive();
+  await_copies();
+  cluster_wait();""",
     "ends_while_it_is_read": """
   __shared__ float own;
   if (t == 0) own = x[i];

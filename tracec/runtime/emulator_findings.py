@@ -89,7 +89,9 @@ def error_of(finding: Finding, context: Context) -> EmulatorError:
     what = _WORDS[finding.kind](finding, context)
     line, text = _line(context, finding.line, finding.site)
     where = [f"in block {_index(finding.block)}, thread {_index(finding.thread)}, {_at(line, text)}"]
-    if finding.kind == _RACE or (finding.kind in (_BARRIER, _WARP, _CLUSTER) and finding.other_line):
+    if finding.kind in (_RACE, _ON_ITS_WAY, _CHANGED) or (
+        finding.kind in (_BARRIER, _WARP, _CLUSTER) and finding.other_line
+    ):
         line, text = _line(context, finding.other_line, finding.other_site)
         where.append(f"the other: {_at(line, text)}")
     return EmulatorError(f"emulator: {context.entry}: {what}", where="\n  ".join(where))
@@ -160,16 +162,31 @@ def _shared_bounds(f: Finding, c: Context) -> str:
 
 def _race(f: Finding, c: Context) -> str:
     other = list(f.other_block) != list(f.block)
-    who = (
-        f"block {_index(f.other_block)}, thread {_index(f.other_thread)}"
-        if other
-        else f"thread {_index(f.other_thread)}"
-    )
-    did = {"write": "wrote", "read": "read"}.get(_access(f, f.other_access), "updated atomically")
+    who = _who(f)
+    did = _did(f)
     shared = 0 <= f.address - c.shared[0] < c.shared[1]
     barrier = "with no fence and barrier of the cluster between" if shared else "in the same launch"
     between = barrier if other else "with no barrier between"
+    if f.other_access & 16:  # which ended when its thread waited for it, whatever was between it and that
+        did, between = "copied to", between.replace("between", "behind its wait")
     return f"race: {_of(f)} at {_place(f, c)}, which {who} {did} {between}"
+
+
+def _did(f: Finding) -> str:
+    return {"write": "wrote", "read": "read"}.get(_access(f, f.other_access), "updated atomically")
+
+
+def _who(f: Finding) -> str:
+    """The other thread, as this one sees it."""
+    if list(f.other_block) != list(f.block):
+        return f"block {_index(f.other_block)}, thread {_index(f.other_thread)}"
+    same = list(f.other_thread) == list(f.thread)
+    return "this thread" if same else f"thread {_index(f.other_thread)}"
+
+
+def _left(f: Finding, c: Context) -> str:
+    what = "which it has not waited for" if f.value else "which it has neither committed nor waited for"
+    return f"ends with a copy of {f.size} bytes on its way to {_place(f, c)}, {what}"
 
 
 def _barrier(f: Finding, c: Context) -> str:
@@ -196,7 +213,7 @@ def _cluster(f: Finding, c: Context) -> str:
     return f"divergent barrier of the cluster: {who} does not come to it"
 
 
-_RACE, _BARRIER, _WARP, _CLUSTER = 8, 9, 10, 16
+_RACE, _BARRIER, _WARP, _CLUSTER, _ON_ITS_WAY, _CHANGED = 8, 9, 10, 16, 22, 23
 _WORDS: dict[int, Callable[[Finding, Context], str]] = {
     1: _bounds,
     2: lambda f, c: f"{_of(f)} at {_place(f, c)}, which the kernel only reads",
@@ -221,6 +238,17 @@ _WORDS: dict[int, Callable[[Finding, Context], str]] = {
         f"{_of(f)} of shared memory{_owner(f)}, which may not have begun: no barrier of the cluster is before"
     ),
     21: lambda f, c: f"{_of(f)} of shared memory{_owner(f)}, which may have ended: no barrier of the cluster is behind",
+    _ON_ITS_WAY: lambda f, c: (
+        f"{_of(f)} at {_place(f, c)}, to which a copy is on its way that {_who(f)} has not waited for"
+    ),
+    _CHANGED: lambda f, c: (
+        f"copy of {f.size} bytes from {_place(f, c)}, which {_who(f)} {_did(f)} before the copy was waited for"
+    ),
+    24: _left,
+    25: lambda f, c: f"a copy of {f.value} bytes to shared memory, where 4, 8 or 16 can be",
+    26: lambda f, c: f"a copy of {f.size} bytes to shared memory, of which the last {f.value} are zeros",
+    27: lambda f, c: f"a copy of {f.size} bytes to what is not shared memory of the block",
+    28: lambda f, c: f"a copy of {f.size} bytes to shared memory from what is not global memory",
 }
 
 

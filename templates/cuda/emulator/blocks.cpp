@@ -66,7 +66,7 @@ static bool resume(Resident &r) {
   copy_shared(resting(r.slot), false);
   slice_start = ++now;
   begin_turn();
-  return take_history(r.slot, false) && begin_slice(false);
+  return take_history(r.slot, false) && take_copies(r.slot, false) && begin_slice(false);
 }
 
 static bool begin(Resident &r, uint32_t number) {
@@ -78,7 +78,7 @@ static bool begin(Resident &r, uint32_t number) {
   r.block_start = block_start;
   // What others of the cluster have written there before it began must not be there; it is copied as the block rests.
   for (unsigned a = 0; a < launch->array_count; ++a) memset(launch->arrays[a].start, 0xFF, launch->arrays[a].size);
-  return take_history(r.slot, true) && begin_slice(true);
+  return take_history(r.slot, true) && take_copies(r.slot, true) && begin_slice(true);
 }
 
 // Blocks, or clusters, in the order in which they begin.

@@ -9,7 +9,10 @@ namespace emulator {
 
 #define FAST static inline __attribute__((always_inline))
 
-enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8 };
+enum Access : int { READS = 1, WRITES = 2, ATOMIC = 4, ALIGNED = 8, OF_COPY = 16 };
+
+// By one of a thread's own instructions, or by a copy, which may be on its way.
+enum Writing : uint8_t { PLAIN, ATOMICALLY, COMING, LANDED };
 
 // Who has read since the last write: one thread, lanes of one warp, or threads of several warps or blocks.
 enum Readers : uint8_t { ONE, LANES, MANY };
@@ -17,6 +20,7 @@ enum Readers : uint8_t { ONE, LANES, MANY };
 static Cell *cells;
 static uint64_t cells_size;
 static unsigned last_region, last_array;
+static uint32_t copies_coming;  // that are on their way
 
 // What is known of a block's shared memory.
 struct History {
@@ -59,6 +63,7 @@ static void start_anew() {
 
 bool begin_checks() {
   last_region = last_array = 0;
+  copies_coming = 0;
   if (!launch->checked) return true;
   if (now > 1u << 31) start_anew();
   uint64_t needed = 0;
@@ -127,7 +132,7 @@ static uint32_t kept_of(Site site) {
   return site.line ? (uint32_t)-site.line : (uint32_t)(site.address - (uint64_t)launch->image);
 }
 
-[[noreturn]] static void report(Kind kind, const void *address, unsigned size, int access, Site site, int region) {
+void report(Kind kind, const void *address, unsigned size, int access, Site site, int region) {
   finding->kind = kind;
   place(site, finding->line, finding->site);
   finding->address = (uint64_t)address;
@@ -139,13 +144,13 @@ static uint32_t kept_of(Site site) {
 
 [[noreturn]] static void report_race(
     const void *address, unsigned size, int access, Site site, int region, uint32_t time, uint32_t thread, int other,
-    uint32_t other_site) {
+    uint32_t other_site, Kind kind = RACE) {
   const uint32_t block = block_at(time);
   unravel(block, launch->grid, finding->other_block);
   unravel(thread, launch->block, finding->other_thread);
   finding->other_access = other;
   place(site_of(other_site), finding->other_line, finding->other_site);
-  report(RACE, address, size, access, site, region);
+  report(kind, address, size, access, site, region);
 }
 
 // Whether another block has let others see what it had done by that time.
@@ -211,14 +216,18 @@ FAST void note_read(uint32_t start, Cell &cell, bool atomic, Site site) {
   cell.read_site = kept_of(site);
 }
 
+static int written_by(const Cell &cell) {
+  return WRITES | (cell.write_kind == ATOMICALLY ? ATOMIC : cell.write_kind == LANDED ? OF_COPY : 0);
+}
+
 FAST void check_race(
     uint32_t start, Cell &cell, const void *address, unsigned size, int access, Site site, int region) {
   const bool atomic = access & ATOMIC;
-  if (!(atomic && cell.write_atomic) && !ordered(start, cell.written, cell.writer)) {
+  if (!(atomic && cell.write_kind == ATOMICALLY) && !ordered(start, cell.written, cell.writer)) {
     // After an atomic operation of another block a plain one is taken to have waited for it.
-    if (!(cell.write_atomic && of_another(cell.written))) {
-      const int other = WRITES | (cell.write_atomic ? ATOMIC : 0);
-      report_race(address, size, access, site, region, cell.written, cell.writer, other, cell.write_site);
+    if (!(cell.write_kind == ATOMICALLY && of_another(cell.written))) {
+      report_race(
+          address, size, access, site, region, cell.written, cell.writer, written_by(cell), cell.write_site);
     }
   }
   if (access & WRITES) {
@@ -228,12 +237,15 @@ FAST void check_race(
     }
     cell.written = now;
     cell.writer = current;
-    cell.write_atomic = atomic;
+    cell.write_kind = atomic ? ATOMICALLY : PLAIN;
     cell.write_site = kept_of(site);
   } else {
     note_read(start, cell, atomic, site);
   }
 }
+
+// A granule is a power of two, by which a number is divided often.
+FAST unsigned bits_of(uint64_t granule) { return __builtin_ctzll(granule); }
 
 static Cell *cells_of(const Shared &shared, const Array &array) {
   return shared.history->cells + (array.start - launch->shared);
@@ -249,6 +261,17 @@ static void split_cells(const Shared &shared, const Array &array) {
   shared.history->granules[&array - launch->arrays] = 1;
 }
 
+// Whether a copy is on its way to what is accessed.
+static __attribute__((noinline)) void check_coming(
+    uint32_t start, const Cell *cell, const Cell *end, const void *address, unsigned size, int access, Site site) {
+  for (; cell < end; ++cell) {
+    if (cell->write_kind != COMING || cell->written < start) continue;
+    report_race(
+        address, size, access, site, (int)last_array, cell->written, cell->writer, WRITES, cell->write_site,
+        ON_ITS_WAY);
+  }
+}
+
 // An access at an address as the block has it to which the shared memory belongs.
 static void check_shared(const Shared &shared, char *address, unsigned size, int access, Site site) {
   finding->of_block = shared.of_block;
@@ -260,7 +283,7 @@ static void check_shared(const Shared &shared, char *address, unsigned size, int
       if (address >= array.start && address + size <= array.start + array.size) break;
     }
     if (a == launch->array_count) {
-      for (unsigned g = 0; g < launch->guard_count; ++g) {
+      for (unsigned g = 0; g < launch->guard_count && !(access & OF_COPY); ++g) {
         if ((uint64_t)(address - launch->guards[g].start) < launch->guards[g].size) return;
       }
       report(SHARED_BOUNDS, address, size, access, site, -1);
@@ -271,12 +294,22 @@ static void check_shared(const Shared &shared, char *address, unsigned size, int
   const Array &array = launch->arrays[a];
   const uint64_t offset = address - array.start;
   if (shared.history->granules[a] > 1 && (offset | size) % 4) split_cells(shared, array);
-  const uint64_t granule = shared.history->granules[a];
-  Cell *cell = cells_of(shared, array);
-  for (uint64_t c = offset / granule; c < (offset + size) / granule; ++c) {
-    if (access & READS && cell[c].written < shared.start) report(UNINITIALISED, address, size, access, site, (int)a);
-    check_race(shared.start, cell[c], address, size, access, site, (int)a);
+  const unsigned bits = bits_of(shared.history->granules[a]);
+  Cell *const first = cells_of(shared, array) + (offset >> bits), *const end = first + (size >> bits);
+  if (copies_coming) check_coming(shared.start, first, end, address, size, access, site);
+  for (Cell *cell = first; cell < end; ++cell) {
+    if (access & READS && cell->written < shared.start) report(UNINITIALISED, address, size, access, site, (int)a);
+    check_race(shared.start, *cell, address, size, access, site, (int)a);
   }
+}
+
+// All that is known of what a copy writes, which has been looked at.
+template <typename F>
+static void over_cells(const Shared &shared, const Copy &copy, F change) {
+  const Array &array = launch->arrays[copy.array];
+  const unsigned bits = bits_of(shared.history->granules[copy.array]);
+  Cell *const first = cells_of(shared, array) + ((uint64_t)(copy.to - array.start) >> bits);
+  for (Cell *cell = first; cell < first + (copy.size >> bits); ++cell) change(*cell);
 }
 
 // An access of the shared memory of another block of the cluster: it has begun, and will not end before.
@@ -344,15 +377,29 @@ static void check_global(char *address, unsigned size, int access, Site site) {
     }
   }
   if (launch->traffic) count_traffic(*region, address, size, access & READS, access & WRITES);
-  Cell *cell = cells + region->first_cell;
-  for (uint64_t c = offset / region->granule; c <= (offset + size - 1) / region->granule; ++c) {
-    check_race(launch_start, cell[c], address, size, access, site, number);
+  const unsigned bits = bits_of(region->granule);
+  Cell *const first = cells + region->first_cell + (offset >> bits);
+  Cell *const last = cells + region->first_cell + ((offset + size - 1) >> bits);
+  for (Cell *cell = first; cell <= last; ++cell) check_race(launch_start, *cell, address, size, access, site, number);
+}
+
+// Whether it is a thread's own.
+static bool is_of_stacks(const char *address) {
+  return (uint64_t)(address - stacks) < MOST_BLOCKS * MOST_THREADS * STACK;
+}
+
+// Whether it is shared memory of a block of the cluster, this one or one that rests.
+static bool is_shared(const char *address) {
+  if ((uint64_t)(address - launch->shared) < launch->shared_size) return true;
+  for (int slot = 0; launch->cluster > 1 && slot < (int)launch->cluster; ++slot) {
+    if ((uint64_t)(address - resting(slot)) < launch->shared_size) return true;
   }
+  return false;
 }
 
 static void check(const void *where, unsigned size, int access, Site site) {
   char *address = (char *)where;
-  if ((uint64_t)(address - stacks) < MOST_BLOCKS * MOST_THREADS * STACK) return;  // a thread's own
+  if (is_of_stacks(address)) return;
   if (!launch || !size) return;
   if ((uint64_t)(address - launch->shared) < launch->shared_size) {
     return check_shared({own, block_start, 0}, address, size, access, site);
@@ -369,6 +416,54 @@ static void check(const void *where, unsigned size, int access, Site site) {
   blocks_talk = true;
   if (access & WRITES) ++news;
   if (access & READS) note_polling(site);
+}
+
+void check_copy(Copy &copy) {
+  const Site site{0, copy.line};
+  finding->of_block = 0;
+  char *const from = (char *)copy.from;
+  const bool within = (uint64_t)(copy.to - launch->shared) < launch->shared_size;
+  if (!within) report(COPY_TO, copy.to, copy.size, WRITES, site, -1);
+  if (copy.read) {
+    if (is_of_stacks(from) || is_shared(from)) report(COPY_FROM, from, copy.read, READS, site, -1);
+    check(from, copy.read, READS, site);
+    if ((uint64_t)from % copy.size) report(MISALIGNED, from, copy.size, READS, site, (int)last_region);
+  }
+  check(copy.to, copy.size, WRITES | ALIGNED | OF_COPY, site);
+  copy.array = (int)last_array;
+  over_cells({own, block_start, 0}, copy, [](Cell &cell) { cell.write_kind = COMING; });
+  ++copies_coming;
+  memset(copy.to, 0xFF, copy.size);
+  copy.asked = now++;
+}
+
+// It may have read before what was written meanwhile, or behind it.
+static void check_source(const Copy &copy, const Region &region, int number) {
+  const Site site{0, copy.line};
+  const unsigned bits = bits_of(region.granule);
+  const uint64_t offset = copy.from - region.start, last = (offset + copy.read - 1) >> bits;
+  for (uint64_t c = offset >> bits; c <= last; ++c) {
+    Cell &cell = cells[region.first_cell + c];
+    if (cell.written > copy.asked) {
+      report_race(
+          copy.from, copy.read, READS, site, number, cell.written, cell.writer, written_by(cell), cell.write_site,
+          CHANGED);
+    }
+    check_race(launch_start, cell, copy.from, copy.read, READS, site, number);
+  }
+}
+
+void check_landing(const Copy &copy) {
+  finding->of_block = 0;
+  if (copy.read && find_region((char *)copy.from)) {  // or else it is a constant of the code
+    const Region &region = launch->regions[last_region];
+    if (copy.from < region.start + region.size) check_source(copy, region, (int)last_region);
+  }
+  over_cells({own, block_start, 0}, copy, [&](Cell &cell) {
+    cell.write_kind = LANDED;
+    cell.written = now;
+  });
+  --copies_coming;
 }
 
 }  // namespace emulator
@@ -402,39 +497,5 @@ void __tsan_init() {}
 void emulator_atomic(const void *address, unsigned size, int access, int line) {
   if (launch->checked) return check(address, size, access | ATOMIC | ALIGNED, Site{0, line});
   if (access != WRITES) note_polling(Site{0, line});
-}
-
-// An index outside of an array whose size its type tells; see libubsan for the layouts.
-struct TypeDescriptor {
-  uint16_t kind, info;
-  char name[1];
-};
-struct OutOfBounds {
-  const char *file;
-  uint32_t line, column;
-  const TypeDescriptor *array, *index;
-};
-void __ubsan_handle_out_of_bounds(OutOfBounds *data, unsigned long index) {
-  const unsigned bits = 1u << (data->index->info >> 1);
-  const int shift = bits < 64 ? 64 - (int)bits : 0;
-  const int64_t value = (int64_t)((uint64_t)index << shift);
-  finding->value = data->index->info & 1 ? value >> shift : (int64_t)((uint64_t)value >> shift);
-  strncpy(finding->text, data->array->name, sizeof finding->text - 1);
-  report(INDEX, nullptr, 0, 0, Site{0, (int)data->line}, -1);
-}
-
-// A pointer to a type that needs more alignment than the address has, whichever part of it is accessed.
-struct Mismatch {
-  const char *file;
-  uint32_t line, column;
-  const TypeDescriptor *type;
-  uint8_t log_alignment, kind;
-};
-void __ubsan_handle_type_mismatch_v1(Mismatch *data, void *address) {
-  const int64_t alignment = 1ll << data->log_alignment;
-  if ((uint64_t)address % alignment == 0) return;
-  finding->value = alignment;
-  strncpy(finding->text, data->type->name, sizeof finding->text - 1);
-  report(POINTER, address, 0, data->kind == 1 ? WRITES : READS, Site{0, (int)data->line}, -1);
 }
 }

@@ -37,6 +37,7 @@ constexpr int warpSize = 32;
 
 #include "atomics.h"
 #include "clusters.h"
+#include "copies.h"
 #include "intrinsics.h"
 #include "vectors.h"
 #include "warps.h"

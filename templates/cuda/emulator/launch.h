@@ -12,7 +12,7 @@ struct Cell {
   uint32_t written, read;            // when
   uint32_t write_site, read_site;    // where in the code: a distance from the image's start, or minus a line
   uint16_t writer, reader;           // threads of their blocks
-  uint8_t write_atomic, read_atomic;
+  uint8_t write_kind, read_atomic;   // how it was written: see `Writing`
   uint8_t readers;                   // who has read since: see `Readers`
 };
 
@@ -60,6 +60,7 @@ struct Launch {
 enum Kind : int {
   NOTHING, BOUNDS, READ_ONLY, UNWRITTEN, TAKEN, SHARED_BOUNDS, UNINITIALISED, MISALIGNED, RACE, BARRIER, WARP, MASK,
   LANE, INDEX, POINTER, POLLING, CLUSTER, ARRIVED, NOT_ARRIVED, NO_BLOCK, NOT_BEGUN, ENDING,
+  ON_ITS_WAY, CHANGED, LEFT, COPY_SIZE, COPY_ZEROS, COPY_TO, COPY_FROM,
 };
 
 struct Finding {
@@ -68,7 +69,7 @@ struct Finding {
   uint64_t site;       // an address in the code
   uint64_t address;
   uint32_t size;
-  int32_t access;      // bits: 1 reads, 2 writes, 4 atomic
+  int32_t access;      // bits: 1 reads, 2 writes, 4 atomic, 16 of a copy
   uint32_t block[3], thread[3];
   int32_t other_line;
   uint64_t other_site;

@@ -78,6 +78,7 @@ static void work() {
       threads[current].state = READY;
       threadIdx = threads[current].index;
       launch->kernel(launch->args);
+      thread_ends();
       threads[current].state = DONE;
       thread_ended();
       reads_in_a_row = turns_in_vain = 0;

@@ -24,6 +24,11 @@ void emulator_cluster_arrive(int line);
 void emulator_cluster_wait(int line);
 void emulator_cluster_fence();
 void *emulator_place_in(void *own, unsigned block, int line);
+// A copy to shared memory that goes on meanwhile, so many of whose bytes are zeros; what is asked for is put into a
+// group, and all groups but so many of the last ones are waited for.
+void emulator_copy(void *to, const void *from, unsigned long size, unsigned long zeros, int line);
+void emulator_commit();
+void emulator_await(unsigned long pending);
 // Before an access that may be of memory which other threads use at the same time: atomic and volatile-like ones.
 void emulator_atomic(const void *address, unsigned size, int access, int line);
 }

@@ -44,6 +44,18 @@ struct Thread {
   uint32_t arrivals, waits, released[2], fence_time;
 };
 
+// A copy to shared memory that goes on while its thread does other things.
+struct Copy {
+  char *to;
+  const char *from;
+  uint32_t size, read;  // bytes that it writes; that it reads, in place of the others it writes zeros
+  int line;
+  uint32_t asked;  // when
+  uint32_t group;  // of its thread
+  uint32_t next;   // of its thread's: its place
+  int array;       // that it writes to
+};
+
 // A block that rests while others run.
 struct Resident {
   uint32_t number, block_start, barrier_time, warp_time[MOST_THREADS / 32];
@@ -88,12 +100,14 @@ extern uint32_t news;
 void note_polling(Site site);
 // Ends the launch. The finding is complete but for the block and thread that run.
 [[noreturn]] void fail();
+[[noreturn]] void report(Kind kind, const void *address, unsigned size, int access, Site site, int region);
 void unravel(uint32_t number, const uint32_t *extents, uint32_t *index);
 
 uint32_t draw();
 void begin_threads();
 Pause run_threads();
 void rest(State state);  // the thread that runs, until others have let it go on
+void thread_ends();  // looks at what it leaves behind
 void thread_ended();
 bool release_cluster();  // lets threads go on that waited at the barrier of the cluster; whether there are some
 bool goes_on(const Resident &resident);  // a block that waited at the barrier of the cluster
@@ -119,6 +133,10 @@ bool begin_slice(bool first);
 void note_fence();
 // What is known of the arrays in shared memory of the block in a slot.
 bool take_history(int slot, bool first);
+// Copies of the block in a slot.
+bool take_copies(int slot, bool first);
+void check_copy(Copy &copy);           // as a thread asks for it: what comes between then and the end is found
+void check_landing(const Copy &copy);  // as the thread has waited for it
 bool check_end(int slot);  // whether none of the cluster may still access the shared memory of a block that ends
 
 }  // namespace emulator

@@ -1,0 +1,2 @@
+// `__pipeline_memcpy_async` and what goes with it, which are there in any case.
+#pragma once
