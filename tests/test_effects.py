@@ -430,3 +430,29 @@ def test_a_hundred_steps_take_two_recordings():
     agree(counter, calls=100, most=2)
     agree(hidden, calls=50, most=3)
     agree(decay, calls=100, most=2)
+
+
+def test_data_written_by_augmented_assignment_is_compiled():
+    def made(wrap):
+        w, mean = nn.Parameter(T.ones(3)), T.zeros(3)
+
+        def step(x):
+            w.grad = None
+            loss = (w * x).sin().sum()
+            loss.backward()
+            w.data -= 0.1 * w.grad.data
+            mean.data[1:] *= 0.5
+            mean.data += 0.5 * w.data
+            return loss
+
+        return w, mean, wrap(step)
+
+    w, mean, step = made(lambda f: f)
+    v, other, compiled = made(T.compile)
+    memory = v.data_ptr()
+    for k in range(4):
+        x = T.arange(3.0) + k
+        T.testing.assert_close(compiled(x), step(x))
+        T.testing.assert_close(v.data, w.data)
+        T.testing.assert_close(other, mean)
+    assert v.data_ptr() == memory and "compiled, 3 hits" in compiled.explain()

@@ -308,3 +308,29 @@ def test_what_is_saved_is_no_memory_that_the_end_writes_into():
         same(compiled(x), f(y))
         same(x, y)
     assert hits(compiled) == 4
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+def test_counts_of_many_that_never_come_again_are_given_up_soon(masks):
+    def routed(x):
+        out = tracec.zeros_like(x)
+        for k in range(masks):
+            at, _ = tracec.where(x > k / 4)
+            out = out.index_add(0, at, x[at] * (k + 1))
+        return out
+
+    compiled = tracec.compile(routed)
+    with pytest.warns(RuntimeWarning, match="(was another one 4 times|5 calls went different ways).*; (such|calls)"):  # noqa: PT031
+        for k in range(7):
+            x = tensor(9, 12, seed=k)
+            same([compiled(x)], [routed(x)])
+    assert len(compiled.explain().recordings) <= tree.FEW_VALUES + 1
+
+
+def test_counts_that_come_again_are_kept():
+    compiled = tracec.compile(lambda x: x[x > 0].sum())
+    for k in range(6):
+        x = tracec.arange(24.0) - 12 - k % 3
+        for _ in range(2):
+            same([compiled(x)], [x[x > 0].sum()])
+    assert len(compiled.explain().recordings) == 3

@@ -149,6 +149,16 @@ def test_data_looks_at_the_memory():
     assert x.requires_grad
 
 
+def test_data_that_is_written_and_assigned_stays_where_it_is():
+    x = tracec.ones(3, requires_grad=True)
+    before, part = x.data, x[1:]
+    x.data -= 0.5
+    part.data *= 4
+    assert x.tolist() == before.tolist() == [0.5, 2, 2]
+    part.sum().backward()
+    assert x.grad.tolist() == [0, 1, 1]
+
+
 def test_in_place_keeps_the_dtype():
     x = tracec.arange(3, dtype=tracec.float64)
     x += tracec.ones(3, dtype=tracec.float32)

@@ -229,6 +229,8 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if value._storage is self._storage and value._array is self._array:
+            return  # what ``x.data -= y`` assigns when it has written
         recorder = STATE.recorder
         if recorder is not None and recorder.keeps_memory(self):
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tracec.build import Runner
 from tracec.ir.expression import Evaluator, compile_numbers
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, input_node, is_constant
 from tracec.record.backend import to_device
@@ -50,8 +51,10 @@ from tracec.specialisations.ways import (
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
-#: The same of floats none of which came again: these hardly ever do.
+#: The same of floats, and of counts of what a condition holds for, none of which came again: these hardly ever do.
 FEW_VALUES = 4
+#: Elements that a condition is asked of from which on their count is one of many.
+_MANY = 16
 #: Paths after which few calls that went one of them are a sign that hardly any will.
 FRUITLESS_PATHS = 16
 #: Paths of one tree.
@@ -100,10 +103,12 @@ class Branch:
     leaves: list[Leaf] = field(default_factory=list)
 
     @property
-    def is_of_floats(self) -> bool:
-        """Whether it asks for more than a decision: for floats, each of which is another one."""
+    def is_of_many(self) -> bool:
+        """Whether it asks for more than a decision: for floats, or counts of many, each of which is another one."""
         if self.asked.how == "number":
             return all(cls is float for cls, _ in self.children)
+        if self.asked.how == "nonzero":
+            return any(plain(n.type.size) >= _MANY for n in self.asked.node.inputs)
         return self.asked.how != "bool" and self.asked.node.dtype.kind == "f"
 
     def is_for(self, decision: Decision) -> bool:
@@ -181,6 +186,14 @@ class Tree:
         """The ends of all ways."""
         for root in self._roots:
             yield from root.leaves
+
+    def _branches(self) -> Iterator[Branch]:
+        stack: list[Branch | Leaf] = [*self._roots]
+        while stack:
+            at = stack.pop()
+            if isinstance(at, Branch):
+                yield at
+                stack += at.children.values()
 
     @property
     def hits(self) -> int:
@@ -294,12 +307,14 @@ class Tree:
 
     def _full(self, path: Sequence[Branch]) -> str | None:
         for branch in path:
-            most = FEW_VALUES if branch.is_of_floats and not any(leaf.hits for leaf in branch.leaves) else MOST_VALUES
+            most = FEW_VALUES if branch.is_of_many and not any(leaf.hits for leaf in branch.leaves) else MOST_VALUES
             if len(branch.children) >= most:
                 why = f"which was another one {most} times"
                 return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
         leaves = list(self.leaves)
-        if len(leaves) >= FRUITLESS_PATHS and self.hits * 4 < len(leaves):
+        apart = sum(len(b.children) - 1 for b in self._branches() if b.is_of_many)
+        fruitless = len(leaves) >= FRUITLESS_PATHS and self.hits * 4 < len(leaves)
+        if fruitless or (apart >= FEW_VALUES and not self.hits):
             return (
                 f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
                 "calls went different ways, and few the same"
