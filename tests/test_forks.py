@@ -258,3 +258,35 @@ assert (y == 4).all() and (w == before).all()
 """,
         tmp_path,
     )
+
+
+def test_a_fork_while_another_thread_imports(tmp_path):
+    """A module is imported when one of its names is asked for; a child waited for ever for the thread that did so."""
+    run_alone(
+        """
+import signal
+importing, has_forked = threading.Event(), threading.Event()
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "tracec.functions.spectral":
+            importing.set()
+            has_forked.wait(0.5)  # no fork comes now, as long as none can
+
+sys.meta_path.insert(0, Slow())
+assert "tracec.functions.spectral" not in sys.modules
+thread = threading.Thread(target=lambda: tracec.stft)
+thread.start()
+assert importing.wait(20)
+
+def child():
+    signal.alarm(20)
+    assert tracec.stft.__name__ == "stft"
+
+pid = forked(child)
+has_forked.set()
+has_ended_well(pid)
+thread.join()
+""",
+        tmp_path,
+    )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 from types import ModuleType
@@ -32,6 +31,7 @@ from tracec.ir.dtype import (
     uint64,
 )
 from tracec.ir.dtype import bool_ as bool
+from tracec.ir.forks import imported
 from tracec.record.backend import Device, get_default_device, set_default_device
 from tracec.record.backend import Device as device
 from tracec.record.form import (
@@ -202,7 +202,7 @@ _FUNCTIONS = frozenset(functions.__all__)
 
 def __getattr__(name: str) -> Any:
     if name == "default_generator":  # each thread's may be another
-        return importlib.import_module("tracec.random").default_generator
+        return imported("tracec.random").default_generator
     if name in _FUNCTIONS:
         return globals().setdefault(name, getattr(functions, name))
     if (method := methods.function_of(name)) is not None:
@@ -210,7 +210,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise errors.name_missing(sys.modules[__name__], name)
     path, inner = _LATER[name]
-    found = importlib.import_module(path)
+    found = imported(path)
     value = getattr(found, inner) if inner else found
     globals()[name] = value
     return value

@@ -29,30 +29,31 @@ class Job:
 
 
 class Turn:
-    """Lets one job at a time do something; a forked child, which has none of the threads, finds nobody at it."""
+    """Lets one job at a time do something; a forked child, which has none of the threads, finds nobody at it.
+
+    Attributes:
+        lock: To be held meanwhile, by a ``with`` of its own: an interrupt would come between a call here that takes it
+            and what lets go of it.
+    """
 
     _all: weakref.WeakSet[Turn] = weakref.WeakSet()
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may come again
         Turn._all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     @classmethod
     def give_up_all(cls) -> None:
         """Let nobody be at anything."""
         for turn in cls._all:
-            turn._lock = threading.Lock()
+            turn.lock = threading.RLock()
 
 
 class _Workers:
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        # Held by a ``with`` of its own, as the lock of a turn.
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.queue: deque[Job] = deque()
         self.unfinished: dict[Job, None] = {}
         self.threads: list[threading.Thread] = []
@@ -60,43 +61,59 @@ class _Workers:
         self.closing = False
 
     def submit(self, job: Job) -> None:
-        with self.changed:
+        with self.lock:
             if self.closing:
+                job.done.set()  # given up
                 return
             self.queue.append(job)
             self.unfinished[job] = None
-            if self.idle < len(self.queue) and len(self.threads) < _MOST:
-                self.start()
-            self.changed.notify()
+            if self.idle >= len(self.queue) or len(self.threads) >= _MOST or self.start() or self.threads:
+                self.changed.notify()
+                return
+        self.do_next()
 
-    def start(self) -> None:
+    def start(self) -> bool:
+        """Start a thread, and tell whether there can be one more."""
         # As a daemon: a program that ends does not wait for what it will not use.
         thread = threading.Thread(target=self.work, name="tracec-compile", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
         self.threads.append(thread)
-        thread.start()
+        return True
 
     def work(self) -> None:
         while True:
-            with self.changed:
+            with self.lock:
                 self.idle += 1
                 while not self.queue and not self.closing:
                     self.changed.wait()
                 self.idle -= 1
                 if self.closing:
                     return
-                job = self.queue.popleft()
-            try:
-                job.run()
-            except Exception:  # such as a warning that the user's filters make an error
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-            finally:
-                job.done.set()  # before nobody knows of it: a child may be forked in between
-                with self.changed:
-                    self.unfinished.pop(job, None)
+            self.do_next()
+
+    def do_next(self) -> None:
+        """Do what has waited longest, if anything does."""
+        with self.lock:
+            if not self.queue:
+                return
+            job = self.queue.popleft()
+        try:
+            job.run()
+        except Exception:  # such as a warning that the user's filters make an error
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        finally:
+            job.done.set()  # before nobody knows of it: a child may be forked in between
+            with self.lock:
+                self.unfinished.pop(job, None)
 
     def close(self) -> None:
-        with self.changed:
+        with self.lock:
             self.closing = True
+            for job in self.queue:
+                job.done.set()  # given up: others may be waiting for it
             self.queue.clear()
             self.changed.notify_all()
         end_all()
@@ -116,10 +133,12 @@ def submit(run: Callable[[], None]) -> Job:
 
 def resume() -> None:
     """Let a forked child do what its parent's threads had not done; it begins when it asks for something of that."""
-    with _workers.changed:
+    with _workers.lock:
         if _workers.queue and not _workers.threads:
             for _ in range(min(_MOST, len(_workers.queue))):
                 _workers.start()
+    while _workers.queue and not _workers.threads:  # no thread can be started
+        _workers.do_next()
 
 
 def _as_a_child() -> None:

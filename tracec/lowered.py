@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.build import Built, Stages
 from tracec.errors import ArgumentError, CompileError, RecordError
+from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
@@ -157,9 +157,7 @@ class Lowered:
             DeviceError: it was lowered for a GPU, and none can be reached, or its tensors are not there.
         """
         # Imported here, as the page is: a program that is just run needs neither.
-        found: Profile = importlib.import_module("tracec.inspect.profile").profile(
-            self.built, self.arrays(), rounds, most
-        )
+        found: Profile = imported("tracec.inspect.profile").profile(self.built, self.arrays(), rounds, most)
         return found
 
     def report(self, path: str | os.PathLike[str], profile: Profile | None = None) -> Path:
@@ -176,7 +174,7 @@ class Lowered:
             OSError: it cannot be written.
         """
         place = Path(path)
-        page = importlib.import_module("tracec.inspect.report").report(self.built, self.arch, profile)
+        page = imported("tracec.inspect.report").report(self.built, self.arch, profile)
         place.write_text(page, encoding="utf-8")
         return place
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tracec.autotune import Choices, choices_of
 from tracec.build import Built, Runner, build, load
 from tracec.errors import DeviceError
+from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
 from tracec.options import Options
 from tracec.record.state import PROCESS
@@ -99,7 +99,7 @@ class Workshop:
 
     def verification(self, fn: Callable[..., Any]) -> Any:
         """What compares calls of a function with eager ones."""
-        inspection = importlib.import_module("tracec.inspect.verification")
+        inspection = imported("tracec.inspect.verification")
 
         def settings(graph: Graph) -> Any:
             target = self.target(graph)

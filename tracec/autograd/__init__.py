@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import types
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from tracec.autograd.grad_mode import (
     set_multithreading_enabled,
 )
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, name_missing
+from tracec.ir.forks import imported
 from tracec.record import backward as going_back
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise name_missing(sys.modules[__name__], name)
     path, inner = _LATER[name]
-    found = importlib.import_module(f"tracec.autograd.{path}")
+    found = imported(f"tracec.autograd.{path}")
     value = getattr(found, inner) if inner else found
     globals()[name] = value
     return value

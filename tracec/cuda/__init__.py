@@ -6,7 +6,6 @@ Without CuPy or a GPU, ``is_available()`` is False and ``device_count()`` is 0; 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from tracec.cuda.random import (
     set_rng_state_all,
 )
 from tracec.errors import ArgumentError, OutOfMemoryError, name_missing
+from tracec.ir.forks import imported
 from tracec.record import backend
 from tracec.record.backend import Device, forget_numbers, is_available, is_initialized
 from tracec.record.check import settle
@@ -366,5 +366,5 @@ else:
 
     def __getattr__(name):
         if name == "amp":  # which imports functions that few programs use
-            return importlib.import_module("tracec.cuda.amp")
+            return imported("tracec.cuda.amp")
         raise name_missing(sys.modules[__name__], name)

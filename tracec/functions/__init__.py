@@ -3,13 +3,13 @@
 A module is imported when one of its names is asked for; see `tracec.functions.table`.
 """
 
-import importlib
 import inspect
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec.functions.table import FUNCTIONS, METHODS
+from tracec.ir.forks import imported
 from tracec.record.method import is_there
 from tracec.record.out import OUT
 from tracec.record.patches import Patchable
@@ -275,7 +275,7 @@ def __getattr__(name: str) -> Any:
     module = FUNCTIONS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    value = getattr(imported(f"{__name__}.{module}"), name)
     if inspect.isfunction(value) and name not in _OF_NUMBERS:
         value = public(value, name in OUT, name, __name__)
     globals()[name] = value
@@ -294,12 +294,12 @@ def _find_method(name: str) -> bool:
     """
     if not name:
         for module in set(METHODS.values()):
-            importlib.import_module(f"{__name__}.{module}")
+            imported(f"{__name__}.{module}")
         return True
     found = METHODS.get(name) or METHODS.get(name.removesuffix("_"))
     if found is None:
         return False
-    importlib.import_module(f"{__name__}.{found}")  # waits where another thread is importing it
+    imported(f"{__name__}.{found}")  # waits where another thread is importing it
     return is_there(name)
 
 

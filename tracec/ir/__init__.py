@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.dtype import DType
+from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, input_node, is_constant, is_input, made_from
 from tracec.ir.operator import OPERATORS, Operator
@@ -42,7 +42,7 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'tracec.ir' has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"tracec.ir.{_LATER[name]}"), name)
+    found = getattr(imported(f"tracec.ir.{_LATER[name]}"), name)
     globals()[name] = found
     return found
 

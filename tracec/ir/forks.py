@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 #: Held while something is done that a fork may not fall into. By fork as well, which waits for its end.
 _whole = threading.RLock()
+#: How many modules, one within the other, each thread is importing that asked for a name; changed under the lock.
+_importing: dict[int, int] = {}
+_gate = threading.RLock()
+_changed = threading.Condition(_gate)
+#: Seconds that a fork waits for other threads to have imported what they are importing.
+_PATIENCE = 5.0
 #: Threads, and what undoes what they have put in place of other things.
 _put: list[tuple[int, Callable[[], None]]] = []
 
@@ -23,6 +32,36 @@ def unforked() -> Iterator[None]:
     """
     with _whole:
         yield
+
+
+def is_unforked() -> bool:
+    """Whether the caller's thread is within `unforked`."""
+    return _whole._is_owned()  # type: ignore[attr-defined, no-any-return]
+
+
+def imported(name: str) -> ModuleType:
+    """A module that is imported when one of its names is asked for; no other thread forks this process meanwhile.
+
+    A child would wait for ever for the thread that imports it, which it does not have. Nothing is held meanwhile: other
+    threads may have to import something first.
+
+    Args:
+        name: Its full name.
+    """
+    module = sys.modules.get(name)
+    if module is not None and not getattr(module.__spec__, "_initializing", False):
+        return module
+    me = threading.get_ident()
+    with _gate:
+        _importing[me] = _importing.get(me, 0) + 1
+    try:
+        return importlib.import_module(name)
+    finally:
+        with _gate:
+            _importing[me] -= 1
+            if not _importing[me]:
+                del _importing[me]
+                _changed.notify_all()
 
 
 @contextmanager
@@ -64,8 +103,21 @@ def _free(lock: Any) -> None:
         lock._at_fork_reinit()
 
 
-def _as_a_child() -> None:
+def _before() -> None:
+    _whole.acquire()
+    _gate.acquire()
+    _changed.wait_for(lambda: not _importing.keys() - {threading.get_ident()}, _PATIENCE)
+
+
+def _as_the_parent() -> None:
+    _gate.release()
     _whole.release()
+
+
+def _as_a_child() -> None:
+    for thread in _importing.keys() - {threading.get_ident()}:
+        del _importing[thread]
+    _as_the_parent()
     for thread, undo in reversed(_put):
         if thread != threading.get_ident():
             undo()
@@ -73,4 +125,4 @@ def _as_a_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_whole.acquire, after_in_parent=_whole.release, after_in_child=_as_a_child)
+    os.register_at_fork(before=_before, after_in_parent=_as_the_parent, after_in_child=_as_a_child)

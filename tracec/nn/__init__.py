@@ -1,10 +1,10 @@
 """Neural networks: modules, layers, losses and first values."""
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
+from tracec.ir.forks import imported
 from tracec.nn import attention, functional, init, parallel, utils
 from tracec.nn.activation import (
     CELU,
@@ -216,5 +216,5 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         if name == "modules":  # rarely asked for
-            return importlib.import_module("tracec.nn.modules")
+            return imported("tracec.nn.modules")
         raise name_missing(sys.modules[__name__], name)

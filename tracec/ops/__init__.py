@@ -4,11 +4,11 @@ An operator is a function: of Tensors it computes, of nodes it builds a node, of
 does is in its ``doc``; `tracec.ir.operator.OPERATORS` is the table of all of them.
 """
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tracec.ir.forks import imported
 from tracec.ir.operator import OPERATORS
 from tracec.ops.arithmetic import (
     add,
@@ -209,14 +209,14 @@ def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    value = getattr(imported(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 
 
 def _load_all() -> None:
     for module in _RARE:
-        importlib.import_module(f"{__name__}.{module}")
+        imported(f"{__name__}.{module}")
 
 
 OPERATORS.load = _load_all

@@ -1,10 +1,10 @@
 """Optimisers: they change parameters in place, by their gradients."""
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from tracec.errors import name_missing
+from tracec.ir.forks import imported
 from tracec.optim import lr_scheduler
 from tracec.optim.adadelta import Adadelta
 from tracec.optim.adafactor import Adafactor
@@ -32,5 +32,5 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         if name == "swa_utils":  # which needs modules, and most programs do not need it
-            return importlib.import_module("tracec.optim.swa_utils")
+            return imported("tracec.optim.swa_utils")
         raise name_missing(sys.modules[__name__], name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, DeviceError
+from tracec.ir.forks import imported
 from tracec.record.state import STATE
 
 _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
@@ -112,7 +112,7 @@ def module(device: str) -> Any:
 
 def _find(device: str) -> Any:
     try:
-        cupy = importlib.import_module("cupy")
+        cupy = imported("cupy")
     except ImportError as error:
         raise DeviceError(f"device {device}: CuPy is not installed ({error})", hint=_HINT) from None
     index = _index_of(device)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
 from tracec.errors import CompileError, DeviceError
+from tracec.ir.forks import imported
 from tracec.ir.launch import CudaStep
 from tracec.ir.plan import Plan
 from tracec.runtime.cuda_executable import CudaExecutable
@@ -119,7 +119,7 @@ def arch_of(device: int) -> str:
 
 def _cupy() -> Any:
     try:
-        return importlib.import_module("cupy")
+        return imported("cupy")
     except ImportError as error:
         raise CompileError(
             f"launch: CuPy cannot be imported ({error})",

@@ -10,10 +10,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import IO, NamedTuple
 
-from tracec.ir.forks import unforked
+from tracec.ir.forks import is_unforked, unforked
 from tracec.ir.source import warn
 
 #: Those at work, of all threads.
@@ -74,6 +74,8 @@ def run_all(commands: Sequence[Sequence[str]]) -> list[Done]:
 
 
 def _in_thread(started: _Started, commands: Sequence[Sequence[str]]) -> None:
+    # Who is here from a signal's handler may hold off forks already, and waits for the thread.
+    started.keeps_forks_off = not is_unforked()
     thread = threading.Thread(target=started.start, args=(commands,))
     try:
         thread.start()
@@ -123,12 +125,13 @@ class _Started:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs: list[IO[bytes]] = []
         self.error: Exception | None = None
+        self.keeps_forks_off = True
         self.done = threading.Event()
 
     def start(self, commands: Sequence[Sequence[str]]) -> None:
         try:
             for command in commands:
-                with unforked():
+                with unforked() if self.keeps_forks_off else nullcontext():
                     self._start(command)
         except Exception as error:
             self.error = error

@@ -112,7 +112,7 @@ class Building:
         looks, line = Looks(recorded), caller()
 
         def run() -> None:
-            with self._growing, collecting() as said:
+            with self._growing.lock, collecting() as said:
                 try:
                     if looks.hold():
                         self._make(key, made, recorded)
@@ -125,14 +125,14 @@ class Building:
             for message in said:
                 warn_at(line, message)
 
-        with self._entering:  # others may be waiting
+        with self._entering.lock:  # others may be waiting
             self._jobs = [*self._unfinished, submit(run)]
 
     def wait(self) -> None:
         """Wait until nothing is being made in the background."""
         resume()
         while True:
-            with self._entering:
+            with self._entering.lock:
                 jobs = self._unfinished
             if not jobs:
                 return

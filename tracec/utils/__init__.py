@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 from tracec.errors import name_missing
+from tracec.ir.forks import imported
 from tracec.utils.swapping import swap_tensors
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _LATER = ("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "tens
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise name_missing(sys.modules[__name__], name)
-    return importlib.import_module(f"tracec.utils.{name}")
+    return imported(f"tracec.utils.{name}")
 
 
 __all__ = ["benchmark", "checkpoint", "data", "dlpack", "hooks", "swap_tensors"]
