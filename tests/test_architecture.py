@@ -25,7 +25,7 @@ STAGES = {
 }
 
 #: The public library knows no stage after `record`.
-LIBRARY = ("functions", "nn", "optim", "utils", "autograd", "func")
+LIBRARY = ("functions", "nn", "optim", "utils", "autograd", "func", "vision")
 LATER = {"optimize", "plan", "codegen", "runtime"}
 #: Modules beside the folders that it may import; the others tie the stages together.
 BESIDE = {"__init__", "autograd", "errors"}
@@ -36,6 +36,7 @@ ELSEWHERE = {
     "cupy_backends": ("runtime/",),
     "jinja2": ("codegen/",),
     "networkx": ("optimize/", "plan/"),
+    "PIL": ("vision/pillow.py",),
     "scipy": (),
 }
 

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         types,
         utils,
         version,
+        vision,
     )
     from tracec.compile import compile as compile
     from tracec.func import cond as cond
@@ -183,6 +184,7 @@ _LATER = {
     "types": ("tracec.types", ""),
     "utils": ("tracec.utils", ""),
     "version": ("tracec.version", ""),
+    "vision": ("tracec.vision", ""),
     "cond": ("tracec.func", "cond"),
     "vmap": ("tracec.func", "vmap"),
     "while_loop": ("tracec.func", "while_loop"),

@@ -118,6 +118,10 @@ class CompilerMissing(TracecError, RuntimeError):
     """The machine has no C compiler that works."""
 
 
+class PackageMissingError(TracecError, ModuleNotFoundError):
+    """A package of others that something needs is not installed."""
+
+
 class EmulatorError(TracecError, RuntimeError):
     """A kernel that runs on the host does what no kernel may do: a bug in tracec, or in source written by hand."""
 
