@@ -176,3 +176,50 @@ def test_a_program_that_takes_the_status_of_every_child(tmp_path: Path) -> None:
             compiler.shared_object(["int a"], cache)
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+@needs_gcc
+def test_a_cache_that_programs_cannot_be_loaded_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where its file system is mounted with noexec."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(folder))
+    compiler = Compiler(("gcc",), (), "loaded")
+
+    def load(path: str) -> str:
+        if Path(path).parent == folder:
+            raise OSError(f"{path}: failed to map segment from shared object")
+        return path
+
+    with pytest.warns(RuntimeWarning, match="failed to map segment.*compiled anew in each process.*TRACEC_CACHE_DIR"):
+        assert Path(compiler.loaded(["int a;"], load)).exists()
+
+
+@needs_gcc
+def test_what_went_from_the_cache_before_it_was_loaded_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    tries: list[str] = []
+
+    def load(path: str) -> bool:
+        tries.append(path)
+        if len(tries) == 1:
+            Path(path).unlink()
+            raise OSError(f"{path}: cannot open shared object file")
+        return Path(path).parent == tmp_path
+
+    assert Compiler(("gcc",), (), "gone").loaded(["int a;"], load)
+
+
+@needs_gcc
+def test_programs_that_cannot_be_loaded_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+
+    def load(path: str) -> None:
+        raise OSError("no")
+
+    with (
+        pytest.warns(RuntimeWarning, match="TRACEC_CACHE_DIR"),
+        pytest.raises(CompileError, match="what gcc makes of generated C cannot be loaded: no"),
+    ):
+        Compiler(("gcc",), (), "never").loaded(["int a;"], load)

@@ -1,5 +1,7 @@
 """The DataLoader: order, workers, errors."""
 
+import os
+import signal
 import threading
 import time
 import traceback
@@ -258,3 +260,23 @@ def test_the_state_of_a_worker_can_be_kept_and_set():
         return first - tracec.rand(3)
 
     assert drawn(draw=draw) == [[[0.0] * 3] * 2] * 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_pass_that_was_begun_before_a_fork_says_that_its_workers_are_not_there():
+    """A child waited for ever for batches of its parent's threads."""
+    loader = DataLoader(Numbers(64), batch_size=4, num_workers=2)
+    begun = iter(loader)
+    next(begun)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            list(begun)
+        except RuntimeError as error:
+            if "begun before the process was forked" in str(error) and len(list(loader)) == 16:
+                os._exit(0)
+        os._exit(1)
+    assert len(list(begun)) == 15
+    assert os.waitpid(child, 0)[1] == 0

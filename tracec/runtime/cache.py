@@ -131,7 +131,7 @@ class DiskCache:
         try:
             path = self._store(name, suffix, data)
         except OSError as error:
-            self._give_up(folder, error)
+            self.give_up(folder, error)
             path = self._store(name, suffix, data)
         self._note(path, len(data) + _TAIL)
         return path
@@ -205,7 +205,13 @@ class DiskCache:
                     taken -= entry.nbytes
         self._taken = taken
 
-    def _give_up(self, folder: Path, error: OSError) -> None:
+    def give_up(self, folder: Path, error: OSError) -> None:
+        """Take a temporary folder instead of one that is of no use, and say so.
+
+        Args:
+            folder: The one that was in use when that was found.
+            error: What was found.
+        """
         # In this order: what generates source holds off forks, and may come here.
         with unforked(), _giving_up:
             if self.folder != folder:  # another thread has found that out, too
@@ -214,7 +220,8 @@ class DiskCache:
             self._ready = True
         warn(
             f"compiled code cannot be kept in {folder} ({error.strerror or error}); "
-            "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written."
+            "it is compiled anew in each process. Set TRACEC_CACHE_DIR to a folder that can be written, and that "
+            "programs can be loaded from."
         )
 
 

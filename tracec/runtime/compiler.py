@@ -10,10 +10,11 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from tracec.errors import CompileError, CompilerMissing
 from tracec.ir.forks import unforked
@@ -44,6 +45,7 @@ void tracec_tanh(const float *restrict x, float *restrict y, long n) {
 """
 
 
+Library = TypeVar("Library")
 _COMMENTS = re.compile(r"^[ \t]*//.*\n?", re.MULTILINE)
 
 
@@ -71,6 +73,31 @@ class Compiler:
         # Comments name the user's lines, which the machine code does not hang on.
         name = key(self.identity, " ".join(self.flags), *(_COMMENTS.sub("", u) for u in units))
         return cache.made(name, "so", lambda: self._build(units))
+
+    def loaded(self, units: Sequence[str], load: Callable[[str], Library]) -> Library:
+        """Compile translation units, or find the result in the cache, and load it.
+
+        Args:
+            units: The sources.
+            load: Loads a shared object.
+
+        Raises:
+            CompileError: the compiler rejects the source, or what it made cannot be loaded.
+        """
+        cache = default_cache()
+        for _ in range(2):
+            folder, path = cache.folder, self.shared_object(units, cache)
+            try:
+                with unforked():
+                    return load(str(path))
+            except OSError as error:
+                why = error
+                if path.exists():  # else another process has made room meanwhile
+                    cache.give_up(folder, error)
+        raise CompileError(
+            f"what {self.command[0]} makes of generated C cannot be loaded: {why}",
+            hint=f"set TMPDIR to a folder that programs can be loaded from; it is {tempfile.gettempdir()}",
+        )
 
     def _build(self, units: Sequence[str]) -> bytes:
         with temporary_folder() as folder:
@@ -167,23 +194,25 @@ def _best_flags(command: tuple[str, ...]) -> list[str]:
             for architecture in _ARCHITECTURES:
                 flags = [*BASE_FLAGS, *architecture, *threads]
                 (done,) = run_all([[*command, *flags, "-shared", str(source), "-o", str(output), "-lm"]])
-                log = log or done.log
-                if done.status == 0 and _loads(output):
+                why = done.log.strip() if done.status else _why_not(output)
+                log = log or why
+                if not done.status and not why:
                     symbols = output.read_bytes()
                     level = int(b"_ZGV" in symbols and b"_expf" in symbols)
                     level += level and b"v_tanhf" in symbols
                     return [*flags, f"-DTRACEC_VECTOR_MATH={level}"]
     raise CompilerMissing(
         f"{command[0]} cannot build a shared object: {log.strip()[:500]}",
-        hint="install gcc and the C library's development files, or set TRACEC_CC to another compiler",
+        hint="install gcc and the C library's development files, set TRACEC_CC to another compiler, or TMPDIR to a "
+        "folder with room that programs can be loaded from",
     )
 
 
-def _loads(path: Path) -> bool:
-    """Whether a fresh process can load a shared object."""
+def _why_not(path: Path) -> str:
+    """Why a shared object cannot be loaded; empty where it can."""
     try:
         with unforked():
             ctypes.CDLL(str(path))
-    except OSError:
-        return False
-    return sys.platform != "win32"
+    except OSError as error:
+        return str(error)
+    return "" if sys.platform != "win32" else "Windows is not supported"

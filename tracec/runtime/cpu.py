@@ -53,9 +53,7 @@ def load(plan: Plan, program: Program, seconds: list[float] | None = None) -> Ex
         return Executable(plan, None, program.parts, None, seconds=seconds)
     compiler = find_compiler()
     _load_threads()
-    path = compiler.shared_object(program.units)
-    with unforked():
-        library = ctypes.CDLL(str(path))
+    library = compiler.loaded(program.units, ctypes.CDLL)
     threads = threads_of(library)
     if threads is not None and not _set_threads:
         _set_threads.append(threads.set)
@@ -72,7 +70,7 @@ def _host(compiler: Compiler) -> Host:
     package = Path(__file__).resolve().parent.parent
     folders = (package / "templates", package.parent / "templates")
     source = next(p for p in (f / "c" / "host.c" for f in folders) if p.exists())
-    made = Host(str(compiler.shared_object([source.read_text()])))
+    made = compiler.loaded([source.read_text()], Host)
     _hosts.append(made)
     return made
 

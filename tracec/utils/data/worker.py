@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -95,10 +96,10 @@ def in_order(workers: list[Worker], requests: Iterable[Any], ahead: int, timeout
         timeout: Seconds to wait for a batch; 0 for no limit.
 
     Raises:
-        RuntimeError: a batch took longer.
+        RuntimeError: a batch took longer, or the process was forked meanwhile: a child has no workers.
         Exception: whatever a worker raised, with its traceback.
     """
-    source = iter(requests)
+    source, process = iter(requests), os.getpid()
     waiting: deque[tuple[Worker, Future[Any]]] = deque()
     turn = deque(workers)
 
@@ -115,6 +116,11 @@ def in_order(workers: list[Worker], requests: Iterable[Any], ahead: int, timeout
         fill()
         while waiting:
             worker, future = waiting.popleft()
+            if os.getpid() != process:  # it would wait for ever
+                raise RuntimeError(
+                    "DataLoader: this pass was begun before the process was forked, and its workers are threads of the "
+                    "parent; begin a new pass in the child"
+                )
             try:
                 batch = future.result(timeout or None)
             except FutureTimeoutError:
