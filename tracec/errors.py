@@ -167,6 +167,18 @@ class FolderMissingError(TracecError, FileNotFoundError, RuntimeError):
     """A file is to be written into a folder that does not exist."""
 
 
+class FileMissingError(TracecError, FileNotFoundError, RuntimeError):
+    """A file or a folder that is to be read is not there."""
+
+
+class FormatError(TracecError, ValueError, RuntimeError):
+    """A file is not of the form that it should have."""
+
+
+class DownloadError(TracecError, OSError, RuntimeError):
+    """A file cannot be had from the network."""
+
+
 class KeyMissingError(TracecError, KeyError):
     """A mapping has no such key."""
 
