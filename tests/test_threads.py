@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -336,3 +338,50 @@ def test_attributes_of_a_thread_are_its_own():
     assert run(tracec.ones(2)).tolist() == [2, 2]
     own.factor = 3
     assert run(tracec.ones(2)).tolist() == [3, 3]
+
+
+def test_a_verified_function_is_called_by_a_thread_that_one_being_recorded_waits_for():
+    """Each waited for the other: comparing with an eager run takes the turn of who records."""
+    x, found = tracec.ones(3), []
+    g = tracec.compile(lambda x: x * 3, verify=True)
+    for _ in range(2):
+        g(x)
+
+    @tracec.compile
+    def f(x):
+        thread = threading.Thread(target=lambda: found.append(g(x)), daemon=True)
+        thread.start()
+        thread.join(20)
+        return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert f(x).tolist() == [2.0] * 3
+    assert [y.tolist() for y in found] == [[3.0] * 3]
+
+
+@pytest.mark.parametrize("wait", ["warmup", "lower"])
+def test_who_waits_for_a_thread_that_records_is_told(monkeypatch, wait):
+    monkeypatch.setattr("tracec.turns.LONG", 0.05)
+    g = tracec.compile(lambda x: x * 3)
+    x, said = tracec.ones(3), []
+
+    @tracec.compile
+    def f(x):
+        thread = threading.Thread(target=getattr(g, wait), args=(tracec.ones(3),), daemon=True)
+        thread.start()
+        thread.join(0.3)
+        said.append(thread)
+        return x * 2
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        f(x)
+        said[0].join(20)
+    assert not said[0].is_alive()
+    text = next(str(w.message) for w in warned if wait in str(w.message))
+    assert re.fullmatch(
+        rf"{wait} of \S*<lambda>: has waited 0 s for another thread, which records \S*f; where that one waits for this "
+        "thread, neither goes on",
+        text,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import types
 import weakref
 from collections.abc import Callable, Hashable, Sequence
@@ -17,7 +16,7 @@ from tracec.errors import RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
-from tracec.ir.forks import free_in_children, undo_rest
+from tracec.ir.forks import undo_rest
 from tracec.ir.graph import Graph
 from tracec.ir.node import leave_contexts
 from tracec.ir.number import WATCH
@@ -48,23 +47,13 @@ from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.variants import Shapes
 from tracec.specialisations.watching import Unsettled, Watch, sharing
 from tracec.specialisations.ways import check_whole
+from tracec.turns import NAMES, RECORDING, give_back, wait_to_record
 from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
-
-#: Held while a function is recorded: what a recorder notes on memory is for one recorder at a time. Calls of other
-#: threads that nothing serves yet run eagerly meanwhile.
-RECORDING = threading.RLock()
-free_in_children(RECORDING)
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
 _KEEPS = "the function reaches one that keeps its results, which may be by sizes"
 #: Functions that were compiled and are still there.
 EVERY: weakref.WeakSet[Compiled] = weakref.WeakSet()
-
-
-def _give_back() -> None:
-    """Let others record, where this thread holds the lock: an interrupt may come where that is not known."""
-    while RECORDING._is_owned():  # type: ignore[attr-defined]
-        RECORDING.release()
 
 
 class Compiled:
@@ -180,7 +169,7 @@ class Compiled:
             WATCH.watcher = None
             raise
         finally:
-            _give_back()
+            give_back()
 
     def _eagerly(self, found: Specialisation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function that no program stands in for."""
@@ -201,10 +190,16 @@ class Compiled:
                 if self._verification is None:
                     out = found.replay(*given)
                 else:
-                    with RECORDING:
+                    # Another thread that records may wait for this one.
+                    if not RECORDING.acquire(blocking=False):
+                        undo(given[1])
+                        return self.fn(*call.args, **call.kwargs)
+                    try:
                         run = functools.partial(found.replay, symbols=given[1])
                         again = undone(found.replay, given[1])  # an eager run draws first
                         out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN, again)
+                    finally:
+                        RECORDING.release()
             except Unfit as unfit:
                 undo(given[1])
                 return self._unfit(call, unfit.error)
@@ -242,7 +237,7 @@ class Compiled:
             if made not in fitting:
                 self._sizes.keep(self._known, key, made)
         finally:
-            _give_back()
+            give_back()
         return self._served(call, key, numbers)
 
     def _parts(self, call: Call) -> tuple[Part, ...]:
@@ -272,8 +267,12 @@ class Compiled:
         return tuple.__new__(Call, (args, kwargs, tuple(parts), tensors, kept))
 
     def _record(self, call: Call, lasting: bool = True) -> Any:
-        with timing("running") as clock:
-            return self._recorded(call, lasting, clock)
+        NAMES.append(self._name)
+        try:
+            with timing("running") as clock:
+                return self._recorded(call, lasting, clock)
+        finally:
+            NAMES.pop()
 
     def _recorded(self, call: Call, lasting: bool, clock: Clock) -> Any:
         known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
@@ -405,12 +404,15 @@ class Compiled:
             return
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole)
-        with RECORDING:
+        wait_to_record(f"warmup of {self._name}")
+        try:
             served = any(s.takes(call, numbers, undone=True) is not None for s in self._known.get(key, ()))
             if not served and not self._runs_eagerly(key):
                 self._record(call, lasting=False)
                 if not self._known.get(key):
                     warn(f"{self._name}: sets up Python state when it is called first, and is compiled after that")
+        finally:
+            RECORDING.release()
         self.wait()
 
     def _runs_eagerly(self, key: Hashable) -> bool:
@@ -436,8 +438,11 @@ class Compiled:
         check_names(target, arch)
         call = self._call(args, kwargs)
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
-        with RECORDING:
+        wait_to_record(f"lower of {self._name}")
+        try:
             recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
+        finally:
+            RECORDING.release()
         program = build_program(recorded, target, arch, self._workshop.disabled())
         run = like_lowered(program, call, self._call, self._options)
         return Lowered(program.forward, target, arch, run, arrays_like(program, call))

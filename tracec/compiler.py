@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from tracec.compile import compile as compile
-from tracec.compiled import EVERY, RECORDING, Compiled
+from tracec.compiled import EVERY, Compiled
 from tracec.record.state import STATE
+from tracec.turns import RECORDING, wait_to_record
 
 
 def is_compiling() -> bool:
@@ -54,9 +55,12 @@ def reset() -> None:
 
     Programs that were generated stay in the cache on disk.
     """
-    with RECORDING:
+    wait_to_record("compiler.reset")
+    try:
         for compiled in list(EVERY):
             compiled._begin()
+    finally:
+        RECORDING.release()
 
 
 def list_backends(exclude_tags: Any = ()) -> list[str]:
