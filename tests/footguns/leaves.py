@@ -6,7 +6,7 @@ import functools
 import json
 
 import tracec
-from tests.footguns.harness import footgun, tensor
+from tests.footguns.harness import footgun, tensor, whole
 
 
 @footgun(eager="changes where gradients of a tensor from outside go")
@@ -126,7 +126,7 @@ def requires_grad_toggled_inside(wrap):
     return found
 
 
-@footgun(eager="changes where gradients of a tensor from outside go")
+@footgun
 def requires_grad_set_inside(wrap):
 
     def f(x):
@@ -138,7 +138,7 @@ def requires_grad_set_inside(wrap):
     f = wrap(f)
     found = []
     for i in range(3):
-        x = tensor(3, seed=i)
+        x = whole(3, seed=i)
         found.append(f(x))
         found.append(x.requires_grad)
         found.append(x.grad)
@@ -330,6 +330,25 @@ for _body, _why in {
     _case = functools.partial(_exchanged, body=_body)
     _case.__name__ = f"memory_exchanged{_body.__name__}"
     footgun(_case, eager=_why)
+
+
+@footgun(eager=_MOVED)
+def memory_that_is_shared_already(wrap):
+    w, b, found = tensor(3), tensor(3, seed=1), []
+    w.data = b.data
+
+    def f(x):
+        w.data = b.data
+        return x * 2
+
+    f = wrap(f)
+    for k in range(4):
+        if k == 2:
+            w.data = tensor(3, seed=2)
+        found.append(f(tensor(3, seed=k)))
+        b.add_(1)
+        found.append(w.clone())
+    return found
 
 
 @footgun(eager="changes where gradients of a tensor from outside go")

@@ -169,6 +169,7 @@ class Cell:
         _is_constant: Made by the operator ``constant``: what is spread over a shape from it gets its own memory.
         _is_inference: It was made in inference mode, and may not be part of what is differentiated.
         _is_dual: It moves as its memory's tangents say; a detached tensor does not.
+        _data_of: While a function is recorded: the tensor that this was taken from as its ``data``.
         _node: This view's node, made from `_node_of`.
         _node_of: The storage's node that `_node` was made from.
     """
@@ -188,6 +189,7 @@ class Cell:
     _is_constant: bool = False
     _is_inference: bool = False
     _is_dual: bool = False
+    _data_of: Cell | None = None
     _node: Any = None
     _node_of: Any = None
 

@@ -100,6 +100,7 @@ class Outcome(Sized, Outside):
             counts=tuple(s.version - self._versions[s] for s in self._written),
             grads=tuple(grads),
             grad_reads=dict(self._grad_reads),
+            flags=tuple(self.left_flags().items()),
             decisions=decisions,
             surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
             checks=tuple(c._replace(node=new[c.node]) for c in self.checks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.node import Node
@@ -22,6 +22,7 @@ class Outside:
 
     _seen: dict[int, Seen]
     _begun: int
+    arguments: tuple[Any, ...]
 
     def __init__(self) -> None:
         self._written: dict[Storage, Any] = {}
@@ -102,10 +103,27 @@ class Outside:
         requires_grad, history, parent, _ = self._flags.get(x, (False, None, x, None))
         return edge_of(x) is not None if parent is not None else requires_grad or history is not None
 
-    def changed_outside(self) -> bool:
-        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere."""
-        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items())
-        return flags or not all(s.holds() for s in self._seen.values())
+    def left_flags(self) -> dict[Tensor, bool]:
+        """Leaves from outside that the function leaves to require grad, or not to.
+
+        One that it has used and leaves as it was is none: later calls find it so, too.
+        """
+        known = {id(x) for x in self.arguments} | self._seen.keys()
+        return {
+            x: x._requires_grad
+            for x, (before, history, _, _) in self._flags.items()
+            if (x._requires_grad is not before or id(x) not in known)
+            and history is None and x._history is None and x._parent is None
+        }  # fmt: skip
+
+    def changed_outside(self, left: Mapping[Tensor, bool]) -> bool:
+        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere.
+
+        Args:
+            left: What `left_flags` gives, which does not count.
+        """
+        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items() if x not in left)
+        return flags or not all(s.holds(but=left) for s in self._seen.values())
 
     def shared_grads(self, results: Iterable[Any]) -> list[Tensor]:
         """Tensors from outside with a new ``grad`` that is not theirs alone: others see its memory, or may come to.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,11 +135,13 @@ class Seen:
     requires_grad: bool
     hooks: tuple[Any, ...] = ()
 
-    def holds(self) -> bool:
-        """Whether it is as it was."""
+    def holds(self, but: Collection[Any] = ()) -> bool:
+        """Whether it is as it was; of some tensors it does not count whether they require grad."""
         x = self.tensor()
         return x is None or (
-            x._storage is self.storage and (edge_of(x) is not None) == self.requires_grad and hooks_of(x) == self.hooks
+            x._storage is self.storage
+            and ((edge_of(x) is not None) == self.requires_grad or x in but)
+            and hooks_of(x) == self.hooks
         )
 
 
@@ -257,6 +259,7 @@ class Recording:
         counts: How often each was written.
         grads: Tensors from outside whose ``grad`` was assigned and is theirs alone, with the output, or None for set to
             None, and where the gradient's elements lie: strides, as a result's layout.
+        flags: Leaves from outside that it left to require grad, or not to.
         grad_reads: Tensors whose ``grad`` was looked at before it was assigned, and what was found; None for none.
         decisions: Values that the function asked for, in order.
         surroundings: The tensors from outside that it used.
@@ -285,6 +288,7 @@ class Recording:
     looked: tuple[int, ...] = ()
     printed: tuple[Any, ...] = ()
     counts: tuple[int, ...] = ()
+    flags: tuple[tuple[Tensor, bool], ...] = ()
 
     def donations(self) -> dict[int, int]:
         """Output → input whose memory may be overwritten with it: what is written takes the place of what was there."""

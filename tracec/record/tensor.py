@@ -225,13 +225,17 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     @property
     def data(self) -> Tensor:
         """The same memory, with no gradients flowing through; assign to look at another tensor's memory."""
-        return self.detach()
+        found = self.detach()
+        if STATE.recorder is not None:
+            found._data_of = self
+        return found
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        if value._storage is self._storage and value._array is self._array:
-            return  # what ``x.data -= y`` assigns when it has written
         recorder = STATE.recorder
+        mine = value._storage is self._storage and value._array is self._array
+        if mine and (recorder is None or value._data_of is self):
+            return  # what ``x.data -= y`` assigns when it has written
         if recorder is not None and recorder.keeps_memory(self):
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
                 raise RecordError("data: vmap cannot change the shape or dtype of a tensor")

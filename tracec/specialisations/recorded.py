@@ -275,6 +275,8 @@ class _Run:
             self._eager = "has hooks on tensors that it makes, or retains their gradients"
         except HangsOn as error:
             self._eager = f"has a backward function that {error}, which may be otherwise when gradients go back"
+        if self._derivatives and not all(self._recorder.left_flags().values()):
+            self._eager = _TURNED  # gradients of its results go back as it was when these were made
         if (name := self._surroundings.undo_later(changes)) is not None:
             self._eager = f"changes {name} when gradients go back"
         if not self._eager and len(self._recorder.arguments) != arguments + len(self._derivatives):
@@ -314,6 +316,7 @@ def _lasts(recorder: Recorder, surroundings: Environment) -> Any:
     return numbers.observed or surroundings.used_up(Draws(numbers.draws)) or not can_run_again(recorder.printed)
 
 
+_TURNED = "changes where gradients of a tensor from outside go"
 _FILLED = "computes with memory that it fills otherwise than by operations on tensors"
 
 #: Ways of asking for values that do more than choose the way on: an array may be another one next time, and other
@@ -328,8 +331,10 @@ def asks(decision: Decision) -> str:
 
 def _eager(recorder: Recorder, out: Any, arguments: Sequence[Tensor], edges: Sequence[Any]) -> str | None:
     """What a function did that its program would not do."""
-    if any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True)) or recorder.changed_outside():
-        return "changes where gradients of a tensor from outside go"
+    left = recorder.left_flags()
+    turned = any(edge_of(t) is not e for t, e in zip(arguments, edges, strict=True) if t not in left)
+    if turned or recorder.changed_outside(left):
+        return _TURNED
     if any(x is t for x in recorder.hooked for t in arguments):
         return "goes back to an argument that has hooks"
     own = [t for t in find_tensors(out) if recorder.is_own(t)]

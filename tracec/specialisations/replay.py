@@ -97,7 +97,7 @@ class Replay:
         self._place_outputs(recording, out, ranges, left, here)
         self._backwards = {b.derivative.result: b for b in backwards}
         self._captured = tuple(captured)
-        changes = recording.writes or recording.grads or left or recording.printed
+        changes = recording.writes or recording.grads or recording.flags or left or recording.printed
         #: Results whose gradients can have gradients.
         self._twice = {k for k, b in self._backwards.items() if not (changes or b.derivative.to_made)}
         #: Whether gradients go back from what it gives, by programs.
@@ -154,6 +154,7 @@ class Replay:
             (None if id(t) in here else t, locator(t, here), None if output is None else output - shift, layout)
             for t, output, layout in recording.grads
         ]
+        self._flags = [(locator(t, here), flag) for t, flag in recording.flags]
         self._shared_grads = [locator(t, here) for t in reversed(left.grads)] if left else []
         self._asked = [(k, output - shift) for k, output in recording.asked]
         self._kinds = tuple(map(is_number, find_parts(out)))
@@ -172,7 +173,7 @@ class Replay:
         """
         #: Whether a call that gives more than values gives one tensor nevertheless.
         self._gives_one = _is_tensor(out) and self._numbers is None and self._left is None
-        busy = more or self._checks or self._writes or self._grads or self._copies or self._printed
+        busy = more or self._checks or self._writes or self._grads or self._flags or self._copies or self._printed
         fresh = not busy and _are_fresh(results, self._backwards)
         #: The outputs that are all there is to give: then a call is little more than that of the program.
         self._fresh = [r.output for r in results] if fresh else None
@@ -318,6 +319,8 @@ class Replay:
             call.made.append(make(call))
         if self._grads:
             self._set_gradients(outputs, arguments)  # after the results, which may be those that were there
+        for tensor_of, flag in self._flags:  # before histories, which say where gradients end
+            tensor_of(arguments).requires_grad_(flag)
         if self._backwards:
             self._give_histories(call)
         if self._gives_one:
