@@ -302,3 +302,13 @@ def test_threads_that_find_a_folder_cannot_be_written_take_the_same_other_one(
         both()
     assert len(said) == 1
     assert cache.read("a", "so") == cache.read("b", "template") == b"code"
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache")
+    cache.store("a", "so", b"code")
+    shutil.rmtree(tmp_path / "cache")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache.store("b", "so", b"code") == tmp_path / "cache" / "b.so"
+    assert cache.read("b", "so") == b"code"

@@ -129,7 +129,11 @@ class DiskCache:
         """Put an entry in place, at once for every process that looks."""
         folder = self.folder
         try:
-            path = self._store(name, suffix, data)
+            try:
+                path = self._store(name, suffix, data)
+            except FileNotFoundError:  # somebody has deleted the folder
+                self._ready = False
+                path = self._store(name, suffix, data)
         except OSError as error:
             self.give_up(folder, error)
             path = self._store(name, suffix, data)
