@@ -134,6 +134,7 @@ def test_values() -> None:
 #: Mistakes: a case, what stands in its sources, and what in its place.
 MISTAKES = {
     "fence": ("shares", "    __threadfence();\n    last", "    last"),
+    "fence behind the ticket": ("shares", "    if (last) __threadfence();\n", ""),
     "barrier before the ticket": ("shares", "bool last;\n  __syncthreads();", "bool last;"),
     "barrier behind the ticket": ("shares", "  }\n  __syncthreads();\n  return last;", "  }\n  return last;"),
     "test for the last block": ("total", "if (!is_last_block(tickets, 34u)) return;", "is_last_block(tickets, 34u);"),

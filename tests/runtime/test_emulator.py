@@ -102,6 +102,7 @@ HAND = {
   if (threadIdx.x == 5) {
     __threadfence();
     last = atomicAdd(count, 1u) == gridDim.x - 1;
+    __threadfence();
   }
   __syncthreads();
   if (last && threadIdx.x == 0) {
@@ -164,9 +165,9 @@ HAND = {
   __syncthreads();
   if (threadIdx.x == 0) {
     while (turn && !ready[turn - 1]) {}
-    __threadfence();
+    AFTER
     y[turn] = turn ? y[turn - 1] + 1 : 0;
-    FENCE
+    BEFORE
     ready[turn] = 1;
   }""",
     ),
@@ -223,7 +224,9 @@ BEFORE = {
 
 @cache
 def library(checks: bool) -> Library:
-    sources = [source(n, p, b.replace("FENCE", ""), BEFORE.get(n, "")) for n, (p, b) in HAND.items()]
+    sources = [
+        source(n, p, b.replace("BEFORE", "").replace("AFTER", ""), BEFORE.get(n, "")) for n, (p, b) in HAND.items()
+    ]
     return Library(sources, checks)
 
 
@@ -291,12 +294,16 @@ def test_blocks_that_count_on_their_order():
 @pytest.mark.parametrize("order", ORDERS)
 def test_blocks_hand_over_with_a_fence(order):
     parameters, body = HAND["hand_over"]
-    fenced, bare = (source("hand_over", parameters, body.replace("FENCE", f)) for f in ("__threadfence();", ""))
     y, ready, ticket = (np.zeros(n, np.int32) for n in (9, 9, 1))
-    run(Library([fenced], True), "hand_over", [y, ready, ticket], grid=9, order=order)
-    assert y.tolist() == list(range(9))
-    with pytest.raises(EmulatorError, match="race: read of 4 bytes at element"):
-        run(Library([bare], True), "hand_over", [y, 0 * ready, 0 * ticket], grid=9, order=order)
+    for before, after in ((True, True), (False, True), (True, False)):
+        text = body.replace("BEFORE", "__threadfence();" * before).replace("AFTER", "__threadfence();" * after)
+        given = Library([source("hand_over", parameters, text)], True), "hand_over", [y, 0 * ready, 0 * ticket]
+        if before and after:
+            run(*given, grid=9, order=order)
+            assert y.tolist() == list(range(9))
+        else:
+            with pytest.raises(EmulatorError, match="race: read of 4 bytes at element"):
+                run(*given, grid=9, order=order)
 
 
 @both

@@ -40,9 +40,13 @@ struct Shared {
   uint32_t start;     // when the block began that it belongs to
   uint32_t of_block;  // 1 + its rank in the cluster, where it is another one
 };
-// For each block, when it last made its writes seen by others.
-static uint32_t *fenced;
-static uint64_t fenced_size;
+// What a block's fences have done: until when others see what it had done; when it last read what may tell of others; and
+// until when they had done what it sees since, which a fence behind such a read makes it see.
+struct Fences {
+  uint32_t seen, heard, sees;
+};
+static Fences *fences;
+static uint64_t fences_size;
 // Which block ran from when on, in order.
 struct Slice {
   uint32_t start, block;
@@ -74,7 +78,7 @@ bool begin_checks() {
   }
   const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
   slice_count = 0;
-  return reserve(cells, cells_size, needed) && reserve(fenced, fenced_size, blocks);
+  return reserve(cells, cells_size, needed) && reserve(fences, fences_size, blocks);
 }
 
 bool take_history(int slot, bool first) {
@@ -96,12 +100,15 @@ bool begin_slice(bool first) {
     slices = more, slices_size = size;
   }
   slices[slice_count++] = {slice_start, block_number};
-  if (first) fenced[block_number] = 0;
+  if (first) fences[block_number] = {};
   return true;
 }
 
 void note_fence() {
-  if (launch->checked) fenced[block_number] = now++;
+  if (!launch->checked) return;
+  Fences &own = fences[block_number];
+  own.seen = now++;
+  own.sees = own.heard;
 }
 
 static __attribute__((noinline)) uint32_t block_at(uint32_t time) {
@@ -153,8 +160,10 @@ void report(Kind kind, const void *address, unsigned size, int access, Site site
   report(kind, address, size, access, site, region);
 }
 
-// Whether another block has let others see what it had done by that time.
-static __attribute__((noinline)) bool seen_by_others(uint32_t time) { return time <= fenced[block_at(time)]; }
+// Whether another block has let others see what it had done by that time, and this one has heard of it and sees it.
+static __attribute__((noinline)) bool seen_by_others(uint32_t time) {
+  return time <= fences[block_at(time)].seen && time < fences[block_number].sees;
+}
 
 static const Resident *resident_of(uint32_t block) {
   for (int k = 0; k < running_count; ++k) {
@@ -415,7 +424,9 @@ static void check(const void *where, unsigned size, int access, Site site) {
   if (!(access & ATOMIC)) return;
   blocks_talk = true;
   if (access & WRITES) ++news;
-  if (access & READS) note_polling(site);
+  if (!(access & READS)) return;
+  note_polling(site);
+  fences[block_number].heard = now;  // it reads behind its rest
 }
 
 void check_copy(Copy &copy) {
