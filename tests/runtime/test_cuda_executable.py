@@ -135,6 +135,21 @@ def test_the_last_block_is_told_by_a_counter_of_the_stream(
     check()
 
 
+def test_default_streams_that_threads_have_for_themselves_share_no_memory(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have one handle, and run at the same time."""
+    monkeypatch.setattr(importlib.import_module("cupy").cuda.get_current_stream(), "ptr", arena.PER_THREAD)
+    run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t())
+    inputs = [tracec.randn(4, 33, device="cuda") for _ in range(10)]
+    before = set(arena._arenas)
+    with ThreadPoolExecutor(1) as pool:
+        for x in inputs:
+            for found in (run(x), pool.submit(run, x).result()):
+                np.testing.assert_allclose(found.cpu().numpy(), run.fn(x).cpu().numpy(), rtol=1e-5)
+    assert len(set(arena._arenas) - before) == 2
+
+
 def test_launches_from_a_thread_that_has_not_used_the_device(driver: Driver) -> None:
     run = tracec.compile(lambda x: F.softmax(x, dim=-1).sum(0) @ x.t(), cuda_graph=False)
     x = tracec.randn(4, 33, device="cuda")

@@ -7,6 +7,8 @@ from typing import Any
 
 #: Addresses that kernels' packs need are multiples of this; CuPy's pool gives multiples of 512.
 ALIGNMENT = 256
+#: The handle of the default stream that each thread has for itself: another stream in each thread.
+PER_THREAD = 2
 
 
 class Arena:
@@ -54,11 +56,16 @@ def tickets(base: int) -> int:
     return base - ALIGNMENT
 
 
+def told_apart(stream: int) -> int:
+    """A number for the stream that a handle is in this thread: the handle, or that of the thread whose stream it is."""
+    return stream if stream != PER_THREAD else threading.get_ident()
+
+
 _arenas: dict[tuple[int, int], Arena] = {}
 
 
 def arena_of(device: int, stream: int) -> Arena:
-    """The arena of a stream."""
+    """The arena of a stream, by its number (`told_apart`)."""
     found = _arenas.get((device, stream))
     return found if found is not None else _arenas.setdefault((device, stream), Arena())
 

@@ -19,6 +19,7 @@ from typing import Any
 from tracec.errors import CompileError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.runtime.arena import told_apart
 
 #: ``cudaDataType``, ``cublasComputeType_t``, and the type of alpha and beta: sums of 16-bit floats are float32.
 _TYPES: dict[DType, tuple[int, int, type]] = {
@@ -156,9 +157,10 @@ _handles: dict[tuple[int, int], tuple[int, Any]] = {}
 
 def handle_of(device: int, stream: int) -> int:
     """The handle for a stream of the current device, which is that one."""
-    found = _handles.get((device, stream))
+    place = device, told_apart(stream)
+    found = _handles.get(place)
     if found is None:
-        found = _handles[device, stream] = _new_handle(stream)
+        found = _handles[place] = _new_handle(stream)
     return found[0]
 
 

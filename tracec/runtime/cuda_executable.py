@@ -13,7 +13,7 @@ from tracec.ir.launch import Argument, CudaLaunch, Number, Tickets, Workspace
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Plan, Value
 from tracec.runtime import cublas, launcher
-from tracec.runtime.arena import ALIGNMENT, Arena, arena_of, tickets
+from tracec.runtime.arena import ALIGNMENT, PER_THREAD, Arena, arena_of, tickets, told_apart
 from tracec.runtime.cuda_clock import Clock
 from tracec.runtime.cuda_graph import Graphs
 from tracec.runtime.spare import Spare
@@ -60,7 +60,7 @@ class CudaExecutable:
         self._stream_of = cupy.cuda.get_current_stream
         self._current_device = cupy.cuda.runtime.getDevice
         self._is_only_device = cupy.cuda.runtime.getDeviceCount() == 1
-        #: The stream of the last call, and its arena.
+        #: The number of the stream of the last call, and its arena.
         self._arena: tuple[int, Arena | None] = (0, None)
         workspaces = sorted({a.offset for s in program.steps for a in _arguments(s) if isinstance(a, Workspace)})
         self._workspace_slots = {offset: len(plan.values) + k for k, offset in enumerate(workspaces)}
@@ -137,21 +137,22 @@ class CudaExecutable:
                 moved = self._aligned(arrays, addresses)
                 break
         stream = self._stream_of().ptr
+        number = stream if stream != PER_THREAD else told_apart(stream)
         of, arena = self._arena
-        if arena is None or of != stream:
-            arena = arena_of(self._device, stream)
-            self._arena = stream, arena
+        if arena is None or of != number:
+            arena = arena_of(self._device, number)
+            self._arena = number, arena
         made = []
         with self._lock, arena.lock:
             try:
                 for spare in self._spares:
-                    array, address = spare.array(stream)
+                    array, address = spare.array(number)
                     made.append(array)
                     addresses.append(address)
                 base = arena.base(cupy, self._arena_bytes, stream) if self._arena_bytes else 0
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
-            if self._graphs is None or not self._graphs.replay(stream, addresses, arena, base, self._queue):
+            if self._graphs is None or not self._graphs.replay(stream, number, addresses, arena, base, self._queue):
                 self._queue(stream, addresses, base)
         for position, array in moved:
             if self.plan.inputs[position] in self._written:

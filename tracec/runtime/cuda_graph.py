@@ -52,12 +52,21 @@ class Graphs:
         self.replays = 0
         self.refused: str | None = None
 
-    def replay(self, stream: int, addresses: Sequence[int], arena: Any, base: int, queue: Queue) -> bool:
-        """Do what ``queue`` would do with these addresses, by a graph; False where it has to queue itself."""
+    def replay(self, stream: int, number: int, addresses: Sequence[int], arena: Any, base: int, queue: Queue) -> bool:
+        """Do what ``queue`` would do with these addresses, by a graph; False where it has to queue itself.
+
+        Args:
+            stream: The stream's handle.
+            number: What tells it from others.
+            addresses: Of inputs and outputs.
+            arena: The stream's.
+            base: Its address.
+            queue: Queues all launches.
+        """
         if self._misses > PATIENCE or (stream and self._cupy.cuda.runtime.streamIsCapturing(stream)):
             return False
-        if stream != self._stream:  # where values were copied to may still be in use in the other stream
-            self._stream = stream
+        if number != self._stream:  # where values were copied to may still be in use in the other stream
+            self._stream = number
             self._fixed.clear()
             self._known.clear()
             for places in self._places.values():

@@ -44,7 +44,7 @@ class Spare:
         """An array that nobody else holds, of undefined contents, and where it lies.
 
         Args:
-            stream: The stream that it is to be written in; memory of another one may still be in use there.
+            stream: The number of the stream that it is to be written in; memory of another one may be in use there.
         """
         watched = self._watched
         if watched is None:
