@@ -21,12 +21,14 @@ class Arena:
         lock: Held while a program's launches are queued: those of two programs must not mix.
         memory: CuPy's pointer; graphs that were captured with it keep it alive.
         nbytes: Its size, the counter left out.
+        captured: Memory in graphs that callers have captured themselves, which may run as long as the process does.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.memory: Any = None
         self.nbytes = 0
+        self.captured: list[Any] = []
         self._capturing: Any = None
         self._is_counted = False
 
@@ -44,10 +46,13 @@ class Arena:
             self.nbytes, self._is_counted = nbytes, False
         if not nbytes:
             return 0
+        captures = bool(stream) and cupy.cuda.runtime.streamIsCapturing(stream)
+        if captures and not any(memory is self.memory for memory in self.captured):
+            self.captured.append(self.memory)
         if not self._is_counted:
             self.memory.memset_async(0, ALIGNMENT)
             # A caller who captures the stream has that as part of a graph, which may run later than the next call.
-            self._is_counted = not (stream and cupy.cuda.runtime.streamIsCapturing(stream))
+            self._is_counted = not captures
         return int(self.memory.ptr) + ALIGNMENT
 
 
