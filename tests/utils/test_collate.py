@@ -7,7 +7,7 @@ import pytest
 
 import tracec
 from tracec.errors import ArgumentTypeError, ShapeError
-from tracec.utils.data import default_collate, default_convert
+from tracec.utils.data import dataloader, default_collate, default_convert
 
 
 class Point(NamedTuple):
@@ -79,3 +79,10 @@ def test_converting_one_sample_keeps_its_structure():
     assert default_convert(range(2)) == [0, 1]
     x = tracec.ones(2)
     assert default_convert(x) is x
+
+
+def test_names_where_pytorch_has_them():
+    theirs = pytest.importorskip("torch.utils.data.dataloader")
+    assert dataloader.default_collate is default_collate
+    assert dataloader.DataLoader([1, 2], batch_size=2).collate_fn is default_collate
+    assert all(hasattr(theirs, name) for name in dataloader.__all__)
