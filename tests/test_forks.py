@@ -290,3 +290,38 @@ thread.join()
 """,
         tmp_path,
     )
+
+
+def test_forks_while_other_threads_multiply(tmp_path):
+    """BLAS ended its threads at a fork, which one that was at work did not see: the fork never came back."""
+    run_alone(
+        """
+import signal
+signal.alarm(40)
+a, image, kernel = tracec.ones(300, 300), tracec.ones(8, 8, 32, 32), tracec.ones(16, 8, 3, 3)
+done = []
+
+def multiply():
+    while not done:
+        a @ a
+        tracec.nn.functional.conv2d(image, kernel)
+
+threads = [threading.Thread(target=multiply) for _ in range(4)]
+for t in threads:
+    t.start()
+
+def child():
+    signal.alarm(20)
+    assert float((a @ a)[0, 0]) == 300
+
+try:
+    for _ in range(10):
+        time.sleep(0.01)
+        has_ended_well(forked(child))
+finally:
+    done.append(True)
+for t in threads:
+    t.join()
+""",
+        tmp_path,
+    )

@@ -223,3 +223,12 @@ def test_programs_that_cannot_be_loaded_at_all(monkeypatch: pytest.MonkeyPatch, 
         pytest.raises(CompileError, match="what gcc makes of generated C cannot be loaded: no"),
     ):
         Compiler(("gcc",), (), "never").loaded(["int a;"], load)
+
+
+def test_a_compiler_that_is_killed(tmp_path: Path) -> None:
+    killed = tmp_path / "cc"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    with pytest.raises(CompileError, match=r"cc was ended by signal 9; the source is in") as error:
+        Compiler((str(killed),), (), "killed").shared_object(["int a;"], DiskCache(tmp_path))
+    assert error.value.hint == "there may be too little memory; TRACEC_CC chooses another compiler"

@@ -17,7 +17,10 @@ _whole = threading.RLock()
 _importing: dict[int, int] = {}
 _gate = threading.RLock()
 _changed = threading.Condition(_gate)
-#: Seconds that a fork waits for other threads to have imported what they are importing.
+#: Threads that run products of BLAS, and whether a fork waits for them; changed under the lock.
+_multiplying: set[int] = set()
+_forking = False
+#: Seconds that a fork waits for what other threads are importing, or multiplying.
 _PATIENCE = 5.0
 #: Threads, and what undoes what they have put in place of other things.
 _put: list[tuple[int, Callable[[], None]]] = []
@@ -64,6 +67,28 @@ def imported(name: str) -> ModuleType:
                 _changed.notify_all()
 
 
+class Multiplying:
+    """Within, a product of BLAS may run on its threads; no fork comes meanwhile, and none begins where one comes.
+
+    OpenBLAS ends its threads at a fork. One that is at work misses that, and is waited for until it ends: for ever.
+    """
+
+    def __enter__(self) -> None:
+        with _gate:
+            while _forking:
+                _changed.wait()
+            _multiplying.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with _gate:
+            _multiplying.discard(threading.get_ident())
+            if _forking:
+                _changed.notify_all()
+
+
+MULTIPLYING = Multiplying()
+
+
 @contextmanager
 def undone(undo: Callable[[], None]) -> Iterator[None]:
     """Undo afterwards what is put in place of other things within; so does a child that another thread forks.
@@ -104,19 +129,28 @@ def _free(lock: Any) -> None:
 
 
 def _before() -> None:
+    global _forking
+    me = {threading.get_ident()}
     _whole.acquire()
     _gate.acquire()
-    _changed.wait_for(lambda: not _importing.keys() - {threading.get_ident()}, _PATIENCE)
+    _changed.wait_for(lambda: not _importing.keys() - me, _PATIENCE)
+    _forking = True
+    _changed.wait_for(lambda: not _multiplying - me, _PATIENCE)
 
 
 def _as_the_parent() -> None:
+    global _forking
+    _forking = False
+    _changed.notify_all()
     _gate.release()
     _whole.release()
 
 
 def _as_a_child() -> None:
-    for thread in _importing.keys() - {threading.get_ident()}:
+    me = threading.get_ident()
+    for thread in _importing.keys() - {me}:
         del _importing[thread]
+    _multiplying.intersection_update({me})
     _as_the_parent()
     for thread, undo in reversed(_put):
         if thread != threading.get_ident():

@@ -6,6 +6,7 @@ from typing import Any
 
 from tracec.errors import ShapeError
 from tracec.ir import dtype as dt
+from tracec.ir.forks import MULTIPLYING
 from tracec.ir.lower import ContractionSpec, Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ir.scalar import Expr
@@ -68,8 +69,15 @@ def _for_blas(xp: Any, x: Any) -> Any:
     return x
 
 
+#: Elements of both operands below which BLAS multiplies on one thread.
+_SMALL = 9000
+
+
 def _dot_eager(xp: Any, a: Any, b: Any) -> Any:
-    return xp.matmul(_for_blas(xp, a), _for_blas(xp, b))
+    if a.size + b.size < _SMALL:
+        return xp.matmul(_for_blas(xp, a), _for_blas(xp, b))
+    with MULTIPLYING:
+        return xp.matmul(_for_blas(xp, a), _for_blas(xp, b))
 
 
 def _dot_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int) -> Any:

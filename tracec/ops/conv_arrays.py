@@ -12,6 +12,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from tracec.ir.forks import MULTIPLYING
 from tracec.ir.types import Shape
 from tracec.ops.window import strided_view, window_offsets
 
@@ -31,7 +32,7 @@ def conv_arrays(
     for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize):
         block = columns[_at_images(images, kernel)]
         flat = block.reshape(groups, matrices.shape[2], block[(0,) * (1 + len(kernel))].size)
-        sums = xp.matmul(matrices, flat).reshape(w.shape[0], images.stop - images.start, *counts)
+        sums = _matmul(xp, matrices, flat).reshape(w.shape[0], images.stop - images.start, *counts)
         out[images] = sums.swapaxes(0, 1)
     return out
 
@@ -52,7 +53,7 @@ def conv_input_grad_arrays(
         place = -1 if n > counts[-1] else 1
         gradients = xp.moveaxis(by_channel[:, images], 1, place)
         flat = gradients.reshape(groups, matrices.shape[2], n * prod(counts))
-        columns = xp.matmul(matrices, flat).reshape(shape[1], *kernel, *gradients.shape[1:])
+        columns = _matmul(xp, matrices, flat).reshape(shape[1], *kernel, *gradients.shape[1:])
         sums = xp.moveaxis(xp.zeros((shape[1], *(padded + (n,) if place < 0 else (n, *padded))), out.dtype), place, 1)
         for offset in product(*map(range, kernel)):
             part = xp.moveaxis(columns[(slice(None), *offset)], place, 1)
@@ -73,8 +74,13 @@ def conv_weight_grad_arrays(
         places = (images.stop - images.start) * prod(counts)
         flat = columns[_at_images(images, kernel)].reshape(groups, sums.shape[2], places)
         gradients = by_channel[:, images].reshape(groups, sums.shape[1], places)
-        sums += xp.matmul(gradients, flat.swapaxes(1, 2))
+        sums += _matmul(xp, gradients, flat.swapaxes(1, 2))
     return sums.reshape(shape)
+
+
+def _matmul(xp: Any, a: Any, b: Any) -> Any:
+    with MULTIPLYING:
+        return xp.matmul(a, b)
 
 
 def _per_group(w: Any, groups: int) -> Any:

@@ -123,10 +123,15 @@ class Compiler:
                 kept = Path(tempfile.mkdtemp(prefix="tracec-failed-"))
                 for s in sources:
                     shutil.copy(s, kept)
+                ended = done.status < 0
+                what = (
+                    f"was ended by signal {-done.status}" if ended else f"rejects generated C (exit code {done.status})"
+                )
+                hint = "there may be too little memory" if ended else "please report this with the source"
                 raise CompileError(
-                    f"{self.command[0]} rejects generated C (exit code {done.status}); the source is in {kept}",
+                    f"{self.command[0]} {what}; the source is in {kept}",
                     where=" ".join([*self.command, *arguments]) + "\n" + done.log.strip()[:4000],
-                    hint="please report this with the source; TRACEC_CC chooses another compiler",
+                    hint=f"{hint}; TRACEC_CC chooses another compiler",
                 )
 
 
