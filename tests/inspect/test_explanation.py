@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from types import SimpleNamespace
 
@@ -247,3 +249,12 @@ def test_what_is_taken_for_a_size_is_named():
         for report, now in zip(recordings[1:], (3, 4, 6, 12, 1), strict=True):
             assert [(c.name, c.now) for c in report.changes] == [(name, str(now))]
             assert function is of_argument or report.changes[0].where is not None
+
+
+def test_an_explanation_that_is_kept_is_its_text():
+    compiled = tracec.compile(lambda x: x * 2)
+    compiled(tracec.ones(3))
+    told = compiled.explain()
+    assert told.recordings
+    for kept in (pickle.loads(pickle.dumps(told)), copy.deepcopy(told)):
+        assert type(kept) is str and kept == told

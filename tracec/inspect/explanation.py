@@ -110,6 +110,10 @@ class Explanation(str):
     def __repr__(self) -> str:
         return str(self)
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Kept in a log or sent to another process it is its text."""
+        return str, (self[:],)
+
 
 def shown(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Arguments, and the modes that are not the usual ones."""
