@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from tracec.errors import ArgumentError
 from tracec.functions.common import fail
-from tracec.record import backward, dispatch
+from tracec.record import backward, dispatch, together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +35,10 @@ def _operator(frame: FrameType) -> str:
     return f"tracec::{frame.f_locals['op'].name}"
 
 
+def _composition(frame: FrameType) -> str:
+    return f"tracec::{frame.f_locals['self'].name}"
+
+
 def _way_back(frame: FrameType) -> str:
     return str(frame.f_locals["operation"].name())
 
@@ -42,6 +46,7 @@ def _way_back(frame: FrameType) -> str:
 #: Code whose calls are events → the event's name. `Replay.__call__` is known by its name: it is of a later stage.
 _WATCHED: dict[CodeType, Callable[[FrameType], str]] = {
     dispatch.apply.__code__: _operator,
+    together.Composed.__call__.__code__: _composition,
     backward._Plain.pull.__code__: _way_back,
     backward._Recorded.pull.__code__: _way_back,
 }

@@ -16,6 +16,7 @@ from tracec.ir.number import converted
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
+from tracec.record.together import composed
 from tracec.record.write import assign, check_writable
 
 
@@ -48,8 +49,13 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the gradient at 0 is 0."""
     check_tensor("relu", input)
+    return placed(input, _relu(input), inplace, "relu")
+
+
+@composed("relu", lambda ct, out, x: (ops.where(ops.le(out, 0), 0, ct),))
+def _relu(x: Any) -> Any:
     # Asked this way round, NaN comes through.
-    return placed(input, ops.where(ops.le(input, 0), 0, input), inplace, "relu")
+    return ops.where(ops.le(x, 0), 0, x)
 
 
 @tensor_method

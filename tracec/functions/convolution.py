@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError, TracecError
@@ -12,6 +13,7 @@ from tracec.functions.linalg import matmul, product_of
 from tracec.functions.shape import t
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
 from tracec.record.tensor import Tensor
+from tracec.record.together import composed
 
 Sizes = int | Sequence[int]
 
@@ -42,8 +44,22 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if input.dtype is not weight.dtype:
         fail(DTypeError, f"linear: input is {input.dtype.name}, weight {weight.dtype.name}", "cast one of them")
+    if len(given) == 2 == len(own) and (bias is None or bias._shape == own[:1]):
+        result: Tensor = _linear(input, weight, *([] if bias is None else [bias]))
+        return result
     product = product_of("linear", input, t(weight))
     return product if bias is None else ops.add(product, bias)
+
+
+def _linear_back(ct: Any, out: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
+    found = ops.dot(ct, weight), ops.dot(ops.transpose(ct, perm=(1, 0)), x)
+    return (*found, ops.sum(ct, axes=(0,), keepdims=False)) if bias else found
+
+
+@composed("linear", _linear_back)
+def _linear(x: Any, weight: Any, *bias: Any) -> Any:
+    product = ops.dot(x, ops.transpose(weight, perm=(1, 0)))
+    return ops.add(product, bias[0]) if bias else product
 
 
 @under_autocast(WIDEST)

@@ -17,6 +17,7 @@ from tracec.ir.types import same
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_values
 from tracec.record.tensor import Tensor
+from tracec.record.together import composed
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -205,8 +206,20 @@ def _against_classes(
         fail(DTypeError, f"{name}: target is {target.dtype.name}, classes are integers", "cast it with .long()")
     classes = shape[axis]
     _check_classes(name, target, classes, ignore_index)
+    result: Tensor = _of_classes(
+        logp, target, *([] if weight is None else [weight]), ignored=ignore_index, reduction=reduction,
+        smoothing=smoothing,
+    )  # fmt: skip
+    return result
+
+
+@composed("nll_loss")
+def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: str, smoothing: float) -> Any:
+    """The loss of log probabilities against classes, with a weight for each class where one is given."""
+    axis, shape = _class_axis(logp), tuple(logp.shape)
+    weight, classes = weights[0] if weights else None, shape[axis]
     at = reshaped(ops.cast(target, dtype=dt.int64), shape[:axis] + (1,) + shape[axis + 1 :])
-    counts = ops.ne(at, ignore_index)
+    counts = ops.ne(at, ignored)
     known = ops.bitwise_and(ops.ge(at, 0), ops.lt(at, classes))
     if weight is not None:
         logp = ops.mul(logp, _along_classes(weight, logp))
@@ -217,7 +230,7 @@ def _against_classes(
         picked = ops.add(ops.mul(picked, 1.0 - smoothing), ops.mul(spread, smoothing / classes))
     loss = ops.where(counts, ops.where(known, ops.neg(picked), math.nan), 0.0)
     if reduction == "none":
-        return reshaped(loss, wanted)
+        return reshaped(loss, shape[:axis] + shape[axis + 1 :])
     every = tuple(range(loss.ndim))
     total = ops.sum(loss, axes=every)
     if reduction == "sum":

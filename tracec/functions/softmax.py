@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import cast, check_floating, expanded, fail, iota, one_axis
@@ -11,6 +13,7 @@ from tracec.ir.dtype import DType
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
+from tracec.record.together import composed
 
 
 @tensor_method
@@ -40,7 +43,14 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     axes = (one_axis("log_softmax", dim, x.ndim),) if x.ndim else ()
     if not x.ndim or not x.numel():
         return ops.sub(x, x)
-    shifted = ops.sub(x, ops.max(x.detach(), axes=axes, keepdims=True))
+    result: Tensor = _log_softmax(x, axes=axes)
+    return result
+
+
+@composed("log_softmax", lambda ct, out, x, axes: (ct - ops.exp(out) * ops.sum(ct, axes=axes, keepdims=True),))
+def _log_softmax(x: Any, *, axes: tuple[int, ...]) -> Any:
+    top = ops.max(x.detach() if isinstance(x, Tensor) else x, axes=axes, keepdims=True)
+    shifted = ops.sub(x, top)
     return ops.sub(shifted, ops.log(ops.sum(ops.exp(shifted), axes=axes, keepdims=True)))
 
 

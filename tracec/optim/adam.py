@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import expm1, maximum, rsqrt, sqrt
+from tracec import ops
 from tracec.ir.number import calculate
 from tracec.optim.optimizer import (
     Group,
@@ -14,12 +14,13 @@ from tracec.optim.optimizer import (
     check_betas,
     check_no_differentiable,
     check_option,
-    counted,
-    decayed,
-    gradient,
+    counts,
+    is_set,
+    write,
 )
 from tracec.record.conversion import at_hand
 from tracec.record.tensor import Tensor
+from tracec.record.together import Together
 
 
 class Adam(Optimizer):
@@ -94,27 +95,39 @@ class Adam(Optimizer):
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""
-        # All counts first: small kernels of one kind, which then run as one.
-        for (p, g, state), (size, root) in zip(params, _scales(group, params), strict=True):
-            self._update_one(group, p, g, state, size, root)
-
-    def _update_one(self, group: Group, p: Tensor, g: Tensor, state: State, size: Tensor, root: Tensor) -> None:
-        """One parameter's step, of ``size``; ``root`` corrects the root of the mean square."""
         beta1, beta2 = group["betas"]
-        decoupled = group.get("decoupled_weight_decay", False)
-        g = gradient(p, g, group, decay=not decoupled)
-        weight = decayed(p, group) if decoupled else p
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        new_mean = mean + (g - mean) * (1.0 - beta1)
-        new_square = square * beta2 + g * g * (1.0 - beta2)
-        bound = new_square
-        if group["amsgrad"]:
-            bound = maximum(state["max_exp_avg_sq"], new_square)
-        p.copy_(weight - new_mean / (sqrt(bound) * root + group["eps"]) * size)
-        mean.copy_(new_mean)
-        square.copy_(new_square)
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"].copy_(bound)
+        decoupled, amsgrad = bool(group.get("decoupled_weight_decay", False)), bool(group["amsgrad"])
+        decay, largest = group["weight_decay"], ["max_exp_avg_sq"] if amsgrad else []
+        numbers = [1.0 - beta1, beta2, 1.0 - beta2, group["eps"]]
+        if is_set(decay):
+            numbers.append(1.0 - group["lr"] * decay if decoupled else decay)
+        each = [
+            ((p, state["exp_avg"], state["exp_avg_sq"], *map(state.__getitem__, largest)), (g, *scales))
+            # All counts first: small kernels of one kind, which then run as one.
+            for (p, g, state), scales in zip(params, _scales(group, params), strict=True)
+        ]
+        maximize = bool(group.get("maximize"))
+        write(_MOVED, each, numbers, amsgrad=amsgrad, maximize=maximize, decoupled=decoupled)
+
+
+def _moved(
+    p: Any, mean: Any, square: Any, *more: Any, amsgrad: bool, maximize: bool, decoupled: bool
+) -> tuple[Any, ...]:  # fmt: skip
+    """A parameter and its state after a step."""
+    *largest, g, size, root, keeps, beta2, keeps2, eps = more[: 7 + amsgrad]
+    decay = more[7 + amsgrad :]
+    g = ops.neg(g) if maximize else g
+    weight = p
+    for factor in decay:
+        weight, g = (p * factor, g) if decoupled else (p, g + p * factor)
+    new_mean = mean + (g - mean) * keeps
+    new_square = square * beta2 + g * g * keeps2
+    bound = ops.maximum(largest[0], new_square) if largest else new_square
+    step = new_mean / (ops.sqrt(bound) * root + eps) * size
+    return (weight - step, new_mean, new_square, *([bound] if largest else []))
+
+
+_MOVED = Together(_moved)
 
 
 def _scales(group: Group, params: list[tuple[Tensor, Tensor, State]]) -> list[tuple[Tensor, Tensor]]:
@@ -125,14 +138,35 @@ def _scales(group: Group, params: list[tuple[Tensor, Tensor, State]]) -> list[tu
     beta1, beta2 = group["betas"]
     known: dict[Any, tuple[Tensor, Tensor]] = {}
     found = []
-    for k, (p, _, state) in enumerate(params):
-        count = counted(p, state)
+    for k, count in enumerate(counts(params)):
         steps = at_hand(count)
         key = k if steps is None else (steps, count.dtype)
         if key not in known:
-            known[key] = group["lr"] / correction(beta1, count), rsqrt(correction(beta2, count))
+            known[key] = _scale(group["lr"], beta1, beta2, count)
         found.append(known[key])
     return found
+
+
+def _scale(lr: Any, beta1: float, beta2: float, count: Tensor) -> tuple[Tensor, Tensor]:
+    logarithms = [0.0 if beta == 0 else calculate("math.log", beta) for beta in (beta1, beta2)]
+    options = {"forgets": beta1 == 0, "forgets_squares": beta2 == 0}
+    found = _SCALES.values([count], [lr, *logarithms], **options)
+    size, root = _scales_of(count, lr, *logarithms, **options) if found is None else found
+    return size, root
+
+
+def _scales_of(
+    count: Any, lr: Any, log1: Any, log2: Any, *, forgets: bool, forgets_squares: bool
+) -> tuple[Any, ...]:  # fmt: skip
+    """The size of a step, and what corrects the root of the mean square, behind so many steps."""
+    return lr / _corrected(count, log1, forgets), ops.rsqrt(_corrected(count, log2, forgets_squares))
+
+
+_SCALES = Together(_scales_of)
+
+
+def _corrected(step: Any, logarithm: Any, forgets: bool) -> Any:
+    return step * 0.0 + 1.0 if forgets else ops.neg(ops.expm1(step * logarithm))
 
 
 def correction(beta: float, step: Tensor) -> Tensor:
@@ -140,9 +174,8 @@ def correction(beta: float, step: Tensor) -> Tensor:
 
     Written with expm1: in float32, ``1 - 0.999`` has but four good digits.
     """
-    if beta == 0:
-        return step * 0.0 + 1.0
-    return -expm1(step * calculate("math.log", beta))
+    corrected: Tensor = _corrected(step, 0.0 if beta == 0 else calculate("math.log", beta), beta == 0)
+    return corrected
 
 
 class AdamW(Adam):

@@ -8,7 +8,7 @@ are counted in tensors.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from tracec.optim.hooks import (
 )
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
+from tracec.record.together import Together
 from tracec.utils.hooks import hooks_in
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
@@ -192,8 +193,8 @@ class Optimizer(Hooked):
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                found = [(p, p.grad, self._state_of(p, group)) for p in group["params"] if p.grad is not None]
-                found = [_in_reals(*one) if one[0].is_complex() else one for one in found]
+                found = [(p, g, self._state_of(p, group)) for p in group["params"] if (g := p.grad) is not None]
+                found = [_in_reals(*one) if one[0]._array.dtype.kind == "c" else one for one in found]
                 if found:
                     self.update(group, found)
         return loss
@@ -354,7 +355,7 @@ def gradient(p: Tensor, g: Tensor, group: Group, *, decay: bool = True) -> Tenso
     """The gradient to follow: turned where the goal is a maximum, plus the weight decay as an L2 penalty."""
     g = -g if group.get("maximize") else g
     weight_decay = group["weight_decay"]
-    return g + p * weight_decay if decay and _is_set(weight_decay) else g
+    return g + p * weight_decay if decay and is_set(weight_decay) else g
 
 
 def counted(p: Tensor, state: State) -> Tensor:
@@ -364,12 +365,47 @@ def counted(p: Tensor, state: State) -> Tensor:
     return step.to(p.dtype) if p.dtype.itemsize == 8 else step
 
 
+def counts(params: Sequence[tuple[Tensor, Tensor, State]]) -> Iterator[Tensor]:
+    """One step more in the state of each parameter: the counts, as `counted` gives them."""
+    at_once = _ONE_MORE.write([((state["step"],), ()) for _, _, state in params])
+    for p, _, state in params:
+        if at_once:
+            yield state["step"].to(p.dtype) if p._array.dtype.itemsize == 8 else state["step"]
+        else:
+            yield counted(p, state)
+
+
+def _one_more(count: Any) -> tuple[Any, ...]:
+    return (count + 1,)
+
+
+_ONE_MORE = Together(_one_more)
+
+
+def write(
+    new: Together, each: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], numbers: Sequence[Any], **options: Any
+) -> None:  # fmt: skip
+    """Give parameters and their state new values, at once where that can be.
+
+    Args:
+        new: The values, of tensors, then numbers, and options.
+        each: For each parameter what is written, and further tensors.
+        numbers: Numbers behind those.
+        options: What else the values hang on.
+    """
+    if not new.write(each, numbers, **options):
+        for kept, read in each:
+            for x, value in zip(kept, new.compose(*kept, *read, *numbers, **options), strict=True):
+                x.copy_(value)
+
+
 def decayed(p: Tensor, group: Group) -> Tensor:
     """The parameter after weight decay that is decoupled from the gradient."""
-    return p * (1.0 - group["lr"] * group["weight_decay"]) if _is_set(group["weight_decay"]) else p
+    return p * (1.0 - group["lr"] * group["weight_decay"]) if is_set(group["weight_decay"]) else p
 
 
-def _is_set(option: Any) -> bool:
+def is_set(option: Any) -> bool:
+    """Whether a weight decay has an effect, as far as is known."""
     return isinstance(option, Tensor) or option != 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions import where
 from tracec.optim.optimizer import (
@@ -13,9 +14,11 @@ from tracec.optim.optimizer import (
     State,
     check_no_differentiable,
     check_option,
-    gradient,
+    is_set,
+    write,
 )
 from tracec.record.tensor import Tensor
+from tracec.record.together import Together
 
 
 class SGD(Optimizer):
@@ -93,7 +96,7 @@ class SGD(Optimizer):
 
     def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
         """One step for each parameter."""
-        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
+        momentum, dampening, decay = group["momentum"], group["dampening"], group["weight_decay"]
         weights: list[Any] = [1.0] * len(params)
         if "step" in self.needed(group):
             # All counts first: small kernels of one kind, which then run as one.
@@ -101,12 +104,31 @@ class SGD(Optimizer):
                 step = state["step"]
                 weights[k] = where(step == 0, 1.0, 1.0 - dampening)
                 step.copy_(step + 1)
-        for (p, g, state), weight in zip(params, weights, strict=True):
-            direction = gradient(p, g, group)
-            if momentum != 0:
-                buffer = state["momentum_buffer"] * momentum + (direction if dampening == 0 else direction * weight)
-                direction = direction + buffer * momentum if group["nesterov"] else buffer
-                p.copy_(p - direction * lr)
-                state["momentum_buffer"].copy_(buffer)
-            else:
-                p.copy_(p - direction * lr)
+        moves, nesterov = momentum != 0, bool(group["nesterov"])
+        dampened = moves and dampening != 0
+        numbers = [group["lr"], *([momentum] if moves else []), *([decay] if is_set(decay) else [])]
+        each = [
+            ((p, state["momentum_buffer"]) if moves else (p,), (g, weight) if dampened else (g,))
+            for (p, g, state), weight in zip(params, weights, strict=True)
+        ]
+        maximize = bool(group.get("maximize"))
+        write(_MOVED, each, numbers, moves=moves, nesterov=nesterov, dampened=dampened, maximize=maximize)
+
+
+def _moved(p: Any, *more: Any, moves: bool, nesterov: bool, dampened: bool, maximize: bool) -> tuple[Any, ...]:
+    """A parameter and its direction after a step."""
+    rest = iter(more)
+    before: Any = next(rest) if moves else None
+    g, weight = next(rest), next(rest) if dampened else None
+    lr, momentum = next(rest), next(rest) if moves else None
+    g = ops.neg(g) if maximize else g
+    for decay in rest:
+        g = g + p * decay
+    if not moves:
+        return (p - g * lr,)
+    buffer = before * momentum + (g * weight if dampened else g)
+    direction = g + buffer * momentum if nesterov else buffer
+    return p - direction * lr, buffer
+
+
+_MOVED = Together(_moved)

@@ -1,0 +1,130 @@
+"""A graph as functions of arrays, one after the other: what compositions of operators run as eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.ir.graph import Graph
+from tracec.ir.node import Node
+from tracec.ops.arrays import ready
+from tracec.record.derived import Derived
+
+#: Operators whose eager rule is a ufunc of NumPy's → that. Of floats alone these are told where their results go.
+UFUNCS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide", "neg": "negative", "sqrt": "sqrt",
+    "exp": "exp", "log": "log", "abs": "absolute",
+}  # fmt: skip
+#: Those whose results are in memory of their own, whatever they are given, besides.
+_OWN = frozenset({*UFUNCS, "where", "le", "lt", "ge", "gt", "eq", "ne"})
+#: Elements of a part: those of four operands and a few values between them stay in the processor's caches.
+PART = 1 << 14
+_ELEMENTS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Steps:
+    """A graph over NumPy's arrays; values that nobody reads any more give their memory to those that come later.
+
+    Args:
+        graph: The graph.
+        into: Output → the input whose memory it is to be in when all has run. No two of these inputs share memory,
+            nor do they with others.
+
+    Attributes:
+        is_elementwise: Whether all that is computed is computed element by element, of arrays of one shape and of
+            single numbers, and goes into inputs of that shape.
+    """
+
+    def __init__(self, graph: Graph, into: Mapping[int, int] = {}) -> None:
+        derived = Derived(graph)
+        self._constants = derived.constant_arrays()
+        self._outputs = derived.outputs
+        nodes = [*graph.inputs, *derived.constants, *(n for *_, n in derived.program)]
+        self._count = len(nodes) - len(derived.program)
+        self._readers: dict[int, list[Node]] = {}
+        last: dict[int, int] = {}
+        for k, (_, at, _, n) in enumerate(derived.program):
+            for i in at:
+                self._readers.setdefault(i, []).append(n)
+                last[i] = k
+        last.update(dict.fromkeys(self._outputs, len(nodes)))
+        self._steps: list[tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...]]] = []
+        wanted = {self._outputs[o]: i for o, i in into.items()}
+        free: list[int] = []  # positions of arrays whose values nobody reads any more
+        for k, (op, at, keywords, n) in enumerate(derived.program):
+            done = [i for i in dict.fromkeys(at) if last[i] == k and i >= self._count]
+            free += [i for i in done if self._gives(i, nodes[i])]
+            rule, target, to = _ufunc(n), wanted.get(self._count + k), -1
+            if rule is not None:
+                if target is not None and last.get(target, -1) <= k and nodes[target].type == n.type:
+                    to = target
+                elif (found := next((i for i in free if nodes[i].type == n.type), None)) is not None:
+                    to = found
+                    free.remove(to)
+            first = n.inputs[0].dtype.numpy if n.inputs else None
+            gone = tuple(i for i in done if i != to and i not in free)
+            self._steps.append((rule or ready(op.eager, np, first, keywords), at, to, gone))
+        direct = {(self._count + k, to) for k, (*_, to, _) in enumerate(self._steps)}
+        #: Outputs that are not computed where they go; those of them that are inputs, which may be written before.
+        self._apart = [(self._outputs[o], i) for o, i in into.items() if (self._outputs[o], i) not in direct]
+        self._lent = sorted({at for at, i in self._apart if at < len(graph.inputs) and at != i})
+        self._big = [k for k, n in enumerate(graph.inputs) if n.type.shape]
+        simple = all(_ufunc(n) is not None or not n.type.shape for n in nodes[self._count :])
+        one = len({n.type.shape for n in nodes if n.type.shape}) == 1 and all(o.type.shape for o in graph.outputs)
+        self.is_elementwise = simple and one and len(into) == len(graph.outputs)
+
+    def _gives(self, i: int, node: Node) -> bool:
+        """Whether a value's array may be another's: it was computed here, and nobody looks at it."""
+        return _ufunc(node) is not None and all(n.op.name in _OWN for n in self._readers[i])
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs; to be run within `tracec.ops.arrays.SILENT`.
+
+        Args:
+            arrays: The inputs.
+        """
+        values = self._values(arrays)
+        return [values[i] for i in self._outputs]
+
+    def write(self, arrays: Sequence[Any]) -> None:
+        """The same where all outputs go into inputs."""
+        values = self._values(arrays)
+        if self._lent:
+            for at in self._lent:
+                values[at] = values[at].copy()
+        for at, i in self._apart:
+            arrays[i][...] = values[at]
+
+    def _values(self, arrays: Sequence[Any]) -> list[Any]:
+        values = [*arrays, *self._constants]
+        for rule, at, to, done in self._steps:
+            if to < 0:
+                out = rule(*map(values.__getitem__, at))
+                values.append(out if type(out) is np.ndarray else np.asarray(out))
+            else:
+                values.append(rule(*map(values.__getitem__, at), values[to]))
+            for i in done:
+                values[i] = None
+        return values
+
+    def write_in_parts(self, arrays: Sequence[Any]) -> None:
+        """The same where `is_elementwise` says so and arrays lie row by row, a few elements of them at a time."""
+        flat = list(arrays)
+        for k in self._big:
+            flat[k] = arrays[k].reshape(-1)
+        for start in range(0, flat[self._big[0]].size, PART):
+            part = flat.copy()
+            for k in self._big:
+                part[k] = flat[k][start : start + PART]
+            self.write(part)
+
+
+def _ufunc(node: Node) -> Callable[..., Any] | None:
+    """NumPy's function for a node that can be told where its result goes; None where there is none."""
+    name = UFUNCS.get(node.op.name)
+    dtype = node.type.dtype.numpy
+    if name is None or dtype not in _ELEMENTS or not node.type.shape or not node.type.size:
+        return None
+    return getattr(np, name) if all(x.type.dtype is node.type.dtype for x in node.inputs) else None
