@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 
@@ -206,3 +207,20 @@ def test_messages():
     assert message(DeviceError, ops.add, f32, TensorType(dt.float32, (4,), "cuda:0")) == (
         "add: operands live on cpu and cuda:0\n  hint: move them to one with .to(...)"
     )
+
+
+@pytest.mark.parametrize(
+    "dtype", [dt.float16, dt.bfloat16, dt.float32, dt.float64, dt.int8, dt.uint16, dt.int64, dt.bool_]
+)
+def test_many_choices_are_numpys_to_the_last_bit(dtype):
+    rng = np.random.default_rng(0)
+    shape, size = (40, 50), dtype.numpy.itemsize
+    x, y = (rng.integers(0, 256, (40, 50 * size), dtype=np.uint8) for _ in range(2))
+    x, y = (a.view(dtype.numpy) if dtype is not dt.bool_ else a > 99 for a in (x, y))
+    numbers = np.zeros((), dtype.numpy), np.ones((), dtype.numpy)
+    choices = x, y, *numbers, -numbers[0] if dtype.kind == "f" else numbers[0], x[:1], np.asfortranarray(y), x[:, ::-1]
+    condition = rng.integers(0, 2, shape).astype(bool)
+    for a, b in itertools.product(choices, repeat=2):
+        found, expected = ops.where.eager(np, condition, a, b), np.where(condition, a, b)
+        assert found.tobytes() == expected.tobytes()
+        assert (found.dtype, found.strides, found.base) == (expected.dtype, expected.strides, None)

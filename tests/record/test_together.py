@@ -118,6 +118,16 @@ def test_it_is_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert at_once[0] < 0.5 * losses and at_once[1] < rectified
 
 
+def test_names_are_those_of_compiled_functions_too() -> None:
+    x = numbers(5, 4).requires_grad_()
+    for fn in (F.relu, lambda x: F.linear(x, x), lambda x: F.log_softmax(x, 1), lambda x: F.cross_entropy(x, CLASSES)):
+        compiled = tracec.compile(fn)
+        names = [compiled(x).grad_fn.name() for _ in range(3)]
+        assert names == [fn(x).grad_fn.name()] * 3
+    with tracec.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        assert F.linear(x, x).grad_fn.name() == "LinearBackward0"
+
+
 def test_gradients_of_gradients() -> None:
     def second(x: Any) -> Any:
         (g,) = tracec.autograd.grad(

@@ -359,7 +359,7 @@ class _Recorded(_Walk):
         # Operations that need no values, views among them, go back anywhere; programs run where nothing is recorded.
         if not inside and (pullback.needs or operation.call.op.family == "compiled"):
             refuse(
-                f"backward: goes back through {operation.call.op.name}, which ran before the recorded function",
+                f"backward: goes back through {operation.operator}, which ran before the recorded function",
                 hint="compute the whole of what is differentiated inside of the compiled function",
                 where=_through_line(operation),
             )
@@ -436,7 +436,7 @@ def laid_like(g: Any, like: Any) -> Any:
 
 
 def _through_line(operation: Operation) -> str:
-    name, source = getattr(operation.pullback, "through", None) or (operation.call.op.name, operation.source)
+    name, source = getattr(operation.pullback, "through", None) or (operation.operator, operation.source)
     through = f"through {name}"
     made = f", made at {source}" if source else ""
     line = caller()

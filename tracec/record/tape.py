@@ -115,6 +115,7 @@ class Operation:
         node_hooks: What the user wants done before and after gradients go through, by number; see `NodeHooks`.
         keeps: The tensor whose ``grad`` is to hold the gradient of the result.
         again: Of a compiled function, how to go back in a way that can be gone back through; None where there is none.
+        within: Name of the composition that it is part of, which is one operation elsewhere; None where it is of none.
     """
 
     __slots__ = (
@@ -132,6 +133,7 @@ class Operation:
         "recorder",
         "saved",
         "tangents",
+        "within",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +152,7 @@ class Operation:
         self.node_hooks: NodeHooks | None = None
         self.keeps: weakref.ref[Any] | None = None
         self.again: Callable[[Any], Sequence[Any] | None] | None = None
+        self.within: str | None = None
 
     def save(self, inputs: tuple[Any, ...], arrays: list[Any], result: Cell | None) -> None:
         """Keep the values that the gradients need."""
@@ -203,12 +206,17 @@ class Operation:
             level.remember(tangents)  # type: ignore[arg-type]
         return tangents, owner._steps
 
+    @property
+    def operator(self) -> str:
+        """The name of the operator, or of the composition that stands for it."""
+        return self.within or self.call.op.name
+
     def name(self) -> str:
         """Its name as PyTorch would put it, ``MulBackward0``."""
         self._ask()
         if isinstance(self.pullback, Selected):
             return self.edges[0].name()  # type: ignore[no-any-return]
-        return "".join(part.capitalize() for part in self.call.op.name.split("_")) + "Backward0"
+        return "".join(part.capitalize() for part in self.operator.split("_")) + "Backward0"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

@@ -28,6 +28,7 @@ from tracec.record.deferred import ACTIVE
 from tracec.record.dispatch import run
 from tracec.record.state import STATE
 from tracec.record.steps import PART, Steps
+from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
 from tracec.transform.vjp import gradients
 
@@ -86,12 +87,12 @@ class Composed:
             params: What it hangs on besides.
         """
         if not _nobody_asks():
-            return self._compose(*inputs, **params)
+            return self._one_by_one(inputs, params)
         key: list[Any] = []
         arrays: list[Any] = []
         for x in inputs:
             if not isinstance(x, Cell) or x._device is not CPU or x.is_composite:
-                return self._compose(*inputs, **params)
+                return self._one_by_one(inputs, params)
             array = x._array
             arrays.append(array)
             key += array.dtype, array.shape
@@ -102,8 +103,21 @@ class Composed:
         if call is None:
             call = self._made(known, inputs, params)
             if call is None:
-                return self._compose(*inputs, **params)
+                return self._one_by_one(inputs, params)
         return run(call, inputs, arrays)
+
+    def _one_by_one(self, inputs: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """The result, computed operator by operator; all of these go by the composition's name on the way back."""
+        out = self._compose(*inputs, **params)
+        if STATE.grad:
+            ends = {edge_of(x) for x in inputs if isinstance(x, Cell)}
+            edges: list[Any] = [edge_of(out)]
+            while edges:
+                operation = edges.pop()
+                if isinstance(operation, Operation) and operation.within is None and operation not in ends:
+                    operation.within = self.name
+                    edges += operation.edges
+        return out
 
     def _made(self, key: tuple[Any, ...], inputs: Sequence[Any], params: Mapping[str, Any]) -> Call | None:
         floats = [x.dtype for x in inputs if x.dtype.is_floating_point]

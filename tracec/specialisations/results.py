@@ -262,8 +262,8 @@ def origin_of(edge: Any) -> Origin:
         return Origin(COMPILED.name, None, (COMPILED.name, None))
     made = edge.edges[0] if isinstance(edge.pullback, Selected) else edge
     first = next((e for e in reversed(order_of([edge])) if e.pullback.needs), made)
-    name = made.call.op.name if type(made) is Operation else COMPILED.name
-    return Origin(name, made.source, (first.call.op.name, first.source))
+    name = made.operator if type(made) is Operation else COMPILED.name
+    return Origin(name, made.source, (first.operator, first.source))
 
 
 @functools.cache
