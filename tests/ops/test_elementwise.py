@@ -219,6 +219,7 @@ def test_many_choices_are_numpys_to_the_last_bit(dtype):
     x, y = (a.view(dtype.numpy) if dtype is not dt.bool_ else a > 99 for a in (x, y))
     numbers = np.zeros((), dtype.numpy), np.ones((), dtype.numpy)
     choices = x, y, *numbers, -numbers[0] if dtype.kind == "f" else numbers[0], x[:1], np.asfortranarray(y), x[:, ::-1]
+    choices += np.broadcast_to(y[:, :1], shape), np.broadcast_to(x[0], shape), np.repeat(y, 2, 1)[:, ::2]
     condition = rng.integers(0, 2, shape).astype(bool)
     for a, b in itertools.product(choices, repeat=2):
         found, expected = ops.where.eager(np, condition, a, b), np.where(condition, a, b)

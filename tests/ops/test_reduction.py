@@ -99,3 +99,17 @@ def test_messages():
     assert message(AxisError, ops.argmax, typed(), axis=0) == (
         "argmax: axis 0 is out of range for shape ()\n  hint: a scalar has no axes: reshape it to (1,)"
     )
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_neighbours_are_reduced_as_many_are(count, dtype):
+    x = np.random.default_rng(count).integers(-9, 9, (40, 50, count)).astype(dtype)
+    for keepdims in (False, True):
+        found = ops.sum.eager(np, x, axes=(2,), keepdims=keepdims)
+        assert found.base is None and found.tobytes() == x.sum(2, keepdims=keepdims).tobytes()  # integers: exact
+        for name in ("argmax", "argmin"):
+            for values in (x, np.where(x == 3, np.nan, x), np.where(x < 5, -np.inf, x)):
+                found = getattr(ops, name).eager(np, values, axis=2, keepdims=keepdims)
+                expected = getattr(np, name)(values, 2, keepdims=keepdims)
+                assert found.dtype == np.int64 and found.tobytes() == expected.tobytes()

@@ -30,6 +30,7 @@ from tracec.ir.operator import Operator
 from tracec.ops.view import shifted
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.method import tensor_method
+from tracec.record.state import STATE
 from tracec.record.tensor import Tensor, get_default_dtype
 
 Axes = int | Sequence[int] | None
@@ -255,7 +256,11 @@ def pick_along(x: Tensor, at: Tensor, axis: int) -> Tensor:
 
     Summed over the axis, it is a gather that fuses, in both directions, with what is around it.
     """
-    here = ops.eq(iota(tuple(x.shape), axis, dt.int64, x), at)
+    # Eagerly one line of places is compared, which a kernel has no need of.
+    shape = (
+        tuple(x.shape) if STATE.recorder is not None else tuple(n if k == axis else 1 for k, n in enumerate(x.shape))
+    )
+    here = ops.eq(iota(shape, axis, dt.int64, x), at)
     return ops.where(here, x, 0.0 if x.dtype.is_floating_point else False if x.dtype.kind == "b" else 0)
 
 

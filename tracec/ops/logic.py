@@ -81,9 +81,17 @@ _MANY = 1 << 10
 
 def _where_eager(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     if xp is np and condition.size >= _MANY and x.dtype.itemsize in _BITS:
-        if condition.flags.c_contiguous and x.flags.c_contiguous and y.flags.c_contiguous:
+        if condition.flags.c_contiguous and _goes_by_rows(x) and _goes_by_rows(y):
             return _where_by_bits(condition, x, y)
     return xp.where(condition, x, y).astype(x.dtype, copy=False)  # CuPy gives float32 for bfloat16
+
+
+def _goes_by_rows(x: Any) -> bool:
+    """Whether elements lie in the order of a result row by row, repeated ones left out."""
+    if x.flags.c_contiguous:
+        return True
+    steps = [step for step in x.strides if step]
+    return steps == sorted(steps, reverse=True) and (not steps or steps[-1] > 0)
 
 
 def _where_by_bits(condition: Any, x: Any, y: Any) -> Any:

@@ -16,14 +16,22 @@ from tracec.ops.base import primitive
 from tracec.ops.core import expand
 from tracec.ops.elementwise import cast
 from tracec.ops.families import check_dtype, reduced_type, reduction
+from tracec.ops.few import are_few, first_of_few, sum_of_few
 from tracec.ops.logic import bitwise_or, eq, isnan, where
 from tracec.ops.view import flip, shifted
 
 # Sum and product --------------------------------------------------------------------------------------
 
+
+def _sum(xp: Any, x: Any, axes: Shape, keepdims: bool) -> Any:
+    if are_few(xp, x, axes):
+        return sum_of_few(x, keepdims)
+    return x.sum(axis=axes, dtype=x.dtype, keepdims=keepdims)
+
+
 sum: Operator = reduction(
     "sum",
-    eager=lambda xp, x, axes, keepdims: x.sum(axis=axes, dtype=x.dtype, keepdims=keepdims),
+    eager=_sum,
     combine="add",
     vjp=lambda ct, out, x, axes: expand(ct, shape=x.shape),
     jvp=lambda t, out, x, axes: sum(t, axes=axes, keepdims=True),
@@ -119,6 +127,8 @@ def _index_of_extreme(name: str, extreme: Operator, doc: str) -> Operator:
     """The place of the first element that is NaN, or else the extreme."""
 
     def eager(xp: Any, x: Any, *, axis: int, keepdims: bool) -> Any:
+        if are_few(xp, x, (axis,)) and (few := first_of_few(name, x, keepdims)) is not None:
+            return few
         found = getattr(xp, name)(x, axis=axis)
         return (xp.expand_dims(found, axis) if keepdims else found).astype(np.int64, copy=False)
 
