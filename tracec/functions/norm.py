@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
@@ -24,6 +25,7 @@ from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
+from tracec.record.together import composed
 
 
 @under_autocast(FLOAT32)
@@ -168,12 +170,21 @@ def batch_norm(
         fail(ArgumentError, "batch_norm: no running statistics to normalise by", "pass them, or training=True")
     else:
         off, variance = ops.sub(x, reshaped(running_mean, along)), reshaped(running_var, along)
+    of_channels = [t for t in (weight, bias) if t is not None]
+    return cast(_scaled(off, variance, *of_channels, eps=eps, weighted=weight is not None), input.dtype)
+
+
+@composed("native_batch_norm")
+def _scaled(off: Any, variance: Any, *of_channels: Any, eps: float, weighted: bool) -> Any:
+    """Elements less their channel's mean by the root of its variance, scaled and moved by channel where told."""
+    weight, bias = of_channels[:weighted], of_channels[weighted:]
+    along = (1, off.shape[1]) + (1,) * (off.ndim - 2)
     scale = ops.rsqrt(ops.add(variance, eps))
-    if weight is not None:
+    if weight:
         # One factor for each channel, worked out before it meets the elements.
-        scale = ops.mul(scale, reshaped(weight, along))
+        scale = ops.mul(scale, reshaped(weight[0], along))
     result = ops.mul(off, scale)
-    return cast(result if bias is None else ops.add(result, reshaped(bias, along)), input.dtype)
+    return ops.add(result, reshaped(bias[0], along)) if bias else result
 
 
 def _batch_statistics(
