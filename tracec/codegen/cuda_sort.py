@@ -25,10 +25,16 @@ from tracec.ir.types import TensorType, numel
 SHORT_ROW = 4096
 #: Threads of a block that does a pass, a digit each.
 THREADS = 256
-#: Threads of a block that sorts whole rows.
-MOST_THREADS = 1024
-#: Elements of a thread that are neighbours, where rows are in registers.
-NEIGHBOURS = 8
+#: Elements of a thread, where a row is in registers: a warp sorts 32 times as many without waiting for another.
+MOST_OWN = 32
+#: Rows of a block whose warps sort one each.
+ROWS = 4
+#: Threads of a multiprocessor that registers are left for, where keys have up to 32 bits and where they have more.
+ROW_THREADS, LONG_ROW_THREADS = 768, 512
+#: Words of equal bits that one thread puts in order.
+FEW_EQUAL = 16
+#: Bytes of a row that are kept in shared memory, to be written in order.
+HELD = 16 * 1024
 #: Blocks of a multiprocessor in a pass that places elements: registers are left for them,
 AT_ONCE = 4
 #: which takes no more elements of a thread at a time than these, of keys of up to 32 bits and of longer ones.
@@ -73,12 +79,16 @@ class Order:
         args: The buffers behind those.
         lines: Statements for element ``at`` of row ``row``, whose place was ``place``.
         sees_keys: Whether these read what keys are read from.
+        takes: The type of the element that these take, as ``element``; None where they take none.
+        element: Where it is, of ``place``.
     """
 
     parameters: tuple[str, ...]
     args: tuple[int, ...]
     lines: tuple[str, ...]
     sees_keys: bool = False
+    takes: DType | None = None
+    element: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +105,12 @@ class SortView:
     rows: str
     length: str
     size: int = 0
-    pair: str = ""
-    pairs: str = ""
+    place_bits: int = 0
+    exact: bool = False
+    full: bool = False
+    held: str = ""
+    hold: tuple[str, ...] = ()
+    few_equal: int = FEW_EQUAL
     rows_each: int = 0
     block_rows: str = ""
     threads: int = 0
@@ -131,8 +145,9 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
     one, all_ = _written(inner, counter, suffix), _written(length * inner, counter, suffix)
     spread = f" * {one}" if apart else ""
     row = f"row / {one} * {all_} + row % {one}" if apart else f"row * {all_}"
-    value, bits = _key(source.dtype, f"x[{row} + at{spread}]", descending)
-    keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (), value, bits)
+    value, bits = _key(source.dtype, "element", descending)
+    load = f"const {memory_type(source.dtype)} element = x[{row} + at{spread}];"
+    keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (load,), value, bits)
     order = Order(("long long *__restrict__ y",), (1,), (f"y[{row} + at{spread}] = place;",))
     out = Buffer("y", dt.int64, source.shape, "out")
     kernel = Kernel(name, "sort", (Buffer("x", source.dtype, source.shape, "in"), out), (), ops=("argsort",))
@@ -196,32 +211,37 @@ def sort_routine(
         _written(rows, counter, suffix), _written(length, counter, suffix),
     )  # fmt: skip
     if plain(length) <= SHORT_ROW:
-        return _in_blocks(view, keys, order, rows, length, suffix)
+        return _by_rows(view, keys, order, rows, length, suffix)
     return _digit_by_digit(view, keys, order, rows, length, buffers, suffix)
 
 
-def _in_blocks(view: SortView, keys: Keys, order: Order, rows: int, length: int, suffix: str) -> Routine:
-    """A function in which a block sorts one row, or several short ones."""
+def _by_rows(view: SortView, keys: Keys, order: Order, rows: int, length: int, suffix: str) -> Routine:
+    """A function in which a warp sorts one row, or a block a longer one."""
     size = max(1 << max(plain(length) - 1, 0).bit_length(), 32)
     if is_varying(length):  # some room, so that not each length has a function of its own
         size = min(4 * size, SHORT_ROW)
         if length > size:
             raise CompileError(f"{view.head.name}: a row of {length} elements does not fit {size} places")
-    # Keys that leave room for their places in a word are in registers.
-    pair = "unsigned" if keys.bits <= 16 else "unsigned long long" if keys.bits <= 32 else ""
-    items = min(max(size // 32, 1), NEIGHBOURS)
-    threads = size // items if pair else min(size // 2, MOST_THREADS)
-    each = max(min(256 // threads, plain(rows)), 1)
-    each += each * threads % 32 // 16  # whole warps
+    items = min(size // 32, MOST_OWN)
+    threads = size // items
+    each = max(min(ROWS, plain(rows)), 1) if threads == 32 else 1
+    at_once = (ROW_THREADS if keys.bits <= 32 else LONG_ROW_THREADS) // (threads * each)
+    place_bits = size.bit_length() - 1
+    held, take = "", list[str]()
+    if order.takes is not None:
+        type_ = memory_type(order.takes)
+        held = type_ if order.takes.itemsize * size <= HELD else ""
+        take = [f"const {type_} element = {'held[place]' if held else order.element};"]
+    top = replace(view.head, parameters=(*keys.parameters, *order.parameters), threads=threads * each, blocks=at_once)
     view = replace(
-        view, head=replace(view.head, parameters=(*keys.parameters, *order.parameters), threads=threads * each),
-        size=size, pairs=f"{size // 2}u", threads=threads, rows_each=each, block_rows=f"{each}{suffix}", items=items,
-        pair=pair,
+        view, head=top, size=size, threads=threads, rows_each=each, block_rows=f"{each}{suffix}", items=items,
+        place_bits=place_bits, full=not is_varying(length) and length == size, exact=keys.bits <= 32 - place_bits,
+        held=held, hold=("held[at] = element;",) if held else (), result=(*take, *order.lines),
     )  # fmt: skip
-    text = render_template(f"cuda/sort_{'registers' if pair else 'block'}.j2", k=view)
+    text = render_template("cuda/sort_rows.j2", k=view)
     grid = (ceil_div(rows, each) if plain(length) else 0, 1, 1)
-    schedule = f"{each} rows of {length} a block of {threads * each}, in {'registers' if pair else 'shared memory'}"
-    entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=schedule)
+    who = f"a warp a row of {length}, {each} in a block" if threads == 32 else f"a block of {threads} a row of {length}"
+    entry = Entry(view.head.name, text, grid, (threads, each, 1), schedule=f"{who}, {items} elements a thread")
     return Routine((entry,), (Call(0, (*keys.args, *order.args)),))
 
 
