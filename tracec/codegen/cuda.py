@@ -6,7 +6,7 @@ thread does, and fills the shape's template. Nothing here needs a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_columns import column_entry
@@ -20,7 +20,8 @@ from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
 from tracec.codegen.cuda_sizes import is_open, with_numbers
 from tracec.codegen.cuda_sort import argsort_routine
-from tracec.codegen.cuda_source import CudaKernel, comments, finished
+from tracec.codegen.cuda_sorted import with_followers
+from tracec.codegen.cuda_source import CudaKernel, comments, finished, launches
 from tracec.codegen.cuda_stripes import stripe_entry
 from tracec.codegen.cuda_transpose import transpose_entry
 from tracec.codegen.sizes import Table
@@ -28,7 +29,7 @@ from tracec.errors import CompileError
 from tracec.ir.conditions import unnoted, writing
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Workspace
+from tracec.ir.launch import CudaLaunch, CudaStep, Workspace
 from tracec.ir.plan import Launch, LibraryCall, Plan, may_vary
 from tracec.ir.resize import Resized, Settled
 from tracec.ir.room import room_of
@@ -93,10 +94,13 @@ def render(plan: Plan, arch: str, joined: bool = True) -> CudaProgram:
     """
     with room_of(arch):
         program = _rendered(plan, arch)
-        if not joined or may_vary(plan):
+        if may_vary(plan):
             return program
-        kernels, steps = join(plan, program.kernels, program.steps)
-        return replace(program, kernels=kernels, steps=steps)
+        kernels, steps = with_followers(plan, program.kernels, program.steps)
+        if joined:
+            kernels, steps = join(plan, kernels, steps)
+        workspace = max((k.workspace_bytes for k in kernels), default=0)
+        return replace(program, kernels=kernels, steps=steps, workspace_bytes=workspace)
 
 
 def _rendered(plan: Plan, arch: str) -> CudaProgram:
@@ -254,19 +258,3 @@ def _launches(step: Launch, kernel: CudaKernel) -> list[CudaLaunch]:
             if blocks:
                 found.append(CudaLaunch(step.kernel, number, (blocks, 1, 1), rows, sizes))
     return found
-
-
-def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[CudaLaunch]:
-    """One run of a kernel that has no table.
-
-    Args:
-        number: Its index among the program's kernels.
-        kernel: The kernel.
-        values: The plan's value behind each of its buffers.
-    """
-    behind: tuple[Argument, ...] = (*values, *kernel.arrays)
-    return [
-        CudaLaunch(number, c.entry, entry.grid, (tuple(behind[a] for a in c.args),), numbers=entry.numbers)
-        for c in kernel.calls
-        if 0 not in (entry := kernel.entries[c.entry]).grid
-    ]

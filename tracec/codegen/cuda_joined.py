@@ -102,10 +102,10 @@ def join(
         at += max(len(parts), 1)
     if len(found) == len(steps):
         return tuple(kernels), tuple(steps)
-    return _numbered(found)
+    return numbered(found)
 
 
-def _numbered(
+def numbered(
     found: Iterable[tuple[CudaKernel | None, CudaStep]],
 ) -> tuple[tuple[CudaKernel, ...], tuple[CudaStep, ...]]:
     """Steps with the numbers of their kernels, in the order of their first launches."""

@@ -19,6 +19,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Buffer, Kernel
+from tracec.ir.source import Source
 from tracec.ir.types import TensorType, numel
 
 #: Longer rows are sorted digit by digit.
@@ -129,7 +130,36 @@ class SortView:
 # -- argsort ---------------------------------------------------------------------------------------------------
 
 
-def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) -> tuple[Kernel, Routine]:
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What is done with each sorted place, besides or instead of writing it down.
+
+    Attributes:
+        buffers: All buffers, what is sorted and the places among them.
+        parameters: Their declarations.
+        source: The buffer of what is sorted,
+        x: and its name in the source.
+        y: The name of the places in the source; empty where they are not written.
+        lines: Statements for element ``at`` of row ``row``, whose place was ``place``, and which is ``element``.
+        takes: The type of the element, where these take it.
+        ops: Names of operators, for readers.
+        sources: The user's lines.
+    """
+
+    buffers: tuple[Buffer, ...]
+    parameters: tuple[str, ...]
+    source: str
+    x: str
+    y: str
+    lines: tuple[str, ...]
+    takes: DType | None
+    ops: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+
+def argsort_routine(
+    name: str, source: TensorType, axis: int, descending: bool, then: Then | None = None
+) -> tuple[Kernel, Routine]:
     """Functions that write the places which sort an axis, and their buffers.
 
     Args:
@@ -137,6 +167,7 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
         source: What is sorted.
         axis: Along what.
         descending: Whether keys fall; equal ones keep their order either way.
+        then: What is done with the places.
     """
     length, inner = source.shape[axis], numel(source.shape[axis + 1 :])
     rows = numel(source.shape) // max(length, 1)
@@ -145,13 +176,23 @@ def argsort_routine(name: str, source: TensorType, axis: int, descending: bool) 
     one, all_ = _written(inner, counter, suffix), _written(length * inner, counter, suffix)
     spread = f" * {one}" if apart else ""
     row = f"row / {one} * {all_} + row % {one}" if apart else f"row * {all_}"
+    element = memory_type(source.dtype)
+    if then is None:
+        buffers = Buffer("x", source.dtype, source.shape, "in"), Buffer("y", dt.int64, source.shape, "out")
+        declared = f"const {element} *__restrict__ x", "long long *__restrict__ y"
+        then = Then(buffers, declared, "x", "x", "y", (), None, (), ())
     value, bits = _key(source.dtype, "element", descending)
-    load = f"const {memory_type(source.dtype)} element = x[{row} + at{spread}];"
-    keys = Keys((f"const {memory_type(source.dtype)} *__restrict__ x",), (0,), (load,), value, bits)
-    order = Order(("long long *__restrict__ y",), (1,), (f"y[{row} + at{spread}] = place;",))
-    out = Buffer("y", dt.int64, source.shape, "out")
-    kernel = Kernel(name, "sort", (Buffer("x", source.dtype, source.shape, "in"), out), (), ops=("argsort",))
-    return kernel, sort_routine(name, keys, order, rows, length, 2, counter, suffix)
+    at = next(n for n, b in enumerate(then.buffers) if b.name == then.source)
+    load = f"const {element} element = {then.x}[{row} + at{spread}];"
+    keys = Keys((then.parameters[at],), (at,), (load,), value, bits)
+    others = [n for n in range(len(then.buffers)) if n != at]
+    places = (f"{then.y}[{row} + at{spread}] = place;",) if then.y else ()
+    order = Order(
+        tuple(then.parameters[n] for n in others), tuple(others), (*places, *then.lines), bool(then.lines), then.takes,
+        f"{then.x}[{row} + place{spread}]",
+    )  # fmt: skip
+    kernel = Kernel(name, "sort", then.buffers, (), sources=then.sources, ops=("argsort", *then.ops))
+    return kernel, sort_routine(name, keys, order, rows, length, len(then.buffers), counter, suffix)
 
 
 def _counter(count: int) -> tuple[str, str]:
@@ -260,6 +301,8 @@ def _digit_by_digit(
     chunks = ceil_div(tiles, chunk_tiles)
     few = plain(chunks) <= FEW_CHUNKS
     counter = view.head.counter
+    if order.takes is not None:
+        view = replace(view, result=(f"const {memory_type(order.takes)} element = {order.element};", *view.result))
     view = replace(
         view, chunks=_written(chunks, counter, suffix), chunk_length=f"{chunk_tiles * tile}{suffix}", tile=tile,
         items=items, warp_items=32 * items, digit_bits=digit, digit_mask=(1 << digit) - 1, few=few,

@@ -10,7 +10,7 @@ from tracec.codegen.cuda_functions import used_functions
 from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.ir.kernel import Kernel
-from tracec.ir.launch import Workspace
+from tracec.ir.launch import Argument, CudaLaunch, Workspace
 
 #: What the offset of every array in the workspace is a multiple of.
 ALIGNMENT = 256
@@ -71,6 +71,22 @@ def finished(kernel: Kernel, routine: Routine, riders: Sequence[Kernel] = ()) ->
     )
     name = entries[-1].name if riders else kernel.name
     return CudaKernel(name, source, entries, kernel, routine.calls, routine.workspace, riders=tuple(riders))
+
+
+def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[CudaLaunch]:
+    """One run of a kernel that has no table.
+
+    Args:
+        number: Its index among the program's kernels.
+        kernel: The kernel.
+        values: The plan's value behind each of its buffers.
+    """
+    behind: tuple[Argument, ...] = (*values, *kernel.arrays)
+    return [
+        CudaLaunch(number, c.entry, entry.grid, (tuple(behind[a] for a in c.args),), numbers=entry.numbers)
+        for c in kernel.calls
+        if 0 not in (entry := kernel.entries[c.entry]).grid
+    ]
 
 
 def comments(kernel: Kernel, entries: Sequence[Entry], riders: Sequence[Kernel] = ()) -> tuple[str, ...]:
