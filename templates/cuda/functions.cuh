@@ -287,6 +287,16 @@ __device__ __forceinline__ unsigned long long rising_f64(double x) {
   return x != x ? ~0ULL : bits >> 63 ? ~bits : bits | 1ULL << 63;
 }
 
+// What such an integer's float was, where it was neither zero nor NaN; of one whose last bits are gone.
+__device__ __forceinline__ float original_f32(unsigned key, int gone) {
+  const unsigned highest = 0x80000000u >> gone;
+  return __int_as_float((int)((key & highest ? key ^ highest : ~key) << gone));
+}
+
+__device__ __forceinline__ double original_f64(unsigned long long key) {
+  return __longlong_as_double((long long)(key >> 63 ? key ^ 1ULL << 63 : ~key));
+}
+
 // The sum of the values of the threads before this one in a block, whose warps have a place each.
 __device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums) {
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -371,6 +381,61 @@ __device__ __forceinline__ T awaited(const volatile unsigned long long *board) {
   T value;
   memcpy(&value, parts, sizeof(T));
   return value;
+}
+
+// The lanes of a warp whose numbers have the same last bits. A compiler takes seven instructions a bit for it.
+template <int bits>
+__device__ __forceinline__ unsigned lanes_alike(unsigned number) {
+  unsigned alike = 0xffffffffu;
+#pragma unroll
+  for (int bit = 0; bit < bits; ++bit) {
+#if defined(__CUDACC__)
+    unsigned lanes;
+    asm volatile("{\n"
+                 "  .reg .pred set;\n"
+                 "  and.b32 %0, %1, %2;\n"
+                 "  setp.ne.u32 set, %0, 0;\n"
+                 "  vote.sync.ballot.b32 %0, set, 0xffffffff;\n"
+                 "  @!set not.b32 %0, %0;\n"
+                 "}" : "=r"(lanes) : "r"(number), "r"(1u << bit));
+    alike &= lanes;
+#else
+    const bool set = (number >> bit & 1) != 0;
+    const unsigned lanes = __ballot_sync(0xffffffffu, set);
+    alike &= set ? lanes : ~lanes;
+#endif
+  }
+  return alike;
+}
+
+// A count for other blocks, which wait for it: how many there are in one tile, or in all tiles up to it. Its two highest
+// bits are a mark that it is there, and of which it is.
+template <typename Word>
+__device__ __forceinline__ void post_count(volatile Word *board, unsigned count, bool all) {
+  *board = (Word)(all ? 2 : 1) << (8 * sizeof(Word) - 2) | count;
+}
+
+// How many there are in the tiles before one, whose counts are so many words apart. It adds up those of single tiles
+// until one knows all before it; a sum of whole numbers is the same wherever that is.
+template <typename Word>
+__device__ __forceinline__ unsigned counted_before(const volatile Word *board, unsigned tile, unsigned apart) {
+  constexpr int shift = 8 * sizeof(Word) - 2, few = 4;
+  unsigned sum = 0;
+  while (tile > 0) {
+    Word words[few];
+#pragma unroll
+    for (int n = 0; n < few; ++n) words[n] = tile > (unsigned)n ? board[(tile - 1 - n) * (unsigned long long)apart] : 0;
+#pragma unroll
+    for (int n = 0; n < few; ++n) {
+      const unsigned mark = (unsigned)(words[n] >> shift);
+      if (mark == 0) break;
+      sum += (unsigned)(words[n] & (((Word)1 << shift) - 1));
+      tile = mark == 2 ? 0 : tile - 1;
+      if (tile == 0) break;
+    }
+    if (words[0] >> shift == 0) __nanosleep(20);
+  }
+  return sum;
 }
 
 // Whether this block is the last of a launch's to come here; its threads then see what those of all others have written.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,14 @@ import pytest
 import tracec
 from tests.codegen.emulated import needs_compiler
 from tests.codegen.test_cuda_plans import cuda_plan
-from tracec.codegen import cuda_sort
+from tracec.codegen import cuda_sort, cuda_sort_digits
 from tracec.codegen.cuda import CudaLaunch, render
-from tracec.errors import EmulatorError
 from tracec.ir import TensorType
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import LibraryCall, Memory, Plan, Value
-from tracec.runtime.emulator import EmulatedPlan, compile_kernels, load
+from tracec.runtime.emulator import load
 from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.nvrtc import compile_sources
 
@@ -124,87 +121,23 @@ def test_keys_that_differ_by_their_last_bits(many: bool) -> None:
             np.testing.assert_array_equal(have, expected(case, x), err_msg=str(case))
 
 
-#: Mistakes in a row's sort by a warp (300 elements), two (1,100) or four: what, in which case, old and new text; none
-#: where a barrier is taken away.
-MISTAKES: dict[str, tuple[Case, bool, str, str | None]] = {
-    name: ((dt.float32, (5, length), 1, False), many, old, new)
-    for name, length, many, old, new in (
-        ("step of a merge", 300, False, "(apart /= 2) > 0", "(apart /= 2) > 1"),
-        ("runs read backwards", 300, False, "own[15 - e], span - 1", "own[e], span - 1"),
-        ("length of a row", 300, False, "if (at >= 300u) continue;", ""),
-        ("rows", 300, False, "if (row >= 5u) return;", ""),
-        ("range of keys", 300, False, "(keys[e] - least) >> left", "keys[e] - least"),
-        ("places of equal keys", 300, False, " << 9 | at;\n    }\n  }", " << 9;\n    }\n  }"),
-        ("words of a warp", 300, False, "= own[e];\n    __syncwarp();", None),
-        ("keys that fall", 300, False, "falls |= rest & ~(rest - 1);", ";"),
-        ("marks of a warp", 300, False, "[thread] = falls;\n    __syncwarp();", None),
-        ("before the first that falls", 300, False, "marked(0, start) && !marked(1, start)) --start", "false) --start"),
-        ("behind the first that falls", 300, False, "marked(0, stop)) ++stop", "false) ++stop"),
-        ("whose turn it is", 300, False, "if (marked(1, start)) continue;", ""),
-        ("end of the putting in order", 300, False, "      __syncwarp();\n      break;", None),
-        ("many equal bits", 300, True, "many = true;\n", ";\n"),
-        ("groups of a warp", 300, True, "if (thread % 32 >= step) group += other;", ""),
-        ("groups in a thread", 300, True, "group += ~ties >> e & 1;", ""),
-        ("bits that come next", 300, True, "- least) >> left) & mask", "- least) >> left + 1) & mask"),
-        ("before the ends of warps", 1100, False, "thread / 32] = most;\n    }\n    __syncthreads();", None),
-        ("ends of warps", 1100, False, "least = min(least, ends[0][other]);", ""),
-        ("before words are exchanged", 2100, False, "__syncthreads();  // they have been read", None),
-        ("words that are exchanged", 1100, False, "+ thread] = own[e];\n        __syncthreads();", None),
-        ("before words are stored", 1100, False, "__syncthreads();\n    #pragma unroll\n    for (int e", None),
-        ("words of a block", 1100, False, "/ 32] = own[e];\n    __syncthreads();", None),
-        ("last of the warp before", 1100, False, "if (thread % 32 == 0 && thread > 0) before", "if (false) before"),
-        ("marks of a block", 1100, False, "[thread] = falls;\n    __syncthreads();", None),
-        ("groups of a block", 1100, True, "group += sums[other];", ""),
-        ("sums of a block", 1100, True, "sums[thread / 32] = group;\n    __syncthreads();", None),
-    )
-}  # fmt: skip
+LONG: tuple[Case, ...] = (
+    (dt.float32, (4097,), 0, False),
+    (dt.int16, (9000, 2), 0, True),
+    (dt.uint8, (33000,), 0, False),
+    (dt.int64, (2, 5120), 1, True),
+    (dt.float16, (3, 4611), 1, False),
+)
 
 
 @needs_compiler
-@pytest.mark.parametrize("length", [300, 1100, 2100])
-def test_mistakes_are_found(length: int) -> None:
-    """Take one barrier, bound or term away: the emulator says so, or the places are wrong."""
-    chosen = {name: mistake for name, mistake in MISTAKES.items() if mistake[0][1][1] == length}
-    programs = []
-    for number, (case, _, old, new) in enumerate([*chosen.values(), (*next(iter(chosen.values()))[:2], "", "")]):
-        program = render(plan_of([case]), "sm_90")
-        (kernel,) = program.kernels
-        assert old in kernel.source, old
-        new = re.sub(r"__sync\w+\(\);", "", old) if new is None else new
-        changed = kernel.source.replace(old, new) if old else kernel.source
-        entries = tuple(replace(e, name=f"{e.name}_{number}") for e in kernel.entries)
-        kernel = replace(kernel, source=changed.replace(kernel.name, f"{kernel.name}_{number}"), entries=entries)
-        programs.append(replace(program, kernels=(kernel,)))
-    library = compile_kernels([k for p in programs for k in p.kernels])
-
-    def is_wrong(number: int, case: Case, many: bool) -> bool:
-        for order in ORDERS:
-            x = crowded(case, many)
-            try:
-                (have,) = EmulatedPlan(plan_of([case]), programs[number], library, order)([x])
-                np.testing.assert_array_equal(have, expected(case, x))
-            except (EmulatorError, AssertionError):
-                return True
-        return False
-
-    assert not [
-        what for number, (what, (case, many, _, _)) in enumerate(chosen.items()) if not is_wrong(number, case, many)
-    ]
-    assert not is_wrong(len(chosen), (dt.float32, (5, length), 1, False), False)
-
-
-@needs_compiler
-@pytest.mark.parametrize("few", [64, 1])
-def test_long_rows(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows past the block's shared memory, several chunks and tiles, the last of them short."""
-    monkeypatch.setattr(cuda_sort, "BLOCKS", 6)
-    monkeypatch.setattr(cuda_sort, "FEW_CHUNKS", few)
-    cases: list[Case] = [
-        (dt.float32, (4097,), 0, False),
-        (dt.int16, (9000, 2), 0, True),
-        (dt.uint8, (33000,), 0, False),
-    ]
-    run(cases, [ORDERS[-1]])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("marked", [2**30, 1])
+def test_long_rows(order: str, marked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that no block holds: tiles that wait for others, the last of them short, and several chunks to count."""
+    monkeypatch.setattr(cuda_sort_digits, "COUNTING", 6)
+    monkeypatch.setattr(cuda_sort_digits, "MARKED", marked)
+    run(LONG, [order])
 
 
 @needs_compiler
@@ -243,7 +176,6 @@ SOURCES: dict[str, Case] = {
     "exact": (dt.float16, (6, 256), 1, True),
     "block": (dt.float64, (6, 3000), 1, False),
     "digits": (dt.float32, (100000,), 0, False),
-    "digits of many": (dt.float32, (10000000,), 0, False),
 }
 
 

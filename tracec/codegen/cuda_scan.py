@@ -310,17 +310,17 @@ def _cleared_first(kernel: Kernel, main: Entry, words: int) -> Routine:
     """A function whose blocks wait for each other, behind one that makes their board ready."""
     board = len(kernel.buffers)
     calls = (Call(0, (board,)), Call(1, (*range(board), board)))
-    return Routine((_clear(f"{main.name}_clear", words), main), calls, (_WORD * words,))
+    return Routine((clear_entry(f"{main.name}_clear", words), main), calls, (_WORD * words,))
 
 
-def _clear(name: str, words: int) -> Entry:
-    """A function that makes a board ready."""
+def clear_entry(name: str, words: int) -> Entry:
+    """A function that makes a board of so many words of 64 bits ready."""
     top = Head(name, (_BOARD,), MOST_THREADS, "unsigned")
     text = render_template(
         "cuda/scan_clear.j2", k=_Clear(top, f"(unsigned){words}" if is_varying(words) else f"{words}u")
     )
     grid = (ceil_div(words, MOST_THREADS), 1, 1)
-    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared")
+    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board is cleared")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_positions import Start, Target, find_start, find_target, key_bits
-from tracec.codegen.cuda_sort import Keys, Order, sort_routine
+from tracec.codegen.cuda_sort import sort_routine
+from tracec.codegen.cuda_sort_keys import Keys, Order
 from tracec.codegen.cuda_steps import Shared, Steps
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
