@@ -320,7 +320,7 @@ def clear_entry(name: str, words: int) -> Entry:
         "cuda/scan_clear.j2", k=_Clear(top, f"(unsigned){words}" if is_varying(words) else f"{words}u")
     )
     grid = (ceil_div(words, MOST_THREADS), 1, 1)
-    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board is cleared")
+    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared")
 
 
 @dataclass(frozen=True, slots=True)
