@@ -16,7 +16,9 @@ from tests.codegen import kernels as k
 from tests.codegen.plans import plan_of
 from tests.codegen.small_clusters import small_blocks
 from tests.codegen.test_cuda_joined import CASES, planned
+from tests.codegen.test_cuda_sort import plan_of as sort_plan
 from tracec.codegen.cuda import CudaProgram, render
+from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import CudaLaunch
 from tracec.ir.plan import Plan
@@ -124,6 +126,12 @@ def test_riders_load_afresh_what_other_blocks_have_written(name: str, arch: str)
 @pytest.mark.parametrize("name", ALONE)
 def test_kernels_load_afresh_what_they_write(name: str) -> None:
     plan = plan_of([ALONE[name]])
+    assert not list(unsafe(plan, render(plan, "sm_90"), "compute_90"))
+
+
+@pytest.mark.parametrize("shape", [(1 << 22,), (64, 1000)])
+def test_sorts_load_afresh_what_they_write(shape: tuple[int, ...]) -> None:
+    plan = sort_plan([(dt.float32, shape, len(shape) - 1, False)])
     assert not list(unsafe(plan, render(plan, "sm_90"), "compute_90"))
 
 

@@ -198,6 +198,22 @@ def test_sorts(shape):
     check(lambda x: tuple(tracec.sort(x, dim=-1, stable=True)), [equal], units=0)
 
 
+@pytest.mark.parametrize("shape", [(4_194_304,), (5000, 1024), (5000, 700), (300, 4096), (64, 40_000)])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_sorts_again_and_again(shape, crowded):
+    """More tiles than there are blocks at a time, and rows in which many keys differ by their last bits alone."""
+    random = np.random.default_rng(0)
+    run = compiled(lambda x: tuple(tracec.sort(x, dim=-1)))
+    for _ in range(5):
+        x = (1 + random.integers(0, 1 << 10, shape) * 2.0**-23 if crowded else random.standard_normal(shape)).astype(
+            "f4"
+        )
+        x[..., 0], x[..., -1] = 1e30, -1e30
+        values, places = (fetch(y) for y in run(put(x)))
+        np.testing.assert_array_equal(places, np.argsort(x, axis=-1, kind="stable"))
+        np.testing.assert_array_equal(values, np.take_along_axis(x, places, -1))
+
+
 PRODUCTS = [(1, 1, 1), (1, 100, 1), (17, 33, 5), (128, 128, 128), (129, 257, 65), (16, 1000, 512), (512, 64, 1000)]
 
 
