@@ -12,7 +12,7 @@ import pytest
 from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
 from tests.codegen.test_cuda import render_kernel
-from tracec.codegen import cuda_scatter, cuda_sort
+from tracec.codegen import cuda_scatter, cuda_sort, cuda_sort_digits
 from tracec.ir.kernel import Kernel
 from tracec.runtime.emulator_launch import ORDERS
 
@@ -121,16 +121,16 @@ def test_positions_sorted_by_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_sort, "SHORT_ROW", 0)
     found = run(CASES, ["random"])
     assert all(
-        "counts_after" in one.program.kernels[0].source
-        for case, one in zip(CASES, found, strict=True)
-        if case.keys > 300
+        "keys_after" in one.program.kernels[0].source for case, one in zip(CASES, found, strict=True) if case.keys > 300
     )
 
 
-def test_many_chunks_are_added_up_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_sorted_by_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of the radix sort that wait for others, and several chunks to count."""
     monkeypatch.setattr(cuda_scatter, "MOST_LOOKS", 0)
     monkeypatch.setattr(cuda_sort, "SHORT_ROW", 0)
-    monkeypatch.setattr(cuda_sort, "FEW_CHUNKS", 1)
+    monkeypatch.setattr(cuda_sort_digits, "FEWEST_ITEMS", 2)
+    monkeypatch.setattr(cuda_sort_digits, "COUNTED", 1)
     run([case for case in CASES if case.n > 1000], ["random"])
 
 
