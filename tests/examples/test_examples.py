@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import char_gpt
+import image_folder
 import lstm_forecast
 import neural_ode
 import numpy as np
@@ -73,3 +74,18 @@ def test_paths_of_a_known_velocity():
 def test_scipy_finds_what_scikit_learn_does():
     accuracy, apart = scipy_minimise.main([])
     assert accuracy > 0.98 and apart < 1e-3
+
+
+def test_a_folder_of_images_is_learned_from(tmp_path):
+    arguments = ["--images", "12", "--epochs", "1", "--batch", "12"]
+    report = image_folder.main([*arguments, "--grid", str(tmp_path / "batch.png")])
+    assert len(report.losses) == 4 and 0 <= report.recall <= 1
+    assert (tmp_path / "batch.png").stat().st_size > 1000
+    # The same images, changed alike, and the same steps.
+    np.testing.assert_allclose(image_folder.main([*arguments, "--eager"]).losses, report.losses, rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_nearly_all_shapes_are_told_apart():
+    report = image_folder.main([])
+    assert min(report.accuracy, report.precision, report.recall) > 0.95

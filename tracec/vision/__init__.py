@@ -1,7 +1,7 @@
-"""Images: data sets, transforms, files, boxes. Names are torchvision's, images are Pillow's.
+"""Images: data sets, transforms, models, files, boxes. Names are torchvision's, images are Pillow's.
 
-``import tracec.vision as torchvision`` and ``from tracec.vision import datasets, transforms, utils`` are what changes
-in a program; parts are imported when they are first asked for.
+``import tracec.vision as torchvision`` and ``from tracec.vision import datasets, models, transforms, utils`` are what
+changes in a program; parts are imported when they are first asked for.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tracec.errors import name_missing
 
 if TYPE_CHECKING:
-    from tracec.vision import datasets, io, ops, transforms, utils
+    from tracec.vision import datasets, io, models, ops, transforms, utils
 
 #: Parts that are imported when they are first asked for.
-_LATER = ("datasets", "io", "ops", "transforms", "utils")
+_LATER = ("datasets", "io", "models", "ops", "transforms", "utils")
 
 
 def __getattr__(name: str) -> Any:
@@ -29,4 +29,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-__all__ = ["datasets", "io", "ops", "transforms", "utils"]
+__all__ = ["datasets", "io", "models", "ops", "transforms", "utils"]
