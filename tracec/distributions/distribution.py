@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from tracec.record.check import check_values
+from tracec.record.check import check_none
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Size, Tensor
 
@@ -74,11 +74,12 @@ class Distribution:
             ArgumentError: not all of ``valid`` is True.
         """
 
-        def test(values: Any) -> None:
-            if not bool((values != 0).all()):
-                raise ArgumentError(f"{type(self).__name__}: {message}", hint=hint)
+        name = type(self).__name__
 
-        check_values(fn.all(valid), test, None)
+        def refuse(_: Any) -> NoReturn:
+            raise ArgumentError(f"{name}: {message}", hint=hint)
+
+        check_none(fn.logical_not(valid), refuse)
 
     @property
     def batch_shape(self) -> Size:

@@ -14,12 +14,16 @@ from tracec.functions.common import fail
 from tracec.ir import dtype as dt
 from tracec.ir.body import Body
 from tracec.ir.graph import Graph
-from tracec.ir.node import input_node
+from tracec.ir.node import Node, constant, input_node
+from tracec.ir.types import TensorType
 from tracec.ops.branches import WhileParams
 from tracec.ops.packing import layout, take
+from tracec.record.addresses import body_in_memory
 from tracec.record.backend import module
-from tracec.record.bodies import Traced, in_range, trace_body
+from tracec.record.bodies import Traced, trace_body
+from tracec.record.check import check_none
 from tracec.record.deferred import copied, settled
+from tracec.record.recording import Check
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -87,13 +91,17 @@ def _cond(pred: Tensor, true_fn: Function, false_fn: Function, operands: Sequenc
     if types[0] != types[1]:
         a, b = (", ".join(map(str, t)) for t in types)
         fail(ShapeError, f"cond: true_fn returns ({a}), false_fn ({b})", "return the same shapes and dtypes from both")
-    if not types[0]:
+    checks = (*first.checks, *second.checks)
+    if not (types[0] or checks):
         return tree_unflatten([], out)
     captured = list({id(x): x for x in (*first.captured, *second.captured)}.values())
-    bodies = [_over(traced, len(given), captured) for traced in (first, second)]
+    bodies = [_over(traced, len(given), captured, checks) for traced in (first, second)]
     flat = pred if not pred.ndim else ops.reshape(pred, shape=())
     packed = ops.cond(flat, *given, *captured, then=bodies[0], other=bodies[1])
-    return own(tree_unflatten([take(packed, part) for part in layout(bodies[0].outputs).parts], out))
+    results = [take(packed, part) for part in layout(bodies[0].outputs).parts]
+    for check, broken in zip(checks, results[len(types[0]) :], strict=True):
+        check_none(broken, check.requires.refuse)
+    return own(tree_unflatten(results[: len(types[0])], out))
 
 
 def _branch(name: str, fn: Function, given: Sequence[Tensor], spec: TreeSpec, runs: bool) -> tuple[Traced, TreeSpec]:
@@ -107,16 +115,32 @@ def _branch(name: str, fn: Function, given: Sequence[Tensor], spec: TreeSpec, ru
 
     # Where it does not run, its operands may be such as it is not meant for: positions out of range, say.
     arrays = [copied(x._array) if runs else module(x._device).zeros_like(x._array) for x in given]
-    traced = trace_body(name, of_list, [x._type for x in given], arrays, hoist=False)
+    traced = trace_body(name, of_list, [x._type for x in given], arrays, hoist=False, runs=runs)
     return traced, found[0]
 
 
-def _over(traced: Traced, count: int, captured: Sequence[Tensor]) -> Body:
-    """The body over the operands and these tensors from outside, some of which it may not read."""
-    graph = in_range(traced.graph, traced.checks)
+def _over(traced: Traced, count: int, captured: Sequence[Tensor], asked: Sequence[Check]) -> Body:
+    """The body over the operands and these tensors from outside, some of which it may not read.
+
+    Args:
+        traced: The body's function.
+        count: How many operands there are.
+        captured: The tensors from outside.
+        asked: Conditions that both branches tell of, behind their results; of those of the other none is broken here.
+    """
+    graph, checks = body_in_memory(traced.graph, traced.checks)
+    broken = dict(zip(traced.checks, _broken(checks), strict=True))
+    kept = constant(False, TensorType(dt.bool_, (), asked[0].node.device if asked else "cpu"))
     own = {id(x): node for x, node in zip(traced.captured, graph.inputs[count:], strict=True)}
     rest = (own[id(x)] if id(x) in own else input_node(x._type) for x in captured)
-    return Body(Graph((*graph.inputs[:count], *rest), graph.outputs, graph.name))
+    outputs = (*graph.outputs, *(broken.get(c, kept) for c in asked))
+    return Body(Graph((*graph.inputs[:count], *rest), outputs, graph.name))
+
+
+def _broken(checks: Sequence[Check]) -> list[Node]:
+    """For each condition whether it is broken: a number less to tell than what breaks it."""
+    none = TensorType(dt.bool_, (), checks[0].node.device) if checks else dt.bool_
+    return [c.requires.broken(c.node) if c.node.type.size else constant(False, none) for c in checks]
 
 
 def _tensors(name: str, what: str, tree: Any) -> tuple[list[Tensor], TreeSpec]:
@@ -182,20 +206,49 @@ def _while(cond_fn: Function, body_fn: Function, first: list[Tensor], spec: Tree
     def test(args: Sequence[Any]) -> tuple[list[Any], Any]:
         found = cond_fn(*tree_unflatten(args, spec))
         _check_condition(found)
-        return [found if not found.ndim else ops.reshape(found, shape=())], None
+        return [found if not found.ndim else ops.reshape(found, shape=())], found
 
     def step(args: Sequence[Any]) -> tuple[list[Any], Any]:
         return _checked(body_fn(*tree_unflatten(args, spec)), args, spec), None
 
     types, arrays = [x._type for x in first], [copied(x._array) for x in first]
+    types, arrays = [x._type for x in first], [copied(x._array) for x in first]
+
+    def asked_too(args: Sequence[Any]) -> tuple[list[Any], Any]:
+        test(args)  # once more, for its conditions on values, of which its one answer does not tell
+        return step(args)
+
     condition = trace_body("while_loop", test, types, arrays)
-    body = trace_body("while_loop", step, types, [a.copy() for a in arrays])
+    runs = bool(settled(condition.out._array).reshape(()))
+    asks = bool(condition.checks)
+    body = trace_body("while_loop", asked_too if asks else step, types, [a.copy() for a in arrays], runs=runs)
     if _flows((*condition.captured, *body.captured)):
         return _in_python(cond_fn, body_fn, first, spec)
-    graphs = [in_range(traced.graph, traced.checks) for traced in (condition, body)]
-    loop = WhileParams(Body(graphs[0]), Body(graphs[1]), len(first), len(condition.captured))
-    packed = ops.while_loop(*first, *condition.captured, *body.captured, **loop._asdict())
-    return own(tree_unflatten([take(packed, part) for part in loop.results.parts], spec))  # type: ignore[no-any-return]
+    results = _looped(first, condition, body)
+    if asks:
+        test(results)
+    return own(tree_unflatten(results, spec))  # type: ignore[no-any-return]
+
+
+def _looped(first: Sequence[Tensor], condition: Traced, body: Traced) -> list[Tensor]:
+    """What the loop carries in the end; whether a condition on values was broken in a run is carried beside it."""
+    graphs, count = [], len(first)
+    flag = TensorType(dt.bool_, (), first[0]._type.device)
+    for traced in (condition, body):
+        graph, checks = body_in_memory(traced.graph, traced.checks)
+        before = [input_node(flag) for _ in body.checks]
+        inputs = (*graph.inputs[:count], *before, *graph.inputs[count:])
+        outputs = graph.outputs
+        if traced is body:
+            outputs = (*outputs, *map(ops.bitwise_or, before, _broken(checks)))
+        graphs.append(Graph(inputs, outputs, graph.name))
+    kept = [ops.full(False, (), dt.bool_, flag.device) for _ in body.checks]
+    loop = WhileParams(Body(graphs[0]), Body(graphs[1]), count + len(kept), len(condition.captured))
+    packed = ops.while_loop(*first, *kept, *condition.captured, *body.captured, **loop._asdict())
+    results = [take(packed, part) for part in loop.results.parts]
+    for check, broken in zip(body.checks, results[count:], strict=True):
+        check_none(broken, check.requires.refuse)
+    return results[:count]
 
 
 def _flows(tensors: Sequence[Tensor]) -> bool:

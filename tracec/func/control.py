@@ -15,9 +15,11 @@ from tracec.functions.common import fail
 from tracec.ir.body import Body
 from tracec.ir.extent import plain, whole
 from tracec.ir.graph import Graph
+from tracec.ir.node import Node
 from tracec.ops.loops import ScanParams
-from tracec.record.bodies import Traced, in_range, run_loop, trace_body
-from tracec.record.check import SAME_VALUES, check_values
+from tracec.record.addresses import body_in_memory, unviewed
+from tracec.record.bodies import Traced, run_loop, trace_body
+from tracec.record.check import Requirement, check_again, check_numbers
 from tracec.record.deferred import copied
 from tracec.record.mode import no_grad
 from tracec.record.opaque import unwrapped
@@ -67,15 +69,16 @@ def scan(
     if runs == 0:
         return _no_runs(f, init, xs, slices, spec)
     start = runs - 1 if reverse else 0
-    found = _traced_run(f, first, carry_spec, [x[start] for x in slices], spec, [x._array[start, ...] for x in slices])
-    traced, out_spec, nones = found
+    arrays = [x._array[start, ...] for x in slices]
+    traced, out_spec, nones = _traced_run(f, first, carry_spec, [x[start] for x in slices], spec, arrays)
     carries, count = len(first), len(traced.states)
-    direct, late = _checks(traced, carries, len(slices))
-    for x, check in direct:
-        check_values(slices[x], check.test, check.bounds, check.ignored)
-    graph = in_range(traced.graph, traced.checks)
+    graph, checks = body_in_memory(traced.graph, traced.checks)
+    direct, late = _checks(checks, graph.inputs[carries : carries + len(slices)])
+    for x, requires in direct:
+        check_again(slices[x], requires)
     last = len(graph.outputs) - count
-    outputs = (*graph.outputs[:carries], *graph.outputs[last:], *graph.outputs[carries:last], *(c.node for c in late))
+    found = [n for c in late for n in c.requires.numbers(c.node)]
+    outputs = (*graph.outputs[:carries], *graph.outputs[last:], *graph.outputs[carries:last], *found)
     drawn = graph.inputs[carries + len(slices) :][:count]
     inputs = (*graph.inputs[:carries], *drawn, *(i for i in graph.inputs[carries:] if i not in drawn))
     loop = ScanParams(Body(Graph(inputs, outputs, "body")), carries + count, len(slices), runs, bool(reverse))
@@ -84,9 +87,10 @@ def scan(
         with no_grad():
             state.copy_(after)
     del results[carries : carries + count]
-    for check, values in zip(late, results[len(results) - len(late) :], strict=True):
-        check_values(values, check.test, check.bounds, check.ignored)
-    stacked = results[carries : len(results) - len(late)]
+    numbers = iter(results[len(results) - len(found) :])
+    for check in late:
+        check_numbers([next(numbers) for _ in range(check.requires.how_many)], check.requires)
+    stacked = results[carries : len(results) - len(found)]
     carried = tree_unflatten(results[:carries], carry_spec)
     return own(carried), own(tree_unflatten(_with_nones(stacked, nones), out_spec))
 
@@ -134,7 +138,7 @@ def _length(slices: Sequence[Tensor], length: int | None) -> int:
 
 def _traced_run(
     f: Callable[[Any, Any], Any], first: Sequence[Tensor], carry_spec: TreeSpec, examples: Sequence[Tensor],
-    spec: TreeSpec, arrays: Sequence[Any],
+    spec: TreeSpec, arrays: Sequence[Any], runs: bool = True,
 ) -> tuple[Traced, TreeSpec, list[bool]]:  # fmt: skip
     """One run as a graph, the structure of what it stacks, and where None is in that."""
     kept: list[Any] = []
@@ -160,7 +164,7 @@ def _traced_run(
 
     types = [x._type for x in (*first, *examples)]
     given = [*(copied(x._array) for x in first), *map(copied, arrays)]
-    traced = trace_body("scan", of_list, types, given, draws=True)
+    traced = trace_body("scan", of_list, types, given, draws=True, runs=runs)
     return traced, kept[0], kept[1]
 
 
@@ -192,16 +196,16 @@ def _with_nones(values: Sequence[Any], nones: Sequence[bool]) -> list[Any]:
     return [None if none else next(rest) for none in nones]
 
 
-def _checks(traced: Traced, carries: int, scanned: int) -> tuple[list[tuple[int, Check]], list[Check]]:
+def _checks(checks: Sequence[Check], slices: Sequence[Node]) -> tuple[list[tuple[int, Requirement]], list[Check]]:
     """Conditions on slices as they are given, by the operand's number, and on values that runs compute."""
     direct, late = [], []
-    position = {n: k for k, n in enumerate(traced.graph.inputs[carries : carries + scanned])}
-    for check in traced.checks:
-        node = check.node
-        while node.op.name in SAME_VALUES:
-            node = node.inputs[0]
+    position = {n: k for k, n in enumerate(slices)}
+    for check in checks:
+        if not check.node.type.size:
+            continue
+        node = unviewed(check.node)
         if node in position:
-            direct.append((position[node], check))
+            direct.append((position[node], check.requires))
         else:
             late.append(check)
     return direct, late
@@ -212,6 +216,6 @@ def _no_runs(f: Any, init: Any, xs: Any, slices: Sequence[Tensor], spec: TreeSpe
     first, carry_spec = _operands("scan", "init", init)
     examples = [ops.full(1, x.shape[1:], x.dtype, x.device) for x in slices]
     arrays = [x._array for x in examples]
-    traced, out_spec, nones = _traced_run(f, first, carry_spec, examples, spec, arrays)
+    traced, out_spec, nones = _traced_run(f, first, carry_spec, examples, spec, arrays, runs=False)
     empty = [ops.full(0, (0, *o.shape), o.dtype, o.device) for o in traced.graph.outputs[len(first) :]]
     return own(tree_unflatten(first, carry_spec)), tree_unflatten(_with_nones(empty, nones), out_spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
@@ -21,6 +21,7 @@ from tracec.functions.common import (
 )
 from tracec.functions.shape import given_as, transpose
 from tracec.ir import dtype as dt
+from tracec.record.check import check_none
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -119,10 +120,19 @@ def _places(name: str, counts: Tensor, total: int | None) -> Tensor:
     if counts.ndim != 1:
         fail(ShapeError, f"{name}: repeats has shape {tuple(counts.shape)}", "it is a vector")
     ends = ops.cumsum(cast(counts, dt.int64), axis=0)
+
+    def negative(_: Any) -> NoReturn:
+        fail(ArgumentError, f"{name}: repeats can not be negative", "give 0 or more")
+
+    def other(found: Any) -> NoReturn:
+        comes = "to another number" if found is None else f"to {int(found[-1])}"
+        fail(ArgumentError, f"{name}: output_size={total}, but it comes {comes}", "leave it out")
+
+    check_none(ops.lt(counts, 0), negative)
     if counts.numel() and total is None:
-        if int(ops.min(counts, axes=(0,))) < 0:
-            fail(ArgumentError, f"{name}: repeats can not be negative", "give 0 or more")
         total = int(ends[-1])
+    elif counts.numel():
+        check_none(ops.ne(sliced(ends, 0, counts.shape[0] - 1, counts.shape[0]), total), other, shown=ends)
     total = total or 0
     if not counts.numel() or not total:
         return ops.full(0, (0 if not counts.numel() else total,), dt.int64, str(counts.device)).clone()

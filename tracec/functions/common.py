@@ -145,6 +145,21 @@ def check_choice(name: str, what: str, value: Any, choices: Sequence[str]) -> No
         fail(ArgumentError, f"{name}: {what}={value!r} is not known", f"use one of {known}")
 
 
+def out_of(values: Any, least: int, unknown: str, what: str) -> str:
+    """The integer that is out of a range, in words: the least where it is less than the range's, or the largest.
+
+    Args:
+        values: The integers, one of which is out of it; None where they are not at hand.
+        least: The least that they may be.
+        unknown: What is said then.
+        what: What stands before the number.
+    """
+    if values is None:
+        return unknown
+    low = int(values.min())
+    return f"{what} {low if low < least else int(values.max())}"
+
+
 def check_flag(name: str, value: Any, what: str) -> None:
     """Refuse what is no bool: numbers and words stand for truth by accident."""
     if not isinstance(value, (bool, np.bool_)):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from tracec.functions.common import check_choice, check_floating, check_tensor, expanded, fail, iota, reshaped
+from tracec.functions.common import check_choice, check_floating, check_tensor, expanded, fail, iota, out_of, reshaped
 from tracec.functions.creation import tensor
 from tracec.functions.indexing import gather
 from tracec.functions.joining import stack
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 
 Lengths = Tensor | Sequence[int]
@@ -87,12 +87,11 @@ def _lengths(what: str, given: Lengths, batch: int, most: int, like: Tensor) -> 
     if found.numel() != batch or found.ndim > 1:
         fail(ShapeError, f"ctc_loss: {what} has shape {tuple(found.shape)} for {batch} examples", "give one for each")
 
-    def test(values: Any) -> None:
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= most:
-            bad = int(values.min()) if int(values.min()) < 0 else int(values.max())
-            fail(ArgumentError, f"ctc_loss: {what} has the value {bad}", f"lengths go from 0 to {most} here")
+    def refuse(values: Any) -> NoReturn:
+        bad = out_of(values, 0, "a value out of range", "the value")
+        fail(ArgumentError, f"ctc_loss: {what} has {bad}", f"lengths go from 0 to {most} here")
 
-    check_values(found, test, None)
+    check_range(found, 0, most, refuse)
     return reshaped(ops.cast(found, dtype=dt.int64).to(like.device), (batch,))
 
 
@@ -119,12 +118,11 @@ def _labels(
     own = ops.lt(iota((batch, width), 1, dt.int64, like), reshaped(counts, (batch, 1)))
     labels = ops.where(own, targets, blank)
 
-    def test(values: Any) -> None:
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < classes:
-            bad = int(values.min()) if int(values.min()) < 0 else int(values.max())
-            fail(AxisError, f"ctc_loss: label {bad} is not one of {classes} classes", f"0 to {classes - 1}")
+    def refuse(values: Any) -> NoReturn:
+        bad = out_of(values, 0, "a label", "label")
+        fail(AxisError, f"ctc_loss: {bad} is not one of {classes} classes", f"0 to {classes - 1}")
 
-    check_values(labels, test, None)
+    check_range(labels, 0, classes - 1, refuse)
     return labels, counts
 
 

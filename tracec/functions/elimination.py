@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tracec import ops
 from tracec.errors import AxisError, DTypeError, LinAlgError, ShapeError
@@ -16,7 +16,7 @@ from tracec.ops.contraction import swap_last
 from tracec.ops.factorization import lu_shapes, permutation
 from tracec.ops.symmetric import ldl_shapes
 from tracec.record.autocast import FLOAT32, under_autocast
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -146,15 +146,11 @@ def _check_pivots(name: str, pivots: Tensor, data: Tensor, count: int, least: in
         )
     rows = data.shape[-2]
 
-    def test(values: Any) -> None:
-        if values.size and not least <= int(values.min()) <= int(values.max()) <= rows:
-            fail(
-                AxisError,
-                f"{name}: pivots must be from {least} to {rows}, they reach from {values.min()} to {values.max()}",
-                "give what the factoring gave",
-            )
+    def refuse(values: Any) -> NoReturn:
+        reach = "" if values is None else f", they reach from {values.min()} to {values.max()}"
+        fail(AxisError, f"{name}: pivots must be from {least} to {rows}{reach}", "give what the factoring gave")
 
-    check_values(pivots, test, (least, rows))
+    check_range(pivots, least, rows, refuse)
 
 
 @under_autocast(FLOAT32)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from tracec.functions.common import check_choice, check_tensor, expanded, fail, filled, iota, reshaped
+from tracec.functions.common import check_choice, check_tensor, expanded, fail, filled, iota, reshaped, sliced
 from tracec.functions.norms import vector_norm
 from tracec.functions.positions import check_positions
 from tracec.ir import dtype as dt
-from tracec.record.check import check_values
+from tracec.record.check import check_none, check_range
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -168,21 +168,17 @@ def _bags_of(offsets: Tensor, flat: Tensor, with_last: bool) -> tuple[Tensor, in
     if bags < 0:
         fail(ShapeError, "embedding_bag: offsets are empty", "with include_last_offset there is at least one")
 
-    def test(values: Any) -> None:
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= elements:
-            fail(
-                AxisError,
-                f"embedding_bag: offsets go from {int(values.min())} to {int(values.max())}",
-                f"they go from 0 to the number of elements, {elements}",
-            )
-        if values.size and int(values[0]):
-            fail(
-                ArgumentError,
-                f"embedding_bag: offsets[0] is {int(values[0])}",
-                "it is 0: the first bag begins with the first element",
-            )
+    def out_of_range(values: Any) -> NoReturn:
+        reach = "are out of range" if values is None else f"go from {int(values.min())} to {int(values.max())}"
+        fail(AxisError, f"embedding_bag: offsets {reach}", f"they go from 0 to the number of elements, {elements}")
 
-    check_values(offsets, test, None)
+    def late(values: Any) -> NoReturn:
+        first = "not 0" if values is None else int(values[0])
+        hint = "it is 0: the first bag begins with the first element"
+        fail(ArgumentError, f"embedding_bag: offsets[0] is {first}", hint)
+
+    check_range(offsets, 0, elements, out_of_range)
+    check_none(ops.ne(sliced(offsets, 0, 0, 1), 0) if offsets.numel() else ops.ne(offsets, 0), late, shown=offsets)
     marks = filled(0, flat, (elements + 1,), dt.int64)
     one = filled(1, flat, (offsets.numel(),), dt.int64)
     begun = ops.index_put(marks, one, ops.cast(offsets, dtype=dt.int64), axes=(0,), add=True)

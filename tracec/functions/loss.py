@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
@@ -15,7 +15,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.source import warn
 from tracec.ir.types import same
 from tracec.record.autocast import FLOAT32, under_autocast
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 from tracec.record.together import composed
 
@@ -245,16 +245,17 @@ def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: 
 
 
 def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> None:
-    def test(values: Any) -> None:
-        if values.size and (int(values.min()) < 0 or int(values.max()) >= classes):
-            for bad in values[((values < 0) | (values >= classes)) & (values != ignored)].reshape(-1)[:1]:
-                fail(
-                    AxisError,
-                    f"{name}: class {int(bad)} is out of bounds for {classes} classes",
-                    f"classes go from 0 to {classes - 1}; {ignored} is ignored",
-                )
+    def refuse(values: Any) -> NoReturn:
+        bad = "a class"
+        if values is not None:
+            bad = f"class {int(values[((values < 0) | (values >= classes)) & (values != ignored)].reshape(-1)[0])}"
+        fail(
+            AxisError,
+            f"{name}: {bad} is out of bounds for {classes} classes",
+            f"classes go from 0 to {classes - 1}; {ignored} is ignored",
+        )
 
-    check_values(target, test, None, ignored)
+    check_range(target, 0, classes - 1, refuse, ignored=ignored)
 
 
 def _expand_like(x: Tensor, like: Tensor) -> Tensor:
@@ -295,12 +296,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes < 0:
         num_classes = int(ops.max(tensor, axes=tuple(range(tensor.ndim)))) + 1 if tensor.numel() else 0
 
-    def test(values: Any) -> None:
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
-            found = f"{int(values.min())} to {int(values.max())}"
-            fail(ArgumentError, f"one_hot: classes from {found} for num_classes={num_classes}", "classes count from 0")
+    def refuse(values: Any) -> NoReturn:
+        found = "" if values is None else f" from {int(values.min())} to {int(values.max())}"
+        fail(ArgumentError, f"one_hot: classes{found} for num_classes={num_classes}", "classes count from 0")
 
-    check_values(tensor, test, None)
+    check_range(tensor, 0, num_classes - 1, refuse)
     shape = (*tuple(tensor.shape), num_classes)
     here = ops.eq(iota(shape, tensor.ndim, dt.int64, tensor), reshaped(tensor, (*shape[:-1], 1)))
     return ops.cast(here, dtype=dt.int64)

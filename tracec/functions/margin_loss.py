@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.activation import logsigmoid
-from tracec.functions.common import check_floating, check_tensor, fail, iota, reshaped
+from tracec.functions.common import check_floating, check_tensor, fail, iota, out_of, reshaped
 from tracec.functions.loss import reduced, reduction_of
 from tracec.functions.norms import pairwise_distance
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 
 
@@ -271,16 +271,14 @@ def _check_integers(name: str, target: Tensor) -> None:
 
 
 def _check_range(name: str, target: Tensor, least: int, classes: int) -> None:
-    def test(values: Any) -> None:
-        if values.size and (int(values.min()) < least or int(values.max()) >= classes):
-            bad = int(values.min()) if int(values.min()) < least else int(values.max())
-            fail(
-                AxisError,
-                f"{name}: class {bad} is out of bounds for {classes} classes",
-                f"classes go from 0 to {classes - 1}" + ("" if least == 0 else "; -1 ends the list"),
-            )
+    def refuse(values: Any) -> NoReturn:
+        fail(
+            AxisError,
+            f"{name}: {out_of(values, least, 'a class', 'class')} is out of bounds for {classes} classes",
+            f"classes go from 0 to {classes - 1}" + ("" if least == 0 else "; -1 ends the list"),
+        )
 
-    check_values(target, test, None)
+    check_range(target, least, classes - 1, refuse)
 
 
 @under_autocast(FLOAT32)

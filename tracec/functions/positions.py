@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import AxisError, DTypeError, ShapeError
-from tracec.functions.common import check_tensor, fail, iota, one_axis, reshaped
+from tracec.functions.common import check_tensor, fail, iota, one_axis, out_of, reshaped, sliced
 from tracec.ir import dtype as dt
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 
 
@@ -34,18 +34,22 @@ def check_positions(name: str, index: Tensor, size: int, axis: int, wraps: bool 
         fail(DTypeError, f"{name}: index is {index.dtype.name}, positions are integers", "cast it with .long()")
     least = -size if wraps else 0
 
-    def test(values: Any) -> None:
-        if not values.size:
-            return
-        low, high = int(values.min()), int(values.max())
-        if low < least or high >= size:
-            fail(
-                AxisError,
-                f"{name}: index {low if low < least else high} is out of bounds for axis {axis} with size {size}",
-                f"use indices from {least} to {size - 1}" if size else "the axis is empty",
-            )
+    def refuse(values: Any) -> NoReturn:
+        fail(
+            AxisError,
+            f"{name}: {out_of(values, least, 'an index', 'index')} is out of bounds for axis {axis} with size {size}",
+            f"use indices from {least} to {size - 1}" if size else "the axis is empty",
+        )
 
-    check_values(index, test, (least, size - 1))
+    check_range(index, least, size - 1, refuse)
+
+
+def not_rising(ends: Tensor, total: int) -> Tensor:
+    """Where a vector of one element at least does not rise from 0 to a number: bools, one of which then holds."""
+    n = ends.shape[0]
+    first, last = sliced(ends, 0, 0, 1), sliced(ends, 0, n - 1, n)
+    steps = ops.lt(sliced(ends, 0, 1, n), sliced(ends, 0, 0, n - 1))
+    return ops.concatenate(ops.ne(first, 0), ops.ne(last, total), steps, axis=0)
 
 
 def wrapped(name: str, index: Tensor, size: int, axis: int) -> Tensor:

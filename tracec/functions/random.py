@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
@@ -26,7 +26,7 @@ from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.ops.random import uniform_from_bits
 from tracec.record.backend import Device
-from tracec.record.check import check_values
+from tracec.record.check import check_none
 from tracec.record.method import tensor_method
 from tracec.record.random import Generator, default_generator
 from tracec.record.tape import no_grad
@@ -368,26 +368,24 @@ def _check_weights(weights: Tensor) -> None:
         ArgumentError: one is negative, infinite or NaN, or a row is all zeros.
     """
 
-    def finite(broken: Any) -> None:
-        if broken.size and broken.max():
-            fail(
-                ArgumentError,
-                "multinomial: probability tensor contains either `inf`, `nan` or element < 0",
-                "give weights that are finite and not negative",
-            )
+    def not_finite(_: Any) -> NoReturn:
+        fail(
+            ArgumentError,
+            "multinomial: probability tensor contains either `inf`, `nan` or element < 0",
+            "give weights that are finite and not negative",
+        )
 
-    def positive(empty: Any) -> None:
-        if empty.size and empty.max():
-            fail(
-                ArgumentError,
-                "multinomial: invalid multinomial distribution (sum of probabilities <= 0)",
-                "give each row a weight above 0",
-            )
+    def empty(_: Any) -> NoReturn:
+        fail(
+            ArgumentError,
+            "multinomial: invalid multinomial distribution (sum of probabilities <= 0)",
+            "give each row a weight above 0",
+        )
 
     inside = ops.bitwise_and(ops.ge(weights, 0), ops.lt(weights, math.inf))
-    check_values(cast(ops.logical_not(inside), dt.int64), finite, None)
+    check_none(ops.logical_not(inside), not_finite)
     above = ops.sum(cast(ops.gt(weights, 0), dt.int64), axes=(weights.ndim - 1,))
-    check_values(cast(ops.eq(above, 0), dt.int64), positive, None)
+    check_none(ops.eq(above, 0), empty)
 
 
 def _within(name: str, what: str, x: Tensor, low: float, high: float) -> None:
@@ -397,12 +395,10 @@ def _within(name: str, what: str, x: Tensor, low: float, high: float) -> None:
         ArgumentError: an element is.
     """
 
-    def test(broken: Any) -> None:
-        if broken.size and broken.max():
-            fail(ArgumentError, f"{name}: {what} is out of its range", f"give numbers from {low} to {high}")
+    def refuse(_: Any) -> NoReturn:
+        fail(ArgumentError, f"{name}: {what} is out of its range", f"give numbers from {low} to {high}")
 
-    outside = ops.logical_not(ops.bitwise_and(ops.ge(x, low), ops.le(x, high)))
-    check_values(cast(outside, dt.int64), test, None)
+    check_none(ops.logical_not(ops.bitwise_and(ops.ge(x, low), ops.le(x, high))), refuse)
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:

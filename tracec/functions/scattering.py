@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
@@ -28,7 +28,7 @@ from tracec.ir.number import converted
 from tracec.ir.scalar import identity
 from tracec.ir.types import broadcast_shapes
 from tracec.record.autocast import WIDEST, under_autocast
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.indexing import set_item
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -412,15 +412,15 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     # How many places before and with each one the mask holds at.
     order = ops.cumsum(cast(flat, dt.int64), axis=0)
 
-    def test(values: Any) -> None:
-        if values.size and int(values.max()) > count:
-            fail(
-                ArgumentError,
-                f"masked_scatter: {count} elements of source for {int(values.max())} places that the mask names",
-                "source has an element for each",
-            )
+    def refuse(values: Any) -> NoReturn:
+        places = "more" if values is None else int(values.max())
+        fail(
+            ArgumentError,
+            f"masked_scatter: {count} elements of source for {places} places that the mask names",
+            "source has an element for each",
+        )
 
-    check_values(order, test, None)
+    check_range(order, 0, count, refuse)
     if not count or not size:
         return ops.where(held, x, x)
     at = ops.minimum(ops.maximum(ops.sub(order, 1), 0), count - 1)

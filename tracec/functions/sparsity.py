@@ -9,12 +9,12 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_tensor, fail, filled, integers
 from tracec.functions.creation import as_tensor
 from tracec.functions.options import Place, dtype_of, placed
-from tracec.functions.positions import check_positions
+from tracec.functions.positions import check_positions, not_rising
 from tracec.functions.reduction import amax
 from tracec.functions.shape import view_as
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.record.check import check_values
+from tracec.record.check import check_none
 from tracec.record.form import Layout, strided
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
@@ -151,15 +151,15 @@ def _compressed(by_rows: bool, name: str, starts: Any, others: Any, values: Any,
     check_positions(name, second, sizes[1 if by_rows else 0], 1 if by_rows else 0)
     stored = data.shape[0]
 
-    def test(at: Any) -> None:
-        if at[0] != 0 or at[-1] != stored or (at[1:] < at[:-1]).any():
-            fail(
-                ArgumentError,
-                f"{name}: beginnings {at.tolist()} of {stored} elements",
-                "they rise from 0 to the number of elements",
-            )
+    def refuse(at: Any) -> NoReturn:
+        told = "" if at is None else f" {at.tolist()}"
+        fail(
+            ArgumentError,
+            f"{name}: beginnings{told} of {stored} elements",
+            "they rise from 0 to the number of elements",
+        )
 
-    check_values(first, test, None)
+    check_none(not_rising(first, stored), refuse, shown=first)
     return CompressedTensor(first, second, _leaf(data, options["requires_grad"]), sizes, by_rows)
 
 

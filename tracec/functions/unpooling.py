@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
@@ -17,12 +17,13 @@ from tracec.functions.common import (
     integers,
     iota,
     is_differentiated,
+    out_of,
     per_axis,
     reshaped,
 )
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -115,13 +116,11 @@ def _unpooled_sizes(
 
 
 def _check_inside(name: str, indices: Tensor, places: int, sizes: Shape) -> None:
-    def test(values: Any) -> None:
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) < places:
-            wrong = int(values.min()) if int(values.min()) < 0 else int(values.max())
-            fail(
-                AxisError,
-                f"{name}: index {wrong} lies outside of sizes {sizes}",
-                "give the indices of the pooling, and its kernel_size, stride and padding",
-            )
+    def refuse(values: Any) -> NoReturn:
+        fail(
+            AxisError,
+            f"{name}: {out_of(values, 0, 'an index', 'index')} lies outside of sizes {sizes}",
+            "give the indices of the pooling, and its kernel_size, stride and padding",
+        )
 
-    check_values(indices, test, (0, places - 1))
+    check_range(indices, 0, places - 1, refuse)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tracec.functions as F
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, name_missing
 from tracec.functions.common import check_tensor, fail
+from tracec.functions.positions import not_rising
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.nested import elementwise, products, reductions, shapes  # noqa: F401 (they enter their functions)
 from tracec.nested.jagged import NestedTensor, check_nested, of_tensors
-from tracec.record.check import check_values
+from tracec.record.check import check_none
 from tracec.record.form import Layout, jagged, strided
-from tracec.record.state import STATE
 from tracec.record.tensor import Tensor
 
 
@@ -122,16 +122,12 @@ def nested_tensor_from_jagged(
 
     if not ends.numel():
         fail(ArgumentError, f"{name}: no offsets for {total} places", "they rise from 0 to that number")
-    # Of a program's values the least and the largest are looked at, which do not tell whether all of them rise.
-    wrong = F.cat([ends[:1] != 0, ends[-1:] != total, ends[1:] < ends[:-1]])
-    given_now = None if STATE.recorder is not None else ends
 
-    def test(found: Any) -> None:
-        if found.any():
-            told = "" if given_now is None else f" {given_now.tolist()}"
-            fail(ArgumentError, f"{name}: offsets{told} for {total} places", "they rise from 0 to that number")
+    def refuse(at: Any) -> NoReturn:
+        told = "" if at is None else f" {at.tolist()}"
+        fail(ArgumentError, f"{name}: offsets{told} for {total} places", "they rise from 0 to that number")
 
-    check_values(wrong.long(), test, None)
+    check_none(not_rising(ends, total), refuse, shown=ends)
     return NestedTensor(values, ends, None, axis)
 
 

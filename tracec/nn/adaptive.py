@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tracec.errors import ArgumentError, AxisError, ShapeError
 from tracec.functions import argmax, cat, gather, unsqueeze, where
@@ -15,7 +15,7 @@ from tracec.nn.containers import ModuleList, Sequential
 from tracec.nn.linear import Linear
 from tracec.nn.loss import _Weighted
 from tracec.nn.module import Module
-from tracec.record.check import check_values
+from tracec.record.check import check_range
 from tracec.record.tensor import Tensor
 
 
@@ -118,14 +118,14 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def _check_target(self, target: Tensor) -> None:
         classes = self.n_classes
 
-        def test(values: Any) -> None:
-            if values.size and not 0 <= int(values.min()) <= int(values.max()) < classes:
-                raise AxisError(
-                    f"AdaptiveLogSoftmaxWithLoss: classes from {int(values.min())} to {int(values.max())}",
-                    hint=f"target values should be in the range [0, {classes - 1}]",
-                )
+        def refuse(values: Any) -> NoReturn:
+            found = "out of range" if values is None else f"from {int(values.min())} to {int(values.max())}"
+            raise AxisError(
+                f"AdaptiveLogSoftmaxWithLoss: classes {found}",
+                hint=f"target values should be in the range [0, {classes - 1}]",
+            )
 
-        check_values(target, test, None)
+        check_range(target, 0, classes - 1, refuse)
 
     def log_prob(self, input: Tensor) -> Tensor:
         """Log probabilities of all classes: shape ``(N, in_features)`` to ``(N, n_classes)``."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.ir import dtype as dt
-from tracec.ir.number import Number
 from tracec.ir.operator import Operator
 from tracec.record.cell import Cell, new_tensor
-from tracec.record.check import check_values
-from tracec.record.deferred import settled
-from tracec.record.dispatch import apply, cast
+from tracec.record.check import check_none
+from tracec.record.dispatch import apply
 from tracec.record.overriding import operator, overrides
-from tracec.record.state import STATE
 from tracec.record.write import assign, check_writable
 
 if TYPE_CHECKING:
@@ -74,21 +70,16 @@ def check_divisor(name: str, a: Any, b: Any) -> None:
     if not (_is_whole(a) and _is_whole(b)):
         return
 
-    def test(is_zero: Any) -> None:
-        if np.any(is_zero):
-            raise ArgumentError(
-                f"{name}: ZeroDivisionError: integers are divided by 0", hint="divide floats, which gives an infinity"
-            )
+    def refuse(_: Any) -> NoReturn:
+        raise ArgumentError(
+            f"{name}: ZeroDivisionError: integers are divided by 0", hint="divide floats, which gives an infinity"
+        )
 
-    if isinstance(b, Number):
-        test(not bool(b))
-    elif not isinstance(b, Cell):
-        test(not b)
-    elif b._device == "cpu":
-        if STATE.recorder is None:
-            test(settled(b._array) == 0)
-        else:  # of a program's values the least and the largest are looked at, and a zero may be between them
-            check_values(cast(ops.eq(b, 0), dt.int64), test, None)
+    if isinstance(b, Cell):
+        if b._device == "cpu":
+            check_none(ops.eq(b, 0), refuse)
+    elif not bool(b):
+        refuse(None)
 
 
 def _is_whole(x: Any) -> bool:

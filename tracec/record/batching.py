@@ -28,6 +28,7 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
+from tracec.record.check import Requirement
 from tracec.record.deferred import settled
 from tracec.record.dispatch import apply, tell
 from tracec.record.overriding import disabled
@@ -290,14 +291,14 @@ class Batching(Within):
             if recorder is not None:
                 recorder.decide(x, array, how)
 
-    def check(self, x: Any, test: Any, bounds: Any, ignored: Any) -> None:
+    def check(self, x: Any, requires: Requirement) -> None:
         """Test the values of all examples."""
         many = self._many(x) if self.is_batched(x) else x
-        if many is not x:
-            test(settled(many._array))
+        if many is not x and self.tests:
+            requires.at_present().test(settled(many._array))
         with self.outside() as recorder:
             if recorder is not None:
-                recorder.check(many, test, bounds, ignored)
+                recorder.check(many, requires)
 
     def change_grad(self, x: Any, value: Any) -> None:
         """Note that ``grad`` of a tensor is about to be assigned.

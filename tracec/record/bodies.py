@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tracec import ops
 from tracec.errors import RecordError
 from tracec.ir import dtype as dt
-from tracec.ir.graph import Graph, substitute, topological
-from tracec.ir.node import Node, constant, current_source, input_node, is_constant, made_from
+from tracec.ir.graph import Graph, topological
+from tracec.ir.node import Node, current_source, input_node, is_constant, made_from
 from tracec.ir.number import Number
 from tracec.ir.source import caller
 from tracec.ir.types import Shape, TensorType
@@ -26,6 +26,7 @@ from tracec.record.backend import module
 from tracec.record.batching import Batching
 from tracec.record.call import VIEWS, Call
 from tracec.record.cell import Cell, Storage, new_tensor
+from tracec.record.check import Requirement
 from tracec.record.dispatch import tell
 from tracec.record.numbers import array_of
 from tracec.record.recorder import Recorder
@@ -62,7 +63,7 @@ class Traced:
 
 def trace_body(
     name: str, fn: Callable[[Sequence[Any]], tuple[list[Any], Any]], types: Sequence[TensorType], arrays: Sequence[Any],
-    hoist: bool = True, draws: bool = False,
+    hoist: bool = True, draws: bool = False, runs: bool = True,
 ) -> Traced:  # fmt: skip
     """Run a function on example values and write down what it does to them.
 
@@ -73,12 +74,14 @@ def trace_body(
         arrays: Example values for them.
         hoist: Whether what does not hang on the arguments is computed outside, once and in any case.
         draws: Whether it may draw random numbers.
+        runs: Whether it runs on such values: where it does not, they need not be as it asks for.
 
     Raises:
         RecordError: the function has an effect that a graph has not.
     """
     recorder = BodyRecorder(name, hoist, draws)
     with recorder:
+        recorder.tests = recorder.tests and runs
         examples = [recorder.example(t, a) for t, a in zip(types, arrays, strict=True)]
         results, out = fn(examples)
         recorder.check_history(results)
@@ -326,14 +329,14 @@ class BodyRecorder(Within, Recorder):
             if recorder is not None:
                 recorder.decide(x, array, how)
 
-    def check(self, x: Cell, test: Any, bounds: Any, ignored: Any) -> None:
-        """Note a condition on values."""
-        if self.belongs(x):
-            self.checks.append(Check(self.node_of(x), test, bounds, ignored))
+    def check(self, x: Cell, requires: Requirement) -> None:
+        """Note a condition on values: on what comes from outside, too, where the function may not run at all."""
+        if self.belongs(x) or not self.hoist:
+            self.checks.append(Check(self.node_of(x), requires))
             return
         with self.outside() as recorder:
             if recorder is not None:
-                recorder.check(x, test, bounds, ignored)
+                recorder.check(x, requires)
 
     def moved(self, x: Cell, device: Any, move: Any) -> Any:
         """A copy on another device.
@@ -369,22 +372,3 @@ class BodyRecorder(Within, Recorder):
         raise RecordError(
             f"{self.label}: the function {what}", hint=instead, where=f"at {line}" if line is not None else None
         )
-
-
-def in_range(graph: Graph, checks: Sequence[Check]) -> Graph:
-    """The graph with the indices that checks are about kept in range, so that none leads out of memory."""
-    kept: dict[Node, Node] = {}
-    for node, _, bounds, _ in checks:
-        if bounds is not None and node.type.size:
-            with made_from(node.source, "kept in range"):
-                kept[node] = ops.minimum(
-                    ops.maximum(node, constant(bounds[0], node.type)), constant(bounds[1], node.type)
-                )
-    if not kept:
-        return graph
-    done: dict[Node, Node] = {}
-    for node in topological(graph.outputs):
-        if node in kept:
-            again = node if node.op.name == "input" else node.with_inputs(substitute(node.inputs, done))
-            (done[node],) = substitute((kept[node],), {**done, node: again})
-    return graph.with_outputs(substitute(graph.outputs, done))

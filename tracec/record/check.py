@@ -1,8 +1,14 @@
-"""Conditions on the values of integer tensors: tested at once, and again before every replay.
+"""Conditions on values: one declaration each, tested at once, and again at every replay.
+
+There are two kinds. Integers are in a range (`check_range`), or nothing is wrong with any element, as bools tell that
+operators compute from the values (`check_none`), whichever they are: those of a program compute the same. In a recorded
+function both are part of its graph, and come down to a number or two that tell whether the condition holds
+(`Requirement.numbers`). What is asked of values is decided here, and nowhere else: a function that refuses makes an
+error, and decides nothing.
 
 A program on a GPU cannot be asked before it runs without waiting for all that was queued before it. There the
-program itself finds the least and the largest value; they are copied to the host behind it, and tested when they
-are there: at the latest when the host next waits for the GPU.
+program itself finds those numbers; they are copied to the host behind it, and tested when they are there: at the
+latest when the host next waits for the GPU.
 """
 
 from __future__ import annotations
@@ -10,43 +16,28 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from tracec import ops
 from tracec.errors import TracecError
+from tracec.ir import dtype as dt
 from tracec.ir.conditions import unnoted
+from tracec.ir.extent import plain
 from tracec.ir.forks import free_in_children
 from tracec.ir.source import Source
-from tracec.record.backend import CPU, Readback, device_of, module
+from tracec.record.backend import Readback, device_of, module, to_device
 from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.state import STATE
 
-#: Views that hold all of their operand's values, and no others.
-SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 #: Copies that may be under way; behind more of them, the oldest is waited for.
 _MOST = 256
 
-
-def check_values(
-    x: Cell, test: Callable[[Any], None], bounds: tuple[int, int] | None, ignored: int | None = None
-) -> None:
-    """Test a tensor's values, which a recorded function does not ask for by that.
-
-    Args:
-        x: An integer tensor.
-        test: Raises where an array of its values breaks the condition, if it does so for the least and the largest
-            of them, the ignored value left out.
-        bounds: The least and the largest value that memory may be addressed with, where they address any.
-        ignored: A value that the condition says nothing of.
-    """
-    with unnoted():  # the sizes in it are those of the call that it is made for
-        values = settled(x._array)
-        on_gpu = x._device is not CPU and bounds is not None and ignored is None and values.size
-        test(np.array(least_and_largest(values)) if on_gpu else values)
-    if STATE.recorder is not None:
-        STATE.recorder.check(x, test, bounds, ignored)
+#: Raises the error for values that break a condition, on the host: those that were looked at, some of which are as
+#: they must not be; of a program that has run the least and the largest of them, or None where there are none to show.
+Refuse = Callable[[Any], NoReturn]
 
 
 def least_and_largest(array: Any) -> tuple[int, int]:
@@ -57,29 +48,174 @@ def least_and_largest(array: Any) -> tuple[int, int]:
     return low, high
 
 
-class Range(NamedTuple):
+class Requirement(NamedTuple):
+    """What values have to be.
+
+    Attributes:
+        refuse: Raises the error.
+        bounds: The least and the largest integer that they may be, the first no larger than the other; None for
+            bools none of which may hold.
+        ignored: An integer that they may be besides.
+    """
+
+    refuse: Refuse
+    bounds: tuple[int, int] | None = None
+    ignored: int | None = None
+
+    def test(self, values: Any, shown: Cell | None = None) -> None:
+        """Raise where an array breaks the condition.
+
+        Args:
+            values: The array.
+            shown: What the error is to show, of bools.
+        """
+        if not values.size:
+            return
+        if self.bounds is None:
+            if values.any():
+                self._refuse(None if shown is None else to_device(settled(shown._array), "cpu"))
+            return
+        least, most = self.bounds
+        low, high = least_and_largest(values)
+        if least <= low and high <= most:
+            return
+        if self.ignored is not None:
+            self._replace(ignored=None).test(values[values != self.ignored])
+        else:
+            self._refuse(to_device(values, "cpu"))
+
+    def test_numbers(self, found: Sequence[int]) -> None:
+        """Raise where the numbers that a program found say that values break the condition."""
+        if self.bounds is None:
+            if found[0]:
+                self._refuse(None)
+        elif found[0] < self.bounds[0] or found[1] > self.bounds[1]:
+            self._refuse(np.array(found, np.int64))
+
+    def at_present(self) -> Requirement:
+        """The same for the present sizes alone, to be tested for them."""
+        return self if self.bounds is None else self._replace(bounds=(plain(self.bounds[0]), plain(self.bounds[1])))
+
+    def _refuse(self, values: Any) -> NoReturn:
+        with unnoted():  # sizes in its text are those of the call, too
+            self.refuse(values)
+
+    @property
+    def how_many(self) -> int:
+        """How many numbers there are."""
+        return 1 if self.bounds is None else 2
+
+    def numbers(self, x: Any) -> list[Any]:
+        """What tells whether values, of one element at least, break the condition: int64 of no dimensions.
+
+        Args:
+            x: A node, or a tensor.
+        """
+        axes = tuple(range(x.ndim))
+        value = ops.cast(x, dtype=dt.int64)
+        if self.bounds is None:
+            return [ops.max(value, axes=axes)]
+        if self.ignored is not None:
+            value = ops.where(ops.eq(value, self.ignored), self.bounds[0], value)
+        return [ops.min(value, axes=axes), ops.max(value, axes=axes)]
+
+    def broken(self, x: Any) -> Any:
+        """Whether values, of one element at least, break the condition: a bool of no dimensions."""
+        if self.bounds is None:
+            return ops.gt(self.numbers(x)[0], 0)
+        low, high = self.numbers(x)
+        return ops.bitwise_or(ops.lt(low, self.bounds[0]), ops.gt(high, self.bounds[1]))
+
+
+def check_range(x: Cell, least: int, most: int, refuse: Refuse, *, ignored: int | None = None) -> None:
+    """Refuse integers out of a range, in a recorded function at each call.
+
+    Args:
+        x: Integers.
+        least: The least that they may be.
+        most: The largest.
+        refuse: Raises the error.
+        ignored: One that they may be besides.
+    """
+    if x._type.dtype.kind == "u":  # of the widest ones the upper half is negative as int64
+        least = 0 if least < 0 else least
+    if least > most:  # there is no such integer: each is wrong
+        check_none(ops.eq(x, x) if ignored is None else ops.ne(x, ignored), refuse, shown=x)
+    else:
+        _check(x, Requirement(refuse, (least, most), ignored), x)
+
+
+def check_none(broken: Cell, refuse: Refuse, shown: Cell | None = None) -> None:
+    """Refuse what is wrong with any element, in a recorded function at each call.
+
+    Args:
+        broken: Bools that hold where something is wrong: computed with operators, which a program computes as well.
+        refuse: Raises the error.
+        shown: Values that the error shows, as long as they are at hand.
+    """
+    _check(broken, Requirement(refuse), shown)
+
+
+def check_again(x: Cell, requires: Requirement) -> None:
+    """Refuse what a condition on parts of a tensor refuses anywhere in it."""
+    _check(x, requires, None)
+
+
+def check_numbers(found: Sequence[Cell], requires: Requirement) -> None:
+    """Refuse what runs of a loop found out of a condition: of each of its numbers as many as there were runs."""
+    if requires.bounds is None:
+        check_none(ops.ne(found[0], 0), requires.refuse)
+    else:
+        _check(ops.concatenate(*found, axis=0), Requirement(requires.refuse, requires.bounds), None)
+
+
+def _check(x: Cell, requires: Requirement, shown: Cell | None) -> None:
+    recorder: Any = STATE.recorder
+    if recorder is None or recorder.tests:
+        requires.at_present().test(settled(x._array), shown)
+    if recorder is not None:
+        recorder.check(x, requires)
+
+
+class Late(NamedTuple):
     """A condition that is tested when a program has run.
 
     Attributes:
-        test: Raises where the least and the largest value break the condition.
+        requires: What the numbers that the program found are tested for.
         source: The user's line.
         is_late: They come from a GPU, and nobody waits for them.
     """
 
-    test: Callable[[Any], None]
+    requires: Requirement
     source: Source | None
     is_late: bool = True
 
 
-_pending: deque[tuple[Readback, Sequence[Range]]] = deque()
+def test_all(found: Sequence[int], late: Sequence[Late]) -> None:
+    """Raise where numbers that a program found, one behind the other, break a condition.
+
+    Raises:
+        TracecError: they do; it tells the user's line.
+    """
+    at = 0
+    for requires, source, _ in late:
+        try:
+            requires.test_numbers(found[at : at + requires.how_many])
+        except TracecError as error:
+            error.where = f"at {source}" if source is not None else None
+            raise
+        at += requires.how_many
+
+
+_pending: deque[tuple[Readback, Sequence[Late]]] = deque()
 _lock = threading.Lock()
 free_in_children(_lock)
 
 
-def test_later(found: Any, ranges: Sequence[Range]) -> None:
-    """Test least and largest values, two for each condition, when they have come from the GPU."""
+def test_later(found: Any, conditions: Sequence[Late]) -> None:
+    """Test the numbers of some conditions when they have come from the GPU."""
     with _lock:
-        _pending.append((Readback(found), ranges))
+        _pending.append((Readback(found), conditions))
 
 
 def settle(wait: bool = False) -> None:
@@ -95,13 +231,10 @@ def settle(wait: bool = False) -> None:
         with _lock:
             if not _pending or not (wait or len(_pending) >= _MOST or _pending[0][0].done):
                 return
-            readback, ranges = _pending.popleft()
-        values = readback.values()
-        for k, (test, source, _) in enumerate(ranges):
-            try:
-                test(values[2 * k : 2 * k + 2])
-            except TracecError as error:
-                error.where = f"at {source}" if source is not None else None
-                late = "found on the GPU after the call: what it computed is of the nearest value in range"
-                error.hint = f"{error.hint}; {late}" if error.hint else late
-                raise
+            readback, conditions = _pending.popleft()
+        try:
+            test_all(readback.values().tolist(), conditions)
+        except TracecError as error:
+            late = "found on the GPU after the call: what it computed is of the nearest value in range"
+            error.hint = f"{error.hint}; {late}" if error.hint else late
+            raise

@@ -30,6 +30,7 @@ from tracec.ir.types import Shape
 from tracec.record.backend import module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
+from tracec.record.check import Requirement
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED, Opaque
 from tracec.record.outcome import Outcome
@@ -80,6 +81,8 @@ class Recorder(Outcome):
         self._noting: Any = nullcontext()
         self.decisions: list[Decision] = []
         self.checks: list[Check] = []
+        #: Whether values are such as they are in the function's place, so that conditions on them hold.
+        self.tests = True
         #: Whether a tensor is used that another thread made meanwhile.
         self.uses_others = False
         #: Whether a tensor is used that it made otherwise than by operations, of values that are baked in.
@@ -236,9 +239,9 @@ class Recorder(Outcome):
         reference = self._own.get(id(x))
         return self.is_inside(x) or (reference is not None and reference() is x)
 
-    def check(self, x: Cell, test: Any, bounds: Any, ignored: Any) -> None:
+    def check(self, x: Cell, requires: Requirement) -> None:
         """Note a condition on a tensor's values."""
-        self.checks.append(Check(self.node_of(x), test, bounds, ignored))
+        self.checks.append(Check(self.node_of(x), requires))
 
     def _view_from_outside(self, x: Cell) -> Node:
         known = self._views.setdefault(x._storage, {})

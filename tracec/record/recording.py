@@ -14,6 +14,7 @@ from tracec.ir.number import Float, Integer
 from tracec.ir.types import TensorType
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
+from tracec.record.check import Requirement
 from tracec.record.structure import children, is_data
 from tracec.record.tape import edge_of
 
@@ -49,19 +50,15 @@ class Decision(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A condition on values that the function addressed memory, or chose classes, with.
+    """A condition on values that the function addressed memory, or chose classes, with, or computed from them.
 
     Attributes:
         node: The values.
-        test: Raises where an array of values breaks the condition.
-        bounds: The least and the largest value that memory may be addressed with, where they address any.
-        ignored: A value that the condition says nothing of.
+        requires: What they have to be.
     """
 
     node: Node
-    test: Callable[[Any], None]
-    bounds: tuple[int, int] | None
-    ignored: int | None = None
+    requires: Requirement
 
 
 class Looked(NamedTuple):

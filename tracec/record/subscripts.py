@@ -16,7 +16,7 @@ from tracec.ir.extent import Extent
 from tracec.ir.source import warn
 from tracec.ir.types import broadcast_shapes
 from tracec.record.cell import Cell
-from tracec.record.check import check_values, least_and_largest
+from tracec.record.check import check_range, least_and_largest
 from tracec.record.create import of_array, of_numbers
 from tracec.record.deferred import settled
 from tracec.record.opaque import unwrapped
@@ -280,24 +280,17 @@ def _check_range(k: Cell, size: int, axis: int) -> bool:
     Raises:
         AxisError: one is out of range.
     """
-    if STATE.recorder is None:
-        if not k._array.size:
-            return True
-        low, high = least_and_largest(settled(k._array))
-        _check_bounds(low, high, size, axis)
-        return low >= 0
 
-    def test(values: Any) -> None:  # the size is its own: at another call it may be another one
-        if values.size:
-            _check_bounds(int(values.min()), int(values.max()), size, axis)
-
-    check_values(k, test, (-size, size - 1))
-    return False
-
-
-def _check_bounds(low: int, high: int, size: int, axis: int) -> None:
-    if low < -size or high >= size:
+    def refuse(values: Any) -> NoReturn:  # the size is its own: at another call it may be another one
+        low, high = (-1, 0) if values is None else (int(values.min()), int(values.max()))
         _out_of_bounds(high if high >= size else low, size, axis)
+
+    if STATE.recorder is None and k._array.size:  # looked at once: the condition, and what is not to be wrapped
+        low, high = least_and_largest(settled(k._array))
+        if -size <= low and high < size:
+            return low >= 0
+    check_range(k, -size, size - 1, refuse)
+    return False
 
 
 def check_broadcast(positions: Sequence[Cell]) -> tuple[int, ...]:

@@ -15,9 +15,11 @@ class Within:
 
     Attributes:
         sizes: As a recorder's: not None where sizes vary, so that shapes are asked of it.
+        tests: Whether values are such as they are in the function's place, so that conditions on them hold.
     """
 
     sizes: Any
+    tests: bool
     #: Who was told, what moved, and how saved values were kept: once for each time that it is open.
     _around: list[tuple[Any, Any, Any]]
     _inside: Any
@@ -26,6 +28,7 @@ class Within:
         """Take the place of what is around."""
         around = STATE.recorder
         self.sizes = None if around is None or around.sizes is None else {}
+        self.tests = around is None or around.tests
         self._around.append(_surroundings())
         STATE.recorder, STATE.duals, STATE.packing = self, (), None  # type: ignore[assignment]
 

@@ -1,28 +1,30 @@
-"""Checks of a recording as part of its replay: indices are in range before anything is read or written.
+"""Conditions of a recording as part of its replay: they are tested before anything is written.
 
 What depends on integers alone is worked out before the program runs, which does not run where it breaks. What is
-computed from floats is known only inside of the program: indices are kept in range there, and the least and the
-largest value are an output. So it is with all on a GPU, where asking for values before would mean to wait; see
-`tracec.record.check`.
+computed from floats is known only inside of the program: indices are kept in range there, and the numbers that tell
+whether a condition holds are an output. So it is with all on a GPU, where asking for values before would mean to wait;
+see `tracec.record.check`, which has the conditions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tracec import ops
-from tracec.ir import dtype as dt
+from tracec.build import Runner
+from tracec.errors import TracecError
 from tracec.ir.body import Body
 from tracec.ir.evaluate import evaluate
-from tracec.ir.graph import Graph, substitute, topological
-from tracec.ir.lower import HostCall
-from tracec.ir.node import Node, constant, is_input, made_from
-from tracec.record.check import SAME_VALUES, Range
-from tracec.record.recording import Check
-
-#: Operators whose results are positions along an axis of their operand.
-_POSITIONS = frozenset({"argmax", "argmin", "argsort"})
+from tracec.ir.extent import formula_key, is_varying
+from tracec.ir.graph import Graph, topological
+from tracec.ir.lower import HostCall, Structured
+from tracec.ir.node import Node, is_input, made_from
+from tracec.ir.passes import through_bodies
+from tracec.record.addresses import POSITIONS, SAME_VALUES, unviewed, within_memory
+from tracec.record.cell import Constant
+from tracec.record.check import Late, Requirement, least_and_largest, test_all, test_later
+from tracec.record.recording import Check, Lifted, Recording
 
 
 class Checks:
@@ -37,10 +39,12 @@ class Checks:
     """
 
     def __init__(self, checks: Sequence[Check], inputs: Sequence[Node]) -> None:
-        known = {(_unviewed(c.node), c.bounds): c.test for c in checks if _is_known_before(c.node)}
-        known = {key: test for key, test in known.items() if not _is_fixed(key[0])}
-        self._tests: list[Callable[[Any], None]] = list(known.values())
-        outputs = tuple(node for node, _ in known)
+        known = [c for c in checks if _is_known_before(c.node) and not _is_settled(c)]
+        # One may be on what an index that breaks another leads to.
+        nodes = within_memory(Graph((), tuple(c.node for c in known))).outputs
+        known = list(_distinct([c._replace(node=n) for c, n in zip(known, nodes, strict=True)]).values())
+        self._tests: list[Requirement] = [c.requires.at_present() for c in known]
+        outputs = tuple(unviewed(c.node) for c in known)
         used = set(topological(outputs))
         self.needs = tuple(i for i, n in enumerate(inputs) if n in used)
         self._graph = Graph(tuple(inputs[i] for i in self.needs), outputs, "checks")
@@ -54,44 +58,133 @@ class Checks:
     def __call__(self, arrays: Sequence[Any]) -> None:
         """Raise what the function would raise for these inputs."""
         if self._direct is not None:
-            for test, i in zip(self._tests, self._direct, strict=True):
-                test(arrays[i])
+            for requires, i in zip(self._tests, self._direct, strict=True):
+                requires.test(arrays[i])
             return
-        for test, values in zip(self._tests, evaluate(self._graph, arrays), strict=True):
-            test(values)
+        for requires, values in zip(self._tests, evaluate(self._graph, arrays), strict=True):
+            requires.test(values)
 
 
-def clamped(graph: Graph, checks: Sequence[Check]) -> Graph:
-    """The graph with those indices kept in range whose values are not known before it runs."""
-    kept: dict[Node, Node] = {}
-    for node, _, bounds, _ in checks:
-        if bounds is None or not node.type.size or _is_known_before(node) or _is_position(node, bounds):
-            continue
-        with made_from(node.source, "kept in range"):
-            low, high = (constant(b, node.type) for b in bounds)
-            kept[node] = ops.minimum(ops.maximum(node, low), high)
-    return Graph(graph.inputs, _replaced(graph, kept), graph.name) if kept else graph
+def checked(recording: Recording, cotangents: Sequence[Node]) -> tuple[Graph, list[tuple[Late, ...]]]:
+    """The graph with what memory is addressed with in range, and the numbers that tell whether conditions hold.
+
+    Args:
+        recording: The graph, and the conditions.
+        cotangents: Inputs that are there only when gradients go back.
+
+    Returns:
+        The graph, and the conditions that are not known before it runs: those on what it is given in any case, then for
+        each of the cotangents those on what hangs on it. Where there are any, the graph has one more output for them,
+        in this order, of int64: the numbers of each.
+    """
+    graph, late = guarded(recording.graph, recording.checks, recording.inputs)
+    groups: list[list[Check]] = [[] for _ in (None, *cotangents)]
+    for c in _distinct(late).values():
+        used = set(topological((c.node,))) if cotangents else ()
+        groups[max((k for k, ct in enumerate(cotangents, 1) if ct in used), default=0)].append(c)
+    more = [_numbers_of(group) for group in groups if group]
+    if not more:
+        return graph, [() for _ in groups]
+    conditions = [tuple(Late(requires, node.source, _is_on_gpu(node)) for node, requires in g) for g in groups]
+    return Graph(graph.inputs, (*graph.outputs, *more), graph.name), conditions
 
 
-def _replaced(graph: Graph, kept: dict[Node, Node]) -> tuple[Node, ...]:
-    # Operands first: a clamped index may hang on another one.
-    done: dict[Node, Node] = {}
-    for node in topological(graph.outputs):
-        if node in kept:
-            (done[node],) = substitute((kept[node],), {**done, node: _again(node, done)})
-    # What is given, and is tested later, is as it is.
-    given = iter(substitute([o for o in graph.outputs if o not in kept], done))
-    return tuple(_again(o, done) if o in kept else next(given) for o in graph.outputs)
+def _numbers_of(checks: Sequence[Check]) -> Node:
+    numbers: list[Node] = []
+    for node, requires in checks:
+        with made_from(node.source, "check of values"):
+            numbers += [ops.reshape(n, shape=(1,)) for n in requires.numbers(unviewed(node))]
+    with made_from(None, "check of values"):
+        every: Node = ops.concatenate(*numbers, axis=0)
+    return every
 
 
-def _again(node: Node, done: dict[Node, Node]) -> Node:
-    return node if is_input(node) else node.with_inputs(substitute(node.inputs, done))
+def tested(run: Runner, late: Sequence[Late]) -> Runner:
+    """A program whose last output has the numbers that tell whether conditions hold, if there are any."""
+    if not late:
+        return run
+    late = at_present(late)
+
+    def run_and_test(arrays: Any) -> Any:
+        outputs = run(arrays)
+        test_numbers(outputs[-1], late)
+        return outputs
+
+    return run_and_test
+
+
+def at_present(late: Sequence[Late]) -> tuple[Late, ...]:
+    """Conditions for the present sizes."""
+    return tuple(c._replace(requires=c.requires.at_present()) for c in late)
+
+
+def test_numbers(found: Any, late: Sequence[Late]) -> None:
+    """Test the numbers that tell whether conditions hold: at once, or when they have come from a GPU.
+
+    Raises:
+        TracecError: one does not.
+    """
+    if any(c.is_late for c in late):
+        test_later(found, late)
+    else:
+        test_all(found.tolist(), late)
+
+
+def guarded(
+    graph: Graph, checks: Sequence[Check], inputs: Sequence[Lifted], before: bool = True
+) -> tuple[Graph, list[Check]]:
+    """The graph such that no values lead out of memory.
+
+    Args:
+        graph: The graph.
+        checks: The conditions.
+        inputs: What inputs are.
+        before: Those on integers are tested before it runs; else all of them afterwards, and others, too.
+
+    Returns:
+        The graph, and over it the conditions that are not known before it runs.
+    """
+
+    def is_open(c: Check) -> bool:
+        return not (before and _is_known_before(c.node)) and not _holds(c)
+
+    late = [c for c in checks if c.node.type.size and is_open(c) and not _is_settled(c)]
+    told = {v.node: _ends(v.array) for v in inputs if isinstance(v.storage, Constant) and v.node.dtype.kind in "iub"}
+    if before:
+        known = (c for c in checks if c.requires.bounds is not None and c.requires.ignored is None and not is_open(c))
+        told |= {unviewed(c.node): c.requires.bounds for c in known if c.requires.bounds is not None}
+    whole = graph.with_outputs((*graph.outputs, *(c.node for c in late)))
+    whole = through_bodies(within_memory, within_memory(whole, told))
+    count = len(graph.outputs)
+    late = [c._replace(node=n) for c, n in zip(late, whole.outputs[count:], strict=True)]
+    return Graph(graph.inputs, whole.outputs[:count], graph.name), late
+
+
+def _distinct(checks: Sequence[Check]) -> dict[Any, Check]:
+    """One of those that ask the same of the same values."""
+    found: dict[Any, Check] = {}
+    for c in checks:
+        found.setdefault((unviewed(c.node), formula_key(c.requires.bounds), c.requires.ignored), c)
+    return found
+
+
+def _ends(array: Any) -> tuple[int, int]:
+    return least_and_largest(array) if array.size else (0, 0)
+
+
+def may_raise(graph: Graph, late: Sequence[Late]) -> bool:
+    """Whether a program, or what is tested when it has run, may raise before anything is written."""
+    if any(not c.is_late for c in late):
+        return True
+    bodies = {id(v): v.graph for n in graph.nodes for _, v in n.params if isinstance(v, Body)}
+    return any(isinstance(n.op.lower, HostCall) for n in graph.nodes) or any(may_raise(g, ()) for g in bodies.values())
 
 
 def _is_known_before(node: Node) -> bool:
-    """Whether a value hangs on integers alone, which the host has."""
+    """Whether a value hangs on integers alone, which the host has, and is computed without loops."""
     return not _is_on_gpu(node) and all(
-        n.dtype.kind in "iub" and n.op.name not in _POSITIONS for n in topological((node,))
+        n.dtype.kind in "iub" and n.op.name not in POSITIONS and not isinstance(n.op.lower, Structured)
+        for n in topological((node,))
     )
 
 
@@ -99,57 +192,26 @@ def _is_on_gpu(node: Node) -> bool:
     return node.device != "cpu"
 
 
-def with_ranges(graph: Graph, checks: Sequence[Check]) -> tuple[Graph, tuple[Range, ...]]:
-    """The graph with one more output for what is not known before it runs: the least and the largest value of each.
-
-    Returns:
-        The graph, the very same where there are no such checks, and the conditions on those values.
-    """
-    found: dict[tuple[Node, int | None, tuple[int, int] | None], Range] = {}
-    for c in checks:
-        node = _unviewed(c.node)
-        if not _is_known_before(node) and node.type.size and not (_is_fixed(node) or _is_within(node, c.bounds)):
-            found.setdefault((node, c.ignored, c.bounds), Range(c.test, c.node.source, _is_on_gpu(node)))
-    if not found:
-        return graph, ()
-    ends: list[Node] = []
-    for (node, ignored, _), condition in found.items():
-        with made_from(condition.source, "check of a range"):
-            value = ops.cast(node, dtype=dt.int64)
-            if ignored is not None:
-                value = ops.where(ops.eq(value, ignored), 0, value)
-            axes = tuple(range(value.ndim))
-            ends += [ops.reshape(end(value, axes=axes), shape=(1,)) for end in (ops.min, ops.max)]
-    with made_from(None, "check of a range"):
-        every = ops.concatenate(*ends, axis=0)
-    return Graph(graph.inputs, (*graph.outputs, every), graph.name), tuple(found.values())
+def _is_settled(check: Check) -> bool:
+    """Whether values hang on nothing that another call may have otherwise, and are as they have to be."""
+    nodes = topological((check.node,))
+    if any(map(is_input, nodes)) or is_varying(check.requires.bounds):
+        return False
+    if any(is_varying(n.type.shape) or is_varying(n.params) for n in nodes):
+        return False
+    (values,) = evaluate(Graph((), (check.node,)), ())
+    try:
+        check.requires.at_present().test(values)
+    except TracecError:
+        return False  # sizes are others than those that it was recorded for
+    return True
 
 
-def may_raise(graph: Graph, ranges: Sequence[Range]) -> bool:
-    """Whether a program, or what is tested when it has run, may raise before anything is written."""
-    if any(not r.is_late for r in ranges):
-        return True
-    bodies = {id(v): v.graph for n in graph.nodes for _, v in n.params if isinstance(v, Body)}
-    return any(isinstance(n.op.lower, HostCall) for n in graph.nodes) or any(may_raise(g, ()) for g in bodies.values())
-
-
-def _is_fixed(node: Node) -> bool:
-    """Whether a value hangs on nothing: it was right when it was recorded."""
-    return not any(is_input(n) for n in topological((node,)))
-
-
-def _unviewed(node: Node) -> Node:
-    while node.op.name in SAME_VALUES and node.type.size:
-        node = node.inputs[0]
-    return node
-
-
-def _is_within(node: Node, bounds: tuple[int, int] | None) -> bool:
-    return bounds is not None and _is_position(node, bounds)
-
-
-def _is_position(node: Node, bounds: tuple[int, int]) -> bool:
-    """Whether a value is a position on an axis that is no longer than the one it is used on."""
+def _holds(check: Check) -> bool:
+    """Whether values are positions on an axis that is no longer than the one they are used on."""
+    node, bounds = check.node, check.requires.bounds
     while node.op.name in SAME_VALUES or node.op.name == "slice":
         node = node.inputs[0]
-    return node.op.name in _POSITIONS and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1
+    if bounds is None or node.op.name not in POSITIONS:
+        return False
+    return bounds[0] <= 0 and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1

@@ -8,10 +8,10 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import PLANNING, Built, build, load
 from tracec.ir.graph import Graph
-from tracec.record.check import Range
+from tracec.record.check import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
-from tracec.specialisations.checks import clamped, may_raise, with_ranges
+from tracec.specialisations.checks import checked, may_raise, tested
 from tracec.specialisations.derivatives import Backward, Derivative
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
@@ -28,25 +28,27 @@ class Program:
         forward: What the function computes, and the values that gradients need.
         backward: For each derivative its program and where its inputs come from.
         inputs: For each input of ``forward`` its position among the recording's.
-        ranges: Conditions on the values of an output of ``forward`` that is there for them alone, behind those of
-            the recording and before the residuals.
+        late: Conditions on the numbers in an output of ``forward`` that is there for them alone, behind those of the
+            recording and before the residuals.
+        of_gradients: The same for each of ``backward``, on its last output.
     """
 
     recorded: Recorded
     forward: Built
     backward: tuple[tuple[Derivative, Built, Later], ...]
     inputs: tuple[int, ...]
-    ranges: tuple[Range, ...]
+    late: tuple[Late, ...]
+    of_gradients: tuple[tuple[Late, ...], ...]
 
     def load(self, launcher: str = "gpu", graphs: bool = True) -> Replay:
         """Compile or find the programs and make them callable; see `tracec.build.load`."""
         backwards = []
-        for derivative, built, later in self.backward:
+        for (derivative, built, later), late in zip(self.backward, self.of_gradients, strict=True):
             gives, position = [], 0
             for g in derivative.grads:
                 gives.append(None if g is None else position)
                 position += g is not None
-            run = held_to(load(built, launcher, graphs), derivative.constants)
+            run = held_to(tested(load(built, launcher, graphs), late), derivative.constants)
             backwards.append(Backward(derivative, run, later.residuals, tuple(gives)))
         recorded = self.recorded
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
@@ -54,7 +56,7 @@ class Program:
         forward = load(self.forward, launcher, graphs)
         return Replay(
             recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
-            recorded.captured, self.ranges, recorded.numbers, recorded.left,
+            recorded.captured, self.late, recorded.numbers, recorded.left,
         )  # fmt: skip
 
 
@@ -68,7 +70,8 @@ class Graphs:
         donate: Output → input of ``forward`` whose memory it takes over.
         backward: For each derivative its graph.
         inputs: For each input of ``forward`` its position among the recording's.
-        ranges: As `Program.ranges`.
+        late: As `Program.late`.
+        of_gradients: As `Program.of_gradients`.
     """
 
     whole: Graph
@@ -76,30 +79,34 @@ class Graphs:
     donate: dict[int, int]
     backward: tuple[tuple[Derivative, Later], ...]
     inputs: tuple[int, ...]
-    ranges: tuple[Range, ...]
+    late: tuple[Late, ...]
+    of_gradients: tuple[tuple[Late, ...], ...]
 
 
 def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
     """The graphs to build; those of a function that gradients go back through are parts of the optimised whole."""
     recording = recorded.recording
-    graph, ranges = with_ranges(clamped(recording.graph, recording.checks), recording.checks)
+    cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives]
+    nodes = [recording.graph.inputs[k] for k in cotangents]
+    graph, (late, *of_gradients) = checked(recording, nodes)
     # What raises leaves everything as it was, so that the function can be run as it is written.
-    donations = {} if may_raise(graph, ranges) else recording.donations()
+    donations = {} if may_raise(graph, late) else recording.donations()
     if not recorded.derivatives:
-        return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), ranges)
+        return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), late, ())
     joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
     count = len(find_tensors(recorded.out))
-    later, at = [], count
-    for d in recorded.derivatives:
+    parts_of, at = [], count
+    end = more = len(recording.graph.outputs) + bool(late)
+    for d, conditions in zip(recorded.derivatives, of_gradients, strict=True):
         size = sum(g is not None for g in d.grads)
-        later.append(list(range(at, at + size)))
-        at += size
-    first = [i for i in range(len(graph.outputs)) if not count <= i < at]
-    cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives]
+        parts_of.append([*range(at, at + size), *([more] if conditions else [])])
+        at, more = at + size, more + bool(conditions)
+    first = [i for i in range(end) if not count <= i < at]
     inputs = tuple(i for i in range(len(graph.inputs)) if i not in cotangents)
-    forward, parts = split(joint, first, later, [[c] for c in cotangents], frozenset(donations.values()))
+    forward, parts = split(joint, first, parts_of, [[c] for c in cotangents], frozenset(donations.values()))
     donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
-    return Graphs(graph, forward, donate, tuple(zip(recorded.derivatives, parts, strict=True)), inputs, ranges)
+    backward = tuple(zip(recorded.derivatives, parts, strict=True))
+    return Graphs(graph, forward, donate, backward, inputs, late, tuple(of_gradients))
 
 
 def build_program(
@@ -109,7 +116,7 @@ def build_program(
     graphs = graphs_of(recorded, disabled)
     built = build(graphs.forward, target, arch, graphs.donate, disabled, choices)
     backward = tuple((d, build(part.graph, target, arch, {}, disabled, choices), part) for d, part in graphs.backward)
-    return Program(recorded, built, backward, graphs.inputs, graphs.ranges)
+    return Program(recorded, built, backward, graphs.inputs, graphs.late, graphs.of_gradients)
 
 
 def input_of(recording: Recording, tensor: Tensor) -> int:

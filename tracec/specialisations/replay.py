@@ -14,13 +14,13 @@ from tracec.ir.types import TensorType
 from tracec.record.backend import CPU, named
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, add_reader, new_tensor
-from tracec.record.check import Range, settle, test_later
+from tracec.record.check import Late, settle
 from tracec.record.conversion import as_number
 from tracec.record.derived import ProgramPullback
 from tracec.record.recording import Recording, Result, find_parts, find_tensors, is_number
 from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.checks import Checks, may_raise
+from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers
 from tracec.specialisations.derivatives import Backward, Twice
 from tracec.specialisations.effects import Effects, Parts
 from tracec.specialisations.gradients import Gradients
@@ -71,7 +71,7 @@ class Replay:
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
         captured: Memory that the function reaches otherwise than by its arguments.
-        ranges: Conditions on the values of an output that follows those of the recording, before the residuals.
+        late: Conditions on the numbers in an output that follows those of the recording, before the residuals.
         numbers: The numbers that are watched; None where none is.
         left: What the function leaves around it; its values follow the results in ``out`` then.
     """
@@ -79,7 +79,7 @@ class Replay:
     def __init__(
         self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
         backwards: Sequence[Backward], inputs: Sequence[int], captured: Collection[Storage],
-        ranges: Sequence[Range] = (), numbers: Scalars | None = None, left: Effects | None = None,
+        late: Sequence[Late] = (), numbers: Scalars | None = None, left: Effects | None = None,
     ) -> None:  # fmt: skip
         self.forward = forward
         self.numbers = numbers
@@ -90,11 +90,11 @@ class Replay:
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._has_checks = bool(self._checks)
         #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
-        self.may_raise = bool(self._checks) or may_raise(recording.graph, ranges)
+        self.may_raise = bool(self._checks) or may_raise(recording.graph, late)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         self._look_at(recording, arguments, captured)
         tensors = find_tensors(out)
-        self._place_outputs(recording, out, ranges, left, here)
+        self._place_outputs(recording, out, late, left, here)
         self._backwards = {b.derivative.result: b for b in backwards}
         self._captured = tuple(captured)
         changes = recording.writes or recording.grads or recording.flags or left or recording.printed
@@ -114,7 +114,7 @@ class Replay:
         #: For each result that has a program for gradients by what it is known there, by its shape.
         self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
         self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
-        self._find_the_short_way(recording.results[: len(tensors)], out, bool(ranges or recording.numbers or left))
+        self._find_the_short_way(recording.results[: len(tensors)], out, bool(late or recording.numbers or left))
 
     def _look_at(self, recording: Recording, arguments: Sequence[Tensor], captured: Collection[Storage]) -> None:
         """Note how arguments, and gradients that are read, look at memory: those of later calls must do so, too."""
@@ -137,14 +137,14 @@ class Replay:
         self._plain = self._own and not self._storages and not self._reads_grads
 
     def _place_outputs(
-        self, recording: Recording, out: Any, ranges: Sequence[Range], left: Effects | None, here: Mapping[int, int]
+        self, recording: Recording, out: Any, late: Sequence[Late], left: Effects | None, here: Mapping[int, int]
     ) -> None:
         """Note what each output of the program is for: writes, gradients, numbers, texts, conditions."""
         position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         shift = len(recording.results) - len(find_tensors(out))
-        self._is_late = any(r.is_late for r in ranges)
-        self._ranges, self._ranges_at = ranges, len(recording.graph.outputs) - shift
+        self._is_late = any(c.is_late for c in late)
+        self._late, self._late_at = at_present(late), len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         #: What is written to, or how it is found.
         self._written = [(memory_of(self.inputs[i]), storage_finder(self.inputs[i], here)) for i, _ in self._writes]
@@ -353,8 +353,8 @@ class Replay:
             if not outputs:
                 arrays = self._arrays.side_by_side(given)
                 outputs = self.forward(arrays)
-            if self._ranges:
-                self._test(outputs[self._ranges_at])
+            if self._late:
+                test_numbers(outputs[self._late_at], self._late)
         except REFUSALS as error:
             for storage in written:
                 storage.version -= 1
@@ -389,14 +389,6 @@ class Replay:
         if found is None:  # what Python refuses otherwise was asked for before
             raise OverflowError("int too large to convert to float")
         return found
-
-    def _test(self, found: Any) -> None:
-        """Test the least and the largest values of what is known when the program has run."""
-        if self._is_late:
-            test_later(found, self._ranges)
-            return
-        for k, condition in enumerate(self._ranges):
-            condition.test(found[2 * k : 2 * k + 2])
 
     # Results ----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,8 +19,9 @@ from tracec.ir.passes import PipelineResult
 from tracec.ir.plan import Launch, Plan, Step, Value
 from tracec.ir.resize import Plain, Resized, Settled, settled
 from tracec.record.call import Call
+from tracec.record.check import Late, Requirement
 from tracec.record.opaque import unwrapped
-from tracec.record.recording import Result
+from tracec.record.recording import Check, Result
 from tracec.record.structure import children, is_data, made_again
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import Recorded
@@ -69,16 +70,20 @@ class Resizing(Resized):
         layout = settled(self.number(result.layout))
         return replace(result, steps=tuple(map(self.call, result.steps)), layout=layout)
 
-    def test(self, test: Callable[..., Any]) -> Callable[..., Any]:
-        """A condition on values, of a function that closes over sizes."""
-        if isinstance(test, functools.partial):
-            keywords = {k: settled(self.number(v)) for k, v in test.keywords.items()}
-            return functools.partial(self.test(test.func), *settled(self.number(test.args)), **keywords)
-        if not isinstance(test, types.FunctionType) or not test.__closure__:
-            return test
-        cells = [types.CellType(settled(self.number(c.cell_contents))) for c in test.__closure__]
-        made = types.FunctionType(test.__code__, test.__globals__, test.__name__, test.__defaults__, tuple(cells))
-        made.__kwdefaults__ = test.__kwdefaults__
+    def requirement(self, requires: Requirement) -> Requirement:
+        """What values have to be, for these sizes."""
+        return requires._replace(refuse=self._refuse(requires.refuse), bounds=self.number(requires.bounds))
+
+    def _refuse(self, refuse: Callable[..., Any]) -> Any:
+        """What raises an error, which closes over sizes; they keep their formulas, as there may be other sizes yet."""
+        if isinstance(refuse, functools.partial):
+            keywords = {k: self.number(v) for k, v in refuse.keywords.items()}
+            return functools.partial(self._refuse(refuse.func), *self.number(refuse.args), **keywords)
+        if not isinstance(refuse, types.FunctionType) or not refuse.__closure__:
+            return refuse
+        cells = tuple(types.CellType(self.number(c.cell_contents)) for c in refuse.__closure__)
+        made = types.FunctionType(refuse.__code__, refuse.__globals__, refuse.__name__, refuse.__defaults__, cells)
+        made.__kwdefaults__ = refuse.__kwdefaults__
         return made
 
 
@@ -106,9 +111,7 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
     for c in recording.checks:
         for node in topological((c.node,)):
             new.node(node)
-    checks = tuple(
-        c._replace(node=new.nodes[c.node], test=new.test(c.test), bounds=new.number(c.bounds)) for c in recording.checks
-    )
+    checks = tuple(Check(new.nodes[c.node], new.requirement(c.requires)) for c in recording.checks)
     inputs = tuple(replace(v, node=new.nodes[v.node]) for v in recording.inputs)
     results = tuple(map(new.result, recording.results))
     grads = tuple((x, output, settled(new.number(layout))) for x, output, layout in recording.grads)
@@ -167,9 +170,17 @@ def built_at(built: Built, values: Values) -> Built:
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
     """What was built of a recording, for the sizes that ``recorded`` is resized to."""
     backward = tuple((d, built_at(b, values), later) for d, b, later in program.backward)
-    ranges = tuple(r._replace(test=Resizing(values).test(r.test)) for r in program.ranges)
+    late, *of_gradients = (_late_at(conditions, values) for conditions in (program.late, *program.of_gradients))
     forward = built_at(program.forward, values)
-    return replace(program, recorded=recorded, forward=forward, backward=backward, ranges=ranges)
+    return replace(
+        program, recorded=recorded, forward=forward, backward=backward, late=late, of_gradients=tuple(of_gradients)
+    )
+
+
+def _late_at(conditions: Sequence[Late], values: Values) -> tuple[Late, ...]:
+    """Conditions for other sizes."""
+    new = Resizing(values)
+    return tuple(c._replace(requires=new.requirement(c.requires)) for c in conditions)
 
 
 def difference(

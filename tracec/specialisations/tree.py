@@ -29,7 +29,7 @@ from tracec.record.cell import new_tensor
 from tracec.record.conversion import as_number
 from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
-from tracec.specialisations.checks import clamped
+from tracec.specialisations.checks import guarded
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
 from tracec.specialisations.recorded import Recorded
@@ -365,10 +365,12 @@ class Tree:
         """
         stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
         among = set(inside)
-        checks = [c for c in recorded.recording.checks if c.node in among]
+        checks = [c for c in recorded.recording.checks if c.node in among or c.node in stand_ins]
         new = substitute((*outputs, *(c.node for c in checks)), dict(stand_ins))
         checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
-        new = clamped(Graph((), new[: len(outputs)]), checks).outputs
+        # The end of the way tests them.
+        given_here = recorded.recording.inputs
+        new = guarded(Graph((), new[: len(outputs)]), checks, given_here, before=False)[0].outputs
         here = positions(recorded.arguments)
         late = {n: scalar for n, scalar in recorded.recording.late.items() if n in among}
         given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among and v.node not in late}

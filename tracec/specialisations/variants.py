@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from tracec.build import Built
 from tracec.errors import TracecError
 from tracec.ir.body import structure_of
-from tracec.ir.extent import Condition, Extent, Symbol, Values, noting, symbols_of
+from tracec.ir.extent import Condition, Extent, Symbol, Values, formula_key, noting, symbols_of
 from tracec.ir.graph import Graph
+from tracec.ir.resize import settled
 from tracec.ir.types import Shape
 from tracec.record.cell import Constant
 from tracec.specialisations.program import Program
@@ -174,7 +175,9 @@ class Known:
     def __init__(self, recorded: Recorded, shapes: Shapes, made: Specialisation) -> None:
         recording = recorded.recording
         asked = (n for d in recording.decisions for n in d.nodes)
-        self.graph = recording.graph.with_outputs((*recording.graph.outputs, *asked))
+        checked = (c.node for c in recording.checks)
+        self.graph = recording.graph.with_outputs((*recording.graph.outputs, *asked, *checked))
+        self._conditions = [(settled(c.requires.bounds), c.requires.ignored) for c in recording.checks]
         self.path = path_of(recording.decisions), None if recorded.numbers is None else recorded.numbers.conditions
         self.shapes, self.surroundings = shapes, made.surroundings
         computed = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
@@ -189,6 +192,8 @@ class Known:
         """Where another recording of the same way differs; None where it does not."""
         if self._numbers != other._numbers:
             return "numbers"
+        if self._conditions != other._conditions:
+            return "what values are checked for"
         return difference(self.graph, other.graph, self._constants, other._constants)
 
 
@@ -214,6 +219,7 @@ class AtSizes:
         """The program of the end of a way."""
         recording = recorded.recording
         whole = recording.graph.with_outputs((*recording.graph.outputs, *(c.node for c in recording.checks)))
-        key = "end", tuple(map(id, recorded.derivatives)), *structure_of(whole)
+        asked = formula_key([(c.requires.bounds, c.requires.ignored) for c in recording.checks])
+        key = "end", tuple(map(id, recorded.derivatives)), asked, *structure_of(whole)
         made = self._prepared(key, self._values, self._typical, lambda sizes: build(resized(recorded, sizes)))
         return program_at(made, recorded, self._values)
