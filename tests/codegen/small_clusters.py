@@ -15,14 +15,19 @@ ROOM = 2560
 
 
 @contextmanager
-def small_blocks() -> Iterator[None]:
-    """Within, blocks of a cluster have 32 threads, or 64, with 8 words of a row each."""
+def small_blocks(registers: int = 64) -> Iterator[None]:
+    """Within, blocks of a cluster have 32 threads, or 64, with 8 words of a row each.
+
+    Args:
+        registers: Of each thread: with few of them, some of these words are in shared memory.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "shared_bytes", lambda arch: ROOM)
         patch.setattr(cuda_share, "WARP_ROW", 64)
         patch.setattr(cuda_share, "WARP_ROW_OF_FEW", 64)
         patch.setattr(cuda_share, "KEPT_WORDS", {64: 4})
         patch.setattr(cuda_share, "LIVE_WORDS", 8)
+        patch.setattr(cuda_share, "REGISTERS", 64 * registers)
         patch.setattr(cuda_share, "MOST_PACKS", 1)
         patch.setattr(cuda_share, "MANY_THREADS", 0)
         for module in (cuda_share, cuda_clusters):
@@ -30,6 +35,5 @@ def small_blocks() -> Iterator[None]:
             patch.setattr(module, "LARGEST", 64)
         for name in ("HELD_WORDS", "HELD_WIDE", "HELD_BESIDE"):
             patch.setattr(cuda_clusters, name, 4)
-        patch.setattr(cuda_clusters, "THREADS", 64)
         patch.setattr(cuda_held, "MOST_EACH", 16)
         yield

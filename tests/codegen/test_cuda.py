@@ -86,6 +86,9 @@ LARGE = {
     **{f"cluster, {n}": k.softmax(64, n) for n in (40000, 65537, 1 << 17, 1 << 18, (1 << 18) - 1)},
     **{f"cluster, {n}, bf16": k.softmax(64, n, "bf16") for n in (65536, 1 << 17, 1 << 18)},
     **{f"cluster, {n}, f64": k.softmax(64, n, "f64") for n in (20000, 1 << 17)},
+    **{f"layer norm of {n}": k.layer_norm(64, n) for n in (16384, 1 << 15)},
+    **{f"cluster, layer norm of {n}": k.layer_norm(256, n) for n in (1 << 16, 1 << 17, 1 << 18)},
+    **{f"cluster, layer norm of {n}, bf16": k.layer_norm(256, n, "bf16") for n in (1 << 16, 1 << 17)},
     "cluster, odd, f16": k.softmax(64, 131071, "f16"),
     "cluster, held": k.held(64, 1 << 18),
     "cluster, held, two": k.held(64, 1 << 17, loads=2),
@@ -179,6 +182,7 @@ BANDWIDTH = {
     "cluster's rows": (k.softmax(256, 1 << 17), 128),
     "cluster's longest rows": (k.softmax(256, 1 << 18), 128),
     "cluster's rows, bf16": (k.softmax(256, 1 << 18, "bf16"), 64),
+    "cluster's layer norm": (k.layer_norm(256, 1 << 17), 128),
     "cluster's rows, held": (k.held(256, 1 << 17), 64),
     "cluster's rows, odd": (k.softmax(256, 131071), 64),
     "row sums": (k.row_sum(8192, 8192), 128),
@@ -313,6 +317,10 @@ def test_schedule_follows_extents(kernel: Kernel, schedule: str, grid: tuple[int
          512, 80 << 10),
         (k.softmax(9, 1 << 17, "bf16"), "a cluster of 8 blocks of 512 a row of 131072, 4 unrolled, packs of 8", 72, 512,
          0),
+        (k.layer_norm(256, 1 << 17), "a cluster of 8 blocks of 512 a row of 131072, 8 unrolled, 3 in shared memory, "
+         "1 held, packs of 4", 2048, 512, 24 << 10),
+        (k.layer_norm(256, 1 << 18), "a cluster of 8 blocks of 1024 a row of 262144, 8 unrolled, 3 in shared memory, "
+         "1 held, packs of 4", 2048, 1024, 48 << 10),
         (k.reread(2, 80001), "a cluster of 4 blocks of 512 a row of 80001, looped, 1 held", 8, 512, 80 << 10),
         (k.held(9, 1 << 18), "a cluster of 8 blocks of 1024 a row of 262144, looped, 1 held, packs of 4", 72, 1024,
          128 << 10),

@@ -52,6 +52,19 @@ def test_values(kind: str) -> None:
         check(one, list(ORDERS))
 
 
+def test_what_has_no_place_in_registers_is_in_shared_memory() -> None:
+    """Of the packs of a thread some are here and some there; a row that ends within a pack's round is guarded."""
+    softmaxes = [k.softmax(3, n) for n in (513, 1023, 1024, 2052, 2053, 4092, 4096)]
+    norms = [k.layer_norm(3, n) for n in (1024, 2052, 4092, 4096)]
+    for registers, some in ((36, softmaxes), (48, norms)):
+        with small_blocks(registers):
+            found = emulate(some)
+        sources = [kernel.source for one in found for kernel in one.program.kernels]
+        assert sum("_far[" in s and " ? " in s for s in sources) > len(some) // 2
+        for one in found:
+            check(one, list(ORDERS))
+
+
 def test_clusters_of_every_size_are_among_them() -> None:
     with room_of("sm_90"):
         sources = [render_kernel(kernel).source for kind in KERNELS.values() for kernel in kind]

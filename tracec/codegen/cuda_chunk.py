@@ -28,6 +28,8 @@ def write_chunk(
     if packs.width == 1:
         inner = writer.derive({})
         inner.arrays |= dict.fromkeys(writer.arrays, slot)
+        if writer.far is not None:
+            inner.far_arrays |= dict.fromkeys(writer.arrays, writer.far[1])
         return (*writer.unflatten("chunk", variables), *inner.statements(body))
     return (
         *first_of_pack(writer, "chunk", variables, packs.width),
@@ -86,6 +88,8 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
     inner = writer.derive({})
     inner.pack = last, frozenset(s.name for s in body if isinstance(s, Let)) | writer.each
     inner.arrays |= dict.fromkeys(writer.arrays, f"{slot} * {width} + e")
+    if writer.far is not None:
+        inner.far_arrays |= dict.fromkeys(writer.arrays, f"({writer.far[1]}) * {width} + e")
     declared: list[Tree] = []
     loads: list[Tree] = list(writer.statements(picks))
     before: list[Tree] = []

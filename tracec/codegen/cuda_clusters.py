@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_entry import ceil_div
-from tracec.codegen.cuda_held import THREADS, Hold, find_hold
+from tracec.codegen.cuda_held import Hold, find_hold
+from tracec.codegen.cuda_registers import FEW_REGISTERS, Demand, demands
 from tracec.codegen.cuda_share import LARGEST, OF_CLUSTER, Share, cluster_share
 from tracec.codegen.cuda_writer import Writer
 from tracec.ir.extent import is_varying
@@ -29,8 +30,9 @@ def own_size(share: Share, width: int, chunks: int) -> int:
 
 
 def place_row(
-    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], rows: int, chunks: int, share: Share, live: int
-) -> tuple[Share, Hold | None]:
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], rows: int, chunks: int, share: Share, live: int,
+    words: int, wanted: Sequence[Demand],
+) -> tuple[Share, Hold | None]:  # fmt: skip
     """Who shares a row, and what is held of what is read of it.
 
     Args:
@@ -41,38 +43,45 @@ def place_row(
         chunks: Packs of a row.
         share: One block's threads.
         live: Registers for each element that is kept.
+        words: Of these, registers of scratch.
+        wanted: What loops over the row need registers for.
     """
     if share.parts or is_varying(chunks):
         return share, None
     width = max((p.width for p in packs.values()), default=1)
     kept = _scratch_bytes(body, chunks * width)
+    beside = max((d.beside for d in demands(body, packs, writer.memory, held=True)), default=0)
     if kept <= row_room(room()):
-        hold = find_hold(writer, body, packs, chunks, (_words(width, kept), room() - kept), THREADS)
-        if hold is not None:
-            several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
-            return Share(THREADS // 2 if several else THREADS, hold.parts, in_shared=kept > 0), hold
+        for threads in (LARGEST, LARGEST // 2):
+            tried = Share(threads, 0)
+            hold = find_hold(writer, body, packs, chunks, (_words(width, kept, tried, beside), room() - kept), tried)
+            if hold is not None:
+                several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
+                return Share(LARGEST // 2 if several else threads, hold.parts, in_shared=kept > 0), hold
     if most_blocks() == 1 or not (kept > row_room(room()) or (not kept and _fits(writer, body, packs, chunks * width))):
         return share, None
-    found = cluster_share(rows, chunks, width, live) if kept else None
-    return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width)
+    found = cluster_share(rows, chunks, width, live, words, wanted) if kept else None
+    return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width, beside)
 
 
 def _in_shared(
-    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int, beside: int
 ) -> tuple[Share, Hold | None]:
     """The smallest cluster that holds all of a row that is read again, or else the smallest that has its scratch.
 
-    Its blocks have half of a multiprocessor's shared memory each, or all of it.
+    Its blocks have half of a multiprocessor each, or all of it: with as many threads as there can be, or with half as
+    many where these have too few registers.
     """
     scratch = any(isinstance(s, Scratch) for s in body)
     found: Share | None = None
-    for blocks, threads in ((2, OF_CLUSTER), (4, OF_CLUSTER), (8, OF_CLUSTER), (most_blocks(), LARGEST)):
-        share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks)
+    sizes = ((2, OF_CLUSTER), (4, OF_CLUSTER), (8, OF_CLUSTER), (most_blocks(), LARGEST), (most_blocks(), LARGEST // 2))
+    for number, (blocks, threads) in enumerate(sizes):
+        share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks, alone=number > 2)
         kept = _scratch_bytes(body, own_size(share, width, chunks))
-        left = (room() if threads == LARGEST else room() // 2) - kept
+        left = room() // share.resident - kept
         if left < 0:
             continue
-        hold = find_hold(writer, body, packs, chunks, (_words(width, kept), left), threads * blocks, blocks)
+        hold = find_hold(writer, body, packs, chunks, (_words(width, kept, share, beside), left), share)
         if hold is not None:
             return replace(share, parts=hold.parts), hold
         found = found or (share if scratch else None)
@@ -86,9 +95,10 @@ def _fits(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], row:
     return several and row_room(room()) < nbytes <= most_blocks() * row_room(room())
 
 
-def _words(width: int, kept: int) -> int:
-    """Words of each thread's registers for what is held."""
-    return HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
+def _words(width: int, kept: int, share: Share, beside: int) -> int:
+    """Words of each thread's registers for what is held; fewer where loops take many next to it."""
+    most = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
+    return max(min(most * share.registers // FEW_REGISTERS, share.registers - beside), 0)
 
 
 def _scratch_bytes(body: Sequence[Stmt], most: int) -> int:

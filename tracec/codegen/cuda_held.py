@@ -13,14 +13,14 @@ from tracec.codegen.cuda_access import Packs, certain_loads
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_registers import FEW_REGISTERS
 from tracec.codegen.cuda_share import Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Expr, Loop, Stmt, Var, subexpressions, walk
 
-#: Threads of a block that holds rows in registers too, and the elements of one that each has at most, all loops over
-#: which are unrolled.
-THREADS, MOST_EACH = 1024, 52
+#: Elements of a row that a thread of few registers holds at most, all loops over which are unrolled.
+MOST_EACH = 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,7 @@ class Hold:
 
 
 def find_hold(
-    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, room: tuple[int, int], threads: int,
-    blocks: int = 1,
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, room: tuple[int, int], share: Share,
 ) -> Hold | None:  # fmt: skip
     """Where all that several loops read of a row is held; None where there is no room, or no such loads.
 
@@ -73,8 +72,7 @@ def find_hold(
         packs: Of each loop, by its place.
         chunks: Packs of a row.
         room: Words of each thread's registers, and bytes of a block's shared memory.
-        threads: All threads that share the row.
-        blocks: Blocks that they are of.
+        share: The threads.
     """
     width = max((p.width for p in packs.values()), default=1)
     candidates = _candidates(writer, body, packs)
@@ -82,12 +80,12 @@ def find_hold(
     if not candidates or not chunks:
         return None
     words, nbytes = room
-    parts = ceil_div(chunks, threads)
-    most = chunks if blocks == 1 else parts * (threads // blocks)  # of a block
+    parts = ceil_div(chunks, share.threads)
+    most = chunks if share.blocks == 1 else parts * share.each  # of a block
     for tried in dict.fromkeys(
         (0, words)
     ):  # in shared memory alone, where all fits: loops are then no longer than they need to be
-        if tried and (width == 1 or chunks * width > MOST_EACH * threads):
+        if tried and (width == 1 or chunks * width * FEW_REGISTERS > MOST_EACH * share.threads * share.registers):
             return None
         # By place: words that are live in its loop, and where the shared memory that is free then begins.
         taken, ends = dict.fromkeys(packs, 0), dict.fromkeys(packs, 0)
@@ -99,13 +97,29 @@ def find_hold(
             near = max(min(parts, (tried - max(taken[p] for p in within)) // each), 0)
             # What a thread no longer needs gives way to what is dealt out as it was: no other thread has it.
             offset = max(ends[p] for p in (within if len({*sizes.values()}) == 1 else ends))
-            end = offset + -(-max(most - near * (threads // blocks), 0) * sizes[buffer] // 16) * 16
+            end = offset + -(-max(most - near * share.each, 0) * sizes[buffer] // 16) * 16
             for p in within:
                 taken[p], ends[p] = taken[p] + near * each, end
             found.append(Load(buffer, index, first, last, f"{writer.name(buffer)}_row{len(found)}", near, offset))
         if max(ends.values()) <= nbytes:
             return Hold(tuple(found), parts if tried else 0, max(ends.values()))
     return None  # what is left over, a compiler would keep in registers that are not there
+
+
+def hold_near(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], parts: int) -> Hold | None:
+    """All that several loops read of a row in a thread's registers, where a compiler would keep what it computes of it.
+
+    Args:
+        writer: Writes the kernel.
+        body: Statements of one row.
+        packs: Of each loop, by its place.
+        parts: Packs of each thread.
+    """
+    found = [
+        Load(buffer, index, min(places), max(places), f"{writer.name(buffer)}_row{number}", parts, 0)
+        for number, ((buffer, index), places) in enumerate(_candidates(writer, body, packs).items())
+    ]
+    return Hold(tuple(found), parts, 0) if found else None
 
 
 def _candidates(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs]) -> dict[tuple[str, Expr], list[int]]:

@@ -176,7 +176,8 @@ def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
     parts_ways = "return;" in entry.text and "_sync(" in entry.text
     # A row in the registers of as many threads as there can be leaves none for what else a compiler keeps.
     full = FULL if head["cluster"] is None else FULL // 2  # of which there are two
-    is_full = entry.threads > full and any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
+    keeps = "forget(" in entry.text or any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
+    is_full = entry.threads > full and keeps
     return few and not parts_ways and not is_full
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, streams_of_rows
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_clusters import own_size, place_row
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_held import Holder
+from tracec.codegen.cuda_held import Holder, hold_near
+from tracec.codegen.cuda_registers import FEW_REGISTERS, demands, live_words, uses
 from tracec.codegen.cuda_share import LARGEST, Share, row_share
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
@@ -206,7 +207,8 @@ def share_stages(
     """
     stages: list[Stage] = []
     results: list[Store] = []
-    memory = {b.name: b.dtype for b in writer.kernel.buffers}
+    memory = writer.memory
+    before: set[tuple[str, Expr]] | None = None
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
             variables, inner = loop_nest(stmt)
@@ -223,6 +225,15 @@ def share_stages(
             in_flight = IN_FLIGHT // 2 if share.each == LARGEST and share.in_shared else IN_FLIGHT
             unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place], in_flight)
             dealt = deal(writer, whole, share, unroll, own=share.in_shared or holder is not None)
+            reads = {at for at in _reads(inner, memory) if at not in writer.held}
+            reads = reads if packs[place].width == 1 else reads & {*packs[place].loads}
+            if before is not None and is_tight(share) and not share.in_shared:
+                chunk = (*_forgotten(writer, inner, packs[place].width), *chunk)
+            if before is not None and is_tight(share) and not reads & before:
+                again = f"{dealt.thread}_again{place}"
+                stages.append(Stage((f"{writer.flat} {again} = {dealt.thread};", f"forget({again});")))
+                dealt = replace(dealt, thread=again)
+            before = (before or set()) | reads
             blocks = share.blocks if share.blocks > 1 and accs else 0
             begins = blocks > 0 and not any(s.blocks for s in stages)
             combined = tuple(writer.accumulator(a) for a in accs)
@@ -239,6 +250,27 @@ def share_stages(
         wait = [Line(barrier)] if in_place else []
         stages.append(Stage(lines([*wait, Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
+
+
+def is_tight(share: Share) -> bool:
+    """Whether threads that have few registers each keep packs of a row there."""
+    return share.parts > 0 and share.registers <= FEW_REGISTERS
+
+
+def _forgotten(writer: Writer, body: tuple[Stmt, ...], width: int) -> Iterator[Tree]:
+    """Lets a compiler know nothing of what a loop has left in scratch: what both compute of it would be kept, too."""
+    names = {x.buffer: None for s in body for e in expressions(s) for x in subexpressions(e) if isinstance(x, Load)}
+    for name in names.keys() & writer.arrays.keys():
+        text = f"forget({writer.name(name)}[part * {width} + e]);"
+        guard = f"if ({writer.far[0]}) " if writer.far is not None else ""
+        yield Block(f"for (int e = 0; e < {width}; ++e)", (Line(guard + text),), ("unroll",))
+
+
+def _reads(body: tuple[Stmt, ...], memory: Mapping[str, DType]) -> Iterator[tuple[str, Expr]]:
+    """What is read of memory, and where."""
+    for stmt in walk(body):
+        for root in expressions(stmt):
+            yield from ((e.buffer, e.index) for e in subexpressions(root) if isinstance(e, Load) and e.buffer in memory)
 
 
 def row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
@@ -303,24 +335,14 @@ def _scratch(
                 lines.append(Line(SCRATCH))
             lines.append(Line(f"{kind} *const {name} = reinterpret_cast<{kind} *>(scratch + {offset});"))
             offset += -(-min(stmt.size, size) * stmt.dtype.itemsize // 16) * 16
-        else:
-            lines.append(Line(f"{kind} {name}[{max(share.parts * width, 1)}];"))
+            continue
+        lines.append(Line(f"{kind} {name}[{max((share.parts - share.far) * width, 1)}];"))
+        if share.far:
+            if not offset:
+                lines.append(Line(SCRATCH))
+            lines.append(Line(f"{kind} *const {name}_far = reinterpret_cast<{kind} *>(scratch + {offset});"))
+            offset += -(-share.far * width * share.each * stmt.dtype.itemsize // 16) * 16
     return tuple(lines), offset
-
-
-def live_words(body: Sequence[Stmt], packs: Mapping[int, Packs]) -> int:
-    """Registers for one position that are taken between two loops, at most: scratch, and what is loaded for both."""
-    scratch = {s.name for s in body if isinstance(s, Scratch)}
-    uses: dict[tuple[str, Expr | None], list[int]] = {}
-    for place, found in packs.items():
-        statements = list(walk(loop_nest(body[place])[1]))  # type: ignore[arg-type]
-        parts = [x for s in statements for e in expressions(s) for x in subexpressions(e)]
-        touched = [(x.buffer, x.index) for x in parts if isinstance(x, Load)]
-        touched += [(s.buffer, s.index) for s in statements if isinstance(s, Store) and s.buffer in scratch]
-        for buffer, index in touched:
-            if buffer in scratch or (buffer, index) in found.loads or found.width == 1:
-                uses.setdefault((buffer, None if buffer in scratch else index), []).append(place)
-    return max((sum(min(at) < place <= max(at) for at in uses.values()) for place in packs), default=0)
 
 
 def row_entry(kernel: Kernel, name: str) -> Entry:
@@ -336,11 +358,14 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
     again = sum(isinstance(s, Loop) for s in body) > 1
     wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
-    live = 0 if wide else live_words(body, packs)
+    live = 0 if wide else live_words(uses(body, packs), packs)
+    wanted = demands(body, packs, writer.memory)
     streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, variables)
-    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
+    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams, wanted)
     chunks = row // width
-    share, hold = place_row(writer, body, packs, rows, chunks, share, live)
+    share, hold = place_row(writer, body, packs, rows, chunks, share, live, words, wanted)
+    if width > 1 and is_tight(share) and hold is None:
+        hold = hold_near(writer, body, packs, share.parts)
     shared = share.threads > 32
     declared, shared_bytes = _scratch(body, writer, share, width, chunks)
     holder = None
@@ -351,6 +376,9 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         declared, shared_bytes = (*declared, *holder.declared()), shared_bytes + hold.shared_bytes
     if shared_bytes > room():
         raise CompileError(f"kernel {kernel.name}: a row keeps {shared_bytes} bytes, a block has {room()}")
+    if share.far:
+        near = share.parts - share.far
+        writer.far = f"part < {near}", f"(part - {near}) * {writer.count(share.each)} + thread"
     start = lines((*writer.unflatten("row", variables), *declared))
     several = share.blocks > 1
     barrier = CLUSTER_BARRIER if several else "__syncthreads();" if shared else "__syncwarp();"
@@ -370,6 +398,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     who = f"a cluster of {share.blocks} blocks of {threads}" if several else who
     kept = " in shared memory" * share.in_shared
     kept += f", {share.parts} unrolled" if share.parts else "" if share.in_shared else ", looped"
+    kept += f", {share.far} in shared memory" if share.far else ""
     kept += f", {len(hold.loads)} held" if hold else ""
     schedule = f"{who} a row of {row}{kept}" + (f", packs of {width}" if width > 1 else "")
     return Entry(

@@ -124,6 +124,9 @@ class Writer(ExpressionWriter):
         packs: (buffer, index) → the element of a pack that stands for that access.
         random: Random words that are there already → their names.
         arrays: Scratch → the subscript of this thread's element.
+        far: Condition under which scratch is in registers, and the counter of the thread's chunks in shared memory
+            otherwise; None where all of it is in one place.
+        far_arrays: Scratch → the subscript of this thread's element in shared memory.
         held: (buffer, index) → a pack that has been loaded before.
         each: Names of values of which there is one for each element of a pack, which ``e`` numbers.
         pack: The loop whose iterations a pack takes, and the names that are not the same for all of them.
@@ -141,6 +144,8 @@ class Writer(ExpressionWriter):
         self.packs: dict[tuple[str, Expr], str] = {}
         self.random: dict[Call, str] = {}
         self.arrays: dict[str, str] = {}
+        self.far: tuple[str, str] | None = None
+        self.far_arrays: dict[str, str] = {}
         self.held: dict[tuple[str, Expr], str] = {}
         self.each: frozenset[str] = frozenset()
         self.pack: tuple[Var, frozenset[str]] | None = None
@@ -152,6 +157,11 @@ class Writer(ExpressionWriter):
         self.combines: dict[str, tuple[str, DType]] = {
             s.name: (s.combine, s.dtype) for s in walk(kernel.body) if isinstance(s, Acc)
         }
+
+    @property
+    def memory(self) -> dict[str, DType]:
+        """What lies in memory, scratch left out."""
+        return {b.name: b.dtype for b in self.kernel.buffers}
 
     @property
     def index(self) -> str:
@@ -173,6 +183,7 @@ class Writer(ExpressionWriter):
         """The same writer with other texts for some loop variables."""
         other = Writer(self.kernel, {**self.names, **names}, wide=self.wide, copies=self._copies)
         other.packs, other.arrays, other.random = dict(self.packs), dict(self.arrays), dict(self.random)
+        other.far, other.far_arrays = self.far, dict(self.far_arrays)
         other.held, other.each, other.store_guard = self.held, self.each, self.store_guard
         other.add_guard, other.pack = self.add_guard, self.pack
         return other
@@ -186,7 +197,7 @@ class Writer(ExpressionWriter):
                 if pack is not None:
                     return pack, ATOM
                 if buffer in self.arrays:
-                    return f"{self.name(buffer)}[{self.arrays[buffer]}]", ATOM
+                    return self._scratch(buffer), ATOM
                 return f"{self.name(buffer)}[{_position(index, operands[0])}]", ATOM
             case Call("cast", (Load(_, _, dt.bfloat16),), dt.float32) if operands[0][0].endswith(_ELEMENT):
                 return f"widened_bfloat16({operands[0][0].removesuffix(_ELEMENT)}, e)", ATOM
@@ -295,8 +306,15 @@ class Writer(ExpressionWriter):
     def element(self, buffer: str, index: Expr) -> str:
         """An element as something to assign to."""
         if buffer in self.arrays:
-            return f"{self.name(buffer)}[{self.arrays[buffer]}]"
+            return self._scratch(buffer)
         return f"{self.name(buffer)}[{_position(index, self._written(index))}]"
+
+    def _scratch(self, buffer: str) -> str:
+        """This thread's element of a scratch array."""
+        near = f"{self.name(buffer)}[{self.arrays[buffer]}]"
+        if self.far is None:
+            return near
+        return f"({self.far[0]} ? {near} : {self.name(buffer)}_far[{self.far_arrays[buffer]}])"
 
     def unflatten(self, flat: str, variables: Sequence[Var]) -> tuple[Tree, ...]:
         """Loop variables, outermost first, from an unsigned counter over all of their extents."""

@@ -19,7 +19,7 @@ from tests.codegen.kernels.maps import (
     transpose,
 )
 from tests.codegen.kernels.products import conv, conv_weight, dot
-from tests.codegen.kernels.rows import batch_norm, held, picked, reread, row_sum, running, softmax, stripes
+from tests.codegen.kernels.rows import batch_norm, held, layer_norm, picked, reread, row_sum, running, softmax, stripes
 from tests.codegen.kernels.text import read_kernel
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "held",
     "in_place",
     "integers",
+    "layer_norm",
     "masked",
     "padded",
     "pool",

@@ -53,6 +53,33 @@ kernel softmax(x: in {dtype}[{m},{n}], y: out {dtype}[{m},{n}]) row {{
 }}""")
 
 
+def layer_norm(m: int, n: int, dtype: str = "f32") -> Kernel:
+    """A row that two loops read, and one that is kept of it, next to a weight and a bias."""
+    c = compute_of(dtype)
+    return read_kernel(f"""
+kernel layer_norm(x: in {dtype}[{m},{n}], w: in {dtype}[{n}], b: in {dtype}[{n}], y: out {dtype}[{m},{n}]) row {{
+  # ops: sum, sub, mul, add
+  for i in {m} parallel {{
+    scratch row: {c}[{n}]
+    acc s: {c} = add
+    for r in {n} reduce {{
+      update s <- {load(f"x[{n}*i + r]", dtype)}
+    }}
+    let a: {c} = mul(s, {c}({1 / n}))
+    acc q: {c} = add
+    for r in {n} reduce {{
+      let v: {c} = sub({load(f"x[{n}*i + r]", dtype)}, a)
+      store row[r] = v
+      update q <- mul(v, v)
+    }}
+    let d: {c} = rsqrt(add(mul(q, {c}({1 / n})), {c}(0.00001)))
+    for r in {n} each {{
+      store y[{n}*i + r] = add(mul(mul(row[r], d), {load("w[r]", dtype)}), {load("b[r]", dtype)})
+    }}
+  }}
+}}""")
+
+
 def reread(m: int, n: int) -> Kernel:
     """A long row that is read from memory again."""
     return read_kernel(f"""

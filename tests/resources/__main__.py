@@ -1,0 +1,36 @@
+"""Compile all programs and list the kernels that spill: ``python -m tests.resources --arch sm_90``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.resources.programs import DTYPES, LENGTHS, ODD, programs
+from tests.resources.survey import ARCHS, survey, without_values
+
+
+def main() -> int:
+    """1 where a kernel spills."""
+    parser = argparse.ArgumentParser(prog="python -m tests.resources", description=__doc__)
+    parser.add_argument("--arch", action="append", choices=ARCHS, help="an architecture; all of them without one")
+    parser.add_argument("--dtype", action="append", choices=DTYPES)
+    parser.add_argument("--length", action="append", type=int, help="elements of a row")
+    parser.add_argument("--every", type=int, default=1, help="take one of so many programs")
+    parser.add_argument("--only", default="", help="what names of programs contain")
+    given = parser.parse_args()
+    wanted = programs(tuple(given.length or (*LENGTHS, *ODD)), tuple(given.dtype or DTYPES))
+    chosen = [p for n, p in enumerate(p for p in wanted if given.only in p.name) if n % given.every == 0]
+    start, spilled = time.monotonic(), 0
+    with without_values():
+        for done, found in survey(chosen, given.arch or ARCHS):
+            for one in found.spilled:
+                spilled += 1
+                print(one, flush=True)
+            line = f"{done} of {len(chosen)} programs, {found.count} kernels, {spilled} spill"
+            print(f"{line}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return spilled > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

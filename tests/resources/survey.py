@@ -1,0 +1,129 @@
+"""What the kernels of many programs take, of each architecture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.resources.programs import Program
+from tracec.record.call import Call
+from tracec.runtime.cache import LEADING_COMMENTS
+from tracec.runtime.nvrtc import Resources, compile_sources
+
+ARCHS = ("sm_80", "sm_90", "sm_100")
+#: Programs whose kernels are compiled together.
+BATCH = 40
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Within, operators give arrays of zeros that nothing was computed of; only for a process of its own."""
+    ready = Call.ready
+
+    def empty(self: Call) -> Any:
+        rule, shape, dtype = ready(self), self.type.shape, self.type.dtype.numpy
+
+        def zeros(*arrays: Any) -> Any:
+            looks = self.is_view and self.op.name != "expand" and arrays[0].flags.c_contiguous
+            return rule(*arrays) if looks or self.op.name == "constant" else np.zeros(shape, dtype)
+
+        self.rule = zeros
+        return zeros
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Call, "ready", empty)
+        patch.setenv("TRACEC_KEEP_PLANS", "0")
+        yield
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel takes.
+
+    Attributes:
+        program: The program that it is of.
+        arch: What it is compiled for.
+        name: Its name.
+        schedule: How its loops map to threads.
+        threads: Threads of a block, at most.
+        resources: What it takes.
+        shared_bytes: Dynamic shared memory.
+    """
+
+    program: str
+    arch: str
+    name: str
+    schedule: str
+    threads: int
+    resources: Resources
+    shared_bytes: int
+
+    def __str__(self) -> str:
+        r = self.resources
+        taken = f"{r.registers} registers, {r.spill_bytes} bytes spilled, {r.stack_bytes} of stack"
+        taken += f", {r.shared_bytes + self.shared_bytes} bytes shared"
+        return f"{self.arch} {self.program}: {self.name}: {taken}; {self.schedule}"
+
+
+@dataclass
+class Found:
+    """What was found.
+
+    Attributes:
+        kernels: Those that were compiled now.
+        count: How many there have been.
+    """
+
+    kernels: list[Kernel] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def spilled(self) -> list[Kernel]:
+        return [k for k in self.kernels if k.resources.spill_bytes]
+
+
+def survey(programs: Sequence[Program], archs: Sequence[str]) -> Iterator[tuple[int, Found]]:
+    """Compile what programs need, each kernel once; gives how many programs are done and what was found of them.
+
+    Args:
+        programs: The programs.
+        archs: GPU architectures.
+    """
+    known: set[tuple[str, str]] = set()
+    count = 0
+    for first in range(0, len(programs), BATCH):
+        found = Found()
+        for arch in archs:
+            sources: list[str] = []
+            told: list[tuple[str, Any]] = []
+            for program in programs[first : first + BATCH]:
+                for kernel in _kernels(program, arch):
+                    source = LEADING_COMMENTS.sub("", kernel.source)
+                    if (arch, source) in known:
+                        continue
+                    known.add((arch, source))
+                    # Programs name kernels alike.
+                    sources.append(re.sub(rf"\b{kernel.name}(?=\w*\()", f"{kernel.name}_{len(known)}", source))
+                    told.append((program.name, kernel))
+            for (name, kernel), cubin in zip(told, compile_sources(sources, arch), strict=True):
+                entry = kernel.entries[-1]
+                shared = max(e.shared_bytes for e in kernel.entries)
+                found.kernels.append(
+                    Kernel(name, arch, kernel.name, entry.schedule, entry.threads, cubin.resources, shared)
+                )
+        count += len(found.kernels)
+        found.count = count
+        yield min(first + BATCH, len(programs)), found
+
+
+def _kernels(program: Program, arch: str) -> Sequence[Any]:
+    """The kernels that a program has on an architecture."""
+    lowered = tracec.compile(program.function).lower(*program.operands(), target="cuda", arch=arch)
+    return lowered.built.program.kernels  # type: ignore[no-any-return]
