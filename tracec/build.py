@@ -24,6 +24,7 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.passes import PassRecord, PipelineResult, verifying
 from tracec.ir.plan import Plan
+from tracec.ir.room import CLUSTER
 from tracec.ir.source import warn
 from tracec.ir.verify_plan import verify_plan
 from tracec.plan import ask_for_products, make_plan, target_for
@@ -36,7 +37,11 @@ from tracec.runtime import emulator as emulator_runtime
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "library", "order", "memory", "join", "deterministic")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory", "join", "cluster", "deterministic")
+#: In place of ``cluster``, where it is the GPU that has no place for any.
+NO_PLACE = "no place for clusters"
+#: Names that may be disabled and are those of no pass over graphs.
+NO_PASSES = frozenset((*PLANNING, NO_PLACE))
 LAUNCHERS = ("gpu", "emulator")
 
 keep_templates(KeptTemplates(kept.read_template, kept.store_template))
@@ -124,11 +129,12 @@ def build(
         disabled: Names of optimisations to leave out.
         choices: What was measured on the GPU that it is to run on.
     """
-    planned_for = target_for(target, arch)
+    no_clusters = _no_clusters(disabled)
+    planned_for = target_for(target, arch, no_clusters)
     stage("looking for its plan")
     place = kept.place_of(graph, planned_for, arch, donate, disabled)
     found = kept.read(place, choices)
-    passes = cache(lambda: optimize.PIPELINE.run(graph, disabled - set(PLANNING)))
+    passes = cache(lambda: optimize.PIPELINE.run(graph, disabled - NO_PASSES))
     if found is None:
         start = time.perf_counter()
         stage("optimising")
@@ -141,7 +147,10 @@ def build(
         with unnoted():
             verify_plan(plan)
     stage("writing source")
-    program = c_codegen.render(plan) if target == "cpu" else cuda_codegen.render(plan, arch, "join" not in disabled)
+    if target == "cpu":
+        program: Any = c_codegen.render(plan)
+    else:
+        program = cuda_codegen.render(plan, arch, "join" not in disabled, not no_clusters)
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for number, optimisation in enumerate(n for n in optimize.PIPELINE.names if n not in disabled):
         makers[optimisation] = lambda k=number: str(passes().records[k])  # type: ignore[misc]
@@ -153,6 +162,13 @@ def build(
     if folder:
         dump(built, Path(folder), graph.name)
     return built
+
+
+def _no_clusters(disabled: frozenset[str]) -> str:
+    """Why blocks form no clusters; empty where they may."""
+    if NO_PLACE in disabled:
+        return f"the GPU's driver has no place for {CLUSTER} blocks that run at a time and share their memory"
+    return "clusters are disabled" if "cluster" in disabled else ""
 
 
 def _plan(

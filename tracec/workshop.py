@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tracec.autotune import Choices, choices_of
-from tracec.build import Built, Runner, build, load
+from tracec.build import NO_PLACE, Built, Runner, build, load
 from tracec.errors import DeviceError
 from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
 from tracec.options import Options
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
-from tracec.runtime.cuda import arch_of
+from tracec.runtime.cuda import arch_of, takes_clusters
 from tracec.specialisations.program import Program, build_program
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
@@ -131,7 +131,8 @@ class Workshop:
         if target == "cpu" or self._options.launcher == "emulator":
             return DEFAULT_ARCH, disabled, None
         device = _device_of(graph)
-        return arch_of(device), disabled, choices_of(device)
+        left_out = disabled if takes_clusters(device) else disabled | {NO_PLACE}
+        return arch_of(device), left_out, choices_of(device)
 
 
 def check_devices(name: str, tensors: Sequence[Tensor]) -> None:

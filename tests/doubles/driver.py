@@ -95,12 +95,14 @@ class Driver:
         log: What was queued: names of functions, ``graph`` for the launch of one.
         streams: Where it was queued.
         memory_left: Bytes that ``alloc`` still gives.
+        clusters: Whether there is a place for clusters of blocks.
     """
 
     def __init__(self) -> None:
         self.log: list[str] = []
         self.streams: list[int] = []
         self.memory_left = 1 << 40
+        self.clusters = True
         self._bound = {threading.current_thread()}
         self._functions: dict[int, tuple[Any, str, list[int]]] = {}
         self._captured: dict[int, list[Work]] = {}
@@ -218,6 +220,7 @@ def pretended() -> Iterator[Driver]:
         mock.patch.object(cuda, "load", made.load),
         mock.patch.object(cuda, "arch_of", return_value="sm_90"),
         mock.patch.object(workshop, "arch_of", return_value="sm_90"),
+        mock.patch.object(workshop, "takes_clusters", side_effect=lambda device: made.clusters),
         mock.patch.object(cublas, "available", return_value=False),
         mock.patch.object(arena, "_arenas", {}),
         mock.patch.object(double.ndarray, "data", double.ndarray.data),

@@ -84,15 +84,16 @@ class CudaProgram:
         return "\n".join(k.source for k in self.kernels)
 
 
-def render(plan: Plan, arch: str, joined: bool = True) -> CudaProgram:
+def render(plan: Plan, arch: str, joined: bool = True, clusters: bool = True) -> CudaProgram:
     """Write every kernel of a plan and list its launches.
 
     Args:
         plan: What to write.
         arch: GPU architecture, ``sm_90``.
         joined: Whether launches of one block may ride on those before them.
+        clusters: Whether blocks may form clusters.
     """
-    with room_of(arch):
+    with room_of(arch, clusters):
         program = _rendered(plan, arch)
         if may_vary(plan):
             return program

@@ -17,7 +17,7 @@ import numpy as np
 
 from tracec import optimize
 from tracec.autotune import Choices
-from tracec.build import PLANNING, Built, build, load
+from tracec.build import NO_PASSES, PLANNING, Built, build, load
 from tracec.inspect.rounding import Expected, expected, on_host
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, topological
@@ -136,7 +136,7 @@ class _Search:
     def of_passes(self) -> Fault | None:
         """The first pass that gives a graph of other values."""
         passes = optimize.PIPELINE.passes
-        off = self.settings.disabled - set(PLANNING)
+        off = self.settings.disabled - NO_PASSES
         for number, one in enumerate(passes):
             if one.name in off:
                 continue

@@ -69,10 +69,15 @@ def most_blocks() -> int:
 
 
 @contextmanager
-def room_of(arch: str) -> Iterator[None]:
-    """Within, kernels are written in this thread for an architecture."""
+def room_of(arch: str, clusters: bool = True) -> Iterator[None]:
+    """Within, kernels are written in this thread for an architecture.
+
+    Args:
+        arch: GPU architecture, ``sm_90``.
+        clusters: Whether blocks may form clusters, where there are any.
+    """
     before = _ROOM.shared_bytes, _ROOM.blocks
-    _ROOM.shared_bytes, _ROOM.blocks = shared_bytes(arch), cluster_blocks(arch)
+    _ROOM.shared_bytes, _ROOM.blocks = shared_bytes(arch), cluster_blocks(arch) if clusters else 1
     try:
         yield
     finally:

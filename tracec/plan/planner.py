@@ -11,7 +11,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node
-from tracec.ir.plan import Branch, LibraryCall, Plan, Repeat, Step, While
+from tracec.ir.plan import Branch, LibraryCall, Plan, Refused, Repeat, Step, While
 from tracec.plan.alike import Alike
 from tracec.plan.clusters import stored_bytes
 from tracec.plan.early import Early, find_early
@@ -44,12 +44,12 @@ def make_plan(
         disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory`` and ``deterministic``, what to leave
             out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
-    graph = prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
+    recorded, graph = graph, prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     planner = _Planner(target, bodies, disabled, Alike(graph))
     plan = planner.plan(graph, donate)
     if "fuse" in disabled:
-        return _final(plan, target)
+        return _final(plan, target, recorded, graph)
     for early in (False, True):
         if early and not find_early(graph).nodes:
             break
@@ -59,7 +59,7 @@ def make_plan(
             smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
             if traffic(other) < traffic(plan) and smaller:
                 plan = other
-    return _final(plan, target)
+    return _final(plan, target, recorded, graph)
 
 
 def ask_for_products(graph: Graph, target: Target, disabled: frozenset[str] = frozenset()) -> None:
@@ -69,7 +69,12 @@ def ask_for_products(graph: Graph, target: Target, disabled: frozenset[str] = fr
         find_routines(graph, inline_nodes(graph), target.gemm, lambda node, inlined: None, Alike(graph))
 
 
-def _final(plan: Plan, target: Target) -> Plan:
+def _final(plan: Plan, target: Target, recorded: Graph, prepared: Graph) -> Plan:
+    if target.unused_bytes:
+        clustered = prepare(recorded, target.blocks, target.row_bytes, target.unused_bytes)
+        if clustered.key() != prepared.key():
+            why = Refused("cluster", "blocks", "rows that are too long for one", target.no_clusters)
+            plan = replace(plan, refused=(*plan.refused, why))
     return unrolled(plan) if target.blocks else plan
 
 

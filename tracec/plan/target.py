@@ -21,6 +21,8 @@ class Target:
             registers, or in the shared memory of a block. 0 where a row goes through the cache, and only what is
             costly is kept.
         cluster_bytes: The same of a cluster of blocks that share a row too long for one; 0 where there are no clusters.
+        unused_bytes: What it would be, where there could be clusters and there are none,
+        no_clusters: and why that is so.
         in_place: Kernel shapes that may write over what they read, element by element. On CUDA a row's elements
             are each read and written by one thread; what all threads of a row read, such as a parameter that its
             sum updates, is written behind a barrier.
@@ -39,6 +41,8 @@ class Target:
     results_in_place: frozenset[str] = frozenset()
     blocks: int = 0
     cluster_bytes: int = 0
+    unused_bytes: int = 0
+    no_clusters: str = ""
     atomics: frozenset[DType] = frozenset()
 
 
@@ -66,15 +70,21 @@ TARGETS = {
 }
 
 
-def target_for(name: str, arch: str) -> Target:
+def target_for(name: str, arch: str, no_clusters: str = "") -> Target:
     """A target's properties on an architecture.
 
     Args:
         name: ``cpu`` or ``cuda``.
         arch: GPU architecture, ``sm_90``.
+        no_clusters: Why blocks form no clusters, if they do not.
     """
     target = TARGETS[name]
     if not target.row_bytes:
         return target
     row_bytes, blocks = row_room(shared_bytes(arch)), cluster_blocks(arch)
-    return replace(target, row_bytes=row_bytes, cluster_bytes=blocks * row_bytes if blocks > 1 else 0)
+    cluster_bytes = blocks * row_bytes if blocks > 1 else 0
+    if no_clusters:
+        return replace(
+            target, row_bytes=row_bytes, cluster_bytes=0, unused_bytes=cluster_bytes, no_clusters=no_clusters
+        )
+    return replace(target, row_bytes=row_bytes, cluster_bytes=cluster_bytes)

@@ -10,12 +10,24 @@ from tracec.errors import CompileError, DeviceError
 from tracec.ir.forks import imported
 from tracec.ir.launch import CudaStep
 from tracec.ir.plan import Plan
+from tracec.ir.room import cluster_blocks, shared_bytes
 from tracec.runtime.cuda_executable import CudaExecutable
-from tracec.runtime.nvrtc import compile_sources
+from tracec.runtime.launcher import active_clusters
+from tracec.runtime.nvrtc import compile_cuda, compile_sources
 
 #: ``CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES``; blocks get more than this only when it is raised.
 _MAX_DYNAMIC_SHARED = 8
 _PLAIN_SHARED = 48 * 1024
+#: Takes as much of each multiprocessor as any kernel with clusters does, whose blocks have all of it at most.
+_THREADS = 1024
+_LARGEST = """
+extern "C" __global__ void __cluster_dims__(%d, 1, 1) __launch_bounds__(%d, 1) largest_cluster(float *x) {
+  extern __shared__ float row[];
+  row[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = row[blockDim.x - 1 - threadIdx.x];
+}
+"""
 
 
 class Entry(Protocol):
@@ -115,6 +127,33 @@ def arch_of(device: int) -> str:
             f"cuda:{device}: no CUDA device can be reached ({reason})",
             hint="check the NVIDIA driver with nvidia-smi, or run the kernels with launcher='emulator'",
         ) from None
+
+
+@cache
+def takes_clusters(device: int) -> bool:
+    """Whether a device has a place for clusters of blocks, the largest that kernels may have; asked once.
+
+    A part of a GPU, or a GPU whose multiprocessors are shared among processes, may have none, though others of its
+    architecture do: launches would fail. Where the driver does not tell, it is taken to have one.
+
+    Args:
+        device: Its number.
+    """
+    arch = arch_of(device)
+    blocks = cluster_blocks(arch)
+    if blocks == 1:
+        return True
+    cupy = _cupy()
+    try:
+        cubin = compile_cuda(_LARGEST % (blocks, _THREADS), arch)
+    except CompileError:  # what is to run on the device will say so
+        return True
+    with cupy.cuda.Device(device):
+        module = cupy.cuda.function.Module()
+        module.load(cubin.image)
+        function = module.get_function("largest_cluster")
+        cupy.cuda.driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED, shared_bytes(arch))
+        return active_clusters(function.ptr, blocks, _THREADS, shared_bytes(arch)) != 0
 
 
 def _cupy() -> Any:

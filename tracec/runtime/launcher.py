@@ -143,13 +143,46 @@ class Batch:
 
 
 @cache
-def driver_address() -> int:
-    """Where the driver's function for launches lies; 0 where there is no driver."""
+def driver_address(name: str = "cuLaunchKernel") -> int:
+    """Where one of the driver's functions lies, that for launches; 0 where there is none."""
     try:
-        function = ctypes.CDLL("libcuda.so.1").cuLaunchKernel
+        function = getattr(ctypes.CDLL("libcuda.so.1"), name)
     except (OSError, AttributeError):
         return 0
     return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+class _Config(ctypes.Structure):
+    """``CUlaunchConfig``."""
+
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("count", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+#: ``CUDA_ERROR_INVALID_CLUSTER_SIZE``.
+_INVALID_CLUSTER = 912
+
+
+def active_clusters(function: int, blocks: int, threads: int, shared_bytes: int) -> int | None:
+    """How many clusters of a function can be at work at a time; None where the driver does not tell.
+
+    Args:
+        function: Its handle; the size of its clusters is its own.
+        blocks: Blocks of a cluster.
+        threads: Threads of a block.
+        shared_bytes: Dynamic shared memory of a block.
+    """
+    address = driver_address("cuOccupancyMaxActiveClusters")
+    if not address:
+        return None
+    ask = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(address)
+    found, config = ctypes.c_int(), _Config((blocks, 1, 1), (threads, 1, 1), shared_bytes, None, None, 0)
+    status = ask(ctypes.addressof(found), function, ctypes.addressof(config))
+    if status:
+        return 0 if status == _INVALID_CLUSTER else None
+    return found.value
 
 
 def queue_function() -> Any:

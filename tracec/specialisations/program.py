@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tracec import optimize
 from tracec.autotune import Choices
-from tracec.build import PLANNING, Built, build, load
+from tracec.build import NO_PASSES, Built, build, load
 from tracec.ir.graph import Graph
 from tracec.record.check import Late
 from tracec.record.recording import Recording, find_tensors
@@ -93,7 +93,7 @@ def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
     donations = {} if may_raise(graph, late) else recording.donations()
     if not recorded.derivatives:
         return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), late, ())
-    joint = optimize.PIPELINE.run(graph, disabled - set(PLANNING)).graph
+    joint = optimize.PIPELINE.run(graph, disabled - NO_PASSES).graph
     count = len(find_tensors(recorded.out))
     parts_of, at = [], count
     end = more = len(recording.graph.outputs) + bool(late)
