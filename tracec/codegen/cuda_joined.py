@@ -39,6 +39,10 @@ _HEAD = re.compile(
 )
 
 
+#: An array of what is held of a row in registers.
+_HELD = re.compile(r"_row\d+\[")
+
+
 @dataclass(frozen=True, slots=True)
 class JoinedView:
     """What ``joined.j2`` needs.
@@ -176,7 +180,7 @@ def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
     parts_ways = "return;" in entry.text and "_sync(" in entry.text
     # A row in the registers of as many threads as there can be leaves none for what else a compiler keeps.
     full = FULL if head["cluster"] is None else FULL // 2  # of which there are two
-    keeps = "forget(" in entry.text or any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
+    keeps = _HELD.search(entry.text) is not None or any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
     is_full = entry.threads > full and keeps
     return few and not parts_ways and not is_full
 
