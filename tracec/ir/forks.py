@@ -52,7 +52,7 @@ def imported(name: str) -> ModuleType:
         name: Its full name.
     """
     module = sys.modules.get(name)
-    if module is not None and not getattr(module.__spec__, "_initializing", False):
+    if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
         return module
     me = threading.get_ident()
     with _gate:
