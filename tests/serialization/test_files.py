@@ -186,7 +186,8 @@ def test_nothing_in_a_file_is_run(value):
 DAMAGED = [
     (b"", "neither"),
     (b"hello world", "neither"),
-    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "neither"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "damaged"),
+    (b"\x80\x02]q\x00.", "neither"),
     (b"PK\x03\x04 and no more", "damaged"),
     ((10**6).to_bytes(8, "little") + b"{}", "damaged"),
 ]

@@ -97,3 +97,67 @@ def test_places():
 def test_whole_modules_are_refused():
     with pytest.raises(tracec.errors.ArgumentError, match=r"names torch.nn.modules.linear.Linear"):
         through(torch.nn.Linear(1, 1))
+
+
+# Before PyTorch 1.6 ------------------------------------------------------------------------------------------
+
+
+def old(value) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_old_files_of_all_dtypes(dtype):
+    x = (torch.rand(3, 5) * 4).to(getattr(torch, dtype))
+    found = tracec.load(io.BytesIO(old({"x": x, "row": x[1], "n": 3})))
+    assert found["x"].dtype is getattr(tracec, dtype) and found["x"].tolist() == x.tolist() and found["n"] == 3
+    assert found["row"].tolist() == x[1].tolist()
+    found["x"][1, 0] = 0
+    assert found["row"][0] == 0  # one memory, as it was
+
+
+def test_old_states_load_into_modules():
+    theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = theirs.state_dict()
+    del state["1.num_batches_tracked"]  # which the first ones did not have
+    if hasattr(state, "_metadata"):
+        del state._metadata
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    ours.load_state_dict(tracec.load(io.BytesIO(old(state))))
+    np.testing.assert_array_equal(ours[0].weight.detach().numpy(), theirs[0].weight.detach().numpy())
+
+
+def test_old_files_go_where_they_are_mapped():
+    seen = []
+    found = tracec.load(io.BytesIO(old([torch.ones(2)])), map_location=lambda x, place: (seen.append(place), x * 2)[1])
+    assert found[0].tolist() == [2, 2] and seen == ["cpu"]
+
+
+def test_old_files_that_are_cut_off_or_changed():
+    whole = old({"a": torch.arange(6.0), "b": torch.ones(2, dtype=torch.int64)})
+    for end in range(20, len(whole), 7):
+        with pytest.raises(tracec.errors.ArgumentError):
+            tracec.load(io.BytesIO(whole[:end]))
+    start = whole.index(b"FloatStorage")
+    for k in range(start, start + 200):
+        changed = whole[:k] + bytes([whole[k] ^ 0x21]) + whole[k + 1 :]
+        try:
+            tracec.load(io.BytesIO(changed))  # a name or a number may be another
+        except tracec.errors.TracecError:
+            pass
+
+
+class Runs:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+def test_nothing_of_an_old_file_runs(capsys):
+    data = old({"x": torch.ones(1), "y": Runs()})
+    with pytest.raises(tracec.errors.ArgumentError, match=r"names (builtins|__builtin__)\.print"):
+        tracec.load(io.BytesIO(data))
+    assert capsys.readouterr().out == ""
+    named = tracec.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+    assert [name.split(".")[-1] for name in named] == ["print"]

@@ -95,12 +95,12 @@ def load(
     """
     data, where = _contents(f)
     place = _placement(map_location)
-    if data[:4] == b"PK\x03\x04":
+    if data[:4] == b"PK\x03\x04" or pytorch.is_old(data):
         return pytorch.read(data, where, place)
     if len(data) < 9 or data[8:9] != b"{":
         raise ArgumentError(
             f"load: {where} is neither a safetensors file nor one of torch.save",
-            hint="files of PyTorch before 1.6: load and save them again with PyTorch" if data[:1] == b"\x80" else "",
+            hint="pickles of other programs are not read" if data[:1] == b"\x80" else "",
         )
     arrays, metadata = tensors.from_bytes(data, where)
     if STRUCTURE not in metadata:
@@ -190,9 +190,9 @@ def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
         ArgumentError: it is no such file.
     """
     data, where = _contents(f)
-    if data[:4] != b"PK\x03\x04":
+    if data[:4] != b"PK\x03\x04" and not pytorch.is_old(data):
         raise ArgumentError(
-            f"get_unsafe_globals_in_checkpoint: {where} is no zip archive of torch.save",
+            f"get_unsafe_globals_in_checkpoint: {where} is no file of torch.save",
             hint="files of tracec.save name nothing",
         )
     return pytorch.unknown_names(data)

@@ -1,6 +1,7 @@
 """PyTorch's own files, read without running what is in them.
 
-Such a file is a zip archive with a pickle and the memory of each storage. A pickle is a program that calls what it
+Such a file is a zip archive with a pickle and the memory of each storage; before PyTorch 1.6 it was a row of pickles,
+and behind them the memory. A pickle is a program that calls what it
 names; this reader knows a list of names, all of which only put values together, and refuses any other.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import pickle
+import pickletools
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, TracecError
 from tracec.functions import as_strided, from_numpy, sparse_coo_tensor, sparse_csc_tensor, sparse_csr_tensor
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -46,6 +48,8 @@ def read(data: bytes, where: str, place: Placement) -> Any:
     Raises:
         ArgumentError: the file is damaged, or names something that is not a plain value.
     """
+    if is_old(data):
+        return _read_old(data, where, place)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
@@ -61,11 +65,56 @@ def read(data: bytes, where: str, place: Placement) -> Any:
         raise ArgumentError(f"load: {where} is damaged: {error}") from None
 
 
+#: What files of PyTorch before 1.6 begin with: a pickle of a number that stands for nothing else.
+_OLD = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+
+
+def is_old(data: bytes) -> bool:
+    """Whether it is a file of ``torch.save`` before PyTorch 1.6, as many files of weights are."""
+    return data[: len(_OLD)] == _OLD
+
+
+def _value_of_old(data: bytes) -> tuple[int, int]:
+    """Where the pickle of the value begins and ends: it is the fourth, after a number, a version and the system."""
+    file, ends = io.BytesIO(data), [0]
+    for _ in range(4):
+        for _ in pickletools.genops(file):  # reads up to its end, and runs nothing
+            pass
+        ends.append(file.tell())
+    return ends[3], ends[4]
+
+
+def _read_old(data: bytes, where: str, place: Placement) -> Any:
+    """The value in a file of ``torch.save`` before PyTorch 1.6."""
+    try:
+        start, end = _value_of_old(data)
+        file = io.BytesIO(data)
+        # Where memory lies is known when all storages are: the value is read twice.
+        kinds = _Kinds(io.BytesIO(data[start:end]), where, len(data))
+        kinds.load()
+        file.seek(end)
+        spans: dict[str, bytes] = {}
+        for key in _Unpickler(file, _Memory(lambda key: b"", "little", place), where).load():
+            dtype, count = kinds.found[str(key)]
+            size, spans[str(key)] = file.read(8), file.read(count * dtype.itemsize)
+            if int.from_bytes(size, "little") != count or len(spans[str(key)]) != count * dtype.itemsize:
+                raise EOFError(f"the memory of storage {key} is cut off")
+        return _Unpickler(io.BytesIO(data[start:end]), _Memory(spans.__getitem__, "little", place), where).load()
+    except ArgumentError:
+        raise
+    except (pickle.UnpicklingError, EOFError, LookupError, AttributeError, ValueError, TypeError, TracecError) as error:
+        raise ArgumentError(f"load: {where} is damaged: {error}") from None
+
+
 def unknown_names(data: bytes) -> list[str]:
     """What a file of ``torch.save`` names that is neither a plain value nor trusted; nothing of it is run."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        pickled = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-        named = names_in(archive.read(pickled))
+    if is_old(data):
+        start, end = _value_of_old(data)
+        named = names_in(data[start:end])
+    else:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            pickled = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            named = names_in(archive.read(pickled))
     return [f"{m}.{n}" for m, n in named if _plain(m, n) is None and trusted(m, n) is None]
 
 
@@ -112,6 +161,26 @@ class _Unpickler(pickle.Unpickler):
         if pid[0] != "storage" or not isinstance(kind, DType):
             raise ArgumentError(f"load: {self._where} refers to {pid[0]!r}, which is unknown")
         return self._memory.storage(kind, str(key), str(location))
+
+
+class _Kinds(_Unpickler):
+    """Reads a value for the types and sizes of its storages alone, whose elements are zeros."""
+
+    def __init__(self, file: io.BytesIO, where: str, most: int) -> None:
+        self.found: dict[str, tuple[np.dtype[Any], int]] = {}
+        self._most = most
+        super().__init__(file, _Memory(lambda key: b"", "little", lambda x, _: x), where)
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        kind, key, count = pid[1], str(pid[2]), pid[4]
+        if pid[0] != "storage" or not isinstance(kind, DType):
+            raise ArgumentError(f"load: {self._where} refers to {pid[0]!r}, which is unknown")
+        if len(pid) > 5 and pid[5] is not None:
+            raise ArgumentError(f"load: {self._where} has a storage within another", hint="save it again with PyTorch")
+        self.found[key] = dtype, _ = np.dtype(kind.numpy), count
+        if not 0 <= count * dtype.itemsize <= self._most:
+            raise EOFError(f"the memory of storage {key} is cut off")
+        return from_numpy(np.zeros(count, dtype))
 
 
 def _tensor(
