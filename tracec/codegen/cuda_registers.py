@@ -105,7 +105,7 @@ def demands(
         beside = _beside(_inside(body[place]), pack, memory, once, first) + _through(body, place)
         if held:  # what is not in registers is taken there, too
             taken = sum(b in memory and place in places and len({*places}) > 1 for (b, _), places in found.items())
-            beside += pack.width * max(taken - 1, 0)
+            beside += pack.width * (taken if taken > 2 else max(taken - 1, 0))
         beside += pack.width * min(len(entering - leaving), len(leaving - entering))  # both are there for a while
         made.append(Demand(beside, _counted(entering, memory), _counted(leaving, memory), bool(once)))
     return tuple(made)
