@@ -57,6 +57,7 @@ class Specialisation:
         surroundings: What the function read around it.
         replay: The loaded program, or programs where the function asks for values; None where it runs eagerly.
         eager: Why it does, or why calls that the programs do not serve do.
+        plainly: Whether it then runs as it is written, and in no compiled parts.
         hits: Calls that it served.
         disabled: What is left out of its program.
         variants: The recordings for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
@@ -71,6 +72,7 @@ class Specialisation:
         self.surroundings = surroundings
         self.replay: Replay | Tree | None = None
         self.eager: str | None = None
+        self.plainly = False
         self.kept = kept
         self.disabled = disabled
         self.hits = 0
