@@ -240,6 +240,19 @@ def test_a_sample_is_handed_on():
     assert tuple(alone.shape) == (3, 5, 5)
 
 
+def test_others_take_samples_too():
+    tracec.manual_seed(0)
+    chosen = v2.RandomChoice([v2.Resize(5), v2.RandomOrder([v2.Resize((5, 6)), v2.PILToTensor()])])
+    kinds = set()
+    for _ in range(10):
+        image, label = chosen(photo(), 7)
+        kinds.add(type(image))
+        assert label == 7 and F.get_image_size(image)[1] == 5
+    assert len(kinds) == 2
+    assert v2.Lambda(lambda k: k + 1, int)("cat", [3, 4]) == ("cat", [4, 5])
+    assert v2.Lambda(lambda k: k + 1)(3) == 4
+
+
 def test_images_of_one_sample_are_changed_alike():
     tracec.manual_seed(0)
     for _ in range(5):

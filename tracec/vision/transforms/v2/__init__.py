@@ -7,6 +7,7 @@ are not known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tracec
@@ -14,7 +15,7 @@ from tracec import DType, Tensor, nn
 from tracec.errors import ArgumentTypeError
 from tracec.vision import transforms as one
 from tracec.vision.pillow import Image
-from tracec.vision.transforms import InterpolationMode
+from tracec.vision.transforms import InterpolationMode, draws
 from tracec.vision.transforms.checks import callables
 from tracec.vision.transforms.mixing import CutMix, MixUp
 from tracec.vision.transforms.v2 import functional
@@ -64,10 +65,45 @@ class Compose(one.Compose):
     """Transforms of samples one after the other."""
 
     def __call__(self, *inputs: Any) -> Any:
-        sample: Any = inputs if len(inputs) > 1 else inputs[0]
-        for transform in self.transforms:
-            sample = transform(*sample) if len(inputs) > 1 else transform(sample)
-        return sample
+        return _one_after_the_other(self.transforms, inputs)
+
+
+def _one_after_the_other(transforms: Any, inputs: tuple[Any, ...]) -> Any:
+    sample: Any = inputs if len(inputs) > 1 else inputs[0]
+    for transform in transforms:
+        sample = transform(*sample) if len(inputs) > 1 else transform(sample)
+    return sample
+
+
+class RandomOrder(one.RandomOrder):
+    """Transforms of samples one after the other, in any order."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        return _one_after_the_other([self.transforms[k] for k in draws.order(len(self.transforms))], inputs)
+
+
+class RandomChoice(one.RandomChoice):
+    """One of several transforms of samples, or of batches."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.transforms[draws.choice(self.p or [1] * len(self.transforms))](*inputs)
+
+
+class Lambda(one.Lambda):
+    """A function as a transform of samples: it is called with each part of them.
+
+    Args:
+        lambd: The function.
+        *types: Of which class parts are that it is called with; by default all.
+    """
+
+    def __init__(self, lambd: Callable[..., Any], *types: type[Any]) -> None:
+        super().__init__(lambd)
+        self.types = types or (object,)
+
+    def __call__(self, *inputs: Any) -> Any:
+        sample = inputs[0] if len(inputs) == 1 else inputs
+        return _replaced(sample, {id(x): self.lambd(x) for x in _leaves(sample) if isinstance(x, self.types)})
 
 
 class RandomApply(Transform):
@@ -162,7 +198,6 @@ ElasticTransform = _of_samples(one.ElasticTransform)
 FiveCrop = _of_samples(one.FiveCrop)
 GaussianBlur = _of_samples(one.GaussianBlur)
 Grayscale = _of_samples(one.Grayscale)
-Lambda = one.Lambda
 LinearTransformation = _of_samples(one.LinearTransformation)
 Normalize = _of_samples(one.Normalize)
 PILToTensor = _of_samples(one.PILToTensor)
@@ -171,14 +206,12 @@ RandAugment = _of_samples(one.RandAugment)
 RandomAdjustSharpness = _of_samples(one.RandomAdjustSharpness)
 RandomAffine = _of_samples(one.RandomAffine)
 RandomAutocontrast = _of_samples(one.RandomAutocontrast)
-RandomChoice = one.RandomChoice
 RandomCrop = _of_samples(one.RandomCrop)
 RandomEqualize = _of_samples(one.RandomEqualize)
 RandomErasing = _of_samples(one.RandomErasing)
 RandomGrayscale = _of_samples(one.RandomGrayscale)
 RandomHorizontalFlip = _of_samples(one.RandomHorizontalFlip)
 RandomInvert = _of_samples(one.RandomInvert)
-RandomOrder = one.RandomOrder
 RandomPerspective = _of_samples(one.RandomPerspective)
 RandomPosterize = _of_samples(one.RandomPosterize)
 RandomResizedCrop = _of_samples(one.RandomResizedCrop)
