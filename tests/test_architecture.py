@@ -90,6 +90,11 @@ def test_the_library_knows_no_stage_after_record():
     assert [where for _, part, where in of_tracec(LIBRARY) if part in later] == []
 
 
+def test_images_are_written_with_what_users_have():
+    inside = {*STAGES, "functions", "serialization", "specialisations"}
+    assert [where for _, part, where in of_tracec(("vision",)) if part in inside] == []
+
+
 @pytest.mark.parametrize("package", ELSEWHERE)
 def test_packages_are_imported_only_where_they_serve(package):
     found = [

@@ -20,6 +20,8 @@ SIZES = {
     "densenet121": (7_978_856, True),
     "efficientnet_b0": (5_288_548, True),
     "mobilenet_v2": (3_504_872, True),
+    "mobilenet_v3_large": (5_483_032, True),
+    "mobilenet_v3_small": (2_542_856, True),
     "resnet18": (11_689_512, True),
     "resnet34": (21_797_672, False),
     "resnet50": (25_557_032, False),

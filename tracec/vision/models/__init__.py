@@ -21,6 +21,7 @@ from tracec.vision.models.mobile import (
     efficientnet_b4,
     mobilenet_v2,
 )
+from tracec.vision.models.mobile_v3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
 from tracec.vision.models.plain import (
     VGG,
     AlexNet,
@@ -61,11 +62,11 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "AlexNet", "ConvNeXt", "DenseNet", "EfficientNet", "MobileNetV2", "ResNet", "SqueezeNet", "VGG",
+    "AlexNet", "ConvNeXt", "DenseNet", "EfficientNet", "MobileNetV2", "MobileNetV3", "ResNet", "SqueezeNet", "VGG",
     "VisionTransformer", "alexnet", "convnext_base", "convnext_small", "convnext_tiny", "densenet121", "densenet161",
     "densenet169", "densenet201", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
-    "efficientnet_b4", "get_model", "get_model_builder", "list_models", "mobilenet_v2", "resnet101", "resnet152",
-    "resnet18", "resnet34", "resnet50", "resnext101_32x8d", "resnext50_32x4d", "squeezenet1_0", "squeezenet1_1",
-    "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vit_b_16", "vit_b_32",
-    "vit_l_16", "wide_resnet101_2", "wide_resnet50_2",
+    "efficientnet_b4", "get_model", "get_model_builder", "list_models", "mobilenet_v2", "mobilenet_v3_large",
+    "mobilenet_v3_small", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "resnext101_32x8d",
+    "resnext50_32x4d", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
+    "vgg16_bn", "vgg19", "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16", "wide_resnet101_2", "wide_resnet50_2",
 ]  # fmt: skip
