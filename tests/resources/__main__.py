@@ -6,12 +6,13 @@ import argparse
 import sys
 import time
 
+from tests.resources.known import KNOWN
 from tests.resources.programs import DTYPES, LENGTHS, ODD, programs
 from tests.resources.survey import ARCHS, survey, without_values
 
 
 def main() -> int:
-    """1 where a kernel spills."""
+    """1 where a kernel spills that is not known to."""
     parser = argparse.ArgumentParser(prog="python -m tests.resources", description=__doc__)
     parser.add_argument("--arch", action="append", choices=ARCHS, help="an architecture; all of them without one")
     parser.add_argument("--dtype", action="append", choices=DTYPES)
@@ -25,8 +26,9 @@ def main() -> int:
     with without_values():
         for done, found in survey(chosen, given.arch or ARCHS):
             for one in found.spilled:
-                spilled += 1
-                print(one, flush=True)
+                known = one.resources.spill_bytes <= KNOWN.get((one.arch, one.program), 0)
+                spilled += not known
+                print(f"{one}{' (known)' if known else ''}", flush=True)
             line = f"{done} of {len(chosen)} programs, {found.count} kernels, {spilled} spill"
             print(f"{line}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return spilled > 0
