@@ -61,6 +61,20 @@ def test_images_come_back_from_tensors(mode):
     assert F.to_pil_image(F.to_tensor(image), mode).tobytes() == image.tobytes()
 
 
+def test_beyond_black_and_white_there_is_nothing():
+    x = tracec.tensor([[-0.5, 0.5, 1.5, float("nan"), float("inf")]])
+    assert list(F.to_pil_image(x).tobytes()) == [0, 127, 255, 0, 255]
+
+
+def test_floats_are_of_the_default_dtype():
+    tracec.set_default_dtype(tracec.float64)
+    try:
+        found = F.to_tensor(Image.new("L", (1, 1), 1))
+    finally:
+        tracec.set_default_dtype(tracec.float32)
+    assert found.dtype is tracec.float64 and found.item() == 1 / 255
+
+
 def test_pillow_images_of_other_dtypes():
     assert F.to_pil_image(tracec.full((1, 2, 2), 7, dtype=tracec.int32)).mode == "I"
     assert F.to_pil_image(tracec.full((1, 2, 2), 7, dtype=tracec.int16)).mode == "I;16"

@@ -65,8 +65,9 @@ def to_tensor(pic: Image.Image | np.ndarray[Any, Any]) -> Tensor:
         )
     if values.dtype != np.uint8:
         return tracec.from_numpy(values.copy() if values.base is not None else values)
-    floats = tracec.from_numpy(np.divide(values, np.float32(255), dtype=np.float32))
-    return floats.to(tracec.get_default_dtype())
+    dtype = tracec.get_default_dtype()
+    kind = np.float64 if dtype is tracec.float64 else np.float32
+    return tracec.from_numpy(np.divide(values, kind(255), dtype=kind)).to(dtype)
 
 
 #: What an array of so many channels may be: mode that is taken by itself, and others.
@@ -91,7 +92,8 @@ def to_pil_image(pic: Tensor | np.ndarray[Any, Any], mode: str | None = None) ->
     """An image of Pillow's.
 
     Args:
-        pic: A tensor ``(C, H, W)`` or an array ``(H, W, C)``, or either ``(H, W)``. Floats are of 0 to 1.
+        pic: A tensor ``(C, H, W)`` or an array ``(H, W, C)``, or either ``(H, W)``. Floats are of 0 to 1;
+            those beyond are black or white.
         mode: One of Pillow's modes; otherwise by channels and dtype.
 
     Raises:
@@ -112,7 +114,8 @@ def to_pil_image(pic: Tensor | np.ndarray[Any, Any], mode: str | None = None) ->
         raise ShapeError(f"to_pil_image: an image has 2 or 3 axes, given are {values.ndim}", hint="take one of a batch")
     values = values[:, :, None] if values.ndim == 2 else values
     if values.dtype.kind == "f" and mode != "F":
-        values = (values * 255).astype(np.uint8)
+        # Beyond black and white there is nothing: a cast by itself would begin again at the other end.
+        values = np.nan_to_num(values * 255).clip(0, 255).astype(np.uint8)
     values = np.ascontiguousarray(values)
     if values.shape[2] == 1:
         return _grey(values[:, :, 0], mode)
