@@ -123,11 +123,12 @@ def test_old_names_of_dense_layers():
 
 @pytest.mark.slow
 def test_a_train_step_compiled():
-    x, y = tracec.randn(4, 3, 32, 32), tracec.tensor([0, 1, 2, 3])
+    # In float64: norms over four numbers make much of what rounding does to them.
+    x, y = tracec.randn(4, 3, 32, 32).double(), tracec.tensor([0, 1, 2, 3])
     losses = []
     for compiled in (False, True):
         tracec.manual_seed(0)
-        net = models.resnet18(num_classes=5)
+        net = models.resnet18(num_classes=5).double()
         optimizer = tracec.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
 
         def step(net=net, optimizer=optimizer):
@@ -139,7 +140,7 @@ def test_a_train_step_compiled():
 
         run = tracec.compile(step) if compiled else step
         losses.append([run().item() for _ in range(4)])
-    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
 
 
 def test_names_of_models():
