@@ -85,14 +85,15 @@ class Mutation:
 def mutations(family: str, text: str) -> Iterator[Mutation]:
     """Every change of a kernel's text that must not go unnoticed."""
     start = 0
-    for line in text.splitlines(keepends=True):
+    every = text.splitlines(keepends=True)
+    for line, behind in zip(every, [*every[1:], ""], strict=True):
         code = line.split("//")[0]
         if "__syncthreads();" in code:
             yield Mutation(family, "barrier", start + code.index("__syncthreads();"), "__syncthreads();", "")
         for found in _CLUSTER.finditer(code):
             yield Mutation(family, "barrier of a cluster", start + found.start(), found[0], "")
         loop = _LOOP.search(code)
-        if loop and int(loop[2]) > 1:
+        if loop and int(loop[2]) > 1 and not behind.lstrip().startswith("forget("):  # which changes no value
             yield Mutation(family, "last turn", start + loop.start(2), loop[2], str(int(loop[2]) - 1))
         if "for (" not in code and ("if (" in code or "const bool" in code or " ? " in code):
             for found in _COMPARISON.finditer(code):

@@ -40,6 +40,7 @@ def test_missing_cupy(monkeypatch, golden):
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)  # another test may have imported it
     monkeypatch.setattr(backend, "_REACHED", {})
     with pytest.raises(DeviceError) as error:
         tracec.zeros(2, device="cuda")
