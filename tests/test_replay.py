@@ -137,3 +137,17 @@ def test_runs_of_one_launch_of_which_some_write_in_place():
     for k in range(4):
         x, y = tracec.full((3,), 2.0), tracec.full((3,), 3.0)
         assert [t.tolist() for t in (*f(x, y), x, v)] == [[n] * 3 for n in (-3.0, -1.0, -2.0, -2.0, (-1.0) ** (k + 1))]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (2, 3)])
+def test_what_is_spread_over_nothing_may_be_written(shape):
+    def f(x):
+        with tracec.no_grad():
+            x = (x * 1).expand(x.shape)
+        return x.movedim(0, 1)
+
+    compiled = tracec.compile(f)
+    for _ in range(3):
+        result = compiled(tracec.ones(shape))
+        result.add_(1)
+        assert result.tolist() == (f(tracec.ones(shape)) + 1).tolist()

@@ -247,9 +247,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
     recorder = STATE.recorder
     if recorder is not None:
         recorder.node_of(x)
-    if not _is_writable(out) and array.flags.writeable and (out.size == array.size or call.op.name == "windows"):
-        # NumPy's broadcast arrays are read-only even where nothing is repeated, and so are windows.
-        out = np.lib.stride_tricks.as_strided(array, out.shape, out.strides)
+    out = looked_at(call, array, out)
     if ACTIVE:
         look(call, array, out)
     view: Tensor = alias(x)
@@ -262,6 +260,20 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
         recorder.follow(view)
         recorder.node_of(view)
     return view
+
+
+def looked_at(call: Call, array: Any, out: Any) -> Any:
+    """A look at an array, writable where that is and no element is there twice.
+
+    Args:
+        call: The view.
+        array: What is looked at.
+        out: What the view's rule gives.
+    """
+    if not _is_writable(out) and array.flags.writeable and (out.size == array.size or call.op.name == "windows"):
+        # NumPy's broadcast arrays are read-only even where nothing is repeated, and so are windows.
+        return np.lib.stride_tricks.as_strided(array, out.shape, out.strides)
+    return out
 
 
 def _is_writable(array: Any) -> bool:

@@ -21,7 +21,7 @@ from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, new_tensor
 from tracec.record.deferred import ACTIVE
 from tracec.record.derived import ProgramPullback
-from tracec.record.dispatch import apply
+from tracec.record.dispatch import apply, looked_at
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
@@ -102,7 +102,8 @@ def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
     memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]
     made = xp.lib.stride_tricks.as_strided(memory, array.shape, [s * array.itemsize for s in strides])
     made[...] = array
-    if 0 in strides and isinstance(made, np.ndarray):
+    repeats = made.size and any(n > 1 and s == 0 for n, s in zip(array.shape, strides, strict=True))
+    if repeats and isinstance(made, np.ndarray):
         made.flags.writeable = False  # as NumPy spreads
     return made
 
@@ -222,7 +223,8 @@ def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
     view: Tensor = alias(whole)
     view._steps = tuple(steps)
     for call in steps:
-        view._array = call.op.eager(module(view._device), view._array, **call.keywords)
+        array = view._array
+        view._array = looked_at(call, array, call.op.eager(module(view._device), array, **call.keywords))
     return view
 
 
