@@ -102,8 +102,7 @@ def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
     memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]
     made = xp.lib.stride_tricks.as_strided(memory, array.shape, [s * array.itemsize for s in strides])
     made[...] = array
-    repeats = made.size and any(n > 1 and s == 0 for n, s in zip(array.shape, strides, strict=True))
-    if repeats and isinstance(made, np.ndarray):
+    if 0 in strides and isinstance(made, np.ndarray):
         made.flags.writeable = False  # as NumPy spreads
     return made
 
