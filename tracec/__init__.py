@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tracec import autograd, errors, functions
+from tracec import autograd, beside, errors, functions
 from tracec.functions import methods
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def __getattr__(name: str) -> Any:
         return globals().setdefault(name, getattr(functions, name))
     if (method := methods.function_of(name)) is not None:
         return globals().setdefault(name, method)
+    if name.startswith("_foreach_") and name in (lists := imported("tracec.functions.foreach")).__all__:
+        return globals().setdefault(name, getattr(lists, name))
     if name not in _LATER:
         raise errors.name_missing(sys.modules[__name__], name)
     path, inner = _LATER[name]
@@ -235,3 +237,4 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+beside.tell()

@@ -8,6 +8,7 @@ are counted in tensors.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,7 +67,8 @@ class Optimizer(Hooked):
                 hint="put it into a list",
             )
         self.defaults = defaults
-        self.state: dict[Tensor, State] = {}
+        # What asks for a tensor's state for the first time finds it empty.
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
         given = list(params)
         if not given:
@@ -123,7 +125,9 @@ class Optimizer(Hooked):
         self.param_groups.append(group)
         for p in params:
             with no_grad():
-                self.state[p] = self.init_state(p, group)
+                state = self.init_state(p, group)
+            if state:
+                self.state[p] = state
 
     def _check_params(self, name: str, params: Sequence[Any]) -> None:
         known = {id(p) for group in self.param_groups for p in group["params"]}

@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tracec.beside import Alias
+
 
 def tell_of(file: Any) -> Callable[[], int] | None:
     """What tells where a file is that can be written and not read; None for others."""
@@ -53,7 +55,11 @@ def _is_foreign(top: str) -> bool:
     if not {"site-packages", "dist-packages"} & {*file.split(os.sep)}:
         return False
     own = sys.modules["tracec"]
-    loaded = [m for name, m in list(sys.modules.items()) if name == top or name.startswith(f"{top}.")]
+    loaded = [
+        m
+        for name, m in list(sys.modules.items())
+        if (name == top or name.startswith(f"{top}.")) and not isinstance(m.__dict__.get("__loader__"), Alias)
+    ]
     return not any(v is own or _module_of(v) == "tracec" for m in loaded for v in list(vars(m).values()))
 
 
