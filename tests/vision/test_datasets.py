@@ -17,9 +17,10 @@ from PIL import Image
 import tracec
 from tests.failures import caught, check_form, said
 from tracec.errors import DownloadError, FileMissingError, FormatError
+from tracec.utils import fetch
 from tracec.utils.data import DataLoader, random_split
 from tracec.vision import datasets, transforms
-from tracec.vision.datasets import cifar, fetch, mnist
+from tracec.vision.datasets import cifar, mnist
 
 RNG = np.random.default_rng(0)
 

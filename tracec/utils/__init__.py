@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tracec.utils import tensorboard as tensorboard
 
 #: Modules that are imported when they are first asked for.
-_LATER = ("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "tensorboard")
+_LATER = ("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "model_zoo", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:

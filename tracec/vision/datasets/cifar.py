@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tracec.errors import FileMissingError, FormatError
+from tracec.utils.fetch import download, unpacked
 from tracec.vision.datasets.base import VisionDataset
 from tracec.vision.datasets.batches import read_batch, read_batch_names, read_binary, read_names
-from tracec.vision.datasets.fetch import download, unpacked
 from tracec.vision.pillow import Image
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import tracec
 from tracec import Tensor
 from tracec.errors import FileMissingError, FormatError
+from tracec.utils.fetch import download
 from tracec.vision.datasets.base import VisionDataset
-from tracec.vision.datasets.fetch import download
 from tracec.vision.pillow import Image
 
 #: Third byte of a file → its elements, the first digit first.

@@ -14,8 +14,8 @@ Builder = Callable[..., nn.Module]
 _MODELS: dict[str, Builder] = {}
 
 HOW = (
-    "{name}() has random weights; with torchvision's file of them: model.load_state_dict(tracec.load('{name}.pth')). "
-    "Addresses of files stand in torchvision's documentation"
+    "{name}() has random weights; with torchvision's file of them: model.load_state_dict(tracec.load('{name}.pth')), "
+    "or tracec.hub.load_state_dict_from_url(url) fetches it. Addresses stand in torchvision's documentation"
 )
 
 

@@ -57,34 +57,57 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
     said = []
     for url in urls:
         try:
-            written(path, lambda file, url=url: _copied(url, file, md5))  # type: ignore[misc]
+            fetched(url, path, md5=md5)
             return
-        except (urllib.error.URLError, OSError, _OtherFile) as error:
-            said.append(f"{url}: {error}")
+        except DownloadError as error:
+            said.append(error.message)
     raise DownloadError(
         f"download: {path.name} cannot be had\n  " + "\n  ".join(said),
         hint=f"put the file with the MD5 sum {md5} at {path}",
     )
 
 
+def fetched(url: str, path: Path, *, md5: str = "", sha256: str = "", progress: bool = True) -> None:
+    """Fetch a file, whatever is at the path.
+
+    Args:
+        url: Where it is.
+        path: Where it is to be.
+        md5: Its MD5 sum, if that is known.
+        sha256: What its SHA-256 sum begins with, if that is known.
+        progress: Whether to show how far it is.
+
+    Raises:
+        DownloadError: it cannot be had, or is another file.
+    """
+    try:
+        written(path, lambda file: _copied(url, file, md5, sha256, progress))
+    except (urllib.error.URLError, OSError, ValueError, _OtherFile) as error:
+        raise DownloadError(f"{url}: {error}", hint=f"put the file at {path}") from None
+
+
 class _OtherFile(Exception):
     """A file came with another sum."""
 
 
-def _copied(url: str, file: IO[bytes], md5: str) -> None:
-    digest, done = hashlib.md5(usedforsecurity=False), 0
+def _copied(url: str, file: IO[bytes], md5: str, sha256: str, progress: bool) -> None:
+    sums = (hashlib.md5(usedforsecurity=False), hashlib.sha256())
+    done = 0
     request = urllib.request.Request(url, headers={"User-Agent": "tracec"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         total = int(answer.headers.get("Content-Length") or 0)
         while block := answer.read(_BLOCK):
             file.write(block)
-            digest.update(block)
+            for digest in sums:
+                digest.update(block)
             before, done = done, done + len(block)
-            _show(url, before, done, total)
+            if progress:
+                _show(url, before, done, total)
     if total and done != total:
         raise _OtherFile(f"{done} of {total} bytes came")
-    if digest.hexdigest() != md5:
-        raise _OtherFile(f"its MD5 sum is {digest.hexdigest()}, not {md5}")
+    for name, wanted, digest in zip(("MD5", "SHA-256"), (md5, sha256), sums, strict=True):
+        if not digest.hexdigest().startswith(wanted):
+            raise _OtherFile(f"its {name} sum is {digest.hexdigest()}, not {wanted}")
 
 
 def _show(url: str, before: int, done: int, total: int) -> None:
