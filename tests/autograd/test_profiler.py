@@ -93,3 +93,58 @@ def test_the_newer_names():
         prof.step()
     assert done == [prof] and prof.step_num == 1 and prof.key_averages()[0].key
     assert any(e.name == "region" for e in prof.events())
+
+
+ROUNDS = [
+    ({"wait": 1, "warmup": 1, "active": 2}, [(4, 2), (8, 2)]),
+    ({"wait": 0, "warmup": 1, "active": 3, "repeat": 1}, [(4, 3)]),
+    ({"wait": 2, "warmup": 1, "active": 1, "repeat": 2, "skip_first": 1}, [(5, 1), (9, 1)]),
+    ({"wait": 3, "warmup": 1, "active": 1, "skip_first_wait": 1}, [(2, 1), (7, 1)]),
+    ({"wait": 1, "warmup": 0, "active": 7, "repeat": 2}, [(8, 7)]),
+    ({"wait": 1, "warmup": 0, "active": 9}, [(9, 8)]),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), ROUNDS)
+def test_steps_that_are_watched(given, expected):
+    """At the end of which step a profile is ready, and how many steps it has watched."""
+    found = []
+
+    def ready(prof):
+        found.append((prof.step_num, sum(e.count for e in prof.key_averages() if e.key == "step")))
+
+    which = T.profiler.schedule(**given)
+    with T.profiler.profile(schedule=which, on_trace_ready=ready, profile_memory=True, with_stack=False) as prof:
+        for _ in range(9):
+            with T.profiler.record_function("step"):
+                pass
+            prof.step()
+    assert found == expected
+
+
+@pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
+@pytest.mark.parametrize("given", [given for given, _ in ROUNDS])
+def test_schedules_are_those_of_pytorch(given):
+    torch = pytest.importorskip("torch")
+    ours, theirs = T.profiler.schedule(**given), torch.profiler.schedule(**given)
+    assert [ours(k).name for k in range(30)] == [theirs(k).name for k in range(30)]
+
+
+def test_profiles_are_written_for_tensorboard(tmp_path):
+    handler = T.profiler.tensorboard_trace_handler(str(tmp_path / "log"), "worker")
+    packed = T.profiler.tensorboard_trace_handler(str(tmp_path / "log"), "packed", use_gzip=True)
+    for ready in (handler, packed):
+        with T.profiler.profile(on_trace_ready=ready, with_flops=True, with_modules=True, record_shapes=True) as prof:
+            T.ones(2) + 1
+            prof.step()
+    names = sorted(path.name for path in (tmp_path / "log").iterdir())
+    assert len(names) == 2 and names[0].startswith("packed.") and names[0].endswith(".pt.trace.json.gz")
+    assert names[1].startswith("worker.") and names[1].endswith(".pt.trace.json")
+    averages = prof.key_averages(group_by_stack_n=5)
+    for order in ("self_cpu_time_total", "cuda_time_total", "self_cpu_memory_usage"):
+        assert "tracec::add" in averages.table(sort_by=order, row_limit=10, header="add")
+
+
+def test_steps_that_cannot_be_watched():
+    with pytest.raises(ValueError, match="active=0"):
+        T.profiler.schedule(wait=1, warmup=1, active=0)

@@ -8,6 +8,7 @@ queued counts where the host waits for it.
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import sys
 import threading
@@ -119,6 +120,15 @@ class FunctionEventAvg:
 
 #: What a table can be sorted by.
 _SORTS = ("cpu_time", "cpu_time_total", "self_cpu_time_total", "count")
+#: PyTorch's other orders → those that are nearest: work on a GPU counts where the host waits for it, and memory is not
+#: watched.
+_NEAREST = {
+    **{f"{device}_time": "cpu_time" for device in ("cuda", "device", "xpu")},
+    **{f"{device}_time_total": "cpu_time_total" for device in ("cuda", "device", "xpu")},
+    **{f"self_{device}_time_total": "self_cpu_time_total" for device in ("cuda", "device", "xpu")},
+    **{f"{device}_memory_usage": "cpu_time_total" for device in ("cpu", "cuda", "device", "xpu")},
+    **{f"self_{device}_memory_usage": "self_cpu_time_total" for device in ("cpu", "cuda", "device", "xpu")},
+}
 
 
 @dataclass
@@ -147,19 +157,25 @@ class EventList:
         """Microseconds that are some event's own."""
         return self.total
 
-    def table(self, sort_by: str | None = None, row_limit: int = 100, max_name_column_width: int = 55) -> str:
+    def table(
+        self, sort_by: str | None = None, row_limit: int = 100, max_name_column_width: int = 55, **_: Any
+    ) -> str:  # fmt: skip
         """The events as text.
 
         Args:
             sort_by: ``cpu_time``, ``cpu_time_total``, ``self_cpu_time_total`` or ``count``; None for order of calls.
+                PyTorch's names for times of other devices are those of the host, and of memory, which is not watched,
+                those of time.
             row_limit: How many rows to show; -1 for all.
             max_name_column_width: Letters of a name.
+            **_: What else PyTorch takes for the look of it, with no effect.
 
         Raises:
             ArgumentError: there is no such order.
         """
         events = list(self.events)
         if sort_by is not None:
+            sort_by = _NEAREST.get(sort_by, sort_by)
             if sort_by not in _SORTS:
                 fail(ArgumentError, f"table: sort_by={sort_by!r} is not known", f"use one of {', '.join(_SORTS)}")
             events.sort(key=lambda e: getattr(e, sort_by), reverse=True)
@@ -194,9 +210,10 @@ class profile:
     Args:
         enabled: Whether they are.
         record_shapes: Whether shapes of operands are kept, for ``key_averages(group_by_input_shape=True)``.
+        **_: What else PyTorch can watch (stacks, memory, devices), taken with no effect.
     """
 
-    def __init__(self, enabled: bool = True, *, record_shapes: bool = False) -> None:
+    def __init__(self, enabled: bool = True, *, record_shapes: bool = False, **_: Any) -> None:
         self.enabled, self.record_shapes = enabled, record_shapes
         self.function_events: list[FunctionEvent] = []
         self._open: list[tuple[Any, FunctionEvent]] = []
@@ -264,7 +281,7 @@ class profile:
         """All calls, by when they began."""
         return sorted(self.function_events, key=lambda e: e.start)
 
-    def key_averages(self, group_by_input_shape: bool = False) -> EventList:
+    def key_averages(self, group_by_input_shape: bool = False, **_: Any) -> EventList:
         """The calls by name, and by shapes of operands if asked for."""
         found: dict[Any, FunctionEventAvg] = {}
         for e in self.events():
@@ -291,7 +308,7 @@ class profile:
              "args": {"Input Dims": [list(s) for s in e.shapes]} if e.shapes else {}}
             for e in self.events()
         ]  # fmt: skip
-        with open(path, "w") as file:
+        with gzip.open(path, "wt") if path.endswith(".gz") else open(path, "w") as file:
             json.dump({"traceEvents": events, "displayTimeUnit": "ms"}, file)
 
 
