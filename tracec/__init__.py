@@ -150,6 +150,9 @@ cfloat, cdouble = complex64, complex128
 
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
+    "_dynamo": ("tracec._dynamo", ""),
+    "_functorch": ("tracec._functorch", ""),
+    "_inductor": ("tracec._inductor", ""),
     "accelerator": ("tracec.accelerator", ""),
     "amp": ("tracec.amp", ""),
     "autocast": ("tracec.amp", "autocast"),

@@ -183,6 +183,10 @@ class KeyMissingError(TracecError, KeyError):
     """A mapping has no such key."""
 
 
+class ModuleMissingError(TracecError, ModuleNotFoundError):
+    """There is no module of this name, which PyTorch has."""
+
+
 class NameMissingError(TracecError, AttributeError):
     """There is no attribute of this name, which PyTorch may have."""
 
@@ -196,25 +200,45 @@ class NameMissingError(TracecError, AttributeError):
 
             if self.asked in _names_of_pytorch(self.holder):
                 self.message += ", which PyTorch has and tracec does not"
+            instead = _sections("instead.txt").get(f"{_place_of(self.holder)}.{self.asked}")
             near = difflib.get_close_matches(self.asked, [n for n in dir(self.holder) if not n.startswith("_")])
             self.hint = f"nearest: {', '.join(near)}" if near else "dir() lists the names that there are"
+            if instead:
+                self.hint = " ".join(instead).strip()
         return super().__str__()
 
 
 def _names_of_pytorch(holder: Any) -> frozenset[str]:
     """The names that PyTorch has in the module, or on the class, that something of tracec stands for."""
-    place = getattr(holder, "__name__", "").replace("tracec", "torch", 1)
-    if isinstance(holder, type):
-        place = f"torch.{place}"
-    return frozenset(" ".join(lines).split()) if (lines := _sections().get(place)) else frozenset()
+    lines = _sections("pytorch_names.txt").get(_place_of(holder))
+    return frozenset(" ".join(lines).split()) if lines else frozenset()
+
+
+def _place_of(holder: Any) -> str:
+    """PyTorch's name of what a module or a class stands for."""
+    place: str = getattr(holder if isinstance(holder, (type, ModuleType)) else type(holder), "__name__", "")
+    return place.replace("tracec", "torch", 1) if isinstance(holder, ModuleType) else f"torch.{place}"
+
+
+def module_missing(name: str) -> ModuleMissingError | None:
+    """The error for a module of PyTorch's that is not there, with what to do instead; None for one that it has not.
+
+    Args:
+        name: Its full name here, such as ``tracec.onnx``.
+    """
+    theirs = name.replace("tracec", "torch", 1)
+    instead = _sections("instead.txt").get(theirs)
+    if instead is None:
+        return None
+    return ModuleMissingError(f"No module named {name!r}: PyTorch has {theirs}", hint=" ".join(instead).strip())
 
 
 @cache
-def _sections() -> dict[str, list[str]]:
-    """Names of PyTorch's by where they are: a line at the margin names the place, those below it the names."""
+def _sections(file: str) -> dict[str, list[str]]:
+    """What a file says of PyTorch's names: a line at the margin names the place, those below it tell of it."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in Path(__file__).with_name("pytorch_names.txt").read_text().splitlines():
+    for line in Path(__file__).with_name(file).read_text().splitlines():
         if line[:1].isspace():
             lines.append(line)
         else:

@@ -100,7 +100,7 @@ ROUNDS = [
     ({"wait": 0, "warmup": 1, "active": 3, "repeat": 1}, [(4, 3)]),
     ({"wait": 2, "warmup": 1, "active": 1, "repeat": 2, "skip_first": 1}, [(5, 1), (9, 1)]),
     ({"wait": 3, "warmup": 1, "active": 1, "skip_first_wait": 1}, [(2, 1), (7, 1)]),
-    ({"wait": 1, "warmup": 0, "active": 7, "repeat": 2}, [(8, 7)]),
+    ({"wait": 1, "warmup": 0, "active": 7, "repeat": 2}, [(8, 7), (9, 0)]),
     ({"wait": 1, "warmup": 0, "active": 9}, [(9, 8)]),
 ]
 

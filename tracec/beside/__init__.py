@@ -1,6 +1,7 @@
 """Libraries of others that take tensors of several libraries: each is told of tracec's when a program imports it.
 
-None is imported here. What such a library asks for stands in a module of its own, which is imported with the library.
+No library is imported here. What one asks for stands in a module of its own, which is imported with the library.
+Modules that PyTorch has and tracec has not are told of here, too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, cast
+
+from tracec.errors import module_missing
 
 #: Library → the module that tells it of tracec's tensors.
 _TOLD = {"einops": "tracec.beside.einops"}
@@ -70,10 +73,24 @@ class _Finder:
         return spec
 
 
+class _Missing:
+    """Comes last, where no module was found, and says of one of PyTorch's what to do instead."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        """Find nothing.
+
+        Raises:
+            ModuleMissingError: PyTorch has the module.
+        """
+        if fullname.startswith("tracec.") and (error := module_missing(fullname)) is not None:
+            raise error
+
+
 def tell() -> None:
     """Tell the libraries that are imported, and those that will be."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+        sys.meta_path.insert(0, cast(Any, _Finder()))
+        sys.meta_path.append(cast(Any, _Missing()))
     for name, teller in _TOLD.items():
         module = sys.modules.get(name)
         if module is not None and not getattr(module.__spec__, "_initializing", False):

@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tracec.errors import name_missing
 from tracec.ir.forks import imported
 from tracec.ir.operator import OPERATORS
 from tracec.ops.arithmetic import (
@@ -208,7 +209,7 @@ _MODULES = {name: module for module, names in _RARE.items() for name in names.sp
 def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise name_missing(sys.modules[__name__], name)
     value = getattr(imported(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
