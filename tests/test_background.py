@@ -57,6 +57,9 @@ def test_jobs_are_done_where_no_thread_can_be_started(monkeypatch, already):
     assert threading.active_count() <= most
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="an interrupt may come between the call of __enter__ and what `with` covers"
+)
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 def test_an_interrupt_leaves_nobody_at_a_turn():
     """It fell between what took the lock and what was to let go of it."""

@@ -34,6 +34,9 @@ def read(path):
         return file.read()
 
 
+#: What `Path.exists` asks; by another way from Python 3.14 on.
+_EXISTS = "the process, os.stat" if sys.version_info < (3, 14) else "the file system, posixpath.exists"
+
 READS = {
     "time": (lambda path: time.time() * 0, "the clock, time.time"),
     "sleep": (lambda path: time.sleep(0) or 0, "the clock, time.sleep"),
@@ -45,7 +48,7 @@ READS = {
     "python": (lambda path: float(path.with_suffix(".py").read_text()), "a file, "),
     "numpy": (lambda path: float(np.loadtxt(path)), ""),
     "load": (lambda path: tracec.load(path.with_suffix(".pt")), "a file, "),
-    "exists": (lambda path: float(path.exists()), "the process, os.stat"),
+    "exists": (lambda path: float(path.exists()), _EXISTS),
     "path": (lambda path: float(os.path.exists(path)), "the file system, posixpath.exists"),
     "listdir": (lambda path: len(os.listdir(path.parent)) * 0, "the process, os.listdir"),
     "iterdir": (lambda path: len(list(path.parent.iterdir())) * 0, "the process, os."),  # listdir or scandir

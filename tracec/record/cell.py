@@ -110,7 +110,7 @@ def add_reader(readers: list[weakref.ref[Operation]], operation: weakref.ref[Ope
 class Beside:
     """Marks memory that is made while a thread is recorded, by it and by others; nobody pays for it at other times."""
 
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     free_in_children(_lock)
     _active = 0
     _begun = 0

@@ -208,7 +208,7 @@ def test_all(found: Sequence[int], late: Sequence[Late]) -> None:
 
 
 _pending: deque[tuple[Readback, Sequence[Late]]] = deque()
-_lock = threading.Lock()
+_lock = threading.RLock()
 free_in_children(_lock)
 
 

@@ -44,8 +44,8 @@ EMULATOR_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned b
   return (unsigned)(((unsigned long long)high << 32 | low) >> (by & 31));
 }
 
-EMULATOR_INLINE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-EMULATOR_INLINE double rsqrt(double x) { return 1.0 / sqrt(x); }
+EMULATOR_INLINE float emulator_rsqrtf(float x) { return 1.0f / sqrtf(x); }
+EMULATOR_INLINE double emulator_rsqrt(double x) { return 1.0 / sqrt(x); }
 EMULATOR_INLINE float __fdividef(float a, float b) { return a / b; }
 EMULATOR_INLINE float fdividef(float a, float b) { return a / b; }
 EMULATOR_INLINE float __fadd_rn(float a, float b) { return a + b; }
@@ -61,7 +61,9 @@ EMULATOR_INLINE double __fma_rn(double a, double b, double c) { return fma(a, b,
 EMULATOR_INLINE float __saturatef(float x) { return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f; }
 EMULATOR_INLINE int __float2int_rn(float x) { return (int)rintf(x); }
 EMULATOR_INLINE int __float2int_rz(float x) { return (int)x; }
-// glibc has functions of these names of its own.
+// glibc has functions of these names of its own; of the first two from 2.42 on.
+#define rsqrtf emulator_rsqrtf
+#define rsqrt emulator_rsqrt
 #define __expf expf
 #define __logf logf
 #define __log2f log2f
