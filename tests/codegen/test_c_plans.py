@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tracec
 from tests.codegen import kernels as k
 from tests.codegen.plans import Array, plan_of
 from tracec import ops
@@ -148,3 +149,21 @@ def test_kernels_are_shared_out_evenly() -> None:
 def test_tiny_kernels_start_no_threads() -> None:
     assert "parallel" not in "".join(render(plan_of([k.gelu(500)])).kernels.values())
     assert "parallel" in "".join(render(plan_of([k.gelu(500_000)])).kernels.values())
+
+
+def test_what_follows_a_sum_does_not_turn_its_loops() -> None:
+    # What an optimiser stores of a gradient lies side by side; the sum that it takes longest for reads rows.
+    x, g = tracec.randn(2, 16, 32, 32), tracec.randn(2, 2, 32, 32)
+    weight = tracec.nn.Parameter(tracec.randn(2, 16, 1, 1))
+    optimizer = tracec.optim.Adam([weight])
+
+    def step(x: tracec.Tensor, g: tracec.Tensor) -> None:
+        optimizer.zero_grad()
+        (tracec.nn.functional.conv2d(x, weight) * g).sum().backward()
+        optimizer.step()
+
+    step(x, g)
+    compiled = tracec.compile(step)
+    source = compiled.lower(x, g).stages["source"]
+    kernel = next(k for k in source.split("HIDDEN") if "conv_weight_grad" in k.split("(")[0])
+    assert "reduction(+ : acc)" in kernel and "acc[" not in kernel

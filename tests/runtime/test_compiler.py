@@ -83,6 +83,19 @@ def test_flags_are_probed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 @needs_gcc
+def test_a_flag_that_the_compiler_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    strict = tmp_path / "cc"
+    strict.write_text('#!/bin/sh\ncase "$*" in *unroll-and-jam*) echo unknown >&2; exit 1;; esac\nexec gcc "$@"\n')
+    strict.chmod(0o755)
+    monkeypatch.setenv("TRACEC_CC", str(strict))
+    flags = find_compiler().flags
+    assert "-fno-loop-unroll-and-jam" not in flags and "-fopenmp" in flags
+    monkeypatch.setenv("TRACEC_CC", "gcc")
+    assert "-fno-loop-unroll-and-jam" in find_compiler().flags
+
+
+@needs_gcc
 def test_an_interrupt_ends_the_compiler_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pids, temporary = tmp_path / "pids", tmp_path / "temporary"
     temporary.mkdir()

@@ -96,9 +96,10 @@ def plan_tiles(stmt: Loop) -> Tiling | None:
 
 def _goes_across(columns: Var, body: tuple[Stmt, ...]) -> bool:
     """Whether more of the memory that the inner loops touch is contiguous along the columns than along them."""
-    inner = {s.var.name for s in walk(body) if isinstance(s, Loop)}
+    loops = [s for s in walk(body) if isinstance(s, Loop)]
+    inner = {s.var.name for s in loops}
     good = bad = 0
-    for s in walk(body):
+    for s in walk(tuple(s for s in body if isinstance(s, Loop))):
         indices = [e.index for root in expressions(s) for e in subexpressions(root) if isinstance(e, Load)]
         if isinstance(s, Store):
             indices.append(s.index)
@@ -106,7 +107,7 @@ def _goes_across(columns: Var, body: tuple[Stmt, ...]) -> bool:
             unit = _unit_var(index)
             good += unit == columns.name
             bad += unit in inner
-    rows = numel(plain(s.var.extent) for s in walk(body) if isinstance(s, Loop))
+    rows = numel(plain(s.var.extent) for s in loops)
     return good > bad or (rows <= SHORT_ROW and rows <= plain(columns.extent))
 
 
