@@ -222,3 +222,16 @@ def test_compiled():
 
     for _ in range(2):
         assert f(tracec.ones(3)).tolist() == [2.0, 3.5, 6.0]
+
+
+@pytest.mark.parametrize("look", [lambda a: a.T, lambda a: np.broadcast_to(a[0], a.shape), lambda a: a[:, ::2]])
+def test_a_copy_of_an_array_lies_row_by_row(look):
+    array = look(np.arange(6.0).reshape(2, 3))
+    made = tracec.tensor(array)
+    assert made.is_contiguous() and np.array_equal(made.numpy(), array)
+
+
+def test_so_does_that_of_a_tensors_array_compiled():
+    f = tracec.compile(lambda x: tracec.tensor(x.numpy()))
+    x = tracec.arange(6.0).reshape(2, 3).T
+    assert f(x).stride() == f(x).stride() == tracec.tensor(x.numpy()).stride() == (2, 1)

@@ -52,7 +52,7 @@ def tensor(
     elif hasattr(data, "__cuda_array_interface__"):
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:
-        array, place = _array(data, dtype, copy=True), placed(device)
+        array, place = _array(data, dtype), placed(device)
         make = of_array if _holds_numpy(data) else of_numbers
         made = make(to_device(array, place) if place != "cpu" else array)
     if pin_memory:
@@ -204,9 +204,9 @@ def dtype_of_number(value: Number) -> DType:
     return promote.DEFAULT_FLOAT if isinstance(value, float) else dt.of_scalar(value)
 
 
-def _array(data: Any, dtype: DType | None, copy: bool) -> Any:
+def _array(data: Any, dtype: DType | None) -> Any:
     try:
-        array = np.array(_plain(data), copy=copy or None)
+        array = np.array(_plain(data), order="C")  # row by row, as clone gives them
     except (ValueError, TypeError):
         fail(
             ArgumentError,
