@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import sqrt
-from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec import ops
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Update, count
 from tracec.record.tensor import Tensor
 
 
@@ -66,15 +68,19 @@ class Adadelta(Optimizer):
         """The count of steps and the two mean squares."""
         return "step", "square_avg", "acc_delta"
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
-        rho, eps = group["rho"], group["eps"]
-        for p, _, state in params:
-            counted(p, state)
-        for p, g, state in params:
-            g = gradient(p, g, group)
-            square = state["square_avg"] * rho + g * g * (1.0 - rho)
-            delta = sqrt(state["acc_delta"] + eps) / sqrt(square + eps) * g
-            p.copy_(p - delta * group["lr"])
-            state["square_avg"].copy_(square)
-            state["acc_delta"].copy_(state["acc_delta"] * rho + delta * delta * (1.0 - rho))
+        count(params)
+        rho = group["rho"]
+        numbers = {"lr": group["lr"], "rho": rho, "new": 1.0 - rho, "eps": group["eps"]}
+        _UPDATE(group, params, ("square_avg", "acc_delta"), numbers)
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    square = state["square_avg"] * by["rho"] + g * g * by["new"]
+    delta = ops.sqrt(state["acc_delta"] + by["eps"]) / ops.sqrt(square + by["eps"]) * g
+    of_deltas = state["acc_delta"] * by["rho"] + delta * delta * by["new"]
+    return p - delta * by["lr"], {"square_avg": square, "acc_delta": of_deltas}
+
+
+_UPDATE = Update(_updated)

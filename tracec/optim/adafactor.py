@@ -11,7 +11,9 @@ from tracec.functions import pow as power
 from tracec.functions import sum as total
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.optim.optimizer import Group, Optimizer, State, check_option, counted, decayed, gradient
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_option
+from tracec.optim.updates import Found, Group, State, counted, decayed, gradient
 from tracec.record.tensor import Tensor
 
 
@@ -80,7 +82,7 @@ class Adafactor(Optimizer):
         """The count of steps; which mean squares hangs on the parameter."""
         return ("step",)
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         steps = [counted(p, state) for p, _, state in params]
         for (p, g, state), step in zip(params, steps, strict=True):

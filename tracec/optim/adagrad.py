@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import full_like, sqrt
-from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec import ops
+from tracec.functions import full_like
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, State, Update, counts
 from tracec.record.tensor import Tensor
 
 
@@ -68,11 +71,20 @@ class Adagrad(Optimizer):
         """The sum of squares starts from the option."""
         return {**super().init_state(p, group), "sum": full_like(p, group["initial_accumulator_value"])}
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
-        sizes = [group["lr"] / (1.0 + (counted(p, state) - 1.0) * group["lr_decay"]) for p, _, state in params]
-        for (p, g, state), size in zip(params, sizes, strict=True):
-            g = gradient(p, g, group)
-            total = state["sum"] + g * g
-            p.copy_(p - g / (sqrt(total) + group["eps"]) * size)
-            state["sum"].copy_(total)
+        sizes = _SIZES(counts(params), params, {"lr": group["lr"], "lr_decay": group["lr_decay"]})
+        _UPDATE(group, params, ("sum",), {"eps": group["eps"]}, sizes)
+
+
+def _size(step: Any, by: Named) -> Named:
+    return {"size": by["lr"] / ((step - 1.0) * by["lr_decay"] + 1.0)}
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    total = state["sum"] + g * g
+    return p - g / (ops.sqrt(total) + by["eps"]) * by["size"], {"sum": total}
+
+
+_SIZES = Schedule(_size, gives=("size",))
+_UPDATE = Update(_updated)

@@ -6,21 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tracec import ops
-from tracec.ir.number import calculate
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_betas,
-    check_no_differentiable,
-    check_option,
-    counts,
-    is_set,
-    write,
-)
-from tracec.record.conversion import at_hand
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_betas, check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, Update, bias_correction, counts, log_of
 from tracec.record.tensor import Tensor
-from tracec.record.together import Together
 
 
 class Adam(Optimizer):
@@ -93,89 +82,32 @@ class Adam(Optimizer):
         names = ("step", "exp_avg", "exp_avg_sq")
         return (*names, "max_exp_avg_sq") if group["amsgrad"] else names
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         beta1, beta2 = group["betas"]
-        decoupled, amsgrad = bool(group.get("decoupled_weight_decay", False)), bool(group["amsgrad"])
-        decay, largest = group["weight_decay"], ["max_exp_avg_sq"] if amsgrad else []
-        numbers = [1.0 - beta1, beta2, 1.0 - beta2, group["eps"]]
-        if is_set(decay):
-            numbers.append(1.0 - group["lr"] * decay if decoupled else decay)
-        each = [
-            ((p, state["exp_avg"], state["exp_avg_sq"], *map(state.__getitem__, largest)), (g, *scales))
-            # All counts first: small kernels of one kind, which then run as one.
-            for (p, g, state), scales in zip(params, _scales(group, params), strict=True)
-        ]
-        maximize = bool(group.get("maximize"))
-        write(_MOVED, each, numbers, amsgrad=amsgrad, maximize=maximize, decoupled=decoupled)
+        numbers = {"lr": group["lr"], "log_beta1": log_of(beta1), "log_beta2": log_of(beta2)}
+        scales = _SCALES(counts(params), params, numbers)
+        numbers = {"new": 1.0 - beta1, "beta2": beta2, "new2": 1.0 - beta2, "eps": group["eps"]}
+        _UPDATE(group, params, self.needed(group)[1:], numbers, scales)
 
 
-def _moved(
-    p: Any, mean: Any, square: Any, *more: Any, amsgrad: bool, maximize: bool, decoupled: bool
-) -> tuple[Any, ...]:  # fmt: skip
-    """A parameter and its state after a step."""
-    *largest, g, size, root, keeps, beta2, keeps2, eps = more[: 7 + amsgrad]
-    decay = more[7 + amsgrad :]
-    g = ops.neg(g) if maximize else g
-    weight = p
-    for factor in decay:
-        weight, g = (p * factor, g) if decoupled else (p, g + p * factor)
-    new_mean = mean + (g - mean) * keeps
-    new_square = square * beta2 + g * g * keeps2
-    bound = ops.maximum(largest[0], new_square) if largest else new_square
-    step = new_mean / (ops.sqrt(bound) * root + eps) * size
-    return (weight - step, new_mean, new_square, *([bound] if largest else []))
+def _scales(step: Any, by: Named) -> Named:
+    """The size of a step, and what corrects the root of the mean square."""
+    size = by["lr"] / bias_correction(step, by["log_beta1"])
+    return {"size": size, "root": ops.rsqrt(bias_correction(step, by["log_beta2"]))}
 
 
-_MOVED = Together(_moved)
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    mean = state["exp_avg"] + (g - state["exp_avg"]) * by["new"]
+    square = state["exp_avg_sq"] * by["beta2"] + g * g * by["new2"]
+    after = {"exp_avg": mean, "exp_avg_sq": square}
+    if "max_exp_avg_sq" in state:
+        square = after["max_exp_avg_sq"] = ops.maximum(state["max_exp_avg_sq"], square)
+    return p - mean / (ops.sqrt(square) * by["root"] + by["eps"]) * by["size"], after
 
 
-def _scales(group: Group, params: list[tuple[Tensor, Tensor, State]]) -> list[tuple[Tensor, Tensor]]:
-    """For each parameter the size of its step, and what corrects the root of its mean square.
-
-    Parameters that are known to have done as many steps have the same.
-    """
-    beta1, beta2 = group["betas"]
-    known: dict[Any, tuple[Tensor, Tensor]] = {}
-    found = []
-    for k, count in enumerate(counts(params)):
-        steps = at_hand(count)
-        key = k if steps is None else (steps, count.dtype)
-        if key not in known:
-            known[key] = _scale(group["lr"], beta1, beta2, count)
-        found.append(known[key])
-    return found
-
-
-def _scale(lr: Any, beta1: float, beta2: float, count: Tensor) -> tuple[Tensor, Tensor]:
-    logarithms = [0.0 if beta == 0 else calculate("math.log", beta) for beta in (beta1, beta2)]
-    options = {"forgets": beta1 == 0, "forgets_squares": beta2 == 0}
-    found = _SCALES.values([count], [lr, *logarithms], **options)
-    size, root = _scales_of(count, lr, *logarithms, **options) if found is None else found
-    return size, root
-
-
-def _scales_of(
-    count: Any, lr: Any, log1: Any, log2: Any, *, forgets: bool, forgets_squares: bool
-) -> tuple[Any, ...]:  # fmt: skip
-    """The size of a step, and what corrects the root of the mean square, behind so many steps."""
-    return lr / _corrected(count, log1, forgets), ops.rsqrt(_corrected(count, log2, forgets_squares))
-
-
-_SCALES = Together(_scales_of)
-
-
-def _corrected(step: Any, logarithm: Any, forgets: bool) -> Any:
-    return step * 0.0 + 1.0 if forgets else ops.neg(ops.expm1(step * logarithm))
-
-
-def correction(beta: float, step: Tensor) -> Tensor:
-    """``1 - beta ** step``.
-
-    Written with expm1: in float32, ``1 - 0.999`` has but four good digits.
-    """
-    corrected: Tensor = _corrected(step, 0.0 if beta == 0 else calculate("math.log", beta), beta == 0)
-    return corrected
+_SCALES = Schedule(_scales, gives=("size", "root"))
+_UPDATE = Update(_updated)
 
 
 class AdamW(Adam):

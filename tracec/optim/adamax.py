@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import abs as absolute
-from tracec.functions import maximum
-from tracec.optim.adam import correction
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_betas,
-    check_no_differentiable,
-    check_option,
-    counted,
-    gradient,
-)
+from tracec import ops
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_betas, check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, Update, bias_correction, counts, log_of
 from tracec.record.tensor import Tensor
 
 
@@ -76,14 +67,23 @@ class Adamax(Optimizer):
         """The count of steps, the mean, and the largest gradient."""
         return "step", "exp_avg", "exp_inf"
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         beta1, beta2 = group["betas"]
-        sizes = [group["lr"] / correction(beta1, counted(p, state)) for p, _, state in params]
-        for (p, g, state), size in zip(params, sizes, strict=True):
-            g = gradient(p, g, group)
-            mean = state["exp_avg"] + (g - state["exp_avg"]) * (1.0 - beta1)
-            largest = maximum(state["exp_inf"] * beta2, absolute(g) + group["eps"])
-            p.copy_(p - mean / largest * size)
-            state["exp_avg"].copy_(mean)
-            state["exp_inf"].copy_(largest)
+        sizes = _SIZES(counts(params), params, {"lr": group["lr"], "log_beta": log_of(beta1)})
+        numbers = {"new": 1.0 - beta1, "beta2": beta2, "eps": group["eps"]}
+        _UPDATE(group, params, ("exp_avg", "exp_inf"), numbers, sizes)
+
+
+def _size(step: Any, by: Named) -> Named:
+    return {"size": by["lr"] / bias_correction(step, by["log_beta"])}
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    mean = state["exp_avg"] + (g - state["exp_avg"]) * by["new"]
+    largest = ops.maximum(state["exp_inf"] * by["beta2"], ops.abs(g) + by["eps"])
+    return p - mean / largest * by["size"], {"exp_avg": mean, "exp_inf": largest}
+
+
+_SIZES = Schedule(_size, gives=("size",))
+_UPDATE = Update(_updated)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import clamp, ones_like, tensor
-from tracec.functions import pow as power
-from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec import ops
+from tracec.functions import ones_like, tensor
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, State, Update, counts, in_precision, keep
 from tracec.record.tensor import Tensor
 
 
@@ -74,14 +76,24 @@ class ASGD(Optimizer):
         first = tensor(float(group["lr"]), device=p.device)
         return {**state, "eta": first, "mu": ones_like(first)}
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         lr, lambd = group["lr"], group["lambd"]
-        steps = [counted(p, state) for p, _, state in params]
-        for (p, g, state), step in zip(params, steps, strict=True):
-            eta, mu = state["eta"], state["mu"]
-            new = p * (1.0 - lambd * eta) - gradient(p, g, group) * eta
-            state["ax"].copy_(state["ax"] + (new - state["ax"]) * mu)
-            p.copy_(new)
-            eta.copy_(lr / power(1.0 + lambd * lr * step, group["alpha"]))
-            mu.copy_(1.0 / clamp(step - group["t0"], min=1.0))
+        sizes = [{k: in_precision(state[k], p) for k in ("eta", "mu")} for p, _, state in params]
+        _UPDATE(group, params, ("ax",), {"lambd": lambd}, sizes)
+        numbers = {"lr": lr, "fall": lambd * lr, "alpha": group["alpha"], "t0": group["t0"]}
+        keep(params, _NEXT_SIZES(counts(params), params, numbers), ("eta", "mu"))
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    new = p * (1.0 - by["eta"] * by["lambd"]) - g * by["eta"]
+    return new, {"ax": state["ax"] + (new - state["ax"]) * by["mu"]}
+
+
+def _next_sizes(step: Any, by: Named) -> Named:
+    eta = by["lr"] / ops.pow(step * by["fall"] + 1.0, by["alpha"])
+    return {"eta": eta, "mu": 1.0 / ops.maximum(step - by["t0"], 1.0)}
+
+
+_UPDATE = Update(_updated)
+_NEXT_SIZES = Schedule(_next_sizes, gives=("eta", "mu"))

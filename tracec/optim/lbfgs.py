@@ -9,7 +9,8 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import cat, zeros_like
 from tracec.functions import sum as total
 from tracec.optim.line_search import Point, strong_wolfe
-from tracec.optim.optimizer import Optimizer, as_reals, check_option
+from tracec.optim.optimizer import Optimizer, as_reals
+from tracec.optim.options import check_option
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tape import enable_grad, no_grad

@@ -10,7 +10,9 @@ from tracec.errors import ArgumentError
 from tracec.functions import clamp, matmul, sqrt
 from tracec.functions import sum as total
 from tracec.ir import dtype as dt
-from tracec.optim.optimizer import Group, Optimizer, State, check_option, decayed
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_option
+from tracec.optim.updates import Found, Group, decayed
 from tracec.record.tensor import Tensor
 
 Coefficients = tuple[float, float, float]
@@ -90,7 +92,7 @@ class Muon(Optimizer):
         """The momentum."""
         return ("momentum_buffer",)
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         keep = group["momentum"]
         for p, g, state in params:

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import pow as power
-from tracec.functions import rsqrt, sqrt, tensor
-from tracec.optim.adam import correction
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_betas,
-    check_no_differentiable,
-    check_option,
-    counted,
-    decayed,
-    gradient,
-)
+from tracec import ops
+from tracec.functions import tensor
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_betas, check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, State, Update, bias_correction, counts, keep, log_of
 from tracec.record.tensor import Tensor
 
 
@@ -89,23 +80,35 @@ class NAdam(Optimizer):
         """The product of momenta starts from 1."""
         return {**super().init_state(p, group), "mu_product": tensor(1.0, device=p.device)}
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         beta1, beta2 = group["betas"]
-        scales = []
-        for p, _, state in params:
-            step = counted(p, state)
-            now, ahead = (beta1 * (1.0 - 0.5 * power(0.96, t * group["momentum_decay"])) for t in (step, step + 1.0))
-            product = state["mu_product"].to(step.dtype) * now
-            state["mu_product"].copy_(product)
-            here = group["lr"] * (1.0 - now) / (1.0 - product)
-            scales.append((here, group["lr"] * ahead / (1.0 - product * ahead), rsqrt(correction(beta2, step))))
-        for (p, g, state), (of_gradient, of_mean, root) in zip(params, scales, strict=True):
-            g = gradient(p, g, group, decay=not group["decoupled_weight_decay"])
-            weight = decayed(p, group) if group["decoupled_weight_decay"] else p
-            mean = state["exp_avg"] + (g - state["exp_avg"]) * (1.0 - beta1)
-            square = state["exp_avg_sq"] * beta2 + g * g * (1.0 - beta2)
-            denominator = sqrt(square) * root + group["eps"]
-            p.copy_(weight - (g * of_gradient + mean * of_mean) / denominator)
-            state["exp_avg"].copy_(mean)
-            state["exp_avg_sq"].copy_(square)
+        numbers = {"lr": group["lr"], "beta1": beta1, "log_beta2": log_of(beta2), "psi": group["momentum_decay"]}
+        scales = _SCALES(counts(params), params, numbers)
+        keep(params, scales, ("mu_product",))
+        numbers = {"new": 1.0 - beta1, "beta2": beta2, "new2": 1.0 - beta2, "eps": group["eps"]}
+        _UPDATE(group, params, ("exp_avg", "exp_avg_sq"), numbers, scales)
+
+
+def _scales(step: Any, product: Any, by: Named) -> Named:
+    """Factors of the gradient, the mean and the root of the mean square, and the product of momenta."""
+    now, ahead = (by["beta1"] * (1.0 - 0.5 * ops.pow(0.96, t * by["psi"])) for t in (step, step + 1.0))
+    product = product * now
+    return {
+        "of_gradient": by["lr"] * (1.0 - now) / (1.0 - product),
+        "of_mean": by["lr"] * ahead / (1.0 - product * ahead),
+        "root": ops.rsqrt(bias_correction(step, by["log_beta2"])),
+        "mu_product": product,
+    }
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    mean = state["exp_avg"] + (g - state["exp_avg"]) * by["new"]
+    square = state["exp_avg_sq"] * by["beta2"] + g * g * by["new2"]
+    denominator = ops.sqrt(square) * by["root"] + by["eps"]
+    new = p - (g * by["of_gradient"] + mean * by["of_mean"]) / denominator
+    return new, {"exp_avg": mean, "exp_avg_sq": square}
+
+
+_SCALES = Schedule(_scales, gives=("of_gradient", "of_mean", "root", "mu_product"), reads=("mu_product",))
+_UPDATE = Update(_updated)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,12 @@ from tracec.optim.hooks import (
     register_optimizer_step_pre_hook,
     with_hooks,
 )
+from tracec.optim.updates import Found, Group, State
 from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
-from tracec.record.together import Together
 from tracec.utils.hooks import hooks_in
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
-
-#: ``params`` (a list of tensors) and the options that hold for them.
-Group = dict[str, Any]
-#: What an optimiser remembers of one parameter, by name.
-State = dict[str, Any]
 
 
 class Optimizer(Hooked):
@@ -171,7 +166,7 @@ class Optimizer(Hooked):
         """
         return {key: _scalar(p) if key == "step" else zeros_like(p) for key in self.needed(group)}
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """Change parameters by their gradients; gradients are not recorded meanwhile.
 
         Args:
@@ -353,103 +348,3 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _scalar(p: Tensor) -> Tensor:
     return tensor(0.0, device=p.device)
-
-
-def gradient(p: Tensor, g: Tensor, group: Group, *, decay: bool = True) -> Tensor:
-    """The gradient to follow: turned where the goal is a maximum, plus the weight decay as an L2 penalty."""
-    g = -g if group.get("maximize") else g
-    weight_decay = group["weight_decay"]
-    return g + p * weight_decay if decay and is_set(weight_decay) else g
-
-
-def counted(p: Tensor, state: State) -> Tensor:
-    """One step more in a parameter's state; the count, in float64 for parameters of that precision."""
-    step: Tensor = state["step"] + 1
-    state["step"].copy_(step)
-    return step.to(p.dtype) if p.dtype.itemsize == 8 else step
-
-
-def counts(params: Sequence[tuple[Tensor, Tensor, State]]) -> Iterator[Tensor]:
-    """One step more in the state of each parameter: the counts, as `counted` gives them."""
-    at_once = _ONE_MORE.write([((state["step"],), ()) for _, _, state in params])
-    for p, _, state in params:
-        if at_once:
-            yield state["step"].to(p.dtype) if p._array.dtype.itemsize == 8 else state["step"]
-        else:
-            yield counted(p, state)
-
-
-def _one_more(count: Any) -> tuple[Any, ...]:
-    return (count + 1,)
-
-
-_ONE_MORE = Together(_one_more)
-
-
-def write(
-    new: Together, each: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], numbers: Sequence[Any], **options: Any
-) -> None:  # fmt: skip
-    """Give parameters and their state new values, at once where that can be.
-
-    Args:
-        new: The values, of tensors, then numbers, and options.
-        each: For each parameter what is written, and further tensors.
-        numbers: Numbers behind those.
-        options: What else the values hang on.
-    """
-    if not new.write(each, numbers, **options):
-        for kept, read in each:
-            for x, value in zip(kept, new.compose(*kept, *read, *numbers, **options), strict=True):
-                x.copy_(value)
-
-
-def decayed(p: Tensor, group: Group) -> Tensor:
-    """The parameter after weight decay that is decoupled from the gradient."""
-    return p * (1.0 - group["lr"] * group["weight_decay"]) if is_set(group["weight_decay"]) else p
-
-
-def is_set(option: Any) -> bool:
-    """Whether a weight decay has an effect, as far as is known."""
-    return isinstance(option, Tensor) or option != 0
-
-
-def check_option(
-    name: str, what: str, value: Any, *, below: float | None = None, most: float | None = None
-) -> None:  # fmt: skip
-    """Refuse options out of range.
-
-    Raises:
-        ArgumentTypeError: the value is no number.
-        ArgumentError: the value is negative, not below the bound, or more than the most.
-    """
-    if not isinstance(value, (int, float, Tensor)) and not hasattr(value, "__float__"):
-        raise ArgumentTypeError(f"{name}: {what} is a number, {type(value).__name__} given", hint="e.g. 0.1")
-    number = float(value)
-    if number >= 0.0 and (below is None or number < below) and (most is None or number <= most):
-        return
-    allowed = "0 or more" if below is None else f"at least 0 and below {below:g}"
-    if most is not None:
-        allowed = f"from 0 to {most:g}"
-    raise ArgumentError(f"{name}: invalid {what}: {number:g}", hint=f"{what} is {allowed}")
-
-
-def check_betas(name: str, betas: tuple[float, float]) -> None:
-    """Refuse weights of running estimates that are not from 0 to 1, 1 left out.
-
-    Raises:
-        ArgumentError: one is.
-    """
-    for k, beta in enumerate(betas):
-        check_option(name, f"betas[{k}]", beta, below=1.0)
-
-
-def check_no_differentiable(name: str, differentiable: bool) -> None:
-    """Refuse PyTorch's steps that gradients flow through.
-
-    Raises:
-        ArgumentError: they are asked for.
-    """
-    if differentiable:
-        raise ArgumentError(
-            f"{name}: differentiable=True is not supported", hint="write the update with tensor operations"
-        )

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import clamp, sqrt, where
-from tracec.functions import pow as power
-from tracec.optim.adam import correction
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_betas,
-    check_no_differentiable,
-    check_option,
-    counted,
-    decayed,
-    gradient,
-)
+from tracec import ops
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_betas, check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, Update, bias_correction, counts, log_of
 from tracec.record.tensor import Tensor
 
 
@@ -81,25 +71,39 @@ class RAdam(Optimizer):
         """The count of steps and the running estimates."""
         return "step", "exp_avg", "exp_avg_sq"
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         beta1, beta2 = group["betas"]
         longest = 2.0 / (1.0 - beta2) - 1.0
-        scales = []
-        for p, _, state in params:
-            step = counted(p, state)
-            bias = correction(beta2, step)
-            length = longest - 2.0 * step * power(beta2, step) / bias
-            # Below 5 the rectification may be the root of a negative number, which `where` would not keep out.
-            safe = clamp(length, min=5.0)
-            rectified = sqrt((safe - 4.0) * (safe - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * safe))
-            scales.append((group["lr"] / correction(beta1, step), length > 5.0, rectified * sqrt(bias)))
-        for (p, g, state), (size, known, scale) in zip(params, scales, strict=True):
-            g = gradient(p, g, group, decay=not group["decoupled_weight_decay"])
-            weight = decayed(p, group) if group["decoupled_weight_decay"] else p
-            mean = state["exp_avg"] + (g - state["exp_avg"]) * (1.0 - beta1)
-            square = state["exp_avg_sq"] * beta2 + g * g * (1.0 - beta2)
-            direction = where(known, mean * (scale / (sqrt(square) + group["eps"])), mean)
-            p.copy_(weight - direction * size)
-            state["exp_avg"].copy_(mean)
-            state["exp_avg_sq"].copy_(square)
+        numbers = {
+            "lr": group["lr"], "log_beta1": log_of(beta1), "log_beta2": log_of(beta2), "beta2": beta2,
+            "longest": longest, "bound": (longest - 4.0) * (longest - 2.0),
+        }  # fmt: skip
+        scales = _SCALES(counts(params), params, numbers)
+        numbers = {"new": 1.0 - beta1, "beta2": beta2, "new2": 1.0 - beta2, "eps": group["eps"]}
+        _UPDATE(group, params, ("exp_avg", "exp_avg_sq"), numbers, scales)
+
+
+def _scales(step: Any, by: Named) -> Named:
+    """The size of a step along the mean, and what it is scaled by, where it is: 0 elsewhere."""
+    bias = bias_correction(step, by["log_beta2"])
+    length = by["longest"] - 2.0 * step * ops.pow(by["beta2"], step) / bias
+    # Below 5 the rectification may be the root of a negative number, which `where` would not keep out.
+    safe = ops.maximum(length, 5.0)
+    rectified = ops.sqrt((safe - 4.0) * (safe - 2.0) * by["longest"] / (safe * by["bound"])) * ops.sqrt(bias)
+    return {
+        "size": by["lr"] / bias_correction(step, by["log_beta1"]),
+        "scale": ops.where(ops.gt(length, 5.0), rectified, 0.0),
+    }
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    mean = state["exp_avg"] + (g - state["exp_avg"]) * by["new"]
+    square = state["exp_avg_sq"] * by["beta2"] + g * g * by["new2"]
+    scaled = mean * (by["scale"] / (ops.sqrt(square) + by["eps"]))
+    direction = ops.where(ops.gt(by["scale"], 0.0), scaled, mean)
+    return p - direction * by["size"], {"exp_avg": mean, "exp_avg_sq": square}
+
+
+_SCALES = Schedule(_scales, gives=("size", "scale"))
+_UPDATE = Update(_updated)

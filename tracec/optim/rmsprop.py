@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tracec.functions import sqrt
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_no_differentiable,
-    check_option,
-    gradient,
-)
+from tracec import ops
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Update, count
 from tracec.record.tensor import Tensor
 
 
@@ -84,26 +79,26 @@ class RMSprop(Optimizer):
             names.append("grad_avg")
         return names
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
-        for _, _, state in params:
-            state["step"].copy_(state["step"] + 1)
-        for p, g, state in params:
-            self._update_one(group, p, gradient(p, g, group), state)
+        count(params)
+        alpha, kept = group["alpha"], [name for name in self.needed(group) if name != "step"]
+        numbers = {"lr": group["lr"], "alpha": alpha, "new": 1.0 - alpha, "eps": group["eps"]}
+        if "momentum_buffer" in kept:
+            numbers["momentum"] = group["momentum"]
+        _UPDATE(group, params, kept, numbers)
 
-    def _update_one(self, group: Group, p: Tensor, g: Tensor, state: State) -> None:
-        lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
-        square = state["square_avg"] * alpha + g * g * (1.0 - alpha)
-        variance = square
-        if group["centered"]:
-            mean = state["grad_avg"] + (g - state["grad_avg"]) * (1.0 - alpha)
-            variance = square - mean * mean
-        direction = g / (sqrt(variance) + group["eps"])
-        if momentum > 0:
-            direction = state["momentum_buffer"] * momentum + direction
-        p.copy_(p - direction * lr)
-        state["square_avg"].copy_(square)
-        if group["centered"]:
-            state["grad_avg"].copy_(mean)
-        if momentum > 0:
-            state["momentum_buffer"].copy_(direction)
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    after = {"square_avg": state["square_avg"] * by["alpha"] + g * g * by["new"]}
+    variance = after["square_avg"]
+    if "grad_avg" in state:
+        mean = after["grad_avg"] = state["grad_avg"] + (g - state["grad_avg"]) * by["new"]
+        variance = variance - mean * mean
+    direction = g / (ops.sqrt(variance) + by["eps"])
+    if "momentum_buffer" in state:
+        direction = after["momentum_buffer"] = state["momentum_buffer"] * by["momentum"] + direction
+    return p - direction * by["lr"], after
+
+
+_UPDATE = Update(_updated)

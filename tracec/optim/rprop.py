@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tracec import ops
 from tracec.errors import ArgumentError
-from tracec.functions import clamp, full_like, sign, where
-from tracec.optim.optimizer import Group, Optimizer, State, check_no_differentiable, check_option, counted, gradient
+from tracec.functions import full_like
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, State, Update, count
 from tracec.record.tensor import Tensor
 
 
@@ -72,19 +75,21 @@ class Rprop(Optimizer):
         size = full_like(p, complex(lr, lr) if p.is_complex() else lr)
         return {**super().init_state(p, group), "step_size": size}
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
-        shrink, grow = group["etas"]
-        least, most = group["step_sizes"]
-        for p, _, state in params:
-            counted(p, state)
-        for p, g, state in params:
-            g = gradient(p, g, {**group, "weight_decay": 0.0})
-            turned = g * state["prev"]
-            bigger, smaller, same = (full_like(p, factor) for factor in (grow, shrink, 1.0))
-            factor = where(turned > 0, bigger, where(turned < 0, smaller, same))
-            size = clamp(state["step_size"] * factor, min=least, max=most)
-            g = where(turned < 0, 0.0, g)
-            p.copy_(p - sign(g) * size)
-            state["prev"].copy_(g)
-            state["step_size"].copy_(size)
+        count(params)
+        (shrink, grow), (least, most) = group["etas"], group["step_sizes"]
+        numbers = {"shrink": shrink, "grow": grow, "least": least, "most": most}
+        _UPDATE(group, params, ("prev", "step_size"), numbers)
+
+
+def _updated(p: Any, g: Any, state: Named, by: Named) -> tuple[Any, Named]:
+    turned, size = g * state["prev"], state["step_size"]
+    changes = ops.lt(turned, 0.0)
+    size = ops.where(ops.gt(turned, 0.0), size * by["grow"], ops.where(changes, size * by["shrink"], size))
+    size = ops.minimum(ops.maximum(size, by["least"]), by["most"])
+    g = ops.where(changes, 0.0, g)
+    return p - ops.sign(g) * size, {"prev": g, "step_size": size}
+
+
+_UPDATE = Update(_updated)

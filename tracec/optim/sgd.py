@@ -7,18 +7,10 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError
-from tracec.functions import where
-from tracec.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_no_differentiable,
-    check_option,
-    is_set,
-    write,
-)
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.updates import Found, Group, Named, Schedule, Update, counts
 from tracec.record.tensor import Tensor
-from tracec.record.together import Together
 
 
 class SGD(Optimizer):
@@ -94,41 +86,29 @@ class SGD(Optimizer):
             values = {"step": 1.0, **values}
         super()._load(p, group, values)
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
-        momentum, dampening, decay = group["momentum"], group["dampening"], group["weight_decay"]
-        weights: list[Any] = [1.0] * len(params)
+        numbers, weights = {"lr": group["lr"]}, None
+        kept = ("momentum_buffer",) if group["momentum"] != 0 else ()
+        if kept:
+            numbers["momentum"] = group["momentum"]
         if "step" in self.needed(group):
-            # All counts first: small kernels of one kind, which then run as one.
-            for k, (_, _, state) in enumerate(params):
-                step = state["step"]
-                weights[k] = where(step == 0, 1.0, 1.0 - dampening)
-                step.copy_(step + 1)
-        moves, nesterov = momentum != 0, bool(group["nesterov"])
-        dampened = moves and dampening != 0
-        numbers = [group["lr"], *([momentum] if moves else []), *([decay] if is_set(decay) else [])]
-        each = [
-            ((p, state["momentum_buffer"]) if moves else (p,), (g, weight) if dampened else (g,))
-            for (p, g, state), weight in zip(params, weights, strict=True)
-        ]
-        maximize = bool(group.get("maximize"))
-        write(_MOVED, each, numbers, moves=moves, nesterov=nesterov, dampened=dampened, maximize=maximize)
+            weights = _WEIGHTS(counts(params), params, {"new": 1.0 - group["dampening"]})
+        _UPDATE(group, params, kept, numbers, weights, nesterov=bool(group["nesterov"]))
 
 
-def _moved(p: Any, *more: Any, moves: bool, nesterov: bool, dampened: bool, maximize: bool) -> tuple[Any, ...]:
-    """A parameter and its direction after a step."""
-    rest = iter(more)
-    before: Any = next(rest) if moves else None
-    g, weight = next(rest), next(rest) if dampened else None
-    lr, momentum = next(rest), next(rest) if moves else None
-    g = ops.neg(g) if maximize else g
-    for decay in rest:
-        g = g + p * decay
-    if not moves:
-        return (p - g * lr,)
-    buffer = before * momentum + (g * weight if dampened else g)
-    direction = g + buffer * momentum if nesterov else buffer
-    return p - direction * lr, buffer
+def _weight(step: Any, by: Named) -> Named:
+    """That of a gradient in the direction."""
+    return {"weight": ops.where(ops.eq(step, 1.0), 1.0, step * 0.0 + by["new"])}
 
 
-_MOVED = Together(_moved)
+def _updated(p: Any, g: Any, state: Named, by: Named, *, nesterov: bool) -> tuple[Any, Named]:
+    if "momentum" not in by:
+        return p - g * by["lr"], {}
+    buffer = state["momentum_buffer"] * by["momentum"] + (g * by["weight"] if "weight" in by else g)
+    direction = g + buffer * by["momentum"] if nesterov else buffer
+    return p - direction * by["lr"], {"momentum_buffer": buffer}
+
+
+_WEIGHTS = Schedule(_weight, gives=("weight",))
+_UPDATE = Update(_updated)

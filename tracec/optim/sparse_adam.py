@@ -7,8 +7,9 @@ from typing import Any
 
 from tracec.errors import ArgumentError
 from tracec.functions import amax, sqrt, where
-from tracec.optim.adam import correction
-from tracec.optim.optimizer import Group, Optimizer, State, check_betas, check_option, counted
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_betas, check_option
+from tracec.optim.updates import Found, Group, bias_correction, counts, log_of
 from tracec.record.tensor import Tensor
 
 
@@ -48,13 +49,13 @@ class SparseAdam(Optimizer):
         """The count of steps and the running estimates."""
         return "step", "exp_avg", "exp_avg_sq"
 
-    def update(self, group: Group, params: list[tuple[Tensor, Tensor, State]]) -> None:
+    def update(self, group: Group, params: Found) -> None:
         """One step for each parameter."""
         beta1, beta2 = group["betas"]
-        scales = []
-        for p, _, state in params:
-            count = counted(p, state)
-            scales.append(group["lr"] * sqrt(correction(beta2, count)) / correction(beta1, count))
+        scales = [
+            group["lr"] * sqrt(bias_correction(step, log_of(beta2))) / bias_correction(step, log_of(beta1))
+            for step in counts(params)
+        ]
         for (p, g, state), size in zip(params, scales, strict=True):
             touched = (g != 0) if g.ndim < 2 else amax(g != 0, tuple(range(1, g.ndim)), keepdim=True)
             g = -g if group["maximize"] else g

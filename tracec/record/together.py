@@ -149,20 +149,21 @@ class Together:
 
     def __init__(self, compose: Callable[..., tuple[Any, ...]]) -> None:
         self.compose = compose
-        #: None where the operators are to run one by one.
-        self._plans: dict[Any, Steps | None] = {}
+        #: By parameters, then by operands; None where the operators are to run one by one.
+        self._plans: dict[Any, dict[Any, Steps | None]] = {}
         #: By the element type, and the position among the numbers: the number that came last, and the array for it.
         self._last: dict[Any, tuple[Any, Any]] = {}
 
     def values(self, tensors: Sequence[Any], numbers: Sequence[Any] = (), **params: Any) -> list[Tensor] | None:
         """New tensors; None where they are to be computed operator by operator."""
-        found = self._plan(tensors, 0, numbers, key_of(params)) if _takes(numbers) else None
+        found = self._operands(tensors, 0, numbers) if _takes(numbers) else None
         if found is None:
             return None
         arrays, known = found
-        steps = self._plans.get(known, _UNKNOWN)
+        plans = self._plans_for(params)
+        steps = plans.get(known, _UNKNOWN)
         if steps is _UNKNOWN:
-            steps = self._made(known, tensors, 0, len(numbers), params)
+            steps = plans[known] = self._made(tensors, 0, len(numbers), params)
         if steps is None:
             return None
         made = SILENT.copy().run(steps.run, [*arrays, *self._numbers(numbers, arrays[0].dtype)])
@@ -181,26 +182,40 @@ class Together:
         """
         if not _takes(numbers):
             return False
-        options = key_of(params)
+        plans = self._plans_for(params)
         ready: list[tuple[Sequence[Any], Steps, list[Any]]] = []
+        behind: dict[Any, list[Any]] = {}
         for written, read in each:
             tensors = (*written, *read)
-            found = self._plan(tensors, len(written), numbers, options)
+            found = self._operands(tensors, len(written), numbers)
             if found is None:
                 return False
             arrays, known = found
-            steps = self._plans.get(known, _UNKNOWN)
+            steps = plans.get(known, _UNKNOWN)
             if steps is _UNKNOWN:
-                steps = self._made(known, tensors, len(written), len(numbers), params)
+                steps = plans[known] = self._made(tensors, len(written), len(numbers), params)
             if steps is None or not _may_write(arrays, len(written)):
                 return False
-            ready.append((written, steps, arrays + self._numbers(numbers, arrays[0].dtype)))
+            dtype = arrays[0].dtype
+            if dtype not in behind:
+                behind[dtype] = self._numbers(numbers, dtype)
+            ready.append((written, steps, arrays + behind[dtype]))
         SILENT.copy().run(_write, ready)
         return True
 
+    def _plans_for(self, params: Mapping[str, Any]) -> dict[Any, Steps | None]:
+        """What is known with parameters."""
+        options = key_of(params)
+        plans = self._plans.get(options)
+        if plans is None or len(plans) >= _LIMIT:
+            if len(self._plans) >= _LIMIT:
+                self._plans.clear()
+            plans = self._plans[options] = {}
+        return plans
+
     @staticmethod
-    def _plan(
-        tensors: Sequence[Any], written: int, numbers: Sequence[Any], options: tuple[Any, ...]
+    def _operands(
+        tensors: Sequence[Any], written: int, numbers: Sequence[Any]
     ) -> tuple[list[Any], tuple[Any, ...]] | None:  # fmt: skip
         """The arrays of tensors, and what the steps hang on; None where there is more to be told of a tensor."""
         arrays = []
@@ -211,7 +226,7 @@ class Together:
             array = x._array
             arrays.append(array)
             key += array.shape, array.dtype
-        return arrays, (*key, *options)
+        return arrays, tuple(key)
 
     def _numbers(self, numbers: Sequence[Any], dtype: Any) -> list[Any]:
         """Numbers as arrays of no dimensions that are only read."""
@@ -224,19 +239,15 @@ class Together:
         return found
 
     def _made(
-        self, known: tuple[Any, ...], tensors: Sequence[Any], written: int, numbers: int, params: Mapping[str, Any]
+        self, tensors: Sequence[Any], written: int, numbers: int, params: Mapping[str, Any]
     ) -> Steps | None:  # fmt: skip
-        if len(self._plans) >= _LIMIT:
-            self._plans.clear()
-        self._plans[known] = None
         dtype = tensors[0].dtype
         if dtype not in (dt.float32, dt.float64) or any(x.dtype is not dtype for x in tensors):
             return None
         graph = _traced(self.compose, [*(x._type for x in tensors), *[TensorType(dtype, (), "cpu")] * numbers], params)
         if written and any(o.type != i.type for o, i in zip(graph.outputs, graph.inputs[:written], strict=True)):
             return None
-        steps = self._plans[known] = Steps(graph, {k: k for k in range(written)})
-        return steps
+        return Steps(graph, {k: k for k in range(written)})
 
 
 #: What steps are that were not asked for before.

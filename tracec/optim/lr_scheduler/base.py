@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
-from tracec.optim.optimizer import Group, Optimizer
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.updates import Group
 from tracec.record.tensor import Tensor
 
 

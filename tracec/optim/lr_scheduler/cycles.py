@@ -8,7 +8,8 @@ from typing import Any
 
 from tracec.errors import ArgumentError
 from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each, set_option
-from tracec.optim.optimizer import Group, Optimizer
+from tracec.optim.optimizer import Optimizer
+from tracec.optim.updates import Group
 
 
 class _WithMomentum(LRScheduler):
