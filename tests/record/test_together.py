@@ -58,6 +58,12 @@ CASES = {
     "linear without bias": lambda x, w, b: F.linear(x, w),
     "linear of one bias": lambda x, w, b: F.linear(x, w, b[:1]),
     "linear of rows of rows": lambda x, w, b: F.linear(x.reshape(1, 5, 4), w, b),
+    "linear of one row": lambda x, w, b: F.linear(x[0], w, b),
+    "layer norm": lambda x, w, b: F.layer_norm(x, (4,)),
+    "layer norm, scaled": lambda x, w, b: F.layer_norm(x, (4,), weight=w[0]),
+    "layer norm, moved": lambda x, w, b: F.layer_norm(x, (5, 4), bias=w[:5]),
+    "layer norm, scaled and moved": lambda x, w, b: F.layer_norm(x.reshape(5, 1, 4), (1, 4), w[:1], w[1:2]),
+    "batch norm": lambda x, w, b: F.batch_norm(x, None, None, w[0], w[1], training=True),
 }
 
 
@@ -100,9 +106,39 @@ def test_special_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert at_once == found()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_statistics_that_batches_move(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[bytes]:
+        kept = [numbers(3, seed=k, dtype=dtype) for k in range(2)]
+        for k in range(3):
+            F.batch_norm(numbers(4, 3, 2, seed=k, dtype=dtype), *kept, training=True, momentum=0.3)
+        return [*(x.numpy().tobytes() for x in kept), *(x._version for x in kept)]
+
+    at_once = found()
+    one_by_one(monkeypatch)
+    assert at_once == found()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x, eps: F.layer_norm(x, (4,), eps=eps),
+        lambda x, eps: F.batch_norm(x, None, None, None, None, True, 0.1, eps),
+        lambda x, smoothing: F.cross_entropy(x, CLASSES, label_smoothing=smoothing),
+    ],
+)
+def test_numbers_in_tensors_that_are_written(run: Any) -> None:
+    x, number = numbers(5, 4), tracec.tensor(1e-5)
+    run(x, number)
+    number.fill_(0.5)
+    np.testing.assert_allclose(run(x, number).numpy(), run(x, 0.5).numpy(), rtol=1e-6)
+
+
 def test_it_is_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     x = numbers(5, 4).requires_grad_()
     assert [F.relu(x).grad_fn.name(), F.log_softmax(x, 1).grad_fn.name()] == ["ReluBackward0", "LogSoftmaxBackward0"]
+    assert F.layer_norm(x, (4,)).grad_fn.name() == "NativeLayerNormBackward0"
+    assert F.linear(x.reshape(5, 1, 4), x).grad_fn.name() == "LinearBackward0"
     loss = F.cross_entropy(x, CLASSES)
     assert loss.grad_fn.next_functions[0][0].name() == "LogSoftmaxBackward0"
     assert "test_together.py" in str(loss.grad_fn.metadata["source"])

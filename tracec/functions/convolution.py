@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if input.dtype is not weight.dtype:
         fail(DTypeError, f"linear: input is {input.dtype.name}, weight {weight.dtype.name}", "cast one of them")
-    if len(given) == 2 == len(own) and (bias is None or bias._shape == own[:1]):
+    if len(own) == 2 and (bias is None or bias._shape == own[:1]):
         result: Tensor = _linear(input, weight, *([] if bias is None else [bias]))
         return result
     product = product_of("linear", input, t(weight))
@@ -52,14 +53,21 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _linear_back(ct: Any, out: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
-    found = ops.dot(ct, weight), ops.dot(ops.transpose(ct, perm=(1, 0)), x)
+    ct, rows = _rows(ct), _rows(x)
+    found = reshaped(ops.dot(ct, weight), tuple(x.shape)), ops.dot(ops.transpose(ct, perm=(1, 0)), rows)
     return (*found, ops.sum(ct, axes=(0,), keepdims=False)) if bias else found
 
 
 @composed("linear", _linear_back)
 def _linear(x: Any, weight: Any, *bias: Any) -> Any:
-    product = ops.dot(x, ops.transpose(weight, perm=(1, 0)))
+    product = ops.dot(_rows(x), ops.transpose(weight, perm=(1, 0)))
+    product = reshaped(product, (*x.shape[:-1], weight.shape[0]))
     return ops.add(product, bias[0]) if bias else product
+
+
+def _rows(x: Any) -> Any:
+    """All leading axes as rows of one matrix: one large product instead of many."""
+    return reshaped(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 @under_autocast(WIDEST)

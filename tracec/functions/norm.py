@@ -25,7 +25,7 @@ from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
+from tracec.record.together import Together, composed
 
 
 @under_autocast(FLOAT32)
@@ -53,17 +53,54 @@ def layer_norm(
 
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016, eq. 3.
     """
+    check_number("layer_norm", eps, "eps")
     axes = _trailing("layer_norm", input, normalized_shape, weight, bias)
-    return cast(_affine(_standardised(input, axes, eps), weight, bias), input.dtype)
+    scales = [t for t in (weight, bias) if t is not None]
+    x = cast(input, input.dtype.compute)
+    return cast(_layer_norm(x, *scales, axes=axes, eps=eps, weighted=weight is not None), input.dtype)
+
+
+def _layer_norm_back(
+    ct: Any, out: Any, x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradients of an input that is normalised, a weight and a bias; statistics are worked out again."""
+    off, root = _off_and_root(x, axes, eps)
+    standard = ops.mul(off, root)
+    wanted = ops.mul(ct, scales[0]) if weighted else ct
+    along = ops.mul(standard, _mean(ops.mul(wanted, standard), axes))
+    lead = tuple(range(axes[0]))
+    of_scales = [ops.mul(ct, standard)] * weighted + [ct] * (len(scales) - weighted)
+    return (
+        ops.mul(ops.sub(ops.sub(wanted, _mean(wanted, axes)), along), root),
+        *(ops.sum(g, axes=lead, keepdims=False) if lead else g for g in of_scales),
+    )
+
+
+@composed("native_layer_norm", _layer_norm_back)
+def _layer_norm(x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool) -> Any:
+    result = ops.mul(*_off_and_root(x, axes, eps))
+    for weight in scales[:weighted]:
+        result = ops.mul(result, weight)
+    for bias in scales[weighted:]:
+        result = ops.add(result, bias)
+    return result
+
+
+def _mean(x: Any, axes: Shape) -> Any:
+    """Over axes, which become ones."""
+    return ops.div(ops.sum(x, axes=axes, keepdims=True), max(math.prod(x.shape[a] for a in axes), 1))
+
+
+def _off_and_root(x: Any, axes: Shape, eps: float) -> tuple[Any, Any]:
+    """What elements are off the mean over axes, and by what they are divided to have unit variance."""
+    off = ops.sub(x, _mean(x, axes))
+    return off, ops.rsqrt(ops.add(_mean(ops.mul(off, off), axes), eps))
 
 
 def _standardised(x: Tensor, axes: Shape, eps: float) -> Tensor:
     """Zero mean and unit variance over axes, in float32 at least."""
     x = cast(x, x.dtype.compute)
-    count = max(math.prod(x.shape[a] for a in axes), 1)
-    off = ops.sub(x, ops.div(ops.sum(x, axes=axes, keepdims=True), count))
-    variance = ops.div(ops.sum(ops.mul(off, off), axes=axes, keepdims=True), count)
-    return ops.mul(off, ops.rsqrt(ops.add(variance, eps)))
+    return ops.mul(*_off_and_root(x, axes, eps))
 
 
 @under_autocast(FLOAT32)
@@ -192,13 +229,17 @@ def _batch_statistics(
 ) -> tuple[Tensor, Tensor]:
     """The elements less their channel's mean, and the channels' variances; the kept statistics move on."""
     axes = (0, *range(2, x.ndim))
-    count = max(math.prod(x.shape[a] for a in axes), 1)
-    mean = ops.div(ops.sum(x, axes=axes, keepdims=True), count)
+    mean = _means(x, axes=axes)
     off = ops.sub(x, mean)
-    variance = ops.div(ops.sum(ops.mul(off, off), axes=axes, keepdims=True), count)
+    variance = _means(off, axes=axes, power=2)
     if x.numel():
-        _keep(running_mean, running_var, mean, variance, count, momentum)
+        _keep(running_mean, running_var, mean, variance, math.prod(x.shape[a] for a in axes), momentum)
     return off, variance
+
+
+@composed("mean")
+def _means(x: Any, *, axes: Shape, power: int = 1) -> Any:
+    return _mean(ops.mul(x, x) if power == 2 else x, axes)
 
 
 def _keep(
@@ -210,12 +251,21 @@ def _keep(
     momentum: float | Tensor,
 ) -> None:
     """Move the kept statistics on by those of a batch."""
+    # The kept variance is the unbiased one.
+    given = [(running_mean, mean, 1.0), (running_var, variance, count / (count - 1))]
     with no_grad():
-        # The kept variance is the unbiased one.
-        for kept, now in ((running_mean, mean), (running_var, ops.mul(variance.detach(), count / (count - 1)))):
-            if kept is not None:
-                now = cast(reshaped(now.detach(), tuple(kept.shape)), kept.dtype)
-                kept.copy_(ops.add(kept * (1.0 - momentum), now * momentum))
+        for kept, now, unbiased in ((k, now, u) for k, now, u in given if k is not None):
+            numbers = (1.0 - momentum, momentum, unbiased)
+            if not _MOVED_ON.write([([kept], [now])], numbers):
+                kept.copy_(_moved_on(kept, now.detach(), *numbers)[0])
+
+
+def _moved_on(kept: Any, now: Any, rest: Any, momentum: Any, unbiased: Any) -> tuple[Any, ...]:
+    now = cast(reshaped(ops.mul(now, unbiased), tuple(kept.shape)), kept.dtype)
+    return (ops.add(ops.mul(kept, rest), ops.mul(now, momentum)),)
+
+
+_MOVED_ON = Together(_moved_on)
 
 
 def _check_kept(

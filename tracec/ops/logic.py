@@ -97,7 +97,10 @@ def _goes_by_rows(x: Any) -> bool:
 def _where_by_bits(condition: Any, x: Any, y: Any) -> Any:
     """What `numpy.where` gives, in a tenth of its time where conditions come in no order: it branches."""
     bits = _BITS[x.dtype.itemsize]
-    out = np.empty(np.broadcast_shapes(condition.shape, x.shape, y.shape), x.dtype)
+    shape = condition.shape
+    if not (x.shape == shape or not x.ndim) or not (y.shape == shape or not y.ndim):
+        shape = np.broadcast_shapes(shape, x.shape, y.shape)
+    out = np.empty(shape, x.dtype)
     into, chosen = out.view(bits), condition.view(np.int8)
     if not x.ndim and not x.view(bits):  # of zeros no bit is set
         return _masked(out, into, y.view(bits), np.subtract(chosen, 1).astype(bits))

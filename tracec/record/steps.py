@@ -9,13 +9,14 @@ import numpy as np
 
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
-from tracec.ops.arrays import ready
+from tracec.ops.arrays import SILENT, ready
 from tracec.record.derived import Derived
 
-#: Operators whose eager rule is a ufunc of NumPy's → that. Of floats alone these are told where their results go.
+#: Operators whose eager rule is a ufunc of NumPy's → that. Of floats alone these are told where their results go, by
+#: position: NumPy deprecates that of maximum and minimum.
 UFUNCS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide", "neg": "negative", "sqrt": "sqrt",
-    "exp": "exp", "log": "log", "abs": "absolute",
+    "exp": "exp", "log": "log", "abs": "absolute", "sign": "sign",
 }  # fmt: skip
 #: Those whose results are in memory of their own, whatever they are given, besides.
 _OWN = frozenset({*UFUNCS, "where", "le", "lt", "ge", "gt", "eq", "ne"})
@@ -65,13 +66,16 @@ class Steps:
                     free.remove(to)
             first = n.inputs[0].dtype.numpy if n.inputs else None
             gone = tuple(i for i in done if i != to and i not in free)
-            self._steps.append((rule or ready(op.eager, np, first, keywords), at, to, gone))
+            rule = rule or ready(op.eager, np, first, keywords)
+            if not at and n.type.size <= PART and self._count + k not in self._outputs:
+                rule = _remembered(rule)
+            self._steps.append((rule, at, to, gone))
         direct = {(self._count + k, to) for k, (*_, to, _) in enumerate(self._steps)}
         #: Outputs that are not computed where they go; those of them that are inputs, which may be written before.
         self._apart = [(self._outputs[o], i) for o, i in into.items() if (self._outputs[o], i) not in direct]
         self._lent = sorted({at for at, i in self._apart if at < len(graph.inputs) and at != i})
         self._big = [k for k, n in enumerate(graph.inputs) if n.type.shape]
-        simple = all(_ufunc(n) is not None or not n.type.shape for n in nodes[self._count :])
+        simple = all(n.op.family == "elementwise" or not n.type.shape for n in nodes[self._count :])
         one = len({n.type.shape for n in nodes if n.type.shape}) == 1 and all(o.type.shape for o in graph.outputs)
         self.is_elementwise = simple and one and len(into) == len(graph.outputs)
 
@@ -119,6 +123,13 @@ class Steps:
             for k in self._big:
                 part[k] = flat[k][start : start + PART]
             self.write(part)
+
+
+def _remembered(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of no operands, run once: coordinates, for example."""
+    value = np.asarray(SILENT.copy().run(rule))
+    value.flags.writeable = False
+    return lambda: value
 
 
 def _ufunc(node: Node) -> Callable[..., Any] | None:
