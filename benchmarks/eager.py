@@ -1,16 +1,21 @@
 """Eager train steps beside PyTorch's, on one thread of the CPU: forward, backward and the optimiser's step apart.
 
-``python -m benchmarks.eager`` prints for a small network of linear layers and for the digits example's convolutional
-one the medians of alternating rounds, in microseconds of this thread on the processor, and the ratio of the two.
+``python -m benchmarks.eager`` prints for a small network of linear layers, for the digits example's convolutional one
+and for a transformer the medians of alternating rounds, in microseconds of this thread on the processor, and the ratio
+of the two. With ``--optimizers``, what a step of each optimiser takes for the network of linear layers.
 """
 
 import argparse
 import importlib
 import itertools
+import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+
+# Before NumPy is imported: threads of its BLAS wait in loops, on processors that what is timed runs on.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
@@ -32,11 +37,19 @@ def convolutional(nn: Any) -> tuple[Any, tuple[int, ...]]:
     return nn.Sequential(*blocks[0], *blocks[1], *head), (64, 1, 8, 8)
 
 
+def transformer(nn: Any) -> tuple[Any, tuple[int, ...]]:
+    """Two layers of an encoder and a classifier of what they give for each position, and the shape of a batch."""
+    layers = [nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True) for _ in range(2)]
+    return nn.Sequential(*layers, nn.LayerNorm(64), nn.Linear(64, 10), nn.Flatten(0, 1)), (4, 32, 64)
+
+
 STEPS: dict[str, tuple[Network, str, dict[str, Any]]] = {
     "linear, AdamW": (linear, "AdamW", {"lr": 1e-3}),
     "linear, SGD": (linear, "SGD", {"lr": 1e-2, "momentum": 0.9}),
     "convolutional, AdamW": (convolutional, "AdamW", {"lr": 1e-3}),
+    "transformer, AdamW": (transformer, "AdamW", {"lr": 1e-3}),
 }
+OPTIMIZERS = ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"]
 
 
 def timed_step(library: str, network: Network, optimizer: str, options: dict[str, Any]) -> Callable[[], list[float]]:
@@ -47,7 +60,7 @@ def timed_step(library: str, network: Network, optimizer: str, options: dict[str
     made = getattr(lib.optim, optimizer)(model.parameters(), **options)
     rng = np.random.default_rng(0)
     x = lib.from_numpy(rng.standard_normal(shape).astype(np.float32))
-    y = lib.from_numpy(rng.integers(0, 10, shape[0]))
+    y = lib.from_numpy(rng.integers(0, 10, len(model(x))))
     cross_entropy, clock = lib.nn.functional.cross_entropy, time.thread_time
 
     def step() -> list[float]:
@@ -69,11 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--libraries", default="torch,tracec", help="two or more, with commas between")
+    parser.add_argument("--optimizers", action="store_true", help="the steps of all optimisers instead")
     args = parser.parse_args()
     libraries = args.libraries.split(",")
     if "torch" in libraries:
         importlib.import_module("torch").set_num_threads(1)
-    for name, what in STEPS.items():
+    chosen = {name: (linear, name, {"lr": 1e-3}) for name in OPTIMIZERS} if args.optimizers else STEPS
+    for name, what in chosen.items():
         steps = [timed_step(library, *what) for library in libraries]
         found: list[list[list[float]]] = [[] for _ in steps]
         for k in range(args.rounds):
@@ -81,6 +96,8 @@ def main() -> None:
                 block = [step() for _ in range(6)][1:]
                 times += block if k else []
         for part, label in enumerate(PARTS):
+            if args.optimizers and label != "step":
+                continue
             medians = [1e6 * statistics.median(t[part] for t in times) for times in found]
             told = "  ".join(f"{lib} {us:6.0f} us" for lib, us in zip(libraries, medians, strict=True))
             print(f"{name:22} {label:9} {told}  {medians[-1] / medians[0]:5.2f}x")
