@@ -37,14 +37,34 @@ def is_row_major(shape: Shape, strides: Shape) -> bool:
     return True
 
 
+def dense_order(shape: Shape, strides: Shape, itemsize: int = 1) -> tuple[int, ...] | None:
+    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear.
+
+    An axis of one element has a place in it too: its stride tells how much lies inside of it.
+
+    Args:
+        shape: The shape, in numbers.
+        strides: How far apart neighbours along an axis lie.
+        itemsize: How far apart neighbouring elements lie.
+    """
+    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
+        return tuple(range(len(shape)))
+    if 0 in shape:
+        return None
+    order = tuple(sorted(range(len(shape)), key=lambda a: (-strides[a], shape[a] == 1)))
+    expected = contiguous_strides(tuple(shape[a] for a in order))
+    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None
+
+
 def _dense(strides: Shape, shape: Shape) -> Shape | None:
     """Strides of elements that lie one behind the other in some order of axes."""
-    if strides == contiguous_strides(tuple(map(plain, shape))) and not any(
-        is_varying(n) and plain(n) < 2 for n in shape
-    ):
-        return contiguous_strides(shape)
+    now = tuple(map(plain, shape))
+    order = None if any(is_varying(n) and plain(n) < 2 for n in shape) else dense_order(now, strides)
+    if order is not None:
+        inside = dict(zip(order, contiguous_strides(tuple(shape[a] for a in order)), strict=True))
+        return tuple(inside[a] for a in range(len(shape)))
     found, size = list(strides), 1
-    for axis in sorted(range(len(shape)), key=lambda a: (strides[a], plain(shape[a]))):
+    for axis in sorted(range(len(shape)), key=lambda a: (strides[a], now[a])):
         if shape[axis] == 1:
             continue
         if strides[axis] != plain(size):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracec.ir.classes import is_one_of, is_singular
-from tracec.ir.types import Shape, contiguous_strides
+from tracec.ir.types import Shape
+from tracec.record.layouts import dense_order
 from tracec.record.structure import ITEMS, Layout, aspects, is_data_class, items_of, layout_of
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
@@ -231,19 +232,8 @@ def without_sizes(key: Any) -> tuple[tuple[Hashable, ...], tuple[Shape, ...]]:
         elif is_of_tensor(part):
             cls, dtype, shape, strides, *rest = part
             shapes.append(shape)
-            order = _order(shape, strides, dtype.itemsize)
+            order = dense_order(shape, strides, dtype.itemsize)
             if order is not None:
                 part = (cls, dtype, tuple(n if n < 2 else None for n in shape), order, *rest)
         parts.append(part)
     return tuple(parts), tuple(shapes)
-
-
-def _order(shape: Shape, strides: Shape, itemsize: int) -> tuple[int, ...] | None:
-    """The order of axes in which elements lie one behind the other; None where they do not, or it is not clear."""
-    if strides == tuple(n * itemsize for n in contiguous_strides(shape)):
-        return tuple(range(len(shape)))
-    if not all(n > 1 for n in shape):
-        return None
-    order = tuple(sorted(range(len(shape)), key=lambda a: -strides[a]))
-    expected = contiguous_strides(tuple(shape[a] for a in order))
-    return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None
