@@ -28,7 +28,7 @@ STAGES = {
 LIBRARY = ("functions", "nn", "optim", "utils", "autograd", "func", "vision")
 LATER = {"optimize", "plan", "codegen", "runtime"}
 #: Modules beside the folders that it may import; the others tie the stages together.
-BESIDE = {"__init__", "autograd", "errors"}
+BESIDE = {"__init__", "autograd", "errors", "version"}
 
 #: Package of others → where it may be imported.
 ELSEWHERE = {

@@ -123,6 +123,18 @@ def _end(number):
     os._exit(7)
 
 
+def test_an_optimiser_that_shares_out_its_state_has_all_of_it():
+    from tracec.distributed.optim import ZeroRedundancyOptimizer
+
+    w = tracec.ones(2, requires_grad=True)
+    optimizer = ZeroRedundancyOptimizer([{"params": [w], "lr": 0.5}], optimizer_class=tracec.optim.SGD, momentum=0.9)
+    assert isinstance(optimizer, tracec.optim.SGD) and optimizer.param_groups[0]["lr"] == 0.5
+    (w * w).sum().backward()
+    optimizer.step()
+    optimizer.consolidate_state_dict()
+    assert w.tolist() == [0.0, 0.0] and optimizer.state_dict()["param_groups"][0]["momentum"] == 0.9
+
+
 def test_processes_are_started_with_their_numbers(tmp_path):
     multiprocessing.spawn(_write, args=(str(tmp_path),), nprocs=2, start_method="fork")
     assert [(tmp_path / str(n)).read_text() for n in range(2)] == ["3.0", "4.0"]

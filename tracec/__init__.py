@@ -77,6 +77,7 @@ from tracec.record.random import (
 from tracec.record.recorder import trace
 from tracec.record.tape import is_inference
 from tracec.record.tensor import Size, Tensor, get_default_dtype, set_default_dtype
+from tracec.version import __version__
 
 if TYPE_CHECKING:
     from tracec import (
@@ -124,7 +125,6 @@ if TYPE_CHECKING:
         use_deterministic_algorithms,
     )
 
-__version__ = "0.1.0"
 
 OutOfMemoryError = errors.OutOfMemoryError
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

@@ -235,3 +235,9 @@ def test_so_does_that_of_a_tensors_array_compiled():
     f = tracec.compile(lambda x: tracec.tensor(x.numpy()))
     x = tracec.arange(6.0).reshape(2, 3).T
     assert f(x).stride() == f(x).stride() == tracec.tensor(x.numpy()).stride() == (2, 1)
+
+
+def test_what_cannot_be_in_a_tensor_is_named():
+    for given, what in [([1, None], "NoneType"), ([2.0, "a"], "str"), ([None, 1], "NoneType")]:
+        with pytest.raises(TypeError, match=f"with {what} in it"):
+            tracec.tensor(given)

@@ -259,7 +259,10 @@ def wrapped(value: Number, dtype: DType) -> Number:
 
 def _contents(array: Any) -> str:
     """What an array holds, for an error; empty for a single thing."""
-    return f" with {type(array.flat[0]).__name__.strip('_')} in it" if array.ndim and array.size else ""
+    if not (array.ndim and array.size):
+        return ""
+    other = next((x for x in array.flat if not isinstance(x, (bool, int, float, complex, np.generic))), array.flat[0])
+    return f" with {type(other).__name__.strip('_')} in it"
 
 
 def _plain(data: Any) -> Any:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tracec import cache, cuda
+from tracec import cache, cuda, version
 from tracec.errors import TracecError
 from tracec.runtime.blas import find_blas
 from tracec.runtime.compiler import find_compiler
 from tracec.runtime.emulator_library import find_toolchain
 from tracec.runtime.threads import most
-from tracec.version import __version__
 
 #: Where texts begin.
 _COLUMN = 24
@@ -25,7 +24,7 @@ _COLUMN = 24
 def environment() -> str:
     """A line for each: versions, compilers, GPUs, the disk cache, settings."""
     rows = [
-        ("tracec", __version__),
+        ("tracec", version.tracec),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("numpy", np.__version__),
         ("cpu", f"{_processor()}, {most()} threads"),

@@ -10,10 +10,14 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tracec import version
 from tracec.errors import name_missing
 
 if TYPE_CHECKING:
     from tracec.vision import datasets, io, models, ops, transforms, utils
+
+#: The release of torchvision whose names these are; see `tracec.version`.
+__version__ = version.TorchVersion(f"{version.TORCHVISION}+tracec{version.tracec}")
 
 #: Parts that are imported when they are first asked for.
 _LATER = ("datasets", "io", "models", "ops", "transforms", "utils")
