@@ -253,7 +253,7 @@ def test_photographs_without_labels(tmp_path):
     with pytest.raises(FormatError, match="no label 'labels' for each of 6 images"):
         datasets.CIFAR10(tmp_path, train=False)
     (folder / "test_batch").write_bytes(pickled(PHOTOS, [77] * 6, "labels"))
-    with pytest.raises(FormatError, match="labels up to 77 of 10 classes"):
+    with pytest.raises(FormatError, match="labels from 77 to 77 of 10 classes"):
         datasets.CIFAR10(tmp_path, train=False)
 
 

@@ -131,9 +131,6 @@ def init_process_group(
     group.WORLD = ProcessGroup(backend or "gloo")
 
 
-_Groups = group
-
-
 def _number(name: str, otherwise: int) -> int:
     text = os.environ.get(name, "")
     try:
@@ -144,8 +141,12 @@ def _number(name: str, otherwise: int) -> int:
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
     """Forget the group."""
-    if group is None or group is _Groups.WORLD:
-        _Groups.WORLD = None
+    if group is None or group is _world("destroy_process_group"):
+        _forget()
+
+
+def _forget() -> None:
+    group.WORLD = None
 
 
 def new_group(ranks: Sequence[int] | None = None, *_: Any, **settings: Any) -> ProcessGroup:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, FormatError
 from tracec.utils.data import Dataset
 
 Change = Callable[..., Any]
@@ -87,3 +87,45 @@ class VisionDataset(Dataset[Any]):
         body += self.extra_repr().splitlines()
         body += [] if self.transforms is None else [repr(self.transforms)]
         return "\n".join([f"Dataset {type(self).__name__}", *("    " + line for line in body)])
+
+
+class TwoPartDataset(VisionDataset):
+    """Images of numbered classes in one array, a part for training and one for tests.
+
+    Args:
+        root: The folder of its files.
+        train: Which part.
+        transform: What is called with each image, Pillow's.
+        target_transform: What is called with each number of a class.
+
+    Attributes:
+        data: All images of the part.
+        classes: Names of the classes.
+    """
+
+    data: Any
+    classes: list[str]
+
+    def __init__(
+        self, root: str | Path, train: bool, transform: Change | None, target_transform: Change | None
+    ) -> None:  # fmt: skip
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.train = train
+
+    def check_labels(self, least: int, largest: int, folder: str | Path) -> None:
+        """Refuse numbers that are no classes'.
+
+        Raises:
+            FormatError: there are such.
+        """
+        if not 0 <= least <= largest < len(self.classes):
+            raise FormatError(
+                f"{type(self).__name__}: labels from {least} to {largest} of {len(self.classes)} classes",
+                hint=f"files in {folder} do not belong together: fetch them again",
+            )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def extra_repr(self) -> str:
+        return f"Split: {'Train' if self.train else 'Test'}"

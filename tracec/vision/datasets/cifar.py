@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import FileMissingError, FormatError
+from tracec.errors import FileMissingError
 from tracec.utils.fetch import download, unpacked
-from tracec.vision.datasets.base import VisionDataset
+from tracec.vision.datasets.base import TwoPartDataset
 from tracec.vision.datasets.batches import read_batch, read_batch_names, read_binary, read_names
 from tracec.vision.pillow import Image
 
 
-class CIFAR10(VisionDataset):
+class CIFAR10(TwoPartDataset):
     """50,000 and 10,000 photographs of ten things, 32 × 32 in colour. Source: Krizhevsky, 2009.
 
     Files of its Python version are read (by a reader that makes nothing but arrays, lists and text of them), or of its
@@ -61,8 +61,7 @@ class CIFAR10(VisionDataset):
         target_transform: Callable[..., Any] | None = None,
         download: bool = False,
     ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        self.train = train
+        super().__init__(root, train, transform, target_transform)
         folder = Path(self.root or ".") / self.base_folder
         if download and not folder.is_dir() and not self._binary().is_dir():
             self.download()
@@ -75,11 +74,8 @@ class CIFAR10(VisionDataset):
             self.classes = read_batch_names(self._there(folder / self.meta), self.names_key)
         self.data: np.ndarray[Any, Any] = np.concatenate([images for images, _ in parts])
         self.targets: list[int] = [label for _, labels in parts for label in labels]
-        if self.targets and not 0 <= min(self.targets) <= max(self.targets) < len(self.classes):
-            raise FormatError(
-                f"{type(self).__name__}: labels up to {max(self.targets)} of {len(self.classes)} classes",
-                hint=f"files in {folder} do not belong together: fetch them again",
-            )
+        if self.targets:
+            self.check_labels(min(self.targets), max(self.targets), folder)
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -104,12 +100,6 @@ class CIFAR10(VisionDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.transformed(Image.fromarray(self.data[index]), self.targets[index])
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def extra_repr(self) -> str:
-        return f"Split: {'Train' if self.train else 'Test'}"
 
 
 class CIFAR100(CIFAR10):

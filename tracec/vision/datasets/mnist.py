@@ -14,7 +14,7 @@ import tracec
 from tracec import Tensor
 from tracec.errors import FileMissingError, FormatError
 from tracec.utils.fetch import download
-from tracec.vision.datasets.base import VisionDataset
+from tracec.vision.datasets.base import TwoPartDataset
 from tracec.vision.pillow import Image
 
 #: Third byte of a file → its elements, the first digit first.
@@ -51,7 +51,7 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
     return values.astype(dtype.newbyteorder("="))
 
 
-class MNIST(VisionDataset):
+class MNIST(TwoPartDataset):
     """60,000 and 10,000 handwritten digits, 28 × 28. Source: LeCun et al., 1998.
 
     Args:
@@ -92,8 +92,7 @@ class MNIST(VisionDataset):
         target_transform: Callable[..., Any] | None = None,
         download: bool = False,
     ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        self.train = train
+        super().__init__(root, train, transform, target_transform)
         if download:
             self.download()
         images, labels = (read_idx(self._file(k)) for k in ((0, 1) if train else (2, 3)))
@@ -102,11 +101,8 @@ class MNIST(VisionDataset):
                 f"{type(self).__name__}: images of shape {images.shape} and labels of shape {labels.shape}",
                 hint=f"files in {self.raw_folder} do not belong together: fetch them again",
             )
-        if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
-            raise FormatError(
-                f"{type(self).__name__}: labels from {labels.min()} to {labels.max()} of {len(self.classes)} classes",
-                hint=f"files in {self.raw_folder} are others: fetch them again",
-            )
+        if labels.size:
+            self.check_labels(int(labels.min()), int(labels.max()), self.raw_folder)
         self.data: Tensor = tracec.from_numpy(images)
         self.targets: Tensor = tracec.from_numpy(labels.astype(np.int64))
 
@@ -140,12 +136,6 @@ class MNIST(VisionDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.transformed(Image.fromarray(self.data[index].numpy()), int(self.targets[index]))
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def extra_repr(self) -> str:
-        return f"Split: {'Train' if self.train else 'Test'}"
 
 
 class FashionMNIST(MNIST):
