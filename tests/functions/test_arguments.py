@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tracec
-from tracec import errors
+from tracec import errors, nn
 from tracec import functions as F
 
 X = F.ones(2, 3)
@@ -24,6 +24,66 @@ CASES = {
         lambda: F.softmax([1.0], 0),
         errors.ArgumentTypeError,
         "softmax: input must be a tensor, list given",
+    ),
+    "softmax of a number": (lambda: F.softmax(0, 0), errors.ArgumentTypeError, "softmax: input must be a tensor, int"),
+    "log_softmax dtype": (lambda: X.log_softmax(0, {}), errors.ArgumentTypeError, "log_softmax: {} of type dict"),
+    "broadcast_tensors": (
+        lambda: F.broadcast_tensors(X, 0),
+        errors.ArgumentTypeError,
+        r"broadcast_tensors: tensors\[1\] must be a tensor, int given",
+    ),
+    "expand_as": (lambda: X.expand_as(0), errors.ArgumentTypeError, "expand_as: other must be a tensor"),
+    "cov correction": (lambda: X.cov(correction="x"), errors.ArgumentTypeError, "cov: correction must be"),
+    "cov weights": (lambda: X.cov(fweights=0), errors.ArgumentTypeError, "cov: fweights must be a tensor"),
+    "diagonal": (lambda: X.diagonal(1.5), errors.ArgumentTypeError, "diagonal: offset must be"),
+    "diag_embed": (lambda: F.diag_embed(X, "x"), errors.ArgumentTypeError, "diag_embed: offset must be"),
+    "isclose": (lambda: X.isclose(X, rtol="x"), errors.ArgumentTypeError, "isclose: rtol must be a number"),
+    "logical_or": (lambda: X.logical_or(0), errors.ArgumentTypeError, "logical_or: other must be a tensor"),
+    "isin": (lambda: F.isin(X, "x"), errors.ArgumentTypeError, "isin: test_elements must be a number"),
+    "ldexp": (lambda: X.ldexp("x"), errors.ArgumentTypeError, "ldexp: other must be a number"),
+    "quantile": (lambda: X.quantile("x"), errors.ArgumentTypeError, "quantile: q must be a number"),
+    "normalize": (lambda: nn.functional.normalize(X, 1j), errors.ArgumentTypeError, "norm: p must be a real number"),
+    "cdist": (lambda: F.cdist(X, X, "x"), errors.ArgumentTypeError, "cdist: p must be a number"),
+    "gradient": (lambda: F.gradient(X, dim=1.5), errors.TracecError, "gradient: "),
+    "hardtanh": (lambda: nn.functional.hardtanh(X, "x"), errors.ArgumentTypeError, "hardtanh: min_val must be"),
+    "rrelu": (lambda: nn.functional.rrelu(X, "x"), errors.ArgumentTypeError, "rrelu: lower must be a number"),
+    "softshrink": (lambda: nn.functional.softshrink(X, "x"), errors.ArgumentTypeError, "softshrink: lambd must be"),
+    "hardshrink": (lambda: nn.functional.hardshrink(X, "x"), errors.ArgumentTypeError, "hardshrink: lambd must be"),
+    "margin": (
+        lambda: nn.functional.triplet_margin_loss(X, X, X, margin="x"),
+        errors.ArgumentTypeError,
+        "triplet_margin_loss: margin must be a number",
+    ),
+    "huber": (lambda: nn.functional.huber_loss(X, X, delta="x"), errors.ArgumentTypeError, "huber_loss: delta must be"),
+    "dropout": (lambda: nn.functional.dropout(X, 1j), errors.ArgumentTypeError, "dropout: p must be a real number"),
+    "round": (lambda: X.round(decimals="x"), errors.ArgumentTypeError, "round: decimals must be"),
+    "lerp": (lambda: X.lerp(X, "x"), errors.ArgumentTypeError, "lerp: weight must be a number"),
+    "sinc": (lambda: F.sinc(0), errors.ArgumentTypeError, "sinc: input must be a tensor"),
+    "view_as": (lambda: X.view_as(0), errors.ArgumentTypeError, "view_as: other must be a tensor"),
+    "unflatten": (lambda: X.unflatten(1, 0), errors.ArgumentTypeError, "unflatten: sizes must be integers"),
+    "movedim": (lambda: X.movedim(1.5, 0), errors.ArgumentTypeError, "movedim: "),
+    "tensordot": (lambda: F.tensordot(X, X, 1.5), errors.ArgumentError, "tensordot: dims=1.5 is neither a number nor"),
+    "renorm": (lambda: X.renorm("x", 0, 1.0), errors.ArgumentTypeError, "renorm: p must be a number"),
+    "normal": (lambda: F.normal(X, "x"), errors.ArgumentTypeError, "normal: std must be a number"),
+    "multinomial": (lambda: X.multinomial("x"), errors.ArgumentTypeError, "multinomial: num_samples must be"),
+    "fft": (lambda: tracec.fft.fftn(X, dim=1.5), errors.ArgumentTypeError, "fftn: dim must be an integer"),
+    "fftshift": (lambda: tracec.fft.fftshift(F.tensor(1), 0), errors.AxisError, "fftshift: dimension specified as 0"),
+    "tensorsolve": (
+        lambda: tracec.linalg.tensorsolve(F.ones(2, 3, 6), F.ones(2, 3), dims=(5,)),
+        errors.AxisError,
+        "linalg.tensorsolve: axis 5 is out of range for a tensor of 3 dimensions",
+    ),
+    "bilinear": (
+        lambda: nn.functional.bilinear(F.ones(2, 3, 4), F.ones(6, 5), F.ones(7, 4, 5)),
+        errors.ShapeError,
+        r"bilinear: inputs of shapes \(2, 3, 4\) and \(6, 5\) for weight of shape \(7, 4, 5\)",
+    ),
+    "heads": (
+        lambda: nn.functional.multi_head_attention_forward(
+            X, X, X, 3, 0, F.ones(9, 3), None, None, None, False, 0.0, F.ones(3, 3), None
+        ),
+        errors.ArgumentError,
+        "multi_head_attention_forward: num_heads=0 is not positive",
     ),
     "zeros": (lambda: F.zeros(-1), errors.ShapeError, r"zeros: size \(-1,\) has a negative size"),
     "zeros type": (lambda: F.zeros(1.5), errors.ArgumentTypeError, "zeros: size must be integers, float given"),
@@ -118,6 +178,10 @@ def test_errors_say_what_to_do(name):
         f()
     assert "test_arguments.py" in str(caught.value)
     assert "hint: " in str(caught.value)
+
+
+def test_powers_beyond_floats_are_infinite():
+    assert F.ldexp(X, 2000).tolist() == [[float("inf")] * 3] * 2
 
 
 def test_views_share_their_memory():

@@ -9,7 +9,16 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import check_choice, check_floating, check_inexact, check_tensor, fail, one_axis, reshaped
+from tracec.functions.common import (
+    check_choice,
+    check_floating,
+    check_inexact,
+    check_real,
+    check_tensor,
+    fail,
+    one_axis,
+    reshaped,
+)
 from tracec.functions.random import scaled, uniform_like
 from tracec.functions.splitting import chunk
 from tracec.ir.number import converted
@@ -180,6 +189,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         ArgumentError: the bounds are the wrong way round, or negative for unsigned integers.
     """
     check_tensor("hardtanh", input)
+    check_real("hardtanh", min_val, "min_val")
+    check_real("hardtanh", max_val, "max_val")
     if min_val > max_val:
         fail(ArgumentError, f"hardtanh: min_val={min_val} is greater than max_val={max_val}", "exchange the two")
     if input.dtype.kind == "b":
@@ -229,6 +240,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """The input, but 0 from ``-lambd`` to ``lambd``."""
     check_floating("hardshrink", input)
+    check_real("hardshrink", lambd, "lambd")
     return ops.where(ops.bitwise_and(ops.ge(input, -lambd), ops.le(input, lambd)), 0.0, input)
 
 
@@ -239,6 +251,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         ArgumentError: lambd is negative.
     """
     check_floating("softshrink", input)
+    check_real("softshrink", lambd, "lambd")
     if lambd < 0:
         fail(ArgumentError, f"softshrink: lambd={lambd} is negative", "give 0 or more")
     inside = ops.bitwise_and(ops.ge(input, -lambd), ops.le(input, lambd))
@@ -287,6 +300,8 @@ def rrelu(
     Source: Xu, Wang, Chen, Li, "Empirical Evaluation of Rectified Activations in Convolutional Network", 2015.
     """
     check_floating("rrelu", input)
+    check_real("rrelu", lower, "lower")
+    check_real("rrelu", upper, "upper")
     if lower > upper:
         fail(ArgumentError, f"rrelu: lower={lower} is above upper={upper}", "exchange the two")
     if not training:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import Number, cast, check_choice, check_tensor, fail
+from tracec.functions.common import Number, cast, check_choice, check_real, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.number import Number as Watched
 from tracec.ir.operator import Operator
@@ -161,8 +162,11 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
 def ldexp(input: Tensor, other: Operand) -> Tensor:
     """``input * 2 ** other``, a float."""
     check_tensor("ldexp", input)
-    power = ops.exp2(other) if isinstance(other, Tensor) else 2.0**other
-    return ops.mul(input, power)
+    if isinstance(other, Tensor):
+        return ops.mul(input, ops.exp2(other))
+    check_real("ldexp", other, "other")
+    power: Any = other  # a real number
+    return ops.mul(input, math.inf if power >= 1024 else 2.0**power)
 
 
 @tensor_method
@@ -347,6 +351,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     if isinstance(weight, Tensor):
         from_start, from_end = ops.mul(way, weight), ops.mul(way, ops.sub(1.0, weight))
         return ops.where(ops.lt(ops.abs(weight), 0.5), ops.add(input, from_start), ops.sub(end, from_end))
+    check_real("lerp", weight, "weight")
     if builtins.abs(weight) < 0.5:
         return ops.add(input, ops.mul(way, weight))
     return ops.sub(end, ops.mul(way, 1.0 - weight))

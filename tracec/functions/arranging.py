@@ -15,6 +15,7 @@ from tracec.functions.common import (
     integers,
     many_axes,
     one_axis,
+    one_integer,
     reshaped,
     sizes_of,
     sliced,
@@ -193,7 +194,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     a, b = (one_axis("rot90", d, input.ndim) for d in given)
     if input.ndim < 2 or a == b:
         fail(ArgumentError, f"rot90: dims {given} of {input.ndim} axes are not two of them", "name two axes")
-    turns = k % 4
+    turns = one_integer("rot90", k, "k") % 4
     if turns == 0:
         return input.clone()
     if turns == 2:

@@ -168,7 +168,7 @@ def check_flag(name: str, value: Any, what: str) -> None:
 
 def check_probability(name: str, p: float) -> None:
     """Refuse what is no probability."""
-    check_number(name, p, "p")
+    check_real(name, p, "p")
     if not 0.0 <= p <= 1.0:
         fail(ArgumentError, f"{name}: p={p} is not a probability", "give a number from 0 to 1")
 

@@ -8,7 +8,7 @@ from typing import Any, overload
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
 from tracec.functions.arithmetic import Operand
-from tracec.functions.common import cast, check_tensor, fail
+from tracec.functions.common import cast, check_real, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.source import warn
 from tracec.record.method import tensor_method
@@ -54,25 +54,26 @@ def ge(input: Operand, other: Operand) -> Tensor:
 @tensor_method
 def logical_not(input: Tensor) -> Tensor:
     """Whether each element is zero."""
+    check_tensor("logical_not", input)
     return ops.logical_not(truth(input))
 
 
 @tensor_method
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
     """Whether both elements are nonzero."""
-    return ops.bitwise_and(truth(input), truth(other))
+    return ops.bitwise_and(*_truths("logical_and", input, other))
 
 
 @tensor_method
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
     """Whether one of the elements is nonzero."""
-    return ops.bitwise_or(truth(input), truth(other))
+    return ops.bitwise_or(*_truths("logical_or", input, other))
 
 
 @tensor_method
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     """Whether exactly one of the elements is nonzero."""
-    return ops.bitwise_xor(truth(input), truth(other))
+    return ops.bitwise_xor(*_truths("logical_xor", input, other))
 
 
 @tensor_method
@@ -114,6 +115,7 @@ def bitwise_right_shift(input: Operand, other: Operand) -> Tensor:
 @tensor_method
 def isnan(input: Tensor) -> Tensor:
     """Whether each element is NaN."""
+    check_tensor("isnan", input)
     return ops.isnan(input) if input.dtype.is_floating_point else ops.ne(input, input)
 
 
@@ -159,6 +161,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     """
     _check_same(input, other, "isclose")
     for what, tolerance in (("rtol", rtol), ("atol", atol)):
+        check_real("isclose", tolerance, what)
         if tolerance < 0:
             fail(
                 ArgumentError,
@@ -230,6 +233,12 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 def where_method(input: Tensor, condition: Tensor, other: Operand) -> Tensor:
     """``input`` where the condition holds, else ``other``: `where` as a method."""
     return where(condition, input, other)
+
+
+def _truths(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    check_tensor(name, input)
+    check_tensor(name, other, "other")
+    return truth(input), truth(other)
 
 
 def truth(x: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     check_tensor("linear", input)
     check_ndim("linear", weight, (1, 2), "(out, in)", "weight")
+    if bias is not None:
+        check_tensor("linear", bias, "bias")
     given, own = input._shape, weight._shape
     if not given or given[-1] != own[-1]:
         fail(
@@ -72,8 +74,32 @@ def _rows(x: Any) -> Any:
 
 @under_autocast(WIDEST)
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input1 @ weight[o] @ input2`` for each output o, plus bias."""
-    lead = tuple(input1.shape[:-1])
+    """``input1 @ weight[o] @ input2`` for each output o, plus bias.
+
+    Args:
+        input1: Shape ``(..., n)``.
+        input2: Shape ``(..., m)``, with the leading axes of input1.
+        weight: Shape ``(out, n, m)``.
+        bias: Shape ``(out,)``.
+
+    Returns:
+        Shape ``(..., out)``.
+
+    Raises:
+        ShapeError: sizes do not fit.
+    """
+    for what, x in (("input1", input1), ("input2", input2)):
+        check_tensor("bilinear", x, what)
+    check_ndim("bilinear", weight, (3,), "(out, n, m)", "weight")
+    _check_bias("bilinear", bias, weight.shape[0])
+    shapes = tuple(input1.shape), tuple(input2.shape)
+    lead = shapes[0][:-1]
+    if not all(shapes) or lead != shapes[1][:-1] or (shapes[0][-1], shapes[1][-1]) != tuple(weight.shape[1:]):
+        fail(
+            ShapeError,
+            f"bilinear: inputs of shapes {shapes[0]} and {shapes[1]} for weight of shape {tuple(weight.shape)}",
+            "they are (..., n) and (..., m) for a weight (out, n, m)",
+        )
     a, b = reshaped(input1, (-1, input1.shape[-1])), reshaped(input2, (-1, input2.shape[-1]))
     out, n, m = tuple(weight.shape)
     # (rows, n) · (n, out · m), then each row against its own second input.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import cast, check_ndim, fail, reshaped
+from tracec.functions.common import cast, check_ndim, check_tensor, fail, one_integer, reshaped
 from tracec.functions.diagonals import diagonal
 from tracec.functions.linalg import matmul
 from tracec.ir import dtype as dt
@@ -35,6 +35,7 @@ def cov(
         ArgumentError: a weight is negative.
     """
     check_ndim("cov", input, (0, 1, 2), "a matrix, whose rows are variables")
+    correction = one_integer("cov", correction, "correction")
     if input.dtype is dt.bool_:
         fail(DTypeError, "cov: takes numbers, input is bool", "cast it to a number type")
     x = input if input.ndim == 2 else reshaped(input, (1, input.numel()))
@@ -71,6 +72,7 @@ def cov(
 def _check_weights(what: str, weights: Tensor | None, count: int, kinds: str, words: str) -> None:
     if weights is None:
         return
+    check_tensor("cov", weights, what)
     if weights.ndim > 1 or weights.numel() != count:
         fail(
             ShapeError,

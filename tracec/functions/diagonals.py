@@ -15,6 +15,7 @@ from tracec.functions.common import (
     integers,
     iota,
     one_axis,
+    one_integer,
     reshaped,
     sliced,
 )
@@ -31,6 +32,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
         ArgumentError: both axes are the same.
     """
     check_tensor("diagonal", input)
+    offset = one_integer("diagonal", offset, "offset")
     a, b = (one_axis("diagonal", d, input.ndim) for d in (dim1, dim2))
     if a == b:
         fail(ArgumentError, f"diagonal: dim1 and dim2 are both axis {a}", "name two axes")
@@ -73,6 +75,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         ArgumentError: both places are the same.
     """
     check_tensor("diag_embed", input)
+    offset = one_integer("diag_embed", offset, "offset")
     if not input.ndim:
         fail(AxisError, "diag_embed: the input has no axes", "the last axis is the diagonal")
     a, b = (one_axis("diag_embed", d, input.ndim + 1) for d in (dim1, dim2))
@@ -229,7 +232,7 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     if x.dtype is dt.bool_:
         fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")
     x = x if x.ndim else reshaped(x, (1,))
-    columns = x.shape[-1] if N is None else N
+    columns = x.shape[-1] if N is None else one_integer("linalg.vander", N, "N")
     if columns <= 1:
         fail(ArgumentError, f"linalg.vander: N must be greater than 1, it is {columns}", "give the number of columns")
     return _powers(x, columns)

@@ -87,7 +87,7 @@ def gradient(
     check_tensor("gradient", input)
     if edge_order not in (1, 2):
         fail(ArgumentError, f"gradient: edge_order={edge_order} is not known", "it is 1 or 2")
-    given = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    given = range(input.ndim) if dim is None else dim if isinstance(dim, (list, tuple)) else (dim,)
     axes = [one_axis("gradient", d, input.ndim) for d in given]
     if len(set(axes)) != len(axes):
         fail(ArgumentError, f"gradient: dim={dim} names an axis twice", "name each axis once")

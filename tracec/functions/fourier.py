@@ -67,11 +67,10 @@ def _axes(name: str, x: Tensor, s: Sizes, dim: Dims) -> tuple[Shape, tuple[int |
     """The axes, counted from the front, and the size that each is to have; None where it is its own."""
     if isinstance(s, int):
         s = (s,)
-    if isinstance(dim, int):
-        dim = (dim,)
+    dims = dim if dim is None or isinstance(dim, (list, tuple)) else (dim,)
     sizes = None if s is None else integers(name, s, "s")
-    if dim is not None:
-        axes = tuple(_axis(name, x, d) for d in dim)
+    if dims is not None:
+        axes = tuple(_axis(name, x, d) for d in dims)
     else:
         count = x.ndim if sizes is None else len(sizes)
         if count > x.ndim:
@@ -82,7 +81,7 @@ def _axes(name: str, x: Tensor, s: Sizes, dim: Dims) -> tuple[Shape, tuple[int |
             )
         axes = tuple(range(x.ndim - count, x.ndim))
     if len(set(axes)) != len(axes):
-        fail(ArgumentError, f"{name}: FFT dims must be unique, dim={tuple(dim or ())}", "name each axis once")
+        fail(ArgumentError, f"{name}: FFT dims must be unique, dim={tuple(dims or ())}", "name each axis once")
     if sizes is None:
         return axes, (None,) * len(axes)
     if len(sizes) != len(axes):
@@ -348,8 +347,8 @@ def ifftshift(input: Tensor, dim: Dims = None) -> Tensor:
 
 def _shifted(name: str, input: Tensor, dim: Dims, by: Callable[[int], int]) -> Tensor:
     check_tensor(name, input)
-    dims = (dim,) if isinstance(dim, int) else tuple(range(input.ndim)) if dim is None else tuple(dim)
+    dims = tuple(range(input.ndim)) if dim is None else dim if isinstance(dim, (list, tuple)) else (dim,)
     if not dims:
         fail(ArgumentError, f"{name}: `shifts` required: there is no axis to shift along", "name one")
-    axes = tuple(one_axis(name, d, input.ndim) for d in dims)
+    axes = tuple(_axis(name, input, d) for d in dims)
     return roll(input, tuple(by(input.shape[a]) for a in axes), axes)

@@ -15,6 +15,7 @@ from tracec.functions.common import (
     fail,
     filled,
     identity,
+    one_integer,
     reshaped,
     sliced,
 )
@@ -323,6 +324,7 @@ def tensorinv(input: Tensor, ind: int = 2) -> Tensor:
     """
     name = "linalg.tensorinv"
     check_tensor(name, input, "A")
+    ind = one_integer(name, ind, "ind")
     if not 0 < ind <= input.ndim:
         fail(
             ArgumentError,

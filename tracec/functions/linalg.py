@@ -285,7 +285,7 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] | Tensor
                 "sum over no more axes than both have",
             )
         return _contracted("tensordot", a, b, tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims)), broadcast=True)
-    if len(dims) != 2:
+    if not isinstance(dims, (list, tuple)) or len(dims) != 2:
         fail(ArgumentError, f"tensordot: dims={dims} is neither a number nor two lists", "e.g. dims=([1], [0])")
     of_a, of_b = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
     if len(of_a) != len(of_b):

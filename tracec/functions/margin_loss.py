@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.activation import logsigmoid
-from tracec.functions.common import check_floating, check_tensor, fail, iota, out_of, reshaped
+from tracec.functions.common import check_floating, check_real, check_tensor, fail, iota, out_of, reshaped
 from tracec.functions.loss import reduced, reduction_of
 from tracec.functions.norms import pairwise_distance
 from tracec.functions.reduction import mean_of, pick_along
@@ -349,6 +349,7 @@ def _triplet(
     reduction: str,
 ) -> Tensor:
     _check_tensors(name, anchor=anchor, positive=positive, negative=negative)
+    check_real(name, margin, "margin")
     if margin <= 0:
         fail(ArgumentError, f"{name}: margin must be greater than 0, got {margin}", "give a positive number")
     if not anchor.ndim == positive.ndim == negative.ndim:

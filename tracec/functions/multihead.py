@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.attention import scaled_dot_product_attention
-from tracec.functions.common import check_floating, check_tensor, fail, filled, reshaped
+from tracec.functions.common import check_floating, check_tensor, fail, filled, one_integer, reshaped
 from tracec.functions.convolution import linear
 from tracec.functions.dropout import dropout
 from tracec.functions.joining import cat
@@ -135,6 +135,8 @@ def _batched(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor,
 def _check(query: Tensor, key: Tensor, value: Tensor, width: int, heads: int, separate: bool) -> None:
     for what, x in (("query", query), ("key", key), ("value", value)):
         check_floating(_NAME, x, what)
+    if one_integer(_NAME, heads, "num_heads") < 1:
+        fail(ArgumentError, f"{_NAME}: num_heads={heads} is not positive", "give 1 or more")
     shapes = f"query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)}"
     if query.ndim not in (2, 3) or not query.ndim == key.ndim == value.ndim:
         fail(ShapeError, f"{_NAME}: {shapes}", "all three are (length, batch, width), or (length, width)")
@@ -153,6 +155,12 @@ def _projected(
     bias: Tensor | None,
     separate: tuple[Tensor | None, ...] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if bias is not None and tuple(bias.shape) != (3 * query.shape[2],):
+        fail(
+            ShapeError,
+            f"{_NAME}: in_proj_bias has shape {tuple(bias.shape)}, not ({3 * query.shape[2]},)",
+            "those of query, key and value below each other",
+        )
     biases = (None,) * 3 if bias is None else chunk(bias, 3)
     if separate is not None:
         if any(w is None for w in separate):
@@ -183,6 +191,8 @@ def _with_biases(k: Tensor, v: Tensor, bias_k: Tensor | None, bias_v: Tensor | N
         fail(ArgumentError, f"{_NAME}: only one of bias_k and bias_v is given", "give both or none")
     if bias_k is None or bias_v is None:
         return k, v
+    check_tensor(_NAME, bias_k, "bias_k")
+    check_tensor(_NAME, bias_v, "bias_v")
     width = (1, *k.shape[1:])
     return cat([k, ops.expand(bias_k, shape=width)]), cat([v, ops.expand(bias_v, shape=width)])
 

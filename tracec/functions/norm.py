@@ -14,6 +14,7 @@ from tracec.functions.common import (
     check_floating,
     check_inexact,
     check_number,
+    check_real,
     check_tensor,
     fail,
     one_integer,
@@ -53,7 +54,7 @@ def layer_norm(
 
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016, eq. 3.
     """
-    check_number("layer_norm", eps, "eps")
+    check_real("layer_norm", eps, "eps")
     axes = _trailing("layer_norm", input, normalized_shape, weight, bias)
     scales = [t for t in (weight, bias) if t is not None]
     x = cast(input, input.dtype.compute)
@@ -272,7 +273,7 @@ def _check_kept(
     name: str, running_mean: Tensor | None, running_var: Tensor | None, momentum: float | Tensor, eps: float
 ) -> None:
     check_number(name, momentum, "momentum")
-    check_number(name, eps, "eps")
+    check_real(name, eps, "eps")
     if (running_mean is None) != (running_var is None):
         fail(ArgumentError, f"{name}: one of running_mean and running_var is given", "give both or neither")
     if eps < 0:

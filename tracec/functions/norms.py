@@ -14,6 +14,7 @@ from tracec.functions.common import (
     check_floating,
     check_inexact,
     check_ndim,
+    check_real,
     check_tensor,
     fail,
     many_axes,
@@ -142,7 +143,7 @@ def matrix_norm(
     check_inexact(name, input, "A")
     if input.ndim < 2:
         fail(ShapeError, f"{name}: input of shape {tuple(input.shape)} is no matrix", "give at least 2 dimensions")
-    if isinstance(dim, int) or len(dim) != 2:
+    if not isinstance(dim, (list, tuple)) or len(dim) != 2:
         fail(ArgumentError, f"{name}: dim must be a 2-tuple, {dim} given", "name the two axes of the matrices")
     rows, columns = (one_axis(name, d, input.ndim) for d in dim)
     if rows == columns:
@@ -237,6 +238,8 @@ def norm(
         return matrix_norm(input, "nuc", tuple(range(input.ndim)) if dim is None else dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
     if isinstance(p, str) and p != "fro":
         fail(ArgumentError, f"norm: p={p!r} is not known", "give a number, inf, 'fro' or 'nuc'")
+    if p is not None and p != "fro":
+        check_real("norm", p, "p")
     power = 2.0 if p is None or p == "fro" else float(p)
     check_dtype("norm", dtype)
     return _norm("norm", cast(input, dtype), power, many_axes("norm", dim, input.ndim), keepdim)
@@ -268,6 +271,8 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     check_inexact("renorm", input)
     if input.ndim < 2:
         fail(ShapeError, f"renorm: input of shape {tuple(input.shape)} has no slices", "give at least 2 dimensions")
+    check_real("renorm", p, "p")
+    check_real("renorm", maxnorm, "maxnorm")
     if p <= 0:
         fail(ArgumentError, f"renorm: p={p} is not positive", "give the power of a norm")
     if maxnorm < 0:
@@ -356,6 +361,7 @@ _MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "dono
 
 
 def _check_power(name: str, p: float) -> None:
+    check_real(name, p, "p")
     if not p >= 0:
         fail(ArgumentError, f"{name}: only supports non-negative p values, p={p} given", "give the power of a norm")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UnsupportedError
-from tracec.functions.common import Scalar, check_tensor, expanded, fail, integers
+from tracec.functions.common import Scalar, check_real, check_tensor, expanded, fail, integers
 from tracec.functions.shape import between
 from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
@@ -72,6 +72,8 @@ def _pad_with(name: str, x: Tensor, pairs: dict[int, tuple[int, int]], value: Sc
     highs = tuple(max(pairs.get(a, (0, 0))[1], 0) for a in range(x.ndim))
     if not any(lows) and not any(highs):
         return x
+    if value is not None and x.dtype.kind != "c":
+        check_real(name, value, "value")
     put = {"f": float, "c": complex, "b": bool}.get(x.dtype.kind, int)(0 if value is None else value)
     return ops.pad(x, low=lows, high=highs, value=put)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tracec import ops
 from tracec.errors import DTypeError
-from tracec.functions.common import cast, check_floating, check_tensor, fail
+from tracec.functions.common import cast, check_floating, check_tensor, fail, one_integer
 from tracec.ir import dtype as dt
 from tracec.ir.operator import Operator
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -212,6 +212,7 @@ def ceil(input: Tensor) -> Tensor:
 @tensor_method
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; or the nearest number with that many decimals."""
+    decimals = one_integer("round", decimals, "decimals")
     if decimals == 0:
         return _rounded("round", ops.round, input)
     check_floating("round", input)

@@ -8,6 +8,7 @@ from tracec.functions.common import (
     cast,
     check_choice,
     check_floating,
+    check_real,
     check_tensor,
     expanded,
     fail,
@@ -86,6 +87,7 @@ def _shares(name: str, x: Tensor, q: float | Tensor) -> Tensor:
     if x.dtype not in (dt.float32, dt.float64):
         fail(DTypeError, f"{name}: input tensor must be either float or double dtype, it is {x.dtype.name}", "cast it")
     if not isinstance(q, Tensor):
+        check_real(name, q, "q")
         if not 0 <= q <= 1:
             fail(ArgumentError, f"{name}: q values must be in the range [0, 1], {q} given", "q is a share of 1")
         return filled(float(q), x, (1,))

@@ -12,10 +12,12 @@ from tracec.functions.common import (
     cast,
     check_floating,
     check_probability,
+    check_real,
     check_tensor,
     expanded,
     fail,
     integers,
+    one_integer,
     reshaped,
     sizes_of,
 )
@@ -284,6 +286,9 @@ def normal(
         fail(ArgumentTypeError, "normal: no size given", "normal(mean, std, size)")
     if size is not None and tensors:
         fail(ArgumentTypeError, "normal: size given beside tensors", "their shape is the result's")
+    for what, number in (("mean", mean), ("std", std)):
+        if not isinstance(number, Tensor):
+            check_real("normal", number, what)
     if not isinstance(std, Tensor) and std < 0:
         fail(ArgumentError, f"normal: std={std} is negative", "give 0 or more")
     generator = options.get("generator")
@@ -328,6 +333,7 @@ def multinomial(
     check_floating("multinomial", input)
     if input.ndim not in (1, 2):
         fail(ShapeError, f"multinomial: input has shape {tuple(input.shape)}", "it is (C,) or (N, C)")
+    num_samples = one_integer("multinomial", num_samples, "num_samples")
     if num_samples < 1 or (not replacement and num_samples > input.shape[-1]):
         fail(
             ArgumentError,

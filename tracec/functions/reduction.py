@@ -322,6 +322,7 @@ def _quantified(name: str, x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
 @tensor_method
 def count_nonzero(input: Tensor, dim: Axes = None) -> Tensor:
     """How many elements are nonzero."""
+    check_tensor("count_nonzero", input)
     return sum(truth(input), dim)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
-from tracec.functions.common import check_floating, check_number, check_tensor, fail, filled, reshaped
+from tracec.functions.common import check_floating, check_real, check_tensor, fail, filled, reshaped
 from tracec.functions.loss import reduced, reduction_of
 from tracec.ir.source import warn
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -98,6 +98,7 @@ def huber_loss(
     Raises:
         ArgumentError: ``delta`` is not positive.
     """
+    check_real("huber_loss", delta, "delta")
     if delta <= 0:
         fail(ArgumentError, f"huber_loss: delta={delta} is not positive", "give more than 0")
     off = ops.abs(_difference("huber_loss", input, target))
@@ -359,7 +360,7 @@ def _variances(name: str, input: Tensor, var: Tensor | float) -> Tensor:
         fail(ArgumentError, f"{name}: var has negative entries", "a variance is 0 or more")
 
     if not isinstance(var, Tensor):
-        check_number(name, var, "var")
+        check_real(name, var, "var")
         if var < 0:
             fail(ArgumentError, f"{name}: var={var} is negative", "a variance is 0 or more")
         return filled(float(var), input)

@@ -11,6 +11,7 @@ from tracec.functions.common import (
     Number,
     cast,
     check_choice,
+    check_number,
     check_tensor,
     fail,
     filled,
@@ -137,6 +138,9 @@ def isin(
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         fail(ArgumentTypeError, "isin: takes at least one tensor", "make one with tracec.tensor(...)")
+    for what, x in (("elements", elements), ("test_elements", test_elements)):
+        if not isinstance(x, Tensor):
+            check_number("isin", x, what)
     like: Any = elements if isinstance(elements, Tensor) else test_elements
     dtype = result_type_of(elements, test_elements)
     given, tests = (

@@ -112,12 +112,14 @@ def _bits(x: Tensor, dtype: DType) -> Tensor:
 @tensor_method
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """`reshape` to another tensor's shape."""
+    check_tensor("reshape_as", other, "other")
     return reshape(input, tuple(other.shape))
 
 
 @tensor_method
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """`view` in another tensor's shape."""
+    check_tensor("view_as", other, "other")
     return view(input, tuple(other.shape))
 
 
@@ -148,7 +150,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     check_tensor("unflatten", input)
     axis, shape = one_axis("unflatten", dim, input.ndim), tuple(input.shape)
     try:
-        parts = resolve_reshape(shape[axis : axis + 1], tuple(sizes))
+        parts = resolve_reshape(shape[axis : axis + 1], integers("unflatten", sizes, "sizes"))
     except ShapeError as error:
         fail(ShapeError, f"unflatten: {error.message}", error.hint or "")
     return reshaped(input, shape[:axis] + parts + shape[axis + 1 :])
@@ -240,8 +242,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
         ArgumentError: there is not one place for each axis.
     """
     check_tensor("movedim", input)
-    sources = (source,) if isinstance(source, int) else tuple(source)
-    targets = (destination,) if isinstance(destination, int) else tuple(destination)
+    sources, targets = (d if isinstance(d, (list, tuple)) else (d,) for d in (source, destination))
     if len(sources) != len(targets):
         fail(ArgumentError, f"movedim: {len(sources)} axes for {len(targets)} places", "name as many of each")
     origin = [one_axis("movedim", s, input.ndim) for s in sources]
@@ -285,6 +286,7 @@ def expand(input: Tensor, *sizes: Any, size: Sequence[int] | None = None, implic
 @tensor_method
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """`expand` to another tensor's shape."""
+    check_tensor("expand_as", other, "other")
     return expand(input, tuple(other.shape))
 
 
@@ -337,6 +339,8 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     Raises:
         ShapeError: they have none.
     """
+    for k, t in enumerate(tensors):
+        check_tensor("broadcast_tensors", t, f"tensors[{k}]")
     try:
         shape = types.broadcast_shapes(*(tuple(t.shape) for t in tensors))
     except TracecError as error:

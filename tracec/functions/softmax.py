@@ -6,7 +6,7 @@ from typing import Any
 
 from tracec import ops
 from tracec.errors import ArgumentError
-from tracec.functions.common import cast, check_floating, expanded, fail, iota, one_axis
+from tracec.functions.common import cast, check_dtype, check_floating, check_tensor, expanded, fail, iota, one_axis
 from tracec.functions.random import gumbel_numbers
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -26,6 +26,8 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
         dim: The axis that sums to one.
         dtype: Cast to this first.
     """
+    check_tensor("softmax", input)
+    check_dtype("softmax", dtype)
     x = cast(input, dtype)
     check_floating("softmax", x)
     axes = (one_axis("softmax", dim, x.ndim),) if x.ndim else ()
@@ -38,6 +40,8 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 @under_autocast(FLOAT32)
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """The logarithm of `softmax`, without taking a logarithm of small numbers."""
+    check_tensor("log_softmax", input)
+    check_dtype("log_softmax", dtype)
     x = cast(input, dtype)
     check_floating("log_softmax", x)
     axes = (one_axis("log_softmax", dim, x.ndim),) if x.ndim else ()
@@ -57,6 +61,8 @@ def _log_softmax(x: Any, *, axes: tuple[int, ...]) -> Any:
 @under_autocast(FLOAT32)
 def softmin(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """`softmax` of the negated input."""
+    check_tensor("softmin", input)
+    check_dtype("softmin", dtype)
     return softmax(ops.neg(cast(input, dtype)), dim)
 
 

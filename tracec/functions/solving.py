@@ -14,6 +14,7 @@ from tracec.functions.common import (
     expanded,
     fail,
     filled,
+    many_axes,
     reshaped,
     sliced,
 )
@@ -230,7 +231,7 @@ def tensorsolve(input: Tensor, other: Tensor, dims: Sequence[int] | None = None)
     check_tensor(name, input, "A")
     check_tensor(name, other, "B")
     if dims is not None:
-        moved = [d % input.ndim for d in dims]
+        moved = many_axes(name, dims, input.ndim)
         input = ops.transpose(input, perm=(*(a for a in range(input.ndim) if a not in moved), *moved))
     before, after = tuple(input.shape[: other.ndim]), tuple(input.shape[other.ndim :])
     rows = equal_counts(name, input, before, after)

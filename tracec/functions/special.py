@@ -216,6 +216,7 @@ def spherical_bessel_j0(input: Tensor) -> Tensor:
 @tensor_method
 def sinc(input: Tensor) -> Tensor:
     """``sin(π input) / (π input)``, and 1 at 0; exactly 0 at other whole numbers."""
+    check_tensor("sinc", input)
     if input.dtype.is_complex:
         zero = ops.eq(input, 0)
         turned = ops.mul(ops.where(zero, 1.0, input), math.pi)

@@ -156,6 +156,7 @@ def exponential(
     Raises:
         ArgumentError: tau is not positive, or a symmetric window is given a center.
     """
+    check_real("exponential", tau, "tau")
     if tau <= 0:
         fail(ArgumentError, f"exponential: Tau must be positive, got: {tau} instead", "give a positive number")
     if sym and center is not None:
@@ -170,6 +171,7 @@ def gaussian(M: int, *, std: float = 1.0, sym: bool = True, **options: Unpack[Op
     Raises:
         ArgumentError: the standard deviation is not positive.
     """
+    check_real("gaussian", std, "std")
     if std <= 0:
         fail(ArgumentError, f"gaussian: Standard deviation must be positive, got: {std} instead", "give a positive one")
     return _signal("gaussian", M, sym, _around(M, sym, None, lambda n: np.exp(-0.5 * (n / std) ** 2)), options)
@@ -191,6 +193,7 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, **options: Unpack[Op
     Raises:
         ArgumentError: beta is negative.
     """
+    check_real("kaiser", beta, "beta")
     if beta < 0:
         fail(ArgumentError, f"kaiser: beta must be non-negative, got: {beta} instead", "give 0 or more")
     return _signal("kaiser", M, sym, _kaiser(float(beta)), options)
@@ -208,6 +211,7 @@ def hann(M: int, *, sym: bool = True, **options: Unpack[Options]) -> Tensor:
 
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **options: Unpack[Options]) -> Tensor:
     """``alpha - (1 - alpha) · cos``."""
+    check_real("general_hamming", alpha, "alpha")
     return _signal("general_hamming", M, sym, _cosines(alpha, 1 - alpha), options)
 
 
