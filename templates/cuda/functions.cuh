@@ -313,6 +313,23 @@ __device__ __forceinline__ unsigned sum_before(unsigned own, unsigned *warp_sums
   return sum - own;
 }
 
+// Where a rank is among elements of which so many have each value of a digit: that value, how many elements have lower ones
+// or were before all of these, and how many have it. Each thread of the block looks after some neighbouring values.
+template <int each>
+__device__ __forceinline__ void find_rank(const unsigned *counts, unsigned before, unsigned rank, unsigned *warp_sums, unsigned *found) {
+  unsigned own = 0, value = threadIdx.x * each;
+#pragma unroll
+  for (int n = 0; n < each; ++n) own += counts[value + n];
+  before += sum_before(own, warp_sums);
+  if (before <= rank && rank - before < own) {
+    while (rank - before >= counts[value]) before += counts[value++];
+    found[0] = value;
+    found[1] = before;
+    found[2] = counts[value];
+  }
+  __syncthreads();
+}
+
 // How many of some rising numbers are not above one.
 template <typename Key>
 __device__ __forceinline__ unsigned not_above(const Key *__restrict__ keys, unsigned count, Key key) {

@@ -1,4 +1,4 @@
-"""Library calls: matrix products through BLAS, stable sorting."""
+"""Library calls: matrix products through BLAS, stable sorting, selection by rank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import chosen, is_varying, plain
 from tracec.ir.plan import LibraryCall, Plan
-from tracec.ir.types import contiguous_strides, numel
+from tracec.ir.types import TensorType, contiguous_strides, numel
 
 #: Multiplications from which a product is shared among threads.
 MIN_PARALLEL = 500_000
@@ -82,28 +82,58 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Sort:
-    """A stable sort of lines of ``n`` elements; NaN counts as the largest.
+class Ranked:
+    """The places of the elements of lines that have ranks next to each other, all of them for a sort.
 
     Attributes:
         name: The function's name.
         type: C's element type.
-        key: The key of an element ``x``, in a type that compares.
-        key_type: That type.
-        before: Whether key ``a`` must come before key ``b``.
+        key_type: The type of keys, unsigned integers whose order is that of the elements.
+        key_bits: Its bits.
+        float_type: The float whose bits are a key's; empty where elements are integers.
+        element: An element ``x`` as such a float.
+        infinity: Its bits of infinity.
+        signed: Whether integers have a sign.
+        descending: Whether elements fall.
+        place: The type of places.
         outer, n, inner: Sizes before, along and after the axis.
+        start, count: The ranks.
         shared: Whether lines are shared among threads.
+        digit: Bits that keys are told apart by at a time,
+        short_digit: and where there are few of them,
+        few: fewer than so many.
+        looked_at: Keys by which a range is guessed; an eighth of them where a line is short,
+        fewest: and none where it has fewer elements,
+        errs: and by how many of their standard deviations it is larger.
     """
 
     name: str
     type: str
-    key: str
     key_type: str
-    before: str
+    key_bits: int
+    float_type: str
+    element: str
+    infinity: str
+    signed: bool
+    descending: bool
+    place: str
     outer: int
     n: int
     inner: int
+    start: int
+    count: int
     shared: bool
+    digit: int = 11
+    short_digit: int = 8
+    few: int = 4096
+    looked_at: int = 1024
+    fewest: int = 512
+    errs: int = 3
+
+    @property
+    def bins(self) -> int:
+        """Values of a digit."""
+        return 1 << self.digit
 
 
 def routine(plan: Plan, step: LibraryCall) -> Function:
@@ -117,7 +147,9 @@ def routine(plan: Plan, step: LibraryCall) -> Function:
         return _gemm(params)
     if step.routine == "argsort":
         source = plan.values[step.inputs[0]].type
-        return _argsort(source.shape, source.dtype, params["axis"], params["descending"])
+        return _ranked(source, **params, start=0, count=source.shape[params["axis"]])
+    if step.routine == "ranked":
+        return _ranked(plan.values[step.inputs[0]].type, **params)
     raise KeyError(f"the C target has no routine {step.routine}")
 
 
@@ -185,21 +217,18 @@ def _gemm(params: dict[str, Any]) -> Function:
     )
 
 
-def _argsort(shape: tuple[int, ...], dtype: DType, axis: int, descending: bool) -> Function:
-    outer, n, inner = numel(shape[:axis]), shape[axis] if shape else 1, numel(shape[axis + 1 :])
-    half = dtype.kind == "f" and dtype.itemsize == 2
-    floating, sign = dtype.kind == "f", ">" if descending else "<"
-    before = f"a {sign} b"
-    if floating:
-        before += " || (a != a && b == b)" if descending else " || (b != b && a == a)"
-    key_type = TYPES[dtype.compute]
-    name = f"argsort_{_digest(dtype.short, outer, n, inner, descending)}"
-    sort = Sort(
-        name, TYPES[dtype], f"f32_from_{dtype.short}(x)" if half else "x", key_type, before, outer, n, inner,
-        plain(outer * inner) > 1 and plain(outer * n * inner) >= 1 << 12,
+def _ranked(x: TensorType, axis: int, descending: bool, start: int, count: int) -> Function:
+    outer, n, inner = numel(x.shape[:axis]), x.shape[axis], numel(x.shape[axis + 1 :])
+    dtype, bits = x.dtype, 64 if x.dtype.itemsize == 8 else 32
+    name = f"ranked_{_digest(dtype.short, outer, n, inner, start, count, descending)}"
+    key_type, infinity = ("unsigned long", "0x7ff0000000000000ul") if bits == 64 else ("unsigned", "0x7f800000u")
+    view = Ranked(
+        name, TYPES[dtype], key_type, bits, TYPES[dtype.compute] if dtype.kind == "f" else "",
+        f"f32_from_{dtype.short}(x)" if dtype.itemsize == 2 else "x", infinity, dtype.kind == "i", descending,
+        "long" if is_varying(n) or n >= 1 << 31 else "int", outer, n, inner, start, count,
+        plain(outer * inner) > 1 and plain(outer * n * inner) >= 1 << 13,
     )  # fmt: skip
-    source = render_template("c/argsort.j2", s=sort)
-    return Function(name, (f"const {TYPES[dtype]} *x", "long *y"), source)
+    return Function(name, (f"const {TYPES[dtype]} *x", "long *y"), render_template("c/ranked.j2", s=view))
 
 
 def _digest(*parts: Any) -> str:

@@ -14,12 +14,12 @@ from tracec.codegen.cuda_contraction import contraction_routine
 from tracec.codegen.cuda_entry import Entry, Routine, one_after_another
 from tracec.codegen.cuda_joined import join
 from tracec.codegen.cuda_map import map_entry
+from tracec.codegen.cuda_ranks import ranks_of, ranks_routine
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
 from tracec.codegen.cuda_scan import scan_routine
 from tracec.codegen.cuda_scatter import atomic_routine, scatter_routine
 from tracec.codegen.cuda_sizes import is_open, with_numbers
-from tracec.codegen.cuda_sort import argsort_routine
 from tracec.codegen.cuda_sorted import with_followers
 from tracec.codegen.cuda_source import CudaKernel, comments, finished, launches
 from tracec.codegen.cuda_stripes import stripe_entry
@@ -221,14 +221,13 @@ def render_routine(plan: Plan, step: LibraryCall, table: Table | None = None) ->
         step: The routine.
         table: The numbers that the functions are given, where they are for many sizes.
     """
-    if step.routine != "argsort":
+    ranks, source = ranks_of(step), plan.values[step.inputs[0]].type
+    if ranks is None:
         return None
-    params, source = dict(step.params), plan.values[step.inputs[0]].type
     if table is None:
-        source = source.with_shape(map(plain, source.shape))
-    shape = "_".join(map(str, source.shape))
-    name = f"argsort_{source.dtype.short}_{shape}_{params['axis']}{'_falling' if params['descending'] else ''}"
-    kernel, routine = argsort_routine(name, source, params["axis"], params["descending"])
+        source, ranks = source.with_shape(map(plain, source.shape)), ranks.now
+    name = ranks.named(f"{source.dtype.short}_{'_'.join(map(str, source.shape))}_")
+    kernel, routine = ranks_routine(name, source, ranks)
     return finished(kernel, routine if table is None else _numbered(routine, table))
 
 

@@ -21,7 +21,7 @@ from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ce
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_positions import Start, Target, find_start, find_target, key_bits
 from tracec.codegen.cuda_sort import sort_routine
-from tracec.codegen.cuda_sort_keys import Keys, Order
+from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
 from tracec.codegen.cuda_steps import Shared, Steps
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
@@ -180,8 +180,8 @@ def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) 
         results = Order(
             (order.declaration, ranked.declaration), (order.number, ranked.number), ("order[at] = place;", *after), True
         )
-        suffix = "ULL" if writer.wide else "u"
-        steps.add(sort_routine(f"{name}_sort", keys, results, 1, length, steps.arguments, writer.flat, suffix))
+        rows = Rows(1, length, 0, length, writer.wide)
+        steps.add(sort_routine(f"{name}_sort", keys, results, rows, steps.arguments))
         if starts:
             _find_starts(steps, f"{name}_starts", target, ranked, starts[0])
     view, packs = _view(writer, name, target, key, start_of)

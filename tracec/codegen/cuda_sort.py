@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
 from tracec.codegen.cuda_sort_digits import sort_by_digits
-from tracec.codegen.cuda_sort_keys import LIMIT, Keys, Order, counter_type, key_of, original_of, written
+from tracec.codegen.cuda_sort_keys import LIMIT, Keys, Order, Rows
 from tracec.codegen.render import render_template
 from tracec.errors import CompileError
-from tracec.ir import dtype as dt
-from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, plain
-from tracec.ir.kernel import Buffer, Kernel
-from tracec.ir.source import Source
-from tracec.ir.types import TensorType, numel
 
 #: Longer rows are sorted digit by digit.
 SHORT_ROW = 4096
@@ -51,6 +46,8 @@ class RowsView:
         rows_each: Rows of a block.
         threads: Threads of a row.
         items: Elements of a thread.
+        first, stop: The ranks that are asked for; empty for all.
+        place: The place of what was at ``sorted``; empty where that is the place.
     """
 
     head: Head
@@ -70,107 +67,36 @@ class RowsView:
     block_rows: str
     threads: int
     items: int
+    first: str
+    stop: str
+    place: str
     few_equal: int = FEW_EQUAL
 
 
-# -- argsort ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Then:
-    """What is done with each sorted place, besides or instead of writing it down.
-
-    Attributes:
-        buffers: All buffers, what is sorted and the places among them.
-        parameters: Their declarations.
-        source: The buffer of what is sorted,
-        x: and its name in the source.
-        y: The name of the places in the source; empty where they are not written.
-        lines: Statements for element ``at`` of row ``row``, whose place was ``place``, and which is ``element``.
-        takes: The type of the element, where these take it.
-        ops: Names of operators, for readers.
-        sources: The user's lines.
-    """
-
-    buffers: tuple[Buffer, ...]
-    parameters: tuple[str, ...]
-    source: str
-    x: str
-    y: str
-    lines: tuple[str, ...]
-    takes: DType | None
-    ops: tuple[str, ...]
-    sources: tuple[Source, ...]
-
-
-def argsort_routine(
-    name: str, source: TensorType, axis: int, descending: bool, then: Then | None = None
-) -> tuple[Kernel, Routine]:
-    """Functions that write the places which sort an axis, and their buffers.
-
-    Args:
-        name: Of the functions.
-        source: What is sorted.
-        axis: Along what.
-        descending: Whether keys fall; equal ones keep their order either way.
-        then: What is done with the places.
-    """
-    length, inner = source.shape[axis], numel(source.shape[axis + 1 :])
-    rows = numel(source.shape) // max(length, 1)
-    counter, suffix = counter_type(rows * length)
-    apart = is_varying(inner) or inner != 1
-    one, all_ = written(inner, counter, suffix), written(length * inner, counter, suffix)
-    spread = f" * {one}" if apart else ""
-    row = f"row / {one} * {all_} + row % {one}" if apart else f"row * {all_}"
-    element = memory_type(source.dtype)
-    if then is None:
-        buffers = Buffer("x", source.dtype, source.shape, "in"), Buffer("y", dt.int64, source.shape, "out")
-        declared = f"const {element} *__restrict__ x", "long long *__restrict__ y"
-        then = Then(buffers, declared, "x", "x", "y", (), None, (), ())
-    value, bits = key_of(source.dtype, "element", descending)
-    at = next(n for n, b in enumerate(then.buffers) if b.name == then.source)
-    load = f"const {element} element = {then.x}[{row} + at{spread}];"
-    keys = Keys((then.parameters[at],), (at,), (load,), value, bits, *original_of(source.dtype, bits, descending))
-    others = [n for n in range(len(then.buffers)) if n != at]
-    places = (f"{then.y}[{row} + at{spread}] = place;",) if then.y else ()
-    order = Order(
-        tuple(then.parameters[n] for n in others), tuple(others), (*places, *then.lines), bool(then.lines), then.takes,
-        f"{then.x}[{row} + place{spread}]",
-    )  # fmt: skip
-    kernel = Kernel(name, "sort", then.buffers, (), sources=then.sources, ops=("argsort", *then.ops))
-    return kernel, sort_routine(name, keys, order, rows, length, len(then.buffers), counter, suffix)
-
-
-# -- sorting by any keys ---------------------------------------------------------------------------------------
-
-
-def sort_routine(
-    name: str, keys: Keys, order: Order, rows: int, length: int, buffers: int, counter: str, suffix: str
-) -> Routine:
+def sort_routine(name: str, keys: Keys, order: Order, rows: Rows, buffers: int) -> Routine:
     """Functions that sort rows.
 
     Args:
         name: Of the functions; the last that is launched has it as it is.
         keys: What to sort by.
         order: Where the sorted places go.
-        rows: How many rows there are.
-        length: Elements of each.
+        rows: The rows.
         buffers: How many buffers the kernel has; the workspace is counted on from there.
-        counter: The type of counters.
-        suffix: What follows its literals.
 
     Raises:
         CompileError: a row has more elements than places count.
     """
+    length = rows.length
     if length >= 2 * LIMIT:
         raise CompileError(f"{name}: a row of {length} elements is longer than places of 32 bits count")
     if plain(length) > SHORT_ROW:
-        return sort_by_digits(name, keys, order, rows, length, buffers, counter, suffix)
-    return _by_rows(name, keys, order, rows, length, counter, suffix)
+        return sort_by_digits(name, keys, order, rows, buffers)
+    return _by_rows(name, keys, order, rows)
 
 
-def _by_rows(name: str, keys: Keys, order: Order, rows: int, length: int, counter: str, suffix: str) -> Routine:
+def _by_rows(name: str, keys: Keys, order: Order, rows: Rows) -> Routine:
     """A function in which a warp sorts one row, or a block a longer one."""
+    length = rows.length
     size = max(1 << max(plain(length) - 1, 0).bit_length(), 32)
     if is_varying(length):  # some room, so that not each length has a function of its own
         size = min(4 * size, SHORT_ROW)
@@ -178,22 +104,24 @@ def _by_rows(name: str, keys: Keys, order: Order, rows: int, length: int, counte
             raise CompileError(f"{name}: a row of {length} elements does not fit {size} places")
     items = min(size // 32, MOST_OWN)
     threads = size // items
-    each = max(min(ROWS, plain(rows)), 1) if threads == 32 else 1
+    each = max(min(ROWS, plain(rows.rows)), 1) if threads == 32 else 1
     at_once = (ROW_THREADS if keys.bits <= 32 else LONG_ROW_THREADS) // (threads * each)
     place_bits = size.bit_length() - 1
     held, take = "", list[str]()
     if order.takes is not None:
         type_ = memory_type(order.takes)
-        held = type_ if order.takes.itemsize * size <= HELD else ""
+        held = type_ if order.takes.itemsize * size <= HELD and not keys.place else ""
         take = [f"const {type_} element = {'held[place]' if held else order.element};"]
+    wanted = ("", "") if rows.whole else (rows.written(rows.start), rows.written(rows.start + rows.count))
     view = RowsView(
-        Head(name, (*keys.parameters, *order.parameters), threads * each, counter, at_once), keys.type, keys.load,
-        keys.value, (*take, *order.lines), written(rows, counter, suffix), written(length, counter, suffix), size,
-        place_bits, keys.bits <= 32 - place_bits, not is_varying(length) and length == size, held,
-        ("held[at] = element;",) if held else (), each, f"{each}{suffix}", threads, items,
+        Head(name, (*keys.parameters, *order.parameters), threads * each, rows.counter, at_once), keys.type, keys.load,
+        keys.value, (*take, *order.lines), rows.written(rows.rows), rows.written(length), size, place_bits,
+        keys.bits <= 32 - place_bits, not is_varying(length) and length == size, held,
+        ("held[at] = element;",) if held else (), each, rows.written(each), threads, items, *wanted,
+        keys.place.format("sorted"),
     )  # fmt: skip
     text = render_template("cuda/sort_rows.j2", k=view)
-    grid = (ceil_div(rows, each) if plain(length) else 0, 1, 1)
+    grid = (ceil_div(rows.rows, each) if plain(rows.count) else 0, 1, 1)
     who = f"a warp a row of {length}, {each} in a block" if threads == 32 else f"a block of {threads} a row of {length}"
     entry = Entry(name, text, grid, (threads, each, 1), schedule=f"{who}, {items} elements a thread")
     return Routine((entry,), (Call(0, (*keys.args, *order.args)),))

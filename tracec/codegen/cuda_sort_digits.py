@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
 from tracec.codegen.cuda_scan import clear_entry
-from tracec.codegen.cuda_sort_keys import Keys, Order, written
+from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.render import render_template
 from tracec.ir.extent import plain
@@ -88,21 +88,17 @@ class DigitsView:
         return 32 * self.items
 
 
-def sort_by_digits(
-    name: str, keys: Keys, order: Order, rows: int, length: int, buffers: int, counter: str, suffix: str
-) -> Routine:
+def sort_by_digits(name: str, keys: Keys, order: Order, of: Rows, buffers: int) -> Routine:
     """Functions that clear a board, count, and do the passes; keys and places change sides after each.
 
     Args:
         name: Of the functions; the last that is launched has it as it is.
         keys: What to sort by.
         order: Where the sorted places go.
-        rows: How many rows there are.
-        length: Elements of each.
+        of: The rows.
         buffers: How many buffers the kernel has; the workspace is counted on from there.
-        counter: The type of counters.
-        suffix: What follows its literals.
     """
+    rows, length = of.rows, of.length
     passes = ceil_div(keys.bits, DIGIT)
     items = _items(plain(rows), plain(length), MOST_LONG if keys.bits > 32 else MOST_ITEMS)
     tile = THREADS * items
@@ -113,13 +109,12 @@ def sort_by_digits(
     posts_at = TURNS + passes * rows * THREADS
     words = posts_at + passes * rows * tiles * THREADS * word
     view = DigitsView(
-        Head(name, (), THREADS, counter), keys.type, keys.load, keys.value, "(unsigned)at", (),
-        written(rows, counter, suffix), written(length, counter, suffix), written(chunks, counter, suffix),
-        f"{chunk}{suffix}", written(tiles, counter, suffix), tile, items, passes, ceil_div(keys.bits, passes),
-        "unsigned" if word == 1 else "unsigned long long", written(TURNS, counter, suffix),
-        written(posts_at, counter, suffix),
+        Head(name, (), THREADS, of.counter), keys.type, keys.load, keys.value,
+        keys.place.format("at") or "(unsigned)at", (), of.written(rows), of.written(length), of.written(chunks),
+        of.written(chunk), of.written(tiles), tile, items, passes, ceil_div(keys.bits, passes),
+        "unsigned" if word == 1 else "unsigned long long", of.written(TURNS), of.written(posts_at),
     )  # fmt: skip
-    made = _Passes(name, keys, order, view, rows, length, buffers)
+    made = _Passes(name, keys, order, view, of, buffers)
     made.add("clear", clear_entry(f"{name}_clear", ceil_div(words, 2)), (buffers,))
     board = "unsigned *__restrict__ board"
     count = replace(view, head=replace(view.head, name=f"{name}_count", parameters=(*keys.parameters, board)))
@@ -152,18 +147,15 @@ class _Passes:
         keys: What to sort by.
         order: Where the sorted places go.
         view: What functions have in common.
-        rows: How many rows there are.
-        length: Elements of each.
+        rows: The rows.
         board: The workspace's first array; keys and places are behind it, two of each.
     """
 
-    def __init__(
-        self, name: str, keys: Keys, order: Order, view: DigitsView, rows: int, length: int, board: int
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, keys: Keys, order: Order, view: DigitsView, rows: Rows, board: int) -> None:
         self.entries: dict[str, Entry] = {}
         self.calls: list[Call] = []
         self._name, self._keys, self._order, self._view = name, keys, order, view
-        self._board = board
+        self._rows, self._board = rows, board
 
     def add(self, what: str, entry: Entry, args: tuple[int, ...]) -> None:
         """A launch, and the function where there is none yet."""
@@ -214,9 +206,9 @@ class _Passes:
         """What is done with each place; an element is what its key says, where it says that."""
         order, keys = self._order, self._keys
         if order.takes is None:
-            return order.lines
+            return self._rows.wanted(order.lines)
         by = self._view.digit_bits * (self._view.passes - 1)
         whole = f"({self._view.key})(key << {by} | key >> {keys.width - by})" if by else "key"
         value = f"{keys.lost} ? {order.element} : {keys.original}" if keys.lost else keys.original
         element = f"const {memory_type(order.takes)} element = {value};"
-        return (f"const {self._view.key} whole = {whole};", element, *order.lines)
+        return self._rows.wanted((f"const {self._view.key} whole = {whole};", element, *order.lines))

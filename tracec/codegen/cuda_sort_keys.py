@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_dialect import TYPES, memory_type
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import is_varying, like
 
 #: Counters of fewer are 32 bits.
 LIMIT = 2**31
@@ -25,6 +25,7 @@ class Keys:
         bits: How many of its bits differ.
         original: The element whose key is ``whole``,
         lost: and where it does not say that; empty for nowhere.
+        place: Where the place of what has the key is, of ``{}``; empty where that is the place.
     """
 
     parameters: tuple[str, ...]
@@ -34,6 +35,7 @@ class Keys:
     bits: int
     original: str = ""
     lost: str = ""
+    place: str = ""
 
     @property
     def type(self) -> str:
@@ -65,6 +67,50 @@ class Order:
     sees_keys: bool = False
     takes: DType | None = None
     element: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is sorted, and which of it is asked for.
+
+    Attributes:
+        rows: How many rows there are.
+        length: Elements of each.
+        start: The first rank of each that is asked for,
+        count: and how many are.
+        wide: Whether counters have 64 bits, however few elements there are.
+    """
+
+    rows: int
+    length: int
+    start: int
+    count: int
+    wide: bool = False
+
+    @property
+    def counter(self) -> str:
+        """The type of counters."""
+        return self._counter[0]
+
+    @property
+    def _counter(self) -> tuple[str, str]:
+        return counter_type(LIMIT if self.wide else self.rows * self.length)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all ranks are asked for."""
+        return not is_varying(self.start) and self.start == 0 and like(self.count, self.length)
+
+    def written(self, value: int) -> str:
+        """A number of the counters' type."""
+        return written(value, *self._counter)
+
+    def wanted(self, lines: tuple[str, ...]) -> tuple[str, ...]:
+        """Statements for rank ``at``, where it is one that is asked for."""
+        if self.whole:
+            return lines
+        first, last = self.written(self.start), self.written(self.count)
+        return (f"if (at - {first} < {last}) {{", *(f"  {line}" for line in lines), "}")
 
 
 def counter_type(count: int) -> tuple[str, str]:

@@ -6,15 +6,15 @@ gather's launch would read both again, at random. Positions that nothing else re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import peel
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import lines
 from tracec.codegen.cuda_joined import numbered
+from tracec.codegen.cuda_ranks import Ranks, Then, ranks_of, ranks_routine
 from tracec.codegen.cuda_runs import is_sized
-from tracec.codegen.cuda_sort import Then, argsort_routine
 from tracec.codegen.cuda_source import CudaKernel, finished, launches
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Block, Line, Tree
@@ -75,7 +75,8 @@ def with_followers(
 def _pair(plan: Plan, number: int) -> tuple[int, tuple[int, CudaKernel]] | None:
     """The step that reads what a step sorts, that step, and the kernel that does both; None where none can."""
     step = plan.steps[number]
-    if not isinstance(step, LibraryCall) or step.routine != "argsort":
+    ranks = ranks_of(step) if isinstance(step, LibraryCall) else None
+    if ranks is None or not isinstance(step, LibraryCall):
         return None
     source, order = step.inputs[0], step.output
     follower = next((n for n, s in enumerate(plan.steps[number + 1 :], number + 1) if order in _read(plan, s)), -1)
@@ -94,10 +95,10 @@ def _pair(plan: Plan, number: int) -> tuple[int, tuple[int, CudaKernel]] | None:
     value = plan.values[order]
     pieces = any(v.place in ("part", "alias") and v.index == order for v in plan.values)
     stored = value.place != "arena" or value.last > follower or pieces
-    params = dict(step.params)
-    name = f"argsort_{params['axis']}{'_falling' * params['descending']}_then_{kernel.name}"
     (x,), (y,) = names
-    made = follow(kernel, x.name, y.name, plan.values[source].type, params["axis"], params["descending"], stored, name)
+    made = follow(
+        kernel, x.name, y.name, plan.values[source].type, ranks, stored, f"{ranks.named()}_then_{kernel.name}"
+    )
     return None if made is None else (follower, (number, made))
 
 
@@ -122,7 +123,7 @@ def _values(plan: Plan, number: int, kernel: CudaKernel) -> list[int]:
 
 
 def follow(
-    kernel: Kernel, x: str, order: str, source: TensorType, axis: int, descending: bool, stored: bool, name: str
+    kernel: Kernel, x: str, order: str, source: TensorType, ranks: Ranks, stored: bool, name: str
 ) -> CudaKernel | None:
     """A sort that does a kernel's work; None where that is not element by element of what is sorted.
 
@@ -131,40 +132,46 @@ def follow(
         x: Its buffer of what is sorted.
         order: Its buffer of the positions.
         source: The type of what is sorted.
-        axis: Along what.
-        descending: Whether elements fall.
+        ranks: Which positions.
         stored: Whether the positions are written.
         name: Of the kernel.
     """
     variables, body = peel(kernel.body)
-    if kernel.shape != "map" or is_sized(kernel) or is_varying(source.shape) or len(body) > MOST_STATEMENTS:
+    sizes = (source.shape, ranks.start, ranks.count)
+    if kernel.shape != "map" or is_sized(kernel) or is_varying(sizes) or len(body) > MOST_STATEMENTS:
         return None
     if not all(isinstance(s, Let) or (isinstance(s, Store) and not s.add) for s in body):
         return None
     loads = {e for s in body for root in expressions(s) for e in subexpressions(root) if isinstance(e, Load)}
     places = [e for e in loads if e.buffer == order]
-    if len(places) != 1 or source.shape[axis] < 2:
+    length, inner = source.shape[ranks.axis], numel(source.shape[ranks.axis + 1 :])
+    count = ranks.of(length)
+    if len(places) != 1 or length < 2 or not count:
         return None
-    length, inner = source.shape[axis], numel(source.shape[axis + 1 :])
-    space = _space(places[0].index, variables, length, inner, numel(source.shape[:axis]))
+    space = _space(places[0].index, variables, count, inner, numel(source.shape[: ranks.axis]))
     if space is None:
         return None
     writer = Writer(kernel)
     writer.packs[order, places[0].index] = "((long long)place)"
     named = [s.name for s in body if isinstance(s, Let) and s.value == places[0]]
-    elements = [e for e in loads if e.buffer == x and _is_element(e.index, places[0], named, space, inner)]
+
+    def is_element(index: Expr) -> bool:
+        return _is_element(index, places[0], named, space, inner, lambda step: step // count * length)
+
+    elements = [e for e in loads if e.buffer == x and is_element(e.index)]
     for e in elements:
         writer.packs[x, e.index] = "element"
+    start = ranks.start + space.start
     spread = f" / {writer.count(inner)}" if inner != 1 else ""
     statements: tuple[Tree, ...] = (
         *writer.unflatten(f"(row{spread})", space.outer),
         *writer.unflatten(f"(row % {writer.count(inner)})", space.inner),
-        *([Line(f"const {writer.index} {writer.name(space.along.name)} = ({writer.index})(at - {space.start}u);")]
+        *([Line(f"const {writer.index} {writer.name(space.along.name)} = ({writer.index})(at - {start}u);")]
           if space.along is not None else []),
         *writer.statements(body),
     )  # fmt: skip
-    within = [f"at >= {space.start}u"] * (space.start > 0)
-    within += [f"at < {space.start + space.count}u"] * (space.start + space.count < length)
+    within = [f"at >= {start}u"] * (space.start > 0)
+    within += [f"at < {start + space.count}u"] * (space.start + space.count < count)
     statements = (Block(f"if ({' && '.join(within)})" if within else "", statements),)
     buffers = tuple(
         replace(b, role="out") if b.name == order else b for b in kernel.buffers if b.name != order or stored
@@ -176,7 +183,7 @@ def follow(
         buffers, declared, x, writer.name(x), writer.name(order) if stored else "", lines(statements),
         source.dtype if elements else None, kernel.ops, kernel.sources,
     )  # fmt: skip
-    return finished(*argsort_routine(name, source, axis, descending, then))
+    return finished(*ranks_routine(name, source, ranks, then))
 
 
 def _space(index: Expr, variables: Sequence[Var], length: int, inner: int, outer: int) -> Space | None:
@@ -185,8 +192,8 @@ def _space(index: Expr, variables: Sequence[Var], length: int, inner: int, outer
     steps = {term: step for term, step in terms if isinstance(term, Var)}
     if len(steps) != len(terms) or set(steps) != set(variables) or start % inner:
         return None
-    along = [v for v in variables if steps[v] == inner]
-    before = [v for v in variables if steps[v] > inner]
+    along = [v for v in variables if steps[v] == inner and length > 1]
+    before = [v for v in variables if steps[v] >= inner and v not in along]
     behind = [v for v in variables if steps[v] < inner]
     count = along[0].extent if along else 1
     if len(along) > 1 or start < 0 or start // inner + count > length:
@@ -205,10 +212,21 @@ def _covers(variables: Sequence[Var], steps: dict[Var, int], first: int, end: in
     return first == end
 
 
-def _is_element(index: Expr, place: Load, named: Sequence[str], space: Space, inner: int) -> bool:
-    """Whether an index is that of the element which stood at a sorted place, in the same row."""
+def _is_element(
+    index: Expr, place: Load, named: Sequence[str], space: Space, inner: int, moved_by: Callable[[int], int]
+) -> bool:
+    """Whether an index is that of the element which stood at a sorted place, in the same row.
+
+    Args:
+        index: The index.
+        place: What reads the place.
+        named: Names that it has.
+        space: The loops.
+        inner: Elements from one place to the next.
+        moved_by: How far elements are apart of which the places are so far.
+    """
     terms, offset = (index.terms, index.offset) if isinstance(index, Linear) else (((index, 1),), 0)
     moved = [(t, step) for t, step in terms if t == place or (isinstance(t, Ref) and t.name in named)]
     own = place.index.terms if isinstance(place.index, Linear) else ((place.index, 1),)
-    rest = {(t, step) for t, step in own if t != space.along}
+    rest = {(t, moved_by(step) if t in space.outer else step) for t, step in own if t != space.along}
     return offset == 0 and moved == [(moved[0][0], inner)] and {*terms} - {*moved} == rest if moved else False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import (
@@ -13,6 +15,7 @@ from tracec.functions.common import (
     expanded,
     fail,
     filled,
+    iota,
     one_axis,
     reshaped,
 )
@@ -21,6 +24,7 @@ from tracec.functions.reduction import all, any
 from tracec.functions.shape import movedim
 from tracec.functions.sorting import sort
 from tracec.ir import dtype as dt
+from tracec.ir.extent import is_varying
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -66,6 +70,8 @@ def _quantile(name: str, x: Tensor, q: float | Tensor, dim: int | None, keepdim:
     size = lines.shape[-1]
     if not x.numel() or not size:
         fail(ArgumentError, f"{name}: input tensor must be non-empty, shape is {tuple(x.shape)}", "there is no element")
+    if name == "quantile" and not isinstance(q, Tensor) and not is_varying(size):
+        return _shaped(_one(lines, float(q), interpolation), x, axis, keepdim, False)
     # Shares along an axis behind the lines' own.
     holes = ops.isnan(lines.detach())
     if name == "quantile":
@@ -79,6 +85,29 @@ def _quantile(name: str, x: Tensor, q: float | Tensor, dim: int | None, keepdim:
         rank = ops.where(any(holes, -1, keepdim=True), last, rank)
     found = _between(sort(lines, -1).values, rank, interpolation)
     return _shaped(found, x, axis, keepdim, isinstance(q, Tensor) and q.ndim == 1)
+
+
+def _one(lines: Tensor, share: float, interpolation: str) -> Tensor:
+    """What stands at one share of each line, which has an axis of size 1 for it: nothing else is put in order."""
+    size, axis, number = lines.shape[-1], lines.ndim - 1, lines.dtype.numpy.type
+    rank = min(number(share) * number(size - 1), number(size - 1))
+    if interpolation == "nearest":
+        rank = np.round(rank)
+    elif interpolation in ("lower", "higher"):
+        rank = np.floor(rank) if interpolation == "lower" else np.ceil(rank)
+    # Where an element is NaN, the last one is the result.
+    place = iota(tuple(lines.shape), axis, dt.int64, lines)
+    hole = ops.max(ops.where(ops.isnan(lines.detach()), place, -1), axes=(axis,), keepdims=True)
+
+    def element(rank: float) -> Tensor:
+        at = ops.ranked(lines, axis=axis, start=min(int(rank), size - 1), count=1)
+        return gather(lines, -1, ops.where(ops.ge(hole, 0), hole, at))
+
+    low = element(np.floor(rank))
+    if rank == np.floor(rank):
+        return low
+    weight = rank - np.floor(rank) if interpolation == "linear" else 0.5
+    return _on_the_way(low, element(np.ceil(rank)), filled(float(weight), lines, (1,)))
 
 
 def _shares(name: str, x: Tensor, q: float | Tensor) -> Tensor:
@@ -113,9 +142,13 @@ def _between(ordered: Tensor, rank: Tensor, interpolation: str) -> Tensor:
         return low
     high = gather(ordered, -1, expanded(cast(ops.ceil(rank), dt.int64), shape))
     weight = ops.sub(rank, below) if interpolation == "linear" else ops.mul(ops.ne(rank, below), 0.5)
-    # Twice the same infinity has no difference.
+    return _on_the_way(low, high, cast(weight, ordered.dtype))
+
+
+def _on_the_way(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
+    """What is between two elements; twice the same infinity has no difference."""
     way = ops.where(ops.eq(low, high), 0.0, ops.sub(high, low))
-    return ops.add(low, ops.mul(way, cast(weight, ordered.dtype)))
+    return ops.add(low, ops.mul(way, weight))
 
 
 def _shaped(found: Tensor, x: Tensor, axis: int | None, keepdim: bool, many: bool) -> Tensor:

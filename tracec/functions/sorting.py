@@ -60,7 +60,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     size = x.shape[axis]
     if not 0 <= k <= size:
         fail(ArgumentError, f"topk: k={k} does not fit axis {axis} of size {size}", f"use k from 0 to {size}")
-    order = sliced(ops.argsort(x, axis=axis, descending=bool(largest)), axis, 0, k)
+    order = ops.ranked(x, axis=axis, start=0, count=k, descending=bool(largest))
     found = ValuesIndices(gather(x, axis, order), order)
     return found if input.ndim or not k else ValuesIndices(*(reshaped(f, ()) for f in found))
 
@@ -78,7 +78,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Val
     if not 1 <= k <= size:
         hint = f"use k from 1 to {size}" if size else "the axis is empty"
         fail(ArgumentError, f"kthvalue: k={k} does not fit axis {axis} of size {size}", hint)
-    return _picked(input, axis, sliced(ops.argsort(x, axis=axis), axis, k - 1, k), keepdim)
+    return _picked(input, axis, ops.ranked(x, axis=axis, start=k - 1, count=1), keepdim)
 
 
 def _picked(input: Tensor, axis: int, at: Tensor, keepdim: bool) -> ValuesIndices:
@@ -121,15 +121,17 @@ def _median(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor 
 def _middle(name: str, input: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
     x = reshaped(input, (1,)) if not input.ndim else input
     size = x.shape[axis]
-    order = ops.argsort(x, axis=axis)
-    if not x.dtype.is_floating_point:
-        return _picked(input, axis, sliced(order, axis, (size - 1) // 2, (size - 1) // 2 + 1), keepdim)
-    # NaNs come last, those of an axis together.
-    numbers = ops.sum(cast(ops.logical_not(ops.isnan(x)), dt.int64), axes=(axis,), keepdims=True)
-    rank = ops.floor_div(ops.maximum(ops.sub(numbers, 1), 0), 2)
-    if name == "median":
-        rank = ops.where(ops.lt(numbers, size), ops.minimum(numbers, size - 1), rank)
-    return _picked(input, axis, gather(order, axis, rank), keepdim)
+    if name == "nanmedian" and x.dtype.is_floating_point:
+        # NaNs come last, those of an axis together.
+        numbers = ops.sum(cast(ops.logical_not(ops.isnan(x)), dt.int64), axes=(axis,), keepdims=True)
+        rank = ops.floor_div(ops.maximum(ops.sub(numbers, 1), 0), 2)
+        return _picked(input, axis, gather(ops.argsort(x, axis=axis), axis, rank), keepdim)
+    at = ops.ranked(x, axis=axis, start=(size - 1) // 2, count=1)
+    if x.dtype.is_floating_point:
+        place = iota(tuple(x.shape), axis, dt.int64, x)
+        first = ops.min(ops.where(ops.isnan(x.detach()), place, size), axes=(axis,), keepdims=True)
+        at = ops.where(ops.lt(first, size), first, at)
+    return _picked(input, axis, at, keepdim)
 
 
 @tensor_method

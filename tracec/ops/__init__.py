@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
     from tracec.ops.places import positions
     from tracec.ops.running import cummax, cummin
+    from tracec.ops.selection import ranked
     from tracec.ops.softmax import softmax
     from tracec.ops.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
     from tracec.ops.strided import as_strided, view_bits
@@ -171,7 +172,8 @@ __all__ = [
     # loops and branches
     "cond", "scan", "scan_grad", "while_loop",
     # indexing, scans, random numbers
-    "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits", "normal_variate",
+    "argsort", "cumprod", "cumsum", "logcumsumexp", "index", "index_put", "iota", "random_bits", "ranked",
+    "normal_variate",
     "exponential_variate", "gumbel_variate", "cauchy_variate", "rounded_mul",
     "binomial", "gamma_slope", "poisson", "positions", "standard_gamma", "von_mises",
 ]  # fmt: skip
@@ -195,6 +197,7 @@ _RARE = {
     "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
     "places": "positions",
     "running": "cummax cummin",
+    "selection": "ranked",
     "softmax": "softmax",
     "spectral": "eig eigh eigvals eigvalsh svd svdvals",
     "strided": "as_strided view_bits",

@@ -199,7 +199,8 @@ def _argsort_type(x: TensorType, *, axis: int, descending: bool = False) -> Tens
     return x.with_dtype(dt.int64)
 
 
-def _argsort_eager(xp: Any, x: Any, *, axis: int, descending: bool) -> Any:
+def argsort_eager(xp: Any, x: Any, *, axis: int, descending: bool) -> Any:
+    """Positions that sort an axis; equal elements keep their order."""
     if not descending:
         return xp.argsort(x, axis=axis, kind="stable")
     # The stable order of the flipped elements, read backwards, falls and keeps ties in place.
@@ -211,7 +212,7 @@ argsort: Operator = primitive(
     "argsort",
     family="sort",
     type_rule=_argsort_type,
-    eager=in_float32(_argsort_eager),
+    eager=in_float32(argsort_eager),
     vjp=not_differentiable("positions do not change with small changes of the elements"),
     jvp=not_differentiable("positions do not change with small changes of the elements"),
     batch=lambda inputs, batched, size, *, axis, descending: argsort(inputs[0], axis=axis + 1, descending=descending),

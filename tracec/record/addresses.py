@@ -22,7 +22,7 @@ _MOVED = frozenset({"reshape", "transpose", "expand", "flip", "slice", "index", 
 #: Views that hold all of their operand's values, and no others.
 SAME_VALUES = frozenset({"reshape", "transpose", "expand", "flip"})
 #: Operators whose results are positions along an axis of their operand.
-POSITIONS = frozenset({"argmax", "argmin", "argsort"})
+POSITIONS = frozenset({"argmax", "argmin", "argsort", "ranked"})
 
 Interval = tuple[int, int]
 NOTHING: Mapping[Node, Interval] = MappingProxyType({})
