@@ -245,7 +245,7 @@ def movements(middle: int) -> Iterator[Case]:
 
 
 def others(middle: int) -> Iterator[Case]:
-    """Scans, sorts, random numbers, optimisers."""
+    """Scans, sorts, selections, random numbers, optimisers."""
     n = count(middle, "float32")
     for shape in ((max(n >> 16, 1), 1 << 16), (n >> 10, 1 << 10), (n,)):
         yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
@@ -259,6 +259,13 @@ def others(middle: int) -> Iterator[Case]:
     for shape in ((max(n >> 12, 1), 1 << 10), (max(n >> 4, 1000),)):
         order = lambda xp: lambda x: tuple(xp.sort(x, dim=-1))  # noqa: E731
         yield Case("sort", "sort", (Operand(shape),), order, quick=True)
+    largest = lambda xp: lambda x: tuple(xp.topk(x, min(50, x.shape[-1])))  # noqa: E731
+    middles = lambda xp: lambda x: xp.kthvalue(x, x.shape[-1] // 2)[0]  # noqa: E731
+    tokens = edge(50257, middle)
+    for shape, dtype in (((64, tokens), "float32"), ((1, tokens), "bfloat16"), ((max(n >> 4, 1000),), "float32")):
+        yield Case("select", "topk of 50", (Operand(shape, dtype),), largest, quick=True)
+    for shape in ((max(n >> 12, 1), 1 << 12), (max(n >> 4, 1000),)):
+        yield Case("select", "kthvalue", (Operand(shape),), middles)
     for dtype in ("float32", "bfloat16"):
         operands = (Operand((count(middle, dtype),), dtype),)
         yield Case("random", "dropout", operands, dropout, exact=False, quick=dtype == "float32")

@@ -61,6 +61,8 @@ def programs(T: Any, F: Any, device: str = "cuda") -> dict[str, tuple[Callable[.
         "scan": (lambda a, b: (a.cumsum(-1), b.cumsum(0)), (x, put(30_011))),
         "scan of columns": (lambda a: a.cumsum(0), (put(1031, 67),)),
         "sort": (lambda a, b: (*T.sort(a, dim=-1), *T.sort(b)), (x, put(5003))),
+        "select": (lambda a, b: (*a.topk(9, -1), *b.kthvalue(700, -1)), (put(5, 5003), put(3, 1301))),
+        "select in several blocks": (lambda a: (*a.topk(9, -1), *a.kthvalue(9, -1)), (put(2, 140_001),)),
         "product": (lambda a, b: a @ b.T, (x, y)),
         "products of float16": (lambda a: a @ a.T, (half,)),
         "batched products": (lambda a: a @ a.transpose(1, 2), (put(5, 33, 17),)),

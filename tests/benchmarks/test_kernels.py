@@ -18,7 +18,9 @@ from benchmarks.kernels.launch import measure_launches
 from benchmarks.kernels.measure import Measure, error_of
 from tests.codegen.emulated import needs_compiler
 
-FAMILIES = {"map", "row", "column", "full", "transpose", "gather", "scatter", "scan", "sort", "random", "update"}
+FAMILIES = {
+    "map", "row", "column", "full", "transpose", "gather", "scatter", "scan", "sort", "select", "random", "update",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -198,6 +198,25 @@ def test_sorts(shape):
     check(lambda x: tuple(tracec.sort(x, dim=-1, stable=True)), [equal], units=0)
 
 
+@pytest.mark.parametrize("shape", [(33,), (37, 1300), (7, 5003), (64, 50_257), (300_007,), (2, 200_003), (4_194_304,)])
+@pytest.mark.parametrize("what", ["apart", "crowded", "equal"])
+def test_selections(shape, what):
+    """A block a row and several, of keys that differ by their first bits or by their last ones, and of equal ones."""
+    random = np.random.default_rng(0)
+    run = compiled(lambda x: (*x.topk(20, -1), *x.topk(5, -1, largest=False), *x.kthvalue(x.shape[-1] // 2, -1)))
+    for _ in range(3):
+        x = random.standard_normal(shape)
+        x = {"apart": x, "crowded": 1 + x * 2.0**-20, "equal": np.round(x)}[what].astype("f4")
+        values, places, low, low_places, middle, middle_place = (fetch(y) for y in run(put(x)))
+        rising = np.argsort(x, axis=-1, kind="stable")
+        np.testing.assert_array_equal(places, np.argsort(-x, axis=-1, kind="stable")[..., :20])
+        np.testing.assert_array_equal(low_places, rising[..., :5])
+        np.testing.assert_array_equal(middle_place, rising[..., shape[-1] // 2 - 1])
+        np.testing.assert_array_equal(values, np.take_along_axis(x, places, -1))
+        np.testing.assert_array_equal(low, np.take_along_axis(x, low_places, -1))
+        np.testing.assert_array_equal(middle, np.take_along_axis(x, middle_place[..., None], -1)[..., 0])
+
+
 @pytest.mark.parametrize("shape", [(4_194_304,), (5000, 1024), (5000, 700), (300, 4096), (64, 40_000)])
 @pytest.mark.parametrize("crowded", [False, True])
 def test_sorts_again_and_again(shape, crowded):
