@@ -52,6 +52,21 @@ def test_a_compiler_that_does_not_work(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @needs_gcc
+def test_a_compiler_that_fails_at_a_part_of_the_processor_is_not_given_that_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    failing = tmp_path / "cc"
+    failing.write_text(
+        "#!/bin/sh\nfor a; do case $a in -march=native|-mcpu=native) echo internal error >&2; exit 1;; esac; done\n"
+        "for a; do shift; [ $a = -mcpu=native+nosve ] || set -- \"$@\" \"$a\"; done\nexec gcc \"$@\"\n"
+    )
+    failing.chmod(0o755)
+    monkeypatch.setenv("TRACEC_CC", str(failing))
+    assert "-mcpu=native+nosve" in find_compiler().flags
+
+
+@needs_gcc
 def test_rejected_source_names_the_file_and_shows_the_log(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="rejects generated C") as caught:
         find_compiler().shared_object(["int broken( {"], DiskCache(tmp_path))
