@@ -59,7 +59,7 @@ def test_a_compiler_that_fails_at_a_part_of_the_processor_is_not_given_that_part
     failing = tmp_path / "cc"
     failing.write_text(
         "#!/bin/sh\nfor a; do case $a in -march=native|-mcpu=native) echo internal error >&2; exit 1;; esac; done\n"
-        "for a; do shift; [ $a = -mcpu=native+nosve ] || set -- \"$@\" \"$a\"; done\nexec gcc \"$@\"\n"
+        'for a; do shift; [ $a = -mcpu=native+nosve ] || set -- "$@" "$a"; done\nexec gcc "$@"\n'
     )
     failing.chmod(0o755)
     monkeypatch.setenv("TRACEC_CC", str(failing))
