@@ -7,8 +7,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tracec.progress import stage
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime import emulator as emulator_runtime
+from tracec.settle import settle
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
@@ -58,6 +60,10 @@ class Stages(Mapping[str, str]):
             raise KeyMissingError(f"stages: there is no stage {name!r}", hint=f"those that exist: {', '.join(self)}")
         return self._makers[name]()
 
+    def but(self, name: str, make: Callable[[], str]) -> Stages:
+        """The same, with another text for one of them."""
+        return Stages({**self._makers, name: make})
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
 
@@ -80,6 +86,7 @@ class Built:
         program: The generated source: `tracec.codegen.c.CProgram` or `tracec.codegen.cuda.CudaProgram`.
         donate: Output position → input position whose memory it takes over.
         stages: Text of every stage.
+        written: Gives a program for ``cuda`` with some kernels on other rungs of their ladders.
     """
 
     target: str
@@ -89,6 +96,7 @@ class Built:
     program: Any
     donate: Mapping[int, int]
     stages: Stages
+    written: Callable[[cuda_codegen.Rungs], cuda_codegen.CudaProgram] | None = None
 
     @property
     def graph(self) -> Graph:
@@ -147,17 +155,19 @@ def build(
         with unnoted():
             verify_plan(plan)
     stage("writing source")
+    written = None
     if target == "cpu":
         program: Any = c_codegen.render(plan)
     else:
-        program = cuda_codegen.render(plan, arch, "join" not in disabled, not no_clusters)
+        written = partial(cuda_codegen.render, plan, arch, "join" not in disabled, not no_clusters)
+        program = written({})
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for number, optimisation in enumerate(n for n in optimize.PIPELINE.names if n not in disabled):
         makers[optimisation] = lambda k=number: str(passes().records[k])  # type: ignore[misc]
     makers["plan"] = plan.__str__
     makers["kernels"] = lambda: "\n\n".join(map(str, plan.kernels))
     makers["source"] = program.__str__
-    built = Built(target, arch, passes, plan, program, donate, Stages(makers))
+    built = Built(target, arch, passes, plan, program, donate, Stages(makers), written)
     folder = os.environ.get("TRACEC_DUMP")
     if folder:
         dump(built, Path(folder), graph.name)
@@ -222,6 +232,18 @@ def dump(built: Built, folder: Path, name: str) -> None:
         warn(f"TRACEC_DUMP: cannot write to {folder}: {error.strerror or error}")
 
 
+def settled(built: Built) -> Built:
+    """The program as it is run on a GPU: kernels that would spill registers are written in another way.
+
+    Raises:
+        CompileError: NVRTC is missing or rejects the source.
+    """
+    if built.written is None:
+        return built
+    program = settle(built.program, built.written)
+    return replace(built, program=program, stages=built.stages.but("source", program.__str__))
+
+
 _warned_fallback = False
 #: Are given each program that is loaded and what runs it, and give what is to run in its place.
 WATCHERS: list[Callable[[Built, Runner], Runner]] = []
@@ -230,8 +252,11 @@ WATCHERS: list[Callable[[Built, Runner], Runner]] = []
 def load(built: Built, launcher: str = "gpu", graphs: bool = True) -> Runner:
     """Something that runs the built program; `WATCHERS` see it.
 
-    Args and errors are those of `load_plainly`.
+    For a GPU its kernels are settled first. Args and errors are those of `load_plainly`.
     """
+    if launcher == "gpu":
+        with suppress(CompileError):  # which loading it meets, too
+            built = settled(built)
     run = load_plainly(built, launcher, graphs)
     for watch in WATCHERS:
         run = watch(built, run)

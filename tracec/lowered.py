@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracec.build import Built, Stages
+from tracec.build import Built, Stages, settled
 from tracec.errors import ArgumentError, CompileError, RecordError
 from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
@@ -80,10 +80,18 @@ class Lowered:
     runner: Callable[..., Any] = field(repr=False)
     arrays: Callable[[], list[Any]] = field(repr=False)
 
+    @cached_property
+    def settled(self) -> Built:
+        """Graph, plan and source as a GPU runs them (`tracec.settle`); where there is no NVRTC, as written first."""
+        try:
+            return settled(self.built)
+        except CompileError:
+            return self.built
+
     @property
     def stages(self) -> Stages:
         """Name → text of each stage, in order: record, each pass, plan, kernels, source."""
-        return self.built.stages
+        return self.built.stages.but("source", lambda: str(self.settled.program))
 
     @property
     def graph(self) -> Graph:
@@ -103,7 +111,7 @@ class Lowered:
     @cached_property
     def kernels(self) -> list[LoweredKernel]:
         """The generated kernels, in the order of their first launch."""
-        program = self.built.program
+        program = self.settled.program
         if self.target == "cpu":
             found = [(k.name, program.kernels[k.name], k) for k in self.plan.every_kernel]
         else:
@@ -157,7 +165,7 @@ class Lowered:
             DeviceError: it was lowered for a GPU, and none can be reached, or its tensors are not there.
         """
         # Imported here, as the page is: a program that is just run needs neither.
-        found: Profile = imported("tracec.inspect.profile").profile(self.built, self.arrays(), rounds, most)
+        found: Profile = imported("tracec.inspect.profile").profile(self.settled, self.arrays(), rounds, most)
         return found
 
     def report(self, path: str | os.PathLike[str], profile: Profile | None = None) -> Path:
@@ -174,7 +182,7 @@ class Lowered:
             OSError: it cannot be written.
         """
         place = Path(path)
-        page = imported("tracec.inspect.report").report(self.built, self.arch, profile)
+        page = imported("tracec.inspect.report").report(self.settled, self.arch, profile)
         place.write_text(page, encoding="utf-8")
         return place
 

@@ -22,14 +22,17 @@ def main() -> int:
     given = parser.parse_args()
     wanted = programs(tuple(given.length or (*LENGTHS, *ODD)), tuple(given.dtype or DTYPES))
     chosen = [p for n, p in enumerate(p for p in wanted if given.only in p.name) if n % given.every == 0]
-    start, spilled = time.monotonic(), 0
+    start, spilled, settled = time.monotonic(), 0, 0
     with without_values():
         for done, found in survey(chosen, given.arch or ARCHS):
             for one in found.spilled:
                 known = one.resources.spill_bytes <= KNOWN.get((one.arch, one.program), 0)
                 spilled += not known
                 print(f"{one}{' (known)' if known else ''}", flush=True)
-            line = f"{done} of {len(chosen)} programs, {found.count} kernels, {spilled} spill"
+            for one in found.settled:
+                print(f"{one}; spilled {one.spilled} bytes as it was written first", flush=True)
+            settled += len(found.settled)
+            line = f"{done} of {len(chosen)} programs, {found.count} kernels, {settled} settled, {spilled} spill"
             print(f"{line}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return spilled > 0
 

@@ -55,6 +55,7 @@ class Kernel:
         threads: Threads of a block, at most.
         resources: What it takes.
         shared_bytes: Dynamic shared memory.
+        spilled: Bytes that were spilled before its program was settled.
     """
 
     program: str
@@ -64,6 +65,7 @@ class Kernel:
     threads: int
     resources: Resources
     shared_bytes: int
+    spilled: int = 0
 
     def __str__(self) -> str:
         r = self.resources
@@ -86,7 +88,13 @@ class Found:
 
     @property
     def spilled(self) -> list[Kernel]:
+        """Those that spill, and are not written in another way that does not."""
         return [k for k in self.kernels if k.resources.spill_bytes]
+
+    @property
+    def settled(self) -> list[Kernel]:
+        """Those that would have spilled, written in another way."""
+        return [k for k in self.kernels if k.spilled and not k.resources.spill_bytes]
 
 
 def survey(programs: Sequence[Program], archs: Sequence[str]) -> Iterator[tuple[int, Found]]:
@@ -102,28 +110,33 @@ def survey(programs: Sequence[Program], archs: Sequence[str]) -> Iterator[tuple[
         found = Found()
         for arch in archs:
             sources: list[str] = []
-            told: list[tuple[str, Any]] = []
+            told: list[tuple[str, Any, Any]] = []
             for program in programs[first : first + BATCH]:
-                for kernel in _kernels(program, arch):
+                lowered = tracec.compile(program.function).lower(*program.operands(), target="cuda", arch=arch)
+                for kernel in lowered.built.program.kernels:
                     source = LEADING_COMMENTS.sub("", kernel.source)
                     if (arch, source) in known:
                         continue
                     known.add((arch, source))
                     # Programs name kernels alike.
                     sources.append(re.sub(rf"\b{kernel.name}(?=\w*\()", f"{kernel.name}_{len(known)}", source))
-                    told.append((program.name, kernel))
-            for (name, kernel), cubin in zip(told, compile_sources(sources, arch), strict=True):
-                entry = kernel.entries[-1]
-                shared = max(e.shared_bytes for e in kernel.entries)
-                found.kernels.append(
-                    Kernel(name, arch, kernel.name, entry.schedule, entry.threads, cubin.resources, shared)
+                    told.append((program.name, lowered, kernel))
+            for (name, lowered, kernel), cubin in zip(told, compile_sources(sources, arch), strict=True):
+                spilled = cubin.resources.spill_bytes
+                found.kernels += (
+                    [_kernel(name, arch, kernel, cubin.resources)]
+                    if not spilled
+                    else [
+                        _kernel(name, arch, k, r.resources, spilled)
+                        for k, r in zip(lowered.settled.program.kernels, lowered.kernels, strict=True)
+                        if r.resources.spill_bytes or kernel.name in k.name or k.name in kernel.name
+                    ]
                 )
         count += len(found.kernels)
         found.count = count
         yield min(first + BATCH, len(programs)), found
 
 
-def _kernels(program: Program, arch: str) -> Sequence[Any]:
-    """The kernels that a program has on an architecture."""
-    lowered = tracec.compile(program.function).lower(*program.operands(), target="cuda", arch=arch)
-    return lowered.built.program.kernels  # type: ignore[no-any-return]
+def _kernel(program: str, arch: str, kernel: Any, resources: Resources, spilled: int = 0) -> Kernel:
+    entry, shared = kernel.entries[-1], max(e.shared_bytes for e in kernel.entries)
+    return Kernel(program, arch, kernel.name, entry.schedule, entry.threads, resources, shared, spilled)

@@ -13,6 +13,7 @@ from tracec.codegen.cuda_columns import column_entry
 from tracec.codegen.cuda_contraction import contraction_routine
 from tracec.codegen.cuda_entry import Entry, Routine, one_after_another
 from tracec.codegen.cuda_joined import join
+from tracec.codegen.cuda_ladder import ladder, on_rung
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_ranks import ranks_of, ranks_routine
 from tracec.codegen.cuda_rows import row_entry
@@ -35,6 +36,10 @@ from tracec.ir.resize import Resized, Settled
 from tracec.ir.room import room_of
 
 __all__ = ["CudaKernel", "CudaLaunch", "CudaProgram", "Workspace", "comments", "render", "render_kernel"]
+
+#: Name of a kernel → which of the ways to write it.
+Rungs = Mapping[str, int]
+FIRST_RUNGS: Rungs = {}
 
 #: Raised when kernels, or the way they are timed, change so much that what was measured says nothing any more.
 GENERATION = 2
@@ -84,7 +89,9 @@ class CudaProgram:
         return "\n".join(k.source for k in self.kernels)
 
 
-def render(plan: Plan, arch: str, joined: bool = True, clusters: bool = True) -> CudaProgram:
+def render(
+    plan: Plan, arch: str, joined: bool = True, clusters: bool = True, rungs: Rungs = FIRST_RUNGS
+) -> CudaProgram:
     """Write every kernel of a plan and list its launches.
 
     Args:
@@ -92,28 +99,31 @@ def render(plan: Plan, arch: str, joined: bool = True, clusters: bool = True) ->
         arch: GPU architecture, ``sm_90``.
         joined: Whether launches of one block may ride on those before them.
         clusters: Whether blocks may form clusters.
+        rungs: Name of a kernel → its rung (`tracec.codegen.cuda_ladder`), where that is not the first. One that does
+            the work of several has one more, on which each of them is launched by itself.
     """
     with room_of(arch, clusters):
-        program = _rendered(plan, arch)
+        program = _rendered(plan, arch, rungs)
         if may_vary(plan):
             return program
         kernels, steps = with_followers(plan, program.kernels, program.steps)
         if joined:
-            kernels, steps = join(plan, kernels, steps)
+            kernels, steps = join(plan, kernels, steps, rungs.keys())
         workspace = max((k.workspace_bytes for k in kernels), default=0)
         return replace(program, kernels=kernels, steps=steps, workspace_bytes=workspace)
 
 
-def _rendered(plan: Plan, arch: str) -> CudaProgram:
+def _rendered(plan: Plan, arch: str, rungs: Rungs) -> CudaProgram:
     if not may_vary(plan):
-        return _program(plan, arch, [render_kernel(k, n) for k, n in zip(plan.kernels, _runs(plan), strict=True)])
+        every = zip(plan.kernels, _runs(plan), strict=True)
+        return _program(plan, arch, [render_kernel(k, n, rung=rungs.get(k.name, 0)) for k, n in every])
     table, kernels = Table(), []
     for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):
-        if is_open(kernel):
+        if is_open(kernel) and kernel.name not in rungs:
             with writing(table.write):
                 kernels.append(render_kernel(kernel, runs, table))
         else:
-            kernels.append(replace(render_kernel(Settled({}).kernel(kernel), runs), serves_all=False))
+            kernels.append(_of_one_size(Settled({}).kernel(kernel), runs, rungs))
     known: dict[int, CudaKernel] = {}
     for number, step in enumerate(plan.steps):
         if isinstance(step, LibraryCall) and is_varying(plan.values[step.inputs[0]].type.shape):
@@ -125,19 +135,27 @@ def _rendered(plan: Plan, arch: str) -> CudaProgram:
         return _program(plan, arch, kernels, known)
 
 
-def at_sizes(program: CudaProgram, plan: Plan, new: Resized) -> CudaProgram:
+def _of_one_size(kernel: Kernel, runs: int, rungs: Rungs) -> CudaKernel:
+    return replace(render_kernel(kernel, runs, rung=rungs.get(kernel.name, 0)), serves_all=False)
+
+
+def at_sizes(program: CudaProgram, plan: Plan, new: Resized, rungs: Rungs = FIRST_RUNGS) -> CudaProgram:
     """The program of a plan for some sizes: kernels that serve all are as they are, others are written anew.
+
+    A kernel that is on another rung than the first serves no other size: the conditions that were noted when it was
+    written for all of them are those of the first rung.
 
     Args:
         program: The program for many sizes.
         plan: The plan, for these sizes.
         new: Gives what is for many sizes for these.
+        rungs: As for `render`.
     """
     kernels = list(program.kernels[: len(plan.kernels)])
     with room_of(program.arch):
         for k, runs in enumerate(_runs(plan)):
-            if not kernels[k].serves_all:
-                kernels[k] = replace(render_kernel(new.kernel(plan.kernels[k]), runs), serves_all=False)
+            if not kernels[k].serves_all or plan.kernels[k].name in rungs:
+                kernels[k] = _of_one_size(new.kernel(plan.kernels[k]), runs, rungs)
             else:
                 kernels[k] = _resized(kernels[k], new)
         known = {number: _resized(program.kernels[k], new) for number, k in program.routines}
@@ -193,18 +211,24 @@ def _program(
     return CudaProgram(arch, tuple(kernels), tuple(steps), workspace, tuple(found))
 
 
-def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None) -> CudaKernel:
+def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None, rung: int = 0) -> CudaKernel:
     """Write one kernel.
 
     Args:
         kernel: What to write.
         runs: The most runs of one of its launches.
         table: The numbers that it is given, where they are for many sizes.
+        rung: Which of the ways to write it, by the ladder of its shape.
 
     Raises:
-        CompileError: there is no template for it, or its loops are not those of its shape.
+        CompileError: there is no template for it, its loops are not those of its shape, or it cannot be written so.
     """
-    routine = _routine(kernel, runs)
+    taken = ladder(kernel.shape)[rung]
+    with on_rung(taken):
+        routine = _routine(kernel, runs)
+    if rung:
+        entries = (replace(e, schedule=f"{e.schedule}; {taken}") for e in routine.entries)
+        routine = replace(routine, entries=tuple(entries))
     return finished(kernel, routine if table is None else _numbered(routine, table))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tracec.codegen.cuda_ladder import rung
 from tracec.ir.dtype import DType
 from tracec.ir.extent import divides, factor_of
 from tracec.ir.kernel import (
@@ -151,7 +152,8 @@ def find_packs(
     ]
     if only == 1 or (only is None and not walks):
         return Packs()
-    width = only or min(WIDEST // max(buffers[buffer].itemsize for (buffer, _), _ in walks), MOST_ELEMENTS)
+    widest = min(WIDEST, rung().pack)
+    width = only or min(widest // max(buffers[buffer].itemsize for (buffer, _), _ in walks), MOST_ELEMENTS)
     while width > 1:
         fit = [
             (a, s) for a, s in walks if (ragged or divides(width, last.extent)) and alignment(a[1], last) % width == 0

@@ -12,6 +12,7 @@ from dataclasses import replace
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_entry import ceil_div
 from tracec.codegen.cuda_held import Hold, find_hold
+from tracec.codegen.cuda_ladder import allowed, rung
 from tracec.codegen.cuda_registers import FEW_REGISTERS, Demand, demands
 from tracec.codegen.cuda_share import LARGEST, OF_CLUSTER, Share, cluster_share
 from tracec.codegen.cuda_writer import Writer
@@ -52,7 +53,7 @@ def place_row(
     kept = _scratch_bytes(body, chunks * width)
     beside = max((d.beside for d in demands(body, packs, writer.memory, held=True)), default=0)
     if kept <= row_room(room()):
-        for threads in (LARGEST, LARGEST // 2):
+        for threads in _at_most(LARGEST, LARGEST // 2):
             tried = Share(threads, 0)
             hold = find_hold(writer, body, packs, chunks, (_words(width, kept, tried, beside), room() - kept), tried)
             if hold is not None:
@@ -76,6 +77,8 @@ def _in_shared(
     found: Share | None = None
     sizes = ((2, OF_CLUSTER), (4, OF_CLUSTER), (8, OF_CLUSTER), (most_blocks(), LARGEST), (most_blocks(), LARGEST // 2))
     for number, (blocks, threads) in enumerate(sizes):
+        if threads not in _at_most(threads, LARGEST // 2):
+            continue
         share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks, alone=number > 2)
         kept = _scratch_bytes(body, own_size(share, width, chunks))
         left = room() // share.resident - kept
@@ -88,6 +91,11 @@ def _in_shared(
     return found or share, None
 
 
+def _at_most(*threads: int) -> tuple[int, ...]:
+    """Of these, those that a block may have; the last one in any case."""
+    return (*(t for t in threads[:-1] if t <= rung().threads), threads[-1])
+
+
 def _fits(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], row: int) -> bool:
     """Whether a row that several loops read is too long for a block, and the blocks of a cluster have room for it."""
     sizes = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
@@ -98,7 +106,7 @@ def _fits(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], row:
 def _words(width: int, kept: int, share: Share, beside: int) -> int:
     """Words of each thread's registers for what is held; fewer where loops take many next to it."""
     most = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
-    return max(min(most * share.registers // FEW_REGISTERS, share.registers - beside), 0)
+    return max(min(allowed(most * share.registers // FEW_REGISTERS), share.registers - beside), 0)
 
 
 def _scratch_bytes(body: Sequence[Stmt], most: int) -> int:

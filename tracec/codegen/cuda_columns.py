@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import first_of_pack, mentions, write_chunk, write_pack
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_rows import (
     IN_FLIGHT,
@@ -181,8 +182,10 @@ def _block_shape(body: Sequence[Stmt], row: int, columns: int, width: int, pack_
         and row * lanes > MANY_ROWS * THREADS
     ):  # fmt: skip
         lanes //= 2
-    height = THREADS // lanes
-    while lanes * height < MOST_THREADS:
+    threads = min(MOST_THREADS, rung().threads)
+    lanes = max(lanes * threads // MOST_THREADS, 1)  # so that as many share a column
+    height = max(THREADS // lanes, 1)
+    while lanes * height < threads:
         few = ceil_div(columns, lanes) * lanes * height < MANY_THREADS and row > LEAST_ROWS * height
         if ceil_div(row, height) * words <= MOST_KEPT if words else not few:
             break

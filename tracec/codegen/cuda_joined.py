@@ -88,22 +88,31 @@ class Part:
 
 
 def join(
-    plan: Plan, kernels: Sequence[CudaKernel], steps: Sequence[CudaStep]
+    plan: Plan, kernels: Sequence[CudaKernel], steps: Sequence[CudaStep], apart: Collection[str] = ()
 ) -> tuple[tuple[CudaKernel, ...], tuple[CudaStep, ...]]:
-    """Kernels and steps of a program in which launches of one block ride on those before them, where that is sooner."""
+    """Kernels and steps of a program in which launches of one block ride on those before them, where that is sooner.
+
+    Args:
+        plan: The plan.
+        kernels: Its kernels.
+        steps: Its steps.
+        apart: Names of kernels that are not to be made: they had too few registers.
+    """
     found: list[tuple[CudaKernel | None, CudaStep]] = []
     made: dict[object, CudaKernel] = {}
     at = 0
     while at < len(steps):
         parts = _chain(plan, kernels, steps[at:])
-        if len(parts) > 1:
-            kernel, launch = _joined(parts, {k.name for k in made.values()})
-            same = tuple(p.kernel for p in parts), _pattern(parts)
+        same = tuple(p.kernel for p in parts), _pattern(parts)
+        kernel, launch = _joined(parts, {k.name for k in made.values()}) if len(parts) > 1 else (None, None)
+        kernel = made.get(same, kernel)
+        if kernel is not None and launch is not None and kernel.name not in apart:
             found.append((made.setdefault(same, kernel), launch))
+            at += len(parts)
         else:
             step = steps[at]
             found.append((kernels[step.kernel] if isinstance(step, CudaLaunch) else None, step))
-        at += max(len(parts), 1)
+            at += 1
     if len(found) == len(steps):
         return tuple(kernels), tuple(steps)
     return numbered(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import Chunk, first_of_pack, mentions, pack_chunk, write_chunk
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
@@ -106,7 +107,7 @@ def _parts(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunk
         return 1
     moving = (x for x in certain_loads(body) if x.buffer in writer.buffers and stride(x.index, variables[-1]) != 0)
     loads = len({(x.buffer, x.index) for x in moving})
-    wanted = 4 if loads <= 1 else 2 if loads <= 4 else 1
+    wanted = (4 if loads <= 1 else 2 if loads <= 4 else 1) * rung().in_flight // 100
     return next((p for p in (4, 2) if p <= wanted and plain(chunks) >= p * THREADS * MANY_BLOCKS), 1)
 
 

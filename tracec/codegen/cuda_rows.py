@@ -10,6 +10,7 @@ from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_clusters import own_size, place_row
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_held import Holder, hold_near
+from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_registers import FEW_REGISTERS, demands, live_words, uses
 from tracec.codegen.cuda_share import LARGEST, Share, row_share
 from tracec.codegen.cuda_writer import Accumulator, Writer
@@ -100,7 +101,7 @@ def unrolling(body: Sequence[Stmt], memory: Mapping[str, DType], packs: Packs, i
     """Chunks of a round such that some 64 bytes of each thread, or as many as are asked for, are in flight."""
     loads = dict.fromkeys((x.buffer, x.index) for x in certain_loads(body) if x.buffer in memory)
     nbytes = sum(memory[x[0]].itemsize * (packs.width if x in packs.loads else 1) for x in loads)
-    return next((n for n in (16, 8, 4, 2) if n * nbytes <= in_flight), 1)
+    return next((n for n in (16, 8, 4, 2) if n * nbytes <= in_flight * rung().in_flight // 100), 1)
 
 
 @dataclass(frozen=True, slots=True)

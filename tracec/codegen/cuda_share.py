@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_ladder import allowed
 from tracec.codegen.cuda_registers import REGISTERS, Demand, near_parts
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.ir.extent import is_varying, plain
@@ -105,21 +106,21 @@ def row_share(
             lanes * pack_bytes > LEAST_PIECE
             and rows * lanes >= 2 * MANY_THREADS
             and ceil_div(chunks, lanes // 2) <= MOST_PACKS // 2
-            and ceil_div(chunks, lanes // 2) * width * words <= KEPT_WORDS[128]
+            and ceil_div(chunks, lanes // 2) * width * words <= allowed(KEPT_WORDS[128])
         ):
             lanes //= 2
         return Share(lanes, max(ceil_div(chunks, lanes), 1))
     if not words:
-        threads = next((t for t in (128, 256) if ceil_div(chunks, t) <= MOST_PACKS), 0)
+        threads = next((t for t in (128, 256) if ceil_div(chunks, t) <= allowed(MOST_PACKS)), 0)
         if threads:
             return _widened(threads, 1024, rows, chunks)
         if again:  # few rows at a time, so that they are still in the cache
             return Share(1024, 0)
         return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
     for threads, most in KEPT_WORDS.items():
-        if ceil_div(chunks, threads) * width * words <= most:
+        if ceil_div(chunks, threads) * width * words <= allowed(most):
             return _widened(threads, max(KEPT_WORDS), rows, chunks)
-    if 0 < ceil_div(chunks, LARGEST) * width * live <= (LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
+    if 0 < ceil_div(chunks, LARGEST) * width * live <= allowed(LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
         share = kept_share(Share(LARGEST, ceil_div(chunks, LARGEST)), width, words, wanted)
         if share is not None:
             return share
@@ -135,7 +136,7 @@ def kept_share(share: Share, width: int, words: int, wanted: Sequence[Demand]) -
         words: Registers of all scratch for each element.
         wanted: What loops over the row need registers for.
     """
-    far = share.parts - near_parts(wanted, share.parts, width, share.registers)
+    far = share.parts - near_parts(wanted, share.parts, width, allowed(share.registers))
     fits = 4 * words * width * far * share.each <= room() // share.resident
     return replace(share, far=far) if far == 0 or (far < share.parts and fits) else None
 
@@ -158,7 +159,7 @@ def cluster_share(rows: int, chunks: int, width: int, live: int, words: int, wan
         words: Of these, registers of scratch.
         wanted: What loops over the row need registers for.
     """
-    most, blocks = LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4, 2
+    most, blocks = allowed(LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4), 2
     while blocks <= most_blocks():
         parts = ceil_div(chunks, OF_CLUSTER * blocks)
         few = 2 * blocks * OF_CLUSTER * plain(rows) <= MANY_THREADS and parts > 2 and 2 * blocks <= most_blocks()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_ladder import allowed, rung
 from tracec.codegen.cuda_rows import (
     ALL_LANES,
+    SCRATCH,
     Stage,
     loop_nest,
     row_packs,
@@ -25,6 +28,7 @@ from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
+from tracec.ir.room import room
 
 #: Blocks that a multiprocessor has registers for → threads of a block → 32-bit words that each may have. Four blocks
 #: each are all stripes at a time. Fewer threads a row combine less; several groups of them take rows of their own.
@@ -159,6 +163,7 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     ragged = is_varying((rows, length)) or length * extent(outer) != rows
     words = (sum(_words(writer, h, width) for h in held if h.steady is steady) for steady in (True, False))
     plan = _share(chunks, length, scratch_words((*body, *row)) * width, *words)
+    shared = _Shared(writer, chunks * width) if plan.share.in_shared else None
     share, height, early = plan.share, plan.height, plan.early
     held = tuple(h for h in held if plan.steady or not h.steady)
     warps = share.threads > 32
@@ -171,12 +176,13 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     for stmt in (*body, *row):
         if isinstance(stmt, Scratch):
             writer.arrays[stmt.name] = ""
-    start = (*writer.unflatten("stripe", outer), *_arrays(writer, body, share, width))
+    arrays = shared or partial(_arrays, writer, share.parts * width)
+    start = (*writer.unflatten("stripe", outer), *arrays(body), *(arrays(row) if shared else ()))
     fetch = _Fetch(writer, held, inner, space, share, chunks, width)
     start += fetch.once()
     ahead = fetch.ahead(height, ragged) if early else ()
     next_row = fetch.turn(early, height, "base" if abreast and not uneven else "turn")
-    turn = (*writer.unflatten("turn", inner), *_arrays(writer, row, share, width), *next_row)
+    turn = (*writer.unflatten("turn", inner), *(() if shared else arrays(row)), *next_row)
     for h in held:
         _hold(writer, h, width)
     barrier = "__syncthreads();" if warps else "__syncwarp(lanes);" if apart else "__syncwarp();"
@@ -191,7 +197,9 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     writer.store_guard = writer.add_guard = "live" if uneven else ""
     computed = stages(row)
     once, writer.store_guard, writer.add_guard = "thread == 0", "", ""
-    zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in stages(body[:place]) if s.deal)
+    zeros = tuple(s for s in stages(body[:place]) if s.deal)
+    if shared is None:  # registers for elements past the end are there
+        zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in zeros if s.deal)
     twice = warps and sum(bool(s.accs) for s in computed) == 1
     sums = [Sum(writer.dialect.types[s.dtype], writer.name(s.name)) for s in body if isinstance(s, Scratch)]
     threads = share.threads * height
@@ -212,9 +220,10 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     who = f"a block of {threads}" if warps and height == 1 else f"{height} groups of {each}"
     wide = f", packs of {width}" if width > 1 else ""
     schedule = f"{who} a stripe of {length} rows of {extent(space)}, {share.parts} unrolled{wide}"
+    schedule += " in shared memory" * share.in_shared
     return Entry(
-        name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1), 0,
-        alignments(kernel, packs.values()), schedule=schedule,
+        name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1),
+        shared.nbytes if shared else 0, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
 
 
@@ -229,11 +238,11 @@ def _share(chunks: int, length: int, kept: int, steady: int, held: int) -> Plan:
         held: Words of a pack that are loaded before the row is computed.
     """
     lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-    for blocks, room in RESIDENT.items():
+    for blocks, choices in RESIDENT.items():
         for most in dict.fromkeys((lanes, 64, 128, 256)):
             parts = ceil_div(chunks, most)
             each = parts * (kept + steady + 2 * held)
-            threads = next((t for t, words in room.items() if each <= words and t >= most), 0)
+            threads = next((t for t, words in choices.items() if each <= allowed(words) and t >= most), 0)
             if threads:
                 share = Share(most if most <= 32 else 32 * ceil_div(ceil_div(chunks, parts), 32), parts)
                 height = threads // share.threads
@@ -243,9 +252,11 @@ def _share(chunks: int, length: int, kept: int, steady: int, held: int) -> Plan:
     for early in (True, False):
         for most, words in WORDS.items():
             parts = ceil_div(chunks, most)
-            if parts * (kept + (1 + early) * held) <= words:
+            if most <= rung().threads and parts * (kept + (1 + early) * held) <= allowed(words):
                 return Plan(Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early, steady=False)
-    return Plan(Share(1024, ceil_div(chunks, 1024)), 1, early=False, steady=False)
+    threads = min(max(WORDS), rung().threads)
+    in_shared = rung().kept == 0 and 4 * kept * chunks <= room()
+    return Plan(Share(threads, ceil_div(chunks, threads), in_shared), 1, early=False, steady=False)
 
 
 def _held(
@@ -304,13 +315,28 @@ def _hold(writer: Writer, held: Held, width: int) -> None:
         writer.packs[at] = f"{name}[part]"
 
 
-def _arrays(writer: Writer, body: Sequence[Stmt], share: Share, width: int) -> tuple[Tree, ...]:
-    """Declarations of scratch."""
+def _arrays(writer: Writer, size: int, body: Sequence[Stmt]) -> tuple[Tree, ...]:
+    """Declarations of scratch of so many elements."""
     return tuple(
-        Line(f"{writer.dialect.types[s.dtype]} {writer.name(s.name)}[{share.parts * width}];")
-        for s in body
-        if isinstance(s, Scratch)
+        Line(f"{writer.dialect.types[s.dtype]} {writer.name(s.name)}[{size}];") for s in body if isinstance(s, Scratch)
     )
+
+
+class _Shared:
+    """Declarations of scratch in shared memory: of all of the row, where each thread has its own part."""
+
+    def __init__(self, writer: Writer, size: int) -> None:
+        self.writer, self.size = writer, size
+        self.nbytes = 0
+
+    def __call__(self, body: Sequence[Stmt]) -> Iterator[Tree]:
+        for s in body:
+            if isinstance(s, Scratch):
+                if not self.nbytes:
+                    yield Line(SCRATCH)
+                kind, name = self.writer.dialect.types[s.dtype], self.writer.name(s.name)
+                yield Line(f"{kind} *const {name} = reinterpret_cast<{kind} *>(scratch + {self.nbytes});")
+                self.nbytes += -(-self.size * s.dtype.itemsize // 16) * 16
 
 
 class _Fetch:

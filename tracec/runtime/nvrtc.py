@@ -103,7 +103,7 @@ def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
     Raises:
         CompileError: a source is wrong, the architecture is unknown, or CuPy or NVRTC is missing.
     """
-    keys = [_key(s, arch) for s in sources]
+    keys = [source_key(s, arch) for s in sources]
     found: dict[str, Cubin] = {}
     images: dict[str, bytes | None] = {}
     for k in dict.fromkeys(keys):
@@ -295,8 +295,16 @@ def _failure(source: str, arch: str, log: str) -> CompileError:
 # -- the cache ---------------------------------------------------------------------------------------------
 
 
-def _key(source: str, arch: str) -> str:
-    """What the machine code hangs on; not the comments above it, which name the user's lines."""
+def source_key(source: str, arch: str) -> str:
+    """What the machine code hangs on; not the comments above it, which name the user's lines.
+
+    Args:
+        source: CUDA C++.
+        arch: GPU architecture, ``sm_90``.
+
+    Raises:
+        CompileError: CuPy or NVRTC is missing.
+    """
     return key("cuda", ".".join(map(str, _version())), arch, " ".join(OPTIONS), LEADING_COMMENTS.sub("", source))
 
 

@@ -162,9 +162,11 @@ def built_at(built: Built, values: Values) -> Built:
         parts = tuple(p if isinstance(p, str) else new.step(p) for p in built.program.parts)
         sizes, reals = new.number(built.program.sizes), new.number(built.program.reals)
         program = replace(built.program, parts=parts, sizes=sizes, reals=reals)
+        written = None
     else:
-        program = cuda.at_sizes(built.program, plan, new)
-    return replace(built, optimised=lambda: PipelineResult(graph, ()), plan=plan, program=program)
+        written = functools.partial(cuda.at_sizes, built.program, plan, new)
+        program = written({})
+    return replace(built, optimised=lambda: PipelineResult(graph, ()), plan=plan, program=program, written=written)
 
 
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:

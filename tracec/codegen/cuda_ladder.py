@@ -1,0 +1,103 @@
+"""Ways to write a kernel that take fewer registers, those that cost the least first: the ladder of each kernel shape.
+
+How many registers machine code takes, its assembler alone knows. A kernel is written the way that is best if it has
+enough of them; where that spills, by the next rung of its shape's ladder, until one does not. What is written hangs on
+the rung alone: who compiles it says which one (`tracec.settle`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How a kernel is to be written.
+
+    Attributes:
+        kept: Of the registers that what is kept of a row or a column may have otherwise, how many percent it may have.
+        in_flight: The same of what a thread loads before it waits.
+        pack: Bytes of a pack, at most.
+        threads: Threads of a block, at most: each of fewer threads may have more registers.
+    """
+
+    kept: int = 100
+    in_flight: int = 100
+    pack: int = 16
+    threads: int = 1024
+
+    def __str__(self) -> str:
+        """What is less than at first, for readers."""
+        less = [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)]
+        first = [getattr(FIRST, f.name) for f in fields(self)]
+        unit = {"kept": "%", "in flight": "%", "pack": " bytes"}
+        return ", ".join(f"{n} ≤ {v}{unit.get(n, '')}" for (n, v), f in zip(less, first, strict=True) if v != f)
+
+
+FIRST = Rung()
+#: A row: less on its way, less of it in registers, the rest in shared memory or read again; at last by fewer threads.
+_ROWS = (
+    FIRST,
+    Rung(in_flight=50),
+    *(Rung(kept=n, in_flight=50) for n in (75, 50, 25, 0)),
+    Rung(kept=0, in_flight=25, pack=8),
+    Rung(kept=0, in_flight=0, pack=4, threads=512),
+)
+#: A column: it is kept by half as many threads, next to fewer columns.
+_COLUMNS = (
+    FIRST,
+    Rung(threads=512),
+    Rung(threads=512, in_flight=50),
+    Rung(threads=256, in_flight=50, pack=8),
+    Rung(threads=256, in_flight=25, pack=4),
+)
+#: A stripe of rows, next to the sums of its columns: by other threads, then in shared memory.
+_STRIPES = (FIRST, *(Rung(kept=n) for n in (75, 50, 25)), Rung(threads=512), Rung(kept=0), Rung(kept=0, threads=512))
+#: Elements: fewer in a thread.
+_ELEMENTS = (FIRST, Rung(in_flight=50), Rung(in_flight=25), Rung(in_flight=25, pack=8), Rung(in_flight=25, pack=4))
+
+#: Kernel shape → its ladder. Shapes that are not here have one way to be written.
+LADDERS: Mapping[str, tuple[Rung, ...]] = {
+    "map": _ELEMENTS,
+    "row": _ROWS,
+    "full": _ROWS,
+    "column": _COLUMNS,
+    "stripe": _STRIPES,
+}
+
+
+def ladder(shape: str) -> tuple[Rung, ...]:
+    """The rungs of a kernel shape, the first of which is what is tried first."""
+    return LADDERS.get(shape, (FIRST,))
+
+
+class _Now(threading.local):
+    """What kernels are written by in this thread."""
+
+    rung = FIRST
+
+
+_NOW = _Now()
+
+
+def rung() -> Rung:
+    """What the kernel that is being written is to be written by."""
+    return _NOW.rung
+
+
+def allowed(registers: int) -> int:
+    """What of so many registers may be kept on the present rung."""
+    return registers * _NOW.rung.kept // 100
+
+
+@contextmanager
+def on_rung(taken: Rung) -> Iterator[None]:
+    """Within, kernels are written in this thread by a rung."""
+    before, _NOW.rung = _NOW.rung, taken
+    try:
+        yield
+    finally:
+        _NOW.rung = before

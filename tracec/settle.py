@@ -1,0 +1,71 @@
+"""Kernels that a compiler has too few registers for are written anew, until none spills.
+
+The code generator has several ways to write a kernel, a ladder of them (`tracec.codegen.cuda_ladder`). All kernels are
+compiled as the first way has it, which is all that there is to do where none spills; one that does is written by the
+next, and the next. What comes out is kept on the disk, so that the next process begins with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from tracec.codegen.cuda import CudaKernel, CudaProgram, Rungs
+from tracec.codegen.cuda_ladder import LADDERS, ladder
+from tracec.progress import stage
+from tracec.runtime import nvrtc
+from tracec.runtime.cache import default_cache, key
+
+
+def settle(program: CudaProgram, written: Callable[[Rungs], CudaProgram]) -> CudaProgram:
+    """A program with its kernels on the first rungs on which they do not spill, or else spill least.
+
+    Args:
+        program: All kernels on their first rungs.
+        written: Gives the program with some kernels on others.
+
+    Raises:
+        CompileError: NVRTC is missing or rejects the source.
+    """
+    place = key("rungs", repr(LADDERS), *(nvrtc.source_key(k.source, program.arch) for k in program.kernels))
+    known = default_cache().read(place, "json")
+    rungs: dict[str, int] = {} if known is None else json.loads(known)
+    found = written(rungs) if rungs else program
+    tried: dict[str, dict[int, int]] = {}
+    while True:
+        for kernel, spilled in zip(found.kernels, _spilled(found), strict=True):
+            tried.setdefault(kernel.name, {})[rungs.get(kernel.name, 0)] = spilled
+        chosen = {k.name: _next(tried[k.name], _rungs(k)) for k in found.kernels}
+        wanted = {name: n for name, n in (rungs | chosen).items() if n}
+        if wanted == rungs:
+            break
+        stage("writing source with fewer registers")
+        rungs, found = wanted, written(wanted)
+    if known is None and rungs:
+        with suppress(OSError):  # a full disk: it is tried again
+            default_cache().store(place, "json", json.dumps(rungs).encode())
+    return found
+
+
+def _spilled(program: CudaProgram) -> list[int]:
+    """Bytes that each kernel spills."""
+    cubins = nvrtc.compile_sources([k.source for k in program.kernels], program.arch)
+    return [c.resources.spill_bytes for c in cubins]
+
+
+def _rungs(kernel: CudaKernel) -> int:
+    """The rungs of a kernel: one that does others' work too may leave that to them."""
+    return 2 if kernel.riders else len(ladder(kernel.ir.shape))
+
+
+def _next(tried: Mapping[int, int], count: int) -> int:
+    """The rung that does not spill, or else one that was not tried, or else the one that spills least.
+
+    Args:
+        tried: Rung → bytes spilled.
+        count: How many there are.
+    """
+    least = min(tried, key=lambda n: (tried[n], n))
+    following = max(tried) + 1
+    return least if not tried[least] or following >= count else following
