@@ -13,16 +13,15 @@ from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_entry import ceil_div
 from tracec.codegen.cuda_held import Hold, find_hold
 from tracec.codegen.cuda_ladder import allowed, rung
-from tracec.codegen.cuda_registers import FEW_REGISTERS, Demand, demands
+from tracec.codegen.cuda_registers import FEW_REGISTERS
 from tracec.codegen.cuda_share import LARGEST, OF_CLUSTER, Share, cluster_share
 from tracec.codegen.cuda_writer import Writer
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Loop, Scratch, Stmt
 from tracec.ir.room import most_blocks, room, row_room
 
-#: Words of a row that each of 1024 threads may hold next to what it computes: of packs of four elements, and of wider
-#: ones, of which more is on its way through registers; and of these where what is kept passes through, too.
-HELD_WORDS, HELD_WIDE, HELD_BESIDE = 24, 16, 8
+#: Words of a row that each of 1024 threads may hold next to what it computes.
+HELD_WORDS = 24
 
 
 def own_size(share: Share, width: int, chunks: int) -> int:
@@ -32,7 +31,7 @@ def own_size(share: Share, width: int, chunks: int) -> int:
 
 def place_row(
     writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], rows: int, chunks: int, share: Share, live: int,
-    words: int, wanted: Sequence[Demand],
+    words: int,
 ) -> tuple[Share, Hold | None]:  # fmt: skip
     """Who shares a row, and what is held of what is read of it.
 
@@ -45,28 +44,26 @@ def place_row(
         share: One block's threads.
         live: Registers for each element that is kept.
         words: Of these, registers of scratch.
-        wanted: What loops over the row need registers for.
     """
     if share.parts or is_varying(chunks):
         return share, None
     width = max((p.width for p in packs.values()), default=1)
     kept = _scratch_bytes(body, chunks * width)
-    beside = max((d.beside for d in demands(body, packs, writer.memory, held=True)), default=0)
     if kept <= row_room(room()):
         for threads in _at_most(LARGEST, LARGEST // 2):
             tried = Share(threads, 0)
-            hold = find_hold(writer, body, packs, chunks, (_words(width, kept, tried, beside), room() - kept), tried)
+            hold = find_hold(writer, body, packs, chunks, (_words(tried), room() - kept), tried)
             if hold is not None:
                 several = not hold.parts and kept + hold.shared_bytes <= room() // 2  # blocks of a multiprocessor
                 return Share(LARGEST // 2 if several else threads, hold.parts, in_shared=kept > 0), hold
     if most_blocks() == 1 or not (kept > row_room(room()) or (not kept and _fits(writer, body, packs, chunks * width))):
         return share, None
-    found = cluster_share(rows, chunks, width, live, words, wanted) if kept else None
-    return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width, beside)
+    found = cluster_share(rows, chunks, width, live, words) if kept else None
+    return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width)
 
 
 def _in_shared(
-    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int, beside: int
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int
 ) -> tuple[Share, Hold | None]:
     """The smallest cluster that holds all of a row that is read again, or else the smallest that has its scratch.
 
@@ -84,7 +81,7 @@ def _in_shared(
         left = room() // share.resident - kept
         if left < 0:
             continue
-        hold = find_hold(writer, body, packs, chunks, (_words(width, kept, share, beside), left), share)
+        hold = find_hold(writer, body, packs, chunks, (_words(share), left), share)
         if hold is not None:
             return replace(share, parts=hold.parts), hold
         found = found or (share if scratch else None)
@@ -103,10 +100,9 @@ def _fits(writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], row:
     return several and row_room(room()) < nbytes <= most_blocks() * row_room(room())
 
 
-def _words(width: int, kept: int, share: Share, beside: int) -> int:
-    """Words of each thread's registers for what is held; fewer where loops take many next to it."""
-    most = HELD_WORDS if width <= 4 else HELD_BESIDE if kept else HELD_WIDE
-    return max(min(allowed(most * share.registers // FEW_REGISTERS), share.registers - beside), 0)
+def _words(share: Share) -> int:
+    """Words of each thread's registers for what is held."""
+    return allowed(HELD_WORDS * share.registers // FEW_REGISTERS)
 
 
 def _scratch_bytes(body: Sequence[Stmt], most: int) -> int:

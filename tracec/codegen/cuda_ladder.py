@@ -19,12 +19,14 @@ class Rung:
 
     Attributes:
         kept: Of the registers that what is kept of a row or a column may have otherwise, how many percent it may have.
-        in_flight: The same of what a thread loads before it waits.
+        near: Of what a thread keeps of a row, how many percent are in its registers; the others are in shared memory.
+        in_flight: The same as ``kept``, of what a thread loads before it waits.
         pack: Bytes of a pack, at most.
         threads: Threads of a block, at most: each of fewer threads may have more registers.
     """
 
     kept: int = 100
+    near: int = 100
     in_flight: int = 100
     pack: int = 16
     threads: int = 1024
@@ -33,7 +35,7 @@ class Rung:
         """What is less than at first, for readers."""
         less = [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)]
         first = [getattr(FIRST, f.name) for f in fields(self)]
-        unit = {"kept": "%", "in flight": "%", "pack": " bytes"}
+        unit = {"kept": "%", "near": "%", "in flight": "%", "pack": " bytes"}
         return ", ".join(f"{n} ≤ {v}{unit.get(n, '')}" for (n, v), f in zip(less, first, strict=True) if v != f)
 
 
@@ -42,7 +44,8 @@ FIRST = Rung()
 _ROWS = (
     FIRST,
     Rung(in_flight=50),
-    *(Rung(kept=n, in_flight=50) for n in (75, 50, 25, 0)),
+    *(Rung(near=n, in_flight=50) for n in (75, 50)),
+    *(Rung(kept=n, near=50, in_flight=50) for n in (75, 50, 25, 0)),
     Rung(kept=0, in_flight=25, pack=8),
     Rung(kept=0, in_flight=0, pack=4, threads=512),
 )

@@ -11,7 +11,7 @@ from tracec.codegen.cuda_clusters import own_size, place_row
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_held import Holder, hold_near
 from tracec.codegen.cuda_ladder import rung
-from tracec.codegen.cuda_registers import FEW_REGISTERS, demands, live_words, uses
+from tracec.codegen.cuda_registers import FEW_REGISTERS, live_words, uses
 from tracec.codegen.cuda_share import LARGEST, Share, row_share
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
@@ -360,11 +360,10 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     again = sum(isinstance(s, Loop) for s in body) > 1
     wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
     live = 0 if wide else live_words(uses(body, packs), packs)
-    wanted = demands(body, packs, writer.memory)
     streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, variables)
-    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams, wanted)
+    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
     chunks = row // width
-    share, hold = place_row(writer, body, packs, rows, chunks, share, live, words, wanted)
+    share, hold = place_row(writer, body, packs, rows, chunks, share, live, words)
     if width > 1 and is_tight(share) and hold is None:
         hold = hold_near(writer, body, packs, share.parts)
     shared = share.threads > 32

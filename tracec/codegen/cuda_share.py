@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_entry import ceil_div
-from tracec.codegen.cuda_ladder import allowed
-from tracec.codegen.cuda_registers import REGISTERS, Demand, near_parts
+from tracec.codegen.cuda_ladder import allowed, rung
+from tracec.codegen.cuda_registers import REGISTERS
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.room import most_blocks, room
@@ -79,7 +78,6 @@ class Share:
 
 def row_share(
     rows: int, row: int, width: int, words: int, live: int, pack_bytes: int, again: bool, streams: int,
-    wanted: Sequence[Demand],
 ) -> Share:  # fmt: skip
     """Threads for each of so many rows of so many elements; rows may be more or fewer at another call.
 
@@ -94,7 +92,6 @@ def row_share(
         again: Whether several loops read the row.
         streams: Bytes that all that is as long as the row has of each element, where only later loops read some of
             it: a warp would wait for that once more, with too little on its way; 0 where the first loop reads all.
-        wanted: What its loops need registers for.
     """
     rows, chunks = plain(rows), row // width
     if is_varying(row):
@@ -121,22 +118,21 @@ def row_share(
         if ceil_div(chunks, threads) * width * words <= allowed(most):
             return _widened(threads, max(KEPT_WORDS), rows, chunks)
     if 0 < ceil_div(chunks, LARGEST) * width * live <= allowed(LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
-        share = kept_share(Share(LARGEST, ceil_div(chunks, LARGEST)), width, words, wanted)
+        share = kept_share(Share(LARGEST, ceil_div(chunks, LARGEST)), width, words)
         if share is not None:
             return share
     return Share(512, 0, in_shared=True)
 
 
-def kept_share(share: Share, width: int, words: int, wanted: Sequence[Demand]) -> Share | None:
-    """The same threads, with scratch in registers as far as these go; None where some of it has no place.
+def kept_share(share: Share, width: int, words: int) -> Share | None:
+    """The same threads, with scratch in registers as far as the rung lets it; None where the rest has no place.
 
     Args:
         share: The threads, and the packs of each.
         width: Elements of a pack.
         words: Registers of all scratch for each element.
-        wanted: What loops over the row need registers for.
     """
-    far = share.parts - near_parts(wanted, share.parts, width, allowed(share.registers))
+    far = share.parts - share.parts * rung().near // 100
     fits = 4 * words * width * far * share.each <= room() // share.resident
     return replace(share, far=far) if far == 0 or (far < share.parts and fits) else None
 
@@ -148,7 +144,7 @@ def _widened(threads: int, most: int, rows: int, chunks: int) -> Share:
     return Share(threads, ceil_div(chunks, threads))
 
 
-def cluster_share(rows: int, chunks: int, width: int, live: int, words: int, wanted: Sequence[Demand]) -> Share | None:
+def cluster_share(rows: int, chunks: int, width: int, live: int, words: int) -> Share | None:
     """The smallest cluster whose registers a row fits; a larger one where rows are few. None where none does.
 
     Args:
@@ -157,18 +153,17 @@ def cluster_share(rows: int, chunks: int, width: int, live: int, words: int, wan
         width: Elements of a pack.
         live: Registers for each element; 0 where threads have none.
         words: Of these, registers of scratch.
-        wanted: What loops over the row need registers for.
     """
     most, blocks = allowed(LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4), 2
     while blocks <= most_blocks():
         parts = ceil_div(chunks, OF_CLUSTER * blocks)
         few = 2 * blocks * OF_CLUSTER * plain(rows) <= MANY_THREADS and parts > 2 and 2 * blocks <= most_blocks()
         if 0 < parts * width * live <= most and not few:
-            share = kept_share(Share(OF_CLUSTER * blocks, parts, blocks=blocks), width, words, wanted)
+            share = kept_share(Share(OF_CLUSTER * blocks, parts, blocks=blocks), width, words)
             if share is not None:
                 return share
         blocks *= 2
     parts = ceil_div(chunks, LARGEST * most_blocks())
     if 0 < parts * width * live <= most and most_blocks() > 1:
-        return kept_share(Share(LARGEST * most_blocks(), parts, blocks=most_blocks(), alone=True), width, words, wanted)
+        return kept_share(Share(LARGEST * most_blocks(), parts, blocks=most_blocks(), alone=True), width, words)
     return None
