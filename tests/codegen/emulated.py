@@ -59,18 +59,22 @@ class Emulated:
 
 
 def emulate(
-    kernels: Sequence[Kernel], change: Callable[[int, CudaKernel], CudaKernel] = lambda n, rendered: rendered
+    kernels: Sequence[Kernel],
+    change: Callable[[int, CudaKernel], CudaKernel] = lambda n, rendered: rendered,
+    rungs: Sequence[int] = (),
 ) -> list[Emulated]:
     """Compile kernels into one library.
 
     Args:
         kernels: What to compile.
         change: Given a kernel's position and what was rendered, gives what to compile in its place.
+        rungs: Of each kernel, on which rung of its ladder it is written; the first without these.
     """
     plans = [plan_of([replace(k, name=f"{k.name}_{n:04}")]) for n, k in enumerate(kernels)]
     programs = []
     for n, plan in enumerate(plans):
-        program = render(plan, "sm_90")
+        rung = {plan.kernels[0].name: rungs[n]} if rungs and rungs[n] else {}
+        program = render(plan, "sm_90", rungs=rung)
         programs.append(replace(program, kernels=tuple(change(n, k) for k in program.kernels)))
     library = compile_kernels([k for p in programs for k in p.kernels])
     return [Emulated(k, p, q, library) for k, p, q in zip(kernels, plans, programs, strict=True)]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tracec.codegen import cuda_clusters, cuda_held, cuda_share
+from tracec.codegen import cuda_clusters, cuda_share
 from tracec.ir import room
 
 #: Bytes of shared memory: a block keeps rows of up to 512 elements of float32 there, a cluster of up to 4096.
@@ -15,25 +15,19 @@ ROOM = 2560
 
 
 @contextmanager
-def small_blocks(registers: int = 64) -> Iterator[None]:
-    """Within, blocks of a cluster have 32 threads, or 64, with 8 words of a row each.
-
-    Args:
-        registers: Of each thread: with few of them, some of these words are in shared memory.
-    """
+def small_blocks() -> Iterator[None]:
+    """Within, blocks of a cluster have 32 threads, or 64, with 8 words of a row each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "shared_bytes", lambda arch: ROOM)
         patch.setattr(cuda_share, "WARP_ROW", 64)
         patch.setattr(cuda_share, "WARP_ROW_OF_FEW", 64)
         patch.setattr(cuda_share, "KEPT_WORDS", {64: 4})
         patch.setattr(cuda_share, "LIVE_WORDS", 8)
-        patch.setattr(cuda_share, "REGISTERS", 64 * registers)
+        patch.setattr(cuda_share, "REGISTERS", 64 * 64)
         patch.setattr(cuda_share, "MOST_PACKS", 1)
         patch.setattr(cuda_share, "MANY_THREADS", 0)
         for module in (cuda_share, cuda_clusters):
             patch.setattr(module, "OF_CLUSTER", 32)
             patch.setattr(module, "LARGEST", 64)
-        for name in ("HELD_WORDS", "HELD_WIDE", "HELD_BESIDE"):
-            patch.setattr(cuda_clusters, name, 4)
-        patch.setattr(cuda_held, "MOST_EACH", 16)
+        patch.setattr(cuda_clusters, "HELD_WORDS", 4)
         yield

@@ -13,6 +13,7 @@ import tracec
 import tracec.nn.functional as F
 from tests.codegen import kernels as k
 from tests.codegen.emulated import needs_compiler
+from tests.codegen.plans import plan_of
 from tests.codegen.test_cuda_values import CASES
 from tracec.codegen.cuda import CudaLaunch, comments, render, render_kernel
 from tracec.codegen.cuda_entry import PARAMETER_BYTES, Table, table_capacity
@@ -27,6 +28,7 @@ from tracec.ir.room import room_of
 from tracec.ir.source import Source
 from tracec.runtime.emulator import load
 from tracec.runtime.nvrtc import compile_sources
+from tracec.settle import settle
 
 FAMILIES = {
     "map": k.gelu(4096),
@@ -147,12 +149,14 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
             render_kernel(replace(kernel, name=f"{kernel.name}_{n}"), 4).source
             for n, kernel in enumerate(every.values())
         ]
-    spilled = {
-        name: cubin.resources
-        for name, cubin in zip(every, compile_sources(sources, arch), strict=True)
-        if cubin.resources.spill_bytes
-    }
-    assert not spilled
+    compiled = zip(every, compile_sources(sources, arch), strict=True)
+    spilled = [name for name, cubin in compiled if cubin.resources.spill_bytes]
+    assert len(spilled) < len(every) // 20  # most kernels are compiled once
+    for name in spilled:
+        plan = plan_of([every[name]])
+        settled = settle(render(plan, arch), lambda rungs, plan=plan: render(plan, arch, rungs=rungs))
+        (cubin,) = compile_sources([k.source for k in settled.kernels], arch)
+        assert cubin.resources.spill_bytes == 0, name
 
 
 def test_a_row_is_asked_for_before_anything_waits() -> None:

@@ -12,6 +12,7 @@ from tests.codegen.emulated import emulate, needs_compiler
 from tests.codegen.small_clusters import small_blocks
 from tests.codegen.test_cuda_values import arguments, check, compare
 from tracec.codegen.cuda import render_kernel
+from tracec.codegen.cuda_ladder import ladder
 from tracec.ir.kernel import Kernel
 from tracec.ir.room import room_of
 from tracec.runtime.emulator_launch import ORDERS
@@ -54,15 +55,14 @@ def test_values(kind: str) -> None:
 
 def test_what_has_no_place_in_registers_is_in_shared_memory() -> None:
     """Of the packs of a thread some are here and some there; a row that ends within a pack's round is guarded."""
-    softmaxes = [k.softmax(3, n) for n in (513, 1023, 1024, 2052, 2053, 4092, 4096)]
-    norms = [k.layer_norm(3, n) for n in (1024, 2052, 4092, 4096)]
-    for registers, some in ((36, softmaxes), (48, norms)):
-        with small_blocks(registers):
-            found = emulate(some)
-        sources = [kernel.source for one in found for kernel in one.program.kernels]
-        assert sum("_far[" in s and " ? " in s for s in sources) > len(some) // 2
-        for one in found:
-            check(one, list(ORDERS))
+    some = [k.softmax(3, n) for n in (513, 1023, 1024, 2052, 2053, 4092, 4096)]
+    some += [k.layer_norm(3, n) for n in (1024, 2052, 4092, 4096)]
+    rung = next(n for n, r in enumerate(ladder("row")) if r.near == 50)
+    found = emulate(some, rungs=[rung] * len(some))
+    sources = [kernel.source for one in found for kernel in one.program.kernels]
+    assert sum("_far[" in s and " ? " in s for s in sources) > len(some) // 2
+    for one in found:
+        check(one, list(ORDERS))
 
 
 def test_clusters_of_every_size_are_among_them() -> None:

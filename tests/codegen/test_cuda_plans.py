@@ -21,6 +21,7 @@ from tracec.runtime.emulator import load
 from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_plan
 from tracec.runtime.nvrtc import compile_sources
+from tracec.settle import settle
 from tracec.transform import vjp
 
 Array = np.ndarray[Any, Any]
@@ -115,6 +116,7 @@ def test_no_spills(name: str, arch: str, tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("cupy")
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
     function, arguments = STEPS[name]
-    program = render(cuda_plan(vjp(tracec.trace(function, *arguments))), arch)
+    plan = cuda_plan(vjp(tracec.trace(function, *arguments)))
+    program = settle(render(plan, arch), lambda rungs: render(plan, arch, rungs=rungs))
     cubins = compile_sources([k.source for k in program.kernels], arch)
     assert not [c for c in cubins if c.resources.spill_bytes]

@@ -218,14 +218,20 @@ def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None, run
         kernel: What to write.
         runs: The most runs of one of its launches.
         table: The numbers that it is given, where they are for many sizes.
-        rung: Which of the ways to write it, by the ladder of its shape.
+        rung: Which of the ways to write it, by the ladder of its shape; a way that there is no place for, such as too
+            much of a row in shared memory, is the one before it.
 
     Raises:
-        CompileError: there is no template for it, its loops are not those of its shape, or it cannot be written so.
+        CompileError: there is no template for it, or its loops are not those of its shape.
     """
     taken = ladder(kernel.shape)[rung]
-    with on_rung(taken):
-        routine = _routine(kernel, runs)
+    try:
+        with on_rung(taken):
+            routine = _routine(kernel, runs)
+    except CompileError:
+        if not rung:
+            raise
+        return render_kernel(kernel, runs, table, rung - 1)
     if rung:
         entries = (replace(e, schedule=f"{e.schedule}; {taken}") for e in routine.entries)
         routine = replace(routine, entries=tuple(entries))

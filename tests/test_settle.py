@@ -1,0 +1,175 @@
+"""Kernels that spill are written in another way, once: what is chosen, kept, told, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+import tracec.nn.functional as F
+from tests.codegen.emulated import needs_compiler
+from tests.doubles.driver import pretended
+from tracec import build, settle
+from tracec.codegen.cuda import CudaProgram, Rungs
+from tracec.codegen.cuda_ladder import ladder
+from tracec.runtime import emulator, nvrtc
+from tracec.runtime.nvrtc import Cubin, Resources
+
+SETTLED = build.settled
+
+
+class Compiler:
+    """Stands in for NVRTC.
+
+    Args:
+        spills: Source → bytes that it spills.
+
+    Attributes:
+        asked: Sources that it was given, call by call.
+    """
+
+    def __init__(self, spills: Callable[[str], int]) -> None:
+        self.spills = spills
+        self.asked: list[list[str]] = []
+
+    def __call__(self, sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
+        self.asked.append(list(sources))
+        return tuple(Cubin(b"", {"f": Resources(64, self.spills(s), 0)}) for s in sources)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], int]], Compiler]:
+    """Puts a compiler in NVRTC's place."""
+
+    def put(spills: Callable[[str], int]) -> Compiler:
+        made = Compiler(spills)
+        monkeypatch.setattr(nvrtc, "compile_sources", made)
+        monkeypatch.setattr(nvrtc, "source_key", lambda source, arch: f"{arch} {source}")
+        return made
+
+    return put
+
+
+def lowered(function: Callable[..., Any], *arguments: Any) -> Any:
+    return tracec.compile(function).lower(*arguments, target="cuda", arch="sm_90")
+
+
+def softmax(x: Any) -> Any:
+    return F.softmax(x, -1)
+
+
+def written_by(program: CudaProgram, made: list[Rungs]) -> Callable[[Rungs], CudaProgram]:
+    """Notes what is asked for; gives the same program, with the rung of each kernel in its source."""
+
+    def write(rungs: Rungs) -> CudaProgram:
+        made.append(dict(rungs))
+        kernels = (replace(k, source=f"{k.source}// rung {rungs.get(k.name, 0)}\n") for k in program.kernels)
+        return replace(program, kernels=tuple(kernels))
+
+    return write
+
+
+def rung_of(source: str) -> int:
+    last = source.splitlines()[-1]
+    return int(last.removeprefix("// rung ")) if last.startswith("// rung") else 0
+
+
+def test_where_nothing_spills_all_is_as_it_was(compiler: Any, tmp_path: Path) -> None:
+    made = compiler(lambda source: 0)
+    program, asked = lowered(softmax, tracec.zeros(4, 64)).built.program, []
+    before = sorted(tmp_path.iterdir())
+    assert settle.settle(program, written_by(program, asked)) is program
+    assert not asked and len(made.asked) == 1 and sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("bytes_of", "chosen"),
+    [
+        ({0: 8}, 1),
+        ({0: 8, 1: 8, 2: 4}, 3),
+        (dict.fromkeys(range(20), 16), 0),  # none is better than the first
+        ({n: 16 - (n == 3) for n in range(20)}, 3),  # all spill: the one that does least
+    ],
+)
+def test_the_first_way_that_does_not_spill_is_taken_and_kept(
+    compiler: Any, bytes_of: dict[int, int], chosen: int
+) -> None:
+    made = compiler(lambda source: bytes_of.get(rung_of(source), 0))
+    program = lowered(softmax, tracec.zeros(4, 64)).built.program
+    (kernel,) = program.kernels
+    asked: list[Rungs] = []
+    found = settle.settle(program, written_by(program, asked))
+    assert rung_of(found.kernels[0].source) == chosen
+    assert len(made.asked) <= len(ladder(kernel.ir.shape)) + 1
+    if chosen and not bytes_of.get(chosen):  # another process begins there
+        asked.clear()
+        made.asked.clear()
+        settle.settle(program, written_by(program, asked))
+        assert asked == [{kernel.name: chosen}] and len(made.asked) == 1
+
+
+def test_only_what_spills_is_written_in_another_way(compiler: Any) -> None:
+    compiler(lambda source: 8 * ("_row_" in source and "≤" not in source))
+    low = lowered(lambda x: (softmax(x), x.t().contiguous()), tracec.zeros(40, 64))
+    first, then = low.built.program.kernels, low.settled.program.kernels
+    assert [a == b for a, b in zip(first, then, strict=True)] == [k.ir.shape != "row" for k in first]
+    assert "in flight ≤ 50%" in low.stages["source"] and low.settled.plan is low.built.plan
+
+
+@needs_compiler
+def test_what_rides_on_others_is_launched_by_itself(compiler: Any) -> None:
+    compiler(lambda source: 8 * ("_then_" in source))
+    x = tracec.randn(700, 100)
+    low = lowered(lambda x: (x.sum() + 1, x.sum(0)), x)
+    assert any("_then_" in k.name for k in low.built.program.kernels)
+    settled = low.settled
+    assert not any("_then_" in k.name for k in settled.program.kernels)
+    assert len(settled.program.steps) > len(low.built.program.steps)
+    found = emulator.load(settled.plan, settled.program)([x.numpy()])
+    np.testing.assert_allclose(found[0], x.sum().numpy() + 1, rtol=1e-4, atol=1e-2)
+
+
+@needs_compiler
+def test_calls_run_what_was_settled_at_every_size(compiler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and maps that serve all sizes are written for each where they spill, and so are those that never do."""
+    made = compiler(lambda source: 8 * (" ≤ " not in source))
+    with pretended():
+        monkeypatch.setattr(build, "settled", SETTLED)
+        run = tracec.compile(lambda x: (F.softmax(x * 2, -1).sum(0), x.sum(1) + x.shape[0]))
+        for rows, length in ((4, 33), (9, 300), (130, 700), (9, 300), (5, 1500)):
+            x = tracec.randn(rows, length, device="cuda")
+            for found, want in zip(run(x), run.fn(x), strict=True):
+                np.testing.assert_allclose(found.cpu().numpy(), want.cpu().numpy(), rtol=1e-5, atol=1e-5)
+        assert len(run.explain().recordings) == 2
+    assert any(" ≤ " in source for asked in made.asked for source in asked)
+
+
+def test_rows_that_spill_are_written_in_another_way() -> None:
+    """With NVRTC: what is compiled is what is told, and no other way is tried again."""
+    pytest.importorskip("cupy")
+    length = 32768
+
+    def norm(x: Any, w: Any, b: Any) -> Any:
+        return F.layer_norm(x, (length,), w, b)
+
+    arguments = tracec.zeros(9, length), tracec.zeros(length), tracec.zeros(length)
+    low = lowered(norm, *arguments)
+    (first,) = nvrtc.compile_sources([k.source for k in low.built.program.kernels], "sm_90")
+    assert first.resources.spill_bytes
+    (kernel,) = low.kernels
+    assert kernel.resources.spill_bytes == 0 and "≤" in kernel.source.splitlines()[0]
+    assert low.stages["source"] == kernel.source
+    asked: list[Rungs] = []
+    program = low.built.program
+    again = settle.settle(program, lambda rungs: (asked.append(rungs), low.built.written(rungs))[1])
+    assert again == low.settled.program and len(asked) == 1
