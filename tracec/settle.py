@@ -2,7 +2,8 @@
 
 The code generator has several ways to write a kernel, a ladder of them (`tracec.codegen.cuda_ladder`). All kernels are
 compiled as the first way has it, which is all that there is to do where none spills; one that does is written by the
-next, and the next. What comes out is kept on the disk, so that the next process begins with it.
+next, and the next. One that does the work of several is written with the first of these on another rung, and where no
+rung will do they are launched one by one. What comes out is kept on the disk, so that the next process begins with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from tracec.codegen.cuda import CudaKernel, CudaProgram, Rungs
+from tracec.codegen.cuda import CudaProgram, Rungs
 from tracec.codegen.cuda_ladder import LADDERS, ladder
 from tracec.progress import stage
 from tracec.runtime import nvrtc
@@ -32,12 +33,17 @@ def settle(program: CudaProgram, written: Callable[[Rungs], CudaProgram]) -> Cud
     known = default_cache().read(place, "json")
     rungs: dict[str, int] = {} if known is None else json.loads(known)
     found = written(rungs) if rungs else program
+    single = {one.name for k in program.kernels for one in (k.ir, *k.riders)}
     tried: dict[str, dict[int, int]] = {}
     while True:
+        wanted = {name: n for name, n in rungs.items() if name not in single}  # what was joined stays apart
         for kernel, spilled in zip(found.kernels, _spilled(found), strict=True):
-            tried.setdefault(kernel.name, {})[rungs.get(kernel.name, 0)] = spilled
-        chosen = {k.name: _next(tried[k.name], _rungs(k)) for k in found.kernels}
-        wanted = {name: n for name, n in (rungs | chosen).items() if n}
+            tried.setdefault(kernel.name, {})[rungs.get(kernel.ir.name, 0)] = spilled
+            count = len(ladder(kernel.ir.shape))
+            chosen = _next(tried[kernel.name], count + bool(kernel.riders))
+            name = kernel.ir.name if chosen < count else kernel.name
+            if chosen:
+                wanted[name] = max(chosen, wanted.get(name, 0))
         if wanted == rungs:
             break
         stage("writing source with fewer registers")
@@ -52,11 +58,6 @@ def _spilled(program: CudaProgram) -> list[int]:
     """Bytes that each kernel spills."""
     cubins = nvrtc.compile_sources([k.source for k in program.kernels], program.arch)
     return [c.resources.spill_bytes for c in cubins]
-
-
-def _rungs(kernel: CudaKernel) -> int:
-    """The rungs of a kernel: one that does others' work too may leave that to them."""
-    return 2 if kernel.riders else len(ladder(kernel.ir.shape))
 
 
 def _next(tried: Mapping[int, int], count: int) -> int:

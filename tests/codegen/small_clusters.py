@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tracec.codegen import cuda_clusters, cuda_share
+from tracec.codegen import cuda_clusters, cuda_held, cuda_share
 from tracec.ir import room
 
 #: Bytes of shared memory: a block keeps rows of up to 512 elements of float32 there, a cluster of up to 4096.
@@ -30,4 +30,5 @@ def small_blocks() -> Iterator[None]:
             patch.setattr(module, "OF_CLUSTER", 32)
             patch.setattr(module, "LARGEST", 64)
         patch.setattr(cuda_clusters, "HELD_WORDS", 4)
+        patch.setattr(cuda_held, "MOST_EACH", 16)
         yield

@@ -99,8 +99,8 @@ def render(
         arch: GPU architecture, ``sm_90``.
         joined: Whether launches of one block may ride on those before them.
         clusters: Whether blocks may form clusters.
-        rungs: Name of a kernel → its rung (`tracec.codegen.cuda_ladder`), where that is not the first. One that does
-            the work of several has one more, on which each of them is launched by itself.
+        rungs: Name of a kernel → its rung (`tracec.codegen.cuda_ladder`), where that is not the first. Those of which
+            one does the work, if its name is there, are launched one by one.
     """
     with room_of(arch, clusters):
         program = _rendered(plan, arch, rungs)

@@ -13,10 +13,14 @@ from tracec.codegen.cuda_access import Packs, certain_loads
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import ceil_div
+from tracec.codegen.cuda_registers import FEW_REGISTERS
 from tracec.codegen.cuda_share import Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Expr, Loop, Stmt, Var, subexpressions, walk
+
+#: Elements of a row that a thread of few registers holds at most: all loops over them are unrolled.
+MOST_EACH = 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def find_hold(
     for tried in dict.fromkeys(
         (0, words)
     ):  # in shared memory alone, where all fits: loops are then no longer than they need to be
-        if tried and width == 1:
+        if tried and (width == 1 or chunks * width * FEW_REGISTERS > MOST_EACH * share.threads * share.registers):
             return None
         # By place: words that are live in its loop, and where the shared memory that is free then begins.
         taken, ends = dict.fromkeys(packs, 0), dict.fromkeys(packs, 0)

@@ -20,7 +20,7 @@ from tracec.codegen.cuda_source import CudaKernel, finished
 from tracec.codegen.cuda_tail import Tail, tail
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.render import render_template
-from tracec.ir.kernel import Buffer, Scratch, walk
+from tracec.ir.kernel import Buffer
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Tickets
 from tracec.ir.plan import Plan
 
@@ -31,16 +31,10 @@ MOST_BLOCKS, MOST_THREADS = 8 * MULTIPROCESSORS, 2 * MANY_THREADS
 SHAPES = frozenset({"map", "row", "full", "column"})
 #: Bytes of shared memory that others may have there.
 ROOM = 12 * 1024
-#: Threads of a block, with more of which each has too few registers to spare any.
-FULL = 512
 _HEAD = re.compile(
     r'\Aextern "C" __global__ void (?:__cluster_dims__\((?P<cluster>\d+), 1, 1\) )?'
     r"__launch_bounds__\(\d+, (?P<blocks>\d+)\)\n"
 )
-
-
-#: An array of what is held of a row in registers.
-_HELD = re.compile(r"_row\d+\[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +175,12 @@ def _is_plain(kernel: CudaKernel, launch: CudaLaunch) -> bool:
 
 def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
     entry, blocks = kernel.entries[0], prod(launch.grid)
-    head = _HEAD.match(entry.text)
-    if kernel.ir.shape not in SHAPES or head is None:
+    if kernel.ir.shape not in SHAPES or _HEAD.match(entry.text) is None:
         return False
     few = blocks <= MOST_BLOCKS and blocks * entry.threads <= MOST_THREADS
     # Lanes that are through wait for tickets, while those that still exchange values wait for them.
     parts_ways = "return;" in entry.text and "_sync(" in entry.text
-    # A row in the registers of as many threads as there can be leaves none for what else a compiler keeps.
-    full = FULL if head["cluster"] is None else FULL // 2  # of which there are two
-    keeps = _HELD.search(entry.text) is not None or any(isinstance(s, Scratch) for s in walk(kernel.ir.body))
-    is_full = entry.threads > full and keeps
-    return few and not parts_ways and not is_full
+    return few and not parts_ways
 
 
 def _fits(plan: Plan, parts: Sequence[Part], new: Part) -> bool:

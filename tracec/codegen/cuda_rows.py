@@ -12,7 +12,7 @@ from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, l
 from tracec.codegen.cuda_held import Holder, hold_near
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_registers import FEW_REGISTERS, live_words, uses
-from tracec.codegen.cuda_share import LARGEST, Share, row_share
+from tracec.codegen.cuda_share import Share, row_share
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
@@ -222,9 +222,7 @@ def share_stages(
                     stages.append(Stage(lines(fetched), deal(writer, whole, share, 0 if share.parts else 4, own=True)))
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
             near = holder is not None and not share.parts  # loads take no long way
-            # Of twice as many threads each has half of the registers, and half as much on its way.
-            in_flight = IN_FLIGHT // 2 if share.each == LARGEST and share.in_shared else IN_FLIGHT
-            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place], in_flight)
+            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place])
             dealt = deal(writer, whole, share, unroll, own=share.in_shared or holder is not None)
             reads = {at for at in _reads(inner, memory) if at not in writer.held}
             reads = reads if packs[place].width == 1 else reads & {*packs[place].loads}
