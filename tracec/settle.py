@@ -29,9 +29,10 @@ def settle(program: CudaProgram, written: Callable[[Rungs], CudaProgram]) -> Cud
     Raises:
         CompileError: NVRTC is missing or rejects the source.
     """
-    place = key("rungs", repr(LADDERS), *(nvrtc.source_key(k.source, program.arch) for k in program.kernels))
-    known = default_cache().read(place, "json")
-    rungs: dict[str, int] = {} if known is None else json.loads(known)
+    place = _name(program)
+    rungs, found = _read(place, program, written)
+    if found is not None:
+        return found
     found = written(rungs) if rungs else program
     single = {one.name for k in program.kernels for one in (k.ir, *k.riders)}
     tried: dict[str, dict[int, int]] = {}
@@ -48,10 +49,26 @@ def settle(program: CudaProgram, written: Callable[[Rungs], CudaProgram]) -> Cud
             break
         stage("writing source with fewer registers")
         rungs, found = wanted, written(wanted)
-    if known is None and rungs:
-        with suppress(OSError):  # a full disk: it is tried again
-            default_cache().store(place, "json", json.dumps(rungs).encode())
+    with suppress(OSError):  # a full disk: it is tried again
+        default_cache().store(place, "json", json.dumps([rungs, _name(found)]).encode())
     return found
+
+
+def _name(program: CudaProgram) -> str:
+    """What stands for the sources of a program, and for all that they can be written as."""
+    return key("rungs", repr(LADDERS), *(nvrtc.source_key(k.source, program.arch) for k in program.kernels))
+
+
+def _read(
+    place: str, program: CudaProgram, written: Callable[[Rungs], CudaProgram]
+) -> tuple[dict[str, int], CudaProgram | None]:
+    """The rungs that are kept, and the program on them; None where they were kept for another one."""
+    kept = default_cache().read(place, "json")
+    if kept is None:
+        return {}, None
+    rungs, name = json.loads(kept)
+    found = written(rungs) if rungs else program
+    return rungs, found if _name(found) == name else None
 
 
 def _spilled(program: CudaProgram) -> list[int]:

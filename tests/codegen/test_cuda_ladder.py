@@ -11,7 +11,7 @@ from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
 from tests.codegen.small_clusters import small_blocks
 from tests.codegen.test_cuda_values import CASES, check
-from tracec.codegen import cuda_map, cuda_stripes
+from tracec.codegen import cuda_map, cuda_stripe_share
 from tracec.codegen.cuda import render_kernel
 from tracec.codegen.cuda_ladder import FIRST, LADDERS, Rung, ladder, on_rung, rung
 from tracec.errors import CompileError
@@ -38,8 +38,8 @@ def small() -> Iterator[None]:
     """Within, blocks, and what their threads keep, are small."""
     with small_blocks(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda_map, "MANY_BLOCKS", 0)
-        patch.setattr(cuda_stripes, "RESIDENT", {})
-        patch.setattr(cuda_stripes, "WORDS", {32: 8, 64: 6})
+        patch.setattr(cuda_stripe_share, "RESIDENT", {})
+        patch.setattr(cuda_stripe_share, "WORDS", {32: 8, 64: 6})
         yield
 
 
@@ -96,8 +96,12 @@ def test_a_rung_holds_within_and_says_what_is_less() -> None:
     with on_rung(less):
         assert rung() is less
     assert rung() is FIRST and str(FIRST) == ""
-    assert str(less) == "kept ≤ 50%, pack ≤ 8 bytes"
-    assert render_kernel(CASES["chain"], rung=1).entries[0].schedule.endswith("; in flight ≤ 50%")
+    assert str(less) == "50% of the registers for what is kept, packs of 8 bytes"
+    kernel = render_kernel(CASES["chain"], rung=1)
+    assert (
+        kernel.less == "50% of the loads at a time"
+        and f"// since registers would be spilled: {kernel.less}\n" in kernel.source
+    )
 
 
 def test_every_ladder_begins_with_the_first_way_and_has_no_rung_twice() -> None:

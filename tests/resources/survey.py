@@ -139,4 +139,5 @@ def survey(programs: Sequence[Program], archs: Sequence[str]) -> Iterator[tuple[
 
 def _kernel(program: str, arch: str, kernel: Any, resources: Resources, spilled: int = 0) -> Kernel:
     entry, shared = kernel.entries[-1], max(e.shared_bytes for e in kernel.entries)
-    return Kernel(program, arch, kernel.name, entry.schedule, entry.threads, resources, shared, spilled)
+    schedule = f"{entry.schedule}; {kernel.less}" if kernel.less else entry.schedule
+    return Kernel(program, arch, kernel.name, schedule, entry.threads, resources, shared, spilled)

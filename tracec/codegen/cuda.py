@@ -106,7 +106,7 @@ def render(
         program = _rendered(plan, arch, rungs)
         if may_vary(plan):
             return program
-        kernels, steps = with_followers(plan, program.kernels, program.steps)
+        kernels, steps = with_followers(plan, program.kernels, program.steps, rungs)
         if joined:
             kernels, steps = join(plan, kernels, steps, rungs.keys())
         workspace = max((k.workspace_bytes for k in kernels), default=0)
@@ -116,7 +116,7 @@ def render(
 def _rendered(plan: Plan, arch: str, rungs: Rungs) -> CudaProgram:
     if not may_vary(plan):
         every = zip(plan.kernels, _runs(plan), strict=True)
-        return _program(plan, arch, [render_kernel(k, n, rung=rungs.get(k.name, 0)) for k, n in every])
+        return _program(plan, arch, [render_kernel(k, n, rung=rungs.get(k.name, 0)) for k, n in every], rungs)
     table, kernels = Table(), []
     for kernel, runs in zip(plan.kernels, _runs(plan), strict=True):
         if is_open(kernel) and kernel.name not in rungs:
@@ -132,7 +132,7 @@ def _rendered(plan: Plan, arch: str, rungs: Rungs) -> CudaProgram:
             if routine is not None:
                 known[number] = routine
     with unnoted():
-        return _program(plan, arch, kernels, known)
+        return _program(plan, arch, kernels, rungs, known)
 
 
 def _of_one_size(kernel: Kernel, runs: int, rungs: Rungs) -> CudaKernel:
@@ -158,8 +158,9 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized, rungs: Rungs = FIRS
                 kernels[k] = _of_one_size(new.kernel(plan.kernels[k]), runs, rungs)
             else:
                 kernels[k] = _resized(kernels[k], new)
-        known = {number: _resized(program.kernels[k], new) for number, k in program.routines}
-        return _program(plan, program.arch, kernels, known)
+        routines = ((number, program.kernels[k]) for number, k in program.routines)
+        known = {number: _resized(kernel, new) for number, kernel in routines if kernel.name not in rungs}
+        return _program(plan, program.arch, kernels, rungs, known)
 
 
 def _resized(kernel: CudaKernel, new: Resized) -> CudaKernel:
@@ -181,7 +182,7 @@ def _runs(plan: Plan) -> list[int]:
 
 
 def _program(
-    plan: Plan, arch: str, kernels: list[CudaKernel], known: Mapping[int, CudaKernel] | None = None
+    plan: Plan, arch: str, kernels: list[CudaKernel], rungs: Rungs, known: Mapping[int, CudaKernel] | None = None
 ) -> CudaProgram:
     """Kernels, those of library routines, and the launches of all of them.
 
@@ -189,6 +190,7 @@ def _program(
         plan: The plan.
         arch: GPU architecture.
         kernels: Those of the plan.
+        rungs: As for `render`.
         known: Those of some of its steps' routines.
     """
     steps: list[CudaStep] = []
@@ -199,7 +201,7 @@ def _program(
             steps += [replace(launch, steps=(at,)) for launch in _launches(step, kernels[step.kernel])]
             continue
         assert isinstance(step, LibraryCall), "loops are written out"
-        kernel = (known or {}).get(at) or render_routine(plan, step)
+        kernel = (known or {}).get(at) or render_routine(plan, step, rungs=rungs)
         if kernel is None:
             steps.append(step)
         elif plan.values[step.output].type.size:
@@ -224,18 +226,14 @@ def render_kernel(kernel: Kernel, runs: int = 1, table: Table | None = None, run
     Raises:
         CompileError: there is no template for it, or its loops are not those of its shape.
     """
-    taken = ladder(kernel.shape)[rung]
     try:
-        with on_rung(taken):
+        with on_rung(ladder(kernel.shape)[rung]):
             routine = _routine(kernel, runs)
+            return finished(kernel, routine if table is None else _numbered(routine, table))
     except CompileError:
         if not rung:
             raise
         return render_kernel(kernel, runs, table, rung - 1)
-    if rung:
-        entries = (replace(e, schedule=f"{e.schedule}; {taken}") for e in routine.entries)
-        routine = replace(routine, entries=tuple(entries))
-    return finished(kernel, routine if table is None else _numbered(routine, table))
 
 
 def _numbered(routine: Routine, table: Table) -> Routine:
@@ -243,13 +241,16 @@ def _numbered(routine: Routine, table: Table) -> Routine:
     return replace(routine, entries=tuple(with_numbers(e, table) for e in routine.entries))
 
 
-def render_routine(plan: Plan, step: LibraryCall, table: Table | None = None) -> CudaKernel | None:
+def render_routine(
+    plan: Plan, step: LibraryCall, table: Table | None = None, rungs: Rungs = FIRST_RUNGS
+) -> CudaKernel | None:
     """Functions for a library routine of these operands; None where this target has none.
 
     Args:
         plan: The plan.
         step: The routine.
         table: The numbers that the functions are given, where they are for many sizes.
+        rungs: As for `render`.
     """
     ranks, source = ranks_of(step), plan.values[step.inputs[0]].type
     if ranks is None:
@@ -257,8 +258,9 @@ def render_routine(plan: Plan, step: LibraryCall, table: Table | None = None) ->
     if table is None:
         source, ranks = source.with_shape(map(plain, source.shape)), ranks.now
     name = ranks.named(f"{source.dtype.short}_{'_'.join(map(str, source.shape))}_")
-    kernel, routine = ranks_routine(name, source, ranks)
-    return finished(kernel, routine if table is None else _numbered(routine, table))
+    with on_rung(ladder("sort")[rungs.get(name, 0)]):
+        kernel, routine = ranks_routine(name, source, ranks)
+        return finished(kernel, routine if table is None else _numbered(routine, table))
 
 
 def _routine(kernel: Kernel, runs: int) -> Routine:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs
+from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
@@ -167,6 +168,11 @@ class Head:
     counter: str
     blocks: int = 1
     cluster: int = 0
+
+    @property
+    def resident(self) -> int:
+        """Of these blocks, those that the rung leaves."""
+        return max(self.blocks * rung().blocks // 100, 1)
 
 
 def head(writer: Writer, name: str, threads: int) -> Head:

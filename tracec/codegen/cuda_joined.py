@@ -246,7 +246,7 @@ def _joined(parts: Sequence[Part], taken: Collection[str]) -> tuple[CudaKernel, 
     )  # fmt: skip
     args: tuple[Argument, ...] = (*values, *[Tickets()] * several)
     calls = (Call(0, tuple(range(len(args)))),)
-    kernel = finished(first.kernel.ir, Routine((made,), calls), [p.kernel.ir for p in parts[1:]])
+    kernel = finished(first.kernel.ir, Routine((made,), calls), [p.kernel.ir for p in parts[1:]], first.kernel.less)
     steps = tuple(sorted({n for p in parts for n in p.launch.steps}))
     return kernel, CudaLaunch(0, 0, first.launch.grid, (args,), steps=steps)
 

@@ -12,6 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
+#: What a rung has less of, in words.
+_WORDS = {
+    "kept": "{}% of the registers for what is kept",
+    "near": "{}% of it in registers",
+    "in_flight": "{}% of the loads at a time",
+    "pack": "packs of {} bytes",
+    "threads": "{} threads",
+    "blocks": "{}% of the blocks at a time",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -23,6 +33,7 @@ class Rung:
         in_flight: The same as ``kept``, of what a thread loads before it waits.
         pack: Bytes of a pack, at most.
         threads: Threads of a block, at most: each of fewer threads may have more registers.
+        blocks: Of the blocks of a multiprocessor that registers are left for, how many percent.
     """
 
     kept: int = 100
@@ -30,13 +41,12 @@ class Rung:
     in_flight: int = 100
     pack: int = 16
     threads: int = 1024
+    blocks: int = 100
 
     def __str__(self) -> str:
-        """What is less than at first, for readers."""
-        less = [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)]
-        first = [getattr(FIRST, f.name) for f in fields(self)]
-        unit = {"kept": "%", "near": "%", "in flight": "%", "pack": " bytes"}
-        return ", ".join(f"{n} ≤ {v}{unit.get(n, '')}" for (n, v), f in zip(less, first, strict=True) if v != f)
+        """What it has less of than the first one, for readers."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ", ".join(_WORDS[n].format(v) for n, v in given.items() if v != getattr(FIRST, n))
 
 
 FIRST = Rung()
@@ -45,6 +55,7 @@ _ROWS = (
     FIRST,
     Rung(in_flight=50),
     *(Rung(near=n, in_flight=50) for n in (75, 50)),
+    Rung(near=50, in_flight=50, threads=512),
     *(Rung(kept=n, near=50, in_flight=50) for n in (75, 50, 25, 0)),
     Rung(kept=0, in_flight=25, pack=8),
     Rung(kept=0, in_flight=0, pack=4, threads=512),
@@ -62,6 +73,9 @@ _STRIPES = (FIRST, *(Rung(kept=n) for n in (75, 50, 25)), Rung(threads=512), Run
 #: Elements: fewer in a thread.
 _ELEMENTS = (FIRST, Rung(in_flight=50), Rung(in_flight=25), Rung(in_flight=25, pack=8), Rung(in_flight=25, pack=4))
 
+#: What is as it is, for fewer blocks at a time.
+_AT_ONCE = (FIRST, *(Rung(blocks=n) for n in (75, 50, 25)))
+
 #: Kernel shape → its ladder. Shapes that are not here have one way to be written.
 LADDERS: Mapping[str, tuple[Rung, ...]] = {
     "map": _ELEMENTS,
@@ -69,6 +83,8 @@ LADDERS: Mapping[str, tuple[Rung, ...]] = {
     "full": _ROWS,
     "column": _COLUMNS,
     "stripe": _STRIPES,
+    "contraction": _AT_ONCE,
+    "sort": _AT_ONCE,
 }
 
 

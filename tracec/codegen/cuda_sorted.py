@@ -6,13 +6,14 @@ gather's launch would read both again, at random. Positions that nothing else re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import peel
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import lines
 from tracec.codegen.cuda_joined import numbered
+from tracec.codegen.cuda_ladder import ladder, on_rung
 from tracec.codegen.cuda_ranks import Ranks, Then, ranks_of, ranks_routine
 from tracec.codegen.cuda_runs import is_sized
 from tracec.codegen.cuda_source import CudaKernel, finished, launches
@@ -48,10 +49,17 @@ class Space:
 
 
 def with_followers(
-    plan: Plan, kernels: Sequence[CudaKernel], steps: Sequence[CudaStep]
+    plan: Plan, kernels: Sequence[CudaKernel], steps: Sequence[CudaStep], rungs: Mapping[str, int]
 ) -> tuple[tuple[CudaKernel, ...], tuple[CudaStep, ...]]:
-    """Kernels and steps of a program whose sorts do what follows them, where that is element by element."""
-    pairs = dict(p for number in range(len(plan.steps)) if (p := _pair(plan, number)) is not None)
+    """Kernels and steps of a program whose sorts do what follows them, where that is element by element.
+
+    Args:
+        plan: The plan.
+        kernels: Its kernels.
+        steps: Its steps.
+        rungs: Name of a kernel → its rung, where that is not the first.
+    """
+    pairs = dict(p for number in range(len(plan.steps)) if (p := _pair(plan, number, rungs)) is not None)
     if not pairs:
         return tuple(kernels), tuple(steps)
     sorts = {first: follower for follower, (first, _) in pairs.items()}
@@ -72,7 +80,7 @@ def with_followers(
     return numbered(found)
 
 
-def _pair(plan: Plan, number: int) -> tuple[int, tuple[int, CudaKernel]] | None:
+def _pair(plan: Plan, number: int, rungs: Mapping[str, int]) -> tuple[int, tuple[int, CudaKernel]] | None:
     """The step that reads what a step sorts, that step, and the kernel that does both; None where none can."""
     step = plan.steps[number]
     ranks = ranks_of(step) if isinstance(step, LibraryCall) else None
@@ -96,9 +104,9 @@ def _pair(plan: Plan, number: int) -> tuple[int, tuple[int, CudaKernel]] | None:
     pieces = any(v.place in ("part", "alias") and v.index == order for v in plan.values)
     stored = value.place != "arena" or value.last > follower or pieces
     (x,), (y,) = names
-    made = follow(
-        kernel, x.name, y.name, plan.values[source].type, ranks, stored, f"{ranks.named()}_then_{kernel.name}"
-    )
+    name = f"{ranks.named()}_then_{kernel.name}"
+    with on_rung(ladder("sort")[rungs.get(name, 0)]):
+        made = follow(kernel, x.name, y.name, plan.values[source].type, ranks, stored, name)
     return None if made is None else (follower, (number, made))
 
 

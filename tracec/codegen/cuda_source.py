@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_entry import Call, Entry, Routine
 from tracec.codegen.cuda_functions import used_functions
+from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import headers
 from tracec.codegen.render import render_template
 from tracec.ir.kernel import Kernel
@@ -29,6 +30,7 @@ class CudaKernel:
         workspace: Bytes of each array that its functions share among themselves.
         serves_all: Whether it is the same for all sizes, where sizes vary from call to call.
         riders: Loops of other kernels whose work it does when its own is done.
+        less: What it is written with less of than at first, since a compiler had too few registers; empty for nothing.
     """
 
     name: str
@@ -39,6 +41,7 @@ class CudaKernel:
     workspace: tuple[int, ...] = ()
     serves_all: bool = True
     riders: tuple[Kernel, ...] = ()
+    less: str = ""
 
     @property
     def arrays(self) -> tuple[Workspace, ...]:
@@ -51,26 +54,28 @@ class CudaKernel:
         return sum(map(_aligned, self.workspace))
 
 
-def finished(kernel: Kernel, routine: Routine, riders: Sequence[Kernel] = ()) -> CudaKernel:
+def finished(kernel: Kernel, routine: Routine, riders: Sequence[Kernel] = (), less: str | None = None) -> CudaKernel:
     """Functions as a source that compiles by itself.
 
     Args:
         kernel: Whose work they do.
         routine: The functions.
         riders: Other kernels whose work they do then.
+        less: What they are written with less of; what the present rung has less of if it is not given.
     """
+    less = str(rung()) if less is None else less
     entries = routine.entries
     body = "\n".join(e.text for e in entries)
     called = used_functions(body)
     source = render_template(
         "cuda/source.j2",
-        comments=comments(kernel, entries, riders),
+        comments=comments(kernel, entries, riders, less),
         headers=headers("\n".join((*called, body))),
         functions=called,
         entries=[e.text for e in entries],
     )
     name = entries[-1].name if riders else kernel.name
-    return CudaKernel(name, source, entries, kernel, routine.calls, routine.workspace, riders=tuple(riders))
+    return CudaKernel(name, source, entries, kernel, routine.calls, routine.workspace, riders=tuple(riders), less=less)
 
 
 def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[CudaLaunch]:
@@ -89,9 +94,13 @@ def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[Cud
     ]
 
 
-def comments(kernel: Kernel, entries: Sequence[Entry], riders: Sequence[Kernel] = ()) -> tuple[str, ...]:
+def comments(
+    kernel: Kernel, entries: Sequence[Entry], riders: Sequence[Kernel] = (), less: str = ""
+) -> tuple[str, ...]:
     """What stands above a kernel: its name and shape, how it is scheduled, what is fused in it, the user's lines."""
     lines = [f"{kernel.name}: {kernel.shape}; {'; '.join(e.schedule for e in entries)}"]
+    if less:
+        lines.append(f"since registers would be spilled: {less}")
     for one in (kernel, *riders):
         if one is not kernel:
             lines.append(f"then {one.name}: {one.shape}")

@@ -10,7 +10,6 @@ from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs,
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_ladder import allowed, rung
 from tracec.codegen.cuda_rows import (
     ALL_LANES,
     SCRATCH,
@@ -22,21 +21,13 @@ from tracec.codegen.cuda_rows import (
     share_stages,
 )
 from tracec.codegen.cuda_share import Share
+from tracec.codegen.cuda_stripe_share import stripe_share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
-from tracec.ir.room import room
-
-#: Blocks that a multiprocessor has registers for → threads of a block → 32-bit words that each may have. Four blocks
-#: each are all stripes at a time. Fewer threads a row combine less; several groups of them take rows of their own.
-RESIDENT = {4: {256: 28, 128: 80}, 2: {256: 80}}
-#: So many registers of each thread a compiler has to do with, of fewer it would spill some; and a multiprocessor's.
-ENOUGH, REGISTERS = 128, 65536
-#: Words where one block has to do, of a row and of the sums alone.
-WORDS = {256: 48, 512: 72, 1024: 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +116,6 @@ class Held:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Who computes a row.
-
-    Attributes:
-        share: How many threads, and the packs of each.
-        height: Rows that a block takes at a time.
-        early: Whether the next row is loaded while one is computed.
-        steady: Whether what all rows read is loaded once.
-        blocks: Blocks of a multiprocessor to leave registers for.
-    """
-
-    share: Share
-    height: int
-    early: bool
-    steady: bool
-    blocks: int = 1
-
-
 def stripe_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a block computes one stripe of rows, and what their columns sum to."""
     outer, body = peel(kernel.body)
@@ -162,7 +134,7 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     length = ceil_div(rows, extent(outer))
     ragged = is_varying((rows, length)) or length * extent(outer) != rows
     words = (sum(_words(writer, h, width) for h in held if h.steady is steady) for steady in (True, False))
-    plan = _share(chunks, length, scratch_words((*body, *row)) * width, *words)
+    plan = stripe_share(chunks, length, scratch_words((*body, *row)) * width, *words)
     shared = _Shared(writer, chunks * width) if plan.share.in_shared else None
     share, height, early = plan.share, plan.height, plan.early
     held = tuple(h for h in held if plan.steady or not h.steady)
@@ -225,38 +197,6 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
         name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1),
         shared.nbytes if shared else 0, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
-
-
-def _share(chunks: int, length: int, kept: int, steady: int, held: int) -> Plan:
-    """How many threads take a row, and what they hold.
-
-    Args:
-        chunks: Packs of a row.
-        length: Rows of a stripe.
-        kept: Words for a pack that are kept.
-        steady: Words of a pack that all rows read.
-        held: Words of a pack that are loaded before the row is computed.
-    """
-    lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
-    for blocks, choices in RESIDENT.items():
-        for most in dict.fromkeys((lanes, 64, 128, 256)):
-            parts = ceil_div(chunks, most)
-            each = parts * (kept + steady + 2 * held)
-            threads = next((t for t, words in choices.items() if each <= allowed(words) and t >= most), 0)
-            if threads:
-                share = Share(most if most <= 32 else 32 * ceil_div(ceil_div(chunks, parts), 32), parts)
-                height = threads // share.threads
-                height = height if is_varying(length) else min(height, length)
-                forced = threads * blocks * ENOUGH <= REGISTERS
-                return Plan(share, height, early=True, steady=True, blocks=blocks if forced else 1)
-    for early in (True, False):
-        for most, words in WORDS.items():
-            parts = ceil_div(chunks, most)
-            if most <= rung().threads and parts * (kept + (1 + early) * held) <= allowed(words):
-                return Plan(Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early, steady=False)
-    threads = min(max(WORDS), rung().threads)
-    in_shared = rung().kept == 0 and 4 * kept * chunks <= room()
-    return Plan(Share(threads, ceil_div(chunks, threads), in_shared), 1, early=False, steady=False)
 
 
 def _held(

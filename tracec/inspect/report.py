@@ -176,6 +176,9 @@ def _facts(built: Built, measured: Profile | None) -> Iterable[tuple[str, str]]:
     yield "nodes", f"{recorded} recorded, {len(built.graph.nodes)} optimised"
     launches = sum(len(s.args) for s in plan.steps if isinstance(s, Launch))
     yield "kernels", f"{len(plan.every_kernel)}, run {launches} times in {len(plan.steps)} steps"
+    less = [f"{k.name} ({k.less})" for k in built.program.kernels if k.less] if built.target == "cuda" else []
+    if less:
+        yield "written so that no registers are spilled", ", ".join(less)
     yield "memory moved by steps", format_bytes(sum(work_of(plan, s).moved for s in plan.steps))
     memory = plan.memory
     sizes = (memory.peak_bytes, memory.unplanned_bytes, memory.lower_bound_bytes)
