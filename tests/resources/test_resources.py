@@ -12,7 +12,7 @@ from tests.resources.programs import Program, of_images, of_rows
 from tests.resources.survey import ARCHS, survey
 
 #: Programs of rows whose kernels have few registers for what they do: function, rows, elements of each, element type.
-#: These spilled before registers were counted.
+#: Some spill as they are written first.
 NEAREST = {
     "rows of large blocks": (
         ("layer norm", 9, 32768, "float32"),
