@@ -162,16 +162,26 @@ def test_what_rides_on_others_is_launched_by_itself_where_no_other_way_does(comp
 @needs_compiler
 def test_calls_run_what_was_settled_at_every_size(compiler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows and maps that serve all sizes are written for each where they spill, and so are those that never do."""
-    made = compiler(lambda source: 8 * (LESS not in source))
+    compiler(lambda source: 8 * (LESS not in source))
+    before: list[Any] = []
+    after: list[Any] = []
+
+    def settled(built: Any) -> Any:
+        before.extend(built.program.kernels)
+        found = SETTLED(built)
+        after.extend(found.program.kernels)
+        return found
+
     with pretended():
-        monkeypatch.setattr(build, "settled", SETTLED)
+        monkeypatch.setattr(build, "settled", settled)
         run = tracec.compile(lambda x: (F.softmax(x * 2, -1).sum(0), x.sum(1) + x.shape[0]))
         for rows, length in ((4, 33), (9, 300), (130, 700), (9, 300), (5, 1500)):
             x = tracec.randn(rows, length, device="cuda")
             for found, want in zip(run(x), run.fn(x), strict=True):
                 np.testing.assert_allclose(found.cpu().numpy(), want.cpu().numpy(), rtol=1e-5, atol=1e-5)
         assert len(run.explain().recordings) == 2
-    assert any(LESS in source for asked in made.asked for source in asked)
+    assert {k.serves_all for k in before} == {False, True}
+    assert after and all(k.less for k in after)
 
 
 def test_rows_that_spill_are_written_in_another_way() -> None:

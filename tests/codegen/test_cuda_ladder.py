@@ -68,6 +68,8 @@ def test_values(name: str) -> None:
     with small():
         found = emulated(KERNELS[name])
         assert len(found) >= len(KERNELS[name])
+        schedules = [e.schedule for one in found for kernel in one.program.kernels for e in kernel.entries]
+        assert any("in shared memory" in s for s in schedules) or name not in ("stripes", "rows of clusters")
         for one in found:
             check(one, ["random"])
 

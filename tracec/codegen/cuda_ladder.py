@@ -69,7 +69,14 @@ _COLUMNS = (
     Rung(threads=256, in_flight=25, pack=4),
 )
 #: A stripe of rows, next to the sums of its columns: by other threads, then in shared memory.
-_STRIPES = (FIRST, *(Rung(kept=n) for n in (75, 50, 25)), Rung(threads=512), Rung(kept=0), Rung(kept=0, threads=512))
+_STRIPES = (
+    FIRST,
+    *(Rung(kept=n) for n in (75, 50, 25)),
+    Rung(threads=512),
+    Rung(kept=0),
+    Rung(kept=0, in_flight=50, threads=512),
+    Rung(kept=0, in_flight=25, pack=8, threads=256),
+)
 #: Elements: fewer in a thread.
 _ELEMENTS = (FIRST, Rung(in_flight=50), Rung(in_flight=25), Rung(in_flight=25, pack=8), Rung(in_flight=25, pack=4))
 

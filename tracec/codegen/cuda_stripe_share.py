@@ -67,4 +67,5 @@ def stripe_share(chunks: int, length: int, kept: int, steady: int, held: int) ->
                 return Plan(Share(32 * ceil_div(ceil_div(chunks, parts), 32), parts), 1, early, steady=False)
     threads = min(max(WORDS), rung().threads)
     in_shared = rung().kept == 0 and 4 * kept * chunks <= room()
-    return Plan(Share(threads, ceil_div(chunks, threads), in_shared), 1, early=False, steady=False)
+    parts = 0 if in_shared else ceil_div(chunks, threads)
+    return Plan(Share(threads, parts, in_shared), 1, early=False, steady=False)

@@ -137,7 +137,7 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     plan = stripe_share(chunks, length, scratch_words((*body, *row)) * width, *words)
     shared = _Shared(writer, chunks * width) if plan.share.in_shared else None
     share, height, early = plan.share, plan.height, plan.early
-    held = tuple(h for h in held if plan.steady or not h.steady)
+    held = tuple(h for h in held if share.parts and (plan.steady or not h.steady))
     warps = share.threads > 32
     uneven = ragged or length % height != 0
     # Groups of several warps meet in barriers of the whole block, and go through the loop side by side.
@@ -191,8 +191,8 @@ def stripe_entry(kernel: Kernel, name: str) -> Entry:
     each = f"{share.threads} {'threads' if warps else 'lanes'}"
     who = f"a block of {threads}" if warps and height == 1 else f"{height} groups of {each}"
     wide = f", packs of {width}" if width > 1 else ""
-    schedule = f"{who} a stripe of {length} rows of {extent(space)}, {share.parts} unrolled{wide}"
-    schedule += " in shared memory" * share.in_shared
+    kept = " in shared memory" if share.in_shared else f", {share.parts} unrolled"
+    schedule = f"{who} a stripe of {length} rows of {extent(space)}{kept}{wide}"
     return Entry(
         name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1),
         shared.nbytes if shared else 0, alignments(kernel, packs.values()), schedule=schedule,
