@@ -22,6 +22,7 @@ from tracec.runtime.cache import LEADING_COMMENTS
 #: Small kernels, and where they are odd: rows with a rest, columns and stripes that threads do not divide.
 KERNELS: dict[str, list[Kernel]] = {
     "rows": [k.softmax(3, 250), k.softmax(2, 514, "bf16"), k.softmax(1, 257, "f64"), k.row_sum(2, 1001, "f16")],
+    "looped rows": [k.row_sum(2, 20001, "f64"), k.reread(2, 2049), k.row_sum(3, 5000)],
     "rows of clusters": [k.softmax(2, 1023), k.layer_norm(2, 2052), k.held(2, 1032, "bf16", 2, kept=True)],
     "held rows": [k.held(2, 1028, loads=2, top=False), k.held(1, 1031, "f16"), k.running(2, 1025)],
     "columns": [k.column_softmax(70, 33), k.column_softmax(65, 36), k.column_sum(150, 40, "bf16", 2)],

@@ -93,9 +93,9 @@ def row_share(
         streams: Bytes that all that is as long as the row has of each element, where only later loops read some of
             it: a warp would wait for that once more, with too little on its way; 0 where the first loop reads all.
     """
-    rows, chunks = plain(rows), row // width
+    rows, chunks, large = plain(rows), row // width, min(1024, rung().threads)
     if is_varying(row):
-        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
+        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), large), 0)
     most = WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW
     if row * max(words, 1) <= most and row * streams <= 4 * most:
         lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
@@ -110,14 +110,16 @@ def row_share(
     if not words:
         threads = next((t for t in (128, 256) if ceil_div(chunks, t) <= allowed(MOST_PACKS)), 0)
         if threads:
-            return _widened(threads, 1024, rows, chunks)
+            return _widened(threads, large, rows, chunks)
         if again:  # few rows at a time, so that they are still in the cache
-            return Share(1024, 0)
-        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), 1024), 0)
+            return Share(large, 0)
+        return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), large), 0)
     for threads, most in KEPT_WORDS.items():
         if ceil_div(chunks, threads) * width * words <= allowed(most):
             return _widened(threads, max(KEPT_WORDS), rows, chunks)
-    if 0 < ceil_div(chunks, LARGEST) * width * live <= allowed(LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4):
+    if large >= LARGEST and 0 < ceil_div(chunks, LARGEST) * width * live <= allowed(
+        LIVE_WORDS if width > 1 else 3 * LIVE_WORDS // 4
+    ):
         share = kept_share(Share(LARGEST, ceil_div(chunks, LARGEST)), width, words)
         if share is not None:
             return share
