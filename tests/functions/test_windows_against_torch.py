@@ -217,3 +217,44 @@ def test_mistakes_raise_as_in_torch(mistake):
         mistake(tracec.nn.functional, tracec)
     assert isinstance(ours.value, theirs.type), (ours.type, theirs.type)
     assert ours.value.hint
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_of_several_nans_the_last_counts_and_of_equal_elements_the_first(n):
+    x = np.zeros((2, *(9, 7, 5)[:n]), np.float32)
+    x.reshape(-1)[[2, 5, 6, 11]] = np.nan
+    x.reshape(-1)[[3, 7, 8]] = 2
+
+    def f(t, x):
+        pools = (getattr(t.functional, f"{kind}max_pool{n}d") for kind in ("", "adaptive_"))
+        results = [r for p, size in zip(pools, (3, 2), strict=True) for r in p(x, size, return_indices=True)]
+        return [*results, *getattr(t.functional, f"max_pool{n}d")(x, 3, 2, 1, return_indices=True)]
+
+    agree(f, x)
+    agree(f, np.where(np.isnan(x), -np.inf, x))
+
+
+@pytest.mark.parametrize("kernel, stride, padding, dilation, ceil_mode", [
+    (2, 2, 0, 1, False), (3, 2, 1, 1, False), (3, 1, 1, 1, False), (3, 2, 1, 1, True), (5, 3, 2, 1, False),
+    (3, 2, 1, 2, False), ((2, 3), (3, 1), (1, 0), 1, False),
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [(2, 3, 16, 33), (1, 2, 7, 8), (3, 1, 13, 17)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_max_pooling(kernel, stride, padding, dilation, ceil_mode, shape, compiled):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(size=shape)).astype(np.float32)  # many are equal
+    x[rng.random(shape) < 0.1] = np.nan
+    x[..., :3, :4] = -np.inf
+
+    def gradient(lib):
+        def f(x, weight=None):
+            x = lib.nn.functional.relu(x.requires_grad_())
+            y = lib.nn.functional.max_pool2d(x - 1, kernel, stride, padding, dilation, ceil_mode)
+            weight = lib.arange(y.numel()).reshape(y.shape) % 7
+            return lib.autograd.grad((y.nan_to_num(0.0, 1.0, -1.0) * weight).sum() + (y * weight).sum(), x)[0], y
+
+        return [r.detach().numpy() for r in (lib.compile(f) if lib is tracec and compiled else f)(lib.tensor(x))]
+
+    for found, expected in zip(gradient(tracec), gradient(torch), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)

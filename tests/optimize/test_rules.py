@@ -109,6 +109,10 @@ EXAMPLES = {
         "graph(%0: f32[3,4]) { %1 = pad(%0, low=(1, 2), high=(1, 2), value=0.0)\n"
         " %2 = slice(%1, starts=(1, 3), stops=(4, 6), steps=(2, 1))\n return %2 }"
     ),
+    "slice_of_folded": (
+        "graph(%0: f32[3,5,3]) { %1 = fold(%0, shape=(11,), stride=(2,), dilation=(1,), low=(1,), high=(0,))\n"
+        " %2 = slice(%1, starts=(0, 2), stops=(3, 9), steps=(1, 1))\n return %2 }"
+    ),
     "index_put_covers": (
         "graph(%0: f32[4], %1: f32[2], %2: f32[2], %3: i64[2]) {"
         " %4 = index_put(%0, %1, %3, axes=(0,), add=False)\n %5 = index_put(%4, %2, %3, axes=(0,), add=False)"

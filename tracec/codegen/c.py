@@ -17,6 +17,7 @@ from tracec.codegen.c_contraction import render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_lanes import lay_side_by_side
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
+from tracec.codegen.c_parts import part_loops
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_select import mask_selections
 from tracec.codegen.c_sizes import PARAMETERS, definitions, tables, with_arguments, with_parameters
@@ -201,7 +202,10 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         if blocked is not None:
             return blocked
     short = unroll_short_loops(kernel)
-    kernel = mask_selections(kernel if short is kernel else lay_side_by_side(short))
+    parted = part_loops(short, kernel)
+    if parted is short and short is not kernel:
+        parted = lay_side_by_side(short)
+    kernel = mask_selections(parted)
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
     writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
     body = writer.nests(kernel.body)

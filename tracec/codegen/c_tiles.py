@@ -222,7 +222,7 @@ class TileWriter(LoopWriter):
 
     def _lane_statement(self, s: Stmt) -> Tree:
         """A column's statement; what is an array is not declared again."""
-        if isinstance(s, Let):
+        if isinstance(s, (Let, Acc)):
             self.varying.add(s.name)
         if isinstance(s, (Let, Acc)) and s.name in self.text.names:
             return Line(f"{self.text.names[s.name]} = {self.initial(s)};")

@@ -39,7 +39,7 @@ MAX_STATEMENTS = 160
 #: Iterations that one loop may have.
 MAX_EXTENT = 32
 #: Rows that there must be, for vectors of rows; where a loop is no longer than a few iterations, it fills less of them.
-MIN_ROWS, FEW, MIN_ROWS_OF_FEW = 32, 4, 8
+MIN_ROWS, FEW, MIN_ROWS_OF_FEW = 32, 4, 2
 
 Values = dict[str, Expr]
 
@@ -56,7 +56,7 @@ def unroll_short_loops(kernel: Kernel) -> Kernel:
         return kernel
     if _statements(body) > MAX_STATEMENTS or not _stores_evenly(body, loops[-1].var):
         return kernel
-    result = _once(_unrolled(body, {}, ""))
+    result = compute_once(_unrolled(body, {}, ""))
     for outer in reversed(loops):
         result = (replace(outer, body=result),)
     return replace(kernel, body=result)
@@ -107,7 +107,7 @@ def _unrolled(body: tuple[Stmt, ...], values: Values, suffix: str) -> tuple[Stmt
     return tuple(result)
 
 
-def _once(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+def compute_once(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
     """Statements in a row, with scalars that are the same computed once, where what they read is never written."""
     changing = {s.buffer if isinstance(s, Store) else s.name for s in body if isinstance(s, (Store, Update, Acc))}
     known: dict[Expr, Expr] = {}

@@ -152,38 +152,61 @@ def _adaptive_max(name: str, n: int, x: Tensor, output_size: Any, return_indices
         # The last element of a short bin again: the first of equal elements is the largest one.
         places.append(table(np.minimum(start[:, None] + np.arange(width), stop[:, None] - 1), dt.int64, x))
     lead = tuple(x.shape[:-n])
-    starts = [reshaped(p[:, :1], _along(i, n, p.shape[0])) for i, p in enumerate(places)]
-    return _max_of(x, n, lead, places, starts, return_indices)
+    return _max_of(x, n, lead, places, return_indices)
 
 
 def _along(i: int, n: int, size: int) -> Shape:
     return tuple(size if a == i else 1 for a in range(n))
 
 
-def _max_of(x: Tensor, n: int, lead: Shape, places: list[Tensor], starts: list[Tensor], return_indices: bool) -> Any:
+def _max_of(x: Tensor, n: int, lead: Shape, places: list[Tensor], return_indices: bool) -> Any:
     """The largest elements of windows whose positions along each axis, (counts, width), are given."""
     counts, widths = (tuple(p.shape[k] for p in places) for k in (0, 1))
     at = [reshaped(p, tuple(s for a in range(2) for s in _along(i, n, p.shape[a]))) for i, p in enumerate(places)]
     windows = ops.index(x, *at, axes=tuple(range(len(lead), len(lead) + n)))
     perm = (*range(2 * n, 2 * n + len(lead)), *range(2 * n))
     flat = reshaped(ops.transpose(windows, perm=perm), (*lead, *counts, math.prod(widths)))
-    return _picked(flat, widths, starts, tuple(x.shape[-n:]), return_indices)
+    starts = [reshaped(p[:, :1], _along(i, n, p.shape[0])) for i, p in enumerate(places)]
+    ends = [reshaped(p[:, p.shape[1] - 1 :], _along(i, n, p.shape[0])) for i, p in enumerate(places)]
+    return _picked(flat, widths, starts, tuple(x.shape[-n:]), return_indices, ends)
 
 
-def _picked(flat: Tensor, widths: Shape, starts: list[Tensor], sizes: Shape, return_indices: bool) -> Any:
-    """The largest element of each window (..., elements), and where it stands among the spatial axes."""
+def _picked(
+    flat: Tensor,
+    widths: Shape,
+    starts: list[Tensor],
+    sizes: Shape,
+    return_indices: bool,
+    ends: list[Tensor] | None = None,
+) -> Any:
+    """The largest element of each window (..., elements), and where it stands among the spatial axes.
+
+    Args:
+        flat: The windows.
+        widths: Their sizes, along each axis.
+        starts: Where they begin along each axis.
+        sizes: The spatial axes.
+        return_indices: Whether it is asked where they stand.
+        ends: The last element of each, which those that are shorter repeat.
+    """
     axis = flat.ndim - 1
     shape = tuple(flat.shape[:-1])
     if not flat.numel():
         values = reshaped(flat[..., :1] if flat.shape[-1] else flat, shape)
         return (values, cast(values.detach(), dt.int64)) if return_indices else values
     at = ops.argmax(flat.detach(), axis=axis, keepdims=True)
+    # Of several NaNs, `argmax` gives the first one, and PyTorch's pooling the last.
+    place = iota(tuple(flat.shape), axis, dt.int64, flat)
+    last = ops.max(ops.where(ops.isnan(flat.detach()), place, -1), axes=(axis,), keepdims=True)
+    at = ops.maximum(at, last)
     values = ops.sum(pick_along(flat, at, axis), axes=(axis,), keepdims=False)
     if not return_indices:
         return values
     rest, found = reshaped(at, shape), None
     for i in reversed(range(len(widths))):
         position = ops.add(starts[i], ops.remainder(rest, widths[i]))
+        if ends is not None:
+            position = ops.minimum(position, ends[i])
         rest = ops.floor_div(rest, widths[i])
         term = ops.mul(position, math.prod(sizes[i + 1 :]))
         found = term if found is None else ops.add(found, term)

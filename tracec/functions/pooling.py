@@ -14,6 +14,7 @@ from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.arithmetic import div
 from tracec.functions.axes import over_axes
 from tracec.functions.common import (
+    cast,
     check_flag,
     check_floating,
     check_ndim,
@@ -21,13 +22,10 @@ from tracec.functions.common import (
     check_tensor,
     fail,
     iota,
-    is_differentiated,
     one_integer,
     per_axis,
-    reshaped,
     table,
 )
-from tracec.functions.reduction import pick_along
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
@@ -141,32 +139,27 @@ def _max_pool(
     if x.dtype.kind not in "fiu":
         fail(DTypeError, f"{name}: takes numbers that have an order, input is {x.dtype.name}", "cast it first")
     pool = Pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode)
-    lowest = -math.inf if x.dtype.is_floating_point else int(np.iinfo(x.dtype.numpy).min)
-    windows = pool.windows(x, lowest)
-    if not is_differentiated(x) and not return_indices:
-        return ops.max(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)
-    lead = tuple(windows.shape[:-n])
-    flat = reshaped(windows, (*lead, math.prod(pool.kernel)))
-    axis = flat.ndim - 1
-    at = ops.argmax(flat.detach(), axis=axis, keepdims=True)
-    # The gradient goes to the first of equal elements.
-    values = ops.sum(pick_along(flat, at, axis), axes=(axis,), keepdims=False)
-    return (values, _positions(pool, reshaped(at, lead))) if return_indices else values
+    params = {
+        "size": pool.kernel, "stride": pool.stride, "dilation": pool.dilation, "low": pool.padding, "high": pool.high,
+    }  # fmt: skip
+    values = ops.max_windows(x, **params)
+    if not return_indices:
+        return values
+    return values, _positions(pool, cast(ops.max_windows_at(x.detach(), values.detach(), **params), dt.int64))
 
 
 def _positions(pool: Pool, at: Tensor) -> Tensor:
     """Window offsets as positions in the unpadded spatial axes, in row-major order."""
     shape, first = tuple(at.shape), at.ndim - pool.n
+    at = ops.remainder(at, math.prod(pool.kernel))  # a window may have no elements, where dilation skips them all
     rest, found = at, ops.mul(at, 0)
     for i in reversed(range(pool.n)):
         offset = ops.remainder(rest, pool.kernel[i])
         rest = ops.floor_div(rest, pool.kernel[i])
         start = ops.sub(ops.mul(iota(shape, first + i, dt.int64, at), pool.stride[i]), pool.padding[i])
-        if pool.padding[i]:
-            # In a window of nothing but the lowest value, the first element of the input counts, not the padding.
+        if pool.padding[i] and pool.dilation[i] > 1:
             short = ops.maximum(ops.neg(start), 0)
-            skipped = ops.floor_div(ops.add(short, pool.dilation[i] - 1), pool.dilation[i])
-            offset = ops.maximum(offset, skipped)
+            offset = ops.maximum(offset, ops.floor_div(ops.add(short, pool.dilation[i] - 1), pool.dilation[i]))
         position = ops.add(start, ops.mul(offset, pool.dilation[i]))
         found = ops.add(found, ops.mul(position, math.prod(pool.sizes[i + 1 :])))
     return found

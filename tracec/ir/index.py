@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tracec.ir import dtype as dt
-from tracec.ir.extent import divides, is_varying, plain, whole
+from tracec.ir.extent import divides, is_varying, like, plain, whole
 from tracec.ir.scalar import Call, Const, Div, Expr, Linear, Mod, Var
 from tracec.ir.types import Shape, contiguous_strides, same
 
@@ -178,8 +178,8 @@ def flatten(index: Sequence[Expr], shape: Shape) -> Expr:
     return flat
 
 
-def unflatten(flat: Expr, shape: Shape) -> tuple[Expr, ...]:
-    """The multi-index of a row-major position."""
+def unflatten(flat: Expr, shape: Shape, *, wrap: bool = True) -> tuple[Expr, ...]:
+    """The multi-index of a row-major position; without ``wrap``, one outside is outside along the first axis."""
     if 0 in shape:
         return (Const(0),) * len(shape)
     index: list[Expr] = []
@@ -191,7 +191,9 @@ def unflatten(flat: Expr, shape: Shape) -> tuple[Expr, ...]:
             continue
         outer = stride * size
         inner = bounds(flat)
-        within = flat if inner and inner[0] >= 0 and inner[1] < outer else mod(flat, outer)
+        inside = bool(inner and inner[0] >= 0 and inner[1] < outer)
+        within = flat if inside or not wrap else mod(flat, outer)
+        wrap = True
         index.append(div(within, stride))
     return tuple(index)
 
@@ -200,7 +202,12 @@ def reshape(index: Sequence[Expr], shape: Shape, target: Shape) -> tuple[Expr, .
     """A multi-index of ``shape`` as one of ``target``, which holds the same elements in the same order."""
     if same(shape, target):
         return tuple(index)
-    return unflatten(flatten(index, shape), target)
+    # An index may lie outside, where a test around it is still to come: no rest is taken to bring it back.
+    long = [(i, size) for i, size in zip(index, shape, strict=True) if not like(size, 1)]
+    if same(tuple(size for _, size in long), tuple(size for size in target if not like(size, 1))):
+        left = iter(i for i, _ in long)
+        return tuple(Const(0) if like(size, 1) else next(left) for size in target)
+    return unflatten(flatten(index, shape), target, wrap=False)
 
 
 def in_range(e: Expr, low: int, high: int) -> Expr:

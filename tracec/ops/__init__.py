@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     from tracec.ops.loops import scan
     from tracec.ops.normal import erfc, erfcx, erfinv, log_ndtr, ndtr, ndtri
     from tracec.ops.places import positions
+    from tracec.ops.pool import fold_at, max_windows, max_windows_at
     from tracec.ops.running import cummax, cummin
     from tracec.ops.selection import ranked
     from tracec.ops.softmax import softmax
@@ -157,6 +158,8 @@ __all__ = [
     "argmax", "argmin", "max", "min", "prod", "softmax", "sum",
     # views
     "concatenate", "expand", "flip", "fold", "pad", "reshape", "slice", "transpose", "windows",
+    # the largest elements of windows
+    "fold_at", "max_windows", "max_windows_at",
     # contractions
     "conv", "conv_input_grad", "conv_weight_grad", "dot",
     # linear algebra
@@ -196,6 +199,7 @@ _RARE = {
     "loops": "scan",
     "normal": "erfc erfcx erfinv log_ndtr ndtr ndtri",
     "places": "positions",
+    "pool": "fold_at max_windows max_windows_at",
     "running": "cummax cummin",
     "selection": "ranked",
     "softmax": "softmax",

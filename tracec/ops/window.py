@@ -16,6 +16,7 @@ from tracec.ir.types import Shape, TensorType
 from tracec.ops.arrays import in_float32
 from tracec.ops.base import primitive
 from tracec.ops.families import check_dtype, view
+from tracec.ops.view import pad
 
 
 def check_per_axis(ndim: int, lowest: int = 1, **params: Sequence[int]) -> None:
@@ -133,9 +134,13 @@ windows: Operator = view(
 # fold ---------------------------------------------------------------------------------------------
 
 
-def _fold_type(x: TensorType, *, shape: Shape, stride: Shape, dilation: Shape) -> TensorType:
+def _fold_type(
+    x: TensorType, *, shape: Shape, stride: Shape, dilation: Shape, low: Shape = (), high: Shape = ()
+) -> TensorType:
     n = len(shape)
     check_per_axis(n, stride=stride, dilation=dilation)
+    low, high = _left_out(n, low, high)
+    check_per_axis(n, 0, low=low, high=high)
     check_dtype(x, "numbers")
     if x.ndim < 2 * n:
         raise ShapeError(
@@ -153,10 +158,30 @@ def _fold_type(x: TensorType, *, shape: Shape, stride: Shape, dilation: Shape) -
             f"(spatial axis {axis}: {given[axis]} vs {counts[axis]})",
             hint="pass the shape, stride and dilation that the windows were taken with",
         )
-    return x.with_shape(x.shape[:lead] + tuple(shape))
+    kept = tuple(size - a - b for size, a, b in zip(shape, low, high, strict=True))
+    if kept and min(kept) < 0:
+        raise ShapeError(
+            f"of sizes {tuple(shape)} there are no {low} elements in front and {high} behind to leave out",
+            hint="leave out what padding added",
+        )
+    return x.with_shape(x.shape[:lead] + kept)
 
 
-def _fold_eager(xp: Any, x: Any, *, shape: Shape, stride: Shape, dilation: Shape) -> Any:
+def _left_out(n: int, low: Shape, high: Shape) -> tuple[Shape, Shape]:
+    return low or (0,) * n, high or (0,) * n
+
+
+def _fold_eager(
+    xp: Any, x: Any, *, shape: Shape, stride: Shape, dilation: Shape, low: Shape = (), high: Shape = ()
+) -> Any:
+    out = _whole_fold(xp, x, shape, stride, dilation)
+    if not any((*low, *high)):
+        return out
+    within = zip(*_left_out(len(shape), low, high), shape, strict=True)
+    return out[(..., *(slice(a, size - b) for a, b, size in within))]
+
+
+def _whole_fold(xp: Any, x: Any, shape: Shape, stride: Shape, dilation: Shape) -> Any:
     n = len(shape)
     lead = x.ndim - 2 * n
     counts, size = x.shape[lead : lead + n], x.shape[lead + n :]
@@ -194,7 +219,9 @@ def _fold_sizes(x: TensorType, shape: Shape) -> tuple[int, Shape, Shape]:
     return lead, x.shape[lead : lead + n], x.shape[lead + n :]
 
 
-def _fold_extents(inputs: tuple[TensorType, ...], *, shape: Shape, stride: Shape, dilation: Shape) -> Shape:
+def _fold_extents(
+    inputs: tuple[TensorType, ...], *, shape: Shape, stride: Shape, dilation: Shape, low: Shape = (), high: Shape = ()
+) -> Shape:
     _, _, size = _fold_sizes(inputs[0], shape)
     # With no dilation, only every stride-th offset can meet a given position, so only those are visited.
     return tuple(-(-k // s) if d == 1 else k for k, s, d in zip(size, stride, dilation, strict=True))
@@ -210,11 +237,14 @@ def _fold_element(
     shape: Shape,
     stride: Shape,
     dilation: Shape,
+    low: Shape = (),
+    high: Shape = (),
 ) -> Expr:
     lead, counts, size = _fold_sizes(inputs[0], shape)
+    in_front, _ = _left_out(len(shape), low, high)
     at, offsets, tests = [], [], []
     for i, (s, d) in enumerate(zip(stride, dilation, strict=True)):
-        position, r = index[lead + i], reduced[i]
+        position, r = ix.add(index[lead + i], in_front[i]), reduced[i]
         if d == 1:
             k = ix.add(ix.mod(position, s), ix.mul(r, s))
             window = ix.sub(ix.div(position, s), r)
@@ -228,7 +258,13 @@ def _fold_element(
     return zero_unless(ix.all_of(tests), load(0, index[:lead] + tuple(at) + tuple(offsets)))
 
 
-def _fold_vjp(ct: Any, out: Any, x: Any, *, shape: Shape, stride: Shape, dilation: Shape) -> tuple[Any, ...]:
+def _fold_vjp(
+    ct: Any, out: Any, x: Any, *, shape: Shape, stride: Shape, dilation: Shape, low: Shape = (), high: Shape = ()
+) -> tuple[Any, ...]:
+    if any((*low, *high)):
+        whole = (0,) * (ct.ndim - len(shape))
+        in_front, behind = _left_out(len(shape), low, high)
+        ct = pad(ct, low=whole + in_front, high=whole + behind)
     return (windows(ct, size=x.shape[x.ndim - len(shape) :], stride=stride, dilation=dilation),)
 
 
@@ -243,7 +279,8 @@ fold: Operator = primitive(
     lower=Reduction("add", _fold_extents, _fold_element),
     arity=1,
     promotion="none",
-    doc="Adds windows (…, *counts, *size) up at the positions that `windows` took them from: (…, *shape).",
+    doc="Adds windows (…, *counts, *size) up at the positions that `windows` took them from: (…, *shape), without the "
+    "first ``low`` and the last ``high`` elements of each of these axes, which padding had added.",
     samples=(
         Sample((Arg((5, 3)),), {"shape": (7,), "stride": (1,), "dilation": (1,)}),
         Sample((Arg((3, 2)),), {"shape": (7,), "stride": (2,), "dilation": (1,)}),
@@ -255,5 +292,10 @@ fold: Operator = primitive(
         ),
         Sample((Arg((0, 2, 2, 2, 2)),), {"shape": (4, 4), "stride": (2, 2), "dilation": (1, 1)}),
         Sample((Arg((4, 3, 2, 1)),), {"shape": (11, 5), "stride": (3, 2), "dilation": (1, 1)}),
+        Sample(
+            (Arg((2, 4, 3, 3, 2), dt.float64),),
+            {"shape": (9, 7), "stride": (2, 2), "dilation": (1, 2), "low": (1, 0), "high": (2, 1)},
+        ),
+        Sample((Arg((2, 15, 3)),), {"shape": (31,), "stride": (2,), "dilation": (1,), "low": (1,), "high": (1,)}),
     ),
 )

@@ -169,6 +169,22 @@ def slice_of_unpadded(x: Node, padded: Node, node: Node) -> Any:
     return ops.slice(x, starts=tuple(starts), stops=tuple(stops), steps=node.param("steps"))
 
 
+@rule(ops.slice(named("folded", applied("fold"))))
+def slice_of_folded(folded: Node, node: Node) -> Any:
+    """Positions of padding that windows were also taken from: nothing is added up there."""
+    spatial = len(folded.param("shape"))
+    lead = folded.ndim - spatial
+    starts = node.param("starts")
+    if any(step != 1 for step in node.param("steps")) or folded.shape[:lead] != node.shape[:lead]:
+        return None
+    low, high = (folded.param(side) or (0,) * spatial for side in ("low", "high"))
+    in_front = tuple(a + start for a, start in zip(low, starts[lead:], strict=True))
+    left = zip(high, folded.shape[lead:], starts[lead:], node.shape[lead:], strict=True)
+    behind = tuple(b + whole - start - size for b, whole, start, size in left)
+    given = {name: folded.param(name) for name in ("shape", "stride", "dilation")}
+    return folded.op(folded.inputs[0], **given, low=in_front, high=behind)
+
+
 @rule(applied("index_put"))
 def index_put_covers(node: Node) -> Any:
     """A write to the places that the next one overwrites."""
@@ -185,5 +201,6 @@ def index_put_covers(node: Node) -> Any:
 
 #: The last two, of `simplify`, tidy up after the others.
 DEAD_RULES = (
-    concatenate_empty, slice_of_some_operands, slice_of_unpadded, index_put_covers, slice_everything, slice_twice,
+    concatenate_empty, slice_of_some_operands, slice_of_unpadded, slice_of_folded, index_put_covers, slice_everything,
+    slice_twice,
 )  # fmt: skip

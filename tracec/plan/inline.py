@@ -78,7 +78,7 @@ def _inline_operands(graph: Graph, readers: Mapping[Node, Readers], inlined: dic
             if not (readers[node] and len(through) == len(readers[node]) and all(r in spare for r in through)):
                 continue
             cost = operation_cost(node)
-            if node in outputs or not _is_of_one_load(node) or any(spare[r] < cost for r in through):
+            if node in outputs or not _is_of_one_load(node, inlined) or any(spare[r] < cost for r in through):
                 continue
             for r in through:
                 spare[r] -= cost
@@ -90,13 +90,22 @@ def _inline_operands(graph: Graph, readers: Mapping[Node, Readers], inlined: dic
                 spare[node] = min(*own, *known, LOAD_COST)
 
 
-def _is_of_one_load(node: Node) -> bool:
-    """Whether it is arithmetic on elements of one value of no more bytes."""
-    operands = {i for i in node.inputs if not is_constant(i)}
+def _is_of_one_load(node: Node, inlined: Mapping[Node, int]) -> bool:
+    """Whether it is arithmetic on elements of one value of no more bytes, which may be repeated."""
+    operands = {i for i in node.inputs if not is_constant(i) and not _is_generated(i, inlined)}
     if not isinstance(node.op.lower, Elementwise) or len(operands) != 1:
         return False
     (operand,) = operands
-    return same(operand.shape, node.shape) and operand.dtype.itemsize <= node.dtype.itemsize
+    if same(operand.shape, node.shape):
+        return operand.dtype.itemsize <= node.dtype.itemsize
+    return bool(plain(operand.type.nbytes) <= plain(node.type.nbytes))
+
+
+def _is_generated(node: Node, inlined: Mapping[Node, int]) -> bool:
+    """Whether it is made from the positions of elements alone, where it is read."""
+    while node in inlined and is_view(node) and node.inputs:
+        node = node.inputs[0]
+    return node.op.name == "iota"
 
 
 def _is_cheap(node: Node, cost: int, readers: Readers) -> bool:

@@ -5,6 +5,7 @@ from tests.codegen.kernels.maps import (
     adam,
     broadcast,
     chain,
+    columns_of_rows,
     gather,
     gelu,
     in_place,
@@ -16,7 +17,9 @@ from tests.codegen.kernels.maps import (
     scan,
     scatter,
     sized,
+    spread,
     transpose,
+    windows,
 )
 from tests.codegen.kernels.products import conv, conv_weight, dot
 from tests.codegen.kernels.rows import batch_norm, held, layer_norm, picked, reread, row_sum, running, softmax, stripes
@@ -30,6 +33,7 @@ __all__ = [
     "column_shares",
     "column_softmax",
     "column_sum",
+    "columns_of_rows",
     "conv",
     "conv_weight",
     "dot",
@@ -52,7 +56,9 @@ __all__ = [
     "scan",
     "scatter",
     "sized",
+    "spread",
     "softmax",
     "stripes",
     "transpose",
+    "windows",
 ]

@@ -173,6 +173,75 @@ kernel pool(p: in bool[{n}], x: in {dtype}[{n}], q: out bool[{n}], y: out {dtype
 }}""")
 
 
+def spread(rows: int, columns: int, step: int = 2, most: int = 3) -> Kernel:
+    """What windows of three by three, a step apart, add to each element: as `fold` of padded windows is."""
+    down, across = ((n + 2 - most) // step + 1 for n in (rows, columns))
+    tests = "bitwise_and(bitwise_and({}, {}), bitwise_and({}, {}))".format(
+        f"lt((i + 1) % {step} + {step}*r, {most})",
+        f"bitwise_and(ge((i + 1)//{step} - r, 0), lt((i + 1)//{step} - r, {down}))",
+        f"lt((j + 1) % {step} + {step}*s, {most})",
+        f"bitwise_and(ge((j + 1)//{step} - s, 0), lt((j + 1)//{step} - s, {across}))",
+    )
+    at = f"{across}*((i + 1)//{step}) - {across}*r + (j + 1)//{step} - s"
+    taps = -(-most // step)
+    return read_kernel(f"""
+kernel spread(x: in f32[2,{down},{across}], y: out f32[2,{rows},{columns}]) column {{
+  for b in 2 parallel {{
+    for i in {rows} parallel {{
+      for j in {columns} parallel {{
+        acc total: f32 = add
+        for r in {taps} reduce {{
+          for s in {taps} reduce {{
+            update total <- select({tests}, x[{down * across}*b + {at}], f32(0.0))
+          }}
+        }}
+        store y[{rows * columns}*b + {columns}*i + j] = total
+      }}
+    }}
+  }}
+}}""")
+
+
+def windows(rows: int, columns: int, size: int, dtype: str = "f32") -> Kernel:
+    """The largest element of each window, padded by the lowest value, so that there are as many as elements."""
+    p, last = size // 2, f"{rows + size // 2}"
+    inside = (
+        f"bitwise_and(bitwise_and(ge(i + r, {p}), lt(i + r, {last})), "
+        f"bitwise_and(ge(j + s, {p}), lt(j + s, {columns + p})))"
+    )
+    return read_kernel(f"""
+kernel windows(x: in {dtype}[{rows},{columns}], y: out {dtype}[{rows},{columns}]) column {{
+  for i in {rows} parallel {{
+    for j in {columns} parallel {{
+      acc most: {dtype} = maximum
+      for r in {size} reduce {{
+        for s in {size} reduce {{
+          let v: {dtype} = select({inside}, x[{columns}*i + {columns}*r + j + s - {p * columns + p}], {dtype}(-inf))
+          update most <- v
+        }}
+      }}
+      store y[{columns}*i + j] = most
+    }}
+  }}
+}}""")
+
+
+def columns_of_rows(rows: int, columns: int) -> Kernel:
+    """A loop over the columns of a row, whose accumulators begin and end in it, behind a scalar of the row."""
+    return read_kernel(f"""
+kernel columns_of_rows(x: in f32[{rows},{columns}], y: out f32[{rows},{columns}]) column {{
+  for i in {rows} parallel {{
+    let first: f32 = x[{columns}*i]
+    for l in {columns} parallel {{
+      acc most: f32 = maximum
+      update most <- x[{columns}*i + l]
+      let less: bool = lt(most, f32(0.5))
+      store y[{columns}*i + l] = select(less, first, most)
+    }}
+  }}
+}}""")
+
+
 def transpose(batch: int, m: int, n: int, dtype: str = "f32") -> Kernel:
     """Matrices turned, plus something read straight."""
     return read_kernel(f"""
