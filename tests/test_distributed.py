@@ -160,6 +160,13 @@ def test_pythons_names_are_there():
 # Marks -----------------------------------------------------------------------------------------------------
 
 
+def test_types_for_scripts_are_pythons():
+    from tracec.jit.annotations import List, Optional
+
+    assert List[int] == list[int] or List[int].__origin__ is list
+    assert Optional[int] == int | None
+
+
 def test_scripts_are_python():
     @jit.script
     def swish(x):

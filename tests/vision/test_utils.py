@@ -168,3 +168,19 @@ except ModuleNotFoundError as error:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("tracec.vision: images are Pillow's, which is not installed")
     assert 'hint: pip install "tracec[vision]"' in done.stdout
+
+
+def test_a_batch_norm_that_stays_as_it_is():
+    from tracec.vision.ops.misc import FrozenBatchNorm2d
+
+    norm = tracec.nn.BatchNorm2d(3)
+    x = tracec.randn(4, 3, 5, 5)
+    for _ in range(3):
+        norm(x * 2 + 1)
+    with tracec.no_grad():
+        norm.weight.copy_(tracec.tensor([1.0, 2.0, 3.0]))
+    frozen = FrozenBatchNorm2d(3)
+    frozen.load_state_dict(norm.state_dict())
+    assert not [*frozen.parameters()] and repr(frozen) == "FrozenBatchNorm2d(3, eps=1e-05)"
+    np.testing.assert_allclose(frozen(x).numpy(), norm.eval()(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert ops.boxes.box_area is ops.box_area and ops.FrozenBatchNorm2d is FrozenBatchNorm2d

@@ -27,6 +27,16 @@ class _Current:
     is_only = False
 
 
+_KNOWN = "use 'cpu', 'cuda' or 'cuda:N'"
+#: PyTorch's other devices → what to do without them.
+_ABSENT = {
+    "meta": "every tensor has its elements: make the model on 'cpu', where load_state_dict(state, assign=True) takes "
+    "tensors over without a copy; tracec.trace(f, *args) tells shapes",
+    "mps": f"ask tracec.backends.mps.is_available() before, or {_KNOWN}",
+    "xpu": f"ask tracec.accelerator.is_available() before, or {_KNOWN}",
+}
+
+
 class Device(str):
     """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
 
@@ -57,7 +67,7 @@ class Device(str):
         kind, _, number = device.partition(":")
         number = str(index) if index is not None else number
         if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
-            raise DeviceError(f"device: there is no device {device!r}", hint="use 'cpu', 'cuda' or 'cuda:N'")
+            raise DeviceError(f"device: there is no device {device!r}", hint=_ABSENT.get(kind, _KNOWN))
         # "cuda" alone is the device that is the current one now.
         made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number or _Current.index}")
         made.type, made.index = kind, int(number) if number and kind == "cuda" else None

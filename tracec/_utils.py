@@ -1,0 +1,25 @@
+"""Tensors in one row, as programs for half precision and several processes keep them: PyTorch's inner functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tracec.functions import cat
+
+if TYPE_CHECKING:
+    from tracec.record.tensor import Tensor
+
+
+def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:
+    """The elements of several tensors of one dtype, one tensor after the other."""
+    return cat([t.contiguous().view(-1) for t in tensors])
+
+
+def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Parts of a tensor of one axis that have the shapes of others, one after the other: looks at its memory."""
+    sizes = [t.numel() for t in tensors]
+    return tuple(part.view(t.shape) for part, t in zip(flat.split(sizes), tensors, strict=True))
+
+
+__all__ = ["_flatten_dense_tensors", "_unflatten_dense_tensors"]
