@@ -85,6 +85,12 @@ CASES = {
         errors.ArgumentError,
         "multi_head_attention_forward: num_heads=0 is not positive",
     ),
+    "Bilinear": (lambda: nn.Bilinear(0, 2, 3), errors.ArgumentError, "Bilinear: in1_features=0 is not positive"),
+    "div_value": (
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [3, 5], div_value=0),
+        errors.ArgumentError,
+        "AdaptiveLogSoftmaxWithLoss: div_value=0 is not positive",
+    ),
     "zeros": (lambda: F.zeros(-1), errors.ShapeError, r"zeros: size \(-1,\) has a negative size"),
     "zeros type": (lambda: F.zeros(1.5), errors.ArgumentTypeError, "zeros: size must be integers, float given"),
     "reshape": (lambda: F.ones(6).reshape(4, 2), errors.ShapeError, r"reshape: shape \(6,\) with 6 elements does not"),

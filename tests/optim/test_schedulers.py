@@ -180,6 +180,12 @@ ERRORS = [
     (ArgumentError, "total_steps", lambda o: lr_scheduler.OneCycleLR(o, 0.1)),
     (ArgumentError, "Factor should be < 1.0", lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=1.5)),
     (ArgumentError, "one more than", lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.StepLR(o, 1)], [1])),
+    (ArgumentError, "StepLR: step_size is 0", lambda o: lr_scheduler.StepLR(o, 0)),
+    (ArgumentError, "T_max is 0", lambda o: lr_scheduler.CosineAnnealingLR(o, 0)),
+    (ArgumentError, "step_size_up is 0", lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, step_size_up=0)),
+    (ArgumentError, "div_factor is 0", lambda o: lr_scheduler.OneCycleLR(o, 0.1, 9, div_factor=0)),
+    (ArgumentTypeError, "gamma must be", lambda o: lr_scheduler.ExponentialLR(o, "x")),
+    (ArgumentTypeError, "max_lr must be a number", lambda o: lr_scheduler.OneCycleLR(o, "x", 9)),
     (ArgumentError, "at least one", lambda o: lr_scheduler.ChainedScheduler([])),
     (ArgumentError, "another optimizer", lambda o: lr_scheduler.ChainedScheduler(
         [lr_scheduler.StepLR(o, 1), lr_scheduler.StepLR(optimizer(tracec), 1)])),

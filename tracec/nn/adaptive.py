@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tracec.errors import ArgumentError, AxisError, ShapeError
 from tracec.functions import argmax, cat, gather, unsqueeze, where
-from tracec.functions.common import integers
+from tracec.functions.common import check_real, integers
 from tracec.ir.dtype import DType
 from tracec.nn import functional as F
 from tracec.nn.containers import ModuleList, Sequential
@@ -65,6 +65,12 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise ArgumentError(
                 f"AdaptiveLogSoftmaxWithLoss: cutoffs={list(cutoffs)} for {n_classes} classes",
                 hint="cutoffs are unique, positive integers in increasing order, each from 1 to n_classes-1",
+            )
+        check_real("AdaptiveLogSoftmaxWithLoss", div_value, "div_value")
+        if not div_value > 0:
+            raise ArgumentError(
+                f"AdaptiveLogSoftmaxWithLoss: div_value={div_value} is not positive",
+                hint="each cluster is so many times narrower than the one before",
             )
         self.in_features, self.n_classes, self.div_value, self.head_bias = in_features, n_classes, div_value, head_bias
         self.cutoffs = [*marks, n_classes]

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tracec import functions as F
-from tracec.errors import ArgumentTypeError
+from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir.dtype import DType
 from tracec.nn import init
 from tracec.nn.module import Module
@@ -103,6 +103,10 @@ class Bilinear(Module):
 
     def reset_parameters(self) -> None:
         """Draw the first values again."""
+        if self.in1_features < 1:
+            raise ArgumentError(
+                f"Bilinear: in1_features={self.in1_features} is not positive", hint="it is the first input's last size"
+            )
         bound = 1 / math.sqrt(self.in1_features)
         for p in self.parameters():
             init.uniform_(p, -bound, bound)

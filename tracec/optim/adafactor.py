@@ -12,7 +12,7 @@ from tracec.functions import sum as total
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.optim.optimizer import Optimizer
-from tracec.optim.options import check_option
+from tracec.optim.options import check_numbers, check_option, check_several
 from tracec.optim.updates import Found, Group, State, counted, decayed, gradient
 from tracec.record.tensor import Tensor
 
@@ -51,6 +51,8 @@ class Adafactor(Optimizer):
         maximize: bool = False,
     ) -> None:
         check_option("Adafactor", "lr", lr)
+        check_numbers("Adafactor", beta2_decay=beta2_decay, d=d)
+        check_several("Adafactor", "eps", eps, 2)
         if beta2_decay > 0.0:
             raise ArgumentError(f"Adafactor: beta2_decay should be <= 0 but is: {beta2_decay}", hint="e.g. -0.8")
         check_option("Adafactor", "eps[0]", eps[0] or 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 from tracec import ops
 from tracec.functions import ones_like, tensor
 from tracec.optim.optimizer import Optimizer
-from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.options import check_no_differentiable, check_numbers, check_option
 from tracec.optim.updates import Found, Group, Named, Schedule, State, Update, counts, in_precision, keep
 from tracec.record.tensor import Tensor
 
@@ -52,6 +52,7 @@ class ASGD(Optimizer):
     ) -> None:
         check_option("ASGD", "lr", lr)
         check_option("ASGD", "weight_decay", weight_decay)
+        check_numbers("ASGD", lambd=lambd, alpha=alpha, t0=t0)
         check_no_differentiable("ASGD", differentiable)
         defaults = {
             "lr": lr,

@@ -8,9 +8,10 @@ from typing import Any
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import cat, zeros_like
 from tracec.functions import sum as total
+from tracec.functions.common import one_integer
 from tracec.optim.line_search import Point, strong_wolfe
 from tracec.optim.optimizer import Optimizer, as_reals
-from tracec.optim.options import check_option
+from tracec.optim.options import check_numbers, check_option
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
 from tracec.record.tape import enable_grad, no_grad
@@ -58,6 +59,9 @@ class LBFGS(Optimizer):
         line_search_fn: str | None = None,
     ) -> None:
         check_option("LBFGS", "lr", lr)
+        max_iter = one_integer("LBFGS", max_iter, "max_iter")
+        max_eval = max_iter * 5 // 4 if max_eval is None else one_integer("LBFGS", max_eval, "max_eval")
+        check_numbers("LBFGS", tolerance_grad=tolerance_grad, tolerance_change=tolerance_change)
         if line_search_fn not in (None, "strong_wolfe"):
             raise ArgumentError(
                 f"LBFGS: line_search_fn={line_search_fn!r} is not supported", hint="only 'strong_wolfe' or None"
@@ -65,7 +69,7 @@ class LBFGS(Optimizer):
         defaults = {
             "lr": lr,
             "max_iter": max_iter,
-            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
+            "max_eval": max_eval,
             "tolerance_grad": tolerance_grad,
             "tolerance_change": tolerance_change,
             "history_size": history_size,

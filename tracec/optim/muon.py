@@ -9,9 +9,10 @@ from typing import Any
 from tracec.errors import ArgumentError
 from tracec.functions import clamp, matmul, sqrt
 from tracec.functions import sum as total
+from tracec.functions.common import one_integer
 from tracec.ir import dtype as dt
 from tracec.optim.optimizer import Optimizer
-from tracec.optim.options import check_option
+from tracec.optim.options import check_option, check_several
 from tracec.optim.updates import Found, Group, decayed
 from tracec.record.tensor import Tensor
 
@@ -60,6 +61,8 @@ class Muon(Optimizer):
             raise ArgumentError(
                 f"Muon: adjust_lr_fn={adjust_lr_fn!r} is not supported", hint="use 'original' or 'match_rms_adamw'"
             )
+        check_several("Muon", "ns_coefficients", ns_coefficients, 3)
+        ns_steps = one_integer("Muon", ns_steps, "ns_steps")
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec.functions.common import check_real
 from tracec.record.tensor import Tensor
 
 
@@ -33,12 +34,47 @@ def check_option(
     raise ArgumentError(f"{name}: invalid {what}: {number:g}", hint=f"{what} is {allowed}")
 
 
+def check_numbers(name: str, **options: Any) -> None:
+    """Refuse options that are no real numbers.
+
+    Raises:
+        ArgumentTypeError: one is something else.
+    """
+    for what, value in options.items():
+        check_real(name, value, what)
+
+
+def check_not_zero(name: str, **options: Any) -> None:
+    """Refuse options that are no real numbers, or that cannot be divided by.
+
+    Raises:
+        ArgumentTypeError: one is something else.
+        ArgumentError: one is 0.
+    """
+    check_numbers(name, **options)
+    for what, value in options.items():
+        if not value:
+            raise ArgumentError(f"{name}: {what} is 0", hint="it is divided by: give another number")
+
+
+def check_several(name: str, what: str, values: Any, count: int) -> None:
+    """Refuse what is not so many values.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if not isinstance(values, (tuple, list)) or len(values) != count:
+        raise ArgumentTypeError(f"{name}: {what} must be {count} numbers, {values!r} given", hint="give a tuple")
+
+
 def check_betas(name: str, betas: tuple[float, float]) -> None:
     """Refuse weights of running estimates that are not from 0 to 1, 1 left out.
 
     Raises:
         ArgumentError: one is.
+        ArgumentTypeError: they are not two numbers.
     """
+    check_several(name, "betas", betas, 2)
     for k, beta in enumerate(betas):
         check_option(name, f"betas[{k}]", beta, below=1.0)
 

@@ -9,7 +9,7 @@ from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions import full_like
 from tracec.optim.optimizer import Optimizer
-from tracec.optim.options import check_no_differentiable, check_option
+from tracec.optim.options import check_no_differentiable, check_numbers, check_option, check_several
 from tracec.optim.updates import Found, Group, Named, State, Update, count
 from tracec.record.tensor import Tensor
 
@@ -49,6 +49,9 @@ class Rprop(Optimizer):
         differentiable: bool = False,
     ) -> None:
         check_option("Rprop", "lr", lr)
+        for what, pair in (("etas", etas), ("step_sizes", step_sizes)):
+            check_several("Rprop", what, pair, 2)
+            check_numbers("Rprop", **{f"{what}[{k}]": value for k, value in enumerate(pair)})
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ArgumentError(
                 f"Rprop: invalid eta values: {etas[0]}, {etas[1]}", hint="sizes shrink by less than 1 and grow by more"

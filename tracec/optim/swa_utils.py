@@ -11,7 +11,7 @@ from tracec.errors import ArgumentError
 from tracec.functions import tensor
 from tracec.nn.batchnorm import _BatchNorm
 from tracec.nn.module import Module
-from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each
+from tracec.optim.lr_scheduler.base import LRScheduler, number_for_each
 from tracec.optim.optimizer import Optimizer
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
@@ -161,7 +161,7 @@ class SWALR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:  # fmt: skip
         for group, rate in zip(
-            optimizer.param_groups, one_for_each("SWALR", "swa_lr", swa_lr, optimizer), strict=True
+            optimizer.param_groups, number_for_each("SWALR", "swa_lr", swa_lr, optimizer), strict=True
         ):  # fmt: skip
             group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):

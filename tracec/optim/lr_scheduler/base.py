@@ -7,6 +7,7 @@ from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError, RuleMissingError
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_numbers
 from tracec.optim.updates import Group
 from tracec.record.tensor import Tensor
 
@@ -123,6 +124,19 @@ def one_for_each(name: str, what: str, value: Any, optimizer: Optimizer) -> list
     if len(value) != count:
         raise ArgumentError(f"{name}: expected {count} values for {what}, got {len(value)}", hint="one for each group")
     return list(value)
+
+
+def number_for_each(name: str, what: str, value: Any, optimizer: Optimizer) -> list[Any]:
+    """The same of numbers.
+
+    Raises:
+        ArgumentError: the list has another length than there are groups.
+        ArgumentTypeError: one is no number.
+    """
+    found = one_for_each(name, what, value, optimizer)
+    for one in found:
+        check_numbers(name, **{what: one})
+    return found
 
 
 def saved_functions(functions: list[Callable[..., Any]]) -> list[dict[str, Any] | None]:

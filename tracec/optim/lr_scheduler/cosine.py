@@ -7,6 +7,7 @@ import math
 from tracec.errors import ArgumentError
 from tracec.optim.lr_scheduler.base import LRScheduler
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_not_zero, check_numbers
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -22,6 +23,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        check_not_zero("CosineAnnealingLR", T_max=T_max)
+        check_numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tracec.errors import ArgumentError
-from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each, set_option
+from tracec.optim.lr_scheduler.base import LRScheduler, number_for_each, set_option
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_not_zero, check_numbers
 from tracec.optim.updates import Group
 
 
@@ -66,13 +67,15 @@ class CyclicLR(_WithMomentum):
                 hint="use 'triangular', 'triangular2' or 'exp_range'",
             )
         self.optimizer = optimizer
-        lower = one_for_each("CyclicLR", "base_lr", base_lr, optimizer)
+        lower = number_for_each("CyclicLR", "base_lr", base_lr, optimizer)
         if last_epoch == -1:
             for group, value in zip(optimizer.param_groups, lower, strict=True):
                 set_option(group, "lr", value)
                 group["initial_lr"] = value
-        self.max_lrs = one_for_each("CyclicLR", "max_lr", max_lr, optimizer)
+        self.max_lrs = number_for_each("CyclicLR", "max_lr", max_lr, optimizer)
         down = step_size_up if step_size_down is None else step_size_down
+        check_numbers("CyclicLR", step_size_down=down)
+        check_not_zero("CyclicLR", step_size_up=step_size_up)
         self.total_size = float(step_size_up + down)
         self.step_ratio = step_size_up / self.total_size
         self.mode, self.gamma, self.cycle_momentum = mode, gamma, cycle_momentum
@@ -80,8 +83,8 @@ class CyclicLR(_WithMomentum):
         self._scale_fn = scale_fn
         if cycle_momentum:
             self._check_momentum()
-            self.base_momentums = one_for_each("CyclicLR", "base_momentum", base_momentum, optimizer)
-            self.max_momentums = one_for_each("CyclicLR", "max_momentum", max_momentum, optimizer)
+            self.base_momentums = number_for_each("CyclicLR", "base_momentum", base_momentum, optimizer)
+            self.max_momentums = number_for_each("CyclicLR", "max_momentum", max_momentum, optimizer)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = lower
 
@@ -149,6 +152,7 @@ class OneCycleLR(_WithMomentum):
             raise ArgumentError(
                 f"OneCycleLR: anneal_strategy must be one of 'cos' or 'linear', got {anneal_strategy!r}"
             )
+        check_not_zero("OneCycleLR", div_factor=div_factor, final_div_factor=final_div_factor)
         self._anneal_func_type, self.cycle_momentum = anneal_strategy, cycle_momentum
         rise = float(pct_start * self.total_steps)
         self._schedule_phases = [
@@ -160,7 +164,7 @@ class OneCycleLR(_WithMomentum):
                 _phase(2 * rise - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
                 _phase(self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
             ]
-        highest = one_for_each("OneCycleLR", "max_lr", max_lr, optimizer)
+        highest = number_for_each("OneCycleLR", "max_lr", max_lr, optimizer)
         if cycle_momentum:
             self._check_momentum()
         if last_epoch == -1:
@@ -168,8 +172,8 @@ class OneCycleLR(_WithMomentum):
                 first = most / div_factor
                 group.update(initial_lr=first, max_lr=most, min_lr=first / final_div_factor)
             if cycle_momentum:
-                least = one_for_each("OneCycleLR", "base_momentum", base_momentum, optimizer)
-                most_momentum = one_for_each("OneCycleLR", "max_momentum", max_momentum, optimizer)
+                least = number_for_each("OneCycleLR", "base_momentum", base_momentum, optimizer)
+                most_momentum = number_for_each("OneCycleLR", "max_momentum", max_momentum, optimizer)
                 for group, low, high in zip(optimizer.param_groups, least, most_momentum, strict=True):
                     group.update(base_momentum=low, max_momentum=high)
                     self._set_momentum(group, high)

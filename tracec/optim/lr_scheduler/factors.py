@@ -10,6 +10,7 @@ from typing import Any
 from tracec.errors import ArgumentError
 from tracec.optim.lr_scheduler.base import LRScheduler, load_functions, one_for_each, saved_functions
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_not_zero, check_numbers
 
 Factor = Callable[[int], float]
 
@@ -71,6 +72,8 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        check_not_zero("StepLR", step_size=step_size)
+        check_numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
@@ -95,6 +98,7 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:  # fmt: skip
+        check_numbers("MultiStepLR", gamma=gamma)
         self.milestones, self.gamma = Counter(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
@@ -125,6 +129,7 @@ class ConstantLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:  # fmt: skip
+        check_numbers("ConstantLR", factor=factor, total_iters=total_iters)
         if not 0 <= factor <= 1.0:
             raise ArgumentError(
                 f"ConstantLR: factor is {factor}", hint="Constant multiplicative factor expected to be between 0 and 1."
@@ -161,6 +166,7 @@ class LinearLR(LRScheduler):
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:  # fmt: skip
+        check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor, total_iters=total_iters)
         if not 0 < start_factor <= 1.0:
             raise ArgumentError(
                 f"LinearLR: start_factor is {start_factor}",
@@ -199,6 +205,7 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        check_numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -220,6 +227,7 @@ class PolynomialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        check_numbers("PolynomialLR", total_iters=total_iters, power=power)
         self.total_iters, self.power = total_iters, power
         super().__init__(optimizer, last_epoch)
 

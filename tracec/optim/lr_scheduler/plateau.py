@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.optim.lr_scheduler.base import LRScheduler, one_for_each, set_option
+from tracec.optim.lr_scheduler.base import LRScheduler, number_for_each, set_option
 from tracec.optim.optimizer import Optimizer
+from tracec.optim.options import check_numbers
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -35,6 +36,7 @@ class ReduceLROnPlateau(LRScheduler):
         threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | list[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:  # fmt: skip
+        check_numbers("ReduceLROnPlateau", factor=factor)
         if factor >= 1.0:
             raise ArgumentError(f"ReduceLROnPlateau: factor is {factor}", hint="Factor should be < 1.0.")
         if not isinstance(optimizer, Optimizer):
@@ -46,7 +48,7 @@ class ReduceLROnPlateau(LRScheduler):
                 f"ReduceLROnPlateau: threshold mode {threshold_mode} is unknown!", hint="use 'rel' or 'abs'"
             )
         self.optimizer = optimizer
-        self.min_lrs = one_for_each("ReduceLROnPlateau", "min_lrs", min_lr, optimizer)
+        self.min_lrs = number_for_each("ReduceLROnPlateau", "min_lrs", min_lr, optimizer)
         self.mode, self.factor, self.patience, self.cooldown, self.eps = mode, factor, patience, cooldown, eps
         self.threshold, self.threshold_mode = threshold, threshold_mode
         self.last_epoch = 0
