@@ -33,7 +33,7 @@ from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, Whil
 
 ENTRY = "tracec_run"
 #: Characters of kernels for each of which there is a unit, up to so many: compilers run side by side.
-PER_UNIT, MOST_UNITS = 12_000, 4
+PER_UNIT, MOST_UNITS = 12_000, 8
 #: Calls one after another, which entries are, are compiled as fast as an eighth as many characters of kernels.
 CALLS = 8
 #: Results from this size on do not stay in the cache, so writing past it costs the next reader nothing.

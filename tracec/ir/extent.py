@@ -106,15 +106,20 @@ def at(x: Any, values: Values) -> Any:
 
 def formula_key(value: Any) -> Any:
     """A value with formulas in place of numbers that have them: equal ones are equal for all sizes."""
+    cls = type(value)  # most are of these, and of a large graph there are hundreds of thousands
+    if cls is int:
+        return int, value
+    if cls is str:
+        return value
+    if isinstance(value, (tuple, list)):
+        return tuple(map(formula_key, value))
     if isinstance(value, Extent):
         return value.form
     if isinstance(value, Ratio):
         return value.tree
-    if isinstance(value, (tuple, list)):
-        return tuple(map(formula_key, value))
     if hasattr(value, "shape"):  # the type of a tensor
         return value.dtype, formula_key(value.shape), value.device
-    return (type(value), repr(value)) if isinstance(value, (bool, int, float, complex)) else value
+    return (cls, repr(value)) if isinstance(value, (bool, int, float, complex)) else value
 
 
 def distinct(values: Iterable[T]) -> tuple[T, ...]:

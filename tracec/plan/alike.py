@@ -14,6 +14,7 @@ from tracec.ir.extent import formula_key, is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.node import Node, is_constant
+from tracec.ir.types import Shape
 from tracec.plan.side_by_side import side_by_side
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Alike:
         self._labels: dict[Node, int] = {}
         self._numbers: dict[Any, int] = {}
         self._found: dict[Any, Any] = {}
+        #: Identity of a shape → it, and its key.
+        self._shapes: dict[int, tuple[Shape, Any]] = {}
 
     def find(self, key: Any, work_out: Callable[[], T]) -> T:
         """What is found for a key: once for all that have the same one.
@@ -51,6 +54,16 @@ class Alike:
         if key not in self._found:
             self._found[key] = work_out()
         found: T = self._found[key]
+        return found
+
+    def distinct(self, shapes: Iterable[Shape]) -> dict[Any, Shape]:
+        """Shapes that differ for some sizes, each once, by what is the same for all calls."""
+        found: dict[Any, Shape] = {}
+        for shape in shapes:
+            known = self._shapes.get(id(shape))
+            if known is None:  # which is kept, so that nothing else is where it is
+                known = self._shapes[id(shape)] = shape, formula_key(shape)
+            found[known[1]] = shape
         return found
 
     def of(self, kernel: Kernel, what: Any, work_out: Callable[[], T]) -> T:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tracec.ir.extent import distinct, like, plain
+from tracec.ir.extent import like, plain
 from tracec.ir.graph import Graph, backward_part
 from tracec.ir.lower import ContractionSpec, Library, Reduction, Scan, Scatter
 from tracec.ir.node import Node, is_constant, is_input
@@ -123,7 +124,7 @@ class Partition:
         if not self.fuse:
             return
         producers = {r for r in group.reads[node] if r in self.group_of}
-        for producer in sorted(producers, key=lambda p: (-plain(p.type.nbytes), self.rank[p])):
+        for producer in sorted(producers, key=lambda p: (-_nbytes(p), self.rank[p])):
             a, b = self.group_of[producer], self.group_of[node]
             if a is not b:
                 self._try(a, b, producer)
@@ -246,10 +247,10 @@ class Partition:
     def _misaligned(self, merged: Group, a: Group, b: Group) -> str | None:
         """A read across the two groups that is not at the reader's own point; None if there is none."""
         in_a, in_b = set(a.nodes), set(b.nodes)
-        shapes = tuple(points(n) for n in merged.nodes if merged.level[n] == FULL)
-        rows = tuple(n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n))
-        loops = ("loops", merged.space.key, shapes, rows)
-        space = self.alike.find(loops, lambda: merged.loops(distinct(shapes), distinct(rows)))
+        shapes = self.alike.distinct(points(n) for n in merged.nodes if merged.level[n] == FULL)
+        rows = self.alike.distinct(n.shape for n in merged.nodes if merged.level[n] == ROW and is_pointwise(n))
+        loops = ("loops", merged.space.key, tuple(shapes), tuple(rows))
+        space = self.alike.find(loops, lambda: merged.loops(shapes.values(), rows.values()))
         for node in merged.nodes:
             others = in_b if node in in_a else in_a
             if not (merged.reads[node] & others):
@@ -288,8 +289,8 @@ class Partition:
         for group in self.groups:
             if group.kind not in _REDUCED:
                 continue
-            for operand in sorted(group.operands, key=lambda n: -plain(n.type.nbytes)):
-                if plain(operand.type.size) < plain(group.space.total):
+            for operand in sorted(group.operands, key=lambda n: -_nbytes(n)):
+                if math.prod(map(plain, operand.shape)) < plain(group.space.total):
                     break
                 other = self.group_of.get(first.setdefault((by(group.space), source(operand)), group.nodes[0]))
                 mine = self.group_of[group.nodes[0]]
@@ -397,7 +398,13 @@ def _feeds_product(a: Group, b: Group) -> bool:
 
 
 def _bytes(nodes: Iterable[Node]) -> int:
-    return sum(int(plain(n.type.nbytes)) for n in nodes)
+    return sum(map(_nbytes, nodes))
+
+
+def _nbytes(node: Node) -> int:
+    """The bytes of a value for the present sizes, without the formula that they hang on."""
+    size: int = math.prod(map(plain, node.shape))
+    return size * node.dtype.itemsize
 
 
 def _is_remat(group: Group) -> bool:

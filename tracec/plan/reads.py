@@ -44,6 +44,8 @@ class Reads:
     def __init__(self, inlined: dict[Node, int], alike: Alike) -> None:
         self._inlined = inlined
         self._alike = alike
+        #: Node → how it is computed, as a number, and what that hangs on: a node is asked for in many groups.
+        self._traced: dict[Node, tuple[int, list[Node]]] = {}
 
     def positions(self, node: Node, space: Space, level: str, stripes: int) -> list[tuple[Node, Expr]]:
         """Values that a node reads, with the position among their elements in a space's loop variables.
@@ -54,14 +56,17 @@ class Reads:
             level: Whether the node has an element for each point, one a row or one a stripe's column.
             stripes: How many stripes the rows are parted into.
         """
-        traced, place = self._alike.traced((node,), self._inlined, {})
+        if node not in self._traced:
+            number, place = self._alike.traced((node,), self._inlined, {})
+            self._traced[node] = number, list(place)
+        traced, nodes = self._traced[node]
 
         def find() -> list[tuple[int, Expr]]:
             reader = Reader(self._inlined)
             _read(reader, node, space, level, stripes)
+            place = {n: k for k, n in enumerate(nodes)}
             return [(place[n], ix.flatten(at, n.shape)) for n, at in reader.found]
 
-        nodes = list(place)
         return [(nodes[k], at) for k, at in self._alike.find(("reads", traced, space.key, level, stripes), find)]
 
 

@@ -35,16 +35,16 @@ class Space:
         """What it is, to be compared by formulas where sizes vary."""
         return self.extents, self.reduced
 
-    @property
+    @cached_property
     def total(self) -> int:
         return numel(self.extents)
 
-    @property
+    @cached_property
     def kept(self) -> int:
         """Number of rows: elements that are left after the reduction."""
         return numel(e for e, r in zip(self.extents, self.reduced, strict=True) if not r)
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Number of elements that one row reduces."""
         return numel(e for e, r in zip(self.extents, self.reduced, strict=True) if r)
