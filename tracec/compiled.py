@@ -292,9 +292,15 @@ class Compiled:
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
         arguments_by_name = dict(named(self.fn, call.args, call.kwargs))
-        surroundings = Environment(self.fn, arguments_by_name, self._watch.kinds, layouts, names=self._watch.names)
+
+        def look_around() -> Environment:
+            return Environment(self.fn, arguments_by_name, self._watch.kinds, layouts, names=self._watch.names)
+
+        surroundings = look_around()
         if surroundings.keeps:
             self._watch.stop()
+        elif self._watch.foresee(surroundings):
+            surroundings = look_around()
         stand_ins = StandIns(self._watch, surroundings, key, layouts)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)

@@ -28,6 +28,9 @@ from tracec.specialisations.places import Kind, Place, common_kind, kind_of, sam
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
+#: What a group of an optimiser's parameters holds once there is a scheduler for it, and what schedulers change in it.
+_SCHEDULED = frozenset(("params", "lr", "initial_lr"))
+_RATES = ("lr", "momentum")
 #: Names that a function may ask modules for before it is taken to ask for ever new ones.
 _MOST_NAMES = 32
 #: Where the first argument is in the key of a call: behind the modes of the thread and the number of arguments.
@@ -89,6 +92,27 @@ class Watch:
                 joined.of_any_size if place.identity in self.sized and kind.is_tensor else joined
             )
             self._alive.append(place)
+
+    def foresee(self, environment: Environment) -> bool:
+        """Watch what is known to change before it does: the rates of an optimiser that a scheduler was made for.
+
+        Args:
+            environment: What a function reads.
+
+        Returns:
+            Whether there was something that was not watched before.
+        """
+        if self._stopped:
+            return False
+        before = len(self.kinds)
+        for guard in environment.guards:
+            if isinstance(guard, Contents) and type(guard.holder) is dict and guard.holder.keys() >= _SCHEDULED:
+                for key in _RATES if "max_momentum" in guard.holder else _RATES[:1]:
+                    place = Place(guard.holder, key)
+                    if type(place.now()) is float and place.identity not in self.kinds:
+                        self._called[place.identity] = guard.item(key)
+                        self.place(place, Kind(float))
+        return len(self.kinds) > before
 
     def never_grow(self, container: Any) -> None:
         """Take a list that is read as it is."""
