@@ -164,3 +164,16 @@ def test_an_optimiser_and_a_schedule_that_leave_their_rule_out():
         optimizer.step()
     with pytest.raises(NotImplementedError, match="Rates: does not define get_lr"):
         Rates(optimizer)
+
+
+def test_options_that_each_group_has_to_give():
+    from tracec.optim.optimizer import Optimizer, ParamsT, required
+
+    class Descent(Optimizer):
+        def __init__(self, params: ParamsT, lr=required):
+            super().__init__(params, {"lr": lr})
+
+    w = tracec.ones(2, requires_grad=True)
+    assert Descent([{"params": [w], "lr": 0.5}]).param_groups[0]["lr"] == 0.5 and repr(required)[0] == "<"
+    with pytest.raises(ValueError, match="required optimization parameter lr"):
+        Descent([w])

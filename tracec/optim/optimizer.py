@@ -27,7 +27,22 @@ from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 from tracec.utils.hooks import hooks_in
 
-__all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
+__all__ = ["Optimizer", "ParamsT", "required", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
+
+
+#: What optimisers take.
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+
+class _Required:
+    """The default of an option that each group has to give."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+#: Given as the default of an option, it has to be given for each group.
+required = _Required()
 
 
 class Optimizer(Hooked):
@@ -114,6 +129,11 @@ class Optimizer(Hooked):
         params = [p[1] if isinstance(p, tuple) else p for p in params]
         self._check_params(name, params)
         group = {**self.defaults, **param_group, "params": params}
+        if lacking := [key for key, value in group.items() if value is required]:
+            raise ArgumentError(
+                f"{name}: parameter group didn't specify a value of required optimization parameter {lacking[0]}",
+                hint=f"give {lacking[0]}=",
+            )
         if names:
             group["param_names"] = names
         self._check_names(name, group)
