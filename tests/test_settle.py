@@ -137,12 +137,13 @@ def test_what_was_kept_of_a_compiler_that_wrote_otherwise_is_tried_again(compile
     assert len(made.asked) == 1
 
 
-def test_only_what_spills_is_written_in_another_way(compiler: Any) -> None:
+def test_only_what_spills_is_written_in_another_way(compiler: Any, tmp_path: Path) -> None:
     compiler(lambda source: 8 * ("_row_" in source and LESS not in source))
     low = lowered(lambda x: (softmax(x), x.t().contiguous()), tracec.zeros(40, 64))
     first, then = low.built.program.kernels, low.settled.program.kernels
     assert [a == b for a, b in zip(first, then, strict=True)] == [k.ir.shape != "row" for k in first]
     assert "50% of the loads at a time" in low.stages["source"] and low.settled.plan is low.built.plan
+    assert "written so that no registers are spilled" in low.report(tmp_path / "page.html").read_text()
 
 
 @needs_compiler
