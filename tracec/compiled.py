@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import sys
-import traceback
 import types
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tracec.autotune import describe_choices
 from tracec.background import resume
-from tracec.errors import RecordError, TracecError
+from tracec.errors import RecordError
 from tracec.inspect.arguments import Part, named, parts_of
 from tracec.inspect.explanation import Explanation
 from tracec.inspect.history import History
@@ -54,7 +52,6 @@ from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
 _KEEPS = "the function reaches one that keeps its results, which may be by sizes"
-_FAULT = "this is a fault of tracec's: please report it, with the program; disable=[...] may lead around it"
 #: Functions that were compiled and are still there.
 EVERY: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
@@ -88,7 +85,7 @@ class Compiled:
         self._sizes = Sizes(options.dynamic, self._workshop)
         self._unfolding = Unfolding(never=options.fullgraph)
         self._again = Again(self.fn, self._name, self._workshop.program, options.background)
-        self._building = Building(self._name, self._workshop, self._known)
+        self._building = Building(self._name, self._workshop, self._known, options.fullgraph)
         self._verification = self._workshop.verification(self.fn) if options.verifies else None
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -346,12 +343,7 @@ class Compiled:
             if of_many not in fitting:
                 self._known.keep(key, of_many)
         elif recorded.eager is None:
-            try:
-                self._building.build(key, made, recorded, fitting, self._options.background and lasting)
-            except (TracecError, MemoryError):
-                raise
-            except Exception as error:
-                self._failed(key, made, error)
+            self._building.build(key, made, recorded, fitting, self._options.background and lasting)
         elif lasting or not recorded.settles:
             self._give_up(key, made, recorded.eager)
 
@@ -390,21 +382,6 @@ class Compiled:
         warn(f"{name}: {why}; such a function {self._runs}" + (f"\n  hint: {hint}" if hint else ""))
         made.eager = why
         self._known.keep(key, made)
-
-    def _failed(self, key: Hashable, made: Specialisation, error: Exception) -> None:
-        """Let the function run as it is written where making its program failed, by a fault that is not the user's.
-
-        It has run by then: its result must not be lost.
-        """
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        why = f"could not be compiled: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        if self._options.fullgraph:
-            raise RecordError(f"compile: {made.graph.name} {why}", hint=_FAULT) from error
-        if made in self._known.get(key, ()):
-            self._known.drop(key, made)
-        made.eager, made.replay, made.plainly = why, None, True
-        self._known.keep(key, made)
-        warn(f"{made.graph.name}: it {why}; it runs operation by operation\n  hint: {_FAULT}")
 
     @property
     def _runs(self) -> str:

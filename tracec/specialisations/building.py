@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 from tracec.background import Job, Turn, resume, submit
+from tracec.errors import RecordError, TracecError
 from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.options import RUN_AGAIN
 from tracec.progress import progress
@@ -14,6 +17,8 @@ from tracec.specialisations.specialisation import BEING_COMPILED, Looks, Special
 from tracec.specialisations.tree import Tree
 from tracec.specialisations.ways import open_decisions
 from tracec.workshop import Workshop
+
+_FAULT = "this is a fault of tracec's: please report it, with the program; disable=[...] may lead around it"
 
 
 class Known(dict[Hashable, list[Specialisation]]):
@@ -48,10 +53,11 @@ class Building:
         name: The function's name.
         workshop: What makes programs.
         known: The specialisations of the function.
+        fullgraph: Whether a function that cannot be compiled raises.
     """
 
-    def __init__(self, name: str, workshop: Workshop, known: Known) -> None:
-        self._name, self._workshop, self._known = name, workshop, known
+    def __init__(self, name: str, workshop: Workshop, known: Known, fullgraph: bool) -> None:
+        self._name, self._workshop, self._known, self._fullgraph = name, workshop, known, fullgraph
         self._jobs: list[Job] = []
         self._entering = Turn()
         self._growing = Turn()
@@ -67,7 +73,20 @@ class Building:
             recorded: The recording.
             fitting: The specialisations of the key for which all was as they need it when the call began.
             later: Make it in the background.
+
+        Raises:
+            TracecError: it cannot be made as the options ask.
         """
+        try:
+            self._build(key, made, recorded, fitting, later)
+        except (TracecError, MemoryError):
+            raise
+        except Exception as error:
+            self._failed(key, made, error)
+
+    def _build(
+        self, key: Hashable, made: Specialisation, recorded: Recorded, fitting: Sequence[Specialisation], later: bool
+    ) -> None:
         recording = recorded.recording
         if open_decisions(recording.decisions):
             trees = [
@@ -127,6 +146,21 @@ class Building:
 
         with self._entering.lock:  # others may be waiting
             self._jobs = [*self._unfinished, submit(run)]
+
+    def _failed(self, key: Hashable, made: Specialisation, error: Exception) -> None:
+        """Let the function run as it is written where making its program failed, by a fault that is not the user's.
+
+        It has run by then: its result must not be lost.
+        """
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"could not be compiled: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        if self._fullgraph:
+            raise RecordError(f"compile: {made.graph.name} {why}", hint=_FAULT) from error
+        if made in self._known.get(key, ()):
+            self._known.drop(key, made)
+        made.eager, made.replay, made.plainly = why, None, True
+        self._known.keep(key, made)
+        warn(f"{made.graph.name}: it {why}; it runs operation by operation\n  hint: {_FAULT}")
 
     def wait(self) -> None:
         """Wait until nothing is being made in the background."""
