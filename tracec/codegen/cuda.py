@@ -252,9 +252,10 @@ def render_routine(
         table: The numbers that the functions are given, where they are for many sizes.
         rungs: As for `render`.
     """
-    ranks, source = ranks_of(step), plan.values[step.inputs[0]].type
+    ranks = ranks_of(step)
     if ranks is None:
         return None
+    source = plan.values[step.inputs[0]].type
     if table is None:
         source, ranks = source.with_shape(map(plain, source.shape)), ranks.now
     name = ranks.named(f"{source.dtype.short}_{'_'.join(map(str, source.shape))}_")
