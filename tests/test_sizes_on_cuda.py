@@ -19,8 +19,9 @@ from tracec.ir.graph import Graph
 from tracec.ir.node import input_node, made_from
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
-from tracec.plan import TARGETS, make_plan, split, stripes
+from tracec.plan import TARGETS, make_plan, split, stripes, target_for
 from tracec.runtime.emulator_library import Library
+from tracec.specialisations.sizes import Plainly
 
 pytestmark = needs_compiler
 
@@ -128,6 +129,21 @@ def test_as_many_rows_of_clusters_as_there_are():
     assert len(compiled.explain().recordings) == 2
     assert "by itself" not in compiled.explain()
     compare(of((5, None), lambda x: x.log_softmax(1)), (40000, 40000, 33001, 70000, 300), **EMULATED)
+
+
+@pytest.mark.parametrize("clusters", [True, False])
+def test_a_row_of_another_length_is_a_clusters_only_where_there_may_be_any(clusters):
+    symbol = Symbol("n", 10_000)
+    x = input_node(TensorType(dt.float32, (5, symbolic(symbol))))
+    with made_from(None):
+        e = OPERATORS["exp"](x)
+        y = OPERATORS["div"](e, OPERATORS["sum"](e, axes=(1,), keepdims=True))
+    with noting([].append, named=True):
+        plan = make_plan(Graph((x,), (y,)), target_for("cuda", "sm_90", "" if clusters else "none may be"))
+        program = cuda.render(plan, "sm_90", clusters=clusters)
+    new = Plainly({symbol: 40_000})
+    found = cuda.at_sizes(program, new.plan(plan), new)
+    assert ("__cluster_dims__" in str(found)) is clusters
 
 
 def test_what_is_compiled_for_each_size():

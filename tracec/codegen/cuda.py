@@ -72,6 +72,7 @@ class CudaProgram:
         steps: Launches and library calls, in order.
         workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
         routines: Number of a library call among the plan's steps → that of its kernel.
+        clusters: Whether blocks may form clusters.
     """
 
     arch: str
@@ -79,6 +80,7 @@ class CudaProgram:
     steps: tuple[CudaStep, ...]
     workspace_bytes: int = 0
     routines: tuple[tuple[int, int], ...] = ()
+    clusters: bool = True
 
     @property
     def of_one_size(self) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ def render(
             one does the work, if its name is there, are launched one by one.
     """
     with room_of(arch, clusters):
-        program = _rendered(plan, arch, rungs)
+        program = replace(_rendered(plan, arch, rungs), clusters=clusters)
         if may_vary(plan):
             return program
         kernels, steps = with_followers(plan, program.kernels, program.steps, rungs)
@@ -126,7 +128,7 @@ def _rendered(plan: Plan, arch: str, rungs: Rungs) -> CudaProgram:
             kernels.append(_of_one_size(Settled({}).kernel(kernel), runs, rungs))
     known: dict[int, CudaKernel] = {}
     for number, step in enumerate(plan.steps):
-        if isinstance(step, LibraryCall) and is_varying(plan.values[step.inputs[0]].type.shape):
+        if isinstance(step, LibraryCall) and step.inputs and is_varying(plan.values[step.inputs[0]].type.shape):
             with writing(table.write):
                 routine = render_routine(plan, step, table)
             if routine is not None:
@@ -152,7 +154,7 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized, rungs: Rungs = FIRS
         rungs: As for `render`.
     """
     kernels = list(program.kernels[: len(plan.kernels)])
-    with room_of(program.arch):
+    with room_of(program.arch, program.clusters):
         for k, runs in enumerate(_runs(plan)):
             if not kernels[k].serves_all or plan.kernels[k].name in rungs:
                 kernels[k] = _of_one_size(new.kernel(plan.kernels[k]), runs, rungs)
@@ -160,7 +162,7 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized, rungs: Rungs = FIRS
                 kernels[k] = _resized(kernels[k], new)
         routines = ((number, program.kernels[k]) for number, k in program.routines)
         known = {number: _resized(kernel, new) for number, kernel in routines if kernel.name not in rungs}
-        return _program(plan, program.arch, kernels, rungs, known)
+        return replace(_program(plan, program.arch, kernels, rungs, known), clusters=program.clusters)
 
 
 def _resized(kernel: CudaKernel, new: Resized) -> CudaKernel:
