@@ -77,8 +77,9 @@ class Optimizer(Hooked):
                 hint="put it into a list",
             )
         self.defaults = defaults
-        # What asks for a tensor's state for the first time finds it empty.
-        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        # Where a class makes its state in a step of its own, what asks for a tensor's for the first time finds it
+        # empty; where it is made here, it is there from the beginning on, and a step changes no dictionary.
+        self.state: dict[Tensor, State] = {} if self._is_kept_here else defaultdict(dict)
         self.param_groups: list[Group] = []
         given = list(params)
         if not given:
@@ -141,8 +142,13 @@ class Optimizer(Hooked):
         for p in params:
             with no_grad():
                 state = self.init_state(p, group)
-            if state:
+            if state or self._is_kept_here:
                 self.state[p] = state
+
+    @property
+    def _is_kept_here(self) -> bool:
+        """Whether the state is what `init_state` makes, for `update`."""
+        return type(self).update is not Optimizer.update
 
     def _check_params(self, name: str, params: Sequence[Any]) -> None:
         known = {id(p) for group in self.param_groups for p in group["params"]}

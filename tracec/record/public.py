@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tracec.record.aliases import aliases_of, rename
+from tracec.record.misfits import ERRORS, misfit
 from tracec.record.opaque import SIZED, unwrapped
 from tracec.record.out import signature_with_out, write_out
 from tracec.record.overriding import CLASSES, dispatch, is_asked, overriding, registered
@@ -54,9 +55,11 @@ def public(
             try:
                 value = (plain if plain is not None and STATE.autocast is None else function)(*args, **kwargs)
                 return value if into is None else write_out(name, into, value)
-            except Exception:  # one that is no tensor may break the function anywhere
+            except Exception as error:  # one that is no tensor may break the function anywhere
                 found = overriding(args, kwargs)
                 if not found or is_asked(_run, found):
+                    if isinstance(error, ERRORS) and (told := misfit(name, own, args, kwargs, error)) is not None:
+                        raise told from error
                     raise
         return dispatch(_run, found, args, kwargs if into is None else {**kwargs, "out": into})
 
