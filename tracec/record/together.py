@@ -97,10 +97,8 @@ class Composed:
             arrays.append(array)
             key += array.dtype, array.shape
         if params:
-            if any(
-                isinstance(x, Cell) for x in params.values()
-            ):  # they may be written: calls are kept by what they are
-                return self._one_by_one(inputs, params)
+            if any(isinstance(x, Cell) for x in params.values()):
+                return self._one_by_one(inputs, params)  # tensors may be written, and calls are kept by what these are
             key += key_of(params)
         known = tuple(key)
         call = self._calls.get(known)
