@@ -230,17 +230,12 @@ def _batch_statistics(
 ) -> tuple[Tensor, Tensor]:
     """The elements less their channel's mean, and the channels' variances; the kept statistics move on."""
     axes = (0, *range(2, x.ndim))
-    mean = _means(x, axes=axes)
+    mean = _mean(x, axes)
     off = ops.sub(x, mean)
-    variance = _means(off, axes=axes, power=2)
+    variance = _mean(ops.mul(off, off), axes)
     if x.numel():
         _keep(running_mean, running_var, mean, variance, math.prod(x.shape[a] for a in axes), momentum)
     return off, variance
-
-
-@composed("mean")
-def _means(x: Any, *, axes: Shape, power: int = 1) -> Any:
-    return _mean(ops.mul(x, x) if power == 2 else x, axes)
 
 
 def _keep(
