@@ -120,9 +120,9 @@ class Schedule:
         known: dict[Any, Named] = {}
         found = []
         for k, (count, (_, _, state)) in enumerate(zip(counts, params, strict=True)):
-            read = [in_precision(state[name], count) for name in self._reads]
-            values = [at_hand(x) for x in (count, *read)]
-            key: Any = k if None in values else (*values, count.dtype)
+            read = [in_precision(state[name], count) for name in self._reads] if self._reads else []
+            values = (*map(at_hand, (count, *read)),)
+            key: Any = k if None in values else (*values, count._array.dtype)
             if key not in known:
                 known[key] = dict(zip(self._gives, self._computed([count, *read], numbers), strict=True))
             found.append(known[key])
