@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +75,13 @@ def test_only_what_is_used_is_defined() -> None:
     assert "maximum_f32" in source
     for name in ("philox", "f32_from_f16", "expf", "multiply_f32", "write_past_cache", "remainder_f32"):
         assert name not in source
+
+
+def test_builtins_are_known_to_gcc_and_clang() -> None:
+    """Machines that have one of the two are most; clang has no ``__builtin_aligned_alloc``, for one."""
+    both = re.compile("(copysign|fabs|inf|nan|rint)f?|floor|fmod|free|isnan|malloc|memcpy|memset|sqrt")
+    behind_conditions = {"shuffle", "ia32_movntdq512", "ia32_movntps256", "nontemporal_store"}
+    texts = [path.read_text() for path in (Path(c.__file__).parents[2] / "templates" / "c").glob("*.j2")]
+    used = set(re.findall(r"__builtin_(\w+)", "\n".join(texts)))
+    assert len(used) > 10
+    assert {name for name in used if not both.fullmatch(name)} <= behind_conditions

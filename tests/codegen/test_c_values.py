@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -79,8 +80,19 @@ CASES: dict[str, Kernel] = {
 }
 
 
+@pytest.fixture(scope="module", params=["gcc", "clang"])
+def compiler(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each of the two compilers that generated C is written for, where it is installed."""
+    name: str = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"needs {name}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACEC_CC", name)
+        yield name
+
+
 @pytest.fixture(scope="module")
-def results() -> dict[str, tuple[list[Array], list[Array]]]:
+def results(compiler: str) -> dict[str, tuple[list[Array], list[Array]]]:
     """For each case the buffers after the C kernel, and after the interpreter; all compiled as one plan."""
     plan = plan_of(list(CASES.values()))
     executable = load(plan, render(plan))
@@ -200,6 +212,7 @@ def test_half_floats_round_as_numpy_does() -> None:
         np.testing.assert_array_equal(z, expected.astype(np.float32))
 
 
+@pytest.mark.usefixtures("compiler")
 def test_results_written_past_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c, "MIN_LEAVING", 1)
     monkeypatch.setattr(c, "MIN_PAST_CACHE", 1)
