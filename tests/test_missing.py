@@ -94,7 +94,6 @@ def test_unknown_devices(golden):
         lambda T: T.ones(3).to("gpu"),
         lambda T: T.tensor(1.0, device=3.5),
         lambda T: T.device("cuda:x"),
-        lambda T: T.nn.Linear(2, 2, device="meta"),
         lambda T: T.ones(3).to("mps"),
         lambda T: T.device("xpu:0"),
     ]

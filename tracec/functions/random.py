@@ -38,6 +38,8 @@ from tracec.record.tensor import Tensor
 def bits(shape: Shape, generator: Generator | None, device: Place) -> Tensor:
     """Fresh uniform u32 words."""
     place = placed(device)
+    if place == "meta":  # nothing is drawn
+        return ops.iota(shape=tuple(shape) or (1,), axis=0, dtype=dt.uint32, device="meta").reshape(tuple(shape))
     drawn = (default_generator(place) if generator is None else generator).next_bits(shape)
     return drawn if drawn.device == place else drawn.to(place)
 

@@ -248,7 +248,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     shape = tuple(tensor.shape)
     if len(shape) < 2:
         raise ArgumentError(f"orthogonal_: shape {shape}", hint="only tensors with 2 or more dimensions are supported")
-    if not tensor.numel():
+    if not tensor.numel() or tensor.is_meta:
         return tensor
     flat = _normal(tensor, generator).cpu().numpy().reshape(shape[0], -1)
     wide = flat.shape[0] < flat.shape[1]

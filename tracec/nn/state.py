@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.errors import ArgumentTypeError, StateError
+from tracec.ir.source import warn
 from tracec.nn.hooks import Hooked
 from tracec.nn.parameter import Parameter, is_lazy
 from tracec.nn.tree import Tree
@@ -190,6 +191,13 @@ def _write(module: Tree, name: str, given: Tensor, assign: bool) -> None:
     if is_lazy(table[name]) and not assign:
         table[name].materialize(given.shape)
     if not assign:
+        if table[name].is_meta and not given.is_meta:
+            warn(
+                f"for {name}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current "
+                "model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary "
+                "to their corresponding key in the module instead of copying them in place?)",
+                UserWarning,
+            )
         table[name].copy_(given)
     elif table is module._buffers:
         table[name] = given

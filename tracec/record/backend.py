@@ -1,4 +1,7 @@
-"""Arrays: NumPy's on the CPU, CuPy's on a CUDA device. CuPy is imported when a CUDA device is first asked for."""
+"""Arrays: NumPy's on the CPU, CuPy's on a CUDA device, none at all on ``meta``.
+
+CuPy is imported when a CUDA device is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, DeviceError
 from tracec.ir.forks import imported
+from tracec.record.absent import Absent, AbsentArrays, refuse_values
 from tracec.record.state import STATE
 
 _HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
@@ -27,18 +31,18 @@ class _Current:
     is_only = False
 
 
-_KNOWN = "use 'cpu', 'cuda' or 'cuda:N'"
+_KNOWN = "use 'cpu', 'cuda', 'cuda:N' or 'meta'"
 #: PyTorch's other devices → what to do without them.
 _ABSENT = {
-    "meta": "every tensor has its elements: make the model on 'cpu', where load_state_dict(state, assign=True) takes "
-    "tensors over without a copy; tracec.trace(f, *args) tells shapes",
     "mps": f"ask tracec.backends.mps.is_available() before, or {_KNOWN}",
     "xpu": f"ask tracec.accelerator.is_available() before, or {_KNOWN}",
 }
 
 
 class Device(str):
-    """A device by name, ``cpu`` or ``cuda:0``; a string, so that it compares with one.
+    """A device by name, ``cpu``, ``cuda:0`` or ``meta``; a string, so that it compares with one.
+
+    Tensors on ``meta`` have types and no elements: what is computed of them takes neither memory nor time.
 
     Within ``with tracec.device("cuda"):`` it is where new tensors go that no device is named for.
 
@@ -48,8 +52,8 @@ class Device(str):
         type: The name, given as a keyword.
 
     Attributes:
-        type: ``cpu`` or ``cuda``.
-        index: Number of the CUDA device; None for the CPU, and where the name does not have one.
+        type: ``cpu``, ``cuda`` or ``meta``.
+        index: Number of the CUDA device; None for others, and where the name does not have one.
     """
 
     type: str
@@ -66,10 +70,10 @@ class Device(str):
             raise ArgumentTypeError(f"device: takes a name, {given} given", hint="'cpu' or 'cuda:0'")
         kind, _, number = device.partition(":")
         number = str(index) if index is not None else number
-        if kind not in ("cpu", "cuda") or not (number.isdigit() or (not number and ":" not in device)):
+        if kind not in ("cpu", "cuda", "meta") or not (number.isdigit() or (not number and ":" not in device)):
             raise DeviceError(f"device: there is no device {device!r}", hint=_ABSENT.get(kind, _KNOWN))
         # "cuda" alone is the device that is the current one now.
-        made = super().__new__(cls, "cpu" if kind == "cpu" else f"cuda:{number or _Current.index}")
+        made = super().__new__(cls, kind if kind != "cuda" else f"cuda:{number or _Current.index}")
         made.type, made.index = kind, int(number) if number and kind == "cuda" else None
         return made
 
@@ -100,6 +104,7 @@ class Device(str):
 
 
 CPU = Device("cpu")
+META = Device("meta")
 _CUDA: dict[int, Device] = {}
 
 #: Name of a CUDA device that was reached → cupy.
@@ -114,6 +119,8 @@ def module(device: str) -> Any:
     """
     if device == "cpu":
         return np
+    if device == "meta":
+        return AbsentArrays
     found = _REACHED.get(device)
     if found is None:
         found = _REACHED[str(device)] = _find(device)
@@ -184,7 +191,7 @@ def on(device: str) -> AbstractContextManager[Any]:
 
 def elsewhere(device: str) -> AbstractContextManager[Any] | None:
     """Within which new CuPy arrays live on that device; None where they do so anyway."""
-    if device == "cpu":
+    if device in ("cpu", "meta"):
         return None
     cupy = module(device)
     if _Current.is_only or cupy.cuda.runtime.getDevice() == (index := _index_of(device)):
@@ -198,7 +205,9 @@ _HERE = nullcontext()
 
 def named(device: str) -> Device:
     """The device of that name, one object for each."""
-    return CPU if device == "cpu" else _cuda(_index_of(device))
+    if device == "cpu":
+        return CPU
+    return META if device == "meta" else _cuda(_index_of(device))
 
 
 def _cuda(index: int) -> Device:
@@ -225,7 +234,7 @@ def device_of(array: Any) -> Device:
     """The device that an array lives on."""
     if isinstance(array, np.ndarray):
         return CPU
-    return _cuda(array.device.id)
+    return META if type(array) is Absent else _cuda(array.device.id)
 
 
 def is_array(array: Any) -> bool:
@@ -236,6 +245,8 @@ def is_array(array: Any) -> bool:
 
 def address_of(array: Any) -> int:
     """Where an array's first element lies."""
+    if type(array) is Absent:
+        return array.offset
     place: int = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
     return place
 
@@ -244,6 +255,8 @@ def to_device(array: Any, device: str) -> Any:
     """The array on a device: itself where it is there already, else a copy."""
     if device_of(array) == device:
         return array
+    if type(array) is Absent:
+        refuse_values()
     if device == "cpu":
         return array.get()
     xp = module(device)
@@ -369,7 +382,7 @@ def array_over(source: Any) -> Any:
 
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays may have bytes in common."""
-    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
+    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray) or (type(a) is Absent) != (type(b) is Absent):
         return False
     if isinstance(a, np.ndarray):
         return np.may_share_memory(a, b)

@@ -18,6 +18,7 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
+from tracec.record.absent import Absent
 from tracec.record.backend import module, number_on, on, to_device
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
@@ -294,6 +295,8 @@ class _Plain(_Walk):
             return pullback.run([*map(settled, saved), g if g.flags.c_contiguous else g.copy()])
         constants = pullback.constant_arrays() if pullback.constants else ()
         device = operation.call.type.device
+        if device == "meta":
+            return [Absent.of(n.type) for n in pullback.graph.outputs]
         if ACTIVE:
             with on(device):
                 values = [*saved, g, *constants]
@@ -314,6 +317,8 @@ class _Plain(_Walk):
             return apply(ops.add, (new_tensor(a), new_tensor(b)), {})._array
         if isinstance(a, np.ndarray):
             return np.asarray(ops.add.eager(np, a, b))
+        if type(a) is Absent:
+            return a.copy()
         xp = module("cuda")
         return xp.asarray(ops.add.eager(xp, a, b))
 

@@ -25,6 +25,7 @@ from tracec.ir.extent import is_varying
 from tracec.ir.node import Node, current_source
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import Shape
+from tracec.record.absent import Absent
 from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
@@ -112,7 +113,8 @@ class Batching(Within):
     def example(self, many: Any) -> Tensor:
         """The tensor of one example, given that of all, which lie along axis 0."""
         array, shape = many._array, many._array.shape[1:]
-        first = array[:1].reshape(shape).copy() if self.size else module(many._device).ones(shape, array.dtype)
+        there = self.size and type(array) is not Absent
+        first = array[:1].reshape(shape).copy() if there else module(many._device).ones(shape, array.dtype)
         made = new_tensor(first)
         self._know(made, many)
         mark(made, many)

@@ -123,7 +123,7 @@ def put(call: Call, arrays: list[Any], numbers: tuple[int, ...]) -> Any:
 def put_copy(call: Call, of: Any) -> Any:
     """Put off a view operator whose result has memory of its own, row by row; as `put`."""
     mine = _mine()
-    return None if mine is None else mine.computed(call, [of], (), None)
+    return None if mine is None or not is_array(of) else mine.computed(call, [of], (), None)
 
 
 def ran(call: Call, arrays: Sequence[Any], out: Any) -> None:

@@ -31,7 +31,6 @@ class Kind(Cell):
     is_sparse_csr = _never("sparse in rows")
     is_quantized = _never("quantized")
     is_nested = _never("a list of tensors of several sizes")
-    is_meta = _never("without elements")
     is_mkldnn = _never("in a layout of oneDNN's")
     is_mps = _never("on a GPU of Apple's")
     is_xpu = _never("on a GPU of Intel's")
@@ -43,12 +42,17 @@ class Kind(Cell):
     @property
     def is_cuda(self) -> bool:
         """Whether the elements are on a CUDA device."""
-        return self._device != "cpu"
+        return self._device.type == "cuda"
 
     @property
     def is_cpu(self) -> bool:
         """Whether the elements are on the CPU."""
         return self._device == "cpu"
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has a type and no elements."""
+        return self._device == "meta"
 
     def get_device(self) -> int:
         """Number of the CUDA device; -1 for the CPU."""

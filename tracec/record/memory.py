@@ -14,6 +14,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.number import observe
 from tracec.record import backend
+from tracec.record.absent import refuse_values
 from tracec.record.backend import Device, address_of, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
@@ -78,6 +79,8 @@ class UntypedStorage:
 
     def _flat(self) -> Any:
         array = self._memory.array
+        if self.device == "meta":
+            refuse_values()
         as_strided = module(str(self.device)).lib.stride_tricks.as_strided
         return as_strided(settled(array), (self._count,), (array.itemsize,))
 
@@ -115,7 +118,7 @@ class UntypedStorage:
     @property
     def is_cuda(self) -> bool:
         """Whether it is on a CUDA device."""
-        return self.device != "cpu"
+        return self.device.type == "cuda"
 
     def is_shared(self) -> bool:
         """Whether it lies in memory that forked processes share."""

@@ -12,7 +12,7 @@ from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.number import observe
 from tracec.record import promote
-from tracec.record.backend import get_default_device, to_device
+from tracec.record.backend import META, get_default_device, to_device
 from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.state import STATE
@@ -176,11 +176,12 @@ def _elements(array: Any, indent: int) -> str:
 def _notes(x: Cell, array: Any) -> list[str]:
     """What is said behind the elements: size, dtype, device and history where they are not the usual ones."""
     dtype = dt.of_numpy(array.dtype)
-    usual = [promote.DEFAULT_FLOAT] if not array.size else [promote.DEFAULT_FLOAT, dt.int64, dt.bool_]
+    shown = array.size and x._device is not META
+    usual = [promote.DEFAULT_FLOAT, dt.int64, dt.bool_] if shown else [promote.DEFAULT_FLOAT]
     notes = []
-    if x._device.type != get_default_device().type:
+    if x._device.type != get_default_device().type or x._device is META:
         notes.append(f"device='{x._device}'")
-    if (not array.size and array.ndim != 1) or (array.size and not OPTIONS.edgeitems):
+    if x._device is META or (not array.size and array.ndim != 1) or (array.size and not OPTIONS.edgeitems):
         notes.append(f"size={tuple(array.shape)}")
     if dtype not in usual and not (array.size and dtype.kind == "c" and dtype.itemsize == 2 * usual[0].itemsize):
         notes.append(f"dtype={dtype!r}")
@@ -197,10 +198,12 @@ def format_tensor(x: Cell, name: str = "tensor") -> str:
     shown = None if STATE.recorder is None else STATE.recorder.shown(x)
     if shown is not None:
         return shown
+    prefix = name + "("
+    if x._device is META:
+        return _with_notes(prefix + "...", _notes(x, x._array), len(prefix)) + ")"
     array = to_device(settled(x._array), "cpu")
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, "print")
-    prefix = name + "("
     return _with_notes(prefix + _elements(array, len(prefix)), _notes(x, array), len(prefix)) + ")"
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from tracec.ir.node import Node, constant, current_origin, current_source, input
 from tracec.ir.number import WATCH, Number
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
-from tracec.record.backend import module
+from tracec.record.absent import Absent
+from tracec.record.backend import META, module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.check import Requirement
@@ -139,6 +140,8 @@ class Recorder(Outcome):
 
     def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
         """Write down an operation that ran, and the nodes of the values that its gradients need."""
+        if call.device is META and self._begun:  # what a loop or branch runs is told of as a whole
+            _refuse_meta(call.op.name)
         if call.op.name == "constant":
             node = constant(dict(call.params)["value"], call.type)
         else:
@@ -272,6 +275,8 @@ class Recorder(Outcome):
         if position is None and storage.beside <= -self._begun < 0 and not storage.is_known:
             self.uses_unseen = True
         array = storage.array if x is None else x._array
+        if type(array) is Absent and self._begun:
+            _refuse_meta("input")
         name = "" if position is None else f"arg{position}"
         type_ = type_of(array)
         if self.sizes is not None and position in self.sizes:
@@ -293,6 +298,12 @@ class Recorder(Outcome):
         """
         storage = x._storage
         values = storage.array
+        if type(values) is Absent:
+            if self._begun:
+                _refuse_meta("tensor")
+            storage.node, storage.recorder = self._add(Constant(values), None, whole=True).node, self
+            self._inside.add(storage)
+            return
         if values.size and not from_array and (values == values.reshape(-1)[0]).all():
             first = constant(values.reshape(-1)[0].item(), type_of(values))
             storage.node = first if not values.ndim else _spread(first, values.shape)
@@ -351,6 +362,13 @@ class Recorder(Outcome):
             # Tensors live on; they need not keep the graph alive.
             for storage in (*(v.storage for v in self._lifted), *self._inside):
                 storage.node = storage.recorder = storage.copied_from = None
+
+
+def _refuse_meta(name: str) -> NoReturn:
+    refuse(
+        f"{name}: a compiled function cannot compute with tensors on 'meta', which have no elements",
+        hint="give the model memory first: model.to_empty(device='cpu')",
+    )
 
 
 def _spread(node: Node, shape: Any) -> Node:

@@ -285,7 +285,8 @@ def _check_range(k: Cell, size: int, axis: int) -> bool:
         low, high = (-1, 0) if values is None else (int(values.min()), int(values.max()))
         _out_of_bounds(high if high >= size else low, size, axis)
 
-    if STATE.recorder is None and k._array.size:  # looked at once: the condition, and what is not to be wrapped
+    at_hand = STATE.recorder is None and k._array.size and k._device != "meta"
+    if at_hand:  # looked at once: the condition, and what is not to be wrapped
         low, high = least_and_largest(settled(k._array))
         if -size <= low and high < size:
             return low >= 0
