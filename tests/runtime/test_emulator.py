@@ -419,8 +419,21 @@ def test_launches_that_no_gpu_takes(golden):
 
 
 def test_source_that_does_not_compile():
-    with pytest.raises(CompileError, match=r"(?s)rejects the source.*source0.cu:4:.*no_such_name"):
+    with pytest.raises(CompileError, match=r"(?s)rejects the source.*source0.cu:4:.*no_such_name") as caught:
         Library([source("broken", "float *y", "  y[0] = no_such_name;")], checks=True)
+    assert caught.value.hint.startswith("this is a bug in tracec")
+
+
+def test_a_compiler_that_is_not_gcc(monkeypatch, tmp_path):
+    other = tmp_path / "c++"
+    other.write_text(
+        '#!/bin/sh\ncase "$*" in *-fno-tree-sra*) echo unknown argument >&2; exit 1;; esac\nexec g++ "$@"\n'
+    )
+    other.chmod(0o755)
+    monkeypatch.setenv("TRACEC_CXX", str(other))
+    with pytest.raises(CompileError, match="unknown argument") as caught:
+        Library([source("one_more", "float *y", "  y[0] = 1.0f;")], checks=True)
+    assert caught.value.hint == "the emulator needs g++; let TRACEC_CXX name one"
 
 
 def test_sources_are_compiled_once(monkeypatch):

@@ -81,10 +81,11 @@ class Toolchain:
         """
         for done in run_all([[*self.command, *arguments] for arguments in jobs]):
             if done.status:
+                report = "this is a bug in tracec unless you wrote the source; please report it"
                 raise CompileError(
                     f"emulator: {Path(self.command[0]).name} rejects the source\n  "
                     + done.log.strip()[:4000].replace("\n", "\n  "),
-                    hint="this is a bug in tracec unless you wrote the source; please report it",
+                    hint=report if self.knows("-fno-tree-sra") else "the emulator needs g++; let TRACEC_CXX name one",
                 )
 
     def knows(self, flag: str) -> bool:
