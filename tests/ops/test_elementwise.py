@@ -72,11 +72,23 @@ def test_erf_is_accurate_and_whole(dtype, units):
     assert np.signbit(ops.erf.eager(np, array(-0.0, dtype=dtype)))[0]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_erf_of_many_elements_is_that_of_each(dtype):
+    x = np.random.default_rng(0).normal(0, 1, (3, 40_000)).astype(dtype)
+    x[0, :5] = [NAN, np.inf, -np.inf, -1.0, 1.0]
+    found = ops.erf.eager(np, x.T)
+    assert found.shape == (40_000, 3) and ops.erf.eager(np, x[:, :0]).shape == (3, 0)
+    some = [(0, k) for k in range(9)] + [(2, 39_000 + k) for k in range(9)]  # the last ones are in another part
+    assert all(ops.erf.eager(np, x[at]).tobytes() == found.T[at].tobytes() for at in some)
+
+
 def test_sigmoid_is_accurate_far_out():
     x = array(-700.0, -40.0, 0.0, 40.0, 700.0)
     np.testing.assert_allclose(
         ops.sigmoid.eager(np, x), [math.exp(-700), math.exp(-40) / (1 + math.exp(-40)), 0.5, 1.0, 1.0], rtol=1e-15
     )
+    ends = ops.sigmoid.eager(np, np.array([-np.inf, -0.0, 0.0, np.inf, NAN], np.float32))
+    assert ends[:4].tolist() == [0.0, 0.5, 0.5, 1.0] and np.isnan(ends[4]) and ends.dtype == np.float32
 
 
 def test_round_goes_to_the_even_one():

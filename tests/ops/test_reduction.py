@@ -12,6 +12,8 @@ from tracec.errors import AxisError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
+from tracec.ops import reduction
+from tracec.ops.few import sum_of_few
 from tracec.plan.prepare import decompose
 
 NAN = np.nan
@@ -113,3 +115,23 @@ def test_few_neighbours_are_reduced_as_many_are(count, dtype):
                 found = getattr(ops, name).eager(np, values, axis=2, keepdims=keepdims)
                 expected = getattr(np, name)(values, 2, keepdims=keepdims)
                 assert found.dtype == np.int64 and found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_windows_are_summed_offset_by_offset_as_they_are_by_numpy(dtype, monkeypatch):
+    x = np.random.default_rng(0).integers(-9, 9, (3, 40, 50)).astype(dtype)
+    taken = []
+    monkeypatch.setattr(reduction, "sum_of_few", lambda *args: taken.append(1) or sum_of_few(*args))
+    for size, stride, dilation in (((3, 3), (1, 1), (1, 1)), ((2, 2), (2, 2), (1, 1)), ((2, 3), (2, 1), (3, 2))):
+        windows = ops.windows.eager(np, x, size=size, stride=stride, dilation=dilation)
+        for keepdims in (False, True):
+            found = ops.sum.eager(np, windows, axes=(3, 4), keepdims=keepdims)
+            assert found.base is None and found.tobytes() == windows.sum((3, 4), keepdims=keepdims).tobytes()
+    assert len(taken) == 6
+    # Neither large windows, nor few, nor elements that come in another order.
+    for size in ((9, 9), (36, 8)):
+        windows = ops.windows.eager(np, x, size=size, stride=(1, 1), dilation=(1, 1))
+        assert ops.sum.eager(np, windows, axes=(3, 4), keepdims=False).shape == windows.shape[:3]
+    turned = ops.windows.eager(np, x.T, size=(2, 2), stride=(1, 1), dilation=(1, 1))
+    assert ops.sum.eager(np, turned, axes=(3, 4), keepdims=False).tobytes() == turned.sum((3, 4)).tobytes()
+    assert len(taken) == 6

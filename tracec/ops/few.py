@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 #: So many elements of a result, of so few elements each, are computed for all results at once.
 _MANY, _FEW = 1 << 10, 8
+#: The elements of a window, which are those of others too: they are in the processor's caches when they are read again.
+_FEW_SHARED = 64
 _ELEMENTS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -18,12 +22,25 @@ def are_few(xp: Any, x: Any, axes: tuple[int, ...]) -> bool:
     return 2 <= x.shape[-1] <= _FEW and x.size >= _MANY * x.shape[-1] and bool(x.flags.c_contiguous)
 
 
-def sum_of_few(x: Any, keepdims: bool) -> Any:
-    """The sums along the last axis."""
-    out, line = _lines(x, keepdims)
-    np.add(x[..., 0], x[..., 1], out=line)
-    for k in range(2, x.shape[-1]):
-        np.add(line, x[..., k], out=line)
+def are_windows(xp: Any, x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether the last axes are reduced, and are those of many small windows that lie row by row."""
+    n = len(axes)
+    if xp is not np or not 1 <= n < x.ndim or axes != tuple(range(x.ndim - n, x.ndim)) or x.dtype not in _ELEMENTS:
+        return False
+    count = math.prod(x.shape[-n:])
+    if x.flags.c_contiguous or not (2 <= count <= _FEW_SHARED and x.shape[-1] <= _FEW and x.size >= _MANY * count):
+        return False
+    steps = [step for step, size in zip(x.strides[:-n], x.shape, strict=False) if size > 1]
+    return steps == sorted(steps, reverse=True)
+
+
+def sum_of_few(x: Any, keepdims: bool, n: int = 1) -> Any:
+    """The sums along the last n axes, first to last."""
+    out, line = _lines(x, keepdims, n=n)
+    first, second, *others = product(*map(range, x.shape[-n:]))
+    np.add(x[(..., *first)], x[(..., *second)], out=line)
+    for offset in others:
+        np.add(line, x[(..., *offset)], out=line)
     return out
 
 
@@ -43,7 +60,8 @@ def first_of_few(name: str, x: Any, keepdims: bool) -> Any:
     return out
 
 
-def _lines(x: Any, keepdims: bool, dtype: Any = None) -> tuple[Any, Any]:
+def _lines(x: Any, keepdims: bool, dtype: Any = None, n: int = 1) -> tuple[Any, Any]:
     """An array for a result, and a look at it that has one element for each line."""
-    out = np.empty((*x.shape[:-1], 1) if keepdims else x.shape[:-1], dtype or x.dtype)
-    return out, out[..., 0] if keepdims else out
+    shape = x.shape[:-n]
+    out = np.empty((*shape, *(1,) * n) if keepdims else shape, dtype or x.dtype)
+    return out, out.reshape(shape) if keepdims else out
