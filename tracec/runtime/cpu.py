@@ -117,4 +117,5 @@ def _leave_threads_behind() -> None:
         made.forked()
 
 
-os.register_at_fork(after_in_child=_leave_threads_behind)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_threads_behind)
