@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 import tracec
 from tests.failures import caught, check_form, said
-from tracec.errors import DownloadError, FileMissingError, FormatError
+from tracec.errors import ArgumentError, DownloadError, FileMissingError, FormatError
 from tracec.utils import fetch
 from tracec.utils.data import DataLoader, random_split
 from tracec.vision import datasets, transforms
@@ -109,6 +110,83 @@ def test_digits(tmp_path, kind, packed):
     assert label == 4 and image.mode == "L" and np.array_equal(np.asarray(image), IMAGES[2])
     x, _ = kind(tmp_path, transform=transforms.ToTensor())[0]
     np.testing.assert_allclose(x[0].numpy(), IMAGES[0] / 255, rtol=1e-6)
+
+
+def write_emnist(root: Path, split: str, labels: np.ndarray) -> None:
+    raw = root / "EMNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", len(labels)), ("test", 2)):
+        for kind, values in (("images-idx3", IMAGES[:count]), ("labels-idx1", labels[:count])):
+            (raw / f"emnist-{split}-{part}-{kind}-ubyte").write_bytes(idx(values))
+
+
+@pytest.mark.parametrize(
+    "split, count, last",
+    [("byclass", 62, "z"), ("bymerge", 47, "t"), ("balanced", 47, "t"), ("letters", 27, "z"), ("digits", 10, "9"),
+     ("mnist", 10, "9")],
+)  # fmt: skip
+def test_letters_and_digits(tmp_path, split, count, last):
+    write_emnist(tmp_path, split, np.array([3, 1, 4, 1, count - 1], np.uint8))
+    train = datasets.EMNIST(tmp_path, split, download=True)  # nothing is fetched that is there
+    assert len(train) == 5 and len(datasets.EMNIST(tmp_path, split=split, train=False)) == 2
+    assert len(train.classes) == count and train.classes[train[4][1]] == last
+    assert train.class_to_idx[last] == count - 1 and np.array_equal(np.asarray(train[2][0]), IMAGES[2])
+
+
+def test_letters_from_an_archive(tmp_path, monkeypatch):
+    write_emnist(tmp_path / "there", "letters", LABELS)
+    archive = tmp_path / "gzip.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in (tmp_path / "there" / "EMNIST" / "raw").iterdir():
+            packed.writestr(f"gzip/{path.name}.gz", gzip.compress(path.read_bytes()))
+    monkeypatch.setattr(datasets.EMNIST, "url", archive.as_uri())
+    monkeypatch.setattr(datasets.EMNIST, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    train = datasets.EMNIST(tmp_path / "data", "letters", download=True, transform=transforms.ToTensor())
+    assert train.targets.tolist() == LABELS.tolist() and train[0][0].shape == (1, 28, 28)
+    with pytest.raises(ArgumentError, match="split='letter'"):
+        datasets.EMNIST(tmp_path / "data", "letter")
+    with pytest.raises(FileMissingError, match="emnist-digits-train-images"):
+        datasets.EMNIST(tmp_path / "data", "digits")
+
+
+# SVHN ------------------------------------------------------------------------------------------------------
+
+HOUSES = RNG.integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
+NUMBERS = np.array([[1], [10], [9], [2]], np.uint8)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["u1", "f8"])
+def test_house_numbers(tmp_path, packed, kind):
+    savemat = pytest.importorskip("scipy.io").savemat
+    contents = {"X": HOUSES, "y": NUMBERS.astype(kind), "note": "text", "parts": {"a": 1}}
+    for split in ("train", "test"):
+        savemat(tmp_path / f"{split}_32x32.mat", contents, do_compression=packed)
+    data = datasets.SVHN(tmp_path, transform=transforms.ToTensor())
+    assert data.labels.tolist() == [1, 0, 9, 2] and data.data.shape == (4, 3, 32, 32) and len(data) == 4
+    x, label = data[1]
+    assert label == 0
+    np.testing.assert_allclose(x.numpy(), HOUSES[..., 1].transpose(2, 0, 1) / 255, rtol=1e-6)
+    image, _ = datasets.SVHN(str(tmp_path), split="test")[2]
+    assert image.mode == "RGB" and np.array_equal(np.asarray(image), HOUSES[..., 2])
+    assert "Split: train" in repr(data)
+    with pytest.raises(FileMissingError, match="extra_32x32"):
+        datasets.SVHN(tmp_path, "extra")
+    with pytest.raises(ArgumentError, match="split='all'"):
+        datasets.SVHN(tmp_path, "all")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:-9], lambda b: b"", lambda b: b"GIF8" * 60, lambda b: b[:200], lambda b: b[:128],
+     lambda b: b[:160] + b"\xff" * 8 + b[168:]],
+)  # fmt: skip
+def test_damaged_house_numbers(tmp_path, damage):
+    savemat = pytest.importorskip("scipy.io").savemat
+    path = tmp_path / "train_32x32.mat"
+    savemat(path, {"X": HOUSES, "y": NUMBERS})
+    path.write_bytes(damage(path.read_bytes()))
+    check_form(caught(None, lambda _: datasets.SVHN(tmp_path), []))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.failures import caught, check_form
 from tracec.utils.data import DataLoader, Dataset
 from tracec.vision import transforms as T
 from tracec.vision.transforms import functional as F
-from tracec.vision.transforms import v2
+from tracec.vision.transforms import learned, v2
 
 
 def photo(size: int = 24) -> Image.Image:
@@ -45,6 +45,9 @@ RANDOM = [
     T.RandomEqualize(),
     T.RandAugment(),
     T.TrivialAugmentWide(),
+    T.AutoAugment(),
+    T.AutoAugment(T.AutoAugmentPolicy.SVHN, fill=3),
+    T.AugMix(),
     T.RandomApply([T.RandomRotation(20)], p=0.7),
     T.RandomChoice([T.RandomInvert(1), T.RandomCrop(5)], p=[1, 2]),
     T.RandomOrder([T.RandomInvert(), T.RandomCrop(5)]),
@@ -130,14 +133,67 @@ def test_every_change_of_a_policy(policy, kind, monkeypatch):
     from tracec.vision.transforms import policies
 
     seen = set()
-    changed = policies._changed
-    monkeypatch.setattr(policies, "_changed", lambda name, *rest: (seen.add(name), changed(name, *rest))[1])
+    changed = policies.changed
+    monkeypatch.setattr(policies, "changed", lambda name, *rest: (seen.add(name), changed(name, *rest))[1])
     tracec.manual_seed(0)
     image = photo() if kind == "pillow" else F.pil_to_tensor(photo())
     for _ in range(120):
         found = policy(image)
         assert F.get_dimensions(found) == F.get_dimensions(image)
     assert len(seen) == 14
+
+
+@pytest.mark.parametrize("policy", list(T.AutoAugmentPolicy), ids=str)
+@pytest.mark.parametrize("kind", ["pillow", "tensor"])
+def test_pairs_of_changes_that_were_found_by_search(policy, kind, monkeypatch):
+    seen = {}
+    changed = learned.changed
+    monkeypatch.setattr(
+        learned, "changed", lambda name, img, k, *rest: (seen.setdefault(name, set()).add(round(k, 6)),
+                                                         changed(name, img, k, *rest))[1],
+    )  # fmt: skip
+    transform = T.AutoAugment(policy)
+    assert len(transform.policies) == 25
+    tracec.manual_seed(0)
+    image = photo() if kind == "pillow" else F.pil_to_tensor(photo())
+    for _ in range(500):
+        assert F.get_dimensions(transform(image)) == F.get_dimensions(image)
+    told = {name for pair in transform.policies for name, share, _ in pair if share > 0}
+    assert seen.keys() == told and "Invert" in seen and seen["Invert"] == {0.0}
+    if policy is T.AutoAugmentPolicy.IMAGENET:
+        # Strengths as the paper's table has them: the last two of ten angles, either way.
+        assert (
+            {30.0, -30.0}
+            < seen["Rotate"]
+            <= {sign * angle for sign in (1, -1) for angle in (30.0, round(80 / 3, 6), 10.0)}
+        )
+        assert seen["Posterize"] <= {4.0, 5.0, 6.0}
+
+
+def test_a_pair_of_changes_happens_as_often_as_its_policy_says(monkeypatch):
+    names = []
+    monkeypatch.setattr(learned, "changed", lambda name, img, *rest: (names.append(name), img)[1])
+    transform = T.AutoAugment(T.AutoAugmentPolicy.CIFAR10)
+    transform.policies = [(("Invert", 0.1, None), ("Contrast", 0.8, 6))]
+    tracec.manual_seed(0)
+    for _ in range(500):
+        transform(photo())
+    assert 30 < names.count("Invert") < 75 and 370 < names.count("Contrast") < 430
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_mixtures_of_chains(mode):
+    tracec.manual_seed(0)
+    image = photo().convert(mode)
+    found = [T.AugMix(severity=9, chain_depth=2)(image) for _ in range(5)]
+    assert all(f.mode == mode and f.size == image.size for f in found)
+    mixed = T.AugMix(alpha=1e6, all_ops=False)(F.pil_to_tensor(image))
+    assert mixed.dtype is tracec.uint8 and mixed.shape == F.pil_to_tensor(image).shape
+    # With one chain of nothing the image stays, but for what is rounded down.
+    still = T.AugMix(mixture_width=1)
+    still._chained = lambda img, table: img
+    apart = still(F.pil_to_tensor(image)).int() - F.pil_to_tensor(image).int()
+    assert int(apart.min()) >= -1 and int(apart.max()) <= 0
 
 
 def test_workers_draw_numbers_of_their_own():
@@ -219,6 +275,8 @@ def test_mistakes(golden):
         "a scale": lambda _: F.affine(x, 0, (0, 0), 0, (0, 0)),
         "weights": lambda _: T.RandomChoice([T.ToTensor()], p=[1, 2]),
         "a strength": lambda _: T.RandAugment(magnitude=31),
+        "a policy": lambda _: T.AutoAugment("imagenet"),
+        "no severity": lambda _: T.AugMix(severity=11),
         "a matrix": lambda _: T.LinearTransformation(tracec.eye(3), tracec.zeros(2)),
         "no labels": lambda _: v2.MixUp(num_classes=2)(tracec.zeros(2, 3, 4, 4)),
         "no number of classes": lambda _: v2.CutMix()(tracec.zeros(2, 3, 4, 4), tracec.tensor([0, 1])),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import string
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,8 @@ import numpy as np
 
 import tracec
 from tracec import Tensor
-from tracec.errors import FileMissingError, FormatError
-from tracec.utils.fetch import download
+from tracec.errors import ArgumentError, FileMissingError, FormatError
+from tracec.utils.fetch import download, written
 from tracec.vision.datasets.base import TwoPartDataset
 from tracec.vision.pillow import Image
 
@@ -164,3 +166,67 @@ class KMNIST(MNIST):
         ("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
     ]
     classes = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+
+
+#: Letters whose two forms are one class in some splits of EMNIST.
+_ALIKE = frozenset("cijklmopsuvwxyz")
+_CHARACTERS = sorted(string.digits + string.ascii_letters)
+_MERGED = [c for c in _CHARACTERS if c not in _ALIKE]
+
+
+class EMNIST(MNIST):
+    """Handwritten letters and digits, in the form of MNIST; images lie on their sides. Source: Cohen et al., 2017.
+
+    Args:
+        root: The folder in which ``EMNIST/raw`` has the files of the split, as they are fetched or decompressed.
+        split: ``byclass``, ``bymerge``, ``balanced``, ``letters``, ``digits`` or ``mnist``.
+        train: The part for training, or that for tests.
+        transform: What is called with each image, Pillow's of mode L.
+        target_transform: What is called with each number of a class.
+        download: Fetch the archive of all splits, and take this one out, where its files are not there.
+
+    Raises:
+        ArgumentError: there is no such split.
+        FileMissingError: a file is not there.
+        FormatError: a file is not what it should be.
+        DownloadError: the archive cannot be had.
+    """
+
+    url = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
+    md5 = "58c8d27c78d21e728a6bc7b3cc06412e"
+    classes_split_dict = {
+        "byclass": _CHARACTERS,
+        "bymerge": _MERGED,
+        "balanced": _MERGED,
+        "letters": ["N/A", *string.ascii_lowercase],
+        "digits": list(string.digits),
+        "mnist": list(string.digits),
+    }
+    splits = tuple(classes_split_dict)
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        train: bool = True,
+        transform: Callable[..., Any] | None = None,
+        target_transform: Callable[..., Any] | None = None,
+        download: bool = False,
+    ) -> None:
+        if split not in self.splits:
+            raise ArgumentError(f"EMNIST: split={split!r}", hint=f"one of {', '.join(self.splits)}")
+        self.split, self.classes = split, self.classes_split_dict[split]
+        kinds = [f"{part}-{kind}-ubyte.gz" for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")]
+        self.resources = [(f"emnist-{split}-{kind}", "") for kind in kinds]
+        super().__init__(root, train, transform, target_transform, download)
+
+    def download(self) -> None:
+        """Fetch the archive, and take the files of the split out."""
+        if all(self._found(k) is not None for k in range(len(self.resources))):
+            return
+        folder = Path(self.raw_folder)
+        archive = folder / "gzip.zip"
+        download([self.url], archive, self.md5)
+        with zipfile.ZipFile(archive) as packed:
+            for name, _ in self.resources:
+                written(folder / name, lambda file, n=name: file.write(packed.read(f"gzip/{n}")))  # type: ignore[misc]

@@ -19,7 +19,7 @@ from tracec.vision.transforms.interpolation import InterpolationMode, interpolat
 Strengths = tuple[np.ndarray[Any, Any], bool]
 
 
-def _changed(name: str, img: Picture, strength: float, how: InterpolationMode, fill: Any) -> Picture:
+def changed(name: str, img: Picture, strength: float, how: InterpolationMode, fill: Any) -> Picture:
     """The image after one change of the list."""
     if name in ("ShearX", "ShearY", "TranslateX", "TranslateY"):
         along = 0 if name[-1] == "X" else 1
@@ -48,10 +48,13 @@ _PLAIN: dict[str, Callable[[Picture, float], Picture]] = {
     "Sharpness": lambda img, k: F.adjust_sharpness(img, 1 + k),
     "AutoContrast": lambda img, _: F.autocontrast(img),
     "Equalize": lambda img, _: F.equalize(img),
+    "Invert": lambda img, _: F.invert(img),
 }
 
 
-def _strengths(bins: int, shear: float, across: float, down: float, turn: float, light: float, bits: int) -> Any:
+def strengths_of(
+    bins: int, shear: float, across: float, down: float, turn: float, light: float, bits: int
+) -> dict[str, Strengths]:
     """Every change of the list with its strengths."""
 
     def up_to(most: float) -> Strengths:
@@ -116,12 +119,12 @@ class RandAugment(nn.Module):
         check_image("RandAugment", img)
         height, width = height_and_width(img)
         # Ways are for images of 331 pixels in the paper.
-        table = _strengths(self.num_magnitude_bins, 0.3, 150 / 331 * width, 150 / 331 * height, 30.0, 0.9, 4)
+        table = strengths_of(self.num_magnitude_bins, 0.3, 150 / 331 * width, 150 / 331 * height, 30.0, 0.9, 4)
         for _ in range(self.num_ops):
             which, down = draws.integers(len(table), 2)
             name, (strengths, both) = list(table.items())[which]
             strength = float(strengths[self.magnitude])
-            img = _changed(name, img, -strength if both and down else strength, self.interpolation, self.fill)
+            img = changed(name, img, -strength if both and down else strength, self.interpolation, self.fill)
         return img
 
     def extra_repr(self) -> str:
@@ -151,11 +154,11 @@ class TrivialAugmentWide(nn.Module):
     def forward(self, img: Picture) -> Picture:
         """The image, changed."""
         check_image("TrivialAugmentWide", img)
-        table = _strengths(self.num_magnitude_bins, 0.99, 32.0, 32.0, 135.0, 0.99, 6)
+        table = strengths_of(self.num_magnitude_bins, 0.99, 32.0, 32.0, 135.0, 0.99, 6)
         which, place, down = draws.integers(len(table), self.num_magnitude_bins, 2)
         name, (strengths, both) = list(table.items())[which]
         strength = float(strengths[place])
-        return _changed(name, img, -strength if both and down else strength, self.interpolation, self.fill)
+        return changed(name, img, -strength if both and down else strength, self.interpolation, self.fill)
 
     def extra_repr(self) -> str:
         how = f"interpolation={self.interpolation}, fill={self.fill}"

@@ -15,7 +15,7 @@ from tracec import DType, Tensor, nn
 from tracec.errors import ArgumentTypeError
 from tracec.vision import transforms as one
 from tracec.vision.pillow import Image
-from tracec.vision.transforms import InterpolationMode, draws
+from tracec.vision.transforms import AutoAugmentPolicy, InterpolationMode, draws
 from tracec.vision.transforms.checks import callables
 from tracec.vision.transforms.mixing import CutMix, MixUp
 from tracec.vision.transforms.v2 import functional
@@ -202,6 +202,8 @@ LinearTransformation = _of_samples(one.LinearTransformation)
 Normalize = _of_samples(one.Normalize)
 PILToTensor = _of_samples(one.PILToTensor)
 Pad = _of_samples(one.Pad)
+AugMix = _of_samples(one.AugMix)
+AutoAugment = _of_samples(one.AutoAugment)
 RandAugment = _of_samples(one.RandAugment)
 RandomAdjustSharpness = _of_samples(one.RandomAdjustSharpness)
 RandomAffine = _of_samples(one.RandomAffine)
@@ -225,11 +227,12 @@ ToTensor = _of_samples(one.ToTensor)
 TrivialAugmentWide = _of_samples(one.TrivialAugmentWide)
 
 __all__ = [
-    "CenterCrop", "ColorJitter", "Compose", "ConvertImageDtype", "CutMix", "ElasticTransform", "FiveCrop",
-    "GaussianBlur", "Grayscale", "Identity", "InterpolationMode", "Lambda", "LinearTransformation", "MixUp",
-    "Normalize", "PILToTensor", "Pad", "RandAugment", "RandomAdjustSharpness", "RandomAffine", "RandomApply",
-    "RandomAutocontrast", "RandomChoice", "RandomCrop", "RandomEqualize", "RandomErasing", "RandomGrayscale",
-    "RandomHorizontalFlip", "RandomInvert", "RandomOrder", "RandomPerspective", "RandomPosterize",
-    "RandomResizedCrop", "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "Resize", "TenCrop", "ToDtype",
-    "ToImage", "ToPILImage", "ToPureTensor", "ToTensor", "Transform", "TrivialAugmentWide", "functional",
+    "AugMix", "AutoAugment", "AutoAugmentPolicy", "CenterCrop", "ColorJitter", "Compose", "ConvertImageDtype",
+    "CutMix", "ElasticTransform", "FiveCrop", "GaussianBlur", "Grayscale", "Identity", "InterpolationMode", "Lambda",
+    "LinearTransformation", "MixUp", "Normalize", "PILToTensor", "Pad", "RandAugment", "RandomAdjustSharpness",
+    "RandomAffine", "RandomApply", "RandomAutocontrast", "RandomChoice", "RandomCrop", "RandomEqualize",
+    "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomInvert", "RandomOrder", "RandomPerspective",
+    "RandomPosterize", "RandomResizedCrop", "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "Resize",
+    "TenCrop", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor", "Transform", "TrivialAugmentWide",
+    "functional",
 ]  # fmt: skip
