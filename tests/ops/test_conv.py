@@ -72,6 +72,22 @@ def test_blocks_of_images_give_the_same_values(monkeypatch):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("shapes, params", [c for c in CASES if c[0][0][0]])
+def test_images_that_have_products_of_their_own_give_the_same_values(shapes, params, monkeypatch):
+    x, w = draw(*shapes)
+    rows, shared = conv_arrays._rows, []
+    monkeypatch.setattr(conv_arrays, "_rows", lambda *args: shared.append(1) or rows(*args))
+    together = three(x, w, params)
+    assert not shared  # these are small
+    monkeypatch.setattr(conv_arrays, "_PLACES", 1)
+    monkeypatch.setattr(conv_arrays, "_PLACES_BACK", 1)
+    for nbytes in (1, 20_000):
+        monkeypatch.setattr(conv_arrays, "_APART_BYTES", nbytes)
+        for found, expected in zip(three(x, w, params), together, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert shared
+
+
 @pytest.mark.parametrize("dtype", [dt.float16, dt.bfloat16])
 def test_16_bit_floats_are_summed_in_float32(dtype):
     x, w = np.ones((1, 4096, 1), dtype.numpy), np.ones((1, 4096, 1), dtype.numpy)

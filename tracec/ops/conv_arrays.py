@@ -1,8 +1,8 @@
 """Convolution of arrays by matrix products: windows become columns, a block of images at a time.
 
-The layout is that of one product for each group: columns of shape (C, *K, images, *O) times weights
-(groups, O / groups, C / groups · K), so that a product covers many images and loops run only over
-blocks of images and over kernel offsets.
+Columns of shape (C, *K, images, *O) meet weights (groups, O / groups, C / groups · K), so that a product covers many
+images and loops run only over blocks of images and over kernel offsets. On the CPU each image has a product of its own,
+(C, *K, *O), where it has places enough to keep one busy: results are then written where they belong.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ Padding = tuple[tuple[int, int], ...]
 
 # Columns that stay in a CPU's cache between being written and being multiplied; a GPU wants large products.
 _BLOCK_BYTES = {"numpy": 4 << 20, "cupy": 256 << 20}
+#: The same where each image has a product of its own.
+_APART_BYTES = 1 << 18
+#: With fewer places of a result's channel, products of single images take longer than copying makes up for; gradients
+#: are added up in between, too.
+_PLACES, _PLACES_BACK = 64, 256
 
 
 def conv_arrays(
@@ -29,11 +34,14 @@ def conv_arrays(
     kernel, matrices = w.shape[2:], _per_group(w, groups)
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)
     out = xp.empty((x.shape[0], w.shape[0], *counts), x.dtype)
-    for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize):
-        block = columns[_at_images(images, kernel)]
-        flat = block.reshape(groups, matrices.shape[2], block[(0,) * (1 + len(kernel))].size)
-        sums = _matmul(xp, matrices, flat).reshape(w.shape[0], images.stop - images.start, *counts)
-        out[images] = sums.swapaxes(0, 1)
+    apart = _are_apart(xp, counts, _PLACES)
+    for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize, apart):
+        flat = _flat(columns, images, kernel, groups, apart)
+        if apart:
+            _matmul(xp, matrices, flat, _rows(out[images], groups))
+        else:
+            sums = _matmul(xp, matrices, flat).reshape(w.shape[0], images.stop - images.start, *counts)
+            out[images] = sums.swapaxes(0, 1)
     return out
 
 
@@ -47,8 +55,19 @@ def conv_input_grad_arrays(
     padded = tuple(s + low + high for s, (low, high) in zip(shape[2:], padding, strict=True))
     inside = tuple(slice(low, low + s) for s, (low, _) in zip(shape[2:], padding, strict=True))
     out = xp.empty(shape, g.dtype)
-    for images in _blocks(xp, shape[0], shape[0] * shape[1] * prod(kernel) * prod(counts) * out.itemsize):
+    apart = _are_apart(xp, counts, _PLACES_BACK)
+    if apart and padded == counts and prod(kernel) == 1:  # each column is an element
+        _matmul(xp, matrices, _rows(g, groups), _rows(out, groups))
+        return out
+    for images in _blocks(xp, shape[0], shape[0] * shape[1] * prod(kernel) * prod(counts) * out.itemsize, apart):
         n = images.stop - images.start
+        if apart:
+            columns = _matmul(xp, matrices, _rows(g[images], groups)).reshape(n, shape[1], *kernel, *counts)
+            sums = xp.zeros((n, shape[1], *padded), out.dtype)
+            for offset in product(*map(range, kernel)):
+                sums[(..., *window_offsets(offset, counts, stride, dilation))] += columns[(slice(None),) * 2 + offset]
+            out[images] = sums[(..., *inside)]
+            continue
         # The longer axis goes last, as the folding walks along it.
         place = -1 if n > counts[-1] else 1
         gradients = xp.moveaxis(by_channel[:, images], 1, place)
@@ -70,32 +89,52 @@ def conv_weight_grad_arrays(
     by_channel = g.swapaxes(0, 1)
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)
     sums = xp.zeros((groups, shape[0] // groups, shape[1] * prod(kernel)), x.dtype)
-    for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize):
-        places = (images.stop - images.start) * prod(counts)
-        flat = columns[_at_images(images, kernel)].reshape(groups, sums.shape[2], places)
-        gradients = by_channel[:, images].reshape(groups, sums.shape[1], places)
-        sums += _matmul(xp, gradients, flat.swapaxes(1, 2))
+    apart = _are_apart(xp, counts, _PLACES_BACK)
+    for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize, apart):
+        flat = _flat(columns, images, kernel, groups, apart)
+        if apart:
+            sums += _matmul(xp, _rows(g[images], groups), flat.swapaxes(2, 3)).sum(0)
+        else:
+            gradients = by_channel[:, images].reshape(groups, sums.shape[1], flat.shape[2])
+            sums += _matmul(xp, gradients, flat.swapaxes(1, 2))
     return sums.reshape(shape)
 
 
-def _matmul(xp: Any, a: Any, b: Any) -> Any:
+def _are_apart(xp: Any, counts: Shape, places: int) -> bool:
+    """Whether each image has a product of its own."""
+    return xp.__name__ == "numpy" and prod(counts) >= places
+
+
+def _rows(x: Any, groups: int) -> Any:
+    """(N, C, *sizes) as (N, groups, C / groups, places)."""
+    return x.reshape(x.shape[0], groups, x.shape[1] // groups, prod(x.shape[2:]))
+
+
+def _flat(columns: Any, images: slice, kernel: Shape, groups: int, apart: bool) -> Any:
+    """The columns of some images as matrices, (groups, C / groups · K, places), of each image where they are apart."""
+    block = columns[(slice(None),) * (1 + len(kernel)) + (images,)]
+    count, rows = images.stop - images.start, prod(block.shape[: 1 + len(kernel)]) // groups
+    places = prod(block.shape[2 + len(kernel) :])
+    if not apart:
+        return block.reshape(groups, rows, count * places)
+    image = 1 + len(kernel)
+    return block.transpose(image, *range(image), *range(image + 1, block.ndim)).reshape(count, groups, rows, places)
+
+
+def _matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
     with MULTIPLYING:
-        return xp.matmul(a, b)
+        return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
 
 
 def _per_group(w: Any, groups: int) -> Any:
     return w.reshape(groups, w.shape[0] // groups, prod(w.shape[1:]))
 
 
-def _blocks(xp: Any, images: int, nbytes: int) -> Iterator[slice]:
+def _blocks(xp: Any, images: int, nbytes: int, apart: bool) -> Iterator[slice]:
     """Ranges of images whose columns fit the block size; ``nbytes`` is that of all of them."""
-    step = max(1, images * _BLOCK_BYTES[xp.__name__] // max(nbytes, 1))
+    step = max(1, images * (_APART_BYTES if apart else _BLOCK_BYTES[xp.__name__]) // max(nbytes, 1))
     for start in range(0, images, step):
         yield slice(start, min(start + step, images))
-
-
-def _at_images(images: slice, kernel: Shape) -> tuple[slice, ...]:
-    return (slice(None),) * (1 + len(kernel)) + (images,)
 
 
 def _columns(xp: Any, x: Any, kernel: Shape, counts: Shape, stride: Shape, padding: Padding, dilation: Shape) -> Any:
