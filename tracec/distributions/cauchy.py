@@ -6,7 +6,7 @@ import math
 
 from tracec import functions as fn
 from tracec.distributions.location_scale import LocationScale
-from tracec.functions.random import cauchy_numbers
+from tracec.functions.random_draws import cauchy_numbers
 from tracec.record.tensor import Tensor
 
 

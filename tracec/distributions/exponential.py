@@ -9,7 +9,7 @@ from tracec.distributions import constraints
 from tracec.distributions.distribution import Shape
 from tracec.distributions.exp_family import ExponentialFamily
 from tracec.distributions.utils import broadcast_all
-from tracec.functions.random import exponential_numbers
+from tracec.functions.random_draws import exponential_numbers
 from tracec.record.tensor import Tensor
 
 

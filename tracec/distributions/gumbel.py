@@ -7,7 +7,7 @@ import math
 from tracec import functions as fn
 from tracec.distributions.location_scale import LocationScale
 from tracec.distributions.utils import EULER
-from tracec.functions.random import gumbel_numbers
+from tracec.functions.random_draws import gumbel_numbers
 from tracec.record.tensor import Tensor
 
 

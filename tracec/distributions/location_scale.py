@@ -7,7 +7,7 @@ from typing import Any
 from tracec.distributions import constraints
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
-from tracec.functions.random import scaled
+from tracec.functions.random_draws import scaled
 from tracec.record.tensor import Tensor
 
 

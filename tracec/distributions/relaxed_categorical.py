@@ -12,7 +12,7 @@ from tracec.distributions.distribution import Shape
 from tracec.distributions.one_hot_categorical import OfCategorical
 from tracec.distributions.relaxed import Relaxed
 from tracec.distributions.transforms import ExpTransform
-from tracec.functions.random import gumbel_numbers
+from tracec.functions.random_draws import gumbel_numbers
 from tracec.record.tensor import Tensor
 
 

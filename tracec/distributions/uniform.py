@@ -10,7 +10,7 @@ from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
-from tracec.functions.random import scaled
+from tracec.functions.random_draws import scaled
 from tracec.record.tensor import Tensor
 
 

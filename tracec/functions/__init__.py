@@ -76,15 +76,14 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
         atleast_1d, atleast_2d, atleast_3d, cat, column_stack, concat, concatenate, dstack, hstack, row_stack,
         stack, vstack,
     )
+    from tracec.functions.layer_norm import layer_norm, rms_norm
     from tracec.functions.linalg import (
         addbmm, addmm, addmv, addr, baddbmm, bmm, cross, dot, ger, inner, kron, matmul, mm, mv, outer,
         tensordot, vdot,
     )
     from tracec.functions.loss import cross_entropy, nll_loss, one_hot
     from tracec.functions.lowrank import pca_lowrank, svd_lowrank
-    from tracec.functions.norm import (
-        batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, normalize, rms_norm,
-    )
+    from tracec.functions.normalization import batch_norm, group_norm, instance_norm, local_response_norm, normalize
     from tracec.functions.norms import cdist, dist, norm, nuclear_norm, pairwise_distance, pdist, renorm
     from tracec.functions.padding import constant_pad_nd, pad
     from tracec.functions.pointwise import (

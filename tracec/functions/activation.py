@@ -19,7 +19,7 @@ from tracec.functions.common import (
     one_axis,
     reshaped,
 )
-from tracec.functions.random import scaled, uniform_like
+from tracec.functions.random_draws import scaled, uniform_like
 from tracec.functions.splitting import chunk
 from tracec.ir.number import converted
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast

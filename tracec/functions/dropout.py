@@ -7,9 +7,10 @@ import math
 from tracec import ops
 from tracec.errors import ShapeError
 from tracec.functions.activation import placed
-from tracec.functions.common import check_tensor, fail
-from tracec.functions.random import dropout_mask
+from tracec.functions.common import check_floating, check_probability, check_tensor, fail
+from tracec.functions.random_draws import bernoulli_bits
 from tracec.ir.source import warn
+from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
 
 #: What `selu` tends to for large negative numbers, negated.
@@ -70,22 +71,31 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
     return _saturated("feature_alpha_dropout", input, p, training, shape, inplace)
 
 
-def _channels(name: str, x: Tensor) -> tuple[int, ...]:
+def _kept(name: str, x: Tensor, p: float, training: bool, shape: Shape) -> Tensor | None:
+    """Which elements dropout keeps, of a shape that broadcasts to that of ``x``; None where it keeps all."""
+    check_probability(name, p)
+    if not training or p == 0.0:
+        return None
+    check_floating(name, x)
+    return bernoulli_bits(name, 1.0 - p, shape, None, x.device)
+
+
+def _channels(name: str, x: Tensor) -> Shape:
     if x.ndim < 2:
         fail(ShapeError, f"{name}: input of shape {tuple(x.shape)} has no channels", "it needs 2 axes or more")
     return (*x.shape[:2], *(1,) * (x.ndim - 2))
 
 
-def _dropped(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...], inplace: bool) -> Tensor:
-    kept = dropout_mask(name, x, p, training, shape)
+def _dropped(name: str, x: Tensor, p: float, training: bool, shape: Shape, inplace: bool) -> Tensor:
+    kept = _kept(name, x, p, training, shape)
     if kept is None:
         return x
     result = ops.mul(x, 0.0) if p == 1.0 else ops.where(kept, ops.mul(x, 1.0 / (1.0 - p)), 0.0)
     return placed(x, result, inplace, name)
 
 
-def _saturated(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...], inplace: bool) -> Tensor:
-    kept = dropout_mask(name, x, p, training, shape)
+def _saturated(name: str, x: Tensor, p: float, training: bool, shape: Shape, inplace: bool) -> Tensor:
+    kept = _kept(name, x, p, training, shape)
     if kept is None:
         return x
     if p == 1.0:

@@ -11,7 +11,7 @@ import numpy as np
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions.common import cast, check_floating, check_inexact, check_tensor, fail
-from tracec.functions.random import (
+from tracec.functions.random_draws import (
     bernoulli_bits,
     cauchy_numbers,
     exponential_numbers,

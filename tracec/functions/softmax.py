@@ -7,7 +7,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError
 from tracec.functions.common import cast, check_dtype, check_floating, check_tensor, expanded, fail, iota, one_axis
-from tracec.functions.random import gumbel_numbers
+from tracec.functions.random_draws import gumbel_numbers
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.autocast import FLOAT32, under_autocast

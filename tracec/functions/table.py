@@ -90,6 +90,9 @@ _FUNCTIONS = {
     "joining": """
         atleast_1d atleast_2d atleast_3d cat column_stack concat concatenate dstack hstack row_stack stack vstack
     """,
+    "layer_norm": """
+        layer_norm rms_norm
+    """,
     "linalg": """
         addbmm addmm addmv addr baddbmm bmm cross dot ger inner kron matmul mm mv outer tensordot vdot
     """,
@@ -99,8 +102,8 @@ _FUNCTIONS = {
     "lowrank": """
         pca_lowrank svd_lowrank
     """,
-    "norm": """
-        batch_norm group_norm instance_norm layer_norm local_response_norm normalize rms_norm
+    "normalization": """
+        batch_norm group_norm instance_norm local_response_norm normalize
     """,
     "norms": """
         cdist dist norm nuclear_norm pairwise_distance pdist renorm

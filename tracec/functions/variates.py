@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracec import ops
 from tracec.functions.common import check_floating
-from tracec.functions.random import bits
+from tracec.functions.random_draws import bits
 from tracec.record.random import Generator
 from tracec.record.tensor import Tensor
 

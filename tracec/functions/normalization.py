@@ -1,13 +1,12 @@
-"""Normalisation: zero mean, unit variance, unit length."""
+"""Normalisation of channels, of groups of them and of vectors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import (
     cast,
     check_flag,
@@ -20,137 +19,13 @@ from tracec.functions.common import (
     one_integer,
     reshaped,
 )
+from tracec.functions.layer_norm import affine, mean_over, standardised
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
-from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 from tracec.record.together import Together, composed
-
-
-@under_autocast(FLOAT32)
-def layer_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalise the trailing axes to zero mean and unit variance.
-
-    Args:
-        input: Shape ``(..., *normalized_shape)``, floating.
-        normalized_shape: Sizes of the axes to normalise over.
-        weight: Scale of each element, of shape ``normalized_shape``.
-        bias: Added to each element, of shape ``normalized_shape``.
-        eps: Added to the variance.
-
-    Returns:
-        A tensor of the input's shape and dtype; statistics are kept in float32 at least.
-
-    Raises:
-        ShapeError: the input does not end in ``normalized_shape``.
-
-    Source: Ba, Kiros, Hinton, "Layer Normalization", 2016, eq. 3.
-    """
-    check_real("layer_norm", eps, "eps")
-    axes = _trailing("layer_norm", input, normalized_shape, weight, bias)
-    scales = [t for t in (weight, bias) if t is not None]
-    x = cast(input, input.dtype.compute)
-    return cast(_layer_norm(x, *scales, axes=axes, eps=eps, weighted=weight is not None), input.dtype)
-
-
-def _layer_norm_back(
-    ct: Any, out: Any, x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool
-) -> tuple[Any, ...]:  # fmt: skip
-    """The gradients of an input that is normalised, a weight and a bias; statistics are worked out again."""
-    off, root = _off_and_root(x, axes, eps)
-    standard = ops.mul(off, root)
-    wanted = ops.mul(ct, scales[0]) if weighted else ct
-    along = ops.mul(standard, _mean(ops.mul(wanted, standard), axes))
-    lead = tuple(range(axes[0]))
-    of_scales = [ops.mul(ct, standard)] * weighted + [ct] * (len(scales) - weighted)
-    return (
-        ops.mul(ops.sub(ops.sub(wanted, _mean(wanted, axes)), along), root),
-        *(ops.sum(g, axes=lead, keepdims=False) if lead else g for g in of_scales),
-    )
-
-
-@composed("native_layer_norm", _layer_norm_back)
-def _layer_norm(x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool) -> Any:
-    result = ops.mul(*_off_and_root(x, axes, eps))
-    for weight in scales[:weighted]:
-        result = ops.mul(result, weight)
-    for bias in scales[weighted:]:
-        result = ops.add(result, bias)
-    return result
-
-
-def _mean(x: Any, axes: Shape) -> Any:
-    """Over axes, which become ones."""
-    return ops.div(ops.sum(x, axes=axes, keepdims=True), max(math.prod(x.shape[a] for a in axes), 1))
-
-
-def _off_and_root(x: Any, axes: Shape, eps: float) -> tuple[Any, Any]:
-    """What elements are off the mean over axes, and by what they are divided to have unit variance."""
-    off = ops.sub(x, _mean(x, axes))
-    return off, ops.rsqrt(ops.add(_mean(ops.mul(off, off), axes), eps))
-
-
-def _standardised(x: Tensor, axes: Shape, eps: float) -> Tensor:
-    """Zero mean and unit variance over axes, in float32 at least."""
-    x = cast(x, x.dtype.compute)
-    return ops.mul(*_off_and_root(x, axes, eps))
-
-
-@under_autocast(FLOAT32)
-def rms_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
-    """Divide the trailing axes by the root of their mean square.
-
-    Args:
-        input: Shape ``(..., *normalized_shape)``, floating.
-        normalized_shape: Sizes of the axes to normalise over.
-        weight: Scale of each element, of shape ``normalized_shape``.
-        eps: Added to the mean square; the dtype's resolution by default.
-
-    Returns:
-        A tensor of the input's shape and dtype; statistics are kept in float32 at least.
-
-    Raises:
-        ShapeError: the input does not end in ``normalized_shape``.
-
-    Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, eq. 4.
-    """
-    axes = _trailing("rms_norm", input, normalized_shape, weight, None)
-    x = cast(input, input.dtype.compute)
-    if eps is None:
-        eps = 2.220446049250313e-16 if x.dtype.itemsize == 8 else 1.1920928955078125e-07
-    square = ops.div(ops.sum(ops.mul(x, x), axes=axes, keepdims=True), math.prod(normalized_shape))
-    return cast(_affine(ops.mul(x, ops.rsqrt(ops.add(square, eps))), weight, None), input.dtype)
-
-
-def _trailing(name: str, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None) -> Shape:
-    check_floating(name, x)
-    if not isinstance(shape, Sequence):
-        fail(ArgumentTypeError, f"{name}: normalized_shape is a {type(shape).__name__}", "give a tuple of sizes")
-    wanted = tuple(shape)
-    if not wanted or tuple(x.shape[-len(wanted) :]) != wanted:
-        fail(ShapeError, f"{name}: input of shape {tuple(x.shape)} does not end in {wanted}", "pass its last sizes")
-    for what, t in (("weight", weight), ("bias", bias)):
-        if t is not None:
-            check_tensor(name, t, what)
-        if t is not None and tuple(t.shape) != wanted:
-            fail(ShapeError, f"{name}: {what} has shape {tuple(t.shape)}, not {wanted}", "one element for each place")
-    return tuple(range(x.ndim - len(wanted), x.ndim))
-
-
-def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    if weight is not None:
-        x = ops.mul(x, weight)
-    return x if bias is None else ops.add(x, bias)
 
 
 def batch_norm(
@@ -230,9 +105,9 @@ def _batch_statistics(
 ) -> tuple[Tensor, Tensor]:
     """The elements less their channel's mean, and the channels' variances; the kept statistics move on."""
     axes = (0, *range(2, x.ndim))
-    mean = _mean(x, axes)
+    mean = mean_over(x, axes)
     off = ops.sub(x, mean)
-    variance = _mean(ops.mul(off, off), axes)
+    variance = mean_over(ops.mul(off, off), axes)
     if x.numel():
         _keep(running_mean, running_var, mean, variance, math.prod(x.shape[a] for a in axes), momentum)
     return off, variance
@@ -341,8 +216,8 @@ def _by_groups(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | Non
     n, channels = tuple(x.shape[:2])
     rows = reshaped(x, (n, groups, math.prod(x.shape[1:]) // max(groups, 1)))
     along = (1, channels) + (1,) * (x.ndim - 2)
-    result = _affine(
-        reshaped(_standardised(rows, (2,), eps), tuple(x.shape)),
+    result = affine(
+        reshaped(standardised(rows, (2,), eps), tuple(x.shape)),
         None if weight is None else reshaped(weight, along),
         None if bias is None else reshaped(bias, along),
     )
