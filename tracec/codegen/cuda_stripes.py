@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel
-from tracec.codegen.cuda_chunk import first_of_pack
-from tracec.codegen.cuda_dialect import memory_type
+from tracec.codegen.cuda_access import extent, find_packs, peel
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_rows import (
     ALL_LANES,
@@ -20,14 +18,14 @@ from tracec.codegen.cuda_rows import (
     scratch_words,
     share_stages,
 )
-from tracec.codegen.cuda_share import Share
-from tracec.codegen.cuda_stripe_share import stripe_share
+from tracec.codegen.cuda_stripe_loads import EarlyLoad, Prefetch, early_loads, pack_words, take_from_registers
+from tracec.codegen.cuda_stripe_share import Plan, stripe_share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Block, Line, Tree
+from tracec.codegen.tree import Line, Tree
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
-from tracec.ir.kernel import Expr, Kernel, Let, Load, Loop, Ref, Scratch, Stmt, Var, subexpressions
+from tracec.ir.kernel import Kernel, Loop, Scratch, Stmt, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,165 +92,220 @@ class StripeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A load that is made before the row is computed.
+class _Nest:
+    """The loops of a stripe.
 
     Attributes:
-        buffer: What is loaded.
-        index: Where.
-        kind: Its type in registers.
-        single: Whether it is one value for the whole row.
-        steady: Whether all rows read the same, which is loaded once.
-        words: 32-bit words of a thread's piece; 0 where it is no whole number of them.
-        name: What names of arrays end in.
+        stripes: Loops over stripes.
+        before: What is done before the rows: sums begin.
+        rows: Loops over the rows of a stripe.
+        row: What is computed of a row.
+        after: What is done behind the rows: sums are written.
+        columns: Loops over a row.
     """
 
-    buffer: str
-    index: Expr
-    kind: str
-    single: bool
-    steady: bool
-    words: int
-    name: str
+    stripes: tuple[Var, ...]
+    before: tuple[Stmt, ...]
+    rows: tuple[Var, ...]
+    row: tuple[Stmt, ...]
+    after: tuple[Stmt, ...]
+    columns: tuple[Var, ...]
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """All loops over columns."""
+        return tuple(s for s in (*self.before, *self.row, *self.after) if isinstance(s, Loop))
+
+    @property
+    def scratch(self) -> tuple[Scratch, ...]:
+        """What is kept of a row, and of its columns."""
+        return tuple(s for s in (*self.before, *self.after, *self.row) if isinstance(s, Scratch))
+
+
+def _nest(kernel: Kernel) -> _Nest:
+    stripes, body = peel(kernel.body)
+    place = next((n for n, s in enumerate(body) if isinstance(s, Loop) and s.kind == "share"), None)
+    if place is None:
+        raise CompileError(f"kernel {kernel.name}: a stripe has no rows")
+    rows, row = peel((body[place],), "share")
+    nest = _Nest(stripes, tuple(body[:place]), rows, tuple(row), tuple(body[place + 1 :]), ())
+    return replace(nest, columns=row_space((*nest.scratch, *nest.loops), kernel))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """How threads take the rows of a stripe.
+
+    Attributes:
+        plan: How many threads take a row, and how many rows a block takes at a time.
+        length: Rows of a stripe.
+        ragged: Whether the last stripe has fewer.
+    """
+
+    plan: Plan
+    length: int
+    ragged: bool
+
+    @property
+    def warps(self) -> bool:
+        """Whether several warps share a row: they meet in barriers of the whole block."""
+        return self.plan.share.threads > 32
+
+    @property
+    def _runs_out(self) -> bool:
+        return self.ragged or self.length % self.plan.height != 0
+
+    @property
+    def abreast(self) -> bool:
+        """Whether all groups of threads go through the loop equally often, as groups of several warps have to."""
+        return self.plan.height > 1 and (self.warps or not self._runs_out)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some of them then go through it once more than they have rows."""
+        return self._runs_out and self.warps and self.abreast
+
+    @property
+    def apart(self) -> bool:
+        """Whether groups of lanes leave the loop before others of their warp, so that each meets by itself."""
+        threads = self.plan.share.threads
+        return threads < 32 and (self._runs_out or threads * self.plan.height % 32 != 0)
+
+    @property
+    def barrier(self) -> str:
+        """Waits for all threads that share a row."""
+        return "__syncthreads();" if self.warps else "__syncwarp(lanes);" if self.apart else "__syncwarp();"
+
+    def describe(self, columns: int, width: int) -> str:
+        """How loops map to threads, for readers."""
+        share, height = self.plan.share, self.plan.height
+        each = f"{share.threads} {'threads' if self.warps else 'lanes'}"
+        who = f"a block of {share.threads}" if self.warps and height == 1 else f"{height} groups of {each}"
+        kept = " in shared memory" if share.in_shared else f", {share.parts} unrolled"
+        wide = f", packs of {width}" if width > 1 else ""
+        return f"{who} a stripe of {self.length} rows of {columns}{kept}{wide}"
 
 
 def stripe_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a block computes one stripe of rows, and what their columns sum to."""
-    outer, body = peel(kernel.body)
-    place = next((n for n, s in enumerate(body) if isinstance(s, Loop) and s.kind == "share"), None)
-    if place is None:
-        raise CompileError(f"kernel {kernel.name}: a stripe has no rows")
-    inner, row = peel((body[place],), "share")
-    writer = Writer(kernel)
-    loops = tuple(s for s in (*body[:place], *row, *body[place + 1 :]) if isinstance(s, Loop))
-    space = row_space((*(s for s in (*body, *row) if isinstance(s, Scratch)), *loops), kernel)
-    width = max((p.width for p in row_packs(writer, row).values()), default=1)  # sums are written once
-    memory = {b.name: b.dtype for b in kernel.buffers}
-    packs = {id(s): find_packs(nest, v[-1], memory, width) for s in loops for v, nest in [loop_nest(s)]}
-    held = tuple(_held(writer, row, packs, inner, width))
-    chunks, rows = extent(space) // width, extent(inner)
-    length = ceil_div(rows, extent(outer))
-    ragged = is_varying((rows, length)) or length * extent(outer) != rows
-    words = (sum(_words(writer, h, width) for h in held if h.steady is steady) for steady in (True, False))
-    plan = stripe_share(chunks, length, scratch_words((*body, *row)) * width, *words)
-    shared = _Shared(writer, chunks * width) if plan.share.in_shared else None
-    share, height, early = plan.share, plan.height, plan.early
-    held = tuple(h for h in held if share.parts and (plan.steady or not h.steady))
-    warps = share.threads > 32
-    uneven = ragged or length % height != 0
-    # Groups of several warps meet in barriers of the whole block, and go through the loop side by side.
-    abreast = height > 1 and (warps or not uneven)
-    uneven = uneven and warps and abreast
-    # Groups of lanes that leave the loop before others of their warp meet by themselves.
-    apart = share.threads < 32 and (ragged or length % height != 0 or share.threads * height % 32 != 0)
-    for stmt in (*body, *row):
-        if isinstance(stmt, Scratch):
-            writer.arrays[stmt.name] = ""
-    arrays = shared or partial(_arrays, writer, share.parts * width)
-    start = (*writer.unflatten("stripe", outer), *arrays(body), *(arrays(row) if shared else ()))
-    fetch = _Fetch(writer, held, inner, space, share, chunks, width)
-    start += fetch.once()
-    ahead = fetch.ahead(height, ragged) if early else ()
-    next_row = fetch.turn(early, height, "base" if abreast and not uneven else "turn")
-    turn = (*writer.unflatten("turn", inner), *(() if shared else arrays(row)), *next_row)
-    for h in held:
-        _hold(writer, h, width)
-    barrier = "__syncthreads();" if warps else "__syncwarp(lanes);" if apart else "__syncwarp();"
+    return _StripeWriter(kernel, name).entry()
 
-    def stages(part: Sequence[Stmt]) -> tuple[Stage, ...]:
-        """Statements by who does them."""
+
+class _StripeWriter:
+    """Writes the function of a stripe."""
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.kernel, self.name = kernel, name
+        self.nest = nest = _nest(kernel)
+        self.writer = writer = Writer(kernel)
+        #: Elements of a pack, as rows are read by them: sums are written only once.
+        self.width = width = max((p.width for p in row_packs(writer, nest.row).values()), default=1)
+        memory = {b.name: b.dtype for b in kernel.buffers}
+        self.packs = {id(s): find_packs(body, v[-1], memory, width) for s in nest.loops for v, body in [loop_nest(s)]}
+        self.chunks = extent(nest.columns) // width
+        loads = tuple(early_loads(writer, nest.row, self.packs, nest.rows, width))
+        self.turns = self._turns(loads)
+        plan = self.turns.plan
+        self.share, self.height = plan.share, plan.height
+        self.loads = tuple(x for x in loads if plan.share.parts and (plan.steady or not x.steady))
+        for scratch in nest.scratch:
+            writer.arrays[scratch.name] = ""
+
+    def _turns(self, loads: Sequence[EarlyLoad]) -> _Turns:
+        nest, width = self.nest, self.width
+        rows = extent(nest.rows)
+        length = ceil_div(rows, extent(nest.stripes))
+        words = (
+            sum(pack_words(self.writer, x, width) for x in loads if x.steady is steady) for steady in (True, False)
+        )
+        plan = stripe_share(self.chunks, length, scratch_words(nest.scratch) * width, *words)
+        return _Turns(plan, length, is_varying((rows, length)) or length * extent(nest.stripes) != rows)
+
+    def entry(self) -> Entry:
+        """The function, and how it is launched."""
+        shared = _Shared(self.writer, self.chunks * self.width) if self.share.in_shared else None
+        view = self._view(shared)
+        return Entry(
+            self.name, render_template("cuda/stripe.j2", k=view), (extent(self.nest.stripes), 1, 1),
+            (self.share.threads, self.height, 1), shared.nbytes if shared else 0,
+            alignments(self.kernel, self.packs.values()),
+            schedule=self.turns.describe(extent(self.nest.columns), self.width),
+        )  # fmt: skip
+
+    def _view(self, shared: _Shared | None) -> StripeView:
+        nest, writer, turns, share, height = self.nest, self.writer, self.turns, self.share, self.height
+        early = turns.plan.early
+        arrays = shared or partial(_arrays, writer, share.parts * self.width)
+        start = (*writer.unflatten("stripe", nest.stripes), *arrays((*nest.before, *nest.after)))
+        start += tuple(arrays(nest.row)) if shared else ()
+        fetch = Prefetch(writer, self.loads, nest.rows, nest.columns, share, self.chunks, self.width)
+        start += fetch.once()
+        ahead = fetch.first(height, turns.ragged) if early else ()
+        loaded = fetch.row(early, height, "base" if turns.abreast and not turns.uneven else "turn")
+        turn = (*writer.unflatten("turn", nest.rows), *(() if shared else arrays(nest.row)), *loaded)
+        for load in self.loads:
+            take_from_registers(writer, load, self.width)
+        stages = self._stages(nest.row, "live" if turns.uneven else "")
+        zeros = tuple(s for s in self._stages(nest.before) if s.deal)
+        if shared is None:  # registers for elements past the end are there
+            zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in zeros if s.deal)
+        copies = self._copies(stages)
+        threads, rows = share.threads, extent(nest.rows)
+        return StripeView(
+            head=replace(head(writer, self.name, threads * height), blocks=turns.plan.blocks),
+            start=lines(start),
+            zeros=zeros,
+            ahead=lines(ahead),
+            length=writer.count(turns.length),
+            rows=writer.count(rows) if turns.ragged else "",
+            group="threadIdx.y" if height > 1 else "",
+            groups=writer.count(height),
+            abreast=turns.abreast,
+            uneven=turns.uneven,
+            turn=lines(turn),
+            stages=stages,
+            copies="".join(f"[{count}]" for count, _ in copies),
+            copy="".join(f"[{which}]" for _, which in copies),
+            sums=self._sums() if height > 1 else (),
+            height=height,
+            words=share.parts * self.width,
+            lanes=threads,
+            results=self._stages(nest.after),
+            share=writer.count(threads),
+            chunks=writer.count(self.chunks),
+            warps_share=turns.warps,
+            warps=threads // 32,
+            first_step=min(threads, 32) // 2,
+            lane_bits=f"{(1 << threads) - 1:#x}u" if turns.apart else "",
+            mask="lanes" if turns.apart else ALL_LANES,
+        )
+
+    def _stages(self, part: Sequence[Stmt], live: str = "") -> tuple[Stage, ...]:
+        """Statements by who does them; ``live`` is the condition under which a thread has a row to do them for."""
         part = [s for s in part if not isinstance(s, Scratch)]
-        found = {n: packs[id(s)] for n, s in enumerate(part) if id(s) in packs}
-        return share_stages(writer, part, found, share, once, barrier)
+        packs = {n: self.packs[id(s)] for n, s in enumerate(part) if id(s) in self.packs}
+        self.writer.store_guard = self.writer.add_guard = live
+        once = f"{live} && thread == 0" if live else "thread == 0"
+        return share_stages(self.writer, part, packs, self.share, once, self.turns.barrier)
 
-    once = "live && thread == 0" if uneven else "thread == 0"
-    writer.store_guard = writer.add_guard = "live" if uneven else ""
-    computed = stages(row)
-    once, writer.store_guard, writer.add_guard = "thread == 0", "", ""
-    zeros = tuple(s for s in stages(body[:place]) if s.deal)
-    if shared is None:  # registers for elements past the end are there
-        zeros = tuple(replace(s, deal=replace(s.deal, guarded=False)) for s in zeros if s.deal)
-    twice = warps and sum(bool(s.accs) for s in computed) == 1
-    sums = [Sum(writer.dialect.types[s.dtype], writer.name(s.name)) for s in body if isinstance(s, Scratch)]
-    threads = share.threads * height
-    copies = [*([height] if warps and height > 1 else ()), *([2] if twice else ())]
-    count = f"base / {writer.count(height)}" if height > 1 else "turn"
-    copy = [*(["threadIdx.y"] if warps and height > 1 else ()), *([f"{count} % 2"] if twice else ())]
-    view = StripeView(
-        replace(head(writer, name, threads), blocks=plan.blocks), lines(start), zeros, lines(ahead),
-        writer.count(length), writer.count(rows) if ragged else "", "threadIdx.y" if height > 1 else "",
-        writer.count(height),
-        abreast, uneven, lines(turn), computed,
-        "".join(f"[{c}]" for c in copies), "".join(f"[{c}]" for c in copy),
-        tuple(sums) if height > 1 else (), height, share.parts * width, share.threads, stages(body[place + 1 :]),
-        writer.count(share.threads), writer.count(chunks), warps, share.threads // 32, min(share.threads, 32) // 2,
-        f"{(1 << share.threads) - 1:#x}u" if apart else "", "lanes" if apart else ALL_LANES,
-    )  # fmt: skip
-    each = f"{share.threads} {'threads' if warps else 'lanes'}"
-    who = f"a block of {threads}" if warps and height == 1 else f"{height} groups of {each}"
-    wide = f", packs of {width}" if width > 1 else ""
-    kept = " in shared memory" if share.in_shared else f", {share.parts} unrolled"
-    schedule = f"{who} a stripe of {length} rows of {extent(space)}{kept}{wide}"
-    return Entry(
-        name, render_template("cuda/stripe.j2", k=view), (extent(outer), 1, 1), (share.threads, height, 1),
-        shared.nbytes if shared else 0, alignments(kernel, packs.values()), schedule=schedule,
-    )  # fmt: skip
+    def _copies(self, stages: Sequence[Stage]) -> list[tuple[int, str]]:
+        """Copies of the arrays in which warps exchange an accumulator, and which of them a row takes.
 
+        Each group of threads has its own. Where a row has one exchange, rows take two by turns: no warp writes over
+        what another still reads of the row before.
+        """
+        if not self.turns.warps:
+            return []
+        copies = [(self.height, "threadIdx.y")] if self.height > 1 else []
+        if sum(bool(s.accs) for s in stages) == 1:
+            count = f"base / {self.writer.count(self.height)}" if self.height > 1 else "turn"
+            copies.append((2, f"{count} % 2"))
+        return copies
 
-def _held(
-    writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], rows: Sequence[Var], width: int
-) -> Iterator[Held]:
-    """The loads of a row that hang on nothing that is computed."""
-    roles = {b.name: b.role for b in writer.kernel.buffers}
-    names = {v.name for v in rows}
-    found: dict[tuple[str, Expr], bool] = {}
-    for stmt in row:
-        if isinstance(stmt, Let):
-            for load in certain_loads([stmt]):
-                if roles.get(load.buffer) == "in" and _moves(load, names):
-                    found.setdefault((load.buffer, load.index), True)
-        if isinstance(stmt, Loop):
-            variables, nest = loop_nest(stmt)
-            for load in certain_loads(nest):
-                at = (load.buffer, load.index)
-                packed = at in packs[id(stmt)].loads if width > 1 else roles.get(load.buffer) == "in"
-                steady = roles.get(load.buffer) == "in" and _moves(load, {v.name for v in variables})
-                if packed and (_moves(load, names) or steady):
-                    found.setdefault(at, False)
-    for number, ((buffer, index), single) in enumerate(found.items()):
-        kind = memory_type(writer.buffers[buffer])
-        if not single and width > 1:
-            kind = f"Pack<{kind}, {width}>"
-        words, rest = divmod(writer.buffers[buffer].itemsize * width, 4)
-        steady = not _mentions(index, names)
-        yield Held(buffer, index, kind, single, steady, 0 if rest or single else words, str(number))
-
-
-def _moves(load: Load, names: set[str]) -> bool:
-    """Whether an address hangs on some of these loop variables, and on nothing that is computed."""
-    return not any(isinstance(p, (Ref, Load)) for p in subexpressions(load.index)) and _mentions(load.index, names)
-
-
-def _mentions(index: Expr, names: set[str]) -> bool:
-    return any(isinstance(p, Var) and p.name in names for p in subexpressions(index))
-
-
-def _words(writer: Writer, held: Held, width: int) -> int:
-    """32-bit words of a pack; of what all rows read, in the type that is computed in."""
-    dtype = writer.buffers[held.buffer]
-    return 0 if held.single else ceil_div((dtype.compute if held.steady else dtype).itemsize * width, 4)
-
-
-def _hold(writer: Writer, held: Held, width: int) -> None:
-    """Let what is computed of a row take a load from where it is held."""
-    at = (held.buffer, held.index)
-    name = f"{writer.name(held.buffer)}_{'all' if held.steady else 'row'}{held.name}"
-    if held.single:
-        writer.packs[at] = name
-    elif width > 1:
-        writer.held[at] = f"{name}[part]"
-    else:
-        writer.packs[at] = f"{name}[part]"
+    def _sums(self) -> tuple[Sum, ...]:
+        writer = self.writer
+        kept = (s for s in (*self.nest.before, *self.nest.after) if isinstance(s, Scratch))
+        return tuple(Sum(writer.dialect.types[s.dtype], writer.name(s.name)) for s in kept)
 
 
 def _arrays(writer: Writer, size: int, body: Sequence[Stmt]) -> tuple[Tree, ...]:
@@ -277,90 +330,3 @@ class _Shared:
                 kind, name = self.writer.dialect.types[s.dtype], self.writer.name(s.name)
                 yield Line(f"{kind} *const {name} = reinterpret_cast<{kind} *>(scratch + {self.nbytes});")
                 self.nbytes += -(-self.size * s.dtype.itemsize // 16) * 16
-
-
-class _Fetch:
-    """Writes the loads of a row that are made before it is computed."""
-
-    def __init__(
-        self, writer: Writer, held: Sequence[Held], rows: Sequence[Var], space: Sequence[Var], share: Share,
-        chunks: int, width: int,
-    ) -> None:  # fmt: skip
-        self.writer = writer
-        self.steady = [h for h in held if h.steady]
-        self.held = [h for h in held if not h.steady]
-        self.rows = rows
-        self.space = space
-        self.share = share
-        self.chunks = chunks
-        self.width = width
-
-    def once(self) -> tuple[Tree, ...]:
-        """Declares and loads what all rows read."""
-        return (*self._declared(self.steady, "all"), *self._loads(self.steady, "all"))
-
-    def ahead(self, height: int, ragged: bool) -> tuple[Tree, ...]:
-        """Declares what holds the next row, and loads the first, which a stripe or a group of threads may not have."""
-        first = "first + threadIdx.y" if height > 1 else "first"
-        at = self.writer.unflatten(f"({first})" if height > 1 else first, self.rows)
-        head = f"if ({first} < stop)" if ragged else ""
-        return (*self._declared(self.held, "ahead"), Block(head, (*at, *self._loads(self.held, "ahead"))))
-
-    def turn(self, early: bool, height: int, counter: str) -> tuple[Tree, ...]:
-        """Loads a row, or takes what was loaded before and loads the next, if the counter says that there is one."""
-        declared = tuple(self._declared(self.held, "row"))
-        if not early:
-            return (*declared, *self._loads(self.held, "row"))
-        count = self.writer.count
-        at = self.writer.unflatten(f"(turn + {count(height)})", self.rows)
-        more = Block(f"if ({counter} + {count(height)} < stop)", (*at, *self._loads(self.held, "ahead")))
-        return (*declared, *self._copies(), more)
-
-    def _name(self, held: Held, what: str) -> str:
-        return f"{self.writer.name(held.buffer)}_{what}{held.name}"
-
-    def _declared(self, held: Sequence[Held], what: str) -> Iterator[Tree]:
-        for h in held:
-            kind = f"Pack<unsigned, {h.words}>" if what == "ahead" and h.words else h.kind
-            yield Line(f"{kind} {self._name(h, what)}{'' if h.single else f'[{self.share.parts}]'};")
-
-    def _copies(self) -> Iterator[Tree]:
-        copied: list[Tree] = []
-        for h in self.held:
-            row, ahead = self._name(h, "row"), self._name(h, "ahead")
-            if h.single:
-                yield Line(f"{row} = {ahead};")
-            else:
-                copied.append(
-                    Line(f"take_words({row}[part], {ahead}[part]);" if h.words else f"{row}[part] = {ahead}[part];")
-                )
-        if copied:
-            yield Block(f"for (int part = 0; part < {self.share.parts}; ++part)", tuple(copied), ("unroll",))
-
-    def _loads(self, held: Sequence[Held], what: str) -> Iterator[Tree]:
-        writer, last = self.writer, self.space[-1]
-        for h in held:
-            if h.single:
-                yield Line(f"{self._name(h, what)} = {writer.name(h.buffer)}[{writer.write(h.index)}];")
-        packs = [h for h in held if not h.single]
-        if not packs:
-            return
-        threads = self.share.threads
-        body: list[Tree] = []
-        if self.width > 1:
-            body += first_of_pack(writer, "chunk", self.space, self.width)
-            inner = writer.derive({last.name: f"{writer.name(last.name)}_first"})
-        else:
-            body += writer.unflatten("chunk", self.space)
-            inner = writer
-        for h in packs:
-            at = f"{writer.name(h.buffer)} + {inner.write(h.index)}"
-            if what == "ahead" and h.words:
-                value = f"load_ahead<{h.words}>({at})"
-            else:
-                value = f"load_pack<{self.width}>({at})" if self.width > 1 else f"*({at})"
-            body.append(Line(f"{self._name(h, what)}[part] = {value};"))
-        if self.share.parts * threads != self.chunks:
-            body = [Block(f"if (chunk < {writer.count(self.chunks)})", tuple(body))]
-        chunk = Line(f"const {writer.flat} chunk = part * {writer.count(threads)} + thread;")
-        yield Block(f"for (int part = 0; part < {self.share.parts}; ++part)", (chunk, *body), ("unroll",))
