@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import tracec
+from tests.codegen import positions
 from tests.codegen.emulated import needs_compiler
+from tests.codegen.positions import Array, Positions
 from tests.codegen.test_cuda_plans import cuda_plan
 from tests.codegen.test_cuda_sort import values_of
 from tests.codegen.test_cuda_sorted import numbers
@@ -19,13 +21,9 @@ from tracec.codegen.cuda import CudaLaunch, render
 from tracec.ir import TensorType
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import LibraryCall, Memory, Plan, Value
+from tracec.ir.plan import Plan
 from tracec.runtime.emulator import load
 from tracec.runtime.emulator_launch import ORDERS
-from tracec.runtime.nvrtc import compile_sources
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -64,29 +62,18 @@ class Case:
         return {"axis": self.axis, "start": self.start, "count": self.count, "descending": self.descending}
 
 
+def call_of(case: Case) -> Positions:
+    return Positions("ranked", TensorType(case.dtype, case.shape), case.params)
+
+
 def plan_of(cases: Sequence[Case]) -> Plan:
     """A plan that selects of a tensor for each case."""
-    values: list[Value] = []
-    steps: list[LibraryCall] = []
-    for case in cases:
-        at = len(values)
-        found = (*case.shape[: case.axis], case.count, *case.shape[case.axis + 1 :])
-        values += [
-            Value(f"x{at}", TensorType(case.dtype, case.shape), "input", index=at // 2),
-            Value(f"y{at}", TensorType(dt.int64, found), "output", index=at // 2),
-        ]
-        steps.append(LibraryCall("ranked", (at,), at + 1, tuple(case.params.items()), "ranked"))
-    inputs = tuple(range(0, len(values), 2))
-    return Plan((), tuple(steps), tuple(values), inputs, tuple(i + 1 for i in inputs), Memory(0, 0, 0))
+    return positions.plan_of([call_of(case) for case in cases])
 
 
-def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS, checks: bool = True) -> None:
-    plan = plan_of(cases)
-    for order in orders:
-        given = [case.values() for case in cases]
-        for case, x, have in zip(cases, given, load(plan, render(plan, "sm_90"), order, checks)(given), strict=True):
-            wanted = OPERATORS["ranked"].eager(np, x, **case.params)
-            np.testing.assert_array_equal(have, wanted, err_msg=f"{case} {order}")
+def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS) -> None:
+    """Run a plan in the emulator and compare with the operator's eager rule."""
+    positions.check([call_of(case) for case in cases], [case.values() for case in cases], orders)
 
 
 WHAT = ("many alike", "apart", "close", "all alike")
@@ -242,5 +229,4 @@ def test_no_spills(arch: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
         Case(dt.bfloat16, (1, 1 << 20), 1, 77, 1), Case(dt.float64, (1, 1 << 20), 1, 77, 1),
         Case(dt.float32, (1 << 18, 1 << 15), 0, 0, 50), Case(dt.uint8, (3000,), 0, 0, 50),
     ]  # fmt: skip
-    cubins = compile_sources([k.source for k in render(plan_of(cases), arch).kernels], arch)
-    assert not [c.functions for c in cubins if c.resources.spill_bytes or c.resources.stack_bytes]
+    assert not positions.spilling([call_of(case) for case in cases], arch)

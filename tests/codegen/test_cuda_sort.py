@@ -10,37 +10,29 @@ import numpy as np
 import pytest
 
 import tracec
+from tests.codegen import positions
 from tests.codegen.emulated import needs_compiler
+from tests.codegen.positions import Array, Positions
 from tests.codegen.test_cuda_plans import cuda_plan
 from tracec.codegen import cuda_sort, cuda_sort_digits
 from tracec.codegen.cuda import CudaLaunch, render
 from tracec.ir import TensorType
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.operator import OPERATORS
-from tracec.ir.plan import LibraryCall, Memory, Plan, Value
-from tracec.runtime.emulator import load
+from tracec.ir.plan import LibraryCall, Plan
 from tracec.runtime.emulator_launch import ORDERS
-from tracec.runtime.nvrtc import compile_sources
 
-Array = np.ndarray[Any, Any]
 Case = tuple[DType, tuple[int, ...], int, bool]
+
+
+def call_of(case: Case) -> Positions:
+    dtype, shape, axis, descending = case
+    return Positions("argsort", TensorType(dtype, shape), {"axis": axis, "descending": descending})
 
 
 def plan_of(cases: Sequence[Case]) -> Plan:
     """A plan that sorts a tensor for each case."""
-    values: list[Value] = []
-    steps: list[LibraryCall] = []
-    for dtype, shape, axis, descending in cases:
-        at = len(values)
-        values += [
-            Value(f"x{at}", TensorType(dtype, shape), "input", index=at // 2),
-            Value(f"y{at}", TensorType(dt.int64, shape), "output", index=at // 2),
-        ]
-        params = (("axis", axis), ("descending", descending))
-        steps.append(LibraryCall("argsort", (at,), at + 1, params, "argsort"))
-    inputs = tuple(range(0, len(values), 2))
-    return Plan((), tuple(steps), tuple(values), inputs, tuple(i + 1 for i in inputs), Memory(0, 0, 0))
+    return positions.plan_of([call_of(case) for case in cases])
 
 
 def values_of(case: Case, seed: int = 0) -> Array:
@@ -61,18 +53,12 @@ def values_of(case: Case, seed: int = 0) -> Array:
 
 
 def expected(case: Case, x: Array) -> Array:
-    _, _, axis, descending = case
-    found: Array = OPERATORS["argsort"].eager(np, x, axis=axis, descending=descending)
-    return found
+    return call_of(case).expected(x)
 
 
 def run(cases: Sequence[Case], orders: Sequence[str] = ORDERS) -> None:
     """Run a plan in the emulator and compare with the operator's eager rule."""
-    plan = plan_of(cases)
-    for order in orders:
-        found = load(plan, render(plan, "sm_90"), order)([values_of(case) for case in cases])
-        for case, have in zip(cases, found, strict=True):
-            np.testing.assert_array_equal(have, expected(case, values_of(case)), err_msg=str(case))
+    positions.check([call_of(case) for case in cases], [values_of(case) for case in cases], orders)
 
 
 LENGTHS = (1, 2, 3, 31, 32, 33, 64, 65, 127, 129, 1000, 1025, 4096)
@@ -114,11 +100,7 @@ CROWDED: tuple[Case, ...] = (
 @needs_compiler
 @pytest.mark.parametrize("many", [False, True])
 def test_keys_that_differ_by_their_last_bits(many: bool) -> None:
-    given = [crowded(case, many) for case in CROWDED]
-    plan = plan_of(CROWDED)
-    for order in ORDERS:
-        for case, x, have in zip(CROWDED, given, load(plan, render(plan, "sm_90"), order)(given), strict=True):
-            np.testing.assert_array_equal(have, expected(case, x), err_msg=str(case))
+    positions.check([call_of(case) for case in CROWDED], [crowded(case, many) for case in CROWDED])
 
 
 LONG: tuple[Case, ...] = (
@@ -196,5 +178,4 @@ def test_no_spills(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (dt.float64, (8, 4096), 1, False), (dt.float32, (8, 4096), 1, True), (dt.int32, (99, 200), 0, False),
         (dt.uint8, (1 << 32 - 1,), 0, False),
     ]  # fmt: skip
-    cubins = compile_sources([k.source for k in render(plan_of(cases), arch).kernels], arch)
-    assert not [c.functions for c in cubins if c.resources.spill_bytes or c.resources.stack_bytes]
+    assert not positions.spilling([call_of(case) for case in cases], arch)
