@@ -85,8 +85,8 @@ class Differentiation(Cell):
         """The operation that computed it, where gradients flow through."""
         edge = edge_of(self)
         if edge is not None and edge is not self and isinstance(edge.pullback, Selected):
-            return edge.edges[0]  # type: ignore[no-any-return]
-        return None if edge is self else edge
+            return edge.edges[0].shown()  # type: ignore[no-any-return]
+        return None if edge is self or edge is None else edge.shown()
 
     @property
     def _base(self) -> Tensor | None:

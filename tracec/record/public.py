@@ -13,6 +13,7 @@ from tracec.record.opaque import SIZED, unwrapped
 from tracec.record.out import signature_with_out, write_out
 from tracec.record.overriding import CLASSES, dispatch, is_asked, overriding, registered
 from tracec.record.state import STATE
+from tracec.record.tape import Operation
 
 #: What functions are while autocast is off; see `tracec.record.autocast.under_autocast`.
 WITHOUT_AUTOCAST: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -54,6 +55,8 @@ def public(
         if not CLASSES or not (found := registered(args, kwargs)):
             try:
                 value = (plain if plain is not None and STATE.autocast is None else function)(*args, **kwargs)
+                if STATE.grad:
+                    _name(value, name, args)
                 return value if into is None else write_out(name, into, value)
             except Exception as error:  # one that is no tensor may break the function anywhere
                 found = overriding(args, kwargs)
@@ -71,6 +74,23 @@ def public(
     if out:
         _run.__signature__ = signature_with_out(own)  # type: ignore[attr-defined]
     return _run
+
+
+def _name(value: Any, name: str, args: tuple[Any, ...]) -> None:
+    """Let the operation that made a result go by the function's name, where it has none of its own."""
+    history = getattr(value, "_history", None)
+    if history is None:
+        if isinstance(value, tuple):
+            for part in value[:_PARTS]:
+                _name(part, name, args)
+        return
+    # What a function hands on as it is was made by another one.
+    if type(history) is Operation and history.within is None and not any(value is a for a in args):
+        history.within = name
+
+
+#: Results of a function that are looked at for what made them.
+_PARTS = 3
 
 
 def make_public(namespace: dict[str, Any], names: Iterable[str]) -> None:

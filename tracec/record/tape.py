@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from tracec import ops
@@ -22,6 +23,7 @@ from tracec.record.mode import inference_mode as inference_mode
 from tracec.record.mode import is_grad_enabled as is_grad_enabled
 from tracec.record.mode import no_grad as no_grad
 from tracec.record.mode import set_grad_enabled as set_grad_enabled
+from tracec.record.names import name_of
 from tracec.record.opaque import is_for_library
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
@@ -216,7 +218,13 @@ class Operation:
         self._ask()
         if isinstance(self.pullback, Selected):
             return self.edges[0].name()  # type: ignore[no-any-return]
-        return "".join(part.capitalize() for part in self.operator.split("_")) + "Backward0"
+        return name_of(self)
+
+    def shown(self) -> Operation:
+        """Itself, as an object of a class of that name, as programs ask for it: ``type(x.grad_fn).__name__``."""
+        if type(self) is Operation:
+            self.__class__ = _class_of(name_of(self) if not isinstance(self.pullback, Selected) else "Operation")
+        return self
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -250,6 +258,17 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<{self.name()}>" if self.source is None else f"<{self.name()} at {self.source}>"
+
+
+class Shown(Operation):
+    """An operation that a program has asked for; there is a class for each name."""
+
+    __slots__ = ()
+
+
+@cache
+def _class_of(name: str) -> Any:
+    return type(name, (Shown,), {"__slots__": (), "__module__": __name__})
 
 
 class NodeHooks:
@@ -330,8 +349,8 @@ def _function_of(edge: Any) -> tuple[Any, int]:
     if isinstance(edge, Cell):
         return AccumulateGrad(edge), 0
     if edge is not None and isinstance(edge.pullback, Selected):
-        return edge.edges[0], edge.pullback.number
-    return edge, 0
+        return edge.edges[0].shown(), edge.pullback.number
+    return (edge if edge is None else edge.shown()), 0
 
 
 def packed(owner: Cell) -> Any:

@@ -22,10 +22,11 @@ from tracec.record.cell import Cell, Storage, alias, new_tensor
 from tracec.record.deferred import ACTIVE
 from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply, looked_at
+from tracec.record.names import name_of
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
-from tracec.record.tape import Operation, Selected, edge_of, enable_grad, order_of
+from tracec.record.tape import Operation, Selected, Shown, edge_of, enable_grad, order_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.births import AS_THEY_ARE
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker
@@ -260,10 +261,10 @@ class Origin(NamedTuple):
 def origin_of(edge: Any) -> Origin:
     """What made a result, whose gradients go on to an operation, or end at a leaf."""
     if not isinstance(edge, Operation):
-        return Origin(COMPILED.name, None, (COMPILED.name, None))
+        return Origin("CompiledBackward0", None, (COMPILED.name, None))
     made = edge.edges[0] if isinstance(edge.pullback, Selected) else edge
     first = next((e for e in reversed(order_of([edge])) if e.pullback.needs), made)
-    name = made.operator if type(made) is Operation else COMPILED.name
+    name = name_of(made) if type(made) is Operation or isinstance(made, Shown) else "CompiledBackward0"
     return Origin(name, made.source, (first.operator, first.source))
 
 
