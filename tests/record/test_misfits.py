@@ -6,7 +6,9 @@ import pytest
 
 import tracec
 import tracec.nn.functional as F
-from tracec.errors import ArgumentError, ArgumentTypeError
+from tracec import nn
+from tracec.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError, TracecError
+from tracec.utils.data import DataLoader
 
 X = tracec.ones(3)
 
@@ -49,3 +51,62 @@ def test_so_it_is_in_a_compiled_function():
     with pytest.raises(ArgumentTypeError, match="sum: keepdim must be True or False, str given"):
         f(X, "a")
     assert f(X, False).shape == ()
+
+
+LEAF = tracec.ones(2, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: nn.Dropout("a"), "Dropout: p must be a number, str given"),
+        (lambda: nn.MultiheadAttention(8, "2"), "MultiheadAttention: num_heads must be an integer, str given"),
+        (lambda: nn.TransformerEncoder(nn.Linear(2, 2), "3"), "TransformerEncoder: num_layers must be an integer"),
+        (lambda: nn.RNN(2, 3, num_layers=1.5), "RNN: num_layers is of type float"),
+        (lambda: nn.LSTM(2, 3, proj_size="a"), "LSTM: proj_size is of type str"),
+        (lambda: nn.Embedding(3, 2, padding_idx="x"), "Embedding: padding_idx is of type str"),
+        (lambda: nn.EmbeddingBag(3, 2, mode=3), "EmbeddingBag: mode=3 is not known"),
+        (lambda: DataLoader([1, 2], batch_size="a"), "DataLoader: batch_size must be an integer or None, str given"),
+        (lambda: DataLoader([1, 2], num_workers="a"), "DataLoader: num_workers must be an integer, str given"),
+        (lambda: tracec.optim.Adam(3), "Adam: params must be an iterable of tensors or dictionaries, int given"),
+        (lambda: nn.utils.clip_grad_norm_([LEAF], "a"), "clip_grad_norm_: max_norm must be a number, str given"),
+    ],
+)
+def test_what_modules_and_others_are_made_with(make, message):
+    with pytest.raises(TracecError) as caught:
+        make()
+    assert caught.value.message.startswith(message) and "test_misfits.py" in str(caught.value)
+
+
+def test_errors_of_the_users_own_classes_are_theirs():
+    class Own(nn.Dropout):
+        def __init__(self, p):
+            super().__init__(0.5)
+            self.double = p + 1
+
+    with pytest.raises(TypeError, match="can only concatenate str") as caught:
+        Own("a")
+    assert not isinstance(caught.value, TracecError)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: tracec.combinations(tracec.arange(60), 30), lambda: tracec.combinations(tracec.arange(10**6), 10**5),
+        lambda: tracec.combinations(tracec.arange(4), 10**12, with_replacement=True),
+        lambda: tracec.nn.functional.adaptive_avg_pool1d(tracec.ones(1, 1, 4), 10**13),
+        lambda: tracec.nn.functional.adaptive_max_pool2d(tracec.ones(1, 1, 4, 4), (2, 10**13)),
+        lambda: tracec.eye(10**9),
+    ],
+)  # fmt: skip
+def test_what_no_machine_has_room_for_is_refused_at_once(ask):
+    with pytest.raises(OutOfMemoryError, match=r"no memory for \d+ bytes") as caught:
+        ask()
+    assert isinstance(caught.value, MemoryError) and "test_misfits.py" in str(caught.value)
+
+
+def test_choices_of_which_there_are_none():
+    assert tracec.combinations(tracec.arange(4), 10**9).shape == (0, 10**9)
+    assert tracec.combinations(tracec.arange(0), 3, with_replacement=True).shape == (0, 3)
+    assert tracec.combinations(tracec.arange(4), 2, with_replacement=True).shape == (10, 2)
+    assert tracec.eye(10**9, device="meta").shape == (10**9, 10**9)

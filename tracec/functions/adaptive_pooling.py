@@ -14,6 +14,7 @@ from tracec.functions.common import (
     cast,
     check_floating,
     check_ndim,
+    check_room,
     check_tensor,
     fail,
     integers,
@@ -26,6 +27,7 @@ from tracec.functions.pooling import _avg_pool, _max_pool
 from tracec.functions.random import rand
 from tracec.functions.reduction import pick_along
 from tracec.ir import dtype as dt
+from tracec.ir.extent import plain
 from tracec.ir.types import Shape
 from tracec.record.tensor import Tensor
 
@@ -42,6 +44,8 @@ def _wanted(name: str, n: int, x: Tensor, output_size: Any) -> Shape:
     wanted = integers(name, (s if o is None else o for o, s in zip(given, sizes, strict=True)), "output_size")
     if min(wanted) < 0:
         fail(ArgumentError, f"{name}: output_size={wanted} has a negative size", "sizes are 0 or more")
+    counts = [plain(n) for n in wanted]
+    check_room(name, math.prod((*map(plain, x.shape[:-n]), *counts)) * x.dtype.itemsize + 64 * max(counts))
     if 0 in tuple(x.shape[-n - 1 :]):
         fail(ShapeError, f"{name}: input of shape {tuple(x.shape)} has no elements to pool", "only N may be 0")
     return wanted

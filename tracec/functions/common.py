@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tracec import ops
-from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError, TracecError
+from tracec.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AxisError,
+    DTypeError,
+    OutOfMemoryError,
+    ShapeError,
+    TracecError,
+)
 from tracec.ir import dtype as dt
 from tracec.ir import types
 from tracec.ir.dtype import DType
@@ -136,6 +147,28 @@ def per_axis(name: str, value: Any, n: int, what: str) -> Shape:
     if len(given) != n:
         fail(ArgumentError, f"{name}: {what}={value} does not fit {n} spatial axes", f"give one integer or {n}")
     return given
+
+
+@cache
+def _memory_of_machine() -> int:
+    """Bytes of memory that the machine has, or that the process may have of them; a lot where nobody tells."""
+    found = [1 << 62]
+    try:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (AttributeError, OSError, ValueError):  # not every system tells, and a limit may be "max"
+        pass
+    return min(n for n in found if n > 0)
+
+
+def check_room(name: str, nbytes: int) -> None:
+    """Refuse what takes more memory than the machine has, where Python would go on for long before it fails.
+
+    Raises:
+        OutOfMemoryError: it does.
+    """
+    if nbytes > _memory_of_machine():
+        fail(OutOfMemoryError, f"{name}: no memory for {nbytes} bytes", "use smaller sizes")
 
 
 def check_choice(name: str, what: str, value: Any, choices: Sequence[str]) -> None:

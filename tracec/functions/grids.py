@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import chain
 from itertools import combinations as choices
 from itertools import combinations_with_replacement as choices_again
 from typing import Any
@@ -11,7 +13,17 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ShapeError
-from tracec.functions.common import check_choice, check_ndim, check_tensor, expanded, fail, integers, reshaped, table
+from tracec.functions.common import (
+    check_choice,
+    check_ndim,
+    check_room,
+    check_tensor,
+    expanded,
+    fail,
+    integers,
+    reshaped,
+    table,
+)
 from tracec.functions.joining import stack
 from tracec.ir import dtype as dt
 from tracec.ir.source import warn
@@ -92,6 +104,12 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         fail(ArgumentError, f"combinations: expect a non-negative number, but got {r}", "give 0 or more")
     if r == 0:
         return ops.full(False if input.dtype is dt.bool_ else 0, (0,), input.dtype, str(input.device)).clone()
+    n = input.numel()
+    many = n + r - 1 if with_replacement and n else n
+    # Of a count with so many digits the first ones say enough.
+    count = math.comb(many, r) if min(r, many - r) < 64 else 1 << 64
+    check_room("combinations", count * r * (8 + input.dtype.itemsize))
     choose = choices_again if with_replacement else choices
-    places = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
+    flat = chain.from_iterable(choose(range(n), r) if count else ())
+    places = np.fromiter(flat, np.int64, count * r).reshape(count, r)
     return ops.index(input, table(places, dt.int64, input), axes=(0,))

@@ -9,11 +9,11 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError
-from tracec.functions.common import check_number, check_real, fail, integers, iota, sizes_of
+from tracec.functions.common import check_number, check_real, check_room, fail, integers, iota, sizes_of
 from tracec.functions.options import Options, OutOptions, create, dtype_of
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
-from tracec.ir.extent import as_real
+from tracec.ir.extent import as_real, plain
 from tracec.ir.source import warn
 from tracec.record import promote
 from tracec.record.backend import Device, to_device
@@ -176,6 +176,8 @@ def eye(n: int, m: int | None = None, **options: Unpack[OutOptions]) -> Tensor:
     rows, columns = sizes_of("eye", (n, n if m is None else m))
 
     def make(dtype: DType, device: Device) -> Tensor:
+        if device != "meta":
+            check_room("eye", plain(rows) * plain(columns))
         like = ops.full(0, (), dtype, str(device))
         on = ops.eq(iota((rows, 1), 0, dt.int64, like), iota((1, columns), 1, dt.int64, like))
         return ops.cast(on, dtype=dtype)

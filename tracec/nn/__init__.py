@@ -156,6 +156,7 @@ from tracec.nn.vision import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from tracec.record.misfits import tell_of_classes
 
 __all__ = [
     "attention", "functional", "init", "utils",
@@ -211,6 +212,8 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
 ]  # fmt: skip
 
+
+tell_of_classes(globals(), __all__)
 
 if not TYPE_CHECKING:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracec.errors import ArgumentError, ShapeError
+from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions import empty
 from tracec.ir.dtype import DType
 from tracec.nn import functional as F
@@ -29,6 +29,10 @@ class _Table(Module):
         name = type(self).__name__
         self.num_embeddings, self.embedding_dim = shape
         if padding_idx is not None:
+            if not isinstance(padding_idx, int):
+                raise ArgumentTypeError(
+                    f"{name}: padding_idx is of type {type(padding_idx).__name__}", hint="give the number of a row"
+                )
             if not -shape[0] <= padding_idx < shape[0]:
                 raise ArgumentError(
                     f"{name}: padding_idx={padding_idx} is out of range for {shape[0]} rows",
@@ -171,6 +175,8 @@ class EmbeddingBag(_Table):
         dtype: DType | None = None,
     ) -> None:
         super().__init__()
+        if mode not in ("sum", "mean", "max"):
+            raise ArgumentError(f"EmbeddingBag: mode={mode!r} is not known", hint="use 'sum', 'mean' or 'max'")
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         self.mode, self.include_last_offset = mode, include_last_offset

@@ -256,6 +256,10 @@ class RNNBase(Module):
 
 
 def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, dropout: float, proj_size: int) -> None:
+    given = {"hidden_size": hidden_size, "num_layers": num_layers, "proj_size": proj_size}
+    for what, value in given.items():
+        if not isinstance(value, int):
+            raise ArgumentTypeError(f"{name}: {what} is of type {type(value).__name__}", hint="give an int")
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
         raise ArgumentError(f"{name}: dropout={dropout!r} is not a probability", hint="give a number from 0 to 1")
     if dropout > 0 and num_layers == 1:
@@ -263,8 +267,6 @@ def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, drop
             f"{name}: dropout={dropout} has no effect, it comes between layers and num_layers is 1",
             UserWarning,
         )
-    if not isinstance(hidden_size, int):
-        raise ArgumentTypeError(f"{name}: hidden_size is of type {type(hidden_size).__name__}", hint="give an int")
     if hidden_size < 1 or num_layers < 1:
         raise ArgumentError(f"{name}: hidden_size={hidden_size}, num_layers={num_layers}", hint="give 1 or more")
     if proj_size and mode != "LSTM":

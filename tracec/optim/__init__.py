@@ -21,12 +21,15 @@ from tracec.optim.rmsprop import RMSprop
 from tracec.optim.rprop import Rprop
 from tracec.optim.sgd import SGD
 from tracec.optim.sparse_adam import SparseAdam
+from tracec.record.misfits import tell_of_classes
 
 __all__ = [
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer",
     "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam", "lr_scheduler",
 ]  # fmt: skip
 
+
+tell_of_classes(globals(), __all__)
 
 if not TYPE_CHECKING:
 

@@ -76,6 +76,11 @@ class Optimizer(Hooked):
                 f"{name}: params must be an iterable of tensors or dictionaries, a tensor given",
                 hint="put it into a list",
             )
+        if not isinstance(params, Iterable):
+            raise ArgumentTypeError(
+                f"{name}: params must be an iterable of tensors or dictionaries, {type(params).__name__} given",
+                hint="give model.parameters()",
+            )
         self.defaults = defaults
         # Where a class makes its state in a step of its own, what asks for a tensor's for the first time finds it
         # empty; where it is made here, it is there from the beginning on, and a step changes no dictionary.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from tracec.errors import ArgumentTypeError, TracecError
 from tracec.ir.source import is_internal
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: What Python and NumPy raise over an argument that does not fit.
 ERRORS = (TypeError, ValueError, AttributeError)
@@ -63,6 +66,38 @@ def misfit(
                 f"{name}: {parameter} must be {words}, {type(value).__name__} given", hint=f"Python says: {error}"
             )
     return None
+
+
+def telling(function: F, name: str = "") -> F:
+    """The function, whose errors name the argument that does not fit.
+
+    Args:
+        function: A function, or a method ``__init__``.
+        name: What errors call it; by default its name, of a method that of the object's class.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ERRORS as error:
+            own = inspect.signature(function)
+            called = name or (type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__)
+            if (told := misfit(called, own, args, kwargs, error)) is None:
+                raise
+        raise told
+
+    return cast(F, run)
+
+
+def tell_of_classes(namespace: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Let classes of a module be made by `telling` methods, those of the library that they are made of as well."""
+    for name in names:
+        made = namespace[name]
+        for cls in made.__mro__ if isinstance(made, type) else ():
+            init: Any = vars(cls).get("__init__")
+            if inspect.isfunction(init) and cls.__module__.startswith("tracec.") and not hasattr(init, "__wrapped__"):
+                setattr(cls, "__init__", telling(init))  # noqa: B010  (mypy takes an assignment for unsound)
 
 
 _SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

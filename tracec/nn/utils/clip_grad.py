@@ -10,6 +10,7 @@ from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack,
 from tracec.functions.common import squares
 from tracec.ir.number import converted
 from tracec.ir.source import warn
+from tracec.record.misfits import telling
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
@@ -55,6 +56,7 @@ def get_total_norm(
     return total
 
 
+@telling
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -108,6 +110,7 @@ def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
         g.copy_(g * scale)
 
 
+@telling
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Keep each element of the gradients from ``-clip_value`` to ``clip_value``.
 

@@ -19,6 +19,7 @@ from tracec.optim.lr_scheduler.factors import (
     StepLR,
 )
 from tracec.optim.lr_scheduler.plateau import ReduceLROnPlateau
+from tracec.record.misfits import tell_of_classes
 
 #: PyTorch's former name.
 _LRScheduler = LRScheduler
@@ -29,6 +30,8 @@ __all__ = [
     "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
 
+
+tell_of_classes(globals(), __all__)
 
 if not TYPE_CHECKING:
 

@@ -1,5 +1,6 @@
 """Data sets, the order they are read in, and batches of them."""
 
+from tracec.record.misfits import tell_of_classes
 from tracec.utils.data.collate import default_collate, default_convert
 from tracec.utils.data.dataset import (
     ChainDataset,
@@ -45,3 +46,5 @@ __all__ = [
     "WorkerInfo",
     "get_worker_info",
 ]
+
+tell_of_classes(globals(), __all__)
