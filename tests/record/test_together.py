@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from tracec.ir.operator import OPERATORS
 from tracec.ops.arrays import SILENT
 from tracec.record import steps
 from tracec.record.together import Together
+
+loss = importlib.import_module("tracec.functions.loss")
 
 
 def numbers(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Any:
@@ -88,6 +91,38 @@ def test_values_and_gradients(name: str, dtype: Any, monkeypatch: pytest.MonkeyP
         if g is not None:
             np.testing.assert_allclose(g.numpy(), want.numpy(), rtol=tolerance, atol=tolerance)
             assert g.stride() == want.stride()
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (3, 4, 5), (4,)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_of_many_elements_are_read_alone(shape: Any, weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracec.functions.loss._MANY", 1)
+    places = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    classes = tracec.tensor(np.random.default_rng(0).integers(0, 4, places))
+    if places:
+        classes[-1] = -100
+    options = {"weight": numbers(4) ** 2 if weighted else None, "label_smoothing": 0.1}
+
+    def found(reduction: str) -> Any:
+        x = numbers(*shape).requires_grad_()
+        y = F.nll_loss(-(x**2), classes, options["weight"], reduction=reduction)
+        z = F.cross_entropy(x, classes, **options, reduction=reduction)
+        (y.sum() + z.sum()).backward()
+        return y.numpy(force=True).tobytes(), z.numpy(force=True).tobytes(), x.grad.numpy()
+
+    loss._of_classes._calls.clear()
+    for reduction in ("mean", "sum", "none"):
+        at_once = found(reduction)
+        with monkeypatch.context() as m:
+            m.setattr("tracec.record.together._nobody_asks", lambda: False)
+            expected = found(reduction)
+        assert at_once[:2] == expected[:2]
+        np.testing.assert_allclose(at_once[2], expected[2], rtol=1e-5, atol=1e-6)
+    read = [
+        n.op.name for call in loss._of_classes._calls.values() for p in call.pullbacks.values() for n in p.graph.nodes
+    ]
+    assert "index_put" in read
+    loss._of_classes._calls.clear()
 
 
 def test_special_values(monkeypatch: pytest.MonkeyPatch) -> None:

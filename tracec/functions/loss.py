@@ -12,6 +12,7 @@ from tracec.functions.convolution import linear
 from tracec.functions.reduction import mean_of, pick_along
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
+from tracec.ir.node import Node
 from tracec.ir.source import warn
 from tracec.ir.types import same
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -20,6 +21,8 @@ from tracec.record.tensor import Tensor
 from tracec.record.together import composed
 
 _REDUCTIONS = ("mean", "sum", "none")
+#: Of so many elements one for each line is read sooner than all are gone over.
+_MANY = 1 << 14
 
 
 def reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
@@ -223,8 +226,7 @@ def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: 
     known = ops.bitwise_and(ops.ge(at, 0), ops.lt(at, classes))
     if weight is not None:
         logp = ops.mul(logp, _along_classes(weight, logp))
-    # Summing over classes where the class is the target: a gather that fuses into the softmax before it.
-    picked = ops.sum(pick_along(logp, at, axis), axes=(axis,), keepdims=True)
+    picked = _of_their_class(logp, at, known, axis)
     if smoothing:
         spread = ops.sum(logp, axes=(axis,), keepdims=True)
         picked = ops.add(ops.mul(picked, 1.0 - smoothing), ops.mul(spread, smoothing / classes))
@@ -239,9 +241,20 @@ def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: 
         share = ops.where(counts, filled(1.0, logp, ()), 0.0)
     else:
         spread_weight = _along_classes(weight, logp)
-        chosen = ops.sum(pick_along(_expand_like(spread_weight, logp), at, axis), axes=(axis,), keepdims=True)
+        chosen = _of_their_class(_expand_like(spread_weight, logp), at, known, axis)
         share = ops.where(counts, chosen, 0.0)
     return ops.div(total, ops.sum(share, axes=every))
+
+
+def _of_their_class(x: Any, at: Any, known: Any, axis: int) -> Any:
+    """The element of each line at its class, 0 where that is none; the axis of classes is kept."""
+    if isinstance(x, Node) and x.type.size >= _MANY:  # at once, where nothing fuses
+        at = ops.where(known, at, 0)
+        places = [at if k == axis else iota(at.shape, k, dt.int64, at) for k in range(x.ndim)]
+        found = ops.index(x, *places, axes=tuple(range(x.ndim)))
+        return ops.where(known, ops.add(found, 0.0), 0.0)  # a sum is not -0.0
+    # Summing over classes where the class is the target: a gather that fuses into the softmax before it.
+    return ops.sum(pick_along(x, at, axis), axes=(axis,), keepdims=True)
 
 
 def _check_classes(name: str, target: Tensor, classes: int, ignored: int) -> None:
