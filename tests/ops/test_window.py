@@ -5,11 +5,12 @@ import pytest
 
 from tests.failures import said
 from tests.ops.harness import check_second_derivatives, typed
+from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.kernel import Load, Var
-from tracec.ops.window import fold, windows
+from tracec.ops.window import fold, window_offsets, windows
 
 
 def infer(op, *types, **params):
@@ -110,3 +111,36 @@ def test_errors(op, type_, params, error, text):
     with pytest.raises(error) as caught:
         infer(op, type_, **params)
     assert said(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "lead, shape, size, stride, dilation, low",
+    [
+        ((2, 3), (9, 7), (3, 3), (2, 2), (1, 1), (1, 1)),
+        ((2,), (9, 7), (3, 2), (1, 1), (2, 1), (1, 0)),
+        ((), (20,), (5,), (2,), (1,), (2,)),
+        ((2, 2), (5, 6, 7), (2, 3, 3), (1, 2, 1), (1, 1, 2), (0, 1, 1)),
+        ((0, 3), (9, 7), (3, 3), (2, 2), (1, 1), (1, 1)),
+    ],
+)
+def test_elements_of_windows_that_overlap_are_added_in_the_order_of_their_offsets(
+    lead, shape, size, stride, dilation, low
+):  # fmt: skip
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, (*lead, *shape)).astype(np.float32)
+    params = {"size": size, "stride": stride, "dilation": dilation, "low": low, "high": low}
+    out = ops.max_windows.eager(np, x, **params)
+    at = ops.max_windows_at.eager(np, x, out, **params)
+    ct = rng.standard_normal(out.shape).astype(np.float32)
+    expected = np.zeros((*lead, *(s + a + b for s, a, b in zip(shape, low, low, strict=True))), np.float32)
+    for offset in np.ndindex(*size):
+        here = window_offsets(offset, out.shape[len(lead) :], stride, dilation)
+        expected[(..., *here)] += np.where(at == np.ravel_multi_index(offset, size), ct, 0)
+    inside = expected[(..., *(slice(a, a + s) for a, s in zip(low, shape, strict=True)))]
+    found = ops.fold_at.eager(np, ct, at, shape=shape, **params)
+    assert found.tobytes() == np.ascontiguousarray(inside).tobytes()
+    # A window without elements has the number of its elements for an offset, and adds nothing.
+    if at.size:
+        at.flat[0] = np.prod(size)
+        less = ops.fold_at.eager(np, ct, at, shape=shape, **params)
+        assert np.isclose(found.sum() - less.sum(), ct.flat[0], atol=1e-4)

@@ -203,7 +203,7 @@ def _at_eager(
     for offset, into, of in _offsets(x.shape[lead:], out.shape[lead:], axes):
         here, there = x[of], found[into]
         number = _number(offset, size)
-        score = (here == out[into]).astype(small) * small(total - number)
+        score = (here == out[into]).view(np.int8) * small(total - number)
         xp.maximum(there, score, out=there)
         if nan:  # the last one takes the place of what was found before
             there[xp.isnan(here)] = total - number
@@ -287,6 +287,10 @@ def _fold_at_eager(
     out = xp.zeros((*x.shape[: x.ndim - n], *shape), x.dtype)
     apart = all(s > d * (k - 1) for k, s, d in zip(size, stride, dilation, strict=True))
     axes = list(zip(size, stride, dilation, low, strict=True))
+    if xp is np and not apart and x.size and (position := _positions(at, shape, axes)) is not None:
+        # The last windows first, as their first offsets are those that come first below.
+        np.add.at(out.reshape(-1), position.reshape(-1)[::-1], x.reshape(-1)[::-1])
+        return out
     at = at.astype(np.int8) if math.prod(size) <= np.iinfo(np.int8).max else at
     for offset, into, of in _offsets(shape, x.shape[x.ndim - n :], axes):
         chosen = where.eager(xp, at[into] == _number(offset, size), x[into], x.dtype.type(0))
@@ -295,6 +299,22 @@ def _fold_at_eager(
         else:
             out[of] += chosen
     return out
+
+
+def _positions(at: Any, shape: Shape, axes: Sequence[Shape]) -> Any:
+    """Where the elements at offsets in windows lie in an array (..., *shape), row by row; None where some do not."""
+    lead = at.shape[: at.ndim - len(shape)]
+    position: Any = np.arange(math.prod(lead)).reshape(*lead, *(1,) * len(shape)) * math.prod(shape)
+    rest, step = at, 1
+    for i, (size, stride, dilation, low) in reversed(list(enumerate(axes))):
+        above = rest // size
+        begin = np.arange(at.shape[len(lead) + i]).reshape(-1, *(1,) * (len(shape) - 1 - i)) * stride - low
+        place = begin + (rest - above * size) * dilation
+        if place.min() < 0 or place.max() >= shape[i]:  # in the padding
+            return None
+        position = position + place * step
+        rest, step = above, step * shape[i]
+    return None if rest.any() else position  # a window without elements has an offset beyond them
 
 
 def _fold_at_nodes(

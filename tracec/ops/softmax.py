@@ -35,11 +35,13 @@ def _eager(xp: Any, x: Any, *, axes: Shape, safe: bool) -> Any:
     largest = x.max(axis=axes, keepdims=True)
     if safe:
         largest = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
-    powers = xp.exp(x - largest)
+    powers = x - largest
+    xp.exp(powers, out=powers)  # in memory that is there: new memory takes longer than what is computed
     total = powers.sum(axis=axes, dtype=x.dtype, keepdims=True)
     if safe:
         total = xp.where(total == 0, xp.ones_like(total), total)
-    return powers / total
+    powers /= total
+    return powers
 
 
 def _build(x: Any, *, axes: Shape, safe: bool) -> Any:
