@@ -11,7 +11,16 @@ from tracec.record.tensor import Tensor
 
 
 class Normal(LocationScale, ExponentialFamily):
-    """The normal distribution, of mean ``loc`` and standard deviation ``scale``."""
+    """The normal distribution, of mean ``loc`` and standard deviation ``scale``.
+
+    Args:
+        loc: The mean, a number or a floating tensor.
+        scale: The standard deviation, likewise, above 0; broadcasts with the mean.
+        validate_args: Whether parameters and values are checked; None goes by `Distribution.set_default_validate_args`.
+
+    Raises:
+        ArgumentError: parameters, or values given later, are out of their range.
+    """
 
     _mean_carrier_measure = -0.5 * math.log(2 * math.pi)
 

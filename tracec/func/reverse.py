@@ -180,9 +180,17 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
 
 
 def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that gives the gradient of a function of one number as result; see `grad_and_value`.
+    """The function that gives the gradient of a function of one number as result.
 
     With ``has_aux`` it gives the gradients and the second result.
+
+    Args:
+        func: A function whose result, or first result, is a tensor of no dimensions.
+        argnums: Positions of the arguments to differentiate by; an int, or a tuple.
+        has_aux: It returns a pair, the second of which is not differentiated.
+
+    Returns:
+        A function of the same arguments; see `grad_and_value`, which gives the value too.
     """
     both = grad_and_value(func, argnums, has_aux)
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
         as_tensor, asarray, from_dlpack, from_numpy, frombuffer, is_floating_point, is_tensor, numel,
         scalar_tensor, tensor,
     )
+    from tracec.functions.cumulative import cumprod, cumsum, logcumsumexp
     from tracec.functions.decomposition import cholesky, cholesky_inverse, cholesky_solve, geqrf, orgqr, ormqr, qr
     from tracec.functions.diagonals import block_diag, diag, diag_embed, diagflat, diagonal, trace, tril, triu, vander
     from tracec.functions.differences import cumulative_trapezoid, diff, gradient, trapezoid, trapz
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
     from tracec.functions.einsum import einsum
     from tracec.functions.elimination import lu, lu_solve, lu_unpack
     from tracec.functions.embedding import embedding
+    from tracec.functions.extremes import ValuesIndices, amax, amin, aminmax, argmax, argmin, max, min
     from tracec.functions.filled import (
         empty, empty_like, empty_strided, fill, full, full_like, ones, ones_like, zeros, zeros_like,
     )
@@ -105,8 +107,7 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
     )
     from tracec.functions.ranges import arange, eye, linspace, logspace, range, tril_indices, triu_indices
     from tracec.functions.reduction import (
-        ValuesIndices, all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, cumprod, cumsum,
-        logcumsumexp, logsumexp, max, mean, min, nanmean, nansum, prod, std, std_mean, sum, var, var_mean,
+        all, any, count_nonzero, logsumexp, mean, nanmean, nansum, prod, std, std_mean, sum, var, var_mean,
     )
     from tracec.functions.regression_loss import (
         binary_cross_entropy, binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss,

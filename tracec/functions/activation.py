@@ -56,7 +56,12 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @tensor_method
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``max(input, 0)``; the gradient at 0 is 0."""
+    """``max(input, 0)``; the gradient at 0 is 0.
+
+    Args:
+        input: Any real tensor.
+        inplace: Write the result into the input.
+    """
     check_tensor("relu", input)
     return placed(input, _relu(input), inplace, "relu")
 

@@ -23,9 +23,9 @@ from tracec.functions.common import (
     reshaped,
     table,
 )
+from tracec.functions.extremes import pick_along
 from tracec.functions.pooling import _avg_pool, _max_pool
 from tracec.functions.random import rand
-from tracec.functions.reduction import pick_along
 from tracec.ir import dtype as dt
 from tracec.ir.extent import plain
 from tracec.ir.types import Shape

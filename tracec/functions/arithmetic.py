@@ -301,6 +301,11 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
 
     An element that is equal to a bound has the whole gradient. Where ``min`` is above ``max`` the result is ``max``.
 
+    Args:
+        input: Any real tensor.
+        min: The lower bound, a number or a tensor; None for none.
+        max: The upper bound, likewise.
+
     Raises:
         ArgumentError: neither bound is given.
     """

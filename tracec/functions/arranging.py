@@ -29,7 +29,12 @@ from tracec.record.tensor import Tensor
 
 @tensor_method
 def repeat(input: Tensor, *counts: Any, repeats: Sequence[int] | None = None) -> Tensor:
-    """The whole tensor repeated along each axis; more counts than axes make new axes in front."""
+    """The whole tensor repeated along each axis; more counts than axes make new axes in front.
+
+    Args:
+        input: Any tensor.
+        *repeats: How often along each axis, one after the other or as one tuple.
+    """
     check_tensor("repeat", input)
     return _repeated("repeat", input, sizes_of("repeat", given_as("repeat", "repeats", counts, repeats)))
 
@@ -146,7 +151,13 @@ def _places(name: str, counts: Tensor, total: int | None) -> Tensor:
 
 @tensor_method
 def flip(input: Tensor, *axes: Any, dims: Sequence[int] | None = None) -> Tensor:
-    """The elements in reverse along some axes."""
+    """The elements in reverse along some axes.
+
+    Args:
+        input: Any tensor.
+        *axes: The axes, one after the other or as one tuple.
+        dims: The same by name.
+    """
     check_tensor("flip", input)
     given: Any = given_as("flip", "dims", axes, dims)
     given = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given

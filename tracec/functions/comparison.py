@@ -181,7 +181,18 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
 
 @tensor_method
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether all elements are close, as `isclose` says."""
+    """Whether all elements are close, as `isclose` says.
+
+    Args:
+        input: Any tensor.
+        other: One of the same dtype that broadcasts with it.
+        rtol: How far apart elements may be, as a share of that of ``other``;
+        atol: and how far in any case.
+        equal_nan: Whether NaN is close to NaN.
+
+    Returns:
+        A bool.
+    """
     close = isclose(input, other, rtol, atol, equal_nan)
     return bool(ops.min(close, axes=tuple(range(close.ndim)))) if close.numel() else True
 

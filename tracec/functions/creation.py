@@ -157,6 +157,12 @@ def new_tensor(
 def from_numpy(ndarray: Any) -> Tensor:
     """A tensor over the memory of a NumPy array: writes to one are seen in the other.
 
+    Args:
+        ndarray: The array.
+
+    Returns:
+        A tensor on the CPU, of the array's shape and dtype.
+
     Raises:
         ArgumentTypeError: it is not an array.
         DTypeError: tracec has no such element type.

@@ -8,8 +8,9 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tracec.functions.common import Scalar, check_tensor, fail, integers, one_axis, reshaped
+from tracec.functions.cumulative import cumsum
 from tracec.functions.joining import cat
-from tracec.functions.reduction import cumsum, sum
+from tracec.functions.reduction import sum
 from tracec.functions.shape import between
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor

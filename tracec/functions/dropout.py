@@ -20,6 +20,15 @@ _SATURATION = 1.7580993408473766
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element zeroed with probability p, the others divided by 1 - p; nothing where not training.
 
+    Args:
+        input: Floating.
+        p: The probability, from 0 to 1.
+        training: Whether anything is dropped.
+        inplace: Write the result into the input.
+
+    Returns:
+        A tensor of the input's shape.
+
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout", 2014.
     """
     check_tensor("dropout", input)

@@ -20,6 +20,10 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     summed. ``...`` stands for leading axes that broadcast. With no ``->``, letters that occur once are kept,
     in alphabetical order. Operands are multiplied from left to right, each time as one matrix product.
 
+    Args:
+        equation: The axes of each operand, separated by commas, and behind ``->`` those of the result.
+        *operands: Tensors of one dtype, one after the other or as one list.
+
     Raises:
         ArgumentError: the equation cannot be read, or does not fit the operands.
         ShapeError: axes of one letter differ in size.

@@ -41,6 +41,11 @@ def _number(name: str, value: Any) -> Number:
 def full(size: Sequence[int], fill_value: Number, **options: Unpack[OutOptions]) -> Tensor:
     """One value everywhere; the element type is that of the value where none is given.
 
+    Args:
+        size: Sizes of the result.
+        fill_value: A number, or a tensor of one element.
+        **options: ``dtype``, ``device``, ``requires_grad`` and ``out``.
+
     Raises:
         ArgumentTypeError: the size is no tuple or list.
     """
@@ -52,12 +57,24 @@ def full(size: Sequence[int], fill_value: Number, **options: Unpack[OutOptions])
 
 
 def zeros(*sizes: Any, **options: Unpack[SizeOptions]) -> Tensor:
-    """Zeros."""
+    """A tensor of zeros.
+
+    Args:
+        *sizes: Sizes of the result, one after the other or as one tuple or list; none for a scalar.
+        **options: ``dtype``, by default that of new tensors; ``device``; ``requires_grad``; ``out``, which is written
+            to; ``pin_memory``; ``layout``, which can only be ``strided``.
+    """
     return _filled("zeros", 0, sizes_of("zeros", sizes_given("zeros", sizes, options)), options)
 
 
 def ones(*sizes: Any, **options: Unpack[SizeOptions]) -> Tensor:
-    """Ones."""
+    """A tensor of ones.
+
+    Args:
+        *sizes: Sizes of the result, one after the other or as one tuple or list; none for a scalar.
+        **options: ``dtype``, by default that of new tensors; ``device``; ``requires_grad``; ``out``, which is written
+            to; ``pin_memory``; ``layout``, which can only be ``strided``.
+    """
     return _filled("ones", 1, sizes_of("ones", sizes_given("ones", sizes, options)), options)
 
 
@@ -66,7 +83,13 @@ class EmptyOptions(SizeOptions, LikeOptions, total=False):
 
 
 def empty(*sizes: Any, **options: Unpack[EmptyOptions]) -> Tensor:
-    """Elements that are to be written before they are read; they are zeros."""
+    """Elements that are to be written before they are read; they are zeros.
+
+    Args:
+        *sizes: Sizes of the result, one after the other or as one tuple or list; none for a scalar.
+        **options: ``dtype``, by default that of new tensors; ``device``; ``requires_grad``; ``out``, which is written
+            to; ``pin_memory``; ``layout``, which can only be ``strided``; ``memory_format``.
+    """
     return _filled("empty", 0, sizes_of("empty", sizes_given("empty", sizes, options)), options, EmptyOptions)
 
 
@@ -99,7 +122,13 @@ def _like(name: str, input: Tensor, value: Number, options: Any) -> Tensor:
 
 
 def full_like(input: Tensor, fill_value: Number, **options: Unpack[LikeOptions]) -> Tensor:
-    """One value in the shape, dtype and device of a tensor."""
+    """One value in the shape, dtype and device of a tensor.
+
+    Args:
+        input: Whose shape, dtype and device the result has.
+        fill_value: A number, or a tensor of one element.
+        **options: ``dtype``, ``device`` and others that are to differ.
+    """
     return _like("full_like", input, _number("full_like", fill_value), options)
 
 

@@ -98,7 +98,16 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 @tensor_method
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Positions of an axis, in the order of a vector of indices."""
+    """Positions of an axis, in the order of a vector of indices.
+
+    Args:
+        input: Any tensor.
+        dim: The axis; counted from the end where negative.
+        index: Positions, int64 or int32, shape ``(K,)`` or ``()``.
+
+    Returns:
+        A tensor whose size along ``dim`` is K.
+    """
     check_tensor("index_select", input)
     axis = one_axis("index_select", dim, input.ndim)
     at = check_vector("index_select", index)

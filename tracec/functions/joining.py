@@ -19,6 +19,13 @@ from tracec.record.tensor import Tensor
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis; their other sizes agree, dtypes are promoted to a common one.
 
+    Args:
+        tensors: A list or tuple of at least one tensor.
+        dim: The axis; counted from the end where negative.
+
+    Returns:
+        A tensor whose size along ``dim`` is the sum of theirs.
+
     Raises:
         ShapeError: sizes differ along another axis, or a tensor has no axes.
     """
@@ -52,6 +59,13 @@ concat = concatenate = cat
 @under_autocast(WIDEST)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape one after the other along a new axis.
+
+    Args:
+        tensors: A list or tuple of at least one tensor.
+        dim: Where the new axis goes.
+
+    Returns:
+        A tensor with one axis more, whose size is the number of tensors.
 
     Raises:
         ShapeError: shapes differ.

@@ -36,6 +36,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Two vectors give their dot product. A vector on the left is a row, one on the right a column, and that
     axis is left out of the result. More than two dimensions are stacks of matrices, whose leading axes broadcast.
 
+    Args:
+        input: Of any dimension but 0.
+        other: Likewise, of the same dtype.
+
     Raises:
         ShapeError: the sizes summed over differ, an operand is a scalar, or leading axes do not broadcast.
     """
@@ -84,7 +88,15 @@ def product_of(name: str, a: Tensor, b: Tensor) -> Tensor:
 @tensor_method
 @under_autocast(LOWER)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
-    """The product of two matrices."""
+    """The product of two matrices.
+
+    Args:
+        input: Shape ``(M, K)``.
+        mat2: Shape ``(K, N)``, of the same dtype.
+
+    Returns:
+        Shape ``(M, N)``.
+    """
     check_ndim("mm", input, (2,), "a matrix")
     check_ndim("mm", mat2, (2,), "a matrix", "mat2")
     return product_of("mm", input, mat2)
@@ -93,7 +105,15 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 @tensor_method
 @under_autocast(LOWER)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
-    """The products of two stacks of matrices, (B, M, K) and (B, K, N)."""
+    """The products of two stacks of matrices.
+
+    Args:
+        input: Shape ``(B, M, K)``.
+        mat2: Shape ``(B, K, N)``, of the same dtype.
+
+    Returns:
+        Shape ``(B, M, N)``.
+    """
     check_stacks("bmm", input, mat2, "input", "mat2")
     return product_of("bmm", input, mat2)
 
@@ -114,7 +134,15 @@ def check_stacks(name: str, a: Tensor, b: Tensor, first: str, second: str) -> No
 @tensor_method
 @under_autocast(LOWER)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
-    """The product of a matrix and a vector."""
+    """The product of a matrix and a vector.
+
+    Args:
+        input: Shape ``(M, K)``.
+        vec: Shape ``(K,)``, of the same dtype.
+
+    Returns:
+        Shape ``(M,)``.
+    """
     check_ndim("mv", input, (2,), "a matrix")
     check_ndim("mv", vec, (1,), "a vector", "vec")
     return product_of("mv", input, vec)
@@ -123,7 +151,15 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 @tensor_method
 @under_autocast(WIDEST)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
-    """The dot product of two vectors."""
+    """The dot product of two vectors.
+
+    Args:
+        input: Shape ``(K,)``.
+        tensor: Shape ``(K,)``, of the same dtype.
+
+    Returns:
+        A scalar.
+    """
     check_ndim("dot", input, (1,), "a vector")
     check_ndim("dot", tensor, (1,), "a vector", "tensor")
     return product_of("dot", input, tensor)
@@ -158,7 +194,15 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 @tensor_method
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """All products of an element of one vector and one of the other."""
+    """All products of an element of one vector and one of the other.
+
+    Args:
+        input: Shape ``(M,)``.
+        vec2: Shape ``(N,)``.
+
+    Returns:
+        Shape ``(M, N)``.
+    """
     check_ndim("outer", input, (1,), "a vector")
     check_ndim("outer", vec2, (1,), "a vector", "vec2")
     return ops.mul(reshaped(input, (input.shape[0], 1)), vec2)

@@ -9,7 +9,8 @@ from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
 from tracec.functions.convolution import linear
-from tracec.functions.reduction import mean_of, pick_along
+from tracec.functions.extremes import pick_along
+from tracec.functions.reduction import mean_of
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
 from tracec.ir.node import Node
@@ -111,7 +112,17 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log likelihood of classes given as log probabilities; arguments as in `cross_entropy`."""
+    """The negative log likelihood of classes given as log probabilities.
+
+    Args:
+        input: Log probabilities, shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``, floating.
+        target: Classes, integers of shape ``()``, ``(N,)`` or ``(N, d1, ...)``.
+        weight: Weight of each class, shape ``(C,)``.
+        size_average: Older way to say ``reduction="sum"``, by False.
+        ignore_index: A class that adds nothing.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean`` (by the weights of those not ignored), ``sum`` or ``none``.
+    """
     reduction = reduction_of(size_average, reduce, reduction)
     check_floating("nll_loss", input)
     check_tensor("nll_loss", target, "target")
@@ -298,6 +309,13 @@ def _against_probabilities(
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """A new last axis with 1 at the element's class and 0 elsewhere, int64.
+
+    Args:
+        tensor: Classes, integers.
+        num_classes: How many there are; by default one more than the largest, which is asked of the values.
+
+    Returns:
+        int64, shape ``(*tensor.shape, num_classes)``.
 
     Raises:
         DTypeError: classes are not integers.

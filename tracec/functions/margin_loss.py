@@ -9,9 +9,10 @@ from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.activation import logsigmoid
 from tracec.functions.common import check_floating, check_real, check_tensor, fail, iota, out_of, reshaped
+from tracec.functions.extremes import pick_along
 from tracec.functions.loss import reduced, reduction_of
 from tracec.functions.norms import pairwise_distance
-from tracec.functions.reduction import mean_of, pick_along
+from tracec.functions.reduction import mean_of
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_range

@@ -326,6 +326,13 @@ def _squares_around(x: Tensor, before: int, behind: int) -> Tensor:
 def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Divide by the p-norm over an axis, or by ``eps`` where that is larger; written into ``out`` if given.
 
+    Args:
+        input: Floating or complex.
+        p: Power of the norm.
+        dim: Axes that a norm is taken over.
+        eps: The least that is divided by.
+        out: Written to, and given back.
+
     Raises:
         ShapeError: ``out`` has another shape than the result.
     """

@@ -73,12 +73,26 @@ def _drawn_like(name: str, draw: Draw, input: Tensor, options: Any) -> Tensor:
 
 
 def rand(*sizes: Any, **options: Unpack[RandomOptions]) -> Tensor:
-    """Uniform numbers from 0 up to, and without, 1."""
+    """Uniform numbers from 0 up to, and without, 1.
+
+    Args:
+        *sizes: Sizes of the result, one after the other or as one tuple or list; none for a scalar.
+        **options: ``dtype``, floating or complex, by default that of new tensors; ``device``; ``requires_grad``;
+            ``out``, which is written to; ``pin_memory``; ``layout``, which can only be ``strided``; ``generator``,
+            where the bits come from.
+    """
     return _drawn("rand", uniform_numbers, sizes, options)
 
 
 def randn(*sizes: Any, **options: Unpack[RandomOptions]) -> Tensor:
-    """Normal numbers of mean 0 and variance 1."""
+    """Normal numbers of mean 0 and variance 1; of complex ones each part has half of the variance.
+
+    Args:
+        *sizes: Sizes of the result, one after the other or as one tuple or list; none for a scalar.
+        **options: ``dtype``, floating or complex, by default that of new tensors; ``device``; ``requires_grad``;
+            ``out``, which is written to; ``pin_memory``; ``layout``, which can only be ``strided``; ``generator``,
+            where the bits come from.
+    """
     return _drawn("randn", normal_numbers, sizes, options)
 
 
@@ -102,6 +116,12 @@ def randint(
     low: int = 0, high: Any = None, size: Sequence[int] | None = None, **options: Unpack[DrawOptions]
 ) -> Tensor:
     """Uniform integers from ``low`` (0 if left out) up to, and without, ``high``: ``randint(high, size)`` too.
+
+    Args:
+        low: The lowest integer.
+        high: One above the highest.
+        size: Sizes of the result.
+        **options: ``dtype``, int64 by default, ``device``, ``requires_grad``, ``out`` and ``generator``.
 
     Raises:
         ArgumentTypeError: no size is given.
@@ -140,7 +160,15 @@ def randint_like(input: Tensor, low: Any = 0, high: Any = None, **options: Unpac
 
 
 def randperm(n: int, **options: Unpack[DrawOptions]) -> Tensor:
-    """The integers from 0 to n - 1 in random order."""
+    """The integers from 0 to n - 1 in random order.
+
+    Args:
+        n: How many.
+        **options: ``dtype``, int64 by default, ``device``, ``requires_grad``, ``out`` and ``generator``.
+
+    Returns:
+        Shape ``(n,)``.
+    """
     shape, generator = sizes_of("randperm", (n,)), options.get("generator")
 
     def make(dtype: DType, device: Device) -> Tensor:

@@ -42,6 +42,15 @@ def arange(start: Number, end: Number | None = None, step: Number = 1, **options
 
     The element type is int64 where all arguments are integers, else the floating type of new tensors.
 
+    Args:
+        start: The first number; with one argument the end.
+        end: Where to stop, itself left out.
+        step: From one number to the next; negative to go down.
+        **options: ``dtype``, ``device``, ``requires_grad`` and ``out``.
+
+    Returns:
+        One axis of ``ceil((end - start) / step)`` elements.
+
     Raises:
         ArgumentError: the step is 0, or leads away from the end; the range is not finite.
         DTypeError: the element type is bool.
@@ -140,6 +149,15 @@ def _even(start: complex, end: complex, steps: int, dtype: DType, device: Device
 def linspace(start: Number, end: Number, steps: int, **options: Unpack[OutOptions]) -> Tensor:
     """So many numbers at equal distances from ``start`` to ``end``, both included; complex where one of these is.
 
+    Args:
+        start: The first number, or a scalar tensor.
+        end: The last one, likewise.
+        steps: How many numbers.
+        **options: ``dtype``, floating by default, ``device``, ``requires_grad`` and ``out``.
+
+    Returns:
+        Shape ``(steps,)``.
+
     Raises:
         DTypeError: an end is complex, and the dtype that is asked for is not.
     """
@@ -172,7 +190,16 @@ def logspace(start: Number, end: Number, steps: int, base: float = 10.0, **optio
 
 
 def eye(n: int, m: int | None = None, **options: Unpack[OutOptions]) -> Tensor:
-    """A matrix with ones on its diagonal."""
+    """A matrix with ones on its diagonal.
+
+    Args:
+        n: Rows.
+        m: Columns; as many as rows by default.
+        **options: ``dtype``, ``device``, ``requires_grad`` and ``out``.
+
+    Returns:
+        Shape ``(n, m)``.
+    """
     rows, columns = sizes_of("eye", (n, n if m is None else m))
 
     def make(dtype: DType, device: Device) -> Tensor:

@@ -52,7 +52,16 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """``|input - target|``; arguments as in `mse_loss`."""
+    """``|input - target|``.
+
+    Args:
+        input: Any tensor.
+        target: Of input's shape; a shape that only broadcasts gives a warning.
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+        weight: Weight of each element, of input's shape; the mean is by the weights.
+    """
     off = ops.abs(_difference("l1_loss", input, target))
     return _weighted("l1_loss", off, input, weight, reduction_of(size_average, reduce, reduction))
 
@@ -67,6 +76,14 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> Tensor:
     """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``; see `mse_loss`.
+
+    Args:
+        input: Floating.
+        target: Of input's shape; a shape that only broadcasts gives a warning.
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+        beta: Where the square ends, not negative.
 
     Raises:
         ArgumentError: ``beta`` is negative.

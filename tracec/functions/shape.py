@@ -164,7 +164,16 @@ def ravel(input: Tensor) -> Tensor:
 
 @tensor_method
 def squeeze(input: Tensor, *axes: Any, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Axes of size 1 left out: all of them, or those named that have size 1."""
+    """Axes of size 1 left out: all of them, or those named that have size 1.
+
+    Args:
+        input: Any tensor.
+        *axes: The axes, one after the other or as one tuple.
+        dim: The same by name.
+
+    Returns:
+        A view.
+    """
     check_tensor("squeeze", input)
     given = given_as("squeeze", "dim", axes, dim)
     listed = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
@@ -175,7 +184,15 @@ def squeeze(input: Tensor, *axes: Any, dim: int | Sequence[int] | None = None) -
 
 @tensor_method
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """An axis of size 1 put in."""
+    """An axis of size 1 put in.
+
+    Args:
+        input: Any tensor.
+        dim: Where it goes, from ``-ndim - 1`` to ``ndim``.
+
+    Returns:
+        A view.
+    """
     check_tensor("unsqueeze", input)
     axis, shape = one_axis("unsqueeze", dim, input.ndim + 1), tuple(input.shape)
     return ops.reshape(input, shape=shape[:axis] + (1,) + shape[axis:])
@@ -183,7 +200,16 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @tensor_method
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    Args:
+        input: Any tensor.
+        dim0: One axis.
+        dim1: The other.
+
+    Returns:
+        A view.
+    """
     check_tensor("transpose", input)
     a, b = one_axis("transpose", dim0, input.ndim), one_axis("transpose", dim1, input.ndim)
     perm = list(range(input.ndim))
@@ -217,6 +243,14 @@ def t(input: Tensor) -> Tensor:
 @tensor_method
 def permute(input: Tensor, *order: Any, dims: Sequence[int] | None = None) -> Tensor:
     """The axes in another order.
+
+    Args:
+        input: Any tensor.
+        *order: For each axis of the result the axis of the input, one after the other or as one tuple.
+        dims: The same by name.
+
+    Returns:
+        A view.
 
     Raises:
         ShapeError: not every axis is named once.
@@ -351,6 +385,15 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
 @tensor_method
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A stretch of an axis; where it begins may be counted from the end.
+
+    Args:
+        input: Any tensor.
+        dim: The axis; counted from the end where negative.
+        start: Where it begins.
+        length: How long it is.
+
+    Returns:
+        A view.
 
     Raises:
         AxisError: the stretch does not lie in the axis.

@@ -39,7 +39,13 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 @tensor_method
 @under_autocast(FLOAT32)
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """The logarithm of `softmax`, without taking a logarithm of small numbers."""
+    """The logarithm of `softmax`, without taking a logarithm of small numbers.
+
+    Args:
+        input: Floating.
+        dim: The axis whose exponentials sum to one.
+        dtype: Cast to this first.
+    """
     check_tensor("log_softmax", input)
     check_dtype("log_softmax", dtype)
     x = cast(input, dtype)

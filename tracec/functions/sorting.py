@@ -7,8 +7,8 @@ import math
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError
 from tracec.functions.common import cast, check_tensor, fail, filled, integers, iota, one_axis, reshaped, sliced
+from tracec.functions.extremes import ValuesIndices
 from tracec.functions.indexing import gather
-from tracec.functions.reduction import ValuesIndices
 from tracec.ir import dtype as dt
 from tracec.ops.running import last_place
 from tracec.record.method import tensor_method
@@ -30,14 +30,34 @@ def _lined(name: str, x: Tensor, dim: int) -> tuple[Tensor, int]:
 
 @tensor_method
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
-    """Positions that sort an axis; ties keep their order, also where that is not asked for."""
+    """Positions that sort an axis; ties keep their order, also where that is not asked for.
+
+    Args:
+        input: Any real tensor.
+        dim: The axis; counted from the end where negative.
+        descending: The largest first.
+        stable: Has no effect: ties always keep their order.
+
+    Returns:
+        int64, of the input's shape.
+    """
     x, axis = _lined("argsort", input, dim)
     return reshaped(ops.argsort(x, axis=axis, descending=bool(descending)), tuple(input.shape))
 
 
 @tensor_method
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = False) -> ValuesIndices:
-    """An axis in order, and where its elements stood; NaN counts as the largest, ties keep their order."""
+    """An axis in order, and where its elements stood; NaN counts as the largest, ties keep their order.
+
+    Args:
+        input: Any real tensor.
+        dim: The axis; counted from the end where negative.
+        descending: The largest first.
+        stable: Has no effect: ties always keep their order.
+
+    Returns:
+        A named tuple of ``values`` and int64 ``indices``.
+    """
     order = argsort(input, dim, descending)
     return ValuesIndices(gather(input, dim, order), order)
 
@@ -51,6 +71,16 @@ def msort(input: Tensor) -> Tensor:
 @tensor_method
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements of an axis and where they stood; in order, also where that is not asked.
+
+    Args:
+        input: Any real tensor.
+        k: How many.
+        dim: The axis; counted from the end where negative.
+        largest: The largest ones, or else the smallest.
+        sorted: Has no effect: they are in order.
+
+    Returns:
+        A named tuple of ``values`` and int64 ``indices``, whose axis has size k.
 
     Raises:
         ArgumentError: k is negative, or larger than the axis.

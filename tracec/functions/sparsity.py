@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import check_tensor, fail, filled, integers
 from tracec.functions.creation import as_tensor
+from tracec.functions.extremes import amax
 from tracec.functions.options import Place, dtype_of, placed
 from tracec.functions.positions import check_positions, not_rising
-from tracec.functions.reduction import amax
 from tracec.functions.shape import view_as
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType

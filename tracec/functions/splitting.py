@@ -27,6 +27,14 @@ def _is_integer(value: Any) -> bool:
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of stretches of an axis: of one size, the last one maybe smaller, or of the sizes given.
 
+    Args:
+        tensor: Any tensor.
+        split_size_or_sections: The size of all parts, or a list of the sizes of each.
+        dim: The axis; counted from the end where negative.
+
+    Returns:
+        A tuple of views.
+
     Raises:
         ArgumentError: a size is negative, or the sizes do not add up to the axis.
     """
@@ -70,6 +78,11 @@ def _sized(name: str, x: Tensor, split_sizes: Any, dim: int) -> tuple[Tensor, ..
 @tensor_method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of an axis in up to so many parts of one size, the last one maybe smaller.
+
+    Args:
+        input: Any tensor.
+        chunks: How many parts there are to be; there may be fewer.
+        dim: The axis; counted from the end where negative.
 
     Raises:
         ArgumentError: fewer than one part is asked for.
@@ -165,6 +178,14 @@ def _at_least(name: str, x: Tensor, ndim: int) -> Tensor:
 
 @tensor_method
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of every position of an axis, the axis left out."""
+    """Views of every position of an axis, the axis left out.
+
+    Args:
+        input: Any tensor.
+        dim: The axis; counted from the end where negative.
+
+    Returns:
+        A tuple of as many views as the axis is long.
+    """
     axis = _axis_of("unbind", input, dim)
     return tuple(select(input, axis, i) for i in range(input.shape[axis]))

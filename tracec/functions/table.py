@@ -51,6 +51,9 @@ _FUNCTIONS = {
     "creation": """
         as_tensor asarray from_dlpack from_numpy frombuffer is_floating_point is_tensor numel scalar_tensor tensor
     """,
+    "cumulative": """
+        cumprod cumsum logcumsumexp
+    """,
     "decomposition": """
         cholesky cholesky_inverse cholesky_solve geqrf orgqr ormqr qr
     """,
@@ -74,6 +77,9 @@ _FUNCTIONS = {
     """,
     "embedding": """
         embedding
+    """,
+    "extremes": """
+        ValuesIndices amax amin aminmax argmax argmin max min
     """,
     "filled": """
         empty empty_like empty_strided fill full full_like ones ones_like zeros zeros_like
@@ -135,8 +141,7 @@ _FUNCTIONS = {
         arange eye linspace logspace range tril_indices triu_indices
     """,
     "reduction": """
-        ValuesIndices all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp
-        max mean min nanmean nansum prod std std_mean sum var var_mean
+        all any count_nonzero logsumexp mean nanmean nansum prod std std_mean sum var var_mean
     """,
     "regression_loss": """
         binary_cross_entropy binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss
@@ -221,6 +226,9 @@ _METHODS = {
     "creation": """
         new_tensor
     """,
+    "cumulative": """
+        cumprod cumsum logcumsumexp
+    """,
     "decomposition": """
         cholesky cholesky_inverse cholesky_solve geqrf orgqr ormqr qr
     """,
@@ -235,6 +243,9 @@ _METHODS = {
     """,
     "elimination": """
         lu lu_solve
+    """,
+    "extremes": """
+        amax amin aminmax argmax argmin max min
     """,
     "filled": """
         new_empty new_empty_strided new_full new_ones new_zeros
@@ -266,8 +277,7 @@ _METHODS = {
         bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_
     """,
     "reduction": """
-        all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp logsumexp max mean min
-        nanmean nansum prod std sum var
+        all any count_nonzero logsumexp mean nanmean nansum prod std sum var
     """,
     "scattering": """
         index_add index_copy index_fill index_put index_reduce masked_fill masked_scatter put scatter scatter_add

@@ -27,7 +27,11 @@ class _InPlace(Module):
 
 
 class ReLU(_InPlace):
-    """``max(x, 0)``."""
+    """``max(x, 0)``.
+
+    Args:
+        inplace: Write the result into the input.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Each element."""
@@ -75,7 +79,11 @@ class Hardsigmoid(_InPlace):
 
 
 class GELU(Module):
-    """``x * Φ(x)``; ``approximate`` is ``none`` or ``tanh``."""
+    """``x * Φ(x)``; ``approximate`` is ``none`` or ``tanh``.
+
+    Args:
+        approximate: ``none``, or ``tanh`` for an approximation.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -200,7 +208,12 @@ class Softplus(Module):
 
 
 class LeakyReLU(Module):
-    """x where it is positive, else ``negative_slope * x``."""
+    """x where it is positive, else ``negative_slope * x``.
+
+    Args:
+        negative_slope: Slope below 0.
+        inplace: Write the result into the input.
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
@@ -321,7 +334,11 @@ class _AlongAxis(Module):
 
 
 class Softmax(_AlongAxis):
-    """``exp(x)`` divided by its sum over an axis."""
+    """``exp(x)`` divided by its sum over an axis.
+
+    Args:
+        dim: The axis; None chooses one by the number of axes, with a warning.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""
@@ -329,7 +346,11 @@ class Softmax(_AlongAxis):
 
 
 class LogSoftmax(_AlongAxis):
-    """The logarithm of `Softmax`."""
+    """The logarithm of `Softmax`.
+
+    Args:
+        dim: The axis; None chooses one by the number of axes, with a warning.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""

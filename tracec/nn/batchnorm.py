@@ -127,19 +127,39 @@ class _BatchNorm(_Norm):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch norm of ``(N, C)`` or ``(N, C, L)``."""
+    """Batch norm of ``(N, C)`` or ``(N, C, L)``; arguments as of `BatchNorm2d`."""
 
     allowed = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch norm of ``(N, C, H, W)``."""
+    """Batch norm of ``(N, C, H, W)``: each channel normalised over all other axes.
+
+    Args:
+        num_features: Number of channels, C.
+        eps: Added to the variance.
+        momentum: Share of a batch in the kept statistics; None for the mean over all batches.
+        affine: Whether there is a weight.
+        track_running_stats: Whether statistics are kept, to normalise by outside of training.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias, where there is a weight.
+
+    Attributes:
+        weight: Shape ``(C,)``, ones at first.
+        bias: Shape ``(C,)``, zeros at first.
+        running_mean: Mean kept, shape ``(C,)``, zeros at first; likewise ``running_var``, ones at first.
+        num_batches_tracked: Number of batches seen in training, int64.
+
+    Raises:
+        ShapeError: the input has other axes or channels, or a channel one value only in training.
+    """
 
     allowed = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch norm of ``(N, C, D, H, W)``."""
+    """Batch norm of ``(N, C, D, H, W)``; arguments as of `BatchNorm2d`."""
 
     allowed = (5,)
 
@@ -265,7 +285,18 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Each channel of each example normalised over its places, ``(N, C, H, W)`` or ``(C, H, W)``."""
+    """Each channel of each example normalised over its places, ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Args:
+        num_features: Number of channels, C.
+        eps: Added to the variance.
+        momentum: Share of a batch in the kept statistics; None for the mean over all batches.
+        affine: Whether there are a weight and a bias; there are none by default.
+        track_running_stats: Whether statistics are kept; they are not by default.
+        device: Where the parameters live.
+        dtype: Their element type.
+        bias: Whether there is a bias, where there is a weight.
+    """
 
     spatial = 2
 

@@ -21,26 +21,7 @@ _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Conv(Module):
-    """What all convolutions share.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the result.
-        kernel_size: Sizes of the window.
-        stride: Steps between windows.
-        padding: Elements on both sides, or ``"same"`` or ``"valid"``.
-        dilation: Steps between the elements of a window.
-        groups: Blocks of channels that do not mix.
-        bias: Whether there is a bias.
-        padding_mode: What is padded with: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
-        device: Where the parameters live.
-        dtype: Their element type.
-
-    Attributes:
-        weight: Shape ``(out_channels, in_channels / groups, *kernel_size)``; uniform at first, within
-            ±1/sqrt(in_channels / groups · product of kernel_size).
-        bias: Shape ``(out_channels,)``; uniform within the same bounds at first.
-    """
+    """What all convolutions share; arguments as of `Conv2d`."""
 
     spatial: int
     transposed = False
@@ -129,7 +110,7 @@ class _Conv(Module):
 
 
 class Conv1d(_Conv):
-    """Convolution over one axis."""
+    """Convolution over one axis, of ``(N, C, L)`` or ``(C, L)``; arguments as of `Conv2d`, with one size each."""
 
     spatial = 1
 
@@ -140,7 +121,29 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """Convolution over two axes."""
+    """Convolution over two axes: ``(N, C, H, W)`` or ``(C, H, W)`` to as many axes, with ``out_channels`` channels.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+        kernel_size: Sizes of the window, ``(height, width)`` or one number for both; so with the sizes below.
+        stride: Steps between windows.
+        padding: Elements put on both sides, or ``"same"`` (so many that the sizes stay) or ``"valid"`` (none).
+        dilation: Steps between the elements of a window.
+        groups: Blocks of channels that do not mix; divides both numbers of channels.
+        bias: Whether there is a bias.
+        padding_mode: What is padded with: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
+        device: Where the parameters live.
+        dtype: Their element type.
+
+    Attributes:
+        weight: Shape ``(out_channels, in_channels / groups, height, width)``; uniform at first, within
+            ±1/sqrt(in_channels / groups · height · width).
+        bias: Shape ``(out_channels,)``; uniform within the same bounds at first.
+
+    Raises:
+        ArgumentError: the groups do not divide the channels, or an option is not known.
+    """
 
     spatial = 2
 
@@ -151,7 +154,7 @@ class Conv2d(_Conv):
 
 
 class Conv3d(_Conv):
-    """Convolution over three axes."""
+    """Convolution over three axes, of ``(N, C, D, H, W)`` or ``(C, D, H, W)``; arguments as of `Conv2d`."""
 
     spatial = 3
 
@@ -236,7 +239,7 @@ class _ConvTranspose(_Conv):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """Transposed convolution over one axis."""
+    """Transposed convolution over one axis; arguments as of `ConvTranspose2d`, with one size each."""
 
     spatial = 1
 
@@ -246,7 +249,29 @@ class ConvTranspose1d(_ConvTranspose):
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """Transposed convolution over two axes."""
+    """Transposed convolution over two axes, of ``(N, C, H, W)`` or ``(C, H, W)``: the gradient of `Conv2d` as a layer.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+        kernel_size: Sizes of the window, ``(height, width)`` or one number for both; so with the sizes below.
+        stride: Steps between the windows that inputs are spread over.
+        padding: Elements taken away from both sides of the result.
+        output_padding: Elements added to one side of the result, fewer than the stride or the dilation.
+        groups: Blocks of channels that do not mix; divides both numbers of channels.
+        bias: Whether there is a bias.
+        dilation: Steps between the elements of a window.
+        padding_mode: ``zeros``, the only one.
+        device: Where the parameters live.
+        dtype: Their element type.
+
+    Attributes:
+        weight: Shape ``(in_channels, out_channels / groups, height, width)``.
+        bias: Shape ``(out_channels,)``.
+
+    Raises:
+        ArgumentError: the groups do not divide the channels, or an option is not known.
+    """
 
     spatial = 2
 
@@ -256,7 +281,7 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """Transposed convolution over three axes."""
+    """Transposed convolution over three axes; arguments as of `ConvTranspose2d`."""
 
     spatial = 3
 

@@ -30,7 +30,15 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training, each element zeroed with probability p, the others divided by 1 - p."""
+    """In training, each element zeroed with probability p, the others divided by 1 - p.
+
+    Args:
+        p: The probability, from 0 to 1.
+        inplace: Write the result into the input.
+
+    Raises:
+        ArgumentError: p is not a probability.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""
@@ -38,7 +46,15 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """In training, whole channels of (N, C, L) zeroed."""
+    """In training, whole channels of (N, C, L) zeroed.
+
+    Args:
+        p: The probability, from 0 to 1.
+        inplace: Write the result into the input.
+
+    Raises:
+        ArgumentError: p is not a probability.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""
@@ -46,7 +62,15 @@ class Dropout1d(_Dropout):
 
 
 class Dropout2d(_Dropout):
-    """In training, whole channels of (N, C, H, W) zeroed."""
+    """In training, whole channels of (N, C, H, W) zeroed.
+
+    Args:
+        p: The probability, from 0 to 1.
+        inplace: Write the result into the input.
+
+    Raises:
+        ArgumentError: p is not a probability.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""
@@ -54,7 +78,15 @@ class Dropout2d(_Dropout):
 
 
 class Dropout3d(_Dropout):
-    """In training, whole channels of (N, C, D, H, W) zeroed."""
+    """In training, whole channels of (N, C, D, H, W) zeroed.
+
+    Args:
+        p: The probability, from 0 to 1.
+        inplace: Write the result into the input.
+
+    Raises:
+        ArgumentError: p is not a probability.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """The input's shape."""

@@ -176,7 +176,13 @@ __all__ = [
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
-    """`tracec.softmax`, which finds the axis by itself if it must, with a warning at the user's line."""
+    """``exp(input)`` divided by its sum over an axis; the largest element is subtracted first.
+
+    Args:
+        input: Floating, if not cast.
+        dim: The axis that sums to one. None chooses one by the number of axes, with a warning at the user's line.
+        dtype: Cast to this first.
+    """
     return _top.softmax(input, _axis("softmax", dim, input), dtype)
 
 
@@ -186,7 +192,14 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
-    """The logarithm of `softmax`, without taking a logarithm of small numbers."""
+    """The logarithm of `softmax`, without taking a logarithm of small numbers.
+
+    Args:
+        input: Floating, if not cast.
+        dim: The axis whose exponentials sum to one. None chooses one by the number of axes, with a warning at the
+            user's line.
+        dtype: Cast to this first.
+    """
     return _top.log_softmax(input, _axis("log_softmax", dim, input), dtype)
 
 

@@ -92,12 +92,32 @@ def _wide(tensor: Tensor) -> Any:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill with numbers uniform from a to b."""
+    """Fill with numbers uniform from a to b.
+
+    Args:
+        tensor: Written to; any shape.
+        a: The lower bound.
+        b: The upper bound, itself left out.
+        generator: Where the bits come from.
+
+    Returns:
+        The tensor itself.
+    """
     return _write(tensor, scaled(_uniform(tensor, generator), b - a, a))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill with normal numbers of a mean and a standard deviation."""
+    """Fill with normal numbers of a mean and a standard deviation.
+
+    Args:
+        tensor: Written to; any shape.
+        mean: The mean.
+        std: The standard deviation, 0 or more.
+        generator: Where the bits come from.
+
+    Returns:
+        The tensor itself.
+    """
     return _write(tensor, scaled(_normal(tensor, generator), std, mean))
 
 
@@ -126,17 +146,39 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill with one value.
+
+    Args:
+        tensor: Written to; any shape.
+        val: A number.
+
+    Returns:
+        The tensor itself.
+    """
     return _write(tensor, val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones."""
+    """Fill with ones.
+
+    Args:
+        tensor: Written to; any shape.
+
+    Returns:
+        The tensor itself.
+    """
     return _write(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros."""
+    """Fill with zeros.
+
+    Args:
+        tensor: Written to; any shape.
+
+    Returns:
+        The tensor itself.
+    """
     return _write(tensor, 0.0)
 
 
@@ -181,6 +223,14 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill a weight with uniform numbers of the standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
 
+    Args:
+        tensor: A weight of two axes or more, ``(out, in, ...)``.
+        gain: Factor of the standard deviation; see `calculate_gain`.
+        generator: Where the bits come from.
+
+    Returns:
+        The tensor itself.
+
     Source: Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
     """
     std = gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
@@ -190,6 +240,14 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill a weight with normal numbers of the standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
+
+    Args:
+        tensor: A weight of two axes or more, ``(out, in, ...)``.
+        gain: Factor of the standard deviation; see `calculate_gain`.
+        generator: Where the bits come from.
+
+    Returns:
+        The tensor itself.
 
     Source: Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """

@@ -123,7 +123,12 @@ class Bilinear(Module):
 
 
 class Flatten(Module):
-    """Axes made one; by default all but the first."""
+    """Axes made one; by default all but the first.
+
+    Args:
+        start_dim: The first of the axes; the default leaves the batch.
+        end_dim: The last of them.
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()

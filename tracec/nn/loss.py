@@ -41,7 +41,15 @@ class _Weighted(_Loss):
 
 
 class NLLLoss(_Weighted):
-    """The negative log likelihood of classes given as log probabilities; options as `CrossEntropyLoss`."""
+    """The negative log likelihood of classes given as log probabilities, as `LogSoftmax` gives them.
+
+    Args:
+        weight: Weight of each class, shape ``(C,)``.
+        size_average: Older way to say ``reduction="sum"``, by False.
+        ignore_index: A class that adds nothing.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+    """
 
     def __init__(
         self,
@@ -96,7 +104,13 @@ class CrossEntropyLoss(_Weighted):
 
 
 class MSELoss(_Loss):
-    """``(input - target)²``."""
+    """``(input - target)²``, of two floating tensors of one shape.
+
+    Args:
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape."""
@@ -104,7 +118,13 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """``|input - target|``."""
+    """``|input - target|``, of two tensors of one shape.
+
+    Args:
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape."""
@@ -112,7 +132,14 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``."""
+    """``0.5 d² / beta`` where d = |input - target| is below beta, else ``d - 0.5 beta``.
+
+    Args:
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+        beta: Where the square ends, not negative.
+    """
 
     def __init__(
         self,
@@ -142,7 +169,14 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_Weighted):
-    """The cross entropy of two classes given as probabilities."""
+    """The cross entropy of two classes given as probabilities.
+
+    Args:
+        weight: Weight of each element, which broadcasts with the input.
+        size_average: Older way to say ``reduction="sum"``, by False.
+        reduce: Older way to say ``reduction="none"``, by False.
+        reduction: ``mean``, ``sum`` or ``none``.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape."""

@@ -15,16 +15,7 @@ Sizes = int | Sequence[int]
 
 
 class _MaxPool(Module):
-    """What max pools share.
-
-    Args:
-        kernel_size: Sizes of the window.
-        stride: Steps between windows; the window's sizes by default.
-        padding: Minus infinity on both sides.
-        dilation: Steps between the elements of a window.
-        return_indices: Also give where the elements stand.
-        ceil_mode: Also take windows that begin inside and end outside.
-    """
+    """What max pools share; arguments as of `MaxPool2d`."""
 
     def __init__(
         self,
@@ -51,7 +42,7 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window over one axis."""
+    """The largest element of each window over one axis; arguments as of `MaxPool2d`."""
 
     def forward(self, input: Tensor) -> Any:
         """Shape ``(N, C, L)`` to ``(N, C, L')``."""
@@ -59,7 +50,16 @@ class MaxPool1d(_MaxPool):
 
 
 class MaxPool2d(_MaxPool):
-    """The largest element of each window over two axes."""
+    """The largest element of each window over two axes, of ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Args:
+        kernel_size: Sizes of the window, ``(height, width)`` or one number for both; so with the sizes below.
+        stride: Steps between windows; the window's sizes by default.
+        padding: Minus infinity on both sides; at most half of the window.
+        dilation: Steps between the elements of a window.
+        return_indices: Also give where the elements stand, in row-major order, as `MaxUnpool2d` takes it.
+        ceil_mode: Also take windows that begin inside and end outside.
+    """
 
     def forward(self, input: Tensor) -> Any:
         """Shape ``(N, C, H, W)`` to ``(N, C, H', W')``."""
@@ -67,7 +67,7 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window over three axes."""
+    """The largest element of each window over three axes; arguments as of `MaxPool2d`."""
 
     def forward(self, input: Tensor) -> Any:
         """Shape ``(N, C, D, H, W)`` to ``(N, C, D', H', W')``."""
@@ -127,16 +127,7 @@ class MaxUnpool3d(_MaxUnpool):
 
 
 class _AvgPool(Module):
-    """What average pools share.
-
-    Args:
-        kernel_size: Sizes of the window.
-        stride: Steps between windows; the window's sizes by default.
-        padding: Zeros on both sides.
-        ceil_mode: Also take windows that begin inside and end outside.
-        count_include_pad: Divide by the count of elements with the padding's.
-        divisor_override: Divide by this number instead; not for one axis.
-    """
+    """What average pools share; arguments as of `AvgPool2d`."""
 
     def __init__(
         self,
@@ -160,7 +151,7 @@ class _AvgPool(Module):
 
 
 class AvgPool1d(_AvgPool):
-    """The mean of each window over one axis."""
+    """The mean of each window over one axis; arguments as of `AvgPool2d`, without ``divisor_override``."""
 
     def __init__(
         self,
@@ -182,7 +173,16 @@ class AvgPool1d(_AvgPool):
 
 
 class AvgPool2d(_AvgPool):
-    """The mean of each window over two axes; ``divisor_override`` is divided by instead of the count."""
+    """The mean of each window over two axes, of ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Args:
+        kernel_size: Sizes of the window, ``(height, width)`` or one number for both; so with the sizes below.
+        stride: Steps between windows; the window's sizes by default.
+        padding: Zeros on both sides; at most half of the window.
+        ceil_mode: Also take windows that begin inside and end outside.
+        count_include_pad: Whether padding counts among the elements.
+        divisor_override: What is divided by instead of the number of elements.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, C, H, W)`` to ``(N, C, H', W')``."""
@@ -190,7 +190,7 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window over three axes; ``divisor_override`` is divided by instead of the count."""
+    """The mean of each window over three axes; arguments as of `AvgPool2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, C, D, H, W)`` to ``(N, C, D', H', W')``."""
@@ -341,7 +341,11 @@ class AdaptiveAvgPool1d(_Adaptive):
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """The mean of so many windows over two axes; None keeps an axis."""
+    """The mean of so many windows over two axes, of ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Args:
+        output_size: Sizes of the result, ``(height, width)`` or one number for both; None keeps an axis.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, C, H, W)`` to ``(N, C, *output_size)``."""
@@ -373,7 +377,12 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """The largest element of so many windows over two axes; None keeps an axis."""
+    """The largest element of so many windows over two axes; None keeps an axis.
+
+    Args:
+        output_size: Sizes of the result, ``(height, width)`` or one number for both; None keeps an axis.
+        return_indices: Also give where the elements stand.
+    """
 
     def forward(self, input: Tensor) -> Any:
         """Shape ``(N, C, H, W)`` to ``(N, C, *output_size)``."""

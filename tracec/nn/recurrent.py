@@ -278,21 +278,55 @@ def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, drop
 
 
 class LSTM(RNNBase):
-    """Long short-term memory; its states are (hidden, memory). Gates are in the order i, f, g, o."""
+    """Long short-term memory. Gates are in the order i, f, g, o.
+
+    It is called as ``lstm(input, (h, c))``, with an input of shape ``(L, N, input_size)``, and gives the states of the
+    last layer at each step, shape ``(L, N, H)``, and the last states ``(h, c)``, each of shape ``(num_layers, N, H)``.
+    Where it goes both ways, the former is twice as wide and the latter twice as long. States to begin with are zeros by
+    default.
+
+    Args:
+        input_size: Last size of the input.
+        hidden_size: Width of the state, H.
+        *args: ``num_layers``, ``bias``, ``batch_first``, ``dropout``, ``bidirectional``, ``proj_size``, ``device`` and
+            ``dtype``, as of `RNNBase`.
+        **kwargs: The same by name.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any) -> None:
         super().__init__("LSTM", input_size, hidden_size, *args, **kwargs)
 
 
 class GRU(RNNBase):
-    """Gated recurrent unit. Gates are in the order r, z, n."""
+    """Gated recurrent unit. Gates are in the order r, z, n.
+
+    It is called as ``gru(input, h)``; shapes as of `LSTM`.
+
+    Args:
+        input_size: Last size of the input.
+        hidden_size: Width of the state, H.
+        *args: ``num_layers``, ``bias``, ``batch_first``, ``dropout``, ``bidirectional``, ``device`` and ``dtype``, as
+            of `RNNBase`.
+        **kwargs: The same by name.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any) -> None:
         super().__init__("GRU", input_size, hidden_size, *args, **kwargs)
 
 
 class RNN(RNNBase):
-    """``tanh(W x + V h)``, or with ``nonlinearity="relu"`` the positive part of that."""
+    """``tanh(W x + V h)``, or with ``nonlinearity="relu"`` the positive part of that.
+
+    It is called as ``rnn(input, h)``; shapes as of `LSTM`.
+
+    Args:
+        input_size: Last size of the input.
+        hidden_size: Width of the state, H.
+        num_layers: Layers, each taking the states of the one before.
+        nonlinearity: ``tanh`` or ``relu``.
+        *args: ``bias``, ``batch_first``, ``dropout``, ``bidirectional``, ``device`` and ``dtype``, as of `RNNBase`.
+        **kwargs: The same by name.
+    """
 
     def __init__(
         self,

@@ -203,6 +203,12 @@ class States:
 def manual_seed(seed: int) -> Generator:
     """Start the default generators again from a seed.
 
+    Args:
+        seed: An integer of 64 bits, with a sign or without.
+
+    Returns:
+        The default generator of the CPU.
+
     Raises:
         ArgumentError: the seed is no integer.
     """
