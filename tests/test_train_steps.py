@@ -7,6 +7,7 @@ import pytest
 
 import tracec
 from tests.models import DigitsNet, digits, digits_batches, gpt, gpt_batches
+from tests.resources.survey import LIMITS
 from tracec import build, optimize
 
 pytest.importorskip("sklearn")
@@ -60,16 +61,39 @@ def test_planned_memory_is_near_the_lower_bound(name):
     assert memory.peak_bytes < memory.unplanned_bytes
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
-@pytest.mark.parametrize("name", STEPS)
-def test_cuda_kernels_compile_without_spills(name, arch):
+def check_kernels(step, batch, arch):
+    """Kernels of a step compile for an architecture, do not spill, and ask for what a block has."""
     pytest.importorskip("cupy")
-    make, batches = STEPS[name]
-    _, step = make()
-    lowered = tracec.compile(step).lower(*next(iter(batches(1))), target="cuda", arch=arch)
-    for kernel in lowered.kernels:
+    lowered = tracec.compile(step).lower(*batch, target="cuda", arch=arch)
+    for kernel, rendered in zip(lowered.kernels, lowered.settled.program.kernels, strict=True):
         assert len(kernel.cubin()) > 500
         assert kernel.resources.spill_bytes == 0, kernel.name
+        asked = max(e.shared_bytes for e in rendered.entries)
+        assert kernel.resources.shared_bytes + asked <= LIMITS[arch], kernel.name
+
+
+@pytest.mark.parametrize(
+    "arch", ["sm_80", "sm_90", "sm_100", *(pytest.param(f"sm_{n}", marks=pytest.mark.slow) for n in (75, 86, 120))]
+)
+@pytest.mark.parametrize("name", STEPS)
+def test_cuda_kernels_compile_without_spills(name, arch):
+    make, batches = STEPS[name]
+    check_kernels(make()[1], next(iter(batches(1))), arch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90", "sm_120"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", STEPS)
+def test_cuda_kernels_of_mixed_precision_compile_without_spills(name, dtype, arch):
+    make, batches = STEPS[name]
+    _, step = make()
+
+    def mixed(x, y):
+        with tracec.autocast("cpu", dtype=getattr(tracec, dtype)):
+            return step(x, y)
+
+    check_kernels(mixed, next(iter(batches(1))), arch)
 
 
 def test_a_compiled_module_trains_with_an_eager_loop():

@@ -1,7 +1,11 @@
-"""What kernels of long rows ask for is what a block has on the architecture that they are written for."""
+"""What kernels ask for is what a GPU of the architecture that they are written for has.
+
+Rows ask for shared memory, and functions that a multiprocessor is to run several blocks of for registers.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,11 +13,15 @@ import pytest
 
 import tracec
 import tracec.nn.functional as F
-from tracec.ir.room import MOST, room, room_of, shared_bytes
+from tests.codegen import kernels as k
+from tests.resources.survey import LIMITS
+from tracec.codegen.cuda import render_kernel
+from tracec.ir.room import MOST, most_threads, room, room_of, shared_bytes, threads_at_once
+from tracec.runtime.nvrtc import compile_cuda
 
-#: What the driver lets a block have, static and dynamic together.
-LIMITS = {"sm_75": 64 << 10, "sm_80": 163 << 10, "sm_86": 99 << 10, "sm_89": 99 << 10, "sm_90": 227 << 10,
-          "sm_100": 227 << 10, "sm_120": 99 << 10}  # fmt: skip
+#: Threads that a multiprocessor has at a time.
+LIMITS_OF_THREADS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1536, "sm_89": 1536, "sm_90": 2048, "sm_100": 2048,
+                     "sm_120": 1536}  # fmt: skip
 #: So many that rows are not taken to pieces for several blocks.
 ROWS = 7
 NAMES = {"float32": tracec.float32, "float64": tracec.float64, "bfloat16": tracec.bfloat16}
@@ -48,7 +56,7 @@ def test_no_kernel_asks_for_more_than_a_block_has(arch: str) -> None:
         for length in (4099, 16384, 20001, 30000, 50304):
             for fn in (softmax_gradient, norm_alone, norm_gradient):
                 program = tracec.compile(fn).lower(*given(length, dtype), target="cuda", arch=arch).built.program
-                for entry in (e for k in program.kernels for e in k.entries):
+                for entry in (e for kernel in program.kernels for e in kernel.entries):
                     assert entry.shared_bytes <= shared_bytes(arch) < LIMITS[arch], (fn, dtype, length)
 
 
@@ -81,6 +89,41 @@ def test_rows_that_have_less_room_are_right(fn: Any, dtype: str) -> None:
         for f, e in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, fn(*wide))), strict=True):
             scale = float(e.detach().abs().max())
             np.testing.assert_allclose(f.detach().numpy(), e.detach().numpy(), rtol=0, atol=scale * 3e-5)
+
+
+#: What a multiprocessor is to have several blocks of, and as many threads as one has: scatters, scans, sums, sorts.
+AT_ONCE = {
+    "scatter": k.scatter(1000, 50, 64, add=False),
+    "scan": k.scan(3, 1 << 20),
+    "scan ahead": k.scan(1, 1 << 26),
+    "scatter of sums": k.scatter(1000, 5, 4),
+    "stripes": k.stripes(512, 128, 1024, sums=2),
+    "product": k.dot(1, 512, 512, 4096),
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_86", "sm_120"])
+def test_registers_are_left_for_no_more_threads_than_a_multiprocessor_has(
+    arch: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more the assembler knows none: it says so, and gives threads as many registers as there are."""
+    pytest.importorskip("cupy")
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    for name, kernel in AT_ONCE.items():
+        with room_of(arch):
+            source = render_kernel(kernel).source
+        for threads, blocks in re.findall(r"__launch_bounds__\((\d+), (\d+)\)", source):
+            assert int(blocks) == 1 or int(threads) * int(blocks) <= LIMITS_OF_THREADS[arch], name
+        assert "minnctapersm" not in compile_cuda(source, arch).log, name
+
+
+def test_threads_of_a_multiprocessor_are_those_of_the_architecture_within() -> None:
+    assert all(threads_at_once(arch) == most for arch, most in LIMITS_OF_THREADS.items())
+    assert most_threads() == threads_at_once("sm_90a") == threads_at_once("sm_103f") == 2048
+    with room_of("sm_75"):
+        assert most_threads() == 1024
+    assert most_threads() == 2048
+    assert threads_at_once("sm_199") == 1536
 
 
 def test_the_room_is_that_of_the_architecture_within() -> None:

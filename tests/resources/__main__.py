@@ -1,4 +1,5 @@
-"""Compile all programs and list the kernels that spill: ``python -m tests.resources --arch sm_90``."""
+"""Compile all programs and list the kernels that spill, or that no block has the shared memory for:
+``python -m tests.resources --arch sm_90``."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import sys
 import time
 
 from tests.resources.programs import DTYPES, LENGTHS, ODD, programs
-from tests.resources.survey import ARCHS, survey, without_values
+from tests.resources.survey import ARCHS, LIMITS, survey, without_values
 
 
 def main() -> int:
-    """1 where a kernel spills."""
+    """1 where a kernel spills, or could not be launched."""
     parser = argparse.ArgumentParser(prog="python -m tests.resources", description=__doc__)
     parser.add_argument("--arch", action="append", choices=ARCHS, help="an architecture; all of them without one")
     parser.add_argument("--dtype", action="append", choices=DTYPES)
@@ -21,18 +22,22 @@ def main() -> int:
     given = parser.parse_args()
     wanted = programs(tuple(given.length or (*LENGTHS, *ODD)), tuple(given.dtype or DTYPES))
     chosen = [p for n, p in enumerate(p for p in wanted if given.only in p.name) if n % given.every == 0]
-    start, spilled, settled = time.monotonic(), 0, 0
+    start, spilled, settled, refused = time.monotonic(), 0, 0, 0
     with without_values():
         for done, found in survey(chosen, given.arch or ARCHS):
             for one in found.spilled:
                 print(one, flush=True)
             spilled += len(found.spilled)
+            for one in found.refused:
+                print(f"{one}: more than the {LIMITS[one.arch]} of a block", flush=True)
+            refused += len(found.refused)
             for one in found.settled:
                 print(f"{one}; spilled {one.spilled} bytes as it was written first", flush=True)
             settled += len(found.settled)
             line = f"{done} of {len(chosen)} programs, {found.count} kernels, {settled} settled, {spilled} spill"
+            line += f", {refused} too large"
             print(f"{line}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    return spilled > 0
+    return spilled + refused > 0
 
 
 if __name__ == "__main__":

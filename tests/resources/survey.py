@@ -17,7 +17,10 @@ from tracec.record.call import Call
 from tracec.runtime.cache import LEADING_COMMENTS
 from tracec.runtime.nvrtc import Resources, compile_sources
 
-ARCHS = ("sm_80", "sm_90", "sm_100")
+#: Architectures → bytes of shared memory that the driver lets a block have, static and dynamic together.
+LIMITS = {"sm_75": 64 << 10, "sm_80": 163 << 10, "sm_86": 99 << 10, "sm_89": 99 << 10, "sm_90": 227 << 10,
+          "sm_100": 227 << 10, "sm_120": 99 << 10}  # fmt: skip
+ARCHS = tuple(LIMITS)
 #: Programs whose kernels are compiled together.
 BATCH = 40
 
@@ -90,6 +93,11 @@ class Found:
     def spilled(self) -> list[Kernel]:
         """Those that spill, and are not written in another way that does not."""
         return [k for k in self.kernels if k.resources.spill_bytes]
+
+    @property
+    def refused(self) -> list[Kernel]:
+        """Those that no block has the shared memory for: the driver would not launch them."""
+        return [k for k in self.kernels if k.resources.shared_bytes + k.shared_bytes > LIMITS[k.arch]]
 
     @property
     def settled(self) -> list[Kernel]:

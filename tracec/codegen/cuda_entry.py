@@ -13,6 +13,7 @@ from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Number
+from tracec.ir.room import most_threads
 
 Grid = tuple[int, int, int]
 
@@ -171,8 +172,9 @@ class Head:
 
     @property
     def resident(self) -> int:
-        """Of these blocks, those that the rung leaves."""
-        return max(self.blocks * rung().blocks // 100, 1)
+        """Of these blocks, those that the rung leaves and a multiprocessor has: asked for more, it bounds nothing."""
+        most = most_threads() // (ceil_div(self.threads, 32) * 32)
+        return max(min(self.blocks * rung().blocks // 100, most), 1)
 
 
 def head(writer: Writer, name: str, threads: int) -> Head:

@@ -1,5 +1,7 @@
 """How much shared memory a block of threads may have, and how many blocks a cluster: how much of a row is kept on chip.
 
+Next to it: how many threads are at work on a multiprocessor at a time.
+
 Source: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 """
 
@@ -18,6 +20,9 @@ _AMPLE = frozenset(("80", "87", "90", "100", "101", "103", "110"))
 #: centres. With fewer multiprocessors to a group, as many blocks with all that a multiprocessor has may have no place.
 CLUSTER = 8
 _CLUSTERS = frozenset(("90", "100", "103"))
+#: Threads that are at work on a multiprocessor at a time, on GPUs of data centres; on others from sm_80 on.
+THREADS, _FEWER_THREADS = 2048, 1536
+_THREADS = {"75": 1024} | dict.fromkeys(("70", "72", "80", "90", "100", "103"), THREADS)
 
 
 def shared_bytes(arch: str) -> int:
@@ -44,6 +49,15 @@ def cluster_blocks(arch: str) -> int:
     return CLUSTER if _number(arch) in _CLUSTERS else 1
 
 
+def threads_at_once(arch: str) -> int:
+    """Threads that are at work on a multiprocessor at a time.
+
+    Args:
+        arch: GPU architecture, ``sm_90``. One that is not known has what the least of them have from sm_80 on.
+    """
+    return _THREADS.get(_number(arch), _FEWER_THREADS)
+
+
 def _number(arch: str) -> str:
     return arch.removeprefix("sm_").rstrip("af")
 
@@ -53,6 +67,7 @@ class _Room(threading.local):
 
     shared_bytes = MOST
     blocks = CLUSTER
+    threads = THREADS
 
 
 _ROOM = _Room()
@@ -68,6 +83,11 @@ def most_blocks() -> int:
     return _ROOM.blocks
 
 
+def most_threads() -> int:
+    """Threads at work at a time on a multiprocessor of the GPU that a kernel is being written for."""
+    return _ROOM.threads
+
+
 @contextmanager
 def room_of(arch: str, clusters: bool = True) -> Iterator[None]:
     """Within, kernels are written in this thread for an architecture.
@@ -76,9 +96,10 @@ def room_of(arch: str, clusters: bool = True) -> Iterator[None]:
         arch: GPU architecture, ``sm_90``.
         clusters: Whether blocks may form clusters, where there are any.
     """
-    before = _ROOM.shared_bytes, _ROOM.blocks
+    before = _ROOM.shared_bytes, _ROOM.blocks, _ROOM.threads
     _ROOM.shared_bytes, _ROOM.blocks = shared_bytes(arch), cluster_blocks(arch) if clusters else 1
+    _ROOM.threads = threads_at_once(arch)
     try:
         yield
     finally:
-        _ROOM.shared_bytes, _ROOM.blocks = before
+        _ROOM.shared_bytes, _ROOM.blocks, _ROOM.threads = before
