@@ -56,7 +56,7 @@ def test_unknown_names(golden):
 # Devices ---------------------------------------------------------------------------------------------------
 
 ON_CUDA: dict[str, Callable[[], Any]] = {
-    "ones": lambda: tracec.ones(3, device="cuda"),
+    "ones": lambda *_: tracec.ones(3, device="cuda"),
     "tensor": lambda: tracec.tensor([1.0], device="cuda"),
     "randn": lambda: tracec.randn(3, device="cuda"),
     "arange": lambda: tracec.arange(3, device="cuda:0"),
@@ -86,6 +86,45 @@ def test_no_cuda(missing, monkeypatch, golden):
         found.append(f"# {name}\n{error}")
     assert "\n\n".join(found) == golden
     assert tracec.ones(3).sum().item() == 3.0
+
+
+def a_release(count: Callable[[], int] = lambda: 1, **told: Any) -> Any:
+    """CuPy of a release of CUDA, on a driver and a GPU of others."""
+    driver, runtime, capability, archs = (told[n] for n in ("driver", "runtime", "capability", "archs"))
+    found = fake_cupy(count)
+    found.__version__ = told.get("version", "14.2.0")
+    found.cuda.runtime.driverGetVersion, found.cuda.runtime.runtimeGetVersion = lambda: driver, lambda: runtime
+    found.cuda.Device = lambda index: types.SimpleNamespace(compute_capability=capability)
+    found.cuda.nvrtc = types.SimpleNamespace(
+        getSupportedArchs=lambda: archs, getVersion=lambda: (runtime // 1000, runtime % 1000 // 10)
+    )
+    return found
+
+
+#: What does not go together, and what does.
+RELEASES: dict[str, dict[str, Any]] = {
+    "no driver": {"driver": 0, "runtime": 13020, "count": no_driver},
+    "an old driver": {"driver": 12040, "runtime": 13020, "count": no_driver},
+    "a very old driver": {"driver": 11080, "runtime": 12090, "count": no_driver},
+    "a GPU that CUDA 13 leaves out": {"driver": 13000, "runtime": 13020, "capability": "61"},
+    "CuPy 13": {"driver": 12040, "runtime": 12060, "version": "13.6.0", "archs": (50, 75, 90)},
+    "an old GPU with CUDA 12": {"driver": 12040, "runtime": 12060, "capability": "61", "archs": (50, 75, 90)},
+}
+
+
+def test_releases_that_do_not_go_together(monkeypatch, golden):
+    found = []
+    for name, told in RELEASES.items():
+        fake = a_release(**({"capability": "75", "archs": (75, 80, 90)} | told))
+        monkeypatch.setitem(sys.modules, "cupy", fake)
+        if name == "an old GPU with CUDA 12":
+            assert tracec.cuda.is_available()
+            continue
+        assert not tracec.cuda.is_available()
+        error = check_form(caught(tracec, ON_CUDA["ones"], []))
+        assert isinstance(error, DeviceError)
+        found.append(f"# {name}\n{error}")
+    assert "\n\n".join(found) == golden
 
 
 def test_unknown_devices(golden):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,3 +162,55 @@ def test_what_is_not_reported_on_is_compiled_again(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(nvrtc, "_compile", lambda source, arch: (compile_one(source, arch)[0], ""))
     with pytest.raises(CompileError, match="no report on what never takes"):
         nvrtc.compile_sources([TWICE.replace("twice", "never")], "sm_90")
+
+
+def knows(monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], archs: tuple[int, ...]) -> None:
+    """An NVRTC of another version."""
+    fake = SimpleNamespace(getVersion=lambda: version, getSupportedArchs=lambda: archs)
+    monkeypatch.setattr(nvrtc, "_nvrtc", lambda: fake)
+    monkeypatch.setattr(nvrtc, "_version", lambda: version)
+
+
+@pytest.mark.parametrize(
+    ("arch", "archs", "found"),
+    [
+        ("sm_89", (75, 80, 86, 87, 89, 90), "sm_89"),
+        ("sm_121", (75, 80, 90, 100, 120), "sm_120"),
+        ("sm_103", (75, 90, 100, 101, 120), "sm_100"),
+        ("sm_88", (75, 80, 86, 87, 89, 90), "sm_86"),  # not what a system on a chip runs
+        ("sm_130", (75, 90, 100, 120), "sm_130"),  # no code of another generation runs on it
+        ("sm_61", (75, 90), "sm_61"),
+    ],
+)  # fmt: skip
+def test_what_is_compiled_for_a_gpu(
+    arch: str, archs: tuple[int, ...], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knows(monkeypatch, (12, 8), archs)
+    assert nvrtc.nearest_arch(arch) == found
+
+
+def test_without_a_compiler_a_gpu_is_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise CompileError("nvrtc: cannot be loaded")
+
+    monkeypatch.setattr(nvrtc, "_nvrtc", none)
+    assert nvrtc.nearest_arch("sm_89") == "sm_89"
+
+
+def test_gpus_that_are_too_old_or_too_new_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    knows(monkeypatch, (13, 0), (75, 80, 120))
+    with pytest.raises(
+        CompileError, match=r"(?s)'sm_70' is unknown to NVRTC 13\.0.*sm_75, sm_80, sm_120; \"tracec\[cuda12"
+    ):
+        nvrtc.check_arch("sm_70")
+    with pytest.raises(
+        CompileError, match=r"(?s)'sm_130' is unknown to NVRTC 13\.0.*; a newer NVRTC may compile for it"
+    ):
+        nvrtc.check_arch("sm_130")
+    knows(monkeypatch, (12, 9), (50, 61, 70, 75, 120))
+    nvrtc.check_arch("sm_70")
+    # Threads of a warp that wait for each other would wait for ever.
+    with pytest.raises(
+        CompileError, match=r"(?s)kernels run on sm_70 and later, not on sm_61.*use one of sm_70, sm_75"
+    ):
+        nvrtc.check_arch("sm_61")

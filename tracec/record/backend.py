@@ -14,9 +14,10 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, DeviceError
 from tracec.ir.forks import imported
 from tracec.record.absent import Absent, AbsentArrays, refuse_values
+from tracec.record.cuda_release import check_age, unreachable
 from tracec.record.state import STATE
 
-_HINT = "install CuPy with: pip install 'tracec[cuda]'; the CPU is device 'cpu'"
+_HINT = "install CuPy with: pip install 'tracec[cuda]', or 'tracec[cuda12]' for older drivers; the CPU is device 'cpu'"
 
 
 class _Current:
@@ -136,16 +137,13 @@ def _find(device: str) -> Any:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise DeviceError(
-            f"device {device}: no CUDA device can be reached ({reason})",
-            hint="check the NVIDIA driver with nvidia-smi; the CPU is device 'cpu'",
-        ) from None
+        raise unreachable(cupy, device, error) from None
     if index >= count:
         raise DeviceError(
             f"device {device}: this machine has {count} CUDA devices",
             hint="devices count from cuda:0; the CPU is device 'cpu'",
         )
+    check_age(cupy, device, index)
     _Current.is_only = count == 1
     return cupy
 

@@ -13,7 +13,7 @@ from tracec.ir.plan import Plan
 from tracec.ir.room import cluster_blocks, shared_bytes
 from tracec.runtime.cuda_executable import CudaExecutable
 from tracec.runtime.launcher import active_clusters
-from tracec.runtime.nvrtc import compile_cuda, compile_sources
+from tracec.runtime.nvrtc import compile_cuda, compile_sources, nearest_arch
 
 #: ``CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES``; blocks get more than this only when it is raised.
 _MAX_DYNAMIC_SHARED = 8
@@ -113,20 +113,21 @@ def _device_of(plan: Plan) -> int:
 
 @cache
 def arch_of(device: int) -> str:
-    """The architecture of a device, ``sm_90``.
+    """The architecture to compile for, for a device, ``sm_90``.
 
     Raises:
         DeviceError: CuPy is missing, or there is no such device.
     """
     cupy = _cupy()
     try:
-        return f"sm_{cupy.cuda.Device(device).compute_capability}"
+        own = f"sm_{cupy.cuda.Device(device).compute_capability}"
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise DeviceError(
             f"cuda:{device}: no CUDA device can be reached ({reason})",
             hint="check the NVIDIA driver with nvidia-smi, or run the kernels with launcher='emulator'",
         ) from None
+    return nearest_arch(own)
 
 
 @cache

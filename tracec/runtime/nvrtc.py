@@ -37,7 +37,15 @@ _TRIES = 5
 #: Kernels of a program at least: starting the compiler takes as long as some of them.
 KERNELS = 4
 
-_INSTALL = 'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime)'
+#: The first architecture that kernels run on: threads of a warp that wait for others go on by themselves from it on.
+OLDEST = 70
+#: Architectures of systems on a chip, whose code other GPUs of their generation do not run.
+_ON_CHIP = frozenset((72, 87, 101, 110))
+
+_INSTALL = (
+    'pip install "tracec[cuda]" (cupy-cuda13x, nvidia-cuda-nvrtc, nvidia-cuda-runtime), '
+    'or "tracec[cuda12]" where CuPy is cupy-cuda12x'
+)
 _ENTRY = re.compile(r"__global__\s+void\s+(?:__\w+__\([^)]*\)\s*)*(\w+)\s*\(")
 
 
@@ -126,18 +134,45 @@ def compile_sources(sources: Sequence[str], arch: str) -> tuple[Cubin, ...]:
 
 
 def check_arch(arch: str) -> None:
-    """Refuse an architecture that this NVRTC cannot compile for.
+    """Refuse an architecture that this NVRTC cannot compile for, or that kernels do not run on.
 
     Raises:
         CompileError: lists those that it can.
     """
-    known = [f"sm_{n}" for n in _nvrtc().getSupportedArchs()]
-    match = re.fullmatch(r"(sm_\d+)[af]?", arch)
-    if match is None or match[1] not in known:
-        raise CompileError(
-            f"nvrtc: architecture {arch!r} is unknown to NVRTC {'.'.join(map(str, _version()))}",
-            hint=f"use one of {', '.join(known)}",
-        )
+    every = _nvrtc().getSupportedArchs()
+    known = [n for n in every if n >= OLDEST]
+    match = re.fullmatch(r"sm_(\d+)[af]?", arch)
+    number = int(match[1]) if match is not None else 0
+    if number in known:
+        return
+    hint = f"use one of {', '.join(f'sm_{n}' for n in known)}"
+    if OLDEST <= number < min(known):
+        hint += '; "tracec[cuda12]" brings an NVRTC that compiles for older GPUs'
+    if number > max(known):
+        hint += "; a newer NVRTC may compile for it"
+    if number in every:
+        raise CompileError(f"nvrtc: kernels run on sm_{OLDEST} and later, not on {arch}", hint=hint)
+    raise CompileError(f"nvrtc: architecture {arch!r} is unknown to NVRTC {'.'.join(map(str, _version()))}", hint=hint)
+
+
+def nearest_arch(arch: str) -> str:
+    """What to compile for, for a GPU of an architecture.
+
+    Its own where NVRTC knows it, or else the latest before it of the same generation, whose code the GPU runs as well.
+    Without either, and without NVRTC, its own.
+
+    Args:
+        arch: The GPU's, ``sm_90``.
+    """
+    own = int(arch.removeprefix("sm_"))
+    try:
+        known = _nvrtc().getSupportedArchs()
+    except CompileError:  # whoever compiles meets it, too
+        return arch
+    if own in known:
+        return arch
+    near = [n for n in known if own // 10 == n // 10 and n < own and n not in _ON_CHIP]
+    return f"sm_{max(near)}" if near else arch
 
 
 def merge(sources: Sequence[str]) -> str:
