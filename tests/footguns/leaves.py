@@ -315,21 +315,75 @@ def _own_tensor(w, b, x):
     return y
 
 
+def _old_look_written(w, b, x):
+    old = w.data
+    w.data = w - x
+    old.add_(5)
+    w.data = w.data + old
+    return x * 2
+
+
+def _look_from_outside_read(w, b, x):
+    look, kept = w.detach(), []
+    kept.append(look[:2])
+    w.data = w * 2
+    return x * kept.pop().sum()
+
+
+def _other_layout(w, b, x):
+    w.data = (x * w).flip(0).expand(2, 3)[0]
+    return x * 2
+
+
 _MOVED = "a tensor from outside is given other memory"
 for _body, _why in {
-    _stepped: _MOVED,
+    _stepped: None,
     _given_away: _MOVED,
-    _value_written: _MOVED,
-    _tensor_written: _MOVED,
+    _value_written: None,
+    _tensor_written: None,
     _from_outside: _MOVED,
     _of_an_argument: _MOVED,
     _look_returned: _MOVED,
+    _old_look_written: _MOVED,
+    _look_from_outside_read: _MOVED,
+    _other_layout: _MOVED,
     _own_look: None,
     _own_tensor: None,
 }.items():
     _case = functools.partial(_exchanged, body=_body)
     _case.__name__ = f"memory_exchanged{_body.__name__}"
     footgun(_case, eager=_why)
+
+
+def _seen_between(wrap, look, leave=False):
+    w, found, kept = tensor(3) * 1, [], []  # memory that nobody has seen
+
+    def f(x):
+        w.data = w.data - 0.5 * x
+        return w * 2
+
+    f = wrap(f)
+    for k in range(8):
+        if k == 4:
+            kept.append(look(w))
+        if k == 6 and leave:
+            kept.clear()
+        found += [f(tensor(3, seed=k)), w.clone()]
+        found += [v.clone() if isinstance(v, tracec.Tensor) else tracec.tensor(v) for v in kept]
+    return found
+
+
+for _name, _look in {
+    "look": lambda w: w.detach(),
+    "part": lambda w: w[1:],
+    "array": lambda w: w.numpy(),
+    "copy": lambda w: w.clone(),
+    "same": lambda w: w,
+}.items():
+    for _leave in (False, True):
+        _case = functools.partial(_seen_between, look=_look, leave=_leave)
+        _case.__name__ = f"memory_exchanged_beside_a_{_name}{'_that_goes' if _leave else ''}"
+        footgun(_case)
 
 
 @footgun(eager=_MOVED)

@@ -71,7 +71,10 @@ class Batching(Within):
         self.sizes: dict[int, Shape] | None = None
         self.calls: dict[Any, Call] = {}
 
-    def keeps_memory(self, x: Cell) -> bool:
+    def gave_elements(self, x: Cell, value: Cell) -> None:
+        """Note that a tensor that keeps its memory has got another one's elements."""
+
+    def keeps_memory(self, x: Cell, value: Cell) -> bool:
         """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements."""
         return True
 

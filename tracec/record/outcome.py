@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.expression import Expression
@@ -63,6 +64,7 @@ class Outcome(Sized, Outside):
     def _recorded(self, out: Any, looks: int) -> Recording:
         """The recording, given what the function returned; see `tracec.record.recorder.Recorder.finish`."""
         self._check_given()
+        self.check_alone()
         outputs: list[Node] = []
 
         def emit(node: Node) -> int:
@@ -102,7 +104,13 @@ class Outcome(Sized, Outside):
             grad_reads=dict(self._grad_reads),
             flags=tuple(self.left_flags().items()),
             decisions=decisions,
-            surroundings=Surroundings(tuple(s for s in self._seen.values() if s.tensor() is not None)),
+            surroundings=Surroundings(
+                tuple(
+                    replace(s, alone=True) if k in self._alone else s
+                    for k, s in self._seen.items()
+                    if s.tensor() is not None
+                )
+            ),
             checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
             numbers=tuple(numbers),
             asked=asked,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracec.ir.node import Node
+from tracec.ir.types import same
+from tracec.record.backend import CPU
 from tracec.record.cell import Cell, Storage
+from tracec.record.changes import ALONE, ONE_STORAGE, Look, holders_of_storage
 from tracec.record.recording import FoundGrad, Seen, marks_of
 from tracec.record.refusal import refuse
+from tracec.record.seen import is_seen, root
 from tracec.record.tape import edge_of
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ class Outside:
     """The part of a recorder that knows of memory, gradients and flags of tensors from outside of the function."""
 
     _seen: dict[int, Seen]
+    _alone: dict[int, Cell]
     _begun: int
     arguments: tuple[Any, ...]
 
@@ -32,6 +38,7 @@ class Outside:
         self._grad_reads: dict[Tensor, FoundGrad | None] = {}
         self._grad_owner: dict[Storage, weakref.ref[Tensor]] = {}
         self._shared: dict[int, Tensor] = {}
+        self._alone = {}
         self._inside: weakref.WeakSet[Storage] = weakref.WeakSet()
 
     if TYPE_CHECKING:
@@ -47,23 +54,81 @@ class Outside:
 
         def _lift(self, storage: Storage) -> None: ...
 
+        def _see(self, x: Cell) -> None: ...
+
+        def looks(self) -> Iterable[Cell]:
+            """The function's own looks at memory that is known."""
+
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made by the recorded function."""
         return x._storage in self._inside
 
-    def keeps_memory(self, x: Cell) -> bool:
+    def keeps_memory(self, x: Cell, value: Cell) -> bool:
         """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements.
 
+        So does one from outside where nobody can tell: nobody else looks at its memory, nor at the other one's. That
+        nobody does is tested when the function has ended, and before each program.
+
         Raises:
-            RecordError: it is from outside; programs find its memory where it is.
+            RecordError: it is from outside, and somebody could; programs find its memory where it is.
         """
         if not self.is_own(x):
-            refuse(
-                "data: a tensor from outside is given other memory in a compiled function",
-                hint="write into the memory that it has: x.data.copy_(value)",
-            )
+            if not self._may_get_elements(x, value):
+                self.refuse_other_memory()
+            self._see(x)
+            return True
         self.follow(x)  # it is the function's own whatever it looks at
         return False
+
+    @staticmethod
+    def refuse_other_memory() -> NoReturn:
+        """Say that a tensor from outside cannot look elsewhere from here on.
+
+        Raises:
+            RecordError: always.
+        """
+        refuse(
+            "data: a tensor from outside is given other memory in a compiled function",
+            hint="write into the memory that it has: x.data.copy_(value)",
+        )
+
+    def _may_get_elements(self, x: Cell, value: Cell) -> bool:
+        """Whether a tensor from outside is one that looks at all of its memory, and a new value another one like it."""
+        if any(a is x for a in self.arguments) or x._parent is not None or not self.is_inside(value):
+            return False
+        for t in (x, value):
+            if t._device is not CPU or t._steps or t._array is not t._storage.array or is_seen(t._array):
+                return False
+            if t._storage.tangents is not None or t._storage.copied_from is not None:
+                return False
+        if any(t is not x and t._storage is x._storage for t in self.looks()):  # which would see the new elements
+            return False
+        own, new = x._array, value._array
+        alike = own.dtype == new.dtype and own.shape == new.shape and own.strides == new.strides
+        return alike and same(x._shape, value._shape) and holders_of_storage(value) <= ONE_STORAGE
+
+    def gave_elements(self, x: Cell, value: Cell) -> None:
+        """Note that a tensor from outside has got another one's elements, which looks at its memory from here on."""
+        x._look = value._look = Look()
+        ALONE.add(id(root(x._array)))
+        self._alone[id(x)] = x
+        value._storage, value._array, value._steps = x._storage, x._array, ()
+        value._node = value._node_of = None
+        self.follow(value)
+
+    def check_alone(self) -> None:
+        """Refuse where a tensor that got another one's elements is not the only one to look at its memory.
+
+        Raises:
+            RecordError: another one looks at it.
+        """
+        memory = {id(x._storage) for x in self._alone.values()}
+        if any(id(s.storage) in memory and k not in self._alone for k, s in self._seen.items()):
+            self.refuse_other_memory()  # it may be gone by now
+        for found in gc.get_objects() if memory else ():
+            if issubclass(type(found), Cell) and id(found) not in self._alone:
+                if id(object.__getattribute__(found, "__dict__").get("_storage")) in memory:
+                    self.refuse_other_memory()
 
     def written(self, storage: Storage, value: Cell) -> tuple[Any, Any]:
         """What memory that is about to be given values is from then on: recorder and node.

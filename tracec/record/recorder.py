@@ -224,6 +224,10 @@ class Recorder(Outcome):
         """Note another look at memory that is known: the function's own, where the memory may be from outside."""
         self._own[id(x)] = weakref.ref(x)
 
+    def looks(self) -> list[Cell]:
+        """The function's own looks at memory that is known, as far as they are there still."""
+        return [t for reference in list(self._own.values()) if (t := reference()) is not None]
+
     def moved(self, x: Cell, device: Any, move: Any) -> Any:
         """A copy on another device.
 

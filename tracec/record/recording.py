@@ -14,7 +14,9 @@ from tracec.ir.number import Float, Integer
 from tracec.ir.types import TensorType
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
+from tracec.record.changes import ONE, holders_of_look
 from tracec.record.check import Requirement
+from tracec.record.seen import is_seen
 from tracec.record.structure import children, is_data
 from tracec.record.tape import edge_of
 
@@ -125,12 +127,14 @@ class Seen:
         storage: The memory that it looked at.
         requires_grad: Whether it required grad.
         hooks: The hooks that it had.
+        alone: Whether nobody else may look at that memory.
     """
 
     tensor: weakref.ref[Any]
     storage: Storage
     requires_grad: bool
     hooks: tuple[Any, ...] = ()
+    alone: bool = False
 
     def holds(self, but: Collection[Any] = ()) -> bool:
         """Whether it is as it was; of some tensors it does not count whether they require grad."""
@@ -139,6 +143,7 @@ class Seen:
             x._storage is self.storage
             and ((edge_of(x) is not None) == self.requires_grad or x in but)
             and hooks_of(x) == self.hooks
+            and (not self.alone or (holders_of_look(x) <= ONE and not is_seen(x._array)))
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracec.record.absent import Absent
 from tracec.record.backend import is_array
+from tracec.record.changes import ALONE, Changes
 
 #: Such memory of NumPy's, by the number of its array.
 _SEEN_BY_OTHERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -35,6 +36,8 @@ def seen_by_others(array: Any) -> Any:
         owner = root(array)
         if id(owner) not in _SEEN_BY_OTHERS:  # entering it takes much longer
             _SEEN_BY_OTHERS[id(owner)] = owner
+            if id(owner) in ALONE:
+                Changes.count += 1
     elif is_array(array):
         _SEEN_ON_GPUS.add(root(array).ptr)
     return array

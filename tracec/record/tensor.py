@@ -236,14 +236,15 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
         mine = value._storage is self._storage and value._array is self._array
         if mine and (recorder is None or value._data_of is self):
             return  # what ``x.data -= y`` assigns when it has written
-        if recorder is not None and recorder.keeps_memory(self):
+        if recorder is not None and recorder.keeps_memory(self, value):
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
                 raise RecordError("data: vmap cannot change the shape or dtype of a tensor")
             copy_into(self.detach(), value.detach(), "data")
+            recorder.gave_elements(self, value)
             return
         Changes.count += 1
         self._storage, self._array, self._steps = value._storage, value._array, value._steps
-        self._device = value._device
+        self._device, self._look = value._device, value._look
         self._parent = self._node = self._node_of = None
 
     def clone(self, *, memory_format: Any = None) -> Tensor:

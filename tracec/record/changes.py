@@ -1,0 +1,45 @@
+"""Changes that compiled functions do not see in memory, and memory that one tensor alone looks at."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Changes:
+    """Counts what compiled functions do not see in memory: tensors given other memory or other flags, new looks.
+
+    Attributes:
+        count: Number of such changes so far.
+    """
+
+    count = 0
+
+
+class Look:
+    """Held by each tensor that looks at memory which programs write because nobody else looks at it."""
+
+    __slots__ = ()
+
+
+#: Numbers of the arrays that have such memory.
+ALONE: set[int] = set()
+
+
+def holders_of_look(x: Any) -> int:
+    """How many tensors hold the same `Look`, counted by references: what `ONE` is for one of them."""
+    return sys.getrefcount(x._look)
+
+
+def holders_of_storage(x: Any) -> int:
+    """The same of a tensor's storage."""
+    return sys.getrefcount(x._storage)
+
+
+class _Example:
+    def __init__(self) -> None:
+        self._look, self._storage = Look(), Look()
+
+
+ONE = holders_of_look(_Example())
+ONE_STORAGE = holders_of_storage(_Example())
