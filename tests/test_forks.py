@@ -325,3 +325,37 @@ for t in threads:
 """,
         tmp_path,
     )
+
+
+def test_cuda_in_a_child_of_a_process_that_had_started_it(tmp_path):
+    """It would say that it could not be initialised, from wherever it was used first."""
+    run_alone(
+        _COMMON
+        + """
+import types
+from tracec.errors import DeviceError
+
+runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
+sys.modules["cupy"] = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime), ones=lambda *a, **k: None)
+assert not tracec.cuda.is_initialized()
+
+def refused():
+    try:
+        tracec.ones(3, device="cuda")
+    except DeviceError as error:
+        assert "forked after it had been started" in str(error) and "'spawn'" in str(error)
+    else:
+        raise AssertionError
+    assert not tracec.cuda.is_available()
+    assert tracec.ones(3).sum().item() == 3
+
+def reached():
+    assert tracec.cuda.is_available()
+
+has_ended_well(forked(reached))  # nobody has asked yet
+assert tracec.cuda.is_available()
+has_ended_well(forked(refused))
+assert tracec.cuda.is_available()
+""",
+        tmp_path,
+    )

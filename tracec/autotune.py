@@ -78,7 +78,7 @@ class Choices:
         if not cublas.available():  # asked when there is a product: it takes a while to load
             return False
         if params["dtype"] not in MEASURED:
-            return bool(TARGETS["cuda"].gemm(params))
+            return bool(TARGETS["cuda"].gemm(params)) and cublas.takes(params["dtype"], self.device)
         if size < LEAST or size >= MOST:
             return bool(size >= MOST)
         name = describe(params)

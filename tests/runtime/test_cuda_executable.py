@@ -355,6 +355,7 @@ def library(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Choices:
     monkeypatch.setattr(cublas, "available", lambda: True)
     monkeypatch.setattr(cublas, "_library", lambda: found)
     monkeypatch.setattr(cublas, "_handles", {})
+    monkeypatch.setattr(cublas, "takes", cublas.takes.__wrapped__)
     choices = Choices(0)
     monkeypatch.setattr(autotune, "LEAST", 1)
     monkeypatch.setattr(autotune, "_choices", {0: choices})
@@ -409,6 +410,46 @@ def test_no_memory_to_measure_with(
     driver.log.clear()
     np.testing.assert_allclose(run(a, b).cpu().numpy(), (a @ b).cpu().numpy(), rtol=1e-5, atol=1e-6)
     assert "gemm" not in driver.log and "\nproduct" not in run.explain()
+
+
+def test_a_library_without_memory_of_its_own_changes_nothing(
+    driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    count, matrix = tracec.zeros(3, device="cuda"), tracec.randn(5, 5, device="cuda")
+
+    @tracec.compile
+    def run(x: Any) -> Any:
+        count.add_(1)
+        return x.exp() @ (x @ x).sin()
+
+    run(matrix)
+    run(matrix)
+    cublas._handles.clear()
+    driver.memory_left = 1 << 20  # enough for what the program itself takes
+    for _ in range(2):
+        with pytest.raises(OutOfMemoryError, match="no memory on cuda:0"):
+            run(matrix)
+    assert count.tolist() == [2.0] * 3
+    driver.memory_left = 1 << 40
+    run(matrix)
+    assert count.tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_products_of_a_type_that_the_library_does_not_know(
+    known: bool, driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuBLAS may not multiply bfloat16 on GPUs before sm_80."""
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    if not known:
+        monkeypatch.setattr(Cublas, "cublasGemmEx", lambda *_: 15)
+    a, b = (tracec.randn(64, 64).to(tracec.float16).to("cuda") for _ in range(2))
+    run = tracec.compile(lambda a, b: a @ b)
+    for _ in range(2):
+        found = run(a, b).cpu().double().numpy()
+    np.testing.assert_allclose(found, (a.cpu().double() @ b.cpu().double()).numpy(), rtol=1e-2, atol=1e-2)
+    assert ("gemm" in driver.log) is known
 
 
 def test_a_library_that_cannot_be_captured_is_called(

@@ -5,6 +5,7 @@ CuPy is imported when a CUDA device is first asked for.
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, DeviceError
 from tracec.ir.forks import imported
 from tracec.record.absent import Absent, AbsentArrays, refuse_values
-from tracec.record.cuda_release import check_age, unreachable
+from tracec.record.cuda_release import check_age, cut_off, unreachable
 from tracec.record.state import STATE
 
 _HINT = "install CuPy with: pip install 'tracec[cuda]', or 'tracec[cuda12]' for older drivers; the CPU is device 'cpu'"
@@ -26,10 +27,14 @@ class _Current:
     Attributes:
         index: Its number.
         is_only: Whether the machine has no other: nobody need ask which one is CuPy's current one.
+        is_asked: Whether this process has asked CUDA for devices, which starts it.
+        is_cut_off: Whether this is a child that was forked after that: CUDA does not work there.
     """
 
     index = 0
     is_only = False
+    is_asked = False
+    is_cut_off = False
 
 
 _KNOWN = "use 'cpu', 'cuda', 'cuda:N' or 'meta'"
@@ -133,11 +138,14 @@ def _find(device: str) -> Any:
         cupy = imported("cupy")
     except ImportError as error:
         raise DeviceError(f"device {device}: CuPy is not installed ({error})", hint=_HINT) from None
+    if _Current.is_cut_off:
+        raise cut_off(device)
     index = _index_of(device)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
         raise unreachable(cupy, device, error) from None
+    _Current.is_asked = True
     if index >= count:
         raise DeviceError(
             f"device {device}: this machine has {count} CUDA devices",
@@ -146,6 +154,17 @@ def _find(device: str) -> Any:
     check_age(cupy, device, index)
     _Current.is_only = count == 1
     return cupy
+
+
+def _as_a_child() -> None:
+    """What a forked child knows of devices."""
+    if _Current.is_asked:
+        _Current.is_cut_off = True
+        _REACHED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_as_a_child)
 
 
 def is_available() -> bool:

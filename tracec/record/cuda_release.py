@@ -1,4 +1,4 @@
-"""Whether a driver, a GPU and CuPy go together: each is of a release of CUDA."""
+"""Why there is no CUDA: a driver, a GPU and CuPy, each of a release of CUDA, may not go together."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def unreachable(cupy: Any, device: str, error: Exception) -> DeviceError:
     return DeviceError(
         f"device {device}: no CUDA device can be reached ({reason})",
         hint=f"check the NVIDIA driver with nvidia-smi; {_CPU}",
+    )
+
+
+def cut_off(device: str) -> DeviceError:
+    """Why a forked child reaches no device."""
+    return DeviceError(
+        f"device {device}: CUDA does not work in a process that was forked after it had been started",
+        hint="start processes by 'spawn', as tracec.multiprocessing.spawn does, or fork before CUDA is first asked "
+        f"for; {_CPU}",
     )
 
 

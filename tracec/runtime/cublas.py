@@ -134,6 +134,32 @@ def available() -> bool:
 
 
 @cache
+def takes(dtype: DType, device: int) -> bool:
+    """Whether the library multiplies matrices of a type on a device, tried once.
+
+    Of bfloat16 not all of its releases do on GPUs before sm_80, which compute it in float32.
+
+    Args:
+        dtype: Type of the elements.
+        device: Number of the device.
+    """
+    cupy = importlib.import_module("cupy")
+    n = 8
+    matrix = {"m": n, "n": n, "k": n, "lda": n, "ldb": n, "trans_a": False, "trans_b": False, "dtype": dtype}
+    alone = {"batch": (), "a_batch": (), "b_batch": (), "a_offset": 0, "b_offset": 0}
+    with cupy.cuda.Device(device):
+        try:
+            memory = cupy.cuda.alloc(3 * n * n * dtype.itemsize)
+            places = [memory.ptr + k * n * n * dtype.itemsize for k in range(3)]
+            gemm(matrix | alone, 0, 1, 2, places, device)(cupy.cuda.get_current_stream().ptr)
+        except CompileError:
+            return False
+        except MemoryError:  # what the product is for says so
+            return True
+    return True
+
+
+@cache
 def _library() -> Any:
     """The library's functions.
 

@@ -150,10 +150,12 @@ class CudaExecutable:
                     made.append(array)
                     addresses.append(address)
                 base = arena.base(cupy, self._arena_bytes, stream) if self._arena_bytes else 0
+                if self._uses_cublas:  # before anything is queued: it may want memory
+                    cublas.handle_of(self._device, stream)
+                if self._graphs is None or not self._graphs.replay(stream, number, addresses, arena, base, self._queue):
+                    self._queue(stream, addresses, base)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 raise self._out_of_memory(error) from None
-            if self._graphs is None or not self._graphs.replay(stream, number, addresses, arena, base, self._queue):
-                self._queue(stream, addresses, base)
         for position, array in moved:
             if self.plan.inputs[position] in self._written:
                 inputs[position][...] = array

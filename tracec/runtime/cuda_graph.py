@@ -110,7 +110,10 @@ class Graphs:
         for k, places in self._places.items():
             places.add(addresses[k])
             if len(places) > PLACES and k not in self._fixed:
-                self._fixed[k] = self._cupy.cuda.alloc(self._movable[k])
+                try:
+                    self._fixed[k] = self._cupy.cuda.alloc(self._movable[k])
+                except self._cupy.cuda.memory.OutOfMemoryError:  # the call itself takes no more memory
+                    continue
                 self._known.clear()
 
     def _copy(self, stream: int, addresses: Sequence[int], into: bool) -> None:
