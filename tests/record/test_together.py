@@ -51,6 +51,9 @@ CASES = {
     "relu": lambda x, w, b: F.relu(x),
     "log_softmax": lambda x, w, b: F.log_softmax(x, 1),
     "softmax over rows": lambda x, w, b: F.log_softmax(x, dim=0),
+    "gelu": lambda x, w, b: F.gelu(x),
+    "gelu by tanh": lambda x, w, b: F.gelu(x, approximate="tanh"),
+    "silu": lambda x, w, b: F.silu(x),
     "cross entropy": lambda x, w, b: F.cross_entropy(x, CLASSES),
     "of a sum": lambda x, w, b: F.cross_entropy(x, CLASSES, reduction="sum"),
     "of each": lambda x, w, b: F.cross_entropy(x, CLASSES, reduction="none"),
@@ -316,3 +319,36 @@ def test_large_arrays_go_in_parts() -> None:
         assert fall.write([((x, m), (g,)) for x, m, g in each], [0.1])
         for (x, m, _), (new_x, new_m) in zip(each, wanted, strict=True):
             assert x.numpy().tobytes() == new_x.numpy().tobytes() and m.numpy().tobytes() == new_m.numpy().tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3, steps.PART), (7, 9_001)])
+def test_functions_of_each_element_go_in_parts(shape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, run = [], steps.Steps._in_parts
+    monkeypatch.setattr(steps.Steps, "_in_parts", lambda *args: parts.append(1) or run(*args))
+    activations = (lambda x: F.gelu(x, approximate="tanh"), F.silu, lambda x: F.gelu(x))
+
+    def found() -> Any:
+        x, ct = numbers(*shape), numbers(*shape, seed=1)
+        leaf = x.clone().requires_grad_()
+        for f in activations:
+            f(leaf).backward(ct)
+        turned = F.silu(x.T)  # not row by row
+        return [f(x).numpy().tobytes() for f in activations] + [turned.numpy().tobytes(), leaf.grad.numpy()]
+
+    *values, gradient = found()
+    assert len(parts) >= 3 + 2 * 2  # three without gradients, and two with them, both ways
+    one_by_one(monkeypatch)
+    *expected, wanted = found()
+    assert values == expected
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_what_takes_long_is_kept_for_gradients_of_few_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(x: Any) -> Any:
+        made = F.gelu(x).grad_fn
+        return made.name(), made.call.op.name
+
+    x = numbers(6, 5).requires_grad_()
+    assert name(x) == ("GeluBackward0", "mul")
+    monkeypatch.setattr(importlib.import_module("tracec.functions.activation")._gelu, "_again_from", 20)
+    assert name(x) == ("GeluBackward0", "gelu")

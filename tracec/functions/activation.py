@@ -89,17 +89,31 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     check_floating("gelu", input)
-    if approximate == "none":
-        return ops.mul(ops.mul(input, 0.5), ops.add(ops.erf(ops.mul(input, math.sqrt(0.5))), 1.0))
-    cubic = ops.mul(ops.mul(ops.mul(input, input), input), 0.044715)
-    bent = ops.tanh(ops.mul(ops.add(input, cubic), math.sqrt(2.0 / math.pi)))
-    return ops.mul(ops.mul(input, 0.5), ops.add(bent, 1.0))
+    result: Tensor = _gelu(input) if approximate == "none" else _gelu_by_tanh(input)
+    return result
+
+
+@composed("gelu", again_from=1 << 18)  # erf takes longer than all the rest
+def _gelu(x: Any) -> Any:
+    return ops.mul(ops.mul(x, 0.5), ops.add(ops.erf(ops.mul(x, math.sqrt(0.5))), 1.0))
+
+
+@composed("gelu")
+def _gelu_by_tanh(x: Any) -> Any:
+    cubic = ops.mul(ops.mul(ops.mul(x, x), x), 0.044715)
+    bent = ops.tanh(ops.mul(ops.add(x, cubic), math.sqrt(2.0 / math.pi)))
+    return ops.mul(ops.mul(x, 0.5), ops.add(bent, 1.0))
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
     check_inexact("silu", input)
-    return placed(input, ops.mul(input, ops.sigmoid(input)), inplace, "silu")
+    return placed(input, _silu(input), inplace, "silu")
+
+
+@composed("silu")
+def _silu(x: Any) -> Any:
+    return ops.mul(x, ops.sigmoid(x))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:

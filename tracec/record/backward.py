@@ -18,6 +18,7 @@ from tracec import ops
 from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
+from tracec.ops.arrays import SILENT
 from tracec.record.absent import Absent
 from tracec.record.backend import module, number_on, on, to_device
 from tracec.record.call import find_call
@@ -31,6 +32,7 @@ from tracec.record.restore import restored, unpacked
 from tracec.record.rules import calls_of, compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
+from tracec.record.steps import Steps
 from tracec.record.tape import NodeHooks, Operation, Parts, Passage, edge_of, leading_to, order_of
 
 if TYPE_CHECKING:
@@ -303,7 +305,10 @@ class _Plain(_Walk):
                 pulled(calls_of(pullback), values)
                 return [to_device(values[i], device) for i in pullback.outputs]
         if device == "cpu":
-            found = pullback.compute(np, [*saved, g, *constants])
+            if pullback.steps is None:
+                pullback.steps = Steps(pullback.graph)
+            constants = pullback.steps.constants
+            found: list[Any] = SILENT.copy().run(pullback.steps.run, [*saved, g])
         else:
             with on(device):
                 constants = [number_on(c, device) for c in constants]

@@ -95,13 +95,15 @@ class Pullback(Derived):
         gives: For each operand the graph's output that is its gradient, or None.
         error: Why there is no gradient; raised when it is asked for.
         run: A compiled program from the saved values and the cotangent to the outputs, where there is one.
+        steps: The same as functions of NumPy's arrays, where it was asked for; see `tracec.record.steps`.
     """
 
-    __slots__ = ("error", "gives", "needs", "run")
+    __slots__ = ("error", "gives", "needs", "run", "steps")
 
     def __init__(self, call: Call, mask: tuple[bool, ...]) -> None:
         self.error: GradientError | None = None
         self.run: Callable[[list[Any]], list[Any]] | None = None
+        self.steps: Any = None
         inputs, out, result = _applied(call)
         cotangent = input_node(call.type, "ct")
         try:

@@ -20,7 +20,8 @@ UFUNCS = {
 }  # fmt: skip
 #: Those whose results are in memory of their own, whatever they are given, besides.
 _OWN = frozenset({*UFUNCS, "where", "le", "lt", "ge", "gt", "eq", "ne"})
-#: Elements of a part: those of four operands and a few values between them stay in the processor's caches.
+#: Elements of a part: those of four operands and a few values between them stay in the processor's caches, and memory
+#: for them is not asked of the system anew each time.
 PART = 1 << 14
 _ELEMENTS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -34,13 +35,14 @@ class Steps:
             nor do they with others.
 
     Attributes:
+        constants: Arrays of the graph's constants, which are only read.
         is_elementwise: Whether all that is computed is computed element by element, of arrays of one shape and of
             single numbers, and goes into inputs of that shape.
     """
 
     def __init__(self, graph: Graph, into: Mapping[int, int] = {}) -> None:
         derived = Derived(graph)
-        self._constants = derived.constant_arrays()
+        self.constants = derived.constant_arrays()
         self._outputs = derived.outputs
         nodes = [*graph.inputs, *derived.constants, *(n for *_, n in derived.program)]
         self._count = len(nodes) - len(derived.program)
@@ -78,6 +80,7 @@ class Steps:
         simple = all(n.op.family == "elementwise" or not n.type.shape for n in nodes[self._count :])
         one = len({n.type.shape for n in nodes if n.type.shape}) == 1 and all(o.type.shape for o in graph.outputs)
         self.is_elementwise = simple and one and len(into) == len(graph.outputs)
+        self._made = [o.type for o in graph.outputs] if simple and one and not into and len(derived.program) > 1 else []
 
     def _gives(self, i: int, node: Node) -> bool:
         """Whether a value's array may be another's: it was computed here, and nobody looks at it."""
@@ -89,8 +92,25 @@ class Steps:
         Args:
             arrays: The inputs.
         """
+        if self._made and arrays[self._big[0]].size > 2 * PART and all(arrays[k].flags.c_contiguous for k in self._big):
+            return self._in_parts(arrays)
         values = self._values(arrays)
         return [values[i] for i in self._outputs]
+
+    def _in_parts(self, arrays: Sequence[Any]) -> list[Any]:
+        """The same where all is computed element by element, a few elements at a time."""
+        flat, made = list(arrays), [np.empty(t.shape, t.dtype.numpy) for t in self._made]
+        for k in self._big:
+            flat[k] = arrays[k].reshape(-1)
+        lines = [out.reshape(-1) for out in made]
+        for start in range(0, flat[self._big[0]].size, PART):
+            part = flat.copy()
+            for k in self._big:
+                part[k] = flat[k][start : start + PART]
+            values = self._values(part)
+            for line, i in zip(lines, self._outputs, strict=True):
+                line[start : start + PART] = values[i]
+        return made
 
     def write(self, arrays: Sequence[Any]) -> None:
         """The same where all outputs go into inputs."""
@@ -102,7 +122,7 @@ class Steps:
             arrays[i][...] = values[at]
 
     def _values(self, arrays: Sequence[Any]) -> list[Any]:
-        values = [*arrays, *self._constants]
+        values = [*arrays, *self.constants]
         for rule, at, to, done in self._steps:
             if to < 0:
                 out = rule(*map(values.__getitem__, at))

@@ -49,23 +49,27 @@ def _traced(compose: Callable[..., Any], types: Sequence[TensorType], params: Ma
 
 
 def composed(
-    name: str, derivative: Callable[..., Sequence[Any]] | None = None
+    name: str, derivative: Callable[..., Sequence[Any]] | None = None, again_from: int = 0
 ) -> Callable[[Callable[..., Any]], Composed]:  # fmt: skip
     """Let a composition of one result be one operation eagerly.
 
     Args:
         name: What it is called on the way back.
         derivative: The rule of its gradients, as an operator's ``vjp``; None for that of its operators.
+        again_from: Elements of the first operand from which on what gradients need is computed again for them; of fewer
+            it is kept, which takes less time. Where nobody wants gradients it makes no difference.
     """
-    return lambda compose: Composed(name, compose, derivative)
+    return lambda compose: Composed(name, compose, derivative, again_from)
 
 
 class Composed:
     """A composition that gives one tensor; see `composed`."""
 
-    def __init__(self, name: str, compose: Callable[..., Any], derivative: Callable[..., Sequence[Any]] | None) -> None:
+    def __init__(
+        self, name: str, compose: Callable[..., Any], derivative: Callable[..., Sequence[Any]] | None, again_from: int
+    ) -> None:
         self.name = name
-        self._compose, self._calls = compose, dict[Any, Call]()
+        self._compose, self._calls, self._again_from = compose, dict[Any, Call](), again_from
 
         def vjp(ct: Any, out: Any, *inputs: Any, **params: Any) -> tuple[Any, ...]:
             if derivative is not None:
@@ -100,6 +104,8 @@ class Composed:
             if any(isinstance(x, Cell) for x in params.values()):
                 return self._one_by_one(inputs, params)  # tensors may be written, and calls are kept by what these are
             key += key_of(params)
+        if self._again_from and STATE.grad and arrays[0].size < self._again_from and edge_of(inputs[0]) is not None:
+            return self._one_by_one(inputs, params)
         known = tuple(key)
         call = self._calls.get(known)
         if call is None:
