@@ -232,6 +232,10 @@ class Outside:
         """Tensors from outside whose ``grad`` was assigned, and what it was before."""
         return list(self._grads.items())
 
+    def forget_before(self) -> None:
+        """Let go of what written memory held before, once nobody may undo the recording any more."""
+        self._written.clear()
+
     def rollback(self) -> None:
         """Give memory and gradients from outside the values that they had before the recording."""
         for storage, array in self._written.items():

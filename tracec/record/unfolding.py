@@ -45,6 +45,10 @@ class Unfolding:
         """A recording begins."""
         self.failed, self.can_undo, self.watch = False, can_undo, watch
 
+    def end(self) -> None:
+        """A recording is over: what it knew to undo it by, all memory that it has written among that, is let go."""
+        del self.can_undo, self.watch
+
     def run(self, name: str, functions: Sequence[Function], build: Callable[[], T], in_python: Callable[[], T]) -> T:
         """What a loop or a branch gives.
 

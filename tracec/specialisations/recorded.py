@@ -195,6 +195,8 @@ class _Run:
             surroundings.births.end()
             if not self._keep:
                 self._undo()
+            self._unfolding.end()
+            recorder.forget_before()
         return Recorded(
             recording, out, known, tuple(self._derivatives), surroundings.captured,
             self._eager or self._asked_or_used(recording), bool(changes) or self._used_up is not None,
