@@ -80,7 +80,7 @@ class Event:
     def __init__(self, **_: Any) -> None:
         self.at = 0
 
-    def record(self, stream: Any) -> None:
+    def record(self, stream: Any = None) -> None:
         Event.recorded += 1
         self.at = Event.recorded
 

@@ -19,7 +19,7 @@ from tracec import autotune, nn
 from tracec.autotune import Choices
 from tracec.errors import AxisError, CompileError, CompilerMissing, DeviceError, OutOfMemoryError
 from tracec.nn import functional as F
-from tracec.runtime import arena, cublas, launcher
+from tracec.runtime import arena, cublas, launcher, measure
 
 pytestmark = needs_compiler
 
@@ -393,6 +393,34 @@ def test_products_go_to_cublas(name: str, dtype: str, driver: Driver, library: C
         np.testing.assert_allclose(found, expected, rtol=2e-2 if dtype == "float16" else 1e-5, atol=1e-3)
     if dtype != "float16":  # those are chosen by size
         assert "gemm" in driver.log and library.times
+
+
+class Missing:
+    """A part of CuPy whose library is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ImportError('Failure finding "libcurand.so.10"\n  listdir(...)')
+
+
+def test_products_are_timed_with_no_other_library(
+    driver: Driver, library: Choices, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(autotune, "product_times", measure.product_times)
+    monkeypatch.setattr(driver.cupy, "random", Missing(), raising=False)
+    monkeypatch.setattr(driver.cupy.cuda.runtime, "memsetAsync", lambda *_: None, raising=False)
+    a, b = tracec.randn(7, 5, device="cuda"), tracec.randn(5, 9, device="cuda")
+    found = tracec.compile(lambda a, b: a @ b)(a, b)
+    np.testing.assert_allclose(found.cpu().numpy(), (a @ b).cpu().numpy(), rtol=1e-5, atol=1e-6)
+    assert all(t.kernel > 0 for t in library.times.values()) and library.times
+
+
+def test_a_library_that_an_operator_needs_is_not_there(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver.cupy, "fft", Missing(), raising=False)
+    x = tracec.randn(8, device="cuda")
+    with pytest.raises(DeviceError, match=r"CuPy cannot load what computes it on cuda:0 \(.*curand.*\)") as error:
+        tracec.fft.rfft(x)
+    assert "tracec[cuda12]" in str(error.value) and "test_cuda_executable.py" in str(error.value)
 
 
 def test_no_memory_to_measure_with(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.errors import ArgumentTypeError, OutOfMemoryError
+from tracec.errors import ArgumentTypeError, DeviceError, OutOfMemoryError
 from tracec.ir.dtype import DType
 from tracec.ir.extent import Extent, Ratio
 from tracec.ir.node import current_place, current_source
@@ -128,6 +128,8 @@ def _on_gpu(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
         if isinstance(error, OutOfMemoryError):
             raise
         raise _no_memory(call, device) from error
+    except ImportError as error:  # of a library that CuPy loads when it is needed: cuBLAS, cuFFT, cuSOLVER
+        raise _no_library(call, device, error) from error
 
 
 def _on_meta(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
@@ -180,6 +182,16 @@ def _no_memory(call: Call, device: str) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"{call.op.name}: no memory on {device} for {call.type.nbytes} bytes",
         hint="free tensors, use smaller sizes or a narrower dtype; tracec.cuda.memory_stats() tells what is in use",
+        where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
+    )
+
+
+def _no_library(call: Call, device: str, error: Exception) -> DeviceError:
+    """A library that CuPy finds nowhere, in terms of the operator."""
+    reason = str(error).split("\n")[0]
+    return DeviceError(
+        f"{call.op.name}: CuPy cannot load what computes it on {device} ({reason})",
+        hint="pip install 'tracec[cuda]', or 'tracec[cuda12]' where CuPy is cupy-cuda12x, brings NVIDIA's libraries",
         where=f"{call.op.name}({', '.join(map(str, call.types))}) -> {call.type}    at {caller()}",
     )
 
