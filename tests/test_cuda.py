@@ -28,6 +28,13 @@ def test_nothing_there_is_no_error():
     assert cuda.is_initialized() is False
 
 
+def test_what_may_be_asked_without_a_device():
+    assert cuda.get_arch_list() == []
+    assert cuda.is_current_stream_capturing() is False
+    assert cuda.default_generators == ()
+    assert cuda.memory.memory_allocated is cuda.memory_allocated and cuda.StreamContext is cuda.stream
+
+
 def test_seeding_without_a_device_does_nothing():
     cuda.manual_seed(3)
     cuda.manual_seed_all(3)
@@ -63,6 +70,13 @@ NEEDS_A_DEVICE = {
     "initial_seed": cuda.initial_seed,
     "init": cuda.init,
     "reset_max_memory_allocated": cuda.reset_max_memory_allocated,
+    "max_memory_reserved": cuda.max_memory_reserved,
+    "max_memory_cached": cuda.max_memory_cached,
+    "memory_cached": cuda.memory_cached,
+    "memory_summary": cuda.memory_summary,
+    "reset_max_memory_cached": cuda.reset_max_memory_cached,
+    "can_device_access_peer": lambda: cuda.can_device_access_peer(0, 1),
+    "ExternalStream": lambda: cuda.ExternalStream(0),
 }
 
 
@@ -75,7 +89,8 @@ def test_what_needs_a_device_says_so(name):
 def test_every_name_is_tried_here_or_needs_no_device():
     others = {"DeviceProperties", "OutOfMemoryError", "device_count", "is_available", "is_initialized"}
     others |= {"manual_seed", "manual_seed_all", "stream", "seed", "seed_all", "is_bf16_supported"}
-    others |= {"get_rng_state_all", "set_rng_state_all"}
+    others |= {"get_rng_state_all", "set_rng_state_all", "StreamContext", "set_stream"}
+    others |= {"get_arch_list", "is_current_stream_capturing"}
     assert {*NEEDS_A_DEVICE, *others} == set(cuda.__all__)
 
 

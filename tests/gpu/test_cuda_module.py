@@ -59,8 +59,14 @@ def test_the_peak():
     stats = cuda.memory_stats()
     assert stats["allocated_bytes.all.peak"] == cuda.max_memory_allocated()
     assert stats["allocated_bytes.all.current"] == before
+    reserved = cuda.max_memory_reserved()
+    assert stats["reserved_bytes.all.peak"] == reserved >= cuda.memory_reserved() >= before
+    assert cuda.memory_summary().splitlines()[-1].startswith("memory of the pool ")
     cuda.reset_peak_memory_stats()
     assert cuda.max_memory_allocated() == before
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    assert cuda.max_memory_reserved() == cuda.memory_reserved() <= reserved
 
 
 def test_streams():
@@ -78,6 +84,22 @@ def test_streams():
     default.wait_stream(stream)
     stream.synchronize()
     assert stream.query() and event.query()
+
+
+def test_a_stream_of_another_library():
+    stream, before = cuda.Stream(), cuda.current_stream()
+    other = cuda.ExternalStream(stream.cuda_stream)
+    assert other == stream and not cuda.is_current_stream_capturing()
+    cuda.set_stream(other)
+    try:
+        assert cuda.current_stream() == stream
+        assert (tracec.ones(3, device="cuda") + 1).tolist() == [2.0] * 3
+    finally:
+        cuda.set_stream(before)
+    assert cuda.current_stream() == before
+    major, minor = cuda.get_device_capability()
+    assert f"sm_{major}{minor}" in cuda.get_arch_list() and cuda.can_device_access_peer(0, 0)
+    assert len(cuda.default_generators) == cuda.device_count()
 
 
 def test_events_that_do_not_time():

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 
-class Peaks:
-    """Bytes in use and their highest count, for each device, from the start of counting on.
+@dataclass(slots=True)
+class _Count:
+    """Bytes now, and the most so far."""
 
-    A hook of CuPy's sees what its own thread takes and gives back; what other threads did is found again
-    whenever a count is asked for.
+    now: int = 0
+    most: int = 0
+
+    def add(self, nbytes: int) -> None:
+        self.now += nbytes
+        self.most = max(self.most, self.now)
+
+
+class Peaks:
+    """Bytes in use, bytes that the pool has from the driver, and the most of each, from the start of counting on.
+
+    A hook of CuPy's sees what its own thread takes and gives back, and nothing of what the pool gives back to the
+    driver; what is so is found again whenever a count is asked for.
 
     Args:
         cupy: The module.
@@ -18,29 +31,34 @@ class Peaks:
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
-        self._used: dict[int, int] = {}
-        self._peak: dict[int, int] = {}
-        self._hook = _hook_type(cupy)(self._count)
+        self._used: defaultdict[int, _Count] = defaultdict(_Count)
+        self._reserved: defaultdict[int, _Count] = defaultdict(_Count)
+        self._hook = _hook_type(cupy)(self._used, self._reserved)
         self._hook.__enter__()  # for good: counting goes on until the process ends
 
-    def _count(self, device: int, nbytes: int) -> None:
-        used = self._used.get(device, 0) + nbytes
-        self._used[device] = used
-        if used > self._peak.get(device, 0):
-            self._peak[device] = used
+    def used(self, device: int) -> int:
+        """The most bytes in use on a device so far."""
+        self.look(device)
+        return self._used[device].most
 
-    def peak(self, device: int) -> int:
-        """The highest count on a device so far."""
+    def reserved(self, device: int) -> int:
+        """The most bytes that the pool had of a device so far."""
+        self.look(device)
+        return self._reserved[device].most
+
+    def look(self, device: int) -> None:
+        """Take over what the pool says now."""
         with self._cupy.cuda.Device(device):
-            now = int(self._cupy.get_default_memory_pool().used_bytes())
-        self._used[device] = now
-        self._peak[device] = max(now, self._peak.get(device, 0))
-        return self._peak[device]
+            pool = self._cupy.get_default_memory_pool()
+            now = int(pool.used_bytes()), int(pool.total_bytes())
+        for count, bytes_now in zip((self._used[device], self._reserved[device]), now, strict=True):
+            count.add(bytes_now - count.now)
 
     def reset(self, device: int) -> None:
-        """Start again from what is in use now."""
-        self._peak[device] = 0
-        self.peak(device)
+        """Start again from what is so now."""
+        self.look(device)
+        for count in (self._used[device], self._reserved[device]):
+            count.most = count.now
 
 
 def _hook_type(cupy: Any) -> Any:
@@ -49,13 +67,18 @@ def _hook_type(cupy: Any) -> Any:
     class Count(cupy.cuda.MemoryHook):  # type: ignore[misc]
         name = "tracec peaks"
 
-        def __init__(self, count: Callable[[int, int], None]) -> None:
-            self._count = count
+        def __init__(self, used: defaultdict[int, _Count], reserved: defaultdict[int, _Count]) -> None:
+            self._used, self._reserved = used, reserved
 
-        def malloc_postprocess(self, device_id: int, mem_size: int, **_: Any) -> None:
-            self._count(device_id, mem_size)
+        def malloc_postprocess(self, device_id: int, mem_size: int, mem_ptr: int, **_: Any) -> None:
+            if mem_ptr:  # otherwise there was no room
+                self._used[device_id].add(mem_size)
 
         def free_postprocess(self, device_id: int, mem_size: int, **_: Any) -> None:
-            self._count(device_id, -mem_size)
+            self._used[device_id].add(-mem_size)
+
+        def alloc_postprocess(self, device_id: int, mem_size: int, mem_ptr: int, **_: Any) -> None:
+            if mem_ptr:
+                self._reserved[device_id].add(mem_size)
 
     return Count
