@@ -89,8 +89,8 @@ def check(one: Footgun) -> None:
 
 #: Footguns that NumPy's arrays are part of, or other threads, whose tensors go to the CPU.
 ON_THE_CPU = {
-    "from_numpy_fortran", "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values", "threads",
-    "threads_of_other_modes",
+    "from_numpy_fortran", "memory_exchanged_beside_a_array", "memory_exchanged_beside_a_array_that_goes",
+    "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values", "threads", "threads_of_other_modes",
 }  # fmt: skip
 
 
