@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tracec", "numpy", "torch", "jax", "jaxlib", "cupy-cuda13x")
+PACKAGES = ("tracec", "numpy", "torch", "jax", "jaxlib", "cupy-cuda13x", "cupy-cuda12x")
 
 
 def limit_threads(count: int) -> None:

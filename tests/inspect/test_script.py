@@ -13,6 +13,7 @@ from tests.inspect.pages import read
 from tracec import build
 from tracec.__main__ import main
 from tracec.inspect.watched import watching
+from tracec.record import backend
 
 SCRIPT = """
 import sys
@@ -117,6 +118,14 @@ def test_what_the_machine_has(capsys):
     assert main(["env"]) == 0
     shown = capsys.readouterr().out
     assert all(f"{name} " in shown for name in ("tracec", "python", "numpy", "c compiler", "gpu", "cache"))
+
+
+def test_why_there_is_no_gpu(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backend, "_REACHED", {})
+    assert main(["env"]) == 0
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("gpu "))
+    assert "none: device cuda:0: CuPy is not installed" in told and "tracec[cuda12]" in told
 
 
 def test_the_cache_is_told_and_cleared(capsys, tmp_path, monkeypatch):

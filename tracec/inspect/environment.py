@@ -70,7 +70,7 @@ def _processor() -> str:
 
 def _gpus() -> list[tuple[str, str]]:
     if not cuda.is_available():
-        return [("gpu", "none that CuPy can reach")]
+        return [("gpu", _told(lambda: str(cuda.current_device())))]
     found = []
     for number in range(cuda.device_count()):
         p = cuda.get_device_properties(number)
