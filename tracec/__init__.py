@@ -168,10 +168,8 @@ _LATER = {
     "func": ("tracec.func", ""),
     "fx": ("tracec.fx", ""),
     "GradScaler": ("tracec.amp", "GradScaler"),
-    "get_autocast_dtype": ("tracec.amp.autocasting", "get_autocast_dtype"),
     "hub": ("tracec.hub", ""),
     "ir": ("tracec.ir", ""),
-    "is_autocast_enabled": ("tracec.amp.autocasting", "is_autocast_enabled"),
     "jit": ("tracec.jit", ""),
     "linalg": ("tracec.linalg", ""),
     "load": ("tracec.serialization", "load"),
@@ -199,14 +197,21 @@ _LATER = {
     "vmap": ("tracec.func", "vmap"),
     "while_loop": ("tracec.func", "while_loop"),
 }
-_SETTINGS = """
-    are_deterministic_algorithms_enabled get_deterministic_debug_mode get_float32_matmul_precision
-    get_num_interop_threads get_num_threads is_deterministic_algorithms_warn_only_enabled set_default_tensor_type
-    set_deterministic_debug_mode set_float32_matmul_precision set_flush_denormal set_num_interop_threads
-    set_num_threads use_deterministic_algorithms
-"""
-_LATER.update({name: ("tracec.settings", name) for name in _SETTINGS.split()})
-
+#: Module → functions of it.
+_FROM = {
+    "tracec.amp.autocasting": """
+        clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled
+        is_autocast_cpu_enabled is_autocast_enabled
+    """,
+    "tracec.autograd.anomaly_mode": "is_anomaly_check_nan_enabled is_anomaly_enabled",
+    "tracec.settings": """
+        are_deterministic_algorithms_enabled get_deterministic_debug_mode get_float32_matmul_precision
+        get_num_interop_threads get_num_threads is_deterministic_algorithms_warn_only_enabled set_default_tensor_type
+        set_deterministic_debug_mode set_float32_matmul_precision set_flush_denormal set_num_interop_threads
+        set_num_threads use_deterministic_algorithms
+    """,
+}
+_LATER.update({name: (module, name) for module, names in _FROM.items() for name in names.split()})
 
 #: Functions, which come from modules that are imported when one of their names is asked for.
 _FUNCTIONS = frozenset(functions.__all__)

@@ -65,6 +65,10 @@ def test_it_nests_and_ends_and_is_for_one_kind_of_device():
         with tracec.autocast("cuda"):
             assert (x @ w).dtype is tracec.float16
         assert tracec.is_autocast_enabled("cpu") and not tracec.is_autocast_enabled("cuda")
+        assert tracec.is_autocast_cpu_enabled() and tracec.get_autocast_cpu_dtype() is tracec.float16
+        tracec.clear_autocast_cache()
+    assert not tracec.is_autocast_cpu_enabled() and tracec.get_autocast_cpu_dtype() is tracec.bfloat16
+    assert tracec.get_autocast_gpu_dtype() is tracec.float16 and tracec.is_autocast_cache_enabled()
     with tracec.autocast("cuda"):
         assert (x @ w).dtype is tracec.float32
     with pytest.raises(KeyError), tracec.autocast("cpu"):

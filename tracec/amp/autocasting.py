@@ -85,6 +85,30 @@ def get_autocast_dtype(device_type: str) -> DType:
     return dict(STATE.autocast or ()).get(device_type, _DEFAULTS.get(device_type, dt.float16))
 
 
+def is_autocast_cpu_enabled() -> bool:
+    """Whether autocast is on for the CPU, under PyTorch's older name."""
+    return is_autocast_enabled("cpu")
+
+
+def get_autocast_gpu_dtype() -> DType:
+    """`get_autocast_dtype` of ``cuda``, under PyTorch's older name."""
+    return get_autocast_dtype("cuda")
+
+
+def get_autocast_cpu_dtype() -> DType:
+    """`get_autocast_dtype` of ``cpu``, under PyTorch's older name."""
+    return get_autocast_dtype("cpu")
+
+
+def is_autocast_cache_enabled() -> bool:
+    """True, which is PyTorch's default; a compiled function casts each parameter once, and nothing else keeps casts."""
+    return True
+
+
+def clear_autocast_cache() -> None:
+    """Nothing: no casts are kept."""
+
+
 def is_autocast_available(device_type: str) -> bool:
     """Whether there is autocast for a kind of device."""
     return device_type in _DEVICES
