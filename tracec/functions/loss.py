@@ -232,16 +232,19 @@ def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: 
     """The loss of log probabilities against classes, with a weight for each class where one is given."""
     axis, shape = _class_axis(logp), tuple(logp.shape)
     weight, classes = weights[0] if weights else None, shape[axis]
-    at = reshaped(ops.cast(target, dtype=dt.int64), shape[:axis] + (1,) + shape[axis + 1 :])
+    at_once = isinstance(logp, Node)  # eagerly: the classes have been checked, and all that count are known
+    target = target if at_once and target.dtype is dt.int64 else ops.cast(target, dtype=dt.int64)
+    at = reshaped(target, shape[:axis] + (1,) + shape[axis + 1 :])
     counts = ops.ne(at, ignored)
-    known = ops.bitwise_and(ops.ge(at, 0), ops.lt(at, classes))
+    known = counts if at_once else ops.bitwise_and(ops.ge(at, 0), ops.lt(at, classes))
     if weight is not None:
         logp = ops.mul(logp, _along_classes(weight, logp))
     picked = _of_their_class(logp, at, known, axis)
     if smoothing:
         spread = ops.sum(logp, axes=(axis,), keepdims=True)
         picked = ops.add(ops.mul(picked, 1.0 - smoothing), ops.mul(spread, smoothing / classes))
-    loss = ops.where(counts, ops.where(known, ops.neg(picked), math.nan), 0.0)
+    loss = ops.neg(picked)
+    loss = ops.where(counts, loss if at_once else ops.where(known, loss, math.nan), 0.0)
     if reduction == "none":
         return reshaped(loss, shape[:axis] + shape[axis + 1 :])
     every = tuple(range(loss.ndim))
