@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.eager`` prints for a small network of linear layers, for the digits example's convolutional one
 and for a transformer the medians of alternating rounds, in microseconds of this thread on the processor, and the ratio
-of the two. With ``--optimizers``, what a step of each optimiser takes for the network of linear layers.
+of the two. With ``--large``, the same of networks whose time goes to their kernels; with ``--optimizers``, what a step
+of each optimiser takes for the network of linear layers.
 """
 
 import argparse
@@ -43,6 +44,31 @@ def transformer(nn: Any) -> tuple[Any, tuple[int, ...]]:
     return nn.Sequential(*layers, nn.LayerNorm(64), nn.Linear(64, 10), nn.Flatten(0, 1)), (4, 32, 64)
 
 
+def wide(nn: Any) -> tuple[Any, tuple[int, ...]]:
+    """Three linear layers as wide as those of ``benchmarks.train.mlp``."""
+    layers = nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10)
+    return nn.Sequential(*layers), (256, 784)
+
+
+def pooled(nn: Any) -> tuple[Any, tuple[int, ...]]:
+    """Three blocks of a convolution, a norm and pooling of windows that overlap."""
+    blocks = [
+        [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        for i, o in ((3, 32), (32, 64), (64, 128))
+    ]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)]
+    return nn.Sequential(*blocks[0], *blocks[1], *blocks[2], *head), (16, 3, 64, 64)
+
+
+def encoder(nn: Any) -> tuple[Any, tuple[int, ...]]:
+    """Two wide layers of an encoder and a classifier of what they give for each position."""
+    layers = [nn.TransformerEncoderLayer(512, 8, 2048, 0.0, "gelu", batch_first=True) for _ in range(2)]
+    return nn.Sequential(*layers, nn.LayerNorm(512), nn.Linear(512, 10), nn.Flatten(0, 1)), (8, 128, 512)
+
+
+LARGE: dict[str, tuple[Network, str, dict[str, Any]]] = {
+    f"{f.__name__}, AdamW": (f, "AdamW", {"lr": 1e-3}) for f in (wide, pooled, encoder)
+}
 STEPS: dict[str, tuple[Network, str, dict[str, Any]]] = {
     "linear, AdamW": (linear, "AdamW", {"lr": 1e-3}),
     "linear, SGD": (linear, "SGD", {"lr": 1e-2, "momentum": 0.9}),
@@ -82,12 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--libraries", default="torch,tracec", help="two or more, with commas between")
+    parser.add_argument("--large", action="store_true", help="networks whose time goes to their kernels")
     parser.add_argument("--optimizers", action="store_true", help="the steps of all optimisers instead")
     args = parser.parse_args()
     libraries = args.libraries.split(",")
     if "torch" in libraries:
         importlib.import_module("torch").set_num_threads(1)
     chosen = {name: (linear, name, {"lr": 1e-3}) for name in OPTIMIZERS} if args.optimizers else STEPS
+    chosen = LARGE if args.large else chosen
     for name, what in chosen.items():
         steps = [timed_step(library, *what) for library in libraries]
         found: list[list[list[float]]] = [[] for _ in steps]
