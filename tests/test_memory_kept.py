@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import tracec
+from tests.doubles import cupy as double
 from tracec import nn
 from tracec.record.recorder import Recorder
 
@@ -69,3 +70,26 @@ def test_no_recorder_stays(lasting: bool) -> None:
     gc.collect()
     assert not [found for found in gc.get_objects() if isinstance(found, Recorder)]
     assert x.tolist() == ([2.0] * 3 if lasting else [1.0] * 3)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_memory_before_a_write_is_kept_on_the_host_where_a_gpu_has_no_room(
+    monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    on_host: list[int] = []
+    with double.installed():
+        x = tracec.tensor([0.0, 1.0, 2.0, 3.0]).to("cuda").sqrt().square()
+
+        def refuse(array: double.ndarray) -> None:
+            on_host.append(array.size)
+            raise MemoryError
+
+        def double_it(x: tracec.Tensor) -> None:
+            x.mul_(2.0)
+
+        if not room:
+            monkeypatch.setattr(double.ndarray, "copy", refuse, raising=False)
+        graph = tracec.trace(double_it, x)
+        monkeypatch.undo()
+        assert x.tolist() == pytest.approx([0.0, 1.0, 2.0, 3.0])
+        assert len(graph.outputs) == 1 and on_host == ([] if room else [4])

@@ -168,6 +168,9 @@ class ndarray:  # CuPy's name
     def get(self) -> np.ndarray[Any, Any]:
         return self._a.copy()
 
+    def set(self, values: np.ndarray[Any, Any]) -> None:
+        self._a[...] = values
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
 

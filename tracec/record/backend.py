@@ -281,6 +281,24 @@ def to_device(array: Any, device: str) -> Any:
         return xp.asarray(array)
 
 
+def aside(array: Any) -> Any:
+    """A copy, to put back later; on the host where a GPU has no room for it."""
+    try:
+        return array.copy()
+    except MemoryError:
+        if isinstance(array, np.ndarray):
+            raise
+        return array.get()
+
+
+def put_back(into: Any, values: Any) -> None:
+    """Write what `aside` gave into an array."""
+    if isinstance(values, np.ndarray) and not isinstance(into, np.ndarray):
+        into.set(values)
+    else:
+        into[...] = values
+
+
 def pinned(array: Any) -> Any:
     """A copy of a NumPy array in memory that the system does not move, from which copies to a GPU are fast.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracec.ir.node import Node
 from tracec.ir.types import same
-from tracec.record.backend import CPU
+from tracec.record.backend import CPU, aside, put_back
 from tracec.record.cell import Cell, Storage
 from tracec.record.changes import ALONE, ONE_STORAGE, Look, holders_of_storage
 from tracec.record.recording import FoundGrad, Seen, marks_of
@@ -140,7 +140,7 @@ class Outside:
             if storage.recorder is not self:
                 self._lift(storage)
             if storage not in self._written:
-                self._written[storage] = storage.array.copy()
+                self._written[storage] = aside(storage.array)
                 self._versions[storage] = storage.version
         return self, node
 
@@ -240,7 +240,7 @@ class Outside:
         """Give memory and gradients from outside the values that they had before the recording."""
         for storage, array in self._written.items():
             storage.about_to_change()
-            storage.array[...] = array
+            put_back(storage.array, array)
             storage.version = self._versions[storage]
         for x, grad in self._grads.items():
             x._grad = grad
