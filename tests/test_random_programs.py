@@ -13,6 +13,7 @@ from tests.random_programs.check import on_pretended_gpu, operator_by_operator, 
 from tests.random_programs.generate import program
 from tracec.record.recorder import Recorder
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.looks import Looks
 from tracec.specialisations.replay import Replay
 
 GROUP = 25
@@ -65,7 +66,7 @@ def guards_always_hold(patch):
 
 
 def everything_fits(patch):
-    patch.setattr(Replay, "fits", lambda self, arguments: True)
+    patch.setattr(Looks, "fit", lambda self, arguments: True)
 
 
 def drops(field):
@@ -86,11 +87,11 @@ def drops(field):
 
 
 def results_share_memory(patch):
-    patch.setattr(Replay, "_outputs_to_copy", lambda self, places, count: ())
+    patch.setattr(Replay, "_outputs_to_copy", lambda self, places, results, backwards: ())
 
 
 def saved_values_are_not_kept(patch):
-    patch.setattr("tracec.specialisations.replay.add_reader", lambda readers, operation: None)
+    patch.setattr("tracec.specialisations.histories.add_reader", lambda readers, operation: None)
 
 
 def layouts_are_lost(patch):

@@ -39,7 +39,7 @@ from tracec.specialisations.lane import with_lane
 from tracec.specialisations.opening import Opened
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
-from tracec.specialisations.recorded import Recorded, Refused, record
+from tracec.specialisations.recorded import CallToRecord, Recorded, Refused, record
 from tracec.specialisations.replay import Unfit
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, undo, undone
 from tracec.specialisations.stand_ins import StandIns
@@ -305,10 +305,11 @@ class Compiled:
         # As it is before the call: the function may change what they hang on.
         fitting = self._fitting(key)
         try:
-            recorded = record(
-                self.fn, call.args, call.kwargs, arguments, surroundings, lasting, None, stand_ins,
-                stand_ins.shapes(symbols, arguments, len(call.tensors)), self._unfolding,
+            to_record = CallToRecord(
+                self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, stand_ins=stand_ins,
+                sizes=stand_ins.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
             )  # fmt: skip
+            recorded = record(to_record)
         except Refused as refused:
             return self._refused(key, call, surroundings, refused)
         made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._workshop.disabled())
@@ -446,7 +447,9 @@ class Compiled:
         surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
         wait_to_record(f"lower of {self._name}")
         try:
-            recorded = record(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
+            recorded = record(
+                CallToRecord(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
+            )
         finally:
             RECORDING.release()
         program = build_program(recorded, target, arch, self._workshop.disabled())

@@ -34,7 +34,7 @@ from tracec.record.tape import edge_of, root_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.program import graphs_of
-from tracec.specialisations.recorded import Recorded, record
+from tracec.specialisations.recorded import CallToRecord, Recorded, record
 from tracec.specialisations.replay import Unfit
 
 #: Gives the settings for a recording: only when it is to be built anew.
@@ -140,7 +140,7 @@ class Verification:
                     return self._fn(*args, **kwargs)
 
                 run.__name__ = getattr(self._fn, "__name__", type(self._fn).__name__)
-                recorded = record(run, args, kwargs, tensors, around, False, before.look)
+                recorded = record(CallToRecord(run, args, kwargs, tensors, around, keep=False, look=before.look))
         except Exception:
             return self._fn(*args, **kwargs)  # which raises it again, and leaves behind what it wrote until then
         drawn()

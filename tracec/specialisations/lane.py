@@ -62,7 +62,7 @@ class Lane:
         values = (*call.args, *call.kwargs.values())
         self._at = [k for k, value in enumerate(values) if isinstance(value, Tensor)]
         views = any(_is_view(values[k]) for k in self._at)
-        self._fits = replay.fits if replay.looks_further or views else None
+        self._fits = replay.fits if replay.looks.go_further or views else None
         self._is_all = self._at == [*range(len(call.args))]
         self._has_keys = found.surroundings.has_as_keys if found.surroundings.has_keys else None
 

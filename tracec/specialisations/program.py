@@ -50,14 +50,10 @@ class Program:
                 position += g is not None
             run = held_to(tested(load(built, launcher, graphs), late), derivative.constants)
             backwards.append(Backward(derivative, run, later.residuals, tuple(gives)))
-        recorded = self.recorded
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
         places = [(v.place, v.index) for v in values]
         forward = load(self.forward, launcher, graphs)
-        return Replay(
-            recorded.recording, forward, places, recorded.out, recorded.arguments, backwards, self.inputs,
-            recorded.captured, self.late, recorded.numbers, recorded.left,
-        )  # fmt: skip
+        return Replay(self.recorded, forward, places, backwards, self.inputs, self.late)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -65,15 +65,11 @@ class Recorded:
     put: tuple[Any, ...] = ()
 
 
-def record(
-    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
-    surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None = None,
-    stand_ins: StandIns | None = None,
-    sizes: Sequence[Shape] | None = None, unfolding: Unfolding | None = None,
-) -> Recorded:  # fmt: skip
-    """Run a function and write down what it does.
+@dataclass(frozen=True, slots=True, eq=False)
+class CallToRecord:
+    """A call of a function that is to be recorded.
 
-    Args:
+    Attributes:
         fn: The function.
         args: Its arguments.
         kwargs: Its keyword arguments.
@@ -84,19 +80,38 @@ def record(
         stand_ins: The numbers that are watched.
         sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
         unfolding: What is known of its loops and branches.
+    """
+
+    fn: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    arguments: Sequence[Tensor]
+    surroundings: Environment
+    keep: bool
+    look: Callable[[Recorder, Any], None] | None = None
+    stand_ins: StandIns | None = None
+    sizes: Sequence[Shape] | None = None
+    unfolding: Unfolding = field(default_factory=Unfolding)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether numbers are watched."""
+        return self.stand_ins is not None and self.stand_ins.has_numbers
+
+
+def record(call: CallToRecord) -> Recorded:
+    """Run a function and write down what it does.
 
     Raises:
         RecordError: what it does cannot be recorded.
         Refused: the same, of a call that lasts: all is as it was before.
     """
     text: dict[str, str] = {}
-    numbers, unfolding = _ALL, unfolding or Unfolding()
+    numbers = _ALL
     while True:
         try:
             with printed_before(text):
-                return _Run(
-                    fn, args, kwargs, arguments, surroundings, keep, look, stand_ins, sizes, numbers, unfolding
-                ).record()
+                return _Run(call, numbers).record()
         except _NumbersRefused as refused:  # by C code that takes exact types alone; what was done is undone
             text, numbers = refused.text, numbers - 1
         except _Unfolded as refused:
@@ -132,21 +147,23 @@ class _Unfolded(_Undone):
 
 
 class _Run:
-    """See `record`; ``numbers`` says what may be numbers that stand in for others."""
+    """One attempt at recording a call; see `record`.
 
-    def __init__(
-        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arguments: Sequence[Tensor],
-        surroundings: Environment, keep: bool, look: Callable[[Recorder, Any], None] | None,
-        stand_ins: StandIns | None, sizes: Sequence[Shape] | None, numbers: int, unfolding: Unfolding,
-    ) -> None:  # fmt: skip
-        self._fn, self._args, self._kwargs, self._arguments = fn, args, kwargs, arguments
-        self._surroundings, self._keep, self._look, self._stand_ins = surroundings, keep, look, stand_ins
-        self._numbers, self._unfolding = numbers, unfolding
-        self._recorder = Recorder(arguments, name=getattr(fn, "__name__", type(fn).__name__).strip("<>"), sizes=sizes)
+    Args:
+        call: The call.
+        numbers: What may be numbers that stand in for others.
+    """
+
+    def __init__(self, call: CallToRecord, numbers: int) -> None:
+        fn = call.fn
+        self._call, self._numbers = call, numbers
+        self._surroundings, self._unfolding = call.surroundings, call.unfolding
+        name = getattr(fn, "__name__", type(fn).__name__).strip("<>")
+        self._recorder = Recorder(call.arguments, name, call.sizes)
         self._recorder.gives_numbers = numbers == _ALL
         self._recorder.gives_plain_sizes = numbers == _NONE
-        self._recorder.unfolding = unfolding
-        self._edges = [edge_of(t) for t in arguments]
+        self._recorder.unfolding = call.unfolding
+        self._edges = [edge_of(t) for t in call.arguments]
         #: Why a program cannot stand in for the function, and what it did that it may not do next time.
         self._eager: str | None = None
         self._used_up: str | None = None
@@ -177,8 +194,8 @@ class _Run:
                     self._eager = "returns x[i], where i is a tensor of no dimensions: a look at other memory"
                 if not self._eager:
                     self._go_back(out, changes, len(known), roots)
-            if self._look is not None:
-                self._look(recorder, given)
+            if self._call.look is not None:
+                self._call.look(recorder, given)
             recording = recorder.finish(
                 (out, [g for d in self._derivatives for g in d.grads if g is not None]), len(find_tensors(out))
             )
@@ -193,14 +210,14 @@ class _Run:
             self._fail(error)
         finally:
             surroundings.births.end()
-            if not self._keep:
+            if not self._call.keep:
                 self._undo()
             self._unfolding.end()
             recorder.forget_before()
         return Recorded(
             recording, out, known, tuple(self._derivatives), surroundings.captured,
             self._eager or self._asked_or_used(recording), bool(changes) or self._used_up is not None,
-            None if self._stand_ins is None else self._stand_ins.scalars(recorder.numbers),
+            None if self._call.stand_ins is None else self._call.stand_ins.scalars(recorder.numbers),
             recorder.conditions, left, given, tuple(value for _, value in changes),
         )  # fmt: skip
 
@@ -217,11 +234,11 @@ class _Run:
         return given
 
     def _called(self) -> Any:
-        recorder, stand_ins = self._recorder, self._stand_ins
+        recorder, call = self._recorder, self._call
         try:
-            if stand_ins is None or self._numbers == _NONE:
-                return self._fn(*self._args, **self._kwargs)
-            given = stand_ins.run(self._fn, self._args, self._kwargs, recorder.numbers)
+            if call.stand_ins is None or self._numbers == _NONE:
+                return call.fn(*call.args, **call.kwargs)
+            given = call.stand_ins.run(call.fn, call.args, call.kwargs, recorder.numbers)
             if self._surroundings.compares and self._has_stand_ins and not _lasts(recorder, self._surroundings):
                 self._undo()
                 raise _NumbersRefused(self._surroundings.compares, recorder.text)
@@ -236,11 +253,7 @@ class _Run:
     def _has_stand_ins(self) -> bool:
         """Whether the function was given anything that stands in for a number."""
         recorder = self._recorder
-        return bool(recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._has_numbers)
-
-    @property
-    def _has_numbers(self) -> bool:
-        return self._stand_ins is not None and self._stand_ins.has_numbers
+        return bool(recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._call.has_numbers)
 
     def _see(self, out: Any) -> None:
         """Find why a program cannot do what the function did."""
@@ -253,14 +266,14 @@ class _Run:
             self._used_up = f"sets {name}"
         if recorder.numbers.observed is not None:
             self._used_up = f"reads {recorder.numbers.observed}"
-        if self._numbers == _NONE and self._has_numbers:
+        if self._numbers == _NONE and self._call.has_numbers:
             self._eager = (
                 self._eager or "takes a number that changes from call to call where an exact type is asked for"
             )
         self._eager = self._eager or surroundings.compares
         if tells_address((out, written(recorder.printed)), surroundings.knows_address):
             self._eager = self._eager or "tells the address of an object that may be another one at the next call"
-        self._eager = self._eager or self._used_up or _eager(recorder, out, self._arguments, self._edges)
+        self._eager = self._eager or self._used_up or _eager(recorder, out, self._call.arguments, self._edges)
 
     def _go_back(self, out: Any, changes: Sequence[Any], arguments: int, roots: int) -> None:
         """Record how gradients go back from the results.
@@ -272,7 +285,7 @@ class _Run:
             roots: How many of the results are what others are views of.
         """
         try:
-            self._derivatives = record_derivatives(self._recorder, out, self._arguments, roots)
+            self._derivatives = record_derivatives(self._recorder, out, self._call.arguments, roots)
         except Observed:
             self._eager = "has hooks on tensors that it makes, or retains their gradients"
         except HangsOn as error:
@@ -306,7 +319,7 @@ class _Run:
         refused = recorder.refused or (error if isinstance(error, RecordError) else None)
         if refused is None:
             raise error
-        if self._keep and not _lasts(recorder, self._surroundings):
+        if self._call.keep and not _lasts(recorder, self._surroundings):
             self._undo()
             raise Refused(refused.message, recorder.text) from refused
         raise refused from None

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from tracec.build import Runner
 from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeError, LinAlgError, ShapeError
 from tracec.ir.expression import compile_numbers
-from tracec.ir.types import TensorType
 from tracec.record.backend import CPU, named
-from tracec.record.call import Call
-from tracec.record.cell import Cell, Storage, add_reader, new_tensor
+from tracec.record.cell import Cell, Storage, new_tensor
 from tracec.record.check import Late, settle
 from tracec.record.conversion import as_number
-from tracec.record.derived import ProgramPullback
-from tracec.record.recording import Recording, Result, find_parts, find_tensors, is_number
-from tracec.record.tape import Operation, edge_of
+from tracec.record.recording import Result, find_parts, find_tensors, is_number
 from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers
-from tracec.specialisations.derivatives import Backward, Twice
-from tracec.specialisations.effects import Effects, Parts
-from tracec.specialisations.gradients import Gradients
-from tracec.specialisations.guards import steps_key
+from tracec.specialisations.derivatives import Backward
+from tracec.specialisations.effects import Parts
+from tracec.specialisations.histories import Histories, Place
 from tracec.specialisations.inputs import Arrays, finder, locator, memory_of, storage_finder
+from tracec.specialisations.looks import Looks
+from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.results import (
-    NOTHING,
     ProgramCall,
-    compiled,
     laid_out,
     made_tensor,
     makers,
     rebuilder,
     with_memory,
 )
-from tracec.specialisations.watching import Scalars
-
-#: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
-Place = tuple[str, int]
 
 
 class Unfit(Exception):
@@ -62,84 +52,61 @@ class Replay:
     """A recording's program with all that surrounds it.
 
     Args:
-        recording: What was recorded.
+        recorded: What was recorded.
         forward: The program.
         places: For each output of ``forward`` where it lies; two of one place are one array, and those of
             ``("input", k)`` are the array of an input.
-        out: What the function returned when it was recorded.
-        arguments: The tensors that it was given then.
         backwards: Programs for gradients of results.
         inputs: For each input of ``forward`` its position among the recording's.
-        captured: Memory that the function reaches otherwise than by its arguments.
         late: Conditions on the numbers in an output that follows those of the recording, before the residuals.
-        numbers: The numbers that are watched; None where none is.
-        left: What the function leaves around it; its values follow the results in ``out`` then.
     """
 
     def __init__(
-        self, recording: Recording, forward: Runner, places: Sequence[Place], out: Any, arguments: Sequence[Tensor],
-        backwards: Sequence[Backward], inputs: Sequence[int], captured: Collection[Storage],
-        late: Sequence[Late] = (), numbers: Scalars | None = None, left: Effects | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        recorded: Recorded,
+        forward: Runner,
+        places: Sequence[Place],
+        backwards: Sequence[Backward],
+        inputs: Sequence[int],
+        late: Sequence[Late] = (),
+    ) -> None:
+        recording, left = recorded.recording, recorded.left
         self.forward = forward
-        self.numbers = numbers
+        #: The numbers that are watched; None where none is.
+        self.numbers = recorded.numbers
         self._left = left
         self.inputs = tuple(recording.inputs[i] for i in inputs)
         self.surroundings = recording.surroundings
-        here = {id(t): k for k, t in enumerate(arguments)}
+        here = {id(t): k for k, t in enumerate(recorded.arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
         self._has_checks = bool(self._checks)
         #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
         self.may_raise = bool(self._checks) or may_raise(recording.graph, late)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
-        self._look_at(recording, arguments, captured)
-        tensors = find_tensors(out)
-        self._place_outputs(recording, out, late, left, here)
-        self._backwards = {b.derivative.result: b for b in backwards}
-        self._captured = tuple(captured)
-        changes = recording.writes or recording.grads or recording.flags or left or recording.printed
-        #: Results whose gradients can have gradients.
-        self._twice = {k for k, b in self._backwards.items() if not (changes or b.derivative.to_made)}
+        #: How the arguments looked at memory; those of later calls must do so, too.
+        self.looks = Looks(recording, self.inputs, recorded.arguments, recorded.captured)
+        self.fits = self.looks.fit
+        results = recording.results[: len(find_tensors(recorded.out))]
+        self._place_outputs(recorded, late, here)
         #: Whether gradients go back from what it gives, by programs.
         self.goes_back = bool(backwards)
         self._arrays = Arrays(self.inputs, here)
-        self._storage_finders = [storage_finder(v, here) for v in self.inputs]
-        self.makers = makers(recording.results[: len(tensors)], here, self._backwards)
-        self._rebuild = rebuilder(out)
-        own = with_memory(recording.results[: len(tensors)])
-        self._copies = self._outputs_to_copy(places, own)
-        self._owners = self._memory_of_outputs(places, own)
+        storages = [storage_finder(v, here) for v in self.inputs]
+        with_programs = {b.derivative.result for b in backwards}
+        self.makers = makers(results, here, with_programs)
+        self._rebuild = rebuilder(recorded.out)
+        own = with_memory(results)
+        self._copies = self._outputs_to_copy(places, own, backwards)
+        changes = bool(recording.writes or recording.grads or recording.flags or left or recording.printed)
+        owners = self._memory_of_outputs(places, own)
+        self._histories = Histories(backwards, recorded.captured, owners, storages, changes)
         #: The writes of what the program does not write in place of what it read.
         self._apart = [(i, output) for i, output in self._writes if places[output] != ("input", i)]
-        #: For each result that has a program for gradients by what it is known there, by its shape.
-        self._calls: dict[int, dict[Any, Call]] = {k: {} for k in self._backwards}
-        self._pullbacks = {k: _pullback(b) for k, b in self._backwards.items()}
-        self._find_the_short_way(recording.results[: len(tensors)], out, bool(late or recording.numbers or left))
+        self._find_the_short_way(results, recorded.out, with_programs, bool(late or recording.numbers or left))
 
-    def _look_at(self, recording: Recording, arguments: Sequence[Tensor], captured: Collection[Storage]) -> None:
-        """Note how arguments, and gradients that are read, look at memory: those of later calls must do so, too."""
-        self._storages = {id(v.storage) for v in self.inputs if v.argument is None and v.grad_of is None}
-        whole = {v.argument for v in self.inputs if v.whole}
-        self.argument_looks = tuple(
-            _Argument(
-                t._storage if id(t._storage) in self._storages or t._storage in captured else None,
-                tuple(map(steps_key, t._steps)),
-                t._storage.type if k in whole else None,
-            )
-            for k, t in enumerate(arguments)
-        )
-        reached = {v.storage for v in self.inputs if v.argument is None and v.grad_of is None}
-        self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
-        self._reads_grads = bool(self.gradients)
-        #: No argument is a view, and none was memory that is reached otherwise; only that must not be so now.
-        self._own = all(a.storage is None and not a.steps for a in self.argument_looks)
-        #: No argument is a view or memory that is reached otherwise: then those of a call need only be no views.
-        self._plain = self._own and not self._storages and not self._reads_grads
-
-    def _place_outputs(
-        self, recording: Recording, out: Any, late: Sequence[Late], left: Effects | None, here: Mapping[int, int]
-    ) -> None:
+    def _place_outputs(self, recorded: Recorded, late: Sequence[Late], here: Mapping[int, int]) -> None:
         """Note what each output of the program is for: writes, gradients, numbers, texts, conditions."""
+        recording, out, left = recorded.recording, recorded.out, recorded.left
         position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         shift = len(recording.results) - len(find_tensors(out))
@@ -163,21 +130,24 @@ class Replay:
         self._looked = [output - shift for output in recording.looked]
         self._printed = recording.printed
 
-    def _find_the_short_way(self, results: Sequence[Result], out: Any, more: bool) -> None:
+    def _find_the_short_way(
+        self, results: Sequence[Result], out: Any, with_programs: Collection[int], more: bool
+    ) -> None:
         """Find what can be left out of a call.
 
         Args:
             results: The results.
             out: What the function returned.
+            with_programs: Those of the results that gradients go back from by programs.
             more: There is more to a call than values: conditions, numbers, what is left around it.
         """
         #: Whether a call that gives more than values gives one tensor nevertheless.
         self._gives_one = _is_tensor(out) and self._numbers is None and self._left is None
         busy = more or self._checks or self._writes or self._grads or self._flags or self._copies or self._printed
-        fresh = not busy and _are_fresh(results, self._backwards)
+        fresh = not busy and _are_fresh(results, with_programs)
         #: The outputs that are all there is to give: then a call is little more than that of the program.
         self._fresh = [r.output for r in results] if fresh else None
-        alone = fresh and _is_tensor(out) and not self._backwards
+        alone = fresh and _is_tensor(out) and not with_programs
         self._only = self._fresh[0] if self._fresh is not None and alone else None
         devices = {r.tensor._device for r in results} if fresh else set()
         #: The GPU that they are on, where that is one for all.
@@ -189,11 +159,15 @@ class Replay:
         self._gathered: Callable[[list[Tensor]], Any] | None = type(out) if several else None
         given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
-        self._direct = given if self._fresh is not None and self._plain and len(given) == len(self.inputs) else None
+        self._direct = (
+            given if self._fresh is not None and self.looks.plain and len(given) == len(self.inputs) else None
+        )
         self._is_first = self._direct == [0]
         self._quick = getattr(self.forward, "quick", None)
 
-    def _outputs_to_copy(self, places: Sequence[Place], results: Sequence[int]) -> tuple[int, ...]:
+    def _outputs_to_copy(
+        self, places: Sequence[Place], results: Sequence[int], backwards: Sequence[Backward]
+    ) -> tuple[int, ...]:
         """Outputs that need memory of their own: those that are an input's, or another output's as well."""
         written = dict(self._writes)
         used = [
@@ -210,7 +184,7 @@ class Replay:
                 found.append(output)
             seen.add(place)
         # Gradients need what was in memory that is about to be written.
-        kept = {i for b in self._backwards.values() for from_output, i in b.residuals if from_output}
+        kept = {i for b in backwards for from_output, i in b.residuals if from_output}
         over = {("input", i) for i in written}
         return (*found, *(i for i in sorted(kept - set(found)) if places[i] in over and i not in written.values()))
 
@@ -228,45 +202,6 @@ class Replay:
     def describe(self) -> list[str]:
         """How the program runs, in words."""
         return [self.forward.describe()] if hasattr(self.forward, "describe") else []
-
-    @property
-    def looks_further(self) -> bool:
-        """Whether `fits` hangs on more than that no argument is a view."""
-        return bool(self.surroundings.seen) or not self._plain
-
-    def fits(self, arguments: Sequence[Tensor]) -> bool:
-        """Whether gradients that the function looked at are there as they were, and memory is shared as it was."""
-        if not self.surroundings.hold():
-            return False
-        if self._plain:
-            for t in arguments:  # a generator expression would take longer than this
-                if t._steps:
-                    break
-            else:
-                return True
-        if self._reads_grads and not self.gradients.fit(arguments):
-            return False
-        if self._own and len(arguments) == len(self.argument_looks):
-            storages = self._storages
-            for t in arguments:
-                if t._steps or id(t._storage) in storages:
-                    break
-            else:
-                return True
-        # Behind the arguments are values saved.
-        return all(map(self.sees_as_before, arguments, self.argument_looks))
-
-    def sees_as_before(self, t: Tensor, look: _Argument) -> bool:
-        """Whether an argument looks at memory as one did when the function was recorded."""
-        storage, steps, whole = look
-        if storage is None:
-            if id(t._storage) in self._storages:
-                return False
-            if whole is None or not (steps or t._steps):
-                return True
-        elif t._storage is not storage:
-            return False
-        return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         if self._direct is not None:  # a comprehension takes longer than what is done for one
@@ -290,8 +225,8 @@ class Replay:
         made = [made_tensor(outputs[k], self._device) for k in self._fresh]
         for k, version in self._versions:
             made[k]._storage.version = version
-        if self._backwards:
-            self._give_histories(ProgramCall(outputs, arguments, arrays, made))
+        if self.goes_back:
+            self._histories.give(ProgramCall(outputs, arguments, arrays, made))
         return self._rebuild(Parts(iter(made), symbols)) if self._gathered is None else self._gathered(made)
 
     def _with_effects(self, arguments: Sequence[Tensor], given: list[Any], symbols: Mapping[int, Any]) -> Any:
@@ -321,8 +256,8 @@ class Replay:
             self._set_gradients(outputs, arguments)  # after the results, which may be those that were there
         for tensor_of, flag in self._flags:  # before histories, which say where gradients end
             tensor_of(arguments).requires_grad_(flag)
-        if self._backwards:
-            self._give_histories(call)
+        if self.goes_back:
+            self._histories.give(call)
         if self._gives_one:
             return call.made[0]
         if not numbers:
@@ -390,52 +325,9 @@ class Replay:
             raise OverflowError("int too large to convert to float")
         return found
 
-    # Results ----------------------------------------------------------------------------------------------
-
-    def _give_histories(self, call: ProgramCall) -> None:
-        """Let gradients of results go back through the programs for them."""
-        for k, program in self._backwards.items():
-            result = call.made[k]
-            known = self._calls[k]
-            shape = result._array.shape
-            made = known.get(shape)
-            if made is None:
-                made = known[shape] = Call(compiled(program.derivative.origin.name), (), (), result._type)
-            result._history = self._history(program, call, made, self._pullbacks[k])
-
-    def _history(self, program: Backward, call: ProgramCall, made: Call, pullback: ProgramPullback) -> Operation:
-        """Where gradients of a result go back: through the compiled program."""
-        targets = program.derivative.ends(call.arguments, call.made)
-        operation = Operation(made, tuple(map(edge_of, targets)), pullback, program.derivative.origin.source)
-        if program.derivative.result in self._twice:
-            operation.again = Twice(program.derivative, targets, self._captured, call.arguments)
-        if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
-            operation.saved, operation.readers = [NOTHING], [[]]
-            return operation
-        operation.saved = []
-        me = weakref.ref(operation)
-        for from_output, i in program.residuals:
-            operation.saved.append(call.outputs[i] if from_output else call.arrays[i])
-            readers: list[Any] = []
-            source = self._owners.get(i) if from_output else ("input", i)
-            if source is not None:  # memory that others can write into
-                place, k = source
-                storage = self._storage_finders[k](call.arguments) if place == "input" else call.made[k]._storage
-                readers = storage.readers
-                add_reader(readers, me)
-            operation.readers.append(readers)
-        return operation
-
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Cell) and not value.is_composite
-
-
-def _pullback(program: Backward) -> ProgramPullback:
-    run, through = program.run, program.derivative.origin.through
-    if program.derivative.saves and not program.residuals:
-        return ProgramPullback((0,), program.gives, lambda arrays: run(arrays[1:]), through)
-    return ProgramPullback(tuple(range(len(program.residuals))), program.gives, run, through)
 
 
 def _are_fresh(results: Sequence[Result], has_program: Collection[int]) -> bool:
@@ -444,17 +336,3 @@ def _are_fresh(results: Sequence[Result], has_program: Collection[int]) -> bool:
     known = known or any(r.requires_grad and k not in has_program for k, r in enumerate(results))
     known = known or any(r.leaf or r.marks or r.cls is not Tensor for r in results)
     return not known and len({id(r.tensor._storage) for r in results}) == len(results)
-
-
-class _Argument(NamedTuple):
-    """How an argument looked at memory.
-
-    Attributes:
-        storage: Its memory, where the function reaches that otherwise too, so that it has to be the same again.
-        steps: Its view steps.
-        whole: Type of all of its memory, where all of it is an input.
-    """
-
-    storage: Storage | None
-    steps: tuple[Hashable, ...]
-    whole: TensorType | None
