@@ -288,48 +288,56 @@ class Compiled:
         key = self._watch.key(call.whole)[0]
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
-        arguments_by_name = dict(named(self.fn, call.args, call.kwargs))
-
-        def look_around() -> Environment:
-            return Environment(self.fn, arguments_by_name, self._watch.kinds, layouts, names=self._watch.names)
-
-        surroundings = look_around()
-        if surroundings.keeps:
-            self._watch.stop()
-        elif self._watch.foresee(surroundings):
-            surroundings = look_around()
+        surroundings = self._surroundings(call)
         stand_ins = StandIns(self._watch, surroundings, key, layouts)
         arguments = [*call.tensors, *stand_ins.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key, _KEEPS if surroundings.keeps_each else None)
         # As it is before the call: the function may change what they hang on.
         fitting = self._fitting(key)
+        to_record = CallToRecord(
+            self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, stand_ins=stand_ins,
+            sizes=stand_ins.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
+        )  # fmt: skip
         try:
-            to_record = CallToRecord(
-                self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, stand_ins=stand_ins,
-                sizes=stand_ins.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
-            )  # fmt: skip
             recorded = record(to_record)
         except Refused as refused:
             return self._refused(key, call, surroundings, refused)
         made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._workshop.disabled())
-        given = recorded.given
-        void = stand_ins.is_void
-        if recorded.left is not None:
-            self._opened.keep(recorded.left.classes)
-            void = self._watch.written(recorded.left.effects, recorded.put, surroundings) or void
-        if recorded.eager is None:
-            recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
-        # As lazy set-up does, once.
-        first = (recorded.settles and lasting and not self._unsettled.knows(key)) or void
-        if first:
+        if self._is_set_up(key, recorded, stand_ins, surroundings, lasting):
             self._unsettled.add(call.whole, call.kept)
         else:
+            if recorded.eager is None:
+                recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
             self._enter(key, made, recorded, symbols, fitting, lasting)
         self._history.note(reason, changes, parts, clock.read())
         self._opened.note((*call.args, *call.kwargs.values()))
         surroundings.let_go()
-        return given
+        return recorded.given
+
+    def _surroundings(self, call: Call) -> Environment:
+        """What the function can read besides its arguments; which of it is watched is learned first."""
+        arguments = dict(named(self.fn, call.args, call.kwargs))
+
+        def look() -> Environment:
+            return Environment(self.fn, arguments, self._watch.kinds, self._opened.layouts, names=self._watch.names)
+
+        surroundings = look()
+        if surroundings.keeps:
+            self._watch.stop()
+        elif self._watch.foresee(surroundings):
+            surroundings = look()
+        return surroundings
+
+    def _is_set_up(
+        self, key: Hashable, recorded: Recorded, stand_ins: StandIns, surroundings: Environment, lasting: bool
+    ) -> bool:
+        """Whether a call did what is done once, as lazy set-up is, so that the next one is recorded instead."""
+        void = stand_ins.is_void
+        if recorded.left is not None:
+            self._opened.keep(recorded.left.classes)
+            void = self._watch.written(recorded.left.effects, recorded.put, surroundings) or void
+        return (recorded.settles and lasting and not self._unsettled.knows(key)) or void
 
     def _enter(
         self, key: Hashable, made: Specialisation, recorded: Recorded, symbols: Shapes | None,
