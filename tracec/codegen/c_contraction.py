@@ -314,7 +314,15 @@ def _row_chunk(rows: int, panels: int, split: int) -> int:
 
 
 class _Writer:
-    """Writes the factors and the epilogue in terms of lanes and rows."""
+    """Writes the factors and the epilogue in terms of lanes and rows.
+
+    Args:
+        kernel: The kernel.
+        inside: Loops that are lanes.
+        p: Their position, flat.
+        narrow: Loops that are rows.
+        s: Their position, flat.
+    """
 
     def __init__(self, kernel: Kernel, inside: list[Var], p: Var, narrow: list[Var], s: Var) -> None:
         self.kernel = kernel

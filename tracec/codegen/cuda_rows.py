@@ -77,10 +77,17 @@ class Deal:
 
 
 def deal(writer: Writer, chunks: int, share: Share, unroll: int, own: bool = False) -> Deal:
-    """Chunks for the threads that share them, with a number among a block's own if asked for.
+    """Chunks for the threads that share them.
 
-    With no unrolling given, all of it is tail. The number of rounds is a literal, or an argument: a compiler that has
-    to unroll by itself runs what is left over one by one.
+    The number of rounds is a literal, or an argument: a compiler that has to unroll by itself runs what is left over
+    one by one.
+
+    Args:
+        writer: Writes the kernel.
+        chunks: How many there are.
+        share: The threads.
+        unroll: Chunks of a round; 0 makes all of it tail.
+        own: Whether they are numbered among a block's own, too, where blocks share them.
     """
     threads = share.threads
     rounds = chunks // (threads * unroll) if unroll else 0

@@ -46,7 +46,15 @@ class EarlyLoad:
 def early_loads(
     writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], rows: Sequence[Var], width: int
 ) -> Iterator[EarlyLoad]:
-    """The loads of a row that hang on nothing that is computed."""
+    """The loads of a row that hang on nothing that is computed.
+
+    Args:
+        writer: Writes the kernel.
+        row: What is computed of a row.
+        packs: Of each loop of the row, by its identity, what is accessed by packs.
+        rows: Loops over the rows of a stripe.
+        width: Elements of a pack.
+    """
     roles = {b.name: b.role for b in writer.kernel.buffers}
     names = {v.name for v in rows}
     found: dict[tuple[str, Expr], bool] = {}

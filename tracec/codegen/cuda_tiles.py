@@ -92,7 +92,15 @@ def fits(tile: Tile, itemsize: int) -> bool:
 
 
 def choose_tile(m: int, n: int, k: int, batch: int, dtype: DType) -> Choice:
-    """The tile and the number of splits that take the least time by the estimate."""
+    """The tile and the number of splits that take the least time by the estimate.
+
+    Args:
+        m: Rows of the result.
+        n: Columns of the result.
+        k: Products of each sum.
+        batch: How many such results there are.
+        dtype: Type of the operands.
+    """
     return min(
         (
             Choice(tile, splits, estimate(tile, splits, m, n, k, batch, dtype.itemsize))
@@ -106,7 +114,17 @@ def choose_tile(m: int, n: int, k: int, batch: int, dtype: DType) -> Choice:
 
 
 def estimate(tile: Tile, splits: int, m: int, n: int, k: int, batch: int, itemsize: int) -> float:
-    """Cycles for sums of k products over m by n, batch times."""
+    """Cycles for sums of k products over m by n, batch times; see `choose_tile`.
+
+    Args:
+        tile: The tile.
+        splits: Parts of each sum, which another kernel adds up.
+        m: Rows.
+        n: Columns.
+        k: Products.
+        batch: How often.
+        itemsize: Bytes of an element.
+    """
     blocks = ceil_div(m, tile.m) * ceil_div(n, tile.n) * batch * splits
     each = ceil_div(blocks, MULTIPROCESSORS)
     speed = RATE * tile.efficiency * (ALONE if each == 1 else 1.0)
@@ -123,6 +141,15 @@ def split_length(k: int, splits: int, depth: int) -> int:
 
 
 def estimate_rows(m: int, n: int, k: int, batch: int, itemsize: int, along_k: tuple[bool, bool]) -> float:
-    """Cycles where each sum is a row of products that a warp or block adds up, reading both operands for itself."""
+    """Cycles where each sum is a row of products that a warp or block adds up, reading both operands for itself.
+
+    Args:
+        m: Rows.
+        n: Columns.
+        k: Products.
+        batch: How often.
+        itemsize: Bytes of an element.
+        along_k: Whether the products of a sum are neighbours in memory, for each operand.
+    """
     traffic = sum(itemsize if contiguous else 32 for contiguous in along_k)
     return START + m * n * k * batch * traffic / CACHE_BYTES

@@ -119,6 +119,12 @@ class Copies:
 class Writer(ExpressionWriter):
     """Writes expressions and statements of one kernel.
 
+    Args:
+        kernel: The kernel.
+        names: What stands for variables and values, where that is not their own name.
+        wide: Whether positions have 64 bits; None goes by the sizes of the buffers.
+        copies: What is stored as it has been loaded; None looks for it.
+
     Attributes:
         wide: Positions are 64 bits.
         packs: (buffer, index) → the element of a pack that stands for that access.

@@ -30,7 +30,21 @@ _PLACES, _PLACES_BACK = 64, 256
 def conv_arrays(
     xp: Any, x: Any, w: Any, *, stride: Shape, padding: Padding, dilation: Shape, groups: int, counts: Shape
 ) -> Any:
-    """``out[n, o, p] = sum over c, k of x[n, c, stride·p + dilation·k - padding] · w[o, c, k]``."""
+    """``out[n, o, p] = sum over c, k of x[n, c, stride·p + dilation·k - padding] · w[o, c, k]``.
+
+    Args:
+        xp: NumPy or CuPy.
+        x: Shape ``(N, C, *sizes)``.
+        w: Shape ``(O, C / groups, *kernel)``.
+        stride: Steps between windows, along each axis.
+        padding: Zeros before and behind, along each axis.
+        dilation: Steps between the elements of a window, along each axis.
+        groups: Blocks of channels that do not mix.
+        counts: Windows along each axis, ``*counts``.
+
+    Returns:
+        Shape ``(N, O, *counts)``.
+    """
     kernel, matrices = w.shape[2:], _per_group(w, groups)
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)
     out = xp.empty((x.shape[0], w.shape[0], *counts), x.dtype)
@@ -48,7 +62,14 @@ def conv_arrays(
 def conv_input_grad_arrays(
     xp: Any, g: Any, w: Any, *, shape: Shape, stride: Shape, padding: Padding, dilation: Shape, groups: int
 ) -> Any:
-    """The transpose of `conv_arrays` in x: columns from a product, folded back over kernel offsets."""
+    """The transpose of `conv_arrays` in x: columns from a product, folded back over kernel offsets.
+
+    Args:
+        xp: NumPy or CuPy.
+        g: Gradients of the result, shape ``(N, O, *counts)``.
+        w: As of `conv_arrays`; likewise stride, padding, dilation and groups.
+        shape: That of x, which the result has.
+    """
     kernel, counts = w.shape[2:], g.shape[2:]
     by_channel = g.swapaxes(0, 1)
     matrices = _per_group(w, groups).swapaxes(1, 2)
@@ -84,7 +105,14 @@ def conv_input_grad_arrays(
 def conv_weight_grad_arrays(
     xp: Any, x: Any, g: Any, *, shape: Shape, stride: Shape, padding: Padding, dilation: Shape, groups: int
 ) -> Any:
-    """The transpose of `conv_arrays` in w: a product of gradients and columns, summed over images."""
+    """The transpose of `conv_arrays` in w: a product of gradients and columns, summed over images.
+
+    Args:
+        xp: NumPy or CuPy.
+        x: As of `conv_arrays`; likewise stride, padding, dilation and groups.
+        g: Gradients of the result, shape ``(N, O, *counts)``.
+        shape: That of w, which the result has.
+    """
     kernel, counts = shape[2:], g.shape[2:]
     by_channel = g.swapaxes(0, 1)
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)

@@ -256,6 +256,18 @@ def view(
     """Define an operator whose elements are elements of its operand, at other places.
 
     It is linear, so that the tangent of the result is the operator of the operand's tangent.
+
+    Args:
+        name: Its name.
+        type_rule: ``(*types, **params) -> TensorType``.
+        eager: ``(xp, *arrays, **params) -> array``.
+        element: ``(load, index, out_type, input_types, **params) -> Expr``: an element of the operand, or a literal.
+        vjp: ``(ct, out, *operands, **params) -> tuple`` of gradients.
+        batch: ``(inputs, batched, size, **params) -> Node``.
+        samples: Sample inputs.
+        jvp: ``(tangents, out, *operands, **params) -> Node``, where there are several operands.
+        arity: Number of operands; None for any.
+        doc: One sentence for users.
     """
     return primitive(
         name,

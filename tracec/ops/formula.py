@@ -57,7 +57,17 @@ def formula(
     samples: tuple[Sample, ...] = (),
     arity: int = 1,
 ) -> Operator:
-    """Define an operator that computes a formula; `tracec.ops.families.elementwise` says what the others are."""
+    """Define an operator that computes a formula.
+
+    Args:
+        name: Its name.
+        f: ``(xp, *operands) -> result``, over arrays of NumPy or CuPy, or over nodes.
+        derivative: As of `tracec.ops.families.elementwise`: given, not taken from the formula.
+        doc: One sentence for users.
+        domain: Where sample inputs lie: one pair of bounds, or one for each operand.
+        samples: Sample inputs beyond those of every element-by-element operator.
+        arity: Number of operands, 1 or 2.
+    """
 
     def unary(xp: Any, x: Any) -> Any:
         return _in_blocks(f, xp, x)

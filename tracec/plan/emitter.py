@@ -19,6 +19,12 @@ class Emitter(Access):
 
     Two scopes hold named values: that of a row (or of a point, where nothing is reduced), and that of the
     loop over a row's elements, which is dropped when the loop ends.
+
+    Args:
+        group: The nodes that the kernel computes.
+        inlined: Nodes that it computes where it reads them, with the cost of an element.
+        stored: Those of the group that others read.
+        row_bytes: Bytes of a row that stay on chip between its loops.
     """
 
     def __init__(self, group: Group, inlined: dict[Node, int], stored: set[Node], row_bytes: int) -> None:

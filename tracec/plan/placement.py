@@ -25,7 +25,18 @@ SMALL_RESULT = 4096
 
 
 class Placement:
-    """Orders the works and gives every value its memory."""
+    """Orders the works and gives every value its memory.
+
+    Args:
+        graph: What is planned.
+        works: Launches and calls, in an order in which they can be run.
+        routines: Nodes that a library computes, and how.
+        donate: Output position → input position whose memory that output takes over.
+        refused: What was refused so far; what is refused here is added.
+        disabled: Of ``order`` and ``memory``, what to leave out.
+        target: What it runs on.
+        alike: What was found for kernels like these before.
+    """
 
     def __init__(
         self,

@@ -187,7 +187,14 @@ class Sizes:
         self, key: Hashable, symbols: Shapes | None, recorded: Recorded, made: Specialisation,
         fitting: Sequence[Specialisation],
     ) -> tuple[Recorded, Specialisation | None]:  # fmt: skip
-        """What comes of a recording; ``fitting`` is what there is for the key already, and may be used.
+        """What comes of a recording.
+
+        Args:
+            key: The call's key.
+            symbols: Shapes with symbols that it was recorded for; None where it was for its own sizes.
+            recorded: The recording.
+            made: What it belongs to.
+            fitting: What there is for the key already, and may be used.
 
         Returns:
             The recording for its own sizes; and what serves this call, where the recording serves others as well.

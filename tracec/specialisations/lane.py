@@ -50,8 +50,11 @@ _UNSET = {name: getattr(State, name) for name in State.__annotations__}
 class Lane:
     """The short way to one program.
 
-    Attributes:
+    Args:
         is_like: Whether arguments, by position and by name, make a call like the one that it was made for.
+        found: What the program belongs to.
+        replay: The program.
+        call: The call.
     """
 
     def __init__(self, is_like: Callable[..., bool], found: Specialisation, replay: Replay, call: Call) -> None:

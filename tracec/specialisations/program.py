@@ -108,7 +108,15 @@ def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
 def build_program(
     recorded: Recorded, target: str, arch: str, disabled: frozenset[str], choices: Choices | None = None
 ) -> Program:
-    """Optimise, split, plan and generate source; see `tracec.build.build`."""
+    """Optimise, split, plan and generate source; see `tracec.build.build`.
+
+    Args:
+        recorded: What was recorded.
+        target: ``cpu`` or ``cuda``.
+        arch: GPU architecture, as ``sm_90``; of no account for ``cpu``.
+        disabled: Optimisations, and promises, to leave out.
+        choices: Which matrix products a library does faster, as measured; None goes by estimates.
+    """
     graphs = graphs_of(recorded, disabled)
     built = build(graphs.forward, target, arch, graphs.donate, disabled, choices)
     backward = tuple((d, build(part.graph, target, arch, {}, disabled, choices), part) for d, part in graphs.backward)

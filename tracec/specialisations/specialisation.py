@@ -51,15 +51,18 @@ class Call(NamedTuple):
 class Specialisation:
     """The program, and when it may stand in for the function.
 
-    Attributes:
-        parts: The arguments that it is for.
+    Args:
         graph: What was recorded.
         surroundings: What the function read around it.
+        kept: Objects whose identity is in the key of the recorded call.
+        parts: The arguments that it is for.
+        disabled: What is left out of its program.
+
+    Attributes:
         replay: The loaded program, or programs where the function asks for values; None where it runs eagerly.
         eager: Why it does, or why calls that the programs do not serve do.
         plainly: Whether it then runs as it is written, and in no compiled parts.
         hits: Calls that it served.
-        disabled: What is left out of its program.
         variants: The recordings for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
     """
 
