@@ -9,6 +9,7 @@ from tracec.ir.extent import Symbol, Values, at, is_varying, plain, symbolic, un
 
 #: Offsets are multiples of this: a cache line, and the widest vector load.
 ALIGN = 64
+#: Steps of a stretch, by which spans are looked up that may meet in time.
 _STRETCH = 16
 
 

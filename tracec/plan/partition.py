@@ -24,9 +24,11 @@ from tracec.plan.stripes import COLUMN, STRIPE, levels, rows_in, striped, uneven
 _REDUCED = frozenset({"reduce", STRIPE})
 #: A kernel with more nodes gains nothing more from fusion, and C compilers take more than linear time.
 MAX_NODES = 160
+#: Values that a kernel reads, at most: each is a parameter of its function.
 MAX_BUFFERS = 96
 #: Fewer rows than this leave cores idle when whole rows are walked by one core each.
 MIN_ROWS = 4
+#: Points up to which that does not matter: one core is done as soon as others would have begun.
 SMALL = 1 << 15
 #: Elements of a map that takes a GPU no longer than its launch.
 SMALL_MAP = 1 << 16

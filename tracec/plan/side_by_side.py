@@ -18,6 +18,7 @@ from tracec.ir.types import Shape
 
 #: Elements of a part that lie next to each other, at least: they are stored in packs, and by lanes side by side.
 LEAST_RUN = 16
+#: Parts that one kernel computes, at most.
 MOST_PARTS = 16
 
 

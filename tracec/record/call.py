@@ -31,6 +31,7 @@ VIEWS = frozenset(
     {"reshape", "transpose", "expand", "slice", "windows", "as_strided", "view_bits", "view_as_real", "view_as_complex"}
 )
 
+#: Calls that are remembered, at most; then all are forgotten.
 _LIMIT = 20_000
 
 PLAIN = (int, float, bool, complex)
