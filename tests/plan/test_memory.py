@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracec.ir.extent import Symbol, at, plain, symbolic
 from tracec.plan import memory
 from tracec.plan.memory import Span
 
@@ -43,3 +45,36 @@ def test_memory_of_a_chain_is_reused() -> None:
     offsets, total = memory.assign(chain)
     assert total == 2 * memory.aligned(1000)
     assert set(offsets) == {0, memory.aligned(1000)}
+
+
+@pytest.mark.parametrize(
+    "pieces, lines",
+    [
+        ([(2, 5, 8), (1, 3, 6), (5, 1, 3), (4, 5, 5)], 7),
+        ([(5, 0, 4), (3, 4, 8), (6, 2, 2), (6, 5, 7)], 11),
+        ([(4, 0, 3), (4, 0, 1), (2, 0, 1), (5, 2, 6)], 10),
+        ([(3, 3, 3), (5, 5, 7), (3, 2, 5), (4, 2, 3)], 10),
+        ([(3, 0, 3), (6, 4, 7), (6, 1, 1), (5, 3, 7)], 11),
+    ],
+    ids=["size", "area", "time", "length", "end"],
+)
+def test_each_order_is_the_best_for_some_lifetimes(pieces: list[tuple[int, int, int]], lines: int) -> None:
+    """In the order that it is named for, and in no other, the arena has so few cache lines."""
+    _, total = memory.assign([Span(memory.ALIGN * size, first, last) for size, first, last in pieces])
+    assert total == memory.ALIGN * lines
+
+
+def test_fixed_sizes_need_no_layout() -> None:
+    chain = [Span(1000, k, k + 1) for k in range(5)]
+    assert memory.place(chain) == (*memory.assign(chain), None)
+
+
+def test_sizes_that_vary_are_placed_anew_for_others() -> None:
+    n = Symbol("n", 1000)
+    chain = [Span(symbolic(n) * (k % 2 + 1), k, k + 1) for k in range(5)]
+    offsets, total, layout = memory.place(chain)
+    assert layout is not None
+    for size in (1000, 7000):
+        values = layout.values({n: size})
+        fixed = [Span(size * (k % 2 + 1), k, k + 1) for k in range(5)]
+        assert ([plain(at(o, values)) for o in offsets], plain(at(total, values))) == memory.assign(fixed)
