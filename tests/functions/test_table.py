@@ -107,6 +107,23 @@ def test_names_that_are_nowhere():
         tracec.ones(1).nothing  # noqa: B018
 
 
+def test_a_method_is_there_when_the_module_that_marks_it_is_whole(monkeypatch):
+    """Other threads find it at once, and what it calls may stand below it."""
+    monkeypatch.setattr(method, "METHODS", dict(method.METHODS))
+
+    def twice(x):
+        return x * 2
+
+    method.tensor_method(name="twice_as_much", inplace=True)(twice)
+    assert not hasattr(tracec.Tensor, "twice_as_much")
+    try:
+        method.enter(__name__)
+        assert tracec.ones(1).twice_as_much().item() == tracec.ones(1).twice_as_much_().item() == 2
+    finally:
+        for name in ("twice_as_much", "twice_as_much_"):
+            type.__delattr__(tracec.Tensor, name)
+
+
 def test_threads_that_ask_for_the_same_method_at_once():
     code = """
 import sys, threading, tracec

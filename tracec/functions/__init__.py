@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.functions.table import FUNCTIONS, METHODS
 from tracec.ir.forks import imported
-from tracec.record.method import is_there
+from tracec.record.method import enter, is_there
 from tracec.record.out import OUT
 from tracec.record.patches import Patchable
 from tracec.record.public import public
@@ -294,13 +294,18 @@ def _find_method(name: str) -> bool:
     """
     if not name:
         for module in set(METHODS.values()):
-            imported(f"{__name__}.{module}")
+            _import_methods(module)
         return True
     found = METHODS.get(name) or METHODS.get(name.removesuffix("_"))
     if found is None:
         return False
-    imported(f"{__name__}.{found}")  # waits where another thread is importing it
+    _import_methods(found)
     return is_there(name)
+
+
+def _import_methods(module: str) -> None:
+    imported(f"{__name__}.{module}")  # waits where another thread is importing it
+    enter(f"{__name__}.{module}")
 
 
 Methods.find = staticmethod(_find_method)

@@ -32,6 +32,8 @@ TURNING = frozenset(["as_strided", "squeeze", "swapaxes", "swapdims", "t", "tran
 
 #: Every marked function by name.
 METHODS: dict[str, Callable[..., Any]] = {}
+#: Those that are no methods yet, by module.
+_MARKED: dict[str, list[tuple[str, Callable[..., Any], bool]]] = {}
 
 
 @overload
@@ -62,12 +64,26 @@ def tensor_method(function: F | None = None, *, name: str | None = None, inplace
 
 
 def attach(name: str, function: Callable[..., Any], inplace: bool) -> None:
-    """Enter a function among the methods of Tensor."""
+    """Mark a function as a method of Tensor, which it is once `enter` is called for its module."""
     METHODS[name] = function
-    if not is_there(name):
-        setattr(Tensor, name, public(function, name=name))
-    if (inplace or name in TURNING) and not is_there(name + "_"):
-        setattr(Tensor, name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
+    _MARKED.setdefault(function.__module__, []).append((name, function, inplace))
+
+
+def enter(module: str) -> None:
+    """Enter what a module has marked among the methods of Tensor.
+
+    That is when the module is whole: another thread would find a method at once, and call it while the functions that
+    it calls in its turn are still missing.
+
+    Args:
+        module: The module's whole name; it has been imported.
+    """
+    for name, function, inplace in tuple(_MARKED.get(module, ())):  # two threads may do so: it is the same
+        if not is_there(name):
+            setattr(Tensor, name, public(function, name=name))
+        if (inplace or name in TURNING) and not is_there(name + "_"):
+            setattr(Tensor, name + "_", public((turns_into if name in TURNING else writes_into)(name, function)))
+    _MARKED.pop(module, None)
 
 
 def is_there(name: str) -> bool:
