@@ -14,6 +14,7 @@ from tests.codegen.plans import plan_of
 from tests.codegen.test_c_plans import library_plan
 from tracec.codegen import c, c_library
 from tracec.codegen.c import render, render_kernel
+from tracec.codegen.c_pieces import alone
 from tracec.ir import dtype as dt
 from tracec.ir.kernel import Kernel
 from tracec.ir.types import TensorType
@@ -38,7 +39,7 @@ SHAPES: dict[str, Kernel] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_kernel(golden: str, shape: str) -> None:
-    assert render_kernel(SHAPES[shape]).source.strip() == golden
+    assert alone(render_kernel(SHAPES[shape])).strip() == golden
 
 
 def test_rows_that_do_not_begin_at_cache_lines(golden: str) -> None:
@@ -75,6 +76,24 @@ def test_only_what_is_used_is_defined() -> None:
     assert "maximum_f32" in source
     for name in ("philox", "f32_from_f16", "expf", "multiply_f32", "write_past_cache", "remainder_f32"):
         assert name not in source
+
+
+def test_kernels_that_are_alike_but_for_numbers_share_their_pieces() -> None:
+    few, many, other = k.conv(8, 16, 32, 8), k.conv(8, 48, 32, 8), k.conv_weight(40, 4, 16, 8)
+    program = render(plan_of([few, many, other]))
+    kinds = [
+        re.sub(r"piece\d+_", "", name) for name in re.findall(r"^HIDDEN void (piece\w+)\(.*{$", str(program), re.M)
+    ]
+    assert kinds == ["rows", "lanes", "finish", "row_lines", "lane_lines", "finish"]
+    one, another, *_ = program.kernels.values()
+    assert "a0[n0 * s + 9 * r0 + 3 * r1 + r2]" in one and "(const long[]){144}" in one
+    assert one.partition("HIDDEN void k0")[0] == another.partition("HIDDEN void k1")[0]
+    assert "(const long[]){432}" in another
+
+
+def test_iterations_of_vectorised_loops_are_not_given() -> None:
+    program = str(render(plan_of([k.conv_weight(40, 4, 16, 8), k.conv_weight(40, 4, 16, 16)])))
+    assert "r2 < 8; r2++" in program and "r2 < 16; r2++" in program
 
 
 def test_builtins_are_known_to_gcc_and_clang() -> None:

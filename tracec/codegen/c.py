@@ -9,15 +9,18 @@ each step has one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tracec.codegen import c_fused, c_library, c_structured
-from tracec.codegen.c_contraction import render_contraction
+from tracec.codegen.c_contraction import loops_of_contractions, render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_lanes import lay_side_by_side
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_parts import part_loops
+from tracec.codegen.c_pieces import PARAMETERS as PARAMETERS_OF_PIECES
+from tracec.codegen.c_pieces import shared
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_select import mask_selections
 from tracec.codegen.c_sizes import PARAMETERS, definitions, tables, with_arguments, with_parameters
@@ -32,6 +35,7 @@ from tracec.ir.kernel import Kernel, Loop
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of, may_vary
 
 ENTRY = "tracec_run"
+_WORD = re.compile(r"\w+")
 #: Characters of kernels for each of which there is a unit, up to so many: compilers run side by side.
 PER_UNIT, MOST_UNITS = 12_000, 8
 #: Calls one after another, which entries are, are compiled as fast as an eighth as many characters of kernels.
@@ -109,7 +113,8 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
             parts.append(step)
         else:
             entry().extend(functions.statements(plan, step))
-    kernels = functions.functions
+    kernels = shared(functions.functions)
+    kernels += loops_of_contractions(kernels)
     if table.sizes or table.reals:
         kernels = [with_parameters(f) for f in kernels]
         given = {f.name for f in kernels if "*restrict sizes" in f.source}
@@ -127,9 +132,20 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
     more = f", {PARAMETERS}" if table.sizes or table.reals else ""
     bodies = (render_template("c/body.j2", name=n, steps=s, more=more) for n, s in functions.bodies.items())
     text = "\n".join([*bodies, text])
-    sources = {f.name: f.source for f in kernels}
+    sources = _for_readers(kernels)
     units = _units(kernels, text) if entries else ()
     return CProgram(units, tuple(parts), sources, tuple(table.sizes), tuple(table.reals))
+
+
+def _for_readers(functions: Sequence[Function]) -> dict[str, str]:
+    """The text of each kernel and routine, below the pieces that it is made of."""
+    pieces = {f.name: f.source for f in functions if f.params == PARAMETERS_OF_PIECES}
+    found = {}
+    for f in functions:
+        if f.name not in pieces:
+            own = [pieces[w] for w in _WORD.findall(f.source) if w in pieces]
+            found[f.name] = "\n".join([*own, f.source])
+    return found
 
 
 class _Functions:
@@ -278,11 +294,15 @@ def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:
         smallest = sizes.index(min(sizes))
         parts[smallest].append(f)
         sizes[smallest] += len(f.source)
-    elsewhere = [f.declaration for part in parts[1:] for f in part]
-    return tuple(_unit(p, *((elsewhere, entry) if n == 0 else ([], ""))) for n, p in enumerate(parts))
+    elsewhere = [f.declaration for part in parts[1:] for f in part if f.params != PARAMETERS_OF_PIECES]
+    return tuple(_unit(p, functions, *((elsewhere, entry) if n == 0 else ([], ""))) for n, p in enumerate(parts))
 
 
-def _unit(functions: list[Function], declarations: list[str], entry: str) -> str:
+def _unit(functions: list[Function], every: Sequence[Function], declarations: list[str], entry: str) -> str:
     kernels = [f.source for f in functions]
-    needed = prelude("\n".join([*kernels, *declarations, entry]))
-    return render_template("c/unit.j2", prelude=needed, declarations=declarations, kernels=kernels, entry=entry)
+    words = set(_WORD.findall("\n".join(kernels)))
+    pieces = [f.declaration for f in every if f.params == PARAMETERS_OF_PIECES and f.name in words]
+    needed = prelude("\n".join([*kernels, *declarations, *pieces, entry]))
+    return render_template(
+        "c/unit.j2", prelude=needed, declarations=declarations + pieces, kernels=kernels, entry=entry
+    )

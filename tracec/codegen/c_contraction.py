@@ -8,18 +8,20 @@ loops multiply what lies side by side in memory.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tracec.codegen.c_cost import condition
-from tracec.codegen.c_dialect import C
-from tracec.codegen.c_loops import LoopWriter, chain
-from tracec.codegen.c_source import Function, comments, parameters
+from tracec.codegen.c_dialect import IN_MEMORY, C
+from tracec.codegen.c_loops import LoopWriter, chain, names_in, written_names
+from tracec.codegen.c_prelude import CONTRACTIONS, FloatHelpers
+from tracec.codegen.c_source import Function, Piece, comments, parameters
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Tree
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
-from tracec.ir.extent import is_varying, plain
+from tracec.ir.extent import chosen, is_varying, plain
 from tracec.ir.kernel import (
     Acc,
     Call,
@@ -56,6 +58,9 @@ MIN_LINE = 4
 PARTS = 16
 #: Bytes of partial results at most.
 MAX_PARTIAL = 16 << 20
+#: Loops of lanes at most.
+MAX_DIGITS = 8
+_WORD, _BUFFER = re.compile(r"\w+"), re.compile(r"\bbuffer_(\d+)_\b")
 # No name of a kernel: what the templates call the flat position among the lanes, and among the rows.
 _LANE, _ROW = "#lane", "#row"
 _FLAT = {_LANE: "p", _ROW: "s"}
@@ -63,9 +68,17 @@ _FLAT = {_LANE: "p", _ROW: "s"}
 
 @dataclass(frozen=True, slots=True)
 class Digit:
-    """A loop variable as a digit of a flat position."""
+    """A loop variable as a digit of a flat position.
+
+    Attributes:
+        name: The variable.
+        value: The text of its value.
+        stride: How far the position moves from one iteration to the next.
+        extent: How many there are.
+    """
 
     name: str
+    value: str
     stride: int
     extent: int
 
@@ -76,6 +89,20 @@ class Counter:
 
     var: str
     extent: int
+
+    @property
+    def short(self) -> bool:
+        """Whether it is written out, as over the places of a small window."""
+        return not is_varying(self.extent) and self.extent <= 4
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What is done with results: statements once, those of each row, and those of each result."""
+
+    once: tuple[Tree, ...]
+    row: tuple[Tree, ...]
+    each: tuple[Tree, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +115,21 @@ class Product:
         comments: Lines above it.
         type: C's type of the accumulator, ``float`` or ``double``.
         short: ``f32`` or ``f64``.
-        batch: Loops that both factors depend on.
-        outer: Loops of the lanes' factor that stay loops.
+        batch: Iterations of loops that both factors depend on.
+        outer: Iterations of loops of the lanes' factor that stay loops.
+        positions: Variables of loops that are read off a position.
         lanes: How many flat lanes there are.
         lane_digits: Loop variables that must be read off a lane's position.
         rows: How many rows there are.
         row_digits: Loop variables that are read off a row's position.
         row_chunk: Rows that one unit computes; a multiple of 24, so of every tile height.
-        k_outer: Reduced loops around blocks.
+        k_outer: Reduced loops around blocks,
+        around: and their iterations,
+        cut: and those of the outermost reduced loop.
         k_loop: The reduced loop that is cut into blocks.
         k_chunk: Its iterations in a block.
         k_inner: Reduced loops within a block.
         k_unit: Reduced elements in an iteration of ``k_loop``.
-        k_total: Reduced elements in all.
         lane_value: The lanes' factor at lane ``p`` (its number within the panel is ``t``).
         row_value: The rows' factor at row ``s``.
         lane_line: The lanes' factor at one lane, whose loop variables are scalars, where memory goes on along the
@@ -108,10 +137,7 @@ class Product:
         row_line: Whether so are the rows.
         epilogue: What is done with each result.
         parts: Parts that the outermost reduced loop is split into; 1 where units are panels of lanes.
-        shared: Whether threads share the units.
-        collapse: Loops that are shared as one.
-        where: The condition under which threads share, as words of the pragma.
-        varying: Rows or lanes vary from call to call.
+        shared: Whether threads share the units, as C.
     """
 
     name: str
@@ -119,29 +145,33 @@ class Product:
     comments: tuple[str, ...]
     type: str
     short: str
-    batch: tuple[Counter, ...]
-    outer: tuple[Counter, ...]
+    batch: int
+    outer: int
+    positions: tuple[Digit, ...]
     lanes: int
     lane_digits: tuple[Digit, ...]
     rows: int
     row_digits: tuple[Digit, ...]
     row_chunk: int
     k_outer: tuple[Counter, ...]
+    around: int
+    cut: int
     k_loop: Counter
     k_chunk: int
     k_inner: tuple[Counter, ...]
     k_unit: int
-    k_total: int
     lane_value: str
     row_value: str
     lane_line: str | None
     row_line: bool
-    epilogue: tuple[Tree, ...]
+    epilogue: Epilogue
     parts: int
-    shared: bool
-    collapse: int
-    where: str
-    varying: bool
+    shared: int
+
+    @property
+    def loops(self) -> str:
+        """The function that has the loops."""
+        return f"contract_{'parts_' if self.parts > 1 else ''}{self.short}"
 
 
 def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
@@ -152,9 +182,41 @@ def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
     product = _plan(kernel, *parts, restrict=restrict)
     if product is None:
         return None
-    template = "c/contraction_split.j2" if product.parts > 1 else "c/contraction.j2"
-    source = render_template(template, k=product)
-    return Function(kernel.name, product.params, source)
+    lines = product.parts > 1
+    kinds = (
+        ("row_lines" if lines and product.row_line else "rows", product.row_value),
+        ("lane_lines", product.lane_line) if lines and product.lane_line else ("lanes", product.lane_value),
+        ("finish", repr(product.epilogue)),
+    )
+    pieces = tuple(_piece(kernel, product, kind, set(_WORD.findall(text)), restrict) for kind, text in kinds)
+    return Function(kernel.name, product.params, render_template("c/contraction.j2", k=product), (), pieces)
+
+
+def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:
+    """The functions that have the loops of those contractions that are among some functions."""
+    used = {word for f in functions for word in _WORD.findall(f.source)}
+    found = []
+    for name in sorted(CONTRACTIONS & used):
+        short = name.rpartition("_")[2]
+        template = f"c/{name.removesuffix(f'_{short}')}.j2"
+        view = FloatHelpers("float" if short == "f32" else "double", short, "")
+        source = render_template(template, f=view, block=BLOCK, max_rows=MAX_ROWS, max_digits=MAX_DIGITS)
+        found.append(Function(name, ("const struct contraction *c",), source))
+    return found
+
+
+def _piece(kernel: Kernel, product: Product, kind: str, used: set[str], restrict: bool) -> Piece:
+    text = render_template("c/piece.j2", k=product, kind=kind, used=used, pointers=())
+    numbers = list(dict.fromkeys(int(n) for n in _BUFFER.findall(text)))
+    buffers = [kernel.buffers[n] for n in numbers]
+    star = "*restrict " if restrict else "*"
+    pointers = [
+        f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}a{n} = own->args[{n}]"
+        for n, b in enumerate(buffers)
+    ]
+    text = render_template("c/piece.j2", k=product, kind=kind, used=used, pointers=pointers)
+    body = _BUFFER.sub(lambda m: f"a{numbers.index(int(m[1]))}", text)
+    return Piece(kind, body, tuple(C.identifier(b.name) for b in buffers))
 
 
 def _take_apart(kernel: Kernel) -> tuple[list[Var], list[Var], tuple[Stmt, ...]] | None:
@@ -188,6 +250,8 @@ def _plan(
     total = plain(work)
     if not m or not n or not reduced or total < MIN_WORK or len(m) + len(n) + len(batch) != len(by_name):
         return None
+    if max(len(m), len(n)) > MAX_DIGITS:
+        return None
     lanes_first = _contiguous(epilogue, m, n)
     wide, narrow, a, b = (m, n, c.a, c.b) if lanes_first else (n, m, c.b, c.a)
     rows, lanes_all = numel(v.extent for v in narrow), numel(v.extent for v in wide)
@@ -203,31 +267,40 @@ def _plan(
     panels = numel(plain(v.extent) for v in outer) * -(-plain(p.extent) // 32)
     chunk = _row_chunk(plain(rows), panels, split)
     units = panels * -(-plain(rows) // chunk)
-    writer = _Writer(kernel, inside, p, narrow, s)
+    writer = _Writer(kernel, inside, p, narrow, s, _named(batch, outer, inside, narrow, reduced))
     last = (k_inner or [k_loop])[-1]
     return Product(
         name=kernel.name, params=parameters(kernel, restrict=restrict), comments=comments(kernel),
-        type=C.types[dtype], short=dtype.short, batch=_counters(batch), outer=_counters(outer),
-        lanes=p.extent, lane_digits=writer.digits(inside), rows=rows, row_digits=writer.digits(narrow),
-        row_chunk=chunk, k_outer=_counters(k_outer), k_loop=_counters([k_loop])[0],
+        type=C.types[dtype], short=dtype.short,
+        batch=numel(v.extent for v in batch), outer=numel(v.extent for v in outer),
+        positions=(
+            *writer.digits(batch, "b->batch"), *writer.digits(outer, "b->outer"), *writer.digits(k_outer, "b->around")
+        ),
+        lanes=p.extent, lane_digits=writer.digits(inside, "p"), rows=rows, row_digits=writer.digits(narrow, "s"),
+        row_chunk=chunk, k_outer=writer.counters(k_outer), around=numel(v.extent for v in k_outer),
+        cut=reduced[0].extent, k_loop=writer.counters([k_loop])[0],
         k_chunk=max(1, BLOCK // unit if is_varying(k_loop.extent) else min(BLOCK // unit, k_loop.extent)),
-        k_inner=_counters(k_inner), k_unit=unit,
-        k_total=numel(v.extent for v in reduced), lane_value=writer.lane(a), row_value=writer.row(b),
+        k_inner=writer.counters(k_inner), k_unit=unit,
+        lane_value=writer.lane(a), row_value=writer.row(b),
         lane_line=writer.row(a) if _goes_on(a, last) else None, row_line=_goes_on(b, last),
         epilogue=writer.epilogue(epilogue, c.acc), parts=split,
-        shared=is_varying(work) or (total >= MIN_PARALLEL and (split > 1 or units > 1)), collapse=len(outer) + 2,
-        where=condition(work, MIN_PARALLEL), varying=is_varying(rows) or is_varying(lanes_all),
+        shared=chosen("shared", lambda n: int(n >= MIN_PARALLEL), work)
+        if is_varying(work) else int(total >= MIN_PARALLEL and (split > 1 or units > 1)),
     )  # fmt: skip
+
+
+def _named(
+    batch: list[Var], outer: list[Var], inside: list[Var], narrow: list[Var], reduced: list[Var]
+) -> dict[str, str]:
+    """Names of loop variables by what they are, so that pieces of kernels are alike."""
+    groups = (("b", batch), ("o", outer), ("l", inside), ("m", narrow), ("r", reduced))
+    return {v.name: f"{letter}{n}" for letter, variables in groups for n, v in enumerate(variables)}
 
 
 def _acc_dtype(kernel: Kernel, name: str) -> dt.DType:
     assert isinstance(kernel.body[0], Loop)
     _, body = chain(kernel.body[0])
     return next(s.dtype for s in body if isinstance(s, Acc) and s.name == name)
-
-
-def _counters(variables: list[Var]) -> tuple[Counter, ...]:
-    return tuple(Counter(C.identifier(v.name), v.extent) for v in variables)
 
 
 def _contiguous(epilogue: tuple[Stmt, ...], m: list[Var], n: list[Var]) -> bool:
@@ -322,31 +395,61 @@ class _Writer:
         p: Their position, flat.
         narrow: Loops that are rows.
         s: Their position, flat.
+        variables: Names of loop variables.
     """
 
-    def __init__(self, kernel: Kernel, inside: list[Var], p: Var, narrow: list[Var], s: Var) -> None:
+    def __init__(
+        self, kernel: Kernel, inside: list[Var], p: Var, narrow: list[Var], s: Var, variables: dict[str, str]
+    ) -> None:
         self.kernel = kernel
         self.inside, self.p = inside, p
         self.narrow, self.s = narrow, s
+        buffers = {b.name: f"buffer_{n}_" for n, b in enumerate(kernel.buffers)}
+        self.names = {**_FLAT, **variables, **buffers}
 
     def lane(self, value: Expr) -> str:
-        return ExpressionWriter(C, self._names()).write(self._flat(value))
+        return ExpressionWriter(C, self._at_lanes()).write(self._flat(value))
 
     def row(self, value: Expr) -> str:
-        return ExpressionWriter(C, _FLAT).write(self._flat(value))
+        return ExpressionWriter(C, self.names).write(self._flat(value))
 
-    def epilogue(self, body: tuple[Stmt, ...], acc: str) -> tuple[Tree, ...]:
+    def epilogue(self, body: tuple[Stmt, ...], acc: str) -> Epilogue:
+        """What is done with results; scalars that are the same for all of them, or for a row, stand before."""
         writer = LoopWriter(self.kernel)
-        writer.text.names.update(self._names())
+        writer.text.names.update(self._at_lanes())
         writer.text.names[acc] = "result"
-        return tuple(writer.statement(self._statement(s)) for s in body)
+        scalars = [s.name for s in body if isinstance(s, Let)]
+        writer.text.names.update((name, f"v{n}") for n, name in enumerate(scalars))
+        of_lane = {acc, _LANE, *(v.name for v in self.inside)} | written_names(body)
+        of_row = of_lane | {_ROW, *(v.name for v in self.narrow)}
+        once: list[Tree] = []
+        row: list[Tree] = []
+        each: list[Tree] = []
+        for s in map(self._statement, body):
+            names = set(names_in(s))
+            if not isinstance(s, Let) or not of_lane.isdisjoint(names):
+                place = each
+            else:
+                place = once if of_row.isdisjoint(names) else row
+            place.append(writer.statement(s))
+            if isinstance(s, Let) and place is not once:
+                of_row.add(s.name)
+                of_lane.update((s.name,) if place is each else ())
+        return Epilogue(tuple(once), tuple(row), tuple(each))
 
-    def digits(self, loops: list[Var]) -> tuple[Digit, ...]:
+    def digits(self, loops: list[Var], position: str) -> tuple[Digit, ...]:
         strides = contiguous_strides(tuple(v.extent for v in loops))
-        return tuple(Digit(C.identifier(v.name), s, v.extent) for v, s in zip(loops, strides, strict=True))
+        found = []
+        for n, (v, stride) in enumerate(zip(loops, strides, strict=True)):
+            value = position if n == len(loops) - 1 else f"{position} / {stride}"
+            found.append(Digit(self.names[v.name], f"{value} % {v.extent}" if n else value, stride, v.extent))
+        return tuple(found)
 
-    def _names(self) -> dict[str, str]:
-        return {**_FLAT, **{v.name: f"{C.identifier(v.name)}_of[t]" for v in self.inside}}
+    def counters(self, loops: list[Var]) -> tuple[Counter, ...]:
+        return tuple(Counter(self.names[v.name], v.extent) for v in loops)
+
+    def _at_lanes(self) -> dict[str, str]:
+        return {**self.names, **{v.name: f"{self.names[v.name]}_of[t]" for v in self.inside}}
 
     def _statement(self, s: Stmt) -> Stmt:
         match s:

@@ -52,7 +52,7 @@ _KEYWORDS = (
     # Variables of the templates.
     "p s t r result panel sums packed start stop used first first_row last_row from to depth done next part total "
     "left right begin end digits at line0 lines words0 LANES ROWS CHUNK WIDTH DEPTH SIDE PITCH "
-    "args block0 block1 block2 block3"
+    "args block0 block1 block2 block3 work"
 )
 
 

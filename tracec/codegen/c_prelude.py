@@ -22,6 +22,8 @@ _FOR_VARIATES = replace(
 _EARLY = frozenset(["exp", "log", "sin", "cos", "pow"])
 #: Functions with a polynomial of our own (``templates/c/math_*.j2``), operands first.
 _FALLBACKS = {"exp_f32": (), "log_f32": (), "tanh_f32": ("exp_f32",), "erf_f32": ("exp_f32",)}
+#: The loops of contractions: defined once for all kernels of a program (`tracec.codegen.c_contraction`).
+CONTRACTIONS = {f"contract_{parts}{short}" for parts in ("", "parts_") for short in ("f32", "f64")}
 #: Arguments below which results are less than half of the smallest number.
 _ZERO_BELOW = {"exp_f32": "-104.0f", "exp_f64": "-746.0"}
 
@@ -119,6 +121,8 @@ def prelude(source: str) -> str:
         products=[
             FloatHelpers(TYPES[d], d.short, "") for d in (dt.float32, dt.float64) if f"multiply_{d.short}" in uses
         ],
+        panels="piece" in uses,
+        contractions=sorted(uses & CONTRACTIONS),
     )
 
 

@@ -10,6 +10,21 @@ from tracec.ir.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a function that may be one of other functions too (`tracec.codegen.c_pieces`).
+
+    Attributes:
+        kind: What it does, which its name says.
+        body: The statements.
+        args: Buffers of the function that it is given.
+    """
+
+    kind: str
+    body: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A C function that the entry calls.
 
@@ -18,12 +33,14 @@ class Function:
         params: Parameters, each with its type.
         source: Its definition.
         comments: Lines for readers, above it.
+        pieces: Parts of it, for which ``@0@`` and so on stand in its definition.
     """
 
     name: str
     params: tuple[str, ...]
     source: str = ""
     comments: tuple[str, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def declaration(self) -> str:
