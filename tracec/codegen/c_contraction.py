@@ -12,6 +12,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tracec.codegen.c_blocking import (
+    BLOCK,
+    MAX_ROWS,
+    MIN_PARALLEL,
+    blocks_of,
+    flat_loops,
+    goes_on,
+    is_contiguous,
+    row_chunk,
+    split_reduction,
+)  # fmt: skip
 from tracec.codegen.c_dialect import IN_MEMORY, C
 from tracec.codegen.c_loops import LoopWriter, chain, names_in, written_names
 from tracec.codegen.c_prelude import CONTRACTIONS, FloatHelpers
@@ -38,26 +49,11 @@ from tracec.ir.kernel import (
     Store,
     Update,
     Var,
-    subexpressions,
 )  # fmt: skip
 from tracec.ir.types import contiguous_strides, numel
 
 #: Multiplications below which packing does not pay.
 MIN_WORK = 1 << 14
-#: Multiplications from which threads share the work.
-MIN_PARALLEL = 1 << 18
-#: Reduced elements in a block: a panel of lanes stays in the first-level cache.
-BLOCK = 256
-#: Lanes that loops are merged up to at least.
-MIN_LANES = 48
-#: Rows that one unit of work computes at most; its results stay in the second-level cache.
-MAX_ROWS = 480
-#: Elements that must lie side by side for a line to be computed as one.
-MIN_LINE = 4
-#: Units that the work is cut into at least, where it is split along the reduced loops.
-PARTS = 16
-#: Bytes of partial results at most.
-MAX_PARTIAL = 16 << 20
 #: Loops of lanes at most.
 MAX_DIGITS = 8
 _WORD, _BUFFER = re.compile(r"\w+"), re.compile(r"\bbuffer_(\d+)_\b")
@@ -252,20 +248,20 @@ def _plan(
         return None
     if max(len(m), len(n)) > MAX_DIGITS:
         return None
-    lanes_first = _contiguous(epilogue, m, n)
+    lanes_first = is_contiguous(epilogue, m, n)
     wide, narrow, a, b = (m, n, c.a, c.b) if lanes_first else (n, m, c.b, c.a)
     rows, lanes_all = numel(v.extent for v in narrow), numel(v.extent for v in wide)
     if plain(rows) < 3 or plain(lanes_all) < 8:
         return None
-    split = _split_reduction(plain(rows), plain(lanes_all), reduced, total)
-    flat = len(wide) if split > 1 else _flat_loops(wide, a)
+    split = split_reduction(plain(rows), plain(lanes_all), reduced, total)
+    flat = len(wide) if split > 1 else flat_loops(wide, a)
     outer, inside = wide[: len(wide) - flat], wide[len(wide) - flat :]
     p, s = Var(_LANE, numel(v.extent for v in inside)), Var(_ROW, rows)
-    k_outer, k_loop, k_inner = _blocks(reduced, split)
+    k_outer, k_loop, k_inner = blocks_of(reduced, split)
     unit = numel(v.extent for v in k_inner)
     dtype = _acc_dtype(kernel, c.acc)
     panels = numel(plain(v.extent) for v in outer) * -(-plain(p.extent) // 32)
-    chunk = _row_chunk(plain(rows), panels, split)
+    chunk = row_chunk(plain(rows), panels, split)
     units = panels * -(-plain(rows) // chunk)
     writer = _Writer(kernel, inside, p, narrow, s, _named(batch, outer, inside, narrow, reduced))
     last = (k_inner or [k_loop])[-1]
@@ -282,7 +278,7 @@ def _plan(
         k_chunk=max(1, BLOCK // unit if is_varying(k_loop.extent) else min(BLOCK // unit, k_loop.extent)),
         k_inner=writer.counters(k_inner), k_unit=unit,
         lane_value=writer.lane(a), row_value=writer.row(b),
-        lane_line=writer.row(a) if _goes_on(a, last) else None, row_line=_goes_on(b, last),
+        lane_line=writer.row(a) if goes_on(a, last) else None, row_line=goes_on(b, last),
         epilogue=writer.epilogue(epilogue, c.acc), parts=split,
         shared=chosen("shared", lambda n: int(n >= MIN_PARALLEL), work)
         if is_varying(work) else int(total >= MIN_PARALLEL and (split > 1 or units > 1)),
@@ -301,89 +297,6 @@ def _acc_dtype(kernel: Kernel, name: str) -> dt.DType:
     assert isinstance(kernel.body[0], Loop)
     _, body = chain(kernel.body[0])
     return next(s.dtype for s in body if isinstance(s, Acc) and s.name == name)
-
-
-def _contiguous(epilogue: tuple[Stmt, ...], m: list[Var], n: list[Var]) -> bool:
-    """Whether the result is contiguous along the loops of m."""
-    for s in epilogue:
-        if isinstance(s, Store):
-            terms, _ = ix.terms_of(s.index)
-            units = {t.name for t, c in terms.items() if c == 1 and isinstance(t, Var)}
-            if not units.isdisjoint(v.name for v in m):
-                return True
-            if not units.isdisjoint(v.name for v in n):
-                return False
-    return bool(numel(plain(v.extent) for v in m) >= numel(plain(v.extent) for v in n))
-
-
-def _split_reduction(rows: int, lanes: int, reduced: list[Var], total: int) -> int:
-    """Into how many parts to cut the reduction: a small result of long sums, as a weight's gradient is."""
-    first: int = plain(reduced[0].extent)
-    k = numel(plain(v.extent) for v in reduced)
-    if k < 4 * max(rows, lanes) or rows * lanes > 1 << 18 or total < MIN_PARALLEL:
-        return 1
-    return max(1, min(PARTS, first, MAX_PARTIAL // (rows * lanes * 8)))
-
-
-def _flat_loops(wide: list[Var], value: Expr) -> int:
-    """How many of the innermost loops become the lanes: enough to fill panels, more where memory goes on."""
-    count = 1
-    while count < len(wide):
-        inside = wide[-count:]
-        more = wide[-count - 1 :]
-        if numel(plain(v.extent) for v in inside) >= MIN_LANES and not _linear(value, more):
-            break
-        count += 1
-    return count
-
-
-def _linear(value: Expr, loops: list[Var]) -> bool:
-    """Whether every load moves evenly along the loops taken as one."""
-    strides = contiguous_strides(tuple(v.extent for v in loops))
-    for e in subexpressions(value):
-        if isinstance(e, Load):
-            terms, _ = ix.terms_of(e.index)
-            step = terms.get(loops[-1], 0)
-            if any(terms.get(v, 0) != step * s for v, s in zip(loops, strides, strict=True)):
-                return False
-            if any(not isinstance(t, Var) and _mentions(t, loops) for t in terms):
-                return False
-    return True
-
-
-def _goes_on(value: Expr, loop: Var) -> bool:
-    """Whether loads move by one element along a loop, and none by more."""
-    steps = set()
-    for e in subexpressions(value):
-        if isinstance(e, Load):
-            terms, _ = ix.terms_of(e.index)
-            if any(not isinstance(t, Var) and _mentions(t, [loop]) for t in terms):
-                return False
-            steps.add(terms.get(loop, 0))
-    return 1 in steps and steps <= {0, 1} and plain(loop.extent) >= MIN_LINE
-
-
-def _mentions(e: Expr, loops: list[Var]) -> bool:
-    return any(x in loops for x in subexpressions(e))
-
-
-def _blocks(reduced: list[Var], split: int) -> tuple[list[Var], Var, list[Var]]:
-    """The reduced loops around blocks, the one that is cut, and those within a block."""
-    first = 1 if split > 1 and len(reduced) > 1 else 0
-    at, inner = len(reduced) - 1, 1
-    while at > first and not is_varying(reduced[at].extent) and inner * reduced[at].extent < BLOCK:
-        inner *= reduced[at].extent
-        at -= 1
-    return reduced[:at], reduced[at], reduced[at + 1 :]
-
-
-def _row_chunk(rows: int, panels: int, split: int) -> int:
-    """Rows of one unit: all of them, unless their results would not stay in cache or threads would idle."""
-    padded = -(-rows // 24) * 24
-    if split > 1:
-        return padded
-    chunks = max(-(-padded // MAX_ROWS), min(-(-16 // panels), padded // 24))
-    return -(-padded // chunks // 24) * 24
 
 
 class _Writer:
