@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.build import Runner
@@ -43,7 +43,7 @@ class Derivative:
         given: Position among the tensors that the function returned of one that is it, or a view of it.
         targets: Where gradients go on to: the position of an argument, a leaf from outside, or one among the results.
         grads: The tensors that were recorded as the gradients of the targets; None for zero.
-        cotangent: The tensor that stood for the result's gradient.
+        cotangent: The tensor that stood for the result's gradient; None, as ``grads`` are gone, once it is loaded.
         saves: Whether eagerly it takes values that are freed once it has been gone through.
         origin: What made the result.
         constants: Plain values that backward functions of the user's read from around them.
@@ -53,7 +53,7 @@ class Derivative:
     given: int
     targets: tuple[int | Tensor | Made, ...]
     grads: tuple[Tensor | None, ...]
-    cotangent: Tensor
+    cotangent: Tensor | None
     saves: bool
     origin: Origin
     constants: tuple[Constant, ...] = ()
@@ -66,6 +66,10 @@ class Derivative:
             results: The tensors that it gave.
         """
         return _ends(self.targets, arguments, results)
+
+    def loaded(self) -> Derivative:
+        """The same without the tensors that it was recorded with, whose memory nothing needs any more."""
+        return replace(self, grads=(), cotangent=None)
 
     @property
     def to_made(self) -> bool:

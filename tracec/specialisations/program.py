@@ -49,7 +49,7 @@ class Program:
                 gives.append(None if g is None else position)
                 position += g is not None
             run = held_to(tested(load(built, launcher, graphs), late), derivative.constants)
-            backwards.append(Backward(derivative, run, later.residuals, tuple(gives)))
+            backwards.append(Backward(derivative.loaded(), run, later.residuals, tuple(gives)))
         values = [self.forward.plan.values[v] for v in self.forward.plan.outputs]
         places = [(v.place, v.index) for v in values]
         forward = load(self.forward, launcher, graphs)
@@ -82,7 +82,7 @@ class Graphs:
 def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
     """The graphs to build; those of a function that gradients go back through are parts of the optimised whole."""
     recording = recorded.recording
-    cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives]
+    cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives if d.cotangent is not None]
     nodes = [recording.graph.inputs[k] for k in cotangents]
     graph, (late, *of_gradients) = checked(recording, nodes)
     # What raises leaves everything as it was, so that the function can be run as it is written.

@@ -75,7 +75,7 @@ class Replay:
         #: The numbers that are watched; None where none is.
         self.numbers = recorded.numbers
         self._left = left
-        self.inputs = tuple(recording.inputs[i] for i in inputs)
+        self._inputs = tuple(recording.inputs[i] for i in inputs)
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(recorded.arguments)}
         self._checks = Checks(recording.checks, recording.graph.inputs)
@@ -84,14 +84,14 @@ class Replay:
         self.may_raise = bool(self._checks) or may_raise(recording.graph, late)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         #: How the arguments looked at memory; those of later calls must do so, too.
-        self.looks = Looks(recording, self.inputs, recorded.arguments, recorded.captured)
+        self.looks = Looks(recording, self._inputs, recorded.arguments, recorded.captured)
         self.fits = self.looks.fit
         results = recording.results[: len(find_tensors(recorded.out))]
         self._place_outputs(recorded, late, here)
         #: Whether gradients go back from what it gives, by programs.
         self.goes_back = bool(backwards)
-        self._arrays = Arrays(self.inputs, here)
-        storages = [storage_finder(v, here) for v in self.inputs]
+        self._arrays = Arrays(self._inputs, here)
+        storages = [storage_finder(v, here) for v in self._inputs]
         with_programs = {b.derivative.result for b in backwards}
         self.makers = makers(results, here, with_programs)
         self._rebuild = rebuilder(recorded.out)
@@ -103,18 +103,19 @@ class Replay:
         #: The writes of what the program does not write in place of what it read.
         self._apart = [(i, output) for i, output in self._writes if places[output] != ("input", i)]
         self._find_the_short_way(results, recorded.out, with_programs, bool(late or recording.numbers or left))
+        del self._inputs  # with the memory of the arguments of the call that was recorded, a batch perhaps
 
     def _place_outputs(self, recorded: Recorded, late: Sequence[Late], here: Mapping[int, int]) -> None:
         """Note what each output of the program is for: writes, gradients, numbers, texts, conditions."""
         recording, out, left = recorded.recording, recorded.out, recorded.left
-        position = {v.storage: i for i, v in enumerate(self.inputs) if v.whole}
+        position = {v.storage: i for i, v in enumerate(self._inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         shift = len(recording.results) - len(find_tensors(out))
         self._is_late = any(c.is_late for c in late)
         self._late, self._late_at = at_present(late), len(recording.graph.outputs) - shift
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         #: What is written to, or how it is found.
-        self._written = [(memory_of(self.inputs[i]), storage_finder(self.inputs[i], here)) for i, _ in self._writes]
+        self._written = [(memory_of(self._inputs[i]), storage_finder(self._inputs[i], here)) for i, _ in self._writes]
         #: What is written to more than once.
         self._more = [(k, count - 1) for k, count in enumerate(recording.counts) if count != 1]
         self._grads = [
@@ -157,10 +158,10 @@ class Replay:
         several = type(out) in (tuple, list) and bool(out) and all(map(_is_tensor, out))
         #: What gathers results that are all there is in a list or tuple.
         self._gathered: Callable[[list[Tensor]], Any] | None = type(out) if several else None
-        given = [k for v in self.inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
+        given = [k for v in self._inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = (
-            given if self._fresh is not None and self.looks.plain and len(given) == len(self.inputs) else None
+            given if self._fresh is not None and self.looks.plain and len(given) == len(self._inputs) else None
         )
         self._is_first = self._direct == [0]
         self._quick = getattr(self.forward, "quick", None)
@@ -176,7 +177,7 @@ class Replay:
             *(output for _, _, output, _ in self._grads if output is not None),
             *self._looked,
         ]
-        seen: set[Place] = {("input", i) for i in range(len(self.inputs))}
+        seen: set[Place] = {("input", i) for i in range(len(self._inputs))}
         found = []
         for output in dict.fromkeys(used):
             place = places[output]
@@ -190,7 +191,7 @@ class Replay:
 
     def _memory_of_outputs(self, places: Sequence[Place], results: Sequence[int]) -> dict[int, Place]:
         """Outputs that are the memory of an input or of a result: of which one."""
-        found = {("input", k): ("input", k) for k in range(len(self.inputs))}
+        found = {("input", k): ("input", k) for k in range(len(self._inputs))}
         found.update({places[k]: ("result", k) for k in reversed(results) if k not in self._copies})
         return {i: found[place] for i, place in enumerate(places) if place in found}
 
