@@ -55,7 +55,7 @@ def public(
         if not CLASSES or not (found := registered(args, kwargs)):
             try:
                 value = (plain if plain is not None and STATE.autocast is None else function)(*args, **kwargs)
-                if STATE.grad:
+                if getattr(value, "_history", None) is not None or isinstance(value, tuple):
                     _name(value, name, args)
                 return value if into is None else write_out(name, into, value)
             except Exception as error:  # one that is no tensor may break the function anywhere
@@ -84,9 +84,12 @@ def _name(value: Any, name: str, args: tuple[Any, ...]) -> None:
             for part in value[:_PARTS]:
                 _name(part, name, args)
         return
-    # What a function hands on as it is was made by another one.
-    if type(history) is Operation and history.within is None and not any(value is a for a in args):
-        history.within = name
+    if type(history) is not Operation or history.within is not None:
+        return
+    for given in args:  # a generator expression would take longer than all the rest
+        if given is value:  # made by another function
+            return
+    history.within = name
 
 
 #: Results of a function that are looked at for what made them.
