@@ -120,6 +120,18 @@ def test_arguments_that_are_views_where_the_first_was_none(give):
         assert tracec.allclose(f(x), x.sin() * 2 + x)
 
 
+def test_batches_of_one_text_and_their_targets_one_place_on():
+    f = tracec.compile(lambda x, y: (x.sin() * 2 + y.view_as(x)).sum())
+    text = tracec.randn(30, 2)
+    for i in range(0, 29, 6):
+        n = min(6, 29 - i)
+        x, y = text[i : i + n], text[i + 1 : i + 1 + n].view(-1)
+        assert tracec.allclose(f(x, y), (x.sin() * 2 + y.view_as(x)).sum())
+    assert len(f.explain().recordings) == 2  # of six lines, and of the five at the end
+    f(text[:6], text[:6])
+    assert "memory of y: that of x -> another that of x" in f.explain()
+
+
 def test_arrays_of_classes_of_their_own():
     class Mine(np.ndarray):
         pass

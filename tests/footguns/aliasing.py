@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import tracec
-from tests.footguns.harness import footgun, tensor
+from tests.footguns.harness import footgun, tensor, whole
 
 
 @footgun
@@ -104,6 +104,34 @@ def arg_view_of_closure(wrap):
         found.append(f(w[i : i + 2]))
         found.append(w.clone())
         found.append(f(tensor(2)))
+    return found
+
+
+@footgun
+def looks_at_other_parts(wrap):
+    all_of = wrap(lambda x: (x * 2, x.detach()))
+    part = wrap(lambda x: x.data[1:])
+    turned = wrap(lambda x, y: (x + y[:2, None], y.detach().flip(0), x.view(2, 1, 2).detach().transpose(0, 2)))
+    found = []
+    for i in (0, 1, 2, 1, 0):
+        a = tensor(8, seed=i)
+        found += [*all_of(a[i : i + 3]), part(a[i : i + 3])]
+        found += turned(a[i : i + 4].view(2, 2), a[i + 1 : i + 4])
+        found[-1].mul_(3)  # all at the memory that was given
+        found.append(a)
+    return found
+
+
+@footgun
+def parts_of_each_other(wrap):
+    f = wrap(lambda x, y: (x.sum(), y * 2, y.detach()))
+    found = []
+    for i in (0, 1, 2):
+        a = whole(8, seed=i)
+        for x, y in ((a[i : i + 3], a[i + 1 : i + 4]), (a[i:], a[i + 1 : i + 4]), (a[i:], a[i:][1:4])):
+            found += f(x, y)
+        x = a[i : i + 5]
+        found += [*f(x, x[1:4]), *f(x, x[:3]), *f(x[1:4], x), *f(x, x), *f(x, x.view(5)), *f(x, a[i : i + 5])]
     return found
 
 

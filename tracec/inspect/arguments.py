@@ -13,6 +13,7 @@ from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
 from tracec.specialisations.keys import PLAIN, Layouts, Opener, is_sequence, opens
+from tracec.specialisations.watching import part_of
 
 
 class Part(NamedTuple):
@@ -50,11 +51,12 @@ def parts_of(
     opener = None if layouts is None else Opener(layouts)
     for name, value in named(fn, args, kwargs):
         _take_apart(name, value, found, tensors, opener)
-    memory: dict[int, str] = {}
-    for name, tensor in tensors:
-        first = memory.setdefault(id(tensor._storage), name)
-        if first != name:
-            found.append(Part(f"memory of {name}", f"that of {first}", str(tensor._steps)))
+    given = [tensor for _, tensor in tensors]
+    for k, (name, tensor) in enumerate(tensors):
+        beside = [j for j, other in enumerate(given) if other._storage is tensor._storage]
+        if beside[0] != k:
+            text = f"that of {tensors[beside[0]][0]}"
+            found.append(Part(f"memory of {name}", text, str(part_of(given, k, beside))))
     return (*found, *_modes())
 
 

@@ -137,6 +137,15 @@ class Outcome(Sized, Outside):
             return None, None
         return emit(self.node_of(grad)), self._layout(grad, False) if self.is_inside(grad) else None
 
+    def _seen_in(self, x: Tensor) -> tuple[int | None, int | None]:
+        """An argument at the same memory, and after how many of the tensor's steps, where these go through it."""
+        beside = [(k, a._steps) for k, a in enumerate(self.arguments) if a._storage is x._storage]
+        through = [(len(steps), k) for k, steps in beside if x._steps[: len(steps)] == steps]
+        if through:
+            after, k = max(through, key=lambda found: (found[0], -found[1]))
+            return k, after
+        return (beside[0][0] if beside else None), None
+
     def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
         """How a returned tensor is made again: from an output, or as a look at memory from outside."""
         inside = self.is_inside(x)
@@ -148,6 +157,7 @@ class Outcome(Sized, Outside):
         base: Any = x
         while base is not None and self.is_own(base):
             base = base._parent
+        argument, after = self._seen_in(x)
         return Result(
             tensor=x,
             output=index,
@@ -161,7 +171,8 @@ class Outcome(Sized, Outside):
             layout=self._layout(x, shared) if inside else None,
             shared=shared,
             requires_grad=edge is not None and edge is not x,
-            argument=next((k for k, a in enumerate(self.arguments) if a._storage is x._storage), None),
+            argument=argument,
+            after=after,
             grad_of=None if inside else self.grad_of(x._storage, x if base is x else base),
             leaf=edge is x and self.is_own(x),
             cls=type(x),

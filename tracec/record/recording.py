@@ -220,7 +220,9 @@ class Result:
             elements, where it is the function's and not row by row.
         shared: It looks at a part of memory, or another result at the same, all of which is the output then.
         requires_grad: It was computed from tensors that require grad.
-        argument: Position of an argument that looks at the same memory, where it is from outside.
+        argument: Position of an argument that looks at the same memory, where it is from outside: of one that it looks
+            at a part of, if there is one.
+        after: How many of its steps lead to that argument; None where it looks at no part of any.
         grad_of: The tensor whose ``grad`` it is, or looks at, where the function found that.
         leaf: The function made it, and gradients end at it.
         cls: Its class.
@@ -240,10 +242,17 @@ class Result:
     shared: bool
     requires_grad: bool
     argument: int | None
+    after: int | None
     grad_of: Tensor | None
     leaf: bool
     cls: type
     marks: Mapping[str, Any]
+
+    @property
+    def goes_by_memory(self) -> bool:
+        """Whether it is a look of the function's own at all of an argument's memory, wherever the argument looks."""
+        found = self.outside and self.own and self.base is None and self.grad_of is None
+        return found and self.argument is not None and self.after is None
 
 
 @dataclass(frozen=True, eq=False)

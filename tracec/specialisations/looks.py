@@ -19,7 +19,7 @@ class Look(NamedTuple):
     Attributes:
         storage: Its memory, where the function reaches that otherwise too, so that it has to be the same again.
         steps: Its view steps.
-        whole: Type of all of its memory, where all of it is an input.
+        whole: Type of all of its memory, where all of it is an input, or a result is another look at it.
     """
 
     storage: Storage | None
@@ -49,14 +49,16 @@ class Looks:
         self._surroundings = recording.surroundings
         reached = {v.storage for v in inputs if v.argument is None and v.grad_of is None}
         self._storages = {id(storage) for storage in reached}
-        whole = {v.argument for v in inputs if v.whole}
+        whole = {v.storage for v in inputs if v.whole} | {
+            r.tensor._storage for r in recording.results if r.goes_by_memory
+        }
         self.arguments = tuple(
             Look(
                 t._storage if id(t._storage) in self._storages or t._storage in captured else None,
                 tuple(map(steps_key, t._steps)),
-                t._storage.type if k in whole else None,
+                t._storage.type if t._storage in whole else None,
             )
-            for k, t in enumerate(arguments)
+            for t in arguments
         )
         self.gradients = Gradients(recording.grad_reads, arguments, reached.union(captured))
         self._reads_grads = bool(self.gradients)

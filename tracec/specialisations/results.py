@@ -205,10 +205,10 @@ def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
     if k is None:
         return lambda call: alias(tensor)
 
-    def look(call: ProgramCall) -> Tensor:
-        return _whole(call.arguments[k], result.steps)
-
-    return look
+    if result.after is None:
+        return lambda call: _whole(call.arguments[k], result.steps)
+    after = result.steps[result.after :]
+    return lambda call: _look(call.arguments[k], after)
 
 
 def _whole(given: Cell, steps: Sequence[Call]) -> Tensor:
@@ -219,9 +219,9 @@ def _whole(given: Cell, steps: Sequence[Call]) -> Tensor:
 
 
 def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
-    """A view of all of some memory, that no gradient flows through."""
+    """A view of what a tensor looks at, that no gradient flows through."""
     view: Tensor = alias(whole)
-    view._steps = tuple(steps)
+    view._steps = (*whole._steps, *steps)
     for call in steps:
         array = view._array
         view._array = looked_at(call, array, call.op.eager(module(view._device), array, **call.keywords))

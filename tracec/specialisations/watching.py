@@ -376,11 +376,32 @@ class Scalars:
 
 
 def sharing(tensors: Sequence[Tensor]) -> tuple[Hashable, ...]:
-    """Which tensors are one, and which look at one memory and how; nothing where each has its own."""
+    """Which tensors are one, which look at one memory, and which of these at a part of another; often nothing.
+
+    Where in the memory they look is no part of it: a function that goes by that has all of the memory as an input, and
+    then `Looks` asks for it. Batches of one long text, each with its targets one place further on, are alike so.
+    """
     if len(tensors) < 2 or len({id(t._storage) for t in tensors}) == len(tensors):
         return ()
     first: dict[int, int] = {}
+    beside: dict[int, list[int]] = {}
     found: list[Hashable] = []
     for k, t in enumerate(tensors):
-        found += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k), *map(steps_key, t._steps))
+        found += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k))
+        beside.setdefault(id(t._storage), []).append(k)
+    for together in beside.values():
+        if len(together) > 1:
+            found += (part_of(tensors, k, together) for k in together)
     return tuple(found)
+
+
+def part_of(tensors: Sequence[Tensor], k: int, others: Iterable[int]) -> Hashable:
+    """Of which others at the same memory a tensor looks at a part: of the smallest, and at which; None for no other."""
+    steps, found = tensors[k]._steps, None
+    for j in others:
+        whole = tensors[j]._steps
+        n = len(whole)
+        # Of two that look alike the second is a part of the first.
+        if (n < len(steps) or (n == len(steps) and j < k)) and whole == steps[:n] and (found is None or n > found[1]):
+            found = j, n
+    return None if found is None else (found[0], tuple(map(steps_key, steps[found[1] :])))
