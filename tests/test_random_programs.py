@@ -12,8 +12,8 @@ from tests.codegen.emulated import needs_compiler
 from tests.random_programs.check import on_pretended_gpu, operator_by_operator, outcome, script, shrunk
 from tests.random_programs.generate import program
 from tracec.record.recorder import Recorder
+from tracec.specialisations.aliasing import Aliasing
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.looks import Looks
 from tracec.specialisations.replay import Replay
 
 GROUP = 25
@@ -66,7 +66,7 @@ def guards_always_hold(patch):
 
 
 def everything_fits(patch):
-    patch.setattr(Looks, "fit", lambda self, arguments: True)
+    patch.setattr(Aliasing, "fit", lambda self, arguments: True)
 
 
 def drops(field):

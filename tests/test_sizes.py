@@ -328,7 +328,7 @@ def test_sizes_of_one_recording_mean_nothing_in_another():
 
 
 def test_of_many_sizes_the_latest_are_kept_ready(monkeypatch):
-    monkeypatch.setattr("tracec.specialisations.families.MOST_SERVED", 3)
+    monkeypatch.setattr("tracec.specialisations.dynamic_shapes.MOST_SERVED", 3)
     compiled = compare(of((None, 2), lambda x: x * x.shape[0]), (*range(4, 14), 6, 13, 5))
     assert len(compiled.explain().recordings) == 2
     assert len(compiled.explain().specialisations) == 5

@@ -17,8 +17,8 @@ import pytest
 import tracec
 from tracec import nn, progress
 from tracec.errors import CompileError
+from tracec.program_builder import ProgramBuilder
 from tracec.runtime.compiler import Compiler
-from tracec.workshop import Workshop
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def gate(monkeypatch):
     """Lets programs be built when it is set."""
     gate = threading.Event()
     gate.waited_for = False
-    replay = Workshop.replay
+    replay = ProgramBuilder.replay
 
     def held(self, *recorded):
         gate.waited_for = True
         assert gate.wait(60)
         return replay(self, *recorded)
 
-    monkeypatch.setattr(Workshop, "replay", held)
+    monkeypatch.setattr(ProgramBuilder, "replay", held)
     yield gate
     gate.set()
 
@@ -110,7 +110,7 @@ def test_an_error_in_the_background_is_a_warning(monkeypatch):
     def fail(self, *recorded):
         raise CompileError("cc: out of order")
 
-    monkeypatch.setattr(Workshop, "replay", fail)
+    monkeypatch.setattr(ProgramBuilder, "replay", fail)
     compiled = tracec.compile(lambda x: x + 1, mode="async")
     x = tracec.ones(2)
     with pytest.warns(RuntimeWarning, match=r"could not be compiled: CompileError: cc: out of order") as caught:
@@ -217,7 +217,7 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_is_told_of_what_takes_long(monkeypatch):
     monkeypatch.setattr(progress, "FIRST", 0.05)
-    replay = Workshop.replay
+    replay = ProgramBuilder.replay
 
     def slow(self, *recorded):
         time.sleep(0.4)
@@ -226,14 +226,14 @@ def test_a_terminal_is_told_of_what_takes_long(monkeypatch):
     def some_step(x):
         return x * 2.375
 
-    monkeypatch.setattr(Workshop, "replay", slow)
+    monkeypatch.setattr(ProgramBuilder, "replay", slow)
     for stream, told in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
         tracec.compile(some_step)(tracec.ones(3))
         assert ("tracec: compiling" in stream.getvalue()) == told
         assert ("some_step, 0 s" in stream.getvalue()) == told
         assert stream.getvalue().endswith("\r\x1b[2K" if told else "")  # nothing is left of it
-    monkeypatch.setattr(Workshop, "replay", replay)
+    monkeypatch.setattr(ProgramBuilder, "replay", replay)
     monkeypatch.setattr(progress, "FIRST", 60.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     tracec.compile(some_step)(tracec.ones(4))

@@ -362,7 +362,7 @@ def test_a_verified_function_is_called_by_a_thread_that_one_being_recorded_waits
 
 @pytest.mark.parametrize("wait", ["warmup", "lower"])
 def test_who_waits_for_a_thread_that_records_is_told(monkeypatch, wait):
-    monkeypatch.setattr("tracec.turns.LONG", 0.05)
+    monkeypatch.setattr("tracec.recording_lock.LONG", 0.05)
     g = tracec.compile(lambda x: x * 3)
     x, said = tracec.ones(3), []
 

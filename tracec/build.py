@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from tracec import kept, optimize
+from tracec import optimize, plan_cache
 from tracec.autotune import Choices, describe
 from tracec.codegen import c as c_codegen
 from tracec.codegen import cuda as cuda_codegen
@@ -34,7 +34,7 @@ from tracec.progress import stage
 from tracec.runtime import cpu as cpu_runtime
 from tracec.runtime import cuda as cuda_runtime
 from tracec.runtime import emulator as emulator_runtime
-from tracec.settle import settle
+from tracec.spills import without_spills
 
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
@@ -46,7 +46,7 @@ NO_PLACE = "no place for clusters"
 NO_PASSES = frozenset((*PLANNING, NO_PLACE))
 LAUNCHERS = ("gpu", "emulator")
 
-keep_templates(KeptTemplates(kept.read_template, kept.store_template))
+keep_templates(KeptTemplates(plan_cache.read_template, plan_cache.store_template))
 
 
 class Stages(Mapping[str, str]):
@@ -140,8 +140,8 @@ def build(
     no_clusters = _no_clusters(disabled)
     planned_for = target_for(target, arch, no_clusters)
     stage("looking for its plan")
-    place = kept.place_of(graph, planned_for, arch, donate, disabled)
-    found = kept.read(place, choices)
+    place = plan_cache.place_of(graph, planned_for, arch, donate, disabled)
+    found = plan_cache.read(place, choices)
     passes = cache(lambda: optimize.PIPELINE.run(graph, disabled - NO_PASSES))
     if found is None:
         start = time.perf_counter()
@@ -149,7 +149,7 @@ def build(
         donate = _harmless(passes().graph, donate)
         stage("planning")
         found = _plan(passes().graph, planned_for, donate, disabled & set(PLANNING), choices)
-        kept.keep(place, found, time.perf_counter() - start)
+        plan_cache.keep(place, found, time.perf_counter() - start)
     plan, donate = found.plan, found.donate
     if verifying():
         with unnoted():
@@ -183,9 +183,9 @@ def _no_clusters(disabled: frozenset[str]) -> str:
 
 def _plan(
     graph: Graph, target: Target, donate: Mapping[int, int], disabled: frozenset[str], choices: Choices | None
-) -> kept.Found:
+) -> plan_cache.Found:
     if choices is None:
-        return kept.Found(make_plan(graph, target, donate, disabled), donate, ())
+        return plan_cache.Found(make_plan(graph, target, donate, disabled), donate, ())
     asked: dict[str, tuple[Mapping[str, Any], bool]] = {}
 
     def gemm(params: Mapping[str, Any]) -> bool:
@@ -202,7 +202,7 @@ def _plan(
             stage("planning")
         plan = make_plan(graph, target, donate, disabled)
         if not choices.unknown:  # such as those of what loops run
-            return kept.Found(plan, donate, tuple(asked.values()))
+            return plan_cache.Found(plan, donate, tuple(asked.values()))
 
 
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:
@@ -240,7 +240,7 @@ def settled(built: Built) -> Built:
     """
     if built.written is None:
         return built
-    program = settle(built.program, built.written)
+    program = without_spills(built.program, built.written)
     return replace(built, program=program, stages=built.stages.but("source", program.__str__))
 
 

@@ -23,32 +23,32 @@ from tracec.ir.number import WATCH
 from tracec.ir.source import warn
 from tracec.lowered import Lowered, arrays_like, check_names, like_lowered
 from tracec.options import RUN_AGAIN, Options
+from tracec.program_builder import DEFAULT_ARCH, ProgramBuilder, check_devices
 from tracec.progress import Clock, timing
 from tracec.record import promote
 from tracec.record.deferred import ACTIVE, settle_others
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
-from tracec.specialisations.again import Again
+from tracec.recording_lock import NAMES, RECORDING_LOCK, give_back, wait_to_record
 from tracec.specialisations.building import Building, Known
 from tracec.specialisations.derivatives import bind
+from tracec.specialisations.dynamic_shapes import DynamicShapes
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.families import Sizes
-from tracec.specialisations.keys import Opener, flatten, without_sizes
-from tracec.specialisations.lane import with_lane
-from tracec.specialisations.opening import Opened
+from tracec.specialisations.fast_path import with_fast_path
+from tracec.specialisations.flattening import FlattenedClasses
+from tracec.specialisations.keys import Flattener, flatten, without_sizes
+from tracec.specialisations.lazy import LazyRunner
+from tracec.specialisations.paths import check_whole
 from tracec.specialisations.printed import printed_before
 from tracec.specialisations.program import build_program
+from tracec.specialisations.proxies import Proxies
 from tracec.specialisations.recorded import CallToRecord, Recorded, Refused, record
 from tracec.specialisations.replay import Unfit
 from tracec.specialisations.specialisation import BEING_COMPILED, Call, Specialisation, drawn_out, undo, undone
-from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.tree import UNSEEN
 from tracec.specialisations.variants import Shapes
 from tracec.specialisations.watching import Unsettled, Watch, sharing
-from tracec.specialisations.ways import check_whole
-from tracec.turns import NAMES, RECORDING, give_back, wait_to_record
-from tracec.workshop import DEFAULT_ARCH, Workshop, check_devices
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
 _KEEPS = "the function reaches one that keeps its results, which may be by sizes"
@@ -78,15 +78,15 @@ class Compiled:
         options = self._options
         self._known = Known()
         self._history = History(self._name, options)
-        self._opened = Opened()
-        self._watch = Watch(self._opened.held)
+        self._flattened = FlattenedClasses()
+        self._watch = Watch(self._flattened.held)
         self._unsettled = Unsettled(self._watch, lambda key: without_sizes(key)[0])
-        self._workshop = Workshop(options)
-        self._sizes = Sizes(options.dynamic, self._workshop)
+        self._builder = ProgramBuilder(options)
+        self._sizes = DynamicShapes(options.dynamic, self._builder)
         self._unfolding = Unfolding(never=options.fullgraph)
-        self._again = Again(self.fn, self._name, self._workshop.program, options.background)
-        self._building = Building(self._name, self._workshop, self._known, options.fullgraph)
-        self._verification = self._workshop.verification(self.fn) if options.verifies else None
+        self._lazy = LazyRunner(self.fn, self._name, self._builder.program, options.background)
+        self._building = Building(self._name, self._builder, self._known, options.fullgraph)
+        self._verification = self._builder.verification(self.fn) if options.verifies else None
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -123,15 +123,15 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ACTIVE:
             settle_others()
-        for lane in self._known.lanes:
-            if lane.is_like(args, kwargs) and (out := lane.serve(args, kwargs)) is not UNSEEN:
+        for fast_path in self._known.fast_paths:
+            if fast_path.is_like(args, kwargs) and (out := fast_path.serve(args, kwargs)) is not UNSEEN:
                 return out
         # Inside of another compiled function: become part of its graph. A program knows no tangents, nor hooks, and
         # does not look for NaN on the way back.
         if STATE.recorder is not None or STATE.duals or STATE.packing is not None or STATE.as_written or STATE.anomaly:
             return self.fn(*args, **kwargs)
         if self._history.in_vain and self._history.gives_up():
-            return self._again(args, kwargs)
+            return self._lazy(args, kwargs)
         call = self._call(args, kwargs)
         key, numbers = self._watch.key(call.whole) if self._watch.positions or self._watch.sized else (call.whole, [])
         out = self._served(call, key, numbers)
@@ -151,11 +151,11 @@ class Compiled:
             return out
         if self._known.count >= self._options.max_specializations or self._history.storms(self._known):
             self._history.full()
-            return self._again(args, kwargs)
+            return self._lazy(args, kwargs)
         before = STATE.__dict__.copy()
         try:
             # Waiting could last for ever: the function that another thread records may wait for this one.
-            if not RECORDING.acquire(blocking=False):
+            if not RECORDING_LOCK.acquire(blocking=False):
                 return self.fn(*args, **kwargs)
             out = self._served(call, *self._watch.key(call.whole))  # another thread may have recorded meanwhile
             return self._record(call) if out is UNSEEN else out
@@ -178,7 +178,7 @@ class Compiled:
             return self.fn(*args, **kwargs)
         if self._verification is not None or found.plainly:
             return self.fn(*args, **kwargs)
-        return self._again(args, kwargs)
+        return self._lazy(args, kwargs)
 
     def _served(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What a program gives that may stand in for the function now; `UNSEEN` where there is none."""
@@ -191,7 +191,7 @@ class Compiled:
                     out = found.replay(*given)
                 else:
                     # Another thread that records may wait for this one.
-                    if not RECORDING.acquire(blocking=False):
+                    if not RECORDING_LOCK.acquire(blocking=False):
                         undo(given[1])
                         return self.fn(*call.args, **call.kwargs)
                     try:
@@ -199,7 +199,7 @@ class Compiled:
                         again = undone(found.replay, given[1])  # an eager run draws first
                         out = self._verification(run, found.graph, call.args, call.kwargs, given[0], UNSEEN, again)
                     finally:
-                        RECORDING.release()
+                        RECORDING_LOCK.release()
             except Unfit as unfit:
                 undo(given[1])
                 return self._unfit(call, unfit.error)
@@ -213,11 +213,11 @@ class Compiled:
                 if found.replay.goes_back:
                     bind(out, found.surroundings, call.args, call.kwargs)
                 if key is call.whole and self._verification is None:
-                    lanes = with_lane(self._known.lanes, found, call)
-                    if lanes is not self._known.lanes:
-                        self._known.lanes = lanes
+                    fast_paths = with_fast_path(self._known.fast_paths, found, call)
+                    if fast_paths is not self._known.fast_paths:
+                        self._known.fast_paths = fast_paths
                         if found not in self._known[key]:  # another thread has taken it away meanwhile
-                            self._known.lanes = ()
+                            self._known.fast_paths = ()
                 return out
             undo(given[1])
         return UNSEEN
@@ -225,7 +225,7 @@ class Compiled:
     def _resized(self, call: Call, key: Hashable, numbers: list[Any]) -> Any:
         """What the program of a recording for other sizes gives; `UNSEEN` where there is none that serves the call."""
         try:
-            if not RECORDING.acquire(blocking=False):
+            if not RECORDING_LOCK.acquire(blocking=False):
                 return UNSEEN
             fitting = self._fitting(key)
             match = self._sizes.match(key, [v for s in self._known.get(key, ()) for v in s.variants])
@@ -241,9 +241,9 @@ class Compiled:
         return self._served(call, key, numbers)
 
     def _parts(self, call: Call) -> tuple[Part, ...]:
-        return parts_of(self.fn, call.args, call.kwargs, self._opened.layouts)
+        return parts_of(self.fn, call.args, call.kwargs, self._flattened.layouts)
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], opener: Opener | None = None) -> Call:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], flattener: Flattener | None = None) -> Call:
         tensors: list[Tensor] = []
         kept: list[Any] = []
         place = STATE.devices[-1] if STATE.devices else STATE.device
@@ -252,15 +252,15 @@ class Compiled:
             PROCESS.replaced, len(args),
         ]  # fmt: skip
         for value in args:
-            flatten(value, tensors, parts, kept, opener)
+            flatten(value, tensors, parts, kept, flattener)
         for name, value in kwargs.items():
             parts.append(name)
-            flatten(value, tensors, parts, kept, opener)
-        if kept and opener is None and self._opened.among(kept):
+            flatten(value, tensors, parts, kept, flattener)
+        if kept and flattener is None and self._flattened.among(kept):
             try:
-                return self._call(args, kwargs, Opener(self._opened.layouts))
+                return self._call(args, kwargs, Flattener(self._flattened.layouts))
             except RecursionError:
-                self._opened.close()
+                self._flattened.close()
         if len(tensors) > 1:
             parts += sharing(tensors)
         # Without the detour through the class's own __new__, which takes twice as long.
@@ -276,10 +276,10 @@ class Compiled:
 
     def _recorded(self, call: Call, lasting: bool, clock: Clock) -> Any:
         known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
-        if known and self._opened.learn(call, known):
+        if known and self._flattened.learn(call, known):
             call = self._call(call.args, call.kwargs)
         key, numbers = self._watch.key(call.whole)
-        parts, layouts = self._parts(call), self._opened.layouts
+        parts, layouts = self._parts(call), self._flattened.layouts
         near = self._sizes.near(key) if self._sizes.any else ()
         sizes = self._watch.names_of_sizes
         reason, changes = self._history.begin(self._known, key, parts, call.tensors, numbers, near, sizes)
@@ -289,29 +289,29 @@ class Compiled:
         if self._options.target == "cuda" and self._options.launcher == "gpu":
             check_devices("compile", call.tensors)
         surroundings = self._surroundings(call)
-        stand_ins = StandIns(self._watch, surroundings, key, layouts)
-        arguments = [*call.tensors, *stand_ins.tensors]
+        proxies = Proxies(self._watch, surroundings, key, layouts)
+        arguments = [*call.tensors, *proxies.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key, _KEEPS if surroundings.keeps_each else None)
         # As it is before the call: the function may change what they hang on.
         fitting = self._fitting(key)
         to_record = CallToRecord(
-            self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, stand_ins=stand_ins,
-            sizes=stand_ins.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
+            self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, proxies=proxies,
+            sizes=proxies.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
         )  # fmt: skip
         try:
             recorded = record(to_record)
         except Refused as refused:
             return self._refused(key, call, surroundings, refused)
-        made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._workshop.disabled())
-        if self._is_set_up(key, recorded, stand_ins, surroundings, lasting):
+        made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._builder.disabled())
+        if self._is_set_up(key, recorded, proxies, surroundings, lasting):
             self._unsettled.add(call.whole, call.kept)
         else:
             if recorded.eager is None:
                 recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
             self._enter(key, made, recorded, symbols, fitting, lasting)
         self._history.note(reason, changes, parts, clock.read())
-        self._opened.note((*call.args, *call.kwargs.values()))
+        self._flattened.note((*call.args, *call.kwargs.values()))
         surroundings.let_go()
         return recorded.given
 
@@ -320,7 +320,7 @@ class Compiled:
         arguments = dict(named(self.fn, call.args, call.kwargs))
 
         def look() -> Environment:
-            return Environment(self.fn, arguments, self._watch.kinds, self._opened.layouts, names=self._watch.names)
+            return Environment(self.fn, arguments, self._watch.kinds, self._flattened.layouts, names=self._watch.names)
 
         surroundings = look()
         if surroundings.keeps:
@@ -330,12 +330,12 @@ class Compiled:
         return surroundings
 
     def _is_set_up(
-        self, key: Hashable, recorded: Recorded, stand_ins: StandIns, surroundings: Environment, lasting: bool
+        self, key: Hashable, recorded: Recorded, proxies: Proxies, surroundings: Environment, lasting: bool
     ) -> bool:
         """Whether a call did what is done once, as lazy set-up is, so that the next one is recorded instead."""
-        void = stand_ins.is_void
+        void = proxies.is_void
         if recorded.left is not None:
-            self._opened.keep(recorded.left.classes)
+            self._flattened.keep(recorded.left.classes)
             void = self._watch.written(recorded.left.effects, recorded.put, surroundings) or void
         return (recorded.settles and lasting and not self._unsettled.knows(key)) or void
 
@@ -374,7 +374,7 @@ class Compiled:
             made = Specialisation(graph, surroundings, call.kept, self._parts(call), frozenset())
             self._give_up(key, made, str(refused), error.hint)
         self._unsettled.add(call.whole, call.kept)
-        self._opened.note((*call.args, *call.kwargs.values()))
+        self._flattened.note((*call.args, *call.kwargs.values()))
         return out
 
     def _unfit(self, call: Call, error: Exception) -> Any:
@@ -400,7 +400,7 @@ class Compiled:
     def wait(self) -> None:
         """Wait until nothing of the function is being compiled in the background."""
         self._building.wait()
-        self._again.wait()
+        self._lazy.wait()
 
     def warmup(self, *args: Any, **kwargs: Any) -> None:
         """Record and compile for such arguments without a lasting effect, so that the first call with such replays.
@@ -427,7 +427,7 @@ class Compiled:
                 if not self._known.get(key):
                     warn(f"{self._name}: sets up Python state when it is called first, and is compiled after that")
         finally:
-            RECORDING.release()
+            RECORDING_LOCK.release()
         self.wait()
 
     def _runs_eagerly(self, key: Hashable) -> bool:
@@ -452,19 +452,19 @@ class Compiled:
         target = target or self._options.target or "cpu"
         check_names(target, arch)
         call = self._call(args, kwargs)
-        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._opened.layouts)
+        surroundings = Environment(self.fn, dict(named(self.fn, args, kwargs)), None, self._flattened.layouts)
         wait_to_record(f"lower of {self._name}")
         try:
             recorded = record(
                 CallToRecord(self.fn, args, kwargs, call.tensors, surroundings, keep=False, unfolding=self._unfolding)
             )
         finally:
-            RECORDING.release()
-        program = build_program(recorded, target, arch, self._workshop.disabled())
+            RECORDING_LOCK.release()
+        program = build_program(recorded, target, arch, self._builder.disabled())
         run = like_lowered(program, call, self._call, self._options)
         return Lowered(program.forward, target, arch, run, arrays_like(program, call))
 
     def explain(self) -> Explanation:
         """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
-        told = *self._sizes.describe(), *self._unfolding.describe(), *self._again.describe(), *describe_choices()
+        told = *self._sizes.describe(), *self._unfolding.describe(), *self._lazy.describe(), *describe_choices()
         return self._history.explain(repr(self), self._known, told)

@@ -9,7 +9,7 @@ from typing import Any
 from tracec.compile import compile as compile
 from tracec.compiled import EVERY, Compiled
 from tracec.record.state import STATE
-from tracec.turns import RECORDING, wait_to_record
+from tracec.recording_lock import RECORDING_LOCK, wait_to_record
 
 
 def is_compiling() -> bool:
@@ -60,7 +60,7 @@ def reset() -> None:
         for compiled in list(EVERY):
             compiled._begin()
     finally:
-        RECORDING.release()
+        RECORDING_LOCK.release()
 
 
 def list_backends(exclude_tags: Any = ()) -> list[str]:

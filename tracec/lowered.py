@@ -17,14 +17,14 @@ from tracec.ir.graph import Graph
 from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Memory, Plan
 from tracec.options import Options, check_launcher
+from tracec.program_builder import check_devices
 from tracec.runtime import nvrtc
 from tracec.specialisations.inputs import Arrays
+from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import asks
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import Call
-from tracec.specialisations.ways import open_decisions
-from tracec.workshop import check_devices
 
 if TYPE_CHECKING:
     from tracec.inspect.profile import Profile
@@ -82,7 +82,7 @@ class Lowered:
 
     @cached_property
     def settled(self) -> Built:
-        """Graph, plan and source as a GPU runs them (`tracec.settle`); where there is no NVRTC, as written first."""
+        """Graph, plan and source as a GPU runs them (`tracec.spills`); where there is no NVRTC, as written first."""
         try:
             return settled(self.built)
         except CompileError:

@@ -172,7 +172,7 @@ struct argument {
   const long *sizes;
   object *usual, *needed, *wanted, *other_class, *shape, *strides;
 };
-struct likeness {
+struct call_guard {
   object *state, *dict;             // what keeps the modes, and the name of its dictionary
   object *dtype, *shape, *strides;  // names of attributes of arrays
   object *any, *none;               // that an attribute may be anything, and None
@@ -185,7 +185,7 @@ struct likeness {
 };
 enum { MOST = 8 };
 
-static int same_modes(const struct likeness *like) {
+static int same_modes(const struct call_guard *like) {
   object *set = borrowed(PyObject_GetAttr(like->state, like->dict));
   for (long i = 0; set && i < like->mode_count; i++) {
     const struct mode *mode = like->modes + i;
@@ -196,7 +196,7 @@ static int same_modes(const struct likeness *like) {
 }
 
 // Whether the attributes of a tensor are as usual; some of them.
-static int are_usual(const struct likeness *like, object *all, object *given, object *which, object **needed,
+static int are_usual(const struct call_guard *like, object *all, object *given, object *which, object **needed,
                      object **array, object **memory, object **base) {
   object *attributes = borrowed(PyObject_GenericGetDict(given, 0)), *name, *value;
   if (!attributes) return 0;
@@ -220,7 +220,7 @@ static int has(object *array, object *name, object *value) {
 }
 
 // Whether an array is of the element type, shape and strides that an argument's has to be.
-static int is_array(const struct likeness *like, const struct argument *argument, object *found) {
+static int is_array(const struct call_guard *like, const struct argument *argument, object *found) {
   if (argument->other_class)
     return found && found->type == argument->other_class && has(found, like->shape, argument->shape) &&
            has(found, like->strides, argument->strides) && has(found, like->dtype, argument->element);
@@ -232,7 +232,7 @@ static int is_array(const struct likeness *like, const struct argument *argument
 }
 
 // Whether something is the tensor, or the object, that an argument has to be; of a tensor, what memory it looks at.
-static int fits(const struct likeness *like, const struct argument *argument, object *given, object **memory) {
+static int fits(const struct call_guard *like, const struct argument *argument, object *given, object **memory) {
   if (given->type != argument->type) return 0;
   if (argument->is) return given == argument->is;
   object *found = 0, *base = 0, *needed = 0;
@@ -246,7 +246,7 @@ static int fits(const struct likeness *like, const struct argument *argument, ob
   return is_array(like, argument, found);
 }
 
-static int are_like(const struct likeness *like, object *given, object *named) {
+static int are_like(const struct call_guard *like, object *given, object *named) {
   if (PyTuple_Size(given) != like->by_position || PyDict_Size(named) != like->by_name) return 0;
   object *memory[MOST] = {0}, *name, *value;
   long position = 0, tensors = 0;
@@ -263,9 +263,9 @@ static int are_like(const struct likeness *like, object *given, object *named) {
   return 1;
 }
 
-// Whether (arguments, arguments by name) make a call like that of (likeness, looks, addresses of what they found).
+// Whether (arguments, arguments by name) make a call like that of (guard, looks, addresses of what they found).
 static object *is_like(object *self, object *const *arguments, long count) {
-  const struct likeness *like = (const void *)PyBytes_AsString(PyTuple_GetItem(self, 0));
+  const struct call_guard *like = (const void *)PyBytes_AsString(PyTuple_GetItem(self, 0));
   object *looks = PyTuple_GetItem(self, 1), *found = PyTuple_GetItem(self, 2);
   const struct look *first = (const void *)PyBytes_AsString(looks);
   const struct look *end = first + PyBytes_Size(looks) / (long)sizeof *first;

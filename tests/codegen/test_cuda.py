@@ -28,7 +28,7 @@ from tracec.ir.room import room_of
 from tracec.ir.source import Source
 from tracec.runtime.emulator import load
 from tracec.runtime.nvrtc import compile_sources
-from tracec.settle import settle
+from tracec.spills import without_spills
 
 FAMILIES = {
     "map": k.gelu(4096),
@@ -154,7 +154,7 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
     assert len(spilled) < len(every) // 20  # most kernels are compiled once
     for name in spilled:
         plan = plan_of([every[name]])
-        settled = settle(render(plan, arch), lambda rungs, plan=plan: render(plan, arch, rungs=rungs))
+        settled = without_spills(render(plan, arch), lambda rungs, plan=plan: render(plan, arch, rungs=rungs))
         (cubin,) = compile_sources([k.source for k in settled.kernels], arch)
         assert cubin.resources.spill_bytes == 0, name
 

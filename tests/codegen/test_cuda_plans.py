@@ -21,7 +21,7 @@ from tracec.runtime.emulator import load
 from tracec.runtime.emulator_launch import ORDERS
 from tracec.runtime.interpreter import run_plan
 from tracec.runtime.nvrtc import compile_sources
-from tracec.settle import settle
+from tracec.spills import without_spills
 from tracec.transform import vjp
 
 Array = np.ndarray[Any, Any]
@@ -117,6 +117,6 @@ def test_no_spills(name: str, arch: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TRACEC_CACHE_DIR", str(tmp_path))
     function, arguments = STEPS[name]
     plan = cuda_plan(vjp(tracec.trace(function, *arguments)))
-    program = settle(render(plan, arch), lambda rungs: render(plan, arch, rungs=rungs))
+    program = without_spills(render(plan, arch), lambda rungs: render(plan, arch, rungs=rungs))
     cubins = compile_sources([k.source for k in program.kernels], arch)
     assert not [c for c in cubins if c.resources.spill_bytes]

@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 
 from tests.doubles import cupy as double
-from tracec import build, workshop
+from tracec import build, program_builder
 from tracec.runtime import arena, cublas, cuda
 from tracec.runtime.cuda_executable import CudaExecutable
 from tracec.runtime.emulator import compile_kernels
@@ -220,8 +220,8 @@ def pretended() -> Iterator[Driver]:
         mock.patch.object(cuda, "load", made.load),
         mock.patch.object(build, "settled", lambda built: built),
         mock.patch.object(cuda, "arch_of", return_value="sm_90"),
-        mock.patch.object(workshop, "arch_of", return_value="sm_90"),
-        mock.patch.object(workshop, "takes_clusters", side_effect=lambda device: made.clusters),
+        mock.patch.object(program_builder, "arch_of", return_value="sm_90"),
+        mock.patch.object(program_builder, "takes_clusters", side_effect=lambda device: made.clusters),
         mock.patch.object(cublas, "available", return_value=False),
         mock.patch.object(arena, "_arenas", {}),
         mock.patch.object(double.ndarray, "data", double.ndarray.data),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.record.test_together import one_by_one, python_calls
+from tests.record.test_compositions import one_by_one, python_calls
 from tracec import nn
 
 SHAPES = [(3, 4), (7,), (), (1, 1), (0, 3), (300, 200)]

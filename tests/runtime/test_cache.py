@@ -241,7 +241,7 @@ def test_a_process_that_is_stopped_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_process_that_takes_too_long_is_named_and_waited_for_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracec.runtime.alone.PATIENCE", 0.2)
+    monkeypatch.setattr("tracec.runtime.file_lock.PATIENCE", 0.2)
     maker = _maker(tmp_path)
     try:
         with pytest.warns(RuntimeWarning, match=rf"process {maker.pid} has held \S+/\.a\.so\.lock for 0 s; what it"):

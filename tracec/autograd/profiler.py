@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from tracec.errors import ArgumentError
 from tracec.functions.common import fail
-from tracec.record import backward, dispatch, together
+from tracec.record import backward, compositions, dispatch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,16 +40,16 @@ def _composition(frame: FrameType) -> str:
     return f"tracec::{frame.f_locals['self'].name}"
 
 
-def _way_back(frame: FrameType) -> str:
+def _backward_name(frame: FrameType) -> str:
     return str(frame.f_locals["operation"].name())
 
 
 #: Code whose calls are events → the event's name. `Replay.__call__` is known by its name: it is of a later stage.
 _WATCHED: dict[CodeType, Callable[[FrameType], str]] = {
     dispatch.apply.__code__: _operator,
-    together.Composed.__call__.__code__: _composition,
-    backward._Plain.pull.__code__: _way_back,
-    backward._Recorded.pull.__code__: _way_back,
+    compositions.Composed.__call__.__code__: _composition,
+    backward._Plain.pull.__code__: _backward_name,
+    backward._Recorded.pull.__code__: _backward_name,
 }
 
 

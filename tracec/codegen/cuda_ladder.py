@@ -2,7 +2,7 @@
 
 How many registers machine code takes, its assembler alone knows. A kernel is written the way that is best if it has
 enough of them; where that spills, by the next rung of its shape's ladder, until one does not. What is written hangs on
-the rung alone: who compiles it says which one (`tracec.settle`).
+the rung alone: who compiles it says which one (`tracec.spills`).
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from tracec.functions.random_draws import scaled, uniform_like
 from tracec.functions.splitting import chunk
 from tracec.ir.number import converted
 from tracec.record.autocast import FLOAT32, LOWER, under_autocast
+from tracec.record.compositions import composed
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
 from tracec.record.write import assign, check_writable
 
 

@@ -13,8 +13,8 @@ from tracec.functions.common import check_ndim, check_tensor, fail, one_integer,
 from tracec.functions.linalg import matmul, product_of
 from tracec.functions.shape import t
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
+from tracec.record.compositions import composed
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
 
 Sizes = int | Sequence[int]
 

@@ -11,8 +11,8 @@ from tracec.errors import ArgumentTypeError, ShapeError
 from tracec.functions.common import cast, check_floating, check_real, check_tensor, fail
 from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.compositions import composed
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
 
 
 @under_autocast(FLOAT32)

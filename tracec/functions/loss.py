@@ -18,8 +18,8 @@ from tracec.ir.source import warn
 from tracec.ir.types import same
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.check import check_range
+from tracec.record.compositions import composed
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
 
 _REDUCTIONS = ("mean", "sum", "none")
 #: Of so many elements one for each line is read sooner than all are gone over.

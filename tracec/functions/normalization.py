@@ -23,9 +23,9 @@ from tracec.functions.layer_norm import affine, mean_over, standardised
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.compositions import FusedUpdate, composed
 from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
-from tracec.record.together import Together, composed
 
 
 def batch_norm(
@@ -136,7 +136,7 @@ def _moved_on(kept: Any, now: Any, rest: Any, momentum: Any, unbiased: Any) -> t
     return (ops.add(ops.mul(kept, rest), ops.mul(now, momentum)),)
 
 
-_MOVED_ON = Together(_moved_on)
+_MOVED_ON = FusedUpdate(_moved_on)
 
 
 def _check_kept(

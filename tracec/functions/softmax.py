@@ -11,9 +11,9 @@ from tracec.functions.random_draws import gumbel_numbers
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.compositions import composed
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
-from tracec.record.together import composed
 
 
 @tensor_method

@@ -12,7 +12,7 @@ from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
 from tracec.specialisations.guards import Change, short
-from tracec.specialisations.keys import PLAIN, Layouts, Opener, is_sequence, opens
+from tracec.specialisations.keys import PLAIN, Flattener, Layouts, is_flattened, is_sequence
 from tracec.specialisations.watching import part_of
 
 
@@ -48,9 +48,9 @@ def parts_of(
     """
     found: list[Part] = []
     tensors: list[tuple[str, Tensor]] = []
-    opener = None if layouts is None else Opener(layouts)
+    flattener = None if layouts is None else Flattener(layouts)
     for name, value in named(fn, args, kwargs):
-        _take_apart(name, value, found, tensors, opener)
+        _take_apart(name, value, found, tensors, flattener)
     given = [tensor for _, tensor in tensors]
     for k, (name, tensor) in enumerate(tensors):
         beside = [j for j, other in enumerate(given) if other._storage is tensor._storage]
@@ -91,12 +91,12 @@ def named(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 
 
 def _take_apart(
-    name: str, value: Any, found: list[Part], tensors: list[tuple[str, Tensor]], opener: Opener | None
+    name: str, value: Any, found: list[Part], tensors: list[tuple[str, Tensor]], flattener: Flattener | None
 ) -> None:
     if isinstance(value, Tensor) and value.is_composite:
         found.append(Part(name, f"{type(value).__name__}{value.form()}", value.form()))
         for k, item in enumerate(value.inner()):
-            _take_apart(f"{name}, part {k}", item, found, tensors, opener)
+            _take_apart(f"{name}, part {k}", item, found, tensors, flattener)
     elif isinstance(value, Tensor):
         tensors.append((name, value))
         found.append(_tensor(name, value))
@@ -105,13 +105,13 @@ def _take_apart(
     elif is_sequence(value):
         found.append(Part(name, f"{type(value).__name__} of {len(value)}", id(type(value))))
         for k, item in enumerate(value):
-            _take_apart(f"{name}[{k}]", item, found, tensors, opener)
+            _take_apart(f"{name}[{k}]", item, found, tensors, flattener)
     elif type(value) is dict:
         found.append(Part(name, f"dict of {', '.join(map(short, value)) or 'nothing'}", tuple(map(repr, value))))
         for key, item in value.items():
-            _take_apart(f"{name}[{short(key)}]", item, found, tensors, opener)
-    elif opener is not None and opens(value, opener.layouts):
-        if opener.meets(value) is not None:
+            _take_apart(f"{name}[{short(key)}]", item, found, tensors, flattener)
+    elif flattener is not None and is_flattened(value, flattener.layouts):
+        if flattener.meets(value) is not None:
             return
         holders = [(aspect, aspect.of(value)) for aspect in aspects(value)]
         items = [(aspect, k, v) for aspect, holder in holders for k, v in _items(holder)]
@@ -122,7 +122,7 @@ def _take_apart(
             )
         )
         for aspect, k, item in items:
-            _take_apart(f"{name}[{short(k)}]" if aspect is ITEMS else f"{name}.{k}", item, found, tensors, opener)
+            _take_apart(f"{name}[{short(k)}]" if aspect is ITEMS else f"{name}.{k}", item, found, tensors, flattener)
     else:
         found.append(Part(name, f"{type(value).__name__} object", id(value)))
 

@@ -37,11 +37,11 @@ def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) 
         else:
             flags = [str(seen.requires_grad), str(not seen.requires_grad)]
             found.append(Change(f"{name_of(x)} is part of gradients", *flags))
-    if (misfit := replay.looks.gradients.misfit(arguments)) is not None:
+    if (misfit := replay.aliasing.gradients.misfit(arguments)) is not None:
         x, before, now = misfit
         found.append(Change(f"{name_of(x)}.grad", before, now))
-    for k, (x, look) in enumerate(zip(arguments, replay.looks.arguments, strict=False)):
-        if not replay.looks.same(x, look):
+    for k, (x, look) in enumerate(zip(arguments, replay.aliasing.arguments, strict=False)):
+        if not replay.aliasing.same(x, look):
             what = "how it looks at its memory" if tuple(map(steps_key, x._steps)) != look.steps else "its memory"
             found.append(Change(f"tensor argument {k}: {what}", "as recorded", "otherwise"))
     return found

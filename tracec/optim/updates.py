@@ -1,8 +1,8 @@
 """What steps of optimisers are written with.
 
-The step of one parameter is a formula over operators (`Update`), and so are the small tensors that hang on the count of
-steps (`Schedule`). Eagerly each runs at once (`tracec.record.together`); in a program that is recorded, and wherever
-else somebody is told of operators, it is applied to the tensors.
+The step of one parameter is a formula over operators (`Update`), and so are the small tensors that depend on the number
+of steps (`Schedule`). Eagerly each formula runs as one operation (`tracec.record.compositions`); in a program that is
+recorded, and wherever else each operator is observed, it is applied to the tensors.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from tracec import ops
 from tracec.ir.number import calculate
 from tracec.optim.options import is_set
+from tracec.record.compositions import FusedUpdate
 from tracec.record.conversion import at_hand
 from tracec.record.tensor import Tensor
-from tracec.record.together import Together
 
 #: ``params`` (a list of tensors) and the options that hold for them.
 Group = dict[str, Any]
@@ -40,7 +40,7 @@ class Update:
 
     def __init__(self, formula: Callable[..., tuple[Any, Named]]) -> None:
         self._formula = formula
-        self._together = Together(self._flat)
+        self._fused = FusedUpdate(self._flat)
 
     def __call__(
         self,
@@ -73,7 +73,7 @@ class Update:
         names = (*tensors, *(scales[0] if scales else ()), *plain)
         maximize = bool(group.get("maximize"))
         write(
-            self._together, each, [*plain.values()],
+            self._fused, each, [*plain.values()],
             kept=(*kept,), names=names, maximize=maximize, decay=how, **options,
         )  # fmt: skip
 
@@ -81,7 +81,7 @@ class Update:
         self, p: Any, *values: Any, kept: tuple[str, ...], names: tuple[str, ...], maximize: bool, decay: str,
         **options: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """The formula as `Together` calls it, and what comes before it."""
+        """The formula as `FusedUpdate` calls it, and what comes before it."""
         state, g = dict(zip(kept, values, strict=False)), values[len(kept)]
         by = dict(zip(names, values[len(kept) + 1 :], strict=True))
         if maximize:
@@ -107,7 +107,7 @@ class Schedule:
 
     def __init__(self, formula: Callable[..., Named], gives: Sequence[str], reads: Sequence[str] = ()) -> None:
         self._formula, self._gives, self._reads = formula, gives, reads
-        self._together = Together(self._flat)
+        self._fused = FusedUpdate(self._flat)
 
     def __call__(self, counts: Sequence[Tensor], params: Found, numbers: Mapping[str, Any]) -> list[Named]:
         """For each parameter the tensors by name.
@@ -132,18 +132,18 @@ class Schedule:
         tensors = {k: v for k, v in numbers.items() if isinstance(v, Tensor)}
         plain = {k: v for k, v in numbers.items() if k not in tensors}
         operands, names = [*read, *tensors.values()], (*tensors, *plain)
-        found = self._together.values(operands, [*plain.values()], names=names)
+        found = self._fused.values(operands, [*plain.values()], names=names)
         return self._flat(*operands, *plain.values(), names=names) if found is None else found
 
     def _flat(self, *values: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
-        """The formula as `Together` calls it."""
+        """The formula as `FusedUpdate` calls it."""
         read = 1 + len(self._reads)
         made = self._formula(*values[:read], dict(zip(names, values[read:], strict=True)))
         return (*map(made.__getitem__, self._gives),)
 
 
 def write(
-    new: Together, each: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], numbers: Sequence[Any], **options: Any
+    new: FusedUpdate, each: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], numbers: Sequence[Any], **options: Any
 ) -> None:  # fmt: skip
     """Give tensors new values, at once where that can be.
 
@@ -168,7 +168,7 @@ def keep(params: Found, scales: Sequence[Named], names: Sequence[str]) -> None:
     write(_SECOND_HALF, each, ())
 
 
-_SECOND_HALF = Together(lambda *x: x[len(x) // 2 :])
+_SECOND_HALF = FusedUpdate(lambda *x: x[len(x) // 2 :])
 
 
 def count(params: Found) -> None:
@@ -176,7 +176,7 @@ def count(params: Found) -> None:
     write(_ONE_MORE, [([state["step"]], ()) for _, _, state in params], ())
 
 
-_ONE_MORE = Together(lambda count: (count + 1,))
+_ONE_MORE = FusedUpdate(lambda count: (count + 1,))
 
 
 def counts(params: Found) -> list[Tensor]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from tracec.errors import ArgumentTypeError, DeviceError
 from tracec.ir.forks import imported
-from tracec.record.absent import Absent, AbsentArrays, refuse_values
 from tracec.record.cuda_release import check_age, cut_off, unreachable
+from tracec.record.meta import MetaArray, MetaArrays, refuse_values
 from tracec.record.state import STATE
 
 _HINT = "install CuPy with: pip install 'tracec[cuda]', or 'tracec[cuda12]' for older drivers; the CPU is device 'cpu'"
@@ -126,7 +126,7 @@ def module(device: str) -> Any:
     if device == "cpu":
         return np
     if device == "meta":
-        return AbsentArrays
+        return MetaArrays
     found = _REACHED.get(device)
     if found is None:
         found = _REACHED[str(device)] = _find(device)
@@ -251,7 +251,7 @@ def device_of(array: Any) -> Device:
     """The device that an array lives on."""
     if isinstance(array, np.ndarray):
         return CPU
-    return META if type(array) is Absent else _cuda(array.device.id)
+    return META if type(array) is MetaArray else _cuda(array.device.id)
 
 
 def is_array(array: Any) -> bool:
@@ -262,7 +262,7 @@ def is_array(array: Any) -> bool:
 
 def address_of(array: Any) -> int:
     """Where an array's first element lies."""
-    if type(array) is Absent:
+    if type(array) is MetaArray:
         return array.offset
     place: int = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
     return place
@@ -272,7 +272,7 @@ def to_device(array: Any, device: str) -> Any:
     """The array on a device: itself where it is there already, else a copy."""
     if device_of(array) == device:
         return array
-    if type(array) is Absent:
+    if type(array) is MetaArray:
         refuse_values()
     if device == "cpu":
         return array.get()
@@ -417,7 +417,7 @@ def array_over(source: Any) -> Any:
 
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays may have bytes in common."""
-    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray) or (type(a) is Absent) != (type(b) is Absent):
+    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray) or (type(a) is MetaArray) != (type(b) is MetaArray):
         return False
     if isinstance(a, np.ndarray):
         return np.may_share_memory(a, b)

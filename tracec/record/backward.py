@@ -19,13 +19,13 @@ from tracec.errors import ArgumentTypeError, GradientError, ShapeError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.source import caller
 from tracec.ops.arrays import SILENT
-from tracec.record.absent import Absent
 from tracec.record.backend import module, number_on, on, to_device
 from tracec.record.call import find_call
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
 from tracec.record.dispatch import apply, finish
 from tracec.record.hooked import all_hooked, hooked
+from tracec.record.meta import MetaArray
 from tracec.record.recorder import Recorder
 from tracec.record.refusal import refuse
 from tracec.record.restore import restored, unpacked
@@ -298,7 +298,7 @@ class _Plain(_Walk):
         constants = pullback.constant_arrays() if pullback.constants else ()
         device = operation.call.type.device
         if device == "meta":
-            return [Absent.of(n.type) for n in pullback.graph.outputs]
+            return [MetaArray.of(n.type) for n in pullback.graph.outputs]
         if ACTIVE:
             with on(device):
                 values = [*saved, g, *constants]
@@ -322,7 +322,7 @@ class _Plain(_Walk):
             return apply(ops.add, (new_tensor(a), new_tensor(b)), {})._array
         if isinstance(a, np.ndarray):
             return np.asarray(ops.add.eager(np, a, b))
-        if type(a) is Absent:
+        if type(a) is MetaArray:
             return a.copy()
         xp = module("cuda")
         return xp.asarray(ops.add.eager(xp, a, b))

@@ -25,13 +25,13 @@ from tracec.ir.extent import is_varying
 from tracec.ir.node import Node, current_source
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import Shape
-from tracec.record.absent import Absent
 from tracec.record.backend import module
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Storage, alias, is_dual, new_tensor, tensor_class
 from tracec.record.check import Requirement
 from tracec.record.deferred import settled
 from tracec.record.dispatch import apply, tell
+from tracec.record.meta import MetaArray
 from tracec.record.overriding import disabled
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
@@ -116,7 +116,7 @@ class Batching(Within):
     def example(self, many: Any) -> Tensor:
         """The tensor of one example, given that of all, which lie along axis 0."""
         array, shape = many._array, many._array.shape[1:]
-        there = self.size and type(array) is not Absent
+        there = self.size and type(array) is not MetaArray
         first = array[:1].reshape(shape).copy() if there else module(many._device).ones(shape, array.dtype)
         made = new_tensor(first)
         self._know(made, many)

@@ -16,13 +16,13 @@ from tracec.ir.operator import OPERATORS, Operator
 from tracec.ir.source import caller
 from tracec.ops.arrays import SILENT
 from tracec.ops.core import constant
-from tracec.record.absent import Absent
 from tracec.record.backend import META, current_stream, elsewhere, module, share_memory, to_device
 from tracec.record.call import CALLS, PLAIN, Call, find_call, key_of
 from tracec.record.cell import Cell, alias, new_tensor
 from tracec.record.create import of_array
 from tracec.record.deferred import ACTIVE, look, put, put_copy, ran, settled
 from tracec.record.layouts import through
+from tracec.record.meta import MetaArray
 from tracec.record.numbers import constant_of, watched_here
 from tracec.record.opaque import unwrapped
 from tracec.record.state import STATE
@@ -136,7 +136,7 @@ def _on_meta(call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> Tensor:
     """The same where there are no elements: the result is what the type rule says."""
     if call.is_view:
         return _view(call, inputs[0], through(call, arrays[0]))
-    result = finish(call, inputs, arrays, Absent.of(call.type))
+    result = finish(call, inputs, arrays, MetaArray.of(call.type))
     if call.op is constant:
         result._is_constant = True
     return result

@@ -8,8 +8,8 @@ import numpy as np
 
 from tracec.ir.extent import divides, is_varying, like, plain
 from tracec.ir.types import Shape, contiguous_strides
-from tracec.record.absent import Absent
 from tracec.record.call import Call
+from tracec.record.meta import MetaArray
 
 
 def strides_of(strides: Shape, shape: Shape, steps: Sequence[Call]) -> Shape | None:
@@ -59,18 +59,20 @@ def dense_order(shape: Shape, strides: Shape, itemsize: int = 1) -> tuple[int, .
     return order if all(strides[a] == n * itemsize for a, n in zip(order, expected, strict=True)) else None
 
 
-def through(call: Call, array: Absent) -> Absent:
+def through(call: Call, array: MetaArray) -> MetaArray:
     """What a view operator gives of an array without elements: a look, or where memory would be copied a new one."""
     params, name = call.keywords, call.op.name
     if name == "reshape":
         elements = tuple(s // array.itemsize for s in array.strides)
         steps = _reshaped(elements, array.shape, params["shape"]) if array.size else None
         if steps is None:
-            return Absent.of(call.type)
-        return Absent(params["shape"], array.dtype, tuple(s * array.itemsize for s in steps), array.whole, array.offset)
+            return MetaArray.of(call.type)
+        return MetaArray(
+            params["shape"], array.dtype, tuple(s * array.itemsize for s in steps), array.whole, array.offset
+        )
     apart = array.ndim and array.strides[-1] != array.itemsize
     if (name in ("view_bits", "view_as_complex") and apart) or not array.size:
-        return Absent.of(call.type)  # elements would have to be brought together
+        return MetaArray.of(call.type)  # elements would have to be brought together
     look = array.stand_in()
     return array.seen_as(call.op.eager(np, look, **params), look.__array_interface__["data"][0])
 

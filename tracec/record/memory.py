@@ -14,12 +14,12 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.number import observe
 from tracec.record import backend
-from tracec.record.absent import refuse_values
 from tracec.record.backend import Device, address_of, module
 from tracec.record.cell import Cell, Changes
 from tracec.record.create import of_numbers
 from tracec.record.deferred import settled
 from tracec.record.form import Layout, contiguous_format, lies_in, strided
+from tracec.record.meta import refuse_values
 from tracec.record.opaque import for_caller, is_for_library
 from tracec.record.out import resize
 from tracec.record.refusal import refuse

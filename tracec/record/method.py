@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from tracec.record.inplace_views import turns_into
 from tracec.record.public import public
 from tracec.record.tensor import Tensor
-from tracec.record.turning import turns_into
 from tracec.record.write import writes_into
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -27,11 +27,11 @@ from tracec.ir.node import Node, constant, current_origin, current_source, input
 from tracec.ir.number import WATCH, Number
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
-from tracec.record.absent import Absent
 from tracec.record.backend import META, module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.check import Requirement
+from tracec.record.meta import MetaArray
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED, Opaque
 from tracec.record.outcome import Outcome
@@ -279,7 +279,7 @@ class Recorder(Outcome):
         if position is None and storage.beside <= -self._begun < 0 and not storage.is_known:
             self.uses_unseen = True
         array = storage.array if x is None else x._array
-        if type(array) is Absent and self._begun:
+        if type(array) is MetaArray and self._begun:
             _refuse_meta("input")
         name = "" if position is None else f"arg{position}"
         type_ = type_of(array)
@@ -302,7 +302,7 @@ class Recorder(Outcome):
         """
         storage = x._storage
         values = storage.array
-        if type(values) is Absent:
+        if type(values) is MetaArray:
             if self._begun:
                 _refuse_meta("tensor")
             storage.node, storage.recorder = self._add(Constant(values), None, whole=True).node, self

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tracec.record.absent import Absent
 from tracec.record.backend import is_array
 from tracec.record.changes import ALONE, Changes
+from tracec.record.meta import MetaArray
 
 #: Such memory of NumPy's, by the number of its array.
 _SEEN_BY_OTHERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -20,7 +20,7 @@ _SEEN_ON_GPUS: set[int] = set()
 def root(array: Any) -> Any:
     """The memory that an array looks at: NumPy's array that has it, or CuPy's block."""
     if not isinstance(array, (np.ndarray, np.generic)):
-        return array.whole if type(array) is Absent else array.data.mem
+        return array.whole if type(array) is MetaArray else array.data.mem
     while (base := array.base) is not None:
         if type(base) is not np.ndarray:
             base = getattr(base, "base", None)  # what as_strided puts between
@@ -47,7 +47,7 @@ def is_seen(array: Any) -> bool:
     """Whether others than tensors may look at an array's memory."""
     if isinstance(array, np.ndarray):
         return bool(_SEEN_BY_OTHERS) and id(root(array)) in _SEEN_BY_OTHERS
-    return bool(_SEEN_ON_GPUS) and type(array) is not Absent and root(array).ptr in _SEEN_ON_GPUS
+    return bool(_SEEN_ON_GPUS) and type(array) is not MetaArray and root(array).ptr in _SEEN_ON_GPUS
 
 
 def any_is_seen() -> bool:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tracec.errors import ArgumentError
 from tracec.ir.forks import free_in_children, unforked
 from tracec.ir.source import warn
-from tracec.runtime.alone import alone
+from tracec.runtime.file_lock import exclusive
 from tracec.runtime.folders import lasting_folder
 
 #: Held where a folder cannot be written and another one is taken.
@@ -121,7 +121,7 @@ class DiskCache:
             self.folder.mkdir(parents=True, exist_ok=True)  # where the lock lies
         except OSError:  # `store` says so
             pass
-        with alone(self.folder / f".{name}.{suffix}.lock"):
+        with exclusive(self.folder / f".{name}.{suffix}.lock"):
             found = self.fetch(name, suffix)
             return found if found is not None else self.store(name, suffix, make())
 

@@ -293,22 +293,22 @@ class Host:
         function: Outputs = self._function(_OUTPUTS, held)
         return function
 
-    def holds(self, looks: bytes, found: bytes, alive: Any) -> Callable[[], bool]:
-        """A function that tells whether places hold what they did; see `tracec.runtime.containers`.
+    def holds(self, guards: bytes, found: bytes, alive: Any) -> Callable[[], bool]:
+        """A function that tells whether places hold what they did; see `tracec.runtime.identity_guards`.
 
         Args:
-            looks: The places.
+            guards: The places.
             found: Addresses of what they held.
             alive: Keeps all of that alive.
         """
-        function: Callable[[], bool] = self._function(_HOLDS, (looks, found, alive))
+        function: Callable[[], bool] = self._function(_HOLDS, (guards, found, alive))
         return function
 
     def is_like(
-        self, likeness: bytes, looks: bytes, found: bytes, alive: Any
+        self, guard: bytes, guards: bytes, found: bytes, alive: Any
     ) -> Callable[[tuple[Any, ...], dict[str, Any]], bool]:
-        """A function that tells whether arguments make a call like an earlier one; see `tracec.runtime.likeness`."""
-        function: Callable[..., bool] = self._function(_IS_LIKE, (likeness, looks, found, alive))
+        """A function that tells whether arguments make a call like an earlier one; see `tracec.runtime.call_guard`."""
+        function: Callable[..., bool] = self._function(_IS_LIKE, (guard, guards, found, alive))
         return function
 
     @property

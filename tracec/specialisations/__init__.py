@@ -12,7 +12,7 @@ disguises, calls, draws                         functions of C and generators th
 kept_in_c, named, way_back                      what C code keeps, what is named, what backward functions read
 recorded, derivatives                           one run of a function, and how gradients go back from its results
 program, checks, building                       from a recording to programs, and those of its gradients
-replay, inputs, results, lane                   a program in the function's place, and the short way to it
+replay, inputs, results, fast_path                   a program in the function's place, and the short way to it
 looks, histories                                what it asks of arguments; where gradients of its results go back
 again, segments                                 functions that no program stands in for, compiled in parts
 tree, ways                                      functions that ask for values, which choose among programs

@@ -17,7 +17,7 @@ from tracec.record.structure import ATTRIBUTES, ITEMS, THE_CELLS, aspects, attri
 from tracec.record.tensor import Tensor
 from tracec.specialisations.guards import Contents, Guard, contents_of
 from tracec.specialisations.holders import AttributesOf, ClassOf
-from tracec.specialisations.keys import Layouts, is_sequence, opens
+from tracec.specialisations.keys import Layouts, is_flattened, is_sequence
 from tracec.specialisations.named import Named
 from tracec.specialisations.places import Place
 
@@ -72,7 +72,7 @@ class Arguments(abc.ABC):
         if isinstance(value, types.ModuleType):
             self.visit(name, value)
             return
-        opened = layouts is not None and opens(value, layouts)
+        opened = layouts is not None and is_flattened(value, layouts)
         if isinstance(value, tuple) and type(value) is not tuple:
             self.visit(type(value).__name__, type(value))
         structured = opened or type(value) is dict or is_sequence(value)

@@ -10,13 +10,13 @@ from tracec.background import Job, Turn, resume, submit
 from tracec.errors import RecordError, TracecError
 from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.options import RUN_AGAIN
+from tracec.program_builder import ProgramBuilder
 from tracec.progress import progress
-from tracec.specialisations.lane import Lane
+from tracec.specialisations.fast_path import FastPath
+from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.recorded import Recorded
-from tracec.specialisations.specialisation import BEING_COMPILED, Looks, Specialisation
+from tracec.specialisations.specialisation import BEING_COMPILED, Specialisation, ViewsAtRecording
 from tracec.specialisations.tree import Tree
-from tracec.specialisations.ways import open_decisions
-from tracec.workshop import Workshop
 
 _FAULT = "this is a fault of tracec's: please report it, with the program; disable=[...] may lead around it"
 
@@ -26,13 +26,13 @@ class Known(dict[Hashable, list[Specialisation]]):
 
     Attributes:
         count: How many there are, those for some of many sizes left out.
-        lanes: The short ways of calls to their programs.
+        fast_paths: The short ways of calls to their programs.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
-        self.lanes: tuple[Lane, ...] = ()
+        self.fast_paths: tuple[FastPath, ...] = ()
 
     def keep(self, key: Hashable, specialisation: Specialisation) -> None:
         """Enter a specialisation behind the others of its key."""
@@ -42,7 +42,7 @@ class Known(dict[Hashable, list[Specialisation]]):
     def drop(self, key: Hashable, specialisation: Specialisation) -> None:
         """Take a specialisation away."""
         self[key] = [s for s in self[key] if s is not specialisation]
-        self.lanes = ()
+        self.fast_paths = ()
         self.count -= 1
 
 
@@ -51,13 +51,13 @@ class Building:
 
     Args:
         name: The function's name.
-        workshop: What makes programs.
+        builder: What makes programs.
         known: The specialisations of the function.
         fullgraph: Whether a function that cannot be compiled raises.
     """
 
-    def __init__(self, name: str, workshop: Workshop, known: Known, fullgraph: bool) -> None:
-        self._name, self._workshop, self._known, self._fullgraph = name, workshop, known, fullgraph
+    def __init__(self, name: str, builder: ProgramBuilder, known: Known, fullgraph: bool) -> None:
+        self._name, self._builder, self._known, self._fullgraph = name, builder, known, fullgraph
         self._jobs: list[Job] = []
         self._entering = Turn()
         self._growing = Turn()
@@ -95,10 +95,10 @@ class Building:
                 and s.surroundings.is_like(made.surroundings)
             ]  # fmt: skip
             if trees:
-                trees[0].surroundings.hang_on_text(made.surroundings.asked)
+                trees[0].surroundings.guard_print_options(made.surroundings.asked)
                 made = trees[0]
             else:
-                made.replay = Tree(self._workshop.builder(recording.graph), recorded.numbers)
+                made.replay = Tree(self._builder.tree_builder(recording.graph), recorded.numbers)
                 self._known.keep(key, made)
         if later:
             self._build_later(key, made, recorded)
@@ -109,7 +109,7 @@ class Building:
     def _make(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
         tree = made.replay
         if not isinstance(tree, Tree):
-            made.replay = self._workshop.replay(recorded, made.disabled)
+            made.replay = self._builder.replay(recorded, made.disabled)
             if made not in self._known.get(key, ()):
                 self._known.keep(key, made)
             return
@@ -128,7 +128,7 @@ class Building:
         made.eager = BEING_COMPILED
         if made.replay is None:
             self._known.keep(key, made)
-        looks, line = Looks(recorded), caller()
+        looks, line = ViewsAtRecording(recorded), caller()
 
         def run() -> None:
             with self._growing.lock, collecting() as said:

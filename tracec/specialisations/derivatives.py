@@ -17,8 +17,8 @@ from tracec.record.recording import find_tensors
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, enable_grad, root_of, unobserved
 from tracec.record.tensor import Tensor
+from tracec.specialisations.backward_reads import Constant, constants_of
 from tracec.specialisations.results import Origin, origin_of
-from tracec.specialisations.way_back import Constant, constants_of
 
 if TYPE_CHECKING:
     from tracec.specialisations.environment import Environment
@@ -103,7 +103,7 @@ def record_derivatives(
         roots: How many of the results are what others are views of; they come first.
 
     Raises:
-        HangsOn: a backward function of the user's goes by what may be otherwise when gradients go back.
+        ReadsState: a backward function of the user's goes by what may be otherwise when gradients go back.
         RecordError: gradients leave the function other than through its arguments and leaves.
         Observed: Python is to be told of gradients on the way.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from tracec.record.printing import OPTIONS, PrintOptions
 from tracec.record.structure import Slots, children, is_data
 from tracec.record.tensor import Tensor, own_attributes
-from tracec.runtime.containers import Look, unchanged
+from tracec.runtime.identity_guards import IdentityGuard, unchanged
 from tracec.specialisations.births import Births
 from tracec.specialisations.by_name import ByName
 from tracec.specialisations.digests import Digest, text_options
@@ -140,8 +140,8 @@ class Environment:
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         self.has_keys = bool(walker.keys)
         #: How what was read is found to be the very same, and what tells whether it is as good as that.
-        self._looks: list[Look] = []
-        self._looked: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
+        self._identities: list[IdentityGuard] = []
+        self._guarded: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         #: What can only be asked for.
         self._others: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         for guard in (*walker.guards, *walker.besides):
@@ -152,22 +152,22 @@ class Environment:
         """Check a place, or a container; what may be other numbers and tensors is looked at when it is taken."""
         if isinstance(guard, Guard):
             if guard.kind is None:
-                self._check(guard, guard.holds, guard.look())
+                self._check(guard, guard.holds, guard.identity())
         elif not guard.kinds:
-            self._check(guard, guard.holds, guard.look())
+            self._check(guard, guard.holds, guard.identity())
         else:
-            self._check(guard, guard.has_places, guard.look())
+            self._check(guard, guard.has_places, guard.identity())
             for item in guard.fixed():
-                self._check(item, item.holds, item.look())
+                self._check(item, item.holds, item.identity())
 
-    def _check(self, guard: Guard | Contents | Form, holds: Callable[[], bool], look: Look | None) -> None:
+    def _check(self, guard: Guard | Contents | Form, holds: Callable[[], bool], look: IdentityGuard | None) -> None:
         if look is None:
             self._others.append((guard, holds))
         else:
-            self._looks.append(look)
-            self._looked.append((guard, holds))
+            self._identities.append(look)
+            self._guarded.append((guard, holds))
 
-    def hang_on_text(self, asked: Set[str]) -> None:
+    def guard_print_options(self, asked: Set[str]) -> None:
         """Hang on how tensors, and arrays, are written as well: the function turned out to ask for them.
 
         Args:
@@ -176,16 +176,16 @@ class Environment:
         if "print" in asked - self.asked:
             for name, value in Slots(OPTIONS, tuple(PrintOptions.__annotations__)).items():
                 guard = Guard(f"print options, {name}", Slots(OPTIONS), name, value)
-                self._check(guard, guard.holds, guard.look())
+                self._check(guard, guard.holds, guard.identity())
         if "numpy" in asked - self.asked:
             guard = digest_guard("NumPy's print options", np, text_options)
             self._check(guard, guard.holds, None)
         self.asked = self.asked | asked
 
-    def hang_on_names(self) -> None:
+    def guard_module_names(self) -> None:
         """Hang on what the function asked of modules by names."""
         for guard in self.by_name.guards.values():
-            self._check(guard, guard.holds, guard.look())
+            self._check(guard, guard.holds, guard.identity())
 
     def is_like(self, other: Environment) -> bool:
         """Whether numbers and tensors are taken from the same places as in another call, and share memory as there."""
@@ -193,17 +193,17 @@ class Environment:
         return places[0] == places[1] and self.sharing == other.sharing
 
     @property
-    def looks(self) -> Sequence[Look] | None:
+    def identity_guards(self) -> Sequence[IdentityGuard] | None:
         """How all that was read is found to be the very same, quickly; None where that does not tell all."""
-        return self._looks if self.is_all and not self._others else None
+        return self._identities if self.is_all and not self._others else None
 
     def fails(self) -> Guard | Contents | Form | None:
         """The first guard that does not hold."""
         same = self._same
         if same is None:
-            same = self._same = unchanged(self._looks)
+            same = self._same = unchanged(self._identities)
         if not same():
-            for guard, holds in self._looked:
+            for guard, holds in self._guarded:
                 if not holds():
                     return guard
             self._look_again()
@@ -323,24 +323,24 @@ class Environment:
                     found[effect.identity] = effect, value
         return list(found.values())
 
-    def hang_on_missing(self, lacking: Iterable[tuple[Tensor, str]]) -> None:
+    def guard_missing_attributes(self, lacking: Iterable[tuple[Tensor, str]]) -> None:
         """Hang on attributes that tensors from outside were found not to have, and still have not."""
         for x, name in lacking:
             guard = Guard(f"{self.tensors.get(id(x), 'a tensor')}.{name}", x.__dict__, name, MISSING)
             if id(x) in self._with_attributes and guard.holds():
-                self._check(guard, guard.holds, guard.look())
+                self._check(guard, guard.holds, guard.identity())
 
-    def hang_on_forms(self, but: Container[int]) -> None:
+    def guard_tensor_forms(self, but: Container[int]) -> None:
         """Hang on what tensors from outside are besides their values, but for some that are looked at otherwise."""
         for identity, (name, x, _) in self._with_attributes.items():
             for form in forms_of(name, x) if identity not in but else ():
-                self._check(form, form.holds, form.look())
+                self._check(form, form.holds, form.identity())
 
     def _look_again(self) -> None:
         """Tensors have got other memory of the same form: from now on it is that which tells quickly."""
-        for k, (guard, _) in enumerate(self._looked):
-            if isinstance(guard, Form) and (look := guard.look()) is not None:
-                self._looks[k] = look
+        for k, (guard, _) in enumerate(self._guarded):
+            if isinstance(guard, Form) and (look := guard.identity()) is not None:
+                self._identities[k] = look
         self._same = None
 
     def gained(self) -> str | None:

@@ -15,10 +15,10 @@ from tracec.record.elements import Elements, looked_into
 from tracec.record.recording import is_number
 from tracec.record.seen import seen_by_others
 from tracec.record.structure import Mould, aspects, children, is_data, made_again, setter, tuple_maker
+from tracec.specialisations.append_only import AppendOnly
 from tracec.specialisations.births import AS_THEY_ARE, is_new_object, is_stand_in
 from tracec.specialisations.draws import Drawing
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, Named, plain_number
-from tracec.specialisations.growing import Growing
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.places import refill
 
@@ -58,7 +58,7 @@ class Former:
 
     def count(self, value: Any) -> None:
         """Note the containers that values have in common; asked of all values before any is formed."""
-        if isinstance(value, Growing):
+        if isinstance(value, AppendOnly):
             return
         if type(value) is Elements and value.tensor is None:
             looked_into(value)
@@ -80,7 +80,7 @@ class Former:
         Raises:
             RecursionError: it is a tuple, set or deque that holds itself, or nested too deep.
         """
-        if isinstance(value, Growing):
+        if isinstance(value, AppendOnly):
             return Kept(value.original)
         if type(value) is Drawing:
             return Kept(value.generator)
@@ -235,7 +235,7 @@ class Purge:
             return plain_number(value)
         if type(value) is Elements:
             return value.array
-        if isinstance(value, Growing):
+        if isinstance(value, AppendOnly):
             return value.original
         if type(value) is Drawing:
             return value.generator

@@ -17,9 +17,9 @@ from tracec.errors import TracecError
 from tracec.record.call import Call
 from tracec.record.structure import Slots
 from tracec.record.tensor import Tensor
-from tracec.runtime.containers import (
+from tracec.runtime.identity_guards import (
     NOTHING,
-    Look,
+    IdentityGuard,
     attribute,
     attributes_of,
     bases_of,
@@ -62,7 +62,7 @@ class Change(NamedTuple):
 
 
 #: How what is fixed of an object is found to be the very same.
-_LOOKS: dict[type, Callable[[Any], Look]] = {
+_IDENTITIES: dict[type, Callable[[Any], IdentityGuard]] = {
     ClassOf: class_of, AttributesOf: attributes_of, BasesOf: bases_of, CodeOf: code_of,
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ class Guard:
         """What it is at present."""
         return Place(self.holder, self.key).now()
 
-    def look(self) -> Look | None:
+    def identity(self) -> IdentityGuard | None:
         """How it is found to be the very same, quickly; None where there is only `holds`."""
         if self.kind is not None:
             return None
@@ -105,7 +105,7 @@ class Guard:
         if isinstance(self.holder, NameOf):
             return attribute(self.holder.owner, self.key, self.value)
         if isinstance(self.holder, Fixed):
-            return _LOOKS[type(self.holder)](self.holder.owner)
+            return _IDENTITIES[type(self.holder)](self.holder.owner)
         return item(self.holder, self.key, NOTHING if self.value is MISSING else self.value)
 
     def holds(self) -> bool:
@@ -155,7 +155,7 @@ class Form:
     text: str
     part: str | None
 
-    def look(self) -> Look | None:
+    def identity(self) -> IdentityGuard | None:
         """How it is found to be the very same, quickly, as it is now."""
         if self.part is None:
             return class_of(self.tensor)
@@ -233,7 +233,7 @@ class Contents:
         """Its present values."""
         return self.holder if self.keys is None else self.holder.values()
 
-    def look(self) -> Look | None:
+    def identity(self) -> IdentityGuard | None:
         """How it, or what `has_places` says, is found to be the very same, quickly; None where only these tell."""
         if not self.kinds:
             return held(self.holder, self.keys, self.values)

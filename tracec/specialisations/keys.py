@@ -63,7 +63,7 @@ def _attributes(x: Tensor) -> tuple[Any, ...]:
 Layouts = Callable[[type], Layout | None]
 
 
-def opens(value: Any, layouts: Layouts) -> bool:
+def is_flattened(value: Any, layouts: Layouts) -> bool:
     """Whether an object is taken apart."""
     if layouts(type(value)) is None:
         return False
@@ -72,7 +72,7 @@ def opens(value: Any, layouts: Layouts) -> bool:
     return not isinstance(value, (set, frozenset)) or all(isinstance(v, PLAIN) for v in value)
 
 
-class Opener:
+class Flattener:
     """Tells which objects are taken apart in one walk, each once.
 
     Args:
@@ -99,7 +99,7 @@ def made_here(cls: type) -> Layout | None:
 
 
 def flatten(
-    value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener | None = None
+    value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], flattener: Flattener | None = None
 ) -> None:
     """Take a nested argument apart.
 
@@ -109,13 +109,13 @@ def flatten(
         tensors: Receives the tensors, in order.
         key: Receives what the specialisation hangs on.
         kept: Receives objects whose identity is in the key, so that they stay alive with it.
-        opener: Tells which other objects are taken apart too.
+        flattener: Tells which other objects are taken apart too.
     """
     if isinstance(value, Tensor):
         if value.is_composite:
             key.append((type(value), value.form()))
             for part in value.inner():
-                flatten(part, tensors, key, kept, opener)
+                flatten(part, tensors, key, kept, flattener)
             return
         tensors.append(value)
         key.append(tensor_key(value))
@@ -126,11 +126,11 @@ def flatten(
     elif is_sequence(value):
         key.append((type(value), len(value)))
         for item in value:
-            flatten(item, tensors, key, kept, opener)
+            flatten(item, tensors, key, kept, flattener)
     elif type(value) is dict:
         key.append((dict, tuple(value), *map(type, value)))  # 1, 1.0 and True are one key
         for item in value.values():
-            flatten(item, tensors, key, kept, opener)
+            flatten(item, tensors, key, kept, flattener)
     elif type(value) is slice:
         parts: list[Hashable] = []  # apart: nothing stands in for its numbers
         for item in (value.start, value.stop, value.step):
@@ -140,11 +140,11 @@ def flatten(
         key.append((range, value.start, value.stop, value.step))
     elif isinstance(value, np.generic):
         key.append((type(value), value.tobytes()))
-    elif opener is not None and opener.arrays is not None and type(value) is np.ndarray:
-        key.append((np.ndarray, *array_key(value), opener.meets(value)))
-        opener.arrays.append(value)
-    elif opener is not None and opens(value, opener.layouts):
-        _open(value, tensors, key, kept, opener)
+    elif flattener is not None and flattener.arrays is not None and type(value) is np.ndarray:
+        key.append((np.ndarray, *array_key(value), flattener.meets(value)))
+        flattener.arrays.append(value)
+    elif flattener is not None and is_flattened(value, flattener.layouts):
+        _open(value, tensors, key, kept, flattener)
     else:
         key.append(identity_key(value))
         kept.append(value)
@@ -167,9 +167,9 @@ def identity_key(value: Any) -> tuple[Any, int]:
 _STRANGE = "a class whose metaclass tells what it is equal to"
 
 
-def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], opener: Opener) -> None:
+def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any], flattener: Flattener) -> None:
     """Take an object apart."""
-    met = opener.meets(value)
+    met = flattener.meets(value)
     if met is not None:
         key.append((type(value), ITEMS, met))
         return
@@ -189,7 +189,7 @@ def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any
             names = tuple(holder)
             form += (names, *map(type, names))
         for item in items_of(holder):
-            flatten(item, tensors, key, kept, opener)
+            flatten(item, tensors, key, kept, flattener)
     if isinstance(value, defaultdict):
         form.append(id(value.default_factory))
         kept.append(value.default_factory)

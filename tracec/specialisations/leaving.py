@@ -12,8 +12,8 @@ from tracec.record.tape import root_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.effects import ALL, MORE, Effect, Effects, Filled
 from tracec.specialisations.environment import Environment
+from tracec.specialisations.flattening import can_flatten
 from tracec.specialisations.forming import Former, Purge
-from tracec.specialisations.opening import may_open
 
 Changes = Sequence[tuple[Effect, Any]]
 
@@ -54,7 +54,7 @@ def formed(
         return out, None, None
     if former.holds_itself:
         return out, None, "makes a container that holds itself, and keeps it"
-    kept = next((cls for cls in left if may_open(cls) is None), None)
+    kept = next((cls for cls in left if can_flatten(cls) is None), None)
     if kept is not None:  # the next call would find another one, and be recorded
         return out, None, f"keeps an object of type {kept.__name__} that it has made"
     return (out, values), Effects(tuple(effect for effect, _ in changes), left), None

@@ -20,8 +20,8 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.keys import (
     EXACT,
     PLAIN,
+    Flattener,
     Layouts,
-    Opener,
     array_key,
     flatten,
     made_here,
@@ -150,7 +150,7 @@ class Kind(NamedTuple):
             return False
         found: list[Tensor] = []
         parts: list[Hashable] = [self.parts[0]]
-        flatten(value, found, parts, [], Opener(self.parts[0].layouts, [] if arrays is None else arrays))
+        flatten(value, found, parts, [], Flattener(self.parts[0].layouts, [] if arrays is None else arrays))
         if len(parts) != len(self.parts):
             return False
         of_numbers: list[Any] = [parts[k] for k in self.varying]
@@ -223,7 +223,7 @@ def common_kind(before: Any, now: Any, layouts: Layouts | None = None) -> Kind |
         keys: list[list[Hashable]] = [[first], [first]]
         try:
             for value, key in zip((before, now), keys, strict=True):
-                flatten(value, [], key, first.kept, Opener(layouts, []))
+                flatten(value, [], key, first.kept, Flattener(layouts, []))
         except RecursionError:  # it holds itself
             return None
         return _structure(type(now), *keys)

@@ -11,11 +11,11 @@ from tracec.ir.graph import Graph
 from tracec.record.check import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
+from tracec.specialisations.backward_reads import held_to
 from tracec.specialisations.checks import checked, may_raise, tested
 from tracec.specialisations.derivatives import Backward, Derivative
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
-from tracec.specialisations.way_back import held_to
 from tracec.transform.split import Later, split
 
 

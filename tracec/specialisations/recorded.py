@@ -12,13 +12,14 @@ from tracec.ir.extent import Condition
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
 from tracec.record.cell import Storage
+from tracec.record.inplace_views import look_again
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Decision, Recording, find_tensors, marks_of
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
-from tracec.record.turning import look_again
 from tracec.record.unfolding import Unfolding
+from tracec.specialisations.backward_reads import ReadsState
 from tracec.specialisations.derivatives import Derivative, Observed, record_derivatives
 from tracec.specialisations.draws import Draws, goes_by
 from tracec.specialisations.effects import Effects
@@ -26,10 +27,9 @@ from tracec.specialisations.environment import Environment
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.leaving import formed, made_plain, with_grads, with_roots
 from tracec.specialisations.printed import can_run_again, printed_before, printing, written
+from tracec.specialisations.proxies import Proxies
 from tracec.specialisations.results import foreign, tells_address
-from tracec.specialisations.stand_ins import StandIns
 from tracec.specialisations.watching import Scalars
-from tracec.specialisations.way_back import HangsOn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class CallToRecord:
         surroundings: What it can read besides.
         keep: Whether what it does to tensors lasts; otherwise they are left as they were.
         look: Given the recorder and what the function returned, while what it did to tensors is there to be seen.
-        stand_ins: The numbers that are watched.
+        proxies: The numbers that are watched.
         sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
         unfolding: What is known of its loops and branches.
     """
@@ -89,14 +89,14 @@ class CallToRecord:
     surroundings: Environment
     keep: bool
     look: Callable[[Recorder, Any], None] | None = None
-    stand_ins: StandIns | None = None
+    proxies: Proxies | None = None
     sizes: Sequence[Shape] | None = None
     unfolding: Unfolding = field(default_factory=Unfolding)
 
     @property
     def has_numbers(self) -> bool:
         """Whether numbers are watched."""
-        return self.stand_ins is not None and self.stand_ins.has_numbers
+        return self.proxies is not None and self.proxies.has_numbers
 
 
 def record(call: CallToRecord) -> Recorded:
@@ -199,10 +199,10 @@ class _Run:
             recording = recorder.finish(
                 (out, [g for d in self._derivatives for g in d.grads if g is not None]), len(find_tensors(out))
             )
-            surroundings.hang_on_text({d.how for d in recording.decisions})
-            surroundings.hang_on_names()
+            surroundings.guard_print_options({d.how for d in recording.decisions})
+            surroundings.guard_module_names()
             # Where values choose among ways, others of them may use other tensors.
-            surroundings.hang_on_forms(() if recording.decisions else recorder.used)
+            surroundings.guard_tensor_forms(() if recording.decisions else recorder.used)
             for copy, of in copies:
                 look_again(copy, of)
             given = made_plain(given, changes, surroundings)
@@ -217,7 +217,7 @@ class _Run:
         return Recorded(
             recording, out, known, tuple(self._derivatives), surroundings.captured,
             self._eager or self._asked_or_used(recording), bool(changes) or self._used_up is not None,
-            None if self._call.stand_ins is None else self._call.stand_ins.scalars(recorder.numbers),
+            None if self._call.proxies is None else self._call.proxies.scalars(recorder.numbers),
             recorder.conditions, left, given, tuple(value for _, value in changes),
         )  # fmt: skip
 
@@ -236,21 +236,21 @@ class _Run:
     def _called(self) -> Any:
         recorder, call = self._recorder, self._call
         try:
-            if call.stand_ins is None or self._numbers == _NONE:
+            if call.proxies is None or self._numbers == _NONE:
                 return call.fn(*call.args, **call.kwargs)
-            given = call.stand_ins.run(call.fn, call.args, call.kwargs, recorder.numbers)
-            if self._surroundings.compares and self._has_stand_ins and not _lasts(recorder, self._surroundings):
+            given = call.proxies.run(call.fn, call.args, call.kwargs, recorder.numbers)
+            if self._surroundings.compares and self._has_proxies and not _lasts(recorder, self._surroundings):
                 self._undo()
                 raise _NumbersRefused(self._surroundings.compares, recorder.text)
             return given
         except TypeError as error:
-            if self._numbers == _NONE or not self._has_stand_ins or self._unfolding.failed:
+            if self._numbers == _NONE or not self._has_proxies or self._unfolding.failed:
                 raise
             self._undo()
             raise _NumbersRefused(str(error), recorder.text) from error
 
     @property
-    def _has_stand_ins(self) -> bool:
+    def _has_proxies(self) -> bool:
         """Whether the function was given anything that stands in for a number."""
         recorder = self._recorder
         return bool(recorder.numbers.symbols or recorder.lent or recorder.sizes is not None or self._call.has_numbers)
@@ -261,7 +261,7 @@ class _Run:
         self._used_up = surroundings.used_up(Draws(recorder.numbers.draws)) or goes_by(recorder.numbers)
         if self._left_modes:
             self._eager = "leaves modes, such as that of gradients or the default dtype, otherwise than before"
-        surroundings.hang_on_missing((x, name) for x, name in recorder.lacking if not recorder.is_own(x))
+        surroundings.guard_missing_attributes((x, name) for x, name in recorder.lacking if not recorder.is_own(x))
         if (name := surroundings.gained()) is not None:
             self._used_up = f"sets {name}"
         if recorder.numbers.observed is not None:
@@ -288,7 +288,7 @@ class _Run:
             self._derivatives = record_derivatives(self._recorder, out, self._call.arguments, roots)
         except Observed:
             self._eager = "has hooks on tensors that it makes, or retains their gradients"
-        except HangsOn as error:
+        except ReadsState as error:
             self._eager = f"has a backward function that {error}, which may be otherwise when gradients go back"
         if self._derivatives and not all(self._recorder.left_flags().values()):
             self._eager = _TURNED  # gradients of its results go back as it was when these were made

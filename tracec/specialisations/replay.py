@@ -15,12 +15,12 @@ from tracec.record.check import Late, settle
 from tracec.record.conversion import as_number
 from tracec.record.recording import Result, find_parts, find_tensors, is_number
 from tracec.record.tensor import Tensor
+from tracec.specialisations.aliasing import Aliasing
 from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers
 from tracec.specialisations.derivatives import Backward
 from tracec.specialisations.effects import Parts
 from tracec.specialisations.histories import Histories, Place
 from tracec.specialisations.inputs import Arrays, finder, locator, memory_of, storage_finder
-from tracec.specialisations.looks import Looks
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.results import (
     ProgramCall,
@@ -84,8 +84,8 @@ class Replay:
         self.may_raise = bool(self._checks) or may_raise(recording.graph, late)
         self._check_finders = [finder(recording.inputs[i], here) for i in self._checks.needs]
         #: How the arguments looked at memory; those of later calls must do so, too.
-        self.looks = Looks(recording, self._inputs, recorded.arguments, recorded.captured)
-        self.fits = self.looks.fit
+        self.aliasing = Aliasing(recording, self._inputs, recorded.arguments, recorded.captured)
+        self.fits = self.aliasing.fit
         results = recording.results[: len(find_tensors(recorded.out))]
         self._place_outputs(recorded, late, here)
         #: Whether gradients go back from what it gives, by programs.
@@ -161,7 +161,7 @@ class Replay:
         given = [k for v in self._inputs if (k := v.argument) is not None and v.array.flags.c_contiguous]
         #: Arguments whose arrays are all that has to be found: the key of a call says where elements lie.
         self._direct = (
-            given if self._fresh is not None and self.looks.plain and len(given) == len(self._inputs) else None
+            given if self._fresh is not None and self.aliasing.plain and len(given) == len(self._inputs) else None
         )
         self._is_first = self._direct == [0]
         self._quick = getattr(self.forward, "quick", None)

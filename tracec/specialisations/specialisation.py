@@ -12,7 +12,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.draws import NO_DRAWS
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.lane import Lane, lane
+from tracec.specialisations.fast_path import FastPath, fast_path
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import MOST_PATHS, Tree
@@ -63,7 +63,7 @@ class Specialisation:
         eager: Why it does, or why calls that the programs do not serve do.
         plainly: Whether it then runs as it is written, and in no compiled parts.
         hits: Calls that it served.
-        variants: The recordings for many sizes that it is a case of, if it is one of `tracec.specialisations.families`.
+        variants: The recordings with symbolic sizes that it is a case of; see `tracec.specialisations.dynamic_shapes`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Specialisation:
         self.hits = 0
         self.variants: list[Any] = []
         self._beside: tuple[Tree, int] | None = None
-        self._lane: list[Lane | None] = []
+        self._fast_path: list[FastPath | None] = []
 
     def stand_beside(self, tree: Tree) -> None:
         """Be what runs eagerly for calls that go other ways than those of a tree."""
@@ -96,15 +96,15 @@ class Specialisation:
         served = tree.hits - before
         return served >= _WORTH_A_WAY and 2 * served >= self.hits and len(list(tree.leaves)) < MOST_PATHS
 
-    def lane(self, call: Call) -> Lane | None:
+    def fast_path(self, call: Call) -> FastPath | None:
         """The short way for calls like the first that it served; None where there is none.
 
         Args:
             call: A call that it served, whose key is its own.
         """
-        if not self._lane:
-            self._lane.append(lane(self, call))
-        return self._lane[0]
+        if not self._fast_path:
+            self._fast_path.append(fast_path(self, call))
+        return self._fast_path[0]
 
     def takes(self, call: Call, numbers: list[Any], undone: bool = False, undoing: bool = False) -> Given | None:
         """What the program is given, where it may stand in for the function now; None where it may not.
@@ -198,7 +198,7 @@ def undo(values: Mapping[int, Any]) -> None:
         back()
 
 
-class Looks:
+class ViewsAtRecording:
     """How the tensors of a recording looked at their memory when it was made.
 
     Args:

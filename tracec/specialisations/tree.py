@@ -32,10 +32,7 @@ from tracec.record.tensor import Tensor
 from tracec.specialisations.checks import guarded
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
-from tracec.specialisations.recorded import Recorded
-from tracec.specialisations.replay import REFUSALS, Replay, Unfit
-from tracec.specialisations.watching import Scalars
-from tracec.specialisations.ways import (
+from tracec.specialisations.paths import (
     NO_NUMBERS,
     Interner,
     LateNumbers,
@@ -48,6 +45,9 @@ from tracec.specialisations.ways import (
     without_known,
     worth_saving,
 )
+from tracec.specialisations.recorded import Recorded
+from tracec.specialisations.replay import REFUSALS, Replay, Unfit
+from tracec.specialisations.watching import Scalars
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
@@ -148,7 +148,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Builder:
+class TreeBuilder:
     """How programs come to be for a tree.
 
     Attributes:
@@ -168,7 +168,7 @@ class Tree:
         numbers: The numbers that all of them are given.
     """
 
-    def __init__(self, builder: Builder, numbers: Scalars | None = None) -> None:
+    def __init__(self, builder: TreeBuilder, numbers: Scalars | None = None) -> None:
         self._builder = builder
         self.numbers = numbers
         self._roots: list[Branch] = []
@@ -363,10 +363,10 @@ class Tree:
             inside: All that it takes for that, inputs included.
             saved: The values that are there before.
         """
-        stand_ins = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
+        placeholders = {n: input_node(n.type, f"saved{k}") for k, n in enumerate(saved)}
         among = set(inside)
-        checks = [c for c in recorded.recording.checks if c.node in among or c.node in stand_ins]
-        new = substitute((*outputs, *(c.node for c in checks)), dict(stand_ins))
+        checks = [c for c in recorded.recording.checks if c.node in among or c.node in placeholders]
+        new = substitute((*outputs, *(c.node for c in checks)), dict(placeholders))
         checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
         # The end of the way tests them.
         given_here = recorded.recording.inputs
@@ -374,7 +374,7 @@ class Tree:
         here = positions(recorded.arguments)
         late = {n: scalar for n, scalar in recorded.recording.late.items() if n in among}
         given = {v.node: finder(v, here) for v in recorded.recording.inputs if v.node in among and v.node not in late}
-        given |= {n: _of_frame(len(recorded.arguments) + k) for k, n in enumerate((*stand_ins.values(), *late))}
+        given |= {n: _of_frame(len(recorded.arguments) + k) for k, n in enumerate((*placeholders.values(), *late))}
         used = set(topological(new))
         inputs = tuple(n for n in given if n in used)
         segment = Graph(inputs, new, recorded.recording.graph.name)

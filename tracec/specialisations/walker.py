@@ -30,6 +30,7 @@ from tracec.record.recording import hooks_of
 from tracec.record.state import PROCESS
 from tracec.record.structure import Slots, slot_names
 from tracec.record.tensor import Tensor, own_attributes
+from tracec.specialisations.append_only import can_grow
 from tracec.specialisations.digests import (
     NO_NAMES,
     Books,
@@ -42,7 +43,6 @@ from tracec.specialisations.digests import (
     size,
 )
 from tracec.specialisations.draws import NUMPY, PYTHON
-from tracec.specialisations.growing import can_grow
 from tracec.specialisations.guards import Contents, Guard, digest_guard, places_of
 from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
 from tracec.specialisations.impure import reads

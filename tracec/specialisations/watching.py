@@ -18,10 +18,10 @@ from tracec.ir.extent import Values
 from tracec.record.cell import new_tensor
 from tracec.record.numbers import Numbers, Scalar, array_of
 from tracec.record.tensor import Tensor
+from tracec.specialisations.append_only import can_grow, grew, reads_past
 from tracec.specialisations.draws import NO_DRAWS, Draws
 from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.growing import can_grow, grew, reads_past
 from tracec.specialisations.guards import Contents, Guard, steps_key
 from tracec.specialisations.keys import Layouts, as_size, tensor_key
 from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same

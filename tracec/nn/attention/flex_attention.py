@@ -45,15 +45,15 @@ def noop_mask(batch: Tensor, head: Tensor, token_q: Tensor, token_kv: Tensor) ->
 
 def or_masks(*mask_mods: MaskMod) -> MaskMod:
     """A key is seen if any of some functions says so."""
-    return _together("or_masks", mask_mods, tracec.logical_or, False)
+    return _fused("or_masks", mask_mods, tracec.logical_or, False)
 
 
 def and_masks(*mask_mods: MaskMod) -> MaskMod:
     """A key is seen if all of some functions say so."""
-    return _together("and_masks", mask_mods, tracec.logical_and, True)
+    return _fused("and_masks", mask_mods, tracec.logical_and, True)
 
 
-def _together(name: str, mask_mods: tuple[MaskMod, ...], join: Any, first: bool) -> MaskMod:
+def _fused(name: str, mask_mods: tuple[MaskMod, ...], join: Any, first: bool) -> MaskMod:
     if not all(callable(m) for m in mask_mods):
         raise ArgumentTypeError(f"{name}: takes functions of positions, {mask_mods} given", hint="mask_mod(b, h, q, k)")
 

@@ -1,0 +1,299 @@
+"""Compositions of operators that run at once, where nobody is told of the operators one by one.
+
+Of small arrays an operation takes longer to be called, checked and written down than to be computed. A composition is
+a function of tensors that applies operators alone; called on nodes, it gives a graph. Where gradients are all that is
+to be remembered, that graph runs in one go: with the rules of the same operators, in the same order, so that values are
+the same to the last bit. While a function is recorded, batched, differentiated forward or put off, the composition is
+what it was written as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tracec.errors import GradientError
+from tracec.ir import dtype as dt
+from tracec.ir.graph import Graph
+from tracec.ir.node import input_node, made_from
+from tracec.ir.operator import Operator
+from tracec.ir.types import TensorType
+from tracec.ops.arrays import SILENT
+from tracec.record.backend import CPU
+from tracec.record.call import Call, key_of
+from tracec.record.cell import Cell, new_tensor
+from tracec.record.deferred import ACTIVE
+from tracec.record.dispatch import run
+from tracec.record.state import STATE
+from tracec.record.steps import PART, Steps
+from tracec.record.tape import Operation, edge_of
+from tracec.record.tensor import Tensor
+from tracec.transform.vjp import gradients
+
+#: Kept for so many types of operands of each composition; then all are worked out again.
+_LIMIT = 2000
+
+
+def _nobody_asks() -> bool:
+    """Whether nobody is told of operators one by one, or keeps what gradients need in a form of its own."""
+    return STATE.recorder is None and not STATE.duals and STATE.packing is None and not ACTIVE
+
+
+def _traced(compose: Callable[..., Any], types: Sequence[TensorType], params: Mapping[str, Any]) -> Graph:
+    inputs = tuple(input_node(t, f"x{i}") for i, t in enumerate(types))
+    with made_from(None):
+        found = compose(*inputs, **params)
+    return Graph(inputs, found if isinstance(found, tuple) else (found,), "composition")
+
+
+def composed(
+    name: str, derivative: Callable[..., Sequence[Any]] | None = None, again_from: int = 0
+) -> Callable[[Callable[..., Any]], Composed]:  # fmt: skip
+    """Let a composition of one result be one operation eagerly.
+
+    Args:
+        name: What it is called on the way back.
+        derivative: The rule of its gradients, as an operator's ``vjp``; None for that of its operators.
+        again_from: Elements of the first operand from which on what gradients need is computed again for them; of fewer
+            it is kept, which takes less time. Where nobody wants gradients it makes no difference.
+    """
+    return lambda compose: Composed(name, compose, derivative, again_from)
+
+
+class Composed:
+    """A composition that gives one tensor; see `composed`."""
+
+    def __init__(
+        self, name: str, compose: Callable[..., Any], derivative: Callable[..., Sequence[Any]] | None, again_from: int
+    ) -> None:
+        self.name = name
+        self._compose, self._calls, self._again_from = compose, dict[Any, Call](), again_from
+
+        def vjp(ct: Any, out: Any, *inputs: Any, **params: Any) -> tuple[Any, ...]:
+            if derivative is not None:
+                return tuple(derivative(ct, out, *inputs, **params))
+            with made_from(None):
+                inner = compose(*inputs, **params)
+            return tuple(gradients([inner], [ct], inputs))
+
+        self._operator = Operator(
+            name=name, family="composition", type_rule=_is_none, eager=_is_none, vjp=vjp, jvp=None, batch=_is_none,
+            lower=None, promotion="none", samples=(), arity=None,
+        )  # fmt: skip
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        """The result.
+
+        Args:
+            inputs: Tensors; of others it is worked out operator by operator.
+            params: What it hangs on besides.
+        """
+        if not _nobody_asks():
+            return self._one_by_one(inputs, params)
+        key: list[Any] = []
+        arrays: list[Any] = []
+        for x in inputs:
+            if not isinstance(x, Cell) or x._device is not CPU or x.is_composite:
+                return self._one_by_one(inputs, params)
+            array = x._array
+            arrays.append(array)
+            key += array.dtype, array.shape
+        if params:
+            if any(isinstance(x, Cell) for x in params.values()):
+                return self._one_by_one(inputs, params)  # tensors may be written, and calls are kept by what these are
+            key += key_of(params)
+        if self._again_from and STATE.grad and arrays[0].size < self._again_from and edge_of(inputs[0]) is not None:
+            return self._one_by_one(inputs, params)
+        known = tuple(key)
+        call = self._calls.get(known)
+        if call is None:
+            call = self._made(known, inputs, params)
+            if call is None:
+                return self._one_by_one(inputs, params)
+        return run(call, inputs, arrays)
+
+    def _one_by_one(self, inputs: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """The result, computed operator by operator; all of these go by the composition's name on the way back."""
+        out = self._compose(*inputs, **params)
+        if STATE.grad:
+            ends = {edge_of(x) for x in inputs if isinstance(x, Cell)}
+            edges: list[Any] = [edge_of(out)]
+            while edges:
+                operation = edges.pop()
+                if isinstance(operation, Operation) and operation.within is None and operation not in ends:
+                    operation.within = self.name
+                    edges += operation.edges
+        return out
+
+    def _made(self, key: tuple[Any, ...], inputs: Sequence[Any], params: Mapping[str, Any]) -> Call | None:
+        floats = [x.dtype for x in inputs if x.dtype.is_floating_point]
+        if not floats or inputs[0].dtype is not floats[0] or any(x is not floats[0] for x in floats):
+            return None  # which meet by promotion, that nodes know nothing of
+        graph = _traced(self._compose, [x._type for x in inputs], params)
+        steps = Steps(graph)
+        call = Call(self._operator, tuple(params.items()), tuple(n.type for n in graph.inputs), graph.outputs[0].type)
+        call.rule = lambda *arrays: steps.run(arrays)[0]
+        if len(self._calls) >= _LIMIT:
+            self._calls.clear()
+        self._calls[key] = call
+        return call
+
+
+def _is_none(*_: Any, **__: Any) -> Any:
+    raise GradientError("a composition is no operator")
+
+
+class FusedUpdate:
+    """A composition of several results whose gradients nobody wants, as an optimiser's updates are.
+
+    Operands are tensors on the CPU of one floating type, and numbers. Where something is otherwise, or somebody is told
+    of operators, it does nothing and says so: the caller then applies `compose` to the tensors.
+
+    Args:
+        compose: From tensors, then numbers, and parameters to a tuple of tensors.
+    """
+
+    def __init__(self, compose: Callable[..., tuple[Any, ...]]) -> None:
+        self.compose = compose
+        #: By parameters, then by operands; None where the operators are to run one by one.
+        self._plans: dict[Any, dict[Any, Steps | None]] = {}
+        #: By the element type, and the position among the numbers: the number that came last, and the array for it.
+        self._last: dict[Any, tuple[Any, Any]] = {}
+
+    def values(self, tensors: Sequence[Any], numbers: Sequence[Any] = (), **params: Any) -> list[Tensor] | None:
+        """New tensors; None where they are to be computed operator by operator."""
+        found = self._operands(tensors, 0, numbers) if _takes(numbers) else None
+        if found is None:
+            return None
+        arrays, known = found
+        plans = self._plans_for(params)
+        steps = plans.get(known, _UNKNOWN)
+        if steps is _UNKNOWN:
+            steps = plans[known] = self._made(tensors, 0, len(numbers), params)
+        if steps is None:
+            return None
+        made = SILENT.copy().run(steps.run, [*arrays, *self._numbers(numbers, arrays[0].dtype)])
+        return [new_tensor(x.copy() if any(x is a for a in arrays) else x) for x in made]
+
+    def write(
+        self, each: Sequence[tuple[Sequence[Any], Sequence[Any]]], numbers: Sequence[Any] = (), **params: Any
+    ) -> bool:  # fmt: skip
+        """Give tensors new values, of their own old ones and of others; tells whether it did.
+
+        Args:
+            each: Of each time that it is to run the tensors that are written, of which the results are the new values,
+                and further operands.
+            numbers: Numbers behind those.
+            params: Parameters of the composition.
+        """
+        if not _takes(numbers):
+            return False
+        plans = self._plans_for(params)
+        ready: list[tuple[Sequence[Any], Steps, list[Any]]] = []
+        behind: dict[Any, list[Any]] = {}
+        for written, read in each:
+            tensors = (*written, *read)
+            found = self._operands(tensors, len(written), numbers)
+            if found is None:
+                return False
+            arrays, known = found
+            steps = plans.get(known, _UNKNOWN)
+            if steps is _UNKNOWN:
+                steps = plans[known] = self._made(tensors, len(written), len(numbers), params)
+            if steps is None or not _may_write(arrays, len(written)):
+                return False
+            dtype = arrays[0].dtype
+            if dtype not in behind:
+                behind[dtype] = self._numbers(numbers, dtype)
+            ready.append((written, steps, arrays + behind[dtype]))
+        SILENT.copy().run(_write, ready)
+        return True
+
+    def _plans_for(self, params: Mapping[str, Any]) -> dict[Any, Steps | None]:
+        """What is known with parameters."""
+        options = key_of(params)
+        plans = self._plans.get(options)
+        if plans is None or len(plans) >= _LIMIT:
+            if len(self._plans) >= _LIMIT:
+                self._plans.clear()
+            plans = self._plans[options] = {}
+        return plans
+
+    @staticmethod
+    def _operands(
+        tensors: Sequence[Any], written: int, numbers: Sequence[Any]
+    ) -> tuple[list[Any], tuple[Any, ...]] | None:  # fmt: skip
+        """The arrays of tensors, and what the steps hang on; None where there is more to be told of a tensor."""
+        arrays = []
+        key: list[Any] = [written, len(numbers)]
+        for x in tensors:
+            if x._device is not CPU or x.is_composite or x._is_inference or x._storage.tangents is not None:
+                return None
+            array = x._array
+            arrays.append(array)
+            key += array.shape, array.dtype
+        return arrays, tuple(key)
+
+    def _numbers(self, numbers: Sequence[Any], dtype: Any) -> list[Any]:
+        """Numbers as arrays of no dimensions that are only read."""
+        found = []
+        for k, x in enumerate(numbers):
+            last = self._last.get((dtype, k))
+            if last is None or not (last[0] is x or (x and last[0] == x)):  # 0.0 is -0.0
+                last = self._last[dtype, k] = x, np.array(x, dtype)
+            found.append(last[1])
+        return found
+
+    def _made(
+        self, tensors: Sequence[Any], written: int, numbers: int, params: Mapping[str, Any]
+    ) -> Steps | None:  # fmt: skip
+        dtype = tensors[0].dtype
+        if dtype not in (dt.float32, dt.float64) or any(x.dtype is not dtype for x in tensors):
+            return None
+        graph = _traced(self.compose, [*(x._type for x in tensors), *[TensorType(dtype, (), "cpu")] * numbers], params)
+        if written and any(o.type != i.type for o, i in zip(graph.outputs, graph.inputs[:written], strict=True)):
+            return None
+        return Steps(graph, {k: k for k in range(written)})
+
+
+#: What steps are that were not asked for before.
+_UNKNOWN: Any = object()
+
+
+def _takes(numbers: Sequence[Any]) -> bool:
+    """Whether something may run at once now, with these numbers."""
+    for x in numbers:
+        if type(x) is not float and type(x) is not int:
+            return False
+    return not STATE.grad and not STATE.inference and _nobody_asks()
+
+
+def _may_write(arrays: Sequence[Any], written: int) -> bool:
+    """Whether the first arrays may be written, and none of them shares memory with another one."""
+    owners = set()
+    for k, a in enumerate(arrays):
+        if k < written and (not a.flags.writeable or 0 in a.strides):
+            return False
+        base = a.base
+        if base is None:
+            owners.add(id(a))
+        elif type(base) is np.ndarray and base.base is None:
+            owners.add(id(base))
+    if len(owners) == len(arrays):
+        return True
+    return not any(np.may_share_memory(a, b) for k, a in enumerate(arrays[:written]) for b in arrays[k + 1 :])
+
+
+def _write(ready: Sequence[tuple[Sequence[Any], Steps, list[Any]]]) -> None:
+    for written, steps, operands in ready:
+        for x in written:  # as `about_to_change`
+            storage = x._storage
+            storage.version += 1
+            if storage.readers:
+                storage.give_copies()
+        if steps.is_elementwise and operands[0].size > 2 * PART and all(a.flags.c_contiguous for a in operands):
+            steps.write_in_parts(operands)
+        else:
+            steps.write(operands)
