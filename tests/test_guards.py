@@ -1,4 +1,4 @@
-"""What a compiled function hangs on, and what it does not: neither its own books nor names of attributes."""
+"""What a compiled function depends on, and what it does not: neither its own books nor names of attributes."""
 
 from __future__ import annotations
 

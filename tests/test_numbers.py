@@ -1,4 +1,4 @@
-"""Numbers that change from call to call: one recording serves them all, and what hangs on them is never stale."""
+"""Numbers that change from call to call: one recording serves them all, and what depends on them is never stale."""
 
 from __future__ import annotations
 

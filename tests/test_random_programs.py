@@ -102,7 +102,7 @@ def values_choose_no_way(patch):
     patch.setattr("tracec.specialisations.tree.outcome", lambda value, how: True)
 
 
-#: What hangs on where a program's results lie is seen of generated code only.
+#: What depends on where a program's results lie is seen of generated code only.
 OF_CODE = ("results share memory",)
 BROKEN = {
     "guards always hold": guards_always_hold,

@@ -67,7 +67,7 @@ def compile(
             ``TRACEC_VERIFY=2`` it is on.
 
     Returns:
-        A callable that gives what ``model`` gives. ``lower``, ``explain`` and the attributes of ``model`` hang on it.
+        A callable that gives what ``model`` gives. It has ``lower``, ``explain`` and the attributes of ``model``.
 
     Raises:
         ArgumentError: a name in ``disable``, the target, the backend, the mode or another option is unknown.

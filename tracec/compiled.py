@@ -1,4 +1,14 @@
-"""Functions that record themselves and then run compiled."""
+"""Compiled functions: what a call of one does, from the arguments to the program that serves it.
+
+A call tries, in this order, and the first that serves it ends it:
+
+1. fast paths: a small inline cache of programs, each behind one check in C (`specialisations.fast_path`);
+2. the specialisations under the key of its arguments whose guards hold (`Specialisation.takes`);
+3. the program of a recording with symbolic sizes, for these sizes (`specialisations.dynamic_shapes`);
+4. lazy execution, for a function that no program can stand in for (`specialisations.lazy`);
+5. recording: the function runs eagerly under a recorder, and a program is built for the calls after this one
+   (`tracec.specialiser`).
+"""
 
 from __future__ import annotations
 
@@ -293,7 +303,7 @@ class Compiled:
         arguments = [*call.tensors, *proxies.tensors]
         surroundings.sharing, surroundings.keyed = sharing(arguments), surroundings.as_keys(call.tensors)
         symbols = self._sizes.begin(key, _KEEPS if surroundings.keeps_each else None)
-        # As it is before the call: the function may change what they hang on.
+        # As it is before the call: the function may change what they depend on.
         fitting = self._fitting(key)
         to_record = CallToRecord(
             self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, proxies=proxies,
@@ -465,6 +475,6 @@ class Compiled:
         return Lowered(program.forward, target, arch, run, arrays_like(program, call))
 
     def explain(self) -> Explanation:
-        """The specialisations, what each hangs on, and why calls were recorded: text, and its attributes."""
+        """The specialisations, what each depends on, and why calls were recorded: text, and its attributes."""
         told = *self._sizes.describe(), *self._unfolding.describe(), *self._lazy.describe(), *describe_choices()
         return self._history.explain(repr(self), self._known, told)

@@ -1,8 +1,9 @@
-"""Plans and templates on the disk: what one process has made, others need not make again.
+"""Plans and compiled templates in the disk cache: what one process has planned, others need not plan again.
 
-A plan goes by all that it is made of: the text of the recorded graph, what it is planned for, and the files of the
-compiler. What hangs on more than that (sizes that vary, parameters that are Python's own objects) is planned in each
-process. The user's lines may move: a plan names them by the order in which the graph does.
+The key of a plan is all that it is made from: the text of the recorded graph, the target's settings, and the version of
+the compiler, told by its source files. Graphs whose text does not tell all (symbolic sizes, parameters that are Python
+objects) are planned in each process. Source lines are stored by their order in the graph, so that a plan stays valid
+when the user's lines move.
 """
 
 from __future__ import annotations

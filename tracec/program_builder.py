@@ -1,4 +1,4 @@
-"""From recordings to programs that run, on the target that the tensors ask for."""
+"""From a recording to a loaded program, on the target, architecture and libraries that its tensors ask for."""
 
 from __future__ import annotations
 

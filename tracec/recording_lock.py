@@ -1,4 +1,4 @@
-"""Turns of threads that record: one at a time, and who waits for long is told for whom."""
+"""The lock that lets one thread record at a time, and the warning for a thread that waits for it too long."""
 
 from __future__ import annotations
 

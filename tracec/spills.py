@@ -1,9 +1,10 @@
-"""Kernels that a compiler has too few registers for are written anew, until none spills.
+"""Register spills are avoided by trial: a CUDA kernel that spills is rendered in another way and compiled again.
 
-The code generator has several ways to write a kernel, a ladder of them (`tracec.codegen.cuda_ladder`). All kernels are
-compiled as the first way has it, which is all that there is to do where none spills; one that does is written by the
-next, and the next. One that does the work of several is written with the first of these on another rung, and where no
-rung will do they are launched one by one. What comes out is kept on the disk, so that the next process begins with it.
+The code generator has several ways to write a kernel of each shape, an ordered list of them (the ladder of
+`tracec.codegen.cuda_ladder`). Every kernel is compiled as the first rung writes it; where none spills, that is all. One
+that spills is written by the next rung, and the next, until one does not, or else the rung that spills least is taken.
+A kernel that was joined with others is tried on these rungs too, and launched apart where none fits. The rungs that
+were chosen are kept in the disk cache, where the next process finds them.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_everything_compiles_without_spills(arch: str, tmp_path: Path, monkeypat
 
 
 def test_a_row_is_asked_for_before_anything_waits() -> None:
-    """What hangs on a number from memory comes behind the loop that reads the row, but for what that loop takes."""
+    """What depends on a number from memory comes behind the loop that reads the row, but for what that loop takes."""
     text = render_kernel(k.picked(3, 3000)).source
     assert text.index("p = t[i]") < text.index("a = maximum") < text.index("q = x[") < text.index("f = 1.0f /")
     text = render_kernel(k.picked(3, 3000, first=True)).source

@@ -273,7 +273,7 @@ def test_scans_by_windows(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scans_are_the_same_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which sums are added up hangs on places alone: not on which block came first, or has how many tiles."""
+    """Which sums are added up depends on places alone: not on which block came first, or has how many tiles."""
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", 4)

@@ -156,7 +156,7 @@ def test_the_mean_of_the_gradient_is_the_gradient_of_the_mean(name):
 
     d = CASES[name][0](D, leaf)
     all_leaves = list(leaves)
-    if name == "StudentT":  # whose mean does not hang on its degrees of freedom, in a way that takes many samples
+    if name == "StudentT":  # whose mean does not depend on its degrees of freedom, in a way that takes many samples
         leaves = leaves[1:]
     weights = tracec.from_numpy(np.random.default_rng(0).normal(size=(*d.batch_shape, *d.event_shape)))
     wanted = tracec.autograd.grad((d.mean * weights).sum(), leaves, allow_unused=True)

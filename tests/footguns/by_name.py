@@ -194,7 +194,7 @@ def module_that_is_written_to_by_name(wrap):
 
 @footgun
 def modules_of_functions_among_names_and_numbers(wrap):
-    """Numbers that are inputs go through ``getattr`` as they are, and sizes keep what they hang on."""
+    """Numbers that are inputs go through ``getattr`` as they are, and sizes keep what they depend on."""
     by, m = {"k": 0.0}, sys.modules[__name__]
 
     def f(x):

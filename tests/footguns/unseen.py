@@ -40,7 +40,7 @@ def lock_that_is_asked(wrap):
 
 @footgun
 def lock_that_is_held_meanwhile(wrap):
-    """Nothing hangs on it then."""
+    """Nothing depends on it then."""
     lock = threading.Lock()
 
     def f(x):

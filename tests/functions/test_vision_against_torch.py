@@ -86,7 +86,7 @@ def test_grid_sample(mode, padding_mode, align_corners):
     def f(t, x, grid):
         return t.functional.grid_sample(x, grid, mode, padding_mode, align_corners)
 
-    # The nearest element does not hang on the grid.
+    # The nearest element does not depend on the grid.
     options = {"rtol": 1e-7, "atol": 1e-9, "none_is_zeros": mode == "nearest"}
     agree(f, (2, 3, 5, 4), (2, 6, 7, 2), **options)
     agree(f, (2, 1, 1, 4), (2, 3, 2, 2), **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-#: What a program may hang on; each has some of them.
+#: What a program may depend on; each has some of them.
 FEATURES = (
     "leaf", "buffer", "box", "items", "table", "counter", "number", "flag", "module", "optimizer", "helper",
     "compiled helper", "generator", "random", "branches", "backward", "python state", "array", "default", "shown",

@@ -33,7 +33,7 @@ class Constraint:
 
 
 class _Dependent(Constraint):
-    """A condition that hangs on other values.
+    """A condition that depends on other values.
 
     Args:
         is_discrete: Whether values are whole numbers.
@@ -55,12 +55,12 @@ class _Dependent(Constraint):
 
 
 def is_dependent(constraint: object) -> bool:
-    """Whether a condition hangs on other values."""
+    """Whether a condition depends on other values."""
     return isinstance(constraint, _Dependent)
 
 
 class dependent_property(property, _Dependent):
-    """A property whose value is a condition that hangs on the object; of the class it is a dependent one.
+    """A property whose value is a condition that depends on the object; of the class it is a dependent one.
 
     Args:
         fn: The function that computes it; without one a decorator of it.

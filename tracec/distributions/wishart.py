@@ -95,7 +95,7 @@ class Wishart(OfCovariance):
         return -self._log_norm() - size - 0.5 * trace - fn.mvlgamma(half, n)
 
     def _log_norm(self) -> Tensor:
-        """The part of the normalising constant that hangs on the covariance."""
+        """The part of the normalising constant that depends on the covariance."""
         return self.df * half_log_det(self._tril) + 0.5 * self.df * self.event_shape[-1] * math.log(2)
 
     def entropy(self) -> Tensor:

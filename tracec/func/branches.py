@@ -190,7 +190,7 @@ def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Sequence[An
         )
     first, spec = _tensors("while_loop", "carried_inputs", tuple(carried_inputs))
     if not first:
-        fail(ArgumentError, "while_loop: nothing is carried", "carry what the condition hangs on")
+        fail(ArgumentError, "while_loop: nothing is carried", "carry what the condition depends on")
 
     def in_python() -> tuple[Any, ...]:
         return _in_python(cond_fn, body_fn, first, spec)

@@ -279,7 +279,7 @@ def filled(value: Number, like: Tensor, shape: Shape | None = None, dtype: DType
 
 
 def table(values: Any, dtype: DType, like: Tensor) -> Tensor:
-    """Numbers that hang on shapes and options alone, as a tensor on the device of ``like``.
+    """Numbers that depend on shapes and options alone, as a tensor on the device of ``like``.
 
     In a recorded function they are constants.
 

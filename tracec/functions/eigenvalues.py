@@ -56,7 +56,7 @@ def eigh(input: Tensor, UPLO: str = "L") -> Eigh:
 
     Returns:
         Eigenvalues, shape ``(..., n)``, and eigenvectors as columns, whose signs are arbitrary. The gradient of the
-        eigenvectors is defined where no two eigenvalues are equal; elsewhere it is right for what does not hang on
+        eigenvectors is defined where no two eigenvalues are equal; elsewhere it is right for what does not depend on
         the choice of vectors for equal values.
 
     Raises:
@@ -136,7 +136,7 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
 
     Returns:
         Vectors, whose signs are arbitrary, and values. The gradient of the vectors is defined where all values differ
-        and none is zero; elsewhere it is right for what does not hang on the choice of vectors for equal values.
+        and none is zero; elsewhere it is right for what does not depend on the choice of vectors for equal values.
 
     Raises:
         LinAlgError: A is not finite, or the algorithm does not converge.

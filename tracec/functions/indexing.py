@@ -164,7 +164,7 @@ def argwhere(input: Tensor) -> Tensor:
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """Positions of the first ``size`` elements that are not zero, a row for each; rows that are left hold a number.
 
-    The shape hangs on no value, so that it compiles.
+    The shape depends on no value, so that it compiles.
 
     Raises:
         ArgumentError: ``size`` is negative.

@@ -17,7 +17,7 @@ from tracec.specialisations.watching import part_of
 
 
 class Part(NamedTuple):
-    """Something that a specialisation hangs on, besides what the function reads around it.
+    """Something that a specialisation depends on, besides what the function reads around it.
 
     Attributes:
         name: How the user would write it, as ``batch['x']``; of modes, what they are.

@@ -82,7 +82,7 @@ class SpecialisationReport:
         if self.compiled and self.why:
             lines.append(f"    {self.why}")
         if self.guards:
-            lines.append(f"    hangs on {grouped(self.guards)}")
+            lines.append(f"    depends on {grouped(self.guards)}")
         return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Whether two computations of a value are the same but for rounding.
 
 A program adds in another order than NumPy does, keeps 16-bit floats wider between steps, and has other digits at the
-end of a sine. How much of that shows in a result hangs on the steps in between: a difference of nearly equal numbers
+end of a sine. How much of that shows in a result depends on the steps in between: a difference of nearly equal numbers
 magnifies it, and a comparison makes another branch of it. So a value that is not equal at once is judged by what comes
 out when each step of the graph is rounded otherwise, at random, a few times: as far as these are from the eager value
 the program's may be too. Values that no rounding changes, such as integers and random bits, have to be equal.

@@ -27,7 +27,7 @@ class Body:
     Attributes:
         graph: The graph.
         structure: Its text without source lines, with formulas in place of sizes that vary from call to call.
-        symbols: The sizes that these hang on: the same text over others is another body.
+        symbols: The sizes that these depend on: the same text over others is another body.
         settled: The same graph without formulas, once it has been asked for; see `tracec.ir.resize`.
     """
 
@@ -90,7 +90,7 @@ class Body:
 
 
 def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
-    """The text of a graph without source lines, with formulas in place of sizes that vary, and what these hang on."""
+    """The text of a graph without source lines, with formulas in place of sizes that vary, and what these depend on."""
     found: set[Symbol] = set()
 
     def write(x: Any) -> str:
@@ -103,7 +103,7 @@ def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
 
 
 class _Program:
-    """A graph ready to run many times: what does not hang on values is worked out once."""
+    """A graph ready to run many times: what does not depend on values is worked out once."""
 
     def __init__(self, graph: Graph) -> None:
         at = {n: k for k, n in enumerate(graph.inputs)}

@@ -1,4 +1,4 @@
-"""What is learned of sizes that vary by comparing them, and who is told."""
+"""Conditions on symbolic sizes, noted when they are compared, and who is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Element types."""
+"""Element types: one object each, with PyTorch's name, the name in IR text, and the NumPy dtype."""
 
 from __future__ import annotations
 

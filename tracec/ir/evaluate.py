@@ -1,4 +1,4 @@
-"""Run a graph, one node after the other."""
+"""The reference semantics of a graph: runs it node by node with the operators' eager rules."""
 
 from __future__ import annotations
 

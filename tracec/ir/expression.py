@@ -127,7 +127,7 @@ def symbol(number: int, name: str) -> Expression:
 
 
 def constant(value: Any) -> Expression:
-    """A number that stays as it is, or hangs on sizes alone."""
+    """A number that stays as it is, or depends on sizes alone."""
     key = ("size", formula_key(value)) if is_varying(value) else ("constant", type(value), repr(value))
     return _expression(key, "constant", (), value)
 
@@ -152,12 +152,12 @@ def every_part(expression: Expression) -> tuple[Expression, ...]:
 
 
 def sizes_in(expression: Expression) -> list[Any]:
-    """The numbers in it that hang on sizes."""
+    """The numbers in it that depend on sizes."""
     return [e.value for e in every_part(expression) if e.kind == "constant" and is_varying(e.value)]
 
 
 def at_sizes(expression: Expression, values: Values) -> Expression:
-    """The expression for some sizes, without formulas; what hangs on sizes alone is computed.
+    """The expression for some sizes, without formulas; what depends on sizes alone is computed.
 
     Raises:
         ArithmeticError: Python refuses to compute it for these sizes.

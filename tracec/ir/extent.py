@@ -1,9 +1,9 @@
-"""Sizes that know what they were computed from: numbers with a formula over the sizes that vary from call to call.
+"""Symbolic sizes: integers that know the formula over sizes, varying from call to call, that they were computed from.
 
-An `Extent` is an integer, and a `Ratio` a float, of which everything that computes with plain numbers makes plain use;
-sums, products and quotients of them are such numbers again (`tracec.ir.formula_number`). While a function is recorded,
-what is learned of one by comparing it is noted as a `Condition`, under which alone the recording holds for other sizes.
-Elsewhere the formula may get lost: the number is right for the present sizes.
+An `Extent` is an integer (as PyTorch's SymInt), and a `Ratio` a float, of which everything that computes with plain
+numbers makes plain use; sums, products and quotients of them are such numbers again (`tracec.ir.formula_number`). While
+a function is recorded, what is learned of one by comparing it is noted as a `Condition`, under which alone the
+recording holds for other sizes. Elsewhere the formula may get lost: the number is right for the present sizes.
 """
 
 from __future__ import annotations

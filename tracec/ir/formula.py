@@ -1,4 +1,4 @@
-"""Polynomials over sizes that vary from call to call, and over quotients of such."""
+"""Symbolic sizes in normal form: polynomials over symbols, and over quotients of such."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _atom(atom: Atom, values: Values) -> int:
 
 
 def symbols_of(form: Any) -> set[Symbol]:
-    """The sizes that a formula hangs on."""
+    """The sizes that a formula depends on."""
     found: set[Symbol] = set()
     if isinstance(form, Symbol):
         return {form}

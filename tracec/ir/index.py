@@ -1,4 +1,4 @@
-"""Index arithmetic: sums in normal form, divisions that ranges make go away."""
+"""Index arithmetic: linear expressions in normal form, ``//`` and ``%`` simplified by the ranges of loop variables."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Argument = int | Workspace | Tickets
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that a function is given behind its buffers: one that hangs on sizes that vary from call to call.
+    """A number that a function is given behind its buffers: one that depends on sizes that vary from call to call.
 
     Attributes:
         type: Its type in the source: ``int``, ``long long`` or ``double``.

@@ -1,7 +1,7 @@
 """How an operator becomes part of a kernel: the record that its ``lower`` field holds.
 
-Each is a description of one output element, in terms of elements of the operands, so that fusing is
-substitution. ``load(k, index)`` stands for the element of operand k at a multi-index.
+Each describes one output element in terms of elements of the operands, so that fusing is substitution (a pull array).
+``load(k, index)`` stands for the element of operand k at a multi-index.
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ def number(value: int | float, expression: Expression, watcher: Watcher) -> Numb
 
 
 def plain(x: Any) -> Any:
-    """A Number or size as a plain one, which the recording then hangs on; anything else as it is."""
+    """A Number or size as a plain one, which the recording then depends on; anything else as it is."""
     if isinstance(x, Wrapped):
         return fixed(x.number)
     return escaped(x) if isinstance(x, Number) else x

@@ -44,7 +44,7 @@ class Arg:
         dtype: Element type.
         low: Smallest value.
         high: Largest value (exclusive for integers).
-        distinct: Draw values that keep a distance from each other, so that order does not hang on rounding.
+        distinct: Draw values that keep a distance from each other, so that order does not depend on rounding.
         diagonal: Added to the diagonals of matrices: keeps them far from singular ones.
         symmetric: Draw symmetric matrices, of complex numbers Hermitian ones: the operator reads one triangle, and its
             derivatives are those along such changes.

@@ -218,7 +218,7 @@ def _while_type(*types: TensorType, condition: Body, body: Body, carries: int, r
             f"the condition gives ({', '.join(map(str, condition.outputs))})", hint="it gives a bool of no dimensions"
         )
     if not carried:
-        raise ArgumentError("nothing is carried", hint="carry what the condition hangs on")
+        raise ArgumentError("nothing is carried", hint="carry what the condition depends on")
     if body.outputs != carried:
         raise ShapeError(
             f"the body gives ({', '.join(map(str, body.outputs))}) and takes ({', '.join(map(str, carried))})",

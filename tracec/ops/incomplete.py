@@ -57,7 +57,7 @@ def _factor(xp: Any, a: Any, x: Any) -> Any:
 
 
 def iterate(xp: Any, start: Any, combine: Callable[[Any, Any], Any], steps: Iterator[Any], small: Any) -> Any:
-    """A sum or product over steps, to each element's own end, so that no element hangs on what is beside it.
+    """A sum or product over steps, to each element's own end, so that no element depends on what is beside it.
 
     Args:
         xp: The array module.

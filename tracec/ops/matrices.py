@@ -197,7 +197,7 @@ def reciprocal_or_zero(x: Any) -> Any:
     """``1 / x``, and 0 for 0.
 
     Divisors of the derivatives of decompositions vanish where these have none: at equal eigenvalues, say. A function
-    that does not hang on the choice that is open there has a numerator of 0 with it, and its derivative no such term.
+    that does not depend on the choice that is open there has a numerator of 0 with it, and its derivative no such term.
     """
     none = eq(x, 0.0)
     return where(none, 0.0, 1.0 / where(none, 1.0, x))

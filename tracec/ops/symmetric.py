@@ -37,7 +37,7 @@ def _ldl_type(a: TensorType, *, hermitian: bool = False) -> TensorType:
 
 
 def _on_host(xp: Any, x: Any) -> Any:
-    # Which rows to exchange hangs on single elements; a GPU would be waited for at every step.
+    # Which rows to exchange depends on single elements; a GPU would be waited for at every step.
     return x if xp is np else x.get()
 
 

@@ -1,7 +1,7 @@
 """Random numbers by rejection: gamma and von Mises variates, each a function of four random words and its place.
 
 An element's candidates are made from random bits that are addressed by its own position and by the number of the
-try, so that its value hangs on nothing beside it: the same in eager and compiled runs, on every device, and with
+try, so that its value depends on nothing beside it: the same in eager and compiled runs, on every device, and with
 other parameters around it. How many tries it takes no kernel could know beforehand.
 
 The derivative of a gamma variate by its shape holds the probability of smaller numbers, not the random words: the

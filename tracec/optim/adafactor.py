@@ -81,7 +81,7 @@ class Adafactor(Optimizer):
                             (("row_var", rows), ("col_var", columns))}}  # fmt: skip
 
     def needed(self, group: Group) -> Sequence[str]:
-        """The count of steps; which mean squares hangs on the parameter."""
+        """The count of steps; which mean squares depends on the parameter."""
         return ("step",)
 
     def update(self, group: Group, params: Found) -> None:

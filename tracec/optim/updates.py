@@ -95,7 +95,7 @@ class Update:
 
 
 class Schedule:
-    """Small tensors that hang on how many steps a parameter has done.
+    """Small tensors that depend on how many steps a parameter has done.
 
     Parameters that are known to have done as many, and have the same in their state, share them.
 
@@ -151,7 +151,7 @@ def write(
         new: The values, of tensors, then numbers, and options.
         each: For each time what is written, and further tensors.
         numbers: Numbers behind those.
-        options: What else the values hang on.
+        options: What else the values depend on.
     """
     if not new.write(each, numbers, **options):
         for kept, read in each:
@@ -182,7 +182,7 @@ _ONE_MORE = FusedUpdate(lambda count: (count + 1,))
 def counts(params: Found) -> list[Tensor]:
     """One step more in the state of each parameter: the counts, in float64 for parameters of that precision.
 
-    All of them come before what hangs on them: small kernels of one kind run as one.
+    All of them come before what depends on them: small kernels of one kind run as one.
     """
     if _ONE_MORE.write([([state["step"]], ()) for _, _, state in params]):
         return [in_precision(state["step"], p) for p, _, state in params]

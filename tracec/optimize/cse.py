@@ -1,4 +1,4 @@
-"""Common subexpression elimination."""
+"""Common subexpression elimination: hash-consing of the graph."""
 
 from __future__ import annotations
 

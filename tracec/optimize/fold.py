@@ -1,4 +1,4 @@
-"""Constant folding: what is known when the graph is made is computed then."""
+"""Constant folding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Rematerialisation: which forward values the backward part keeps, and which it computes again."""
+"""Rematerialisation: which forward values the backward part keeps, and which it computes again, by a minimum cut.
+
+As the min-cut partitioner of AOTAutograd: cheap nodes may be computed again, and keeping a value costs its bytes. How
+long a chain may be computed again is bounded.
+"""
 
 from __future__ import annotations
 

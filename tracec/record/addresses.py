@@ -1,4 +1,8 @@
-"""Where memory is addressed with computed integers, and whether these are known to be in it."""
+"""Bounds analysis of computed indices: which are known to be in range, and which have to be kept in it by the program.
+
+Interval arithmetic over the graph's integers. What is not known is clamped, and tested as a condition of the call
+(`tracec.record.check`), so that no index reads or writes outside of its memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user's code asks of a tensor from outside, and nothing that a program is chosen by tells."""
+"""What the user's code asks of a tensor from outside that no guard covers: noted, so that no program stands in."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class Batching(Within):
             self._examples[id(x)] = weakref.ref(x)
 
     def shape_of(self, x: Cell) -> Shape:
-        """The shape of a tensor, of one example or of none, with what its sizes hang on."""
+        """The shape of a tensor, of one example or of none, with what its sizes depend on."""
         batched = self.is_batched(x)
         many = self._many(x) if batched else x
         with self.outside():

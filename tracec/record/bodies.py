@@ -72,7 +72,7 @@ def trace_body(
         fn: From the arguments, as tensors, to the tensors among its results and whatever else it returned.
         types: Types of the arguments.
         arrays: Example values for them.
-        hoist: Whether what does not hang on the arguments is computed outside, once and in any case.
+        hoist: Whether what does not depend on the arguments is computed outside, once and in any case.
         draws: Whether it may draw random numbers.
         runs: Whether it runs on such values: where it does not, they need not be as it asks for.
 
@@ -109,7 +109,7 @@ class BodyRecorder(Within, Recorder):
 
     Args:
         name: The loop or branch, for messages.
-        hoist: Whether what does not hang on the arguments happens around it too.
+        hoist: Whether what does not depend on the arguments happens around it too.
         draws: Whether it may draw random numbers.
 
     Attributes:
@@ -150,7 +150,7 @@ class BodyRecorder(Within, Recorder):
         return made
 
     def shape_of(self, x: Cell) -> Shape:
-        """The shape of a tensor, with what its sizes hang on."""
+        """The shape of a tensor, with what its sizes depend on."""
         if self.belongs(x):
             return self.node_of(x).shape
         with self.outside() as recorder:
@@ -163,7 +163,7 @@ class BodyRecorder(Within, Recorder):
     # What ran -----------------------------------------------------------------------------------------
 
     def belongs(self, x: Any) -> bool:
-        """Whether a tensor's value hangs on the arguments."""
+        """Whether a tensor's value depends on the arguments."""
         return isinstance(x, Cell) and x._storage.recorder is self
 
     def record(self, call: Call, inputs: tuple[Any, ...], result: Cell, operation: Operation | None) -> None:
@@ -318,7 +318,7 @@ class BodyRecorder(Within, Recorder):
         """Note that the function asked for values.
 
         Raises:
-            RecordError: they hang on its arguments.
+            RecordError: they depend on its arguments.
         """
         if self.belongs(x):
             self._refuse(
@@ -342,7 +342,7 @@ class BodyRecorder(Within, Recorder):
         """A copy on another device.
 
         Raises:
-            RecordError: it hangs on the arguments.
+            RecordError: it depends on the arguments.
         """
         module(str(device))
         if self.belongs(x):

@@ -1,4 +1,7 @@
-"""An operator applied to operands of given types: all that does not hang on values, worked out once."""
+"""An operator with operands of given types and given parameters: all that does not depend on values, computed once.
+
+`CALLS` keeps them by element types, shapes, devices and parameters: eager mode's dispatch cache.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +190,7 @@ def find_call(op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) 
 
 
 def key_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a call hangs on of its parameters."""
+    """What a call depends on of its parameters."""
     values = params.values()
     types = (*map(type, values),)  # 1 and True are equal, and other parameters
     if _EXACT.issuperset(types):
@@ -205,7 +208,7 @@ def forget_calls() -> None:
 
 
 def _find_sized(known: dict[Any, Call], op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> Call:
-    """The call for operands and parameters whose sizes hang on others: its parameters and types do, too."""
+    """The call for operands and parameters whose sizes depend on others: its parameters and types do, too."""
     given = tuple((x._type, ()) if isinstance(x, Cell) else type(x) for x in inputs)
     params = {k: _kept(v) for k, v in params.items()}
     key = op, formula_key(given), formula_key(tuple(params.items()))

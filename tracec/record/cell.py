@@ -1,4 +1,8 @@
-"""The data of a tensor: memory that several tensors may look at, and one tensor's look at it."""
+"""The data of a tensor: a storage that several tensors may share, and one tensor's view of it.
+
+Saved values are copied on write: an in-place write first gives operations that still need the old values a copy of
+their own (`Storage.about_to_change`), so that their gradients stay right, where PyTorch raises an error.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ class Storage:
         tangents: How the values move, by level of forward mode; None where they do not.
         beside: The last recording that had begun when another thread than the one recorded made it; see `Beside`.
             Less than zero where the recorded one did.
-        is_known: Whether all that its values hang on is known though no operation made it, as is a seed.
+        is_known: Whether all that its values depend on is known though no operation made it, as is a seed.
     """
 
     # The class's until they are set: each operation makes one of these.
@@ -192,7 +196,7 @@ class Cell:
 
     @property
     def _shape(self) -> Shape:
-        """Its shape; while a function is recorded for many sizes, with what the sizes hang on."""
+        """Its shape; while a function is recorded for many sizes, with what the sizes depend on."""
         recorder = STATE.recorder
         return self._array.shape if recorder is None or recorder.sizes is None else recorder.shape_of(self)
 

@@ -1,4 +1,4 @@
-"""Changes that compiled functions do not see in memory, and memory that one tensor alone looks at."""
+"""Changes of tensors that leave no trace in memory (other memory, other flags, new views), counted for programs."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Compositions of operators that run at once, where nobody is told of the operators one by one.
+"""Compositions of operators that run eagerly as one operation: ``log_softmax``, losses, optimisers' updates.
 
-Of small arrays an operation takes longer to be called, checked and written down than to be computed. A composition is
-a function of tensors that applies operators alone; called on nodes, it gives a graph. Where gradients are all that is
-to be remembered, that graph runs in one go: with the rules of the same operators, in the same order, so that values are
-the same to the last bit. While a function is recorded, batched, differentiated forward or put off, the composition is
-what it was written as.
+For small arrays, calling, checking and recording an operation takes longer than computing it. A composition is a
+function of tensors that applies operators alone; called on nodes, it gives a graph. Where only gradients observe it,
+that graph runs at once (`tracec.record.steps`): with the rules of the same operators, in the same order, so that values
+are the same to the last bit. While a function is recorded, batched, differentiated forward or deferred, the composition
+is applied operator by operator.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Composed:
 
         Args:
             inputs: Tensors; of others it is worked out operator by operator.
-            params: What it hangs on besides.
+            params: What it depends on besides.
         """
         if not _nobody_asks():
             return self._one_by_one(inputs, params)
@@ -225,7 +225,7 @@ class FusedUpdate:
     def _operands(
         tensors: Sequence[Any], written: int, numbers: Sequence[Any]
     ) -> tuple[list[Any], tuple[Any, ...]] | None:  # fmt: skip
-        """The arrays of tensors, and what the steps hang on; None where there is more to be told of a tensor."""
+        """The arrays of tensors, and what the steps depend on; None where there is more to be told of a tensor."""
         arrays = []
         key: list[Any] = [written, len(numbers)]
         for x in tensors:

@@ -1,12 +1,13 @@
-"""Operations that are put off: what they compute is known when somebody asks for it, or when the function ends.
+"""Deferred operations, for lazy execution: what they compute is known when somebody asks for it, or the function ends.
 
-A function that no program can stand in for runs as Python at each call. Within such a call operations give arrays
-without values, and are written down; views, gradients and writes go on over these arrays as they always do. Before
-anything looks at values all that was put off is computed, by a program where the same operations have come before, or
-one by one in the same order. Nothing that the function could see differs from an eager run:
+A function that no program can stand in for runs as Python at each call (`tracec.specialisations.lazy`). Within such a
+call operations give arrays without values, and are written down; views, gradients and writes go on over these arrays
+as they always do. Before anything reads values all that was deferred is computed, by a program where the same
+operations have come before, or one by one in the same order. Nothing that the function could see differs from an eager
+run:
 
 - where the elements of a result lie is what it was when the operation ran with such operands for the first time;
-- operations that fail for some values are never put off;
+- operations that fail for some values are never deferred;
 - memory that NumPy or another library can see is read when the operation is called, and written at once;
 - on a GPU it is computed in the stream that the operation was called in, and memory is taken when it is called.
 """
@@ -370,7 +371,7 @@ class Deferred:
         """Compute what was put off.
 
         Args:
-            array: Only if it hangs on that; where none is given, in any case.
+            array: Only if it depends on that; where none is given, in any case.
             by_program: A program may compute it.
         """
         if not self._without or (array is not None and id(root(array)) not in self._without):

@@ -1,8 +1,7 @@
-"""What one application of an operator stands for elsewhere, as a graph derived once for its operands' types.
+"""Pullback, pushforward and batched form of an operator application: graphs derived once for its operands' types.
 
-Its gradients, its tangent, and many applications at once are graphs of operators. They are kept in linear form,
-and run either on arrays or, where what they do is itself remembered, recorded, batched or differentiated, through
-the operators.
+They are kept in linear form, and run either on arrays or, where what they do is itself remembered, recorded, batched or
+differentiated, through the operators.
 """
 
 from __future__ import annotations

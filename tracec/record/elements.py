@@ -24,7 +24,7 @@ from tracec.record.tape import edge_of
 
 #: What may be asked of an array without a look at its elements.
 _FIXED = frozenset({"dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides", "flags"})
-#: What of that hangs on sizes.
+#: What of that depends on sizes.
 _SIZED = frozenset({"shape", "size", "nbytes", "strides"})
 
 #: Types from which to which tensors are cast as arrays are.
@@ -59,7 +59,7 @@ class Elements:
         return getattr(self.array if name in _FIXED else looked_into(self), name)
 
     def _of_sizes(self, name: str) -> Any:
-        """What hangs on sizes that may be others at the next call."""
+        """What depends on sizes that may be others at the next call."""
         shape = self.tensor._shape
         if name == "shape":
             return opaque(tuple(shape))

@@ -1,4 +1,4 @@
-"""How elements lie in memory: layouts and memory formats, under PyTorch's names."""
+"""``torch.layout`` and ``torch.memory_format``: how elements lie in memory, under PyTorch's names."""
 
 from __future__ import annotations
 

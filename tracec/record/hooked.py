@@ -1,4 +1,4 @@
-"""What hooks make of gradients: a gradient in whose place another comes keeps its shape and element type."""
+"""Gradient hooks: what a hook returns replaces the gradient, and must keep its shape and element type."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ _MOST_LOOKS = 20_000
 
 
 def _form_of(x: Any, key: Any) -> Any:
-    """All that the views hang on which such a subscript is; None of another one, and where sizes hang on others."""
+    """All that the views depend on which such a subscript is; None of another one, and where sizes depend on others."""
     recorder = STATE.recorder
     if recorder is not None and recorder.sizes is not None:
         return None

@@ -1,4 +1,4 @@
-"""Methods that let a tensor look at its memory in another way: ``squeeze_``, ``transpose_`` and others."""
+"""Methods that change in place how a tensor views its memory: ``squeeze_``, ``transpose_`` and others."""
 
 from __future__ import annotations
 

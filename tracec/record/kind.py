@@ -1,4 +1,4 @@
-"""What kind of tensor it is: of numbers, of which category, on which device; the kinds that there are not are False."""
+"""``is_floating_point``, ``is_cuda``, ``is_sparse`` and the like: what kind of tensor it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strides of results whose sizes vary from call to call, with the formulas that they hang on."""
+"""Strides of results with symbolic sizes, as formulas over these."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracec.record.meta import MetaArray
 
 
 def strides_of(strides: Shape, shape: Shape, steps: Sequence[Call]) -> Shape | None:
-    """The strides of a look at memory; None where it cannot be told how they hang on sizes.
+    """The strides of a look at memory; None where it cannot be told how they depend on sizes.
 
     Args:
         strides: Those of the memory itself, in elements.

@@ -1,8 +1,7 @@
-"""Arrays of the device ``meta``: they have an element type, a shape and strides, and no elements.
+"""Arrays of the device ``meta``: an element type, a shape and strides, and no elements.
 
-What is computed of them is the type of the result alone, as each operator's type rule tells it; looks at them have the
-strides and the place that a look at memory would have. Writing into them does nothing, and whoever asks for values is
-told that there are none.
+What is computed of them is the result's type, as each operator's type rule tells it; views have the strides and the
+offset that a view of memory would have. Writing into them does nothing, and reading values is an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which argument a function has failed over, where Python or NumPy say no more than that one has a wrong type."""
+"""Better errors for wrong arguments: names the one that a function has failed over, where Python or NumPy do not."""
 
 from __future__ import annotations
 

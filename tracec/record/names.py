@@ -98,7 +98,7 @@ def _turned(operation: Operation) -> str:
     return "Transpose" if sum(axis != k for k, axis in enumerate(perm)) == 2 else "Permute"
 
 
-#: Operators and functions that are several of PyTorch's: which of them hangs on the operands.
+#: Operators and functions that are several of PyTorch's: which of them depends on the operands.
 _KINDS: dict[str, Callable[[Operation], str]] = {
     "dot": _product,
     "linear": _product,

@@ -1,4 +1,4 @@
-"""Numbers among the operands of a recorded function: inputs of its graph, of no dimensions."""
+"""Python numbers as operands while a function is recorded: inputs of its graph, tensors of no dimensions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Numbers(Watcher):
 
     Attributes:
         scalars: The inputs, and the tensor that stands for each among the recorder's arguments.
-        late: Those that hang on values of nodes, and the tensor that stands for each.
+        late: Those that depend on values of nodes, and the tensor that stands for each.
         nodes: Symbol → the node whose value it is, of those that the function asked a tensor for.
         draws: The calls of generators that symbols stand for, in order.
     """
@@ -84,9 +84,9 @@ class Numbers(Watcher):
         return tuple(e.value for e in every_part(expression) if e.kind == "symbol" and e.value in self.nodes)
 
     def note(self, expression: Expression, value: Any) -> None:
-        """Learn that the function went by an expression: by a condition, or a decision where it hangs on nodes."""
+        """Learn that the function went by an expression: by a condition, or a decision where it depends on nodes."""
         asked = self.asked_by(expression)
-        if not asked and not any(e.kind == "symbol" for e in every_part(expression)):  # it hangs on sizes alone
+        if not asked and not any(e.kind == "symbol" for e in every_part(expression)):  # it depends on sizes alone
             for size in sizes_in(expression):
                 fixed(size)
         elif not asked:
@@ -114,7 +114,7 @@ class Numbers(Watcher):
         return found
 
     def _inside(self, x: Number, type_: TensorType) -> Any:
-        """A number that hangs on values of nodes: computed beside them where that is as Python does it, or an input."""
+        """A number computed from values of nodes: beside them where that is as Python does it, or else an input."""
         parts = every_part(x.expression)
         whole = len(parts) > 1
         here = all(self.nodes[k].device == type_.device for k in self.asked_by(x.expression))
@@ -127,7 +127,7 @@ class Numbers(Watcher):
             return OPERATORS["cast"](found[x.expression], dtype=type_.dtype)
 
     def _late(self, x: Number, type_: TensorType) -> Any:
-        """An input that is known when the values are that it hangs on."""
+        """An input that is known when the values are that it depends on."""
         if not any(map(is_input, topological(self.nodes[k] for k in self.asked_by(x.expression)))):
             return constant(escaped(x), type_)
         self.note(operation("computed", x.expression), True)

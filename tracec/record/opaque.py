@@ -1,8 +1,8 @@
 """Sizes as a recorded function sees them.
 
-Library code reads an `Extent` where a size varies from call to call: an int, which C code may read without asking. What
-the user's code reads is no int, though it says so: every way into C goes through a method here, which notes that the
-recording hangs on the number.
+Library code reads an `Extent` where a size is symbolic: an int, which C code may read without asking. What the user's
+code reads is no int, though it says so (``__class__``): every way into C goes through a method here, which notes that
+the recording depends on the number.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def for_caller(x: Any) -> Any:
 
 
 def plainly(x: Any) -> Any:
-    """A size, or a tuple of them, as plain numbers: what is recorded hangs on them."""
+    """A size, or a tuple of them, as plain numbers: what is recorded depends on them."""
     return tuple(map(plainly, x)) if type(x) is tuple else fixed(x)
 
 

@@ -1,4 +1,4 @@
-"""What comes out of a recording: the graph, and what its outputs stand for."""
+"""The end of a recording: the graph is closed, and what each of its outputs stands for is written down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorded function does to tensors from outside of it: noted, so that it can be done again or undone."""
+"""Side effects of a recorded function on tensors from outside of it: noted, so that they can be replayed or undone."""
 
 from __future__ import annotations
 

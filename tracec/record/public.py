@@ -1,4 +1,4 @@
-"""What users call: functions with ``out=`` and NumPy's names of arguments, which objects may override."""
+"""The wrapper of public functions: ``out=``, NumPy's names of arguments, and ``__torch_function__``."""
 
 from __future__ import annotations
 

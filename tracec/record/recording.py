@@ -1,4 +1,4 @@
-"""What a recorder leaves: a graph, and what its inputs and outputs stand for."""
+"""A recording: a graph, and what its inputs and outputs stand for in the function that was run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function that is being recorded does and its graph cannot: it is undone, and the function runs eagerly."""
+"""Refuses what a recorded function does and no graph can have: it is undone, and the function runs eagerly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that were kept, as tensors again."""
+"""Saved values as tensors again, with the history, node and tangents that they had."""
 
 from __future__ import annotations
 

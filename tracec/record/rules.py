@@ -1,4 +1,4 @@
-"""Running what was derived of an operator through the operators themselves."""
+"""Runs a derived graph (a pullback, say) through the operators, so that it is differentiated and recorded in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that gradients need, as users' hooks packed them."""
+"""Values saved for backward as the user's ``saved_tensors_hooks`` packed them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that others than tensors may look at: NumPy's arrays over it, and other libraries that were given it."""
+"""Memory that others than tensors may see: NumPy arrays over it, and other libraries that were given it."""
 
 from __future__ import annotations
 

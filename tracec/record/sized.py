@@ -1,4 +1,4 @@
-"""What a recorder knows of sizes that vary from call to call."""
+"""The part of a recorder that knows symbolic sizes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Sized:
             self.conditions[condition] = current_source()
 
     def shape_of(self, x: Cell) -> Shape:
-        """The shape of a tensor, with what its sizes hang on."""
+        """The shape of a tensor, with what its sizes depend on."""
         if x._storage.recorder is self or any(x._storage is a._storage for a in self.arguments):
             return self.node_of(x).shape
         return x._array.shape  # type: ignore[no-any-return]
 
     def strides(self, x: Cell) -> Shape:
-        """A tensor's strides in elements, with what they hang on; where that is unknown, sizes are as they are."""
+        """A tensor's strides in elements, with what they depend on; where that is unknown, sizes are as they are."""
         own = _in_elements(x._array)
         shape, memory = self.shape_of(x), x._storage
         if memory.recorder is self:

@@ -1,4 +1,4 @@
-"""What each thread is doing: whether gradients are recorded, who is recording a graph, what moves, where tensors go."""
+"""State of each thread (gradient mode, recorder, levels of forward mode, default device), and of the process."""
 
 from __future__ import annotations
 

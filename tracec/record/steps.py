@@ -1,4 +1,4 @@
-"""A graph as functions of arrays, one after the other: what compositions of operators run as eagerly."""
+"""A graph run eagerly on NumPy arrays, with buffers reused by liveness: how compositions and pullbacks run."""
 
 from __future__ import annotations
 

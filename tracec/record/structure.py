@@ -1,4 +1,4 @@
-"""Objects as structures: where instances of a class keep what they are made of, so that it can be seen and made again.
+"""Objects as structures: where instances of a class keep their state, so that it can be flattened and rebuilt.
 
 The state of an instance lies in up to three places: its attributes, its slots, and its items, where its class is a kind
 of dictionary or list. A class whose instances keep more than that (memory of C code, say) has no layout.

@@ -1,4 +1,8 @@
-"""What gradients need to know of operations that ran: a graph from results back to leaves."""
+"""The autograd graph: operations that ran, from results back to leaves.
+
+`Operation` is PyTorch's ``Node`` (what ``grad_fn`` gives): the operands' edges, the pullback, and the values saved for
+it. An edge is the operation that made an operand, or the tensor itself where that is a leaf.
+"""
 
 from __future__ import annotations
 

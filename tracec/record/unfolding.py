@@ -1,7 +1,7 @@
-"""Loops and branches of a recorded function that cannot be single operations of its graph: Python runs them.
+"""Structured control flow that cannot stay one operation of the graph: Python runs it, and it is unrolled.
 
 What asks for values, then, are decisions, as those of Python's own ``if`` and ``while``. Whether a loop or a branch can
-be part of the graph is known when what it runs has been traced, and has had its effects: all that the function did is
+be part of the graph is known when its body has been traced, and has had its effects: all that the function did is
 undone, and it is recorded again, with that line left to Python.
 """
 

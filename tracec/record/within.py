@@ -1,4 +1,4 @@
-"""What is around a level of vmap, or around the function of a loop or branch, while that runs."""
+"""What is around a level of vmap, or around the body of a loop or branch, while that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a call is like an earlier one: modes, arguments and what is read besides, in one crossing from Python."""
+"""The check in C behind a fast path: thread modes, arguments, and all that is guarded by identity, in one call."""
 
 from __future__ import annotations
 

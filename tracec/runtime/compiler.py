@@ -88,7 +88,7 @@ class Compiler:
             CompileError: the compiler rejects the source; its log and a copy of the source are named.
         """
         cache = cache or default_cache()
-        # Comments name the user's lines, which the machine code does not hang on.
+        # Comments name the user's lines, which the machine code does not depend on.
         name = key(self.identity, " ".join(self.flags), *(_COMMENTS.sub("", u) for u in units))
         return cache.made(name, "so", lambda: self._build(units))
 

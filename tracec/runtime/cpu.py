@@ -1,4 +1,4 @@
-"""Rendered C, compiled, cached and loaded."""
+"""The CPU target: rendered C is compiled to a shared object, cached and loaded; and the helper for guards in C."""
 
 from __future__ import annotations
 

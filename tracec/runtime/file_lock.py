@@ -1,4 +1,4 @@
-"""One at a time: among the threads of a process, and among the processes of a machine."""
+"""A lock among the threads of a process and the processes of a machine, on a file; for the disk cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Whether what was found in many places is there still: one crossing from Python, given a compiler."""
+"""Guards by identity, all checked by one C function: whether each place still holds the very object that it held.
+
+Without a C compiler they are checked in Python. An object that is equal and not the same fails here; the guards by
+value (`tracec.specialisations.guards`) then decide.
+"""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ def _failure(source: str, arch: str, log: str) -> CompileError:
 
 
 def source_key(source: str, arch: str) -> str:
-    """What the machine code hangs on; not the comments above it, which name the user's lines.
+    """What the machine code depends on; not the comments above it, which name the user's lines.
 
     Args:
         source: CUDA C++.

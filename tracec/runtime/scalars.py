@@ -1,4 +1,4 @@
-"""The scalar operations of kernels over NumPy arrays."""
+"""The scalar operations of kernels over NumPy arrays, for the interpreter."""
 
 from __future__ import annotations
 

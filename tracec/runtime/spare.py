@@ -1,4 +1,4 @@
-"""Outputs that nobody holds any more, to be written again: no memory is asked for, and it stays where it was."""
+"""Output buffers are reused once nobody references them: no allocation, and CUDA graphs find memory where it was."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WATCHED = 3
 def _references_when_free() -> int:
     """References to an object that a list holds and nobody else, counted in a loop over it as `Spare.array` does.
 
-    How many the loop and the call add to the list's own hangs on the interpreter.
+    How many the loop and the call add to the list's own depends on the interpreter.
     """
     for one, _ in [(object(), 0)]:
         return sys.getrefcount(one)

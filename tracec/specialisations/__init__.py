@@ -1,20 +1,29 @@
-"""Specialisations of compiled functions: what a recording hangs on, and how programs stand in for it.
+"""Specialisations: what a recording of a function depends on, and the programs that run in the function's place.
 
-places, walker, environment, guards, digests    what a function reads, and whether it is as it was
-modules, by_name, identities                    what it reads of modules, by names; what it compares by identity
-keys, arguments                                 what of arguments counts, and what they hold, part by part
-holders, origins                                what is read of objects besides attributes; whose code it is
-watching, stand_ins, growing, opening           numbers, tensors, lists and objects that change are inputs
-families, variants, sizes                       arguments that differ in sizes alone share a program
-effects, leaving, printed, impure               what a function leaves behind; reads that no guard tells of
-forming, births, garbage                        what it makes and gives, made anew at each call
-disguises, calls, draws                         functions of C and generators that give numbers of each call
-kept_in_c, named, way_back                      what C code keeps, what is named, what backward functions read
-recorded, derivatives                           one run of a function, and how gradients go back from its results
-program, checks, building                       from a recording to programs, and those of its gradients
-replay, inputs, results, fast_path                   a program in the function's place, and the short way to it
-looks, histories                                what it asks of arguments; where gradients of its results go back
-again, segments                                 functions that no program stands in for, compiled in parts
-tree, ways                                      functions that ask for values, which choose among programs
-specialisation                                  what one recording gave, and when it serves a call
+A *specialisation* is one recording with its program. It is found by a *key* (structure, types and plain values of the
+arguments, as the cache key of ``jax.jit``) and holds while its *guards* do (what the function read from around it, as
+in TorchDynamo). What keeps changing is generalised: from a guard to an input of the program.
+
+What a call depends on
+    keys, arguments, flattening                 the key; arguments taken apart as pytrees
+    environment, walker                         all that the function can read besides, found by walking from it
+    places, guards, digests, holders            where a value was read, and the condition that it is as it was
+    modules, by_name, identities, named         attributes of modules; comparisons with ``is``
+    backward_reads, kept_in_c, origins          what user-defined backward functions read; C state; library code
+    aliasing, gradients                         which arguments are views or share memory; gradients that were read
+What changes from call to call, and becomes an input
+    watching, proxies                           numbers and tensors in guarded places; proxies for them while recording
+    append_only                                 lists that are only added to
+    dynamic_shapes, variants, sizes             symbolic sizes: one recording, and one machine code, for many sizes
+    shims, calls, draws                         C functions and random generators that would read a proxy unseen
+One recording
+    recorded, derivatives                       a run of the function under a recorder; backward programs of its results
+    effects, leaving, printed, impure           side effects on Python objects, replayed at each call; impure reads
+    forming, births, garbage                    objects that the function makes and returns, made anew at each call
+Running it
+    specialisation, fast_path                   when a recording serves a call; the inline cache before all other checks
+    program, checks, building                   from a recording to compiled programs, in the background if asked
+    replay, inputs, results, histories          a program in the function's place: inputs, results, their gradients
+    tree, paths                                 data-dependent branches: a tree of programs, chosen by values
+    lazy, segments                              functions that no program can stand in for: lazy evaluation by segments
 """

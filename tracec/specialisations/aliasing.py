@@ -1,4 +1,8 @@
-"""How the arguments of a recorded call look at memory, and whether those of later calls look at theirs so, too."""
+"""How the arguments of a recorded call alias, which are views and of which memory, and whether those of others do so.
+
+A program is right only for the aliasing that it was recorded with: a write to one argument changes another one that
+shares its memory.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +72,7 @@ class Aliasing:
 
     @property
     def go_further(self) -> bool:
-        """Whether `fit` hangs on more than that no argument is a view."""
+        """Whether `fit` depends on more than that no argument is a view."""
         return bool(self._surroundings.seen) or not self.plain
 
     def fit(self, arguments: Sequence[Tensor]) -> bool:

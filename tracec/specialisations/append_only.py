@@ -1,6 +1,6 @@
-"""Lists and deques that a function adds to and does not read: what it adds is an effect, whatever they hold by then.
+"""Lists and deques that a function appends to and does not read: what it appends is an effect, whatever they hold.
 
-While the function is recorded, another list stands in for such a list. It notes what is added to it; any other use is
+While the function is recorded, a proxy stands in for such a list. It notes what is appended to it; any other use is
 a read, and the recording is for the contents that the list had.
 """
 

@@ -1,6 +1,6 @@
-"""What arguments hold, and structures in places that are watched: where each part is, and what there is of it to guard.
+"""The part of the walk that goes through arguments, and structures in watched places: each part and its guards.
 
-The parts themselves are in the key of a call. What is not taken apart is visited as what a function reaches otherwise.
+The parts themselves are in the key of a call. What is not flattened is visited as whatever else a function reaches.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Arguments(abc.ABC):
             yield (*path, aspect), contents_of(name, "[{}]" if aspect is ITEMS else ".{}", holder)
 
     def _what_is_fixed(self, name: str, value: Any) -> None:
-        """Hang on it that the class and the dictionary of an object that is taken apart are what they are."""
+        """Depend on it that the class and the dictionary of an object that is taken apart are what they are."""
         if not is_heap_type(type(value)):
             return
         self.opened.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))

@@ -1,4 +1,4 @@
-"""What the user's backward functions read: they run when gradients go back, by when that may have changed."""
+"""What user-defined backward functions read: they run when gradients go back, by when that may have changed."""
 
 from __future__ import annotations
 

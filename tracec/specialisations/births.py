@@ -1,4 +1,8 @@
-"""Which objects a function made while it was recorded: its program makes such ones anew."""
+"""Which objects a function made while it was recorded: its program has to make such ones anew.
+
+Told by the generations of the garbage collector: collection is off while recording, so that all that is young was made
+by the function.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From recordings to the programs that serve calls: made at once, or on threads while calls run eagerly."""
+"""From recordings to the programs that serve calls: built at once, or on background threads while calls run eagerly."""
 
 from __future__ import annotations
 

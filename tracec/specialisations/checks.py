@@ -74,7 +74,7 @@ def checked(recording: Recording, cotangents: Sequence[Node]) -> tuple[Graph, li
 
     Returns:
         The graph, and the conditions that are not known before it runs: those on what it is given in any case, then for
-        each of the cotangents those on what hangs on it. Where there are any, the graph has one more output for them,
+        each of the cotangents those on what depends on it. Where there are any, the graph has one more output for them,
         in this order, of int64: the numbers of each.
     """
     graph, late = guarded(recording.graph, recording.checks, recording.inputs)
@@ -181,7 +181,7 @@ def may_raise(graph: Graph, late: Sequence[Late]) -> bool:
 
 
 def _is_known_before(node: Node) -> bool:
-    """Whether a value hangs on integers alone, which the host has, and is computed without loops."""
+    """Whether a value depends on integers alone, which the host has, and is computed without loops."""
     return not _is_on_gpu(node) and all(
         n.dtype.kind in "iub" and n.op.name not in POSITIONS and not isinstance(n.op.lower, Structured)
         for n in topological((node,))
@@ -193,7 +193,7 @@ def _is_on_gpu(node: Node) -> bool:
 
 
 def _is_settled(check: Check) -> bool:
-    """Whether values hang on nothing that another call may have otherwise, and are as they have to be."""
+    """Whether values depend on nothing that another call may have otherwise, and are as they have to be."""
     nodes = topological((check.node,))
     if any(map(is_input, nodes)) or is_varying(check.requires.bounds):
         return False

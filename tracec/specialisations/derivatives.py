@@ -1,4 +1,4 @@
-"""How gradients go back through a compiled function from its results: recorded, then programs of their own."""
+"""Gradients through a compiled function: recorded for each result that has a ``grad_fn``, as backward programs."""
 
 from __future__ import annotations
 

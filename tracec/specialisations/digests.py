@@ -1,4 +1,4 @@
-"""What tells, in one plain value, that an object is as it was; and the names that a function's code reads."""
+"""Guards by digest, one plain value that tells whether an object is as it was; and the names that code reads."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 While a function is recorded others stand in for what draws, where the user's code names it. They draw, and give Numbers
 and arrays that are not looked into; programs are given those that the same calls draw then. So a generator's state is
 after a call what it is after an eager one. That all that was drawn was seen is known when the function has run: the
-same draws from the states before lead to the states after. What goes by a draw hangs on it, as on other numbers.
+same draws from the states before lead to the states after. What goes by a draw depends on it, as on other numbers.
 """
 
 from __future__ import annotations

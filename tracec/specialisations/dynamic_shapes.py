@@ -1,11 +1,12 @@
-"""Which calls of a compiled function one recording serves: all whose arguments differ in sizes alone.
+"""Dynamic shapes: which calls one recording serves, all those whose arguments differ in sizes alone.
 
-    sizes ──> seen for the first time: a program of its own
-         ──> another one of the same family: recorded with a symbol for each size that differs
-         ──> any other: the same recording, and the same machine code, with other numbers, where its conditions hold
+    sizes ──> seen for the first time: a program for these sizes
+         ──> a second combination: recorded with a symbol for each size that differs between calls
+         ──> any other: the same recording and machine code with other numbers, where its conditions hold
 
-Sizes of 0 and 1 are of families of their own, since operators treat them otherwise. Before a recording is trusted for
-sizes that it was not made with, it is compared with one that was made with other sizes.
+Sizes of 0 and 1 are never symbols, since operators treat them otherwise (broadcasting, empty results). Before a
+recording is trusted for sizes that it was not made with, its graph is compared with one that was recorded with other
+sizes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a function does to Python objects around it, done again at each call: attributes, globals, lists, dictionaries.
+"""Side effects of a function on Python objects (attributes, globals, lists, dictionaries), replayed at each call.
 
 When a function was recorded, what it left in the places that it can reach is compared with what was there. Each
 difference is an effect: something that is put where something else was. What is put may hold tensors and numbers of

@@ -1,4 +1,9 @@
-"""What a function can read besides its arguments, found by walking from the function, and whether it is as it was."""
+"""What a function can read besides its arguments, found by walking from the function, and guards that it is as it was.
+
+The walk (`tracec.specialisations.walker`) follows cells, globals, defaults and the attributes of what it finds, as far
+as the names in the function's code can lead. Each place is guarded: by identity where that suffices, all of those with
+one check in C (`tracec.runtime.identity_guards`), else by value.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +76,7 @@ class Environment:
         given: Identity of a list, dictionary or other object among the arguments that is taken apart → where it is.
         given_parts: The same of dictionaries of attributes.
         held: Where those are that can be changed, and what they held.
-        asked: How the function asks for values of tensors, as far as what these look like hangs on more.
+        asked: How the function asks for values of tensors, as far as what these look like depends on more.
         keyed: Which tensors among the arguments dictionaries that were found have as keys.
         compares: What it compares by identity, in words, though that may be another object at each call.
         births: Tells what the function made, once it has been recorded.
@@ -168,7 +173,7 @@ class Environment:
             self._guarded.append((guard, holds))
 
     def guard_print_options(self, asked: Set[str]) -> None:
-        """Hang on how tensors, and arrays, are written as well: the function turned out to ask for them.
+        """Guard the options by which tensors and arrays are printed: the function turned out to print them.
 
         Args:
             asked: How it asked for values.
@@ -183,7 +188,7 @@ class Environment:
         self.asked = self.asked | asked
 
     def guard_module_names(self) -> None:
-        """Hang on what the function asked of modules by names."""
+        """Guard the attributes of modules that the function asked for by computed names."""
         for guard in self.by_name.guards.values():
             self._check(guard, guard.holds, guard.identity())
 
@@ -324,14 +329,14 @@ class Environment:
         return list(found.values())
 
     def guard_missing_attributes(self, lacking: Iterable[tuple[Tensor, str]]) -> None:
-        """Hang on attributes that tensors from outside were found not to have, and still have not."""
+        """Guard that tensors from outside still lack the attributes that the function found missing."""
         for x, name in lacking:
             guard = Guard(f"{self.tensors.get(id(x), 'a tensor')}.{name}", x.__dict__, name, MISSING)
             if id(x) in self._with_attributes and guard.holds():
                 self._check(guard, guard.holds, guard.identity())
 
     def guard_tensor_forms(self, but: Container[int]) -> None:
-        """Hang on what tensors from outside are besides their values, but for some that are looked at otherwise."""
+        """Guard the metadata of tensors from outside, but for some that are guarded otherwise."""
         for identity, (name, x, _) in self._with_attributes.items():
             for form in forms_of(name, x) if identity not in but else ():
                 self._check(form, form.holds, form.identity())

@@ -1,4 +1,13 @@
-"""The short way of a call: one that is like an earlier one is served by the same program, with few questions asked."""
+"""The fast path of a call: an inline cache, whose entries are programs behind one check in C.
+
+The first call that a specialisation serves makes an entry: a C function that compares thread modes, argument types,
+shapes and attributes, and the identities of everything guarded, with what they were (`tracec.runtime.call_guard`). A
+later call that passes it runs the program with no key made and no guard asked in Python. A call that fails it, though a
+guard may hold by value, takes the way through `tracec.compiled.Compiled`.
+
+Source: Hölzle, Chambers, Ungar, "Optimizing Dynamically-Typed Object-Oriented Languages with Polymorphic Inline
+Caches", 1991.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 #: Short ways that a function tries before the long one.
 MOST = 4
 _ANY = object()
-#: What the key of a call, and a program's look at memory, hang on; the rest may be anything.
+#: What the key of a call, and a program's look at memory, depend on; the rest may be anything.
 _ASKED = ("_device", "_steps", "_parent", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
 _UNASKED = (
     "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_look",

@@ -1,8 +1,9 @@
-"""Objects among the arguments that are other ones at each call: they are taken apart, as lists and dictionaries are.
+"""Which objects among the arguments are flattened, as lists and dictionaries are, rather than compared by identity.
 
-An object counts by identity, and what it holds is guarded, as long as it is the same one from call to call: a model,
-an optimiser, settings. When another one of its class comes, or one at first that is made to carry tensors, what counts
-is its class, the names of its attributes and what they hold: tensors are inputs, plain values part of the key.
+An object that is the same one from call to call (a model, an optimiser, settings) is part of the key by its identity,
+and what it holds is guarded. When another instance of its class comes, or at once where it carries tensors, the class
+is flattened from then on: in the key stand its class, the names of its attributes and what they hold, as of a pytree
+whose tensors are inputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Forms in place of what is not made anew at each call, and what a function gives without what stood in for others."""
+"""Results and side effects as templates (`Form`): what of them is made anew at each call, and which objects stay.
+
+Also takes the proxies out of what the recorded call itself returns.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While a function is recorded no garbage is collected by itself, and the function sees nothing of that."""
+"""Garbage collection is suspended while a function is recorded, and the function's view of ``gc`` is kept as it was."""
 
 from __future__ import annotations
 

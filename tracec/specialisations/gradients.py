@@ -1,4 +1,4 @@
-"""The gradients that a recorded function found: whether those of another call lie in memory as they did."""
+"""Guards over the ``grad`` of tensors that a recorded function read: there or None, and which memory each is."""
 
 from __future__ import annotations
 

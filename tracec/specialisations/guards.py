@@ -1,8 +1,8 @@
-"""What a compiled function's behaviour hangs on, besides the values in its tensors.
+"""Guards: conditions over what a function read from around it, under which its program may stand in for it.
 
-A specialisation is chosen by a key, made from the arguments' structure, tensor types and Python values,
-and by guards over what the function reads from around it: closure cells, globals, its object, and the
-plain attributes of the modules and optimisers found there.
+A guard is for one place (a closure cell, a global, an attribute, an item), for the contents of a container, or for the
+metadata of a tensor. It can be asked whether it holds, and what changed; most also have an `IdentityGuard`, with which
+C code checks hundreds of them at once. The arguments themselves are in the key; see `tracec.specialisations.keys`.
 """
 
 from __future__ import annotations

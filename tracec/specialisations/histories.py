@@ -1,4 +1,4 @@
-"""The histories of results that a program gives: gradients go back from them through programs of their own."""
+"""Autograd histories of a program's results: ``grad_fn`` nodes whose backward is a compiled program of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of an object besides its attributes, as mappings: its class, a function's code, a variable's value."""
+"""What is read of objects besides attributes (class, bases, code, context variables), as mappings for guards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparisons by identity, ``a is b``, of numbers, texts or tuples: what they give hangs on where these come from.
+"""Comparisons by identity, ``a is b``, of numbers, texts or tuples: what they give depends on where these come from.
 
 Where the user's functions compare what may be such, they are traced while they are recorded. One that does compare them
 is run again at each call: no number stands in for another then, and no program for the function.

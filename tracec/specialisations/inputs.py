@@ -1,4 +1,4 @@
-"""How the arrays and the memory that a program works on are found at each call."""
+"""How a program's inputs are found at a call: among the arguments, or in memory that is the same at every call."""
 
 from __future__ import annotations
 

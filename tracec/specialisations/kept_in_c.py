@@ -1,4 +1,4 @@
-"""What objects keep in memory of C code: neither attributes, slots nor items tell of it, though methods may."""
+"""Objects that keep state in memory of C code, where no attribute, slot or item shows it: no guard can cover them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Keys of calls: what a specialisation hangs on of the arguments, and of what is held in places that may change.
+"""Keys of calls: what a specialisation depends on of the arguments, as one hashable value.
 
-A key has a part for each tensor and plain value, and for what holds them. Tensors count by all but their values, plain
-values by type and value, and what is not taken apart by identity.
+Arguments are flattened as pytrees. A tensor counts by type, shape, strides, device and whether gradients go on from it;
+a plain value by type and value; any other object by identity. Values in watched places are flattened in the same way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_all(value: Any) -> bool:
 
 
 def tensor_key(x: Tensor) -> tuple[Any, ...]:
-    """What a specialisation hangs on of a tensor that it is given: all but its values and its identity."""
+    """What a specialisation depends on of a tensor that it is given: all but its values and its identity."""
     array = x._array
     if x._parent is None and x._history is None:
         way: Any = True if x._requires_grad else None
@@ -107,7 +107,7 @@ def flatten(
         value: Tensors, plain values, and lists, tuples and dictionaries of them; any other object counts
             by identity.
         tensors: Receives the tensors, in order.
-        key: Receives what the specialisation hangs on.
+        key: Receives what the specialisation depends on.
         kept: Receives objects whose identity is in the key, so that they stay alive with it.
         flattener: Tells which other objects are taken apart too.
     """
@@ -197,7 +197,7 @@ def _open(value: Any, tensors: list[Tensor], key: list[Hashable], kept: list[Any
 
 
 def array_key(array: Any) -> tuple[Any, ...]:
-    """What a specialisation hangs on of an array of NumPy's that it is given."""
+    """What a specialisation depends on of an array of NumPy's that it is given."""
     return array.dtype.str, array.shape, array.strides
 
 

@@ -1,7 +1,10 @@
-"""Functions that no recording can stand in for: their Python runs at each call, what they compute is compiled.
+"""Lazy execution of functions that no recording can stand in for: Python runs at each call, operations are deferred.
 
-Recorded again at each call and compared: the operations between two places where the function asks for values are a
-segment. One of a form that has come before runs as a program; others run one operation after the other.
+The operations between two places where the function asks for a value form a segment (as between the graph breaks of
+TorchDynamo, or the barriers of LazyTensor). A segment whose form, its graph up to Python's numbers, has come before
+runs as a compiled program; others run one operation after the other.
+
+Source: Suhan et al., "LazyTensor: combining eager execution with domain-specific compilers", 2021.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objects of which more is guarded where the user's code names it: what is asked when all code was found."""
+"""Objects that need more guards where the user's code names certain attributes, known when all code was found."""
 
 from __future__ import annotations
 

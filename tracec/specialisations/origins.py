@@ -1,4 +1,4 @@
-"""Whose code something is: the user's, or a library's whose state is its own affair; and where in a file writes go."""
+"""Whose code something is: the user's, which is walked and guarded, or an installed library's, which is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Recordings as ways of a tree: what two of them share, what is asked for on the way, and what is needed later."""
+"""Recordings as paths of a tree: what two of them share, what is asked for on the way, and what is needed later.
+
+Nodes of recordings that begin alike are hash-consed (`Interner`), so that a common prefix is a common set of nodes. A
+recording is cut where it asks for a value, into segments; what a later segment needs is saved, by liveness.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places that a function reads: how they are read and written, and what they hold where that may change.
+"""Places that a function reads: how they are read and written, and of what kind the values there may be.
 
 A place is a holder (a dictionary, list, cell, object with slots, or class) and a key. What a place holds is compared
 by value; a place that is watched may hold any value of a kind: an int, a float, a tensor of one type.

@@ -2,7 +2,7 @@
 
 While a function is recorded, text that its thread writes to standard output and error is noted, and so are messages
 to loggers. A tensor that is handed to ``print`` is noted as a tensor: the program prints its value of the day. Text
-that was made of values otherwise (``f"{loss:.3f}"``) hangs on them: those values were asked for.
+that was made of values otherwise (``f"{loss:.3f}"``) depends on them: those values were asked for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""A recorded function as programs: one for what it computes, one for the gradients of each of its results."""
+"""A recording built as programs: a forward one, and a backward one for each result that gradients go back from.
+
+The recorded graph holds both; it is optimised as a whole, then partitioned, so that what is saved between the two is
+decided with both in view (`tracec.transform.split`, `tracec.optimize.remat`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers in the places of those that are watched, while a function is recorded."""
+"""Proxies in the places of numbers, arrays and lists that change from call to call, while a function is recorded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Proxies:
         self._positions = {k for k in watch.positions if k < len(key) and is_number(key[k]) and key[k][1] is None}
         self._put: list[tuple[Place, Any, Any]] = []
         self.sources: list[Hashable] = []
-        #: What was recorded hangs on what nobody has noted: a list that grows was read after all, or a name asked for.
+        #: The recording depends on what was not noted: an append-only list was read after all, or a name asked for.
         self.is_void = False
         self._growing: list[Any] = []
         self._lengths: dict[int, int] = {}

@@ -1,4 +1,8 @@
-"""One run of a function under a recorder: what it computed and did, and whether a program can stand in for it."""
+"""One run of a function under a recorder: what it computed and did, and whether a program can stand in for it.
+
+`record` retries with fewer proxies where C code refuses them, and with loops left to Python where they cannot be graph
+operations. What a refused run has done is undone before the function runs again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a recorded function's program in its place: inputs found, state written back, results made."""
+"""Replay, a program in the function's place: finds inputs, runs, writes state back, replays effects, makes results."""
 
 from __future__ import annotations
 

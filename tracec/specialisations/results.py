@@ -1,4 +1,4 @@
-"""Results of a program as the function's: tensors over outputs, looks at memory, structures around them."""
+"""A program's outputs as the function's results: tensors, views of results or arguments, nested structures."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def made_tensor(array: Any, device: Device | None = None) -> Tensor:
 
 
 def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
-    """The elements of an array in memory where they lie so far apart: whether a reshape looks at it hangs on that."""
+    """The elements of an array in memory where they lie so far apart: whether a reshape looks at it depends on that."""
     xp = module(device_of(array))
     reach = [(n - 1) * s for n, s in zip(array.shape, strides, strict=True)]
     memory = xp.empty(1 + sum(map(abs, reach)), array.dtype)[-sum(r for r in reach if r < 0) :]

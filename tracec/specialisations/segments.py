@@ -1,9 +1,9 @@
-"""Steps that were put off, as a graph: what is the same at each call is compiled, once.
+"""Deferred operations as a graph with a canonical form, by which a segment that comes again is found.
 
-Steps work on arrays, which are written in place and looked at in part. A graph has values: each memory has one, that
-of the last write, and what looks at it is computed from that by the view's steps. Two sequences of steps have the same
-form where they make the same graph of inputs of the same types, and the same of what they make is still held by
-somebody when they are computed; Python's numbers in them may be others.
+Operations work on arrays, which are written in place and viewed. In the graph each memory has one value at a time, that
+of the last write, and a view is computed from it by the view's steps. Two segments have the same form where they make
+the same graph from inputs of the same types, and the same of their results are still referenced when they are computed
+(told by reference counts); Python's numbers in them may differ.
 """
 
 from __future__ import annotations

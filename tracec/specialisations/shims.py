@@ -1,6 +1,7 @@
-"""Functions in C that take numbers without asking them, and what stands in for them while Numbers are about.
+"""Shims for C functions that read numbers without asking them (of `math`, NumPy and the builtins), while recording.
 
-Others stand in where the user's functions name them, as globals or builtins.
+They are put in the places where the user's functions name the originals, as globals or builtins, accept the proxies of
+`tracec.ir.number`, and pass everything else on.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class TypeOf(type, metaclass=_TypeOf):
 
 
 def length(x: Any) -> Any:
-    """`len`, but of a tensor the size along its first axis with what that hangs on."""
+    """`len`, but of a tensor the size along its first axis with what that depends on."""
     recorder = STATE.recorder
     if recorder is None or recorder.sizes is None or type(x) not in (Tensor, Elements) or not x.ndim:
         return len(x)

@@ -1,4 +1,4 @@
-"""One recording for many sizes: what was recorded with formulas in place of sizes, for the sizes of another call."""
+"""Recordings and plans over symbolic sizes, evaluated for the sizes of one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one recording of a function gave."""
+"""A specialisation: one recording of a function with its program, and when it may serve a call."""
 
 from __future__ import annotations
 

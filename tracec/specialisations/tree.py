@@ -1,4 +1,4 @@
-"""Functions that ask for values: a tree of programs, in which each value that is asked for chooses the way on.
+"""Data-dependent control flow: a tree of programs, in which each value that the function asks for chooses the branch.
 
     inputs ──> segment ──> value asked for ──┬─ True ──> segment ──> value ──┬─ ... ──> leaf
                   └──> values saved ─────────┴─ False ─> leaf                └─ a value not seen before: record
@@ -6,7 +6,8 @@
 A recording is a path: its decisions in order, and what it did in the end. Paths that begin alike share the segments
 up to where they part. A segment is a program from the inputs, and the values that the segments before it have saved,
 to the value that is asked for and to values that are needed later. Nothing is written before the leaf, so a call may
-be left half way and recorded anew, as it is where a value is met for the first time.
+be left half way and recorded anew, as it is where a value is met for the first time. Such trees grow as the trace trees
+of JIT compilers do, but for whole calls rather than loops.
 """
 
 from __future__ import annotations

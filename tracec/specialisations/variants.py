@@ -1,4 +1,4 @@
-"""Recordings for many sizes, and what is built of them: the same machine code, with other numbers."""
+"""Recordings over symbolic sizes, and what is built of them: the same machine code, given other numbers."""
 
 from __future__ import annotations
 

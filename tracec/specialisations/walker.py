@@ -1,4 +1,7 @@
-"""The walk from a function to all that it can read: cells, globals, defaults, and the objects that are found there."""
+"""The walk from a function to all that it can read: cells, globals, defaults, and the objects that are found there.
+
+An over-approximation by names: of an object those attributes are read that any code found so far names.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Numbers and tensors that change from call to call: watched once they did, so that one recording serves them all.
+"""Numbers and tensors that change from call to call become inputs, so that one recording serves all their values.
 
-A number that a function reads is a guard, or part of the call's key, until a call fails by it alone. From then on its
-place is watched: the next recording reads a `Number` there, and hangs on what was asked of it rather than on what it
-is. What is computed with it is an input of the program, worked out anew at each call. A number that escaped all the
-same, twice, is taken as it is from then on: one recording for each value.
+A number that a function reads is first a constant: a guard, or part of the call's key. When a call fails by that number
+alone, its place is watched from then on (what TorchDynamo calls automatic dynamic): the next recording reads a `Number`
+there, which notes what is asked of it, and the program gets the number, and what Python computes from it, as inputs. A
+number that escapes into C code all the same, twice, is a constant again: one recording for each value.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def is_number(part: Any) -> bool:
 
 
 def _sized(x: Any) -> Any:
-    """What a call hangs on of what is in a place of tensors of several sizes, or of ints that are taken for sizes."""
+    """What a call depends on of what is in a place of tensors of several sizes, or of ints that are taken for sizes."""
     if type(x) is int:
         return as_size(x)
     return tensor_key(x) if isinstance(x, Tensor) and not x.is_composite else type(x)
@@ -298,7 +298,7 @@ def _other_numbers(key: Sequence[Any], other: Sequence[Any]) -> list[int]:
 
 
 def _symbols(expression: Expression) -> set[int]:
-    """The numbers of the symbols that an expression hangs on."""
+    """The numbers of the symbols that an expression depends on."""
     found, seen, stack = set(), set(), [expression]
     while stack:
         e = stack.pop()

@@ -1,4 +1,4 @@
-"""Batching: from a graph for one example, the graph for many at once."""
+"""Vectorisation (vmap): from a graph for one example, the graph for many at once, by each operator's batching rule."""
 
 from __future__ import annotations
 

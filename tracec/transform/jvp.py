@@ -1,4 +1,4 @@
-"""Forward mode: from a graph, the graph that also computes directional derivatives."""
+"""Forward mode: from a graph, the graph that also computes Jacobian-vector products."""
 
 from __future__ import annotations
 

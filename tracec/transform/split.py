@@ -1,4 +1,4 @@
-"""One graph as two: what runs first, and what runs later from the values that the first part leaves."""
+"""Partitions a joint graph into a forward and a backward one, joined by the residuals that the first one leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reverse mode: from a graph, the graph that also computes its gradients.
+"""Reverse mode: from a graph, the graph that also computes its vector-Jacobian products.
 
 The gradient of an output with respect to an input is built backwards. Each output starts with a
 cotangent of its own type. A node hands its cotangent to its rule, which gives one cotangent for each

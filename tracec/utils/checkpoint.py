@@ -273,7 +273,7 @@ class _Frame:
         fail(
             CheckpointError,
             f"checkpoint: {message}{where}",
-            "a checkpointed function has to do the same when it runs again: it may not hang on state that has changed",
+            "a checkpointed function has to do the same when it runs again: it must not depend on state that changed",
         )
 
 
@@ -286,7 +286,7 @@ def _told(form: tuple[Any, ...]) -> str:
 
 
 class _Surroundings:
-    """What the first run hangs on beside its arguments, to run alike again.
+    """What the first run depends on beside its arguments, to run alike again.
 
     Args:
         preserve: Whether random numbers are the same.

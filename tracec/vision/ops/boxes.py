@@ -130,7 +130,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     covers = (box_iou(boxes[order], boxes[order]) > iou_threshold).cpu().numpy()
     left = np.ones(len(boxes), bool)
     kept = []
-    for k in range(len(boxes)):  # each hangs on all before it
+    for k in range(len(boxes)):  # each depends on all before it
         if left[k]:
             kept.append(k)
             left &= ~covers[k]
