@@ -1,4 +1,4 @@
-"""What tests of the short way of a call share."""
+"""What tests of the fast path of a call share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def numbers(*shape: int, seed: int = 0) -> Any:
 
 
 def settled(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The function compiled, and called until such calls take the short way."""
+    """The function compiled, and called until such calls take the fast path."""
     compiled = tracec.compile(fn)
     for _ in range(3):
         compiled(*args, **kwargs)
@@ -24,7 +24,7 @@ def settled(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def is_short(compiled: Any, *args: Any, **kwargs: Any) -> bool:
-    """Whether such a call takes the short way."""
+    """Whether such a call takes the fast path."""
     return any(short.is_like(args, kwargs) for short in compiled._known.fast_paths)
 
 

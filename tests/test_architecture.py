@@ -129,6 +129,7 @@ def test_importing_it_imports_no_compiler():
         "tracec.codegen",
         "tracec.optimize",
         "tracec.compiled",
+        "tracec.specialiser",
     )
     code = "import sys, tracec; print(*(m for m in sys.argv[1:] if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, *later], cwd=ROOT, capture_output=True, text=True, check=True)

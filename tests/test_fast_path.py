@@ -1,4 +1,4 @@
-"""The short way of a call: taken where a call is like an earlier one, and by no call that is otherwise."""
+"""The fast path of a call: taken where a call is like an earlier one, and by no call that is otherwise."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_tensors_of_many_makings_are_alike(make: Callable[[Any], Any]) -> None:
     compare(compiled, x)
 
 
-#: Tensors that gradients go on through, or end at, and views: a call with one of a kind takes the short way of another.
+#: Tensors that gradients go on through, or end at, and views: a call with one of a kind takes the fast path of another.
 KINDS: dict[str, Callable[[Any], Any]] = {
     "leaf": lambda x: x.detach().clone().requires_grad_(),
     "parameter": lambda x: nn.Parameter(x.detach().clone()),

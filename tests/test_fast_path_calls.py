@@ -1,4 +1,4 @@
-"""The short way itself: calls on it are counted, threads have their own modes on it, and errors leave it as it was."""
+"""The fast path itself: calls on it are counted, threads have their own modes on it, and errors leave it as it was."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_no_short_way_where_calls_are_verified() -> None:
     assert compiled._known.fast_paths == ()
 
 
-def test_the_profiler_sees_programs_on_the_short_way() -> None:
+def test_the_profiler_sees_programs_on_the_fast_path() -> None:
     x = numbers(3)
     compiled = settled(lambda x: x.sin() * 2, x)
     with tracec.profiler.profile() as profile:
@@ -183,7 +183,7 @@ def test_train_steps_take_the_short_way(optimizer: str) -> None:
         run(x, y)
     finally:
         sys.setprofile(None)
-    assert made <= 30  # whatever the optimiser keeps; 57 by the long way
+    assert made <= 30  # whatever the optimiser keeps; 57 by the slow path
 
 
 def test_a_tensor_that_is_a_key_is_like_no_other() -> None:

@@ -1,4 +1,4 @@
-"""The short way of a call with tensors of a GPU: arrays of another class than NumPy's are looked at by name."""
+"""The fast path of a call with tensors of a GPU: arrays of another class than NumPy's are looked at by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short way of a call is taken while all around it is as it was: globals, modes, modules, memory."""
+"""The fast path of a call is taken while all around it is as it was: globals, modes, modules, memory."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def test_a_tensor_that_is_exchanged_each_time():
         holder.alpha = T.full((3,), float(k))
         assert same(compiled(X), holder(X))
     assert recordings(compiled) == 2
-    holder.alpha = T.full((3, 3), 2.0).T[0]  # a look at other memory, elsewhere
+    holder.alpha = T.full((3, 3), 2.0).T[0]  # a view of other memory, elsewhere
     assert same(compiled(X), holder(X))
     shared = T.tensor([1.0, 2.0, 3.0])
     holder.alpha = shared

@@ -17,7 +17,7 @@ def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Parts of a tensor of one axis that have the shapes of others, one after the other: looks at its memory."""
+    """Parts of a tensor of one axis that have the shapes of others, one after the other: views of it."""
     sizes = [t.numel() for t in tensors]
     return tuple(part.view(t.shape) for part, t in zip(flat.split(sizes), tensors, strict=True))
 

@@ -184,7 +184,7 @@ def test_what_a_compiled_function_copies_is_not_taken_for_a_look():
         assert found == [(str(f(x, i)), x.tolist()) for _ in range(3)]
     # What is returned is a look, as it is eagerly.
     x, take = tracec.ones(2, 3), tracec.compile(lambda x, i: x[i])
-    with pytest.warns(RuntimeWarning, match="a look at other memory; such a function is recorded again"):
+    with pytest.warns(RuntimeWarning, match="a view of other memory; such a function is recorded again"):
         rows = [take(x, tracec.tensor(1)) for _ in range(3)]
     x.zero_()
     assert [row.tolist() for row in rows] == [[0.0] * 3] * 3

@@ -18,7 +18,7 @@ from tracec.autograd.grad_mode import (
 )
 from tracec.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, name_missing
 from tracec.ir.forks import imported
-from tracec.record import backward as going_back
+from tracec.record import backward as reverse_mode
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor
 
@@ -107,7 +107,7 @@ def backward(
         GradientError: there is nothing to differentiate, or it was differentiated before.
     """
     roots = _tensors("backward", "tensors", tensors)
-    going_back.backward(
+    reverse_mode.backward(
         roots,
         _seeds(roots, grad_tensors, "backward"),
         None if inputs is None else _list(inputs),
@@ -161,7 +161,7 @@ def grad(
     if is_grads_batched:
         found = _of_many(roots, seeds, by, retain, create_graph)
     else:
-        found = going_back.backward(roots, seeds, by, retain, create_graph, gather=False)
+        found = reverse_mode.backward(roots, seeds, by, retain, create_graph, gather=False)
     unused = next((k for k, g in enumerate(found) if g is None), None)
     if materialize_grads:
         size = (len(seeds[0]),) if is_grads_batched else ()
@@ -202,7 +202,7 @@ def _of_many(roots: list[Any], seeds: list[Any], by: list[Any], retain: bool, cr
     used: list[int] = []
 
     def back(*each: Any) -> list[Any]:
-        found = going_back.backward(roots, list(each), by, retain, create, gather=False)
+        found = reverse_mode.backward(roots, list(each), by, retain, create, gather=False)
         used[:] = [k for k, g in enumerate(found) if g is not None]
         return [found[k] for k in used]
 

@@ -48,8 +48,8 @@ def _backward_name(frame: FrameType) -> str:
 _WATCHED: dict[CodeType, Callable[[FrameType], str]] = {
     dispatch.apply.__code__: _operator,
     compositions.Composed.__call__.__code__: _composition,
-    backward._Plain.pull.__code__: _backward_name,
-    backward._Recorded.pull.__code__: _backward_name,
+    backward.ArrayEngine.pull.__code__: _backward_name,
+    backward.RecordedEngine.pull.__code__: _backward_name,
 }
 
 

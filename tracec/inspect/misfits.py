@@ -42,6 +42,6 @@ def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) 
         found.append(Change(f"{name_of(x)}.grad", before, now))
     for k, (x, look) in enumerate(zip(arguments, replay.aliasing.arguments, strict=False)):
         if not replay.aliasing.same(x, look):
-            what = "how it looks at its memory" if tuple(map(steps_key, x._steps)) != look.steps else "its memory"
+            what = "how it views its memory" if tuple(map(steps_key, x._steps)) != look.steps else "its memory"
             found.append(Change(f"tensor argument {k}: {what}", "as recorded", "otherwise"))
     return found

@@ -88,7 +88,7 @@ def nested_tensor_from_jagged(
     min_seqlen: int | None = None,
     max_seqlen: int | None = None,
 ) -> NestedTensor:
-    """A nested tensor of values that lie one behind the other, as a look at them.
+    """A nested tensor of values that lie one behind the other, as a view of them.
 
     Args:
         values: Shape ``(sum of sizes, ...)``, or with that axis where ``jagged_dim`` says.

@@ -70,7 +70,7 @@ def ready(eager: Eager, xp: Any, dtype: Any, params: Mapping[str, Any]) -> Eager
 
 
 def broadcast(xp: Any, x: Any, shape: Any) -> Any:
-    """A look at an array in which it is repeated to a shape that it broadcasts to; NumPy's are read-only."""
+    """A view of an array in which it is repeated to a shape that it broadcasts to; NumPy's are read-only."""
     if xp is not np or not x.flags.c_contiguous or x.dtype.kind not in "biufc":
         return xp.broadcast_to(x, shape)
     # What NumPy's function does, in a tenth of its time.

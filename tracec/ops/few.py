@@ -61,7 +61,7 @@ def first_of_few(name: str, x: Any, keepdims: bool) -> Any:
 
 
 def _lines(x: Any, keepdims: bool, dtype: Any = None, n: int = 1) -> tuple[Any, Any]:
-    """An array for a result, and a look at it that has one element for each line."""
+    """An array for a result, and a view of it that has one element for each line."""
     shape = x.shape[:-n]
     out = np.empty((*shape, *(1,) * n) if keepdims else shape, dtype or x.dtype)
     return out, out.reshape(shape) if keepdims else out

@@ -29,7 +29,7 @@ from tracec.record.opaque import unwrapped
 from tracec.record.promote import Operand, promote
 from tracec.record.state import STATE
 
-#: Operators whose results look at their operand's memory.
+#: Operators whose results are views of their operand.
 VIEWS = frozenset(
     {"reshape", "transpose", "expand", "slice", "windows", "as_strided", "view_bits", "view_as_real", "view_as_complex"}
 )

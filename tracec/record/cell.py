@@ -43,8 +43,8 @@ class Storage:
         version: Number of writes so far.
         recorder: The recorder that `node` belongs to.
         node: The present value in the graph of that recorder; of a level of vmap, the tensor of all examples.
-        readers: Recorded operations that keep a look at this memory for their gradients.
-        copied_from: Memory that eagerly this would be a look at, its version when it was copied, what gives the look.
+        readers: Recorded operations that keep a view of this memory for their gradients.
+        copied_from: Memory that eagerly this would be a view of, its version when it was copied, what gives the view.
         tangents: How the values move, by level of forward mode; None where they do not.
         beside: The last recording that had begun when another thread than the one recorded made it; see `Beside`.
             Less than zero where the recorded one did.
@@ -147,7 +147,7 @@ _mark = 0
 class Cell:
     """The data of a tensor; `tracec.record.tensor.Tensor` adds what users call.
 
-    A tensor is a look at a storage through view steps. A view that gradients flow through knows its base,
+    A tensor is a view of a storage through view steps. A view that gradients flow through knows its base,
     the tensor whose history it follows; detached tensors and views made with gradients off have none.
 
     Attributes:
@@ -166,7 +166,7 @@ class Cell:
         _is_inference: It was made in inference mode, and may not be part of what is differentiated.
         _is_dual: It moves as its memory's tangents say; a detached tensor does not.
         _data_of: While a function is recorded: the tensor that this was taken from as its ``data``.
-        _look: What all tensors hold that look at memory which a program writes since one alone does; see `Look`.
+        _look: What all tensors hold that view memory which a program writes because only one does; see `Look`.
         _node: This view's node, made from `_node_of`.
         _node_of: The storage's node that `_node` was made from.
     """

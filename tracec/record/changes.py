@@ -17,7 +17,7 @@ class Changes:
 
 
 class Look:
-    """Held by each tensor that looks at memory which programs write because nobody else looks at it."""
+    """Held by each tensor that views memory which programs write because nobody else views it."""
 
     __slots__ = ()
 

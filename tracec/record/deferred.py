@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tracec.ir.types import TensorType
     from tracec.record.call import Call
 
-#: An operation whose result is memory of its own; a look at an operand; a write; a copy; a number as an array.
+#: An operation whose result is memory of its own; a view of an operand; a write; a copy; a number as an array.
 COMPUTED, LOOK, WRITE, COPY, NUMBER = range(5)
 #: Those that leave memory without values, or with old ones, until they are computed.
 _WRITING = (COMPUTED, COPY, WRITE)
@@ -44,7 +44,7 @@ _WRITING = (COMPUTED, COPY, WRITE)
 #: the array that is looked at, written or made, and the user's line where it was asked for.
 Step = tuple[int, Any, Sequence[Any], tuple[int, ...], Any, "Source | None"]
 
-#: How the elements of a result lie: strides in bytes, and whether it is a look at other memory that nobody has; or the
+#: How the elements of a result lie: strides in bytes, and whether it is a view of other memory that nobody has; or the
 #: position of the operand that it is.
 Layout = tuple[tuple[int, ...], bool] | int
 
@@ -229,7 +229,7 @@ class Deferred:
         keeps_lines: Whether the user's lines are asked for.
 
     Attributes:
-        steps: What was put off, in order, behind looks at memory that was there before.
+        steps: What was deferred, in order, behind views of memory that was there before.
         keeps_lines: As given.
         operations: How many operations were called, views left out.
         bytes: The size of what they compute.

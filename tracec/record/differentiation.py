@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError
 from tracec.ir import dtype as dt
 from tracec.ir.number import observe
-from tracec.record import backward as going_back
+from tracec.record import backward as reverse_mode
 from tracec.record.asking import ask
 from tracec.record.cell import Cell, Changes
 from tracec.record.state import STATE
@@ -141,7 +141,7 @@ class Differentiation(Cell):
         if edge is None:
             raise GradientError("retain_grad: can't retain_grad on Tensor that has requires_grad=False", hint=_REQUIRE)
         if edge is not self:
-            going_back.keep(edge, self)
+            reverse_mode.keep(edge, self)
             self._keeps_grad = True
 
     @property
@@ -206,4 +206,4 @@ class Differentiation(Cell):
         targets: Any = None if inputs is None else [inputs] if isinstance(inputs, Cell) else list(inputs)
         retain = create_graph if retain_graph is None else retain_graph
         roots: list[Any] = [self]
-        going_back.backward(roots, [gradient], targets, retain, create_graph, gather=True)
+        reverse_mode.backward(roots, [gradient], targets, retain, create_graph, gather=True)

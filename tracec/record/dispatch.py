@@ -151,7 +151,7 @@ def _result(call: Call, inputs: tuple[Any, ...], arrays: list[Any], out: Any) ->
     """A tensor for what an eager rule gave."""
     if call.is_view:
         return _view(call, inputs[0], out)
-    # The rule may give an operand back, or a look at one.
+    # The rule may give an operand back, or a view of one.
     if out.base is not None:
         if not _is_writable(out) or any(share_memory(out, a) for a in arrays):
             out = out.copy()
@@ -292,7 +292,7 @@ def _view(call: Call, x: Tensor, out: Any) -> Tensor:
 
 
 def looked_at(call: Call, array: Any, out: Any) -> Any:
-    """A look at an array, writable where that is and no element is there twice.
+    """A view of an array, writable where that is and no element is there twice.
 
     Args:
         call: The view.

@@ -170,6 +170,6 @@ def elements(tensor: Any) -> Elements:
 
 
 def lent_by(x: Any) -> Any:
-    """A look at the tensor whose array was given, not looked into, and is given back; None of anything else."""
+    """A view of the tensor whose array was given, not looked into, and is given back; None of anything else."""
     known = type(x) is Elements and getattr(STATE.recorder, "lent", {}).get(id(x.array)) is x
     return x.tensor.detach() if known else None

@@ -13,7 +13,7 @@ from tracec.record.meta import MetaArray
 
 
 def strides_of(strides: Shape, shape: Shape, steps: Sequence[Call]) -> Shape | None:
-    """The strides of a look at memory; None where it cannot be told how they depend on sizes.
+    """The strides of a view; None where it cannot be told how they depend on sizes.
 
     Args:
         strides: Those of the memory itself, in elements.

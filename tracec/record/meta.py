@@ -83,7 +83,7 @@ class MetaArray:
         return self if self.base is None else self.base
 
     def seen_as(self, look: Any, start: int) -> MetaArray:
-        """What a look at it is, given one at memory that it could have.
+        """What a view of it is, given one of memory that it could have.
 
         Args:
             look: An array of NumPy's, of which only the form is asked for.
@@ -173,5 +173,5 @@ class MetaArrays:
 
     @staticmethod
     def may_share_memory(a: MetaArray, b: MetaArray) -> bool:
-        """Whether two would look at the same memory."""
+        """Whether two would share memory."""
         return a.whole is b.whole

@@ -57,7 +57,7 @@ class Outcome(Sized, Outside):
     _whole: dict[Node, Node]
 
     def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
-        """Results that are copies, but eagerly looks at other memory; and what gives the looks."""
+        """Results that are copies, but eagerly views of other memory; and what gives the views."""
         copies = ((t, t._storage.copied_from) for t in results if t._storage.recorder is self)
         return [(t, copy[2]) for t, copy in copies if copy is not None]
 
@@ -147,7 +147,7 @@ class Outcome(Sized, Outside):
         return (beside[0][0] if beside else None), None
 
     def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
-        """How a returned tensor is made again: from an output, or as a look at memory from outside."""
+        """How a returned tensor is made again: from an output, or as a view of memory from outside."""
         inside = self.is_inside(x)
         known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}
         node = self.node_of(x)

@@ -50,14 +50,14 @@ class Outside:
             """Whether the recorded function made a tensor."""
 
         def follow(self, x: Cell) -> None:
-            """Note another look at memory that is known."""
+            """Note another view of memory that is known."""
 
         def _lift(self, storage: Storage) -> None: ...
 
         def _see(self, x: Cell) -> None: ...
 
         def looks(self) -> Iterable[Cell]:
-            """The function's own looks at memory that is known."""
+            """The function's own views of memory that is known."""
 
     def is_inside(self, x: Cell) -> bool:
         """Whether a tensor's memory was made by the recorded function."""
@@ -66,7 +66,7 @@ class Outside:
     def keeps_memory(self, x: Cell, value: Cell) -> bool:
         """Whether a tensor that is given another one's memory goes on looking at its own, which gets the elements.
 
-        So does one from outside where nobody can tell: nobody else looks at its memory, nor at the other one's. That
+        So does one from outside where nobody can tell: nobody else views its memory, nor the other one's. That
         nobody does is tested when the function has ended, and before each program.
 
         Raises:
@@ -108,7 +108,7 @@ class Outside:
         return alike and same(x._shape, value._shape) and holders_of_storage(value) <= ONE_STORAGE
 
     def gave_elements(self, x: Cell, value: Cell) -> None:
-        """Note that a tensor from outside has got another one's elements, which looks at its memory from here on."""
+        """Note that a tensor from outside has got another one's elements, which views its memory from here on."""
         x._look = value._look = Look()
         ALONE.add(id(root(x._array)))
         self._alone[id(x)] = x
@@ -117,7 +117,7 @@ class Outside:
         self.follow(value)
 
     def check_alone(self) -> None:
-        """Refuse where a tensor that got another one's elements is not the only one to look at its memory.
+        """Refuse where a tensor that got another one's elements is not the only one to view its memory.
 
         Raises:
             RecordError: another one looks at it.
@@ -182,7 +182,7 @@ class Outside:
         }  # fmt: skip
 
     def changed_outside(self, left: Mapping[Tensor, bool]) -> bool:
-        """Whether tensors from outside look at other memory than before, or gradients of theirs go elsewhere.
+        """Whether tensors from outside view other memory than before, or gradients of theirs go elsewhere.
 
         Args:
             left: What `left_flags` gives, which does not count.

@@ -195,7 +195,7 @@ class Recorder(Outcome):
             self._seen[id(x)] = Seen(weakref.ref(x), x._storage, self.required_grad(x), hooks_of(x))
 
     def reveal(self, x: Cell) -> None:
-        """Note that the function goes by how a tensor looks at its memory, all of which is an input then."""
+        """Note that the function goes by how a tensor views its memory, all of which is an input then."""
         self._see(x)
         if not self.is_inside(x) and x._storage.recorder is not self:
             self._lift(x._storage)
@@ -221,11 +221,11 @@ class Recorder(Outcome):
         self._inside.add(x._storage)
 
     def follow(self, x: Cell) -> None:
-        """Note another look at memory that is known: the function's own, where the memory may be from outside."""
+        """Note another view of memory that is known: the function's own, where the memory may be from outside."""
         self._own[id(x)] = weakref.ref(x)
 
     def looks(self) -> list[Cell]:
-        """The function's own looks at memory that is known, as far as they are there still."""
+        """The function's own views of memory that is known, as far as they are there still."""
         return [t for reference in list(self._own.values()) if (t := reference()) is not None]
 
     def moved(self, x: Cell, device: Any, move: Any) -> Any:

@@ -127,7 +127,7 @@ class Seen:
         storage: The memory that it looked at.
         requires_grad: Whether it required grad.
         hooks: The hooks that it had.
-        alone: Whether nobody else may look at that memory.
+        alone: Whether nobody else may view that memory.
     """
 
     tensor: weakref.ref[Any]
@@ -194,7 +194,7 @@ class Surroundings:
         self._checked = Changes.count
 
     def hold(self) -> bool:
-        """Whether they look at the memory, and carry the flags, that they did."""
+        """Whether they view the memory, and carry the flags, that they did."""
         if self._checked != (count := Changes.count):
             if not all(s.holds() for s in self.seen):
                 return False
@@ -210,7 +210,7 @@ class Result:
         tensor: The tensor.
         output: The graph's output that holds its value.
         lifted: The input whose memory it looks at, where that is memory from outside which was lifted whole.
-        outside: It looks at memory from outside.
+        outside: It is a view of memory from outside.
         own: The function made it, be it over memory from outside.
         base: The tensor from outside that it is a view of for gradients, where the function made it as one.
         root: The tensor that the function made and it is such a view of, which is a result, too.

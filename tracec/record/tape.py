@@ -120,15 +120,15 @@ class Operation:
         hooks: What the user wants done with the gradient of the result, by number.
         node_hooks: What the user wants done before and after gradients go through, by number; see `NodeHooks`.
         keeps: The tensor whose ``grad`` is to hold the gradient of the result.
-        again: Of a compiled function, how to go back in a way that can be gone back through; None where there is none.
+        double_backward: Of a compiled function, how gradients go back that have gradients; None where they have none.
         within: Name of the composition that it is part of, which is one operation elsewhere; None where it is of none.
     """
 
     __slots__ = (
         "__weakref__",
         "_made_at",
-        "again",
         "call",
+        "double_backward",
         "edges",
         "hooks",
         "keeps",
@@ -157,7 +157,7 @@ class Operation:
         self.hooks: dict[int, Callable[[Any], Any]] | None = None
         self.node_hooks: NodeHooks | None = None
         self.keeps: weakref.ref[Any] | None = None
-        self.again: Callable[[Any], Sequence[Any] | None] | None = None
+        self.double_backward: Callable[[Any], Sequence[Any] | None] | None = None
         self.within: str | None = None
 
     def save(self, inputs: tuple[Any, ...], arrays: list[Any], result: Cell | None) -> None:

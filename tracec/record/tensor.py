@@ -16,7 +16,7 @@ from tracec.ir.extent import fixed
 from tracec.ir.operator import set_default_builder
 from tracec.ops.complex import imag as imag_part
 from tracec.ops.complex import real as real_part
-from tracec.record import backward as going_back
+from tracec.record import backward as reverse_mode
 from tracec.record import legacy, promote
 from tracec.record.arithmetic import Arithmetic
 from tracec.record.backend import Device, to_device
@@ -249,7 +249,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy in memory of its own; gradients flow through."""
-        made = going_back.own(self)
+        made = reverse_mode.own(self)
         return made if memory_format is None else in_format("clone", made, memory_format)
 
     def contiguous(self, memory_format: Any = contiguous_format) -> Tensor:
@@ -292,7 +292,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
     # Python's protocols -------------------------------------------------------------------------------
 
     def __copy__(self) -> Tensor:
-        """Another look at the same memory, which gradients end at."""
+        """Another view of the same memory, which gradients end at."""
         return self._same_class(look(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:

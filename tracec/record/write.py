@@ -61,7 +61,7 @@ def check_writable(x: Cell, name: str) -> None:
     Raises:
         GradientError: the tensor is a leaf that requires grad, or a view of one, and gradients are on.
         ArgumentError: several elements share their memory, or the memory is read-only.
-        RecordError: the tensor is a copy of what eagerly would be a look at another one.
+        RecordError: the tensor is a copy of what eagerly would be a view of another one.
     """
     check_no_leaf(x, name)
     recorder = STATE.recorder

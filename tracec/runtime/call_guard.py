@@ -82,7 +82,7 @@ def call_guard(
 
     Args:
         modes: Modes of the thread.
-        attributes: How those of the tensors are told; each looks at memory of its own.
+        attributes: How those of the tensors are told; each has memory of its own.
         arguments: The arguments: by position, then by name.
         guards: Where objects were found that have to be there still.
     """

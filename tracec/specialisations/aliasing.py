@@ -98,7 +98,7 @@ class Aliasing:
         return all(map(self.same, arguments, self.arguments))
 
     def same(self, t: Tensor, look: ArgumentAlias) -> bool:
-        """Whether an argument looks at memory as one did when the function was recorded."""
+        """Whether an argument views memory as one did when the function was recorded."""
         storage, steps, whole = look
         if storage is None:
             if id(t._storage) in self._storages:

@@ -26,7 +26,7 @@ class Known(dict[Hashable, list[Specialisation]]):
 
     Attributes:
         count: How many there are, those for some of many sizes left out.
-        fast_paths: The short ways of calls to their programs.
+        fast_paths: Inline cache of the programs that serve calls.
     """
 
     def __init__(self) -> None:

@@ -180,7 +180,7 @@ def _targets(
     return list(found.values()), saves, tuple(constants)
 
 
-class Twice:
+class DoubleBackward:
     """Gradients of a compiled function's result that have gradients: it runs once more, eagerly, as it was written.
 
     Args:
@@ -237,8 +237,8 @@ class Twice:
 def bind(out: Any, around: Environment, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Let gradients of a call's results have gradients."""
     for t in find_tensors(out):
-        again = getattr(root_of(t)._history, "again", None)
-        if isinstance(again, Twice) and not again.is_bound:
+        again = getattr(root_of(t)._history, "double_backward", None)
+        if isinstance(again, DoubleBackward) and not again.is_bound:
             again.bind(around, args, kwargs)
 
 

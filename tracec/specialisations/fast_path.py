@@ -31,24 +31,24 @@ from tracec.specialisations.watching import FIRST
 if TYPE_CHECKING:
     from tracec.specialisations.specialisation import Call, Specialisation
 
-#: Short ways that a function tries before the long one.
+#: Entries of the inline cache.
 MOST = 4
 _ANY = object()
-#: What the key of a call, and a program's look at memory, depend on; the rest may be anything.
+#: What the key of a call, and a program's aliasing, depend on; the rest may be anything.
 _ASKED = ("_device", "_steps", "_parent", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
 _UNASKED = (
     "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_look",
     "_node", "_node_of",
 )  # fmt: skip
 _PLAIN = {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}
-#: A view, of what no gradient goes on through; how it looks at memory is the program's affair.
+#: A view, of what no gradient goes on through; which view it is, the program checks.
 _VIEW = {**_PLAIN, "_steps": _ANY, "_parent": _ANY}
 _OF_BASE = dict.fromkeys(Cell.__annotations__, _ANY) | {"_history": None, "_requires_grad": False}
 #: One that gradients end at, and one that they go on from.
 _LEAF = {**_PLAIN, "_requires_grad": True}
 _RESULT = {**_PLAIN, "_history": _ANY, "_requires_grad": _ANY}
 _TOLD = Attributes(_ANY, None, "_array", "_storage", "_parent", _OF_BASE)
-#: Modes that let a compiled function run as it was written, or that a short way is not worth it for.
+#: Modes that let a compiled function run as it was written, or that a fast path is not worth it for.
 _USUAL = {
     name: getattr(State, name)
     for name in ("recorder", "duals", "packing", "as_written", "anomaly", "device", "devices")
@@ -57,7 +57,7 @@ _UNSET = {name: getattr(State, name) for name in State.__annotations__}
 
 
 class FastPath:
-    """The short way to one program.
+    """An entry of the inline cache: one program, and the check that a call has to pass.
 
     Args:
         is_like: Whether arguments, by position and by name, make a call like the one that it was made for.
@@ -94,7 +94,7 @@ class FastPath:
             if self._goes_back:
                 bind(out, self._found.surroundings, args, kwargs)
             return out
-        except Unfit:  # the long way sees to it
+        except Unfit:  # the slow path sees to it
             self._found.hits -= 1
             return UNSEEN
         except Exception:
@@ -105,7 +105,7 @@ class FastPath:
 
 
 def with_fast_path(fast_paths: tuple[FastPath, ...], found: Specialisation, call: Call) -> tuple[FastPath, ...]:
-    """Short ways, the latest first, with that for calls like one that was served, where there is one.
+    """The entries, the latest first, with one for calls like one that was served, where there is one.
 
     Args:
         fast_paths: Those that there are.
@@ -117,7 +117,7 @@ def with_fast_path(fast_paths: tuple[FastPath, ...], found: Specialisation, call
 
 
 def fast_path(found: Specialisation, call: Call) -> FastPath | None:
-    """A short way for calls like one that was served; None where these have to be looked at more closely.
+    """An entry for calls like one that was served; None where these have to be looked at more closely.
 
     Args:
         found: What served it.

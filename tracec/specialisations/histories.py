@@ -11,7 +11,7 @@ from tracec.record.cell import Storage, add_reader
 from tracec.record.derived import ProgramPullback
 from tracec.record.tape import Operation, edge_of
 from tracec.record.tensor import Tensor
-from tracec.specialisations.derivatives import Backward, Twice
+from tracec.specialisations.derivatives import Backward, DoubleBackward
 from tracec.specialisations.results import NOTHING, ProgramCall, compiled
 
 #: Where an output lies: its place and its number there, as in `tracec.ir.plan.Value`.
@@ -62,7 +62,7 @@ class Histories:
         targets = program.derivative.ends(call.arguments, call.made)
         operation = Operation(made, tuple(map(edge_of, targets)), pullback, program.derivative.origin.source)
         if program.derivative.result in self._twice:
-            operation.again = Twice(program.derivative, targets, self._captured, call.arguments)
+            operation.double_backward = DoubleBackward(program.derivative, targets, self._captured, call.arguments)
         if program.derivative.saves and not program.residuals:  # it can be gone through once all the same
             operation.saved, operation.readers = [NOTHING], [[]]
             return operation

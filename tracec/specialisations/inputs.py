@@ -53,7 +53,7 @@ class Arrays:
     def __init__(self, inputs: Sequence[Lifted], here: Mapping[int, int]) -> None:
         memory = [(i, memory_of(v)) for i, v in enumerate(inputs)]
         self._memory = [(i, storage) for i, storage in memory if storage is not None and inputs[i].whole]
-        # A look at such memory is the array that it is; all of it is what it was at the last call, mostly.
+        # A view of such memory is the array that it is; all of it is what it was at the last call, mostly.
         self._looks = [v.array if storage is not None else None for v, (_, storage) in zip(inputs, memory, strict=True)]
         given = [(i, v.argument, v.whole) for i, v in enumerate(inputs) if v.argument is not None]
         self._given = [(i, k) for i, k, whole in given if not whole]

@@ -195,7 +195,7 @@ class _Run:
                 known = recorder.arguments
                 copies = recorder.copied(find_tensors(out))
                 if copies and self._eager is None:
-                    self._eager = "returns x[i], where i is a tensor of no dimensions: a look at other memory"
+                    self._eager = "returns x[i], where i is a tensor of no dimensions: a view of other memory"
                 if not self._eager:
                     self._go_back(out, changes, len(known), roots)
             if self._call.look is not None:

@@ -150,7 +150,7 @@ def _result(result: Result, source: int | None) -> _Maker:
 
 
 def with_memory(results: Sequence[Result]) -> list[int]:
-    """The results that are over outputs: the first that looks at memory that the function made."""
+    """The results that are over outputs: the first over memory that the function made."""
     first: dict[Storage, int] = {}
     for k, result in enumerate(results):
         if not result.outside:
@@ -189,7 +189,7 @@ def _viewed(x: Tensor, steps: Sequence[Call]) -> Tensor:
 
 
 def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
-    """A tensor from outside, or the function's own look at memory from outside."""
+    """A tensor from outside, or the function's own view of memory from outside."""
     found = locator(result.tensor if result.base is None else result.base, here)
     if result.grad_of is not None:
         found = grad_of(locator(result.grad_of, here))

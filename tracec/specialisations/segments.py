@@ -156,7 +156,7 @@ class Form:
             self._at[id(array)] = found = memory, (*chain, look[1])
             return found
         if id(root(array)) in self._own:
-            raise Shapeless("a look at memory that no step made")
+            raise Shapeless("a view of memory that no step made")
         place = address_of(array), array.shape, array.strides, array.dtype
         known = self._inputs.get(place)
         if known is None:

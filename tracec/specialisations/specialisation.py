@@ -97,7 +97,7 @@ class Specialisation:
         return served >= _WORTH_A_WAY and 2 * served >= self.hits and len(list(tree.leaves)) < MOST_PATHS
 
     def fast_path(self, call: Call) -> FastPath | None:
-        """The short way for calls like the first that it served; None where there is none.
+        """The fast path for calls like the first that it served; None where there is none.
 
         Args:
             call: A call that it served, whose key is its own.
@@ -210,5 +210,5 @@ class ViewsAtRecording:
         self._looks = [(t, t._storage, t._steps) for t in tensors]
 
     def hold(self) -> bool:
-        """Whether they look at the same memory in the same way."""
+        """Whether they are the same views of the same memory."""
         return all(t._storage is storage and t._steps is steps for t, storage, steps in self._looks)
