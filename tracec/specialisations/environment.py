@@ -110,9 +110,23 @@ class Environment:
         self.given, self.given_parts, self.held = walker.given, walker.given_parts, walker.held
         self._one, self._fixed = walker.one, [*walker.fixed, *walker.reached()]
         self._opened = walker.opened
-        #: Lists that the function adds to, and all places that hold them.
         walker.settle_growing()
         walker.settle_named()
+        self.takes_containers = bool(walker.given or walker.fixed)
+        self._begin_lists(walker)
+        self._take_code(walker)
+        self._take_generators(walker)
+        self._known, self._alive = walker.seen, walker.alive
+        self.tensors, self._with_attributes = walker.tensors, walker.with_attributes
+        self.watched = tuple(walker.found.values())
+        #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
+        self.is_all = not (self.watched or self.takes_containers)
+        self._weak, self._unseen = walker.lost(), walker.unseen
+        self._files = [(name, where, where()) for name, where in walker.files]
+        self._begin_checks(walker)
+
+    def _begin_lists(self, walker: Walker) -> None:
+        """Note lists that the function only adds to, all places that hold them, and what it does to these places."""
         self.growing = [(name, x, places_of(x, self.guards)) for name, x in walker.growing.values()]
         self._grown = {id(x): list(x) for _, x, _ in self.growing}
         #: Identity of such a list → what a function that was recorded has added to it.
@@ -121,33 +135,32 @@ class Environment:
         self.written: set[Hashable] = set()
         #: Identities of those that it has not → what stood there for the number.
         self.stood: dict[Hashable, Any] = {}
-        self.takes_containers = bool(walker.given or walker.fixed)
-        self._known = walker.seen
+
+    def _take_code(self, walker: Walker) -> None:
+        """Take the code that was found, and the names in it."""
         self.reading = walker.reading
         self.names = frozenset(walker.attribute_names)
         self.by_name = ByName(walker.of_modules, self.knows)
-        self._with_attributes = walker.with_attributes
-        self._alive = walker.alive
-        self.watched = tuple(walker.found.values())
-        #: Whether nothing is taken from around the arguments, nor of their lists and dictionaries.
-        self.is_all = not (self.watched or self.takes_containers)
         self.named = walker.named
         self.functions: tuple[types.FunctionType, ...] = tuple(walker.functions)
         self.codes = tuple(f.__code__ for f in self.functions)
-        self.tensors = walker.tensors
+        self.keeps, self.keeps_each = walker.keeps, walker.keeps_each
+
+    def _take_generators(self, walker: Walker) -> None:
+        """Take random generators, with the states that they are in before the call, and iterators."""
         self.generators = tuple({id(g): g for g in walker.generators}.values())
         self._sources = tuple(map(source_of, self.generators))
         self._iterators = walker.iterators
         self._states = [source.get() for source in self._sources]
-        self.keeps, self.keeps_each = walker.keeps, walker.keeps_each
-        self._weak, self._unseen = walker.lost(), walker.unseen
-        self._files = [(name, where, where()) for name, where in walker.files]
+
+    def _begin_checks(self, walker: Walker) -> None:
+        """Note how each guard is checked: by identity, all at once, then by value; or by value alone."""
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         self.has_keys = bool(walker.keys)
-        #: How what was read is found to be the very same, and what tells whether it is as good as that.
         self._identities: list[IdentityGuard] = []
+        #: For each of those: the guard, and what tells whether the place is as good as that.
         self._guarded: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
-        #: What can only be asked for.
+        #: What can be checked by value alone.
         self._others: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
         for guard in (*walker.guards, *walker.besides):
             self._check_all_of(guard)
@@ -199,7 +212,7 @@ class Environment:
 
     @property
     def identity_guards(self) -> Sequence[IdentityGuard] | None:
-        """How all that was read is found to be the very same, quickly; None where that does not tell all."""
+        """Guards by identity that cover all that was read; None where some of it can be checked by value alone."""
         return self._identities if self.is_all and not self._others else None
 
     def fails(self) -> Guard | Contents | Form | None:
@@ -211,7 +224,7 @@ class Environment:
             for guard, holds in self._guarded:
                 if not holds():
                     return guard
-            self._look_again()
+            self._renew_identities()
         for guard, holds in self._others:
             if not holds():
                 return guard
@@ -341,11 +354,11 @@ class Environment:
             for form in forms_of(name, x) if identity not in but else ():
                 self._check(form, form.holds, form.identity())
 
-    def _look_again(self) -> None:
-        """Tensors have got other memory of the same form: from now on it is that which tells quickly."""
+    def _renew_identities(self) -> None:
+        """Tensors have got other memory of the same form: from now on its identity is what is checked first."""
         for k, (guard, _) in enumerate(self._guarded):
-            if isinstance(guard, Form) and (look := guard.identity()) is not None:
-                self._identities[k] = look
+            if isinstance(guard, Form) and (identity := guard.identity()) is not None:
+                self._identities[k] = identity
         self._same = None
 
     def gained(self) -> str | None:
