@@ -89,6 +89,9 @@ def check(one: Footgun) -> None:
 
 #: Footguns that NumPy's arrays are part of, or other threads, whose tensors go to the CPU.
 ON_THE_CPU = {
+    "tables_of_arrays", "arrays_that_stay", "array_written_through_its_tensor", "array_written_after_its_tensor",
+    "new_array_written_after_its_tensor", "array_whose_tensor_is_returned", "array_whose_tensor_is_kept",
+    "array_whose_memory_another_tensor_writes", "array_as_a_gradient", "gradients_through_arrays",
     "from_numpy_fortran", "memory_exchanged_beside_a_array", "memory_exchanged_beside_a_array_that_goes",
     "numpy_captured", "numpy_captured_mul", "text_of_an_array_of_values", "threads", "threads_of_other_modes",
 }  # fmt: skip

@@ -65,7 +65,7 @@ def what_was_pickled(wrap):
     return several(wrap(lambda x: pickle.loads(pickle.dumps(x * 2)) + 1))
 
 
-@footgun(eager="asks for the value of a tensor (array")
+@footgun(eager="asks for the value of a tensor (numpy")
 def what_was_saved_and_loaded(wrap):
     def f(x):
         buffer = io.BytesIO()

@@ -17,7 +17,7 @@ def numbers_that_are_equal_but_of_other_types(wrap):
     return [f(i, n) for n in (1, True, 1.0, np.float32(1), np.int64(1), 1, True, 1.0)]
 
 
-@footgun(eager="asks for the value of a tensor (array")
+@footgun
 def tensor_of_no_dimensions_for_a_number(wrap):
     f = wrap(lambda x, n: x * n)
     half = whole(3).half()

@@ -248,13 +248,25 @@ def test_values_that_are_asked_for():
         ("print", lambda x: repr(x)),
         ("nonzero", lambda x: x[x > 0]),
         ("float", lambda x: float(x.sum())),
-        ("array", lambda x: x + np.ones(3, np.float32)),
         ("array", lambda x: tracec.from_numpy(np.ones(3))),
+        ("array", lambda x: tracec.from_numpy(np.ones(3, np.float32)).add_(x)),
     ],
 )
 def test_kinds_of_asking(how, fn):
     recording = record(fn, tracec.ones(3))
     assert [d.how for d in recording.decisions] == [how]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x + np.ones(3, np.float32),
+        lambda x: x * tracec.from_numpy(np.arange(3.0))[x.long()],
+        lambda x: (x, tracec.tensor(np.log(np.ones(3)))),
+    ],
+)
+def test_elements_of_arrays_that_nobody_writes_are_not_asked_for(fn):
+    assert record(fn, tracec.ones(3)).decisions == []
 
 
 def test_second_derivatives_inside():

@@ -53,8 +53,8 @@ def tensor(
         made = from_dlpack(data).clone().to(dtype=dtype, device=device)
     else:
         array, place = _array(data, dtype), placed(device)
-        make = of_array if _holds_numpy(data) else of_numbers
-        made = make(to_device(array, place) if place != "cpu" else array)
+        array = to_device(array, place) if place != "cpu" else array
+        made = of_array(array, copied=True) if _holds_numpy(data) else of_numbers(array)
     if pin_memory:
         made = pin(made)
     return made.requires_grad_() if requires_grad else made

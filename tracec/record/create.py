@@ -26,14 +26,18 @@ def of_numbers(array: Any) -> Tensor:
     return made
 
 
-def of_array(array: Any) -> Tensor:
+def of_array(array: Any, copied: bool = False) -> Tensor:
     """A tensor over the memory of an array that came from outside.
 
-    In a recorded function it may be another one at the next call: its values count as asked for.
+    A recorded function that lets others tell so, asks for its values.
+
+    Args:
+        array: The array.
+        copied: It is a copy that nobody else has.
     """
     if (known := lent_by(array)) is not None:
         return known  # type: ignore[no-any-return]
-    made = new_tensor(seen_by_others(array))
+    made = new_tensor(array if copied else seen_by_others(array))
     if STATE.recorder is not None:
         STATE.recorder.adopt(made, from_array=True)
     return made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tracec.ir.expression import Expression
 from tracec.ir.graph import Graph, substitute
 from tracec.ir.node import Node
-from tracec.record.cell import Cell
+from tracec.record.cell import Cell, Storage
 from tracec.record.numbers import Numbers
 from tracec.record.outside import Outside
 from tracec.record.recording import (
@@ -26,6 +26,7 @@ from tracec.record.recording import (
     marks_of,
 )
 from tracec.record.refusal import refuse
+from tracec.record.seen import is_seen, root
 from tracec.record.sized import Sized
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of, root_of
@@ -54,6 +55,8 @@ class Outcome(Sized, Outside):
     _looked: list[Node]
     _counted: list[Expression]
     _given: list[tuple[Any, Decision]]
+    trusts_arrays: bool
+    _taken: list[tuple[Storage, int, Decision]]
     _whole: dict[Node, Node]
 
     def copied(self, results: Sequence[Tensor]) -> list[tuple[Tensor, Callable[[], Cell]]]:
@@ -72,6 +75,8 @@ class Outcome(Sized, Outside):
             return len(outputs) - 1
 
         found = find_tensors(out)
+        if self.trusts_arrays:
+            self._trust_arrays(found)
         seen = Counter({id(t): t._storage for t in found}.values())
         results = [
             self._result(t, emit, seen[t._storage] > 1 or (k < looks and bool(t._steps))) for k, t in enumerate(found)
@@ -118,6 +123,25 @@ class Outcome(Sized, Outside):
             looked=looked,
             printed=tuple(self.printed),
         )
+
+    def _trust_arrays(self, results: Sequence[Tensor]) -> None:
+        """Take the elements of arrays for constants, where neither the function nor whoever it gives them to writes.
+
+        What they come from is guarded, or was undone or refused, as for numbers that Python's code computes. But a
+        tensor over an array is that array's memory: it must not be written, by the array or by any tensor over it, be
+        returned or be kept.
+        """
+        kept = [*results, *(x._grad for x in self._grads if x._grad is not None)]
+        lasting = {id(root(storage.array)) for storage in (*(t._storage for t in kept), *self._written)}
+        doubtful = {
+            id(decision)
+            for storage, version, decision in self._taken
+            if storage.version != version
+            or storage.array.tobytes() != decision.value.tobytes()
+            or (is_seen(storage.array) and id(root(storage.array)) in lasting)
+        }
+        taken = {id(decision) for *_, decision in self._taken} - doubtful
+        self.decisions = [d for d in self.decisions if id(d) not in taken]
 
     def _check_given(self) -> None:
         """Refuse a function that wrote into the array of a tensor, and put back what was there."""

@@ -106,6 +106,8 @@ class Recorder(Outcome):
         self._whole: dict[Node, Node] = {}
         Outside.__init__(self)
         self._given: list[tuple[Any, Decision]] = []
+        #: Memory of arrays that tensors were made of, how often it had been written then, and what it held.
+        self._taken: list[tuple[Storage, int, Decision]] = []
         self._own: dict[int, weakref.ref[Cell]] = {}
         self.numbers = Numbers(self)
         #: Identity of an array of a tensor → what stands for it until it is looked into.
@@ -114,6 +116,8 @@ class Recorder(Outcome):
         self.gives_numbers = True
         #: Whether sizes that vary are given as plain numbers, which are as they are in this recording then.
         self.gives_plain_sizes = False
+        #: Whether elements of arrays are taken for constants, where that can be.
+        self.trusts_arrays = True
         #: Tensors, and names of attributes that they were found not to have.
         self.lacking: list[tuple[Any, str]] = []
 
@@ -297,8 +301,9 @@ class Recorder(Outcome):
     def adopt(self, x: Cell, from_array: bool) -> None:
         """Take in a tensor that the function makes of Python's numbers, or of an array.
 
-        Numbers are as they were when the function was recorded. An array may be another one next time, so that
-        it counts as a value that was asked for.
+        Numbers are as they were when the function was recorded. So are the elements of an array, since all that these
+        come from is as it was then; but it counts as a value that was asked for where others may tell that a tensor
+        looks at its memory, which the outcome shows (`Outcome`).
         """
         storage = x._storage
         values = storage.array
@@ -318,6 +323,7 @@ class Recorder(Outcome):
         self._inside.add(storage)
         if from_array:
             self.decisions.append(Decision(storage.node, values.copy(), "array"))
+            self._taken.append((storage, storage.version, self.decisions[-1]))
 
     # What was asked for -------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracec.errors import TracecError
 from tracec.record.call import Call
 from tracec.record.structure import Slots
@@ -127,8 +129,14 @@ class Guard:
 
     def change(self) -> Change:
         """What it was and is."""
-        now = self.now()
-        return Change(self.name, *_told_apart(self.value, now))
+        if is_of_array(self):
+            return Change(self.name, "elements as recorded", "other elements")
+        return Change(self.name, *_told_apart(self.value, self.now()))
+
+
+def is_of_array(guard: Any) -> bool:
+    """Whether a guard is on the elements of an array of NumPy's."""
+    return isinstance(guard, Guard) and isinstance(guard.holder, Digest) and isinstance(guard.holder.of, np.ndarray)
 
 
 def digest_guard(name: str, value: Any, tell: Callable[[Any], str | bytes]) -> Guard:

@@ -151,6 +151,11 @@ class Proxies:
             return None
         return Scalars(numbers.all_conditions(), tuple(numbers.scalars), Draws(numbers.draws))
 
+    @property
+    def arrays_change(self) -> bool:
+        """Whether arrays of NumPy's that the function reads are known to change."""
+        return self._watch.arrays_change
+
     def _put_all(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], numbers: Numbers
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:

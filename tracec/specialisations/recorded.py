@@ -167,6 +167,7 @@ class _Run:
         self._recorder.gives_numbers = numbers == _ALL
         self._recorder.gives_plain_sizes = numbers == _NONE
         self._recorder.unfolding = call.unfolding
+        self._recorder.trusts_arrays = call.proxies is None or not call.proxies.arrays_change
         self._edges = [edge_of(t) for t in call.arguments]
         #: Why a program cannot stand in for the function, and what it did that it may not do next time.
         self._eager: str | None = None

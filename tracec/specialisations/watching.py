@@ -12,6 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tracec.errors import TracecError
 from tracec.ir.expression import Condition, Expression, at_sizes, compile_numbers, sizes_in
 from tracec.ir.extent import Values
@@ -22,7 +24,7 @@ from tracec.specialisations.append_only import can_grow, grew, reads_past
 from tracec.specialisations.draws import NO_DRAWS, Draws
 from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.guards import Contents, Guard, steps_key
+from tracec.specialisations.guards import Contents, Guard, is_of_array, steps_key
 from tracec.specialisations.keys import Layouts, as_size, tensor_key
 from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
 
@@ -47,6 +49,7 @@ class Watch:
         kinds: Identity of a place → what may be there.
         positions: Positions, in the keys of calls, of arguments that are watched.
         names: What the function asked modules for by names that its code does not show.
+        arrays_change: An array of NumPy's that it reads was another one at another call, or held something else.
     """
 
     def __init__(self, layouts: Layouts) -> None:
@@ -54,6 +57,7 @@ class Watch:
         self.kinds: dict[Hashable, Kind] = {}
         self.positions: list[int] = []
         self.names: set[str] = set()
+        self.arrays_change = False
         self._before: list[list[int]] = []
         self._escapes: Counter[Hashable] = Counter()
         #: Places of tensors that have been of several sizes, and of ints that are taken for sizes.
@@ -160,9 +164,15 @@ class Watch:
                 if not guard.holds():
                     if isinstance(guard, Contents):
                         self._grows(guard.holder, guard.values, environment, own=False)
+                    if is_of_array(guard):
+                        self.arrays_change = True
                     for place, before, now in _differences(guard):
+                        if type(before) is np.ndarray:
+                            self.arrays_change = True
                         self._called[place.identity] = guard.change().name
                         self.place(place, common_kind(before, now, self._layouts))
+        keys = list(keys)
+        self.arrays_change = self.arrays_change or any(_has_other_arrays(key, other) for other in keys)
         more = {k for other in keys for k in _other_numbers(key, other)}
         if not more <= {*self.positions}:
             self._before.append(self.positions)
@@ -281,6 +291,15 @@ def is_number(part: Any) -> bool:
     return type(part) is tuple and len(part) == 2 and (part[0] is int or part[0] is float)
 
 
+def _has_other_arrays(key: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether an array of NumPy's among the arguments of one call is another one in those of another."""
+    return any(a != b and _is_of_array(a) and _is_of_array(b) for a, b in zip(key, other, strict=False))
+
+
+def _is_of_array(part: Any) -> bool:
+    return type(part) is tuple and len(part) > 1 and part[0] is np.ndarray
+
+
 def _sized(x: Any) -> Any:
     """What a call depends on of what is in a place of tensors of several sizes, or of ints that are taken for sizes."""
     if type(x) is int:
@@ -379,7 +398,7 @@ def sharing(tensors: Sequence[Tensor]) -> tuple[Hashable, ...]:
     """Which tensors are one, which look at one memory, and which of these at a part of another; often nothing.
 
     Where in the memory they look is no part of it: a function that goes by that has all of the memory as an input, and
-    then `Looks` asks for it. Batches of one long text, each with its targets one place further on, are alike so.
+    then `Aliasing` asks for it. Batches of one long text, each with its targets one place further on, are alike so.
     """
     if len(tensors) < 2 or len({id(t._storage) for t in tensors}) == len(tensors):
         return ()
