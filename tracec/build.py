@@ -39,7 +39,7 @@ from tracec.spills import without_spills
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "library", "order", "memory", "join", "cluster", "deterministic")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory", "slice", "join", "cluster", "deterministic")
 #: In place of ``cluster``, where it is the GPU that has no place for any.
 NO_PLACE = "no place for clusters"
 #: Names that may be disabled and are those of no pass over graphs.

@@ -150,7 +150,11 @@ def _starts_at_a_line(index: Expr, var: Var, line: int) -> bool:
         return True
     if not isinstance(index, Linear) or dict(index.terms).get(var) != 1 or index.offset % line:
         return False
-    return all(t == var or (c % line == 0 and isinstance(t, Var)) for t, c in index.terms)
+    return all(t == var or (c % line == 0 and not _moves_with(t, var)) for t, c in index.terms)
+
+
+def _moves_with(term: Expr, var: Var) -> bool:
+    return any(e == var or isinstance(e, Ref) for e in subexpressions(term))
 
 
 def at_strip(index: Expr, var: Var, start: Var) -> Expr:

@@ -92,7 +92,7 @@ def find_fault(recorded: Recorded, arrays: Sequence[Any], settings: Settings) ->
     Returns:
         The fault; None where what is built is right.
     """
-    graphs = graphs_of(recorded, settings.disabled)
+    graphs = graphs_of(recorded, settings.target, settings.disabled)
     asked = [d.node for d in recorded.recording.decisions]
     whole = graphs.whole.with_outputs((*graphs.whole.outputs, *asked))
     if not graphs.backward:

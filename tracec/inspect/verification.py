@@ -189,7 +189,7 @@ class Verification:
         self, recorded: Recorded, arrays: Sequence[Any], pairs: Sequence[tuple[Seen, Seen]]
     ) -> tuple[Seen, Seen, Any] | None:
         """The first value of a call that is wrong: what it ought to be, what it is, and where it differs."""
-        outputs = graphs_of(recorded, frozenset()).whole
+        outputs = graphs_of(recorded, "cpu", frozenset()).whole
         others = expected(outputs, outputs.outputs, arrays)
         for want, got in pairs:
             if want.value is None or got.value is None:

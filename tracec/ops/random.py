@@ -4,7 +4,9 @@
 
     Philox4x32-10(counter = (i // 4 low, i // 4 high, draw low, draw high), key = (seed low, seed high))
 
-where low and high are the halves of a 64-bit integer. A round takes (c0, c1, c2, c3) and (k0, k1) to
+where low and high are the halves of a 64-bit integer. A state (seed, draw, first, …) begins ``first`` counters later: a
+part of a larger array is drawn by itself. (It has four numbers, so that states in a row are aligned.) A round takes
+(c0, c1, c2, c3) and (k0, k1) to
 
     (hi(M1·c2) ^ c1 ^ k0, lo(M1·c2), hi(M0·c0) ^ c3 ^ k1, lo(M0·c0)),    M0 = 0xD2511F53, M1 = 0xCD9E8D57
 
@@ -74,7 +76,7 @@ def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) ->
 def _bits_type(state: TensorType, *, shape: Shape) -> TensorType:
     if state.dtype is not dt.int64:
         raise DTypeError(f"the state has dtype {state.dtype.short}", hint="it is an int64 tensor (seed, draw)")
-    if state.shape != (2,):
+    if state.shape not in ((2,), (4,)):
         raise ShapeError(f"the state has shape {state.shape}, not (2,)", hint="it is an int64 tensor (seed, draw)")
     if any(size < 0 for size in shape):
         raise ArgumentError(f"shape {tuple(shape)} has a negative size", hint="sizes are 0 or more")
@@ -85,13 +87,15 @@ def _bits_eager(xp: Any, state: Any, *, shape: Shape) -> Any:
     words = xp.ascontiguousarray(state).view(xp.uint64)
     low, half = xp.uint64(_LOW), xp.uint64(32)
     key = (words[:1] & low, words[:1] >> half)
-    draw = (words[1:] & low, words[1:] >> half)
+    draw = (words[1:2] & low, words[1:2] >> half)
     size = numel(shape)
     counters = -(-size // 4)
     out = xp.empty((counters, 4), xp.uint32)
     block = _BLOCK if xp.__name__ == "numpy" else max(counters, 1)
     for start in range(0, counters, block):
         count = xp.arange(start, min(start + block, counters), dtype=xp.uint64)
+        if state.size > 2:
+            count += words[2]
         for lane, word in enumerate(philox(xp, (count & low, count >> half, *draw), key)):
             out[start : start + block, lane] = word
     return out.reshape(-1)[:size].reshape(shape)
@@ -101,14 +105,17 @@ def _bits_element(
     load: LoadElement, index: Index, out: TensorType, inputs: tuple[TensorType, ...], *, shape: Shape
 ) -> Expr:
     element = ix.flatten(index, out.shape)
+    if inputs[0].shape == (4,):
+        element = ix.add(element, ix.mul(load(0, (Const(2),)), 4))
     return Call("philox", (load(0, (Const(0),)), load(0, (Const(1),)), element), dt.uint32)
 
 
 def _bits_batch(inputs: tuple[Any, ...], batched: tuple[bool, ...], size: int, *, shape: Shape) -> Any:
     (states,) = inputs
-    rows = [slice(states, starts=(i, 0), stops=(i + 1, 2), steps=(1, 1)) for i in range(size)]
+    words = states.shape[1]
+    rows = [slice(states, starts=(i, 0), stops=(i + 1, words), steps=(1, 1)) for i in range(size)]
     return concatenate(
-        *(reshape(random_bits(reshape(row, shape=(2,)), shape=shape), shape=(1, *shape)) for row in rows), axis=0
+        *(reshape(random_bits(reshape(row, shape=(words,)), shape=shape), shape=(1, *shape)) for row in rows), axis=0
     )
 
 
@@ -129,6 +136,8 @@ random_bits: Operator = primitive(
         Sample((Arg((2,), dt.int64, 0, 1000),), {"shape": (3, 5, 2)}),
         Sample((Arg((2,), dt.int64, 0, 1000),), {"shape": (0, 3)}),
         Sample((Arg((2,), dt.int64, -(2**40), 2**40),), {"shape": ()}),
+        Sample((Arg((4,), dt.int64, 0, 1000),), {"shape": (3, 128)}),
+        Sample((Arg((4,), dt.int64, 0, 2**40),), {"shape": (5, 3)}),
     ),
 )
 

@@ -23,10 +23,11 @@ from tracec.plan.lowering import lower_group, sources_of
 from tracec.plan.order import dependences, topological
 from tracec.plan.partition import Group, Partition
 from tracec.plan.placement import Placement
-from tracec.plan.prepare import prepare
+from tracec.plan.prepare import prepare, written_out
 from tracec.plan.reunite import reunite
 from tracec.plan.rounded import rounded_once
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
+from tracec.plan.slices import compute_again, slice_large
 from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
 from tracec.plan.unrolled import unrolled
@@ -41,9 +42,11 @@ def make_plan(
         graph: What to compute.
         target: What it runs on.
         donate: Output position → input position whose memory that output takes over.
-        disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory`` and ``deterministic``, what to leave
-            out. The last is a promise: without it, sums at computed positions are added up in any order.
+        disabled: Of ``fuse``, ``horizontal``, ``library``, ``order``, ``memory``, ``slice`` and ``deterministic``,
+            what to leave out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
+    if "slice" not in disabled:
+        graph = slice_large(written_out(graph), target.large_bytes, target.slice_bytes)
     recorded, graph = graph, prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     planner = _Planner(target, bodies, disabled, Alike(graph))
@@ -60,6 +63,13 @@ def make_plan(
             if traffic(other) < traffic(plan) and smaller:
                 plan = other
     return _final(plan, target, recorded, graph)
+
+
+def without_large(graph: Graph, target: Target) -> Graph:
+    """Let the backward part of a graph compute large values anew that the forward part, planned apart, would keep."""
+    written = written_out(graph)
+    found = compute_again(written, target.large_bytes, target.slice_bytes)
+    return graph if found is written else found
 
 
 def ask_for_products(graph: Graph, target: Target, disabled: frozenset[str] = frozenset()) -> None:

@@ -31,7 +31,7 @@ def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0, cluster_bytes: in
         cluster_bytes: Bytes of a row that a cluster of them keeps; 0 where there are no clusters.
     """
     whole: set[object] = set()
-    graph = decompose(called_eagerly(graph))
+    graph = written_out(graph)
     graph = join_parts(turn_products(graph)).map(_padded_before_merging)
     graph = graph.map(_without_empty)
     if blocks:
@@ -41,6 +41,11 @@ def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0, cluster_bytes: in
         graph = part_long_rows(graph, row_bytes, whole)
     graph = split_reductions(graph, blocks, whole)
     return called_eagerly(_materialise_constants(graph.map(_with_operands_in_memory)))
+
+
+def written_out(graph: Graph) -> Graph:
+    """The graph without composite operators."""
+    return decompose(called_eagerly(graph))
 
 
 def called_eagerly(graph: Graph) -> Graph:

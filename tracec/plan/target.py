@@ -32,6 +32,8 @@ class Target:
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
         atomics: Types that have an atomic addition. 16-bit floats are left out: their sums are float32.
+        large_bytes: Intermediate values from this size on are computed slice by slice where they can be.
+        slice_bytes: What a slice of one takes at most, where that can be had: it stays in the last level of cache.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Target:
     unused_bytes: int = 0
     no_clusters: str = ""
     atomics: frozenset[DType] = frozenset()
+    large_bytes: int = 64 << 20
+    slice_bytes: int = 8 << 20
 
 
 _IN_PLACE = frozenset({"map", "contraction", "row", "full"})
@@ -66,6 +70,8 @@ TARGETS = {
         blocks=1056,
         cluster_bytes=CLUSTER * row_room(MOST),
         atomics=_ATOMICS,
+        large_bytes=256 << 20,
+        slice_bytes=32 << 20,
     ),
 }
 

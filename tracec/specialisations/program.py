@@ -12,6 +12,7 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import NO_PASSES, Built, build, load
 from tracec.ir.graph import Graph
+from tracec.plan import TARGETS, without_large
 from tracec.record.check import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
@@ -83,7 +84,7 @@ class Graphs:
     of_gradients: tuple[tuple[Late, ...], ...]
 
 
-def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
+def graphs_of(recorded: Recorded, target: str, disabled: frozenset[str]) -> Graphs:
     """The graphs to build; those of a function that gradients go back through are parts of the optimised whole."""
     recording = recorded.recording
     cotangents = [input_of(recording, d.cotangent) for d in recorded.derivatives if d.cotangent is not None]
@@ -94,6 +95,8 @@ def graphs_of(recorded: Recorded, disabled: frozenset[str]) -> Graphs:
     if not recorded.derivatives:
         return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), late, ())
     joint = optimize.PIPELINE.run(graph, disabled - NO_PASSES).graph
+    if "slice" not in disabled:
+        joint = without_large(joint, TARGETS[target])
     count = len(find_tensors(recorded.out))
     parts_of, at = [], count
     end = more = len(recording.graph.outputs) + bool(late)
@@ -121,7 +124,7 @@ def build_program(
         disabled: Optimisations, and promises, to leave out.
         choices: Which matrix products a library does faster, as measured; None goes by estimates.
     """
-    graphs = graphs_of(recorded, disabled)
+    graphs = graphs_of(recorded, target, disabled)
     built = build(graphs.forward, target, arch, graphs.donate, disabled, choices)
     backward = tuple((d, build(part.graph, target, arch, {}, disabled, choices), part) for d, part in graphs.backward)
     return Program(recorded, built, backward, graphs.inputs, graphs.late, graphs.of_gradients)

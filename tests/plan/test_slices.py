@@ -1,0 +1,276 @@
+"""Regions with large intermediate values as loops over slices: the same values in less memory, on each target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tracec
+from tests.codegen.emulated import needs_compiler
+from tracec import nn
+from tracec.ir.evaluate import evaluate
+from tracec.ir.graph import Graph
+from tracec.ir.node import Node
+from tracec.ir.plan import Repeat
+from tracec.ops.random import random_bits
+from tracec.optimize import PIPELINE
+from tracec.plan import TARGETS, make_plan, target, without_large
+from tracec.plan.prepare import written_out
+from tracec.plan.slices import slice_large
+from tracec.record.recorder import trace
+from tracec.runtime.interpreter import run_plan
+from tracec.transform.split import split
+
+F = nn.functional
+Sizes = tuple[int, int, int, int]
+SIZES = (3, 4, 32, 4)
+Step = Callable[..., Any]
+
+
+def tensors(sizes: Sizes, count: int = 4) -> list[Any]:
+    return [tracec.randn(*sizes, requires_grad=k < 3) for k in range(count)]
+
+
+def forward(q: Any, k: Any, v: Any, w: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def written_by_hand(q: Any, k: Any, v: Any, w: Any) -> Any:
+    """Attention as people write it, with a mask made of ones."""
+    length = q.shape[-2]
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    scores = scores.masked_fill(tracec.tril(tracec.ones(length, length)) == 0, float("-inf"))
+    return scores.softmax(-1) @ v
+
+
+def causal(q: Any, k: Any, v: Any, w: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def with_dropout(q: Any, k: Any, v: Any, w: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.25)
+
+
+def of_few_heads(q: Any, k: Any, v: Any, w: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k[:, :2], v[:, :2], enable_gqa=True)
+
+
+def trained(attention: Step) -> Step:
+    """Gradients; nothing is between the forward and the backward part."""
+
+    def step(q: Any, k: Any, v: Any, w: Any) -> Any:
+        (attention(q, k, v, w) * w).sum().backward()
+        return q.grad, k.grad, v.grad
+
+    return step
+
+
+def in_network(attention: Step) -> Step:
+    """Gradients through a layer that joins the heads, and another attention."""
+
+    def step(q: Any, k: Any, v: Any, w: Any) -> Any:
+        heads, width = q.shape[1], q.shape[3]
+        x = attention(q, k, v, w)
+        joined = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], heads * width)
+        x = (joined @ tracec.linspace(-1, 1, (heads * width) ** 2).reshape(heads * width, heads * width)).tanh()
+        x = x.reshape(x.shape[0], x.shape[1], heads, width).transpose(1, 2)
+        (attention(x, k, v, w) * w).sum().backward()
+        return q.grad, k.grad, v.grad
+
+    return step
+
+
+def graph_of(step: Step, sizes: Sizes = SIZES) -> Graph:
+    return written_out(PIPELINE.run(trace(step, *tensors(sizes))).graph)
+
+
+def limits(sizes: Sizes = SIZES) -> tuple[int, int]:
+    """All scores are large; a slice is those of one head."""
+    batch, heads, length, _ = sizes
+    return 4 * batch * heads * length**2, 4 * length**2
+
+
+def arrays_for(graph: Graph) -> list[Any]:
+    rng = np.random.default_rng(7)
+
+    def array(node: Node) -> Any:
+        values = rng.standard_normal(node.shape) if node.dtype.is_floating_point else rng.integers(0, 99, node.shape)
+        return values.astype(node.dtype.numpy)
+
+    return [array(i) for i in graph.inputs]
+
+
+def largest(graph: Graph) -> int:
+    """Elements of the largest value that is computed outside of loops, but for what costs nothing to compute again."""
+    return max(n.type.size for n in graph.nodes if n.op.name in ("dot", "exp", "div", "random_bits", "scan"))
+
+
+STEPS = {
+    "forward": forward,
+    "by hand": written_by_hand,
+    "causal": causal,
+    "dropout": with_dropout,
+    "few heads": of_few_heads,
+    "gradients": trained(causal),
+    "gradients by hand": trained(written_by_hand),
+    "gradients with dropout": trained(with_dropout),
+    "network": in_network(causal),
+    "network with dropout": in_network(with_dropout),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_values_are_the_same(name):
+    graph = graph_of(STEPS[name])
+    sliced = slice_large(graph, *limits())
+    loops = sum(n.op.name == "scan" for n in sliced.nodes)
+    # The first attention's and the second's; what is in between parts each from its way back.
+    assert loops == (3 if name.startswith("network") else 1)
+    assert largest(graph) == 3 * 4 * 32 * 32 and largest(sliced) < largest(graph) / 2
+    given = arrays_for(graph)
+    for want, got in zip(evaluate(graph, given), evaluate(sliced, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", STEPS)
+def test_plans_hold_one_slice(name, where):
+    large, wanted = limits()
+    small = replace(TARGETS[where], large_bytes=large, slice_bytes=wanted)
+    graph = graph_of(STEPS[name])
+    plan, whole = make_plan(graph, small), make_plan(graph, small, disabled=frozenset({"slice"}))
+    if where == "cpu":
+        assert any(isinstance(s, Repeat) for s in plan.steps)
+    assert plan.memory.peak_bytes < whole.memory.peak_bytes / 2
+    given = arrays_for(graph)
+    for want, got in zip(evaluate(graph, given), run_plan(plan, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@given(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 40), st.sampled_from([1, 4, 8])), st.booleans())
+def test_any_sizes(sizes, backwards):
+    graph = graph_of(trained(with_dropout) if backwards else with_dropout, sizes)
+    sliced = slice_large(graph, 4 * sizes[2] ** 2, 4 * sizes[2])
+    given = arrays_for(graph)
+    for want, got in zip(evaluate(graph, given), evaluate(sliced, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """All scores of `SIZES` are large on each target."""
+    large, wanted = limits()
+    for name, of in TARGETS.items():
+        monkeypatch.setitem(target.TARGETS, name, replace(of, large_bytes=large, slice_bytes=wanted))
+
+
+@needs_compiler
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["by hand", "dropout", "network with dropout"])
+def test_programs_give_what_eager_runs_give(small, where, name):
+    options = {"target": "cuda", "launcher": "emulator"} if where == "cuda" else {}
+    given = tensors(SIZES)
+    found = []
+    for step in (STEPS[name], tracec.compile(STEPS[name], **options)):
+        for _ in range(2):
+            for x in given:
+                x.grad = None
+            tracec.manual_seed(5)
+            out = step(*given)
+        found.append([x.detach().clone().numpy() for x in (out if isinstance(out, tuple) else (out,))])
+    for want, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("attention", [causal, with_dropout])
+def test_a_function_that_gradients_go_back_through(small, attention):
+    given = tensors(SIZES)
+    found = []
+    for f in (attention, tracec.compile(attention)):
+        for _ in range(2):
+            for x in given:
+                x.grad = None
+            tracec.manual_seed(5)
+            out = f(*given)
+            (out * out).sum().backward()
+        found.append([x.detach().clone().numpy() for x in (out, *(x.grad for x in given[:3]))])
+    for want, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_its_forward_part_keeps_no_scores():
+    def step(q: Any, k: Any, v: Any, w: Any) -> Any:
+        out = with_dropout(q, k, v, w)
+        out.backward(w)
+        return out, q.grad, k.grad, v.grad
+
+    graph = PIPELINE.run(trace(step, *tensors(SIZES))).graph
+    (later,) = (k for k, x in enumerate(graph.inputs) if x not in needed_by(graph.outputs[0]))
+    large, wanted = limits()
+    kept = []
+    for joint in (graph, without_large(graph, replace(TARGETS["cpu"], large_bytes=large, slice_bytes=wanted))):
+        first, _ = split(joint, [0], [range(1, len(graph.outputs))], [[later]])
+        kept.append(max(o.type.size for o in first.outputs))
+    assert kept == [3 * 4 * 32 * 32, 3 * 4 * 32 * 4]
+
+
+def needed_by(output: Node) -> set[Node]:
+    found, waiting = {output}, [output]
+    while waiting:
+        for i in waiting.pop().inputs:
+            if i not in found:
+                found.add(i)
+                waiting.append(i)
+    return found
+
+
+def test_a_graph_without_large_values_is_left_alone():
+    graph = PIPELINE.run(trace(trained(causal), *tensors(SIZES))).graph
+    assert without_large(graph, TARGETS["cpu"]) is graph
+    assert slice_large(graph, 1 << 30, 1 << 20) is graph
+
+
+def product(x: Any, w: Any) -> Any:
+    return (x @ w).exp() @ w.T
+
+
+def test_what_cannot_be_cut():
+    x, w = tracec.randn(64, 4, requires_grad=True), tracec.randn(4, 64, requires_grad=True)
+
+    def gradients(x: Any, w: Any) -> Any:
+        product(x, w).sum().backward()
+        return x.grad, w.grad
+
+    def returned(x: Any, w: Any) -> Any:
+        scores = (x @ w).exp()
+        return scores, scores @ w.T
+
+    def rows_and_columns(x: Any, w: Any) -> Any:
+        scores = (x @ w).softmax(0).softmax(1)
+        return scores @ w.T
+
+    for step, loops in ((product, 1), (gradients, 0), (returned, 0), (rows_and_columns, 0)):
+        graph = written_out(PIPELINE.run(trace(step, x, w)).graph)
+        sliced = slice_large(graph, 4 * 64 * 64, 4 * 64 * 8)
+        assert sum(n.op.name == "scan" for n in sliced.nodes) == loops, step
+        assert loops or sliced is graph
+
+
+def test_results_that_are_not_small_are_not_worth_it():
+    """A hidden layer four times as wide as what goes in and comes out."""
+    x, w = tracec.randn(64, 16), tracec.randn(16, 64)
+    graph = written_out(PIPELINE.run(trace(product, x, w)).graph)
+    assert slice_large(graph, 4 * 64 * 64, 4 * 64 * 8) is graph
+
+
+def test_bits_from_a_counter_on_are_a_part_of_all():
+    whole = random_bits.eager(np, np.array([3, 9]), shape=(6, 8)).reshape(-1)
+    part = random_bits.eager(np, np.array([3, 9, 5, 0]), shape=(7,))
+    np.testing.assert_array_equal(part, whole[20:27])
