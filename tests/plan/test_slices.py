@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import tracec
 from tests.codegen.emulated import needs_compiler
 from tracec import nn
+from tracec.codegen.c import render
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
@@ -23,6 +24,7 @@ from tracec.optimize import PIPELINE
 from tracec.plan import TARGETS, make_plan, target, without_large
 from tracec.plan.prepare import written_out
 from tracec.plan.slices import slice_large
+from tracec.plan.target import Limits
 from tracec.record.recorder import trace
 from tracec.runtime.interpreter import run_plan
 from tracec.transform.split import split
@@ -90,10 +92,10 @@ def graph_of(step: Step, sizes: Sizes = SIZES) -> Graph:
     return written_out(PIPELINE.run(trace(step, *tensors(sizes))).graph)
 
 
-def limits(sizes: Sizes = SIZES) -> tuple[int, int]:
+def limits(sizes: Sizes = SIZES) -> Limits:
     """All scores are large; a slice is those of one head."""
     batch, heads, length, _ = sizes
-    return 4 * batch * heads * length**2, 4 * length**2
+    return Limits(4 * batch * heads * length**2, 4 * length**2)
 
 
 def arrays_for(graph: Graph) -> list[Any]:
@@ -128,7 +130,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_values_are_the_same(name):
     graph = graph_of(STEPS[name])
-    sliced = slice_large(graph, *limits())
+    sliced = slice_large(graph, limits())
     loops = sum(n.op.name == "scan" for n in sliced.nodes)
     # The first attention's and the second's; what is in between parts each from its way back.
     assert loops == (3 if name.startswith("network") else 1)
@@ -141,8 +143,7 @@ def test_values_are_the_same(name):
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", STEPS)
 def test_plans_hold_one_slice(name, where):
-    large, wanted = limits()
-    small = replace(TARGETS[where], large_bytes=large, slice_bytes=wanted)
+    small = replace(TARGETS[where], slices=limits())
     graph = graph_of(STEPS[name])
     plan, whole = make_plan(graph, small), make_plan(graph, small, disabled=frozenset({"slice"}))
     if where == "cpu":
@@ -156,7 +157,7 @@ def test_plans_hold_one_slice(name, where):
 @given(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 40), st.sampled_from([1, 4, 8])), st.booleans())
 def test_any_sizes(sizes, backwards):
     graph = graph_of(trained(with_dropout) if backwards else with_dropout, sizes)
-    sliced = slice_large(graph, 4 * sizes[2] ** 2, 4 * sizes[2])
+    sliced = slice_large(graph, Limits(4 * sizes[2] ** 2, 4 * sizes[2]))
     given = arrays_for(graph)
     for want, got in zip(evaluate(graph, given), evaluate(sliced, given), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
@@ -165,9 +166,8 @@ def test_any_sizes(sizes, backwards):
 @pytest.fixture
 def small(monkeypatch):
     """All scores of `SIZES` are large on each target."""
-    large, wanted = limits()
     for name, of in TARGETS.items():
-        monkeypatch.setitem(target.TARGETS, name, replace(of, large_bytes=large, slice_bytes=wanted))
+        monkeypatch.setitem(target.TARGETS, name, replace(of, slices=limits()))
 
 
 @needs_compiler
@@ -213,12 +213,20 @@ def test_its_forward_part_keeps_no_scores():
 
     graph = PIPELINE.run(trace(step, *tensors(SIZES))).graph
     (later,) = (k for k, x in enumerate(graph.inputs) if x not in needed_by(graph.outputs[0]))
-    large, wanted = limits()
     kept = []
-    for joint in (graph, without_large(graph, replace(TARGETS["cpu"], large_bytes=large, slice_bytes=wanted))):
+    for joint in (graph, without_large(graph, replace(TARGETS["cpu"], slices=limits()))):
         first, _ = split(joint, [0], [range(1, len(graph.outputs))], [[later]])
         kept.append(max(o.type.size for o in first.outputs))
     assert kept == [3 * 4 * 32 * 32, 3 * 4 * 32 * 4]
+
+
+def test_what_is_kept_is_computed_again_where_it_is_much():
+    graph = graph_of(in_network(causal))
+    kept = 2 * 4 * 3 * 4 * 32 * 32  # the weights of two attentions, of which one is whole
+    loops = [
+        sum(n.op.name == "scan" for n in slice_large(graph, replace(limits(), kept=k)).nodes) for k in (kept, kept + 1)
+    ]
+    assert loops == [3, 1]
 
 
 def needed_by(output: Node) -> set[Node]:
@@ -231,10 +239,19 @@ def needed_by(output: Node) -> set[Node]:
     return found
 
 
+@pytest.mark.parametrize("step", [with_dropout, in_network(with_dropout)])
+def test_words_of_a_counter_are_drawn_at_once_in_slices(step):
+    sizes = (2, 2, 64, 4)
+    plan = make_plan(graph_of(step, sizes), replace(TARGETS["cpu"], slices=limits(sizes)))
+    assert any(isinstance(s, Repeat) for s in plan.steps)
+    source = str(render(plan))
+    assert "philox_strip(" in source and "= philox(" not in source
+
+
 def test_a_graph_without_large_values_is_left_alone():
     graph = PIPELINE.run(trace(trained(causal), *tensors(SIZES))).graph
     assert without_large(graph, TARGETS["cpu"]) is graph
-    assert slice_large(graph, 1 << 30, 1 << 20) is graph
+    assert slice_large(graph, Limits(1 << 30, 1 << 20)) is graph
 
 
 def product(x: Any, w: Any) -> Any:
@@ -258,7 +275,7 @@ def test_what_cannot_be_cut():
 
     for step, loops in ((product, 1), (gradients, 0), (returned, 0), (rows_and_columns, 0)):
         graph = written_out(PIPELINE.run(trace(step, x, w)).graph)
-        sliced = slice_large(graph, 4 * 64 * 64, 4 * 64 * 8)
+        sliced = slice_large(graph, Limits(4 * 64 * 64, 4 * 64 * 8))
         assert sum(n.op.name == "scan" for n in sliced.nodes) == loops, step
         assert loops or sliced is graph
 
@@ -267,7 +284,7 @@ def test_results_that_are_not_small_are_not_worth_it():
     """A hidden layer four times as wide as what goes in and comes out."""
     x, w = tracec.randn(64, 16), tracec.randn(16, 64)
     graph = written_out(PIPELINE.run(trace(product, x, w)).graph)
-    assert slice_large(graph, 4 * 64 * 64, 4 * 64 * 8) is graph
+    assert slice_large(graph, Limits(4 * 64 * 64, 4 * 64 * 8)) is graph
 
 
 def test_bits_from_a_counter_on_are_a_part_of_all():

@@ -8,7 +8,7 @@ four at a time from one counter: a strip of them is drawn before the loop over i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from tracec.ir import index as ix
@@ -93,10 +93,13 @@ def drawn_words(stmt: Loop) -> tuple[Call, ...]:
         return ()
     local = {stmt.var.name, *(s.name for s in stmt.body if isinstance(s, Let))}
     found: dict[Call, None] = {}
+
+    def is_steady(e: Expr) -> bool:
+        return local.isdisjoint(x.name for x in subexpressions(e) if isinstance(x, (Var, Ref)))
+
     for e in (e for s in stmt.body for root in expressions(s) for e in subexpressions(root)):
-        if isinstance(e, Call) and e.op == "philox" and _starts_at_a_line(e.args[2], stmt.var, _WORDS):
-            keys = {x.name for a in e.args[:2] for x in subexpressions(a) if isinstance(x, (Var, Ref))}
-            if local.isdisjoint(keys):
+        if isinstance(e, Call) and e.op == "philox" and all(map(is_steady, e.args[:2])):
+            if _starts_at_a_line(e.args[2], stmt.var, _WORDS, is_steady):
                 found[e] = None
     return tuple(found)
 
@@ -145,16 +148,23 @@ def _moves_by_one(index: Expr, var: Var) -> bool:
     )
 
 
-def _starts_at_a_line(index: Expr, var: Var, line: int) -> bool:
+def _starts_at_a_line(index: Expr, var: Var, line: int, steady: Callable[[Expr], bool] | None = None) -> bool:
+    """Whether a position is a multiple of a line's elements where the loop variable is one.
+
+    Args:
+        index: The position.
+        var: The loop variable.
+        line: How many elements a line has.
+        steady: Says which terms, besides variables of loops, stay as they are within the loop.
+    """
     if index == var:
         return True
     if not isinstance(index, Linear) or dict(index.terms).get(var) != 1 or index.offset % line:
         return False
-    return all(t == var or (c % line == 0 and not _moves_with(t, var)) for t, c in index.terms)
-
-
-def _moves_with(term: Expr, var: Var) -> bool:
-    return any(e == var or isinstance(e, Ref) for e in subexpressions(term))
+    return all(
+        t == var or (c % line == 0 and (isinstance(t, Var) or (steady is not None and steady(t))))
+        for t, c in index.terms
+    )
 
 
 def at_strip(index: Expr, var: Var, start: Var) -> Expr:

@@ -46,7 +46,7 @@ def make_plan(
             what to leave out. The last is a promise: without it, sums at computed positions are added up in any order.
     """
     if "slice" not in disabled:
-        graph = slice_large(written_out(graph), target.large_bytes, target.slice_bytes)
+        graph = slice_large(written_out(graph), target.slices)
     recorded, graph = graph, prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     planner = _Planner(target, bodies, disabled, Alike(graph))
@@ -68,7 +68,7 @@ def make_plan(
 def without_large(graph: Graph, target: Target) -> Graph:
     """Let the backward part of a graph compute large values anew that the forward part, planned apart, would keep."""
     written = written_out(graph)
-    found = compute_again(written, target.large_bytes, target.slice_bytes)
+    found = compute_again(written, target.slices)
     return graph if found is written else found
 
 

@@ -27,6 +27,7 @@ from tracec.ir.graph import Graph, backward_part, substitute
 from tracec.ir.lower import ContractionSpec, Reduction
 from tracec.ir.node import Node
 from tracec.plan.slice_loop import CHEAP, SMALL, Axes, Region, as_loop, follow, shared, with_views
+from tracec.plan.target import Limits
 
 #: Bytes of an element as values are compared by: a mask belongs to the scores that it is for.
 _WIDTH = 4
@@ -38,24 +39,23 @@ _MOST_BETWEEN = 64
 _LEAST_PART = 32
 
 
-def slice_large(graph: Graph, large: int, wanted: int) -> Graph:
+def slice_large(graph: Graph, limits: Limits) -> Graph:
     """Compute regions with large intermediate values slice by slice.
 
     Args:
         graph: What to compute, of operators that have a lowering of their own.
-        large: Bytes from which a value is large.
-        wanted: Bytes of a slice of one, at most where that can be had.
+        limits: When regions are cut.
 
     Returns:
         The graph; the same one where there is no such region.
     """
-    for level in _levels(graph, large):
-        flow, failed = _Flow(graph, level), 0
+    for level in _levels(graph, limits.large):
+        flow, failed, parts = _Flow(graph, level), 0, _kept(graph, level) >= limits.kept
         while failed < len(regions := flow.regions()):
             region = regions[failed]
-            if (loop := _loop(flow, region, wanted)) is not None:
+            if (loop := _loop(flow, region, limits.wanted)) is not None:
                 flow = flow.changed(flow.graph.with_outputs(substitute(flow.graph.outputs, loop)))
-            elif (apart := _parted(flow, region, wanted)) is not None:
+            elif parts and (apart := _parted(flow, region, limits.wanted)) is not None:
                 flow = apart
             else:
                 failed += 1
@@ -63,21 +63,29 @@ def slice_large(graph: Graph, large: int, wanted: int) -> Graph:
     return graph
 
 
-def compute_again(graph: Graph, large: int, wanted: int) -> Graph:
+def compute_again(graph: Graph, limits: Limits) -> Graph:
     """Let the backward part compute what `slice_large` can cut then, and cut nothing yet.
 
     Args:
         graph: As of `slice_large`: both parts, which are planned apart.
-        large: As of that.
-        wanted: As of that.
+        limits: When regions are cut.
     """
-    for level in _levels(graph, large):
+    for level in _levels(graph, limits.large):
+        if _kept(graph, level) < limits.kept:
+            continue
         flow, seen = _Flow(graph, level), 0
         while seen < len(regions := flow.regions()):
-            apart = _parted(flow, regions[seen], wanted)
+            apart = _parted(flow, regions[seen], limits.wanted)
             flow, seen = (flow, seen + 1) if apart is None else (apart, seen)
         graph = flow.graph
     return graph
+
+
+def _kept(graph: Graph, large: int) -> int:
+    """Bytes of large values of the forward part that the backward part reads."""
+    backward = backward_part(graph)
+    read = {i for n in backward for i in n.inputs if i not in backward and i.dtype.is_floating_point}
+    return sum(n.type.nbytes for n in read if n.inputs and _is_large(n, large))
 
 
 def _levels(graph: Graph, large: int) -> list[int]:

@@ -11,6 +11,24 @@ from tracec.plan.routines import Gemm, by_size
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """When regions with large intermediate values are computed slice by slice; see `tracec.plan.slices`.
+
+    Attributes:
+        large: Bytes from which a value is large.
+        wanted: Bytes of a slice of one, at most where that can be had: it stays in the last level of cache.
+        kept: Bytes of large values kept for the backward part from which on it computes them again.
+    """
+
+    large: int
+    wanted: int
+    kept: int = 0
+
+
+_CPU_SLICES = Limits(large=64 << 20, wanted=8 << 20, kept=512 << 20)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What planning needs to know of a target.
 
@@ -32,8 +50,7 @@ class Target:
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
         atomics: Types that have an atomic addition. 16-bit floats are left out: their sums are float32.
-        large_bytes: Intermediate values from this size on are computed slice by slice where they can be.
-        slice_bytes: What a slice of one takes at most, where that can be had: it stays in the last level of cache.
+        slices: When regions with large intermediate values are computed slice by slice.
     """
 
     name: str
@@ -46,8 +63,7 @@ class Target:
     unused_bytes: int = 0
     no_clusters: str = ""
     atomics: frozenset[DType] = frozenset()
-    large_bytes: int = 64 << 20
-    slice_bytes: int = 8 << 20
+    slices: Limits = _CPU_SLICES
 
 
 _IN_PLACE = frozenset({"map", "contraction", "row", "full"})
@@ -70,8 +86,7 @@ TARGETS = {
         blocks=1056,
         cluster_bytes=CLUSTER * row_room(MOST),
         atomics=_ATOMICS,
-        large_bytes=256 << 20,
-        slice_bytes=32 << 20,
+        slices=Limits(large=256 << 20, wanted=32 << 20, kept=2 << 30),
     ),
 }
 
