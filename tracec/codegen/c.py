@@ -19,7 +19,6 @@ from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_lanes import lay_side_by_side
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_parts import part_loops
-from tracec.codegen.c_pieces import PARAMETERS as PARAMETERS_OF_PIECES
 from tracec.codegen.c_pieces import shared
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_select import mask_selections
@@ -28,6 +27,7 @@ from tracec.codegen.c_source import Function, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
 from tracec.codegen.c_transpose import TransposeWriter
 from tracec.codegen.c_unroll import unroll_short_loops
+from tracec.codegen.c_windows import pad_windows
 from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.ir.extent import is_varying, like, plain, writing
@@ -138,8 +138,8 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
 
 
 def _for_readers(functions: Sequence[Function]) -> dict[str, str]:
-    """The text of each kernel and routine, below the pieces that it is made of."""
-    pieces = {f.name: f.source for f in functions if f.params == PARAMETERS_OF_PIECES}
+    """The text of each kernel and routine, below the functions that it calls."""
+    pieces = {f.name: f.source for f in functions if f.within}
     found = {}
     for f in functions:
         if f.name not in pieces:
@@ -217,8 +217,9 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         blocked = render_contraction(kernel, restrict=restrict)
         if blocked is not None:
             return blocked
-    short = unroll_short_loops(kernel)
-    parted = part_loops(short, kernel)
+    parted = pad_windows(kernel)
+    short = unroll_short_loops(kernel) if parted is kernel else parted
+    parted = part_loops(short, kernel) if parted is kernel else parted
     if parted is short and short is not kernel:
         parted = lay_side_by_side(short)
     kernel = mask_selections(parted)
@@ -294,14 +295,14 @@ def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:
         smallest = sizes.index(min(sizes))
         parts[smallest].append(f)
         sizes[smallest] += len(f.source)
-    elsewhere = [f.declaration for part in parts[1:] for f in part if f.params != PARAMETERS_OF_PIECES]
+    elsewhere = [f.declaration for part in parts[1:] for f in part if not f.within]
     return tuple(_unit(p, functions, *((elsewhere, entry) if n == 0 else ([], ""))) for n, p in enumerate(parts))
 
 
 def _unit(functions: list[Function], every: Sequence[Function], declarations: list[str], entry: str) -> str:
     kernels = [f.source for f in functions]
     words = set(_WORD.findall("\n".join(kernels)))
-    pieces = [f.declaration for f in every if f.params == PARAMETERS_OF_PIECES and f.name in words]
+    pieces = [f.declaration for f in every if f.within and f.name in words]
     needed = prelude("\n".join([*kernels, *declarations, *pieces, entry]))
     return render_template(
         "c/unit.j2", prelude=needed, declarations=declarations + pieces, kernels=kernels, entry=entry

@@ -178,7 +178,7 @@ def _written(
 ) -> list[Stmt]:
     """The loops of these levels around a body, once for each of the copies' values of the variables outside."""
     if not levels:
-        return list(_straight(body, copies, numbers))
+        return list(straight(body, copies, numbers))
     level, result = levels[0], list[Stmt]()
     for start, stop in level.parts:
         step: Expr = Const(start) if stop == start + 1 else ix.add(Var(level.var.name, stop - start), start)
@@ -192,7 +192,7 @@ def _written(
     return result
 
 
-def _straight(body: Sequence[Stmt], copies: Sequence[Values], numbers: Iterator[int]) -> tuple[Stmt, ...]:
+def straight(body: Sequence[Stmt], copies: Sequence[Values], numbers: Iterator[int]) -> tuple[Stmt, ...]:
     """The statements once for each of the copies, with names of their own, and what is known computed."""
     result: list[Stmt] = []
     for copy in copies:

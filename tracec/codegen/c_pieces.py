@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from tracec.codegen.c_source import Function, Piece
 
 #: Names, numbers as C reads them, pragmas and what is between.
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\.?\d(?:[eEpP][+-]|[\w.])*|#[^\n]*|\s+|.")
-_SIZE = re.compile(r"size_\d+L?")
+TOKEN = re.compile(r"[A-Za-z_]\w*|\.?\d(?:[eEpP][+-]|[\w.])*|#[^\n]*|\s+|.")
+SIZE = re.compile(r"size_\d+L?")
 _REAL = re.compile(r"real_\d+")
-_INT = 1 << 31
+INT = 1 << 31
 PARAMETERS = ("const struct piece *own", "const struct block *b", "void *out")
 
 
@@ -51,7 +51,7 @@ def shared(functions: Iterable[Function]) -> list[Function]:
     for pieces in alike.values():
         name = f"piece{len(made)}_{pieces[0].kind}"
         columns, source = _written(name, [texts[id(p)] for p in pieces])
-        made.append(Function(name, PARAMETERS, source))
+        made.append(Function(name, PARAMETERS, source, within=True))
         for p in pieces:
             t = texts[id(p)]
             given[id(p)] = name, ", ".join(t.numbers[c] for c in columns), ", ".join(t.reals)
@@ -79,7 +79,7 @@ def _taken_apart(text: str) -> _Text:
     numbers: list[str] = []
     reals: list[str] = []
     divides, head = False, 0
-    for token in _TOKEN.findall(text):
+    for token in TOKEN.findall(text):
         if token.startswith("#"):
             head = 2  # semicolons
         if _REAL.fullmatch(token):
@@ -87,7 +87,7 @@ def _taken_apart(text: str) -> _Text:
                 reals.append(token)
             words.append(f"real{reals.index(token)}")
         # What is divided by stays, as compilers multiply instead, and so do the iterations of vectorised loops.
-        elif _SIZE.fullmatch(token) or (token.isdigit() and not divides and not head):
+        elif SIZE.fullmatch(token) or (token.isdigit() and not divides and not head):
             numbers.append(token.removesuffix("L"))
             words.append(None)
         else:
@@ -113,7 +113,7 @@ def _written(name: str, texts: Sequence[_Text]) -> tuple[list[int], str]:
         numbers.append(f"n{given[column]}")
     rest = iter(numbers)
     body = "".join(next(rest) if w is None else w for w in first.words)
-    types = ["int" if all(c.isdigit() and int(c) < _INT for c in column) else "long" for column in given]
+    types = ["int" if all(c.isdigit() and int(c) < INT for c in column) else "long" for column in given]
     lines = [f"  const {t} n{k} = own->numbers[{k}];\n" for k, t in enumerate(types)]
     lines += [f"  const double real{k} = own->reals[{k}];\n" for k in range(len(first.reals))]
     return columns, f"HIDDEN void {name}({', '.join(PARAMETERS)}) {{\n{''.join(lines)}{body}}}\n"

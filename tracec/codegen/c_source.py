@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A C function that the entry calls.
+    """A C function that the entry calls, or that such functions do.
 
     Attributes:
         name: Its name.
@@ -34,6 +34,7 @@ class Function:
         source: Its definition.
         comments: Lines for readers, above it.
         pieces: Parts of it, for which ``@0@`` and so on stand in its definition.
+        within: Whether functions call it, and not the entry.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Function:
     source: str = ""
     comments: tuple[str, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    within: bool = False
 
     @property
     def declaration(self) -> str:
