@@ -17,6 +17,7 @@ from tracec.codegen.c import render
 from tracec.codegen.c_library import tiles
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.ir.kernel import Kernel
 from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Value
 from tracec.ir.types import TensorType
 from tracec.runtime.cpu import load
@@ -132,17 +133,22 @@ def test_a_value_may_take_over_the_memory_of_the_one_it_is_made_of() -> None:
     np.testing.assert_allclose(run(plan, x)[0], expected, rtol=1e-5)
 
 
+def different(count: int) -> list[Kernel]:
+    """Kernels as long as each other, none of which is alike to another."""
+    return [k.softmax(100, 100 + n) for n in range(count)]
+
+
 def test_large_plans_become_several_units() -> None:
-    program = render(plan_of([k.softmax(100, 64)] * 60))
+    program = render(plan_of(different(60)))
     assert len(program.units) == 3
     assert "tracec_run" in program.units[0]
     assert not any("void tracec_run" in unit for unit in program.units[1:])
     assert len(program.kernels) == 60
-    assert [len(render(plan_of([k.softmax(100, 64)] * count)).units) for count in (1, 40, 300)] == [1, 2, 8]
+    assert [len(render(plan_of(different(count))).units) for count in (1, 40, 300)] == [1, 2, 8]
 
 
 def test_kernels_are_shared_out_evenly() -> None:
-    entry, *others = render(plan_of([k.softmax(100, 64)] * 160)).units
+    entry, *others = render(plan_of(different(160))).units
     assert [unit.count("u / s_") for unit in (entry, *others)] == [20] * 8
 
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tracec.codegen import c_fused, c_library, c_structured
+from tracec.codegen.c_alike import alike
 from tracec.codegen.c_contraction import loops_of_contractions, render_contraction
 from tracec.codegen.c_cost import nest_units
 from tracec.codegen.c_lanes import lay_side_by_side
@@ -113,7 +114,7 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
             parts.append(step)
         else:
             entry().extend(functions.statements(plan, step))
-    kernels = shared(functions.functions)
+    kernels = shared(alike(functions.functions))
     kernels += loops_of_contractions(kernels)
     if table.sizes or table.reals:
         kernels = [with_parameters(f) for f in kernels]
