@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 import tracec
 from tests.codegen.emulated import needs_compiler
-from tracec import nn
+from tracec import nn, ops
 from tracec.codegen.c import render
+from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
-from tracec.ir.node import Node
+from tracec.ir.node import Node, input_node, made_from
 from tracec.ir.plan import Repeat
+from tracec.ir.types import TensorType
+from tracec.ir.verify import verify
 from tracec.ops.random import random_bits
 from tracec.optimize import PIPELINE
 from tracec.plan import TARGETS, make_plan, target, without_large
@@ -161,6 +164,82 @@ def test_any_sizes(sizes, backwards):
     given = arrays_for(graph)
     for want, got in zip(evaluate(graph, given), evaluate(sliced, given), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def scaled(x: Any, more: Any) -> Any:
+    return x * 0.5
+
+
+def masked(x: Any, more: Any) -> Any:
+    return ops.where(ops.ge(more["i"], more["j"]), x, -1.0)
+
+
+def biased(x: Any, more: Any) -> Any:
+    return x + more["keys"]
+
+
+def biased_by_head(x: Any, more: Any) -> Any:
+    return x + more["heads"]
+
+
+def without_maximum(x: Any, more: Any) -> Any:
+    return x - ops.max(x, axes=(3,), keepdims=True)
+
+
+def shared_by_columns(x: Any, more: Any) -> Any:
+    return x / (ops.sum(ops.abs(x), axes=(2,), keepdims=True) + 1.0)
+
+
+def shared_by_heads(x: Any, more: Any) -> Any:
+    return x - ops.sum(x, axes=(1,), keepdims=True)
+
+
+def turned_twice(x: Any, more: Any) -> Any:
+    return ops.transpose(ops.tanh(ops.transpose(x, perm=(0, 1, 3, 2))), perm=(0, 1, 3, 2))
+
+
+def heads_first(x: Any, more: Any) -> Any:
+    return ops.transpose(ops.neg(ops.transpose(x, perm=(1, 0, 2, 3))), perm=(1, 0, 2, 3))
+
+
+def with_heads_merged(x: Any, more: Any) -> Any:
+    b, h, m, n = x.shape
+    return ops.reshape(ops.abs(ops.reshape(x, shape=(b * h, m, n))), shape=x.shape)
+
+
+def drawn(x: Any, more: Any) -> Any:
+    return ops.where(ops.lt(ops.random_bits(more["state"], shape=x.shape), ops.full(1 << 31, (), dt.uint32)), x, 0.0)
+
+
+OPERATIONS = (
+    scaled, masked, biased, biased_by_head, without_maximum, shared_by_columns, shared_by_heads, turned_twice,
+    heads_first, with_heads_merged, drawn,
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(OPERATIONS), max_size=6),
+    st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from([4, 8, 12]), st.sampled_from([8, 32])),
+    st.integers(1, 64),
+)
+def test_any_region(operations, sizes, wanted):
+    """Where a region can be cut, and where not, its values are what they were."""
+    b, h, m, n = sizes
+    q, k, v = (input_node(TensorType(dt.float64, s)) for s in ((b, h, m, 2), (b, h, 2, n), (b, h, n, 1)))
+    keys, heads = input_node(TensorType(dt.float64, (b, 1, 1, n))), input_node(TensorType(dt.float64, (1, h, 1, 1)))
+    state = input_node(TensorType(dt.int64, (2,)))
+    with made_from(None):
+        i, j = ops.iota(shape=(m, 1), axis=0, dtype=dt.int64), ops.iota(shape=(1, n), axis=1, dtype=dt.int64)
+        x = ops.dot(q, k)
+        for operation in operations:
+            x = operation(x, {"i": i, "j": j, "keys": keys, "heads": heads, "state": state})
+        graph = Graph((q, k, v, keys, heads, state), (ops.dot(x, v), ops.sum(x, axes=(3,), keepdims=False)))
+    sliced = slice_large(graph, Limits(4 * b * h * m * n, 4 * wanted))
+    verify(sliced)
+    given = arrays_for(graph)
+    for want, got in zip(evaluate(graph, given), evaluate(sliced, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    event("loop" if any(n.op.name == "scan" for n in sliced.nodes) else "none")
 
 
 @pytest.fixture
