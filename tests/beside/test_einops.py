@@ -104,3 +104,25 @@ def test_without_einops_nothing_is_there():
     code = "import tracec, sys; assert 'einops' not in sys.modules; sys.modules['einops'] = None; import einops"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ModuleNotFoundError" in done.stderr
+
+
+def _heads(x):
+    return einops.rearrange(x, "b n (h d) -> (b h) n d", h=2)
+
+
+VARYING = {
+    "heads": lambda x: einops.rearrange(_heads(x).cumsum(1), "(b h) n d -> b n (h d)", h=2),
+    "repeat": lambda x: einops.repeat(x, "b n d -> b n r d", r=3).sum(2) + einops.reduce(x, "b n d -> b 1 d", "mean"),
+    "pack": lambda x: einops.unpack(einops.pack([x, x * 2], "b * d")[0], [(1,), (x.shape[1] * 2 - 1,)], "b * d")[1],
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_sizes_vary_in_compiled_functions(name):
+    fn = VARYING[name]
+    for _ in range(2):  # einops keeps what it worked out for the first function
+        compiled = tracec.compile(lambda x: fn(x) * 2)
+        for size in (5, 5, 3, 4, 6, 7):
+            x = tracec.tensor(RNG.normal(size=(size, 5, 4)))
+            np.testing.assert_allclose(compiled(x).numpy(), (fn(x) * 2).numpy(), rtol=1e-12)
+        assert len(compiled.explain().recordings) == 2

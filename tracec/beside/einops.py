@@ -11,6 +11,18 @@ import tracec
 from tracec import Tensor
 
 
+class VaryingSizes(tuple[Any, ...]):
+    """Sizes of which some are symbols.
+
+    einops keeps what it works out for the shapes that it has met, by their hash. Of these there is none, by which it is
+    told to work it out anew: a symbol means nothing in another recording, and numbers that were kept are those of one
+    size.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
 class TracecBackend(AbstractBackend):  # type: ignore[misc] # einops has no types for it
     """Tensors of tracec; einops makes one of these when it first meets such a tensor."""
 
@@ -18,6 +30,10 @@ class TracecBackend(AbstractBackend):  # type: ignore[misc] # einops has no type
 
     def is_appropriate_type(self, tensor: Any) -> bool:
         return isinstance(tensor, Tensor)
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        sizes: tuple[int, ...] = super().shape(x)
+        return sizes if all(type(n) is int for n in sizes) else VaryingSizes(sizes)
 
     def from_numpy(self, x: Any) -> Tensor:
         made = tracec.from_numpy(x)

@@ -91,6 +91,9 @@ class Family:
         pinned: dict[Symbol, str] = {}
         for c, line in conditions.items():
             symbols = {s for s in symbols_of(c.left) | symbols_of(c.right) if s.chosen is None}
+            if not symbols <= values.keys():
+                self.fix(shapes, f"the function goes by {text(c.left)}, which another recording has left, at {line}")
+                return True
             if len(symbols) == 1 and _fails_elsewhere(c, values, *symbols):
                 pinned.setdefault(symbols.pop(), f"the function goes by {text(c.left)}, at {line}")
         self.pinned += bool(pinned)
