@@ -17,7 +17,7 @@ from tracec.ir.forks import free_in_children
 from tracec.ir.types import Shape, TensorType
 from tracec.record.backend import CPU, Device, device_of, share_memory
 from tracec.record.changes import Changes as Changes
-from tracec.record.changes import Look
+from tracec.record.changes import ViewMark
 from tracec.record.deferred import copied, fill
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
@@ -166,7 +166,7 @@ class Cell:
         _is_inference: It was made in inference mode, and may not be part of what is differentiated.
         _is_dual: It moves as its memory's tangents say; a detached tensor does not.
         _data_of: While a function is recorded: the tensor that this was taken from as its ``data``.
-        _look: What all tensors hold that view memory which a program writes because only one does; see `Look`.
+        _view_mark: What all tensors hold that view memory which a program writes because only one does; see `ViewMark`.
         _node: This view's node, made from `_node_of`.
         _node_of: The storage's node that `_node` was made from.
     """
@@ -187,7 +187,7 @@ class Cell:
     _is_inference: bool = False
     _is_dual: bool = False
     _data_of: Cell | None = None
-    _look: Look | None = None
+    _view_mark: ViewMark | None = None
     _node: Any = None
     _node_of: Any = None
 
@@ -257,8 +257,8 @@ def alias(of: Cell, cls: type[T] | None = None) -> T:
     made._device = of._device
     if of._is_inference:
         made._is_inference = True
-    if of._look is not None:
-        made._look = of._look
+    if of._view_mark is not None:
+        made._view_mark = of._view_mark
         Changes.count += 1
     return made  # type: ignore[no-any-return]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Changes:
-    """Counts what compiled functions do not see in memory: tensors given other memory or other flags, new looks.
+    """Counts what compiled functions do not see in memory: tensors given other memory or other flags, new views.
 
     Attributes:
         count: Number of such changes so far.
@@ -16,7 +16,7 @@ class Changes:
     count = 0
 
 
-class Look:
+class ViewMark:
     """Held by each tensor that views memory which programs write because nobody else views it."""
 
     __slots__ = ()
@@ -26,9 +26,9 @@ class Look:
 ALONE: set[int] = set()
 
 
-def holders_of_look(x: Any) -> int:
-    """How many tensors hold the same `Look`, counted by references: what `ONE` is for one of them."""
-    return sys.getrefcount(x._look)
+def holders_of_mark(x: Any) -> int:
+    """How many tensors hold the same `ViewMark`, counted by references: what `ONE` is for one of them."""
+    return sys.getrefcount(x._view_mark)
 
 
 def holders_of_storage(x: Any) -> int:
@@ -38,8 +38,8 @@ def holders_of_storage(x: Any) -> int:
 
 class _Example:
     def __init__(self) -> None:
-        self._look, self._storage = Look(), Look()
+        self._view_mark, self._storage = ViewMark(), ViewMark()
 
 
-ONE = holders_of_look(_Example())
+ONE = holders_of_mark(_Example())
 ONE_STORAGE = holders_of_storage(_Example())

@@ -12,7 +12,7 @@ from tracec.ir.node import Node
 from tracec.ir.types import same
 from tracec.record.backend import CPU, aside, put_back
 from tracec.record.cell import Cell, Storage
-from tracec.record.changes import ALONE, ONE_STORAGE, Look, holders_of_storage
+from tracec.record.changes import ALONE, ONE_STORAGE, ViewMark, holders_of_storage
 from tracec.record.recording import FoundGrad, Seen, marks_of
 from tracec.record.refusal import refuse
 from tracec.record.seen import is_seen, root
@@ -109,7 +109,7 @@ class Outside:
 
     def gave_elements(self, x: Cell, value: Cell) -> None:
         """Note that a tensor from outside has got another one's elements, which views its memory from here on."""
-        x._look = value._look = Look()
+        x._view_mark = value._view_mark = ViewMark()
         ALONE.add(id(root(x._array)))
         self._alone[id(x)] = x
         value._storage, value._array, value._steps = x._storage, x._array, ()

@@ -14,7 +14,7 @@ from tracec.ir.number import Float, Integer
 from tracec.ir.types import TensorType
 from tracec.record.call import Call
 from tracec.record.cell import Cell, Changes, Storage
-from tracec.record.changes import ONE, holders_of_look
+from tracec.record.changes import ONE, holders_of_mark
 from tracec.record.check import Requirement
 from tracec.record.seen import is_seen
 from tracec.record.structure import children, is_data
@@ -143,7 +143,7 @@ class Seen:
             x._storage is self.storage
             and ((edge_of(x) is not None) == self.requires_grad or x in but)
             and hooks_of(x) == self.hooks
-            and (not self.alone or (holders_of_look(x) <= ONE and not is_seen(x._array)))
+            and (not self.alone or (holders_of_mark(x) <= ONE and not is_seen(x._array)))
         )
 
 

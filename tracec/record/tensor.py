@@ -244,7 +244,7 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
             return
         Changes.count += 1
         self._storage, self._array, self._steps = value._storage, value._array, value._steps
-        self._device, self._look = value._device, value._look
+        self._device, self._view_mark = value._device, value._view_mark
         self._parent = self._node = self._node_of = None
 
     def clone(self, *, memory_format: Any = None) -> Tensor:

@@ -37,7 +37,7 @@ _ANY = object()
 #: What the key of a call, and a program's aliasing, depend on; the rest may be anything.
 _ASKED = ("_device", "_steps", "_parent", "_history", "_requires_grad", "_hooks", "_gathered_hooks")
 _UNASKED = (
-    "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_look",
+    "_storage", "_array", "_seen", "_grad", "_keeps_grad", "_is_constant", "_is_inference", "_is_dual", "_view_mark",
     "_node", "_node_of",
 )  # fmt: skip
 _PLAIN = {**{name: getattr(Cell, name) for name in _ASKED}, **dict.fromkeys(_UNASKED, _ANY)}

@@ -143,7 +143,7 @@ def _result(result: Result, source: int | None) -> _Maker:
         elif version:
             made._storage.version = version
         if steps:
-            made = _look(made, steps)
+            made = _view_of_whole(made, steps)
         return made
 
     return make
@@ -208,17 +208,17 @@ def _look_outside(result: Result, here: Mapping[int, int]) -> _Maker:
     if result.after is None:
         return lambda call: _whole(call.arguments[k], result.steps)
     after = result.steps[result.after :]
-    return lambda call: _look(call.arguments[k], after)
+    return lambda call: _view_of_whole(call.arguments[k], after)
 
 
 def _whole(given: Cell, steps: Sequence[Call]) -> Tensor:
     """A view of all of a tensor's memory, that no gradient flows through."""
     whole: Tensor = alias(given)
     whole._array, whole._steps = given._storage.array, ()
-    return _look(whole, steps)
+    return _view_of_whole(whole, steps)
 
 
-def _look(whole: Tensor, steps: Sequence[Call]) -> Tensor:
+def _view_of_whole(whole: Tensor, steps: Sequence[Call]) -> Tensor:
     """A view of what a tensor looks at, that no gradient flows through."""
     view: Tensor = alias(whole)
     view._steps = (*whole._steps, *steps)
