@@ -40,13 +40,13 @@ def units(stmt: Stmt) -> int:
 
 
 def cost_of(stmt: Loop) -> int:
-    """Cost of a nest, with what it hangs on where extents in it vary."""
+    """Cost of a nest, with what it depends on where extents in it vary."""
     varies = any(isinstance(s, Loop) and is_varying(s.var.extent) for s in walk((stmt,)))
     return varying_units((stmt,)) if varies else nest_units((stmt,))
 
 
 def varying_units(body: tuple[Stmt, ...]) -> int:
-    """Cost of executing a body once, with what it hangs on where sizes vary."""
+    """Cost of executing a body once, with what it depends on where sizes vary."""
     return sum(s.var.extent * varying_units(s.body) if isinstance(s, Loop) else units(s) for s in body)
 
 

@@ -93,7 +93,7 @@ def _parted(
             rest.append(Let(s.name, Load(_beside(len(reads)), side, s.value.dtype)))
             reads.append(s)
             continue
-        stays = all(e.buffer not in written and not _hangs_on(e, rows, lane) for e in loads)
+        stays = all(e.buffer not in written and not _depends_on(e, rows, lane) for e in loads)
         moved = _moved(s, lambda e: _on_side(e, rows, lane, first, side)) if stays else None
         if moved is None:
             return None
@@ -133,7 +133,7 @@ def _mentions(e: Expr, *variables: Var) -> bool:
     return any(x in variables for x in subexpressions(e))
 
 
-def _hangs_on(e: Expr, *variables: Var) -> bool:
+def _depends_on(e: Expr, *variables: Var) -> bool:
     """Whether an element is not one and the same for these loops, or may not be, as a scalar says where it is."""
     return any(x in variables or isinstance(x, Ref) for x in subexpressions(e))
 

@@ -143,7 +143,7 @@ def _variables(e: Expr) -> Iterator[Var]:
 
 
 def _tests(e: Expr, var: Var) -> Iterator[Expr]:
-    """The conditions in an expression that hang on one variable alone, as large as they are."""
+    """The conditions in an expression that depend on one variable alone, as large as they are."""
     stack = [e]
     while stack:
         e = stack.pop()
@@ -239,7 +239,7 @@ def _used(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
 def _with_safe_loads(body: tuple[Stmt, ...], kernel: Kernel) -> tuple[Stmt, ...]:
     """Elements of rows that may lie outside as elements of some row that does not, chosen afterwards.
 
-    A loop in which what is read hangs on a condition is not vectorised, though it is the same for all of the loop.
+    A loop in which what is read depends on a condition is not vectorised, though it is the same for all of the loop.
     """
     sizes = {b.name: b.size for b in kernel.buffers}
     result: list[Stmt] = []

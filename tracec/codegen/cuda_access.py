@@ -110,7 +110,7 @@ def _steady(index: Expr, names: set[str]) -> bool:
 
 
 def _moving_names(body: Iterable[Stmt], last: Var, written: set[str]) -> set[str]:
-    """The names whose values differ among neighbouring iterations, or hang on what is written."""
+    """The names whose values differ among neighbouring iterations, or depend on what is written."""
     moving: set[str] = set()
     for stmt in body:
         if isinstance(stmt, Let) and not (
@@ -131,7 +131,7 @@ def find_packs(
         body: Statements inside of the loop, with no loops among them.
         last: The loop's variable.
         buffers: Buffers in memory.
-        only: The width, where it is settled; the accesses that it suits are found. An index may hang on names
+        only: The width, where it is settled; the accesses that it suits are found. An index may depend on names
             that are the same for neighbouring iterations: the row that is picked in a table.
         ragged: Whether iterations may be left over.
     """

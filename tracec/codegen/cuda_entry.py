@@ -79,7 +79,7 @@ class Entry:
     Attributes:
         name: The function's name.
         text: Its source.
-        grid: Blocks along x, y, z; a grid with no blocks is not launched. With a table, x hangs on the sizes.
+        grid: Blocks along x, y, z; a grid with no blocks is not launched. With a table, x depends on the sizes.
         block: Threads along x, y, z.
         shared_bytes: Dynamic shared memory.
         alignment: The bytes that each buffer's address must be a multiple of.

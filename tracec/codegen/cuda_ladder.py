@@ -1,8 +1,8 @@
 """Ways to write a kernel that take fewer registers, those that cost the least first: the ladder of each kernel shape.
 
 How many registers machine code takes, its assembler alone knows. A kernel is written the way that is best if it has
-enough of them; where that spills, by the next rung of its shape's ladder, until one does not. What is written hangs on
-the rung alone: who compiles it says which one (`tracec.spills`).
+enough of them; where that spills, by the next rung of its shape's ladder, until one does not. The rung alone decides
+what is written: who compiles it says which one (`tracec.spills`).
 """
 
 from __future__ import annotations

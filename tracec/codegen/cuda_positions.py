@@ -24,10 +24,10 @@ class Target:
         positions: The loops over positions.
         lets: Statements before the store.
         store: The store.
-        key: Of its index, what hangs on the position, by units of ``unit``.
+        key: Of its index, what depends on the position, by units of ``unit``.
         key_lets: The statements that takes.
         unit: Elements that keys next to each other are apart.
-        place: Of its index, what hangs on the column: how far each column's steps are apart.
+        place: Of its index, what depends on the column: how far each column's steps are apart.
         offset: Of its index, what is always the same.
         keys: How many keys there can be.
         covers: Whether keys and columns meet each element once.
@@ -63,7 +63,7 @@ class Start:
 
 
 def find_target(kernel: Kernel, body: tuple[Stmt, ...]) -> Target | None:
-    """The parts of a scatter; None where positions hang on the column in other ways than by their place in a row."""
+    """The parts of a scatter; None where positions depend on the column in other ways than by their place in a row."""
     columns, inner = peel(body)
     positions, statements = peel(inner, "serial")
     if not positions or not statements or not isinstance(statements[-1], Store):

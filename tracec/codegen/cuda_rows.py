@@ -291,7 +291,7 @@ def row_packs(writer: Writer, body: Sequence[Stmt]) -> dict[int, Packs]:
 def waits_later(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
     """Statements of a row in an order in which nothing waits for one number before the row itself is asked for.
 
-    What hangs on a number from memory, such as another number from a place that it tells, moves behind the first loop
+    What depends on a number from memory, such as another number from a place that it tells, moves behind the first loop
     where that has no need of it.
     """
     first = next((n for n, s in enumerate(body) if isinstance(s, Loop)), 0)

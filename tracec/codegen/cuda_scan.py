@@ -1,7 +1,7 @@
 """Running combinations: blocks along rows that are contiguous, threads side by side along those that are not.
 
 Long rows are cut into tiles, a block each, which read their elements once: a block posts what its tile comes to, and
-waits for what those before it post. Where tiles end, and how their sums are grouped, hangs on the extents alone, so
+waits for what those before it post. Where tiles end, and how their sums are grouped, depends on the extents alone, so
 results are the same from run to run.
 """
 

@@ -46,7 +46,7 @@ class EarlyLoad:
 def early_loads(
     writer: Writer, row: Sequence[Stmt], packs: Mapping[int, Packs], rows: Sequence[Var], width: int
 ) -> Iterator[EarlyLoad]:
-    """The loads of a row that hang on nothing that is computed.
+    """The loads of a row that depend on nothing that is computed.
 
     Args:
         writer: Writes the kernel.
@@ -81,7 +81,7 @@ def early_loads(
 
 
 def _moves(load: Load, names: set[str]) -> bool:
-    """Whether an address hangs on some of these loop variables, and on nothing that is computed."""
+    """Whether an address depends on some of these loop variables, and on nothing that is computed."""
     return not any(isinstance(p, (Ref, Load)) for p in subexpressions(load.index)) and _mentions(load.index, names)
 
 

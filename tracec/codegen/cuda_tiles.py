@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_entry import ceil_div
 from tracec.ir.dtype import DType
 
-#: A GPU as estimates see it, an H100: results must not hang on the device, so it is the same for all.
+#: A GPU as estimates see it, an H100: results must not depend on the device, so it is the same for all.
 MULTIPROCESSORS = 132
 #: Multiply-adds of a multiprocessor in a cycle.
 RATE = 128

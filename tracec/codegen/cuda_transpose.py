@@ -157,7 +157,7 @@ def find_turn(variables: Sequence[Var], body: Sequence[Stmt]) -> tuple[Var, Var,
 
 
 def _by_loops_alone(load: Load) -> bool:
-    """Whether the position hangs on loop variables only, so that any thread can load the element."""
+    """Whether the position depends on loop variables only, so that any thread can load the element."""
     return not any(isinstance(e, (Ref, Load)) for e in subexpressions(load.index))
 
 

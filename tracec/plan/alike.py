@@ -1,7 +1,8 @@
-"""What is worked out once for all that is alike: a model's layers are, and so are the plans that are compared.
+"""Structural memoisation: what is worked out for one group of nodes is used for all groups of the same structure.
 
-Nodes are alike where the same operators with the same parameters compute them from values of the same types in the
-same way. They read their operands at the same indices then, and groups of them are the same loops over other buffers.
+A model's layers have the same structure, and so have the plans that are compared. Nodes are alike where the same
+operators with the same parameters compute them from values of the same types in the same way. They read their operands
+at the same indices then, and groups of them are the same loops over other buffers.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Alike:
 
         Args:
             key: The key.
-            work_out: Gives what is to be found, which hangs on the key alone.
+            work_out: Gives what is to be found, which depends on the key alone.
         """
         if not self._keeps:
             return work_out()

@@ -1,4 +1,4 @@
-"""Rows that the blocks of a cluster keep on chip: too long for one block, and read by more than one loop.
+"""Thread block clusters: rows too long for one block, and read by more than one loop, are kept on chip by several.
 
 Their reductions are left whole, since the blocks of a cluster share them, and nothing is read a second time.
 """
@@ -24,7 +24,7 @@ def rows_of_clusters(graph: Graph, row_bytes: int, cluster_bytes: int) -> set[ob
     found: set[object] = set()
     if cluster_bytes <= row_bytes:
         return found
-    below: dict[Node, Space] = {}  # what hangs on a row's result, and has one element for each row
+    below: dict[Node, Space] = {}  # what depends on a row's result, and has one element for each row
     for node in graph.nodes:
         if is_constant(node):
             continue

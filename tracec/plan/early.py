@@ -1,4 +1,4 @@
-"""Sums that hang on integers alone, such as the number of targets that count: kernels of their own, before all others.
+"""Sums that depend on integers alone, such as the number of targets that count: kernels of their own, before others.
 
 A loss that is a mean divides by such a number, and so does its gradient. Summed up side by side with the losses it is
 there only when all rows are through, and the gradient has to read every row once more.

@@ -1,4 +1,7 @@
-"""One launch for many alike: the update of every parameter runs as one kernel over a table of buffers."""
+"""Horizontal fusion: kernels that differ in their buffers alone, as the updates of all parameters, are one launch.
+
+The kernel is given a table of buffers, a row for each of them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Work:
 
 
 def any_size(kernel: Kernel) -> tuple[Kernel, int] | None:
-    """The kernel with its one loop's extent as a parameter, and that extent; None where it hangs on the extent."""
+    """The kernel with its one loop's extent as a parameter, and that extent; None where it depends on the extent."""
     if kernel.shape != "map":
         return None
     loop = kernel.body[0]

@@ -1,4 +1,4 @@
-"""Which nodes get no memory of their own: views, generators, and arithmetic cheaper to repeat than to store."""
+"""Inlining: which nodes are computed where they are read, views, generators, and arithmetic cheaper than a store."""
 
 from __future__ import annotations
 

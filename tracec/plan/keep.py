@@ -1,4 +1,4 @@
-"""Which values of a row are kept on chip between the loops over it, and which are computed again."""
+"""Which values of a row stay on chip between the loops over it, and which are computed again."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""Statistics of rows that no block keeps on chip, in one pass: pieces of a row first, then what the pieces come to.
+"""Online statistics of rows that no block keeps on chip: pieces of a row first, then what the pieces come to.
 
 A softmax takes the maximum of a row, then a sum of exponentials of what lies below it; a norm takes a mean, then
 squares of what lies off it. A row that is too long to be kept would be read for each. So each piece of it, which is
 kept, is reduced by its own maximum or mean, and the row's statistics follow from those of the pieces: with m the
 maximum and s the sum of a piece, the row's sum is Σ s exp(m - M); with a the mean and q the sum of squares of its n
 elements, the row's is Σ q + n (a - A)². Both are the graph's own reductions, which fuse with what feeds them and what
-follows. How many pieces there are hangs on sizes alone, and they are what spreads few rows over a GPU.
+follows. How many pieces there are depends on sizes alone, and they are what spreads few rows over a GPU.
+
+Source: Milakov, Gimelshein, "Online normalizer calculation for softmax", 2018; Chan, Golub, LeVeque, "Updating Formulae
+and a Pairwise Algorithm for Computing Sample Variances", 1979.
 """
 
 from __future__ import annotations

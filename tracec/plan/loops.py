@@ -1,4 +1,4 @@
-"""Loop nests made simpler: adjacent loops that walk memory as one become one."""
+"""Loop transformations on kernels: adjacent loops that walk memory as one are coalesced; indices are rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A group of nodes as a kernel: loops, named scalars, stores."""
+"""Lowering: a group of nodes becomes a kernel, a loop nest of named scalars and stores."""
 
 from __future__ import annotations
 

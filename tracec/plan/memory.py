@@ -1,4 +1,7 @@
-"""One arena for all intermediate values: offsets chosen so that values alive together do not overlap."""
+"""Memory planning: offsets in one arena for all intermediate values, so that values alive together do not overlap.
+
+Offline dynamic storage allocation by lifetimes; see `assign` for the heuristics.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of launches: one that the dependences allow and that keeps few bytes alive."""
+"""Launch order: list scheduling that greedily keeps the fewest bytes alive, where that lowers the peak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Fusion as a partition of the graph: which nodes share a kernel, and why others do not."""
+"""Fusion as a partition of the graph: which nodes share a kernel, and why others do not.
+
+Greedy: each node, operands first, joins the groups of its producers, the largest operand first, where the rules allow.
+Then reductions that read the same values are joined, and members move to the one group that reads them. Two invariants:
+the graph of groups stays acyclic (a merge is refused where a path leads from one group to the other through a third),
+and a value that is passed on inside a group is read at the reader's own point of the iteration space. Each refusal is
+kept, with its reason and the bytes that the fusion would have saved.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +191,7 @@ class Partition:
         if _is_remat(a) != _is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
             return "a value computed again for the backward part is computed when that part needs it"
         if self.early.isdisjoint(a.nodes) != self.early.isdisjoint(b.nodes):
-            return "what hangs on integers alone is there before the rest"
+            return "what depends on integers alone is there before the rest"
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
             return f"more than {MAX_NODES} nodes in a kernel"
         merged = self._common(a, b)
@@ -404,7 +411,7 @@ def _bytes(nodes: Iterable[Node]) -> int:
 
 
 def _nbytes(node: Node) -> int:
-    """The bytes of a value for the present sizes, without the formula that they hang on."""
+    """The bytes of a value for the present sizes, without the formula that they depend on."""
     size: int = math.prod(map(plain, node.shape))
     return size * node.dtype.itemsize
 

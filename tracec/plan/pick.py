@@ -1,4 +1,4 @@
-"""Sums of rows in which one position alone counts: that element is read, and the row is not walked again.
+"""Sums over a one-hot mask become a gather: the one element that counts is read, and the row is not walked again.
 
 ``sum(where(iota == i, f(x), 0))``, the likelihood of a class, is ``f`` of the element of x at i.
 """

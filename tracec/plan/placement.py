@@ -1,4 +1,4 @@
-"""The order of kernels and calls, and the memory of every value: arena, results, inputs that are written over."""
+"""Launch order, and the memory of every value: arena, results, inputs that are written over (buffer donation)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,16 @@
-"""Graph → Plan: fuse, lower, join, order, place."""
+"""Planning, the whole way on one page: a graph becomes kernels in launch order, and every value gets its memory.
+
+1. `slice_large`, `prepare`: what would take much memory at once is computed in slices; composite operators are written
+   out, large reductions split in two steps;
+2. `inline_nodes`, `find_routines`: cheap nodes are computed where they are read, library calls are set apart;
+3. `Partition`: greedy fusion of the rest into groups;
+4. `lower_group`: each group becomes one loop nest, and `classify` says how it is rendered;
+5. `join_alike`: horizontal fusion of kernels that differ in their buffers alone;
+6. `Placement`: launch order, in-place writes into donated inputs, offsets in one arena.
+
+A plan of the graph with rematerialisation undone (`undo_remat`) is made too, where that changes the graph, and taken
+where it moves fewer bytes with no higher peak.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +36,12 @@ from tracec.plan.order import dependences, topological
 from tracec.plan.partition import Group, Partition
 from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare, written_out
-from tracec.plan.reunite import reunite
 from tracec.plan.rounded import rounded_once
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
 from tracec.plan.slices import compute_again, slice_large
 from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
+from tracec.plan.undo_remat import undo_remat
 from tracec.plan.unrolled import unrolled
 
 
@@ -56,9 +68,9 @@ def make_plan(
     for early in (False, True):
         if early and not find_early(graph).nodes:
             break
-        together = reunite(graph, partial(planner.partition, early=early), given=early)
-        if together is not graph:
-            other = planner.plan(together, donate, early)
+        undone = undo_remat(graph, partial(planner.partition, early=early), given=early)
+        if undone is not graph:
+            other = planner.plan(undone, donate, early)
             smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
             if traffic(other) < traffic(plan) and smaller:
                 plan = other
@@ -121,7 +133,7 @@ class _Planner:
     alike: Alike
 
     def partition(self, graph: Graph, early: bool = False) -> Partition:
-        """The nodes of each kernel; with ``early``, sums that hang on integers alone have kernels of their own."""
+        """The nodes of each kernel; with ``early``, sums that depend on integers alone have kernels of their own."""
         return self._parted(graph, early)[0]
 
     def _parted(self, graph: Graph, early: bool) -> tuple[Partition, dict[Node, Routine]]:

@@ -1,4 +1,4 @@
-"""Whether an expression reads inside of its buffers by itself, or only where what surrounds it is chosen.
+"""Bounds of reads under conditions: does an expression read inside of its buffers by itself, or only where selected?
 
 A part of a padded or concatenated value is read at positions that are outside of it elsewhere; a ``select`` then takes
 another value. Under several of them, one within another, each keeps one axis inside: such a read may be computed

@@ -44,7 +44,7 @@ class Reads:
     def __init__(self, inlined: dict[Node, int], alike: Alike) -> None:
         self._inlined = inlined
         self._alike = alike
-        #: Node → how it is computed, as a number, and what that hangs on: a node is asked for in many groups.
+        #: Node → how it is computed, as a number, and what that depends on: a node is asked for in many groups.
         self._traced: dict[Node, tuple[int, list[Node]]] = {}
 
     def positions(self, node: Node, space: Space, level: str, stripes: int) -> list[tuple[Node, Expr]]:

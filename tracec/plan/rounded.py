@@ -1,4 +1,4 @@
-"""A number that is rounded to 16 bits and stored as such is rounded once: by the store.
+"""Redundant casts to 16 bits are removed: a number that is rounded and then stored as 16 bits is rounded by the store.
 
 A cast to a 16-bit float rounds to it and goes on in the type that kernels compute in. Where that is stored, the store
 rounds what is rounded already: two conversions for each element, which a GPU makes at an eighth of its usual speed.

@@ -1,4 +1,4 @@
-"""Parts of a value side by side: the kernel that computes the parts of a concatenation stores each at its place.
+"""Concatenations without copies: the kernel that computes the parts stores each at its place in the result.
 
 The gradient of what was taken apart is a sum of parts that zeros were put around, each part alone at its places: such
 a sum is a concatenation, too.

@@ -113,7 +113,7 @@ def _is_product(node: Node) -> bool:
 
 
 class _Flow:
-    """Who hangs on whom in a graph.
+    """Who depends on whom in a graph.
 
     Args:
         graph: The graph.
@@ -149,7 +149,7 @@ class _Flow:
 
     @cached_property
     def _before(self) -> list[int]:
-        """For each node a number with a bit for each that it hangs on."""
+        """For each node a number with a bit for each that it depends on."""
         found: list[int] = []
         for node in self.graph.nodes:
             bits = 0

@@ -1,4 +1,4 @@
-"""Iteration spaces: the loops that a group of nodes shares, and which of them are reduced."""
+"""Iteration spaces: the loops that a group of nodes shares, and which of them are reductions."""
 
 from __future__ import annotations
 

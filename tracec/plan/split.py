@@ -1,7 +1,7 @@
-"""Reductions of many elements to few in two steps: parts, which run side by side, then the parts' results.
+"""Split reductions: many elements to few in two steps, partial results side by side and then their combination.
 
 Both steps are reductions of the graph, so that what feeds the first and what follows the second fuse with them as
-with any other. How many parts there are hangs on sizes alone, never on the machine: sums round the same everywhere.
+with any other. How many parts there are depends on sizes alone, never on the machine: sums round the same everywhere.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _split_for_blocks(node: Node, lower: Reduction, fill: int, rows: set[object]
         fold = fold if fold <= space.extents[at] // 2 else 1
         return _two_steps(node, lower, space, at, _open_parts(space, at, blocks, fill, fold), fold)
     for size in operand.shape:
-        pin(size)  # how many parts there are hangs on each
+        pin(size)  # how many parts there are depends on each
     parts = min(-(-fill // blocks), _most_parts(space, share))
     if 1 < fold <= space.extents[reduced[-1]] // 2:
         parts, at = min(parts, MOST_PARTIALS // fold), reduced[-1]

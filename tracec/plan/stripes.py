@@ -1,9 +1,10 @@
-"""Rows and columns in one kernel: a block walks a stripe of rows and keeps sums of their columns on the way.
+"""Row and column reductions in one kernel: a block walks a stripe of rows and keeps sums of their columns on the way.
 
-The gradient of a norm reads its operands for sums of each row, and again for sums of each column: of weight and bias.
-Where the rows are parted into stripes, as the first step of a split column sum has them, both are computed as the rows
-go by. What a stripe's columns sum to is written once, and summed up by the second step. The last stripe may have fewer
-rows than the others: any number of rows has stripes, and one that varies from call to call too.
+As fused backward kernels of layer norm are written by hand. The gradient of a norm reads its operands for sums of each
+row, and again for sums of each column: of weight and bias. Where the rows are parted into stripes, as the first step of
+a split column sum has them, both are computed as the rows go by. What a stripe's columns sum to is written once, and
+summed up by the second step. The last stripe may have fewer rows than the others: any number of rows has stripes, and
+one that varies from call to call too.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def striped(a: Group, b: Group) -> tuple[Space, int] | str:
         return "the sums of columns that vary in number have no place on chip"
     if STRIPE not in (a.kind, b.kind):  # else it was found to be so before
         if is_varying((stripes, rows)):
-            return "how many stripes suit hangs on sizes that vary"
+            return "how many stripes suit depends on sizes that vary"
         if not are_enough(stripes, rows):
             return f"{stripes} stripes of {rows // stripes} rows would leave multiprocessors idle"
     if row < SHORTEST or rows * row < FEWEST:

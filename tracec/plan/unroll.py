@@ -1,4 +1,4 @@
-"""Short axes of what is computed on the way, written out for a GPU.
+"""Short axes of intermediate values are unrolled, for a GPU.
 
 Differences of all pairs, squared and summed over three coordinates, are many times what they are computed from. As a
 reduction of its own that value would be stored; written out it is part of whatever elementwise kernel reads it. So it

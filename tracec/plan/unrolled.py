@@ -1,4 +1,4 @@
-"""Loops written out: the launches of every run, one after another, for targets whose launches are a list.
+"""Structured loops unrolled: the launches of every run, one after another, for targets whose launches are a list.
 
 Kernels are there once. What differs from run to run is where a launch reads and writes: pieces of values.
 """

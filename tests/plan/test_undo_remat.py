@@ -58,7 +58,7 @@ def test_a_norm_and_its_gradient_are_one_kernel_of_rows() -> None:
 def test_nothing_more_is_read_or_written(name: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     args = given()
     plan = tracec.compile(both(name)).lower(*args, target=target).plan
-    monkeypatch.setattr(planner, "reunite", lambda graph, partition, given: graph)
+    monkeypatch.setattr(planner, "undo_remat", lambda graph, partition, given: graph)
     apart = tracec.compile(both(name)).lower(*args, target=target).plan
     assert traffic(plan) <= traffic(apart)
     assert plan.memory.peak_bytes <= apart.memory.peak_bytes

@@ -1,4 +1,4 @@
-"""Rematerialisation taken back where one kernel computes a value and all that the backward part makes of it.
+"""Rematerialisation undone where one kernel computes a value and all that the backward part makes of it.
 
 `tracec.optimize.remat` lets the backward part compute values again rather than keep them, which pays where the two
 parts lie apart. Where they meet, as in a loss with its gradient or a softmax with its gradient in one function, the
@@ -20,7 +20,7 @@ from tracec.plan.partition import MAX_NODES, Group, Partition
 MOST = 2 * MAX_NODES
 
 
-def reunite(graph: Graph, partition: Callable[[Graph], Partition], *, given: bool = False) -> Graph:
+def undo_remat(graph: Graph, partition: Callable[[Graph], Partition], *, given: bool = False) -> Graph:
     """Let backward nodes read the forward value itself where one kernel can hold both; the same values.
 
     Args:
