@@ -24,7 +24,7 @@ from tracec.ir.types import TensorType
 from tracec.ir.verify import verify
 from tracec.ops.random import random_bits
 from tracec.optimize import PIPELINE
-from tracec.plan import TARGETS, make_plan, target, without_large
+from tracec.plan import TARGETS, make_plan, target, with_recomputation
 from tracec.plan.prepare import written_out
 from tracec.plan.slices import slice_large
 from tracec.plan.target import Limits
@@ -293,7 +293,7 @@ def test_its_forward_part_keeps_no_scores():
     graph = PIPELINE.run(trace(step, *tensors(SIZES))).graph
     (later,) = (k for k, x in enumerate(graph.inputs) if x not in needed_by(graph.outputs[0]))
     kept = []
-    for joint in (graph, without_large(graph, replace(TARGETS["cpu"], slices=limits()))):
+    for joint in (graph, with_recomputation(graph, replace(TARGETS["cpu"], slices=limits()))):
         first, _ = split(joint, [0], [range(1, len(graph.outputs))], [[later]])
         kept.append(max(o.type.size for o in first.outputs))
     assert kept == [3 * 4 * 32 * 32, 3 * 4 * 32 * 4]
@@ -329,7 +329,7 @@ def test_words_of_a_counter_are_drawn_at_once_in_slices(step):
 
 def test_a_graph_without_large_values_is_left_alone():
     graph = PIPELINE.run(trace(trained(causal), *tensors(SIZES))).graph
-    assert without_large(graph, TARGETS["cpu"]) is graph
+    assert with_recomputation(graph, TARGETS["cpu"]) is graph
     assert slice_large(graph, Limits(1 << 30, 1 << 20)) is graph
 
 

@@ -38,7 +38,7 @@ from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare, written_out
 from tracec.plan.rounded import rounded_once
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
-from tracec.plan.slices import compute_again, slice_large
+from tracec.plan.slices import recompute_large, slice_large
 from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
 from tracec.plan.undo_remat import undo_remat
@@ -77,10 +77,10 @@ def make_plan(
     return _final(plan, target, recorded, graph)
 
 
-def without_large(graph: Graph, target: Target) -> Graph:
-    """Let the backward part of a graph compute large values anew that the forward part, planned apart, would keep."""
+def with_recomputation(graph: Graph, target: Target) -> Graph:
+    """Let the backward part of a graph recompute large values that the forward part, planned apart, would keep."""
     written = written_out(graph)
-    found = compute_again(written, target.slices)
+    found = recompute_large(written, target.slices)
     return graph if found is written else found
 
 

@@ -83,7 +83,7 @@ def _same_axis(shape: Shape, other: Shape, axis: int) -> int | None:
     return next((a for a, n in enumerate(other) if n == shape[axis] and prod(other[:a]) == before), None)
 
 
-def follow(region: Iterable[Node], users: Mapping[Node, list[Node]], seed: Node, axis: int) -> Axes | None:
+def propagate_axis(region: Iterable[Node], users: Mapping[Node, list[Node]], seed: Node, axis: int) -> Axes | None:
     """The axes that an axis of one value means of the others of a region and of their operands; None for conflicts."""
     inside, size = set(region), seed.shape[axis]
     axes: Axes = {seed: axis}
@@ -157,7 +157,7 @@ class Region:
         drawn = (n.type.size // self.runs for n in self.nodes if n.op.name == "random_bits" and self.is_cut(n))
         return not any(n % PACK_BYTES for n in sizes) and not any(n % WORDS for n in drawn)
 
-    def cut(self, node: Node) -> Shape:
+    def slice_shape(self, node: Node) -> Shape:
         """The shape of a slice."""
         axis = self.axes[node]
         assert axis is not None
@@ -215,7 +215,7 @@ def as_loop(region: Region) -> dict[Node, Node]:
     operands = _operands(region, states)
     scanned = [x for x in operands if region.is_cut(x)]
     others = [x for x in operands if not region.is_cut(x)]
-    new: dict[Node, Node] = {x: input_node(x.type.with_shape(region.cut(x)), "", x.source) for x in scanned}
+    new: dict[Node, Node] = {x: input_node(x.type.with_shape(region.slice_shape(x)), "", x.source) for x in scanned}
     drawn = {n: input_node(x.type.with_shape(x.shape[1:])) for n, x in states.items()}
     shared = {x: input_node(x.type, "", x.source) for x in others}
     inputs = (*new.values(), *drawn.values(), *shared.values())
@@ -261,8 +261,8 @@ def _narrowed(region: Region, node: Node, inputs: tuple[Node, ...]) -> Node:
         return node.with_inputs(inputs)
     params: dict[str, Any] = dict(node.params)
     if "shape" in params:
-        params["shape"] = region.cut(node)
-    type_ = node.type.with_shape(region.cut(node))
+        params["shape"] = region.slice_shape(node)
+    type_ = node.type.with_shape(region.slice_shape(node))
     return replace(node, inputs=inputs, params=tuple(params.items()), type=type_)
 
 
@@ -275,7 +275,7 @@ def _stacked(region: Region, x: Node) -> Node:
         shape = (*x.shape[:axis], region.runs, region.count, *x.shape[axis + 1 :])
         moved = OPERATORS["reshape"](x, shape=shape)
         moved = OPERATORS["transpose"](moved, perm=(axis, *(a for a in range(len(shape)) if a != axis)))
-    return OPERATORS["reshape"](moved, shape=(region.runs, *region.cut(x)))  # type: ignore[no-any-return]
+    return OPERATORS["reshape"](moved, shape=(region.runs, *region.slice_shape(x)))  # type: ignore[no-any-return]
 
 
 def _whole(region: Region, node: Node, stacked: Node) -> Node:

@@ -1,19 +1,19 @@
-"""Regions with large intermediate values, computed slice by slice: what they hold is one slice of each.
+"""Tiling of regions with large intermediate values: a loop over slices, of each of which one is in memory at a time.
 
-An attention's scores take memory by the square of the length, though what goes in and comes out does not. Where every
-value of such a region can be cut along one axis (the examples of a batch, the heads), it becomes the body of a loop
-over slices of its operands, and the loop's memory is that of one run. Array contraction by tiling, in compilers' terms.
+An attention's scores grow with the square of the length, though its operands and results do not. Where all values of
+such a region can be sliced along one axis (the batch, the heads), the region becomes the body of a ``scan`` over slices
+of its operands, and its memory is that of one iteration: array contraction by tiling, in a compiler's terms.
 
-1. A region is a set of large values that hang together, what reads them, and small values on the way between these.
-2. Large values of the forward part that the backward part reads would have to stay: it computes them again, from small
-   ones such as the maximum and the sum of each row, which are kept.
-3. An axis of one of its products is followed through the region, to operands and to users. Where that fails, as at a
-   sum over the axis, the next is tried.
-4. A slice has as many positions of the axis as fit a cache; a slice that is still large is cut again, along another
-   axis, when the body is planned.
+1. A region is a connected set of large values, their users, and the small values on paths between these; it is convex.
+2. Large forward values that backward nodes read would have to be kept. The backward part recomputes them from small
+   values that are kept anyway, such as the maximum and the sum of each row of a softmax.
+3. An axis of one matrix product is propagated through the region, to operands and to users. Where that fails, as at a
+   sum over the axis, the product's next axis is tried.
+4. A slice has as many positions of the axis as fit the last level of cache. One that is still large is sliced again,
+   along another axis, when the body is planned.
 
-Source: Rabe, Staats, "Self-attention Does Not Need O(n²) Memory", 2021, whose algorithm this is for an axis of the
-batch or the heads, where no partial sums are needed; steps 1 and 3 find such regions in any graph.
+Source: Rabe, Staats, "Self-attention Does Not Need O(n²) Memory", 2021, whose algorithm this is for the axes of batch,
+heads and queries, along which there are no partial sums; steps 1 and 3 find such regions in any graph.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph, backward_part, substitute
 from tracec.ir.lower import ContractionSpec, Reduction
 from tracec.ir.node import Node
-from tracec.plan.slice_loop import CHEAP, SMALL, Axes, Region, as_loop, follow, shared, with_views
+from tracec.plan.slice_loop import CHEAP, SMALL, Axes, Region, as_loop, propagate_axis, shared, with_views
 from tracec.plan.target import Limits
 
 #: Bytes of an element as values are compared by: a mask belongs to the scores that it is for.
@@ -50,12 +50,12 @@ def slice_large(graph: Graph, limits: Limits) -> Graph:
         The graph; the same one where there is no such region.
     """
     for level in _levels(graph, limits.large):
-        flow, failed, parts = _Flow(graph, level), 0, _kept(graph, level) >= limits.kept
+        flow, failed, parts = _Dataflow(graph, level), 0, _kept(graph, level) >= limits.kept
         while failed < len(regions := flow.regions()):
             region = regions[failed]
             if (loop := _loop(flow, region, limits.wanted)) is not None:
                 flow = flow.changed(flow.graph.with_outputs(substitute(flow.graph.outputs, loop)))
-            elif parts and (apart := _parted(flow, region, limits.wanted)) is not None:
+            elif parts and (apart := _recomputed(flow, region, limits.wanted)) is not None:
                 flow = apart
             else:
                 failed += 1
@@ -63,7 +63,7 @@ def slice_large(graph: Graph, limits: Limits) -> Graph:
     return graph
 
 
-def compute_again(graph: Graph, limits: Limits) -> Graph:
+def recompute_large(graph: Graph, limits: Limits) -> Graph:
     """Let the backward part compute what `slice_large` can cut then, and cut nothing yet.
 
     Args:
@@ -73,9 +73,9 @@ def compute_again(graph: Graph, limits: Limits) -> Graph:
     for level in _levels(graph, limits.large):
         if _kept(graph, level) < limits.kept:
             continue
-        flow, seen = _Flow(graph, level), 0
+        flow, seen = _Dataflow(graph, level), 0
         while seen < len(regions := flow.regions()):
-            apart = _parted(flow, regions[seen], limits.wanted)
+            apart = _recomputed(flow, regions[seen], limits.wanted)
             flow, seen = (flow, seen + 1) if apart is None else (apart, seen)
         graph = flow.graph
     return graph
@@ -112,8 +112,8 @@ def _is_product(node: Node) -> bool:
 # Regions ----------------------------------------------------------------------------------------------
 
 
-class _Flow:
-    """Who depends on whom in a graph.
+class _Dataflow:
+    """The users, the order and the dependences of a graph's nodes.
 
     Args:
         graph: The graph.
@@ -131,9 +131,9 @@ class _Flow:
         self._large: dict[Node, bool] = {}
         self._place = {n: k for k, n in enumerate(graph.nodes)}
 
-    def changed(self, graph: Graph) -> _Flow:
+    def changed(self, graph: Graph) -> _Dataflow:
         """That of another graph, most of whose nodes are the same."""
-        other = _Flow(graph, self._limit)
+        other = _Dataflow(graph, self._limit)
         other._large = self._large
         return other
 
@@ -149,7 +149,7 @@ class _Flow:
 
     @cached_property
     def _before(self) -> list[int]:
-        """For each node a number with a bit for each that it depends on."""
+        """For each node the set of those that it depends on, as the bits of a number."""
         found: list[int] = []
         for node in self.graph.nodes:
             bits = 0
@@ -171,7 +171,7 @@ class _Flow:
         return [nodes[k] for k in _bits(above >> min(places), min(places)) if self._before[k] & inside]
 
     def regions(self) -> list[tuple[Node, ...]]:
-        """Large values that hang together and what reads them, in order, where at least one is a product."""
+        """Connected large values and their users, in order, where at least one of the values is a product."""
         big = {n: None for n in self.graph.nodes if self.is_large(n)}
         regions: list[tuple[Node, ...]] = []
         seen: set[Node] = set()
@@ -210,8 +210,8 @@ def _joined(first: Node, users: Mapping[Node, list[Node]], big: Container[Node])
     return members
 
 
-def _parted(flow: _Flow, region: tuple[Node, ...], wanted: int) -> _Flow | None:
-    """Let the backward part compute large values of the forward part anew; None where not all can be cut then."""
+def _recomputed(flow: _Dataflow, region: tuple[Node, ...], wanted: int) -> _Dataflow | None:
+    """The graph whose backward part recomputes a region's large forward values; None where that cannot be sliced."""
     backward = backward_part(flow.graph)
     forward = {n for n in region if n not in backward and flow.is_large(n)}
     if not any(u in backward for n in forward for u in flow.users[n]):
@@ -233,7 +233,7 @@ def _parted(flow: _Flow, region: tuple[Node, ...], wanted: int) -> _Flow | None:
 # Loops ------------------------------------------------------------------------------------------------
 
 
-def _loop(flow: _Flow, members: tuple[Node, ...], wanted: int) -> dict[Node, Node] | None:
+def _loop(flow: _Dataflow, members: tuple[Node, ...], wanted: int) -> dict[Node, Node] | None:
     """The results of a region as those of a loop; None where it cannot be cut."""
     between = flow.between(members)
     if len(between) > _MOST_BETWEEN or not all(map(_is_simple, between)):
@@ -241,13 +241,13 @@ def _loop(flow: _Flow, members: tuple[Node, ...], wanted: int) -> dict[Node, Nod
     order = flow.ordered({*members, *between})
     seed = next(n for n in order if _is_product(n) and flow.is_large(n))
     for axis, size in enumerate(seed.shape[:-1]):
-        axes = follow(order, flow.users, seed, axis) if size > 1 else None
+        axes = propagate_axis(order, flow.users, seed, axis) if size > 1 else None
         if axes is not None and (region := _cut(flow, order, axes, size, wanted)) is not None:
             return as_loop(region)
     return None
 
 
-def _cut(flow: _Flow, order: tuple[Node, ...], axes: Axes, size: int, wanted: int) -> Region | None:
+def _cut(flow: _Dataflow, order: tuple[Node, ...], axes: Axes, size: int, wanted: int) -> Region | None:
     """A region cut along an axis; None where that is not worth it, or something else reads what is cut."""
     cut = [n for n in order if axes.get(n) is not None]
     inside, outputs = set(cut), set(flow.graph.outputs)

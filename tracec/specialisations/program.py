@@ -12,7 +12,7 @@ from tracec import optimize
 from tracec.autotune import Choices
 from tracec.build import NO_PASSES, Built, build, load
 from tracec.ir.graph import Graph
-from tracec.plan import TARGETS, without_large
+from tracec.plan import TARGETS, with_recomputation
 from tracec.record.check import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
@@ -96,7 +96,7 @@ def graphs_of(recorded: Recorded, target: str, disabled: frozenset[str]) -> Grap
         return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), late, ())
     joint = optimize.PIPELINE.run(graph, disabled - NO_PASSES).graph
     if "slice" not in disabled:
-        joint = without_large(joint, TARGETS[target])
+        joint = with_recomputation(joint, TARGETS[target])
     count = len(find_tensors(recorded.out))
     parts_of, at = [], count
     end = more = len(recording.graph.outputs) + bool(late)
