@@ -86,6 +86,19 @@ def test_states_and_doing_nothing():
     assert p.tolist() == [0, 0]
 
 
+def test_losses_in_collections():
+    scaler, losses = GradScaler(init_scale=4.0), [tracec.tensor(1.0), tracec.tensor(2.0)]
+    for given in (losses, tuple(losses), [losses[0], (losses[1],)]):
+        scaled = scaler.scale(given)
+        assert type(scaled) is type(given)
+        assert [float(x[0]) if isinstance(x, tuple) else float(x) for x in scaled] == [4.0, 8.0]
+    assert [float(x) for x in scaler.scale(x for x in losses)] == [4.0, 8.0]
+    assert [float(x) for x in scaler.scale({"a": losses[0]}.values())] == [4.0]
+    for wrong in (3.0, "loss", None):
+        with pytest.raises(ArgumentError, match="Tensor or an iterable of Tensors"):
+            scaler.scale(wrong)
+
+
 def test_errors():
     p = tracec.ones(2, requires_grad=True)
     optimizer = optim.SGD([p], lr=1.0)

@@ -52,6 +52,12 @@ def test_the_table(tmp_path):
     prof.export_chrome_trace(str(tmp_path / "trace.json"))
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert {"forward", "tracec::sin"} <= {e["name"] for e in events} and all(e["dur"] >= 0 for e in events)
+    assert not any(e["args"] for e in events)
+    with profile(record_shapes=True) as prof:
+        T.ones(2, 3).sin()
+    prof.export_chrome_trace(str(tmp_path / "trace.json"))
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [e["args"] for e in events if e["name"] == "tracec::sin"] == [{"Input Dims": [[2, 3]]}]
 
 
 def test_compiled_programs():

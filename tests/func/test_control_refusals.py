@@ -20,6 +20,8 @@ def test_errors_of_shapes_and_types():
         func.scan(lambda c, x: ((c, c), None), x[0], x)
     with pytest.raises(ArgumentError, match="returns a pair"):
         func.scan(lambda c, x: c, x[0], x)
+    with pytest.raises(ArgumentError, match="returns a pair"):
+        func.scan(lambda c, x: (c, x, x), x[0], x)
     with pytest.raises(ArgumentTypeError, match="stacks tensors, str returned"):
         func.scan(lambda c, x: (c, "x"), x[0], x)
     with pytest.raises(ShapeError, match="slices for 3 and 4 runs"):

@@ -180,6 +180,19 @@ def test_faults_of_gradients_are_named(where, monkeypatch, dump):
     )
 
 
+def test_gradients_by_leaves_that_the_function_makes_are_compared():
+    def made(x):
+        w = (x * 2).detach().requires_grad_()
+        return w, (w * tracec.sin(x)).sum()
+
+    compiled, x = tracec.compile(made, verify=True), tracec.ones(3)
+    for _ in range(3):
+        w, loss = compiled(x)
+    loss.backward()
+    np.testing.assert_allclose(w.grad.numpy(), np.sin(x.numpy()), rtol=1e-6)
+    assert compiled.explain().specialisations[0].hits == 2
+
+
 def test_state_is_left_as_it_was_before_the_call(monkeypatch, dump):
     model = nn.Linear(3, 2)
     optimizer = tracec.optim.Adam(model.parameters(), lr=0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tracec import functions as fn
@@ -88,14 +88,15 @@ class GradScaler:
         self._growth_interval = new_interval
 
     def scale(self, outputs: Any) -> Any:
-        """A loss, or a list or tuple of losses, times the factor."""
+        """A loss, or an iterable of losses, times the factor: a list or tuple as such, others as an iterator."""
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
             self._move(outputs)
             return outputs * self._scale.to(outputs.dtype)
-        if isinstance(outputs, (list, tuple)):
-            return type(outputs)(map(self.scale, outputs))
+        if isinstance(outputs, Iterable) and not isinstance(outputs, str):
+            scaled = map(self.scale, outputs)
+            return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
         raise ArgumentError("GradScaler: outputs must be a Tensor or an iterable of Tensors")
 
     def _move(self, like: Tensor) -> None:
