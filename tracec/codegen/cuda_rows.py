@@ -9,7 +9,7 @@ from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs,
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_clusters import own_size, place_row
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_held import Holder, hold_near
+from tracec.codegen.cuda_held import Hold, Holder, hold_near
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_registers import FEW_REGISTERS, live_words, uses
 from tracec.codegen.cuda_share import Share, row_share
@@ -399,14 +399,20 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         writer.count(rows), writer.count(per_block), cluster=share.blocks if several else 0,
         block_threads=writer.count(share.each),
     )  # fmt: skip
-    who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"
-    who = f"a cluster of {share.blocks} blocks of {threads}" if several else who
-    kept = " in shared memory" * share.in_shared
-    kept += f", {share.parts} unrolled" if share.parts else "" if share.in_shared else ", looped"
-    kept += f", {share.far} in shared memory" if share.far else ""
-    kept += f", {len(hold.loads)} held" if hold else ""
-    schedule = f"{who} a row of {row}{kept}" + (f", packs of {width}" if width > 1 else "")
+    schedule = _in_words(share, threads, row, hold) + (f", packs of {width}" if width > 1 else "")
     return Entry(
         name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block) * share.blocks, 1, 1),
         (share.each, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
+
+
+def _in_words(share: Share, threads: int, row: int, hold: Hold | None) -> str:
+    """Who computes a row, and what of it is kept where."""
+    shared = share.threads > 32
+    who = f"a block of {threads}" if shared else "a warp" if share.threads == 32 else f"{share.threads} lanes"
+    who = f"a cluster of {share.blocks} blocks of {threads}" if share.blocks > 1 else who
+    kept = " in shared memory" * share.in_shared
+    kept += f", {share.parts} unrolled" if share.parts else "" if share.in_shared else ", looped"
+    kept += f", {share.far} in shared memory" if share.far else ""
+    kept += f", {len(hold.loads)} held" if hold else ""
+    return f"{who} a row of {row}{kept}"

@@ -34,6 +34,9 @@ from tracec.record.tape import edge_of, root_of
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
+#: Makes a node an output of the graph, and gives its position.
+Emit = Callable[[Node], int]
+
 
 class Outcome(Sized, Outside):
     """The part of a recorder that makes a recording of what it wrote down.
@@ -77,29 +80,15 @@ class Outcome(Sized, Outside):
         found = find_tensors(out)
         if self.trusts_arrays:
             self._trust_arrays(found)
-        seen = Counter({id(t): t._storage for t in found}.values())
-        results = [
-            self._result(t, emit, seen[t._storage] > 1 or (k < looks and bool(t._steps))) for k, t in enumerate(found)
-        ]
-        writes = []
-        for storage in self._written:
-            assert storage.node is not None
-            writes.append((storage, emit(storage.node)))
+        results = self._results(found, looks, emit)
+        writes = [(storage, emit(storage.node)) for storage in self._written]
         # Also None that was None before: a later call may find a gradient there.
         grads = [(x, *self._new_grad(x._grad, emit)) for x in self._grads if id(x) not in self._shared]
         looked = tuple(map(emit, self._looked))
-        numbers = [*(x.expression for x in find_parts(out) if is_number(x)), *self._counted]
-        for expression in numbers:
-            self.numbers.settle(expression)
-        symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))
-        asked = tuple((k, emit(self.numbers.nodes[k])) for k in symbols)
-        decided = [n for d in self.decisions for n in (d.node, *d.nodes)]
-        nodes = (*outputs, *decided, *(c.node for c in self.checks))
-        new = dict(zip(nodes, substitute(nodes, self._whole), strict=True))
-        graph = Graph(tuple(v.node for v in self._lifted), tuple(map(new.__getitem__, outputs)), self.name)
-        decisions = [d.over(new.__getitem__) for d in self.decisions]
+        numbers, asked = self._numbers_in(out, emit)
+        new = self._over_whole_memory(outputs)
         return Recording(
-            graph=graph,
+            graph=Graph(tuple(v.node for v in self._lifted), tuple(map(new.__getitem__, outputs)), self.name),
             inputs=tuple(self._lifted),
             out=out,
             results=tuple(results),
@@ -108,21 +97,44 @@ class Outcome(Sized, Outside):
             grads=tuple(grads),
             grad_reads=dict(self._grad_reads),
             flags=tuple(self.left_flags().items()),
-            decisions=decisions,
-            surroundings=Surroundings(
-                tuple(
-                    replace(s, alone=True) if k in self._alone else s
-                    for k, s in self._seen.items()
-                    if s.tensor() is not None
-                )
-            ),
+            decisions=[d.over(new.__getitem__) for d in self.decisions],
+            surroundings=self._surroundings(),
             checks=tuple(c._replace(node=new[c.node]) for c in self.checks),
-            numbers=tuple(numbers),
+            numbers=numbers,
             asked=asked,
             late={t._storage.node: (s.expression, s.type) for s, t in self.numbers.late.items()},
             looked=looked,
             printed=tuple(self.printed),
         )
+
+    def _results(self, found: Sequence[Tensor], looks: int, emit: Emit) -> list[Result]:
+        """How each returned tensor is made again; several over one memory are views of one output."""
+        shares = Counter({id(t): t._storage for t in found}.values())
+        return [
+            self._result(t, emit, shares[t._storage] > 1 or (k < looks and bool(t._steps))) for k, t in enumerate(found)
+        ]
+
+    def _numbers_in(self, out: Any, emit: Emit) -> tuple[tuple[Expression, ...], tuple[tuple[int, int], ...]]:
+        """The numbers that the function gives or shows, and for each symbol in them the output that tells its value."""
+        numbers = (*(x.expression for x in find_parts(out) if is_number(x)), *self._counted)
+        for expression in numbers:
+            self.numbers.settle(expression)
+        symbols = dict.fromkeys(k for e in numbers for k in self.numbers.asked_by(e))
+        return numbers, tuple((k, emit(self.numbers.nodes[k])) for k in symbols)
+
+    def _over_whole_memory(self, outputs: Sequence[Node]) -> dict[Node, Node]:
+        """Each node that is read from outside of the graph, with views that were lifted by themselves replaced.
+
+        Where memory is written all of it is an input, and such a view is taken of that.
+        """
+        decided = [n for d in self.decisions for n in (d.node, *d.nodes)]
+        nodes = (*outputs, *decided, *(c.node for c in self.checks))
+        return dict(zip(nodes, substitute(nodes, self._whole), strict=True))
+
+    def _surroundings(self) -> Surroundings:
+        """The tensors from outside that were used and are still there."""
+        there = ((k, s) for k, s in self._seen.items() if s.tensor() is not None)
+        return Surroundings(tuple(replace(s, alone=True) if k in self._alone else s for k, s in there))
 
     def _trust_arrays(self, results: Sequence[Tensor]) -> None:
         """Take the elements of arrays for constants, where neither the function nor whoever it gives them to writes.
@@ -155,7 +167,7 @@ class Outcome(Sized, Outside):
                     where=f"x.numpy()    of what was made at {decision.node.source}",
                 )
 
-    def _new_grad(self, grad: Tensor | None, emit: Any) -> tuple[int | None, tuple[int, ...] | None]:
+    def _new_grad(self, grad: Tensor | None, emit: Emit) -> tuple[int | None, tuple[int, ...] | None]:
         """The output that is a gradient, and how its elements lie; None where there is no gradient any more."""
         if grad is None:
             return None, None
@@ -170,7 +182,7 @@ class Outcome(Sized, Outside):
             return k, after
         return (beside[0][0] if beside else None), None
 
-    def _result(self, x: Tensor, emit: Any, shared: bool) -> Result:
+    def _result(self, x: Tensor, emit: Emit, shared: bool) -> Result:
         """How a returned tensor is made again: from an output, or as a view of memory from outside."""
         inside = self.is_inside(x)
         known = {v.storage: i for i, v in enumerate(self._lifted) if v.whole}

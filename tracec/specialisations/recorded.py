@@ -184,14 +184,7 @@ class _Run:
             with recorder:
                 given = self._run()
                 changes = surroundings.changes()
-                out, left, self._eager = formed(
-                    given, changes, surroundings, [*recorder.arguments, *recorder.found_grads]
-                )
-                if self._eager is None and (grads := recorder.shared_grads(find_tensors(out))):
-                    out, left = with_grads(out, left, grads)
-                roots = 0
-                if self._eager is None:
-                    out, roots = with_roots(out, recorder.is_own)
+                out, left, roots = self._formed(given, changes)
                 self._see(out)
                 known = recorder.arguments
                 copies = recorder.copied(find_tensors(out))
@@ -204,10 +197,7 @@ class _Run:
             recording = recorder.finish(
                 (out, [g for d in self._derivatives for g in d.grads if g is not None]), len(find_tensors(out))
             )
-            surroundings.guard_print_options({d.how for d in recording.decisions})
-            surroundings.guard_module_names()
-            # Where values choose among ways, others of them may use other tensors.
-            surroundings.guard_tensor_forms(() if recording.decisions else recorder.used)
+            self._guard_what_was_asked(recording)
             for copy, of in copies:
                 look_again(copy, of)
             given = made_plain(given, changes, surroundings)
@@ -225,6 +215,26 @@ class _Run:
             None if self._call.proxies is None else self._call.proxies.scalars(recorder.numbers),
             recorder.conditions, left, given, tuple(value for _, value in changes),
         )  # fmt: skip
+
+    def _formed(self, given: Any, changes: Sequence[Any]) -> tuple[Any, Effects | None, int]:
+        """What a program is to give: results, what is left behind, and how many roots of views stand before both."""
+        recorder = self._recorder
+        known = [*recorder.arguments, *recorder.found_grads]
+        out, left, self._eager = formed(given, changes, self._surroundings, known)
+        if self._eager is not None:
+            return out, left, 0
+        if grads := recorder.shared_grads(find_tensors(out)):
+            out, left = with_grads(out, left, grads)
+        out, roots = with_roots(out, recorder.is_own)
+        return out, left, roots
+
+    def _guard_what_was_asked(self, recording: Recording) -> None:
+        """Guard what is known to be read only after the function has run."""
+        surroundings = self._surroundings
+        surroundings.guard_print_options({d.how for d in recording.decisions})
+        surroundings.guard_module_names()
+        # Where values choose among paths, others of them may use other tensors.
+        surroundings.guard_tensor_forms(() if recording.decisions else self._recorder.used)
 
     def _run(self) -> Any:
         """What the function returns; it is noted where it leaves modes otherwise than it found them."""
