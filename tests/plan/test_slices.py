@@ -17,6 +17,7 @@ from tracec import nn, ops
 from tracec.codegen.c import render
 from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
+from tracec.ir.extent import is_varying
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, input_node, made_from
 from tracec.ir.plan import Repeat
@@ -24,7 +25,7 @@ from tracec.ir.types import TensorType
 from tracec.ir.verify import verify
 from tracec.ops.random import random_bits
 from tracec.optimize import PIPELINE
-from tracec.plan import TARGETS, make_plan, target, with_recomputation
+from tracec.plan import TARGETS, make_plan, planner, target, with_recomputation
 from tracec.plan.prepare import written_out
 from tracec.plan.slices import slice_large
 from tracec.plan.target import Limits
@@ -297,6 +298,26 @@ def test_its_forward_part_keeps_no_scores():
         first, _ = split(joint, [0], [range(1, len(graph.outputs))], [[later]])
         kept.append(max(o.type.size for o in first.outputs))
     assert kept == [3 * 4 * 32 * 32, 3 * 4 * 32 * 4]
+
+
+@needs_compiler
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_one_program_for_batches_of_any_size(small, where, monkeypatch):
+    sliced = []
+
+    def noted(graph: Graph, limits: Limits) -> Graph:
+        found = slice_large(graph, limits)
+        if is_varying(graph.inputs[0].shape):
+            sliced.append(found is not graph)
+        return found
+
+    monkeypatch.setattr(planner, "slice_large", noted)
+    compiled = tracec.compile(causal, **({"target": "cuda", "launcher": "emulator"} if where == "cuda" else {}))
+    for batch in (3, 4, 5, 6, 3):
+        given = tensors((batch, *SIZES[1:]))
+        np.testing.assert_allclose(compiled(*given).detach(), causal(*given).detach(), rtol=1e-4, atol=1e-5)
+    assert sliced == [True, False] * 2  # the forward and the backward part by heads, and the body of each
+    assert "(argument, axis): 1 programs" in str(compiled.explain())
 
 
 def test_what_is_kept_is_computed_again_where_it_is_much():

@@ -9,6 +9,7 @@ from typing import Any
 
 from tracec.ir import dtype as dt
 from tracec.ir.body import Body
+from tracec.ir.extent import is_varying, like, plain
 from tracec.ir.graph import Graph
 from tracec.ir.lower import Elementwise, Library, Reduction, input_types
 from tracec.ir.node import Node, constant, input_node, is_constant, made_from
@@ -40,7 +41,7 @@ def operand_axes(node: Node, axis: int) -> tuple[int | None, ...] | None:
     Returns:
         None where a slice of the result cannot be had from slices of the operands.
     """
-    lower, size = node.op.lower, node.shape[axis]
+    lower = node.op.lower
     if isinstance(lower, Library):
         return None
     match node.op.name:
@@ -54,12 +55,15 @@ def operand_axes(node: Node, axis: int) -> tuple[int | None, ...] | None:
         case "iota":
             return () if node.param("axis") != axis else None
         case "random_bits":
-            return (None,) if prod(node.shape[:axis]) == 1 else None
-        case "expand":
-            return (_aligned(node.inputs[0], node, axis),)
-    if isinstance(lower, Elementwise):
-        return tuple(None if is_constant(i) else _aligned(i, node, axis) for i in node.inputs)
-    if isinstance(lower, Reduction) and lower.axes is not None and size > 1 and len(node.inputs) == 1:
+            return (None,) if _is_first(node.shape, axis) else None
+    if isinstance(lower, Elementwise) or node.op.name == "expand":
+        places = tuple(axis - (node.ndim - i.ndim) for i in node.inputs)
+        if any(k >= 0 and is_varying(i.shape[k]) for i, k in zip(node.inputs, places, strict=True)):
+            return None  # it is 1 or the same, and nothing says which
+        return tuple(
+            k if k >= 0 and i.shape[k] == node.shape[axis] else None for i, k in zip(node.inputs, places, strict=True)
+        )
+    if isinstance(lower, Reduction) and lower.axes is not None and len(node.inputs) == 1:
         (x,) = node.inputs
         gone = set(lower.axes(input_types(node), **dict(node.params)))
         kept = [a for a in range(x.ndim) if x.ndim == node.ndim or a not in gone]
@@ -71,16 +75,20 @@ def _found(axis: int | None) -> tuple[int] | None:
     return None if axis is None else (axis,)
 
 
-def _aligned(x: Node, node: Node, axis: int) -> int | None:
-    """The axis of an operand that is broadcast."""
-    own = axis - (node.ndim - x.ndim)
-    return own if own >= 0 and x.shape[own] == node.shape[axis] else None
+def _is_first(shape: Shape, axis: int) -> bool:
+    """Whether slices along an axis lie one behind the other."""
+    return all(type(n) is int and n == 1 for n in shape[:axis])
 
 
 def _same_axis(shape: Shape, other: Shape, axis: int) -> int | None:
     """The axis of another shape of the same elements that counts the same."""
     before = prod(shape[:axis])
-    return next((a for a, n in enumerate(other) if n == shape[axis] and prod(other[:a]) == before), None)
+    return next((a for a, n in enumerate(other) if like(n, shape[axis]) and like(prod(other[:a]), before)), None)
+
+
+def _multiple(shape: Shape) -> int:
+    """What the number of elements is a multiple of, whatever sizes vary."""
+    return prod(n for n in shape if type(n) is int)
 
 
 def propagate_axis(region: Iterable[Node], users: Mapping[Node, list[Node]], seed: Node, axis: int) -> Axes | None:
@@ -116,7 +124,7 @@ def propagate_axis(region: Iterable[Node], users: Mapping[Node, list[Node]], see
 def _result_axis(node: Node, operand: Node, axis: int, size: int) -> int | None:
     """The axis of a result that an axis of an operand is."""
     for out, n in enumerate(node.shape):
-        found = operand_axes(node, out) if n == size else None
+        found = operand_axes(node, out) if type(n) is int and n == size else None
         if found is not None and any(i is operand and a == axis for i, a in zip(node.inputs, found, strict=True)):
             return out
     return None
@@ -153,9 +161,9 @@ class Region:
     def is_even(self) -> bool:
         """Whether each slice begins where packs of elements, and words of one counter, begin."""
         read = [i for n in self.nodes for i in n.inputs if self.is_cut(i)]
-        sizes = (n.type.nbytes // self.runs for n in (*read, *self.results))
-        drawn = (n.type.size // self.runs for n in self.nodes if n.op.name == "random_bits" and self.is_cut(n))
-        return not any(n % PACK_BYTES for n in sizes) and not any(n % WORDS for n in drawn)
+        drawn = [n for n in self.nodes if n.op.name == "random_bits" and self.is_cut(n)]
+        packs = all(_multiple(self.slice_shape(n)) * n.dtype.itemsize % PACK_BYTES == 0 for n in (*read, *self.results))
+        return packs and not any(is_varying(n.shape) or n.type.size // self.runs % WORDS for n in drawn)
 
     def slice_shape(self, node: Node) -> Shape:
         """The shape of a slice."""
@@ -198,7 +206,7 @@ def shared(cut: list[Node], axes: Axes) -> list[Node]:
         cheap = node.op.name == "iota" or node.op.family in CHEAP
         if axes.get(node) is not None or not cheap or node.op.name == "input":
             return False
-        if not all(visit(i) or i.type.size * SMALL <= node.type.size for i in node.inputs):
+        if not all(visit(i) or plain(i.type.size) * SMALL <= plain(node.type.size) for i in node.inputs):
             return False
         found[node] = None
         return True
@@ -271,7 +279,7 @@ def _stacked(region: Region, x: Node) -> Node:
     axis = region.axes[x]
     assert axis is not None
     moved = x
-    if prod(x.shape[:axis]) > 1:
+    if not _is_first(x.shape, axis):
         shape = (*x.shape[:axis], region.runs, region.count, *x.shape[axis + 1 :])
         moved = OPERATORS["reshape"](x, shape=shape)
         moved = OPERATORS["transpose"](moved, perm=(axis, *(a for a in range(len(shape)) if a != axis)))
@@ -283,6 +291,6 @@ def _whole(region: Region, node: Node, stacked: Node) -> Node:
     axis = region.axes[node]
     assert axis is not None
     moved = stacked
-    if prod(node.shape[:axis]) > 1:
+    if not _is_first(node.shape, axis):
         moved = OPERATORS["transpose"](stacked, perm=(*range(1, axis + 1), 0, *range(axis + 1, node.ndim + 1)))
     return OPERATORS["reshape"](moved, shape=node.shape)  # type: ignore[no-any-return]

@@ -12,6 +12,8 @@ of its operands, and its memory is that of one iteration: array contraction by t
 4. A slice has as many positions of the axis as fit the last level of cache. One that is still large is sliced again,
    along another axis, when the body is planned.
 
+Sizes that vary from call to call are compared as formulas, and their axes are not sliced.
+
 Source: Rabe, Staats, "Self-attention Does Not Need O(n²) Memory", 2021, whose algorithm this is for the axes of batch,
 heads and queries, along which there are no partial sums; steps 1 and 3 find such regions in any graph.
 """
@@ -22,7 +24,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, backward_part, substitute
 from tracec.ir.lower import ContractionSpec, Reduction
 from tracec.ir.node import Node
@@ -85,7 +87,7 @@ def _kept(graph: Graph, large: int) -> int:
     """Bytes of large values of the forward part that the backward part reads."""
     backward = backward_part(graph)
     read = {i for n in backward for i in n.inputs if i not in backward and i.dtype.is_floating_point}
-    return sum(n.type.nbytes for n in read if n.inputs and _is_large(n, large))
+    return sum(plain(n.type.nbytes) for n in read if n.inputs and _is_large(n, large))
 
 
 def _levels(graph: Graph, large: int) -> list[int]:
@@ -93,7 +95,7 @@ def _levels(graph: Graph, large: int) -> list[int]:
 
     Where most of a network's values are large, the largest among them still form regions of their own.
     """
-    sizes = [n.type.size * _WIDTH for n in graph.nodes if _is_product(n) and _is_large(n, large)]
+    sizes = [plain(n.type.size) * _WIDTH for n in graph.nodes if _is_product(n) and _is_large(n, large)]
     levels = []
     while sizes and large <= max(sizes):
         levels.append(large)
@@ -102,7 +104,7 @@ def _levels(graph: Graph, large: int) -> list[int]:
 
 
 def _is_large(node: Node, large: int) -> bool:
-    return not is_varying(node.shape) and node.type.size * _WIDTH >= large
+    return bool(plain(node.type.size) * _WIDTH >= large)
 
 
 def _is_product(node: Node) -> bool:
@@ -241,7 +243,7 @@ def _loop(flow: _Dataflow, members: tuple[Node, ...], wanted: int) -> dict[Node,
     order = flow.ordered({*members, *between})
     seed = next(n for n in order if _is_product(n) and flow.is_large(n))
     for axis, size in enumerate(seed.shape[:-1]):
-        axes = propagate_axis(order, flow.users, seed, axis) if size > 1 else None
+        axes = propagate_axis(order, flow.users, seed, axis) if type(size) is int and size > 1 else None
         if axes is not None and (region := _cut(flow, order, axes, size, wanted)) is not None:
             return as_loop(region)
     return None
@@ -251,14 +253,14 @@ def _cut(flow: _Dataflow, order: tuple[Node, ...], axes: Axes, size: int, wanted
     """A region cut along an axis; None where that is not worth it, or something else reads what is cut."""
     cut = [n for n in order if axes.get(n) is not None]
     inside, outputs = set(cut), set(flow.graph.outputs)
-    whole = max(n.type.size for n in cut) * _WIDTH
+    whole = max(plain(n.type.size) for n in cut) * _WIDTH
     count = next((c for c in range(size // 2, 0, -1) if size % c == 0 and whole // size * c <= wanted), 1)
     if whole // size * count * _LEAST_PART < wanted or any(
         i in inside for n in order if n not in inside for i in n.inputs
     ):
         return None
     results = tuple(n for n in cut if n in outputs or not inside.issuperset(flow.users[n]))
-    if max(n.type.size for n in results) * _WIDTH * SMALL > whole:
+    if max(plain(n.type.size) for n in results) * _WIDTH * SMALL > whole:
         return None
     nodes = with_views(cut, axes)
     region = Region((*shared(nodes, axes), *nodes), axes, size, count, results)

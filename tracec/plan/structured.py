@@ -49,7 +49,7 @@ class Bodies:
         if made is None:
             return None
         operands, step, scratch = made
-        memory = input_node(TensorType(dt.uint8, (max(scratch, 1),), node.device))
+        memory = input_node(TensorType(dt.uint8, (chosen("bytes", max, scratch, 1),), node.device))
         return Routine(node.op.name, operands, node.params, (), Within(step, memory))
 
     def _planned(self, graph: Graph) -> Plan | None:
