@@ -208,6 +208,21 @@ def test_gradients_outside_of_the_function():
     assert len(compiled.explain().recordings) == 2
 
 
+def test_gradients_that_are_added_to():
+    """The first call finds none: what it does is not what the others do, whatever the size."""
+
+    def make():
+        layer = nn.Linear(6, 3)
+
+        def accumulate(x):
+            layer(x).square().mean().backward()
+            return layer.weight.grad.clone()
+
+        return lambda n: (tc.randn(n, 6),), accumulate
+
+    assert len(compare(make, SIZES).explain().recordings) == 3
+
+
 def test_sizes_of_none_and_one_are_recorded_by_themselves():
     compiled = compare(of((None, 3), lambda x: (x.sum(0), x * 2 + tc.ones(1, 3))), (4, 4, 0, 0, 1, 1, 5, 5, 6, 1, 0))
     assert len(compiled.explain().recordings) == 4

@@ -182,11 +182,16 @@ class Known:
         self.shapes, self.surroundings = shapes, made.surroundings
         computed = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
         self._numbers = tuple(e for e in computed if e.kind != "constant")
+        self._had_grad = {id(x): found is not None for x, found in recording.grad_reads.items()}
         self._constants = {v.node: v.storage.array for v in recording.inputs if isinstance(v.storage, Constant)}
 
     def compares_with(self, other: Known) -> bool:
-        """Whether another recording should be the same: one of the same way, while what is around is as it was."""
-        return self.path == other.path and self.surroundings.fails() is None
+        """Whether another recording should be the same: one of the same way, while what is around is as it was.
+
+        Gradients that the one found and the other did not are added to by the one alone.
+        """
+        grads = all(other._had_grad.get(x, had) == had for x, had in self._had_grad.items())
+        return self.path == other.path and grads and self.surroundings.fails() is None
 
     def difference(self, other: Known) -> str | None:
         """Where another recording of the same way differs; None where it does not."""
