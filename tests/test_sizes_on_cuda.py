@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tracec as tc
-from tests import test_sizes, test_sizes_of_loops, test_sizes_of_ways
+from tests import test_sizes, test_sizes_of_loops, test_sizes_of_paths
 from tests.codegen.emulated import needs_compiler
 from tests.sizes import compare, of
 from tracec import nn
@@ -83,7 +83,7 @@ PROGRAMS = {
     "train_step": test_sizes.PROGRAMS["mlp_step"], "reductions": test_sizes.PROGRAMS["reductions"],
     "views": test_sizes.PROGRAMS["views"], "gathers": test_sizes.PROGRAMS["gathers"],
     "counted_runs": test_sizes_of_loops.PROGRAMS["counted"],
-    "weighted_runs": test_sizes_of_loops.PROGRAMS["weighted_both"], "way": test_sizes_of_ways.PROGRAMS["number"][0],
+    "weighted_runs": test_sizes_of_loops.PROGRAMS["weighted_both"], "way": test_sizes_of_paths.PROGRAMS["number"][0],
 }  # fmt: skip
 
 

@@ -320,7 +320,7 @@ def test_counts_of_many_that_never_come_again_are_given_up_soon(masks):
         return out
 
     compiled = tracec.compile(routed)
-    with pytest.warns(RuntimeWarning, match="(was another one 4 times|5 calls went different ways).*; (such|calls)"):  # noqa: PT031
+    with pytest.warns(RuntimeWarning, match="(was another one 4 times|5 calls took different paths).*; (such|calls)"):  # noqa: PT031
         for k in range(7):
             x = tensor(9, 12, seed=k)
             same([compiled(x)], [routed(x)])

@@ -146,7 +146,7 @@ def test_ways_that_hardly_any_call_goes_again_are_not_gone_on_with():
     inputs = [tracec.tensor([1.0 if k >> i & 1 else -1.0 for i in range(5)]) for k in range(32)]
     compiled = tracec.compile(f)
     with pytest.warns(
-        RuntimeWarning, match=r"by which 16 calls went different ways, and few the same; .* recorded again"
+        RuntimeWarning, match=r"by which 16 calls took different paths, and few the same; .* recorded again"
     ):
         found = [compiled(x) for x in inputs]
     same(found, [f(x) for x in inputs])

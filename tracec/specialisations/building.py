@@ -116,12 +116,12 @@ class Building:
         full = tree.grow(recorded)
         if full is not None:
             if not tree.is_full:
-                warn(f"{made.graph.name}: {full}; calls that go other ways are {RUN_AGAIN}")
+                warn(f"{made.graph.name}: {full}; calls that take other paths are {RUN_AGAIN}")
             tree.is_full = True
-            ways = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
-            ways.eager = full
-            ways.stand_beside(tree)
-            self._known.keep(key, ways)
+            beside = Specialisation(recorded.recording.graph, made.surroundings, made.kept, made.parts, made.disabled)
+            beside.eager = full
+            beside.stand_beside(tree)
+            self._known.keep(key, beside)
 
     def _build_later(self, key: Hashable, made: Specialisation, recorded: Recorded) -> None:
         """Make the program of a recording in the background; until then calls run eagerly."""

@@ -30,8 +30,8 @@ from tracec.specialisations.variants import AtSizes, Known, Prepared, Shapes, Va
 
 #: Recordings of one family.
 MOST = 8
-#: And those among them that are ways of one tree.
-MOST_WAYS = 12
+#: And those among them that are paths of one tree.
+MOST_PATHS = 12
 #: Sizes that are kept ready.
 MOST_SERVED = 256
 #: How far around a size others are looked for that a condition holds for.
@@ -58,13 +58,13 @@ class Family:
     def symbols(self, shapes: Shapes) -> Shapes | None:
         """The shapes with a symbol for each size that differs between calls; None where none does, or can.
 
-        Sizes that have always been equal share a symbol. Those of ways of a tree are those of the ways before.
+        Sizes that have always been equal share a symbol. Those of paths of a tree are those of the paths before.
         """
         for variant in self.variants:
             values = values_of(variant.shapes, shapes) if variant.asks else None
             if values is not None and not any(map(self.fixed.__contains__, _places(variant.shapes))):
-                ways = sum(v.prepared is variant.prepared for v in self.variants)
-                return None if ways >= MOST_WAYS else tuple(tuple(at(n, values) for n in s) for s in variant.shapes)
+                paths = sum(v.prepared is variant.prepared for v in self.variants)
+                return None if paths >= MOST_PATHS else tuple(tuple(at(n, values) for n in s) for s in variant.shapes)
         varied: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for k, shape in enumerate(shapes):
             for axis in range(len(shape)):
@@ -264,7 +264,7 @@ class DynamicShapes:
             values: The sizes.
             kept: Objects whose identity is in the key.
             parts: The arguments.
-            fitting: What there is for the key already, and may be used: a tree among them gets the way that it lacks.
+            fitting: What there is for the key already, and may be used: a tree among them gets the path that it lacks.
         """
         family, shapes = self.family(key)
         sizes = AtSizes(variant, values, partial(variant.typical, values, family.seen))
@@ -282,12 +282,12 @@ class DynamicShapes:
             tree = _served_by(variant, recorded, kept, parts)
             tree.replay = Tree(self._builder.tree_builder(recorded.recording.graph, sizes), recorded.numbers)
             tree.variants = []
-        for way in [v for v in family.variants if v.goes_with(variant) and v not in tree.variants]:
-            if way is variant or way.serves(shapes):
-                way_there = recorded if way is variant else way.at(values)
-                if way_there is not None and isinstance(tree.replay, Tree):
-                    tree.replay.grow(way_there)
-                    tree.variants.append(way)
+        for other in [v for v in family.variants if v.goes_with(variant) and v not in tree.variants]:
+            if other is variant or other.serves(shapes):
+                path = recorded if other is variant else other.at(values)
+                if path is not None and isinstance(tree.replay, Tree):
+                    tree.replay.grow(path)
+                    tree.variants.append(other)
         return tree
 
     def keep(self, known: dict[Hashable, list[Specialisation]], key: Hashable, made: Specialisation) -> None:
@@ -303,13 +303,13 @@ class DynamicShapes:
         lines = []
         for family in self.families.values():
             for prepared in dict.fromkeys(v.prepared for v in family.variants):
-                ways = [v for v in family.variants if v.prepared is prepared]
-                symbols = sorted(s.name for s in _symbols(ways[0].shapes))
-                count = f"{len(ways)} ways, " if ways[0].asks else ""
+                paths = [v for v in family.variants if v.prepared is prepared]
+                symbols = sorted(s.name for s in _symbols(paths[0].shapes))
+                count = f"{len(paths)} paths, " if paths[0].asks else ""
                 lines.append(f"any {', '.join(symbols)} (argument, axis): {count}{len(prepared)} programs")
                 if prepared.of_one_size:
                     lines.append(f"  kernels compiled for each size by itself: {', '.join(prepared.of_one_size)}")
-                conditions = dict.fromkeys(str(c) for v in ways for c in v.recorded.conditions)
+                conditions = dict.fromkeys(str(c) for v in paths for c in v.recorded.conditions)
                 if conditions:
                     lines.append(f"  where {', '.join(conditions)}")
             lines += [f"size({k}, {axis}) is as recorded: {why}" for (k, axis), why in family.fixed.items()]

@@ -39,7 +39,7 @@ class Interner:
         self._alive: list[Any] = []
 
     def __call__(self, recorded: Recorded) -> Recorded:
-        """The recording with nodes that recordings of other ways have as well in place of its own."""
+        """The recording with nodes that recordings of other paths have as well in place of its own."""
         recording = recorded.recording
         here = positions(recorded.arguments)
         new: dict[Node, Node] = {}

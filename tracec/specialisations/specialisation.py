@@ -18,8 +18,8 @@ from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import MOST_PATHS, Tree
 from tracec.specialisations.watching import Scalars, sharing
 
-#: Calls that ways of a full tree have served, for which one more is recorded.
-_WORTH_A_WAY = 8
+#: Calls that paths of a full tree have served, for which one more is recorded.
+_WORTH_A_PATH = 8
 #: Why a function runs eagerly while its program is made.
 BEING_COMPILED = "is being compiled"
 
@@ -84,17 +84,17 @@ class Specialisation:
         self._fast_path: list[FastPath | None] = []
 
     def stand_beside(self, tree: Tree) -> None:
-        """Be what runs eagerly for calls that go other ways than those of a tree."""
+        """Be what runs eagerly for calls that take other paths than those of a tree."""
         self._beside = tree, tree.hits
 
     @property
     def pays_again(self) -> bool:
-        """Whether the ways of the tree that it stands beside were gone so often since that another one is worth it."""
+        """Whether the paths of the tree beside it were taken so often since that recording another one is worth it."""
         if self._beside is None:
             return False
         tree, before = self._beside
         served = tree.hits - before
-        return served >= _WORTH_A_WAY and 2 * served >= self.hits and len(list(tree.leaves)) < MOST_PATHS
+        return served >= _WORTH_A_PATH and 2 * served >= self.hits and len(list(tree.leaves)) < MOST_PATHS
 
     def fast_path(self, call: Call) -> FastPath | None:
         """The fast path for calls like the first that it served; None where there is none.

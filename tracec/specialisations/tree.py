@@ -65,7 +65,7 @@ _LONG = 1 << 10
 
 
 class _Unseen:
-    """In place of a result: the function was asked to go a way that has not been recorded."""
+    """In place of a result: the function was asked to take a path that has not been recorded."""
 
 
 UNSEEN = _Unseen()
@@ -73,7 +73,7 @@ UNSEEN = _Unseen()
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """A value that the function asks for, and the ways on from there.
+    """A value that the function asks for, and the paths on from there.
 
     Attributes:
         asked: What it asks for.
@@ -85,9 +85,9 @@ class Branch:
         numbers: The inputs of ``run`` that are computed from values asked for before; they come behind those saved.
         evaluate: Of an expression, what gives its value, of those of its symbols.
         fetches: The symbols that are asked for here, and which of the values they are: nodes that are one have several.
-        children: Value → way on.
+        children: Value → path on.
         labels: Value → how a reader sees it.
-        leaves: The ends of all ways from here.
+        leaves: The ends of all paths from here.
     """
 
     asked: Decision
@@ -118,11 +118,11 @@ class Branch:
         return (a.how, a.expression, a.symbols) == (b.how, b.expression, b.symbols) and a.node is b.node
 
     def repeated(self, value: str) -> Branch | None:
-        """The branch that follows, where there is one way on, by the value that led here, to the same question."""
-        way = next(iter(self.children.values()), None)  # none where growing was interrupted
-        if not isinstance(way, Branch) or len(self.children) > 1 or list(self.labels.values()) != [value]:
+        """The branch that follows, where there is one path on, by the value that led here, to the same question."""
+        path = next(iter(self.children.values()), None)  # none where growing was interrupted
+        if not isinstance(path, Branch) or len(self.children) > 1 or list(self.labels.values()) != [value]:
             return None
-        return way if _in_words(way.asked) == _in_words(self.asked) else None
+        return path if _in_words(path.asked) == _in_words(self.asked) else None
 
     def value(self, found: Sequence[Any], symbols: dict[int, Any]) -> Any:
         """What is asked for, given the arrays; the values of its symbols are entered."""
@@ -135,7 +135,7 @@ class Branch:
 
 @dataclass(slots=True, eq=False)
 class Leaf:
-    """The end of a way: what is computed when all values have been asked for, and everything that is written.
+    """The end of a path: what is computed when all values have been asked for, and everything that is written.
 
     Attributes:
         replay: The program; its last arguments are the values saved, and numbers.
@@ -154,7 +154,7 @@ class TreeBuilder:
 
     Attributes:
         segment: A graph's program.
-        end: The program of the end of a way.
+        end: The program of the end of a path.
     """
 
     segment: Callable[[Graph], Runner]
@@ -162,7 +162,7 @@ class TreeBuilder:
 
 
 class Tree:
-    """The ways that a function has gone for one kind of arguments.
+    """The paths that a function has taken for one kind of arguments.
 
     Args:
         builder: How programs are made.
@@ -175,16 +175,16 @@ class Tree:
         self._roots: list[Branch] = []
         self._interned = Interner()
         self._segments: dict[Any, Runner] = {}
-        #: Whether gradients go back from what some way gives, by programs.
+        #: Whether gradients go back from what some path gives, by programs.
         self.goes_back = False
-        #: Whether it was said that there are no more ways to be.
+        #: Whether it was said that there are no more paths to be.
         self.is_full = False
-        #: The value that kept the last call from a way that had been recorded.
+        #: The value that kept the last call from a path that had been recorded.
         self.missed: Change | None = None
 
     @property
     def leaves(self) -> Iterator[Leaf]:
-        """The ends of all ways."""
+        """The ends of all paths."""
         for root in self._roots:
             yield from root.leaves
 
@@ -198,11 +198,11 @@ class Tree:
 
     @property
     def hits(self) -> int:
-        """Calls that went some way."""
+        """Calls that took some path."""
         return sum(leaf.hits for leaf in self.leaves)
 
     def describe(self) -> list[str]:
-        """The values that are asked for, and the ways on from there, a line each."""
+        """The values that are asked for, and the paths on from there, a line each."""
         lines: list[str] = []
         stack: list[tuple[int, str, Branch | Leaf]] = [(0, "", root) for root in reversed(self._roots)]
         while stack:
@@ -224,11 +224,11 @@ class Tree:
         return [*self._segments.values(), *(leaf.replay.forward for leaf in self.leaves)]
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
-        """Whether some way can be gone with these arguments."""
+        """Whether some path can be taken with these arguments."""
         return any(leaf.replay.fits(arguments) for leaf in self.leaves)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
-        """What the function gives; `UNSEEN` where it has not been seen to go this way."""
+        """What the function gives; `UNSEEN` where it has not been seen to take this path."""
         for root in self._roots:
             found = self._walk(root, arguments, dict(symbols))
             if found is not UNSEEN:
@@ -258,10 +258,10 @@ class Tree:
             value = at.value([to_device(a, "cpu") for a in found], symbols)
             new = len(at.saved) - len(at.keeps)
             saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - new :])]
-            way = at.children.get(outcome(value, at.asked.how))
-            if way is None:
+            path = at.children.get(outcome(value, at.asked.how))
+            if path is None:
                 self.missed = _change(at, value)
-            at = way
+            at = path
         if at is None or not (at is fitting or at.replay.fits(arguments)):
             return UNSEEN
         numbers = at.numbers(symbols)
@@ -273,7 +273,7 @@ class Tree:
     # How it grows -----------------------------------------------------------------------------------------
 
     def grow(self, recorded: Recorded) -> str | None:
-        """Add the way that a recording went.
+        """Add the path that a recording took.
 
         Returns:
             Why there should be no more of them; None where there may.
@@ -318,12 +318,12 @@ class Tree:
         if fruitless or (apart >= FEW_VALUES and not self.hits):
             return (
                 f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
-                "calls went different ways, and few the same"
+                "calls took different paths, and few the same"
             )
         if len(leaves) >= MOST_PATHS:
             return (
                 f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which it went "
-                f"{MOST_PATHS} different ways"
+                f"{MOST_PATHS} different paths"
             )
         return None
 
@@ -334,7 +334,7 @@ class Tree:
         """A branch for a value, with the segment that computes it.
 
         Args:
-            recorded: The whole way.
+            recorded: The whole path.
             decision: The value.
             asks: The nodes whose values it takes.
             saved: The values that are there before.
@@ -359,7 +359,7 @@ class Tree:
         """The program of a segment, how its inputs are found, and the numbers among them.
 
         Args:
-            recorded: The whole way.
+            recorded: The whole path.
             outputs: What it computes.
             inside: All that it takes for that, inputs included.
             saved: The values that are there before.
@@ -369,7 +369,7 @@ class Tree:
         checks = [c for c in recorded.recording.checks if c.node in among or c.node in placeholders]
         new = substitute((*outputs, *(c.node for c in checks)), dict(placeholders))
         checks = [c._replace(node=n) for c, n in zip(checks, new[len(outputs) :], strict=True)]
-        # The end of the way tests them.
+        # The end of the path tests them.
         given_here = recorded.recording.inputs
         new = guarded(Graph((), new[: len(outputs)]), checks, given_here, before=False)[0].outputs
         here = positions(recorded.arguments)
@@ -389,7 +389,7 @@ class Tree:
 def apart(run: Runner, lent: Sequence[int]) -> Runner:
     """A program whose outputs at these positions, which are inputs, get memory of their own.
 
-    The end of a way writes into inputs, while it still reads what was saved.
+    The end of a path writes into inputs, while it still reads what was saved.
     """
 
     def call(arrays: Sequence[Any]) -> list[Any]:
@@ -401,8 +401,8 @@ def apart(run: Runner, lent: Sequence[int]) -> Runner:
     return call
 
 
-def _add(branch: Branch, decision: Decision, way: Branch | Leaf) -> None:
-    branch.children[_key(decision)] = way
+def _add(branch: Branch, decision: Decision, path: Branch | Leaf) -> None:
+    branch.children[_key(decision)] = path
     branch.labels[_key(decision)] = _label(branch, decision.value)
 
 
@@ -428,7 +428,7 @@ def _change(branch: Branch, value: Any) -> Change:
 
 
 def path_of(decisions: Sequence[Decision]) -> tuple[Any, ...]:
-    """Which way a recording went: what was asked for, and what was the answer."""
+    """Which path a recording took: what was asked for, and what was the answer."""
     return tuple((d.how, d.expression, *(k for k, _ in d.symbols), _key(d)) for d in open_decisions(decisions))
 
 
@@ -437,7 +437,7 @@ def _key(decision: Decision) -> Any:
 
 
 def outcome(value: Any, how: str) -> Any:
-    """What of a value chooses the way."""
+    """What of a value chooses the path."""
     if how == "number":
         return type(value), repr(value)
     if how == "bool":

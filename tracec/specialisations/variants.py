@@ -109,7 +109,7 @@ class Variant:
 
     @property
     def asks(self) -> bool:
-        """Whether it is one way of several, by values that the function asks for."""
+        """Whether it is one path of several, by values that the function asks for."""
         return bool(open_decisions(self.recorded.recording.decisions))
 
     def values(self, shapes: Shapes) -> dict[Symbol, int] | None:
@@ -123,7 +123,7 @@ class Variant:
         return fits and self.made.surroundings.fails() is None
 
     def goes_with(self, other: Variant) -> bool:
-        """Whether another recording is another way of the same tree."""
+        """Whether another recording is another path of the same tree."""
         return (
             self.asks
             and other.asks
@@ -164,7 +164,7 @@ class Variant:
 
 
 class Known:
-    """What a recording of some sizes is compared with: what it computes, and which way it went.
+    """What a recording of some sizes is compared with: what it computes, and which path it took.
 
     Args:
         recorded: The recording, for these sizes.
@@ -186,7 +186,7 @@ class Known:
         self._constants = {v.node: v.storage.array for v in recording.inputs if isinstance(v.storage, Constant)}
 
     def compares_with(self, other: Known) -> bool:
-        """Whether another recording should be the same: one of the same way, while what is around is as it was.
+        """Whether another recording should be the same: one of the same path, while what is around is as it was.
 
         Gradients that the one found and the other did not are added to by the one alone.
         """
@@ -194,7 +194,7 @@ class Known:
         return self.path == other.path and grads and self.surroundings.fails() is None
 
     def difference(self, other: Known) -> str | None:
-        """Where another recording of the same way differs; None where it does not."""
+        """Where another recording of the same path differs; None where it does not."""
         if self._numbers != other._numbers:
             return "numbers"
         if self._conditions != other._conditions:
@@ -206,7 +206,7 @@ class AtSizes:
     """Programs for some sizes.
 
     Args:
-        variant: The recording, or one of several ways.
+        variant: The recording, or one of several paths.
         values: The sizes.
         typical: Gives those to make choices for.
     """
@@ -221,7 +221,7 @@ class AtSizes:
         return built_at(made, self._values)
 
     def end(self, recorded: Recorded, build: Callable[[Recorded], Program]) -> Program:
-        """The program of the end of a way."""
+        """The program of the end of a path."""
         recording = recorded.recording
         whole = recording.graph.with_outputs((*recording.graph.outputs, *(c.node for c in recording.checks)))
         asked = formula_key([(c.requires.bounds, c.requires.ignored) for c in recording.checks])

@@ -94,7 +94,7 @@ def test_each_way_is_recorded_twice(name):
     make, ways = PROGRAMS[name]
     compiled = compare(make, SIZES)
     assert len(compiled.explain().recordings) <= 2 * ways
-    assert " ways, " in compiled.explain()
+    assert " paths, " in compiled.explain()
 
 
 def test_a_way_that_goes_by_a_size():
