@@ -4,8 +4,8 @@
 
     Philox4x32-10(counter = (i // 4 low, i // 4 high, draw low, draw high), key = (seed low, seed high))
 
-where low and high are the halves of a 64-bit integer. A state (seed, draw, first, …) begins ``first`` counters later: a
-part of a larger array is drawn by itself. (It has four numbers, so that states in a row are aligned.) A round takes
+where low and high are the halves of a 64-bit integer. A state (seed, draw, first, jump) is that of a part of a larger
+array: element i, whose index along the first axis is k, is there element i + 4 (first + jump k). A round takes
 (c0, c1, c2, c3) and (k0, k1) to
 
     (hi(M1·c2) ^ c1 ^ k0, lo(M1·c2), hi(M0·c0) ^ c3 ^ k1, lo(M0·c0)),    M0 = 0xD2511F53, M1 = 0xCD9E8D57
@@ -85,20 +85,33 @@ def _bits_type(state: TensorType, *, shape: Shape) -> TensorType:
 
 def _bits_eager(xp: Any, state: Any, *, shape: Shape) -> Any:
     words = xp.ascontiguousarray(state).view(xp.uint64)
-    low, half = xp.uint64(_LOW), xp.uint64(32)
-    key = (words[:1] & low, words[:1] >> half)
-    draw = (words[1:2] & low, words[1:2] >> half)
     size = numel(shape)
+    if state.size > 2:
+        return _bits_of_a_part(xp, words, size, shape)
     counters = -(-size // 4)
     out = xp.empty((counters, 4), xp.uint32)
     block = _BLOCK if xp.__name__ == "numpy" else max(counters, 1)
     for start in range(0, counters, block):
         count = xp.arange(start, min(start + block, counters), dtype=xp.uint64)
-        if state.size > 2:
-            count += words[2]
-        for lane, word in enumerate(philox(xp, (count & low, count >> half, *draw), key)):
+        for lane, word in enumerate(_words(xp, words, count)):
             out[start : start + block, lane] = word
     return out.reshape(-1)[:size].reshape(shape)
+
+
+def _words(xp: Any, state: Any, count: Any) -> tuple[Any, Any, Any, Any]:
+    """The four words of some counters."""
+    low, half = xp.uint64(_LOW), xp.uint64(32)
+    seed, draw = state[:1], state[1:2]
+    return philox(xp, (count & low, count >> half, draw & low, draw >> half), (seed & low, seed >> half))
+
+
+def _bits_of_a_part(xp: Any, state: Any, size: int, shape: Shape) -> Any:
+    element = xp.arange(size, dtype=xp.uint64)
+    row = xp.uint64(max(numel(shape[1:]), 1))
+    element = element + xp.uint64(4) * (state[2] + state[3] * (element // row))
+    words = xp.stack(_words(xp, state, element // xp.uint64(4)))
+    lanes = (element % xp.uint64(4)).astype(xp.int64)
+    return words[lanes, xp.arange(size)].astype(xp.uint32).reshape(shape)
 
 
 def _bits_element(
@@ -107,6 +120,8 @@ def _bits_element(
     element = ix.flatten(index, out.shape)
     if inputs[0].shape == (4,):
         element = ix.add(element, ix.mul(load(0, (Const(2),)), 4))
+        if index:
+            element = ix.add(element, ix.mul(Call("mul", (load(0, (Const(3),)), index[0]), dt.int64), 4))
     return Call("philox", (load(0, (Const(0),)), load(0, (Const(1),)), element), dt.uint32)
 
 
@@ -138,6 +153,7 @@ random_bits: Operator = primitive(
         Sample((Arg((2,), dt.int64, -(2**40), 2**40),), {"shape": ()}),
         Sample((Arg((4,), dt.int64, 0, 1000),), {"shape": (3, 128)}),
         Sample((Arg((4,), dt.int64, 0, 2**40),), {"shape": (5, 3)}),
+        Sample((Arg((4,), dt.int64, 0, 1000),), {"shape": ()}),
     ),
 )
 

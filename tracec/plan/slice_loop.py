@@ -55,7 +55,7 @@ def operand_axes(node: Node, axis: int) -> tuple[int | None, ...] | None:
         case "iota":
             return () if node.param("axis") != axis else None
         case "random_bits":
-            return (None,) if _is_first(node.shape, axis) else None
+            return (None,) if axis < 2 or _is_first(node.shape, axis) else None
     if isinstance(lower, Elementwise) or node.op.name == "expand":
         places = tuple(axis - (node.ndim - i.ndim) for i in node.inputs)
         if any(k >= 0 and is_varying(i.shape[k]) for i, k in zip(node.inputs, places, strict=True)):
@@ -163,7 +163,17 @@ class Region:
         read = [i for n in self.nodes for i in n.inputs if self.is_cut(i)]
         drawn = [n for n in self.nodes if n.op.name == "random_bits" and self.is_cut(n)]
         packs = all(_multiple(self.slice_shape(n)) * n.dtype.itemsize % PACK_BYTES == 0 for n in (*read, *self.results))
-        return packs and not any(is_varying(n.shape) or n.type.size // self.runs % WORDS for n in drawn)
+        return packs and all(map(self.counters, drawn))
+
+    def counters(self, node: Node) -> tuple[int, int] | None:
+        """How many counters of random bits a slice has, and are between its parts; None where words are left over."""
+        axis = self.axes[node]
+        assert axis is not None
+        rest = node.shape[axis + 1 :]
+        if is_varying(rest) or self.count * prod(rest) % WORDS or self.size * prod(rest) % WORDS:
+            return None
+        gap = 0 if _is_first(node.shape, axis) else self.size - self.count
+        return self.count * prod(rest) // WORDS, gap * prod(rest) // WORDS
 
     def slice_shape(self, node: Node) -> Shape:
         """The shape of a slice."""
@@ -241,19 +251,26 @@ def as_loop(region: Region) -> dict[Node, Node]:
 
 
 def _states(region: Region, node: Node) -> Node:
-    """The states of random bits of each slice: the counters go on from one to the next."""
-    state, runs = node.inputs[0], region.runs
-    counters = node.type.size // runs // WORDS
+    """The states of random bits of each slice: parts of one array."""
+    counters = region.counters(node)
+    assert counters is not None
+    state, runs, (step, gap) = node.inputs[0], region.runs, counters
     with made_from(node.source, "slices"):
         words = state.type.size
         rows = OPERATORS["expand"](OPERATORS["reshape"](state, shape=(1, words)), shape=(runs, words))
-        first = OPERATORS["iota"](shape=(runs, 1), axis=0, dtype=dt.int64, device=node.device)
-        first = OPERATORS["mul"](first, constant(counters, first.type.with_shape(())))
-        if words > 2:
-            starts, stops = (0, 2), (runs, 3)
-            first = OPERATORS["add"](first, OPERATORS["slice"](rows, starts=starts, stops=stops, steps=(1, 1)))
+        run = OPERATORS["iota"](shape=(runs, 1), axis=0, dtype=dt.int64, device=node.device)
+        one = run.type.with_shape(())
+        first = OPERATORS["mul"](run, constant(step, one))
+        jump = OPERATORS["expand"](constant(gap, one), shape=(runs, 1))
+        if words > 2:  # it is a part itself
+            before, apart = (OPERATORS["slice"](rows, starts=(0, k), stops=(runs, k + 1), steps=(1, 1)) for k in (2, 3))
+            if region.axes[node] == 0:
+                before = OPERATORS["add"](
+                    before, OPERATORS["mul"](OPERATORS["mul"](run, constant(region.count, one)), apart)
+                )
+            first, jump = OPERATORS["add"](first, before), OPERATORS["add"](jump, apart)
             rows = OPERATORS["slice"](rows, starts=(0, 0), stops=(runs, 2), steps=(1, 1))
-        return OPERATORS["concatenate"](rows, first, first, axis=1)  # type: ignore[no-any-return]
+        return OPERATORS["concatenate"](rows, first, jump, axis=1)  # type: ignore[no-any-return]
 
 
 def _operands(region: Region, states: Iterable[Node]) -> list[Node]:
