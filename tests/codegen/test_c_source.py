@@ -96,6 +96,17 @@ def test_iterations_of_vectorised_loops_are_not_given() -> None:
     assert "r2 < 8; r2++" in program and "r2 < 16; r2++" in program
 
 
+def test_of_four_by_four_places_one_loop_is_written_out() -> None:
+    # That of the other is some kilobytes of machine code, which take longer to make than they save.
+    text = str(k.conv(8, 16, 32, 8))
+    for side, loops in ((2, 2), (3, 2), (4, 1), (5, 0)):
+        wider = text.replace("in 3 reduce", f"in {side} reduce").replace("16,3,3]", f"16,{side},{side}]")
+        at = f"{16 * side**2}*o + {side**2}*r + {side}*q0 + q1"
+        source = alone(render_kernel(k.read_kernel(wider.replace("144*o + 9*r + 3*q0 + q1", at))))
+        panel = source.partition("_lanes(")[2].partition("HIDDEN")[0]
+        assert panel.count("#pragma GCC unroll 4") == loops
+
+
 def test_builtins_are_known_to_gcc_and_clang() -> None:
     """Machines that have one of the two are most; clang has no ``__builtin_aligned_alloc``, for one."""
     both = re.compile("(copysign|fabs|inf|nan|rint)f?|floor|fmod|free|isnan|malloc|memcpy|memset|sqrt")

@@ -91,6 +91,11 @@ class Counter:
         """Whether it is written out, as over the places of a small window."""
         return not is_varying(self.extent) and self.extent <= 4
 
+    @property
+    def shortest(self) -> bool:
+        """Whether it is written out around another one that is: of four by four compilers make more than it saves."""
+        return self.short and self.extent < 4
+
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
