@@ -208,12 +208,13 @@ def _plan(
 def _harmless(graph: Graph, donate: Mapping[int, int]) -> dict[int, int]:
     """Donations of inputs whose former value is no other output, as it is where two tensors are exchanged."""
     position = {n: i for i, n in enumerate(graph.inputs)}
-    holds: dict[int, int | None] = {}
+    holders: dict[int, set[int]] = {}
     for output, node in enumerate(graph.outputs):
         while node.op.name == "reshape":
             node = node.inputs[0]
-        holds[output] = position.get(node)
-    return {o: i for o, i in donate.items() if not any(held == i and k != o for k, held in holds.items())}
+        if node in position:
+            holders.setdefault(position[node], set()).add(output)
+    return {o: i for o, i in donate.items() if holders.get(i, set()) <= {o}}
 
 
 _dumps = itertools.count()

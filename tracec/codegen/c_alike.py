@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from tracec.codegen.c_pieces import INT, SIZE, TOKEN
 from tracec.codegen.c_source import Function
@@ -95,6 +96,7 @@ def _taken_apart(body: str) -> _Text:
     return _Text(tuple(words), tuple(places), tuple(numbers))
 
 
+@lru_cache(1 << 14)
 def _kind(token: str) -> str:
     """What a number is that may be another one in another kernel; empty where it stays."""
     if token.isdigit():

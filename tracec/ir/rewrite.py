@@ -169,6 +169,7 @@ class Rule:
         body: The right side.
         doc: Why it holds, where that is not plain.
         needs: For each pattern, operators that must be among the node's operands: most patterns fail here.
+        heads: For each pattern, the operator that it rewrites.
     """
 
     name: str
@@ -176,13 +177,15 @@ class Rule:
     body: Body
     doc: str = ""
     needs: tuple[frozenset[str], ...] = field(init=False)
+    heads: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs", tuple(map(_needs, self.patterns)))
+        object.__setattr__(self, "heads", tuple(_root(p).op for p in self.patterns))
 
     def roots(self) -> tuple[str, ...]:
         """Names of the operators that it rewrites."""
-        return tuple(dict.fromkeys(_root(p).op for p in self.patterns))
+        return tuple(dict.fromkeys(self.heads))
 
     def apply(self, node: Node) -> Node | None:
         """What takes the node's place; None where the rule does not apply.
@@ -191,8 +194,8 @@ class Rule:
             VerifyError: the rule gave a node of another type.
         """
         operands = {i.op.name for i in node.inputs}
-        for pattern, needs in zip(self.patterns, self.needs, strict=True):
-            if not needs <= operands or _root(pattern).op != node.op.name:
+        for pattern, needs, head in zip(self.patterns, self.needs, self.heads, strict=True):
+            if head != node.op.name or not needs <= operands:
                 continue
             for bound in match(pattern, node):
                 with made_from(node.source, origin_after(node.origin, f"rule {self.name}")):
