@@ -24,6 +24,7 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.recording_lock import NAMES
+from tracec.specialisations.aliasing import sharing
 from tracec.specialisations.building import Building, Known
 from tracec.specialisations.dynamic_shapes import DynamicShapes
 from tracec.specialisations.environment import Environment
@@ -37,7 +38,7 @@ from tracec.specialisations.proxies import Proxies
 from tracec.specialisations.recorded import CallToRecord, Recorded, Refused, record
 from tracec.specialisations.specialisation import Call, Specialisation, drawn_out
 from tracec.specialisations.variants import Shapes
-from tracec.specialisations.watching import Unsettled, Watch, sharing
+from tracec.specialisations.watching import SetupCalls, Watch
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
 _KEEPS = "the function reaches one that keeps its results, which may be by sizes"
@@ -64,7 +65,7 @@ class Specialiser:
         self._history = History(self._name, options)
         self._flattened = FlattenedClasses()
         self._watch = Watch(self._flattened.held)
-        self._unsettled = Unsettled(self._watch, lambda key: without_sizes(key)[0])
+        self._setup_calls = SetupCalls(self._watch, lambda key: without_sizes(key)[0])
         self._builder = ProgramBuilder(options)
         self._sizes = DynamicShapes(options.dynamic, self._builder)
         self._unfolding = Unfolding(never=options.fullgraph)
@@ -133,7 +134,7 @@ class Specialiser:
             return self._refused(key, call, surroundings, refused)
         made = Specialisation(recorded.recording.graph, surroundings, call.kept, parts, self._builder.disabled())
         if self._is_set_up(key, recorded, proxies, surroundings, lasting):
-            self._unsettled.add(call.whole, call.kept)
+            self._setup_calls.add(call.whole, call.kept)
         else:
             if recorded.eager is None:
                 recorded = replace(recorded, eager=drawn_out(self._known.get(key, ()), recorded.numbers))
@@ -145,7 +146,7 @@ class Specialiser:
 
     def _flattened_anew(self, call: Call) -> Call:
         """The call, after classes were learned whose instances are to be flattened from now on."""
-        known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._unsettled.calls.items())
+        known = [(k, s.kept) for k, found in self._known.items() for s in found] + list(self._setup_calls.calls.items())
         return self._call(call.args, call.kwargs) if known and self._flattened.learn(call, known) else call
 
     def _learn(self, call: Call, parts: Sequence[Part]) -> tuple[str, tuple[Change, ...]]:
@@ -155,7 +156,7 @@ class Specialiser:
         sizes = self._watch.names_of_sizes
         found = self._history.begin(self._known, key, parts, call.tensors, numbers, near, sizes)
         read = [s.surroundings for s in (*self._known.get(key, ()), *near)]
-        self._watch.learn(key, (*self._known, *self._unsettled.calls), read)
+        self._watch.learn(key, (*self._known, *self._setup_calls.calls), read)
         return found
 
     def _surroundings(self, call: Call) -> Environment:
@@ -180,7 +181,7 @@ class Specialiser:
         if recorded.left is not None:
             self._flattened.keep(recorded.left.classes)
             void = self._watch.written(recorded.left.effects, recorded.put, surroundings) or void
-        return (recorded.settles and lasting and not self._unsettled.knows(key)) or void
+        return (recorded.may_be_setup and lasting and not self._setup_calls.knows(key)) or void
 
     def _enter(
         self, key: Hashable, made: Specialisation, recorded: Recorded, symbols: Shapes | None,
@@ -196,7 +197,7 @@ class Specialiser:
                 self._known.keep(key, of_many)
         elif recorded.eager is None:
             self._building.build(key, made, recorded, fitting, self._options.background and lasting)
-        elif lasting or not recorded.settles:
+        elif lasting or not recorded.may_be_setup:
             self._give_up(key, made, recorded.eager)
 
     def _fitting(self, key: Hashable) -> list[Specialisation]:
@@ -212,11 +213,11 @@ class Specialiser:
         surroundings.let_go()
         with printed_before(refused.text):
             out = self.fn(*call.args, **call.kwargs)
-        if self._unsettled.knows(key):
+        if self._setup_calls.knows(key):
             graph = Graph((), (), self._name)
             made = Specialisation(graph, surroundings, call.kept, self._parts(call), frozenset())
             self._give_up(key, made, str(refused), error.hint)
-        self._unsettled.add(call.whole, call.kept)
+        self._setup_calls.add(call.whole, call.kept)
         self._flattened.note((*call.args, *call.kwargs.values()))
         return out
 

@@ -11,9 +11,9 @@ from tracec.record.state import PROCESS, STATE
 from tracec.record.structure import ITEMS, aspects
 from tracec.record.tape import edge_of
 from tracec.record.tensor import Tensor, get_default_dtype
+from tracec.specialisations.aliasing import part_of
 from tracec.specialisations.guards import Change, short
 from tracec.specialisations.keys import PLAIN, Flattener, Layouts, is_flattened, is_sequence
-from tracec.specialisations.watching import part_of
 
 
 class Part(NamedTuple):

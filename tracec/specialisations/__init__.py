@@ -12,7 +12,7 @@ What a call depends on
     backward_reads, kept_in_c, origins          what user-defined backward functions read; C state; library code
     aliasing, gradients                         which arguments are views or share memory; gradients that were read
 What changes from call to call, and becomes an input
-    watching, proxies                           numbers and tensors in guarded places; proxies for them while recording
+    watching, proxies, scalars                  numbers and tensors in guarded places; proxies for them while recording
     append_only                                 lists that are only added to
     dynamic_shapes, variants, sizes             symbolic sizes: one recording, and one machine code, for many sizes
     shims, calls, draws                         C functions and random generators that would read a proxy unseen

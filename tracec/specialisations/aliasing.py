@@ -6,7 +6,7 @@ shares its memory.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from tracec.ir.types import TensorType
@@ -108,3 +108,35 @@ class Aliasing:
         elif t._storage is not storage:
             return False
         return tuple(map(steps_key, t._steps)) == steps and (whole is None or t._storage.type == whole)
+
+
+def sharing(tensors: Sequence[Tensor]) -> tuple[Hashable, ...]:
+    """Which tensors are one, which look at one memory, and which of these at a part of another; often nothing.
+
+    Where in the memory they look is no part of it: a function that goes by that has all of the memory as an input, and
+    then `Aliasing` asks for it. Batches of one long text, each with its targets one place further on, are alike so.
+    """
+    if len(tensors) < 2 or len({id(t._storage) for t in tensors}) == len(tensors):
+        return ()
+    first: dict[int, int] = {}
+    beside: dict[int, list[int]] = {}
+    found: list[Hashable] = []
+    for k, t in enumerate(tensors):
+        found += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k))
+        beside.setdefault(id(t._storage), []).append(k)
+    for together in beside.values():
+        if len(together) > 1:
+            found += (part_of(tensors, k, together) for k in together)
+    return tuple(found)
+
+
+def part_of(tensors: Sequence[Tensor], k: int, others: Iterable[int]) -> Hashable:
+    """Of which others at the same memory a tensor looks at a part: of the smallest, and at which; None for no other."""
+    steps, found = tensors[k]._steps, None
+    for j in others:
+        whole = tensors[j]._steps
+        n = len(whole)
+        # Of two that look alike the second is a part of the first.
+        if (n < len(steps) or (n == len(steps) and j < k)) and whole == steps[:n] and (found is None or n > found[1]):
+            found = j, n
+    return None if found is None else (found[0], tuple(map(steps_key, steps[found[1] :])))

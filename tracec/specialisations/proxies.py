@@ -33,8 +33,9 @@ from tracec.specialisations.keys import AsSize, Flattener, Layouts, flatten, is_
 from tracec.specialisations.leaving import made_plain
 from tracec.specialisations.places import MISSING, Kind, Place, refill
 from tracec.specialisations.printed import Stream
+from tracec.specialisations.scalars import Scalars
 from tracec.specialisations.shims import scheduling, shim_for
-from tracec.specialisations.watching import FIRST, Scalars, Watch, is_number
+from tracec.specialisations.watching import FIRST, Watch, is_number
 
 #: Builtins that tell objects from one another.
 _IDENTITIES: dict[str, Callable[[Any], Any]] = {"id": id, "hash": hash}

@@ -33,7 +33,7 @@ from tracec.specialisations.leaving import formed, made_plain, with_grads, with_
 from tracec.specialisations.printed import can_run_again, printed_before, printing, written
 from tracec.specialisations.proxies import Proxies
 from tracec.specialisations.results import foreign, tells_address
-from tracec.specialisations.watching import Scalars
+from tracec.specialisations.scalars import Scalars
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class Recorded:
         derivatives: How gradients go back from its results.
         captured: Memory that the function reaches otherwise than by its arguments.
         eager: Why a program cannot stand in for the function; None where it can.
-        settles: Whether that may be otherwise next time.
+        may_be_setup: Whether that may be otherwise next time, since what it did may be set-up, which is done once.
         numbers: The numbers that a program is given behind the arguments; None where no number is watched.
         conditions: What was learned of sizes by comparing them, and where: it is right for sizes for which they hold.
         left: What the function left in places around it, whose values follow the results in ``out`` then.
@@ -61,7 +61,7 @@ class Recorded:
     derivatives: tuple[Derivative, ...]
     captured: frozenset[Storage]
     eager: str | None
-    settles: bool
+    may_be_setup: bool
     numbers: Scalars | None = None
     conditions: Mapping[Condition, Source | None] = field(default_factory=dict)
     left: Effects | None = None

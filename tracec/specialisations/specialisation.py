@@ -9,14 +9,15 @@ from tracec.inspect.arguments import Part
 from tracec.ir.graph import Graph
 from tracec.record.recording import find_tensors
 from tracec.record.tensor import Tensor
+from tracec.specialisations.aliasing import sharing
 from tracec.specialisations.draws import NO_DRAWS
 from tracec.specialisations.effects import ARGUMENTS
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.fast_path import FastPath, fast_path
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
+from tracec.specialisations.scalars import Scalars
 from tracec.specialisations.tree import MOST_PATHS, Tree
-from tracec.specialisations.watching import Scalars, sharing
 
 #: Calls that paths of a full tree have served, for which one more is recorded.
 _WORTH_A_PATH = 8

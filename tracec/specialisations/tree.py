@@ -48,7 +48,7 @@ from tracec.specialisations.paths import (
 )
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import REFUSALS, Replay, Unfit
-from tracec.specialisations.watching import Scalars
+from tracec.specialisations.scalars import Scalars
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8

@@ -9,24 +9,20 @@ number that escapes into C code all the same, twice, is a constant again: one re
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tracec.errors import TracecError
-from tracec.ir.expression import Condition, Expression, at_sizes, compile_numbers, sizes_in
-from tracec.ir.extent import Values
-from tracec.record.cell import new_tensor
-from tracec.record.numbers import Numbers, Scalar, array_of
+from tracec.record.numbers import Numbers
 from tracec.record.tensor import Tensor
 from tracec.specialisations.append_only import can_grow, grew, reads_past
-from tracec.specialisations.draws import NO_DRAWS, Draws
 from tracec.specialisations.effects import ALL, Effect, plain_number
 from tracec.specialisations.environment import Environment
-from tracec.specialisations.guards import Contents, Guard, is_of_array, steps_key
+from tracec.specialisations.guards import Contents, Guard, is_of_array
 from tracec.specialisations.keys import Layouts, as_size, tensor_key
 from tracec.specialisations.places import Kind, Place, common_kind, kind_of, same
+from tracec.specialisations.scalars import symbols_in
 
 #: Recordings of a number that escaped before it is taken as it is.
 _TRIES = 2
@@ -229,7 +225,7 @@ class Watch:
         escaped: set[int] = set()
         for condition in numbers.all_conditions():
             if not isinstance(condition.value, (bool, type)):
-                escaped |= _symbols(condition.expression)
+                escaped |= symbols_in(condition.expression)
         for source in {sources[k] for k in escaped if k < len(sources)}:
             self._escapes[source] += 1
             if self._escapes[source] == _TRIES:
@@ -243,7 +239,7 @@ class Watch:
             self.sized[source], self.kinds[source] = place, Kind(int, sized=True)
 
 
-class Unsettled:
+class SetupCalls:
     """Calls that set something up: they were recorded, and what was recorded was not kept.
 
     Args:
@@ -261,7 +257,7 @@ class Unsettled:
     def add(self, whole: tuple[Hashable, ...], kept: list[Any]) -> None:
         """Enter a call."""
         self.calls[whole] = kept
-        if len(self.calls) > _MOST_UNSETTLED:
+        if len(self.calls) > _MOST_SETUP_CALLS:
             del self.calls[next(iter(self.calls))]
 
     def knows(self, key: Hashable) -> bool:
@@ -273,7 +269,7 @@ class Unsettled:
         return bool(found)
 
 
-_MOST_UNSETTLED = 16
+_MOST_SETUP_CALLS = 16
 
 
 def _differences(guard: Guard | Contents) -> Iterable[tuple[Place, Any, Any]]:
@@ -316,20 +312,6 @@ def _other_numbers(key: Sequence[Any], other: Sequence[Any]) -> list[int]:
     return differ if both else []
 
 
-def _symbols(expression: Expression) -> set[int]:
-    """The numbers of the symbols that an expression depends on."""
-    found, seen, stack = set(), set(), [expression]
-    while stack:
-        e = stack.pop()
-        if e in seen:
-            continue
-        seen.add(e)
-        stack += e.operands
-        if e.kind == "symbol":
-            found.add(e.value)
-    return found
-
-
 def _without(
     whole: tuple[Hashable, ...], positions: Iterable[int], sized: Container[int] = ()
 ) -> tuple[tuple[Hashable, ...], list[Any]]:
@@ -345,82 +327,3 @@ def _without(
             numbers.append(kind(value))
             parts[k] = kind, None
     return tuple(parts), numbers
-
-
-class Scalars:
-    """The numbers that a program is given, from those that are watched.
-
-    Args:
-        conditions: What has to hold of the numbers that are watched.
-        scalars: The inputs of its graph that are numbers, in order.
-        draws: What generators draw before the program runs.
-    """
-
-    def __init__(
-        self, conditions: Sequence[Condition], scalars: Sequence[Scalar], draws: Draws = NO_DRAWS
-    ) -> None:  # fmt: skip
-        self.draws = draws
-        self.conditions = tuple(conditions)
-        self.scalars = tuple(scalars)
-        self._evaluate = compile_numbers(self.conditions, [s.expression for s in self.scalars])
-        #: Whether what was drawn may keep the program from serving the call.
-        self.chooses = any(_symbols(c.expression) & draws.symbols for c in conditions) or any(
-            s.type.dtype.kind == "i" and not s.type.shape for s in scalars
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Scalars):
-            return NotImplemented
-        return (self.conditions, self.scalars, self.draws) == (other.conditions, other.scalars, other.draws)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def at_sizes(self, values: Values) -> Scalars:
-        """The same for some sizes."""
-        exact = [*(c.expression for c in self.conditions), *(s.expression for s in self.scalars)]
-        if not any(map(sizes_in, exact)):
-            return self
-        conditions = [Condition(at_sizes(c.expression, values), c.value) for c in self.conditions]
-        return Scalars(conditions, [Scalar(at_sizes(s.expression, values), s.type) for s in self.scalars], self.draws)
-
-    def tensors(self, symbols: Sequence[Any] | Mapping[int, Any]) -> list[Tensor] | None:
-        """The numbers as tensors, from those that are watched; None where a condition does not hold."""
-        values = self._evaluate(symbols)
-        if values is None:
-            return None
-        try:
-            return [new_tensor(array_of(v, s.type)) for v, s in zip(values, self.scalars, strict=True)]
-        except (TracecError, ArithmeticError, ValueError):  # it does not fit the type, which the function itself tells
-            return None
-
-
-def sharing(tensors: Sequence[Tensor]) -> tuple[Hashable, ...]:
-    """Which tensors are one, which look at one memory, and which of these at a part of another; often nothing.
-
-    Where in the memory they look is no part of it: a function that goes by that has all of the memory as an input, and
-    then `Aliasing` asks for it. Batches of one long text, each with its targets one place further on, are alike so.
-    """
-    if len(tensors) < 2 or len({id(t._storage) for t in tensors}) == len(tensors):
-        return ()
-    first: dict[int, int] = {}
-    beside: dict[int, list[int]] = {}
-    found: list[Hashable] = []
-    for k, t in enumerate(tensors):
-        found += (first.setdefault(id(t), k), first.setdefault(id(t._storage), k))
-        beside.setdefault(id(t._storage), []).append(k)
-    for together in beside.values():
-        if len(together) > 1:
-            found += (part_of(tensors, k, together) for k in together)
-    return tuple(found)
-
-
-def part_of(tensors: Sequence[Tensor], k: int, others: Iterable[int]) -> Hashable:
-    """Of which others at the same memory a tensor looks at a part: of the smallest, and at which; None for no other."""
-    steps, found = tensors[k]._steps, None
-    for j in others:
-        whole = tensors[j]._steps
-        n = len(whole)
-        # Of two that look alike the second is a part of the first.
-        if (n < len(steps) or (n == len(steps) and j < k)) and whole == steps[:n] and (found is None or n > found[1]):
-            found = j, n
-    return None if found is None else (found[0], tuple(map(steps_key, steps[found[1] :])))
