@@ -391,6 +391,23 @@ def test_functions_of_math_keep_numbers():
     assert math.cos is cos
 
 
+RATES_OF_NUMPY = {
+    "cosine": lambda n: 0.5 * (1 + np.cos(np.pi * n / 20)),
+    "clip": lambda n: np.clip(n / 10, 0.1, 0.8),
+    "least": lambda n: np.minimum(n * 0.1, 0.5) + np.maximum(n * 0.2, 1.0),
+    "warm up": lambda n: np.min([np.power(n, -0.5), 0.125 * n]),
+    "rounded": lambda n: np.floor(n / 3) + np.ceil(n / 4) + np.rint(n / 5) + np.trunc(n / 6),
+}
+
+
+@pytest.mark.parametrize("name", RATES_OF_NUMPY)
+def test_functions_of_numpy_keep_numbers(name):
+    rate = RATES_OF_NUMPY[name]
+    agree(lambda x, n: x * rate(n), [(X, n) for n in range(1, 25)], 2)
+    with pytest.raises(TypeError, match="power"):
+        T.compile(lambda x, n: x * np.power(n))(X, 2)
+
+
 def test_types_are_asked_for():
     def function(x, n):
         scale = n if type(n) is float else 100

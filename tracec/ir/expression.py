@@ -48,11 +48,13 @@ _MATH = (
     "lgamma", "log", "log10", "log1p", "log2", "pow", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 )  # fmt: skip
 
-#: What NumPy computes of a number, and of several.
+#: What NumPy computes of a number, of two or three, and of several.
 _UFUNCS = (
-    "abs", "exp", "exp2", "expm1", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "sign", "sqrt",
-    "square", "tanh",
+    "abs", "cbrt", "ceil", "cos", "cosh", "exp", "exp2", "expm1", "fabs", "floor", "isfinite", "isinf", "isnan", "log",
+    "log10", "log1p", "log2", "rint", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
 )  # fmt: skip
+#: How many numbers each takes.
+OF_SOME = {"np.clip": 3, "np.hypot": 2, "np.maximum": 2, "np.minimum": 2, "np.power": 2}
 _OF_SEVERAL = ("max", "mean", "median", "min", "prod", "std", "sum", "var")
 
 
@@ -73,6 +75,7 @@ OPERATIONS: dict[str, Operation] = {
     "is_integer": Operation(float.is_integer, "{}.is_integer()", CALL),
     **{f"math.{name}": Operation(getattr(math, name), "", CALL) for name in _MATH if hasattr(math, name)},
     **{f"np.{name}": Operation(getattr(np, name), "", CALL) for name in _UFUNCS},
+    **{name: Operation(getattr(np, name.removeprefix("np.")), "", CALL) for name in OF_SOME},
     **{f"np.{name}": Operation(_of_several(name), "", CALL) for name in _OF_SEVERAL},
 }
 

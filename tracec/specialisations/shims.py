@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.ir.expression import OPERATIONS
+from tracec.ir.expression import OF_SOME, OPERATIONS
 from tracec.ir.extent import Extent, Ratio, function_of, plain
 from tracec.ir.number import Number, calculate
 from tracec.record.elements import Elements, elements_of
@@ -102,7 +102,7 @@ class _OfNumPy:
         return getattr(self.function, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs:
+        if len(args) == OF_SOME.get(self._kind, 1) and not kwargs:
             given = args[0] if self._kind in _OF_LISTS and type(args[0]) in (list, tuple) else args
             if any(isinstance(x, Number) for x in given) and all(isinstance(x, (int, float)) for x in given):
                 return calculate(self._kind, *given)
