@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tracec
@@ -112,3 +113,20 @@ def test_strides_tell_no_other_axis() -> None:
     transposed = k.read_kernel(str(kernel).replace("8*i2 + 8*r1", "8*i2 + 16*r1"))
     assert pad_windows(transposed) is transposed
     assert not any(isinstance(e, Mod) for s in walk(kernel.body) for x in expressions(s) for e in subexpressions(x))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(2, 2), (7, 9), (32, 20)])
+def test_compiled_values_and_gradients_are_those_of_eager_calls(size: tuple[int, int], stride: int) -> None:
+    tracec.manual_seed(0)
+    x = tracec.randn(3, 8, *size, requires_grad=True)
+    w = tracec.randn(8, 1, 3, 3, requires_grad=True)
+
+    def function(x: Any, w: Any) -> Any:
+        y = F.relu(F.conv2d(F.relu(x), w, groups=8, padding=1, stride=stride))
+        return (y, *tracec.autograd.grad((y * y).sum(), (x, w)))
+
+    compiled = tracec.compile(function)
+    compiled(x, w)
+    for found, expected in zip(compiled(x, w), function(x, w), strict=True):
+        np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-4)
