@@ -179,6 +179,15 @@ class Number:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.asarray(escaped(self), dtype)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """What NumPy makes of it: with one of its floats on the left a Number; it sees the plain number otherwise."""
+        kind = _OF_UFUNCS.get(ufunc)
+        if kind is not None and method == "__call__" and not kwargs and np.float64 in map(type, inputs):
+            if all(map(_is_number, inputs)):
+                return calculate(kind, *inputs)
+        plain_ones = [escaped(x) if isinstance(x, Number) else x for x in inputs]
+        return getattr(ufunc, method)(*plain_ones, **kwargs)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         value = escaped(self)
         return type(value), (value,)
@@ -390,9 +399,15 @@ def _keeps_type(base: Any, exponent: Any) -> bool:
 
 
 def _is_number(x: Any) -> bool:
-    return type(x) in _NUMBERS or isinstance(x, (Number, Wrapped))
+    return type(x) in _NUMBERS or type(x) is np.float64 or isinstance(x, (Number, Wrapped))
 
 
+#: What operators of NumPy's floats call.
+_OF_UFUNCS = {
+    np.add: "+", np.subtract: "-", np.multiply: "*", np.true_divide: "/", np.floor_divide: "//", np.remainder: "%",
+    np.power: "**", np.less: "<", np.less_equal: "<=", np.equal: "==", np.not_equal: "!=", np.greater: ">",
+    np.greater_equal: ">=",
+}  # fmt: skip
 _NUMBERS = (int, float, bool)
 _RESULTS = (*_NUMBERS, np.float64, np.bool_)
 #: What no number is equal to.

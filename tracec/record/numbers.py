@@ -184,7 +184,9 @@ def scalar(value: Any, dtype: DType) -> Any:
 
 
 def watched_here(x: Any) -> Any:
-    """A Number that the recorder at work watches, as it is; a plain number for others."""
+    """A Number that the recorder at work watches, a plain number for others; NumPy's floats are taken for Python's."""
+    if type(x.value) is np.float64:
+        x = x.item()
     return x if STATE.recorder is not None and is_watched(x) else plain(x)
 
 
