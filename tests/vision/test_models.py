@@ -166,3 +166,19 @@ def test_mistakes(golden):
     assert "\n\n".join(found) == golden
     assert not hasattr(models, "ResNet18_Weights")
     assert isinstance(models.resnet18(weights=None, progress=False, num_classes=2), ResNet)
+
+
+def test_what_children_compute_on_the_way():
+    from tracec.vision.models._utils import IntermediateLayerGetter  # where DETR and its kin import it from
+
+    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3).eval()
+    body = IntermediateLayerGetter(net, {"layer2": "0", "layer4": "last"})
+    assert list(body) == ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+    x = tracec.randn(1, 3, 32, 32)
+    found = tracec.compile(body)(x)
+    assert list(found) == ["0", "last"]
+    y = net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))
+    assert tracec.allclose(found["0"], y, atol=1e-5)
+    assert tracec.allclose(found["last"], net.layer4(net.layer3(y)), atol=1e-5)
+    error = check_form(caught(None, lambda _: IntermediateLayerGetter(net, {"layer5": "0"}), []))
+    assert "ResNet has no child 'layer5'" in str(error)
