@@ -140,6 +140,20 @@ def test_they_pass_for_ints_and_floats():
     assert not watcher.conditions
 
 
+def test_double_floats_of_numpy_compute_as_numpy_does():
+    """Also where Python would raise, or give a complex number."""
+    operators = [f for f in BINARY if f.__name__ not in ("lshift", "rshift", "and_", "or_", "xor")]
+    for value in (0.5, -2.0, 0.0):
+        watcher = Watcher()
+        n = watcher.number(value, "n")
+        with watching(watcher), np.errstate(all="ignore"):
+            pairs = [(f(np.float64(a), n), f(np.float64(a), value)) for f in operators for a in (2.0, -8.0, 0.0)]
+            found = [(x.value if isinstance(x, Number) else x, want) for x, want in pairs]
+        for got, want in found:
+            np.testing.assert_equal(got, want)
+            assert type(got) is type(want)
+
+
 ESCAPES = {
     "int": (int, 0.5), "float": (float, 3), "complex": (complex, 0.5), "index": (operator.index, 3), "hash": (hash, 3),
     "str": (str, 0.5), "repr": (repr, 0.5), "format": (lambda n: f"{n:.3f}", 0.5), "percent": (lambda n: f"{n!r}", 3),
@@ -151,7 +165,7 @@ ESCAPES = {
     "fraction_left": (lambda n: n + Fraction(1, 2), 3), "decimal": (lambda n: n * Decimal(2), 3),
     "modular": (lambda n: pow(n, 5, 7), 3), "hex": (lambda n: n.hex(), 0.5),
     "bit_length": (lambda n: n.bit_length(), 3), "slice": (lambda n: "abcdef"[:n], 3),
-    "root": (lambda n: n**0.5, -4.0), "numpy_number": (lambda n: np.float64(2) * n, 0.5),
+    "root": (lambda n: n**0.5, -4.0), "numpy_number": (lambda n: np.float32(2) * n, 0.5),
 }  # fmt: skip
 
 
