@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from contextlib import nullcontext
 
@@ -136,3 +137,24 @@ def test_arguments_live_no_longer_than_what_gradients_need():
         del x, y
         gc.collect()
     assert alive() is None
+
+
+def test_gradients_of_a_tensor_from_outside_that_had_a_history_go_elsewhere():
+    """Each call adds to where they go, though the tensor required grad before."""
+    found = []
+    for wrap in (lambda f: f, T.compile):
+        w = T.tensor(1.5, requires_grad=True)
+        s = w * 2
+
+        def add(x, s=s, w=w):
+            s.add_(w * x.sum())
+            return s
+
+        compiled = wrap(lambda x, add=add: add(x))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(3):
+                compiled(T.ones(2))
+        s.backward()
+        found.append(w.grad.item())
+    assert found == [8.0, 8.0]

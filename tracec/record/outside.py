@@ -187,7 +187,11 @@ class Outside:
         Args:
             left: What `left_flags` gives, which does not count.
         """
-        flags = any(x._requires_grad is not before for x, (before, *_) in self._flags.items() if x not in left)
+        flags = any(
+            x._requires_grad is not before or x._history is not history
+            for x, (before, history, *_) in self._flags.items()
+            if x not in left
+        )
         return flags or not all(s.holds(but=left) for s in self._seen.values())
 
     def shared_grads(self, results: Iterable[Any]) -> list[Tensor]:
