@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tracec.ir.node import Node
@@ -87,6 +87,18 @@ def backward_part(graph: Graph) -> set[Node]:
         if node.origin.startswith(("vjp", "remat")) or any(i in found for i in node.inputs):
             found.add(node)
     return found
+
+
+def recomputed_in(graph: Graph, backward: Set[Node], again: Set[Node]) -> tuple[Graph, dict[Node, Node]]:
+    """The graph whose backward part reads copies, of origin ``remat``, of some forward nodes; and the copies."""
+    copies: dict[Node, Node] = {}
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node in again:
+            copies[node] = replace(node, inputs=tuple(copies.get(i, i) for i in node.inputs), origin="remat")
+        if node in backward:
+            new[node] = node.with_inputs(tuple(new.get(i) or copies.get(i, i) for i in node.inputs))
+    return graph.with_outputs(tuple(new.get(o, o) for o in graph.outputs)), copies
 
 
 def topological(outputs: Iterable[Node]) -> list[Node]:

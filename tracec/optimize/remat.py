@@ -7,14 +7,13 @@ long a chain may be computed again is bounded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import networkx as nx
 
 from tracec.ir.exact import VARIATES
 from tracec.ir.extent import plain
-from tracec.ir.graph import Graph, backward_part, topological_until
+from tracec.ir.graph import Graph, backward_part, recomputed_in, topological_until
 from tracec.ir.node import Node, is_constant, is_input
 
 #: Families that may be computed again: they fuse into the kernel that reads them.
@@ -52,7 +51,7 @@ def remat(graph: Graph) -> Graph:
     again -= _stored_anyway(graph, backward)
     if not again:
         return graph
-    return _copy(graph, backward, again)
+    return recomputed_in(graph, backward, again)[0]
 
 
 def _is_value(node: Node) -> bool:
@@ -138,17 +137,3 @@ def _price(node: Node) -> int:
     per_byte = _HARD if node.op.name in _COSTLY else 0 if node.op.family == "view" else _EASY
     nbytes: int = plain(node.type.nbytes)
     return per_byte * nbytes + _PER_BYTE * _NODE_BYTES
-
-
-def _copy(graph: Graph, backward: set[Node], again: set[Node]) -> Graph:
-    """Let the backward part read copies of these nodes."""
-    copies: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node in again:
-            inputs = tuple(copies.get(i, i) for i in node.inputs)
-            copies[node] = replace(node, inputs=inputs, origin="remat")
-    new: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node in backward:
-            new[node] = node.with_inputs(tuple(new.get(i) or copies.get(i, i) for i in node.inputs))
-    return graph.with_outputs(tuple(new.get(o, o) for o in graph.outputs))

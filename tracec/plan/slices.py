@@ -21,11 +21,10 @@ heads and queries, along which there are no partial sums; steps 1 and 3 find suc
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 
 from tracec.ir.extent import plain
-from tracec.ir.graph import Graph, backward_part, substitute
+from tracec.ir.graph import Graph, backward_part, recomputed_in, substitute
 from tracec.ir.lower import ContractionSpec, Reduction
 from tracec.ir.node import Node
 from tracec.plan.slice_loop import CHEAP, SMALL, Axes, Region, as_loop, propagate_axis, shared, with_views
@@ -218,16 +217,8 @@ def _recomputed(flow: _Dataflow, region: tuple[Node, ...], wanted: int) -> _Data
     forward = {n for n in region if n not in backward and flow.is_large(n)}
     if not any(u in backward for n in forward for u in flow.users[n]):
         return None
-    copies: dict[Node, Node] = {}
-    new: dict[Node, Node] = {}
-    for node in flow.graph.nodes:
-        if node in forward:
-            inputs = tuple(copies.get(i, i) for i in node.inputs)
-            copies[node] = replace(node, inputs=inputs, origin="remat")
-        elif node in backward:
-            new[node] = node.with_inputs(tuple(new.get(i) or copies.get(i, i) for i in node.inputs))
-    apart = flow.changed(flow.graph.with_outputs(tuple(new.get(o, o) for o in flow.graph.outputs)))
-    concerned = forward.union(copies.values())
+    graph, copies = recomputed_in(flow.graph, backward, forward)
+    apart, concerned = flow.changed(graph), forward.union(copies.values())
     parts = [r for r in apart.regions() if not concerned.isdisjoint(r)]
     return apart if parts and all(_loop(apart, r, wanted) is not None for r in parts) else None
 
