@@ -44,7 +44,7 @@ def test_memory_in_use():
     del x
     assert cuda.memory_allocated() == before
     cuda.empty_cache()
-    assert cuda.memory_reserved() >= before
+    assert cuda.memory_reserved() >= cuda.memory_allocated()  # arrays kept for later results go with it
 
 
 def test_the_peak():
