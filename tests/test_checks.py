@@ -22,7 +22,8 @@ from tracec import nn
 from tracec.errors import TracecError
 from tracec.func import scan
 from tracec.nn import functional as F
-from tracec.record import check
+from tracec.record import backend, check, late
+from tracec.specialisations import watch
 from tracec.utils._pytree import tree_leaves
 
 NAMES = pytest.mark.parametrize("case", CHECKED, ids=[c.name for c in CHECKED])
@@ -330,12 +331,104 @@ def test_late_on_a_gpu(case: Checked, on_gpu: None) -> None:
     good, *bad = ([a.to("cuda") for a in row] for row in (case.good, *case.bad))
     for row in (good, good, good):
         compiled(*row)
-    check.settle(wait=True)
+    late.settle(wait=True)
     for row, on_cpu in zip(bad, case.bad, strict=True):
         compiled(*row)
         with pytest.raises(TracecError) as raised:
-            check.settle(wait=True)
+            late.settle(wait=True)
         assert type(raised.value).__name__ == outcome(case.run, on_cpu).split(":")[0]
         assert "found on the GPU" in raised.value.hint
         compiled(*good)
-        check.settle(wait=True)
+        late.settle(wait=True)
+
+
+def looked_up(sizes: list[int], rows: int = 7) -> tuple[Any, Any, list[Any]]:
+    """A compiled lookup on the GPU, its table, and indices in range, of several sizes."""
+    compiled = T.compile(lambda w, i: F.embedding(i, w))
+    table = T.arange(rows * 2.0).reshape(rows, 2).to("cuda")
+    return compiled, table, [(T.arange(n) % rows).to("cuda") for n in sizes]
+
+
+@needs_compiler
+def test_calls_on_a_gpu_copy_nothing_and_add_up(on_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(late, "Readback", lambda array: made.append(array) or backend.Readback(array))
+    monkeypatch.setattr(watch, "PATIENCE", 1e9)
+    compiled, table, (good,) = looked_up([5])
+    compiled(table, good)
+    compiled(table, good)
+    late.settle(wait=True)
+    made.clear()
+    bad = T.tensor([0, 9, 1, 2, -1]).to("cuda")
+    for indices in (good, bad, good, good):
+        found = compiled(table, indices)
+    assert not made, "a call that does not wait copied its numbers to the host"
+    with pytest.raises(TracecError, match=r"index -1 is out of bounds") as raised:
+        found.tolist()
+    assert len(made) == 1 and "found on the GPU" in raised.value.hint and "test_checks.py" in str(raised.value)
+    assert found.tolist() == table[:5].tolist()  # which is told once
+    late.settle(wait=True)
+    compiled(table, bad)
+    with pytest.raises(TracecError, match="index -1 is out of bounds"):
+        late.settle(wait=True)
+
+
+@needs_compiler
+def test_a_host_that_never_waits_is_told_now_and_then(on_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, table, (good,) = looked_up([3])
+    for _ in range(3):
+        compiled(table, good)
+    late.settle(wait=True)
+    monkeypatch.setattr(watch, "PATIENCE", 0.0)
+    compiled(table, T.tensor([0, 1, 9]).to("cuda"))
+    with pytest.raises(TracecError, match="index 9 is out of bounds"):
+        compiled(table, good)
+    compiled(table, good)
+    late.settle(wait=True)
+
+
+@needs_compiler
+def test_each_size_has_a_range_of_its_own(on_gpu: None) -> None:
+    """What is in range for one table is not held against calls with a smaller one."""
+    compiled = T.compile(lambda w, i: F.embedding(i, w))
+    for rows in (7, 9, 11, 5, 8):
+        compiled(T.ones(rows, 2).to("cuda"), T.tensor([0, rows - 1]).to("cuda"))
+        late.settle(wait=True)
+    compiled(T.ones(11, 2).to("cuda"), T.tensor([0, 10]).to("cuda"))
+    compiled(T.ones(5, 2).to("cuda"), T.tensor([0, 4]).to("cuda"))
+    late.settle(wait=True)
+    compiled(T.ones(5, 2).to("cuda"), T.tensor([0, 5]).to("cuda"))
+    with pytest.raises(TracecError, match="index 5 is out of bounds for axis 0 with size 5"):
+        late.settle(wait=True)
+
+
+@needs_compiler
+def test_streams_have_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls in two streams may run at the same time: one would write over what the other found."""
+    with pretended() as driver:
+        compiled, table, (good,) = looked_up([3])
+        for _ in range(3):
+            compiled(table, good)
+        late.settle(wait=True)
+        made = []
+        unseen = watch.unseen
+        monkeypatch.setattr(watch, "unseen", lambda conditions: made.append(unseen(conditions)) or made[-1])
+        for number in (7, 8):
+            stream = driver._stream()
+            stream.ptr = number
+            monkeypatch.setattr(driver.cupy.cuda, "get_current_stream", lambda stream=stream: stream)
+            compiled(table, T.tensor([0, 1, 9]).to("cuda"))
+            compiled(table, good)
+        assert [array.tolist() for array in made] == [[-1, 9]] * 2  # the complement of the least, the largest
+        with pytest.raises(TracecError, match="index 9 is out of bounds"):
+            late.settle(wait=True)
+        late.settle(wait=True)
+
+
+@needs_compiler
+def test_a_lowered_lookup_has_numbers_to_begin_with(on_gpu: None) -> None:
+    compiled, table, (good,) = looked_up([3])
+    lowered = compiled.lower(table, good, target="cuda")
+    assert lowered.run(table, good).tolist() == table[:3].tolist()
+    arrays = lowered.arrays()
+    assert [a.shape for a in arrays] == [(3,), (7, 2), (2,)] and arrays[-1].tolist() == [-(2**63)] * 2

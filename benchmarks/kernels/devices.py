@@ -96,7 +96,7 @@ class Cpu:
         """Bytes that a call moves between memory and caches, where that can be counted."""
         return None
 
-    def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
+    def time(self, calls: Sequence[Call]) -> Timing:
         """Seconds of one call, going round the calls."""
         for call in calls[:3]:
             call()
@@ -174,15 +174,12 @@ class Gpu:
         """Bytes that a call moves between memory and caches: no counter of a GPU's is read."""
         return None
 
-    def time(self, calls: Sequence[Call], capture: bool = True) -> Timing:
+    def time(self, calls: Sequence[Call]) -> Timing:
         """Seconds of one call, going round the calls.
 
         Args:
             calls: They differ in the buffers that they work on.
-            capture: Whether they may be captured as one graph; not where values are copied to the host.
         """
-        if not capture:
-            return self._launched(calls)
         stream = self.xp.cuda.Stream(non_blocking=True)
         self.synchronize()
         with stream:

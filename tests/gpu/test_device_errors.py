@@ -85,3 +85,44 @@ def test_no_memory_for_a_compiled_function_lists_the_largest_buffers():
     assert "test_device_errors.py:" in text
     assert any(size in text for size in ("16777216", "16,777,216", "16.0 MiB", "16.8 MB"))
     np.testing.assert_array_equal(fetch(run(x)), np.eye(2048))
+
+
+def test_an_index_out_of_range_is_told_when_the_host_waits():
+    run = compiled(lambda table, index: tracec.nn.functional.embedding(index, table) * 2)
+    table, good = put(np.arange(14, dtype=np.float32).reshape(7, 2)), put(np.array([0, 6, 3]))
+    bad = put(np.array([0, 7, 3]))
+    for indices in (good,) * 6 + (bad,) + (good,) * 3:
+        found = run(table, indices)
+    with pytest.raises(IndexError, match="index 7 is out of bounds") as error:
+        found.tolist()
+    assert "found on the GPU after the call" in str(error.value)
+    assert fetch(found).tolist() == [[0, 2], [24, 26], [12, 14]]
+    stream = tracec.cuda.Stream()
+    stream.wait_stream(tracec.cuda.current_stream())
+    with tracec.cuda.stream(stream):
+        for indices in (good, bad, good):
+            run(table, indices)
+    run(table, good)
+    with pytest.raises(IndexError, match="index 7 is out of bounds"):
+        stream.synchronize()
+    run(table, good)
+    tracec.cuda.synchronize()
+
+
+def test_a_caller_may_capture_what_looks_into_tables():
+    cupy = pytest.importorskip("cupy")
+    run = compiled(lambda table, index: tracec.nn.functional.embedding(index, table) + 1)
+    table, index = put(np.arange(14, dtype=np.float32).reshape(7, 2)), put(np.array([0, 6, 3]))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        for _ in range(4):
+            found = run(table, index)
+        stream.synchronize()
+        stream.begin_capture()
+        found = run(table, index)
+        graph = stream.end_capture()
+    index[1] = 2
+    tracec.cuda.synchronize()
+    graph.launch(stream)
+    stream.synchronize()
+    assert fetch(found).tolist() == [[1, 2], [5, 6], [7, 8]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tracec.cuda.places import Place, cupy_on, index_of
 from tracec.record import backend
 from tracec.record.backend import is_available
-from tracec.record.check import settle
 from tracec.record.deferred import settle_all
+from tracec.record.late import look, settle
 from tracec.runtime.properties import DeviceProperties, properties_of
 
 
@@ -52,6 +52,7 @@ def synchronize(device: Place = None) -> None:
         TracecError: an index or a class that was given before is out of range.
     """
     settle_all()
+    look()
     with backend.on(f"cuda:{index_of(device)}"):
         cupy_on(device).cuda.runtime.deviceSynchronize()
     settle(wait=True)

@@ -9,8 +9,8 @@ from tracec.cuda.places import Place, cupy_on, index_of
 from tracec.errors import ArgumentError
 from tracec.record import backend
 from tracec.record.backend import Device, is_available
-from tracec.record.check import settle
 from tracec.record.deferred import settle_all
+from tracec.record.late import look, settle
 
 
 class Stream:
@@ -54,6 +54,7 @@ class Stream:
     def synchronize(self) -> None:
         """Wait for its work."""
         settle_all()
+        look()
         self._stream.synchronize()
         settle()
 
@@ -160,6 +161,7 @@ class Event:
     def record(self, stream: Stream | None = None) -> None:
         """Note what the stream, or the current one, has been given so far."""
         settle_all()
+        look()  # before what is waited for
         self._event.record((stream or current_stream())._stream)
         self._recorded = True
 

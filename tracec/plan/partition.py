@@ -39,6 +39,10 @@ MIN_ROWS = 4
 SMALL = 1 << 15
 #: Elements of a map that takes a GPU no longer than its launch.
 SMALL_MAP = 1 << 16
+#: Elements of a sum that takes a GPU little longer than its launch.
+SMALL_SUM = 1 << 18
+#: Elements of a map that is done by the block that sums up what it reads.
+LEAST_MAP = 1 << 10
 
 
 @dataclass(eq=False)
@@ -115,6 +119,7 @@ class Partition:
             self._leave_to_readers()
         if fuse and stripes:
             self._join_small()
+            self._join_ends()
 
     @property
     def groups(self) -> list[Group]:
@@ -379,6 +384,29 @@ class Partition:
             known = before.setdefault(points(first), [])
             if not any(self._joins(self.group_of[n], group) for n in known[-4:]):
                 known.append(first)
+
+    def _join_ends(self) -> None:
+        """Join sums of few elements that nothing waits for, whatever they read: a loss, and conditions on its targets.
+
+        Each would take a GPU little more than its launch.
+        """
+        before: dict[Space, list[Node]] = {}
+        for group in self._ends():
+            known = before.setdefault(group.space, [])
+            if not any(self._joins(self.group_of[n], group) for n in known[-4:]):
+                known.append(group.nodes[0])
+
+    def _ends(self) -> list[Group]:
+        """The sums of few elements that no kernel reads but such sums, and maps of next to none; in order."""
+        found: list[Group] = []
+        awaited: set[Node] = set()
+        for group in reversed(self.groups):
+            few = {"reduce": SMALL_SUM, "map": LEAST_MAP}.get(group.kind, 0)
+            if plain(group.space.total) > few or not awaited.isdisjoint(group.nodes):
+                awaited |= group.operands
+            elif group.kind == "reduce":
+                found.append(group)
+        return found[::-1]
 
     def _joins(self, a: Group, b: Group) -> bool:
         alike = [n.op.name for n in a.nodes] == [n.op.name for n in b.nodes]

@@ -359,6 +359,13 @@ def forget_numbers() -> None:
     _NUMBERS.clear()
 
 
+def is_capturing() -> bool:
+    """Whether what the current stream is given becomes a CUDA graph, which a caller makes, rather than running."""
+    cupy = module(f"cuda:{current_index()}")
+    stream = cupy.cuda.get_current_stream().ptr
+    return bool(stream and cupy.cuda.runtime.streamIsCapturing(stream))
+
+
 class Readback:
     """A copy of a CuPy array on its way to the host, behind what is queued in the current stream.
 

@@ -6,34 +6,25 @@ function both are part of its graph, and come down to a number or two that tell 
 (`Requirement.numbers`). What is asked of values is decided here, and nowhere else: a function that refuses makes an
 error, and decides nothing.
 
-A program on a GPU cannot be asked before it runs without waiting for all that was queued before it. There the
-program itself finds those numbers; they are copied to the host behind it, and tested when they are there: at the
-latest when the host next waits for the GPU.
+A program on a GPU cannot be asked before it runs without waiting for all that was queued before it; see
+`tracec.record.late`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from tracec import ops
-from tracec.errors import TracecError
 from tracec.ir import dtype as dt
 from tracec.ir.conditions import unnoted
 from tracec.ir.extent import plain
-from tracec.ir.forks import free_in_children
-from tracec.ir.source import Source
-from tracec.record.backend import META, Readback, device_of, module, to_device
+from tracec.record.backend import META, device_of, module, to_device
 from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.state import STATE
-
-#: Copies that may be under way; behind more of them, the oldest is waited for.
-_MOST = 256
 
 #: Raises the error for values that break a condition, on the host: those that were looked at, some of which are as
 #: they must not be; of a program that has run the least and the largest of them, or None where there are none to show.
@@ -87,7 +78,7 @@ class Requirement(NamedTuple):
     def test_numbers(self, found: Sequence[int]) -> None:
         """Raise where the numbers that a program found say that values break the condition."""
         if self.bounds is None:
-            if found[0]:
+            if found[0] > 0:
                 self._refuse(None)
         elif found[0] < self.bounds[0] or found[1] > self.bounds[1]:
             self._refuse(np.array(found, np.int64))
@@ -177,66 +168,3 @@ def _check(x: Cell, requires: Requirement, shown: Cell | None) -> None:
         requires.at_present().test(settled(x._array), shown)
     if recorder is not None:
         recorder.check(x, requires)
-
-
-class Late(NamedTuple):
-    """A condition that is tested when a program has run.
-
-    Attributes:
-        requires: What the numbers that the program found are tested for.
-        source: The user's line.
-        is_late: They come from a GPU, and nobody waits for them.
-    """
-
-    requires: Requirement
-    source: Source | None
-    is_late: bool = True
-
-
-def test_all(found: Sequence[int], late: Sequence[Late]) -> None:
-    """Raise where numbers that a program found, one behind the other, break a condition.
-
-    Raises:
-        TracecError: they do; it tells the user's line.
-    """
-    at = 0
-    for requires, source, _ in late:
-        try:
-            requires.test_numbers(found[at : at + requires.how_many])
-        except TracecError as error:
-            error.where = f"at {source}" if source is not None else None
-            raise
-        at += requires.how_many
-
-
-_pending: deque[tuple[Readback, Sequence[Late]]] = deque()
-_lock = threading.RLock()
-free_in_children(_lock)
-
-
-def test_later(found: Any, conditions: Sequence[Late]) -> None:
-    """Test the numbers of some conditions when they have come from the GPU."""
-    with _lock:
-        _pending.append((Readback(found), conditions))
-
-
-def settle(wait: bool = False) -> None:
-    """Test what has come from the GPU; where too much is under way, also wait for the oldest.
-
-    Args:
-        wait: Also wait for what has not come yet.
-
-    Raises:
-        TracecError: an index or a class was out of range in a call before.
-    """
-    while _pending:
-        with _lock:
-            if not _pending or not (wait or len(_pending) >= _MOST or _pending[0][0].done):
-                return
-            readback, conditions = _pending.popleft()
-        try:
-            test_all(readback.values().tolist(), conditions)
-        except TracecError as error:
-            late = "found on the GPU after the call: what it computed is of the nearest value in range"
-            error.hint = f"{error.hint}; {late}" if error.hint else late
-            raise

@@ -15,11 +15,11 @@ from tracec.record import legacy
 from tracec.record.backend import CPU, Device, named, to_device
 from tracec.record.backward import own
 from tracec.record.cell import Cell, new_tensor
-from tracec.record.check import settle
 from tracec.record.deferred import ACTIVE, settled
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.elements import elements
 from tracec.record.form import in_format
+from tracec.record.late import look, settle
 from tracec.record.opaque import is_for_library
 from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
@@ -382,9 +382,11 @@ def _copy(x: Cell, device: Device) -> Any:
     array = settled(x._array)
     if x._device is device:
         return array
+    if device != CPU or x._device == CPU:
+        return to_device(array, device)
+    look()  # before the copy, which waits for all that is queued
     array = to_device(array, device)
-    if device == CPU and x._device != CPU:
-        settle(wait=True)  # the copy has waited for all that was queued
+    settle(wait=True)
     return array
 
 

@@ -19,12 +19,14 @@ from tracec.ir.evaluate import evaluate
 from tracec.ir.extent import formula_key, is_varying
 from tracec.ir.graph import Graph, topological
 from tracec.ir.lower import HostCall, Structured
-from tracec.ir.node import Node, is_input, made_from
+from tracec.ir.node import Node, input_node, is_input, made_from
 from tracec.ir.passes import through_bodies
 from tracec.record.addresses import POSITIONS, SAME_VALUES, unviewed, within_memory
 from tracec.record.cell import Constant
-from tracec.record.check import Late, Requirement, least_and_largest, test_all, test_later
+from tracec.record.check import Requirement, least_and_largest
+from tracec.record.late import Late, test_all, test_later
 from tracec.record.recording import Check, Lifted, Recording
+from tracec.specialisations.watch import rising
 
 
 class Checks:
@@ -75,25 +77,35 @@ def checked(recording: Recording, cotangents: Sequence[Node]) -> tuple[Graph, li
     Returns:
         The graph, and the conditions that are not known before it runs: those on what it is given in any case, then for
         each of the cotangents those on what depends on it. Where there are any, the graph has one more output for them,
-        in this order, of int64: the numbers of each.
+        in this order, of int64: the numbers of each. Those of the first on a GPU are added to what one more input has,
+        the last one (`tracec.specialisations.watch`).
     """
     graph, late = guarded(recording.graph, recording.checks, recording.inputs)
     groups: list[list[Check]] = [[] for _ in (None, *cotangents)]
     for c in _distinct(late).values():
         used = set(topological((c.node,))) if cotangents else ()
         groups[max((k for k, ct in enumerate(cotangents, 1) if ct in used), default=0)].append(c)
-    more = [_numbers_of(group) for group in groups if group]
-    if not more:
-        return graph, [() for _ in groups]
-    conditions = [tuple(Late(requires, node.source, _is_on_gpu(node)) for node, requires in g) for g in groups]
-    return Graph(graph.inputs, (*graph.outputs, *more), graph.name), conditions
+    conditions = [tuple(Late(requires, node.source, node.device) for node, requires in g) for g in groups]
+    is_watched = watched(conditions[0])
+    inputs, more = list(graph.inputs), [_numbers_of(g, is_watched and g is groups[0]) for g in groups if g]
+    if is_watched:
+        with made_from(None, "check of values"):
+            inputs.append(input_node(more[0].type, "seen"))
+            more[0] = ops.maximum(inputs[-1], more[0])
+    return Graph(tuple(inputs), (*graph.outputs, *more), graph.name), conditions
 
 
-def _numbers_of(checks: Sequence[Check]) -> Node:
+def watched(late: Sequence[Late]) -> bool:
+    """Whether what conditions look at is added up on a GPU."""
+    return any(c.is_late for c in late)
+
+
+def _numbers_of(checks: Sequence[Check], is_watched: bool) -> Node:
     numbers: list[Node] = []
     for node, requires in checks:
         with made_from(node.source, "check of values"):
-            numbers += [ops.reshape(n, shape=(1,)) for n in requires.numbers(unviewed(node))]
+            found = (rising if is_watched else Requirement.numbers)(requires, unviewed(node))
+            numbers += [ops.reshape(n, shape=(1,)) for n in found]
     with made_from(None, "check of values"):
         every: Node = ops.concatenate(*numbers, axis=0)
     return every
@@ -124,10 +136,10 @@ def test_numbers(found: Any, late: Sequence[Late]) -> None:
     Raises:
         TracecError: one does not.
     """
-    if any(c.is_late for c in late):
+    if watched(late):
         test_later(found, late)
     else:
-        test_all(found.tolist(), late)
+        test_all(late, found.tolist())
 
 
 def guarded(

@@ -13,11 +13,11 @@ from tracec.autotune import Choices
 from tracec.build import NO_PASSES, Built, build, load
 from tracec.ir.graph import Graph
 from tracec.plan import TARGETS, with_recomputation
-from tracec.record.check import Late
+from tracec.record.late import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
 from tracec.specialisations.backward_reads import held_to
-from tracec.specialisations.checks import checked, may_raise, tested
+from tracec.specialisations.checks import checked, may_raise, tested, watched
 from tracec.specialisations.derivatives import Backward, Derivative
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
@@ -32,7 +32,8 @@ class Program:
         recorded: What it was built from.
         forward: What the function computes, and the values that gradients need.
         backward: For each derivative its program and where its inputs come from.
-        inputs: For each input of ``forward`` its position among the recording's.
+        inputs: For each input of ``forward`` its position among the recording's; for the last one, where conditions
+            are watched (`tracec.specialisations.watch`), there is none.
         late: Conditions on the numbers in an output of ``forward`` that is there for them alone, behind those of the
             recording and before the residuals.
         of_gradients: The same for each of ``backward``, on its last output.
@@ -70,7 +71,7 @@ class Graphs:
         forward: What the function computes, and the values that gradients need.
         donate: Output → input of ``forward`` whose memory it takes over.
         backward: For each derivative its graph.
-        inputs: For each input of ``forward`` its position among the recording's.
+        inputs: As `Program.inputs`.
         late: As `Program.late`.
         of_gradients: As `Program.of_gradients`.
     """
@@ -92,8 +93,11 @@ def graphs_of(recorded: Recorded, target: str, disabled: frozenset[str]) -> Grap
     graph, (late, *of_gradients) = checked(recording, nodes)
     # What raises leaves everything as it was, so that the function can be run as it is written.
     donations = {} if may_raise(graph, late) else recording.donations()
+    given = len(recording.graph.inputs)
+    if watched(late):
+        donations = {**donations, len(recording.graph.outputs): given}
     if not recorded.derivatives:
-        return Graphs(graph, graph, donations, (), tuple(range(len(graph.inputs))), late, ())
+        return Graphs(graph, graph, donations, (), tuple(range(given)), late, ())
     joint = optimize.PIPELINE.run(graph, disabled - NO_PASSES).graph
     if "slice" not in disabled:
         joint = with_recomputation(joint, TARGETS[target])
@@ -105,11 +109,12 @@ def graphs_of(recorded: Recorded, target: str, disabled: frozenset[str]) -> Grap
         parts_of.append([*range(at, at + size), *([more] if conditions else [])])
         at, more = at + size, more + bool(conditions)
     first = [i for i in range(end) if not count <= i < at]
-    inputs = tuple(i for i in range(len(graph.inputs)) if i not in cotangents)
+    inputs = [i for i in range(len(graph.inputs)) if i not in cotangents]
     forward, parts = split(joint, first, parts_of, [[c] for c in cotangents], frozenset(donations.values()))
     donate = {first.index(out): inputs.index(inp) for out, inp in donations.items()}
     backward = tuple(zip(recorded.derivatives, parts, strict=True))
-    return Graphs(graph, forward, donate, backward, inputs, late, tuple(of_gradients))
+    own = tuple(i for i in inputs if i < given)
+    return Graphs(graph, forward, donate, backward, own, late, tuple(of_gradients))
 
 
 def build_program(

@@ -11,12 +11,12 @@ from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeErro
 from tracec.ir.expression import compile_numbers
 from tracec.record.backend import CPU, named
 from tracec.record.cell import Cell, Storage, new_tensor
-from tracec.record.check import Late, settle
 from tracec.record.conversion import as_number
+from tracec.record.late import Late, settle
 from tracec.record.recording import Result, find_parts, find_tensors, is_number
 from tracec.record.tensor import Tensor
 from tracec.specialisations.aliasing import Aliasing
-from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers
+from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers, watched
 from tracec.specialisations.derivatives import Backward
 from tracec.specialisations.effects import Parts
 from tracec.specialisations.histories import Histories, Place
@@ -30,6 +30,7 @@ from tracec.specialisations.results import (
     rebuilder,
     with_memory,
 )
+from tracec.specialisations.watch import Watch
 
 
 class Unfit(Exception):
@@ -57,7 +58,7 @@ class Replay:
         places: For each output of ``forward`` where it lies; two of one place are one array, and those of
             ``("input", k)`` are the array of an input.
         backwards: Programs for gradients of results.
-        inputs: For each input of ``forward`` its position among the recording's.
+        inputs: For each input of ``forward`` its position among the recording's, but for that of watched conditions.
         late: Conditions on the numbers in an output that follows those of the recording, before the residuals.
     """
 
@@ -111,8 +112,8 @@ class Replay:
         position = {v.storage: i for i, v in enumerate(self._inputs) if v.whole}
         # The forward program has the results first and the gradients of results not at all.
         shift = len(recording.results) - len(find_tensors(out))
-        self._is_late = any(c.is_late for c in late)
         self._late, self._late_at = at_present(late), len(recording.graph.outputs) - shift
+        self._watch = Watch(self._late) if watched(late) else None
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         #: What is written to, or how it is found.
         self._written = [(memory_of(self._inputs[i]), storage_finder(self._inputs[i], here)) for i, _ in self._writes]
@@ -238,7 +239,7 @@ class Replay:
             given: The arrays that the program reads, where they are.
             symbols: What stands for numbers and sizes.
         """
-        if self._is_late:  # before anything is changed: errors of calls before come here
+        if self._watch is not None:  # before anything is changed: errors of calls before come here
             settle()
         outputs, arrays = self._run(arguments, given)
         for output in self._copies:
@@ -288,8 +289,8 @@ class Replay:
             arrays, outputs = given, None if self._quick is None else self._quick(given)
             if not outputs:
                 arrays = self._arrays.side_by_side(given)
-                outputs = self.forward(arrays)
-            if self._late:
+                outputs = self.forward(arrays) if self._watch is None else self._watched(self._watch, arrays)
+            if self._late and self._watch is None:
                 test_numbers(outputs[self._late_at], self._late)
         except REFUSALS as error:
             for storage in written:
@@ -298,6 +299,15 @@ class Replay:
         for k, more in self._more:
             written[k].version += more
         return outputs, arrays
+
+    def _watched(self, watch: Watch, arrays: Sequence[Any]) -> list[Any]:
+        """What the program computes, whose conditions are tested later."""
+        seen = watch.numbers()
+        outputs = self.forward([*arrays, seen])
+        if outputs[self._late_at] is not seen:
+            seen[...] = outputs[self._late_at]
+        watch.note()
+        return outputs
 
     def _set_gradients(self, outputs: Sequence[Any], arguments: Sequence[Tensor]) -> None:
         for owner, tensor_of, at, layout in self._grads:

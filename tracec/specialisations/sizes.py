@@ -19,7 +19,8 @@ from tracec.ir.passes import PipelineResult
 from tracec.ir.plan import Launch, Plan, Step, Value
 from tracec.ir.resize import Plain, Resized, Settled, settled
 from tracec.record.call import Call
-from tracec.record.check import Late, Requirement
+from tracec.record.check import Requirement
+from tracec.record.late import Late
 from tracec.record.opaque import unwrapped
 from tracec.record.recording import Check, Result
 from tracec.record.structure import children, is_data, made_again
