@@ -1,7 +1,8 @@
 """Tables of a run.
 
 ``python -m benchmarks.report benchmarks/results/FILE.json`` prints them; with ``--update`` they also replace the
-tables in ``benchmarks/README.md``.
+tables in ``benchmarks/README.md``. Of several checks of a GPU (`benchmarks.gpu_check`) each part is told of the last
+file that has it.
 """
 
 import argparse
@@ -171,11 +172,32 @@ def whole(result: Result) -> str:
 
     told = [f"{result['date']}, driver {result['driver']}. Parts of the check:"]
     told.append("\n".join(f"- {name}: {row['line']}" for name, row in result["parts"].items()))
+    if result.get("profiles"):
+        told.append(profile_line(result["profiles"]))
     if result.get("kernels_run"):
         told.append(f"```text\n{text(result['kernels_run'])}\n```")
     if result.get("workloads_run"):
         told.append(whole(result["workloads_run"]))
     return "\n\n".join(told)
+
+
+def profile_line(profiles: Result) -> str:
+    """Return what calls of the compiled train steps take, as `benchmarks.profiles` has timed them."""
+    told = (f"{row['title'].removeprefix('train ')}: {number(row['microseconds'] / 1e3)}" for row in profiles.values())
+    return f"Milliseconds of a compiled train step by itself: {'; '.join(told)}."
+
+
+def joined(results: list[Result]) -> list[Result]:
+    """Return what is told of several checks, from the first to the last: each without what a later one has, too."""
+    found: list[Result] = []
+    known: set[str] = set()
+    for result in reversed(results):
+        parts = {name: row for name, row in result["parts"].items() if name not in known}
+        known |= set(parts)
+        runs = {"kernels": "kernels_run", "workloads": "workloads_run", "profiles": "profiles"}
+        own = {key: result[key] for part, key in runs.items() if part in parts and key in result}
+        found.append({key: result[key] for key in ("date", "driver", "versions")} | own | {"parts": parts})
+    return found
 
 
 def wrong(result: Result) -> list[str]:
@@ -187,11 +209,12 @@ def wrong(result: Result) -> list[str]:
 def main() -> None:
     """Print a kept run's tables, and put them into the README if asked to."""
     parser = argparse.ArgumentParser(description="Print the tables of a run.")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--update", action="store_true", help=f"replace the tables in {README.name}")
     args = parser.parse_args()
-    result = json.loads(args.file.read_text())
-    text = whole(result)
+    results = [json.loads(file.read_text()) for file in args.files]
+    result = results[-1]
+    text = whole(result) if len(results) == 1 else "\n\n".join(map(whole, joined(results)))
     print(text)
     if args.update:
         begin, end = MARKS[result["machine"]["device"] if "machine" in result else "cuda"]

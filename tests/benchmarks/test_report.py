@@ -104,3 +104,15 @@ def test_the_readme_has_a_place_for_each_device():
 )
 def test_numbers_show_three_digits(value, text):
     assert report.number(value) == text
+
+
+def test_of_several_checks_each_part_is_told_of_the_last_that_has_it(result):
+    about = {"driver": "1", "versions": {}}
+    first = {"date": "2026-01-01", "workloads_run": result, "profiles": {}, **about}
+    first["parts"] = {"tests": {"line": "3 passed"}, "workloads": {"line": "slow"}, "profiles": {"line": "none"}}
+    profile = {"gpt": {"title": "train GPT", "microseconds": 5291.7, "steps": []}}
+    second = {"date": "2026-02-02", "profiles": profile, **about}
+    second["parts"] = {"tests": {"line": "4 passed"}, "profiles": {"line": "gpt"}}
+    told = "\n".join(map(report.whole, report.joined([first, second])))
+    assert "4 passed" in told and "3 passed" not in told and "a fast one" in told and "- workloads: slow" in told
+    assert told.index("2026-02-02") < told.index("2026-01-01") and "by itself: GPT: 5.29." in told
