@@ -247,7 +247,8 @@ def movements(middle: int) -> Iterator[Case]:
 def others(middle: int) -> Iterator[Case]:
     """Scans, sorts, selections, random numbers, optimisers."""
     n = count(middle, "float32")
-    for shape in ((max(n >> 16, 1), 1 << 16), (n >> 10, 1 << 10), (n,)):
+    few = max(n >> 18, 1)
+    for shape in ((max(n >> 16, 1), 1 << 16), (few, n // few), (n >> 10, 1 << 10), (n,)):
         yield Case("scan", "cumsum", (Operand(shape),), lambda xp: lambda x: x.cumsum(-1), quick=True)
     logarithms = lambda xp: lambda x: x.logcumsumexp(-1)  # noqa: E731
     yield Case("scan", "logcumsumexp", (Operand((n,)),), logarithms)

@@ -31,7 +31,8 @@ ALONE: dict[str, Kernel] = {
     "row in place": k.running(3, 5000),
     "column in place": k.running(33, 100, "column"),
     "scan": k.scan(1, 1 << 24),
-    "scan of many": k.scan(3, (1 << 22) + 1),
+    "scan of a few": k.scan(3, (1 << 22) + 1),
+    "scan of many": k.scan(1024, 1 << 16),
     "scan of columns": k.scan(8, 4096, columns=512),
 }
 

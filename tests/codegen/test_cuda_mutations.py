@@ -186,8 +186,8 @@ def test_mistakes_of_clusters_are_found() -> None:
 
 #: Scans by blocks that wait for each other.
 TURNS, TURNS_WIDE = k.scan(1, 16411), k.scan(1, 16411, "f64")
-#: By blocks that take one tile after another.
-AHEAD = k.scan(1, 32832)
+#: By a block that goes from tile to tile, and the last of them is not a whole one.
+AHEAD = k.scan(2, 9220)
 ASIDE = k.scan(2, 307, columns=17)
 #: Positions that are sorted: each key's are a group and more, and most keys have none.
 PLACED, ASIDE_OF_KEYS = k.scatter(1000, 5, 4), k.scatter(300, 2000, 1)
@@ -200,7 +200,6 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some windows in a scan of few tiles, some groups in a sum of few parts."""
     monkeypatch.setattr(cuda_scatter, "GROUP", 4)
     monkeypatch.setattr(cuda_scatter, "MOST_LOOKS", 1 << 16)
-    monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", 2)
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
 
@@ -229,18 +228,22 @@ CHOSEN = {
     "end of a window": (TURNS, "since == 7u", "since == 6u"),
     "tiles of a scan": (TURNS, "thread < since", "thread + 1 < since"),
     "windows of a scan": (TURNS, "left < window", "left + 1 < window"),
-    "first turn of a scan ahead": (AHEAD, "unsigned turn = first;", "unsigned turn = blockIdx.x;"),
-    "barrier of that turn": (AHEAD, "1ULL);\n  __syncthreads();\n  unsigned turn", "1ULL);\n  unsigned turn"),
-    "barrier of the next turn": (AHEAD, "totals[warp] = sum;\n    __syncthreads();", "totals[warp] = sum;"),
-    "next turn of a scan ahead": (AHEAD, "turn = taken;", "turn += 2;"),
+    "barrier of a scan ahead": (AHEAD, "totals[warp] = sum;\n    __syncthreads();", "totals[warp] = sum;"),
+    "sums of a scan's next tile": (AHEAD, "both[turn]", "both[0]"),
+    "carry of a scan ahead": (AHEAD, "if (left == warp) before = carry;", ""),
     "wait for copies ahead": (AHEAD, "await_copies();\n    // Nothing", "// Nothing"),
     "thread of copies ahead": (
         AHEAD,
         "copy_ahead<16>(ahead + (part * 256u + thread)",
         "copy_ahead<16>(ahead + (part * 256u + (thread ^ 1))",
     ),
-    "end of copies ahead": (AHEAD, "turn = taken;\n    if (turn < 33u)", "turn = taken;"),
-    "post ahead": (AHEAD, "post(tiles + piece * 1u, sum)", ""),
+    "first copies ahead": (AHEAD, "next = 0;", "next = 4;"),
+    "next copies ahead": (AHEAD, "next = tile + 4096u;", "next = tile;"),
+    "end of copies ahead": (
+        AHEAD,
+        "chunk = next + warp * 512 + part * 128 + lane * 4;\n      if (chunk >= stop) continue;",
+        "chunk = next + warp * 512 + part * 128 + lane * 4;",
+    ),
     "clearing of a scan": (TURNS, "board[at] = 0", ""),
     "turn of a scan aside": (ASIDE, "turn = (unsigned)atomicAdd(board, 1ULL)", "turn = blockIdx.x"),
     "first barrier aside": (ASIDE, "1ULL);\n  __syncthreads();", "1ULL);"),

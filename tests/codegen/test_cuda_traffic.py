@@ -40,6 +40,7 @@ KERNELS: dict[str, Kernel] = {
     "transpose, 16-bit": k.transpose(1, 512, 512, "bf16"),
     "scan": k.scan(64, 4096),
     "scan of tiles": k.scan(1, 1 << 18),
+    "scan of tiles, ahead": k.scan(8, 1 << 14),
     "scan of columns": k.scan(1, 2048, columns=256),
     "gather": k.gather(4096, 64, 64),
     "scatter": k.scatter(512, 64, 256),

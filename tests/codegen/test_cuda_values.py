@@ -246,22 +246,24 @@ WINDOWS: tuple[tuple[int, int, str, int, bool, str], ...] = (
     (1, 33004, "f32", 1, False, "add"), (3, 40000, "f32", 1, False, "add"), (2, 18433, "f32", 1, False, "add"),
     (1, 34000, "f64", 1, False, "add"), (1, 34000, "i32", 1, False, "add"), (1, 34000, "i64", 1, False, "add"),
     (1, 66000, "f16", 1, False, "add"), (1, 16401, "u8", 1, False, "add"), (2, 20483, "f64", 1, True, "add"),
-    (1, 66000, "bf16", 1, False, "maximum"), (1, 32769, "f64", 3, False, "add"),
+    (1, 66000, "bf16", 1, False, "maximum"), (2, 33004, "f32", 1, True, "add"), (1, 32769, "f64", 3, False, "add"),
     (2, 1001, "f32", 33, False, "add"), (1, 2000, "i64", 64, True, "add"), (3, 65, "f16", 16, False, "maximum"),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("blocks", [1000, 3, 1])
-def test_scans_by_windows(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only long rows get: blocks that wait for windows of tiles, for all of one and for parts of it; one a tile,
-    or a few that take one after another."""
-    monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", blocks)
+@pytest.mark.parametrize(("many", "multiprocessors"), [(1000, 132), (1000, 1), (1, 132)])
+def test_long_scans(many: int, multiprocessors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only long rows get: of a few rows blocks that wait for windows of tiles, for all of one and for parts of it,
+    with a pack of a thread or several; of many, where packs are whole, the next tile on its way."""
+    monkeypatch.setattr(cuda_scan, "MANY_ROWS", many)
+    monkeypatch.setattr(cuda_scan, "MULTIPROCESSORS", multiprocessors)
     monkeypatch.setattr(cuda_scan, "WINDOW", 4)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 4)
     kernels = [k.scan(m, n, d, columns=c, reverse=r, combine=f) for m, n, d, c, r, f in WINDOWS]
     for (m, n, _, columns, back, combine), one in zip(WINDOWS, emulate(kernels), strict=True):
         source = one.program.kernels[0].source
-        assert "windows" in source and ("copy_ahead" in source) == (blocks < 1000 and columns == 1 and n % 2 == 0)
+        assert ("windows" in source) == (many == 1000 or columns >= 16)
+        assert ("copy_ahead" in source) == (many == 1 and columns == 1 and n % 2 == 0)
         x, y = arguments(one.kernel)
         x[...] = np.random.default_rng(0).integers(-1, 2, x.size)
         wide = x.reshape(m, n, columns).astype(np.float64 if one.kernel.buffers[0].dtype.kind == "f" else np.int64)
@@ -273,11 +275,10 @@ def test_scans_by_windows(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scans_are_the_same_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which sums are added up depends on places alone: not on which block came first, or has how many tiles."""
+    """Which sums are added up depends on places alone: not on which block came first."""
     monkeypatch.setattr(cuda_scan, "WINDOW", 8)
     monkeypatch.setattr(cuda_scan, "COLUMN_WINDOW", 8)
-    monkeypatch.setattr(cuda_scan, "AHEAD_BLOCKS", 4)
-    for one in emulate([k.scan(1, 30001), k.scan(1, 30004), k.scan(1, 1001, columns=33)]):
+    for one in emulate([k.scan(1, 30001), k.scan(3, 9220), k.scan(1, 1001, columns=33)]):
         given = arguments(one.kernel)
         first, *others = [one.run(given, order)[-1].tobytes() for order in ORDERS]
         assert [first] * len(others) == others

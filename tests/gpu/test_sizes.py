@@ -153,7 +153,19 @@ def test_gathers_and_scatters(width):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1,), (33,), (1025,), (100_003,), (3_000_017,), (7, 1000), (300, 4099), (2, 200_003)]
+    "shape",
+    [
+        (1,),
+        (33,),
+        (1025,),
+        (100_003,),
+        (3_000_017,),
+        (7, 1000),
+        (300, 4099),
+        (2, 200_003),
+        (3, 4_000_004),
+        (600, 40_000),
+    ],
 )
 def test_scans(shape):
     # Generated C adds one after another.

@@ -59,7 +59,7 @@ _KEYWORDS = (
     "totals sums batch value slot along deep scratch e k m n mm nn a_tile b_tile a_part b_part "
     "tile group group_rows fast slow turn fetch put own piece stop item part sums key keys place places order "
     "work total more whole heads tails next counts board window windows tiles since lefts sum post awaited stripe "
-    "lanes base ahead taken after all element held least most line from digit begin lower posts ranks near far"
+    "lanes base ahead both taken all element held least most line from digit begin lower posts ranks near far"
 )
 
 

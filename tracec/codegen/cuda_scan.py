@@ -1,8 +1,9 @@
 """Running combinations: blocks along rows that are contiguous, threads side by side along those that are not.
 
-Long rows are cut into tiles, a block each, which read their elements once: a block posts what its tile comes to, and
-waits for what those before it post. Where tiles end, and how their sums are grouped, depends on the extents alone, so
-results are the same from run to run.
+A block goes along its row tile by tile, with its next tile on the way meanwhile. Where rows are long, but so few that
+multiprocessors had nothing to do, each tile has a block of its own: it posts what the tile comes to, and waits for what
+those before it post. Elements are read once either way. Where tiles end, and how their sums are grouped, depends on the
+extents alone, so results are the same from run to run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_access import extent
 from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div, head, lines, one_after_another
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_scan_row import Row, elements, fetched, find_packs, neighbours, row_of, used
+from tracec.codegen.cuda_scan_row import Packs, Row, elements, fetched, find_packs, neighbours, row_of, used
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.expressions import ATOM
@@ -33,10 +34,14 @@ PARTS = 4
 TURN_BYTES = 96
 #: Bytes where elements take many registers.
 FEW_BYTES = 64
-#: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post.
+#: Tiles from which a row pays for blocks that wait for each other, and for a launch that clears what they post,
 MANY_TILES = 8
-#: Blocks that take one tile after another, where there are more tiles: a few more than are on a GPU at once.
-AHEAD_BLOCKS = 8 * MULTIPROCESSORS
+#: where there are fewer rows: of so many each has a block, and what those have on their way hides the way to memory.
+MANY_ROWS = 4 * MULTIPROCESSORS
+#: Blocks of a multiprocessor that are to go along rows with their next tiles on the way,
+WALKING_BLOCKS = 5
+#: and bytes of accumulators that a thread of them keeps.
+WALKING_BYTES = 64
 #: Tiles of a window: a block waits for all windows before its own, and for as many tiles as it has threads.
 WINDOW = MOST_THREADS
 #: So many rows side by side have a thread each, which walks all of one.
@@ -78,7 +83,6 @@ class ScanView:
     words: str = ""
     posts: str = ""
     tile_words: str = ""
-    total: str = ""
     element: str = ""
     fetch: tuple[str, ...] = ()
 
@@ -161,49 +165,77 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
     rows, length = extent(row.variables), row.loop.var.extent
     packs = find_packs(writer, row)
     width = packs.width
-    now = plain(length)
-    threads = min(MOST_THREADS, ceil_div(ceil_div(now, width), 32) * 32)
-    parts = max(min(PARTS if width > 1 else 2 * PARTS, ceil_div(now, threads * width)), 1)
-    turns = ceil_div(now, threads * width * parts) >= MANY_TILES
+    threads = min(MOST_THREADS, ceil_div(ceil_div(plain(length), width), 32) * 32)
+    tiles = ceil_div(plain(length), threads * width)
+    parts = max(min(PARTS if width > 1 else 2 * PARTS, tiles), 1)
+    if plain(rows) < MANY_ROWS and ceil_div(tiles, parts) >= MANY_TILES:
+        return _in_turns(writer, name, row, packs, threads, parts)
+    ahead = fetched(writer, row, packs, threads) if parts < tiles else None
+    if ahead:
+        parts = min(parts, max(WALKING_BYTES // (width * _register_bytes(writer, row)), 1))
+    view = _tile_view(writer, name, row, packs, threads, parts)
+    schedule = f"a block of {threads} a row of {length}, {_each(parts, width)}"
+    if ahead:
+        element, before, fetch = ahead
+        view = replace(view, element=element, before=before, fetch=fetch)
+        view = _leaving_room(view, WALKING_BLOCKS if _is_light(writer, row) else 3)
+        schedule += ", the next tile on its way"
+    text = render_template("cuda/scan.j2", k=view)
+    entry = Entry(name, text, (rows, 1, 1), (threads, 1, 1), 0, _sizes(kernel, packs), schedule=schedule)
+    return one_after_another(kernel, [entry])
+
+
+def _in_turns(writer: Writer, name: str, row: Row, packs: Packs, threads: int, parts: int) -> Routine:
+    """A block for each tile, which waits for those before."""
+    kernel, width = writer.kernel, packs.width
+    rows, length = extent(row.variables), row.loop.var.extent
     itemsize, light = writer.combines[row.update.name][1].itemsize, _is_light(writer, row)
-    if turns and width > 1:
-        parts = max((TURN_BYTES if light else FEW_BYTES) // (width * max(itemsize, 4)), 1)
-    while (
-        turns and parts > 1 and plain(rows) * ceil_div(now, threads * width * parts) < _enough(parts * width * itemsize)
+    if width > 1:
+        parts = max((TURN_BYTES if light else FEW_BYTES) // (width * _register_bytes(writer, row)), 1)
+    while parts > 1 and plain(rows) * ceil_div(plain(length), threads * width * parts) < _enough(
+        parts * width * itemsize
     ):
         parts //= 2
     tile = threads * parts * width
     tiles = ceil_div(length, tile)
-    before, after = elements(writer, row, packs)
-    view = _view(writer, name, threads, row)
-    view = _leaving_room(view, 5 if itemsize <= 4 else 4) if turns and light else view
-    view = replace(
-        view, before=before, after=after, tile=writer.count(tile), items=parts * width,
-        parts=parts, width=width, part_items=32 * width, warp_items=32 * width * parts, warps=threads // 32,
-    )  # fmt: skip
-    wide = f", packs of {width}" if width > 1 else ""
-    each = "a row" if not turns else "a tile"
-    schedule = (
-        f"a block of {threads} {each} of {length if not turns else tile}, {parts * width} elements a thread{wide}"
-    )
-    block = (threads, 1, 1)
-    sizes = tuple(b.dtype.itemsize * (width if b.name in packs.buffers else 1) for b in kernel.buffers)
-    if not turns:
-        text = render_template("cuda/scan.j2", k=view)
-        return one_after_another(kernel, [Entry(name, text, (rows, 1, 1), block, 0, sizes, schedule=schedule)])
     words = ceil_div(itemsize, 4)
     posts = words * (tiles + tiles // WINDOW)
-    view, blocks = _with_board(writer, view, tiles, WINDOW, words, posts), rows * tiles
-    schedule += f", {tiles} tiles a row of {length} that wait for those before"
-    ahead = fetched(writer, row, packs, threads) if light else None
-    if ahead and not is_varying(blocks) and blocks > AHEAD_BLOCKS:
-        element, before, fetch = ahead
-        view = replace(view, element=element, before=before, fetch=fetch, total=writer.count(blocks))
-        view = _leaving_room(view, 4 if itemsize <= 4 else 3)
-        blocks, schedule = AHEAD_BLOCKS, f"{schedule}, the next one read ahead"
-    text = render_template(f"cuda/scan_{'ahead' if view.fetch else 'turns'}.j2", k=view)
-    main = Entry(name, text, (blocks, 1, 1), block, 0, (*sizes, _WORD), schedule=schedule)
+    view = _tile_view(writer, name, row, packs, threads, parts)
+    view = _leaving_room(view, 5 if itemsize <= 4 else 4) if light else view
+    view = _with_board(writer, view, tiles, WINDOW, words, posts)
+    schedule = (
+        f"a block of {threads} a tile of {tile}, {_each(parts, width)}, "
+        f"{tiles} tiles a row of {length} that wait for those before"
+    )
+    text = render_template("cuda/scan_turns.j2", k=view)
+    sizes = (*_sizes(kernel, packs), _WORD)
+    main = Entry(name, text, (rows * tiles, 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule)
     return _cleared_first(kernel, main, 1 + rows * posts)
+
+
+def _tile_view(writer: Writer, name: str, row: Row, packs: Packs, threads: int, parts: int) -> ScanView:
+    """The view of a function whose blocks have so many threads, with so many packs of a tile each."""
+    before, after = elements(writer, row, packs)
+    width = packs.width
+    return replace(
+        _view(writer, name, threads, row), before=before, after=after, tile=writer.count(threads * parts * width),
+        items=parts * width, parts=parts, width=width, part_items=32 * width, warp_items=32 * width * parts,
+        warps=threads // 32,
+    )  # fmt: skip
+
+
+def _each(parts: int, width: int) -> str:
+    return f"{parts * width} elements a thread" + (f", packs of {width}" if width > 1 else "")
+
+
+def _sizes(kernel: Kernel, packs: Packs) -> tuple[int, ...]:
+    """The bytes that each buffer's address must be a multiple of."""
+    return tuple(b.dtype.itemsize * (packs.width if b.name in packs.buffers else 1) for b in kernel.buffers)
+
+
+def _register_bytes(writer: Writer, row: Row) -> int:
+    """Bytes of registers that a sum takes."""
+    return max(writer.combines[row.update.name][1].itemsize, 4)
 
 
 def _enough(nbytes: int) -> int:
