@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,24 @@ Row = dict[str, Any]
 
 #: Lines of each table that are printed.
 SHOWN = 16
+#: Rounds in which ways are timed, and calls of each.
+ROUNDS, CALLS = 5, 40
+
+
+def side_by_side(ways: dict[str, Callable[[], Any]], device: str) -> dict[str, float]:
+    """Return the microseconds of a call, ways of doing the same alternating: medians of rounds."""
+    import tracec
+
+    rounds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS + 1):
+        for name, call in ways.items():
+            start = time.perf_counter()
+            for _ in range(CALLS):
+                call()
+            if device == "cuda":
+                tracec.cuda.synchronize()
+            rounds[name].append(1e6 * (time.perf_counter() - start) / CALLS)
+    return {name: round(statistics.median(found[1:]), 1) for name, found in rounds.items()}
 
 
 def profiled(workload: Workload, device: str) -> tuple[Row, str]:
@@ -38,7 +58,13 @@ def profiled(workload: Workload, device: str) -> tuple[Row, str]:
         for s in found.steps
     ]  # fmt: skip
     row = {"title": workload.title, "microseconds": round(1e6 * found.seconds, 1), "rounds": found.rounds}
-    return row | {"steps": steps}, str(found)
+    told = str(found)
+    if device == "cuda":
+        other = tracec.compile(workload.build(Context(tracec, device)), disable=("serial",))
+        ways = {"launches one after another": lambda: step(*inputs), "launches that overlap": lambda: other(*inputs)}
+        row["launching"] = side_by_side(ways, device)
+        told = "\n".join([", ".join(f"{name}: {number} µs" for name, number in row["launching"].items()), told])
+    return row | {"steps": steps}, told
 
 
 def main() -> None:

@@ -39,7 +39,9 @@ from tracec.spills import without_spills
 #: ``arrays -> arrays``; an output that takes over an input's memory is that input's array.
 Runner = Callable[[Sequence[Any]], list[Any]]
 
-PLANNING = ("fuse", "horizontal", "library", "order", "memory", "slice", "join", "cluster", "deterministic")
+PLANNING = ("fuse", "horizontal", "library", "order", "memory", "slice", "join", "cluster", "deterministic", "serial")
+#: Those that are promises: what keeps them is no optimisation.
+PROMISES = frozenset(("deterministic", "serial"))
 #: In place of ``cluster``, where it is the GPU that has no place for any.
 NO_PLACE = "no place for clusters"
 #: Names that may be disabled and are those of no pass over graphs.
@@ -159,7 +161,8 @@ def build(
     if target == "cpu":
         program: Any = c_codegen.render(plan)
     else:
-        written = partial(cuda_codegen.render, plan, arch, "join" not in disabled, not no_clusters)
+        ways = "join" not in disabled, not no_clusters, "serial" in disabled
+        written = partial(cuda_codegen.render, plan, arch, *ways)
         program = written({})
     makers: dict[str, Callable[[], str]] = {"record": lambda: f"# recorded: {len(graph.nodes)} nodes\n{graph}"}
     for number, optimisation in enumerate(n for n in optimize.PIPELINE.names if n not in disabled):

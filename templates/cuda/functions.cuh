@@ -16,6 +16,15 @@ __device__ __forceinline__ void store_pack(T *first, const Pack<T, N> &pack) {
   *reinterpret_cast<Pack<T, N> *>(first) = pack;
 }
 
+// What a kernel begins with that may be launched before the one in front of it has ended: it waits for that, and for all
+// that it wrote. From here on the one behind it may be launched.
+__device__ __forceinline__ void follow() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 #if defined(__CUDACC__)  // the emulator has its own
 // N bytes for this thread alone, on their way to shared memory without a register.
 template <int N>

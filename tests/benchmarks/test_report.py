@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import report
+from benchmarks import profiles, report
 from benchmarks.timing import ratio
 
 
@@ -104,6 +104,13 @@ def test_the_readme_has_a_place_for_each_device():
 )
 def test_numbers_show_three_digits(value, text):
     assert report.number(value) == text
+
+
+def test_ways_that_are_compared_alternate():
+    called = []
+    found = profiles.side_by_side({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, "cpu")
+    assert "".join(called) == ("a" * profiles.CALLS + "b" * profiles.CALLS) * (profiles.ROUNDS + 1)
+    assert set(found) == {"a", "b"} and all(us >= 0 for us in found.values())
 
 
 def test_of_several_checks_each_part_is_told_of_the_last_that_has_it(result):

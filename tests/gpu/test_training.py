@@ -20,6 +20,7 @@ WAYS = {
     "eager": lambda step: step,
     "compiled": compiled,
     "launch by launch": lambda step: compiled(step, cuda_graph=False),
+    "overlapping": lambda step: compiled(step, disable=["serial"]),
     "nothing fused": lambda step: compiled(step, disable=["fuse", "horizontal", "remat", "memory", "join"]),
 }
 

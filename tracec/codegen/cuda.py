@@ -15,6 +15,7 @@ from tracec.codegen.cuda_entry import Entry, Routine, one_after_another
 from tracec.codegen.cuda_joined import join
 from tracec.codegen.cuda_ladder import ladder, on_rung
 from tracec.codegen.cuda_map import map_entry
+from tracec.codegen.cuda_overlap import following, may_overlap
 from tracec.codegen.cuda_ranks import ranks_of, ranks_routine
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
@@ -73,6 +74,7 @@ class CudaProgram:
         workspace_bytes: Memory that steps need besides the plan's arena; each may use all of it.
         routines: Number of a library call among the plan's steps → that of its kernel.
         clusters: Whether blocks may form clusters.
+        overlaps: Whether a launch may begin before the one in front of it has ended.
     """
 
     arch: str
@@ -81,6 +83,7 @@ class CudaProgram:
     workspace_bytes: int = 0
     routines: tuple[tuple[int, int], ...] = ()
     clusters: bool = True
+    overlaps: bool = False
 
     @property
     def of_one_size(self) -> tuple[str, ...]:
@@ -92,8 +95,9 @@ class CudaProgram:
 
 
 def render(
-    plan: Plan, arch: str, joined: bool = True, clusters: bool = True, rungs: Rungs = FIRST_RUNGS
-) -> CudaProgram:
+    plan: Plan, arch: str, joined: bool = True, clusters: bool = True, overlaps: bool = False,
+    rungs: Rungs = FIRST_RUNGS,
+) -> CudaProgram:  # fmt: skip
     """Write every kernel of a plan and list its launches.
 
     Args:
@@ -101,18 +105,24 @@ def render(
         arch: GPU architecture, ``sm_90``.
         joined: Whether launches of one block may ride on those before them.
         clusters: Whether blocks may form clusters.
+        overlaps: Whether a launch may begin before the one in front of it has ended, where GPUs can do that.
         rungs: Name of a kernel → its rung (`tracec.codegen.cuda_ladder`), where that is not the first. Those of which
             one does the work, if its name is there, are launched one by one.
     """
     with room_of(arch, clusters):
-        program = replace(_rendered(plan, arch, rungs), clusters=clusters)
+        program = replace(_rendered(plan, arch, rungs), clusters=clusters, overlaps=overlaps and may_overlap(arch))
         if may_vary(plan):
-            return program
+            return _overlapping(program)
         kernels, steps = with_followers(plan, program.kernels, program.steps, rungs)
         if joined:
             kernels, steps = join(plan, kernels, steps, rungs.keys())
         workspace = max((k.workspace_bytes for k in kernels), default=0)
-        return replace(program, kernels=kernels, steps=steps, workspace_bytes=workspace)
+        return _overlapping(replace(program, kernels=kernels, steps=steps, workspace_bytes=workspace))
+
+
+def _overlapping(program: CudaProgram) -> CudaProgram:
+    """A program whose kernels wait for those before them, if they may begin before these have ended."""
+    return replace(program, kernels=tuple(map(following, program.kernels))) if program.overlaps else program
 
 
 def _rendered(plan: Plan, arch: str, rungs: Rungs) -> CudaProgram:
@@ -162,7 +172,8 @@ def at_sizes(program: CudaProgram, plan: Plan, new: Resized, rungs: Rungs = FIRS
                 kernels[k] = _resized(kernels[k], new)
         routines = ((number, program.kernels[k]) for number, k in program.routines)
         known = {number: _resized(kernel, new) for number, kernel in routines if kernel.name not in rungs}
-        return replace(_program(plan, program.arch, kernels, rungs, known), clusters=program.clusters)
+        made = _program(plan, program.arch, kernels, rungs, known)
+        return _overlapping(replace(made, clusters=program.clusters, overlaps=program.overlaps))
 
 
 def _resized(kernel: CudaKernel, new: Resized) -> CudaKernel:

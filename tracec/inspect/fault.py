@@ -17,7 +17,7 @@ import numpy as np
 
 from tracec import optimize
 from tracec.autotune import Choices
-from tracec.build import NO_PASSES, PLANNING, Built, build, load
+from tracec.build import NO_PASSES, PLANNING, PROMISES, Built, build, load
 from tracec.inspect.rounding import Expected, expected, on_host
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph, topological
@@ -165,7 +165,7 @@ class _Search:
         """Whether planning, lowering, a library or the source is at fault."""
         settings = self.settings
         built = settings.built(graph, donate)
-        steps = [s for s in PLANNING if s not in settings.disabled and s != "deterministic"]
+        steps = [s for s in PLANNING if s not in settings.disabled | PROMISES]
         if self._is_wrong(node, self._interpreted(built)):
             for step in steps:
                 if not self._is_wrong(node, self._interpreted(settings.built(graph, donate, step))):

@@ -280,7 +280,8 @@ class CudaExecutable:
                 continue
             numbered = [(n, self._launch(s, program.kernels[s.kernel].entries[s.entry])) for n, s in steps]
             if queue is not None:
-                found.append((numbered[0][0], launcher.Batch([x for _, x in numbered], queue)))
+                batch = launcher.Batch([x for _, x in numbered], queue, program.overlaps)
+                found.append((numbered[0][0], batch))
             else:
                 found += [(number, self._alone(one)) for number, one in numbered]
         return found

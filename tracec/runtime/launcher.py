@@ -29,6 +29,11 @@ extern void PyEval_RestoreThread(void *state);
 struct method { const char *name; object *(*call)(object *, object *); int flags; const char *doc; };
 extern object *PyCFunction_NewEx(const struct method *, object *self, object *module);
 
+/* As the driver declares them; the one attribute says that a launch may begin before the one in front has ended. */
+struct attribute { int id, unused; int value[16]; };
+struct config { unsigned grid[3], block[3], shared; void *stream; struct attribute *attributes; unsigned count; };
+typedef int (*overlapping_function)(const struct config *, void *, void **, void **);
+
 struct launch {
   void *function, **parameters;
   unsigned grid[3], block[3], shared;
@@ -38,6 +43,7 @@ typedef int (*launch_function)(void *, unsigned, unsigned, unsigned, unsigned, u
 
 struct batch {
   launch_function driver;
+  overlapping_function overlapping; /* instead, if there is one */
   const struct launch *launches;
   long count, failed;
 };
@@ -49,8 +55,14 @@ static object *queue(object *self, object *stream) {
   int status = 0;
   for (long n = 0; n < batch->count && !status; ++n) {
     const struct launch *one = batch->launches + n;
-    status = batch->driver(one->function, one->grid[0], one->grid[1], one->grid[2], one->block[0], one->block[1],
-                           one->block[2], one->shared, on, one->parameters, 0);
+    if (batch->overlapping) {
+      struct attribute may_begin = {6, 0, {1}};
+      struct config how = {{one->grid[0], one->grid[1], one->grid[2]}, {one->block[0], one->block[1], one->block[2]},
+                           one->shared, on, &may_begin, 1};
+      status = batch->overlapping(&how, one->function, one->parameters, 0);
+    } else
+      status = batch->driver(one->function, one->grid[0], one->grid[1], one->grid[2], one->block[0], one->block[1],
+                             one->block[2], one->shared, on, one->parameters, 0);
     batch->failed = n;
   }
   PyEval_RestoreThread(state);
@@ -73,8 +85,8 @@ class _Launch(ctypes.Structure):
 
 class _Batch(ctypes.Structure):
     _fields_ = [
-        ("driver", ctypes.c_void_p), ("launches", ctypes.c_void_p), ("count", ctypes.c_long),
-        ("failed", ctypes.c_long),
+        ("driver", ctypes.c_void_p), ("overlapping", ctypes.c_void_p), ("launches", ctypes.c_void_p),
+        ("count", ctypes.c_long), ("failed", ctypes.c_long),
     ]  # fmt: skip
 
 
@@ -116,14 +128,16 @@ class Batch:
     Args:
         launches: In order.
         queue: What `queue_function` found.
+        overlaps: Whether each may begin before the one in front of it has ended, for which it waits by itself.
     """
 
-    def __init__(self, launches: Sequence[Launch], queue: Any) -> None:
+    def __init__(self, launches: Sequence[Launch], queue: Any, overlaps: bool = False) -> None:
         self._kept = [x.parameters for x in launches]
         self._launches = (_Launch * len(launches))(
             *(_Launch(x.function, ctypes.addressof(x.parameters), x.grid, x.block, x.shared_bytes) for x in launches)
         )
-        self._batch = _Batch(driver_address(), ctypes.addressof(self._launches), len(launches), 0)
+        overlapping = driver_address("cuLaunchKernelEx") if overlaps else 0
+        self._batch = _Batch(driver_address(), overlapping, ctypes.addressof(self._launches), len(launches), 0)
         #: Queues all on a stream, given its handle: 0, or what the driver said when it refused one.
         self.queue: Callable[[int], int] = queue(ctypes.addressof(self._batch))
 

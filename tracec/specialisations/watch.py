@@ -50,7 +50,7 @@ class Watch:
     """
 
     def __init__(self, late: Sequence[Late]) -> None:
-        self._late, self._device = late, late[0].device
+        self._late, self._device = late, _gpu_of(late)
         #: Of each stream, by its number: the numbers, and the stream. Calls in two streams run at the same time.
         self._seen: dict[int, tuple[Any, Any]] = {}
         self._looked = -PATIENCE
@@ -109,4 +109,8 @@ class Watch:
 def unseen(late: Sequence[Late]) -> Any:
     """Numbers of no call at all, on the current device."""
     count = sum(c.requires.how_many for c in late)
-    return module(late[0].device).full(count, _LEAST, np.int64)
+    return module(_gpu_of(late)).full(count, _LEAST, np.int64)
+
+
+def _gpu_of(late: Sequence[Late]) -> str:
+    return next(c.device for c in late if c.is_late)
