@@ -9,7 +9,7 @@ from tracec.ir.kernel import Buffer, Call, Expr, Let, Load, Ref, Stmt, Store, Va
 from tracec.ir.lower import Index
 from tracec.ir.node import Node
 from tracec.plan.access import Access, guard_loads, is_bare, load_element
-from tracec.plan.partition import Group
+from tracec.plan.group import Group
 from tracec.plan.reach import stays_inside
 from tracec.plan.sixteen_bits import by_reciprocal, has_16_bits
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from tracec.ir.extent import plain
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node
+from tracec.plan.group import Group
 from tracec.plan.inline import operation_cost
-from tracec.plan.partition import Group
 from tracec.plan.space import FULL, Space
 from tracec.plan.stripes import COLUMN
 

@@ -29,8 +29,8 @@ from tracec.ir.source import Source
 from tracec.ir.types import numel
 from tracec.plan.access import literal
 from tracec.plan.emitter import Emitter
+from tracec.plan.group import Group
 from tracec.plan.keep import kept_on_chip, needed, reduces_rows, reduction_shape
-from tracec.plan.partition import Group
 from tracec.plan.side_by_side import place_of, points, side_by_side
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape, reduction_index
 from tracec.plan.stripes import COLUMN, STRIPE, column_index, stripe_var, sum_index

@@ -10,9 +10,8 @@ kept, with its reason and the bytes that the fusion would have saved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 
 from tracec.ir.extent import like, plain
 from tracec.ir.graph import Graph, backward_part
@@ -21,6 +20,7 @@ from tracec.ir.node import Node, is_constant, is_input
 from tracec.ir.plan import Refused
 from tracec.ir.types import Shape
 from tracec.plan.alike import Alike
+from tracec.plan.group import Group, bytes_of, described, ends, feeds_product, is_remat, nbytes_of
 from tracec.plan.inline import is_pointwise
 from tracec.plan.reads import Reads
 from tracec.plan.side_by_side import points, side_by_side
@@ -39,45 +39,6 @@ MIN_ROWS = 4
 SMALL = 1 << 15
 #: Elements of a map that takes a GPU no longer than its launch.
 SMALL_MAP = 1 << 16
-#: Elements of a sum that takes a GPU little longer than its launch.
-SMALL_SUM = 1 << 18
-#: Elements of a map that is done by the block that sums up what it reads.
-LEAST_MAP = 1 << 10
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that one kernel computes.
-
-    Attributes:
-        kind: ``map``, ``reduce``, ``stripe``, ``contraction``, ``scan``, ``scatter`` or ``library``.
-        nodes: Members, operands first.
-        space: The loops, in normal form for ``reduce`` and ``stripe``; for ``map`` only the total counts.
-        level: Member → whether it has an element for each point of the space, one a row or one a stripe's column.
-        rank: Position of the first member in the graph.
-        stripes: Of ``stripe``, how many stripes the rows are parted into.
-    """
-
-    kind: str
-    nodes: list[Node]
-    space: Space
-    level: dict[Node, str]
-    rank: int
-    reads: dict[Node, set[Node]] = field(default_factory=dict)
-    stripes: int = 0
-
-    @property
-    def name(self) -> str:
-        return "+".join(n.op.name for n in self.nodes[:4]) + ("+…" if len(self.nodes) > 4 else "")
-
-    @cached_property
-    def operands(self) -> frozenset[Node]:
-        """Values from outside that the members read."""
-        return frozenset().union(*self.reads.values()).difference(self.nodes)
-
-    def loops(self, full: Iterable[Shape], rows: Iterable[Shape]) -> Space:
-        """The loops, split so that values of these shapes, over all points and over rows, index by whole ones."""
-        return self.space.refine(full).refine(rows, rows=True)
 
 
 class Partition:
@@ -138,7 +99,7 @@ class Partition:
         if not self.fuse:
             return
         producers = {r for r in group.reads[node] if r in self.group_of}
-        for producer in sorted(producers, key=lambda p: (-_nbytes(p), self.rank[p])):
+        for producer in sorted(producers, key=lambda p: (-nbytes_of(p), self.rank[p])):
             a, b = self.group_of[producer], self.group_of[node]
             if a is not b:
                 self._try(a, b, producer)
@@ -191,9 +152,9 @@ class Partition:
     def _merge(self, a: Group, b: Group) -> str | None:
         """Join two groups; else the reason why not."""
         apart = {a.kind, b.kind} & {"scan", "scatter", "library"}
-        if apart or (b.kind == "contraction" and (a.kind != "map" or _feeds_product(a, b))):
+        if apart or (b.kind == "contraction" and (a.kind != "map" or feeds_product(a, b))):
             return f"a {a.kind} feeds a {b.kind}"
-        if _is_remat(a) != _is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
+        if is_remat(a) != is_remat(b) and not self.backward.issuperset((*a.nodes, *b.nodes)):
             return "a value computed again for the backward part is computed when that part needs it"
         if self.early.isdisjoint(a.nodes) != self.early.isdisjoint(b.nodes):
             return "what depends on integers alone is there before the rest"
@@ -226,7 +187,7 @@ class Partition:
                 if STRIPE in (a.kind, b.kind):
                     return both
             if a.space != b.space:
-                return f"they reduce different axes: {_describe(a.space)} and {_describe(b.space)}"
+                return f"they reduce different axes: {described(a.space)} and {described(b.space)}"
             return self._joined(a, b, a.kind, a.space, None, None)
         if "contraction" in (a.kind, b.kind):
             kind, space, other = (a.kind, a.space, b) if a.kind == "contraction" else (b.kind, b.space, a)
@@ -239,7 +200,7 @@ class Partition:
             kind, space = reduce.kind, reduce.space
             level = FULL if like(other.space.total, space.total) else ROW
             if level == ROW and not like(other.space.total, space.kept):
-                return f"{other.space.total} elements are neither the points nor the rows of {_describe(space)}"
+                return f"{other.space.total} elements are neither the points nor the rows of {described(space)}"
             if level == FULL and plain(space.kept) < MIN_ROWS and plain(space.total) > SMALL:
                 return f"{space.kept} rows of {space.row} elements would leave cores idle"
             return self._joined(a, b, kind, space, level if other is a else None, level if other is b else None)
@@ -303,7 +264,7 @@ class Partition:
         for group in self.groups:
             if group.kind not in _REDUCED:
                 continue
-            for operand in sorted(group.operands, key=lambda n: -_nbytes(n)):
+            for operand in sorted(group.operands, key=lambda n: -nbytes_of(n)):
                 if math.prod(map(plain, operand.shape)) < plain(group.space.total):
                     break
                 other = self.group_of.get(first.setdefault((by(group.space), source(operand)), group.nodes[0]))
@@ -351,9 +312,9 @@ class Partition:
         operands = frozenset[Node]().union(*(group.reads[n] for n in moved)) - moved
         kept = frozenset[Node]().union(*(group.reads[n] for n in rest)) | rest
         stored = {n for n in rest if n in self.graph.outputs or not users.get(n, set()).issubset(group.nodes)}
-        written_and_read = 2 * _bytes(moved & reader.operands)
-        read_here, read_there = _bytes(operands - kept), _bytes(operands - reader.operands)
-        return written_and_read + read_here - read_there - _bytes((operands & rest) - stored)
+        written_and_read = 2 * bytes_of(moved & reader.operands)
+        read_here, read_there = bytes_of(operands - kept), bytes_of(operands - reader.operands)
+        return written_and_read + read_here - read_there - bytes_of((operands & rest) - stored)
 
     def _move(self, group: Group, moved: set[Node], reader: Group) -> Group | None:
         """Move members of a group into another, where the rules allow; what is left of it, or None."""
@@ -391,22 +352,10 @@ class Partition:
         Each would take a GPU little more than its launch.
         """
         before: dict[Space, list[Node]] = {}
-        for group in self._ends():
+        for group in ends(self.groups):
             known = before.setdefault(group.space, [])
             if not any(self._joins(self.group_of[n], group) for n in known[-4:]):
                 known.append(group.nodes[0])
-
-    def _ends(self) -> list[Group]:
-        """The sums of few elements that no kernel reads but such sums, and maps of next to none; in order."""
-        found: list[Group] = []
-        awaited: set[Node] = set()
-        for group in reversed(self.groups):
-            few = {"reduce": SMALL_SUM, "map": LEAST_MAP}.get(group.kind, 0)
-            if plain(group.space.total) > few or not awaited.isdisjoint(group.nodes):
-                awaited |= group.operands
-            elif group.kind == "reduce":
-                found.append(group)
-        return found[::-1]
 
     def _joins(self, a: Group, b: Group) -> bool:
         alike = [n.op.name for n in a.nodes] == [n.op.name for n in b.nodes]
@@ -427,26 +376,3 @@ class Partition:
                     return True
                 stack.extend(self.group_of[r] for r in g.operands if r in self.group_of)
         return False
-
-
-def _feeds_product(a: Group, b: Group) -> bool:
-    """Whether the product of a contraction's group reads the other group; else what follows the product alone does."""
-    return any(isinstance(n.op.lower, ContractionSpec) and not b.reads[n].isdisjoint(a.nodes) for n in b.nodes)
-
-
-def _bytes(nodes: Iterable[Node]) -> int:
-    return sum(map(_nbytes, nodes))
-
-
-def _nbytes(node: Node) -> int:
-    """The bytes of a value for the present sizes, without the formula that they depend on."""
-    size: int = math.prod(map(plain, node.shape))
-    return size * node.dtype.itemsize
-
-
-def _is_remat(group: Group) -> bool:
-    return any(n.origin.startswith("remat") for n in group.nodes)
-
-
-def _describe(space: Space) -> str:
-    return "×".join(f"{e}{'r' if r else ''}" for e, r in zip(space.extents, space.reduced, strict=True)) or "1"

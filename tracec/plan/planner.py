@@ -27,13 +27,14 @@ from tracec.ir.plan import Branch, LibraryCall, Plan, Refused, Repeat, Step, Whi
 from tracec.plan.alike import Alike
 from tracec.plan.clusters import stored_bytes
 from tracec.plan.early import Early, find_early
+from tracec.plan.group import Group
 from tracec.plan.horizontal import Work, join_alike
 from tracec.plan.inline import inline_nodes
 from tracec.plan.long_rows import is_held
 from tracec.plan.loops import coalesce
 from tracec.plan.lowering import lower_group, sources_of
 from tracec.plan.order import dependences, topological
-from tracec.plan.partition import Group, Partition
+from tracec.plan.partition import Partition
 from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare, written_out
 from tracec.plan.rounded import rounded_once

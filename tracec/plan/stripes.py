@@ -21,7 +21,7 @@ from tracec.ir.types import Shape, numel
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape
 
 if TYPE_CHECKING:
-    from tracec.plan.partition import Group
+    from tracec.plan.group import Group
 
 #: A group of rows with sums of columns; and the level of the latter, with an element for each column of a stripe.
 STRIPE, COLUMN = "stripe", "column"

@@ -14,7 +14,8 @@ from typing import Any
 from tracec.ir.graph import Graph, topological
 from tracec.ir.lower import ContractionSpec, Library, Scan, Scatter
 from tracec.ir.node import Node, input_node, is_constant, is_input
-from tracec.plan.partition import MAX_NODES, Group, Partition
+from tracec.plan.group import Group
+from tracec.plan.partition import MAX_NODES, Partition
 
 #: Regions of more nodes are left as they are: a kernel takes no more, and looking at them takes time.
 MOST = 2 * MAX_NODES
