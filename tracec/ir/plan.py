@@ -256,6 +256,23 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Sliced:
+    """Values that are computed slice by slice, since all of them at a time would take much memory.
+
+    Attributes:
+        runs: How many slices.
+        nbytes: Bytes of the largest of these values, for the sizes that it was planned for.
+        ops: What computes them.
+        source: The user's line.
+    """
+
+    runs: int
+    nbytes: int
+    ops: tuple[str, ...]
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes for intermediate values.
 
@@ -285,6 +302,7 @@ class Plan:
             donates has that input's index.
         memory: Arena sizes.
         refused: Fusions that were refused.
+        sliced: What is computed slice by slice.
     """
 
     kernels: tuple[Kernel, ...]
@@ -294,6 +312,7 @@ class Plan:
     outputs: tuple[int, ...]
     memory: Memory
     refused: tuple[Refused, ...] = field(default=())
+    sliced: tuple[Sliced, ...] = ()
 
     @property
     def every_kernel(self) -> tuple[Kernel, ...]:
@@ -306,6 +325,11 @@ class Plan:
                     known.add(id(body))
                     found += body.every_kernel
         return tuple(found)
+
+    @property
+    def about_slices(self) -> str:
+        """What is computed slice by slice, as the end of a sentence; empty for nothing."""
+        return "".join(f"; {s.ops[0]} … in {s.runs} slices" for s in self.sliced)
 
     def whole(self, value: int) -> int:
         """The value that a piece is a piece of; the value itself where it is none."""

@@ -19,6 +19,7 @@ def format_plan(plan: p.Plan) -> str:
         ("values", align_comments((_value(names[i], v), _about(v)) for i, v in enumerate(plan.values))),
         ("kernels", [f"{k.name}: {k.shape}({', '.join(k.ops)})" for k in plan.kernels]),
         ("steps", align_comments(_steps(plan, names))),
+        ("slices", align_comments((_slices(s), str(s.source or "")) for s in plan.sliced)),
         ("refused", [str(r) for r in plan.refused]),
     ]
     inputs, outputs = (", ".join(names[i] for i in ids) for ids in (plan.inputs, plan.outputs))
@@ -49,6 +50,12 @@ def _memory(memory: p.Memory) -> list[str]:
         f"unplanned   {format_bytes(memory.unplanned_bytes)}",
         f"lower bound {format_bytes(memory.lower_bound_bytes)}",
     ]
+
+
+def _slices(sliced: p.Sliced) -> str:
+    names = ", ".join(sliced.ops[:6]) + (", …" if len(sliced.ops) > 6 else "")
+    each, every = format_bytes(sliced.nbytes // sliced.runs), format_bytes(sliced.nbytes)
+    return f"{names}: {sliced.runs} of {each} each, in place of {every}"
 
 
 def _value(name: str, value: p.Value) -> str:

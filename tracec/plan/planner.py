@@ -23,7 +23,7 @@ from tracec.ir.graph import Graph
 from tracec.ir.kernel import Expr, Kernel, Load, Loop, Store, Var, expressions, subexpressions, walk
 from tracec.ir.lower import Reduction
 from tracec.ir.node import Node
-from tracec.ir.plan import Branch, LibraryCall, Plan, Refused, Repeat, Step, While
+from tracec.ir.plan import Branch, LibraryCall, Plan, Refused, Repeat, Sliced, Step, While
 from tracec.plan.alike import Alike
 from tracec.plan.clusters import stored_bytes
 from tracec.plan.early import Early, find_early
@@ -39,7 +39,7 @@ from tracec.plan.placement import Placement
 from tracec.plan.prepare import prepare, written_out
 from tracec.plan.rounded import rounded_once
 from tracec.plan.routines import Call, Routine, alias_of, find_routines, no_gemm
-from tracec.plan.slices import recompute_large, slice_large
+from tracec.plan.slices import recompute_large, slice_large, sliced_in
 from tracec.plan.structured import Bodies
 from tracec.plan.target import Target
 from tracec.plan.undo_remat import undo_remat
@@ -60,12 +60,13 @@ def make_plan(
     """
     if "slice" not in disabled:
         graph = slice_large(written_out(graph), target.slices)
+    sliced = sliced_in(graph)
     recorded, graph = graph, prepare(graph, target.blocks, target.row_bytes, target.cluster_bytes)
     bodies = Bodies(lambda body: make_plan(body, target, None, disabled), target)
     planner = _Planner(target, bodies, disabled, Alike(graph))
     plan = planner.plan(graph, donate)
     if "fuse" in disabled:
-        return _final(plan, target, recorded, graph)
+        return _final(plan, target, recorded, graph, sliced)
     for early in (False, True):
         if early and not find_early(graph).nodes:
             break
@@ -75,7 +76,7 @@ def make_plan(
             smaller = plain(other.memory.peak_bytes) <= plain(plan.memory.peak_bytes)
             if traffic(other) < traffic(plan) and smaller:
                 plan = other
-    return _final(plan, target, recorded, graph)
+    return _final(plan, target, recorded, graph, sliced)
 
 
 def with_recomputation(graph: Graph, target: Target) -> Graph:
@@ -92,7 +93,8 @@ def ask_for_products(graph: Graph, target: Target, disabled: frozenset[str] = fr
         find_routines(graph, inline_nodes(graph), target.gemm, lambda node, inlined: None, Alike(graph))
 
 
-def _final(plan: Plan, target: Target, recorded: Graph, prepared: Graph) -> Plan:
+def _final(plan: Plan, target: Target, recorded: Graph, prepared: Graph, sliced: tuple[Sliced, ...]) -> Plan:
+    plan = replace(plan, sliced=sliced)
     if target.unused_bytes:
         clustered = prepare(recorded, target.blocks, target.row_bytes, target.unused_bytes)
         if clustered.key() != prepared.key():

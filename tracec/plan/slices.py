@@ -26,7 +26,9 @@ from functools import cached_property
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph, backward_part, recomputed_in, substitute
 from tracec.ir.lower import ContractionSpec, Reduction
-from tracec.ir.node import Node
+from tracec.ir.node import Node, is_constant, is_input
+from tracec.ir.plan import Sliced
+from tracec.plan.inline import is_view
 from tracec.plan.slice_loop import CHEAP, SMALL, Axes, Region, as_loop, propagate_axis, shared, with_views
 from tracec.plan.target import Limits
 
@@ -62,6 +64,20 @@ def slice_large(graph: Graph, limits: Limits) -> Graph:
                 failed += 1
         graph = flow.graph
     return graph
+
+
+def sliced_in(graph: Graph) -> tuple[Sliced, ...]:
+    """What `slice_large` made loops of, for readers."""
+    loops = [n for n in graph.nodes if n.op.name == "scan" and n.origin == "slices"]
+    return tuple(_told(n) for n in loops)
+
+
+def _told(node: Node) -> Sliced:
+    body: Graph = node.param("body").graph
+    runs = plain(node.param("length"))
+    largest = max(plain(n.type.nbytes) for n in body.nodes)
+    names = tuple(n.op.name for n in body.nodes if not is_view(n) and not is_constant(n) and not is_input(n))
+    return Sliced(runs, runs * largest, names, node.source)
 
 
 def recompute_large(graph: Graph, limits: Limits) -> Graph:

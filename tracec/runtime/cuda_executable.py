@@ -169,11 +169,14 @@ class CudaExecutable:
         launches = sum(isinstance(s, CudaLaunch) for s in self._program.steps)
         calls = sum(isinstance(s, LibraryCall) for s in self._program.steps)
         text = f"on cuda:{self._device}: {launches} launches" + (f" and {calls} library calls" if calls else "")
+        fewer = sum(bool(kernel.less) for kernel in self._program.kernels)
+        about = f"; {fewer} kernels with less in registers, which would be spilled" if fewer else ""
+        about = f"{self.plan.about_slices}{about}"
         if self._graphs is None:
-            return f"{text} a call, queued one by one"
+            return f"{text} a call, queued one by one{about}"
         if self._graphs.refused is not None:
-            return f"{text} a call, queued one by one: {self._graphs.refused}"
-        return f"{text} a call; CUDA graphs: {self._graphs.captures} captured, {self._graphs.replays} replays"
+            return f"{text} a call, queued one by one: {self._graphs.refused}{about}"
+        return f"{text} a call; CUDA graphs: {self._graphs.captures} captured, {self._graphs.replays} replays{about}"
 
     def synchronize(self) -> None:
         """Wait until all that was queued on its device is done."""

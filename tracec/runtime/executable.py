@@ -127,9 +127,8 @@ class Executable:
         text = f"on the CPU: {launches} kernel runs" + (f" and {calls} library calls" if calls else "")
         others = sum(isinstance(s, (Branch, While)) for s in self.plan.steps)
         text += f", and those of {others} branches and loops of no fixed length" if others else ""
-        if not eager:
-            return f"{text} a call"
-        return f"{text} a call; computed by NumPy between them: {', '.join(dict.fromkeys(eager))}"
+        text = f"{text} a call{self.plan.about_slices}"
+        return f"{text}; computed by NumPy between them: {', '.join(dict.fromkeys(eager))}" if eager else text
 
     @staticmethod
     def _timed(
