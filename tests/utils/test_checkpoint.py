@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tracec as T
+import tracec.nn.functional as F
 from tracec.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 RNG = np.random.default_rng(0)
@@ -159,6 +160,28 @@ def test_arguments_that_are_written_later():
         y.zero_()
     out.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), x.detach().cos().numpy())
+
+
+@WAYS
+@pytest.mark.parametrize("wrap", [lambda f: f, T.compile])
+def test_values_that_the_function_writes_over(use_reentrant, wrap):
+    def written(x, w):
+        h = F.mish(x @ w, inplace=True)  # its gradient asks for what was there before
+        return F.silu(h @ w, inplace=True).mul_(h)
+
+    def gradient(run):
+        def step(x, w):
+            x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+            run(x, w).sum().backward()
+            return x.grad, w.grad
+
+        return step
+
+    x, w = random(4, 3), random(3, 3)
+    expected = gradient(lambda x, w: F.silu(F.mish(x @ w) @ w) * F.mish(x @ w))(x, w)
+    f = wrap(gradient(lambda x, w: checkpoint(written, x, w, use_reentrant=use_reentrant)))
+    for _ in range(3):
+        check_same(expected, f(x, w))
 
 
 def test_trees_and_keywords():

@@ -178,7 +178,7 @@ class _Frame:
         self.contexts = context_fn()
         self.surroundings = _Surroundings(preserve)
         self.dropped: list[weakref.ref[_Dropped]] = []
-        self.found: dict[int, Tensor] = {}
+        self.found: dict[int, Custom] = {}
         self.source: Source | None = caller()
         self._kept: Custom | None = None
         self._rest: tuple[list[Any], TreeSpec] | None = None
@@ -202,8 +202,7 @@ class _Frame:
         tensors = [x for x in leaves if isinstance(x, Tensor)]
         self._rest = [_KEPT if isinstance(x, Tensor) else x for x in leaves], spec
         if tensors:
-            self._kept = Custom(Rule(), (), (tensors[0]._type,))
-            self._kept.keep(tensors, [edge_of(x) for x in tensors])
+            self._kept = _kept(tensors, [edge_of(x) for x in tensors])
 
     def _arguments(self) -> Any:
         assert self._rest is not None
@@ -224,7 +223,8 @@ class _Frame:
                 f"A different number of tensors was saved during the original forward and recomputation: value "
                 f"{dropped.number} of {len(self.dropped)} was not computed again."
             )
-        return self.found.pop(dropped.number)
+        found: Tensor = self.found.pop(dropped.number).kept()[0]
+        return found
 
     def _run_again(self) -> None:
         args, kwargs = self._arguments()
@@ -266,7 +266,8 @@ class _Frame:
                 f"tensor at position {number}: saved metadata: {_told(dropped.form)}, recomputed metadata: "
                 f"{_told(_form(x))}"
             )
-        self.found[number] = x
+        # What the second run writes in place later must not change it: the first run's operation saw it before that.
+        self.found[number] = _kept([x], [None])
 
     def _refuse(self, message: str) -> None:
         where = f" (checkpoint at {self.source})" if self.source else ""
@@ -275,6 +276,13 @@ class _Frame:
             f"checkpoint: {message}{where}",
             "a checkpointed function has to do the same when it runs again: it must not depend on state that changed",
         )
+
+
+def _kept(tensors: list[Tensor], histories: list[Any]) -> Custom:
+    """Tensors as they are now, for later: writes into them do not change what is kept."""
+    made = Custom(Rule(), (), (tensors[0]._type,))
+    made.keep(tensors, histories)
+    return made
 
 
 def _form(x: Tensor) -> tuple[Any, ...]:
