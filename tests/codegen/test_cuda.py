@@ -117,6 +117,8 @@ LARGE = {
     "put": k.scatter(1 << 14, 50000, 768, add=False),
     "scan": k.scan(4096, 4096),
     "scan long": k.scan(1, 1 << 24),
+    "scan of a few long": k.scan(256, 1 << 16),
+    "scan of a few long, f64": k.scan(256, 1 << 16, "f64"),
     "scan of many long": k.scan(1024, 1 << 16),
     "scan of many long, odd": k.scan(1024, (1 << 16) + 1),
     "scan of many long, f64": k.scan(1024, 1 << 16, "f64"),
