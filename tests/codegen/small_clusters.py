@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tracec.codegen import cuda_clusters, cuda_held, cuda_share
+from tracec.codegen import cuda_clusters, cuda_held, cuda_rows, cuda_share
 from tracec.ir import room
 
 #: Bytes of shared memory: a block keeps rows of up to 512 elements of float32 there, a cluster of up to 4096.
@@ -26,9 +26,16 @@ def small_blocks() -> Iterator[None]:
         patch.setattr(cuda_share, "REGISTERS", 64 * 64)
         patch.setattr(cuda_share, "MOST_PACKS", 1)
         patch.setattr(cuda_share, "MANY_THREADS", 0)
+        patch.setattr(cuda_rows, "MULTIPROCESSORS", 0)
+        patch.setattr(cuda_rows, "LARGEST", 64)
         for module in (cuda_share, cuda_clusters):
             patch.setattr(module, "OF_CLUSTER", 32)
             patch.setattr(module, "LARGEST", 64)
         patch.setattr(cuda_clusters, "HELD_WORDS", 4)
+        patch.setattr(
+            cuda_clusters,
+            "RESIDENTS",
+            (cuda_clusters.Residents(64, 3, 0, 40, 1), cuda_clusters.Residents(32, 2, 8, 30, 8)),
+        )
         patch.setattr(cuda_held, "MOST_EACH", 16)
         yield

@@ -31,6 +31,9 @@ KERNELS: dict[str, list[Kernel]] = {
     "held, longer": [k.held(1, n, "bf16") for n in (5000, 8191, 8192)],
     "held, two": [k.held(2, n, loads=2, top=False) for n in LENGTHS[::2]],
     "held and kept": [k.held(2, n, d, 2, kept=True) for n in LENGTHS[::3] for d in ("f32", "bf16")],
+    "in its place": [k.exponentials(2, n) for n in LENGTHS[::2]],
+    "in its place, 64-bit": [k.exponentials(2, n, "f64") for n in (514, 640, 1024, 1032)],
+    "computed anew": [k.exponentials(2, n, d) for n in LENGTHS[::3] for d in ("bf16", "f16")],
     "in place": [k.held(2, n, "bf16", in_place=True) for n in LONG[::2]] + [k.running(3, n) for n in LONG],
     "read again": [k.reread(2, n) for n in LONG],
     "picked": [k.picked(3, n) for n in LONG],
@@ -51,6 +54,17 @@ def test_values(kind: str) -> None:
     assert sum("__cluster_dims__" in s for s in sources) > len(sources) // 2
     for one in found:
         check(one, list(ORDERS))
+
+
+def test_what_loops_leave_has_the_place_of_what_they_read() -> None:
+    """In registers and shared memory, or in that alone, where it is as large; or else it is computed anew."""
+    with room_of("sm_90"):
+        long, short = (render_kernel(k.exponentials(9, n)).source for n in (3072, 256))
+        narrow = render_kernel(k.exponentials(9, 4096, "bf16")).source
+    name = "float *const row_{} = reinterpret_cast<float *>(x_row0{});"
+    assert name.format("", "") in long and name.format("_far", "_far") in long
+    assert name.format("", "_far") in short and "Pack<float, 4> x_row0[" not in short
+    assert "const row_ =" not in narrow and narrow.count("expf(") == 2
 
 
 def test_what_has_no_place_in_registers_is_in_shared_memory() -> None:

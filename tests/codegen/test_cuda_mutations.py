@@ -90,6 +90,8 @@ def mutations(family: str, text: str) -> Iterator[Mutation]:
         code = line.split("//")[0]
         if "__syncthreads();" in code:
             yield Mutation(family, "barrier", start + code.index("__syncthreads();"), "__syncthreads();", "")
+        if "await_copies();" in code:
+            yield Mutation(family, "wait for copies", start + code.index("await_copies();"), "await_copies();", "")
         for found in _CLUSTER.finditer(code):
             yield Mutation(family, "barrier of a cluster", start + found.start(), found[0], "")
         loop = _LOOP.search(code)

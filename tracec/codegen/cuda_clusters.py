@@ -7,7 +7,7 @@ to the shared memory of all of them, and all combine these results in the order 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_entry import ceil_div
@@ -22,6 +22,36 @@ from tracec.ir.room import most_blocks, room, row_room
 
 #: Words of a row that each of 1024 threads may hold next to what it computes.
 HELD_WORDS = 24
+
+#: Bytes of a pack, at least, where loops over a row are not unrolled: what they count would take longer than the rest.
+LEAST_PACK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Residents:
+    """Blocks that a multiprocessor has at a time: while one waits for its row or its cluster, others compute.
+
+    Attributes:
+        threads: Of each.
+        blocks: How many they are.
+        words: Of a row, that each thread may hold in registers.
+        room: What a block may take of the shared memory that one alone may have, in percent, where multiprocessors have
+            228 KB, as those that have clusters do.
+        most: Blocks that share a row, at most.
+    """
+
+    threads: int
+    blocks: int
+    words: int
+    room: int
+    most: int
+
+
+#: What is tried for a long row, in this order. Rows of up to 64 KB are all in shared memory, and registers are enough
+#: for three blocks; of longer ones two blocks have up to 128 KB each, or a little more, in registers and shared memory.
+#: An H200 moves 64 KB in and out of a multiprocessor in 4 µs, and a block of a cluster had it for 9: it waits for its
+#: row, for its cluster and for what it writes, and others take its place meanwhile.
+RESIDENTS = (Residents(512, 3, 0, 44, 1), Residents(512, 2, 32, 68, 8))
 
 
 def own_size(share: Share, width: int, chunks: int) -> int:
@@ -62,6 +92,40 @@ def place_row(
     return (found, None) if found is not None else _in_shared(writer, body, packs, chunks, width)
 
 
+def place_several(
+    writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int
+) -> tuple[Share, Hold] | None:
+    """Who shares a row of which a block has so little that a multiprocessor has several blocks; None for no such way.
+
+    What a block has of the row is in registers as far as these go, the rest in shared memory.
+
+    Args:
+        writer: Writes the kernel.
+        body: Statements of one row, with one array of scratch at most, which takes the place of a load.
+        packs: Of each loop, by its place.
+        chunks: Packs of a row.
+    """
+    scratch = [s.name for s in body if isinstance(s, Scratch)]
+    widths = [p.width * writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
+    if is_varying(chunks) or len(scratch) > 1 or min(widths, default=0) < LEAST_PACK:
+        return None
+    for way in RESIDENTS:
+        left = allowed(way.words * rung().near // 100), room() * min(way.room, _most_room(way)) // 100
+        blocks = 1
+        while blocks <= min(most_blocks(), way.most):
+            share = Share(way.threads * blocks, 0, blocks=blocks, resident=way.blocks)
+            hold = find_hold(writer, body, packs, chunks, left, share, True, "".join(scratch))
+            if hold is not None:
+                return replace(share, parts=hold.parts, in_shared=bool(scratch) and not hold.parts), hold
+            blocks *= 2
+    return None
+
+
+def _most_room(way: Residents) -> int:
+    """What each of a multiprocessor's blocks may have of its shared memory, in percent."""
+    return 100 if most_blocks() > 1 else 100 // way.blocks
+
+
 def _in_shared(
     writer: Writer, body: Sequence[Stmt], packs: Mapping[int, Packs], chunks: int, width: int
 ) -> tuple[Share, Hold | None]:
@@ -76,7 +140,7 @@ def _in_shared(
     for number, (blocks, threads) in enumerate(sizes):
         if threads not in _at_most(threads, LARGEST // 2):
             continue
-        share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks, alone=number > 2)
+        share = Share(threads * blocks, 0, in_shared=scratch, blocks=blocks, resident=1 if number > 2 else 2)
         kept = _scratch_bytes(body, own_size(share, width, chunks))
         left = room() // share.resident - kept
         if left < 0:

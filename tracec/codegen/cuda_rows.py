@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, streams_of_rows
+from tracec.codegen.cuda_anew import LEAST_COST, computed_anew
 from tracec.codegen.cuda_chunk import write_chunk
-from tracec.codegen.cuda_clusters import own_size, place_row
+from tracec.codegen.cuda_clusters import own_size, place_row, place_several
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_held import Hold, Holder, hold_near
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_registers import FEW_REGISTERS, live_words, uses
-from tracec.codegen.cuda_share import Share, row_share
+from tracec.codegen.cuda_share import LARGEST, Share, row_share
+from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.errors import CompileError
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.extent import is_varying
+from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Expr,
     Kernel,
@@ -222,11 +224,11 @@ def share_stages(
             variables, inner = loop_nest(stmt)
             whole = extent(variables) // packs[place].width
             slot = share.own if share.in_shared else "part"
+            split = holder.hold.split if holder is not None else 0
             chunk = write_chunk(writer, variables, inner, packs[place], slot)
             if holder is not None:
-                chunk = (*holder.taken(place), *chunk)
-                if fetched := holder.fetched(place):
-                    stages.append(Stage(lines(fetched), deal(writer, whole, share, 0 if share.parts else 4, own=True)))
+                chunk = (*holder.taken(place, "near" if split else ""), *chunk)
+                stages += _fetches(writer, holder, place, whole, share)
             accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
             near = holder is not None and not share.parts  # loads take no long way
             unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place])
@@ -240,6 +242,13 @@ def share_stages(
                 stages.append(Stage((f"{writer.flat} {again} = {dealt.thread};", f"forget({again});")))
                 dealt = replace(dealt, thread=again)
             before = (before or set()) | reads
+            if holder is not None and split:
+                stages.append(Stage(lines(chunk), _first_parts(dealt, split)))
+                if waits := holder.awaited(place):
+                    stages.append(Stage(lines(waits)))
+                chunk = write_chunk(holder.beyond(), variables, inner, packs[place], "own")
+                chunk = (*holder.taken(place, "far"), *chunk)
+                dealt = _other_parts(writer, whole, share, split, 4 * rung().in_flight // 100, dealt.thread)
             blocks = share.blocks if share.blocks > 1 and accs else 0
             begins = blocks > 0 and not any(s.blocks for s in stages)
             combined = tuple(writer.accumulator(a) for a in accs)
@@ -256,6 +265,34 @@ def share_stages(
         wait = [Line(barrier)] if in_place else []
         stages.append(Stage(lines([*wait, Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
+
+
+def _fetches(writer: Writer, holder: Holder, place: int, chunks: int, share: Share) -> Iterator[Stage]:
+    """Asks for what the loop at a place is the first to read of what is held."""
+    split = holder.hold.split
+    if fetched := holder.fetched(place, "near" if split else ""):
+        dealt = deal(writer, chunks, share, 0 if share.parts else 4, own=True)
+        if split:
+            yield Stage(
+                lines(holder.fetched(place, "far")), _other_parts(writer, chunks, share, split, 4, dealt.thread)
+            )
+            dealt = _first_parts(dealt, split)
+        yield Stage(lines(fetched), dealt)
+        if not split and (waits := holder.awaited(place)):
+            yield Stage(lines(waits))
+
+
+def _first_parts(dealt: Deal, parts: int) -> Deal:
+    """Of chunks that are all tail the first ones of each thread, which every thread has."""
+    return replace(dealt, tail=parts, guarded=False, surely="")
+
+
+def _other_parts(writer: Writer, chunks: int, share: Share, parts: int, unroll: int, thread: str) -> Deal:
+    """The chunks of each thread behind its first ones, in rounds; ``own`` counts these alone."""
+    found = deal(writer, chunks - parts * share.threads, share, max(unroll, 1), own=True)
+    if share.blocks == 1:
+        found = replace(found, own=writer.count(share.threads), own_first=found.first)
+    return replace(found, thread=f"{writer.count(parts * share.threads)} + {thread}")
 
 
 def is_tight(share: Share) -> bool:
@@ -351,31 +388,75 @@ def _scratch(
     return tuple(lines), offset
 
 
+class Row:
+    """A kernel of rows, and how its loops go over one.
+
+    Args:
+        kernel: The kernel.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.writer = kernel, Writer(kernel)
+        self.variables, body = peel(kernel.body)
+        self.body = waits_later(body)
+        self.space = row_space(self.body, kernel)
+        self.packs = row_packs(self.writer, self.body)
+        self.width = max((p.width for p in self.packs.values()), default=1)
+        self.rows, self.length = extent(self.variables), extent(self.space)
+
+    @property
+    def chunks(self) -> int:
+        """Packs of a row."""
+        return self.length // self.width
+
+    def shared(self) -> tuple[Share, Hold | None]:
+        """Who shares a row, and what is held of what is read of it."""
+        writer, body, packs = self.writer, self.body, self.packs
+        words = scratch_words(body)
+        read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
+        again = sum(isinstance(s, Loop) for s in body) > 1
+        wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
+        live = 0 if wide else live_words(uses(body, packs), packs)
+        streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, self.variables)
+        nbytes = self.width * max(read, default=4)
+        share = row_share(self.rows, self.length, self.width, words, live, nbytes, again, streams)
+        share, hold = place_row(writer, body, packs, self.rows, self.chunks, share, live, words)
+        if self.width > 1 and is_tight(share) and hold is None:
+            hold = hold_near(writer, body, packs, share.parts)
+        return share, hold
+
+    def several(self) -> tuple[Row, Share, Hold] | None:
+        """The same for blocks of which a multiprocessor has several; None for no such way."""
+        scratch = scratch_words(self.body) > 0
+        tried = (
+            (computed_anew(self.kernel, LEAST_COST), self.kernel, computed_anew(self.kernel))
+            if scratch
+            else (self.kernel,)
+        )
+        for kernel in tried:
+            row = None if kernel is None else Row(kernel)
+            found = row and place_several(row.writer, row.body, row.packs, row.chunks)
+            if row and found:
+                return row, *found
+        return None
+
+
 def row_entry(kernel: Kernel, name: str) -> Entry:
     """A function in which a warp or a block computes one row."""
-    variables, body = peel(kernel.body)
-    body = waits_later(body)
-    space = row_space(body, kernel)
-    writer = Writer(kernel)
-    words = scratch_words(body)
-    packs = row_packs(writer, body)
-    width = max((p.width for p in packs.values()), default=1)
-    rows, row = extent(variables), extent(space)
-    read = [writer.buffers[b].itemsize for p in packs.values() for b, _ in p.loads]
-    again = sum(isinstance(s, Loop) for s in body) > 1
-    wide = any(s.dtype.itemsize > 4 for s in body if isinstance(s, Scratch))
-    live = 0 if wide else live_words(uses(body, packs), packs)
-    streams = streams_of_rows({n: b.itemsize for n, b in writer.buffers.items()}, packs, variables)
-    share = row_share(rows, row, width, words, live, width * max(read, default=4), again, streams)
-    chunks = row // width
-    share, hold = place_row(writer, body, packs, rows, chunks, share, live, words)
-    if width > 1 and is_tight(share) and hold is None:
-        hold = hold_near(writer, body, packs, share.parts)
-    shared = share.threads > 32
-    declared, shared_bytes = _scratch(body, writer, share, width, chunks)
+    row = Row(kernel)
+    share, hold = row.shared()
+    found = row.several() if is_long(share, hold) and plain(row.rows) * share.blocks > MULTIPROCESSORS else None
+    row, share, hold = found or (row, share, hold)
+    writer, body, packs, width, chunks = row.writer, row.body, row.packs, row.width, row.chunks
+    variables, rows = row.variables, row.rows
+    shared = share.threads > 32 or (hold is not None and hold.shared_bytes > 0)
+    kept = {h.scratch for h in hold.loads} if hold is not None else set[str]()
+    declared, shared_bytes = _scratch(
+        [s for s in body if not isinstance(s, Scratch) or s.name not in kept], writer, share, width, chunks
+    )
     holder = None
     if hold is not None:
-        holder = Holder(writer, hold, space, chunks, width, shared_bytes, share)
+        holder = Holder(writer, hold, row.space, chunks, width, shared_bytes, share)
         if hold.shared_bytes and not shared_bytes:
             declared = (*declared, Line(SCRATCH))
         declared, shared_bytes = (*declared, *holder.declared()), shared_bytes + hold.shared_bytes
@@ -399,11 +480,16 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         writer.count(rows), writer.count(per_block), cluster=share.blocks if several else 0,
         block_threads=writer.count(share.each),
     )  # fmt: skip
-    schedule = _in_words(share, threads, row, hold) + (f", packs of {width}" if width > 1 else "")
+    schedule = _in_words(share, threads, row.length, hold) + (f", packs of {width}" if width > 1 else "")
     return Entry(
         name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block) * share.blocks, 1, 1),
         (share.each, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
+
+
+def is_long(share: Share, hold: Hold | None) -> bool:
+    """Whether a row takes a block that has a multiprocessor for itself, or several blocks."""
+    return share.each >= LARGEST or share.blocks > 1 or share.in_shared or (hold is not None and not hold.parts)
 
 
 def _in_words(share: Share, threads: int, row: int, hold: Hold | None) -> str:

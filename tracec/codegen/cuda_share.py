@@ -45,7 +45,7 @@ class Share:
         in_shared: Scratch lies in shared memory, not in registers.
         blocks: Blocks that share the row, a cluster where there are several.
         far: Of the parts, the last ones, whose scratch lies in shared memory, where that of the others is in registers.
-        alone: Whether each block of a cluster has a multiprocessor for itself.
+        resident: Blocks of a multiprocessor to leave registers for.
     """
 
     threads: int
@@ -53,7 +53,7 @@ class Share:
     in_shared: bool = False
     blocks: int = 1
     far: int = 0
-    alone: bool = False
+    resident: int = 1
 
     @property
     def each(self) -> int:
@@ -64,11 +64,6 @@ class Share:
     def own(self) -> str:
         """What counts the chunks that a block has."""
         return "chunk" if self.blocks == 1 else "own"
-
-    @property
-    def resident(self) -> int:
-        """Blocks of a multiprocessor to leave registers for."""
-        return 2 if self.blocks > 1 and not self.alone else 1
 
     @property
     def registers(self) -> int:
@@ -161,11 +156,11 @@ def cluster_share(rows: int, chunks: int, width: int, live: int, words: int) -> 
         parts = ceil_div(chunks, OF_CLUSTER * blocks)
         few = 2 * blocks * OF_CLUSTER * plain(rows) <= MANY_THREADS and parts > 2 and 2 * blocks <= most_blocks()
         if 0 < parts * width * live <= most and not few:
-            share = kept_share(Share(OF_CLUSTER * blocks, parts, blocks=blocks), width, words)
+            share = kept_share(Share(OF_CLUSTER * blocks, parts, blocks=blocks, resident=2), width, words)
             if share is not None:
                 return share
         blocks *= 2
     parts = ceil_div(chunks, LARGEST * most_blocks())
     if 0 < parts * width * live <= most and most_blocks() > 1:
-        return kept_share(Share(LARGEST * most_blocks(), parts, blocks=most_blocks(), alone=True), width, words)
+        return kept_share(Share(LARGEST * most_blocks(), parts, blocks=most_blocks()), width, words)
     return None

@@ -22,7 +22,18 @@ from tests.codegen.kernels.maps import (
     windows,
 )
 from tests.codegen.kernels.products import conv, conv_weight, dot
-from tests.codegen.kernels.rows import batch_norm, held, layer_norm, picked, reread, row_sum, running, softmax, stripes
+from tests.codegen.kernels.rows import (
+    batch_norm,
+    exponentials,
+    held,
+    layer_norm,
+    picked,
+    reread,
+    row_sum,
+    running,
+    softmax,
+    stripes,
+)
 from tests.codegen.kernels.text import read_kernel
 
 __all__ = [
@@ -37,6 +48,7 @@ __all__ = [
     "conv",
     "conv_weight",
     "dot",
+    "exponentials",
     "full_sum",
     "gather",
     "gelu",

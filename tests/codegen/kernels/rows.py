@@ -53,6 +53,32 @@ kernel softmax(x: in {dtype}[{m},{n}], y: out {dtype}[{m},{n}]) row {{
 }}""")
 
 
+def exponentials(m: int, n: int, dtype: str = "f32") -> Kernel:
+    """A row that two loops read, and what is kept of it in its place."""
+    c, at = compute_of(dtype), f"{n}*i + r"
+    return read_kernel(f"""
+kernel exponentials(x: in {dtype}[{m},{n}], y: out {dtype}[{m},{n}]) row {{
+  for i in {m} parallel {{
+    scratch row: {c}[{n}]
+    acc t: {c} = maximum
+    for r in {n} reduce {{
+      update t <- {load(f"x[{at}]", dtype)}
+    }}
+    acc s: {c} = add
+    for r in {n} reduce {{
+      let v: {c} = {load(f"x[{at}]", dtype)}
+      let e: {c} = exp(sub(v, t))
+      store row[r] = e
+      update s <- e
+    }}
+    for r in {n} each {{
+      let u: {c} = row[r]
+      store y[{at}] = div(u, s)
+    }}
+  }}
+}}""")
+
+
 def layer_norm(m: int, n: int, dtype: str = "f32") -> Kernel:
     """A row that two loops read, and one that is kept of it, next to a weight and a bias."""
     c = compute_of(dtype)
