@@ -62,7 +62,7 @@ class _Norm(Module):
         count = F.zeros((), dtype=dt.int64, device=device) if track_running_stats else None
         self.register_buffer("num_batches_tracked", count)
 
-    def _check(self, input: Tensor) -> None:
+    def _check_input_dim(self, input: Tensor) -> None:
         """Refuse inputs that have another number of axes."""
 
     def _channel_axis(self, input: Tensor) -> int:
@@ -105,19 +105,21 @@ class _BatchNorm(_Norm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Each channel normalised over all other axes: by the batch in training, else by what was kept."""
-        self._check(input)
+        self._check_input_dim(input)
         momentum: Any = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             with no_grad():
                 self.num_batches_tracked.add_(1)
                 if momentum is None:
                     momentum = 1.0 / self.num_batches_tracked.to(dt.float32)
-        kept = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
+        # Outside of training by what was kept, also where keeping has been turned off since.
+        reads = self.track_running_stats or not self.training
+        kept = (self.running_mean, self.running_var) if reads else (None, None)
         by_batch = self.training or kept[0] is None
         share = 0.0 if momentum is None else momentum
         return F.batch_norm(input, *kept, self.weight, self.bias, by_batch, share, self.eps)
 
-    def _check(self, input: Tensor) -> None:
+    def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in self.allowed:
             dims = " or ".join(map(str, self.allowed))
             raise ShapeError(
@@ -195,7 +197,7 @@ class SyncBatchNorm(_BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.process_group = process_group
 
-    def _check(self, input: Tensor) -> None:
+    def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
             raise ShapeError(
                 f"SyncBatchNorm: expected at least 2D input (got {input.ndim}D input, shape {tuple(input.shape)})",
@@ -252,7 +254,7 @@ class _InstanceNorm(_Norm):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, num_features, ...)`` or ``(num_features, ...)`` to the same shape."""
-        self._check(input)
+        self._check_input_dim(input)
         x = input.unsqueeze(0) if self._channel_axis(input) == 0 else input
         if self.affine and x.shape[1] != self.num_features:
             raise ShapeError(
@@ -265,7 +267,7 @@ class _InstanceNorm(_Norm):
         )  # fmt: skip
         return y.squeeze(0) if x is not input else y
 
-    def _check(self, input: Tensor) -> None:
+    def _check_input_dim(self, input: Tensor) -> None:
         n = self.spatial
         if input.ndim not in (n + 1, n + 2):
             raise ShapeError(

@@ -25,7 +25,6 @@ class _Conv(Module):
 
     spatial: int
     transposed = False
-    output_padding: tuple[int, ...] = ()
     bias: Parameter | None
 
     def __init__(
@@ -63,6 +62,8 @@ class _Conv(Module):
         self.padding = padding if isinstance(padding, str) else per_axis(name, padding, n, "padding")
         self.dilation = per_axis(name, dilation, n, "dilation")
         self.padding_mode = padding_mode
+        self.output_padding: tuple[int, ...] = (0,) * n
+        self._reversed_padding_repeated_twice = self._amounts()
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = Parameter(F.empty(first, second // groups, *self.kernel_size, device=device, dtype=dtype))
         if bias:
@@ -79,10 +80,8 @@ class _Conv(Module):
             bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
             init.uniform_(self.bias, -bound, bound)
 
-    def _padded(self, x: Tensor) -> tuple[Tensor, Any]:
-        """The input padded by other things than zeros, and the zeros that are still to pad."""
-        if self.padding_mode == "zeros":
-            return x, self.padding
+    def _amounts(self) -> tuple[int, ...]:
+        """Elements before and behind each axis, from the last axis to the first, as `pad` takes them."""
         amounts: list[int] = []
         for i in reversed(range(self.spatial)):
             if self.padding == "same":
@@ -90,7 +89,15 @@ class _Conv(Module):
                 amounts += [total // 2, total - total // 2]
             else:
                 amounts += [0, 0] if self.padding == "valid" else [int(self.padding[i])] * 2
-        return F.pad(x, amounts, mode=self.padding_mode), 0
+        return tuple(amounts)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with other parameters: what layers that are made of this one call, or put another for."""
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
+        run = (F.conv1d, F.conv2d, F.conv3d)[self.spatial - 1]
+        return run(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -116,8 +123,7 @@ class Conv1d(_Conv):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, in_channels, L)`` to ``(N, out_channels, L')``."""
-        x, padding = self._padded(input)
-        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 class Conv2d(_Conv):
@@ -149,8 +155,7 @@ class Conv2d(_Conv):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
-        x, padding = self._padded(input)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 class Conv3d(_Conv):
@@ -160,8 +165,7 @@ class Conv3d(_Conv):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape ``(N, in_channels, D, H, W)`` to ``(N, out_channels, D', H', W')``."""
-        x, padding = self._padded(input)
-        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 class _ConvTranspose(_Conv):

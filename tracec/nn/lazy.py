@@ -290,7 +290,7 @@ class _LazyNorm(LazyModuleMixin, batchnorm._Norm):
 
     def initialize_parameters(self, input: Tensor) -> None:
         """Take ``num_features`` from an input."""
-        self._check(input)
+        self._check_input_dim(input)
         self.num_features = input.shape[self._channel_axis(input)]
         if self.has_uninitialized_params():
             names = ("weight", "bias", "running_mean", "running_var")

@@ -79,17 +79,31 @@ class _Layer(Module):
             setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = _activation(activation)
 
-    def _around(self, k: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
-        """The k-th block, with its dropout, sum and norm."""
-        norm, dropout = getattr(self, f"norm{k}"), getattr(self, f"dropout{k}")
+    def _around(self, norm: Module, x: Tensor, block: Callable[..., Tensor], *options: Any, **hint: Any) -> Tensor:
+        """A block, with its sum and norm."""
+        found: Tensor
         if self.norm_first:
-            found: Tensor = x + dropout(block(norm(x)))
+            found = x + block(norm(x), *options, **hint)
         else:
-            found = norm(x + dropout(block(x)))
+            found = norm(x + block(x, *options, **hint))
         return found
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.linear2(self.dropout(self.activation(self.linear1(x))))
+    # The blocks have PyTorch's names and arguments: layers that are made of these put others for them.
+    def _sa_block(
+        self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool = False
+    ) -> Tensor:
+        """Self-attention, with its dropout."""
+        return self._attended(
+            self.self_attn, self.dropout1, x, x,
+            attn_mask=attn_mask, key_padding_mask=key_padding_mask, is_causal=is_causal,
+        )  # fmt: skip
+
+    def _attended(self, attention: Module, dropout: Module, x: Tensor, to: Tensor, **options: Any) -> Tensor:
+        found: Tensor = dropout(attention(x, to, to, **options, need_weights=False)[0])
+        return found
+
+    def _fed_forward(self, x: Tensor, dropout: Module) -> Tensor:
+        found: Tensor = dropout(self.linear2(self.dropout(self.activation(self.linear1(x)))))
         return found
 
 
@@ -117,11 +131,12 @@ class TransformerEncoderLayer(_Layer):
             src_key_padding_mask: Positions that are ignored.
             is_causal: A hint that ``src_mask``, which must be there, is causal.
         """
+        x = self._around(self.norm1, src, self._sa_block, src_mask, src_key_padding_mask, is_causal=is_causal)
+        return self._around(self.norm2, x, self._ff_block)
 
-        def attend(x: Tensor) -> Tensor:
-            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]  # type: ignore[no-any-return]
-
-        return self._around(2, self._around(1, src, attend), self._feed_forward)
+    def _ff_block(self, x: Tensor) -> Tensor:
+        """The two linear layers, with their dropout."""
+        return self._fed_forward(x, self.dropout2)
 
 
 class TransformerDecoderLayer(_Layer):
@@ -168,16 +183,29 @@ class TransformerDecoderLayer(_Layer):
             tgt_is_causal: A hint that ``tgt_mask``, which must be there, is causal.
             memory_is_causal: A hint that ``memory_mask``, which must be there, is causal.
         """
+        x = self._around(self.norm1, tgt, self._sa_block, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        x = self._around(
+            self.norm2, x, self._mha_block, memory, memory_mask, memory_key_padding_mask, memory_is_causal
+        )  # fmt: skip
+        return self._around(self.norm3, x, self._ff_block)
 
-        def attend(x: Tensor) -> Tensor:
-            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]  # type: ignore[no-any-return]
+    def _mha_block(
+        self,
+        x: Tensor,
+        mem: Tensor,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Attention to the memory, with its dropout."""
+        return self._attended(
+            self.multihead_attn, self.dropout2, x, mem,
+            attn_mask=attn_mask, key_padding_mask=key_padding_mask, is_causal=is_causal,
+        )  # fmt: skip
 
-        def remember(x: Tensor) -> Tensor:
-            padding, causal = memory_key_padding_mask, memory_is_causal
-            return self.multihead_attn(x, memory, memory, padding, False, memory_mask, is_causal=causal)[0]  # type: ignore[no-any-return]
-
-        x = self._around(2, self._around(1, tgt, attend), remember)
-        return self._around(3, x, self._feed_forward)
+    def _ff_block(self, x: Tensor) -> Tensor:
+        """The two linear layers, with their dropout."""
+        return self._fed_forward(x, self.dropout3)
 
 
 class _Stack(Module):
