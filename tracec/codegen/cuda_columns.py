@@ -10,16 +10,9 @@ from tracec.codegen.cuda_chunk import first_of_pack, mentions, write_chunk, writ
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_map import map_entry
-from tracec.codegen.cuda_rows import (
-    IN_FLIGHT,
-    Stage,
-    deal,
-    loop_nest,
-    row_entry,
-    row_space,
-    scratch_words,
-    unrolling,
-)
+from tracec.codegen.cuda_row_body import loop_nest, row_space, scratch_words
+from tracec.codegen.cuda_row_stages import IN_FLIGHT, Stage, deal, unrolling
+from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_share import MANY_THREADS, Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template

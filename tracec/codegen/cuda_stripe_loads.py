@@ -9,7 +9,7 @@ from tracec.codegen.cuda_access import Packs, certain_loads
 from tracec.codegen.cuda_chunk import first_of_pack
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import ceil_div
-from tracec.codegen.cuda_rows import loop_nest
+from tracec.codegen.cuda_row_body import loop_nest
 from tracec.codegen.cuda_share import Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Block, Line, Tree

@@ -8,16 +8,9 @@ from functools import partial
 
 from tracec.codegen.cuda_access import extent, find_packs, peel
 from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
-from tracec.codegen.cuda_rows import (
-    ALL_LANES,
-    SCRATCH,
-    Stage,
-    loop_nest,
-    row_packs,
-    row_space,
-    scratch_words,
-    share_stages,
-)
+from tracec.codegen.cuda_row_body import loop_nest, row_packs, row_space, scratch_words
+from tracec.codegen.cuda_row_stages import Stage, share_stages
+from tracec.codegen.cuda_rows import ALL_LANES, SCRATCH
 from tracec.codegen.cuda_stripe_loads import EarlyLoad, Prefetch, early_loads, pack_words, take_from_registers
 from tracec.codegen.cuda_stripe_share import Plan, stripe_share
 from tracec.codegen.cuda_writer import Writer

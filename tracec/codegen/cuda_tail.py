@@ -9,15 +9,9 @@ from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_columns import SHORT, rows_lie_apart
 from tracec.codegen.cuda_entry import Grid, Head, alignments, ceil_div, lines
-from tracec.codegen.cuda_rows import (
-    ALL_LANES,
-    Stage,
-    row_packs,
-    row_space,
-    scratch_words,
-    share_stages,
-    waits_later,
-)
+from tracec.codegen.cuda_row_body import row_packs, row_space, scratch_words, waits_later
+from tracec.codegen.cuda_row_stages import Stage, share_stages
+from tracec.codegen.cuda_rows import ALL_LANES
 from tracec.codegen.cuda_share import MOST_PACKS, WARP_ROW_OF_FEW, Share
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.render import render_template
