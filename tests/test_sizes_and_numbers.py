@@ -179,3 +179,20 @@ def test_where_python_refuses_a_size_the_error_is_its_own():
         else:
             with pytest.raises(ValueError, match="math domain error"):
                 compiled(x)
+
+
+def test_a_tensor_is_kept_while_sizes_and_a_number_vary():
+    # As a hook keeps what a layer gave; each call is of another number, and for its size of another batch.
+    meter = Meter()
+
+    def step(x, share):
+        meter.last = MODEL(x)
+        return (meter.last * share).sum()
+
+    compiled = tracec.compile(step)
+    for k in range(12):
+        x, share = tracec.randn(4 if k % 3 == 0 else 6, 3), k / 16 + 0.3
+        np.testing.assert_allclose(compiled(x, share).item(), (MODEL(x) * share).sum().item(), rtol=1e-5)
+    explained = compiled.explain()
+    assert explained.specialisations, "what sets something up at each call is never compiled"
+    assert len(explained.recordings) < 7

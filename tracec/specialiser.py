@@ -156,7 +156,8 @@ class Specialiser:
         sizes = self._watch.names_of_sizes
         found = self._history.begin(self._known, key, parts, call.tensors, numbers, near, sizes)
         read = [s.surroundings for s in (*self._known.get(key, ()), *near)]
-        self._watch.learn(key, (*self._known, *self._setup_calls.calls), read)
+        set_up = [self._watch.key(whole)[0] for whole in self._setup_calls.calls]
+        self._watch.learn(key, (*self._known, *set_up), read)
         return found
 
     def _surroundings(self, call: Call) -> Environment:

@@ -155,6 +155,8 @@ class Watch:
         """
         if self._stopped:
             return
+        # Without the sizes behind, of which there were fewer, or none, when the others were entered.
+        own, most = len(key) - len(self.sized), len(key)
         for environment in environments:
             for guard in environment.guards:
                 if not guard.holds():
@@ -169,7 +171,7 @@ class Watch:
                         self.place(place, common_kind(before, now, self._layouts))
         keys = list(keys)
         self.arrays_change = self.arrays_change or any(_has_other_arrays(key, other) for other in keys)
-        more = {k for other in keys for k in _other_numbers(key, other)}
+        more = {k for x in keys if own <= len(x) <= most for k in _other_numbers(key[:own], x[:own])}
         if not more <= {*self.positions}:
             self._before.append(self.positions)
             self.positions = sorted({*self.positions, *more})
@@ -305,8 +307,6 @@ def _sized(x: Any) -> Any:
 
 def _other_numbers(key: Sequence[Any], other: Sequence[Any]) -> list[int]:
     """The positions at which two keys have other numbers, where they differ in nothing else."""
-    if len(key) != len(other):
-        return []
     differ = [k for k, (a, b) in enumerate(zip(key, other, strict=True)) if a != b]
     both = all(is_number(key[k]) and is_number(other[k]) and key[k][0] is other[k][0] for k in differ)
     return differ if both else []
