@@ -35,7 +35,7 @@ def small_blocks() -> Iterator[None]:
         patch.setattr(
             cuda_clusters,
             "RESIDENTS",
-            (cuda_clusters.Residents(64, 3, 0, 40, 1), cuda_clusters.Residents(32, 2, 8, 30, 8)),
+            (cuda_clusters.Residents(64, 3, 0, 40, 1), cuda_clusters.Residents(32, 2, 8, 42, 8)),
         )
         patch.setattr(cuda_held, "MOST_EACH", 16)
         yield

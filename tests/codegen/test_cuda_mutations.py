@@ -13,7 +13,7 @@ from tests.codegen import kernels as k
 from tests.codegen.emulated import Emulated, emulate, needs_compiler
 from tests.codegen.small_clusters import small_blocks
 from tests.codegen.test_cuda_values import arguments, compare
-from tracec.codegen import cuda_scan, cuda_scatter
+from tracec.codegen import cuda_rows, cuda_scan, cuda_scatter
 from tracec.codegen.cuda import CudaKernel, render_kernel
 from tracec.errors import EmulatorError
 from tracec.ir.kernel import Kernel
@@ -164,10 +164,12 @@ CLUSTERS: dict[str, Kernel] = {
     "held": k.held(2, 2047, loads=2, top=False),
     "held in registers": k.held(2, 3072, loads=2, top=False),
     "in place": k.running(2, 1029),
+    "kept in its place": k.held(2, 1988, loads=2, kept=True, top=False),
 }
 
 
-def test_mistakes_of_clusters_are_found() -> None:
+def test_mistakes_of_clusters_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_rows, "LEAST_COST", 0)  # what takes the place of a load, whatever it costs
     with small_blocks():
         rendered = emulate(list(CLUSTERS.values()))
         made: list[Mutation] = []
