@@ -136,42 +136,11 @@ def share_stages(
     """
     stages: list[Stage] = []
     results: list[Store] = []
-    memory = writer.memory
-    before: set[tuple[str, Expr]] | None = None
+    before: set[tuple[str, Expr]] = set()
     for place, stmt in enumerate(body):
         if isinstance(stmt, Loop):
-            variables, inner = loop_nest(stmt)
-            whole = extent(variables) // packs[place].width
-            slot = share.own if share.in_shared else "part"
-            split = holder.hold.split if holder is not None else 0
-            chunk = write_chunk(writer, variables, inner, packs[place], slot)
-            if holder is not None:
-                chunk = (*holder.taken(place, "near" if split else ""), *chunk)
-                stages += _fetches(writer, holder, place, whole, share)
-            accs = dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update))
-            near = holder is not None and not share.parts  # loads take no long way
-            unroll = 0 if share.parts else 2 if near else unrolling(inner, memory, packs[place])
-            dealt = deal(writer, whole, share, unroll, own=share.in_shared or holder is not None)
-            reads = {at for at in _reads(inner, memory) if at not in writer.held}
-            reads = reads if packs[place].width == 1 else reads & {*packs[place].loads}
-            if before is not None and is_tight(share) and not share.in_shared:
-                chunk = (*_forgotten(writer, inner, packs[place].width), *chunk)
-            if before is not None and is_tight(share) and not reads & before:
-                again = f"{dealt.thread}_again{place}"
-                stages.append(Stage((f"{writer.flat} {again} = {dealt.thread};", f"forget({again});")))
-                dealt = replace(dealt, thread=again)
-            before = (before or set()) | reads
-            if holder is not None and split:
-                stages.append(Stage(lines(chunk), _first_parts(dealt, split)))
-                if waits := holder.awaited(place):
-                    stages.append(Stage(lines(waits)))
-                chunk = write_chunk(holder.beyond(), variables, inner, packs[place], "own")
-                chunk = (*holder.taken(place, "far"), *chunk)
-                dealt = _other_parts(writer, whole, share, split, 4 * rung().in_flight // 100, dealt.thread)
-            blocks = share.blocks if share.blocks > 1 and accs else 0
-            begins = blocks > 0 and not any(s.blocks for s in stages)
-            combined = tuple(writer.accumulator(a) for a in accs)
-            stages.append(Stage(lines(chunk), dealt, combined, blocks=blocks, begins=begins))
+            *first, last = _loop(writer, stmt, place, packs, share, holder, before)
+            stages += [*first, replace(last, begins=last.blocks > 0 and not any(s.blocks for s in stages))]
         elif isinstance(stmt, Store):
             results.append(stmt)
         elif not isinstance(stmt, Scratch):
@@ -184,6 +153,41 @@ def share_stages(
         wait = [Line(barrier)] if in_place else []
         stages.append(Stage(lines([*wait, Block(f"if ({once})", plain.statements(results))])))
     return tuple(stages)
+
+
+def _loop(
+    writer: Writer, loop: Loop, place: int, packs: dict[int, Packs], share: Share, holder: Holder | None,
+    before: set[tuple[str, Expr]],
+) -> Iterator[Stage]:  # fmt: skip
+    """A loop over the row, after what it has to ask for; ``before`` is what loops have read of memory before it."""
+    variables, inner = loop_nest(loop)
+    whole, width = extent(variables) // packs[place].width, packs[place].width
+    split = holder.hold.split if holder is not None else 0
+    chunk = write_chunk(writer, variables, inner, packs[place], share.own if share.in_shared else "part")
+    if holder is not None:
+        chunk = (*holder.taken(place, "near" if split else ""), *chunk)
+        yield from _fetches(writer, holder, place, whole, share)
+    near = holder is not None and not share.parts  # loads take no long way
+    unroll = 0 if share.parts else 2 if near else unrolling(inner, writer.memory, packs[place])
+    dealt = deal(writer, whole, share, unroll, own=share.in_shared or holder is not None)
+    reads = {at for at in _reads(inner, writer.memory) if at not in writer.held}
+    reads = reads if width == 1 else reads & {*packs[place].loads}
+    later = place > min(packs) and is_tight(share)
+    if later and not share.in_shared:
+        chunk = (*_forgotten(writer, inner, width), *chunk)
+    if later and not reads & before:
+        again = f"{dealt.thread}_again{place}"
+        yield Stage((f"{writer.flat} {again} = {dealt.thread};", f"forget({again});"))
+        dealt = replace(dealt, thread=again)
+    before |= reads
+    if holder is not None and split:
+        yield Stage(lines(chunk), _first_parts(dealt, split))
+        if waits := holder.awaited(place):
+            yield Stage(lines(waits))
+        chunk = (*holder.taken(place, "far"), *write_chunk(holder.beyond(), variables, inner, packs[place], "own"))
+        dealt = _other_parts(writer, whole, share, split, 4 * rung().in_flight // 100, dealt.thread)
+    accs = tuple(writer.accumulator(a) for a in dict.fromkeys(s.name for s in walk(inner) if isinstance(s, Update)))
+    yield Stage(lines(chunk), dealt, accs, blocks=share.blocks if share.blocks > 1 and accs else 0)
 
 
 def _fetches(writer: Writer, holder: Holder, place: int, chunks: int, share: Share) -> Iterator[Stage]:
