@@ -134,6 +134,23 @@ def forces_array(xp: Any, erf: Function) -> Function:
     return function
 
 
+def attention(ctx: Context) -> Function:
+    """Causal attention: each query sees the keys up to its own place."""
+    attend = ctx.xp.nn.functional.scaled_dot_product_attention
+    return lambda q, k, v: attend(q, k, v, is_causal=True)
+
+
+def attention_array(xp: Any, erf: Function) -> Function:
+    def function(q: Any, k: Any, v: Any) -> Any:
+        length, width = q.shape[-2:]
+        scores = q @ xp.swapaxes(k, -1, -2) * width**-0.5
+        scores = xp.where(xp.tril(xp.ones((length, length))) > 0, scores, -xp.inf)
+        e = xp.exp(scores - scores.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True) @ v
+
+    return function
+
+
 FORWARD = (
     Workload("tiny", "sin(x)*2 + x, 1,024 floats", "forward", lambda: normal((1024,)), tiny, tiny_array),
     Workload(
@@ -192,5 +209,15 @@ FORWARD = (
         forces,
         forces_array,
         large=("pairwise forces, 8,192 bodies", lambda: normal((8192, 3))),
+    ),
+    Workload(
+        "attention",
+        "causal attention, 2 x 8 x 1024 x 64",
+        "forward",
+        lambda: normal(*[(2, 8, 1024, 64)] * 3),
+        attention,
+        attention_array,
+        large=("causal attention, 4 x 16 x 2048 x 64", lambda: normal(*[(4, 16, 2048, 64)] * 3)),
+        small=lambda: normal(*[(1, 1, 260, 16)] * 3),
     ),
 )
