@@ -101,6 +101,7 @@ def test_old_types():
     assert not isinstance(x, tracec.cuda.DoubleTensor) and not isinstance([1.0], tracec.FloatTensor)
     assert x.type() == "torch.DoubleTensor" == tracec.typename(x) and x.type(tracec.LongTensor).dtype is tracec.int64
     assert x.type("torch.FloatTensor").dtype is tracec.float32 and x.type(int).dtype is tracec.int64
+    assert (x > 1).type(tracec.Tensor).dtype is tracec.float32 and x.type("torch.Tensor").dtype is tracec.float32
     assert x.type(tracec.bool).dtype is tracec.bool and tracec.typename([]) == "list"
     assert repr(tracec.cuda.FloatTensor) == "<class 'tracec.cuda.FloatTensor'>"
     assert tracec.BoolTensor([0, 2]).tolist() == [False, True] and tracec.ByteTensor([1, 2]).dtype is tracec.uint8
@@ -113,6 +114,7 @@ def test_the_default_type_of_tensors():
     tracec.set_default_tensor_type(tracec.DoubleTensor)
     try:
         assert tracec.ones(1).dtype is tracec.float64 and tracec.Tensor([1]).dtype is tracec.float64
+        assert tracec.ones(1, dtype=tracec.bool).type(tracec.Tensor).dtype is tracec.float64
         tracec.set_default_tensor_type("torch.HalfTensor")
         assert tracec.get_default_dtype() is tracec.float16
     finally:

@@ -9,8 +9,9 @@ import numpy as np
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
+from tracec.record import promote
 from tracec.record.backend import Device, get_default_device, to_device
-from tracec.record.cell import Cell, look
+from tracec.record.cell import Cell, look, tensor_class
 from tracec.record.create import of_array, of_numbers
 from tracec.record.deferred import settled
 
@@ -29,7 +30,6 @@ NAMES = {
 }
 _BY_DTYPE = {dtype: name for name, dtype in NAMES.items()}
 # PyTorch names these, and has no such types.
-_BY_DTYPE |= {dt.complex64: "ComplexFloatTensor", dt.complex128: "ComplexDoubleTensor"}
 _BY_DTYPE |= {dt.complex64: "ComplexFloatTensor", dt.complex128: "ComplexDoubleTensor"}
 
 
@@ -81,12 +81,16 @@ def typename(obj: Any) -> str:
 def meant(name: str, given: Any) -> tuple[DType, str]:
     """Element type and kind of device that a type of tensors, or the name of one, stands for.
 
+    ``Tensor`` itself stands for the type that floats have by default.
+
     Raises:
         ArgumentError: there is no such name.
         ArgumentTypeError: it is no type of tensors.
     """
     if isinstance(given, TensorType):
         return given.dtype, given.kind
+    if given is tensor_class() or given == "torch.Tensor":
+        return promote.DEFAULT_FLOAT, "cpu"
     if isinstance(given, str):
         _, *rest = given.split(".")
         if rest and rest[-1] in NAMES and rest[:-1] in ([], ["cuda"]):
