@@ -150,3 +150,17 @@ def test_attention_that_is_made_to_give_its_weights():
         layer(t.from_numpy(x))
         found.append(seen[0].detach().numpy())
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+
+
+def test_names_that_layers_are_written_with():
+    modules = tracec.nn.modules
+    assert isinstance(tracec.nn.Dropout2d(), modules.dropout._DropoutNd)
+    assert isinstance(tracec.nn.InstanceNorm1d(2), modules.batchnorm._NormBase)
+    assert isinstance(tracec.nn.MaxPool2d(2), modules.pooling._MaxPoolNd)
+    assert isinstance(tracec.nn.AvgPool1d(2), modules.pooling._AvgPoolNd)
+    assert isinstance(tracec.nn.AdaptiveAvgPool2d(2), modules.pooling._AdaptiveAvgPoolNd)
+    copies = modules.transformer._get_clones(tracec.nn.Linear(1, 1), 2)
+    assert len(copies) == 2 and copies[0].weight is not copies[1].weight
+    assert modules.transformer._get_activation_fn("gelu") is tracec.nn.functional.gelu
+    for t in (tracec, torch):
+        assert t.nn.modules.utils._reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)

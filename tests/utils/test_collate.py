@@ -8,6 +8,7 @@ import pytest
 import tracec
 from tracec.errors import ArgumentTypeError, ShapeError
 from tracec.utils.data import dataloader, default_collate, default_convert
+from tracec.utils.data._utils import collate
 
 
 class Point(NamedTuple):
@@ -86,3 +87,13 @@ def test_names_where_pytorch_has_them():
     assert dataloader.default_collate is default_collate
     assert dataloader.DataLoader([1, 2], batch_size=2).collate_fn is default_collate
     assert all(hasattr(theirs, name) for name in dataloader.__all__)
+
+
+def test_names_that_functions_of_programs_take():
+    theirs = pytest.importorskip("torch.utils.data._utils.collate")
+    assert collate.default_collate is default_collate and collate.default_convert is default_convert
+    assert all(hasattr(theirs, name) for name in collate.__all__)
+    for kind in ("S1", "U1", "O", "V2", "f4", "i8", "?"):
+        of_text = (c.np_str_obj_array_pattern.search(np.dtype(kind).str) is not None for c in (collate, theirs))
+        assert len(set(of_text)) == 1
+    assert "found 3" in collate.default_collate_err_msg_format.format(3)

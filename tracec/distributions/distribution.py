@@ -160,11 +160,38 @@ class Distribution:
         """The exponential of the entropy."""
         return fn.exp(self.entropy())
 
-    def expand(self, batch_shape: Shape) -> Distribution:
-        """The distribution with its parameters repeated over a larger batch."""
-        made = self._expand(tuple(batch_shape))
-        made._validate_args = self._validate_args
-        return made
+    def expand(self, batch_shape: Shape, _instance: Distribution | None = None) -> Distribution:
+        """The distribution with its parameters repeated over a larger batch.
+
+        Args:
+            batch_shape: Shape of the larger batch.
+            _instance: What classes of programs give that make the distribution themselves, which is then this one.
+        """
+        if _instance is None:
+            made = self._expand(tuple(batch_shape))
+            made._validate_args = self._validate_args
+            return made
+        # By the library's own class: that of the program has other arguments.
+        own = next(c for c in type(self).__mro__ if c.__module__.startswith("tracec.distributions"))
+        plain: Distribution = object.__new__(own)
+        vars(plain).update(vars(self))
+        vars(_instance).update(vars(plain.expand(batch_shape)))
+        return _instance
+
+    def _get_checked_instance(self, cls: type[Distribution], _instance: Distribution | None = None) -> Distribution:
+        """What ``expand`` of a program's class fills: a distribution of its class, not made yet, or what it is given.
+
+        Raises:
+            UnsupportedError: a class made of that one has arguments of its own, and no ``expand`` of its own.
+        """
+        if _instance is not None:
+            return _instance
+        if type(self).__init__ is not cls.__init__:
+            raise UnsupportedError(
+                f"Subclass {type(self).__name__} of {cls.__name__} that defines a custom __init__ method must also "
+                "define a custom .expand() method."
+            )
+        return object.__new__(type(self))
 
     def _expand(self, shape: tuple[int, ...]) -> Distribution:
         """The same for this class, made with ``validate_args=False``."""

@@ -137,6 +137,20 @@ def mahalanobis(tril: Tensor, x: Tensor) -> Tensor:
     return fn.sum(fn.square(fn.squeeze(solved, -1)), dim=-1)
 
 
+# By PyTorch's names, for distributions that programs make.
+_batch_mahalanobis = mahalanobis
+
+
+def _batch_mv(bmat: Tensor, bvec: Tensor) -> Tensor:
+    """Matrices times vectors."""
+    return fn.squeeze(fn.matmul(bmat, fn.unsqueeze(bvec, -1)), -1)
+
+
+def _precision_to_scale_tril(P: Tensor) -> Tensor:
+    """The lower Cholesky factor of the inverse."""
+    return factor_of("precision_matrix", P)
+
+
 def half_log_det(tril: Tensor) -> Tensor:
     """The sum of the logarithms of the diagonal."""
     return fn.sum(fn.log(fn.diagonal(tril, 0, -2, -1)), dim=-1)

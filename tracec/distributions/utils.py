@@ -9,6 +9,7 @@ from typing import Any
 
 from tracec import functions as fn
 from tracec.errors import ArgumentError
+from tracec.ir.dtype import DType
 from tracec.record.limits import finfo
 from tracec.record.tensor import Tensor, get_default_dtype
 
@@ -102,6 +103,15 @@ def along_first(values: Tensor, batch_shape: Sequence[int], expand: bool) -> Ten
 def sum_rightmost(x: Tensor, count: int) -> Tensor:
     """The sum over the last axes."""
     return fn.sum(x, dim=tuple(range(-count, 0))) if count else x
+
+
+# By PyTorch's names, for distributions that programs make.
+_sum_rightmost = sum_rightmost
+
+
+def _standard_normal(shape: Sequence[int], dtype: DType, device: Any) -> Tensor:
+    """Normal numbers of mean 0 and variance 1."""
+    return fn.randn(tuple(shape), dtype=dtype, device=device)
 
 
 def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:

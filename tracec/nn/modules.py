@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tracec.nn import (
@@ -32,11 +33,14 @@ from tracec.nn import (
     transformer,
     vision,
 )
-from tracec.nn.batchnorm import _BatchNorm, _InstanceNorm
+from tracec.nn.batchnorm import _BatchNorm, _InstanceNorm, _Norm
 from tracec.nn.convolution import _Conv, _ConvTranspose
+from tracec.nn.dropout import _Dropout
 from tracec.nn.loss import _Loss, _Weighted
 from tracec.nn.module import Module
+from tracec.nn.pooling import _Adaptive, _AvgPool, _MaxPool
 from tracec.nn.state import consume_prefix_in_state_dict_if_present
+from tracec.nn.transformer import _activation
 
 
 def _ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
@@ -48,16 +52,26 @@ def _ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
     return parse
 
 
+def _reverse_repeat_tuple(t: Sequence[Any], n: int) -> tuple[Any, ...]:
+    """The last first, and each n times."""
+    return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def _get_clones(module: Module, N: int) -> Module:
+    """Copies of a module in a list."""
+    return containers.ModuleList([copy.deepcopy(module) for _ in range(N)])
+
+
 _WORDS = ("single", "pair", "triple", "quadruple")
 #: PyTorch's name of a file → where its classes are here, and what it names in another way.
 _FILES: dict[str, tuple[tuple[types.ModuleType, ...], dict[str, Any]]] = {
     "activation": ((activation, multihead), {}),
     "adaptive": ((adaptive,), {}),
-    "batchnorm": ((batchnorm, lazy), {"_BatchNorm": _BatchNorm}),
+    "batchnorm": ((batchnorm, lazy), {"_BatchNorm": _BatchNorm, "_NormBase": _Norm}),
     "container": ((containers, parameters), {}),
     "conv": ((convolution, lazy), {"_ConvNd": _Conv, "_ConvTransposeNd": _ConvTranspose}),
     "distance": ((distance,), {}),
-    "dropout": ((dropout,), {}),
+    "dropout": ((dropout,), {"_DropoutNd": _Dropout}),
     "flatten": ((linear,), {}),
     "instancenorm": ((batchnorm, lazy), {"_InstanceNorm": _InstanceNorm}),
     "linear": ((linear, multihead, lazy), {}),
@@ -65,16 +79,17 @@ _FILES: dict[str, tuple[tuple[types.ModuleType, ...], dict[str, Any]]] = {
     "module": ((module, hooks), {}),
     "normalization": ((normalization,), {}),
     "padding": ((padding,), {}),
-    "pooling": ((pooling,), {}),
+    "pooling": ((pooling,), {"_MaxPoolNd": _MaxPool, "_AvgPoolNd": _AvgPool, "_AdaptiveAvgPoolNd": _Adaptive}),
     "rnn": ((recurrent, cells), {}),
     "sparse": ((embedding,), {}),
-    "transformer": ((transformer,), {}),
+    "transformer": ((transformer,), {"_get_activation_fn": _activation, "_get_clones": _get_clones}),
     "upsampling": ((vision,), {}),
     "utils": (
         (),
         {
             "_ntuple": _ntuple,
             **{f"_{n}": _ntuple(k + 1) for k, n in enumerate(_WORDS)},
+            "_reverse_repeat_tuple": _reverse_repeat_tuple,
             "consume_prefix_in_state_dict_if_present": consume_prefix_in_state_dict_if_present,
         },
     ),
