@@ -142,7 +142,7 @@ def test_every_optimisation_can_be_left_out(off):
 
 
 def test_an_unknown_optimisation_is_refused():
-    with pytest.raises(ArgumentError, match=r"no optimisation is named fusion(.|\n)*fuse"):
+    with pytest.raises(ArgumentError, match=r"no optimisation or promise is named fusion(.|\n)*fuse"):
         tracec.compile(lambda x: x, disable=["fusion"])
 
 
