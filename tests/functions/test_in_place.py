@@ -245,3 +245,44 @@ def test_functions_tell_that_they_take_out():
         "out" in inspect.signature(tracec.sin).parameters and "out" not in inspect.signature(METHODS["sin"]).parameters
     )
     assert {"add", "matmul", "sort"} <= OUT
+
+
+MATRICES = {
+    "as it is": lambda x: x,
+    "turned": lambda x: x.mT,
+    "its axes in another order": lambda x: x.permute(2, 0, 1),
+    "a part": lambda x: x[:, 1:3, :2],
+    "a part, turned": lambda x: x[0, 1:, 2:].t()[None],
+    "every other": lambda x: x[..., ::2, ::2],
+    "one value for each": lambda x: x[:, :2, :2, None].squeeze(-1),
+}
+DIAGONALS = ((0, -2, -1), (0, -1, -2), (1, -1, -2), (-1, -2, -1), (0, 0, 2), (1, 1, 0), (9, -1, -2), (-9, 0, 1))
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+@pytest.mark.parametrize("wrap", [lambda f: f, tracec.compile])
+@pytest.mark.parametrize("name", MATRICES)
+def test_what_is_written_into_a_diagonal_is_in_the_matrix(name, wrap):
+    def written(t, offset, a, b):
+        def run(x):
+            diagonal = MATRICES[name](x).diagonal(offset, a, b)
+            diagonal.add_(t.arange(diagonal.shape[-1]) + 100.0)
+            return diagonal * 2
+
+        x = t.arange(60.0).reshape(3, 4, 5)
+        return (wrap(run) if t is tracec else run)(x).tolist(), x.tolist()
+
+    for offset, a, b in DIAGONALS:
+        assert written(tracec, offset, a, b) == written(torch, offset, a, b)
+
+
+def test_diagonals_of_parts_have_gradients_where_they_are_asked_for():
+    x = tracec.arange(12.0).reshape(3, 4).requires_grad_()
+    for matrix in ((x * 2)[:2, :2], (x * 2).t(), (x * 2)[1:, 1:].t()):
+        (gradient,) = tracec.autograd.grad(matrix.diagonal().sum(), matrix, retain_graph=True)
+        np.testing.assert_array_equal(gradient.numpy(), np.eye(*matrix.shape))
+    with tracec.no_grad():
+        x[:2, :2].diagonal().fill_(-1)
+    assert x[0, 0] == -1 == x[1, 1] and x.sum() == 66 - 0 - 5 - 2
+    gaps = tracec.from_numpy(np.arange(20.0).reshape(4, 5)[:, :3])
+    assert gaps.diagonal().tolist() == [0, 6, 12]  # no memory without gaps to look at

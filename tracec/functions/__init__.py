@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
         adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
         adaptive_max_pool3d, fractional_max_pool2d, fractional_max_pool3d,
     )
+    from tracec.functions.addressed import as_strided
     from tracec.functions.arithmetic import (
         abs, absolute, add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div,
         divide, float_power, floor_divide, fmax, fmin, fmod, gcd, hypot, lcm, ldexp, lerp, maximum, minimum,
@@ -137,7 +138,7 @@ if TYPE_CHECKING:  # a running program finds them by `__getattr__`; packed, sinc
         vsplit,
     )
     from tracec.functions.strided import (
-        as_strided, as_strided_scatter, diagonal_scatter, narrow_copy, select_scatter, slice_scatter,
+        as_strided_scatter, diagonal_scatter, narrow_copy, select_scatter, slice_scatter,
     )
     from tracec.functions.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
     from tracec.functions.vision import channel_shuffle, pixel_shuffle, pixel_unshuffle

@@ -6,6 +6,7 @@ from functools import reduce
 
 from tracec import ops
 from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from tracec.functions.addressed import as_strided, has_addresses
 from tracec.functions.common import (
     cast,
     check_ndim,
@@ -21,6 +22,7 @@ from tracec.functions.common import (
 )
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
+from tracec.record.mode import is_grad_enabled
 from tracec.record.tensor import Tensor, get_default_dtype
 
 
@@ -37,6 +39,12 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     if a == b:
         fail(ArgumentError, f"diagonal: dim1 and dim2 are both axis {a}", "name two axes")
     rest = [i for i in range(input.ndim) if i not in (a, b)]
+    # Both axes have to become one without a copy, or what is written into the diagonal would be lost.
+    if not _is_one(input, a, b):
+        if _is_one(input, b, a):
+            a, b, offset = b, a, -offset
+        elif not (input.requires_grad and is_grad_enabled()) and has_addresses(input):
+            return _at_addresses(input, rest, a, b, offset)
     x = ops.transpose(input, perm=(*rest, a, b))
     rows, columns = x.shape[-2:]
     down, right = max(-offset, 0), max(offset, 0)
@@ -44,10 +52,27 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     lead = tuple(x.shape[:-2])
     # In row-major order the diagonal's elements are columns + 1 apart.
     flat = reshaped(x, (*lead, rows * columns))
-    start = down * columns + right
+    start = down * columns + right if size else 0
     stop = start + size * (columns + 1) - columns if size else start
     n = len(lead)
     return ops.slice(flat, starts=(0,) * n + (start,), stops=(*lead, stop), steps=(1,) * n + (columns + 1,))
+
+
+def _is_one(x: Tensor, a: int, b: int) -> bool:
+    """Whether the elements along axis a, and along b within, are equally far apart in memory, as those of one axis."""
+    (rows, columns), (far, near) = ((of[a], of[b]) for of in (x._array.shape, x._array.strides))
+    return bool(rows <= 1 or columns <= 1 or far == near * columns)
+
+
+def _at_addresses(x: Tensor, rest: list[int], a: int, b: int, offset: int) -> Tensor:
+    """The diagonal of a matrix that has gaps between its rows, as a part of another one has; a view as well."""
+    strides = x.stride()
+    down, right = max(-offset, 0), max(offset, 0)
+    size = max(min(x.shape[a] - down, x.shape[b] - right), 0)
+    shape = (*(x.shape[i] for i in rest), size)
+    steps = (*(strides[i] for i in rest), strides[a] + strides[b])
+    start = x.storage_offset() + (down * strides[a] + right * strides[b] if size else 0)
+    return as_strided(x, shape, steps, start)
 
 
 _diagonal = diagonal

@@ -1,85 +1,17 @@
-"""Looks at memory at strides, windows over an axis, and tensors with a part of them replaced."""
+"""Windows over an axis, and tensors with a part of them replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError, ShapeError, UnsupportedError
+from tracec.errors import ArgumentError, ShapeError
+from tracec.functions.addressed import as_strided
 from tracec.functions.common import check_tensor, fail, integers, one_axis
 from tracec.functions.diagonals import diagonal
 from tracec.functions.shape import narrow, select
 from tracec.record.method import tensor_method
-from tracec.record.tape import root_of
 from tracec.record.tensor import Tensor
-from tracec.record.write import whole_of
-
-
-@tensor_method
-def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """A view of the memory that a tensor looks at.
-
-    Args:
-        input: A tensor.
-        size: The view's shape.
-        stride: Steps between neighbours along each axis, in elements.
-        storage_offset: Where in the memory it begins; by default where the input does.
-
-    Raises:
-        ShapeError: the view leaves the memory.
-    """
-    check_tensor("as_strided", input)
-    shape, strides = (integers("as_strided", v, n) for v, n in ((size, "size"), (stride, "stride")))
-    if len(shape) != len(strides):
-        fail(ShapeError, f"as_strided: mismatch in length of strides {strides} and shape {shape}", "one for each axis")
-    offset = (
-        input.storage_offset() if storage_offset is None else integers("as_strided", (storage_offset,), "offset")[0]
-    )
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    whole, before = _memory(input, offset, last)
-    offset, last = offset - before, last - before
-    negative = offset < 0 or any(n < 0 for n in (*shape, *strides))
-    if negative or (0 not in shape and last >= whole.numel()):
-        fail(
-            ShapeError,
-            f"as_strided: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of "
-            f"bounds for storage of {whole.numel()} elements",
-            "stay inside of the memory; sizes and strides are 0 or more",
-        )
-    return ops.as_strided(whole, shape=shape, strides=strides, offset=offset)
-
-
-def _memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
-    """The memory that a tensor looks at, in the order of its addresses, and how much of it is left out in front.
-
-    Gradients flow through. A part of memory that requires grad stands for itself where all that is looked at, from
-    element ``first`` to ``last``, lies in it.
-    """
-    root: Any = root_of(x)
-    whole: Any = root
-    if root._steps:
-        start = root.storage_offset()
-        end = start + root.numel()
-        if root.requires_grad and root.is_contiguous() and start <= first and last < end:
-            return root, start
-        if root.requires_grad and not (root.is_contiguous() and (last < start or end <= first)):
-            fail(
-                UnsupportedError,
-                "as_strided: of a tensor that requires grad and looks at a part of memory gradients cannot be told",
-                "take the view of the whole tensor, or clone() the part first",
-            )
-        whole = whole_of(root)
-    array = whole._array
-    order = sorted(range(array.ndim), key=lambda a: -abs(array.strides[a]))
-    moved = ops.transpose(whole, perm=tuple(order)) if order != list(range(array.ndim)) else whole
-    if not moved.is_contiguous():
-        fail(
-            ShapeError,
-            "as_strided: the memory of an array with gaps between its elements cannot be looked at",
-            "use contiguous() first",
-        )
-    return moved, 0
 
 
 @tensor_method(name="unfold")

@@ -16,6 +16,9 @@ _FUNCTIONS = {
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
         adaptive_max_pool3d fractional_max_pool2d fractional_max_pool3d
     """,
+    "addressed": """
+        as_strided
+    """,
     "arithmetic": """
         abs absolute add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide
         float_power floor_divide fmax fmin fmod gcd hypot lcm ldexp lerp maximum minimum mul multiply neg negative
@@ -183,7 +186,7 @@ _FUNCTIONS = {
         chunk dsplit hsplit split split_with_sizes tensor_split unbind unsafe_chunk unsafe_split vsplit
     """,
     "strided": """
-        as_strided as_strided_scatter diagonal_scatter narrow_copy select_scatter slice_scatter
+        as_strided_scatter diagonal_scatter narrow_copy select_scatter slice_scatter
     """,
     "unpooling": """
         max_unpool1d max_unpool2d max_unpool3d
@@ -199,6 +202,9 @@ _FUNCTIONS = {
 _METHODS = {
     "activation": """
         hardshrink logsigmoid prelu relu sigmoid
+    """,
+    "addressed": """
+        as_strided
     """,
     "arithmetic": """
         abs absolute add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide
@@ -313,7 +319,7 @@ _METHODS = {
         chunk dsplit hsplit split split_with_sizes tensor_split unbind unsafe_chunk unsafe_split vsplit
     """,
     "strided": """
-        as_strided as_strided_scatter diagonal_scatter narrow_copy select_scatter slice_scatter unfold
+        as_strided_scatter diagonal_scatter narrow_copy select_scatter slice_scatter unfold
     """,
 }
 
