@@ -6,6 +6,7 @@ Each condition of the library has a case in `tests.checked`, where it refuses so
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -371,6 +372,22 @@ def test_calls_on_a_gpu_copy_nothing_and_add_up(on_gpu: None, monkeypatch: pytes
     compiled(table, bad)
     with pytest.raises(TracecError, match="index -1 is out of bounds"):
         late.settle(wait=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "read", [str, T.Tensor.tolist, T.Tensor.cpu, lambda x: x.sum().item(), lambda x: bool(x.any())]
+)
+def test_whoever_reads_a_value_is_told(on_gpu: None, read: Any) -> None:
+    compiled, table, (good,) = looked_up([3])
+    for _ in range(3):
+        compiled(table, good)
+    late.settle(wait=True)
+    found = compiled(table, T.tensor([0, 1, 9]).to("cuda"))
+    with pytest.raises(TracecError, match="index 9 is out of bounds") as raised:
+        read(found)
+    assert re.search(r"at test_checks.py:\d+$", str(raised.value), re.MULTILINE)  # the line that looked it up
+    read(found)
 
 
 @needs_compiler

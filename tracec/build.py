@@ -121,7 +121,8 @@ def check_names(disabled: frozenset[str]) -> None:
     unknown = sorted(disabled - set(known))
     if unknown:
         raise ArgumentError(
-            f"compile: no optimisation or promise is named {', '.join(unknown)}", hint=f"those that exist: {', '.join(known)}"
+            f"compile: no optimisation or promise is named {', '.join(unknown)}",
+            hint=f"those that exist: {', '.join(known)}",
         )
 
 

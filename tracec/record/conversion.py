@@ -19,7 +19,7 @@ from tracec.record.deferred import ACTIVE, settled
 from tracec.record.dual import move_with, tangents_of
 from tracec.record.elements import elements
 from tracec.record.form import in_format
-from tracec.record.late import look, settle
+from tracec.record.late import to_host
 from tracec.record.opaque import is_for_library
 from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
@@ -382,12 +382,7 @@ def _copy(x: Cell, device: Device) -> Any:
     array = settled(x._array)
     if x._device is device:
         return array
-    if device != CPU or x._device == CPU:
-        return to_device(array, device)
-    look()  # before the copy, which waits for all that is queued
-    array = to_device(array, device)
-    settle(wait=True)
-    return array
+    return to_host(array) if device == CPU and x._device != CPU else to_device(array, device)
 
 
 def move(x: Any, device: Device) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from tracec.errors import TracecError
 from tracec.ir.forks import free_in_children
 from tracec.ir.source import Source
-from tracec.record.backend import Readback, is_capturing
+from tracec.record.backend import Readback, is_capturing, to_device
 from tracec.record.check import Requirement
 
 #: Copies that may be under way; behind more of them, the oldest is waited for.
@@ -65,6 +65,7 @@ def test_all(late: Sequence[Late], found: Sequence[int]) -> None:
             requires.test_numbers(found[at : at + requires.how_many])
         except TracecError as error:
             error.where = f"at {source}" if source is not None else None
+            error.within = None  # it was called by whoever waited
             raise
         at += requires.how_many
 
@@ -109,6 +110,18 @@ def look() -> None:
             _watched.clear()
         for one in ones:
             one.look()
+
+
+def to_host(array: Any) -> Any:
+    """An array on the host, which has waited then for what was queued before.
+
+    Raises:
+        TracecError: as `settle`.
+    """
+    look()  # before the copy, so that the host waits once
+    found = to_device(array, "cpu")
+    settle(wait=True)
+    return found
 
 
 def settle(wait: bool = False) -> None:

@@ -12,9 +12,10 @@ from tracec.errors import ArgumentError
 from tracec.ir import dtype as dt
 from tracec.ir.number import observe
 from tracec.record import promote
-from tracec.record.backend import META, get_default_device, to_device
+from tracec.record.backend import CPU, META, get_default_device
 from tracec.record.cell import Cell
 from tracec.record.deferred import settled
+from tracec.record.late import to_host
 from tracec.record.state import STATE
 from tracec.record.tape import edge_of
 
@@ -193,6 +194,11 @@ def _notes(x: Cell, array: Any) -> list[str]:
     return notes
 
 
+def _on_host(x: Cell) -> Any:
+    array = settled(x._array)
+    return array if x._device == CPU else to_host(array)
+
+
 def format_tensor(x: Cell, name: str = "tensor") -> str:
     """The tensor as text: elements, and dtype, device and history where they are not the usual ones."""
     shown = None if STATE.recorder is None else STATE.recorder.shown(x)
@@ -201,7 +207,7 @@ def format_tensor(x: Cell, name: str = "tensor") -> str:
     prefix = name + "("
     if x._device is META:
         return _with_notes(prefix + "...", _notes(x, x._array), len(prefix)) + ")"
-    array = to_device(settled(x._array), "cpu")
+    array = _on_host(x)
     if STATE.recorder is not None:
         STATE.recorder.decide(x, array, "print")
     return _with_notes(prefix + _elements(array, len(prefix)), _notes(x, array), len(prefix)) + ")"
@@ -234,7 +240,7 @@ def format_parts(x: Any, parts: dict[str, Any], notes: list[str], layout: list[s
     prefix, shown = "tensor(", []
     for name, part in parts.items():
         head = f"{name}=tensor("
-        array = to_device(settled(part._array), "cpu")
+        array = _on_host(part)
         if STATE.recorder is not None:
             STATE.recorder.decide(part, array, "print")
         empty = "" if array.size else f", size={tuple(array.shape)}"
