@@ -153,6 +153,7 @@ def test_triangular(a, b, upper):
     a, b = RNG.normal(size=a) * 0.2 + 2 * np.eye(a[-1]), RNG.normal(size=b)
     checked(lambda t, a, b: t.linalg.solve_triangular(a, b, upper=upper), a, b)
     checked(lambda t, a, b: t.linalg.solve_triangular(a, b.mT, upper=upper, left=False, unitriangular=True), a, b)
+    checked(lambda t, a, b: t.linalg.solve_triangular(a, b.float(), upper=upper), a, b)  # becomes what the matrix is
     checked(lambda t, a, b: t.triangular_solve(b, a, upper=upper, transpose=True), a, b)
 
 

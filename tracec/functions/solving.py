@@ -9,6 +9,7 @@ from tracec import ops
 from tracec.errors import ShapeError
 from tracec.functions.common import (
     broadcast_matrices,
+    cast,
     check_choice,
     check_tensor,
     expanded,
@@ -114,6 +115,8 @@ def solve_triangular(
     name = "linalg.solve_triangular"
     check_matrix(name, input, square=True)
     check_matrix(name, B, "B")
+    if input.dtype.is_floating_point and B.dtype.is_floating_point:
+        B = cast(B, input.dtype)  # as PyTorch does here alone
     check_same_dtype(name, input, B, "A", "B")
     factor, given = broadcast_matrices(name, input if left else input.mT, B if left else B.mT)
     found: Tensor = ops.triangular_solve(factor, given, upper=upper is left, unit=unitriangular)
