@@ -65,6 +65,20 @@ def found(t: Any) -> list[np.ndarray]:
     return [wide.log_prob(t.ones(4, 2)), own.log_prob(t.ones(3, 2)), vectors.log_prob(t.ones(6, 3, 2))]
 
 
+def test_a_class_that_reads_the_factor():
+    covariance = np.array([[2.0, 0.5], [0.5, 1.0]])
+    factors = []
+    for t in (tracec, torch):
+
+        class Halved(t.distributions.MultivariateNormal):
+            @property
+            def half(self):
+                return self._unbroadcasted_scale_tril / 2
+
+        factors.append(Halved(t.zeros(3, 2, dtype=t.float64), t.from_numpy(covariance)).half)
+    np.testing.assert_allclose(np.broadcast_to(factors[0].numpy(), (3, 2, 2))[0], factors[1].numpy(), rtol=1e-9)
+
+
 def test_classes_that_expand_themselves():
     for ours, theirs in zip(found(tracec), found(torch), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)

@@ -345,3 +345,16 @@ def test_modes_and_conversions_are_those_of_each_module_below() -> None:
 def test_a_mode_is_true_or_false() -> None:
     with pytest.raises(ArgumentError, match=r"train: mode is a list, True or False is expected\n  at .*\n  hint: "):
         nn.Linear(2, 2).train([1, 2])
+
+
+def test_a_module_that_chooses_where_it_goes():
+    class Chooses(nn.Linear):
+        def to(self, device):
+            return self.cpu() if str(device) == "cpu" else self.cuda()
+
+        def cpu(self):
+            self.went = "cpu"
+            return super().cpu()
+
+    layer = Chooses(2, 2)
+    assert layer.to("cpu") is layer and layer.went == "cpu"

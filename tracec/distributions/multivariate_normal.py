@@ -22,22 +22,22 @@ class OfCovariance(Distribution):
         "precision_matrix": constraints.positive_definite,
         "scale_tril": constraints.lower_cholesky,
     }
-    _tril: Tensor
+    _unbroadcasted_scale_tril: Tensor  # by PyTorch's name, which distributions made of these read
 
     @lazy_property
     def scale_tril(self) -> Tensor:
         """The lower Cholesky factor of the covariance."""
-        return self._tril
+        return self._unbroadcasted_scale_tril
 
     @lazy_property
     def covariance_matrix(self) -> Tensor:
         """The covariance."""
-        return fn.matmul(self._tril, self._tril.mT)
+        return fn.matmul(self._unbroadcasted_scale_tril, self._unbroadcasted_scale_tril.mT)
 
     @lazy_property
     def precision_matrix(self) -> Tensor:
         """The inverse of the covariance."""
-        return fn.cholesky_inverse(self._tril)
+        return fn.cholesky_inverse(self._unbroadcasted_scale_tril)
 
 
 class MultivariateNormal(OfCovariance):
@@ -70,7 +70,7 @@ class MultivariateNormal(OfCovariance):
         self.loc: Tensor = loc.expand(*batch, n)
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args=validate_args)
-        self._tril = factor_of(name, self.__dict__[name])
+        self._unbroadcasted_scale_tril = factor_of(name, self.__dict__[name])
 
     @property
     def mean(self) -> Tensor:
@@ -82,19 +82,20 @@ class MultivariateNormal(OfCovariance):
 
     @property
     def variance(self) -> Tensor:
-        return fn.sum(fn.square(self._tril), dim=-1).expand(self._extended_shape())
+        return fn.sum(fn.square(self._unbroadcasted_scale_tril), dim=-1).expand(self._extended_shape())
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         eps = fn.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + fn.squeeze(fn.matmul(self._tril, fn.unsqueeze(eps, -1)), -1)
+        return self.loc + fn.squeeze(fn.matmul(self._unbroadcasted_scale_tril, fn.unsqueeze(eps, -1)), -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        apart = mahalanobis(self._tril, value - self.loc)
-        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + apart) - half_log_det(self._tril)
+        tril = self._unbroadcasted_scale_tril
+        apart = mahalanobis(tril, value - self.loc)
+        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + apart) - half_log_det(tril)
 
     def entropy(self) -> Tensor:
-        return 0.5 * self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + half_log_det(self._tril)
+        return 0.5 * self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + half_log_det(self._unbroadcasted_scale_tril)
 
 
 def one_matrix(

@@ -48,7 +48,7 @@ class Wishart(OfCovariance):
             self._require(
                 fn.gt(self.df, n - 1), f"df must be greater than ndim - 1 = {n - 1}", "give more degrees of freedom"
             )
-        self._tril = factor_of(name, self.__dict__[name])
+        self._unbroadcasted_scale_tril = factor_of(name, self.__dict__[name])
 
     @property
     def _df(self) -> Tensor:
@@ -81,26 +81,27 @@ class Wishart(OfCovariance):
         freedom = fn.unsqueeze(self.df, -1) - fn.arange(n, **place)
         roots = fn.sqrt(Chi2(freedom, validate_args=False).rsample(sample_shape))
         noise = fn.tril(fn.randn(shape, **place), -1) + fn.diag_embed(roots)
-        factor = fn.matmul(self._tril, noise)
+        factor = fn.matmul(self._unbroadcasted_scale_tril, noise)
         return fn.matmul(factor, factor.mT)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         n, half = self.event_shape[-1], 0.5 * self.df
-        shape = broadcast_shapes(tuple(value.shape), tuple(self._tril.shape))
+        shape = broadcast_shapes(tuple(value.shape), tuple(self._unbroadcasted_scale_tril.shape))
         value = value.expand(shape)
-        solved = fn.cholesky_solve(value, self._tril.expand(shape))
+        solved = fn.cholesky_solve(value, self._unbroadcasted_scale_tril.expand(shape))
         trace = fn.sum(fn.diagonal(solved, 0, -2, -1), dim=-1)
         size = (n + 1 - self.df) / 2 * linalg.slogdet(value)[1]
         return -self._log_norm() - size - 0.5 * trace - fn.mvlgamma(half, n)
 
     def _log_norm(self) -> Tensor:
         """The part of the normalising constant that depends on the covariance."""
-        return self.df * half_log_det(self._tril) + 0.5 * self.df * self.event_shape[-1] * math.log(2)
+        log_det = half_log_det(self._unbroadcasted_scale_tril)
+        return self.df * log_det + 0.5 * self.df * self.event_shape[-1] * math.log(2)
 
     def entropy(self) -> Tensor:
         n, half = self.event_shape[-1], 0.5 * self.df
         places = fn.arange(n, dtype=self.df.dtype, device=self.df.device)
         digammas = fn.sum(fn.digamma(fn.unsqueeze(half, -1) - 0.5 * places), dim=-1)
-        log_det = digammas + n * math.log(2) + 2 * half_log_det(self._tril)
+        log_det = digammas + n * math.log(2) + 2 * half_log_det(self._unbroadcasted_scale_tril)
         return self._log_norm() + fn.mvlgamma(half, n) - 0.5 * (self.df - n - 1) * log_det + half * n

@@ -174,11 +174,13 @@ class Module(Stateful):
 
     def cpu(self: M) -> M:
         """Move parameters and buffers to the CPU."""
-        return self.to("cpu")
+        return self._apply(lambda t: t.cpu())
 
     def cuda(self: M, device: int | str | None = None) -> M:
         """Move parameters and buffers to a CUDA device."""
-        return self.to(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+        # Not by `to`, which classes of programs override by a choice between these two.
+        target = _target((), {"device": f"cuda:{device}" if isinstance(device, int) else device or "cuda"})[1]
+        return self._apply(lambda t: t.to(device=target))
 
     def share_memory(self: M) -> M:
         """Move parameters and buffers into memory that processes forked from here on share."""
