@@ -286,3 +286,16 @@ def test_diagonals_of_parts_have_gradients_where_they_are_asked_for():
     assert x[0, 0] == -1 == x[1, 1] and x.sum() == 66 - 0 - 5 - 2
     gaps = tracec.from_numpy(np.arange(20.0).reshape(4, 5)[:, :3])
     assert gaps.diagonal().tolist() == [0, 6, 12]  # no memory without gaps to look at
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+@pytest.mark.parametrize("wrap", [lambda f: f, tracec.compile])
+def test_what_is_written_into_one_row_of_all_elements(wrap):
+    def written(t, name):
+        x = t.arange(60.0).reshape(3, 4, 5)
+        (wrap if t is tracec else lambda f: f)(lambda x: MATRICES[name](x).ravel().fill_(-1.0))(x)
+        (wrap if t is tracec else lambda f: f)(lambda x: x[..., 1].ravel().mul_(2.0))(x)
+        return x.tolist()
+
+    for name in MATRICES:
+        assert written(tracec, name) == written(torch, name)

@@ -158,8 +158,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 @tensor_method
 def ravel(input: Tensor) -> Tensor:
-    """All elements in row-major order."""
-    return reshape(input, -1)
+    """All elements in row-major order: a view where they lie in memory like that without gaps, else a copy."""
+    return reshape(input.contiguous(), -1)
 
 
 @tensor_method
