@@ -24,7 +24,7 @@ from tracec.errors import TracecError
 from tracec.func import scan
 from tracec.nn import functional as F
 from tracec.record import backend, check, late
-from tracec.specialisations import watch
+from tracec.specialisations import device_checks
 from tracec.utils._pytree import tree_leaves
 
 NAMES = pytest.mark.parametrize("case", CHECKED, ids=[c.name for c in CHECKED])
@@ -354,7 +354,7 @@ def looked_up(sizes: list[int], rows: int = 7) -> tuple[Any, Any, list[Any]]:
 def test_calls_on_a_gpu_copy_nothing_and_add_up(on_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(late, "Readback", lambda array: made.append(array) or backend.Readback(array))
-    monkeypatch.setattr(watch, "PATIENCE", 1e9)
+    monkeypatch.setattr(device_checks, "PATIENCE", 1e9)
     compiled, table, (good,) = looked_up([5])
     compiled(table, good)
     compiled(table, good)
@@ -396,7 +396,7 @@ def test_a_host_that_never_waits_is_told_now_and_then(on_gpu: None, monkeypatch:
     for _ in range(3):
         compiled(table, good)
     late.settle(wait=True)
-    monkeypatch.setattr(watch, "PATIENCE", 0.0)
+    monkeypatch.setattr(device_checks, "PATIENCE", 0.0)
     compiled(table, T.tensor([0, 1, 9]).to("cuda"))
     with pytest.raises(TracecError, match="index 9 is out of bounds"):
         compiled(table, good)
@@ -428,8 +428,8 @@ def test_streams_have_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
             compiled(table, good)
         late.settle(wait=True)
         made = []
-        unseen = watch.unseen
-        monkeypatch.setattr(watch, "unseen", lambda conditions: made.append(unseen(conditions)) or made[-1])
+        unseen = device_checks.unseen
+        monkeypatch.setattr(device_checks, "unseen", lambda conditions: made.append(unseen(conditions)) or made[-1])
         for number in (7, 8):
             stream = driver._stream()
             stream.ptr = number

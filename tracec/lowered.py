@@ -19,14 +19,14 @@ from tracec.ir.plan import Memory, Plan
 from tracec.options import Options, check_launcher
 from tracec.program_builder import check_devices
 from tracec.runtime import nvrtc
-from tracec.specialisations.checks import watched
+from tracec.specialisations.checks import on_device
+from tracec.specialisations.device_checks import unseen
 from tracec.specialisations.inputs import Arrays
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import asks
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.specialisation import Call
-from tracec.specialisations.watch import unseen
 
 if TYPE_CHECKING:
     from tracec.inspect.profile import Profile
@@ -208,7 +208,7 @@ def arrays_like(program: Program, call: Call) -> Callable[[], list[Any]]:
 
     def arrays() -> list[Any]:
         found = [a if a.flags.c_contiguous else a.copy() for a in find(call.tensors)]
-        return [*found, unseen(program.late)] if watched(program.late) else found
+        return [*found, unseen(program.late)] if on_device(program.late) else found
 
     return arrays
 

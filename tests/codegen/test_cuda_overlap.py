@@ -12,6 +12,7 @@ from benchmarks.kernels.families import programs
 from tests.codegen.emulated import needs_compiler
 from tests.codegen.test_cuda_loads import ptx
 from tracec.codegen.cuda_overlap import following
+from tracec.runtime import emulator
 
 FAMILIES = programs(tracec, tracec.nn.functional, "cpu")
 WAIT, NEXT = "griddepcontrol.wait", "griddepcontrol.launch_dependents"
@@ -77,8 +78,16 @@ def test_values(name):
 
 
 @needs_compiler
-def test_sizes_that_vary():
+def test_sizes_that_vary(monkeypatch):
+    compiled, compile_kernels = [], emulator.compile_kernels
+
+    def noted(kernels, *options):
+        compiled.extend(k.source for k in kernels)
+        return compile_kernels(kernels, *options)
+
+    monkeypatch.setattr(emulator, "compile_kernels", noted)
     run = tracec.compile(lambda x: x.softmax(-1).sum(0), target="cuda", launcher="emulator", disable=("serial",))
     for n in (5, 9, 17, 40):
         x = tracec.randn(n, 33)
         np.testing.assert_allclose(run(x), x.softmax(-1).sum(0), rtol=1e-5)
+    assert len(compiled) >= 4 and all("  follow();" in source for source in compiled)

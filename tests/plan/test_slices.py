@@ -154,9 +154,11 @@ def test_plans_hold_one_slice(name, where, large):
     if where == "cpu":
         assert any(isinstance(s, Repeat) for s in plan.steps)
     assert plan.memory.peak_bytes < whole.memory.peak_bytes / 2
-    told = [s for s in plan.sliced if {"dot", "max"} <= {*s.ops} or "mul" in s.ops]
-    assert told and not whole.sliced and all(s.nbytes % s.runs == 0 and s.nbytes >= large for s in told)
-    assert f"slices\n    {', '.join(told[0].ops[:6])}" in str(plan) and told[0].ops[0] in plan.about_slices
+    loops = [n for n in slice_large(graph, small.slices).nodes if n.op.name == "scan"]
+    assert [s.runs for s in plan.sliced] == [n.param("length") for n in loops] and not whole.sliced
+    assert max(s.nbytes for s in plan.sliced) == largest(graph) * 4
+    for s in plan.sliced:
+        assert "dot" in s.ops and ", ".join(s.ops[:6]) in str(plan) and f"in {s.runs} slices" in plan.about_slices
     given = arrays_for(graph)
     for want, got in zip(evaluate(graph, given), run_plan(plan, given), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)

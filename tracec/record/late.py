@@ -2,8 +2,8 @@
 
 What a condition on values looks at is known to the program alone there (`tracec.record.check`). The numbers that tell
 whether conditions hold stay on the GPU, where those of one call are added to those before
-(`tracec.specialisations.watch`), and are copied to the host now and then, behind what is queued. They are tested when
-they have come: at the latest when the host next waits for the GPU.
+(`tracec.specialisations.device_checks`), and are copied to the host now and then, behind what is queued. They are
+tested when they have come: at the latest when the host next waits for the GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from tracec.errors import TracecError
@@ -46,8 +45,8 @@ class Late(NamedTuple):
         return self.device != "cpu"
 
 
-class Watched(Protocol):
-    """Numbers on a GPU that are to be looked at before the host has waited."""
+class OnDevice(Protocol):
+    """Numbers on a GPU that the host has not looked at."""
 
     def look(self) -> None:
         """Copy them to the host behind what is queued, to be tested when they have come (`test_later`)."""
@@ -71,20 +70,15 @@ def test_all(late: Sequence[Late], found: Sequence[int]) -> None:
 
 
 _pending: deque[tuple[Readback, Test]] = deque()
-_watched: dict[Watched, None] = {}
+_registered: dict[OnDevice, None] = {}
 _lock = threading.RLock()
 free_in_children(_lock)
 
 
-def test_later(found: Any, test: Test | Sequence[Late]) -> None:
-    """Test numbers when they have come from the GPU.
-
-    Args:
-        found: The array.
-        test: What tests them, or the conditions.
-    """
+def test_later(found: Any, test: Test) -> None:
+    """Test the numbers in an array when they have come from the GPU."""
     with _lock:
-        _pending.append((Readback(found), test if callable(test) else partial(test_all, test)))
+        _pending.append((Readback(found), test))
 
 
 def forget(test: Test) -> None:
@@ -95,19 +89,19 @@ def forget(test: Test) -> None:
         _pending.extend(kept)
 
 
-def watch(one: Watched) -> None:
+def register(one: OnDevice) -> None:
     """Have numbers looked at before the host waits the next time."""
-    if one not in _watched:
+    if one not in _registered:
         with _lock:
-            _watched[one] = None
+            _registered[one] = None
 
 
 def look() -> None:
     """Have all numbers that calls were added to copied to the host: before it waits."""
-    if _watched:
+    if _registered:
         with _lock:
-            ones = list(_watched)
-            _watched.clear()
+            ones = list(_registered)
+            _registered.clear()
         for one in ones:
             one.look()
 

@@ -23,7 +23,7 @@ One recording
 Running it
     specialisation, fast_path                   when a recording serves a call; the inline cache before all other checks
     program, building                           from a recording to compiled programs, in the background if asked
-    checks, watch                               conditions on values: before a program, in it, and later, of a GPU's
+    checks, device_checks                       conditions on values: before a program, in it, and later, of a GPU's
     replay, inputs, results, histories          a program in the function's place: inputs, results, their gradients
     tree, paths                                 data-dependent branches: a tree of programs, chosen by values
     lazy, segments                              functions that no program can stand in for: lazy evaluation by segments

@@ -9,6 +9,7 @@ see `tracec.record.check`, which has the conditions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tracec import ops
@@ -26,7 +27,7 @@ from tracec.record.cell import Constant
 from tracec.record.check import Requirement, least_and_largest
 from tracec.record.late import Late, test_all, test_later
 from tracec.record.recording import Check, Lifted, Recording
-from tracec.specialisations.watch import rising
+from tracec.specialisations.device_checks import rising
 
 
 class Checks:
@@ -78,7 +79,7 @@ def checked(recording: Recording, cotangents: Sequence[Node]) -> tuple[Graph, li
         The graph, and the conditions that are not known before it runs: those on what it is given in any case, then for
         each of the cotangents those on what depends on it. Where there are any, the graph has one more output for them,
         in this order, of int64: the numbers of each. Those of the first on a GPU are added to what one more input has,
-        the last one (`tracec.specialisations.watch`).
+        the last one (`tracec.specialisations.device_checks`).
     """
     graph, late = guarded(recording.graph, recording.checks, recording.inputs)
     groups: list[list[Check]] = [[] for _ in (None, *cotangents)]
@@ -86,25 +87,26 @@ def checked(recording: Recording, cotangents: Sequence[Node]) -> tuple[Graph, li
         used = set(topological((c.node,))) if cotangents else ()
         groups[max((k for k, ct in enumerate(cotangents, 1) if ct in used), default=0)].append(c)
     conditions = [tuple(Late(requires, node.source, node.device) for node, requires in g) for g in groups]
-    is_watched = watched(conditions[0])
-    inputs, more = list(graph.inputs), [_numbers_of(g, is_watched and g is groups[0]) for g in groups if g]
-    if is_watched:
+    stays = on_device(conditions[0])
+    inputs, more = list(graph.inputs), [_numbers_of(g, stays and g is groups[0]) for g in groups if g]
+    if stays:
         with made_from(None, "check of values"):
             inputs.append(input_node(more[0].type, "seen"))
             more[0] = ops.maximum(inputs[-1], more[0])
     return Graph(tuple(inputs), (*graph.outputs, *more), graph.name), conditions
 
 
-def watched(late: Sequence[Late]) -> bool:
-    """Whether what conditions look at is added up on a GPU."""
+def on_device(late: Sequence[Late]) -> bool:
+    """Whether the numbers that conditions are tested for are on a GPU."""
     return any(c.is_late for c in late)
 
 
-def _numbers_of(checks: Sequence[Check], is_watched: bool) -> Node:
+def _numbers_of(checks: Sequence[Check], stays: bool) -> Node:
+    """The numbers that conditions are tested for; whether they stay on the GPU, and those of calls add up."""
     numbers: list[Node] = []
     for node, requires in checks:
         with made_from(node.source, "check of values"):
-            found = (rising if is_watched else Requirement.numbers)(requires, unviewed(node))
+            found = (rising if stays else Requirement.numbers)(requires, unviewed(node))
             numbers += [ops.reshape(n, shape=(1,)) for n in found]
     with made_from(None, "check of values"):
         every: Node = ops.concatenate(*numbers, axis=0)
@@ -136,8 +138,8 @@ def test_numbers(found: Any, late: Sequence[Late]) -> None:
     Raises:
         TracecError: one does not.
     """
-    if watched(late):
-        test_later(found, late)
+    if on_device(late):
+        test_later(found, partial(test_all, late))
     else:
         test_all(late, found.tolist())
 

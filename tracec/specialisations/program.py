@@ -17,7 +17,7 @@ from tracec.record.late import Late
 from tracec.record.recording import Recording, find_tensors
 from tracec.record.tensor import Tensor
 from tracec.specialisations.backward_reads import held_to
-from tracec.specialisations.checks import checked, may_raise, tested, watched
+from tracec.specialisations.checks import checked, may_raise, on_device, tested
 from tracec.specialisations.derivatives import Backward, Derivative
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
@@ -32,8 +32,8 @@ class Program:
         recorded: What it was built from.
         forward: What the function computes, and the values that gradients need.
         backward: For each derivative its program and where its inputs come from.
-        inputs: For each input of ``forward`` its position among the recording's; for the last one, where conditions
-            are watched (`tracec.specialisations.watch`), there is none.
+        inputs: For each input of ``forward`` its position among the recording's; for the last one, where there are
+            `tracec.specialisations.device_checks`, there is none.
         late: Conditions on the numbers in an output of ``forward`` that is there for them alone, behind those of the
             recording and before the residuals.
         of_gradients: The same for each of ``backward``, on its last output.
@@ -94,7 +94,7 @@ def graphs_of(recorded: Recorded, target: str, disabled: frozenset[str]) -> Grap
     # What raises leaves everything as it was, so that the function can be run as it is written.
     donations = {} if may_raise(graph, late) else recording.donations()
     given = len(recording.graph.inputs)
-    if watched(late):
+    if on_device(late):
         donations = {**donations, len(recording.graph.outputs): given}
     if not recorded.derivatives:
         return Graphs(graph, graph, donations, (), tuple(range(given)), late, ())

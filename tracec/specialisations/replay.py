@@ -16,8 +16,9 @@ from tracec.record.late import Late, settle
 from tracec.record.recording import Result, find_parts, find_tensors, is_number
 from tracec.record.tensor import Tensor
 from tracec.specialisations.aliasing import Aliasing
-from tracec.specialisations.checks import Checks, at_present, may_raise, test_numbers, watched
+from tracec.specialisations.checks import Checks, at_present, may_raise, on_device, test_numbers
 from tracec.specialisations.derivatives import Backward
+from tracec.specialisations.device_checks import DeviceChecks
 from tracec.specialisations.effects import Parts
 from tracec.specialisations.histories import Histories, Place
 from tracec.specialisations.inputs import Arrays, finder, locator, memory_of, storage_finder
@@ -30,7 +31,6 @@ from tracec.specialisations.results import (
     rebuilder,
     with_memory,
 )
-from tracec.specialisations.watch import Watch
 
 
 class Unfit(Exception):
@@ -58,7 +58,7 @@ class Replay:
         places: For each output of ``forward`` where it lies; two of one place are one array, and those of
             ``("input", k)`` are the array of an input.
         backwards: Programs for gradients of results.
-        inputs: For each input of ``forward`` its position among the recording's, but for that of watched conditions.
+        inputs: For each input of ``forward`` its position among the recording's, but for that of `DeviceChecks`.
         late: Conditions on the numbers in an output that follows those of the recording, before the residuals.
     """
 
@@ -113,7 +113,7 @@ class Replay:
         # The forward program has the results first and the gradients of results not at all.
         shift = len(recording.results) - len(find_tensors(out))
         self._late, self._late_at = at_present(late), len(recording.graph.outputs) - shift
-        self._watch = Watch(self._late) if watched(late) else None
+        self._device_checks = DeviceChecks(self._late) if on_device(late) else None
         self._writes = [(position[s], output - shift) for s, output in recording.writes]
         #: What is written to, or how it is found.
         self._written = [(memory_of(self._inputs[i]), storage_finder(self._inputs[i], here)) for i, _ in self._writes]
@@ -239,7 +239,7 @@ class Replay:
             given: The arrays that the program reads, where they are.
             symbols: What stands for numbers and sizes.
         """
-        if self._watch is not None:  # before anything is changed: errors of calls before come here
+        if self._device_checks is not None:  # before anything is changed: errors of calls before come here
             settle()
         outputs, arrays = self._run(arguments, given)
         for output in self._copies:
@@ -289,8 +289,8 @@ class Replay:
             arrays, outputs = given, None if self._quick is None else self._quick(given)
             if not outputs:
                 arrays = self._arrays.side_by_side(given)
-                outputs = self.forward(arrays) if self._watch is None else self._watched(self._watch, arrays)
-            if self._late and self._watch is None:
+                outputs = self._computed_by_program(arrays)
+            if self._late and self._device_checks is None:
                 test_numbers(outputs[self._late_at], self._late)
         except REFUSALS as error:
             for storage in written:
@@ -300,13 +300,16 @@ class Replay:
             written[k].version += more
         return outputs, arrays
 
-    def _watched(self, watch: Watch, arrays: Sequence[Any]) -> list[Any]:
-        """What the program computes, whose conditions are tested later."""
-        seen = watch.numbers()
+    def _computed_by_program(self, arrays: Sequence[Any]) -> list[Any]:
+        """What the program computes; conditions on a GPU are tested later."""
+        checks = self._device_checks
+        if checks is None:
+            return self.forward(arrays)
+        seen = checks.numbers()
         outputs = self.forward([*arrays, seen])
         if outputs[self._late_at] is not seen:
             seen[...] = outputs[self._late_at]
-        watch.note()
+        checks.note()
         return outputs
 
     def _set_gradients(self, outputs: Sequence[Any], arguments: Sequence[Tensor]) -> None:

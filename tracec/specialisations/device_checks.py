@@ -1,4 +1,4 @@
-"""What the conditions of one program on a GPU have seen since they were tested, kept on the GPU from call to call.
+"""Conditions of one program on a GPU: the numbers that they are tested for stay there from call to call.
 
 A program is given the numbers of its calls before, and puts the largest of these and its own in their place: a least
 one counts as the largest of its complements, which are there for every integer. So nothing is copied for a call, no
@@ -19,7 +19,7 @@ from tracec.errors import TracecError
 from tracec.ir.node import Node
 from tracec.record.backend import elsewhere, module
 from tracec.record.check import Requirement
-from tracec.record.late import Late, forget, test_all, test_later, watch
+from tracec.record.late import Late, forget, register, test_all, test_later
 from tracec.runtime.arena import told_apart
 
 #: Seconds after which numbers are copied to a host that does not wait.
@@ -42,8 +42,8 @@ def rising(requires: Requirement, values: Node) -> list[Node]:
     return [ops.bitwise_not(low), high]
 
 
-class Watch:
-    """The numbers of one program.
+class DeviceChecks:
+    """The conditions of one program, and their numbers on the GPU.
 
     Args:
         late: Its conditions, for sizes that are those of every call.
@@ -74,7 +74,7 @@ class Watch:
 
     def note(self) -> None:
         """Have what a call added looked at: it was queued."""
-        watch(self)
+        register(self)
         now = time.monotonic()
         if now - self._looked > PATIENCE:
             self.look()
@@ -85,7 +85,7 @@ class Watch:
         cupy = module(self._device)
         for array, stream in list(self._seen.values()):
             if stream.ptr and cupy.cuda.runtime.streamIsCapturing(stream.ptr):
-                watch(self)  # a copy would be part of the graph that a caller makes
+                register(self)  # a copy would be part of the graph that a caller makes
                 continue
             with array.device, stream:
                 test_later(array, self._test)
