@@ -443,6 +443,30 @@ def test_streams_have_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @needs_compiler
+def test_nothing_is_copied_while_a_caller_captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even from the legacy stream, where the calls before ran: a copy there would end the capture."""
+    made = []
+    monkeypatch.setattr(late, "Readback", lambda array: made.append(array) or backend.Readback(array))
+    with pretended() as driver:
+        compiled, table, (good,) = looked_up([3])
+        for _ in range(3):
+            compiled(table, good)
+        late.settle(wait=True)
+        stream = driver._stream()
+        monkeypatch.setattr(device_checks, "PATIENCE", 0.0)
+        monkeypatch.setattr(driver.cupy.cuda, "get_current_stream", lambda: stream)
+        stream.begin_capture()
+        made.clear()
+        compiled(table, T.tensor([0, 1, 9]).to("cuda"))
+        assert not made
+        graph = stream.end_capture()
+        driver._replay(graph.graphExec, stream.ptr)
+        with pytest.raises(TracecError, match="index 9 is out of bounds"):
+            late.settle(wait=True)
+        late.settle(wait=True)
+
+
+@needs_compiler
 def test_a_lowered_lookup_has_numbers_to_begin_with(on_gpu: None) -> None:
     compiled, table, (good,) = looked_up([3])
     lowered = compiled.lower(table, good, target="cuda")

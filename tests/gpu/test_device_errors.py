@@ -8,6 +8,7 @@ import pytest
 import tracec
 from tests.gpu.place import compiled, fetch, needs_device, put
 from tracec.errors import ArgumentTypeError, DeviceError, OutOfMemoryError
+from tracec.specialisations import device_checks
 
 pytestmark = needs_device
 
@@ -109,10 +110,14 @@ def test_an_index_out_of_range_is_told_when_the_host_waits():
     tracec.cuda.synchronize()
 
 
-def test_a_caller_may_capture_what_looks_into_tables():
+def test_a_caller_may_capture_what_looks_into_tables(monkeypatch):
     cupy = pytest.importorskip("cupy")
     run = compiled(lambda table, index: tracec.nn.functional.embedding(index, table) + 1)
     table, index = put(np.arange(14, dtype=np.float32).reshape(7, 2)), put(np.array([0, 6, 3]))
+    monkeypatch.setattr(device_checks, "PATIENCE", 0.0)  # each call would look at what those before found
+    for _ in range(4):
+        run(table, index)  # in the legacy stream, where nothing may be queued while another captures
+    tracec.cuda.synchronize()
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         for _ in range(4):

@@ -83,10 +83,12 @@ class DeviceChecks:
         """Copy the numbers to the host, behind what is queued."""
         self._looked = time.monotonic()
         cupy = module(self._device)
-        for array, stream in list(self._seen.values()):
-            if stream.ptr and cupy.cuda.runtime.streamIsCapturing(stream.ptr):
-                register(self)  # a copy would be part of the graph that a caller makes
-                continue
+        seen = list(self._seen.values())
+        if any(stream.ptr and cupy.cuda.runtime.streamIsCapturing(stream.ptr) for _, stream in seen):
+            # A copy would be part of the graph that a caller makes; in the legacy stream, it would end the capture.
+            register(self)
+            return
+        for array, stream in seen:
             with array.device, stream:
                 test_later(array, self._test)
 
