@@ -132,7 +132,7 @@ def set_stream(stream: Stream) -> None:
 
 def is_current_stream_capturing() -> bool:
     """Whether what is given to the current stream becomes a CUDA graph rather than running."""
-    return is_available() and bool(cupy_on().cuda.get_current_stream().is_capturing())
+    return is_available() and backend.is_capturing()
 
 
 def current_stream(device: Place = None) -> Stream:
