@@ -157,7 +157,8 @@ def test_every_mistake_is_found() -> None:
             (entry,) = kernel.entries
             name = f"{entry.name}_{number}"
             source = kernel.source.replace(old, new).replace(f"\n{entry.name}(", f"\n{name}(")
-            kernels.append(replace(kernel, source=source, entries=(replace(entry, name=name),)))
+            entry = replace(entry, function=entry.function.beginning(name=name))
+            kernels.append(replace(kernel, source=source, entries=(entry,)))
         made[what] = plan, replace(program, kernels=tuple(kernels)), case
     library = compile_kernels([k for _, program, _ in made.values() for k in program.kernels])
     assert not [what for what, one in made.items() if not wrong(*one, library)]

@@ -137,7 +137,8 @@ def missed(mistakes: Mapping[str, Mistake]) -> list[str]:
         changed = kernel.source.replace(one.old, new) if one.old else kernel.source
         assert changed != kernel.source or not one.old
         name = f"{kernel.name}_{number}"
-        entries = tuple(replace(e, name=e.name.replace(kernel.name, name)) for e in kernel.entries)
+        functions = (e.function.beginning(name=e.name.replace(kernel.name, name)) for e in kernel.entries)
+        entries = tuple(replace(e, function=f) for e, f in zip(kernel.entries, functions, strict=True))
         kernel = replace(kernel, name=name, source=changed.replace(kernel.name, name), entries=entries)
         programs.append(replace(program, kernels=(kernel,)))
     library = compile_kernels([k for p in programs for k in p.kernels])

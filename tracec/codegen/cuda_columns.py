@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import first_of_pack, mentions, write_chunk, write_pack
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_row_body import loop_nest, row_space, scratch_words
@@ -15,7 +15,6 @@ from tracec.codegen.cuda_row_stages import IN_FLIGHT, Stage, deal, unrolling
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_share import MANY_THREADS, Share
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
@@ -53,7 +52,7 @@ TILE_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnView:
+class ColumnView(View):
     """What ``column.j2`` needs.
 
     Attributes:
@@ -61,7 +60,6 @@ class ColumnView:
         e: That number.
     """
 
-    head: Head
     start: tuple[str, ...]
     stages: tuple[Stage, ...]
     share: str
@@ -127,7 +125,7 @@ def column_entry(kernel: Kernel, name: str) -> Entry:
     wide = f", packs of {width}" if width > 1 else ""
     schedule = f"{lanes * width} columns by {height} threads a block, {row} elements a column{wide}"
     return Entry(
-        name, render_template("cuda/column.j2", k=view), (ceil_div(columns, lanes), 1, 1),
+        Function("column", view), (ceil_div(columns, lanes), 1, 1),
         (lanes, height, 1), 0, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
 

@@ -14,14 +14,23 @@ from typing import Any
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import write_pack
 from tracec.codegen.cuda_columns import column_entry
-from tracec.codegen.cuda_entry import Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
+from tracec.codegen.cuda_entry import (
+    Entry,
+    Function,
+    Routine,
+    View,
+    alignments,
+    ceil_div,
+    head,
+    lines,
+    one_after_another,
+)
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_operand import Factor, OperandView, factor, operand_view
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS, Choice, Tile, choose_tile, estimate_rows, split_length
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.expressions import ATOM
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
@@ -102,10 +111,9 @@ class EpilogueView:
 
 
 @dataclass(frozen=True, slots=True)
-class ContractionView:
+class ContractionView(View):
     """What ``contraction.j2`` needs."""
 
-    head: Head
     type: str
     zero: str
     index: str
@@ -229,8 +237,8 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
     epilogue, packs = _epilogue(writer, sums, tile, m_vector if sums.m_fast else n_vector)
     part = writer.name("split")
     view = ContractionView(
-        head=replace(
-            head(writer, name, tile.threads), blocks=2 if plain(k) >= LONG_LOOP * tile.depth and not writer.wide else 1
+        head=head(writer, name, tile.threads).leaving_room(
+            2 if plain(k) >= LONG_LOOP * tile.depth and not writer.wide else 1
         ),
         type=writer.dialect.types[dtype],
         zero=writer.accumulator(sums.acc.name).identity,
@@ -247,13 +255,12 @@ def _tiles(kernel: Kernel, name: str, sums: Sums, tile: Tile, length: int = 0) -
         multiply_add=_multiply_add(writer, sums.acc.name, dtype, m_vector, n_vector),
         epilogue=epilogue,
     )
-    text = render_template("cuda/contraction.j2", k=view)
     cut = f", products in {sums.batch[0].extent} parts of {length}" if length else ""
     schedule = f"tiles of {tile.m} by {tile.n} by {tile.depth}, {tile.m_each} by {tile.n_each} a thread{cut}"
     wide = {p.width for p in (a_packs, b_packs, packs)} - {1}
     schedule += f", packs of {max(wide)}" if wide else ""
     return Entry(
-        name, text, (m_tiles * n_tiles * batch if m and n else 0, 1, 1), (tile.threads, 1, 1), 0,
+        Function("contraction", view), (m_tiles * n_tiles * batch if m and n else 0, 1, 1), (tile.threads, 1, 1), 0,
         alignments(kernel, (a_packs, b_packs, packs)), schedule=schedule,
     )  # fmt: skip
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
 from tracec.ir.launch import Number
@@ -73,12 +75,84 @@ def table_capacity(buffers: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of a function: ``macros.j2`` writes it.
+
+    Attributes:
+        name: The function's name.
+        parameters: Declarations.
+        threads: The most threads of a block.
+        counter: Type of counters.
+        blocks: Blocks of a multiprocessor to leave registers for; 0 for what the compiler chooses.
+        cluster: Blocks of a cluster; 0 where there are none.
+        is_called: Whether other functions call it, by all threads of a block, rather than that it is launched.
+        follows: Whether it begins with a wait for what was launched before it.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    threads: int
+    counter: str
+    blocks: int = 1
+    cluster: int = 0
+    is_called: bool = False
+    follows: bool = False
+
+    def leaving_room(self, blocks: int) -> Head:
+        """With registers for several blocks of a multiprocessor.
+
+        They are those that the rung leaves of them and that a multiprocessor has: asked for more, it bounds nothing.
+        """
+        most = most_threads() // (ceil_div(self.threads, 32) * 32)
+        return replace(self, blocks=max(min(blocks * rung().blocks // 100, most), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the template of a function needs, finished: each has a class for the rest of it.
+
+    Attributes:
+        head: How the function begins.
+    """
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A template, and what it is filled with: text when it is known how the function begins.
+
+    Attributes:
+        template: Its name in ``templates/cuda``.
+        view: What it needs.
+    """
+
+    template: str
+    view: View
+
+    @property
+    def head(self) -> Head:
+        """How it begins."""
+        return self.view.head
+
+    def beginning(self, **changes: Any) -> Function:
+        """The function with another head.
+
+        Args:
+            changes: The fields of `Head` that are others.
+        """
+        return replace(self, view=replace(self.view, head=replace(self.head, **changes)))
+
+    def __str__(self) -> str:
+        return render_template(f"cuda/{self.template}.j2", k=self.view)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One ``__global__`` function. Its parameters are the kernel's buffers in order, or one `Table`.
 
     Attributes:
-        name: The function's name.
-        text: Its source.
+        function: The function.
         grid: Blocks along x, y, z; a grid with no blocks is not launched. With a table, x depends on the sizes.
         block: Threads along x, y, z.
         shared_bytes: Dynamic shared memory.
@@ -88,8 +162,7 @@ class Entry:
         numbers: What it is given behind the buffers, and behind the workspace.
     """
 
-    name: str
-    text: str
+    function: Function
     grid: Grid
     block: Grid
     shared_bytes: int = 0
@@ -97,6 +170,11 @@ class Entry:
     table: Table | None = None
     schedule: str = ""
     numbers: tuple[Number, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.head.name
 
     @property
     def threads(self) -> int:
@@ -148,33 +226,6 @@ def alignments(kernel: Kernel, packs: Iterable[Packs]) -> tuple[int, ...]:
         for buffer, _ in (*found.loads, *found.stores):
             needed[buffer] = max(needed[buffer], found.width * sizes[buffer])
     return tuple(needed.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The beginning of a function, as templates write it.
-
-    Attributes:
-        name: The function's name.
-        parameters: Declarations.
-        threads: The most threads of a block.
-        counter: Type of counters.
-        blocks: Blocks of a multiprocessor to leave registers for.
-        cluster: Blocks of a cluster; 0 where there are none.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    threads: int
-    counter: str
-    blocks: int = 1
-    cluster: int = 0
-
-    @property
-    def resident(self) -> int:
-        """Of these blocks, those that the rung leaves and a multiprocessor has: asked for more, it bounds nothing."""
-        most = most_threads() // (ceil_div(self.threads, 32) * 32)
-        return max(min(self.blocks * rung().blocks // 100, most), 1)
 
 
 def head(writer: Writer, name: str, threads: int) -> Head:

@@ -7,19 +7,17 @@ on. Which block that is changes from run to run, what it does then does not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from math import prod
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Grid, Head, Routine, ceil_div
+from tracec.codegen.cuda_entry import Call, Entry, Function, Grid, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_share import MANY_THREADS
 from tracec.codegen.cuda_source import CudaKernel, finished
 from tracec.codegen.cuda_tail import Tail, tail
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
-from tracec.codegen.render import render_template
 from tracec.ir.kernel import Buffer
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Tickets
 from tracec.ir.plan import Plan
@@ -31,14 +29,10 @@ MOST_BLOCKS, MOST_THREADS = 8 * MULTIPROCESSORS, 2 * MANY_THREADS
 SHAPES = frozenset({"map", "row", "full", "column"})
 #: Bytes of shared memory that others may have there.
 ROOM = 12 * 1024
-_HEAD = re.compile(
-    r'\Aextern "C" __global__ void (?:__cluster_dims__\((?P<cluster>\d+), 1, 1\) )?'
-    r"__launch_bounds__\(\d+, (?P<blocks>\d+)\)\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedView:
+class JoinedView(View):
     """What ``joined.j2`` needs.
 
     Attributes:
@@ -47,7 +41,6 @@ class JoinedView:
         blocks: Blocks that take tickets; empty where there is one.
     """
 
-    head: Head
     functions: tuple[str, ...]
     calls: tuple[str, ...]
     blocks: str
@@ -175,11 +168,12 @@ def _is_plain(kernel: CudaKernel, launch: CudaLaunch) -> bool:
 
 def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
     entry, blocks = kernel.entries[0], prod(launch.grid)
-    if kernel.ir.shape not in SHAPES or _HEAD.match(entry.text) is None:
+    if kernel.ir.shape not in SHAPES:
         return False
     few = blocks <= MOST_BLOCKS and blocks * entry.threads <= MOST_THREADS
     # Lanes that are through wait for tickets, while those that still exchange values wait for them.
-    parts_ways = "return;" in entry.text and "_sync(" in entry.text
+    text = str(entry.function)
+    parts_ways = "return;" in text and "_sync(" in text
     return few and not parts_ways
 
 
@@ -230,18 +224,17 @@ def _joined(parts: Sequence[Part], taken: Collection[str]) -> tuple[CudaKernel, 
     base = "_then_".join(p.kernel.name for p in parts)
     name = next(n for n in chain((base,), (f"{base}_{k}" for k in count(2))) if n not in taken)
     parameters = [_parameter(parts, v, name) for v, name in values.items()]
-    leave = _HEAD.match(entry.text)
-    assert leave is not None
+    leave = entry.function.head
+    head = Head(name, (*parameters, *["unsigned *tickets"] * several), prod(first.block), "unsigned")
     view = JoinedView(
-        Head(name, (*parameters, "unsigned *tickets") if several else tuple(parameters), prod(first.block), "unsigned",
-             int(leave["blocks"]), int(leave["cluster"] or 0)),
-        tuple(dict.fromkeys(_function(p.work) for p in parts)),
+        replace(head.leaving_room(leave.blocks), cluster=leave.cluster),
+        tuple(dict.fromkeys(str(p.work.function.beginning(is_called=True)) for p in parts)),
         tuple(f"{p.kernel.name}({', '.join(values[v] for v in p.launch.args[0])});" for p in parts),  # type: ignore
         f"{blocks}u" if several else "",
     )  # fmt: skip
     schedule = "; then ".join(p.work.schedule for p in parts)
     made = Entry(
-        name, render_template("cuda/joined.j2", k=view), first.launch.grid, first.block, entry.shared_bytes,
+        Function("joined", view), first.launch.grid, first.block, entry.shared_bytes,
         tuple(max(p.alignment[v] for p in parts if v in p.alignment) for v in values), schedule=schedule,
     )  # fmt: skip
     args: tuple[Argument, ...] = (*values, *[Tickets()] * several)
@@ -267,7 +260,3 @@ def _parameter(parts: Sequence[Part], value: int, name: str) -> str:
     written = any(b.role != "in" for b in found)
     alone = len(found) == 1 or not written
     return f"{'' if written else 'const '}{memory_type(found[0].dtype)} *{'__restrict__ ' * alone}{name}"
-
-
-def _function(work: Entry | Tail) -> str:
-    return work.text if isinstance(work, Tail) else _HEAD.sub("__device__ __forceinline__ void ", work.text)

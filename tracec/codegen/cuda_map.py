@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import Chunk, first_of_pack, mentions, pack_chunk, write_chunk
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel, Loop, Stmt, Var
@@ -23,7 +22,7 @@ RAGGED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class MapView:
+class MapView(View):
     """What ``map.j2`` needs: literals and statements, finished.
 
     Attributes:
@@ -42,7 +41,6 @@ class MapView:
         uses_chunk: Whether the body needs the chunk's number.
     """
 
-    head: Head
     body: tuple[str, ...]
     declared: tuple[str, ...]
     loads: tuple[str, ...]
@@ -94,11 +92,12 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
         guarded=left or is_varying(chunks) or chunks % block_chunks != 0,
         uses_chunk=mentions(statements, "chunk"),
     )
-    text = render_template("cuda/map.j2", k=view)
     wide = f", packs of {packs.width}" if packs.width > 1 else ""
     schedule = f"{parts} of {chunks} chunks a thread{wide}" + (f", {odd} elements left over" if left else "")
     blocks = ceil_div(chunks + odd, block_chunks)
-    return Entry(name, text, (blocks, 1, 1), (share, 1, 1), 0, alignments(kernel, [packs]), schedule=schedule)
+    return Entry(
+        Function("map", view), (blocks, 1, 1), (share, 1, 1), 0, alignments(kernel, [packs]), schedule=schedule
+    )
 
 
 def _parts(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunks: int) -> int:

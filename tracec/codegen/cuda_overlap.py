@@ -13,14 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from tracec.codegen.cuda_functions import used_functions
-from tracec.codegen.cuda_source import CudaKernel
+from tracec.codegen.cuda_source import CudaKernel, write_source
 
 #: The first architecture that has it.
 FIRST = 90
-#: Where the statements of a function begin.
-_BEGINNING = re.compile(r'^extern "C" __global__ [^{]*\{$', re.MULTILINE)
-_FOLLOW = "  follow();"
 
 
 def may_overlap(arch: str) -> bool:
@@ -30,10 +26,7 @@ def may_overlap(arch: str) -> bool:
 
 def following(kernel: CudaKernel) -> CudaKernel:
     """A kernel whose functions wait for what was launched before them."""
-    first = _BEGINNING.search(kernel.source)
-    if first is None or _FOLLOW in kernel.source:
+    entries = tuple(replace(e, function=e.function.beginning(follows=True)) for e in kernel.entries)
+    if entries == kernel.entries:
         return kernel
-    (wait,) = used_functions(_FOLLOW)
-    before, after = kernel.source[: first.start()], kernel.source[first.start() :]
-    after = _BEGINNING.sub(rf"\g<0>\n{_FOLLOW}", after)
-    return replace(kernel, source=f"{before}{wait}\n\n{after}")
+    return replace(kernel, entries=entries, source=write_source(kernel.ir, entries, kernel.riders, kernel.less))

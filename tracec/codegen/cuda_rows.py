@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_access import extent, peel, streams_of_rows
 from tracec.codegen.cuda_anew import LEAST_COST, computed_anew
 from tracec.codegen.cuda_clusters import own_size, place_row, place_several
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_held import Hold, Holder, hold_near
 from tracec.codegen.cuda_registers import live_words, uses
 from tracec.codegen.cuda_row_body import row_packs, row_space, scratch_words, waits_later
@@ -16,7 +16,6 @@ from tracec.codegen.cuda_row_stages import Stage, is_tight, share_stages
 from tracec.codegen.cuda_share import LARGEST, Share, row_share
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying, plain
@@ -38,7 +37,7 @@ CLUSTER_BARRIER = "cluster_fence(); cluster_arrive(); cluster_wait();"
 
 
 @dataclass(frozen=True, slots=True)
-class RowView:
+class RowView(View):
     """What ``row.j2`` and ``row_stages.j2`` need.
 
     Attributes:
@@ -46,7 +45,6 @@ class RowView:
         block_threads: Threads of each.
     """
 
-    head: Head
     start: tuple[str, ...]
     stages: tuple[Stage, ...]
     share: str
@@ -177,7 +175,8 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
         per_block = max(min(per_block, rows), 1)
     threads = share.each * per_block
     view = RowView(
-        replace(head(writer, name, threads), blocks=share.resident, cluster=share.blocks if several else 0), start,
+        replace(head(writer, name, threads).leaving_room(share.resident), cluster=share.blocks if several else 0),
+        start,
         stages, writer.count(share.threads), writer.count(chunks), shared, share.each // 32,
         min(share.threads, 32) // 2, is_varying(rows) or rows % per_block != 0,
         writer.count(rows), writer.count(per_block), cluster=share.blocks if several else 0,
@@ -185,7 +184,7 @@ def row_entry(kernel: Kernel, name: str) -> Entry:
     )  # fmt: skip
     schedule = _in_words(share, threads, row.length, hold) + (f", packs of {width}" if width > 1 else "")
     return Entry(
-        name, render_template("cuda/row.j2", k=view), (ceil_div(rows, per_block) * share.blocks, 1, 1),
+        Function("row", view), (ceil_div(rows, per_block) * share.blocks, 1, 1),
         (share.each, per_block, 1), shared_bytes, alignments(kernel, packs.values()), schedule=schedule,
     )  # fmt: skip
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, certain_loads, find_packs
 from tracec.codegen.cuda_chunk import Chunk, pack_chunk
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, Table, alignments, lines, table_capacity
+from tracec.codegen.cuda_entry import Entry, Function, Head, Table, View, alignments, lines, table_capacity
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.kernel import Kernel, Loop
 
@@ -25,7 +24,7 @@ class BufferView:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsView:
+class RunsView(View):
     """What ``runs.j2`` needs.
 
     Attributes:
@@ -38,7 +37,6 @@ class RunsView:
         element: What is done for it.
     """
 
-    head: Head
     capacity: int
     first_step: int
     buffers: tuple[BufferView, ...]
@@ -91,7 +89,7 @@ def runs_entry(kernel: Kernel, name: str, most: int) -> Entry:
     )  # fmt: skip
     wide = f" in packs of {packs.width}" if packs.width > 1 else ""
     return Entry(
-        name, render_template("cuda/runs.j2", k=view), (0, 1, 1), (THREADS, 1, 1), 0, alignments(kernel, [packs]),
+        Function("runs", view), (0, 1, 1), (THREADS, 1, 1), 0, alignments(kernel, [packs]),
         table, f"up to {capacity} runs a launch, {table.block_elements} elements a block{wide}",
     )  # fmt: skip
 

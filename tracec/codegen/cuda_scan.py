@@ -11,13 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import extent
-from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div, head, lines, one_after_another
+from tracec.codegen.cuda_entry import (
+    Call,
+    Entry,
+    Function,
+    Head,
+    Routine,
+    View,
+    ceil_div,
+    head,
+    lines,
+    one_after_another,
+)
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_scan_row import Packs, Row, elements, fetched, find_packs, neighbours, row_of, used
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import Accumulator, Writer
 from tracec.codegen.expressions import ATOM
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import Kernel
@@ -53,10 +63,9 @@ COLUMN_WINDOW = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ScanView:
+class ScanView(View):
     """What ``scan*.j2`` need: the statements before and after a running combination."""
 
-    head: Head
     start: tuple[str, ...]
     acc: Accumulator
     carry_combine: str
@@ -138,12 +147,18 @@ def _columns(kernel: Kernel, name: str, row: Row) -> Routine:
         groups=writer.count(groups), tile=writer.count(tile), items=items, warps=warps,
     )  # fmt: skip
     view = _with_board(writer, view, tiles, window, words, posts)
-    text = render_template("cuda/scan_turns_column.j2", k=view)
     schedule = (
         f"a block of {MOST_THREADS} 32 rows by {tile}, {tiles} tiles a row of {length} that wait for those before"
     )
     sizes = tuple(b.dtype.itemsize for b in kernel.buffers)
-    main = Entry(name, text, (groups * tiles, 1, 1), (MOST_THREADS, 1, 1), 0, (*sizes, _WORD), schedule=schedule)
+    main = Entry(
+        Function("scan_turns_column", view),
+        (groups * tiles, 1, 1),
+        (MOST_THREADS, 1, 1),
+        0,
+        (*sizes, _WORD),
+        schedule=schedule,
+    )
     return _cleared_first(kernel, main, 1 + groups * posts)
 
 
@@ -180,8 +195,7 @@ def _rows(kernel: Kernel, name: str, row: Row) -> Routine:
         view = replace(view, element=element, before=before, fetch=fetch)
         view = _leaving_room(view, WALKING_BLOCKS if _is_light(writer, row) else 3)
         schedule += ", the next tile on its way"
-    text = render_template("cuda/scan.j2", k=view)
-    entry = Entry(name, text, (rows, 1, 1), (threads, 1, 1), 0, _sizes(kernel, packs), schedule=schedule)
+    entry = Entry(Function("scan", view), (rows, 1, 1), (threads, 1, 1), 0, _sizes(kernel, packs), schedule=schedule)
     return one_after_another(kernel, [entry])
 
 
@@ -207,9 +221,8 @@ def _in_turns(writer: Writer, name: str, row: Row, packs: Packs, threads: int, p
         f"a block of {threads} a tile of {tile}, {_each(parts, width)}, "
         f"{tiles} tiles a row of {length} that wait for those before"
     )
-    text = render_template("cuda/scan_turns.j2", k=view)
     sizes = (*_sizes(kernel, packs), _WORD)
-    main = Entry(name, text, (rows * tiles, 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule)
+    main = Entry(Function("scan_turns", view), (rows * tiles, 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule)
     return _cleared_first(kernel, main, 1 + rows * posts)
 
 
@@ -251,7 +264,7 @@ def _is_light(writer: Writer, row: Row) -> bool:
 
 def _leaving_room(view: ScanView, blocks: int) -> ScanView:
     """The view with registers for so many blocks of a multiprocessor."""
-    return replace(view, head=replace(view.head, blocks=blocks))
+    return replace(view, head=view.head.leaving_room(blocks))
 
 
 #: What blocks post, behind the number of turns that were taken.
@@ -277,15 +290,14 @@ def _cleared_first(kernel: Kernel, main: Entry, words: int) -> Routine:
 
 def clear_entry(name: str, words: int) -> Entry:
     """A function that makes a board of so many words of 64 bits ready."""
-    top = Head(name, (_BOARD,), MOST_THREADS, "unsigned")
-    text = render_template(
-        "cuda/scan_clear.j2", k=_Clear(top, f"(unsigned){words}" if is_varying(words) else f"{words}u")
-    )
+    top = Head(name, (_BOARD,), MOST_THREADS, "unsigned", blocks=0)
+    view = _Clear(top, f"(unsigned){words}" if is_varying(words) else f"{words}u")
     grid = (ceil_div(words, MOST_THREADS), 1, 1)
-    return Entry(name, text, grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared")
+    return Entry(
+        Function("scan_clear", view), grid, (MOST_THREADS, 1, 1), 0, (_WORD,), schedule="a board of sums is cleared"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Clear:
-    head: Head
+class _Clear(View):
     words: str

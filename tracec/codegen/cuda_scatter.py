@@ -17,7 +17,19 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import mentions, needed_lets
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, alignments, ceil_div, head, lines, one_after_another
+from tracec.codegen.cuda_entry import (
+    Call,
+    Entry,
+    Function,
+    Head,
+    Routine,
+    View,
+    alignments,
+    ceil_div,
+    head,
+    lines,
+    one_after_another,
+)
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_positions import Start, Target, find_start, find_target, key_bits
 from tracec.codegen.cuda_sort import sort_routine
@@ -25,7 +37,6 @@ from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
 from tracec.codegen.cuda_steps import Shared, Steps
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
 from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, plain
@@ -59,7 +70,7 @@ BROAD = 512
 
 
 @dataclass(frozen=True, slots=True)
-class ScatterView:
+class ScatterView(View):
     """What ``scatter_sums.j2`` and ``scatter_rows.j2`` need.
 
     Attributes:
@@ -77,7 +88,6 @@ class ScatterView:
         rows_each: and how many of those a block has; 0 where they are counted at once.
     """
 
-    head: Head
     type: str
     key: str
     column_lines: tuple[str, ...]
@@ -104,7 +114,7 @@ class ScatterView:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(View):
     """What ``scatter_order.j2``, ``scatter_starts.j2`` and ``scatter_edges.j2`` need.
 
     Attributes:
@@ -112,7 +122,6 @@ class OrderView:
         few: So many keys a position tells by itself where it starts.
     """
 
-    head: Head
     key: str
     load: tuple[str, ...]
     value: str
@@ -214,10 +223,12 @@ def _put_in_order(steps: Steps, name: str, keys: Keys, target: Target, arrays: S
         Head(name, steps.parameters((), arrays), threads, "unsigned"), "unsigned", keys.load, keys.value,
         _share(target), threads // 32, writer.count(length), writer.count(target.keys), len(arrays) > 2,
     )  # fmt: skip
-    text = render_template("cuda/scatter_order.j2", k=view)
     schedule = f"{length} positions in order, a block for each {view.share} of {target.keys} keys"
     sizes = (*alignments(steps.kernel, []), *(4 for _ in arrays))
-    steps.one(Entry(name, text, (_blocks(target), 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule), arrays)
+    steps.one(
+        Entry(Function("scatter_order", view), (_blocks(target), 1, 1), (threads, 1, 1), 0, sizes, schedule=schedule),
+        arrays,
+    )
 
 
 def _find_starts(steps: Steps, name: str, target: Target, ranked: Shared, starts: Shared) -> None:
@@ -229,9 +240,9 @@ def _find_starts(steps: Steps, name: str, target: Target, ranked: Shared, starts
         Head(name, parameters, THREADS, writer.flat), ranked.type, (), "", THREADS, THREADS // 32,
         writer.count(length), writer.count(target.keys),
     )  # fmt: skip
-    text = render_template(f"cuda/scatter_{'edges' if dense else 'starts'}.j2", k=view)
     grid = (ceil_div((length if dense else target.keys) + 1, THREADS), 1, 1)
-    entry = Entry(name, text, grid, (THREADS, 1, 1), schedule=f"where each of {target.keys} keys starts")
+    function = Function("scatter_edges" if dense else "scatter_starts", view)
+    entry = Entry(function, grid, (THREADS, 1, 1), schedule=f"where each of {target.keys} keys starts")
     steps.add(Routine((entry,), (Call(0, (ranked.number, starts.number)),)))
 
 
@@ -253,10 +264,11 @@ def _sums(
     name = f"{name}_sums"
     own = Head(name, steps.parameters((order, ranked), sums), lanes * GROUP, view.head.counter)
     view = replace(view, head=own, lanes=lanes, column_blocks=steps.writer.count(blocks), ahead=4)
-    text = render_template("cuda/scatter_sums.j2", k=view)
     sizes = (*alignments(steps.kernel, [packs]), 4, 4, itemsize, itemsize)
     schedule = f"sums of whole parts of {SHARE} of {length} positions"
-    entry = Entry(name, text, (groups * blocks, 1, 1), (lanes, GROUP, 1), 0, sizes, schedule=schedule)
+    entry = Entry(
+        Function("scatter_sums", view), (groups * blocks, 1, 1), (lanes, GROUP, 1), 0, sizes, schedule=schedule
+    )
     steps.one(entry, (order, ranked, *sums))
     return sums
 
@@ -274,13 +286,13 @@ def _write(steps: Steps, name: str, target: Target, view: ScatterView, packs: Pa
         lanes = ceil_div(columns, blocks)
         each = max(THREADS // lanes, 1) if blocks == 1 else 1
         block, count = (lanes, each, 1), blocks * ceil_div(rows, each)
-        own = replace(own, threads=lanes * each, blocks=MOST_AT_ONCE // (ceil_div(lanes * each, 32) * 32))
+        own = replace(own, threads=lanes * each)
+        own = own.leaving_room(MOST_AT_ONCE // (ceil_div(own.threads, 32) * 32))
         view = replace(
             view, rows_each=each, lanes=lanes, column_blocks=steps.writer.count(blocks), rows=steps.writer.count(rows)
         )
     view = replace(view, head=own, work=steps.writer.count(rows * columns))
-    text = render_template("cuda/scatter_rows.j2", k=view)
-    steps.one(Entry(name, text, (count, 1, 1), block, 0, sizes, schedule=what), read)
+    steps.one(Entry(Function("scatter_rows", view), (count, 1, 1), block, 0, sizes, schedule=what), read)
 
 
 def _key_lines(writer: Writer, target: Target, flat: str) -> tuple[str, ...]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
+from tracec.codegen.cuda_entry import Call, Entry, Function, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_scan import clear_entry
 from tracec.codegen.cuda_sort import SHORT_ROW as SHORT_SORT
 from tracec.codegen.cuda_sort import sort_routine
 from tracec.codegen.cuda_sort_digits import MARKED
 from tracec.codegen.cuda_sort_keys import LIMIT, Keys, Order, Rows
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
-from tracec.codegen.render import render_template
 from tracec.ir.extent import is_varying, plain
 
 #: Shorter rows are sorted: by a warp, that has no barrier.
@@ -45,7 +44,7 @@ BOARD = "unsigned *__restrict__ board"
 
 
 @dataclass(frozen=True, slots=True)
-class SelectView:
+class SelectView(View):
     """What ``select_*.j2`` need.
 
     Attributes:
@@ -67,7 +66,6 @@ class SelectView:
         word: The type of a post.
     """
 
-    head: Head
     key: str
     load: tuple[str, ...]
     value: str
@@ -166,11 +164,11 @@ def _by_rows(name: str, keys: Keys, order: Order, rows: Rows) -> Routine:
         threads = ALONE
     view = _view(name, keys, rows, threads, digit)
     room = max(ROOM, 1 << (2 * rows.count - 1).bit_length())
-    head = replace(view.head, parameters=(*keys.parameters, *order.parameters), blocks=1024 // threads)
-    text = render_template("cuda/select_rows.j2", k=replace(view, head=head, result=_results(order), room=room))
+    head = replace(view.head, parameters=(*keys.parameters, *order.parameters))
+    view = replace(view, head=head.leaving_room(1024 // threads), result=_results(order), room=room)
     what = f"rank {rows.start}" if rows.count == 1 else f"{rows.count} ranks"
     schedule = f"a block of {threads} selects {what} of a row of {rows.length}, by digits of {digit} bits"
-    entry = Entry(name, text, (rows.rows, 1, 1), (threads, 1, 1), schedule=schedule)
+    entry = Entry(Function("select_rows", view), (rows.rows, 1, 1), (threads, 1, 1), schedule=schedule)
     return Routine((entry,), (Call(0, (*keys.args, *order.args)),))
 
 
@@ -199,9 +197,9 @@ def _by_parts(name: str, keys: Keys, order: Order, of: Rows, buffers: int) -> Ro
         left -= here
         head = replace(view.head, name=f"{name}_count{number}", parameters=(*keys.parameters, BOARD))
         one = replace(view, head=head, number=number, here=here, left=left, digit_before=before)
-        text = render_template("cuda/select_count.j2", k=one)
         schedule = f"digit {number} of a row of {length}, {chunks} chunks"
-        entries.append(Entry(head.name, text, (rows * chunks, 1, 1), (PARTS_THREADS, 1, 1), schedule=schedule))
+        grid = (rows * chunks, 1, 1)
+        entries.append(Entry(Function("select_count", one), grid, (PARTS_THREADS, 1, 1), schedule=schedule))
         calls.append(Call(number + 1, (*keys.args, buffers)))
         before = here
     view = replace(view, number=digits, digit_before=before)
@@ -223,11 +221,9 @@ def _collected(
         args = (*keys.args, buffers + 1, buffers + 2)
         workspace += (key_bytes * of.rows * of.count, 4 * of.rows * of.count)
     view = replace(view, head=replace(view.head, name=last, parameters=(*parameters, BOARD)))
-    text = render_template("cuda/select_collect.j2", k=view)
     schedule = f"{view.tiles} tiles a row that wait for those before, {view.items} elements a thread"
-    entry = Entry(
-        last, text, (of.rows * ceil_div(of.length, view.tile), 1, 1), (PARTS_THREADS, 1, 1), schedule=schedule
-    )
+    grid = (of.rows * ceil_div(of.length, view.tile), 1, 1)
+    entry = Entry(Function("select_collect", view), grid, (PARTS_THREADS, 1, 1), schedule=schedule)
     entries, calls = (*started.entries, entry), (*started.calls, Call(len(started.entries), (*args, buffers)))
     if view.single:
         return Routine(entries, calls, workspace)

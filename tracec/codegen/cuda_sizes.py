@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -40,7 +39,7 @@ def _varies_inside(body: Iterable[Stmt]) -> bool:
 def with_numbers(entry: Entry, table: Table) -> Entry:
     """The function with the numbers that it names among its parameters."""
     numbers, parameters = [], []
-    for kind, n in names_in(entry.text):
+    for kind, n in names_in(str(entry.function)):
         size = table.sizes[int(n)] if kind == "size" else None
         whole = "long long" if size is not None and size >= LIMIT else "int"
         number = Number("double", table.reals[int(n)]) if size is None else Number(whole, size)
@@ -48,6 +47,5 @@ def with_numbers(entry: Entry, table: Table) -> Entry:
         parameters.append(f"const {number.type} {kind}_{n}")
     if not numbers:
         return entry
-    head = re.compile(rf"(\b{re.escape(entry.name)}\([^()]*)\)")
-    text = head.sub(lambda found: f"{found[1]}, {', '.join(parameters)})", entry.text, count=1)
-    return replace(entry, text=text, numbers=tuple(numbers))
+    function = entry.function.beginning(parameters=(*entry.function.head.parameters, *parameters))
+    return replace(entry, function=function, numbers=tuple(numbers))

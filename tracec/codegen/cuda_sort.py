@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
+from tracec.codegen.cuda_entry import Call, Entry, Function, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_sort_digits import sort_by_digits
 from tracec.codegen.cuda_sort_keys import LIMIT, Keys, Order, Rows
-from tracec.codegen.render import render_template
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying, plain
 
@@ -32,7 +31,7 @@ HELD = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class RowsView:
+class RowsView(View):
     """What ``sort_rows.j2`` needs.
 
     Attributes:
@@ -50,7 +49,6 @@ class RowsView:
         place: The place of what was at ``sorted``; empty where that is the place.
     """
 
-    head: Head
     key: str
     load: tuple[str, ...]
     value: str
@@ -113,15 +111,15 @@ def _by_rows(name: str, keys: Keys, order: Order, rows: Rows) -> Routine:
         held = type_ if order.takes.itemsize * size <= HELD and not keys.place else ""
         take = [f"const {type_} element = {'held[place]' if held else order.element};"]
     wanted = ("", "") if rows.whole else (rows.written(rows.start), rows.written(rows.start + rows.count))
+    top = Head(name, (*keys.parameters, *order.parameters), threads * each, rows.counter)
     view = RowsView(
-        Head(name, (*keys.parameters, *order.parameters), threads * each, rows.counter, at_once), keys.type, keys.load,
+        top.leaving_room(at_once), keys.type, keys.load,
         keys.value, (*take, *order.lines), rows.written(rows.rows), rows.written(length), size, place_bits,
         keys.bits <= 32 - place_bits, not is_varying(length) and length == size, held,
         ("held[at] = element;",) if held else (), each, rows.written(each), threads, items, *wanted,
         keys.place.format("sorted"),
     )  # fmt: skip
-    text = render_template("cuda/sort_rows.j2", k=view)
     grid = (ceil_div(rows.rows, each) if plain(rows.count) else 0, 1, 1)
     who = f"a warp a row of {length}, {each} in a block" if threads == 32 else f"a block of {threads} a row of {length}"
-    entry = Entry(name, text, grid, (threads, each, 1), schedule=f"{who}, {items} elements a thread")
+    entry = Entry(Function("sort_rows", view), grid, (threads, each, 1), schedule=f"{who}, {items} elements a thread")
     return Routine((entry,), (Call(0, (*keys.args, *order.args)),))

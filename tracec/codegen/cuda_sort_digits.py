@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Head, Routine, ceil_div
+from tracec.codegen.cuda_entry import Call, Entry, Function, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_scan import clear_entry
 from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
-from tracec.codegen.render import render_template
 from tracec.ir.extent import plain
 
 #: Threads of a block, each of which looks after one value of a digit.
@@ -40,7 +39,7 @@ TURNS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class DigitsView:
+class DigitsView(View):
     """What ``sort_count.j2`` and ``sort_pass.j2`` need.
 
     Attributes:
@@ -56,7 +55,6 @@ class DigitsView:
         posts_at: and those of tiles.
     """
 
-    head: Head
     key: str
     load: tuple[str, ...]
     value: str
@@ -119,8 +117,7 @@ def sort_by_digits(name: str, keys: Keys, order: Order, of: Rows, buffers: int) 
     board = "unsigned *__restrict__ board"
     count = replace(view, head=replace(view.head, name=f"{name}_count", parameters=(*keys.parameters, board)))
     schedule = f"{passes} digits, {chunks} chunks a row of {length}"
-    text = render_template("cuda/sort_count.j2", k=count)
-    entry = Entry(count.head.name, text, (rows * chunks, 1, 1), (THREADS, 1, 1), schedule=schedule)
+    entry = Entry(Function("sort_count", count), (rows * chunks, 1, 1), (THREADS, 1, 1), schedule=schedule)
     made.add("count", entry, (*keys.args, buffers))
     for number in range(passes):
         made.add_pass(
@@ -188,12 +185,10 @@ class _Passes:
         what = "last" if last else "first" if first else "next"
         name = self._name if last else f"{self._name}_{what}"
         parameters, args = (*parameters, "unsigned *__restrict__ board"), (*args, self._board)
-        view = replace(view, head=replace(view.head, name=name, parameters=parameters, blocks=AT_ONCE))
+        view = replace(view, head=replace(view.head, name=name, parameters=parameters).leaving_room(AT_ONCE))
         if what not in self.entries:
-            text = render_template("cuda/sort_pass.j2", k=view)
-            self.add(
-                what, Entry(name, text, (blocks, 1, 1), (THREADS, 1, 1), schedule=schedule if last else what), args
-            )
+            function = Function("sort_pass", view)
+            self.add(what, Entry(function, (blocks, 1, 1), (THREADS, 1, 1), schedule=schedule if last else what), args)
         else:
             self.add(what, self.entries[what], args)
 

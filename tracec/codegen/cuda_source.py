@@ -65,17 +65,30 @@ def finished(kernel: Kernel, routine: Routine, riders: Sequence[Kernel] = (), le
     """
     less = str(rung()) if less is None else less
     entries = routine.entries
-    body = "\n".join(e.text for e in entries)
+    name = entries[-1].name if riders else kernel.name
+    source = write_source(kernel, entries, riders, less)
+    return CudaKernel(name, source, entries, kernel, routine.calls, routine.workspace, riders=tuple(riders), less=less)
+
+
+def write_source(kernel: Kernel, entries: Sequence[Entry], riders: Sequence[Kernel], less: str) -> str:
+    """The text of functions, and of what they need.
+
+    Args:
+        kernel: Whose work they do.
+        entries: The functions.
+        riders: Other kernels whose work they do then.
+        less: What they are written with less of; empty for nothing.
+    """
+    texts = [str(e.function) for e in entries]
+    body = "\n".join(texts)
     called = used_functions(body)
-    source = render_template(
+    return render_template(
         "cuda/source.j2",
         comments=comments(kernel, entries, riders, less),
         headers=headers("\n".join((*called, body))),
         functions=called,
-        entries=[e.text for e in entries],
+        entries=texts,
     )
-    name = entries[-1].name if riders else kernel.name
-    return CudaKernel(name, source, entries, kernel, routine.calls, routine.workspace, riders=tuple(riders), less=less)
 
 
 def launches(number: int, kernel: CudaKernel, values: Sequence[int]) -> list[CudaLaunch]:

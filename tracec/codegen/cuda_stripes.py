@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tracec.codegen.cuda_access import extent, find_packs, peel
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_row_body import loop_nest, row_packs, row_space, scratch_words
 from tracec.codegen.cuda_row_stages import Stage, share_stages
 from tracec.codegen.cuda_rows import ALL_LANES, SCRATCH
 from tracec.codegen.cuda_stripe_loads import EarlyLoad, Prefetch, early_loads, pack_words, take_from_registers
 from tracec.codegen.cuda_stripe_share import Plan, stripe_share
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
 from tracec.errors import CompileError
 from tracec.ir.extent import is_varying
@@ -30,7 +29,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class StripeView:
+class StripeView(View):
     """What ``stripe.j2`` needs; of a row what ``row_stages.j2`` does.
 
     Attributes:
@@ -56,7 +55,6 @@ class StripeView:
         mask: The lanes that meet.
     """
 
-    head: Head
     start: tuple[str, ...]
     zeros: tuple[Stage, ...]
     ahead: tuple[str, ...]
@@ -219,7 +217,7 @@ class _StripeWriter:
         shared = _Shared(self.writer, self.chunks * self.width) if self.share.in_shared else None
         view = self._view(shared)
         return Entry(
-            self.name, render_template("cuda/stripe.j2", k=view), (extent(self.nest.stripes), 1, 1),
+            Function("stripe", view), (extent(self.nest.stripes), 1, 1),
             (self.share.threads, self.height, 1), shared.nbytes if shared else 0,
             alignments(self.kernel, self.packs.values()),
             schedule=self.turns.describe(extent(self.nest.columns), self.width),
@@ -245,7 +243,7 @@ class _StripeWriter:
         copies = self._copies(stages)
         threads, rows = share.threads, extent(nest.rows)
         return StripeView(
-            head=replace(head(writer, self.name, threads * height), blocks=turns.plan.blocks),
+            head=head(writer, self.name, threads * height).leaving_room(turns.plan.blocks),
             start=lines(start),
             zeros=zeros,
             ahead=lines(ahead),

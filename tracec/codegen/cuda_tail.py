@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from tracec.codegen.cuda_access import Packs, extent, find_packs, peel
 from tracec.codegen.cuda_chunk import write_chunk
 from tracec.codegen.cuda_columns import SHORT, rows_lie_apart
-from tracec.codegen.cuda_entry import Grid, Head, alignments, ceil_div, lines
+from tracec.codegen.cuda_entry import Function, Grid, Head, View, alignments, ceil_div, lines
 from tracec.codegen.cuda_row_body import row_packs, row_space, scratch_words, waits_later
 from tracec.codegen.cuda_row_stages import Stage, share_stages
 from tracec.codegen.cuda_rows import ALL_LANES
 from tracec.codegen.cuda_share import MOST_PACKS, WARP_ROW_OF_FEW, Share
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Acc, Kernel, Loop, walk
 
@@ -27,20 +26,20 @@ class Tail:
     """One block's work.
 
     Attributes:
-        text: A ``__device__`` function of the kernel's buffers, which all threads of a block call.
+        function: What all threads of a block call, with the kernel's buffers.
         alignment: The bytes that each buffer's address must be a multiple of.
         shared_bytes: Shared memory of its own.
         schedule: How its loops map to threads, for readers.
     """
 
-    text: str
+    function: Function
     alignment: tuple[int, ...]
     shared_bytes: int
     schedule: str
 
 
 @dataclass(frozen=True, slots=True)
-class TailView:
+class TailView(View):
     """What ``tail.j2`` needs; of rows what `tracec.codegen.cuda_rows.RowView` has.
 
     Attributes:
@@ -50,7 +49,6 @@ class TailView:
         body: One chunk of a map.
     """
 
-    head: Head
     thread: str
     idle: str = ""
     loop: str = ""
@@ -130,13 +128,13 @@ def _row(kernel: Kernel, block: Grid) -> Tail | None:
 
 
 def _made(kernel: Kernel, view: TailView, packs: Iterable[Packs], shared: int, schedule: str) -> Tail:
-    return Tail(render_template("cuda/tail.j2", k=view), alignments(kernel, packs), shared, schedule)
+    return Tail(Function("tail", view), alignments(kernel, packs), shared, schedule)
 
 
 def _head(writer: Writer, kernel: Kernel) -> Head:
     """The function's head. What it reads others have written in the same launch: nothing may be taken for constant."""
     parameters = tuple(p.replace("*__restrict__ ", "*") for p in writer.parameters())
-    return Head(kernel.name, parameters, 0, writer.flat)
+    return Head(kernel.name, parameters, 0, writer.flat, is_called=True)
 
 
 def _threads(block: Grid) -> int:

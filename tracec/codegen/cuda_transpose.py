@@ -19,10 +19,9 @@ from tracec.codegen.cuda_access import (
 )  # fmt: skip
 from tracec.codegen.cuda_chunk import write_pack
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Entry, Head, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_writer import Writer
-from tracec.codegen.render import render_template
 from tracec.ir.extent import divides, is_varying, plain
 from tracec.ir.kernel import Kernel, Load, Loop, Ref, Stmt, Store, Var, subexpressions
 
@@ -49,7 +48,7 @@ class TileView:
 
 
 @dataclass(frozen=True, slots=True)
-class TransposeView:
+class TransposeView(View):
     """What ``transpose.j2`` needs; ``reading`` and ``writing`` are the loops that loads and stores walk along.
 
     Attributes:
@@ -63,7 +62,6 @@ class TransposeView:
         read_guard: Condition for a pack to be inside where there are tiles that are not whole; empty otherwise.
     """
 
-    head: Head
     index: str
     tiles: tuple[TileView, ...]
     size: int
@@ -132,7 +130,7 @@ def transpose_entry(kernel: Kernel, name: str) -> Entry:
     blocks = extent(outer) * reading_tiles * writing_tiles
     wide = [Packs(width, tuple((x.buffer, x.index) for x in turned)), packs]
     return Entry(
-        name, render_template("cuda/transpose.j2", k=view), (blocks, 1, 1), (THREADS, 1, 1), 0,
+        Function("transpose", view), (blocks, 1, 1), (THREADS, 1, 1), 0,
         alignments(kernel, wide),
         schedule=f"tiles of {size} by {size}, {len(tiles)} turned, read in packs of {width}, written of {packs.width}",
     )  # fmt: skip
