@@ -19,13 +19,14 @@ import numpy as np
 from tracec.record.printing import OPTIONS, PrintOptions
 from tracec.record.structure import Slots, children, is_data
 from tracec.record.tensor import Tensor, own_attributes
-from tracec.runtime.identity_guards import IdentityGuard, unchanged
+from tracec.runtime.identity_guards import IdentityGuard
 from tracec.specialisations.births import Births
 from tracec.specialisations.by_name import ByName
 from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.forming import make_keys_plain
+from tracec.specialisations.guard_list import GuardList
 from tracec.specialisations.guards import Contents, Form, Guard, digest_guard, forms_of, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.keys import Layouts
@@ -123,7 +124,9 @@ class Environment:
         self.is_all = not (self.watched or self.takes_containers)
         self._weak, self._unseen = walker.lost(), walker.unseen
         self._files = [(name, where, where()) for name, where in walker.files]
-        self._begin_checks(walker)
+        self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
+        self.has_keys = bool(walker.keys)
+        self._checks = GuardList((*walker.guards, *walker.besides))
 
     def _begin_lists(self, walker: Walker) -> None:
         """Note lists that the function only adds to, all places that hold them, and what it does to these places."""
@@ -153,38 +156,6 @@ class Environment:
         self._iterators = walker.iterators
         self._states = [source.get() for source in self._sources]
 
-    def _begin_checks(self, walker: Walker) -> None:
-        """Note how each guard is checked: by identity, all at once, then by value; or by value alone."""
-        self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
-        self.has_keys = bool(walker.keys)
-        self._identities: list[IdentityGuard] = []
-        #: For each of those: the guard, and what tells whether the place is as good as that.
-        self._guarded: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
-        #: What can be checked by value alone.
-        self._others: list[tuple[Guard | Contents | Form, Callable[[], bool]]] = []
-        for guard in (*walker.guards, *walker.besides):
-            self._check_all_of(guard)
-        self._same: Callable[[], bool] | None = None
-
-    def _check_all_of(self, guard: Guard | Contents) -> None:
-        """Check a place, or a container; what may be other numbers and tensors is looked at when it is taken."""
-        if isinstance(guard, Guard):
-            if guard.kind is None:
-                self._check(guard, guard.holds, guard.identity())
-        elif not guard.kinds:
-            self._check(guard, guard.holds, guard.identity())
-        else:
-            self._check(guard, guard.has_places, guard.identity())
-            for item in guard.fixed():
-                self._check(item, item.holds, item.identity())
-
-    def _check(self, guard: Guard | Contents | Form, holds: Callable[[], bool], look: IdentityGuard | None) -> None:
-        if look is None:
-            self._others.append((guard, holds))
-        else:
-            self._identities.append(look)
-            self._guarded.append((guard, holds))
-
     def guard_print_options(self, asked: Set[str]) -> None:
         """Guard the options by which tensors and arrays are printed: the function turned out to print them.
 
@@ -193,17 +164,15 @@ class Environment:
         """
         if "print" in asked - self.asked:
             for name, value in Slots(OPTIONS, tuple(PrintOptions.__annotations__)).items():
-                guard = Guard(f"print options, {name}", Slots(OPTIONS), name, value)
-                self._check(guard, guard.holds, guard.identity())
+                self._checks.add(Guard(f"print options, {name}", Slots(OPTIONS), name, value))
         if "numpy" in asked - self.asked:
-            guard = digest_guard("NumPy's print options", np, text_options)
-            self._check(guard, guard.holds, None)
+            self._checks.add(digest_guard("NumPy's print options", np, text_options))
         self.asked = self.asked | asked
 
     def guard_module_names(self) -> None:
         """Guard the attributes of modules that the function asked for by computed names."""
         for guard in self.by_name.guards.values():
-            self._check(guard, guard.holds, guard.identity())
+            self._checks.add(guard)
 
     def is_like(self, other: Environment) -> bool:
         """Whether numbers and tensors are taken from the same places as in another call, and share memory as there."""
@@ -213,22 +182,11 @@ class Environment:
     @property
     def identity_guards(self) -> Sequence[IdentityGuard] | None:
         """Guards by identity that cover all that was read; None where some of it can be checked by value alone."""
-        return self._identities if self.is_all and not self._others else None
+        return self._checks.identities if self.is_all else None
 
     def fails(self) -> Guard | Contents | Form | None:
         """The first guard that does not hold."""
-        same = self._same
-        if same is None:
-            same = self._same = unchanged(self._identities)
-        if not same():
-            for guard, holds in self._guarded:
-                if not holds():
-                    return guard
-            self._renew_identities()
-        for guard, holds in self._others:
-            if not holds():
-                return guard
-        return None
+        return self._checks.fails()
 
     def present(self) -> tuple[list[Any], list[Tensor]] | None:
         """The numbers and the tensors in the places that are watched; None where there is something else."""
@@ -346,20 +304,13 @@ class Environment:
         for x, name in lacking:
             guard = Guard(f"{self.tensors.get(id(x), 'a tensor')}.{name}", x.__dict__, name, MISSING)
             if id(x) in self._with_attributes and guard.holds():
-                self._check(guard, guard.holds, guard.identity())
+                self._checks.add(guard)
 
     def guard_tensor_forms(self, but: Container[int]) -> None:
         """Guard the metadata of tensors from outside, but for some that are guarded otherwise."""
         for identity, (name, x, _) in self._with_attributes.items():
             for form in forms_of(name, x) if identity not in but else ():
-                self._check(form, form.holds, form.identity())
-
-    def _renew_identities(self) -> None:
-        """Tensors have got other memory of the same form: from now on its identity is what is checked first."""
-        for k, (guard, _) in enumerate(self._guarded):
-            if isinstance(guard, Form) and (identity := guard.identity()) is not None:
-                self._identities[k] = identity
-        self._same = None
+                self._checks.add(form)
 
     def gained(self) -> str | None:
         """The name of an attribute that a tensor from outside has got by the function."""
