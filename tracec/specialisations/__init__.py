@@ -7,7 +7,8 @@ in TorchDynamo). What keeps changing is generalised: from a guard to an input of
 What a call depends on
     keys, arguments, flattening                 the key; arguments taken apart as pytrees
     environment, walker                         all that the function can read besides, found by walking from it
-    places, guards, digests, holders            where a value was read, and the condition that it is as it was
+    places, guards, guard_list, digests,        where a value was read, and the condition that it is as it was
+    holders
     modules, by_name, identities, named         attributes of modules; comparisons with ``is``
     backward_reads, kept_in_c, origins          what user-defined backward functions read; C state; library code
     aliasing, gradients                         which arguments are views or share memory; gradients that were read
@@ -25,6 +26,6 @@ Running it
     program, building                           from a recording to compiled programs, in the background if asked
     checks, device_checks                       conditions on values: before a program, in it, and later, of a GPU's
     replay, inputs, results, histories          a program in the function's place: inputs, results, their gradients
-    tree, paths                                 data-dependent branches: a tree of programs, chosen by values
+    tree, branches, paths                       data-dependent branches: a tree of programs, chosen by values
     lazy, segments                              functions that no program can stand in for: lazy evaluation by segments
 """

@@ -12,10 +12,11 @@ from tracec.record.backend import module, on
 from tracec.record.backward import backward
 from tracec.record.cell import Cell, Storage, new_tensor
 from tracec.record.custom import Custom
+from tracec.record.mode import enable_grad
 from tracec.record.recorder import Recorder
 from tracec.record.recording import find_tensors
 from tracec.record.state import STATE
-from tracec.record.tape import edge_of, enable_grad, root_of, unobserved
+from tracec.record.tape import edge_of, root_of, unobserved
 from tracec.record.tensor import Tensor
 from tracec.specialisations.backward_reads import Constant, constants_of
 from tracec.specialisations.results import Origin, origin_of

@@ -22,11 +22,13 @@ from tracec.record.cell import Cell, Storage, alias, new_tensor
 from tracec.record.deferred import ACTIVE
 from tracec.record.derived import ProgramPullback
 from tracec.record.dispatch import apply, looked_at
+from tracec.record.mode import enable_grad
 from tracec.record.names import name_of
+from tracec.record.passages import Selected
 from tracec.record.recording import Result, is_number
 from tracec.record.state import STATE
 from tracec.record.structure import Mould, children, is_data, tuple_maker
-from tracec.record.tape import Operation, Selected, Shown, edge_of, enable_grad, order_of
+from tracec.record.tape import Operation, Shown, edge_of, order_of
 from tracec.record.tensor import Tensor
 from tracec.specialisations.births import AS_THEY_ARE
 from tracec.specialisations.effects import Again, Filled, Form, Given, Kept, Moulded, form_maker

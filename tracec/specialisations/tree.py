@@ -12,24 +12,20 @@ of JIT compilers do, but for whole calls rather than loops.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from tracec.build import Runner
-from tracec.ir.expression import Evaluator, compile_numbers
-from tracec.ir.extent import plain
+from tracec.ir.expression import compile_numbers
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, input_node, is_constant
 from tracec.record.backend import to_device
 from tracec.record.cell import new_tensor
-from tracec.record.conversion import as_number
 from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
+from tracec.specialisations.branches import Branch, Leaf, add, change_at, in_words, key_of, outcome
 from tracec.specialisations.checks import guarded
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
@@ -54,14 +50,10 @@ from tracec.specialisations.scalars import Scalars
 MOST_VALUES = 8
 #: The same of floats, and of counts of what a condition holds for, none of which came again: these hardly ever do.
 FEW_VALUES = 4
-#: Elements that a condition is asked of from which on their count is one of many.
-_MANY = 16
 #: Paths after which few calls that went one of them are a sign that hardly any will.
 FRUITLESS_PATHS = 16
 #: Paths of one tree.
 MOST_PATHS = 64
-#: Larger values are told apart by a digest.
-_LONG = 1 << 10
 
 
 class _Unseen:
@@ -69,83 +61,6 @@ class _Unseen:
 
 
 UNSEEN = _Unseen()
-
-
-@dataclass(slots=True, eq=False)
-class Branch:
-    """A value that the function asks for, and the paths on from there.
-
-    Attributes:
-        asked: What it asks for.
-        run: The segment: inputs to the values that are not there yet, then those saved; None where all are there.
-        finders: For each input of ``run`` how its array is found among the arguments and the values saved.
-        sources: For each value asked for where it is: (True, output of ``run``) or (False, among those saved before).
-        keeps: Which of the values saved before are kept.
-        saved: The values that are there from here on: those that are kept, then those of the segment.
-        numbers: The inputs of ``run`` that are computed from values asked for before; they come behind those saved.
-        evaluate: Of an expression, what gives its value, of those of its symbols.
-        fetches: The symbols that are asked for here, and which of the values they are: nodes that are one have several.
-        children: Value → path on.
-        labels: Value → how a reader sees it.
-        leaves: The ends of all paths from here.
-    """
-
-    asked: Decision
-    run: Runner | None
-    finders: tuple[Callable[[Sequence[Tensor]], Any], ...]
-    sources: tuple[tuple[bool, int], ...]
-    keeps: tuple[int, ...]
-    saved: tuple[Node, ...]
-    numbers: LateNumbers
-    evaluate: Evaluator | None
-    fetches: tuple[tuple[int, int], ...]
-    children: dict[Any, Branch | Leaf] = field(default_factory=dict)
-    labels: dict[Any, str] = field(default_factory=dict)
-    leaves: list[Leaf] = field(default_factory=list)
-
-    @property
-    def is_of_many(self) -> bool:
-        """Whether it asks for more than a decision: for floats, or counts of many, each of which is another one."""
-        if self.asked.how == "number":
-            return all(cls is float for cls, _ in self.children)
-        if self.asked.how == "nonzero":
-            return any(plain(n.type.size) >= _MANY for n in self.asked.node.inputs)
-        return self.asked.how != "bool" and self.asked.node.dtype.kind == "f"
-
-    def is_for(self, decision: Decision) -> bool:
-        """Whether another recording asks for the same."""
-        a, b = self.asked, decision
-        return (a.how, a.expression, a.symbols) == (b.how, b.expression, b.symbols) and a.node is b.node
-
-    def repeated(self, value: str) -> Branch | None:
-        """The branch that follows, where there is one path on, by the value that led here, to the same question."""
-        path = next(iter(self.children.values()), None)  # none where growing was interrupted
-        if not isinstance(path, Branch) or len(self.children) > 1 or list(self.labels.values()) != [value]:
-            return None
-        return path if _in_words(path.asked) == _in_words(self.asked) else None
-
-    def value(self, found: Sequence[Any], symbols: dict[int, Any]) -> Any:
-        """What is asked for, given the arrays; the values of its symbols are entered."""
-        if self.evaluate is None:
-            return found[0]
-        symbols.update((symbol, as_number(found[k].item())) for symbol, k in self.fetches)
-        values = self.evaluate(symbols)
-        return None if values is None else values[0]
-
-
-@dataclass(slots=True, eq=False)
-class Leaf:
-    """The end of a path: what is computed when all values have been asked for, and everything that is written.
-
-    Attributes:
-        replay: The program; its last arguments are the values saved, and numbers.
-        numbers: These numbers.
-        hits: Calls that ended here.
-    """
-
-    replay: Replay
-    numbers: LateNumbers
-    hits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +129,7 @@ class Tree:
             while (further := at.repeated(value)) is not None:
                 at, times = further, times + 1
             said = f"{value}: " if times == 1 and value else f"{value}, {times} times: " if value else ""
-            lines.append(f"{'  ' * depth}{said}{_in_words(at.asked)}")
+            lines.append(f"{'  ' * depth}{said}{in_words(at.asked)}")
             stack += [(depth + 1, at.labels[key], child) for key, child in reversed(at.children.items())]
         return lines
 
@@ -260,7 +175,7 @@ class Tree:
             saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - new :])]
             path = at.children.get(outcome(value, at.asked.how))
             if path is None:
-                self.missed = _change(at, value)
+                self.missed = change_at(at, value)
             at = path
         if at is None or not (at is fitting or at.replay.fits(arguments)):
             return UNSEEN
@@ -292,16 +207,16 @@ class Tree:
             if not (isinstance(at, Branch) and at.is_for(decision)):
                 at = self._branch(recorded, decision, asks[i], saved, used_after(last_use, i))
                 if path:
-                    _add(path[-1], decisions[i - 1], at)
+                    add(path[-1], decisions[i - 1], at)
                 else:
                     self._roots.append(at)
             path.append(at)
             saved = at.saved
-            at = at.children.get(_key(decision))
+            at = at.children.get(key_of(decision))
         ending, numbers = cut(recorded, saved)
         leaf = Leaf(self._builder.end(ending), numbers)
         self.goes_back = self.goes_back or leaf.replay.goes_back
-        _add(path[-1], decisions[-1], leaf)
+        add(path[-1], decisions[-1], leaf)
         for branch in path:
             branch.leaves.insert(0, leaf)
         return self._full(path)
@@ -311,18 +226,18 @@ class Tree:
             most = FEW_VALUES if branch.is_of_many and not any(leaf.hits for leaf in branch.leaves) else MOST_VALUES
             if len(branch.children) >= most:
                 why = f"which was another one {most} times"
-                return f"asks for the value of a tensor ({_in_words(branch.asked)}), {why}"
+                return f"asks for the value of a tensor ({in_words(branch.asked)}), {why}"
         leaves = list(self.leaves)
         apart = sum(len(b.children) - 1 for b in self._branches() if b.is_of_many)
         fruitless = len(leaves) >= FRUITLESS_PATHS and self.hits * 4 < len(leaves)
         if fruitless or (apart >= FEW_VALUES and not self.hits):
             return (
-                f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
+                f"asks for values of tensors ({in_words(path[-1].asked)} is the last one), by which {len(leaves)} "
                 "calls took different paths, and few the same"
             )
         if len(leaves) >= MOST_PATHS:
             return (
-                f"asks for values of tensors ({_in_words(path[-1].asked)} is the last one), by which it went "
+                f"asks for values of tensors ({in_words(path[-1].asked)} is the last one), by which it went "
                 f"{MOST_PATHS} different paths"
             )
         return None
@@ -399,51 +314,6 @@ def apart(run: Runner, lent: Sequence[int]) -> Runner:
         return found
 
     return call
-
-
-def _add(branch: Branch, decision: Decision, path: Branch | Leaf) -> None:
-    branch.children[_key(decision)] = path
-    branch.labels[_key(decision)] = _label(branch, decision.value)
-
-
-def _label(branch: Branch, value: Any) -> str:
-    if branch.asked.expression is not None:
-        return "computed" if branch.asked.expression.kind == "computed" else repr(value)
-    return str(value.reshape(())) if value.size == 1 else f"one value of {branch.asked.node.type}"
-
-
-def _in_words(decision: Decision) -> str:
-    """What is asked for."""
-    if decision.expression is not None:
-        return str(decision.expression)
-    return f"{decision.how} of {decision.node.type}, made at {decision.node.source}"
-
-
-def _change(branch: Branch, value: Any) -> Change:
-    """That a value is none of those that were met before."""
-    asked = branch.asked
-    name = f"{asked.how}(...)" if asked.expression is None else str(asked.expression)
-    before = " or ".join(dict.fromkeys(branch.labels.values()))
-    return Change(name, before, _label(branch, value), None if asked.node.source is None else str(asked.node.source))
-
-
-def path_of(decisions: Sequence[Decision]) -> tuple[Any, ...]:
-    """Which path a recording took: what was asked for, and what was the answer."""
-    return tuple((d.how, d.expression, *(k for k, _ in d.symbols), _key(d)) for d in open_decisions(decisions))
-
-
-def _key(decision: Decision) -> Any:
-    return outcome(decision.value, decision.how)
-
-
-def outcome(value: Any, how: str) -> Any:
-    """What of a value chooses the path."""
-    if how == "number":
-        return type(value), repr(value)
-    if how == "bool":
-        return bool(value.reshape(())) if value.size == 1 else value.tobytes()
-    data = np.ascontiguousarray(value).tobytes()
-    return data if len(data) <= _LONG else hashlib.blake2b(data).digest()
 
 
 def _of_frame(k: int) -> Callable[[Sequence[Tensor]], Any]:

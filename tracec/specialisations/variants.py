@@ -14,12 +14,12 @@ from tracec.ir.graph import Graph
 from tracec.ir.resize import settled
 from tracec.ir.types import Shape
 from tracec.record.cell import Constant
+from tracec.specialisations.branches import path_of
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.sizes import Resizing, built_at, consistent, difference, program_at, resized
 from tracec.specialisations.specialisation import Specialisation
-from tracec.specialisations.tree import path_of
 
 #: Choices that sizes decide are made for sizes of this much at least, or the largest that there have been.
 _TYPICAL = 64
