@@ -10,8 +10,8 @@ from tracec.errors import ArgumentError, StateError
 from tracec.ir import dtype as dt
 from tracec.optim.hooks import has_step_hooks
 from tracec.optim.optimizer import Optimizer
+from tracec.record.mode import no_grad
 from tracec.record.state import STATE
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 

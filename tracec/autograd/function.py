@@ -14,8 +14,10 @@ from tracec.record.backward import own
 from tracec.record.batching import Batching
 from tracec.record.cell import Cell, is_dual, look
 from tracec.record.custom import Custom, Rule, attach
+from tracec.record.mode import no_grad
+from tracec.record.passages import Passage
 from tracec.record.state import STATE
-from tracec.record.tape import Passage, edge_of, no_grad, pass_through
+from tracec.record.tape import edge_of, pass_through
 from tracec.record.tensor import Tensor
 
 

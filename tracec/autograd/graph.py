@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, NoReturn
 from tracec.errors import ArgumentError, GradientError
 from tracec.functions.common import fail
 from tracec.record.backend import Device
+from tracec.record.passages import Selected
 from tracec.record.state import STATE
-from tracec.record.tape import AccumulateGrad, Handle, Selected, edge_of
+from tracec.record.tape import AccumulateGrad, Handle, edge_of
 from tracec.record.tape import Operation as Node
 from tracec.record.tensor import Tensor
 

@@ -11,7 +11,7 @@ from tracec.distributions.distribution import Shape
 from tracec.distributions.odds import OfProbability
 from tracec.distributions.utils import along_first
 from tracec.errors import UnsupportedError
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -11,7 +11,7 @@ from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import along_first, lazy_property, logits_to_probs, one_of, probs_to_logits
 from tracec.errors import ArgumentError
 from tracec.record.limits import finfo
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Size, Tensor
 
 

@@ -10,7 +10,7 @@ from tracec.distributions import constraints
 from tracec.distributions.constraints import Constraint
 from tracec.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from tracec.record.check import check_none
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Size, Tensor
 
 Shape = Sequence[int]

@@ -7,7 +7,7 @@ from tracec.autograd import grad
 from tracec.distributions.distribution import Distribution
 from tracec.distributions.utils import sum_rightmost
 from tracec.errors import UnsupportedError
-from tracec.record.tape import enable_grad
+from tracec.record.mode import enable_grad
 from tracec.record.tensor import Tensor
 
 

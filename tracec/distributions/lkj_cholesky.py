@@ -11,7 +11,7 @@ from tracec.distributions.beta import Beta
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all, tiny_of
 from tracec.errors import ArgumentError
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

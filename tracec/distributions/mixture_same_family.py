@@ -8,7 +8,7 @@ from tracec.distributions.categorical import Categorical
 from tracec.distributions.constraints import Constraint, MixtureSameFamilyConstraint
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.errors import ArgumentError
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

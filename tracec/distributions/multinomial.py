@@ -12,7 +12,7 @@ from tracec.distributions.constraints import Constraint
 from tracec.distributions.distribution import Shape
 from tracec.distributions.one_hot_categorical import OfCategorical
 from tracec.errors import UnsupportedError
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -9,7 +9,7 @@ from tracec.distributions import constraints
 from tracec.distributions.distribution import Shape
 from tracec.distributions.gamma import Gamma
 from tracec.distributions.odds import OfProbability
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from tracec import functions as fn
 from tracec.distributions import constraints
 from tracec.distributions.distribution import Distribution, Shape
 from tracec.distributions.utils import broadcast_all
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

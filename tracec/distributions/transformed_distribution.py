@@ -12,7 +12,7 @@ from tracec.distributions.independent import Independent
 from tracec.distributions.transforms import ComposeTransform, Transform
 from tracec.distributions.utils import sum_rightmost
 from tracec.errors import ArgumentError
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -11,8 +11,9 @@ from tracec.functions.common import fail
 from tracec.record.batching import Around
 from tracec.record.cell import alias, is_dual, look
 from tracec.record.form import contiguous_format
+from tracec.record.passages import Passage
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, Passage, edge_of, pass_through
+from tracec.record.tape import Operation, edge_of, pass_through
 from tracec.record.tensor import Tensor
 from tracec.utils._pytree import TreeSpec, tree_flatten, tree_map
 

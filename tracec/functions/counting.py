@@ -15,7 +15,7 @@ from tracec.functions.searching import searchsorted
 from tracec.ir import dtype as dt
 from tracec.record.check import check_none
 from tracec.record.method import tensor_method
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -12,7 +12,7 @@ from tracec.functions.norms import vector_norm
 from tracec.functions.positions import check_positions
 from tracec.ir import dtype as dt
 from tracec.record.check import check_none, check_range
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -24,7 +24,7 @@ from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.compositions import FusedUpdate, composed
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -14,9 +14,9 @@ from tracec.record import promote
 from tracec.record.backend import Device, get_default_device, pinned
 from tracec.record.create import of_numbers
 from tracec.record.form import Layout, MemoryFormat, in_format, strided
+from tracec.record.mode import no_grad
 from tracec.record.out import write_out
 from tracec.record.random import Generator
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 Place = str | int | Device | None

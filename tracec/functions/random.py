@@ -37,8 +37,8 @@ from tracec.ir.types import Shape
 from tracec.record.backend import Device
 from tracec.record.check import check_none
 from tracec.record.method import tensor_method
+from tracec.record.mode import no_grad
 from tracec.record.random import Generator
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 

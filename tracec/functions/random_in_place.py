@@ -22,8 +22,8 @@ from tracec.functions.random_draws import (
 )
 from tracec.ir import dtype as dt
 from tracec.record.method import tensor_method
+from tracec.record.mode import no_grad
 from tracec.record.random import Generator
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 from tracec.record.write import copy_into
 

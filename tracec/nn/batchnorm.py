@@ -10,7 +10,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

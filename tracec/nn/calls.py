@@ -9,7 +9,7 @@ from typing import Any
 
 from tracec import functions as F
 from tracec.nn.hooks import EVERYWHERE, Hook
-from tracec.record.tape import is_grad_enabled
+from tracec.record.mode import is_grad_enabled
 from tracec.record.tensor import Tensor
 from tracec.utils.hooks import hooks_in
 

@@ -11,7 +11,7 @@ from tracec.nn import functional as F
 from tracec.nn import init
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -13,7 +13,7 @@ from tracec.errors import ArgumentError
 from tracec.functions import clamp, from_numpy, rand, randn
 from tracec.functions.random_draws import scaled, truncated_normal_numbers
 from tracec.ir.source import warn
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 _GAINS = {

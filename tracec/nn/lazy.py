@@ -13,8 +13,8 @@ from tracec.nn import batchnorm, convolution
 from tracec.nn.linear import Linear
 from tracec.nn.module import Module
 from tracec.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from tracec.record.mode import no_grad
 from tracec.record.state import STATE
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 Sizes = int | Sequence[int]

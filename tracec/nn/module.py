@@ -14,7 +14,7 @@ from tracec.nn.hooks import EVERYWHERE
 from tracec.nn.parameter import is_lazy
 from tracec.nn.state import Stateful
 from tracec.record.backend import Device
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 M = TypeVar("M", bound="Module")

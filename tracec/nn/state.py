@@ -11,7 +11,7 @@ from tracec.ir.source import warn
 from tracec.nn.hooks import Hooked
 from tracec.nn.parameter import Parameter, is_lazy
 from tracec.nn.tree import Tree
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 from tracec.utils.hooks import hooks_in
 

@@ -12,9 +12,9 @@ from tracec.functions.common import one_integer
 from tracec.optim.line_search import Point, strong_wolfe
 from tracec.optim.optimizer import Optimizer, as_reals
 from tracec.optim.options import check_numbers, check_option
+from tracec.record.mode import enable_grad, no_grad
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
-from tracec.record.tape import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 
 Closure = Callable[[], Any]

@@ -23,7 +23,7 @@ from tracec.optim.hooks import (
     with_hooks,
 )
 from tracec.optim.updates import Found, Group, State
-from tracec.record.tape import enable_grad, no_grad
+from tracec.record.mode import enable_grad, no_grad
 from tracec.record.tensor import Tensor
 from tracec.utils.hooks import hooks_in
 

@@ -13,7 +13,7 @@ from tracec.nn.batchnorm import _BatchNorm
 from tracec.nn.module import Module
 from tracec.optim.lr_scheduler.base import LRScheduler, number_for_each
 from tracec.optim.optimizer import Optimizer
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 #: (average, parameter, number averaged so far) → new average.

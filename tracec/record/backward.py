@@ -25,13 +25,14 @@ from tracec.record.deferred import ACTIVE, copied, fill, pulled, settled
 from tracec.record.dispatch import apply, finish
 from tracec.record.engine import Engine, through_line
 from tracec.record.meta import MetaArray
+from tracec.record.passages import Passage
 from tracec.record.refusal import refuse
 from tracec.record.restore import restored, unpacked
 from tracec.record.rules import calls_of, compute
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
 from tracec.record.steps import Steps
-from tracec.record.tape import Operation, Passage
+from tracec.record.tape import Operation
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

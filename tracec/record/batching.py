@@ -33,9 +33,10 @@ from tracec.record.deferred import settled
 from tracec.record.dispatch import apply, tell
 from tracec.record.meta import MetaArray
 from tracec.record.overriding import disabled
+from tracec.record.passages import Moved, Passage
 from tracec.record.rules import compute, operands
 from tracec.record.state import STATE
-from tracec.record.tape import Moved, Operation, Passage, edge_of, pass_through
+from tracec.record.tape import Operation, edge_of, pass_through
 from tracec.record.within import Within
 
 if TYPE_CHECKING:

@@ -29,10 +29,11 @@ from tracec.record.cell import Cell, Storage, new_tensor
 from tracec.record.check import Requirement
 from tracec.record.dispatch import tell
 from tracec.record.numbers import array_of
+from tracec.record.passages import Overwritten, Passage
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Check
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, Overwritten, Passage, edge_of
+from tracec.record.tape import Operation, edge_of
 from tracec.record.within import Within
 
 if TYPE_CHECKING:

@@ -20,10 +20,12 @@ from tracec.record.dual import move_with, tangents_of
 from tracec.record.elements import elements
 from tracec.record.form import in_format
 from tracec.record.late import to_host
+from tracec.record.mode import no_grad
 from tracec.record.opaque import is_for_library
+from tracec.record.passages import Moved
 from tracec.record.seen import seen_by_others
 from tracec.record.state import STATE
-from tracec.record.tape import Moved, edge_of, no_grad, pass_through
+from tracec.record.tape import edge_of, pass_through
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

@@ -21,10 +21,11 @@ from tracec.record.call import Call
 from tracec.record.cell import Cell, add_reader, alias, is_dual, new_tensor
 from tracec.record.deferred import copied
 from tracec.record.dispatch import apply
+from tracec.record.passages import Parts, Passage, Selected
 from tracec.record.restore import restored, unpacked
 from tracec.record.saved import Packed
 from tracec.record.state import STATE
-from tracec.record.tape import Operation, Parts, Passage, Selected, edge_of, packed
+from tracec.record.tape import Operation, edge_of, packed
 
 
 class Rule:

@@ -11,8 +11,9 @@ from tracec.ir.number import observe
 from tracec.record import backward as reverse_mode
 from tracec.record.asking import ask
 from tracec.record.cell import Cell, Changes
+from tracec.record.passages import Selected
 from tracec.record.state import STATE
-from tracec.record.tape import Handle, Operation, Selected, edge_of, root_of
+from tracec.record.tape import Handle, Operation, edge_of, root_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

@@ -17,9 +17,10 @@ from tracec.record.cell import Cell
 from tracec.record.deferred import settled
 from tracec.record.dispatch import apply
 from tracec.record.hooked import all_hooked, hooked
+from tracec.record.passages import Parts
 from tracec.record.recorder import Recorder
 from tracec.record.state import STATE
-from tracec.record.tape import NodeHooks, Operation, Parts, edge_of, leading_to, order_of
+from tracec.record.tape import NodeHooks, Operation, edge_of, leading_to, order_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

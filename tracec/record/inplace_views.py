@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tracec.record.cell import Cell, Changes
 from tracec.record.dispatch import apply
-from tracec.record.mode import set_grad_enabled
+from tracec.record.mode import enable_grad, set_grad_enabled
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
-from tracec.record.tape import edge_of, enable_grad
+from tracec.record.tape import edge_of
 from tracec.record.write import check_no_leaf
 
 if TYPE_CHECKING:

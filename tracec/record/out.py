@@ -14,10 +14,11 @@ from tracec.ir import dtype as dt
 from tracec.ir.source import warn
 from tracec.record.backward import own
 from tracec.record.cell import Cell, Changes
+from tracec.record.mode import no_grad
 from tracec.record.promote import can_cast
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
-from tracec.record.tape import edge_of, no_grad
+from tracec.record.tape import edge_of
 from tracec.record.write import copy_into
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from tracec.record.backend import CPU, Device, reached, to_device
 from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
 from tracec.record.deferred import settled
+from tracec.record.mode import no_grad
 from tracec.record.state import STATE
-from tracec.record.tape import no_grad
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

@@ -25,10 +25,12 @@ from tracec.record.cell import Cell, alias, is_dual, new_tensor
 from tracec.record.deferred import fill, settled
 from tracec.record.dispatch import cast
 from tracec.record.dual import move_with, tangents_of
+from tracec.record.mode import no_grad
+from tracec.record.passages import Overwritten
 from tracec.record.promote import can_cast
 from tracec.record.refusal import refuse
 from tracec.record.state import STATE
-from tracec.record.tape import Overwritten, edge_of, no_grad, pass_through, root_of
+from tracec.record.tape import edge_of, pass_through, root_of
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor

@@ -11,7 +11,7 @@ from tracec.functions.common import squares
 from tracec.ir.number import converted
 from tracec.ir.source import warn
 from tracec.record.misfits import telling
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

@@ -11,7 +11,7 @@ from tracec.nn.batchnorm import _BatchNorm
 from tracec.nn.convolution import _Conv
 from tracec.nn.linear import Linear
 from tracec.nn.parameter import Parameter
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 C = TypeVar("C", bound=_Conv)

@@ -6,7 +6,7 @@ from tracec.functions import abs, moveaxis, mv, norm, reshape, sqrt, sum, transp
 from tracec.nn import functional as F
 from tracec.nn.convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from tracec.nn.module import Module
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

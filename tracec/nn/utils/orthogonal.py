@@ -9,7 +9,7 @@ from tracec.functions.solving import solve
 from tracec.nn import functional as F
 from tracec.nn.module import Module
 from tracec.nn.utils.parametrize import register_parametrization
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 _MAPS = ("matrix_exp", "cayley", "householder")

@@ -11,8 +11,8 @@ from tracec.errors import ArgumentError, ArgumentTypeError, RecordError
 from tracec.nn.containers import ModuleDict, ModuleList
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
+from tracec.record.mode import no_grad
 from tracec.record.state import STATE
-from tracec.record.tape import no_grad
 from tracec.record.tensor import Tensor
 
 #: Values computed within `cached`, by module and name; None outside of it.

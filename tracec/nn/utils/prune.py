@@ -10,7 +10,7 @@ from tracec.functions import cat, ones_like, rand, reshape, split, topk
 from tracec.functions.norms import vector_norm
 from tracec.nn.module import Module
 from tracec.nn.parameter import Parameter
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 

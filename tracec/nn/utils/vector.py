@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tracec.errors import ShapeError
 from tracec.functions import cat, reshape
-from tracec.record.tape import no_grad
+from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
 
 
