@@ -10,13 +10,17 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tracec
 from tracec import nn
+from tracec.record import random as record_random
 from tracec.record.state import STATE
+from tracec.runtime import cublas
+from tracec.specialisations import segments
 
 
 @pytest.fixture(autouse=True)
@@ -320,6 +324,45 @@ def test_functions_that_are_gone_leave_no_books_behind():
     del model, compiled
     gc.collect()
     assert reference() is None
+
+
+def makes_at_once(monkeypatch, owner, name, ask):
+    """What two askers get, of whom the second comes while something is being made for the first."""
+    make, second = getattr(owner, name), []
+
+    def slow(*args):
+        if not second:
+            second.append(None)  # it asks but once
+            second[0] = ask()
+        return make(*args)
+
+    monkeypatch.setattr(owner, name, slow)
+    return ask(), second[0]
+
+
+def test_threads_that_come_at_once_get_one_handle_and_one_generator(monkeypatch):
+    monkeypatch.setattr(cublas, "_new_handle", lambda stream: (id(object()), object()))
+    monkeypatch.setattr(cublas, "_handles", {})
+    first, second = makes_at_once(monkeypatch, cublas, "_new_handle", lambda: cublas.handle_of(0, 7))
+    assert first == second
+    monkeypatch.setattr(record_random, "_DEFAULT", {})
+    first, second = makes_at_once(monkeypatch, record_random, "Generator", record_random.default_generator)
+    assert first is second
+
+
+def test_forms_of_calls_that_are_found_at_once_have_numbers_of_their_own():
+    def call(params):
+        return SimpleNamespace(form=0, op=SimpleNamespace(name="pretended"), params=params, types=(), type=None)
+
+    class Slow:
+        """Parameters that another thread asks beside."""
+
+        def __hash__(self):
+            segments._form_of(other)
+            return 0
+
+    one, other = call(Slow()), call("other")
+    assert segments._form_of(one) != segments._form_of(other)
 
 
 def test_attributes_of_a_thread_are_its_own():

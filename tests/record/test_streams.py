@@ -6,6 +6,7 @@ import contextlib
 import gc
 import types
 import weakref
+from collections import deque
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ class Event:
 def on_a_gpu(monkeypatch):
     """Makes a tensor that says it is on a GPU, and a weak reference to its memory."""
     Event.made.clear()
-    monkeypatch.setattr(streams, "_HELD", [])
+    monkeypatch.setattr(streams, "_HELD", deque())
     monkeypatch.setattr(
         streams, "module", lambda device: types.SimpleNamespace(cuda=types.SimpleNamespace(Event=Event))
     )
@@ -65,6 +66,26 @@ def test_memory_is_held_until_the_stream_is_done(on_a_gpu):
     other.record_stream(types.SimpleNamespace(_stream="side"))
     gc.collect()
     assert memory() is None
+
+
+def test_what_is_held_stays_when_another_thread_looks_meanwhile(monkeypatch):
+    class Slow:
+        """An event that takes so long to be asked that another thread looks, too."""
+
+        asked = False
+
+        @property
+        def done(self):
+            if not self.asked:
+                self.asked = True
+                streams._let_go()
+            return False
+
+    gone, slow, working = types.SimpleNamespace(done=True), Slow(), types.SimpleNamespace(done=False)
+    monkeypatch.setattr(streams, "_HELD", deque((event, Memory()) for event in (gone, slow, working)))
+    streams._let_go()
+    held = [event for event, _ in streams._HELD]
+    assert slow in held and working in held and len(held) == 2
 
 
 def test_views_keep_memory_too(on_a_gpu):

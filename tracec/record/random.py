@@ -166,7 +166,7 @@ def default_generator(device: str | Device = "cpu") -> Generator:
     found = known.get(name)
     if found is None:
         seed = known[CPU]._seed() if str(CPU) in known else 0
-        found = known[name] = Generator(name, seed)
+        found = known.setdefault(name, Generator(name, seed))  # of threads that come here at once all get one
     return found
 
 

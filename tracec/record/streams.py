@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from typing import Any
 
 from tracec.errors import ArgumentTypeError, UnsupportedError
@@ -10,7 +11,7 @@ from tracec.record.backend import module, on
 from tracec.record.cell import Cell
 
 #: Memory whose tensors are gone, and what their streams had then been given.
-_HELD: list[tuple[Any, Any]] = []
+_HELD: deque[tuple[Any, Any]] = deque()
 
 
 def record_stream(x: Cell, stream: Any) -> None:
@@ -50,4 +51,10 @@ def _hold(memory: Any, queue: Any, device: str) -> None:
 
 def _let_go() -> None:
     """Free what is held and no longer worked on."""
-    _HELD[:] = [(event, memory) for event, memory in _HELD if not event.done]
+    for _ in range(len(_HELD)):
+        try:
+            one = _HELD.popleft()
+        except IndexError:  # other threads, and finalisers within this one, do the same meanwhile
+            return
+        if not one[0].done:
+            _HELD.append(one)

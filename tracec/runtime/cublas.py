@@ -186,7 +186,7 @@ def handle_of(device: int, stream: int) -> int:
     place = device, told_apart(stream)
     found = _handles.get(place)
     if found is None:
-        found = _handles[place] = _new_handle(stream)
+        found = _handles.setdefault(place, _new_handle(stream))  # another thread's stays: its workspace may be in use
     return found[0]
 
 

@@ -69,7 +69,7 @@ class DeviceChecks:
         number = told_apart(stream.ptr)
         found = self._seen.get(number)
         if found is None:
-            found = self._seen[number] = unseen(self._late), stream
+            found = self._seen.setdefault(number, (unseen(self._late), stream))  # another thread's may count by now
         return found[0]
 
     def note(self) -> None:

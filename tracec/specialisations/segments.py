@@ -8,6 +8,7 @@ the same graph from inputs of the same types, and the same of their results are 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -27,7 +28,11 @@ from tracec.record.deferred import COMPUTED, COPY, LOOK, NUMBER, Step
 from tracec.record.seen import root
 from tracec.record.write import rewritten
 
+#: What calls are alike by → their number. None is given twice: threads may ask at once, and it may be forgotten.
 _FORMS: dict[Hashable, int] = {}
+_NUMBERS = itertools.count(1)
+#: Entries from which on it is forgotten: as many as there are calls (`tracec.record.call`), more or less.
+_MOST_FORMS = 20_000
 
 
 class Shapeless(Exception):
@@ -250,7 +255,9 @@ def _form_of(call: Call) -> int:
     """A number that calls of the same operator, parameters and types share."""
     if not call.form:
         key = call.op.name, call.params, repr(call.params), call.types, call.type
-        call.form = _FORMS.setdefault(key, len(_FORMS) + 1)
+        if len(_FORMS) >= _MOST_FORMS:
+            _FORMS.clear()
+        call.form = _FORMS.setdefault(key, next(_NUMBERS))
     return call.form
 
 
