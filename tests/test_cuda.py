@@ -35,6 +35,24 @@ def test_what_may_be_asked_without_a_device():
     assert cuda.memory.memory_allocated is cuda.memory_allocated and cuda.StreamContext is cuda.stream
 
 
+MEMORY = [
+    "memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_cached",
+    "max_memory_cached",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_nothing_is_allocated_without_a_device(name):
+    assert getattr(cuda, name)() == getattr(cuda, name)("cuda:0") == 0
+    with pytest.raises(DeviceError, match="'cpu' is no CUDA device"):
+        getattr(cuda, name)("cpu")
+
+
+def test_a_loop_for_the_cpu_too_empties_the_cache_and_tells_of_memory():
+    assert cuda.empty_cache() is None
+    assert set(cuda.memory_stats().values()) == {0}
+
+
 def test_seeding_without_a_device_does_nothing():
     cuda.manual_seed(3)
     cuda.manual_seed_all(3)
@@ -54,12 +72,7 @@ NEEDS_A_DEVICE = {
     "get_device_capability": lambda: cuda.get_device_capability("cuda:0"),
     "get_device_properties": cuda.get_device_properties,
     "mem_get_info": cuda.mem_get_info,
-    "memory_allocated": cuda.memory_allocated,
-    "memory_reserved": cuda.memory_reserved,
-    "max_memory_allocated": cuda.max_memory_allocated,
     "reset_peak_memory_stats": cuda.reset_peak_memory_stats,
-    "memory_stats": cuda.memory_stats,
-    "empty_cache": cuda.empty_cache,
     "set_per_process_memory_fraction": lambda: cuda.set_per_process_memory_fraction(0.5),
     "Stream": cuda.Stream,
     "current_stream": cuda.current_stream,
@@ -70,9 +83,6 @@ NEEDS_A_DEVICE = {
     "initial_seed": cuda.initial_seed,
     "init": cuda.init,
     "reset_max_memory_allocated": cuda.reset_max_memory_allocated,
-    "max_memory_reserved": cuda.max_memory_reserved,
-    "max_memory_cached": cuda.max_memory_cached,
-    "memory_cached": cuda.memory_cached,
     "memory_summary": cuda.memory_summary,
     "reset_max_memory_cached": cuda.reset_max_memory_cached,
     "can_device_access_peer": lambda: cuda.can_device_access_peer(0, 1),
@@ -90,7 +100,7 @@ def test_every_name_is_tried_here_or_needs_no_device():
     others = {"DeviceProperties", "OutOfMemoryError", "device_count", "is_available", "is_initialized"}
     others |= {"manual_seed", "manual_seed_all", "stream", "seed", "seed_all", "is_bf16_supported"}
     others |= {"get_rng_state_all", "set_rng_state_all", "StreamContext", "set_stream"}
-    others |= {"get_arch_list", "is_current_stream_capturing"}
+    others |= {"get_arch_list", "is_current_stream_capturing", "empty_cache", "memory_stats", *MEMORY}
     assert {*NEEDS_A_DEVICE, *others} == set(cuda.__all__)
 
 

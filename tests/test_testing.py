@@ -7,7 +7,7 @@ import pytest
 
 import tracec
 from tracec.errors import ArgumentError, ArgumentTypeError
-from tracec.testing import assert_close, make_tensor
+from tracec.testing import assert_allclose, assert_close, make_tensor
 
 try:
     import torch
@@ -94,3 +94,40 @@ def test_options_of_random_inputs():
     assert y.tolist() == [1] * 99
     with pytest.raises(ArgumentError, match="make_tensor: low=3 is not below high=3"):
         make_tensor(2, dtype=tracec.float32, device="cpu", low=3, high=3)
+
+
+#: Pairs for the older function, made with either library, and keywords.
+OLDER_PAIRS = [
+    (lambda t: (t.tensor([1.0, 2.0]), t.tensor([1.0, 2.00015])), {}),
+    (lambda t: (t.tensor([1.0, 2.0]), t.tensor([1.0, 2.0003])), {}),
+    (lambda t: (t.tensor([1.0]), t.tensor([1.0], dtype=t.float64)), {}),
+    (lambda t: (t.tensor([NAN]), t.tensor([NAN])), {}),
+    (lambda t: (t.tensor([NAN]), t.tensor([NAN])), {"equal_nan": False}),
+    (lambda t: (t.tensor([1.0, 2.0]), [1, 2]), {}),
+    (lambda t: (2.0, t.tensor(2.5)), {"atol": 0.1, "rtol": 0.2}),
+    (lambda t: (t.tensor([1, 2]), t.tensor([1, 3])), {"msg": "here"}),
+    (lambda t: (t.ones(2), t.ones(1, 2)), {}),
+    (lambda t: (t.ones(2), t.ones(2)), {"rtol": 1e-3}),
+]
+
+
+@pytest.mark.skipif(torch is None, reason="torch is not installed")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("case", range(len(OLDER_PAIRS)))
+def test_the_older_comparison_against_torch(case):
+    pair, keywords = OLDER_PAIRS[case]
+    errors = []
+    for library in (torch, tracec):
+        try:
+            errors.append(library.testing.assert_allclose(*pair(library), **keywords))
+        except (AssertionError, ValueError) as error:
+            errors.append(AssertionError if isinstance(error, AssertionError) else ValueError)
+    assert errors[0] == errors[1]
+
+
+def test_the_older_comparison():
+    assert_allclose([1.0, NAN], tracec.tensor([1.0001, NAN], dtype=tracec.float64))
+    with pytest.raises(AssertionError, match="Greatest absolute difference"):
+        assert_allclose(tracec.tensor([1.0, 2.0]), [1.0, 2.001])
+    with pytest.raises(AssertionError, match="^here$"):
+        assert_allclose(1, 2, msg="here")

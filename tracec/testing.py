@@ -27,6 +27,8 @@ _TOLERANCES = {
     "complex64": (1.3e-6, 1e-5),
     "complex128": (1e-7, 1e-7),
 }
+#: Those of `assert_allclose`; others are compared exactly.
+_OLDER_TOLERANCES = {"float16": (1e-3, 1e-3), "float32": (1e-4, 1e-5), "float64": (1e-5, 1e-8)}
 _NUMBERS: dict[type, str] = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}
 
 
@@ -109,6 +111,36 @@ def assert_close(
             f"assert_close: {type(actual).__name__} and {type(expected).__name__} are two types", hint="compare equals"
         )
     _compare(actual, expected, _Rules(rtol, atol, equal_nan, check_device, check_dtype, check_stride, msg))
+
+
+def assert_allclose(
+    actual: Any,
+    expected: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = True,
+    msg: str = "",
+) -> None:
+    """PyTorch's older `assert_close`: numbers and lists are made tensors, element types may differ, NaN is close to NaN.
+
+    Args:
+        actual: A tensor, or what makes one.
+        expected: The same of what it ought to be.
+        rtol: Relative tolerance; by default by the element types, 1e-4 for float32.
+        atol: Absolute tolerance, given whenever rtol is; by default 1e-5 for float32.
+        equal_nan: Whether NaN is close to NaN.
+        msg: The message of the error.
+
+    Raises:
+        AssertionError: they are not close, or not of one shape.
+        ArgumentError: only one of rtol and atol is given.
+    """
+    given = actual if isinstance(actual, Tensor) else functions.tensor(actual)
+    wanted = expected if isinstance(expected, Tensor) else functions.tensor(expected, dtype=given.dtype)
+    if rtol is None and atol is None:
+        found = [_OLDER_TOLERANCES.get(x.dtype.name, (0.0, 0.0)) for x in (given, wanted)]
+        rtol, atol = max(r for r, _ in found), max(a for _, a in found)
+    assert_close(given, wanted, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)
 
 
 def _compare(actual: Any, expected: Any, rules: _Rules) -> None:

@@ -401,6 +401,45 @@ def test_grad_of_many():
         T.autograd.grad(y, x, T.ones(3, dtype=T.float64), only_inputs=False)
 
 
+INPUTS = {
+    "generator": lambda ps: (p for p in ps.values()),
+    "iterator": lambda ps: iter(list(ps.values())),
+    "values": lambda ps: ps.values(),
+    "list": lambda ps: list(ps.values()),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", INPUTS)
+def test_gradients_for_what_parameters_are_handed_over_in(kind, compiled):
+    """``grad(loss, model.parameters())``: an inner step of MAML."""
+    given = {name: random(3).requires_grad_() for name in "ab"}
+
+    def grads(a, b):
+        return T.autograd.grad((a * a * b).sum(), INPUTS[kind]({"a": a, "b": b}))
+
+    found = (T.compile(grads) if compiled else grads)(*given.values())
+    assert isinstance(found, tuple) and len(found) == 2
+    np.testing.assert_allclose(found[0], (2 * given["a"] * given["b"]).detach())
+    np.testing.assert_allclose(found[1], (given["a"] ** 2).detach())
+
+
+def test_gradients_for_a_dictionary_are_one():
+    given = {name: random(3).requires_grad_() for name in "ab"}
+    found = T.autograd.grad((given["a"] * given["b"]).sum(), given)
+    assert list(found) == ["a", "b"] and found["a"].equal(given["b"].detach())
+
+
+def test_gradients_for_no_inputs_are_a_mistake():
+    x = random(3).requires_grad_()
+    used = iter([x])
+    list(used)
+    with pytest.raises(ArgumentError, match=r"`inputs` argument to `grad\(\)` cannot be empty"):
+        T.autograd.grad(x.sum(), used)
+    with pytest.raises(ArgumentTypeError, match="inputs must be tensors, ndarray given"):
+        T.autograd.grad(x.sum(), np.ones(3))
+
+
 def test_functional_against_differences():
     x, t = random(3), random(3)
     f = T.autograd.functional

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tracec.autograd import grad_mode
 from tracec.autograd.grad_mode import (
@@ -78,7 +80,9 @@ def _list(value: Any) -> list[Any]:
 
 
 def _tensors(name: str, what: str, value: Any) -> list[Tensor]:
-    given = list(value) if isinstance(value, (list, tuple)) else [value]
+    """One tensor or several: a list, the values of a dictionary, what ``module.parameters()`` goes through."""
+    many = isinstance(value, Iterable) and not isinstance(value, (Tensor, np.ndarray))
+    given = [value] if not many else list(value.values() if isinstance(value, Mapping) else value)
     for x in given:
         if not isinstance(x, Tensor):
             raise ArgumentTypeError(
@@ -119,7 +123,7 @@ def backward(
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Iterable[Tensor] | dict[Any, Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -127,12 +131,12 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> Any:
     """The gradients of some tensors with respect to others; ``grad`` of no tensor changes.
 
     Args:
         outputs: What is differentiated.
-        inputs: What to differentiate by.
+        inputs: What to differentiate by: a tensor, several, or a dictionary of them.
         grad_outputs: Gradients of the outputs; None for tensors of one element.
         retain_graph: Keep what is needed to go back another time; by default what ``create_graph`` says.
         create_graph: Remember how gradients are computed, so that they can be differentiated.
@@ -142,15 +146,21 @@ def grad(
         materialize_grads: Give zeros for such an input.
 
     Returns:
-        One gradient for each input.
+        A tuple of one gradient for each input; a dictionary, where the inputs are one.
 
     Raises:
+        ArgumentError: there are no inputs.
         GradientError: an input does not require grad or is not used, or the graph was used up before.
     """
     roots, given = _tensors("grad", "outputs", outputs), _tensors("grad", "inputs", inputs)
     # Of tensors that are made of others, gradients are those of their elements.
     by = [x.inner()[0] if x.is_composite else x for x in given]
     _check_flags(only_inputs, allow_unused, materialize_grads)
+    if not given:
+        raise ArgumentError(
+            "grad: `inputs` argument to `grad()` cannot be empty",
+            hint="an iterator, as parameters() gives, ends with its first use",
+        )
     if any(edge_of(x) is None for x in by):
         raise GradientError(
             "grad: one of the differentiated Tensors does not require grad",
@@ -171,7 +181,8 @@ def grad(
             f"grad: the differentiated Tensor at index {unused} appears to not have been used in the graph",
             hint="set allow_unused=True if this is the desired behavior",
         )
-    return tuple(x.with_data(g) if x.is_composite and g is not None else g for x, g in zip(given, found, strict=True))
+    each = tuple(x.with_data(g) if x.is_composite and g is not None else g for x, g in zip(given, found, strict=True))
+    return dict(zip(inputs, each, strict=True)) if isinstance(inputs, dict) else each
 
 
 def _check_flags(only_inputs: bool, allow_unused: bool | None, materialize_grads: bool) -> None:

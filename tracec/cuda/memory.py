@@ -1,11 +1,15 @@
-"""Memory of CUDA devices: CuPy's pool, asked and limited under the names of ``torch.cuda.memory``."""
+"""Memory of CUDA devices: CuPy's pool, asked and limited under the names of ``torch.cuda.memory``.
+
+Loops that run on the CPU, too, print what is allocated and empty the cache without asking for a device: where there is
+none, nothing is allocated and nothing is kept.
+"""
 
 from __future__ import annotations
 
 from tracec.cuda.places import Place, cupy_on, index_of
 from tracec.errors import ArgumentError
 from tracec.record import backend
-from tracec.record.backend import forget_numbers
+from tracec.record.backend import forget_numbers, is_available
 from tracec.record.deferred import settle_all
 from tracec.runtime.arena import release_arenas
 from tracec.runtime.peaks import Peaks
@@ -21,8 +25,11 @@ def _started(place: Place) -> Peaks:
 
 
 def _pool(place: Place, count: str) -> int:
+    index = index_of(place)
+    if not is_available():
+        return 0
     settle_all()
-    with backend.on(f"cuda:{index_of(place)}"):
+    with backend.on(f"cuda:{index}"):
         return int(getattr(cupy_on(place).get_default_memory_pool(), count)())
 
 
@@ -51,12 +58,14 @@ def max_memory_allocated(device: Place = None) -> int:
     counting; before that nothing is known. Allocations of other threads than the one of that first call count when a
     number is asked for.
     """
-    return _started(device).used(index_of(device))
+    index = index_of(device)
+    return _started(device).used(index) if is_available() else 0
 
 
 def max_memory_reserved(device: Place = None) -> int:
     """The most bytes that CuPy's pool had from the driver at a time, counted as those of `max_memory_allocated`."""
-    return _started(device).reserved(index_of(device))
+    index = index_of(device)
+    return _started(device).reserved(index) if is_available() else 0
 
 
 def reset_peak_memory_stats(device: Place = None) -> None:
@@ -99,6 +108,8 @@ def memory_summary(device: Place = None, abbreviated: bool = False) -> str:
 
 def empty_cache() -> None:
     """Give memory that no array uses back to the driver, what tracec keeps for its own use included."""
+    if not is_available():
+        return
     release_arenas()
     forget_numbers()
     cupy_on().get_default_memory_pool().free_all_blocks()
