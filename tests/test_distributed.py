@@ -49,6 +49,67 @@ def test_collectives_of_one_change_nothing():
     dist.barrier()
 
 
+@pytest.mark.usefixtures("world")
+def test_more_collectives_of_one():
+    x, y = tracec.tensor([1.0, 2.0]), tracec.zeros(2)
+    dist.reduce_scatter(y, [x])
+    assert y.tolist() == [1, 2]
+    got = [tracec.zeros(2)]
+    dist.all_to_all(got, [x])
+    assert got[0].tolist() == [1, 2]
+    objects, parts = [None], [None]
+    dist.gather_object("a", objects)
+    dist.scatter_object_list(parts, ["b"])
+    assert (objects, parts) == (["a"], ["b"])
+    dist.monitored_barrier()
+    assert dist.get_process_group_ranks() == [0]
+    assert dist.get_backend() == dist.Backend("GLOO") == dist.Backend.GLOO != dist.Backend.NCCL
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    "collective",
+    [
+        lambda nn, x: nn.all_reduce(x),
+        lambda nn, x: nn.all_gather(x)[0],
+        lambda nn, x: nn.functional.broadcast(x, 0),
+        lambda nn, x: nn.gather(x)[0],
+        lambda nn, x: nn.reduce(x, 0),
+        lambda nn, x: nn.scatter([x]),
+        lambda nn, x: nn.reduce_scatter(tracec.zeros(2), [x]),
+        lambda nn, x: nn.all_to_all([tracec.zeros(2)], [x])[0],
+    ],
+)
+def test_gradients_go_through_collectives(collective):
+    """As contrastive losses gather the rows of all processes."""
+    from tracec.distributed import nn as collectives
+
+    def step(x):
+        found = collective(collectives, x)
+        (found * tracec.tensor([3.0, 4.0])).sum().backward()
+        return found.add_(1).detach()  # a tensor of its own
+
+    for run in (step, tracec.compile(step)):
+        x = tracec.tensor([1.0, 2.0], requires_grad=True)
+        assert run(x).tolist() == [2, 3]
+        assert x.grad.tolist() == [3, 4] and x.tolist() == [1, 2]
+
+
+def test_collectives_with_gradients_need_a_group_of_one():
+    from tracec.distributed import nn as collectives
+
+    with pytest.raises(StateError, match="has not been initialized"):
+        collectives.all_reduce(tracec.ones(1))
+    dist.init_process_group("gloo", rank=0, world_size=1)
+    try:
+        with pytest.raises(ArgumentError, match="process 1 is not there"):
+            collectives.broadcast(tracec.ones(1), 1)
+        with pytest.raises(ArgumentError, match="one tensor for each process, 2 given"):
+            collectives.scatter([tracec.ones(1)] * 2)
+    finally:
+        dist.destroy_process_group()
+
+
 def test_what_needs_a_group_says_so():
     for call in (dist.get_rank, dist.barrier, lambda: dist.all_reduce(tracec.ones(1))):
         with pytest.raises(StateError, match="has not been initialized") as caught:

@@ -97,6 +97,42 @@ def test_marks_for_pytorchs_tracer_pass_what_they_mark():
     assert double(2) == 4 and fx.wrap("double") == "double" and not hasattr(fx, "symbolic_trace")
 
 
+def test_what_programs_read_of_pytorchs_cpp_part():
+    """How Pyro asks whether it is traced, and a subclass of tensors gives plain ones."""
+    assert tracec._C._get_tracing_state() is None and not tracec._C._is_tracing()
+    assert tracec._C._log_api_usage_once("tests") is None
+
+    class Named(tracec.Tensor):
+        __torch_function__ = tracec._C._disabled_torch_function_impl
+
+    assert type(tracec.ones(2).as_subclass(Named) * 2) is tracec.Tensor
+    with pytest.raises(tracec._C._LinAlgError):
+        tracec.linalg.inv(tracec.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    "path, name, same",
+    [
+        ("amp.grad_scaler", "GradScaler", lambda: tracec.amp.GradScaler),
+        ("amp.autocast_mode", "autocast", lambda: tracec.autocast),
+        ("cuda.amp.grad_scaler", "GradScaler", lambda: tracec.cuda.amp.GradScaler),
+        ("cuda.amp.autocast_mode", "custom_fwd", lambda: tracec.cuda.amp.custom_fwd),
+        ("nn.modules.module", "_IncompatibleKeys", lambda: type(tracec.nn.Linear(1, 1).load_state_dict({}, False))),
+        ("distributed.nn.functional", "all_gather", lambda: tracec.distributed.nn.all_gather),
+    ],
+)
+def test_names_are_found_where_pytorch_keeps_them(path, name, same):
+    assert getattr(importlib.import_module(f"tracec.{path}"), name) is same()
+
+
+def test_names_of_scripts_and_constraints():
+    from tracec.distributions import constraints
+
+    module = tracec.nn.Linear(1, 1)
+    assert issubclass(tracec.jit.TracerWarning, Warning) and tracec.jit.trace_module(module, {"forward": 1}) is module
+    assert "positive" in constraints.__all__ and all(hasattr(constraints, name) for name in constraints.__all__)
+
+
 def test_importing_tracec_imports_none_of_them():
     code = "import sys, tracec; print([m for m in sys.modules if m.startswith(('tracec._', 'tracec.hub'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

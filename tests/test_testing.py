@@ -129,5 +129,5 @@ def test_the_older_comparison():
     assert_allclose([1.0, NAN], tracec.tensor([1.0001, NAN], dtype=tracec.float64))
     with pytest.raises(AssertionError, match="Greatest absolute difference"):
         assert_allclose(tracec.tensor([1.0, 2.0]), [1.0, 2.001])
-    with pytest.raises(AssertionError, match="^here$"):
+    with pytest.raises(AssertionError, match=r"^here$"):
         assert_allclose(1, 2, msg="here")

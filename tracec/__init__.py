@@ -150,6 +150,7 @@ cfloat, cdouble = complex64, complex128
 
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
+    "_C": ("tracec._C", ""),
     "_dynamo": ("tracec._dynamo", ""),
     "_functorch": ("tracec._functorch", ""),
     "_inductor": ("tracec._inductor", ""),
@@ -199,7 +200,7 @@ _LATER = {
 }
 #: Module → functions of it.
 _FROM = {
-    "tracec.amp.autocasting": """
+    "tracec.amp.autocast_mode": """
         clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype is_autocast_cache_enabled
         is_autocast_cpu_enabled is_autocast_enabled
     """,

@@ -121,7 +121,7 @@ def assert_allclose(
     equal_nan: bool = True,
     msg: str = "",
 ) -> None:
-    """PyTorch's older `assert_close`: numbers and lists are made tensors, element types may differ, NaN is close to NaN.
+    """PyTorch's older `assert_close`: numbers and lists are made tensors, element types may differ, NaN equals NaN.
 
     Args:
         actual: A tensor, or what makes one.

@@ -3,8 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from tracec.amp.autocasting import autocast, custom_bwd, custom_fwd, is_autocast_available
-from tracec.amp.scaler import GradScaler
+from tracec.amp.autocast_mode import autocast, custom_bwd, custom_fwd, is_autocast_available
+from tracec.amp.grad_scaler import GradScaler
 from tracec.errors import name_missing
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]

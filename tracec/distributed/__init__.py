@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracec.errors import ArgumentError, StateError, UnsupportedError, name_missing
+from tracec.errors import ArgumentError, ArgumentTypeError, StateError, UnsupportedError, name_missing
+from tracec.ir.forks import imported
 
 if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
@@ -50,10 +51,31 @@ class ProcessGroup:
         return 1
 
 
+class Backend(str):
+    """The name of a backend in small letters.
+
+    Args:
+        name: What programs call it.
+    """
+
+    UNDEFINED, GLOO, NCCL, UCC, MPI, XCCL = "undefined", "gloo", "nccl", "ucc", "mpi", "xccl"
+
+    def __new__(cls, name: str) -> Backend:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"Backend: a name, {type(name).__name__} given", hint="give 'gloo'")
+        return super().__new__(cls, name.lower())
+
+
 class group:
     """The group of all processes, under the name that programs have for it."""
 
     WORLD: ProcessGroup | None = None
+    #: What `new_group` gives to a process that is in none, as PyTorch names it.
+    NON_GROUP_MEMBER = -100
+
+
+#: PyTorch's other name.
+GroupMember = group
 
 
 class Work:
@@ -283,6 +305,24 @@ def reduce_scatter_tensor(
     return Work() if async_op else None
 
 
+def reduce_scatter(
+    output: Tensor, input_list: list[Tensor], op: Any = ReduceOp.SUM, group: ProcessGroup | None = None,
+    async_op: bool = False,
+) -> Work | None:  # fmt: skip
+    """Reduce the lists of all processes, and copy to each its part: the only one."""
+    _copy("reduce_scatter", [output], *input_list)
+    return Work() if async_op else None
+
+
+def all_to_all(
+    output_tensor_list: list[Tensor], input_tensor_list: list[Tensor], group: ProcessGroup | None = None,
+    async_op: bool = False,
+) -> Work | None:  # fmt: skip
+    """Copy a tensor of each process to each process."""
+    _copy("all_to_all", output_tensor_list, *input_tensor_list)
+    return Work() if async_op else None
+
+
 def _copy(name: str, to: Sequence[Tensor], *given: Tensor) -> None:
     """Copy tensors of one process."""
     _world(name)
@@ -304,15 +344,48 @@ def broadcast_object_list(
     _only("broadcast_object_list", src)
 
 
+def gather_object(
+    obj: Any, object_gather_list: list[Any] | None = None, dst: int | None = None, group: ProcessGroup | None = None
+) -> None:
+    """Put the objects of all processes in a list of one of them."""
+    _only("gather_object", dst)
+    if object_gather_list is not None:
+        object_gather_list[:1] = [obj]
+
+
+def scatter_object_list(
+    scatter_object_output_list: list[Any], scatter_object_input_list: list[Any] | None = None,
+    src: int | None = None, group: ProcessGroup | None = None,
+) -> None:  # fmt: skip
+    """Put each object of a list of one process in the list of a process."""
+    _only("scatter_object_list", src)
+    if scatter_object_input_list is not None:
+        scatter_object_output_list[:1] = scatter_object_input_list[:1]
+
+
+def monitored_barrier(group: ProcessGroup | None = None, timeout: Any = None, wait_all_ranks: bool = False) -> None:
+    """Wait for all processes."""
+    _world("monitored_barrier")
+
+
+def get_process_group_ranks(group: ProcessGroup | None = None) -> list[int]:
+    """The numbers of the processes of a group: 0."""
+    _world("get_process_group_ranks")
+    return [0]
+
+
 __all__ = [
-    "ProcessGroup", "ReduceOp", "Work", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce",
-    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "gather", "get_backend", "get_rank",
+    "Backend", "GroupMember", "ProcessGroup", "ReduceOp", "Work", "all_gather", "all_gather_into_tensor",
+    "all_gather_object", "all_reduce", "all_to_all", "barrier", "broadcast", "broadcast_object_list",
+    "destroy_process_group", "gather", "gather_object", "get_backend", "get_process_group_ranks", "get_rank",
     "get_world_size", "group", "init_process_group", "is_available", "is_gloo_available", "is_initialized",
-    "is_mpi_available", "is_nccl_available", "is_torchelastic_launched", "new_group", "reduce",
-    "reduce_scatter_tensor", "scatter",
+    "is_mpi_available", "is_nccl_available", "is_torchelastic_launched", "monitored_barrier", "new_group", "reduce",
+    "reduce_scatter", "reduce_scatter_tensor", "scatter", "scatter_object_list",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:
 
     def __getattr__(name):
+        if name == "nn":  # which needs tensors, as the names above do not
+            return imported("tracec.distributed.nn")
         raise name_missing(sys.modules[__name__], name)

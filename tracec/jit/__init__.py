@@ -15,10 +15,14 @@ from tracec.nn.module import Module as ScriptModule
 T = TypeVar("T")
 
 __all__ = [
-    "Final", "ScriptModule", "annotate", "export", "freeze", "ignore", "interface", "is_scripting", "is_tracing",
-    "isinstance", "load", "optimize_for_inference", "save", "script", "script_if_tracing", "script_method", "trace",
-    "unused",
+    "Final", "ScriptModule", "TracerWarning", "annotate", "export", "freeze", "ignore", "interface", "is_scripting",
+    "is_tracing", "isinstance", "load", "optimize_for_inference", "save", "script", "script_if_tracing",
+    "script_method", "trace", "trace_module", "unused",
 ]  # fmt: skip
+
+
+class TracerWarning(Warning):
+    """PyTorch's warning of values that a trace keeps as they were; programs filter it by name. Nothing warns so."""
 
 
 def script(obj: T, *_: Any, **__: Any) -> T:
@@ -29,6 +33,11 @@ def script(obj: T, *_: Any, **__: Any) -> T:
 def trace(func: T, *_: Any, **__: Any) -> T:
     """The function or module as it is: it goes on to follow the values that it is given."""
     return func
+
+
+def trace_module(mod: T, inputs: Any, *_: Any, **__: Any) -> T:
+    """The module as it is."""
+    return mod
 
 
 def script_method(fn: T) -> T:

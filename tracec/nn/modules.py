@@ -39,7 +39,7 @@ from tracec.nn.dropout import _Dropout
 from tracec.nn.loss import _Loss, _Weighted
 from tracec.nn.module import Module
 from tracec.nn.pooling import _Adaptive, _AvgPool, _MaxPool
-from tracec.nn.state import consume_prefix_in_state_dict_if_present
+from tracec.nn.state import IncompatibleKeys, consume_prefix_in_state_dict_if_present
 from tracec.nn.transformer import _activation
 
 
@@ -76,7 +76,7 @@ _FILES: dict[str, tuple[tuple[types.ModuleType, ...], dict[str, Any]]] = {
     "instancenorm": ((batchnorm, lazy), {"_InstanceNorm": _InstanceNorm}),
     "linear": ((linear, multihead, lazy), {}),
     "loss": ((loss, margin_loss), {"_Loss": _Loss, "_WeightedLoss": _Weighted}),
-    "module": ((module, hooks), {}),
+    "module": ((module, hooks), {"_IncompatibleKeys": IncompatibleKeys}),
     "normalization": ((normalization,), {}),
     "padding": ((padding,), {}),
     "pooling": ((pooling,), {"_MaxPoolNd": _MaxPool, "_AvgPoolNd": _AvgPool, "_AdaptiveAvgPoolNd": _Adaptive}),
