@@ -9,9 +9,9 @@ import tracec
 import tracec.nn.functional as F
 from tests.failures import caught, check_form
 from tracec.vision import models
-from tracec.vision.models.blocks import StochasticDepth
 from tracec.vision.models.densenet import DenseNet
 from tracec.vision.models.resnet import BasicBlock, Bottleneck, ResNet
+from tracec.vision.ops import StochasticDepth
 
 #: Numbers of each model, as torchvision's documentation gives them; and whether it is made in a moment.
 SIZES = {

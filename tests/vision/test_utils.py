@@ -12,6 +12,7 @@ from PIL import Image
 
 import tracec
 from tests.failures import caught, check_form
+from tracec.errors import ArgumentError
 from tracec.vision import io as files
 from tracec.vision import ops, utils
 
@@ -184,3 +185,20 @@ def test_a_batch_norm_that_stays_as_it_is():
     assert not [*frozen.parameters()] and repr(frozen) == "FrozenBatchNorm2d(3, eps=1e-05)"
     np.testing.assert_allclose(frozen(x).numpy(), norm.eval()(x).detach().numpy(), rtol=1e-5, atol=1e-6)
     assert ops.boxes.box_area is ops.box_area and ops.FrozenBatchNorm2d is FrozenBatchNorm2d
+
+
+@pytest.mark.parametrize("alpha, gamma", [(0.25, 2), (-1, 1.5)])
+def test_a_loss_for_what_is_mostly_background(alpha, gamma):
+    """Against the definition: ``-a_t (1 - p_t)^gamma log p_t``."""
+    scores, targets = tracec.randn(3, 4, dtype=tracec.float64), tracec.randint(2, (3, 4)).double()
+    right = tracec.where(targets == 1, scores.sigmoid(), 1 - scores.sigmoid()).numpy()
+    weight = np.where(targets.numpy() == 1, alpha, 1 - alpha) if alpha >= 0 else 1
+    wanted = -weight * (1 - right) ** gamma * np.log(right)
+    np.testing.assert_allclose(ops.sigmoid_focal_loss(scores, targets, alpha, gamma).numpy(), wanted, rtol=1e-9)
+    for reduction in ("mean", "sum"):
+        found = ops.sigmoid_focal_loss(scores, targets, alpha, gamma, reduction)
+        np.testing.assert_allclose(found.item(), getattr(wanted, reduction)(), rtol=1e-9)
+    with pytest.raises(ArgumentError, match="reduction='all'"):
+        ops.sigmoid_focal_loss(scores, targets, reduction="all")
+    with pytest.raises(ArgumentError, match="alpha=2"):
+        ops.sigmoid_focal_loss(scores, targets, alpha=2)

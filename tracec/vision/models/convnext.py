@@ -8,8 +8,9 @@ from typing import Any
 
 import tracec
 from tracec import Tensor, nn
-from tracec.vision.models.blocks import LayerNorm2d, Permute, StochasticDepth
+from tracec.vision.models.blocks import LayerNorm2d
 from tracec.vision.models.registry import model, no_bias
+from tracec.vision.ops.misc import Permute, StochasticDepth
 
 
 class CNBlock(nn.Module):

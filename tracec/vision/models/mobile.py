@@ -10,8 +10,9 @@ from typing import Any
 import tracec
 import tracec.nn.functional as F
 from tracec import Tensor, nn
-from tracec.vision.models.blocks import ConvNormActivation, SqueezeExcitation, StochasticDepth
+from tracec.vision.models.blocks import ConvNormActivation
 from tracec.vision.models.registry import divisible, kaiming, model
+from tracec.vision.ops.misc import SqueezeExcitation, StochasticDepth
 
 Norm = Callable[..., nn.Module]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import tracec
 from tracec import Tensor, nn
-from tracec.vision.models.blocks import ConvNormActivation, SqueezeExcitation
+from tracec.vision.models.blocks import ConvNormActivation
 from tracec.vision.models.registry import divisible, kaiming, model
+from tracec.vision.ops.misc import SqueezeExcitation
 
 #: Of each block: kernel, channels between and of the output, whether channels are scaled, whether the activation is
 #: Hardswish, and stride.

@@ -1,4 +1,4 @@
-"""Functions of boxes that models and their losses need, under torchvision's names."""
+"""Functions of boxes, losses and layers that models need, under torchvision's names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tracec.vision.ops.boxes import (
     generalized_box_iou,
     nms,
 )
-from tracec.vision.ops.misc import FrozenBatchNorm2d
+from tracec.vision.ops.focal_loss import sigmoid_focal_loss
+from tracec.vision.ops.misc import FrozenBatchNorm2d, Permute, SqueezeExcitation, StochasticDepth
 
 __all__ = [
-    "FrozenBatchNorm2d", "batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image",
-    "generalized_box_iou", "nms",
+    "FrozenBatchNorm2d", "Permute", "SqueezeExcitation", "StochasticDepth", "batched_nms", "box_area", "box_convert",
+    "box_iou", "clip_boxes_to_image", "generalized_box_iou", "nms", "sigmoid_focal_loss",
 ]  # fmt: skip
