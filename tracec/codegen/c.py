@@ -9,11 +9,12 @@ each step has one.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
-from tracec.codegen import c_fused, c_library, c_structured
+from tracec.codegen import c_between, c_fused, c_library, c_structured
 from tracec.codegen.c_alike import alike
 from tracec.codegen.c_contraction import loops_of_contractions, render_contraction
 from tracec.codegen.c_cost import nest_units
@@ -33,7 +34,7 @@ from tracec.codegen.render import render_template
 from tracec.codegen.sizes import Table
 from tracec.ir.extent import is_varying, like, plain, writing
 from tracec.ir.kernel import Kernel, Loop
-from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Step, While, bodies_of, may_vary
+from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, While, bodies_of, may_vary
 
 ENTRY = "tracec_run"
 _WORD = re.compile(r"\w+")
@@ -109,11 +110,12 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
             parts.append(f"{ENTRY}{len(entries) or ''}")
         return entries.setdefault(str(parts[-1]), [])
 
-    for step in plan.steps:
+    for numbers in together(plan):
+        step = plan.steps[numbers[0]]
         if isinstance(step, LibraryCall) and step.routine == "eager":
             parts.append(step)
         else:
-            entry().extend(functions.statements(plan, step))
+            entry().extend(functions.statements(plan, numbers))
     kernels = shared(alike(functions.functions))
     kernels += loops_of_contractions(kernels)
     if table.sizes or table.reals:
@@ -136,6 +138,13 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
     sources = _for_readers(kernels)
     units = _units(kernels, text) if entries else ()
     return CProgram(units, tuple(parts), sources, tuple(table.sizes), tuple(table.reals))
+
+
+def together(plan: Plan) -> list[tuple[int, ...]]:
+    """The numbers of the steps of a plan, those that one function computes together."""
+    joined = c_between.find(plan)
+    inside = {n for one in joined.values() for n in one.steps[1:]}
+    return [joined[n].steps if n in joined else (n,) for n in range(len(plan.steps)) if n not in inside]
 
 
 def _for_readers(functions: Sequence[Function]) -> dict[str, str]:
@@ -161,6 +170,7 @@ class _Functions:
         self._kernels: list[Function] = []
         self._routines: dict[str, Function] = {}
         self._known: dict[int, tuple[Plan, str]] = {}
+        self._between: dict[tuple[int, int], tuple[c_between.Between, str]] = {}
 
     @property
     def functions(self) -> list[Function]:
@@ -175,14 +185,26 @@ class _Functions:
     def add_kernels(self, plan: Plan) -> None:
         """Write a plan's kernels."""
         overlapping, read = _overlapping(plan), _read(plan)
+        alone = [plan.steps[n[0]] for n in together(plan) if len(n) == 1]
+        launched = {s.kernel for s in alone if isinstance(s, Launch)}
         self._kernels += [
             render_kernel(kernel, restrict=n not in overlapping, past_cache=_past_cache(plan, n, read))
             for n, kernel in enumerate(plan.kernels)
-            if any(isinstance(s, Launch) and s.kernel == n for s in plan.steps)
+            if n in launched
         ]
+        named = {plan.kernels[n].name for n in launched}
+        for one in c_between.find(plan).values():
+            name = plan.kernels[one.kernel].name
+            name = next(n for k in itertools.count(1) if (n := f"{name}_{k}" if k > 1 else name) not in named)
+            named.add(name)
+            self._kernels.append(c_between.render(plan, one, name, restrict=one.kernel not in overlapping))
+            self._between[id(plan), one.steps[0]] = one, name
 
-    def statements(self, plan: Plan, step: Step) -> list[str]:
-        """A step that is no eager rule, as statements of an entry."""
+    def statements(self, plan: Plan, numbers: tuple[int, ...]) -> list[str]:
+        """Steps that are no eager rules, as statements of an entry."""
+        if len(numbers) > 1:
+            return [c_between.call(plan, *self._between[id(plan), numbers[0]])]
+        step = plan.steps[numbers[0]]
         if isinstance(step, LibraryCall):
             function = c_library.routine(plan, step)
             known = self._routines.setdefault(function.name, function)
@@ -199,7 +221,7 @@ class _Functions:
             name = f"body{len(self._known)}"
             self._known[id(plan)] = plan, name  # the plan too: a number is an object's as long as it lives
             self.add_kernels(plan)
-            self.bodies[name] = [s for step in plan.steps for s in self.statements(plan, step)]
+            self.bodies[name] = [s for numbers in together(plan) for s in self.statements(plan, numbers)]
         return self._known[id(plan)][1]
 
 

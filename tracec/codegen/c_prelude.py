@@ -23,7 +23,9 @@ _EARLY = frozenset(["exp", "log", "sin", "cos", "pow"])
 #: Functions with a polynomial of our own (``templates/c/math_*.j2``), operands first.
 _FALLBACKS = {"exp_f32": (), "log_f32": (), "tanh_f32": ("exp_f32",), "erf_f32": ("exp_f32",)}
 #: The loops of contractions: defined once for all kernels of a program (`tracec.codegen.c_contraction`).
-CONTRACTIONS = {f"contract_{parts}{short}" for parts in ("", "parts_") for short in ("f32", "f64")}
+CONTRACTIONS = {f"{loops}_{short}" for loops in ("contract", "contract_parts", "between") for short in ("f32", "f64")}
+#: What they call.
+_PRODUCTS = ("multiply", "multiply_rows", "turn")
 #: Arguments below which results are less than half of the smallest number.
 _ZERO_BELOW = {"exp_f32": "-104.0f", "exp_f64": "-746.0"}
 
@@ -99,6 +101,7 @@ def prelude(source: str) -> str:
         if name in uses:
             uses.update(below)
     uses.update(f"zero_if_{name.removeprefix('exp_')}" for name in _ZERO_BELOW if name in uses)
+    uses.update(f"turn_{short}" for short in ("f32", "f64") if f"multiply_rows_{short}" in uses)
     math = _math(uses)
     halves = not uses.isdisjoint(("f16", "bf16"))
     return render_template(
@@ -119,7 +122,9 @@ def prelude(source: str) -> str:
         floats16=halves,
         variates=variates,
         products=[
-            FloatHelpers(TYPES[d], d.short, "") for d in (dt.float32, dt.float64) if f"multiply_{d.short}" in uses
+            FloatHelpers(TYPES[d], d.short, "")
+            for d in (dt.float32, dt.float64)
+            if not uses.isdisjoint(f"{name}_{d.short}" for name in _PRODUCTS)
         ],
         panels="piece" in uses,
         contractions=sorted(uses & CONTRACTIONS),

@@ -184,7 +184,7 @@ def _apart(built: Built, seconds: list[float]) -> tuple[Callable[[list[Any]], An
 def _timed_together(built: Built) -> list[tuple[tuple[int, ...], int]]:
     """The plan's steps as they are timed, and how many times make one: a launch may do several, a step take several."""
     if built.target == "cpu":
-        return [((n,), 1) for n in range(len(built.plan.steps))]
+        return [(numbers, 1) for numbers in c_codegen.together(built.plan)]
     number = {id(s): n for n, s in enumerate(built.plan.steps)}
     found: list[tuple[tuple[int, ...], int]] = []
     for step in built.program.steps:

@@ -12,7 +12,7 @@ from tracec.ir.kernel import Buffer, Const, Expr, Kernel, Load, Loop, Store, Var
 from tracec.ir.node import Node
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import Launch, LibraryCall, Memory, Plan, Refused, Step, Value, bodies_of
-from tracec.plan import memory
+from tracec.plan import between, memory
 from tracec.plan.alike import Alike
 from tracec.plan.horizontal import Work
 from tracec.plan.loops import rewrite, rewrite_kernel
@@ -148,6 +148,8 @@ class Placement:
         else:
             order = order_for_memory(self.works, self.after, self._intermediate(), self.size)
         self.works = [self.works[k] for k in order]
+        if not self.target.blocks:
+            self.works = between.together(self.works, set(self.home.values()), set(self.alias.values()))
 
     def plan(self) -> Plan:
         self._append_copies()
@@ -237,9 +239,12 @@ class Placement:
     def _begins(self) -> list[int]:
         """For each work the one whose launch it may ride on, on a GPU (`tracec.codegen.cuda_joined`), or else itself.
 
-        What it writes then lies apart from all that is read in that launch.
+        What it writes then lies apart from all that is read in that launch. On the CPU some are computed together.
         """
         found: list[int] = []
+        if not self.target.blocks:
+            joined = between.begins(self.works)
+            return [joined.get(k, k) for k in range(len(self.works))]
         for k, work in enumerate(self.works):
             rides = self.target.blocks and k and isinstance(work, Work) and isinstance(self.works[k - 1], Work)
             small = rides and all(self.size[n] <= SMALL_RESULT for n in work.writes())
