@@ -23,7 +23,7 @@ from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Linear, Load, Ref, Store, Var, expressions, subexpressions
 from tracec.ir.launch import CudaLaunch, CudaStep
 from tracec.ir.plan import Launch, LibraryCall, Plan
-from tracec.ir.types import TensorType, numel
+from tracec.ir.types import Shape, TensorType, numel
 
 #: Statements that leave a sort's threads their registers.
 MOST_STATEMENTS = 12
@@ -106,7 +106,7 @@ def _pair(plan: Plan, number: int, rungs: Mapping[str, int]) -> tuple[int, tuple
     (x,), (y,) = names
     name = f"{ranks.named()}_then_{kernel.name}"
     with on_rung(ladder("sort")[rungs.get(name, 0)]):
-        made = follow(kernel, x.name, y.name, plan.values[source].type, ranks, stored, name)
+        made = sorted_then(kernel, x.name, y.name, plan.values[source].type, ranks, stored, name)
     return None if made is None else (follower, (number, made))
 
 
@@ -130,7 +130,47 @@ def _values(plan: Plan, number: int, kernel: CudaKernel) -> list[int]:
 # -- one kernel for both -----------------------------------------------------------------------------------------
 
 
-def follow(
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """How a kernel reads what is sorted and where that was found: element by element.
+
+    Attributes:
+        space: Its loops.
+        place: The read of a position.
+        elements: The reads of the element which was there.
+    """
+
+    space: Space
+    place: Load
+    elements: tuple[Load, ...]
+
+
+def _reads(kernel: Kernel, x: str, order: str, shape: Shape, ranks: Ranks) -> Reads | None:
+    """How a kernel reads what is sorted, ``x``, and the positions, ``order``; None where that is in another way."""
+    variables, body = peel(kernel.body)
+    if kernel.shape != "map" or is_sized(kernel) or is_varying((shape, ranks.start, ranks.count)):
+        return None
+    if len(body) > MOST_STATEMENTS or not all(isinstance(s, Let) or (isinstance(s, Store) and not s.add) for s in body):
+        return None
+    loads = {e for s in body for root in expressions(s) for e in subexpressions(root) if isinstance(e, Load)}
+    places = [e for e in loads if e.buffer == order]
+    length, inner = shape[ranks.axis], numel(shape[ranks.axis + 1 :])
+    count = ranks.of(length)
+    if len(places) != 1 or length < 2 or not count:
+        return None
+    (place,) = places
+    space = _space(place.index, variables, count, inner, numel(shape[: ranks.axis]))
+    if space is None:
+        return None
+    named = [s.name for s in body if isinstance(s, Let) and s.value == place]
+
+    def is_element(index: Expr) -> bool:
+        return _is_element(index, place, named, space, inner, lambda step: step // count * length)
+
+    return Reads(space, place, tuple(e for e in loads if e.buffer == x and is_element(e.index)))
+
+
+def sorted_then(
     kernel: Kernel, x: str, order: str, source: TensorType, ranks: Ranks, stored: bool, name: str
 ) -> CudaKernel | None:
     """A sort that does a kernel's work; None where that is not element by element of what is sorted.
@@ -144,43 +184,15 @@ def follow(
         stored: Whether the positions are written.
         name: Of the kernel.
     """
-    variables, body = peel(kernel.body)
-    sizes = (source.shape, ranks.start, ranks.count)
-    if kernel.shape != "map" or is_sized(kernel) or is_varying(sizes) or len(body) > MOST_STATEMENTS:
-        return None
-    if not all(isinstance(s, Let) or (isinstance(s, Store) and not s.add) for s in body):
-        return None
-    loads = {e for s in body for root in expressions(s) for e in subexpressions(root) if isinstance(e, Load)}
-    places = [e for e in loads if e.buffer == order]
-    length, inner = source.shape[ranks.axis], numel(source.shape[ranks.axis + 1 :])
-    count = ranks.of(length)
-    if len(places) != 1 or length < 2 or not count:
-        return None
-    space = _space(places[0].index, variables, count, inner, numel(source.shape[: ranks.axis]))
-    if space is None:
+    reads = _reads(kernel, x, order, source.shape, ranks)
+    if reads is None:
         return None
     writer = Writer(kernel)
-    writer.packs[order, places[0].index] = "((long long)place)"
-    named = [s.name for s in body if isinstance(s, Let) and s.value == places[0]]
-
-    def is_element(index: Expr) -> bool:
-        return _is_element(index, places[0], named, space, inner, lambda step: step // count * length)
-
-    elements = [e for e in loads if e.buffer == x and is_element(e.index)]
-    for e in elements:
+    writer.packs[order, reads.place.index] = "((long long)place)"
+    for e in reads.elements:
         writer.packs[x, e.index] = "element"
-    start = ranks.start + space.start
-    spread = f" / {writer.count(inner)}" if inner != 1 else ""
-    statements: tuple[Tree, ...] = (
-        *writer.unflatten(f"(row{spread})", space.outer),
-        *writer.unflatten(f"(row % {writer.count(inner)})", space.inner),
-        *([Line(f"const {writer.index} {writer.name(space.along.name)} = ({writer.index})(at - {start}u);")]
-          if space.along is not None else []),
-        *writer.statements(body),
-    )  # fmt: skip
-    within = [f"at >= {start}u"] * (space.start > 0)
-    within += [f"at < {start + space.count}u"] * (space.start + space.count < count)
-    statements = (Block(f"if ({' && '.join(within)})" if within else "", statements),)
+    count, inner = ranks.of(source.shape[ranks.axis]), numel(source.shape[ranks.axis + 1 :])
+    statements = _of_place(writer, reads.space, ranks.start + reads.space.start, count, inner)
     buffers = tuple(
         replace(b, role="out") if b.name == order else b for b in kernel.buffers if b.name != order or stored
     )
@@ -189,9 +201,35 @@ def follow(
     )
     then = Then(
         buffers, declared, x, writer.name(x), writer.name(order) if stored else "", lines(statements),
-        source.dtype if elements else None, kernel.ops, kernel.sources,
+        source.dtype if reads.elements else None, kernel.ops, kernel.sources,
     )  # fmt: skip
     return finished(*ranks_routine(name, source, ranks, then))
+
+
+def _of_place(writer: Writer, space: Space, start: int, count: int, inner: int) -> tuple[Tree, ...]:
+    """What a kernel does with element ``at`` of the sorted row ``row``.
+
+    Args:
+        writer: Writes the kernel.
+        space: Its loops.
+        start: The first element that it reads.
+        count: How many the row has.
+        inner: Elements from one of the row to the next.
+    """
+    _, body = peel(writer.kernel.body)
+    spread = f" / {writer.count(inner)}" if inner != 1 else ""
+    along: list[Tree] = []
+    if space.along is not None:
+        along = [Line(f"const {writer.index} {writer.name(space.along.name)} = ({writer.index})(at - {start}u);")]
+    statements: tuple[Tree, ...] = (
+        *writer.unflatten(f"(row{spread})", space.outer),
+        *writer.unflatten(f"(row % {writer.count(inner)})", space.inner),
+        *along,
+        *writer.statements(body),
+    )
+    within = [f"at >= {start}u"] * (space.start > 0)
+    within += [f"at < {start + space.count}u"] * (space.start + space.count < count)
+    return (Block(f"if ({' && '.join(within)})" if within else "", statements),)
 
 
 def _space(index: Expr, variables: Sequence[Var], length: int, inner: int, outer: int) -> Space | None:
