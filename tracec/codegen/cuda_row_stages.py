@@ -225,8 +225,8 @@ def is_tight(share: Share) -> bool:
 
 def _forgotten(writer: Writer, body: tuple[Stmt, ...], width: int) -> Iterator[Tree]:
     """Lets a compiler know nothing of what a loop has left in scratch: what both compute of it would be kept, too."""
-    names = {x.buffer: None for s in body for e in expressions(s) for x in subexpressions(e) if isinstance(x, Load)}
-    for name in names.keys() & writer.arrays.keys():
+    read = (x.buffer for s in body for e in expressions(s) for x in subexpressions(e) if isinstance(x, Load))
+    for name in dict.fromkeys(name for name in read if name in writer.arrays):
         text = f"forget({writer.name(name)}[part * {width} + e]);"
         guard = f"if ({writer.far[0]}) " if writer.far is not None else ""
         yield Block(f"for (int e = 0; e < {width}; ++e)", (Line(guard + text),), ("unroll",))
