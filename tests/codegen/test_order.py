@@ -28,7 +28,7 @@ for name, (function, operands) in programs(tracec, tracec.nn.functional, "cpu").
 @pytest.mark.parametrize(
     ("target", "part"),
     [
-        ("cuda", "rows"),
+        ("cuda", "clusters"),
         pytest.param("cuda", "", marks=pytest.mark.slow),
         pytest.param("cpu", "", marks=pytest.mark.slow),
     ],
@@ -42,4 +42,4 @@ def test_sources_are_the_same_in_all_processes(target: str, part: str) -> None:
         for seed in SEEDS
     ]  # fmt: skip
     one, other = (set(process.communicate(timeout=300)[0].splitlines()) for process in started)
-    assert len(one) > 2 and one == other
+    assert len(one) > 1 and one == other
