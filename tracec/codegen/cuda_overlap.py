@@ -10,10 +10,10 @@ Source: CUDA C++ Programming Guide, "Programmatic dependent launch and synchroni
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from tracec.codegen.cuda_source import CudaKernel, write_source
+from tracec.ir.room import capability
 
 #: The first architecture that has it.
 FIRST = 90
@@ -21,7 +21,7 @@ FIRST = 90
 
 def may_overlap(arch: str) -> bool:
     """Whether launches on an architecture, ``sm_90``, may begin while others end."""
-    return int(re.sub(r"\D", "", arch)) >= FIRST
+    return capability(arch) >= FIRST
 
 
 def following(kernel: CudaKernel) -> CudaKernel:

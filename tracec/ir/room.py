@@ -14,15 +14,15 @@ from contextlib import contextmanager
 #: What is asked for at most, where there is more: two thirds of an H100's, so that sums round the same from there on.
 MOST = 160 << 10
 #: Compute capability → bytes that a block may have, less some that kernels declare by themselves.
-_LESS = {"70": 92 << 10, "72": 92 << 10, "75": 60 << 10} | dict.fromkeys(("86", "89", "120", "121"), 95 << 10)
-_AMPLE = frozenset(("80", "87", "90", "100", "101", "103", "110"))
+_LESS = {70: 92 << 10, 72: 92 << 10, 75: 60 << 10} | dict.fromkeys((86, 89, 120, 121), 95 << 10)
+_AMPLE = frozenset((80, 87, 90, 100, 101, 103, 110))
 #: Blocks of a cluster that every GPU of the kind takes, where its groups of multiprocessors are large: those of data
 #: centres. With fewer multiprocessors to a group, as many blocks with all that a multiprocessor has may have no place.
 CLUSTER = 8
-_CLUSTERS = frozenset(("90", "100", "103"))
+_CLUSTERS = frozenset((90, 100, 103))
 #: Threads that are at work on a multiprocessor at a time, on GPUs of data centres; on others from sm_80 on.
 THREADS, _FEWER_THREADS = 2048, 1536
-_THREADS = {"75": 1024} | dict.fromkeys(("70", "72", "80", "90", "100", "103"), THREADS)
+_THREADS = {75: 1024} | dict.fromkeys((70, 72, 80, 90, 100, 103), THREADS)
 
 
 def shared_bytes(arch: str) -> int:
@@ -31,8 +31,8 @@ def shared_bytes(arch: str) -> int:
     Args:
         arch: GPU architecture, ``sm_90``. One that is not known has what the least of them have from sm_80 on.
     """
-    number = _number(arch)
-    return MOST if number in _AMPLE else _LESS.get(number, _LESS["86"])
+    number = capability(arch)
+    return MOST if number in _AMPLE else _LESS.get(number, _LESS[86])
 
 
 def row_room(shared_bytes: int) -> int:
@@ -46,7 +46,7 @@ def cluster_blocks(arch: str) -> int:
     Args:
         arch: GPU architecture, ``sm_90``.
     """
-    return CLUSTER if _number(arch) in _CLUSTERS else 1
+    return CLUSTER if capability(arch) in _CLUSTERS else 1
 
 
 def threads_at_once(arch: str) -> int:
@@ -55,11 +55,12 @@ def threads_at_once(arch: str) -> int:
     Args:
         arch: GPU architecture, ``sm_90``. One that is not known has what the least of them have from sm_80 on.
     """
-    return _THREADS.get(_number(arch), _FEWER_THREADS)
+    return _THREADS.get(capability(arch), _FEWER_THREADS)
 
 
-def _number(arch: str) -> str:
-    return arch.removeprefix("sm_").rstrip("af")
+def capability(arch: str) -> int:
+    """The compute capability of an architecture: 90 of ``sm_90`` and of ``sm_90a``."""
+    return int(arch.removeprefix("sm_").rstrip("af"))
 
 
 class _Room(threading.local):

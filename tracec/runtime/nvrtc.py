@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tracec.errors import CompileError
+from tracec.ir.room import capability
 from tracec.runtime.cache import LEADING_COMMENTS, default_cache, key
 
 #: IEEE arithmetic: subnormals are kept, division and square root are rounded correctly. Fused multiply-adds
@@ -164,7 +165,7 @@ def nearest_arch(arch: str) -> str:
     Args:
         arch: The GPU's, ``sm_90``.
     """
-    own = int(arch.removeprefix("sm_"))
+    own = capability(arch)
     try:
         known = _nvrtc().getSupportedArchs()
     except CompileError:  # whoever compiles meets it, too
