@@ -77,9 +77,16 @@ def test_attention(name: str, dtype: str, is_causal: bool) -> None:
     close(tracec.compile(attend)(*args), exactly(*(a.numpy() for a in args), is_causal=is_causal), dtype)
 
 
-def test_several_strips_and_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packed, least", [(0, 128), (100_000, 16), (4 << 20, 16), (4 << 20, 128)])
+def test_several_strips_and_units(packed: int, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of factors that are packed for one matrix at a time, for two of them, for all, or by each unit of work."""
     monkeypatch.setattr(c_between, "MOST_ROWS", 16)
-    monkeypatch.setattr(c_between, "PACKED_BYTES", 0)
+    monkeypatch.setattr(c_between, "PACKED_BYTES", packed)
+    monkeypatch.setattr(c_between, "LEAST_UNIT", least)
+    monkeypatch.setattr(c_between, "UNITS", 16)
+    assert c_between._units(6, 19, 300, 300 * 32 * 4) == {0: (1, 1), 100_000: (1, 2)}.get(
+        packed, (1, 6) if least < 128 else (10, 0)
+    )
     args = given((3, 2, 300, 16), (3, 2, 300, 16), (3, 2, 300, 16))
     for is_causal in (False, True):
 

@@ -49,8 +49,10 @@ from tracec.ir.types import contiguous_strides, numel
 
 #: Rows of a strip at most, and at least; and bytes that they should have.
 MOST_ROWS, LEAST_ROWS, STRIP_BYTES = 64, 16, 512 << 10
-#: Bytes of packed factors for each core, of several matrices where there are small ones.
-PACKED_BYTES = 512 << 10
+#: Units of work that there should be, of so many rows at least. Each packs the other factors for itself, so that
+#: threads wait for each other but once. Where more than two units would pack the same factors, or these have more
+#: bytes, all threads pack them before.
+UNITS, LEAST_UNIT, PACKED_BYTES = max(16, 4 * CORES), 128, 4 << 20
 #: Sizes below which products of their own are as fast; and what rows are the sums of, and columns of the result, from
 #: which on these run at the processor's rate by themselves.
 LEAST_SIZE, MOST_WIDTH = 8, 256
@@ -90,7 +92,8 @@ class Strips:
         short: ``f32`` or ``f64``.
         batch, rows, lanes, depth, width: Sizes: rows by depth, depth by lanes, lanes by width.
         strip: Rows at a time.
-        heads: Matrices whose factors are packed at a time.
+        group: Strips of a unit of work.
+        heads: Matrices whose factors are packed before; 0 where each unit packs them.
         diagonal: A row takes no notice of lanes that are more than so many behind its own number.
         divided: Whether each row leaves a number behind its lanes that its result is divided by, as C.
         shared: Whether threads share the work, as C.
@@ -110,6 +113,7 @@ class Strips:
     depth: int
     width: int
     strip: int
+    group: int
     heads: int
     diagonal: int
     divided: int
@@ -244,11 +248,12 @@ def render(plan: Plan, one: Between, name: str, *, restrict: bool) -> Function:
     names = {b.name: f"a{n}" for n, b in enumerate(others)} | {one.scores: "scores"}
     text = _piece(kernel, later or body, first, names, pointers)
     piece = Piece("between", text, tuple(C.identifier(b.name) for b in others))
+    strip = _strip(lanes * dtype.itemsize)
+    group, heads = _units(batch, -(-rows // strip), rows, lanes * (first["k"] + second["n"]) * dtype.itemsize)
     strips = Strips(
         name=name, params=params, comments=comments(kernel), short=dtype.short,
         batch=batch, rows=rows, lanes=lanes, depth=first["k"], width=second["n"],
-        strip=_strip(lanes * dtype.itemsize),
-        heads=max(1, min(batch, PACKED_BYTES * max(CORES, 2) // (lanes * (first["k"] + second["n"]) * dtype.itemsize))),
+        strip=strip, group=group, heads=heads,
         diagonal=lanes if ahead is None else ahead, divided=int(later is not None),
         shared=int(batch * rows * lanes * (first["k"] + second["n"]) >= MIN_PARALLEL),
         axes=tuple(
@@ -272,6 +277,14 @@ def call(plan: Plan, one: Between, name: str) -> str:
 def _strip(row_bytes: int) -> int:
     """Rows of a strip: as many as stay in the second-level cache beside a panel of either factor."""
     return max(LEAST_ROWS, min(MOST_ROWS, STRIP_BYTES // row_bytes // 8 * 8))
+
+
+def _units(batch: int, strips: int, rows: int, packed: int) -> tuple[int, int]:
+    """Strips of a unit of work, and matrices whose other factors are packed before; results do not depend on them."""
+    count = max(1, min(-(-UNITS // batch), rows // LEAST_UNIT))
+    if count > 2 or packed > PACKED_BYTES:
+        return 1, max(1, min(batch, PACKED_BYTES // packed))
+    return -(-strips // count), 0
 
 
 def _rows(kernel: Kernel, scores: str, product: _Gemm) -> tuple[tuple[Stmt, ...], int | None]:
