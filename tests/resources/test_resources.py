@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.resources.programs import DTYPES, Program, of_elements, of_images, of_products, of_rows
+from tests.resources.programs import DTYPES, Program, of_elements, of_images, of_products, of_rows, zeros
 from tests.resources.survey import ARCHS, survey
+from tracec.nn import functional as F
 
 #: Programs of rows whose kernels have few registers for what they do: function, rows, elements of each, element type.
 #: Some spill as they are written first.
@@ -40,6 +41,12 @@ NEAREST = {
         ("cross-entropy, smoothed, backward", 9, 262144, "float32"),
     ),
 }  # fmt: skip
+
+#: Others of which the whole survey found that they spilled: of doubles, whose registers count twice.
+OF_DOUBLES = (
+    Program("transposed", lambda x: F.softmax(x.T * 2, 0), lambda: (zeros(600, 1024, dtype="float64"),)),
+    Program("cummax", lambda x: x.cummax(-1), lambda: (zeros(600, 4096, dtype="float64"),)),
+)
 
 #: GPUs of data centres, whose blocks have more shared memory than others and whose multiprocessors more threads.
 LARGE = ("sm_80", "sm_90", "sm_100")
@@ -101,6 +108,11 @@ def test_rows_do_not_spill(name: str, arch: str) -> None:
 def test_rows_of_images_do_not_spill(arch: str) -> None:
     wanted = ("group norm, backward 8×64×56 float32", "instance norm, backward 2×32×256 float32")
     assert not faults([p for p in of_images("float32") if p.name in wanted], arch)
+
+
+@pytest.mark.parametrize("program", OF_DOUBLES, ids=[p.name for p in OF_DOUBLES])
+def test_doubles_do_not_spill(program: Program) -> None:
+    assert not faults([program], "sm_100")
 
 
 @pytest.mark.parametrize("arch", SMALL)

@@ -60,13 +60,14 @@ _ROWS = (
     Rung(kept=0, in_flight=25, pack=8),
     Rung(kept=0, in_flight=0, pack=4, threads=512),
 )
-#: A column: it is kept by half as many threads, next to fewer columns.
+#: A column: it is kept by half as many threads, next to fewer columns; at last less of it, where it lies as a row does.
 _COLUMNS = (
     FIRST,
     Rung(threads=512),
     Rung(threads=512, in_flight=50),
     Rung(threads=256, in_flight=50, pack=8),
     Rung(threads=256, in_flight=25, pack=4),
+    *(Rung(kept=n, near=50, in_flight=50) for n in (75, 50, 25, 0)),
 )
 #: A stripe of rows, next to the sums of its columns: by other threads, then in shared memory.
 _STRIPES = (
@@ -92,6 +93,7 @@ LADDERS: Mapping[str, tuple[Rung, ...]] = {
     "stripe": _STRIPES,
     "contraction": _AT_ONCE,
     "sort": _AT_ONCE,
+    "scan": _AT_ONCE,
 }
 
 

@@ -92,7 +92,7 @@ def row_share(
     if is_varying(row):
         return Share(next((t for t, least in ROWS_OF_BLOCKS.items() if rows >= least), large), 0)
     most = WARP_ROW if rows >= FEW_ROWS else WARP_ROW_OF_FEW
-    if row * max(words, 1) <= most and row * streams <= 4 * most:
+    if row * max(words, 1) <= allowed(most) and row * streams <= 4 * most:
         lanes = min(max(1 << max(chunks - 1, 0).bit_length(), 4), 32)
         while (
             lanes * pack_bytes > LEAST_PIECE
