@@ -203,7 +203,7 @@ def _sample(info: Any, function: Any, sample: Any, differentiable: bool) -> bool
     wanted = list(tensors_in(expected))
     random = info.name in UNDEFINED or _draws(info) or not all(map(_same, wanted, again))
     found = function(*args, **kwargs)
-    where = f"{info.name}({_described(sample)})"
+    where = f"{info.name}({described(sample)})"
     _compare(info, list(tensors_in(found)), wanted, where, values=not random)
     if random and info.name not in UNDEFINED and hasattr(function, "eagerly"):
         _compare_draws(info, function.eagerly, sample, found, where)
@@ -238,7 +238,7 @@ def _call_torch(info: Any, sample: Any, seed: int = 1) -> Any:
     return info.op(sample.input, *sample.args, **sample.kwargs)
 
 
-def _described(sample: Any) -> str:
+def described(sample: Any) -> str:
     def of(value: Any) -> str:
         if isinstance(value, torch.Tensor):
             return f"{name_of(value.dtype)}{list(value.shape)}"
@@ -269,10 +269,14 @@ def _close(info: Any, found: Any, wanted: Any, where: str, loose: float = 1.0) -
         found, wanted = np.abs(found), np.abs(wanted)
     if info.name in UNORDERED and wanted.ndim:
         found, wanted = np.sort(np.abs(found), -1), np.sort(np.abs(wanted), -1)
+    close(found, wanted, where, loose * (10 if info.name.startswith("linalg") else 1))
+
+
+def close(found: Any, wanted: Any, where: str, loose: float = 1.0) -> None:
+    """Fail where two arrays differ: integers at all, floats by more than rounding."""
     if wanted.dtype.kind in "biu":
         np.testing.assert_array_equal(found, wanted, err_msg=where)
         return
-    loose *= 10 if info.name.startswith("linalg") else 1
     finite = np.abs(wanted[np.isfinite(wanted)]).astype(np.float64)
     scale = max(1.0, finite.max(initial=0))
     np.testing.assert_allclose(found, wanted, rtol=1e-4 * loose, atol=2e-5 * loose * scale, err_msg=where)

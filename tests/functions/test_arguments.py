@@ -62,6 +62,37 @@ CASES = {
     "view_as": (lambda: X.view_as(0), errors.ArgumentTypeError, "view_as: other must be a tensor"),
     "unflatten": (lambda: X.unflatten(1, 0), errors.ArgumentTypeError, "unflatten: sizes must be integers"),
     "movedim": (lambda: X.movedim(1.5, 0), errors.ArgumentTypeError, "movedim: "),
+    "movedim twice": (lambda: X.movedim((0, -2), (0, 1)), errors.ArgumentError, "movedim: repeated dim in source"),
+    "movedim to one": (lambda: X.movedim((0, 1), (1, -1)), errors.ArgumentError, "movedim: repeated dim in source"),
+    "roll": (lambda: F.tensor(1.0).roll(0, 0), errors.AxisError, "roll: dims .0,. of a tensor that has no dimensions"),
+    "masked_fill": (
+        lambda: X.masked_fill(X > 0, F.tensor(1j)),
+        errors.DTypeError,
+        "masked_fill: value of type complex64 cannot be converted to float32",
+    ),
+    "linear bias": (
+        lambda: nn.functional.linear(X, F.ones(4, 3), F.ones(4).double()),
+        errors.DTypeError,
+        "linear: weight is float32, bias float64",
+    ),
+    "conv bias": (
+        lambda: nn.functional.conv1d(F.ones(1, 2, 3), F.ones(4, 2, 1), F.ones(4).half()),
+        errors.DTypeError,
+        "conv1d: weight is float32, bias float16",
+    ),
+    "class weights": (
+        lambda: nn.functional.cross_entropy(X, F.tensor([0, 1]), F.ones(3).double()),
+        errors.DTypeError,
+        "cross_entropy: input is float32, weight float64",
+    ),
+    "batch_norm eps": (
+        lambda: nn.functional.batch_norm(X, None, None, training=True, eps=0.0),
+        errors.ArgumentError,
+        "batch_norm: eps must be positive during training",
+    ),
+    "HuberLoss": (lambda: nn.HuberLoss(delta=1j), errors.ArgumentTypeError, "HuberLoss: delta must be a real number"),
+    "LSTM bias": (lambda: nn.LSTM(2, 3, bias=1), errors.ArgumentTypeError, "LSTM: bias must be bool, int given"),
+    "LSTM size": (lambda: nn.LSTM(0, 3), errors.ArgumentError, "LSTM: input_size must be greater than zero, 0 given"),
     "tensordot": (lambda: F.tensordot(X, X, 1.5), errors.ArgumentError, "tensordot: dims=1.5 is neither a number nor"),
     "renorm": (lambda: X.renorm("x", 0, 1.0), errors.ArgumentTypeError, "renorm: p must be a number"),
     "normal": (lambda: F.normal(X, "x"), errors.ArgumentTypeError, "normal: std must be a number"),
@@ -250,3 +281,9 @@ def test_sixteen_bit_floats_keep_statistics_in_float32():
     y = F.layer_norm(x, (4096,))
     assert y.dtype is tracec.float16
     assert float(y.float().var()) == pytest.approx(1, abs=1e-2)
+
+
+def test_the_divergence_from_a_negative_probability_is_no_number():
+    logs = F.zeros(3)
+    found = nn.functional.kl_div(logs, F.tensor([0.5, 0.0, -0.5]), reduction="none")
+    assert found[1] == 0 and found.isnan().tolist() == [False, False, True]

@@ -289,12 +289,12 @@ def _fractional(
     if samples is None:
         samples = rand(*lead, n, dtype=x.dtype, device=x.device)
     check_tensor(name, samples, "_random_samples")
-    if tuple(samples.shape) != (*lead, n):
+    if tuple(samples.shape[1:]) != (*lead[1:], n) or samples.shape[0] < lead[0]:
         fail(
             ShapeError, f"{name}: _random_samples has shape {tuple(samples.shape)}, not {(*lead, n)}", "n for each map"
         )
     starts = [
-        _fractional_starts(samples[:, :, order[i]], sizes[i], wanted[i], kernel[i], _along(i, n, wanted[i]))
+        _fractional_starts(samples[: lead[0], :, order[i]], sizes[i], wanted[i], kernel[i], _along(i, n, wanted[i]))
         for i in range(n)
     ]
     places = []

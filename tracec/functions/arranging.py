@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from tracec import ops
-from tracec.errors import ArgumentError, DTypeError, ShapeError
+from tracec.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from tracec.functions.common import (
     cast,
     check_tensor,
@@ -219,6 +219,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
 
     Raises:
         ArgumentError: there is not one distance for each axis.
+        AxisError: there is no such axis.
     """
     check_tensor("roll", input)
     by = integers("roll", shifts if isinstance(shifts, (tuple, list)) else (shifts,), "shifts")
@@ -232,9 +233,11 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
             f"roll: shifts and dimensions must align. shifts: {len(by)}, dims: {len(over)}",
             "give one for each",
         )
+    if not input.ndim:
+        fail(AxisError, f"roll: dims {over} of a tensor that has no dimensions", "leave dims away")
     result = input
     for amount, dim in zip(by, over, strict=True):
-        result = _rolled(result, amount, one_axis("roll", dim, input.ndim)) if input.ndim else result
+        result = _rolled(result, amount, one_axis("roll", dim, input.ndim))
     return _owned(result, input)
 
 

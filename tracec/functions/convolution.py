@@ -33,11 +33,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         ShapeError: the last sizes of input and weight differ.
+        DTypeError: input, weight and bias have different dtypes.
     """
     check_tensor("linear", input)
     check_ndim("linear", weight, (1, 2), "(out, in)", "weight")
     if bias is not None:
-        check_tensor("linear", bias, "bias")
+        _check_bias_type("linear", bias, weight)
     given, own = input._shape, weight._shape
     if not given or given[-1] != own[-1]:
         fail(
@@ -91,7 +92,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     for what, x in (("input1", input1), ("input2", input2)):
         check_tensor("bilinear", x, what)
     check_ndim("bilinear", weight, (3,), "(out, n, m)", "weight")
-    _check_bias("bilinear", bias, weight.shape[0])
+    _check_bias("bilinear", bias, weight, weight.shape[0])
     shapes = tuple(input1.shape), tuple(input2.shape)
     lead = shapes[0][:-1]
     if not all(shapes) or lead != shapes[1][:-1] or (shapes[0][-1], shapes[1][-1]) != tuple(weight.shape[1:]):
@@ -129,9 +130,10 @@ def _conv(
 
     Raises:
         ShapeError: channels or sizes do not fit.
+        DTypeError: input, weight and bias have different dtypes.
     """
     groups = _checked(name, n, input, weight, groups, "(O, C / groups, …)")
-    _check_bias(name, bias, weight.shape[0])
+    _check_bias(name, bias, weight, weight.shape[0])
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")
     pads = _padding(name, padding, n, tuple(weight.shape[2:]), steps, spread)
     try:
@@ -163,10 +165,16 @@ def _finished(y: Tensor, bias: Tensor | None, n: int, x: Tensor) -> Tensor:
     return y if x.ndim == n + 2 else reshaped(y, tuple(y.shape[1:]))
 
 
-def _check_bias(name: str, bias: Tensor | None, channels: int) -> None:
+def _check_bias_type(name: str, bias: Tensor, weight: Tensor) -> None:
+    check_tensor(name, bias, "bias")
+    if bias.dtype is not weight.dtype:
+        fail(DTypeError, f"{name}: weight is {weight.dtype.name}, bias {bias.dtype.name}", "cast one of them")
+
+
+def _check_bias(name: str, bias: Tensor | None, weight: Tensor, channels: int) -> None:
     if bias is None:
         return
-    check_tensor(name, bias, "bias")
+    _check_bias_type(name, bias, weight)
     if tuple(bias.shape) != (channels,):
         fail(
             ShapeError, f"{name}: bias has shape {tuple(bias.shape)}, not ({channels},)", "one for each output channel"
@@ -211,11 +219,12 @@ def _conv_transpose(
 
     Raises:
         ShapeError: channels do not fit, or nothing is left of a size.
+        DTypeError: input, weight and bias have different dtypes.
         ArgumentError: output_padding is not smaller than stride or dilation.
     """
     groups = _checked(name, n, input, weight, groups, "(C, O / groups, …)")
     channels = weight.shape[1] * groups
-    _check_bias(name, bias, channels)
+    _check_bias(name, bias, weight, channels)
     batched = _batched(input, n)
     _check_transposed_channels(name, batched, weight, groups)
     steps, spread = per_axis(name, stride, n, "stride"), per_axis(name, dilation, n, "dilation")

@@ -218,6 +218,8 @@ def _against_classes(
         )
     if target.dtype.kind not in "iu":
         fail(DTypeError, f"{name}: target is {target.dtype.name}, classes are integers", "cast it with .long()")
+    if weight is not None and weight.dtype is not logp.dtype:
+        fail(DTypeError, f"{name}: input is {logp.dtype.name}, weight {weight.dtype.name}", "cast one of them")
     classes = shape[axis]
     _check_classes(name, target, classes, ignore_index)
     result: Tensor = _of_classes(

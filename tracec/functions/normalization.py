@@ -55,7 +55,8 @@ def batch_norm(
 
     Raises:
         ShapeError: the input has no channels, a per-channel tensor another size, or a channel one value only.
-        ArgumentError: not training, and there are no kept statistics, or one of the two only; eps is negative.
+        ArgumentError: not training, and there are no kept statistics, or one of the two only; eps is negative, or 0
+            in training.
 
     Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
     """
@@ -66,6 +67,8 @@ def batch_norm(
     channels = input.shape[1] if input.ndim > 1 else 0
     _check_channels("batch_norm", input, channels, running_mean, running_var, weight, bias)
     check_flag("batch_norm", training, "training")
+    if training and eps == 0:
+        fail(ArgumentError, "batch_norm: eps must be positive during training, 0 given", "give a small positive number")
     if training and math.prod(input.shape[:1] + input.shape[2:]) == 1:
         fail(
             ShapeError,

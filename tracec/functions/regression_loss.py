@@ -289,7 +289,7 @@ def kl_div(
     if log_target:
         loss = ops.mul(ops.exp(target), ops.sub(target, input))
     else:
-        logs = ops.log(ops.where(ops.gt(target, 0), target, 1.0))
+        logs = ops.log(ops.where(ops.eq(target, 0), 1.0, target))  # of a negative one NaN, which a mistake looks like
         loss = ops.mul(target, ops.sub(logs, input))
     if reduction == "batchmean":
         total = reduced("kl_div", loss, "sum")

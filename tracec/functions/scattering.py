@@ -275,6 +275,12 @@ def _spread(name: str, value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         return filled(_fitting(name, value, x), x, shape)
     if value.ndim:
         fail(ShapeError, f"{name}: value has shape {tuple(value.shape)}", "it is a number, or a tensor without axes")
+    if value.dtype.is_complex and not x.dtype.is_complex:
+        fail(
+            DTypeError,
+            f"{name}: value of type {value.dtype.name} cannot be converted to {x.dtype.name}",
+            "give a real one",
+        )
     return expanded(cast(value, x.dtype), shape)
 
 

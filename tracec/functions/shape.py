@@ -273,7 +273,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     """Axes moved to other places, the others keeping their order.
 
     Raises:
-        ArgumentError: there is not one place for each axis.
+        ArgumentError: there is not one place for each axis, or one is named twice.
     """
     check_tensor("movedim", input)
     sources, targets = (d if isinstance(d, (list, tuple)) else (d,) for d in (source, destination))
@@ -281,6 +281,12 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
         fail(ArgumentError, f"movedim: {len(sources)} axes for {len(targets)} places", "name as many of each")
     origin = [one_axis("movedim", s, input.ndim) for s in sources]
     place = dict(zip([one_axis("movedim", d, input.ndim) for d in targets], origin, strict=True))
+    if len(place) != len(targets) or len(set(origin)) != len(origin):
+        fail(
+            ArgumentError,
+            f"movedim: repeated dim in source {tuple(sources)} or destination {tuple(targets)}",
+            "name each axis and each place once",
+        )
     rest = iter(a for a in range(input.ndim) if a not in origin)
     return ops.transpose(input, perm=tuple(place[a] if a in place else next(rest) for a in range(input.ndim)))
 
