@@ -189,6 +189,11 @@ class LinearCrossEntropyLoss(_Weighted):
             raise ArgumentError(
                 f"LinearCrossEntropyLoss: label_smoothing={label_smoothing} is not from 0 to 1", hint="use 0.1, say"
             )
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise ShapeError(
+                f"LinearCrossEntropyLoss: weight has shape {tuple(weight.shape)}, not ({num_classes},)",
+                hint="one for each class",
+            )
         self.num_classes, self.out_features = num_classes, tuple(out_features)
         self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
         rows = num_classes * math.prod(self.out_features)

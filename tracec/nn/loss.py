@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tracec.functions.common import check_real
 from tracec.functions.loss import reduction_of
 from tracec.nn import functional as F
 from tracec.nn.module import Module
@@ -161,6 +162,7 @@ class HuberLoss(_Loss):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
+        check_real("HuberLoss", delta, "delta")
         self.delta = delta
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

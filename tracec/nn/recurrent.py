@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tracec import functions as F
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
+from tracec.functions.common import check_flag
 from tracec.ir.dtype import DType
 from tracec.ir.source import warn
 from tracec.nn import init
@@ -74,7 +75,9 @@ class RNNBase(Module):
         if mode not in CELLS:
             raise ArgumentError(f"RNNBase: mode={mode!r} is not known", hint=f"use one of {', '.join(CELLS)}")
         self.mode = mode
-        _check_options(type(self).__name__, mode, hidden_size, num_layers, dropout, proj_size)
+        for what, given in (("bias", bias), ("batch_first", batch_first)):
+            check_flag(type(self).__name__, given, what)
+        _check_options(type(self).__name__, mode, input_size, hidden_size, num_layers, dropout, proj_size)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.proj_size = proj_size
@@ -255,8 +258,12 @@ class RNNBase(Module):
         return text + "".join(f", {name}={value}" for name, value in changed)
 
 
-def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, dropout: float, proj_size: int) -> None:
-    given = {"hidden_size": hidden_size, "num_layers": num_layers, "proj_size": proj_size}
+def _check_options(
+    name: str, mode: str, input_size: int, hidden_size: int, num_layers: int, dropout: float, proj_size: int
+) -> None:
+    given = {
+        "input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers, "proj_size": proj_size
+    }  # fmt: skip
     for what, value in given.items():
         if not isinstance(value, int):
             raise ArgumentTypeError(f"{name}: {what} is of type {type(value).__name__}", hint="give an int")
@@ -267,8 +274,9 @@ def _check_options(name: str, mode: str, hidden_size: int, num_layers: int, drop
             f"{name}: dropout={dropout} has no effect, it comes between layers and num_layers is 1",
             UserWarning,
         )
-    if hidden_size < 1 or num_layers < 1:
-        raise ArgumentError(f"{name}: hidden_size={hidden_size}, num_layers={num_layers}", hint="give 1 or more")
+    for what in ("input_size", "hidden_size", "num_layers"):
+        if given[what] < 1:
+            raise ArgumentError(f"{name}: {what} must be greater than zero, {given[what]} given", hint="give 1 or more")
     if proj_size and mode != "LSTM":
         raise ArgumentError(f"{name}: proj_size={proj_size}", hint="only LSTM supports proj_size")
     if not 0 <= proj_size < hidden_size:
