@@ -62,7 +62,7 @@ def test_zero_grad():
 def test_repr_and_copy():
     p = leaf(1, 2)
     optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
-    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n    dampening: 0.0\n")
+    assert repr(optimizer).startswith("SGD (\nParameter Group 0\n    dampening: 0\n")
     other = copy.deepcopy(optimizer)
     (q,) = other.param_groups[0]["params"]
     assert q is not p and set(other.state[q]) == {"momentum_buffer"}
@@ -125,7 +125,11 @@ def test_step_of_a_subclass_in_the_style_of_pytorch():
         (lambda: optim.SGD(leaf(1), lr=0.1), ArgumentTypeError, "SGD: params must be an iterable"),
         (lambda: optim.SGD([1.0], lr=0.1), ArgumentTypeError, "SGD: optimizer can only optimize tensors, float"),
         (lambda: optim.SGD([leaf(1) * 2], lr=0.1), ArgumentError, r"SGD: can't optimize a non-leaf tensor of shape"),
-        (lambda: optim.SGD([leaf(1)] * 2, lr=0.1), ArgumentError, r"SGD: a parameter of shape \(1,\) is given twice"),
+        (
+            lambda: optim.SGD([{"params": [x]} for x in [leaf(1)] * 2]),
+            ArgumentError,
+            "in more than one parameter group",
+        ),
         (lambda: optim.Adam([leaf(1)], betas=(1.0, 0.9)), ArgumentError, r"Adam: invalid betas\[0\]: 1"),
         (lambda: optim.AdamW([leaf(1)], eps=-1), ArgumentError, "AdamW: invalid eps: -1"),
         (lambda: optim.RMSprop([leaf(1)], momentum=-1), ArgumentError, "RMSprop: invalid momentum: -1"),
@@ -177,3 +181,14 @@ def test_options_that_each_group_has_to_give():
     assert Descent([{"params": [w], "lr": 0.5}]).param_groups[0]["lr"] == 0.5 and repr(required)[0] == "<"
     with pytest.raises(ValueError, match="required optimization parameter lr"):
         Descent([w])
+
+
+def test_a_parameter_that_is_given_twice_is_warned_of_and_changed_twice():
+    x = leaf(2)
+    with pytest.warns(UserWarning, match="SGD: optimizer contains a parameter group with duplicate parameters"):
+        optimizer = optim.SGD([x, leaf(1), x], lr=0.25)
+    before = x.tolist()
+    x.grad = tracec.ones_like(x)
+    optimizer.step()
+    assert x.tolist() == [v - 0.5 for v in before]
+    assert optimizer.state_dict()["param_groups"][0]["params"] == [2, 1, 2]

@@ -16,6 +16,7 @@ import numpy as np
 
 from tracec.errors import ArgumentError, ArgumentTypeError, KeyMissingError, RuleMissingError
 from tracec.functions import tensor, view_as_real, zeros_like
+from tracec.ir.source import warn
 from tracec.optim.hooks import (
     Hooked,
     register_optimizer_step_post_hook,
@@ -63,11 +64,15 @@ class Optimizer(Hooked):
         takes_complex: Whether parameters may be complex; their real and imaginary parts are then like two parameters.
 
     Raises:
-        ArgumentError: there is no parameter, or one is given twice.
+        ArgumentError: there is no parameter, or one is in two groups.
         ArgumentTypeError: something is not a tensor.
+
+    Warns:
+        UserWarning: a parameter is given twice in one group, and is changed twice in a step.
     """
 
     takes_complex = True
+    _repeats = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -110,7 +115,7 @@ class Optimizer(Hooked):
                 the defaults.
 
         Raises:
-            ArgumentError: a parameter is not a leaf, or is given twice, or some have names and others have none.
+            ArgumentError: a parameter is not a leaf, or is in another group, or some have names and others have none.
             ArgumentTypeError: something is not a tensor, or the group not a dictionary.
             KeyMissingError: it has no ``params``.
         """
@@ -157,6 +162,13 @@ class Optimizer(Hooked):
 
     def _check_params(self, name: str, params: Sequence[Any]) -> None:
         known = {id(p) for group in self.param_groups for p in group["params"]}
+        if len(set(map(id, params))) < len(params):
+            self._repeats = True
+            warn(
+                f"{name}: optimizer contains a parameter group with duplicate parameters, which each step changes as "
+                "often as they are given; name each parameter once",
+                UserWarning,
+            )
         for p in params:
             if not isinstance(p, Tensor):
                 raise ArgumentTypeError(
@@ -174,10 +186,9 @@ class Optimizer(Hooked):
                 )
             if id(p) in known:
                 raise ArgumentError(
-                    f"{name}: a parameter of shape {tuple(p.shape)} is given twice",
-                    hint="name each parameter in one group, once",
+                    f"{name}: some parameters appear in more than one parameter group: one of shape {tuple(p.shape)}",
+                    hint="name each parameter in one group",
                 )
-            known.add(id(p))
 
     def _check_names(self, name: str, group: Group) -> None:
         names = group.get("param_names")
@@ -223,10 +234,11 @@ class Optimizer(Hooked):
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                found = [(p, g, self._state_of(p, group)) for p in group["params"] if (g := p.grad) is not None]
-                found = [_in_reals(*one) if one[0]._array.dtype.kind == "c" else one for one in found]
-                if found:
-                    self.update(group, found)
+                for params in _once_each(group["params"]) if self._repeats else (group["params"],):
+                    found = [(p, g, self._state_of(p, group)) for p in params if (g := p.grad) is not None]
+                    found = [_in_reals(*one) if one[0]._array.dtype.kind == "c" else one for one in found]
+                    if found:
+                        self.update(group, found)
         return loss
 
     def _state_of(self, p: Tensor, group: Group) -> State:
@@ -356,6 +368,17 @@ class Optimizer(Hooked):
                 like = _scalar(p) if key == "step" else p
                 own = state[key] = zeros_like(like if like.shape == np.shape(value) else _as_tensor(value))
             own.copy_(_as_tensor(value))
+
+
+def _once_each(params: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The parameters in rounds, in each of which every one is there once."""
+    rounds: list[dict[int, Tensor]] = []
+    for p in params:
+        free = next((r for r in rounds if id(p) not in r), None)
+        if free is None:
+            rounds.append(free := {})
+        free[id(p)] = p
+    return [list(r.values()) for r in rounds]
 
 
 def _or_else(value: Any, default: Any) -> Any:

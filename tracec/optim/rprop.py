@@ -41,7 +41,7 @@ class Rprop(Optimizer):
         params: Iterable[Any],
         lr: float | Tensor = 1e-2,
         etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0),
+        step_sizes: tuple[float, float] = (1e-6, 50),
         *,
         capturable: bool = False,
         foreach: bool | None = None,
