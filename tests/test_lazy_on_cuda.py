@@ -197,7 +197,7 @@ def test_little_memory_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_made_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty, left = deferred._empty, [3]
+    empty, left = deferred.empty, [3]
 
     def scarce(*args: Any) -> Any:
         left[0] -= 1
@@ -205,7 +205,7 @@ def test_memory_is_made_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
             raise MemoryError
         return empty(*args)
 
-    monkeypatch.setattr(deferred, "_empty", scarce)
+    monkeypatch.setattr(deferred, "empty", scarce)
 
     def function(x: Any) -> Any:
         return (x * 2 + 1).relu().exp()

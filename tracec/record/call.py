@@ -22,7 +22,7 @@ from tracec.ir.types import TensorType
 from tracec.ops.arrays import ready
 from tracec.record.backend import Device, module, named, number_on
 from tracec.record.cell import Cell
-from tracec.record.deferred import Layout
+from tracec.record.deferred_steps import Layout
 from tracec.record.derived import Batched, Pullback, Pushforward
 from tracec.record.numbers import scalar
 from tracec.record.opaque import unwrapped

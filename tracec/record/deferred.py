@@ -15,7 +15,6 @@ run:
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,29 +23,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracec.ir.lower import HostCall
 from tracec.ir.node import current_source
 from tracec.ir.source import Source
-from tracec.record.backend import device_of, is_array, module, number_on, on, share_memory
+from tracec.record.backend import device_of, is_array, module, on, share_memory
+from tracec.record.deferred_steps import (
+    COMPUTED,
+    COPY,
+    LOOK,
+    NUMBER,
+    WRITE,
+    WRITING,
+    Layout,
+    Step,
+    can_wait,
+    eager_now,
+    empty,
+    held,
+    places_of,
+    run,
+)
 from tracec.record.seen import any_is_seen, is_seen, root
 from tracec.record.state import STATE
 
 if TYPE_CHECKING:
-    from tracec.ir.types import TensorType
     from tracec.record.call import Call
-
-#: An operation whose result is memory of its own; a view of an operand; a write; a copy; a number as an array.
-COMPUTED, LOOK, WRITE, COPY, NUMBER = range(5)
-#: Those that leave memory without values, or with old ones, until they are computed.
-_WRITING = (COMPUTED, COPY, WRITE)
-
-#: What was put off: which of the above, the operator's call, operands, positions of those that are Python's numbers,
-#: the array that is looked at, written or made, and the user's line where it was asked for.
-Step = tuple[int, Any, Sequence[Any], tuple[int, ...], Any, "Source | None"]
-
-#: How the elements of a result lie: strides in bytes, and whether it is a view of other memory that nobody has; or the
-#: position of the operand that it is.
-Layout = tuple[tuple[int, ...], bool] | int
 
 #: Further steps are not put off: a loop that asks for no value would make ever larger programs.
 MOST_STEPS = 1 << 14
@@ -133,8 +133,8 @@ def ran(call: Call, arrays: Sequence[Any], out: Any) -> None:
         if call.op.name == "constant":
             number = out if type(out) is np.ndarray else np.asarray(dict(call.params)["value"], out.dtype)
             mine.add((NUMBER, call, (number,), (), out, None))
-        elif _can_wait(call) and is_array(out):
-            call.layouts[_places(arrays)] = out.strides, out.base is not None
+        elif can_wait(call) and is_array(out):
+            call.layouts[places_of(arrays)] = out.strides, out.base is not None
 
 
 def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], values: list[Any]) -> None:
@@ -147,71 +147,29 @@ def pulled(calls: Sequence[tuple[Call, tuple[int, ...], tuple[int, ...]]], value
     for call, at, numbers in calls:
         arrays = [values[i] for i in at]
         if call.is_view:
-            out = _eager(call, arrays, numbers)
+            out = eager_now(call, arrays, numbers)
             if share_memory(out, arrays[0]) or not out.size:
                 look(call, arrays[0], out)
             elif (late := put_copy(call, arrays[0])) is not None:
                 out = late
             else:
-                out = _eager(call, arrays, numbers)
+                out = eager_now(call, arrays, numbers)
         elif (out := put(call, arrays, numbers)) is None:
-            out = _eager(call, arrays, numbers)
+            out = eager_now(call, arrays, numbers)
             same = next((k for k, a in enumerate(arrays) if a is out), None)
             if same is None:
                 if any(share_memory(out, a) for a in arrays):
                     out = out.copy("K")[...]
                 ran(call, arrays, out)
             elif _mine() is not None:
-                call.layouts[_places(arrays)] = same
+                call.layouts[places_of(arrays)] = same
         values.append(out)
-
-
-def _eager(call: Call, arrays: Sequence[Any], numbers: Sequence[int]) -> Any:
-    """What an operation gives of arrays, computed now."""
-    device = call.type.device
-    if device == "cpu":
-        return np.asarray(call.op.eager(np, *arrays, **call.keywords))
-    xp = module(device)
-    with on(device):
-        given = [number_on(a, device) if k in numbers else a for k, a in enumerate(arrays)]
-        return xp.asarray(call.op.eager(xp, *given, **call.keywords))
 
 
 def _mine() -> Deferred | None:
     """Who puts off what this thread does, if it may be."""
     deferred = STATE.deferred
     return None if deferred is None or STATE.recorder is not None or STATE.duals else deferred
-
-
-def _can_wait(call: Call) -> bool:
-    """Whether an operation computes something of any values."""
-    return not isinstance(call.op.lower, HostCall)
-
-
-def _places(arrays: Sequence[Any]) -> tuple[Any, ...]:
-    """Where the elements of operands of known shapes lie."""
-    return tuple([a.strides for a in arrays])
-
-
-def _empty(type_: TensorType, layout: Layout | None) -> Any:
-    """An array without values."""
-    shape, dtype, xp = type_.shape, type_.dtype.numpy, module(type_.device)
-    if layout is None:
-        return xp.empty(shape, dtype)
-    assert type(layout) is tuple
-    strides, is_look = layout
-    if not is_look and xp is np:
-        return np.ndarray(shape, dtype, strides=strides)
-    made = xp.empty(shape, dtype)
-    if not type_.size or made.strides == strides:
-        return made[...] if is_look else made
-    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
-    before = -sum(r for r in reach if r < 0)
-    memory = xp.empty(before + sum(r for r in reach if r > 0) + type_.dtype.itemsize, np.uint8)
-    if xp is np:
-        return np.ndarray(shape, dtype, memory, before, strides)
-    made = xp.ndarray(shape, dtype, memory.data + before, strides)
-    return made[...] if is_look else made
 
 
 @cache
@@ -270,7 +228,7 @@ class Deferred:
         """Put a step behind the others."""
         kind, out = step[0], step[4]
         with self._lock:  # another thread may ask for values
-            if kind in _WRITING:
+            if kind in WRITING:
                 self._without.add(id(root(out)))
             self.steps.append(step)
         if len(self.steps) >= MOST_STEPS:
@@ -280,16 +238,16 @@ class Deferred:
         """See `put`."""
         self.operations += 1
         self.bytes += call.type.nbytes
-        layout = call.layouts.get(_places(arrays))
+        layout = call.layouts.get(places_of(arrays))
         if layout is not None:
             return arrays[layout] if type(layout) is int else self.computed(call, arrays, numbers, layout)
         # A part that ends where a layout is not known yet does not come again.
-        self.settle(by_program=not _can_wait(call))
+        self.settle(by_program=not can_wait(call))
         return None
 
     def computed(self, call: Call, arrays: list[Any], numbers: tuple[int, ...], layout: Layout | None) -> Any:
         """An array for the result of an operation that is put off; row by row where no layout is given."""
-        made = self._new(call.type.device, call.type.nbytes, lambda: _empty(call.type, layout))
+        made = self._new(call.type.device, call.type.nbytes, lambda: empty(call.type, layout))
         return self._made(COMPUTED, call, arrays, numbers, made)
 
     def copy(self, array: Any) -> Any:
@@ -393,44 +351,9 @@ class Deferred:
                     if program is not None:
                         program()
                 del steps, program
-                self.steps[:0] = _held(looks)
+                self.steps[:0] = held(looks)
             finally:  # not before: who asks meanwhile waits
-                self._without = {id(root(step[4])) for step in self.steps if step[0] in _WRITING}
-
-
-def _held(looks: list[Step]) -> list[Step]:
-    """Looks at memory that somebody still has, and those that they lead through."""
-    kept: list[Step] = []
-    while looks:
-        step = looks.pop()
-        # One for the step, one for the call; a look through it holds it, too.
-        if sys.getrefcount(step[4]) > _OWN_REFERENCES:
-            kept.append(step)
-    kept.reverse()
-    return kept
-
-
-def _count_references() -> int:
-    step = (LOOK, np.empty(1))
-    return sys.getrefcount(step[1])
-
-
-_OWN_REFERENCES = _count_references()
-
-
-def run(steps: list[Step]) -> None:
-    """Compute steps one by one; those are left over that could not be computed."""
-    steps.reverse()
-    try:
-        while steps:  # what nobody else holds is gone when it was used
-            kind, call, arrays, numbers, out, _ = steps[-1]
-            if kind == COMPUTED:
-                out[...] = _eager(call, arrays, numbers)
-            elif kind in (WRITE, COPY):
-                out[...] = arrays[0]
-            steps.pop()
-    finally:
-        steps.reverse()
+                self._without = {id(root(step[4])) for step in self.steps if step[0] in WRITING}
 
 
 def _before_fork() -> None:

@@ -17,7 +17,8 @@ from tracec.build import Runner
 from tracec.ir.graph import Graph
 from tracec.ir.source import caller, collecting, warn_at
 from tracec.progress import progress
-from tracec.record.deferred import LOOK, Deferred, Step
+from tracec.record.deferred import Deferred
+from tracec.record.deferred_steps import LOOK, Step
 from tracec.record.state import STATE
 from tracec.specialisations.segments import Form, Shapeless
 

@@ -24,7 +24,7 @@ from tracec.ir.types import TensorType
 from tracec.record.backend import address_of, device_of, number_on
 from tracec.record.call import Call
 from tracec.record.cell import type_of
-from tracec.record.deferred import COMPUTED, COPY, LOOK, NUMBER, Step
+from tracec.record.deferred_steps import COMPUTED, COPY, LOOK, NUMBER, Step
 from tracec.record.seen import root
 from tracec.record.write import rewritten
 
