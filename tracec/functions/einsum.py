@@ -36,8 +36,10 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     sizes = _sizes(equation, terms, tensors)
     x, labels = _single(tensors[0], terms[0])
     for i, (t, other) in enumerate(zip(tensors[1:], terms[1:], strict=True)):
-        later = {label for term in terms[i + 2 :] for label in term} | set(result)
-        x, labels = _multiply(x, labels, *_single(t, other), later, sizes)
+        rest = {label for term in terms[i + 2 :] for label in term}
+        # The last product has its axes in the order of the result, so that they need not be moved afterwards.
+        order = result if i + 2 == len(terms) else ()
+        x, labels = _multiply(x, labels, *_single(t, other), rest | set(result), sizes, order)
     x, labels = _sum_out(x, labels, set(result))
     return _arrange(x, labels, result, sizes)
 
@@ -108,18 +110,24 @@ def _sum_out(x: Tensor, labels: Labels, kept: set[str]) -> tuple[Tensor, Labels]
 
 
 def _multiply(
-    x: Tensor, a: Labels, y: Tensor, b: Labels, later: set[str], sizes: dict[str, int]
+    x: Tensor, a: Labels, y: Tensor, b: Labels, later: set[str], sizes: dict[str, int], order: Labels
 ) -> tuple[Tensor, Labels]:
     """Two operands made one: as stacks of matrices, over axes that only one has and no one needs later."""
+    alone = len(a) + len(b)
     x, a = _sum_out(x, a, later | set(b))
     y, b = _sum_out(y, b, later | set(a))
+    alone -= len(a) + len(b)
     both = [c for c in a if c in b]
     batch = tuple(c for c in both if c in later)
     summed = tuple(c for c in both if c not in later)
     rows, columns = tuple(c for c in a if c not in b), tuple(c for c in b if c not in a)
+    batch, rows, columns = (_in_order(part, order) for part in (batch, rows, columns))
     if not summed:
-        labels = batch + rows + columns
+        labels = _in_order(batch + rows + columns, order)
         return ops.mul(_spread(x, a, labels), _spread(y, b, labels)), labels
+    # As PyTorch has it: what is then viewed in another shape lies as it must.
+    if not alone and rows and columns and columns + rows == tuple(c for c in order if c not in batch):
+        x, a, rows, y, b, columns = y, b, columns, x, a, rows
     count = math.prod(sizes[c] for c in summed)
     lead = tuple(sizes[c] for c in batch)
     m, n = (math.prod(sizes[c] for c in part) for part in (rows, columns))
@@ -127,6 +135,11 @@ def _multiply(
     right = reshaped(_arrange(y, b, batch + summed + columns, sizes), (*lead, count, n))
     labels = batch + rows + columns
     return reshaped(ops.dot(left, right), tuple(sizes[c] for c in labels)), labels
+
+
+def _in_order(labels: Labels, order: Labels) -> Labels:
+    """The labels as they follow each other in ``order``; as they are where it is not given."""
+    return tuple(sorted(labels, key=order.index)) if order else labels
 
 
 def _spread(x: Tensor, labels: Labels, target: Labels) -> Tensor:

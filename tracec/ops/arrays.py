@@ -115,3 +115,21 @@ def integer_power(xp: Any, x: Any, y: Any) -> Any:
     odd = (y & 1).astype(bool)
     rounded = xp.where(x == 1, 1, xp.where(x == -1, xp.where(odd, -1, 1), 0))
     return xp.where(negative, rounded, xp.power(x, xp.where(negative, 0, y))).astype(x.dtype)
+
+
+#: Number of axes → those of images and of volumes from the innermost in memory to the outermost, channels first.
+_CHANNELS_LAST = {4: (1, 3, 2, 0), 5: (1, 4, 3, 2, 0)}
+
+
+def is_channels_last(array: Any) -> bool:
+    """Whether the elements of images or volumes lie channels last; no, where they may as well lie row by row.
+
+    Source: PyTorch, ``is_channels_last_strides_2d``.
+    """
+    inside = 0
+    for axis in (order := _CHANNELS_LAST.get(array.ndim, ())):
+        stride, size = array.strides[axis], array.shape[axis]
+        if not size or not stride or stride < inside or (axis == 0 and inside == array.strides[1]):
+            return False
+        inside = stride * size
+    return bool(order)

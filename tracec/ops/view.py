@@ -13,7 +13,7 @@ from tracec.ir.lower import Index, LoadElement
 from tracec.ir.operator import Arg, Operator, Sample
 from tracec.ir.scalar import Const, Expr
 from tracec.ir.types import Shape, TensorType, numel, resolve_reshape
-from tracec.ops.arrays import broadcast
+from tracec.ops.arrays import broadcast, is_channels_last
 from tracec.ops.core import unbroadcast, zeros_like
 from tracec.ops.families import all_batched, check_same_dtype, view
 
@@ -367,10 +367,20 @@ def _concatenate_jvp(tangents: Inputs, out: Any, *xs: Any, axis: int) -> Any:
     return concatenate(*filled, axis=axis)
 
 
+def _concatenate_eager(xp: Any, *xs: Any, axis: int) -> Any:
+    """Row by row in memory, or channels last where all operands are; NumPy takes an order of theirs, that no view fits."""
+    found = xp.concatenate(xs, axis=axis)
+    if found.flags.c_contiguous:
+        return found
+    if all(map(is_channels_last, xs)):
+        return xp.moveaxis(xp.ascontiguousarray(xp.moveaxis(found, 1, -1)), -1, 1)
+    return xp.ascontiguousarray(found)
+
+
 concatenate: Operator = view(
     "concatenate",
     type_rule=_concatenate_type,
-    eager=lambda xp, *xs, axis: xp.concatenate(xs, axis=axis),
+    eager=_concatenate_eager,
     element=_concatenate_element,
     vjp=_concatenate_vjp,
     jvp=_concatenate_jvp,
