@@ -368,7 +368,7 @@ def _concatenate_jvp(tangents: Inputs, out: Any, *xs: Any, axis: int) -> Any:
 
 
 def _concatenate_eager(xp: Any, *xs: Any, axis: int) -> Any:
-    """Row by row in memory, or channels last where all operands are; NumPy takes an order of theirs that no view fits."""
+    """Row by row in memory, or channels last where all operands are; NumPy takes an order of theirs."""
     found = xp.concatenate(xs, axis=axis)
     if found.flags.c_contiguous:
         return found
