@@ -22,6 +22,14 @@ pytestmark = needs_compiler
 Array = np.ndarray[Any, Any]
 
 
+@pytest.fixture(autouse=True)
+def whatever_pays(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of any size are computed together, but in tests of which are."""
+    if request.node.originalname != "test_small_products_stay_apart":
+        monkeypatch.setattr(c_between, "LEAST_SCORES", 0)
+        monkeypatch.setattr(c_between, "MOST_ROOM", 100)
+
+
 def given(*shapes: tuple[int, ...], dtype: str = "float32") -> list[tracec.Tensor]:
     rng = np.random.default_rng(len(shapes))
     return [tracec.from_numpy(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
@@ -234,6 +242,17 @@ def test_steps_that_stay_apart(function: Callable[..., Any]) -> None:
     assert joined(function, *args) == []
     for found, want in zip(tracec.compile(function)(*args), function(*args), strict=True):
         np.testing.assert_allclose(found.numpy(), want.numpy(), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "rows, lanes, depth, width, count",
+    [(64, 64, 64, 64, 1), (16, 64, 64, 64, 0), (8, 512, 64, 64, 1), (7, 512, 64, 64, 0), (64, 48, 32, 48, 1),
+     (64, 64, 64, 16, 0), (64, 40, 64, 64, 0), (64, 64, 256, 256, 1), (64, 64, 257, 64, 0), (64, 64, 64, 257, 0)],
+)  # fmt: skip
+def test_small_products_stay_apart(rows: int, lanes: int, depth: int, width: int, count: int) -> None:
+    """And those that fill a part of their panels, or take the library long enough."""
+    args = given((2, 2, rows, depth), (2, 2, lanes, depth), (2, 2, lanes, width))
+    assert len(joined(lambda *x: F.scaled_dot_product_attention(*x), *args)) == count
 
 
 def test_kernels_keep_their_names_for_readers() -> None:

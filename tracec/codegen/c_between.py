@@ -53,9 +53,11 @@ MOST_ROWS, LEAST_ROWS, STRIP_BYTES = 64, 16, 512 << 10
 #: threads wait for each other but once. Where more than two units would pack the same factors, or these have more
 #: bytes, all threads pack them before.
 UNITS, LEAST_UNIT, PACKED_BYTES = max(16, 4 * CORES), 128, 4 << 20
-#: Sizes below which products of their own are as fast; and what rows are the sums of, and columns of the result, from
-#: which on these run at the processor's rate by themselves.
-LEAST_SIZE, MOST_WIDTH = 8, 256
+#: Sizes, and scores of a matrix, below which products of their own are as fast; and what rows are the sums of, and
+#: columns of the result, from which on these run at the processor's rate by themselves.
+LEAST_SIZE, LEAST_SCORES, MOST_WIDTH = 8, 2048, 256
+#: Lanes of a panel, of float32 where vectors are longest; and how many times as many a matrix may have in its panels.
+LANES, MOST_ROOM = 32, 1.4
 _Gemm = dict[str, Any]
 
 
@@ -178,7 +180,9 @@ def _fit(first: _Gemm, second: _Gemm) -> bool:
     if any(n > 1 and a != b for n, a, b in zip(first["batch"], second["a_batch"], strides, strict=False)):
         return False
     narrow = max(first["k"], second["n"]) <= MOST_WIDTH
-    return first["dtype"] is second["dtype"] and narrow and min(sizes[-4:]) >= LEAST_SIZE
+    filled = all(-(-n // LANES) * LANES <= MOST_ROOM * n for n in (first["n"], second["n"]))
+    large = min(sizes[-4:]) >= LEAST_SIZE and first["m"] * first["n"] >= LEAST_SCORES
+    return first["dtype"] is second["dtype"] and narrow and filled and large
 
 
 def _lies_in_rows(kernel: Kernel, scores: str, product: _Gemm) -> bool:
