@@ -122,6 +122,18 @@ def test_bools_make_a_lattice():
 # Gradients at the edges -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("power", [*range(-5, 9), math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_powers_of_numbers_of_either_sign(power, dtype):
+    special = [0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, -1e-30, -1e30]
+    x = np.concatenate([special, np.random.default_rng(0).standard_normal(200) * 3]).astype(dtype)
+    with np.errstate(all="ignore"):
+        expected = np.power(x.astype(np.float64), float(power)).astype(dtype)
+    found = ops.pow.eager(np, x, np.array(power, dtype))
+    np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(dtype).eps)
+    assert (np.signbit(found) == np.signbit(expected))[~np.isnan(expected)].all()
+
+
 def test_powers_of_zero_have_gradients():
     base, power = slopes(ops.pow, array(0.0, 0.0, 0.0, 2.0), array(0.0, 1.0, 2.0, 0.0))
     assert base.tolist() == [0, 1, 0, 0]

@@ -94,6 +94,26 @@ def test_the_unordered_library_route_gives_the_same(seed):
         np.testing.assert_allclose(unordered, ordered, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int8])
+@pytest.mark.parametrize("function", [np.add, np.maximum, np.multiply])
+@pytest.mark.parametrize("numbered", [1, 1 << 20])
+def test_runs_of_every_length_are_reduced(dtype, function, numbered):
+    rng = np.random.default_rng(0)
+    lengths = np.array([1, 2, 3, indexing._TURNS - 1, indexing._TURNS, indexing._TURNS + 1, 200])
+    at = rng.permutation(np.repeat(np.arange(len(lengths)), lengths)) * numbered
+    values = rng.integers(-5, 6, (at.size, 3)).astype(dtype)
+    held, found, starts = indexing.run_values(np, values, at, function)
+    assert found.dtype == dtype and sorted(held[starts]) == [numbered * k for k in range(len(lengths))]
+    for position, row in zip(held[starts], found, strict=True):
+        assert row.tolist() == function.reduce(values[at == position], axis=0, dtype=dtype).tolist()
+
+
+def test_positions_behind_the_last_one_are_not_mistaken_for_small_ones():
+    rows = np.zeros((4, 2))
+    indexing.add_rows(np, rows, np.array([-1, 0, 0]), np.ones((3, 2)))
+    assert rows[:, 0].tolist() == [2, 0, 0, 1]
+
+
 def test_adding_keeps_the_dtype_and_sums_16_bit_floats_in_float32():
     at = np.zeros(4096, np.int32)
     for dtype in (dt.float16, dt.bfloat16):

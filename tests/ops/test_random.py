@@ -1,5 +1,7 @@
 """Philox against known answers, the counter's layout, and the distributions made of bits."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from tracec.errors import DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.node import made_from
 from tracec.ops.random import normal_variate, philox, random_bits, uniform_from_bits
+
+random = importlib.import_module("tracec.ops.random")
 
 # The known answers of Random123, the generator's reference implementation.
 KNOWN = [
@@ -63,6 +67,20 @@ def test_a_prefix_does_not_depend_on_the_size_or_shape():
     assert many[-1] == philox_word(1, 2, 200_000)
     assert bits(1, 2).shape == () and bits(1, 2) == many[0]
     assert bits(1, 2, 0, 3).shape == (0, 3)
+
+
+def test_draws_of_few_are_computed_with_those_that_come_next(monkeypatch):
+    computed = []
+    monkeypatch.setattr(random, "philox", lambda *given: computed.append(1) or philox(*given))
+    monkeypatch.setattr(random, "_KEPT", [(-1, 0, None)])
+    found = {(draw, size): bits(3, draw, size) for draw in range(8) for size in (1, 40)}
+    assert len(computed) == 2  # of one counter, then of ten
+    found |= {(draw, size): bits(3, draw, size) for draw in (20, 5, 0, -1) for size in (7, 30)}
+    for (draw, size), given in found.items():
+        assert given.tolist() == [philox_word(3, draw % 2**64, i) for i in range(size)]
+    again = bits(3, 0, 40)
+    again[:] = 0
+    assert bits(3, 0, 40).tolist() == found[0, 40].tolist()
 
 
 def test_seed_and_draw_change_every_bit_pattern():

@@ -49,6 +49,9 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, 3e38],
 CLASSES = tracec.tensor([1, 0, 3, -100, 2])
 CASES = {
     "relu": lambda x, w, b: F.relu(x),
+    "leaky relu": lambda x, w, b: F.leaky_relu(x),
+    "clamp": lambda x, w, b: x.clamp(-0.5, 1),
+    "hard swish": lambda x, w, b: F.hardswish(x),
     "log_softmax": lambda x, w, b: F.log_softmax(x, 1),
     "softmax over rows": lambda x, w, b: F.log_softmax(x, dim=0),
     "gelu": lambda x, w, b: F.gelu(x),
@@ -138,6 +141,46 @@ def test_special_values(monkeypatch: pytest.MonkeyPatch) -> None:
             x.grad.numpy().tobytes(),
             F.log_softmax(x, 0).numpy(force=True).tobytes(),
         ]
+
+    at_once = found()
+    one_by_one(monkeypatch)
+    assert at_once == found()
+
+
+FUNCTIONS_OF_ARRAYS = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hardtanh, the upper bound 0": lambda x: F.hardtanh(x, -1.0, 0.0),
+    "hardtanh, the bounds -0": lambda x: F.hardtanh(x, -0.0, 0.0),
+    "leaky_relu": F.leaky_relu,
+    "leaky_relu, nothing left": lambda x: F.leaky_relu(x, 0.0),
+    "leaky_relu, turned": lambda x: F.leaky_relu(x, -0.5),
+    "leaky_relu, steeper": lambda x: F.leaky_relu(x, 1.5),
+    "clamp": lambda x: x.clamp(-1, 1),
+    "clamp below": lambda x: x.clamp(min=0.0),
+    "clamp above": lambda x: x.clamp(max=-0.0),
+    "clamp, the wrong way round": lambda x: x.clamp(2.0, -1.0),
+    "clamp, beyond the type": lambda x: x.clamp(-1e300, 1e300),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_OF_ARRAYS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_functions_of_arrays_give_the_bits_and_the_layout_of_operators(
+    name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.errstate(over="ignore"):
+        every = np.resize(np.concatenate([SPECIAL, [-1e-45, 6.0, -3e38]]), (20, 30, 40)).astype(dtype)
+    layouts = [every, every.transpose(2, 0, 1), every[::2], every[:, 3:, ::3], every[0, 0, 1], every[:0], every[0, 0]]
+
+    def found() -> list[Any]:
+        results = []
+        for given in layouts:
+            x = tracec.from_numpy(np.array(given, order="K")).requires_grad_()
+            y = FUNCTIONS_OF_ARRAYS[name](x)
+            y.backward(tracec.from_numpy(np.resize(every[0, 0, ::-1], y.shape)))
+            results += [(a.tobytes(), a.strides) for a in (y.numpy(force=True), x.grad.numpy())]
+        return results
 
     at_once = found()
     one_by_one(monkeypatch)
@@ -321,7 +364,7 @@ def test_large_arrays_go_in_parts() -> None:
             assert x.numpy().tobytes() == new_x.numpy().tobytes() and m.numpy().tobytes() == new_m.numpy().tobytes()
 
 
-@pytest.mark.parametrize("shape", [(3, steps.PART), (7, 9_001)])
+@pytest.mark.parametrize("shape", [(3, steps.PART), (7, 18_001)])
 def test_functions_of_each_element_go_in_parts(shape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     parts, run = [], steps.Steps._in_parts
     monkeypatch.setattr(steps.Steps, "_in_parts", lambda *args: parts.append(1) or run(*args))

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tracec import ops
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.functions.common import (
@@ -66,7 +68,13 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return placed(input, _relu(input), inplace, "relu")
 
 
-@composed("relu", lambda ct, out, x: (ops.where(ops.le(out, 0), 0, ct),))
+def _relu_of_array(x: Any) -> Any:
+    found = x.clip(0.0, math.inf)
+    found += 0.0  # which clip takes no -0.0 for
+    return found
+
+
+@composed("relu", lambda ct, out, x: (ops.where(ops.le(out, 0), 0, ct),), eager=lambda: _relu_of_array)
 def _relu(x: Any) -> Any:
     # Asked this way round, NaN comes through.
     return ops.where(ops.le(x, 0), 0, x)
@@ -125,8 +133,26 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``negative_slope`` times it."""
     check_floating("leaky_relu", input)
+    if type(negative_slope) is float:
+        return placed(input, _leaky_relu(input, negative_slope=negative_slope), inplace, "leaky_relu")
     result = ops.where(ops.gt(input, 0), input, ops.mul(input, negative_slope))
     return placed(input, result, inplace, "leaky_relu")
+
+
+def _leaky_relu_of_arrays(*, negative_slope: float) -> Callable[..., Any] | None:
+    if not 0.0 < negative_slope <= 1.0:
+        return None
+
+    def run(x: Any) -> Any:
+        found = np.multiply(x, x.dtype.type(negative_slope))
+        return np.maximum(x, found)
+
+    return run
+
+
+@composed("leaky_relu", eager=_leaky_relu_of_arrays)
+def _leaky_relu(x: Any, negative_slope: float) -> Any:
+    return ops.where(ops.gt(x, 0), x, ops.mul(x, negative_slope))
 
 
 @tensor_method
@@ -218,9 +244,34 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         min_val, max_val = converted(int, min_val), converted(int, max_val)
         if input.dtype.kind == "u" and min_val < 0:
             fail(ArgumentError, f"hardtanh: min_val={min_val} is no {input.dtype.name}", "give 0 or more")
-    # Asked this way round, NaN comes through, and the gradient at the bounds is 0.
-    result = ops.where(ops.le(input, min_val), min_val, ops.where(ops.ge(input, max_val), max_val, input))
+    if type(min_val) is float and type(max_val) is float:
+        result = _hardtanh(input, low=min_val, high=max_val)
+    else:
+        result = _between(input, min_val, max_val)
     return placed(input, result, inplace, "hardtanh")
+
+
+def _hardtanh_of_arrays(*, low: float, high: float) -> Callable[..., Any] | None:
+    if not low <= high or any(not bound and math.copysign(1.0, bound) < 0.0 for bound in (low, high)):
+        return None
+
+    def run(x: Any) -> Any:
+        found = x.clip(*map(x.dtype.type, (low, high)))
+        if not low or not high:
+            found += 0.0  # -0.0 is equal to the bound, and becomes it
+        return found
+
+    return run
+
+
+@composed("hardtanh", eager=_hardtanh_of_arrays)
+def _hardtanh(x: Any, low: float, high: float) -> Any:
+    return _between(x, low, high)
+
+
+def _between(x: Any, low: Any, high: Any) -> Any:
+    # Asked this way round, NaN comes through, and the gradient at the bounds is 0.
+    return ops.where(ops.le(x, low), low, ops.where(ops.ge(x, high), high, x))
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:

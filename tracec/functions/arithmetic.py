@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tracec.ir.number import Number as Watched
 from tracec.ir.operator import Operator
 from tracec.record.arithmetic import check_divisor, check_power
 from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
+from tracec.record.compositions import composed
 from tracec.record.method import tensor_method
 from tracec.record.promote import result_type_of
 from tracec.record.tensor import Tensor
@@ -312,8 +314,27 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     check_tensor("clamp", input)
     if min is None and max is None:
         fail(ArgumentError, "clamp: neither min nor max is given", "give at least one of them")
+    if _is_bound(min) and _is_bound(max):
+        found: Tensor = _clamp(input, low=min, high=max)
+        return found
     result = input if min is None else _bounded(input, min, ops.lt)
     return result if max is None else _bounded(result, max, ops.gt)
+
+
+def _is_bound(x: Any) -> bool:
+    return x is None or (type(x) is float and x == x) or (type(x) is int and builtins.abs(x) <= 1 << 53)
+
+
+def _clamp_of_arrays(*, low: float | None, high: float | None) -> Callable[..., Any]:
+    # NumPy takes -0.0 for no less than 0.0 where both bounds are numbers.
+    bounds = -math.inf if low is None else low, math.inf if high is None else high
+    return lambda x: x.clip(*map(x.dtype.type, bounds))
+
+
+@composed("clamp", eager=_clamp_of_arrays)
+def _clamp(x: Any, low: float | None, high: float | None) -> Any:
+    x = x if low is None else ops.where(ops.lt(x, low), low, x)
+    return x if high is None else ops.where(ops.gt(x, high), high, x)
 
 
 def _bounded(x: Tensor, bound: Operand, beyond: Operator) -> Tensor:

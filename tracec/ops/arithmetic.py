@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tracec.ir import dtype as dt
 from tracec.ir.lower import HostCall
 from tracec.ir.node import is_constant
@@ -52,7 +54,22 @@ div = elementwise(
 
 
 def _power(xp: Any, x: Any, y: Any) -> Any:
-    return arrays.integer_power(xp, x, y) if x.dtype.kind in "iu" else xp.power(x, y)
+    if x.dtype.kind in "iu":
+        return arrays.integer_power(xp, x, y)
+    if xp is np and not y.ndim and x.dtype.kind == "f" and (power := float(y)) == round(power, 0):
+        return _whole_power(x, y, power)
+    return xp.power(x, y)
+
+
+def _whole_power(x: Any, y: Any, power: float) -> Any:
+    """A power that is a whole number or infinite: NumPy's function takes a hundred times as long for bases below 0."""
+    if power == 2.0:
+        return np.multiply(x, x)
+    if power == 3.0:
+        found = np.multiply(x, x)
+        return np.multiply(found, x)
+    found = np.power(np.abs(x), y)
+    return np.copysign(found, x) if power % 2.0 == 1.0 else found
 
 
 def _power_in_base(t: Any, out: Any, x: Any, y: Any) -> Any:

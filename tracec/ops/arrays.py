@@ -82,7 +82,7 @@ def broadcast(xp: Any, x: Any, shape: Any) -> Any:
 
 
 #: Elements that are computed at once where there are many: memory for so many is not asked of the system anew.
-_PART = 1 << 14
+_PART = 1 << 15
 
 
 def sigmoid(xp: Any, x: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tracec.errors import ArgumentError, DTypeError, ShapeError
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -201,12 +203,43 @@ def add_rows(xp: Any, rows: Any, position: Any, values: Any) -> None:
 
 def run_values(xp: Any, values: Any, position: Any, function: Any) -> tuple[Any, Any, Any]:
     """Rows in the order of their positions: the positions, what each run of equal ones comes to, and its start."""
+    if xp.__name__ == "numpy" and position.view(np.uintp).max() < 1 << 16:
+        position = position.astype(np.uint16)  # these are sorted by their digits, in a tenth of the time
     order = xp.argsort(position, kind="stable")
-    held, values = position[order], values[order]
+    held = position[order]
     starts = xp.flatnonzero(xp.concatenate((xp.ones(1, bool), held[1:] != held[:-1])))
     if xp.__name__ == "numpy":
-        return held, function.reduceat(values, starts, axis=0, dtype=values.dtype), starts
-    return held, _by_doubling(xp, values, held, starts, function), starts
+        return held, *_by_turns(values, order, starts, function)
+    return held, _by_doubling(xp, values[order], held, starts, function), starts
+
+
+#: Rows of a run that are met one after the other with those of all others; longer runs are each reduced at once.
+_TURNS = 32
+
+
+def _by_turns(values: Any, order: Any, starts: Any, function: Any) -> tuple[Any, Any]:
+    """What each run comes to, and its start, the longest first: `reduceat` takes ten times as long for short runs.
+
+    Args:
+        values: Rows.
+        order: Their numbers, run by run.
+        starts: Where the runs begin in it.
+        function: A ufunc.
+    """
+    lengths = np.diff(starts, append=order.size)
+    if (longest := lengths.max()) > 1:
+        by_length = np.argsort(-lengths, kind="stable")
+        starts, lengths = starts[by_length], lengths[by_length]
+    found = values.take(order[starts], axis=0)
+    long = np.searchsorted(-lengths, -_TURNS)
+    for k in range(long):
+        rows = values.take(order[starts[k] : starts[k] + lengths[k]], axis=0)
+        function.reduce(rows, axis=0, dtype=values.dtype, out=found[k])
+    for turn in range(1, min(longest, _TURNS)):
+        last = np.searchsorted(-lengths, -turn)
+        part = found[long:last]
+        function(part, values.take(order[starts[long:last] + turn], axis=0), out=part)
+    return found, starts
 
 
 def _by_doubling(xp: Any, values: Any, held: Any, starts: Any, function: Any) -> Any:

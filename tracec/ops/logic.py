@@ -81,8 +81,12 @@ _MANY = 1 << 10
 
 def _where_eager(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     if xp is np and condition.size >= _MANY and x.dtype.itemsize in _BITS:
-        if condition.flags.c_contiguous and _goes_by_rows(x) and _goes_by_rows(y):
-            return _where_by_bits(condition, x, y)
+        if condition.flags.c_contiguous:
+            if _goes_by_rows(x) and _goes_by_rows(y):
+                return _where_by_bits(condition, x, y)
+        elif (order := _common_order(condition, x, y)) is not None:
+            turned = [a.transpose(order) if a.ndim else a for a in (condition, x, y)]
+            return _where_by_bits(*turned).transpose(np.argsort(order))
     return xp.where(condition, x, y).astype(x.dtype, copy=False)  # CuPy gives float32 for bfloat16
 
 
@@ -92,6 +96,17 @@ def _goes_by_rows(x: Any) -> bool:
         return True
     steps = [step for step in x.strides if step]
     return steps == sorted(steps, reverse=True) and (not steps or steps[-1] > 0)
+
+
+def _common_order(condition: Any, *others: Any) -> Any:
+    """The order of axes in which a condition lies row by row, and others that are no single numbers; None for none."""
+    order = sorted(range(condition.ndim), key=condition.strides.__getitem__, reverse=True)
+    if not condition.transpose(order).flags.c_contiguous:
+        return None
+    for x in others:
+        if x.ndim and (x.shape != condition.shape or not x.transpose(order).flags.c_contiguous):
+            return None
+    return order
 
 
 def _where_by_bits(condition: Any, x: Any, y: Any) -> Any:

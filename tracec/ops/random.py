@@ -54,23 +54,37 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _LOW = 0xFFFFFFFF
 
 # Counters computed at once: their ten rounds stay in the cache.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 13
+# Of so few counters nearly all of the time goes to calls, so those of the draws that are likely to come are computed
+# with them, and kept: the seed, the first draw, and for each draw its words.
+_FEW, _DRAWS = 1 << 9, 8
+_KEPT: list[tuple[int, int, Any]] = [(-1, 0, None)]
 # Bytes of random words that a formula is applied to at once, for the same reason.
 _BYTES_AT_ONCE = 1 << 15
 
 
 def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
-    """Ten rounds of Philox4x32 over arrays of uint64 that hold 32-bit words."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    low, half = xp.uint64(_LOW), xp.uint64(32)
-    m0, m1 = (xp.uint64(m) for m in _MULTIPLIERS)
-    step0, step1 = (xp.uint64(s) for s in _KEY_STEPS)
-    for _ in range(10):
-        p0, p1 = c0 * m0, c2 * m1
-        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low, (p0 >> half) ^ c3 ^ k1, p0 & low
-        k0, k1 = (k0 + step0) & low, (k1 + step1) & low
-    return c0, c1, c2, c3
+    """Ten rounds of Philox4x32 over arrays of uint64, of one axis, that hold 32-bit words; c0 is as long as any."""
+    size = len(counter[0])
+    # c0 and c2, c1 and c3, and their products side by side: fewer calls, all of them in the same memory.
+    even, odd, products = (xp.empty((2, size), xp.uint64) for _ in range(3))
+    even[0], odd[0], even[1], odd[1] = counter
+    low, half = xp.asarray(_LOW, xp.uint64), xp.asarray(32, xp.uint64)
+    factors = xp.empty((2, 2, size), xp.uint64)
+    factors[0, 0] = factors[1, 1] = _MULTIPLIERS[0]
+    factors[0, 1] = factors[1, 0] = _MULTIPLIERS[1]
+    steps = xp.arange(10, dtype=xp.uint64)
+    k0, k1 = ((k + steps * xp.uint64(step)) & low for k, step in zip(key, _KEY_STEPS, strict=True))
+    # A round exchanges the sides.
+    for i, keys in enumerate(zip(k0, k1, strict=True)):
+        xp.multiply(even, factors[i % 2], out=products)
+        xp.right_shift(products, half, out=even)
+        for side in (0, 1):
+            own = even[side]
+            own ^= odd[1 - side]
+            own ^= keys[(side + i + 1) % 2]
+        xp.bitwise_and(products, low, out=odd)
+    return even[0], odd[0], even[1], odd[1]
 
 
 def _bits_type(state: TensorType, *, shape: Shape) -> TensorType:
@@ -89,6 +103,8 @@ def _bits_eager(xp: Any, state: Any, *, shape: Shape) -> Any:
     if state.size > 2:
         return _bits_of_a_part(xp, words, size, shape)
     counters = -(-size // 4)
+    if xp is np and counters <= _FEW:
+        return _few_bits(words, max(counters, 1))[:size].reshape(shape).copy()
     out = xp.empty((counters, 4), xp.uint32)
     block = _BLOCK if xp.__name__ == "numpy" else max(counters, 1)
     for start in range(0, counters, block):
@@ -96,6 +112,23 @@ def _bits_eager(xp: Any, state: Any, *, shape: Shape) -> Any:
         for lane, word in enumerate(_words(xp, words, count)):
             out[start : start + block, lane] = word
     return out.reshape(-1)[:size].reshape(shape)
+
+
+def _few_bits(state: Any, counters: int) -> Any:
+    """The words of some counters, of those that are kept; looked at, not copied."""
+    seed, draw = state.tolist()
+    kept = _KEPT[0]
+    if kept[0] != seed or not 0 <= draw - kept[1] < _DRAWS or kept[2].shape[1] < 4 * counters:
+        if kept[0] == seed:
+            counters = max(counters, kept[2].shape[1] // 4)
+        draws = np.repeat(state[1] + np.arange(_DRAWS, dtype=np.uint64), counters)
+        low, half = np.uint64(_LOW), np.uint64(32)
+        count = np.tile(np.arange(counters, dtype=np.uint64), _DRAWS)
+        counter = count, np.zeros(1, np.uint64), draws & low, draws >> half
+        found = philox(np, counter, (state[:1] & low, state[:1] >> half))
+        kept = seed, draw, np.stack(found, 1).astype(np.uint32).reshape(_DRAWS, 4 * counters)
+        _KEPT[0] = kept
+    return kept[2][draw - kept[1]]
 
 
 def _words(xp: Any, state: Any, count: Any) -> tuple[Any, Any, Any, Any]:

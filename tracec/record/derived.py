@@ -68,8 +68,12 @@ class Derived:
     def constant_arrays(self) -> list[Any]:
         """`numbers`."""
         if len(self.numbers) != len(self.constants):
-            self.numbers = [np.asarray(n.param("value"), n.dtype.numpy) for n in self.constants]
+            self.numbers = SILENT.copy().run(_arrays, self.constants)
         return self.numbers
+
+
+def _arrays(constants: Sequence[Node]) -> list[Any]:
+    return [np.asarray(n.param("value"), n.dtype.numpy) for n in constants]
 
 
 def _ready(op: Operator, xp: Any, node: Node, keywords: dict[str, Any]) -> Callable[..., Any]:

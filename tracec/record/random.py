@@ -19,7 +19,7 @@ from tracec.ir.number import observe
 from tracec.record.backend import CPU, Device, reached, to_device
 from tracec.record.batching import Batching
 from tracec.record.cell import new_tensor
-from tracec.record.deferred import settled
+from tracec.record.deferred import ACTIVE, settled
 from tracec.record.mode import no_grad
 from tracec.record.state import STATE
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tracec.record.tensor import Tensor
 
 _MASK = (1 << 64) - 1
+#: Added to a state, the next draw's is what comes of it.
+_NEXT = np.array([0, 1])
 
 
 class Generator:
@@ -107,6 +109,11 @@ class Generator:
             carry(self.state)  # of what a loop runs
         with no_grad():
             bits = ops.random_bits(self.state, shape=tuple(shape))
+            if STATE.recorder is None and not ACTIVE and not STATE.duals and type(self.state._array) is np.ndarray:
+                # What the operators do, in a fifth of their time.
+                self.state._storage.about_to_change()
+                np.add(self.state._array, _NEXT, out=self.state._array)
+                return bits  # type: ignore[no-any-return]
             self.state.copy_(ops.add(self.state, ops.iota(shape=(2,), axis=0, dtype=dt.int64, device=str(self.device))))
         return bits  # type: ignore[no-any-return]
 

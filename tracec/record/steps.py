@@ -22,7 +22,7 @@ UFUNCS = {
 _OWN = frozenset({*UFUNCS, "where", "le", "lt", "ge", "gt", "eq", "ne"})
 #: Elements of a part: those of four operands and a few values between them stay in the processor's caches, and memory
 #: for them is not asked of the system anew each time.
-PART = 1 << 14
+PART = 1 << 15
 _ELEMENTS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
