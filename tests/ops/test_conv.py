@@ -166,3 +166,35 @@ def test_a_gradient_of_another_shape_is_refused():
     )
     with pytest.raises(ShapeError, match=r"conv_weight_grad: gradient \(2, 5, 6\)"):
         infer(conv_weight_grad, typed(2, 3, 8), typed(2, 5, 6), shape=(4, 3, 3), **PLAIN)
+
+
+def test_windows_of_one_element_with_padding_have_gradients_of_their_input():
+    x, w = draw((2, 3, 20, 20), (5, 3, 1, 1))
+    params = {"stride": (1, 1), "padding": ((1, 0), (2, 1)), "dilation": (1, 1), "groups": 1}
+    g, _, dx, _ = three(x, w, params)
+    np.testing.assert_allclose(dx, np.einsum("nohw,oc->nchw", g[:, :, 1:, 2:-1], w[:, :, 0, 0]), rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_inputs_by_convolutions_are_those_by_folding(monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(conv_arrays, "_PLACES", 1)
+    turned, chosen = 0, conv_arrays._is_turned
+    for _ in range(400):
+        n, groups = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        kernel, stride, dilation, sizes = (rng.integers(1, top, n).tolist() for top in (5, 4, 3, 10))
+        padding = tuple((int(low), int(high)) for low, high in rng.integers(0, 5, (n, 2)))
+        p = {"stride": tuple(stride), "padding": padding, "dilation": tuple(dilation), "groups": groups}
+        shape = (2, groups * int(rng.integers(1, 4)), *sizes)
+        w = rng.standard_normal((groups * int(rng.integers(1, 4)), shape[1] // groups, *kernel))
+        try:
+            counts = conv_shape(shape, w.shape, **p)
+        except ShapeError:
+            continue  # windows larger than what they go over
+        g = rng.standard_normal(counts)
+        turned += chosen(np, shape, w, p["stride"], p["dilation"], counts[2:])
+        found = conv_arrays.conv_input_grad_arrays(np, g, w, shape=shape, **p)
+        with monkeypatch.context() as patch:
+            patch.setattr(conv_arrays, "_is_turned", lambda *_: False)
+            folded = conv_arrays.conv_input_grad_arrays(np, g, w, shape=shape, **p)
+        np.testing.assert_allclose(found, folded, rtol=1e-10, atol=1e-10)
+    assert turned > 50

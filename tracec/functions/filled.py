@@ -12,9 +12,10 @@ from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions.common import Number, check_number, check_tensor, fail, integers, sizes_of
 from tracec.functions.creation import dtype_of_number, wrapped
 from tracec.functions.options import LikeOptions, Options, OutOptions, SizeOptions, create, sizes_given
+from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
-from tracec.record.backend import module, on
-from tracec.record.create import of_numbers
+from tracec.record.backend import Device, module, on
+from tracec.record.create import of_numbers, zeros_at_once
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -23,10 +24,20 @@ def _filled(name: str, value: Number, shape: Shape, options: Any, takes: Any = S
     return create(
         name,
         options,
-        lambda dtype, device: ops.full(wrapped(value, dtype), shape, dtype, str(device)),
+        lambda dtype, device: _of_one_value(wrapped(value, dtype), shape, dtype, device),
         takes=takes,
         **default,
     )
+
+
+def _of_one_value(value: Number, shape: Shape, dtype: DType, device: Device) -> Tensor:
+    found = zeros_at_once(shape, dtype) if device == "cpu" else None
+    if found is None:
+        made: Tensor = ops.full(value, shape, dtype, str(device))
+        return made
+    if value:
+        found._array.fill(value)  # nobody has seen it yet
+    return found
 
 
 def _number(name: str, value: Any) -> Number:

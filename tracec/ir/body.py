@@ -16,6 +16,7 @@ from tracec.ir.node import Node, is_constant
 from tracec.ir.types import TensorType
 
 F = TypeVar("F", bound=Callable[..., Any])
+Ready = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Callable[..., Any]]
 
 
 class Body:
@@ -77,16 +78,17 @@ class Body:
         """The nodes that it gives for these operands."""
         return substitute(self.graph.outputs, dict(zip(self.graph.inputs, operands, strict=True)))
 
-    def run(self, xp: Any, arrays: Sequence[Any]) -> list[Any]:
+    def run(self, xp: Any, arrays: Sequence[Any], ready: Ready) -> list[Any]:
         """What it gives, by the operators' eager rules.
 
         Args:
             xp: numpy or cupy.
             arrays: A value for each input. Results may share memory with them.
+            ready: Makes of a rule, the library, the first operand's element type and parameters what is run.
         """
         if self._program is None:
             self._program = _Program(self.graph)
-        return self._program.run(xp, arrays)
+        return self._program.run(xp, arrays, ready)
 
 
 def structure_of(graph: Graph) -> tuple[str, frozenset[Symbol]]:
@@ -112,15 +114,20 @@ class _Program:
         for n in graph.nodes:
             at[n] = len(at)
         self.constants = [(n.param("value"), n.dtype.numpy) for n in leaves]
-        self.steps = [(n.op.eager, tuple(at[i] for i in n.inputs), dict(n.params)) for n in graph.nodes]
+        self.nodes = [(n, tuple(at[i] for i in n.inputs)) for n in graph.nodes]
+        #: By the library: what its nodes run, and the places of their operands.
+        self.steps: dict[str, list[tuple[Callable[..., Any], tuple[int, ...]]]] = {}
         self.outputs = [at[o] for o in graph.outputs]
         self._made = threading.local()
 
-    def run(self, xp: Any, arrays: Sequence[Any]) -> list[Any]:
+    def run(self, xp: Any, arrays: Sequence[Any], ready: Ready) -> list[Any]:
         values = [*arrays, *self._leaves(xp)]
         plain = xp.ndarray
-        for eager, places, params in self.steps:
-            made = eager(xp, *[values[k] for k in places], **params)
+        steps = self.steps.get(xp.__name__)
+        if steps is None:
+            steps = self.steps[xp.__name__] = [(_rule(ready, xp, n), places) for n, places in self.nodes]
+        for rule, places in steps:
+            made = rule(*map(values.__getitem__, places))
             values.append(made if type(made) is plain else xp.asarray(made))
         return [values[k] for k in self.outputs]
 
@@ -132,6 +139,11 @@ class _Program:
         if made is None:
             made = self._made.arrays = [xp.asarray(value, dtype) for value, dtype in self.constants]
         return made
+
+
+def _rule(ready: Ready, xp: Any, node: Node) -> Callable[..., Any]:
+    first = node.inputs[0].dtype.numpy if node.inputs else None
+    return ready(node.op.eager, xp, first, dict(node.params))
 
 
 def _leaves(graph: Graph) -> list[Node]:

@@ -16,6 +16,7 @@ from tracec.ir.lower import Structured
 from tracec.ir.node import Node, constant, input_node, made_from
 from tracec.ir.operator import OPERATORS, Arg, Operator, Sample, not_differentiable
 from tracec.ir.types import TensorType
+from tracec.ops.arrays import ready
 from tracec.ops.base import primitive
 from tracec.ops.core import expand, full, zeros_like
 from tracec.ops.loops import applied, body_of, f64
@@ -43,7 +44,7 @@ def _cond_type(pred: TensorType, *types: TensorType, then: Body, other: Body) ->
 
 
 def _cond_eager(xp: Any, pred: Any, *arrays: Any, then: Body, other: Body) -> Any:
-    return packed(xp, (then if bool(pred) else other).run(xp, arrays), layout(then.outputs))
+    return packed(xp, (then if bool(pred) else other).run(xp, arrays, ready), layout(then.outputs))
 
 
 def packed(xp: Any, values: Sequence[Any], results: Layout) -> Any:
@@ -231,8 +232,8 @@ def _while_eager(xp: Any, *arrays: Any, **params: Any) -> Any:
     loop = WhileParams(**params)
     n = loop.carries
     carried, read, others = list(arrays[:n]), arrays[n : n + loop.read], arrays[n + loop.read :]
-    while bool(loop.condition.run(xp, [*carried, *read])[0]):
-        carried = loop.body.run(xp, [*carried, *others])
+    while bool(loop.condition.run(xp, [*carried, *read], ready)[0]):
+        carried = loop.body.run(xp, [*carried, *others], ready)
     return packed(xp, carried, loop.results)
 
 

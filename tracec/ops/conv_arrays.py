@@ -49,8 +49,9 @@ def conv_arrays(
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)
     out = xp.empty((x.shape[0], w.shape[0], *counts), x.dtype)
     apart = _are_apart(xp, counts, _PLACES)
+    held: list[Any] = []
     for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize, apart):
-        flat = _flat(columns, images, kernel, groups, apart)
+        flat = _flat(xp, columns, images, kernel, groups, apart, held)
         if apart:
             _matmul(xp, matrices, flat, _rows(out[images], groups))
         else:
@@ -71,20 +72,26 @@ def conv_input_grad_arrays(
         shape: That of x, which the result has.
     """
     kernel, counts = w.shape[2:], g.shape[2:]
+    if _is_turned(xp, shape, w, stride, dilation, counts):
+        return _by_turned_windows(xp, g, w, shape, stride, padding, dilation, groups)
     by_channel = g.swapaxes(0, 1)
     matrices = _per_group(w, groups).swapaxes(1, 2)
     padded = tuple(s + low + high for s, (low, high) in zip(shape[2:], padding, strict=True))
     inside = tuple(slice(low, low + s) for s, (low, _) in zip(shape[2:], padding, strict=True))
     out = xp.empty(shape, g.dtype)
     apart = _are_apart(xp, counts, _PLACES_BACK)
-    if apart and padded == counts and prod(kernel) == 1:  # each column is an element
+    if apart and padded == counts == tuple(shape[2:]) and prod(kernel) == 1:  # each column is an element
         _matmul(xp, matrices, _rows(g, groups), _rows(out, groups))
         return out
+    held: Any = None
     for images in _blocks(xp, shape[0], shape[0] * shape[1] * prod(kernel) * prod(counts) * out.itemsize, apart):
         n = images.stop - images.start
         if apart:
-            columns = _matmul(xp, matrices, _rows(g[images], groups)).reshape(n, shape[1], *kernel, *counts)
-            sums = xp.zeros((n, shape[1], *padded), out.dtype)
+            if held is None or held.shape[0] != n:  # new memory takes longer than what is done in it
+                held = xp.empty((n, groups, matrices.shape[1], prod(counts)), out.dtype)
+                sums = xp.empty((n, shape[1], *padded), out.dtype)
+            columns = _matmul(xp, matrices, _rows(g[images], groups), held).reshape(n, shape[1], *kernel, *counts)
+            sums.fill(0)
             for offset in product(*map(range, kernel)):
                 sums[(..., *window_offsets(offset, counts, stride, dilation))] += columns[(slice(None),) * 2 + offset]
             out[images] = sums[(..., *inside)]
@@ -118,14 +125,62 @@ def conv_weight_grad_arrays(
     columns = _columns(xp, x, kernel, counts, stride, padding, dilation)
     sums = xp.zeros((groups, shape[0] // groups, shape[1] * prod(kernel)), x.dtype)
     apart = _are_apart(xp, counts, _PLACES_BACK)
+    held: list[Any] = []
     for images in _blocks(xp, x.shape[0], prod(columns.shape) * x.itemsize, apart):
-        flat = _flat(columns, images, kernel, groups, apart)
+        flat = _flat(xp, columns, images, kernel, groups, apart, held)
         if apart:
             sums += _matmul(xp, _rows(g[images], groups), flat.swapaxes(2, 3)).sum(0)
         else:
             gradients = by_channel[:, images].reshape(groups, sums.shape[1], flat.shape[2])
             sums += _matmul(xp, gradients, flat.swapaxes(1, 2))
     return sums.reshape(shape)
+
+
+def _is_turned(xp: Any, shape: Shape, w: Any, stride: Shape, dilation: Shape, counts: Shape) -> bool:
+    """Whether the transpose in x is computed by convolutions: columns of gradients are only read, where folding reads
+    and writes all that a product has written. But they are as many for each channel of the result as otherwise for each
+    of x."""
+    if not _are_apart(xp, counts, _PLACES) or prod(w.shape[2:]) == 1 or w.shape[0] > 2 * shape[1]:
+        return False
+    return all(s == 1 or d == 1 for s, d in zip(stride, dilation, strict=True))
+
+
+def _by_turned_windows(
+    xp: Any, g: Any, w: Any, shape: Shape, stride: Shape, padding: Padding, dilation: Shape, groups: int
+) -> Any:
+    """The transpose in x: of the places that are alike but for whole steps a convolution of the gradients each."""
+    out = xp.empty(shape, g.dtype)
+    n = len(stride)
+    for first in product(*map(range, stride)):
+        taps, cut, around, counts = [], [], [], []
+        for i, (start, step, (low, _), d) in enumerate(zip(first, stride, padding, dilation, strict=True)):
+            tap = (start + low) % step
+            reach = d * (len(range(tap, w.shape[2 + i], step)) - 1)
+            count = len(range(start, shape[2 + i], step))
+            in_front = reach - (start + low - tap) // step
+            behind = count + reach - g.shape[2 + i] - in_front
+            taps.append(slice(tap, None, step))
+            cut.append(slice(max(-in_front, 0), g.shape[2 + i] - max(-behind, 0)))
+            around.append((max(in_front, 0), max(behind, 0)))
+            counts.append(count)
+        part, weights = out[(..., *(slice(f, None, s) for f, s in zip(first, stride, strict=True)))], w[(..., *taps)]
+        if not weights.size:
+            part[...] = 0
+        elif part.size:
+            p: dict[str, Any] = {"stride": (1,) * n, "padding": tuple(around), "dilation": dilation, "groups": groups}
+            given = g[(..., *cut)]
+            found = conv_arrays(xp, given, _turned(xp, weights, groups), counts=tuple(counts), **p)
+            if part.shape == shape:
+                return found
+            part[...] = found
+    return out
+
+
+def _turned(xp: Any, w: Any, groups: int) -> Any:
+    """Weights with each window back to front, and the channels of x and of the result exchanged within groups."""
+    axes = tuple(range(2, w.ndim))
+    parts = xp.flip(w, axes).reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+    return xp.ascontiguousarray(parts).reshape(groups * w.shape[1], w.shape[0] // groups, *w.shape[2:])
 
 
 def _are_apart(xp: Any, counts: Shape, places: int) -> bool:
@@ -138,15 +193,23 @@ def _rows(x: Any, groups: int) -> Any:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, prod(x.shape[2:]))
 
 
-def _flat(columns: Any, images: slice, kernel: Shape, groups: int, apart: bool) -> Any:
-    """The columns of some images as matrices, (groups, C / groups · K, places), of each image where they are apart."""
+def _flat(xp: Any, columns: Any, images: slice, kernel: Shape, groups: int, apart: bool, held: list[Any]) -> Any:
+    """The columns of some images as matrices, (groups, C / groups · K, places), of each image where they are apart.
+
+    What they are copied to is kept in ``held`` for the next images: new memory takes longer than copying.
+    """
     block = columns[(slice(None),) * (1 + len(kernel)) + (images,)]
     count, rows = images.stop - images.start, prod(block.shape[: 1 + len(kernel)]) // groups
     places = prod(block.shape[2 + len(kernel) :])
-    if not apart:
-        return block.reshape(groups, rows, count * places)
-    image = 1 + len(kernel)
-    return block.transpose(image, *range(image), *range(image + 1, block.ndim)).reshape(count, groups, rows, places)
+    if apart:
+        image = 1 + len(kernel)
+        block = block.transpose(image, *range(image), *range(image + 1, block.ndim))
+    if prod(kernel) > 1:
+        if not held or held[0].shape != block.shape:
+            held[:] = [xp.empty(block.shape, block.dtype)]
+        held[0][...] = block
+        block = held[0]
+    return block.reshape((count, groups, rows, places) if apart else (groups, rows, count * places))
 
 
 def _matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:

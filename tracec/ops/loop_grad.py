@@ -19,6 +19,7 @@ from tracec.ir.lower import Decompose
 from tracec.ir.node import Node, input_node, is_constant, made_from
 from tracec.ir.operator import OPERATORS, Arg, Operator, Sample
 from tracec.ir.types import TensorType
+from tracec.ops.arrays import ready
 from tracec.ops.base import primitive
 from tracec.ops.core import full, zeros_like
 from tracec.ops.loop_back import TURNS, WayBack, asked_of, way_back, widened
@@ -232,7 +233,7 @@ def _grad_eager(xp: Any, ct: Any, out: Any, *arrays: Any, **params: Any) -> Any:
     given = (ct, out, *arrays)
     there = (loop.results.type.device,) * 2 + tuple(i.type.device for i in loop.body.graph.inputs)
     types = tuple(TensorType(dt.of_numpy(x.dtype), x.shape, place) for x, place in zip(given, there, strict=True))
-    return _expansion(loop, types, every).run(xp, given)[0]
+    return _expansion(loop, types, every).run(xp, given, ready)[0]
 
 
 def _grad_vjp(ct: Any, result: Any, *operands: Any, **params: Any) -> tuple[Any, ...]:

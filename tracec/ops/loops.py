@@ -18,6 +18,7 @@ from tracec.ir.lower import Structured
 from tracec.ir.node import Node, constant, input_node, made_from
 from tracec.ir.operator import OPERATORS, Arg, Operator, Sample
 from tracec.ir.types import TensorType
+from tracec.ops.arrays import ready
 from tracec.ops.base import primitive
 from tracec.ops.core import expand, full, zeros_like
 from tracec.ops.packing import Layout, encoded, layout, take, write
@@ -100,7 +101,7 @@ def _scan_eager(xp: Any, *arrays: Any, **params: Any) -> Any:
     run = loop.body.run
     stacked = list(zip(places[n:], results.parts[n:], strict=True))
     for t in range(loop.length - 1, -1, -1) if loop.reverse else range(loop.length):
-        given = run(xp, [*carried, *[x[t, ...] for x in slices], *others])
+        given = run(xp, [*carried, *[x[t, ...] for x in slices], *others], ready)
         carried = given[:n]
         for (place, part), value in zip(stacked, given[n:], strict=True):
             write(xp, place[t, ...], value, part)
