@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
+from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
 from tracec.functions.common import squares
 from tracec.ir.number import converted
 from tracec.ir.source import warn
+from tracec.record.compositions import FusedUpdate
 from tracec.record.misfits import telling
 from tracec.record.mode import no_grad
 from tracec.record.tensor import Tensor
+
+
+def _length(*tensors: Any) -> tuple[Any]:
+    squared = [ops.sum(ops.mul(t, t), axes=tuple(range(t.ndim)), keepdims=False) for t in tensors]
+    each = ops.concatenate(*(ops.reshape(s, shape=(1,)) for s in squared), axis=0)
+    return (ops.sqrt(ops.sum(each, axes=(0,), keepdims=False)),)
+
+
+#: What the functions below do to tensors one by one, at once.
+_LENGTH, _SCALE = FusedUpdate(_length), FusedUpdate(lambda g, scale: (ops.mul(g, scale),))
 
 
 def get_total_norm(
@@ -44,7 +57,8 @@ def get_total_norm(
     elif p == -math.inf:
         total = amin(stack([amin(abs(t)) for t in found if t.numel()] or [tensor(0.0)]))
     elif p == 2.0:
-        total = sqrt(sum(stack([sum(squares(t)) for t in found])))
+        at_once = _LENGTH.values(found)
+        total = sqrt(sum(stack([sum(squares(t)) for t in found]))) if at_once is None else at_once[0]
     elif p == 1.0:
         total = sum(stack([sum(abs(t)) for t in found]))
     else:
@@ -106,8 +120,9 @@ def clip_grads_with_norm_(
 def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     # A little below 1 at the bound, as in PyTorch; never a question to the norm's value, so that it compiles.
     scale = clamp(converted(float, max_norm) / (total + 1e-6), max=1.0)
-    for g in grads:
-        g.copy_(g * scale)
+    if not _SCALE.write([((g,), (scale,)) for g in grads]):
+        for g in grads:
+            g.copy_(g * scale)
 
 
 @telling
