@@ -16,7 +16,7 @@ from tracec.ops.base import primitive
 from tracec.ops.core import expand
 from tracec.ops.elementwise import cast
 from tracec.ops.families import check_dtype, reduced_type, reduction
-from tracec.ops.few import are_few, are_windows, first_of_few, sum_of_few
+from tracec.ops.few import MANY, are_few, are_windows, first_of_few, sum_of_few, sum_of_lines
 from tracec.ops.logic import bitwise_or, eq, isnan, where
 from tracec.ops.view import flip, shifted
 
@@ -24,10 +24,14 @@ from tracec.ops.view import flip, shifted
 
 
 def _sum(xp: Any, x: Any, axes: Shape, keepdims: bool) -> Any:
+    if xp is np and x.size < 2 * MANY:  # as the method does
+        return np.add.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
     if are_few(xp, x, axes):
         return sum_of_few(x, keepdims)
     if are_windows(xp, x, axes):
         return sum_of_few(x, keepdims, len(axes))
+    if xp is np and (found := sum_of_lines(x, axes, keepdims)) is not None:
+        return found
     return x.sum(axis=axes, dtype=x.dtype, keepdims=keepdims)
 
 
