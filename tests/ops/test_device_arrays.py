@@ -8,6 +8,7 @@ import pytest
 from tests.doubles import cupy as double
 from tests.ops.test_table import CASES, draw, eager, graph_of
 from tracec.ir.evaluate import evaluate
+from tracec.ir.operator import OPERATORS
 
 
 @pytest.mark.parametrize("op, sample", CASES)
@@ -27,3 +28,11 @@ def test_eager_rules_do_what_cupy_can(op, sample):
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     tolerance = 1e-3 if expected.itemsize < 4 else 1e-5
     np.testing.assert_allclose(np.asarray(found, wide), np.asarray(expected, wide), rtol=tolerance)
+
+
+@pytest.mark.parametrize("size", [5, 3000])
+def test_random_bits_of_a_device_are_those_of_the_cpu(size):
+    state = np.array([7, 3])
+    with double.installed() as cupy:
+        found = OPERATORS["random_bits"].eager(cupy, cupy.array(state), shape=(size,))
+        assert found.get().tolist() == OPERATORS["random_bits"].eager(np, state, shape=(size,)).tolist()

@@ -13,7 +13,7 @@ from tracec.ir import dtype as dt
 from tracec.ir.evaluate import evaluate
 from tracec.ir.graph import Graph
 from tracec.ops import reduction
-from tracec.ops.few import sum_of_few
+from tracec.ops.few import sum_of_few, sum_of_lines
 from tracec.plan.prepare import decompose
 
 NAN = np.nan
@@ -23,6 +23,38 @@ def slope(op, value, **params):
     (x,) = inputs(value)
     out = build(op, x, **params)
     return run(gradients(out, build(ops.ones_like, out), [x]), {x: value})[0]
+
+
+LINES = [
+    ((3, 5008), (1,)), ((3, 5008), (0, 1)), ((4096,), (0,)), ((16, 32, 5, 7), (0, 2, 3)), ((5, 6016, 3), (1, 2)),
+    ((300, 17), (1,)), ((2, 64, 100), (0, 2)), ((1, 4096, 1), (1, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape, axes", LINES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_sums_of_lines_are_those_of_pairs(shape, axes, dtype, keepdims):
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    found = sum_of_lines(x, axes, keepdims)
+    expected = x.astype(np.float64).sum(axis=axes, keepdims=keepdims)
+    assert found.dtype == dtype and found.shape == expected.shape and found.base is None
+    np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-13 * x.size**2)
+    assert np.asarray(ops.sum.eager(np, x, axes=axes, keepdims=keepdims)).tobytes() == found.tobytes()
+
+
+def test_lines_of_other_kinds_are_left_to_numpy():
+    x = np.ones((3, 5003))
+    for given, axes in [(x, (0,)), (x.T, (0,)), (x[:, ::2], (1,)), (x, (1,)), (x.astype(np.int32), (1,)), (x, ())]:
+        assert sum_of_lines(given, axes, False) is None
+    x[1, 7], x[2, 9] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        assert str(ops.sum.eager(np, x[:, :5000].copy(), axes=(1,), keepdims=False)) == "[5000.   inf   nan]"
+
+
+def test_sums_of_many_ones_are_their_number():
+    x = np.ones(1 << 23, np.float32)
+    assert ops.sum.eager(np, x, axes=(0,), keepdims=False) == 1 << 23
 
 
 @pytest.mark.parametrize("axes", [(1,), (0, 1), (0, 2), (0, 1, 2)])

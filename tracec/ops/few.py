@@ -61,13 +61,18 @@ def sum_of_lines(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     piece = length if length <= _PIECE else min(length & -length, _PIECE)
     if piece < 2 * _FEW and piece < length:
         return None
-    sums = np.einsum("ij->i", x.reshape(-1, piece))
-    if piece < length:
-        sums = np.add.reduce(sums.reshape(-1, length // piece), axis=1)
-    sums = sums.reshape(x.shape[: x.ndim - last])
-    if last < len(axes):
-        sums = np.add.reduce(sums, axis=axes[: len(axes) - last])
-    return sums.reshape([1 if k in axes else n for k, n in enumerate(x.shape)]) if keepdims else sums
+    out = np.empty([1 if k in axes else n for k, n in enumerate(x.shape) if keepdims or k not in axes], x.dtype)
+    lines = x.reshape(-1, piece)
+    if piece == length and last == len(axes):
+        np.einsum("ij->i", lines, out=out.reshape(-1))
+        return out
+    sums = np.einsum("ij->i", lines).reshape(*x.shape[: x.ndim - last], length // piece)
+    np.add.reduce(sums, axis=(*axes[: len(axes) - last], sums.ndim - 1), out=out.reshape(_rest(x.shape, axes)))
+    return out
+
+
+def _rest(shape: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for k, n in enumerate(shape) if k not in axes)
 
 
 def first_of_few(name: str, x: Any, keepdims: bool) -> Any:

@@ -81,8 +81,8 @@ def philox(xp: Any, counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) ->
         xp.right_shift(products, half, out=even)
         for side in (0, 1):
             own = even[side]
-            own ^= odd[1 - side]
-            own ^= keys[(side + i + 1) % 2]
+            xp.bitwise_xor(own, odd[1 - side], out=own)
+            xp.bitwise_xor(own, keys[(side + i + 1) % 2], out=own)
         xp.bitwise_and(products, low, out=odd)
     return even[0], odd[0], even[1], odd[1]
 

@@ -20,12 +20,14 @@ from tracec.ops.few import MANY, are_few, are_windows, first_of_few, sum_of_few,
 from tracec.ops.logic import bitwise_or, eq, isnan, where
 from tracec.ops.view import flip, shifted
 
+_ADD: Any = np.add
+
 # Sum and product --------------------------------------------------------------------------------------
 
 
 def _sum(xp: Any, x: Any, axes: Shape, keepdims: bool) -> Any:
     if xp is np and x.size < 2 * MANY:  # as the method does
-        return np.add.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
+        return _ADD.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
     if are_few(xp, x, axes):
         return sum_of_few(x, keepdims)
     if are_windows(xp, x, axes):

@@ -109,7 +109,7 @@ class Generator:
             carry(self.state)  # of what a loop runs
         with no_grad():
             bits = ops.random_bits(self.state, shape=tuple(shape))
-            if STATE.recorder is None and not ACTIVE and not STATE.duals and type(self.state._array) is np.ndarray:
+            if STATE.recorder is None and not ACTIVE and not STATE.duals and self.device == CPU:
                 # What the operators do, in a fifth of their time.
                 self.state._storage.about_to_change()
                 np.add(self.state._array, _NEXT, out=self.state._array)
