@@ -118,6 +118,7 @@ def test_what_programs_read_of_pytorchs_cpp_part():
         ("cuda.amp.grad_scaler", "GradScaler", lambda: tracec.cuda.amp.GradScaler),
         ("cuda.amp.autocast_mode", "custom_fwd", lambda: tracec.cuda.amp.custom_fwd),
         ("nn.modules.module", "_IncompatibleKeys", lambda: type(tracec.nn.Linear(1, 1).load_state_dict({}, False))),
+        ("serialization", "MAP_LOCATION", lambda: tracec.serialization.MapLocation),
         ("distributed.nn.functional", "all_gather", lambda: tracec.distributed.nn.all_gather),
     ],
 )
@@ -130,6 +131,8 @@ def test_names_of_scripts_and_constraints():
 
     module = tracec.nn.Linear(1, 1)
     assert issubclass(tracec.jit.TracerWarning, Warning) and tracec.jit.trace_module(module, {"forward": 1}) is module
+    assert constraints.interval(lower_bound=0, upper_bound=1).upper_bound == 1
+    assert constraints.less_than(upper_bound=2).upper_bound == constraints.greater_than(lower_bound=2).lower_bound
     assert "positive" in constraints.__all__ and all(hasattr(constraints, name) for name in constraints.__all__)
 
 

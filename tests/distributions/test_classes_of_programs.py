@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import tracec
+from tracec.distributions import Normal, kl, kl_divergence, register_kl
+from tracec.errors import ArgumentTypeError
 
 torch = pytest.importorskip("torch")
 
@@ -110,3 +112,24 @@ def test_what_they_are_written_with():
         ])  # fmt: skip
     for ours, theirs in zip(*values, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9)
+
+
+def test_a_divergence_of_classes_that_are_no_subclasses_of_ours():
+    """Pyro registers its own base class, which its distributions have besides ours."""
+
+    class Theirs:
+        pass
+
+    class Spread(Theirs, Normal):
+        pass
+
+    @register_kl(Theirs, Normal)
+    def _(p, q):
+        return p.loc - q.loc
+
+    try:
+        assert kl_divergence(Spread(tracec.tensor(3.0), 1.0), Normal(1.0, 2.0)).item() == 2.0
+        with pytest.raises(ArgumentTypeError, match="expected a Distribution subclass but got 3"):
+            register_kl(3, Normal)
+    finally:
+        del kl._KNOWN[Theirs, Normal]

@@ -358,3 +358,24 @@ def test_a_module_that_chooses_where_it_goes():
 
     layer = Chooses(2, 2)
     assert layer.to("cpu") is layer and layer.went == "cpu"
+
+
+def test_what_a_program_keeps_besides_parameters_is_listed_with_paths():
+    """As Pyro lists what its modules hold by a table of their own."""
+
+    class Named(nn.Module):
+        def __init__(self, *children):
+            super().__init__()
+            self.notes = {"a": object(), "none": None}
+            self.children_of_it = nn.ModuleList(children)
+
+    below = Named()
+    whole = Named(below, below)
+
+    def notes(module):
+        return getattr(module, "notes", {}).items()
+
+    assert [name for name, _ in whole._named_members(notes)] == ["a", "children_of_it.0.a"]
+    assert [name for name, _ in whole._named_members(notes, "m", recurse=False)] == ["m.a"]
+    twice = [name for name, _ in whole._named_members(notes, remove_duplicate=False)]
+    assert twice == ["a", "children_of_it.0.a", "children_of_it.1.a"]

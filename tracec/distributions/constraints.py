@@ -104,8 +104,8 @@ class _Bounded(Constraint):
 
 
 class _Interval(_Bounded):
-    def __init__(self, lower: Any, upper: Any) -> None:
-        self.lower_bound, self.upper_bound = lower, upper
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
 
     def check(self, value: Tensor) -> Tensor:
         return fn.logical_and(fn.ge(value, self.lower_bound), fn.le(value, self.upper_bound))
@@ -124,8 +124,8 @@ class _IntegerInterval(_Interval):
 
 
 class _GreaterThan(_Bounded):
-    def __init__(self, lower: Any) -> None:
-        self.lower_bound = lower
+    def __init__(self, lower_bound: Any) -> None:
+        self.lower_bound = lower_bound
 
     def check(self, value: Tensor) -> Tensor:
         return fn.gt(value, self.lower_bound)
@@ -144,8 +144,8 @@ class _IntegerGreaterThanEq(_GreaterThan):
 
 
 class _LessThan(_Bounded):
-    def __init__(self, upper: Any) -> None:
-        self.upper_bound = upper
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
 
     def check(self, value: Tensor) -> Tensor:
         return fn.lt(value, self.upper_bound)

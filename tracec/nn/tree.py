@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tracec.errors import ArgumentError, ArgumentTypeError, NameMissingError, NameTakenError, name_missing
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from tracec.nn.module import Module
 
 _TABLES = ("_parameters", "_buffers", "_modules")
+
+
+def _own_parameters(module: Any) -> Iterable[tuple[str, Any]]:
+    return module._parameters.items()  # type: ignore[no-any-return]
+
+
+def _own_buffers(module: Any) -> Iterable[tuple[str, Any]]:
+    return module._buffers.items()  # type: ignore[no-any-return]
 
 
 class Tree:
@@ -166,15 +174,22 @@ class Tree:
             if child is not None:
                 yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def _named_tensors(self, table: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
+    def _named_members(
+        self,
+        get_members_fn: Callable[[Any], Iterable[tuple[str, Any]]],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
+    ) -> Iterator[tuple[str, Any]]:
+        """What a function gives of this module and of all below, with paths; modules of programs list their own so."""
         seen: set[int] = set()
-        parts = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
+        parts = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in parts:
-            for name, tensor in getattr(module, table).items():
-                if tensor is None or (once and id(tensor) in seen):
+            for name, member in get_members_fn(module):
+                if member is None or (remove_duplicate and id(member) in seen):
                     continue
-                seen.add(id(tensor))
-                yield (f"{path}.{name}" if path else name), tensor
+                seen.add(id(member))
+                yield (f"{path}.{name}" if path else name), member
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, each once."""
@@ -185,7 +200,7 @@ class Tree:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths."""
-        yield from self._named_tensors("_parameters", prefix, recurse, remove_duplicate)
+        yield from self._named_members(_own_parameters, prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers, each once."""
@@ -196,7 +211,7 @@ class Tree:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """All buffers with their paths."""
-        yield from self._named_tensors("_buffers", prefix, recurse, remove_duplicate)
+        yield from self._named_members(_own_buffers, prefix, recurse, remove_duplicate)
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path, such as ``layers.0.norm``.

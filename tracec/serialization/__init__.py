@@ -34,6 +34,8 @@ from tracec.serialization.trust import (
 File = str | os.PathLike[str] | IO[bytes]
 #: Where tensors are to be: a device, one for each device of the file, or a function of a tensor and its device.
 MapLocation = str | Device | Mapping[str, str] | Callable[[Tensor, str], Any] | None
+#: PyTorch's name of it, for annotations.
+MAP_LOCATION = MapLocation
 
 #: The key of the text that describes the structure.
 STRUCTURE = "tracec"
