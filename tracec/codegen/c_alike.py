@@ -6,7 +6,7 @@ taps of a window, strides and the like.
 
 They are told apart by their texts, not by their loops: how loops are written, in lanes, tiles and parts, goes by their
 numbers, so that loops which are alike may well be different texts, and what of a text is a number of the loops, only
-who wrote it could say. A tenth of a percent of a train step's compile time goes into reading texts.
+who wrote it could say. Half a percent of a train step's compile time goes into reading texts.
 """
 
 from __future__ import annotations
