@@ -287,3 +287,17 @@ def test_the_divergence_from_a_negative_probability_is_no_number():
     logs = F.zeros(3)
     found = nn.functional.kl_div(logs, F.tensor([0.5, 0.0, -0.5]), reduction="none")
     assert found[1] == 0 and found.isnan().tolist() == [False, False, True]
+
+
+def test_integers_that_are_summed_along_an_axis_are_of_the_type_that_is_named():
+    x = F.full((3,), 100, dtype=tracec.uint8)
+    assert x.cumsum(0).dtype is tracec.int64 and x.cumsum(0).tolist() == [100, 200, 300]
+    found = x.cumsum(0, dtype=tracec.uint8), x.cumprod(0, dtype=tracec.int32)
+    assert [y.dtype for y in found] == [tracec.uint8, tracec.int32]
+    assert found[0].tolist() == [100, 200, 44] and found[1].tolist() == [100, 10_000, 1_000_000]
+
+
+def test_small_integers_where_axes_of_one_element_are_summed_with_longer_ones():
+    a, b = F.ones(1, 2, dtype=tracec.int16), F.full((3, 2), 5, dtype=tracec.int16)
+    found = F.tensordot(a, b, dims=([0, 1], [0, 1]))
+    assert found.dtype is tracec.int16 and found == 30

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import Number, cast, check_choice, check_real, check_tensor, fail
+from tracec.functions.common import Number, cast, check_choice, check_number, check_real, check_tensor, fail
 from tracec.ir import dtype as dt
 from tracec.ir.number import Number as Watched
 from tracec.ir.operator import Operator
@@ -377,7 +377,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     if isinstance(weight, Tensor):
         from_start, from_end = ops.mul(way, weight), ops.mul(way, ops.sub(1.0, weight))
         return ops.where(ops.lt(ops.abs(weight), 0.5), ops.add(input, from_start), ops.sub(end, from_end))
-    check_real("lerp", weight, "weight")
+    (check_number if input.dtype.is_complex else check_real)("lerp", weight, "weight")
     if builtins.abs(weight) < 0.5:
         return ops.add(input, ops.mul(way, weight))
     return ops.sub(end, ops.mul(way, 1.0 - weight))

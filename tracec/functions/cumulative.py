@@ -39,35 +39,37 @@ def _complex_logcumsumexp(x: Tensor, axis: int) -> Tensor:
 @tensor_method
 @under_autocast(FLOAT32)
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running sums along an axis; bools and integers give int64.
+    """Running sums along an axis; bools and integers give int64 where no dtype is named.
 
     Args:
         input: Any tensor.
         dim: The axis; counted from the end where negative.
-        dtype: Cast to this first.
+        dtype: Cast to this first; that of the result.
 
     Returns:
         A tensor of the input's shape.
     """
     check_tensor("cumsum", input)
-    return _along("cumsum", ops.cumsum, cast(input, dtype), dim)
+    return cast(_along("cumsum", ops.cumsum, cast(input, dtype), dim), dtype)
 
 
 @tensor_method
 @under_autocast(FLOAT32)
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running products along an axis; bools and integers give int64. Zeros do the gradient no harm.
+    """Running products along an axis; bools and integers give int64 where no dtype is named.
+
+    Zeros do the gradient no harm.
 
     Args:
         input: Any tensor.
         dim: The axis; counted from the end where negative.
-        dtype: Cast to this first.
+        dtype: Cast to this first; that of the result.
 
     Returns:
         A tensor of the input's shape.
     """
     check_tensor("cumprod", input)
-    return _along("cumprod", ops.cumprod, cast(input, dtype), dim)
+    return cast(_along("cumprod", ops.cumprod, cast(input, dtype), dim), dtype)
 
 
 def _along(name: str, op: Operator, x: Tensor, dim: int) -> Tensor:

@@ -256,7 +256,7 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     check_tensor("linalg.vander", x, "x")
     if x.dtype is dt.bool_:
         fail(DTypeError, "linalg.vander: takes numbers, x is bool", "cast it to a number type")
-    x = x if x.ndim else reshaped(x, (1,))
+    x = cast(x if x.ndim else reshaped(x, (1,)), dt.int64 if x.dtype.kind in "iu" else x.dtype)
     columns = x.shape[-1] if N is None else one_integer("linalg.vander", N, "N")
     if columns <= 1:
         fail(ArgumentError, f"linalg.vander: N must be greater than 1, it is {columns}", "give the number of columns")

@@ -200,7 +200,7 @@ def _unravelled(at: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """For each axis of a shape the coordinates of positions in row-major order; behind the last it begins anew.
+    """For each axis of a shape the coordinates, int64, of positions in row-major order; behind the last it begins anew.
 
     Raises:
         DTypeError: positions are not integers.
@@ -213,4 +213,4 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     sizes = integers("unravel_index", given, "shape")
     if any(n < 0 for n in sizes):
         fail(ArgumentError, f"unravel_index: 'shape' cannot have negative values, but got {sizes}", "give sizes")
-    return tuple(_unravelled(indices, sizes))
+    return tuple(_unravelled(cast(indices, dt.int64), sizes))

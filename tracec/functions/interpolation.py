@@ -22,6 +22,7 @@ from tracec.functions.common import cast, check_flag, check_tensor, expanded, fa
 from tracec.functions.padding import pad
 from tracec.functions.shape import between
 from tracec.ir import dtype as dt
+from tracec.ir.dtype import DType
 from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.tensor import Tensor
@@ -32,6 +33,8 @@ _MODES = {
     "bicubic": (2,), "trilinear": (3,), "lanczos": (2,),
 }  # fmt: skip
 _LINEAR = ("linear", "bilinear", "trilinear")
+#: Modes that take bytes.
+_OF_BYTES = ("nearest", "nearest-exact", "bilinear", "bicubic")
 
 
 @under_autocast(FLOAT32)
@@ -47,7 +50,7 @@ def interpolate(
     """A signal ``(N, C, L)``, image ``(N, C, H, W)`` or volume ``(N, C, D, H, W)`` in another size.
 
     Args:
-        input: Floating; ``uint8`` too for the nearest modes.
+        input: Floating; ``uint8`` too for the nearest modes, ``bilinear`` and ``bicubic``, whose results are rounded.
         size: Sizes of the result's spatial axes; this or ``scale_factor``.
         scale_factor: What the sizes are multiplied by and rounded down.
         mode: ``nearest``, ``nearest-exact`` (rounded at the middle of elements), ``area`` (means), ``linear`` of
@@ -72,7 +75,8 @@ def interpolate(
             "trilinear with 3",
         )
     _check_options(mode, n, align_corners, antialias)
-    if not input.dtype.is_floating_point and (input.dtype is not dt.uint8 or not mode.startswith("nearest")):
+    is_bytes = input.dtype is dt.uint8 and mode in _OF_BYTES
+    if not input.dtype.is_floating_point and not is_bytes:
         fail(DTypeError, f"interpolate: mode={mode!r} takes floats, input is {input.dtype.name}", "cast it first")
     if recompute_scale_factor and size is not None:
         fail(ArgumentError, "interpolate: recompute_scale_factor with a size", "leave it out, or give scale_factor")
@@ -86,11 +90,21 @@ def interpolate(
     if mode == "area":
         pools: tuple[Callable[..., Tensor], ...] = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
         return pools[n - 1](input, sizes)
-    x = cast(input, input.dtype.compute) if input.dtype.is_floating_point else input
-    for axis, (count, scale) in enumerate(zip(sizes, scales, strict=True), 2):
+    x = cast(input, _computed(input.dtype, mode))
+    along = list(enumerate(zip(sizes, scales, strict=True), 2))
+    for axis, (count, scale) in reversed(along) if is_bytes else along:
         x = _resized(x, axis, _Axis(x.shape[axis], count, scale, mode, bool(align_corners), bool(antialias)))
+        if is_bytes and x.dtype is not input.dtype:  # between two axes too, as PyTorch and Pillow do
+            x = ops.minimum(ops.maximum(ops.floor(ops.add(x, 0.5)), 0.0), 255.0)
     result = cast(x, input.dtype)
     return result.clone() if result._storage is input._storage else result
+
+
+def _computed(given: DType, mode: str) -> DType:
+    """What an image of this type is computed in."""
+    if given.is_floating_point:
+        return given.compute
+    return given if mode.startswith("nearest") else dt.float32
 
 
 def _check_options(mode: str, n: int, align_corners: bool | None, antialias: bool) -> None:

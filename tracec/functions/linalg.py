@@ -360,8 +360,10 @@ def _contracted(name: str, a: Tensor, b: Tensor, over_a: Shape, over_b: Shape, b
                 "axes summed together have one size",
             )
         # Summed with copies of one element is the sum of the elements, times that one.
-        if n != m:
-            a, b = (ops.sum(a, axes=(i,), keepdims=True), b) if m == 1 else (a, ops.sum(b, axes=(j,), keepdims=True))
+        if n != m and m == 1:
+            a = cast(ops.sum(a, axes=(i,), keepdims=True), a.dtype)
+        elif n != m:
+            b = cast(ops.sum(b, axes=(j,), keepdims=True), b.dtype)
     kept_a = [i for i in range(a.ndim) if i not in over_a]
     kept_b = [i for i in range(b.ndim) if i not in over_b]
     count = math.prod(a.shape[i] for i in over_a)
