@@ -140,7 +140,7 @@ def _is_turned(xp: Any, shape: Shape, w: Any, stride: Shape, dilation: Shape, co
     """Whether the transpose in x is computed by convolutions: columns of gradients are only read, where folding reads
     and writes all that a product has written. But they are as many for each channel of the result as otherwise for each
     of x."""
-    if not _are_apart(xp, counts, _PLACES) or prod(w.shape[2:]) == 1 or w.shape[0] > 2 * shape[1]:
+    if not _are_apart(xp, counts, _PLACES) or prod(w.shape[2:]) == 1 or w.shape[0] > shape[1]:
         return False
     return all(s == 1 or d == 1 for s, d in zip(stride, dilation, strict=True))
 
