@@ -59,6 +59,39 @@ def test_what_is_a_result_is_stored() -> None:
     check(graph)
 
 
+def shuffled(x: Node, y: Node) -> Node:
+    """Half of the channels and new ones, in turns."""
+    n, c, *size = x.shape
+    half = ops.slice(x, starts=(0,) * 4, stops=(n, c // 2, *size), steps=(1,) * 4)
+    whole = ops.reshape(ops.concatenate(half, y, axis=1), shape=(n, 2, c // 2, *size))
+    return ops.reshape(ops.transpose(whole, perm=(0, 2, 1, 3, 4)), shape=x.shape)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_concatenations_are_read_through_few_others(target: str) -> None:
+    with made_from(None):
+        x, *new = inputs((2, 12, 3, 3), *[(2, 6, 3, 3)] * 7)
+        found = x
+        for y in new:
+            found = shuffled(found, y)
+        graph = Graph((x, *new), (ops.exp(found),))
+    plan = make_plan(graph, TARGETS[target])
+    assert len(plan.steps) == 3  # what three, three and one of the seven give
+    assert all(len(kernel.buffers) <= 5 for kernel in plan.kernels)
+    check(graph)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_product_reads_a_concatenation_from_memory(target: str) -> None:
+    with made_from(None):
+        x, y, w = inputs((2, 8, 6, 6), (2, 4, 6, 6), (8, 1, 3, 3), dtype=dt.float32)
+        windows = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 8}
+        graph = Graph((x, y, w), (ops.conv(shuffled(x, y), w, **windows),))
+    first, second = make_plan(graph, TARGETS[target]).kernels
+    assert len(first.buffers) == 3 and len(second.buffers) == 3
+    check(graph, tolerance=1e-4)
+
+
 def graph_of(function: Any, shapes: Any) -> Graph:
     with made_from(None):
         given = inputs(*shapes)

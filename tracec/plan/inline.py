@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from tracec.ir.exact import VARIATES
 from tracec.ir.extent import plain
 from tracec.ir.graph import Graph
-from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction
+from tracec.ir.lower import ContractionSpec, Elementwise, Library, Pull, Reduction, input_types
 from tracec.ir.node import Node, is_constant
 from tracec.ir.types import same
 from tracec.plan.side_by_side import is_apart, side_by_side
@@ -29,6 +30,11 @@ STORE_COST = 8
 LOAD_COST = 3
 #: Repeated work that loops hoist out of their innermost level may cost this much.
 HOISTED_COST = 40
+#: Concatenations that are read through one another: each is a choice by position, whose position the next one takes
+#: apart again, and a block that shuffles channels has one.
+MOST_CHOICES = 2
+#: How often products may ask for an element of a concatenation before it is better stored.
+MOST_ASKED = 4
 
 
 def operation_cost(node: Node) -> int:
@@ -50,19 +56,25 @@ def is_view(node: Node) -> bool:
 def inline_nodes(graph: Graph) -> dict[Node, int]:
     """Nodes whose readers compute them anew, with the cost of one element.
 
-    Views always, and casts to more bytes; arithmetic where readers that walk it in another order (through a view, or
-    broadcast) repeat so little of it that a trip through memory would cost more. So it is with what feeds such
-    arithmetic alone, as far as that makes nobody read more.
+    Views always, but for concatenations through others or for products, and casts to more bytes; arithmetic where
+    readers that walk it in another order (through a view, or broadcast) repeat so little of it that a trip through
+    memory would cost more. So it is with what feeds such arithmetic alone, as far as that makes nobody read more.
     """
     readers = _readers(graph)
     outputs = set(graph.outputs)
     inlined: dict[Node, int] = {}
+    choices: dict[Node, int] = {}
     for node in graph.nodes:
         if not is_pointwise(node) or _is_joined(node, node in outputs, readers[node]):
             continue
+        chosen = max((choices.get(i, 0) for i in node.inputs), default=0)
+        if node.op.name == "concatenate":
+            if chosen == MOST_CHOICES or _is_asked_often(node, readers[node]):
+                continue
+            chosen += 1
         cost = operation_cost(node) + sum(inlined.get(i, 0) for i in set(node.inputs))
         if is_view(node) or ((node not in outputs or node.type.size == 1) and _is_cheap(node, cost, readers[node])):
-            inlined[node] = cost
+            inlined[node], choices[node] = cost, chosen
     _inline_operands(graph, readers, inlined)
     return inlined
 
@@ -130,6 +142,21 @@ def _limit(node: Node, readers: Readers) -> float:
 def _is_joined(node: Node, is_output: bool, readers: Readers) -> bool:
     """Whether a node is parts side by side in memory: whoever computes them stores them there."""
     return side_by_side(node) and (is_output or any(is_apart(r) for r, _ in readers))
+
+
+def _is_asked_often(node: Node, readers: Readers) -> bool:
+    """Whether products ask for each element of a node several times."""
+    products = [r for r, _ in readers if isinstance(r.op.lower, ContractionSpec)]
+    return any(_factors(r) >= MOST_ASKED * plain(node.type.size) for r in products)
+
+
+def _factors(product: Node) -> int:
+    """How many products of two elements it sums up, over all of its own."""
+    lower = product.op.lower
+    assert isinstance(lower, ContractionSpec)
+    reduced = lower.extents(input_types(product), **dict(product.params))
+    factors: int = plain(product.type.size) * prod(map(plain, reduced))
+    return factors
 
 
 def _is_widened(node: Node) -> bool:
