@@ -99,7 +99,7 @@ def layouts_are_lost(patch):
 
 
 def values_choose_no_way(patch):
-    patch.setattr("tracec.specialisations.tree.outcome", lambda value, how: True)
+    patch.setattr("tracec.specialisations.branches.outcome", lambda value, how: True)
 
 
 #: What depends on where a program's results lie is seen of generated code only.
