@@ -301,3 +301,12 @@ def test_small_integers_where_axes_of_one_element_are_summed_with_longer_ones():
     a, b = F.ones(1, 2, dtype=tracec.int16), F.full((3, 2), 5, dtype=tracec.int16)
     found = F.tensordot(a, b, dims=([0, 1], [0, 1]))
     assert found.dtype is tracec.int16 and found == 30
+
+
+@pytest.mark.parametrize("scale", [300.0, 1e-4])
+def test_deviations_of_16_bit_floats_whose_squares_these_do_not_hold(scale):
+    x = F.tensor([1.0, -2.0, 0.5, 3.0, -1.0, 1.5], dtype=tracec.float16) * scale
+    wanted = x.double().numpy().std(ddof=1)
+    for found in (x.std(), F.std_mean(x)[0], tracec.compile(lambda t: t.std())(x)):
+        assert found.dtype is tracec.float16 and found.item() == pytest.approx(wanted, rel=2e-3)
+    assert x.var().dtype is F.var_mean(x)[0].dtype is tracec.float16

@@ -59,3 +59,14 @@ def test_vector_and_back():
     assert ours[2].grad.tolist() == [12.0]
     with pytest.raises(ShapeError, match=r"a vector of shape \(3,\) for 7 elements"):
         vector_to_parameters(tracec.zeros(3), ours)
+
+
+@pytest.mark.parametrize("norm", [2.0, 3.0])
+@pytest.mark.parametrize("value", [300.0, 1e-4])
+def test_gradients_of_16_bits_are_clipped_by_a_norm_whose_squares_these_do_not_hold(value, norm):
+    given = tracec.zeros(5, dtype=tracec.float16, requires_grad=True)
+    given.grad = tracec.full((5,), value, dtype=tracec.float16)
+    total = tracec.nn.utils.clip_grad_norm_([given], 1.0, norm)
+    assert total.dtype is tracec.float16
+    assert total.item() == pytest.approx(value * 5 ** (1 / norm), rel=2e-3)
+    assert given.grad.tolist() == pytest.approx([min(value, 5 ** (-1 / norm))] * 5, rel=2e-3)

@@ -118,7 +118,7 @@ def var(
         DTypeError: the input is neither floating nor complex.
         ArgumentTypeError: both unbiased and correction are given.
     """
-    return _var_mean("var", input, dim, unbiased, keepdim, correction)[0]
+    return cast(_var_mean("var", input, dim, unbiased, keepdim, correction)[0], input.dtype.to_real())
 
 
 @tensor_method
@@ -139,7 +139,7 @@ def std(
         keepdim: Keep the axes, with size 1.
         correction: What the number of elements is lessened by before it is divided by; 1 by default.
     """
-    return _deviation(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])
+    return cast(_deviation(_var_mean("std", input, dim, unbiased, keepdim, correction)[0]), input.dtype.to_real())
 
 
 def var_mean(
@@ -151,7 +151,8 @@ def var_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
-    return _var_mean("var_mean", input, dim, unbiased, keepdim, correction)
+    variance, middle = _var_mean("var_mean", input, dim, unbiased, keepdim, correction)
+    return cast(variance, input.dtype.to_real()), middle
 
 
 def std_mean(
@@ -164,7 +165,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     variance, middle = _var_mean("std_mean", input, dim, unbiased, keepdim, correction)
-    return _deviation(variance), middle
+    return cast(_deviation(variance), input.dtype.to_real()), middle
 
 
 def _deviation(variance: Tensor) -> Tensor:
@@ -178,6 +179,7 @@ def _deviation(variance: Tensor) -> Tensor:
 def _var_mean(
     name: str, input: Tensor, dim: Axes | bool, unbiased: bool | None, keepdim: bool, correction: float | None
 ) -> tuple[Tensor, Tensor]:
+    """The variance, as it is computed: of 16-bit floats it may be more than these hold, and its root not; the mean."""
     check_inexact(name, input)
     over, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
     if unbiased is not None and correction is not None:
@@ -195,7 +197,7 @@ def _var_mean(
     off = ops.sub(wide, middle)
     total = ops.sum(squares(off), axes=axes, keepdims=keepdim)
     left = count - correction  # asked first: of a size that varies, `max` would ask the 0.0, which notes no condition
-    variance = cast(ops.div(total, left if left > 0.0 else 0.0), input.dtype.to_real())
+    variance = ops.div(total, left if left > 0.0 else 0.0)
     middle = cast(middle, input.dtype)
     return variance, middle if keepdim else reshaped(middle, tuple(variance.shape))
 

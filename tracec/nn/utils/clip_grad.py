@@ -9,7 +9,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError
 from tracec.functions import abs, amax, amin, clamp, isfinite, pow, sqrt, stack, sum, tensor
-from tracec.functions.common import squares
+from tracec.functions.common import cast, squares
 from tracec.ir.number import converted
 from tracec.ir.source import warn
 from tracec.record.compositions import FusedUpdate
@@ -48,10 +48,11 @@ def get_total_norm(
     Raises:
         ArgumentError: the norm is not finite and that is an error.
     """
-    found = [t.detach() for t in ([tensors] if isinstance(tensors, Tensor) else tensors)]
+    given = [t.detach() for t in ([tensors] if isinstance(tensors, Tensor) else tensors)]
     p = float(norm_type)
-    if not found:
+    if not given:
         return tensor(0.0)
+    found = [cast(t, t.dtype.compute) for t in given]  # squares of 16-bit floats may be more than these hold
     if p == math.inf:
         total = amax(stack([amax(abs(t)) for t in found if t.numel()] or [tensor(0.0)]))
     elif p == -math.inf:
@@ -63,6 +64,8 @@ def get_total_norm(
         total = sum(stack([sum(abs(t)) for t in found]))
     else:
         total = pow(sum(stack([sum(pow(abs(t), p)) for t in found])), 1.0 / p)
+    if all(t.dtype is given[0].dtype for t in given):
+        total = cast(total, given[0].dtype.to_real())
     if error_if_nonfinite and not bool(isfinite(total)):
         raise ArgumentError(
             f"get_total_norm: the norm of order {p:g} is {total.item()}", hint="error_if_nonfinite=False lets it pass"
