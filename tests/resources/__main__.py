@@ -18,10 +18,13 @@ def main() -> int:
     parser.add_argument("--dtype", action="append", choices=DTYPES)
     parser.add_argument("--length", action="append", type=int, help="elements of a row")
     parser.add_argument("--every", type=int, default=1, help="take one of so many programs")
+    parser.add_argument("--first", type=int, default=0, help="which of EVERY: 0 to EVERY - 1 are all programs")
     parser.add_argument("--only", default="", help="what names of programs contain")
     given = parser.parse_args()
+    if not 0 <= given.first < given.every:
+        parser.error(f"--first {given.first} is not within --every {given.every}: give 0 to {given.every - 1}")
     wanted = programs(tuple(given.length or (*LENGTHS, *ODD)), tuple(given.dtype or DTYPES))
-    chosen = [p for n, p in enumerate(p for p in wanted if given.only in p.name) if n % given.every == 0]
+    chosen = [p for n, p in enumerate(p for p in wanted if given.only in p.name) if n % given.every == given.first]
     start, spilled, settled, refused = time.monotonic(), 0, 0, 0
     with without_values():
         for done, found in survey(chosen, given.arch or ARCHS):
