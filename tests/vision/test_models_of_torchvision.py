@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tracec
+from tests.vision import recorded
 from tracec.vision import models
 
 pytest.importorskip("torchvision")
@@ -15,13 +16,17 @@ import torch
 import torchvision
 
 SMALL = {"num_classes": 7}
-IMAGES = {name: {"image_size": 64} for name in models.list_models("vit*")}
+OPTIONS = {name: {"image_size": 64} for name in models.list_models("vit*")}
+#: They warn of what they begin with otherwise.
+OPTIONS |= {name: {"init_weights": True} for name in ("googlenet", "inception_v3")}
+#: Where 64 pixels are too few, or no whole windows.
+SIDES = {"inception_v3": 80, "maxvit_t": 224}
 
 
 def pair(name: str):
     """Both models of a name, with the same random weights."""
     torch.manual_seed(0)
-    how = SMALL | IMAGES.get(name, {})
+    how = SMALL | OPTIONS.get(name, {})
     theirs = torchvision.models.get_model(name, weights=None, **how).eval()
     with torch.no_grad():
         for key, value in theirs.state_dict().items():
@@ -51,7 +56,8 @@ QUICK = ["resnet18", "mobilenet_v2", "squeezenet1_1"]
 )
 def test_outputs(name):
     ours, theirs = same_state(name)
-    x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    side = SIDES.get(name, 64)
+    x = np.random.default_rng(0).normal(size=(2, 3, side, side)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x)).numpy()
     with tracec.no_grad():
@@ -61,6 +67,12 @@ def test_outputs(name):
         name, "parameters", sum(p.numel() for p in ours.parameters()), "apart", np.abs(found - expected).max() / scale
     )
     np.testing.assert_allclose(found, expected, atol=2e-5 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", recorded.SMALL)
+def test_what_is_recorded_is_theirs(name):
+    for part, numbers in recorded.expected()[name].items():
+        np.testing.assert_allclose(recorded.of_torchvision(name)[part], numbers, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", models.list_models())

@@ -103,3 +103,9 @@ def convnext_small(**kwargs: Any) -> ConvNeXt:
 def convnext_base(**kwargs: Any) -> ConvNeXt:
     """A `ConvNeXt` of 89 million numbers; takes what that takes but channels and counts."""
     return _convnext((128, 256, 512, 1024), (3, 3, 27, 3), 0.5, kwargs)
+
+
+@model
+def convnext_large(**kwargs: Any) -> ConvNeXt:
+    """A `ConvNeXt` of 198 million numbers; takes what that takes but channels and counts."""
+    return _convnext((192, 384, 768, 1536), (3, 3, 27, 3), 0.5, kwargs)

@@ -7,9 +7,8 @@ from typing import Any
 
 import tracec
 from tracec import Tensor, nn
-from tracec.vision.models.blocks import ConvNormActivation
 from tracec.vision.models.registry import divisible, kaiming, model
-from tracec.vision.ops.misc import SqueezeExcitation
+from tracec.vision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 #: Of each block: kernel, channels between and of the output, whether channels are scaled, whether the activation is
 #: Hardswish, and stride.
@@ -38,11 +37,11 @@ class _Block(nn.Module):
         kernel, between, outputs, scaled, hard, stride = row
         self.use_res_connect = stride == 1 and inputs == outputs
         how: Any = {"norm_layer": _norm, "activation_layer": nn.Hardswish if hard else nn.ReLU}
-        layers: list[nn.Module] = [] if between == inputs else [ConvNormActivation(inputs, between, 1, **how)]
-        layers.append(ConvNormActivation(between, between, kernel, stride, between, **how))
+        layers: list[nn.Module] = [] if between == inputs else [Conv2dNormActivation(inputs, between, 1, **how)]
+        layers.append(Conv2dNormActivation(between, between, kernel, stride, groups=between, **how))
         if scaled:
             layers.append(SqueezeExcitation(between, divisible(between // 4), scale_activation=nn.Hardsigmoid))
-        layers.append(ConvNormActivation(between, outputs, 1, norm_layer=_norm, activation_layer=None))
+        layers.append(Conv2dNormActivation(between, outputs, 1, norm_layer=_norm, activation_layer=None))
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,12 +69,12 @@ class MobileNetV3(nn.Module):
     ) -> None:
         super().__init__()
         how: Any = {"norm_layer": _norm, "activation_layer": nn.Hardswish}
-        layers: list[nn.Module] = [ConvNormActivation(3, 16, 3, 2, **how)]
+        layers: list[nn.Module] = [Conv2dNormActivation(3, 16, 3, 2, **how)]
         channels = 16
         for row in inverted_residual_setting:
             layers.append(_Block(channels, row))
             channels = row[2]
-        layers.append(ConvNormActivation(channels, 6 * channels, 1, **how))
+        layers.append(Conv2dNormActivation(channels, 6 * channels, 1, **how))
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(

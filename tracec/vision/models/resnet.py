@@ -228,6 +228,12 @@ def resnext101_32x8d(**kwargs: Any) -> ResNet:
 
 
 @model
+def resnext101_64x4d(**kwargs: Any) -> ResNet:
+    """A `ResNet` of 101 layers in 64 groups of 4; see `resnext50_32x4d`."""
+    return ResNet(Bottleneck, [3, 4, 23, 3], **{"groups": 64, "width_per_group": 4, **kwargs})
+
+
+@model
 def wide_resnet50_2(**kwargs: Any) -> ResNet:
     """A `ResNet` of 50 layers, twice as wide within. Source: Zagoruyko, Komodakis, "Wide residual networks", 2016."""
     return ResNet(Bottleneck, [3, 4, 6, 3], **{"width_per_group": 128, **kwargs})

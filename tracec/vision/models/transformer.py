@@ -11,18 +11,17 @@ import tracec
 from tracec import Tensor, nn
 from tracec.errors import ArgumentError, ShapeError
 from tracec.vision.models.registry import model, no_bias
+from tracec.vision.ops.misc import MLP
 
 _norm = functools.partial(nn.LayerNorm, eps=1e-6)
 
 
-class _MLP(nn.Sequential):
+class _MLP(MLP):
     def __init__(self, width: int, between: int, dropout: float) -> None:
-        first, second = nn.Linear(width, between), nn.Linear(between, width)
-        for layer in (first, second):
+        super().__init__(width, [between, width], activation_layer=nn.GELU, dropout=dropout)
+        for layer in (self[0], self[3]):
             nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.normal_(layer.bias, std=1e-6)
-        super().__init__(first, nn.GELU(), nn.Dropout(dropout), second, nn.Dropout(dropout))
+            nn.init.normal_(layer.bias, std=1e-6)
 
 
 class EncoderBlock(nn.Module):
@@ -169,3 +168,15 @@ def vit_b_32(**kwargs: Any) -> VisionTransformer:
 def vit_l_16(**kwargs: Any) -> VisionTransformer:
     """A `VisionTransformer` of 24 blocks over patches of 16; takes what that takes."""
     return _vit(16, 24, 16, 1024, kwargs)
+
+
+@model
+def vit_l_32(**kwargs: Any) -> VisionTransformer:
+    """A `VisionTransformer` of 24 blocks over patches of 32; takes what that takes."""
+    return _vit(32, 24, 16, 1024, kwargs)
+
+
+@model
+def vit_h_14(**kwargs: Any) -> VisionTransformer:
+    """A `VisionTransformer` of 32 blocks over patches of 14; takes what that takes."""
+    return _vit(14, 32, 16, 1280, kwargs)
