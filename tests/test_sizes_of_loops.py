@@ -9,6 +9,7 @@ import tracec as tc
 from tests.random_programs.check import operator_by_operator
 from tests.sizes import compare, of, same
 from tracec import nn
+from tracec.codegen import c as c_codegen
 from tracec.runtime.compiler import Compiler
 
 F = nn.functional
@@ -153,6 +154,25 @@ def test_a_recurrent_classifier_is_recorded_twice(kind, monkeypatch, tmp_path):
     compiled = compare(_classifier(kind), range(len(PAIRS)))
     assert len(compiled.explain().recordings) == 2
     assert len(builds) <= 4  # with the helper that calls programs
+
+
+def test_products_in_a_loop_of_any_length_are_each_on_one_thread(monkeypatch):
+    written = []
+
+    def render(*given, render=c_codegen.render, **options):
+        written.append(render(*given, **options))
+        return written[-1]
+
+    monkeypatch.setattr(c_codegen, "render", render)
+    weight = tc.randn(64, 64)
+
+    def step(h, x):
+        h = (h @ weight + x).tanh()
+        return h, h
+
+    compare(of((None, 300, 64), lambda x: scan(step, tc.zeros(300, 64), x)), (5, 6, 7))
+    assert [bool(program.sizes) for program in written] == [False, True]
+    assert all("lib->sgemm(" in str(p) and "lib->begin(lib);" in str(p) for p in written)
 
 
 def test_sizes_of_none_and_one():

@@ -13,7 +13,7 @@ from tests.codegen import kernels as k
 from tests.codegen.plans import arrays_for, plan_of
 from tracec.codegen.c import render
 from tracec.codegen.c_alike import alike
-from tracec.codegen.c_source import Function
+from tracec.codegen.c_source import Function, Head, Parameter
 from tracec.ir.kernel import Kernel
 from tracec.runtime.cpu import load
 from tracec.runtime.interpreter import run_kernel
@@ -74,7 +74,7 @@ def test_a_kernel_is_shown_below_the_loops_that_it_shares() -> None:
 
 def written(name: str, body: str) -> Function:
     lines = "".join(f"  y[{n}] = {n}.5f;\n" for n in range(20))
-    return Function(name, ("float *y",), f"HIDDEN void {name}(float *y) {{\n{body}{lines}}}\n")
+    return Function(Head(name, (Parameter("float *", "y"),)), f"{body}{lines}")
 
 
 def given(*bodies: str) -> tuple[str, list[str]]:
@@ -90,6 +90,14 @@ def test_numbers_that_are_near_each_other_are_given_once() -> None:
 def test_sizes_of_arrays_and_divisors_are_not_given() -> None:
     for line in ("  float t[{}];\n", "  y[0] = y[1] / {};\n", "  int t __attribute__((aligned({})));\n"):
         assert len(alike([written("k0_f", line.format(64)), written("k1_f", line.format(128))])) == 2
+
+
+def test_what_names_sizes_that_vary_where_none_is_given_stays_apart() -> None:
+    for line in ("  y[{}] = y[n % size_3];\n", "#pragma omp parallel for if(parallel: size_3)\n  y[{}] = 1;\n"):
+        assert len(alike([written("k0_f", line.format(64)), written("k1_f", line.format(128))])) == 2
+    one, calls = given("  y[0] = y[2 * size_3];\n", "  y[0] = y[2 * size_4];\n")
+    assert "y[0] = y[2 * given0];" in one
+    assert [re.findall(r"\{(\S+)\};", c) for c in calls] == [["size_3"], ["size_4"]]
 
 
 def test_reals_are_given_as_what_they_are() -> None:

@@ -10,7 +10,6 @@ each step has one.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -24,20 +23,22 @@ from tracec.codegen.c_parts import part_loops
 from tracec.codegen.c_pieces import shared
 from tracec.codegen.c_prelude import prelude
 from tracec.codegen.c_select import mask_selections
-from tracec.codegen.c_sizes import PARAMETERS, definitions, tables, with_arguments, with_parameters
-from tracec.codegen.c_source import Function, comments, parameters
+from tracec.codegen.c_source import Function, Head, Parameter, Statement, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
 from tracec.codegen.c_transpose import TransposeWriter
 from tracec.codegen.c_unroll import unroll_short_loops
 from tracec.codegen.c_windows import pad_windows
 from tracec.codegen.render import render_template
-from tracec.codegen.sizes import Table
+from tracec.codegen.sizes import Name, Table, names_in
 from tracec.ir.extent import is_varying, like, plain, writing
 from tracec.ir.kernel import Kernel, Loop
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, While, bodies_of, may_vary
 
 ENTRY = "tracec_run"
-_WORD = re.compile(r"\w+")
+#: Parameters of entries and bodies.
+_PARAMETERS = (
+    Parameter("void *const *", "io"), Parameter("char *", "arena"), Parameter("const struct tracec_lib *", "lib")
+)  # fmt: skip
 #: Characters of kernels for each of which there is a unit, up to so many: compilers run side by side.
 PER_UNIT, MOST_UNITS = 12_000, 8
 #: Calls one after another, which entries are, are compiled as fast as an eighth as many characters of kernels.
@@ -84,6 +85,25 @@ class CProgram:
         return "\n".join(self.units)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a plan.
+
+    Attributes:
+        name: Its symbol.
+        steps: Its statements.
+        blas: Whether they call BLAS.
+        tables: Where the tables of numbers that vary are among its pointers; empty where there are none.
+        numbers: Those of their numbers that it names.
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    blas: bool
+    tables: tuple[int, ...]
+    numbers: tuple[Name, ...]
+
+
 def render(plan: Plan, apart: bool = False) -> CProgram:
     """The C source of a plan.
 
@@ -102,9 +122,9 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
     functions = _Functions()
     functions.add_kernels(plan)
     parts: list[str | LibraryCall] = []
-    entries: dict[str, list[str]] = {}
+    entries: dict[str, list[Statement]] = {}
 
-    def entry() -> list[str]:
+    def entry() -> list[Statement]:
         """Statements of the entry that is being written."""
         if apart or not parts or isinstance(parts[-1], LibraryCall):
             parts.append(f"{ENTRY}{len(entries) or ''}")
@@ -116,28 +136,37 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
             parts.append(step)
         else:
             entry().extend(functions.statements(plan, numbers))
-    kernels = shared(alike(functions.functions))
+    kernels = [f.with_tables() for f in shared(alike(functions.functions))]
     kernels += loops_of_contractions(kernels)
-    if table.sizes or table.reals:
-        kernels = [with_parameters(f) for f in kernels]
-        given = {f.name for f in kernels if "*restrict sizes" in f.source}
-        given.update(functions.bodies)
-        for name, steps in entries.items():
-            steps = [with_arguments(s, given) for s in steps]
-            entries[name] = [tables(len(plan.inputs) + len(plan.outputs)), *definitions(steps), *steps]
-        for name, steps in functions.bodies.items():
-            steps = [with_arguments(s, given) for s in steps]
-            functions.bodies[name] = [*definitions(steps), *steps]
-    text = "\n".join(
-        render_template("c/entry.j2", name=name, steps=steps, blas=functions.use_blas(steps))
-        for name, steps in entries.items()
-    )
-    more = f", {PARAMETERS}" if table.sizes or table.reals else ""
-    bodies = (render_template("c/body.j2", name=n, steps=s, more=more) for n, s in functions.bodies.items())
-    text = "\n".join([*bodies, text])
-    sources = _for_readers(kernels)
+    varies = bool(table.sizes or table.reals)
+    with_tables = {f.name for f in kernels if f.head.has_tables} | (set(functions.bodies) if varies else set())
+    bodies = [_body(name, steps, with_tables).source for name, steps in functions.bodies.items()]
+    first = len(plan.inputs) + len(plan.outputs)
+    tables = (first, first + 1) if varies else ()
+    text = "\n".join([*bodies, *(_entry(name, steps, with_tables, tables) for name, steps in entries.items())])
     units = _units(kernels, text) if entries else ()
-    return CProgram(units, tuple(parts), sources, tuple(table.sizes), tuple(table.reals))
+    return CProgram(units, tuple(parts), _for_readers(kernels), tuple(table.sizes), tuple(table.reals))
+
+
+def _body(name: str, statements: Iterable[Statement], with_tables: Set[str]) -> Function:
+    """The function of a loop's or branch's body, which is called as entries are."""
+    steps = [s.written(with_tables) for s in statements]
+    head = Head(name, _PARAMETERS, has_tables=name in with_tables, numbers=names_in("\n".join(steps)))
+    return Function(head, "".join(f"  {s}\n" for s in steps))
+
+
+def _entry(name: str, statements: Sequence[Statement], with_tables: Set[str], tables: tuple[int, ...]) -> str:
+    """An entry.
+
+    Args:
+        name: Its symbol.
+        statements: What it does.
+        with_tables: Functions that are given the tables of numbers that vary.
+        tables: Where these are among its pointers; empty where there are none.
+    """
+    steps = [s.written(with_tables) for s in statements]
+    entry = Entry(name, tuple(steps), any(s.blas for s in statements), tables, names_in("\n".join(steps)))
+    return render_template("c/entry.j2", e=entry)
 
 
 def together(plan: Plan) -> list[tuple[int, ...]]:
@@ -149,13 +178,12 @@ def together(plan: Plan) -> list[tuple[int, ...]]:
 
 def _for_readers(functions: Sequence[Function]) -> dict[str, str]:
     """The text of each kernel and routine, below the functions that it calls."""
-    pieces = {f.name: f.source for f in functions if f.within}
-    found = {}
-    for f in functions:
-        if f.name not in pieces:
-            own = [pieces[w] for w in _WORD.findall(f.source) if w in pieces]
-            found[f.name] = "\n".join([*own, f.source])
-    return found
+    within = {f.name: f.source for f in functions if f.within}
+    return {
+        f.name: "\n".join([*(within[name] for name in f.calls if name in within), f.source])
+        for f in functions
+        if not f.within
+    }
 
 
 class _Functions:
@@ -166,7 +194,7 @@ class _Functions:
     """
 
     def __init__(self) -> None:
-        self.bodies: dict[str, list[str]] = {}
+        self.bodies: dict[str, list[Statement]] = {}
         self._kernels: list[Function] = []
         self._routines: dict[str, Function] = {}
         self._known: dict[int, tuple[Plan, str]] = {}
@@ -176,11 +204,6 @@ class _Functions:
     def functions(self) -> list[Function]:
         """Kernels and routines."""
         return [*self._kernels, *self._routines.values()]
-
-    def use_blas(self, steps: Sequence[str]) -> bool:
-        """Whether statements, or what they run, call BLAS."""
-        within = any(f.params and "tracec_lib" in f.params[0] for f in self._routines.values())
-        return any("(lib, " in s or (within and ", lib)" in s) for s in steps)
 
     def add_kernels(self, plan: Plan) -> None:
         """Write a plan's kernels."""
@@ -200,7 +223,7 @@ class _Functions:
             self._kernels.append(c_between.render(plan, one, name, restrict=one.kernel not in overlapping))
             self._between[id(plan), one.steps[0]] = one, name
 
-    def statements(self, plan: Plan, numbers: tuple[int, ...]) -> list[str]:
+    def statements(self, plan: Plan, numbers: tuple[int, ...]) -> list[Statement]:
         """Steps that are no eager rules, as statements of an entry."""
         if len(numbers) > 1:
             return [c_between.call(plan, *self._between[id(plan), numbers[0]])]
@@ -210,7 +233,9 @@ class _Functions:
             known = self._routines.setdefault(function.name, function)
             return [c_library.call(plan, step, known.name)]
         if isinstance(step, (Repeat, Branch, While)):
-            return [c_structured.call(plan, step, [self._body(b) for b in bodies_of(step)])]
+            names = [self._body(b) for b in bodies_of(step)]
+            blas = any(s.blas for name in names for s in self.bodies[name])
+            return [c_structured.call(plan, step, names, blas=blas)]
         if step.sizes:
             return [c_fused.call(plan, step)]
         return [c_fused.direct_call(plan, step.kernel, args) for args in step.args]
@@ -249,9 +274,8 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
     writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
     body = writer.nests(kernel.body)
-    params = parameters(kernel, restrict=restrict)
-    source = render_template("c/nest.j2", k=Function(kernel.name, params, "", comments(kernel)), body=body)
-    return Function(kernel.name, params, source)
+    head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
+    return Function(head, render_template("c/nest.j2", body=body))
 
 
 def _read(plan: Plan) -> set[int]:
@@ -324,8 +348,8 @@ def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:
 
 def _unit(functions: list[Function], every: Sequence[Function], declarations: list[str], entry: str) -> str:
     kernels = [f.source for f in functions]
-    words = set(_WORD.findall("\n".join(kernels)))
-    pieces = [f.declaration for f in every if f.within and f.name in words]
+    named = {name for f in functions for name in (f.name, *f.calls)}
+    pieces = [f.declaration for f in every if f.within and f.name in named]
     needed = prelude("\n".join([*kernels, *declarations, *pieces, entry]))
     return render_template(
         "c/unit.j2", prelude=needed, declarations=declarations + pieces, kernels=kernels, entry=entry

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tracec.codegen.c_pieces import INT, SIZE, TOKEN
-from tracec.codegen.c_source import Function
+from tracec.codegen.c_source import Function, Head, Parameter
+from tracec.codegen.sizes import names_in
 
 #: Numbers below this stay.
 SMALL = 16
@@ -30,8 +31,6 @@ _REAL = re.compile(r"real_\d+")
 _FLOAT = re.compile(r"(\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)(f?)")
 #: Values that compilers compute with in ways of their own.
 _PLAIN_REALS = frozenset((0.0, 0.5, 1.0, 2.0))
-_HEAD = re.compile(r"HIDDEN void (\w+)\((.*)\) \{\n", re.MULTILINE)
-_LAST_NAME = re.compile(r"\w+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,10 @@ def alike(functions: Iterable[Function]) -> list[Function]:
     texts: dict[str, _Text] = {}
     groups: dict[tuple[object, ...], list[Function]] = {}
     for f in functions:
-        if not f.pieces and len(f.source) >= MIN_TEXT:
-            texts[f.name] = text = _taken_apart(_body(f))
-            groups.setdefault((f.params, text.words), []).append(f)
+        if f.around is None and not f.before and len(f.source) >= MIN_TEXT:
+            texts[f.name] = text = _taken_apart(f.body)
+            if not names_in("".join(text.words)):  # whoever calls what they share could not give it those that stay
+                groups.setdefault((f.head.own, text.words), []).append(f)
     made: list[Function] = []
     calling: dict[str, Function] = {}
     for members in groups.values():
@@ -71,12 +71,6 @@ def alike(functions: Iterable[Function]) -> list[Function]:
             made.append(one)
             calling.update(zip((f.name for f in members), calls, strict=True))
     return [calling.get(f.name, f) for f in functions] + made
-
-
-def _body(function: Function) -> str:
-    head = _HEAD.search(function.source)
-    assert head is not None
-    return function.source[head.end() :]
 
 
 def _taken_apart(body: str) -> _Text:
@@ -93,7 +87,7 @@ def _taken_apart(body: str) -> _Text:
         kind = _kind(token) if given else ""
         if kind:
             places.append(k)
-            numbers.append(token.removesuffix("L") if kind == "long" else token)
+            numbers.append(token)
         words.append(kind or token)
         vectorised -= token == ";" and vectorised > 0
         divides = token in "/%" or (divides and token.isspace())
@@ -124,13 +118,13 @@ def _shared(name: str, members: Sequence[Function], texts: Sequence[_Text]) -> t
         words[place] = column[0] if len(set(column)) == 1 and _is_literal(column[0]) else _named(column, kind, columns)
     integers = [c for c, (kind, _) in columns.items() if kind in ("int", "long")]
     reals = [c for c, (kind, _) in columns.items() if kind in ("float", "double")]
-    params, args = list(members[0].params), [_last_name(p) for p in members[0].params]
+    params = list(members[0].head.own)
+    args = [p.name for p in params]
     lines = []
     for table, type_, found in (("numbers", "long", integers), ("reals", "double", reals)):
         if found:
-            params.append(f"const {type_} *{table}_of")
+            params.append(Parameter(f"const {type_} *", f"{table}_of"))
             lines += [f"  const {columns[c][0]} {columns[c][1]} = {table}_of[{k}];\n" for k, c in enumerate(found)]
-    source = f"HIDDEN __attribute__((noclone)) void {name}({', '.join(params)}) {{\n{''.join(lines)}{''.join(words)}"
     calls = []
     for k, f in enumerate(members):
         tables, given = [], list(args)
@@ -140,9 +134,8 @@ def _shared(name: str, members: Sequence[Function], texts: Sequence[_Text]) -> t
                 static = "static " if all(map(_is_literal, values)) else ""
                 tables.append(f"  {static}const {type_} {table}_of[] = {{{', '.join(values)}}};\n")
                 given.append(f"{table}_of")
-        before = f.source[: len(f.source) - len(_body(f))]
-        calls.append(replace(f, source=f"{before}{''.join(tables)}  {name}({', '.join(given)});\n}}\n"))
-    return Function(name, tuple(params), source, within=True), calls
+        calls.append(replace(f, body=f"{''.join(tables)}  {name}({', '.join(given)});\n", calls=(name,)))
+    return Function(Head(name, tuple(params), is_one=True), "".join(lines + words), within=True), calls
 
 
 def _named(column: tuple[str, ...], kind: str, columns: dict[tuple[str, ...], tuple[str, str]]) -> str:
@@ -160,9 +153,3 @@ def _named(column: tuple[str, ...], kind: str, columns: dict[tuple[str, ...], tu
 
 def _is_literal(number: str) -> bool:
     return number[0].isdigit()
-
-
-def _last_name(param: str) -> str:
-    name = _LAST_NAME.search(param)
-    assert name is not None
-    return name[0]

@@ -15,11 +15,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tracec.codegen.c_blocking import MIN_PARALLEL
-from tracec.codegen.c_dialect import IN_MEMORY, TYPES, C
+from tracec.codegen.c_dialect import TYPES, C
 from tracec.codegen.c_library import CORES
 from tracec.codegen.c_loops import LoopWriter, chain, hoist, written_names
 from tracec.codegen.c_select import mask_selections
-from tracec.codegen.c_source import Function, Piece, comments, value
+from tracec.codegen.c_source import (
+    Around,
+    Function,
+    Head,
+    Parameter,
+    Piece,
+    Statement,
+    comments,
+    parameters,
+    plain_call,
+    value,
+)  # fmt: skip
 from tracec.codegen.c_tiles import rebuilt
 from tracec.codegen.c_unseen import diagonal
 from tracec.codegen.render import render_template
@@ -88,9 +99,6 @@ class Strips:
     """How they are computed, ready to be written.
 
     Attributes:
-        name: The function.
-        params: Its parameters.
-        comments: Lines above it.
         short: ``f32`` or ``f64``.
         batch, rows, lanes, depth, width: Sizes: rows by depth, depth by lanes, lanes by width.
         strip: Rows at a time.
@@ -105,9 +113,6 @@ class Strips:
         turned: Whether the second and the third factor lie turned, as C.
     """
 
-    name: str
-    params: tuple[str, ...]
-    comments: tuple[str, ...]
     short: str
     batch: int
     rows: int
@@ -124,6 +129,11 @@ class Strips:
     offsets: tuple[int, ...]
     pitches: tuple[int, ...]
     turned: tuple[int, int]
+
+    @property
+    def loops(self) -> str:
+        """The function that has the loops."""
+        return f"between_{self.short}"
 
 
 # Which steps ----------------------------------------------------------------------------------------------
@@ -243,20 +253,17 @@ def render(plan: Plan, one: Between, name: str, *, restrict: bool) -> Function:
     body, ahead = _rows(kernel, one.scores, first)
     later = divided_later(body, one.scores)
     others = [b for b in kernel.buffers if b.name != one.scores]
-    star = "*restrict " if restrict else "*"
-    kinds = [f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}" for b in others]
+    given = parameters(replace(kernel, buffers=tuple(others)), restrict=restrict)
     type_ = TYPES[dtype]
-    factors = [f"const {type_} *{n}" for n in ("first", "second", "third")]
-    params = (*factors, f"{type_} *out", *(f"{k}{C.identifier(b.name)}" for k, b in zip(kinds, others, strict=True)))
-    pointers = [f"{k}a{n} = own->args[{n}]" for n, k in enumerate(kinds)]
+    factors = (Parameter(f"const {type_} *", n) for n in ("first", "second", "third"))
+    head = Head(name, (*factors, Parameter(f"{type_} *", "out"), *given), comments(kernel))
+    pointers = [f"{p.type}a{n} = own->args[{n}]" for n, p in enumerate(given)]
     names = {b.name: f"a{n}" for n, b in enumerate(others)} | {one.scores: "scores"}
-    text = _piece(kernel, later or body, first, names, pointers)
-    piece = Piece("between", text, tuple(C.identifier(b.name) for b in others))
+    piece = Piece("between", _piece(kernel, later or body, first, names, pointers), tuple(p.name for p in given))
     strip = _strip(lanes * dtype.itemsize)
     group, heads = _units(batch, -(-rows // strip), rows, lanes * (first["k"] + second["n"]) * dtype.itemsize)
     strips = Strips(
-        name=name, params=params, comments=comments(kernel), short=dtype.short,
-        batch=batch, rows=rows, lanes=lanes, depth=first["k"], width=second["n"],
+        short=dtype.short, batch=batch, rows=rows, lanes=lanes, depth=first["k"], width=second["n"],
         strip=strip, group=group, heads=heads,
         diagonal=lanes if ahead is None else ahead, divided=int(later is not None),
         shared=int(batch * rows * lanes * (first["k"] + second["n"]) >= MIN_PARALLEL),
@@ -268,14 +275,14 @@ def render(plan: Plan, one: Between, name: str, *, restrict: bool) -> Function:
         pitches=(first["lda"], first["ldb"], second["ldb"]),
         turned=(int(first["trans_b"]), int(second["trans_b"])),
     )  # fmt: skip
-    return Function(name, params, render_template("c/between_call.j2", k=strips), (), (piece,))
+    return Function(head, around=Around("c/between_call.j2", strips, (piece,)), calls=(strips.loops,))
 
 
-def call(plan: Plan, one: Between, name: str) -> str:
+def call(plan: Plan, one: Between, name: str) -> Statement:
     """The call in the entry."""
     buffers = plan.kernels[one.kernel].buffers
     others = [a for a, b in zip(one.args, buffers, strict=True) if b.name != one.scores]
-    return f"{name}({', '.join(value(plan, v) for v in (*one.values, *others))});"
+    return plain_call(name, *(value(plan, v) for v in (*one.values, *others)))
 
 
 def _strip(row_bytes: int) -> int:

@@ -8,8 +8,8 @@ loops multiply what lies side by side in memory.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.c_blocking import (
@@ -23,10 +23,10 @@ from tracec.codegen.c_blocking import (
     row_chunk,
     split_reduction,
 )  # fmt: skip
-from tracec.codegen.c_dialect import IN_MEMORY, C
+from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain, names_in, written_names
 from tracec.codegen.c_prelude import CONTRACTIONS, FloatHelpers
-from tracec.codegen.c_source import Function, Piece, comments, parameters
+from tracec.codegen.c_source import Around, Function, Head, Parameter, Piece, comments, parameters
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Tree
@@ -49,6 +49,8 @@ from tracec.ir.kernel import (
     Store,
     Update,
     Var,
+    expressions,
+    subexpressions,
 )  # fmt: skip
 from tracec.ir.types import contiguous_strides, numel
 
@@ -56,7 +58,6 @@ from tracec.ir.types import contiguous_strides, numel
 MIN_WORK = 1 << 14
 #: Loops of lanes at most.
 MAX_DIGITS = 8
-_WORD, _BUFFER = re.compile(r"\w+"), re.compile(r"\bbuffer_(\d+)_\b")
 # No name of a kernel: what the templates call the flat position among the lanes, and among the rows.
 _LANE, _ROW = "#lane", "#row"
 _FLAT = {_LANE: "p", _ROW: "s"}
@@ -101,9 +102,29 @@ class Counter:
 class Epilogue:
     """What is done with results: statements once, those of each row, and those of each result."""
 
-    once: tuple[Tree, ...]
-    row: tuple[Tree, ...]
-    each: tuple[Tree, ...]
+    once: tuple[Tree, ...] = ()
+    row: tuple[Tree, ...] = ()
+    each: tuple[Tree, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a piece of a contraction is about.
+
+    Attributes:
+        kind: ``rows`` and ``lanes`` put a factor into panels, ``row_lines`` and ``lane_lines`` a line of one behind the
+            other; ``finish`` is about results.
+        used: Loop variables that it names.
+        buffers: Buffers that it reads and writes, as it names them: ``a0`` and so on.
+        value: The factor's value: at row ``s`` or at lane ``p`` (its number within the panel is ``t``).
+        epilogue: What is done with each result.
+    """
+
+    kind: str
+    used: frozenset[str]
+    buffers: tuple[str, ...]
+    value: str = ""
+    epilogue: Epilogue = Epilogue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +132,6 @@ class Product:
     """A contraction, ready to be laid out.
 
     Attributes:
-        name: The kernel's function.
-        params: Its parameters.
-        comments: Lines above it.
         type: C's type of the accumulator, ``float`` or ``double``.
         short: ``f32`` or ``f64``.
         batch: Iterations of loops that both factors depend on.
@@ -131,19 +149,13 @@ class Product:
         k_chunk: Its iterations in a block.
         k_inner: Reduced loops within a block.
         k_unit: Reduced elements in an iteration of ``k_loop``.
-        lane_value: The lanes' factor at lane ``p`` (its number within the panel is ``t``).
-        row_value: The rows' factor at row ``s``.
-        lane_line: The lanes' factor at one lane, whose loop variables are scalars, where memory goes on along the
-            innermost reduced loop: lanes are then computed one by one and turned. None where it does not.
+        lane_line: Whether memory of the lanes' factor goes on along the innermost reduced loop: where sums are split
+            into parts, lanes are then computed one by one, with their loop variables as scalars, and turned.
         row_line: Whether so are the rows.
-        epilogue: What is done with each result.
         parts: Parts that the outermost reduced loop is split into; 1 where units are panels of lanes.
         shared: Whether threads share the units, as C.
     """
 
-    name: str
-    params: tuple[str, ...]
-    comments: tuple[str, ...]
     type: str
     short: str
     batch: int
@@ -161,11 +173,8 @@ class Product:
     k_chunk: int
     k_inner: tuple[Counter, ...]
     k_unit: int
-    lane_value: str
-    row_value: str
-    lane_line: str | None
+    lane_line: bool
     row_line: bool
-    epilogue: Epilogue
     parts: int
     shared: int
 
@@ -180,44 +189,39 @@ def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
     parts = _take_apart(kernel)
     if parts is None:
         return None
-    product = _plan(kernel, *parts, restrict=restrict)
-    if product is None:
+    planned = _plan(kernel, *parts)
+    if planned is None:
         return None
-    lines = product.parts > 1
-    kinds = (
-        ("row_lines" if lines and product.row_line else "rows", product.row_value),
-        ("lane_lines", product.lane_line) if lines and product.lane_line else ("lanes", product.lane_value),
-        ("finish", repr(product.epilogue)),
-    )
-    pieces = tuple(_piece(kernel, product, kind, set(_WORD.findall(text)), restrict) for kind, text in kinds)
-    return Function(kernel.name, product.params, render_template("c/contraction.j2", k=product), (), pieces)
+    product, about = planned
+    pieces = tuple(_piece(kernel, product, part, restrict) for part in about)
+    head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
+    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops,))
 
 
 def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:
     """The functions that have the loops of those contractions that are among some functions."""
-    used = {word for f in functions for word in _WORD.findall(f.source)}
+    called = {name for f in functions for name in f.calls}
     found = []
-    for name in sorted(CONTRACTIONS & used):
-        short = name.rpartition("_")[2]
-        template = f"c/{name.removesuffix(f'_{short}')}.j2"
+    for name in sorted(CONTRACTIONS & called):
+        loops, _, short = name.rpartition("_")
         view = FloatHelpers("float" if short == "f32" else "double", short, "")
-        source = render_template(template, f=view, block=BLOCK, max_rows=MAX_ROWS, max_digits=MAX_DIGITS)
-        found.append(Function(name, ("const struct contraction *c",), source))
+        work = "between" if loops == "between" else "contraction"
+        found.append(
+            Function(
+                Head(name, (Parameter(f"const struct {work} *", "c"),)),
+                render_template(f"c/{loops}.j2", f=view, block=BLOCK, max_rows=MAX_ROWS, max_digits=MAX_DIGITS),
+                before=render_template("c/between_pack.j2", f=view) if loops == "between" else "",
+            )
+        )
     return found
 
 
-def _piece(kernel: Kernel, product: Product, kind: str, used: set[str], restrict: bool) -> Piece:
-    text = render_template("c/piece.j2", k=product, kind=kind, used=used, pointers=())
-    numbers = list(dict.fromkeys(int(n) for n in _BUFFER.findall(text)))
-    buffers = [kernel.buffers[n] for n in numbers]
-    star = "*restrict " if restrict else "*"
-    pointers = [
-        f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}a{n} = own->args[{n}]"
-        for n, b in enumerate(buffers)
-    ]
-    text = render_template("c/piece.j2", k=product, kind=kind, used=used, pointers=pointers)
-    body = _BUFFER.sub(lambda m: f"a{numbers.index(int(m[1]))}", text)
-    return Piece(kind, body, tuple(C.identifier(b.name) for b in buffers))
+def _piece(kernel: Kernel, product: Product, part: Part, restrict: bool) -> Piece:
+    known = {b.name: p for b, p in zip(kernel.buffers, parameters(kernel, restrict=restrict), strict=True)}
+    given = [known[name] for name in part.buffers]
+    pointers = [f"{p.type}a{n} = own->args[{n}]" for n, p in enumerate(given)]
+    text = render_template("c/piece.j2", k=product, part=part, pointers=pointers)
+    return Piece(part.kind, text, tuple(p.name for p in given))
 
 
 def _take_apart(kernel: Kernel) -> tuple[list[Var], list[Var], tuple[Stmt, ...]] | None:
@@ -241,8 +245,8 @@ def _take_apart(kernel: Kernel) -> tuple[list[Var], list[Var], tuple[Stmt, ...]]
 
 
 def _plan(
-    kernel: Kernel, loops: list[Var], reduced: list[Var], epilogue: tuple[Stmt, ...], *, restrict: bool
-) -> Product | None:
+    kernel: Kernel, loops: list[Var], reduced: list[Var], epilogue: tuple[Stmt, ...]
+) -> tuple[Product, tuple[Part, ...]] | None:
     c = kernel.contraction
     assert c is not None
     by_name = {v.name: v for v in loops}
@@ -270,8 +274,13 @@ def _plan(
     units = panels * -(-plain(rows) // chunk)
     writer = _Writer(kernel, inside, p, narrow, s, _named(batch, outer, inside, narrow, reduced))
     last = (k_inner or [k_loop])[-1]
-    return Product(
-        name=kernel.name, params=parameters(kernel, restrict=restrict), comments=comments(kernel),
+    row_line, lane_line = goes_on(b, last), goes_on(a, last)
+    parts = (
+        writer.factor("row_lines" if split > 1 and row_line else "rows", b),
+        writer.factor("lane_lines" if split > 1 and lane_line else "lanes", a),
+        writer.finish(epilogue, c.acc),
+    )
+    product = Product(
         type=C.types[dtype], short=dtype.short,
         batch=numel(v.extent for v in batch), outer=numel(v.extent for v in outer),
         positions=(
@@ -281,13 +290,11 @@ def _plan(
         row_chunk=chunk, k_outer=writer.counters(k_outer), around=numel(v.extent for v in k_outer),
         cut=reduced[0].extent, k_loop=writer.counters([k_loop])[0],
         k_chunk=max(1, BLOCK // unit if is_varying(k_loop.extent) else min(BLOCK // unit, k_loop.extent)),
-        k_inner=writer.counters(k_inner), k_unit=unit,
-        lane_value=writer.lane(a), row_value=writer.row(b),
-        lane_line=writer.row(a) if goes_on(a, last) else None, row_line=goes_on(b, last),
-        epilogue=writer.epilogue(epilogue, c.acc), parts=split,
+        k_inner=writer.counters(k_inner), k_unit=unit, lane_line=lane_line, row_line=row_line, parts=split,
         shared=chosen("shared", lambda n: int(n >= MIN_PARALLEL), work)
         if is_varying(work) else int(total >= MIN_PARALLEL and (split > 1 or units > 1)),
     )  # fmt: skip
+    return product, parts
 
 
 def _named(
@@ -322,38 +329,54 @@ class _Writer:
         self.kernel = kernel
         self.inside, self.p = inside, p
         self.narrow, self.s = narrow, s
-        buffers = {b.name: f"buffer_{n}_" for n, b in enumerate(kernel.buffers)}
-        self.names = {**_FLAT, **variables, **buffers}
+        self.names = {**_FLAT, **variables}
 
-    def lane(self, value: Expr) -> str:
-        return ExpressionWriter(C, self._at_lanes()).write(self._flat(value))
+    def factor(self, kind: str, value: Expr) -> Part:
+        """A factor."""
+        flat = self._flat(value)
+        variables = self._at_lanes() if kind == "lanes" else self.names
+        buffers = _buffers((flat,))
+        text = ExpressionWriter(C, {**variables, **_own(buffers)}).write(flat)
+        return Part(kind, self._used((flat,)), buffers, text)
 
-    def row(self, value: Expr) -> str:
-        return ExpressionWriter(C, self.names).write(self._flat(value))
-
-    def epilogue(self, body: tuple[Stmt, ...], acc: str) -> Epilogue:
+    def finish(self, body: tuple[Stmt, ...], acc: str) -> Part:
         """What is done with results; scalars that are the same for all of them, or for a row, stand before."""
+        once, row, each = groups = self._grouped(tuple(map(self._statement, body)), acc)
+        found: list[Expr] = []  # in the order in which they are written
+        for s in itertools.chain(*groups):
+            found += [Load(s.buffer, s.index, s.value.dtype), s.value] if isinstance(s, Store) else expressions(s)
+        buffers = _buffers(found)
         writer = LoopWriter(self.kernel)
-        writer.text.names.update(self._at_lanes())
-        writer.text.names[acc] = "result"
+        writer.text.names.update({**self._at_lanes(), **_own(buffers), acc: "result"})
         scalars = [s.name for s in body if isinstance(s, Let)]
         writer.text.names.update((name, f"v{n}") for n, name in enumerate(scalars))
+        epilogue = Epilogue(*(tuple(map(writer.statement, group)) for group in (once, row, each)))
+        return Part("finish", self._used(found), buffers, epilogue=epilogue)
+
+    def _grouped(self, body: Iterable[Stmt], acc: str) -> tuple[list[Stmt], list[Stmt], list[Stmt]]:
+        """Statements that are the same for all results, for those of a row, and others."""
+        body = tuple(body)
         of_lane = {acc, _LANE, *(v.name for v in self.inside)} | written_names(body)
         of_row = of_lane | {_ROW, *(v.name for v in self.narrow)}
-        once: list[Tree] = []
-        row: list[Tree] = []
-        each: list[Tree] = []
-        for s in map(self._statement, body):
+        once: list[Stmt] = []
+        row: list[Stmt] = []
+        each: list[Stmt] = []
+        for s in body:
             names = set(names_in(s))
             if not isinstance(s, Let) or not of_lane.isdisjoint(names):
                 place = each
             else:
                 place = once if of_row.isdisjoint(names) else row
-            place.append(writer.statement(s))
+            place.append(s)
             if isinstance(s, Let) and place is not once:
                 of_row.add(s.name)
                 of_lane.update((s.name,) if place is each else ())
-        return Epilogue(tuple(once), tuple(row), tuple(each))
+        return once, row, each
+
+    def _used(self, found: Iterable[Expr]) -> frozenset[str]:
+        """The names of loop variables in expressions."""
+        every = (e for root in found for e in subexpressions(root))
+        return frozenset(self.names[e.name] for e in every if isinstance(e, Var))
 
     def digits(self, loops: list[Var], position: str) -> tuple[Digit, ...]:
         strides = contiguous_strides(tuple(v.extent for v in loops))
@@ -396,6 +419,17 @@ class _Writer:
                 return Call(op, tuple(self._flat(x) for x in args), dtype)
             case _:
                 return e
+
+
+def _buffers(found: Iterable[Expr]) -> tuple[str, ...]:
+    """The buffers in expressions, in the order in which they are written."""
+    every = (e for root in found for e in subexpressions(root))
+    return tuple(dict.fromkeys(e.buffer for e in every if isinstance(e, Load)))
+
+
+def _own(buffers: Sequence[str]) -> dict[str, str]:
+    """The names of buffers within a piece, so that pieces of kernels are alike."""
+    return {name: f"a{n}" for n, name in enumerate(buffers)}
 
 
 def _flattened(e: Expr, loops: list[Var], flat: Var) -> Expr:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tracec.codegen.c_cost import condition
 from tracec.codegen.c_dialect import TYPES
-from tracec.codegen.c_source import Function, value
+from tracec.codegen.c_source import Function, Head, Parameter, Statement, plain_call, value
 from tracec.codegen.render import render_template
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
@@ -46,7 +46,6 @@ class Product:
     """A batch of matrix products, cut into tiles that do not depend on the number of threads.
 
     Attributes:
-        name: The function's name.
         type: C's element type.
         routine: Member of ``struct tracec_lib``.
         batch: Loops over matrices.
@@ -60,7 +59,6 @@ class Product:
         where: The condition under which they are, as words of the pragma.
     """
 
-    name: str
     type: str
     routine: str
     batch: tuple[BatchLoop, ...]
@@ -153,10 +151,12 @@ def routine(plan: Plan, step: LibraryCall) -> Function:
     raise KeyError(f"the C target has no routine {step.routine}")
 
 
-def call(plan: Plan, step: LibraryCall, name: str) -> str:
+def call(plan: Plan, step: LibraryCall, name: str) -> Statement:
     """The call in the entry."""
-    values = ", ".join(value(plan, v) for v in (*step.inputs, step.output))
-    return f"{name}({'lib, ' if step.routine == 'gemm' else ''}{values});"
+    values = [value(plan, v) for v in (*step.inputs, step.output)]
+    if step.routine == "gemm":
+        return plain_call(name, "lib", *values, blas=True)
+    return plain_call(name, *values)
 
 
 def tiles(m: int, n: int, k: int) -> tuple[int, int]:
@@ -204,17 +204,18 @@ def _gemm(params: dict[str, Any]) -> Function:
     trans_a, trans_b = bool(params["trans_a"]), bool(params["trans_b"])
     name = "gemm_" + _digest(*sorted(params.items(), key=lambda p: p[0]))
     product = Product(
-        name, TYPES[dtype], "sgemm" if dtype is dt.float32 else "dgemm", loops, m, n, k, tile_m, tile_n,
+        TYPES[dtype], "sgemm" if dtype is dt.float32 else "dgemm", loops, m, n, k, tile_m, tile_n,
         112 if trans_a else 111, 112 if trans_b else 111, params["lda"], params["ldb"],
         params["a_offset"], params["b_offset"],
         1 if trans_a else params["lda"], params["ldb"] if trans_b else 1,
         len(loops) + 2 if shared else 0, condition(work, MIN_PARALLEL),
     )  # fmt: skip
-    source = render_template("c/gemm.j2", g=product)
     pointer = f"{TYPES[dtype]} *"
-    return Function(
-        name, ("const struct tracec_lib *lib", f"const {pointer}a", f"const {pointer}b", f"{pointer}c"), source
-    )
+    head = Head(name, (
+        Parameter("const struct tracec_lib *", "lib"), Parameter(f"const {pointer}", "a"),
+        Parameter(f"const {pointer}", "b"), Parameter(pointer, "c"),
+    ))  # fmt: skip
+    return Function(head, render_template("c/gemm.j2", g=product))
 
 
 def _ranked(x: TensorType, axis: int, descending: bool, start: int, count: int) -> Function:
@@ -228,7 +229,8 @@ def _ranked(x: TensorType, axis: int, descending: bool, start: int, count: int) 
         "long" if is_varying(n) or n >= 1 << 31 else "int", outer, n, inner, start, count,
         plain(outer * inner) > 1 and plain(outer * n * inner) >= 1 << 13,
     )  # fmt: skip
-    return Function(name, (f"const {TYPES[dtype]} *x", "long *y"), render_template("c/ranked.j2", s=view))
+    head = Head(name, (Parameter(f"const {TYPES[dtype]} *", "x"), Parameter("long *", "y")))
+    return Function(head, render_template("c/ranked.j2", s=view), before=render_template("c/ranked_parts.j2", s=view))
 
 
 def _digest(*parts: Any) -> str:

@@ -6,17 +6,19 @@ A network has one convolution many times, with other channels and other sizes; w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tracec.codegen.c_source import Function, Piece
+from tracec.codegen.c_source import Around, Function, Head, Parameter, Piece
 
 #: Names, numbers as C reads them, pragmas and what is between.
 TOKEN = re.compile(r"[A-Za-z_]\w*|\.?\d(?:[eEpP][+-]|[\w.])*|#[^\n]*|\s+|.")
-SIZE = re.compile(r"size_\d+L?")
+SIZE = re.compile(r"size_\d+")
 _REAL = re.compile(r"real_\d+")
 INT = 1 << 31
-PARAMETERS = ("const struct piece *own", "const struct block *b", "void *out")
+PARAMETERS = (
+    Parameter("const struct piece *", "own"), Parameter("const struct block *", "b"), Parameter("void *", "out")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,21 @@ def shared(functions: Iterable[Function]) -> list[Function]:
         The functions, the pieces of each replaced by those that it shares with others, and then all pieces.
     """
     functions = list(functions)
-    texts = {id(p): _taken_apart(p.body) for f in functions for p in f.pieces}
+    pieces_of_all = [p for f in functions if f.around is not None for p in f.around.pieces]
+    texts = {id(p): _taken_apart(p.body) for p in pieces_of_all}
     alike: dict[tuple[str | None, ...], list[Piece]] = {}
-    for f in functions:
-        for p in f.pieces:
-            alike.setdefault(texts[id(p)].words, []).append(p)
+    for p in pieces_of_all:
+        alike.setdefault(texts[id(p)].words, []).append(p)
     given: dict[int, tuple[str, str, str]] = {}
     made: list[Function] = []
     for pieces in alike.values():
         name = f"piece{len(made)}_{pieces[0].kind}"
-        columns, source = _written(name, [texts[id(p)] for p in pieces])
-        made.append(Function(name, PARAMETERS, source, within=True))
+        columns, body = _written([texts[id(p)] for p in pieces])
+        made.append(Function(Head(name, PARAMETERS), body, within=True))
         for p in pieces:
             t = texts[id(p)]
             given[id(p)] = name, ", ".join(t.numbers[c] for c in columns), ", ".join(t.reals)
-    return [_with_pieces(f, [given[id(p)] for p in f.pieces]) for f in functions] + made
+    return [f if f.around is None else _with_pieces(f, f.around, given) for f in functions] + made
 
 
 def alone(function: Function) -> str:
@@ -63,15 +65,17 @@ def alone(function: Function) -> str:
     return "\n".join(f.source for f in reversed(shared([function])))
 
 
-def _with_pieces(function: Function, given: Sequence[tuple[str, str, str]]) -> Function:
-    source = function.source
-    for n, (piece, (name, numbers, reals)) in enumerate(zip(function.pieces, given, strict=True)):
+def _with_pieces(function: Function, around: Around, given: Mapping[int, tuple[str, str, str]]) -> Function:
+    names, texts = [], []
+    for piece in around.pieces:
+        name, numbers, reals = given[id(piece)]
         args = ", ".join(f"(void *){a}" for a in piece.args)
         tables = f"(void *const[]){{{args}}}" if args else "0"
         tables += f", (const long[]){{{numbers}}}" if numbers else ", 0"
         tables += f", (const double[]){{{reals}}}" if reals else ", 0"
-        source = source.replace(f"@{n}@", f"{{{name}, {tables}}}")
-    return replace(function, source=source, pieces=())
+        names.append(name)
+        texts.append(f"{{{name}, {tables}}}")
+    return replace(function, body=around.written(tuple(texts)), around=None, calls=(*names, *function.calls))
 
 
 def _taken_apart(text: str) -> _Text:
@@ -88,7 +92,7 @@ def _taken_apart(text: str) -> _Text:
             words.append(f"real{reals.index(token)}")
         # What is divided by stays, as compilers multiply instead, and so do the iterations of vectorised loops.
         elif SIZE.fullmatch(token) or (token.isdigit() and not divides and not head):
-            numbers.append(token.removesuffix("L"))
+            numbers.append(token)
             words.append(None)
         else:
             words.append(token)
@@ -97,8 +101,8 @@ def _taken_apart(text: str) -> _Text:
     return _Text(tuple(words), tuple(numbers), tuple(reals))
 
 
-def _written(name: str, texts: Sequence[_Text]) -> tuple[list[int], str]:
-    """A piece for texts that are alike, and which of their numbers it is given."""
+def _written(texts: Sequence[_Text]) -> tuple[list[int], str]:
+    """What a piece for texts that are alike does, and which of their numbers it is given."""
     first = texts[0]
     given: dict[tuple[str, ...], int] = {}
     columns: list[int] = []
@@ -116,4 +120,4 @@ def _written(name: str, texts: Sequence[_Text]) -> tuple[list[int], str]:
     types = ["int" if all(c.isdigit() and int(c) < INT for c in column) else "long" for column in given]
     lines = [f"  const {t} n{k} = own->numbers[{k}];\n" for k, t in enumerate(types)]
     lines += [f"  const double real{k} = own->reals[{k}];\n" for k in range(len(first.reals))]
-    return columns, f"HIDDEN void {name}({', '.join(PARAMETERS)}) {{\n{''.join(lines)}{body}}}\n"
+    return columns, "".join(lines) + body

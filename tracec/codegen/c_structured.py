@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracec.codegen.c_source import value
-from tracec.codegen.render import render_template
+from tracec.codegen.c_source import Statement, value
 from tracec.ir.plan import Branch, Plan, Repeat, Structure, While
 
 Pointers = tuple[str, ...]
@@ -72,34 +71,39 @@ class Going:
     last: Pointers
 
 
-def call(plan: Plan, step: Structure, bodies: Sequence[str]) -> str:
-    """The step in the entry of a plan, around calls of the functions of its bodies."""
+def call(plan: Plan, step: Structure, bodies: Sequence[str], *, blas: bool) -> Statement:
+    """The step in the entry of a plan, around calls of the functions of its bodies.
+
+    Args:
+        plan: The plan.
+        step: The loop or branch.
+        bodies: The functions.
+        blas: Whether they call BLAS.
+    """
     match step:
         case Repeat():
-            return _repeat(plan, step, bodies[0])
+            return Statement("c/repeat.j2", _repeat(plan, step, bodies[0]), tuple(bodies), blas)
         case Branch():
-            return _branch(plan, step, bodies)
+            return Statement("c/branch.j2", _branch(plan, step, bodies), tuple(bodies), blas)
         case While():
-            return _while(plan, step, bodies)
+            return Statement("c/while.j2", _while(plan, step, bodies), tuple(bodies), blas)
 
 
-def _repeat(plan: Plan, step: Repeat, body: str) -> str:
+def _repeat(plan: Plan, step: Repeat, body: str) -> Runs:
     inputs = [_input(plan, step, k) for k in range(len(step.inputs))]
     outputs = [_output(plan, step, k) for k in range(len(step.places))]
     at = f"{step.length - 1} - run" if step.reverse else "run"
-    runs = Runs(body, step.length, at, _arena(plan, step), (*inputs, *outputs))
-    return render_template("c/repeat.j2", r=runs).rstrip()
+    return Runs(body, step.length, at, _arena(plan, step), (*inputs, *outputs))
 
 
-def _branch(plan: Plan, step: Branch, bodies: Sequence[str]) -> str:
+def _branch(plan: Plan, step: Branch, bodies: Sequence[str]) -> Choice:
     condition, *inputs = (_operand(plan, step, k) for k in range(len(step.inputs)))
     outputs = [value(plan, step.output, place) for place in step.places]
     then, other = bodies
-    choice = Choice(f"*(char *){_bracketed(condition)}", then, other, _arena(plan, step), (*inputs, *outputs))
-    return render_template("c/branch.j2", b=choice).rstrip()
+    return Choice(f"*(char *){_bracketed(condition)}", then, other, _arena(plan, step), (*inputs, *outputs))
 
 
-def _while(plan: Plan, step: While, bodies: Sequence[str]) -> str:
+def _while(plan: Plan, step: While, bodies: Sequence[str]) -> Going:
     n, m = step.carries, step.carries + step.read
     operands = [_operand(plan, step, k) for k in range(len(step.inputs))]
     buffers = [[value(plan, step.scratch, at) for at in pair] for pair in step.buffers]
@@ -113,8 +117,7 @@ def _while(plan: Plan, step: While, bodies: Sequence[str]) -> str:
     given = (*carried, *operands[m:], *after)
     last = (*carried, *(value(plan, step.output, place) for place in step.places))
     condition, body, finish = bodies
-    going = Going(condition, body, finish, _arena(plan, step), flag, before, asked, given, last)
-    return render_template("c/while.j2", w=going).rstrip()
+    return Going(condition, body, finish, _arena(plan, step), flag, before, asked, given, last)
 
 
 def _arena(plan: Plan, step: Structure) -> int:

@@ -39,12 +39,12 @@ def _varies_inside(body: Iterable[Stmt]) -> bool:
 def with_numbers(entry: Entry, table: Table) -> Entry:
     """The function with the numbers that it names among its parameters."""
     numbers, parameters = [], []
-    for kind, n in names_in(str(entry.function)):
-        size = table.sizes[int(n)] if kind == "size" else None
+    for name in names_in(str(entry.function)):
+        size = table.sizes[name.number] if name.kind == "size" else None
         whole = "long long" if size is not None and size >= LIMIT else "int"
-        number = Number("double", table.reals[int(n)]) if size is None else Number(whole, size)
+        number = Number("double", table.reals[name.number]) if size is None else Number(whole, size)
         numbers.append(number)
-        parameters.append(f"const {number.type} {kind}_{n}")
+        parameters.append(f"const {number.type} {name}")
     if not numbers:
         return entry
     function = entry.function.beginning(parameters=(*entry.function.head.parameters, *parameters))

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from tracec.ir.extent import Extent, formula_key
 
-_NAME = re.compile(r"\b(size|real)_(\d+)(?=L?\b)")
+_NAME = re.compile(r"\b(size|real)_(\d+)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What stands for a number in a text.
+
+    Attributes:
+        kind: ``size`` for an integer, ``real`` for a float.
+        number: Its place among those of its kind.
+    """
+
+    kind: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}_{self.number}"
 
 
 class Table:
@@ -30,11 +47,12 @@ class Table:
         if known is None:
             whole = isinstance(x, Extent)
             values: list[Any] = self.sizes if whole else self.reals
-            known = self._known[key] = f"{'size' if whole else 'real'}_{len(values)}"
+            known = self._known[key] = str(Name("size" if whole else "real", len(values)))
             values.append(x)
         return known
 
 
-def names_in(text: str) -> list[tuple[str, str]]:
-    """The names in a text: ``size`` or ``real``, and the number."""
-    return sorted(set(_NAME.findall(text)), key=lambda name: (name[0], int(name[1])))
+def names_in(text: str) -> tuple[Name, ...]:
+    """The names in a text, floats first."""
+    found = {(kind, int(number)) for kind, number in _NAME.findall(text)}
+    return tuple(Name(kind, number) for kind, number in sorted(found))

@@ -148,7 +148,7 @@ class Placement:
         else:
             order = order_for_memory(self.works, self.after, self._intermediate(), self.size)
         self.works = [self.works[k] for k in order]
-        if not self.target.blocks:
+        if self.target.strips:
             self.works = between.together(self.works, set(self.home.values()), set(self.alias.values()))
 
     def plan(self) -> Plan:
@@ -237,16 +237,17 @@ class Placement:
         return spans, groups
 
     def _begins(self) -> list[int]:
-        """For each work the one whose launch it may ride on, on a GPU (`tracec.codegen.cuda_joined`), or else itself.
+        """For each work the first of those that it may be computed together with; itself for one alone.
 
-        What it writes then lies apart from all that is read in that launch. On the CPU some are computed together.
+        What it writes then lies apart from all that these read. They are two products and the rows between them, or, on
+        a GPU, launches that ride on another (`tracec.codegen.cuda_joined`).
         """
-        found: list[int] = []
-        if not self.target.blocks:
+        if self.target.strips:
             joined = between.begins(self.works)
             return [joined.get(k, k) for k in range(len(self.works))]
+        found: list[int] = []
         for k, work in enumerate(self.works):
-            rides = self.target.blocks and k and isinstance(work, Work) and isinstance(self.works[k - 1], Work)
+            rides = k and isinstance(work, Work) and isinstance(self.works[k - 1], Work)
             small = rides and all(self.size[n] <= SMALL_RESULT for n in work.writes())
             found.append(found[-1] if small else k)
         return found

@@ -50,6 +50,7 @@ class Target:
         blocks: Thread blocks that fill the machine: reductions to few results are split into so many parts.
             One number for all GPUs (eight blocks for each of an H100's 132 multiprocessors), so that sums round
             the same on all. 0 where there are no such blocks.
+        strips: Whether two products and the rows between them are computed as one; see `tracec.plan.between`.
         atomics: Types that have an atomic addition. 16-bit floats are left out: their sums are float32.
         slices: When regions with large intermediate values are computed slice by slice.
     """
@@ -63,6 +64,7 @@ class Target:
     cluster_bytes: int = 0
     unused_bytes: int = 0
     no_clusters: str = ""
+    strips: bool = False
     atomics: frozenset[DType] = frozenset()
     slices: Limits = _CPU_SLICES
 
@@ -77,7 +79,7 @@ _CUDA_GEMM = by_size({dt.float16: 1 << 16, dt.bfloat16: 1 << 16, dt.float32: 1 <
 
 _ATOMICS = frozenset({dt.float32, dt.float64, dt.int32, dt.uint32, dt.int64, dt.uint64})
 TARGETS = {
-    "cpu": Target("cpu", gemm=_CPU_GEMM, row_bytes=0, in_place=_IN_PLACE | _COLUMN),
+    "cpu": Target("cpu", gemm=_CPU_GEMM, row_bytes=0, in_place=_IN_PLACE | _COLUMN, strips=True),
     "cuda": Target(
         "cuda",
         gemm=_CUDA_GEMM,
